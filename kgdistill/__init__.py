@@ -1,0 +1,1 @@
+"""Distils a knowledge graph and a text model into a small student."""

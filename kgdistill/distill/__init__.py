@@ -1,0 +1,1 @@
+"""Losses, targets, training loops and stages."""

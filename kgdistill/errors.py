@@ -1,0 +1,77 @@
+"""The errors a user can meet, each with what is wrong, where, and what to do next.
+
+The command line prints them as one message and exits with `exit_code`; from Python they are
+ordinary exceptions. Anything that is not a `KgdistillError` is a defect of ours.
+"""
+
+from __future__ import annotations
+
+
+class KgdistillError(Exception):
+    """A clear refusal.
+
+    Args:
+        message: what is wrong, in one sentence.
+        where: the file, line, column, key or URL it concerns; empty where there is none.
+        hint: what to do next; empty where nothing can be done.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class InputError(KgdistillError):
+    """A file, column, row, option or id that cannot be used."""
+
+
+class SchemaError(KgdistillError):
+    """The graph schema is wrong, or data does not fit it."""
+
+
+class StoreError(KgdistillError):
+    """The graph store refused, or cannot be used."""
+
+
+class StoreUnreachableError(StoreError):
+    """Nothing answers at the store's address."""
+
+
+class StoreAuthError(StoreError):
+    """The store refused the user name or password."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the embedded store."""
+
+
+class StoreSchemaMismatchError(StoreError):
+    """The store was made with another schema than the one in force."""
+
+
+class QueryError(StoreError):
+    """A Cypher query was refused: syntax, a write on the read path, timeout or row limit."""
+
+
+class ArtefactError(KgdistillError):
+    """A snapshot, run or bundle on disk is missing, unfinished or altered."""
+
+
+class LeakError(KgdistillError):
+    """Something at or after the cut, or a label, would have reached a model."""
+
+
+class DiskError(KgdistillError):
+    """The disk is full or refuses to be written."""
+
+
+class ToolMissingError(KgdistillError):
+    """A program that the command needs (Java, Maven, …) is not on the path."""

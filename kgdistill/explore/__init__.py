@@ -1,0 +1,1 @@
+"""Write-back, saved queries, explanations and pictures."""

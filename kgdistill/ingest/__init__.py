@@ -1,0 +1,1 @@
+"""Files and public data sets into the graph."""

@@ -1,0 +1,1 @@
+"""The models; nothing here reads files or stores."""

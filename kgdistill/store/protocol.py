@@ -1,0 +1,119 @@
+"""The boundary between kgdistill and the place where the graph lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import pyarrow as pa
+
+from kgdistill.store.schema import Schema
+
+EdgeType: TypeAlias = tuple[str, str, str]
+"""(source label, relationship type, target label), as PyTorch Geometric writes it."""
+
+Scalar: TypeAlias = str | int | float | bool | None
+Parameter: TypeAlias = Scalar | Sequence[Scalar]
+
+
+@runtime_checkable
+class GraphStore(Protocol):
+    """A graph in Neo4j, in an embedded database or in memory; Arrow tables in and out.
+
+    Node tables have the label's key column (string) and property columns. Relationship tables have
+    `source` and `target` (string keys) and property columns. Column types follow the schema
+    (`Schema.arrow_type`). Every write is an upsert on the key: a property that a table does not
+    carry, or that is null in it, keeps its stored value. Row order on reading is unspecified.
+    A store is used by one thread.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without any password; safe to log."""
+        ...
+
+    def apply_schema(self, schema: Schema) -> None:
+        """Creates the constraints or tables that are missing.
+
+        Idempotent. Adding types and properties to a store that holds data is allowed.
+
+        Raises:
+            StoreSchemaMismatchError: the store holds a type or key that contradicts `schema`.
+        """
+        ...
+
+    def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
+        """Upserts nodes; returns how many rows were written.
+
+        Args:
+            label: a label of the schema.
+            table: the key column and any property columns; a key may stand in it once.
+            replace: where given, nodes of `label` whose properties equal it and that `table` does
+                not hold are deleted with their relationships, in the same transaction.
+
+        Raises:
+            SchemaError: unknown label or column, wrong type, null or repeated key; nothing is written.
+        """
+        ...
+
+    def write_relationships(
+        self, edge: EdgeType, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None
+    ) -> int:
+        """Upserts relationships between nodes that exist; returns how many rows were written.
+
+        Two rows are the same relationship when both ends and the type's `identity` properties agree.
+
+        Args:
+            edge: an edge type of the schema.
+            table: `source`, `target` and any property columns.
+            replace: where given, relationships of `edge` whose properties equal it are deleted first,
+                in the same transaction.
+
+        Raises:
+            SchemaError: unknown type or column, wrong type, a missing end (the message names the first
+                one), or the same relationship twice; nothing is written.
+        """
+        ...
+
+    def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All nodes of `label`: the key column, then `columns` (default: every property)."""
+        ...
+
+    def read_relationships(self, edge: EdgeType, columns: Sequence[str] | None = None) -> pa.Table:
+        """All relationships of `edge`: `source`, `target`, then `columns` (default: every property)."""
+        ...
+
+    def query(
+        self,
+        cypher: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        limit: int = 1000,
+        timeout_s: float = 30.0,
+    ) -> pa.Table:
+        """Runs one read-only Cypher query.
+
+        Args:
+            cypher: the query; values only as `$name`.
+            parameters: the values.
+            limit: at most this many rows come back; one more raises.
+            timeout_s: the store gives up after this many seconds.
+
+        Raises:
+            QueryError: syntax, a write, the timeout or the row limit.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the connection or the file. Calling it twice is harmless."""
+        ...
+
+    def __enter__(self) -> GraphStore: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
