@@ -1,0 +1,47 @@
+# From a clone: `make demo` shows the whole way, `make test` checks it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: help demo test bench docs clean
+
+help:
+	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
+	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
+	@echo "make bench   install, then the measured figures (speed, memory, quality)"
+	@echo "make docs    write docs/cli.md and the schema's picture anew"
+	@echo "make clean   remove what make and the demo made (.venv, runs/, .neo4j/, caches)"
+
+demo: $(VENV)/.demo.stamp
+	@$(BIN)/kgdistill demo $(ARGS)
+
+test: $(VENV)/.dev.stamp
+	@.ci/test $(ARGS)
+
+bench: $(VENV)/.dev.stamp
+	@set -e; for script in bench/[!_]*.py; do $(BIN)/python "$$script"; done
+
+docs: $(VENV)/.dev.stamp
+	@$(BIN)/python docs/generate.py
+
+# A stamp newer than pyproject.toml and constraints.txt means: installed, nothing to do.
+$(VENV)/.demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.demo.stamp $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on the path; install Python 3.10 or later, or run: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than 3.10; run: make PYTHON=/path/to/a/newer/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	@[ ! -x $(BIN)/kgdistill ] || [ ! -d .neo4j ] || $(BIN)/kgdistill neo4j stop >/dev/null 2>&1 || true
+	rm -rf $(VENV) runs .neo4j build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
