@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.tables import GraphTables
+from kgdistill.ingest._events import aggregate_lines
+from kgdistill.ingest._model import GraphTables
 
 SEPARATOR = " > "
 """Joins department, category and type in `category_text` and in category ids; no name contains it."""
@@ -283,35 +284,24 @@ def _catalogue(
 
 
 def _bought(rows: pd.DataFrame) -> pa.Table:
-    """One row per (household, product) over all purchase lines.
-
-    first_at and first_quantity are of the first line with a quantity above 0; where there is none, of
-    the first line, with quantity 0.
-    """
+    """One row per (household, product) over all purchase lines."""
     users, user = np.unique(rows["household_id"].to_numpy(), return_inverse=True)
     products, product = np.unique(rows["product_id"].to_numpy(), return_inverse=True)
-    at = rows["transaction_timestamp"].to_numpy().astype("datetime64[us]")
-    quantity = rows["quantity"].to_numpy()
-    # Within a pair: real purchases by time, then the rest by time; lexsort is stable, so lines at
-    # the same moment keep the order of the file.
-    order = np.lexsort((at, quantity <= 0, user * len(products) + product))
-    pair = (user * len(products) + product)[order]
-    starts = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]]) if len(pair) else np.zeros(0, np.int64)
-    at, quantity, spend = at[order], quantity[order], rows["sales_value"].to_numpy()[order]
-    ends = np.r_[starts[1:], len(pair)] if len(starts) else starts
-    if len(starts):
-        last = np.maximum.reduceat(at.astype(np.int64), starts).astype("datetime64[us]")
-        spent = np.add.reduceat(spend, starts)
-    else:
-        last, spent = at, spend
+    pairs = aggregate_lines(
+        user.astype(np.int64),
+        product.astype(np.int64),
+        rows["transaction_timestamp"].to_numpy().astype("datetime64[us]"),
+        rows["quantity"].to_numpy(),
+        rows["sales_value"].to_numpy(),
+    )
     return _edges(
-        pc.take(_strings(users), pa.array(pair[starts] // max(len(products), 1))),
-        pc.take(_strings(products), pa.array(pair[starts] % max(len(products), 1))),
-        first_at=pa.array(at[starts], type=pa.timestamp("us")),
-        first_quantity=pa.array(np.maximum(quantity[starts], 0), type=pa.int64()),
-        last_at=pa.array(last, type=pa.timestamp("us")),
-        count=pa.array(ends - starts, type=pa.int64()),
-        spend=pa.array(spent, type=pa.float64()),
+        pc.take(_strings(users), pa.array(pairs.source)),
+        pc.take(_strings(products), pa.array(pairs.target)),
+        first_at=pa.array(pairs.first_at, type=pa.timestamp("us")),
+        first_quantity=pa.array(pairs.first_quantity),
+        last_at=pa.array(pairs.last_at, type=pa.timestamp("us")),
+        count=pa.array(pairs.count),
+        spend=pa.array(pairs.spend),
     )
 
 

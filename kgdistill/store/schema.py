@@ -26,6 +26,13 @@ _ARROW: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "float_list": pa.list_(pa.float32()),
 }
+
+
+def arrow_type(kind: PropertyType) -> pa.DataType:
+    """The Arrow type of a property type."""
+    return _ARROW[kind]
+
+
 # Names become labels, types and columns in two databases: plain identifiers only.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _RESERVED = frozenset({"source", "target"})
