@@ -1,6 +1,8 @@
 """Where the graph lives: the store protocol, its implementations and the schema."""
 
+from kgdistill.store._ladybug import LadybugStore, MemoryStore
+from kgdistill.store._open import open_store
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema, load_schema
 
-__all__ = ["EdgeType", "GraphStore", "Schema", "load_schema"]
+__all__ = ["EdgeType", "GraphStore", "LadybugStore", "MemoryStore", "Schema", "load_schema", "open_store"]

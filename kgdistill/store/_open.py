@@ -1,0 +1,63 @@
+"""From a URL to an open store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+from urllib.parse import urlsplit
+
+from kgdistill.errors import StoreAuthError, StoreError
+from kgdistill.store._ladybug import LadybugStore, MemoryStore
+from kgdistill.store.protocol import GraphStore
+
+PASSWORD_VARIABLE = "KGDISTILL_NEO4J_PASSWORD"
+
+
+def open_store(url: str, *, user: str = "neo4j", password: str | None = None) -> GraphStore:
+    """Opens the graph store at `url`.
+
+    Args:
+        url: `ladybug:PATH` (a folder), `memory:`, `neo4j://HOST:PORT` or `bolt://HOST:PORT` (also with `+s`).
+        user: the Neo4j user.
+        password: the Neo4j password; where None, the environment's KGDISTILL_NEO4J_PASSWORD, else asked
+            for on a terminal.
+
+    Raises:
+        StoreError: an address of another form, one that carries a password, or no usable store there.
+        StoreAuthError: no password, or a wrong one.
+        StoreLockedError: another process holds the embedded store.
+        StoreUnreachableError: nothing answers there.
+    """
+    scheme, colon, rest = url.partition(":")
+    if url == "memory:":
+        return MemoryStore()
+    if scheme == "ladybug" and rest:
+        return LadybugStore(rest)
+    if colon and scheme in ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"):
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            # Such an address ends up in logs and shell histories: refused, and not repeated here.
+            raise StoreError(
+                "the store's address carries a user name or password",
+                hint=f"give the address alone; the password goes into {PASSWORD_VARIABLE} or is asked for",
+            )
+        from kgdistill.store._neo4j import Neo4jStore
+
+        return Neo4jStore(url, user=user, password=_password(url, password))
+    shown = f"{scheme}:…" if colon else repr(url)
+    raise StoreError(
+        f"{shown} is not the address of a store",
+        hint="use ladybug:PATH, memory:, neo4j://HOST:PORT or bolt://HOST:PORT",
+    )
+
+
+def _password(url: str, given: str | None) -> str:
+    if given is not None:
+        return given
+    known = os.environ.get(PASSWORD_VARIABLE)
+    if known:
+        return known
+    if sys.stdin is not None and sys.stdin.isatty():
+        return getpass(f"Password for {url}: ")
+    raise StoreAuthError("no password was given", where=url, hint=f"set {PASSWORD_VARIABLE}")
