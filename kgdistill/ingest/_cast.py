@@ -17,7 +17,7 @@ _WORDS = {
     "timestamp": "a time such as 2017-04-01 or 2017-04-01T13:05:00Z",
     "float_list": "a list of numbers",
 }
-_ZONED = r"\d:?\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
+_ZONED = r"[T ]\d{2}:?\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 
 
 class ColumnTypeError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -13,7 +14,7 @@ from kgdistill.store.schema import Schema
 EdgeType: TypeAlias = tuple[str, str, str]
 """(source label, relationship type, target label), as PyTorch Geometric writes it."""
 
-Scalar: TypeAlias = str | int | float | bool | None
+Scalar: TypeAlias = str | int | float | bool | datetime | None
 Parameter: TypeAlias = Scalar | Sequence[Scalar]
 
 
