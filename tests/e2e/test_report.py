@@ -1,0 +1,102 @@
+"""The report in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from _fake_run import write_fake_run
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from kgdistill.evaluate.report import write_report
+
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(write_fake_run(tmp_path_factory.mktemp("run")))[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.fail("chromium is not on the path; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 390, "height": 844})
+    yield opened
+    opened.close()
+
+
+def test_it_loads_alone_and_without_a_complaint(page: Page, report: str) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report)
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [report]
+
+
+def test_it_fits_a_phone(page: Page, report: str) -> None:
+    page.goto(report)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # A wide table scrolls inside its own box, which a keyboard can reach.
+    wide = page.locator(".scroll").evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth)")
+    assert page.locator(".scroll:not([tabindex='0'])").count() == 0
+    assert wide
+
+
+def test_every_picture_speaks(page: Page, report: str) -> None:
+    page.goto(report)
+    texts = page.locator("img, svg").evaluate_all(
+        "all => all.map(e => e.getAttribute('alt') ?? (e.getAttribute('role') === 'img' && e.ariaLabel))"
+    )
+    assert len(texts) == 3 + 5 + 1
+    assert all(texts)
+    assert page.locator("img").evaluate("e => e.complete && e.naturalWidth > 0")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(page: Page, report: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(report)
+    # WCAG contrast of each kind of text, on the page and on the tinted band.
+    weakest = page.evaluate(
+        """() => {
+          const light = (colour) => {
+            const c = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => {
+              const x = v / 255;
+              return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2];
+          };
+          const grounds = [document.body, document.querySelector('.headline')]
+            .map((e) => light(getComputedStyle(e).backgroundColor));
+          const kinds = ['body', '.soft', 'a', 'td .i', '.better', '.worse', 'caption', '.why'];
+          const ratios = kinds.flatMap((kind) => {
+            const ink = light(getComputedStyle(document.querySelector(kind)).color);
+            return grounds.map((g) => (Math.max(g, ink) + 0.05) / (Math.min(g, ink) + 0.05));
+          });
+          return Math.min(...ratios);
+        }"""
+    )
+    assert weakest >= 4.5

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _fake_run import NASTY, fake_metrics, write_fake_run
+from rich.console import Console
+
+from kgdistill.errors import ArtefactError
+from kgdistill.evaluate.report import metrics_table, write_report
+from kgdistill.evaluate.report._run import Metrics
+from kgdistill.evaluate.report._words import controls, headline
+
+
+class _Page(HTMLParser):
+    """Collects the text by element and every tag's attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_fake_run(tmp_path_factory.mktemp("run"))
+    write_report(folder)
+    return folder
+
+
+def _with_metrics(folder: Path, change: dict[str, Any]) -> Path:
+    write_fake_run(folder)
+    (folder / "evaluate" / "metrics.json").write_text(json.dumps(fake_metrics() | change), encoding="utf-8")
+    return folder
+
+
+def test_every_figure_of_the_metrics_stands_in_both_reports(run: Path) -> None:
+    html, markdown = (run / "report.html").read_text(), (run / "report.md").read_text()
+    for arm in fake_metrics()["arms"]:
+        for values in arm["settings"].values():
+            for interval in values.values():
+                low, high = f"{interval['low']:.4f}", f"{interval['high']:.4f}"
+                assert re.search(rf"{interval['mean']:.4f}</span><span class=\"i\">\[{low}, {high}\]", html)
+                assert re.search(rf"{interval['mean']:.4f}(\*\*)? \[{low}, {high}\]", markdown)
+
+
+def test_a_title_with_markup_stays_text(run: Path) -> None:
+    html, markdown = (run / "report.html").read_text(), (run / "report.md").read_text()
+    page = _Page(html)
+    assert not page.named("script")
+    assert any(NASTY in words for words in page.words)
+    assert "<script" not in markdown
+    assert r"\*more\* \[x\](y) $5 \`z\`" in markdown
+
+
+def test_the_html_points_at_nothing_outside_itself(run: Path) -> None:
+    page = _Page((run / "report.html").read_text())
+    for _, attrs in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            target = attrs.get(name)
+            assert target is None or target.startswith(("#", "data:")), target
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_control_whose_interval_covers_zero_claims_nothing() -> None:
+    graph, words, distilled = controls(Metrics.model_validate(fake_metrics()))
+    assert graph.answers[0].startswith("Warm: the graph helped.")
+    assert graph.answers[1].startswith("Strictly cold: no difference shown")
+    # It stands in the file as text-only minus fused: the sign has to turn.
+    assert words.answers == ["Cold: the graph helped. +0.0017 [+0.0008, +0.0026]"]
+    assert distilled.answers[1].startswith("Cold: distillation hurt.")
+
+
+def test_the_headline_is_the_students_share_of_the_teacher() -> None:
+    warm, *_ = headline(Metrics.model_validate(fake_metrics()))
+    assert warm.startswith("Warm: NDCG@20 0.0566 [0.0535, 0.0598] over 2,049 users")
+    assert warm.endswith("99 % of the teacher's 0.0571.")
+
+
+def test_what_a_run_left_out_is_left_out(tmp_path: Path) -> None:
+    folder = _with_metrics(tmp_path / "run", {"comparisons": [], "beyond_accuracy": {}})
+    for name in ("explanations.json", "explanation.png", "teacher/history.jsonl", "student/history.jsonl"):
+        (folder / name).unlink()
+    for name in ("teacher_text", "teacher_shuffled", "student_nodistill"):
+        (folder / name / "history.jsonl").write_text("", encoding="utf-8")
+    html, markdown = (path.read_text() for path in write_report(folder))
+    headings = re.findall(r"^## (.*)$", markdown, re.M)
+    assert headings == ["Results", "Protocol", "Graph", "Configuration", "Environment", "Reproduce"]
+    assert re.findall(r"<h2>(.*)</h2>", html) == headings
+
+
+@pytest.mark.parametrize("name", ["config.json", "snapshot/manifest.json", "evaluate/metrics.json"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = write_fake_run(tmp_path / "run")
+    (folder / name).unlink()
+    with pytest.raises(ArtefactError) as caught:
+        write_report(folder)
+    assert caught.value.where == str(folder / name)
+
+
+def test_a_broken_metrics_file_names_the_place(tmp_path: Path) -> None:
+    folder = _with_metrics(tmp_path / "run", {"arms": [{"arm": "student", "title": "x"}]})
+    with pytest.raises(ArtefactError, match=r"metrics\.json: .*arms\.0\.settings"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_a_history_cut_off_by_a_kill_still_reports(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run")
+    with (folder / "student" / "history.jsonl").open("a", encoding="utf-8") as out:
+        out.write('{"epoch": 13, "lo')
+    _, markdown = write_report(folder)
+    assert "| student | 12 |" in markdown.read_text()
+
+
+def test_the_terminal_table_shows_every_arm_with_its_interval() -> None:
+    console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(metrics_table(fake_metrics()))
+    text = captured.get()
+    assert re.search(r"student \(hybrid\) +0\.0566 \[\.0535 \.0598\]", text)
+    assert re.search(r"EASE \(λ = 1000\) +– +– +–", text)
