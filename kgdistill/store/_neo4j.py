@@ -1,0 +1,364 @@
+"""The graph in Neo4j, over Bolt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session, unit_of_work
+from neo4j.exceptions import DriverError, IncompleteCommit, Neo4jError
+from pydantic import ValidationError
+
+from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
+from kgdistill.progress import step
+from kgdistill.store import _neo4j_cypher as cypher_text
+from kgdistill.store._neo4j_errors import query_error, translated
+from kgdistill.store._neo4j_values import result_table
+from kgdistill.store._neo4j_write import EdgeWriter, numbered, one, write_batch
+from kgdistill.store._validate import (
+    chosen_columns,
+    conform_nodes,
+    conform_relationships,
+    conform_replace,
+    edge_name,
+)
+from kgdistill.store.protocol import EdgeType, Parameter, Scalar
+from kgdistill.store.schema import Schema
+
+# Up to this many rows a write is one transaction; a server with 1 GB of heap holds it easily.
+ONE_TRANSACTION_ROWS = 100_000
+_PROGRESS_ROWS = 50_000
+_EDGES_A_RECORD = 20_000
+_T = TypeVar("_T")
+
+
+class Neo4jStore:
+    """A `GraphStore` in Neo4j 5.
+
+    A write of up to `ONE_TRANSACTION_ROWS` rows, and any write with `replace`, is one transaction.
+    A larger one is a transaction per batch: what could refuse it is checked before the first batch,
+    and every batch is an upsert, so that running a write that was cut off again completes it.
+    Timestamps are stored as LOCAL DATETIME. A lost connection is tried again for `retry_s` seconds.
+
+    Args:
+        url: `bolt://HOST:PORT` or `neo4j://HOST:PORT` (`+s` and `+ssc` for TLS), without a password.
+        user: the user's name.
+        password: the user's password.
+        retry_s: how long a transaction that lost its connection is tried again.
+
+    Raises:
+        InputError: `url` is no Neo4j address, or carries a user or password.
+        StoreUnreachableError: nothing answers there.
+        StoreAuthError: the server refuses the user or password.
+    """
+
+    def __init__(self, url: str, *, user: str, password: str, retry_s: float = 60.0) -> None:
+        if "@" in url:
+            raise InputError(
+                "a store address must not carry a user or password",
+                hint="give the password in KGDISTILL_NEO4J_PASSWORD",
+            )
+        self._url = url
+        self._schema: Schema | None = None
+        try:
+            self._driver = GraphDatabase.driver(
+                url,
+                auth=(user, password),
+                connection_timeout=10.0,
+                max_transaction_retry_time=retry_s,
+                notifications_min_severity="OFF",
+                telemetry_disabled=True,
+            )
+        except (ValueError, DriverError) as error:
+            raise InputError(f"is no Neo4j address: {error}", where=url) from error
+        try:
+            with translated(url):
+                self._driver.verify_connectivity()
+        except BaseException:
+            self._driver.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where the store is; it never carries a password."""
+        return self._url
+
+    def apply_schema(self, schema: Schema) -> None:
+        """Creates the unique keys that are missing and remembers the schema in the store.
+
+        Types that the store knows and `schema` lacks stay known.
+
+        Raises:
+            StoreSchemaMismatchError: a key, identity or property type contradicts the stored one, or
+                nodes that are there already share a key.
+        """
+        known = self._stored_schema()
+        whole = schema if known is None else _united(known, schema, self._url)
+        for statement in cypher_text.constraints(whole):
+            try:
+                self._write(partial(_execute, query=statement))
+            except StoreError as error:
+                cause = error.__cause__
+                if isinstance(cause, Neo4jError) and ".Schema." in (cause.code or ""):
+                    raise StoreSchemaMismatchError(error.message, where=self._url) from cause
+                raise
+        if whole != known:
+            text = whole.model_dump_json()
+            query = f"MERGE (m:{cypher_text.META} {{id: 1}}) SET m.shape = $text, m.digest = $digest"
+            self._write(partial(_execute, query=query, values={"text": text, "digest": whole.digest()}))
+        self._schema = whole
+
+    def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
+        """Upserts nodes; see `GraphStore.write_nodes`."""
+        schema = self._required_schema()
+        table = conform_nodes(schema, label, table)
+        old = conform_replace(schema.node_arrow_schema(label), replace, label)
+        key = schema.node(label).key
+        write = partial(
+            write_batch, query=cypher_text.upsert_nodes(label, key, table), where=label, url=self._url
+        )
+        if old is None and table.num_rows > ONE_TRANSACTION_ROWS:
+            for rows in self._batches(table, label):
+                self._write(partial(write, rows=rows))
+            return int(table.num_rows)
+
+        def everything(tx: ManagedTransaction) -> None:
+            if old is not None:
+                values = {"keep": table.column(key).to_pylist(), **numbered(old)}
+                tx.run(cypher_text.delete_nodes(label, key, old), values).consume()
+            for rows in self._batches(table, label):
+                write(tx, rows=rows)
+
+        self._write(everything)
+        return int(table.num_rows)
+
+    def write_relationships(
+        self, edge: EdgeType, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None
+    ) -> int:
+        """Upserts relationships; see `GraphStore.write_relationships`.
+
+        Writers of one relationship type take turns, batch by batch. Into a type without relationships
+        they are created, which is twice as fast as looking for each; as soon as another writer has
+        had a turn, they are merged.
+        """
+        schema = self._required_schema()
+        table = conform_relationships(schema, edge, table)
+        where = edge_name(edge)
+        old = conform_replace(schema.edge_arrow_schema(edge), replace, where)
+        writer = EdgeWriter(schema, edge, table, old, self._url)
+        if old is not None or table.num_rows <= ONE_TRANSACTION_ROWS:
+
+            def everything(tx: ManagedTransaction) -> None:
+                writer.begin(tx)
+                for rows in self._batches(table, where):
+                    writer.write(tx, rows)
+
+            self._write(everything)
+            return int(table.num_rows)
+
+        self._write(writer.begin)
+        writer.confirm()
+        for rows in self._batches(table, where):
+            self._write(partial(writer.write_alone, rows=rows))
+            writer.confirm()
+        return int(table.num_rows)
+
+    def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All nodes of `label`; see `GraphStore.read_nodes`."""
+        schema = self._required_schema()
+        types = chosen_columns(schema.node_arrow_schema(label), columns, 1, label)
+        has_lists = any(pa.types.is_list(f.type) for f in types)
+        part = cypher_text.BATCH_ROWS_LISTS if has_lists else cypher_text.BATCH_ROWS
+        query = cypher_text.read_nodes(label, schema.node(label).key, types)
+        return self._read_columns(query, types, part, label, lambda record: list(record))
+
+    def read_relationships(self, edge: EdgeType, columns: Sequence[str] | None = None) -> pa.Table:
+        """All relationships of `edge`; see `GraphStore.read_relationships`."""
+        schema = self._required_schema()
+        where = edge_name(edge)
+        types = chosen_columns(schema.edge_arrow_schema(edge), columns, 2, where)
+        source, name, _ = (cypher_text.quoted(p) for p in edge)
+        nodes = self._read(lambda tx: one(tx, f"MATCH (n:{source}) RETURN count(n)"))
+        edges = self._read(lambda tx: one(tx, f"MATCH (:{source})-[r:{name}]->() RETURN count(r)"))
+        part = max(1, min(5_000, _EDGES_A_RECORD * int(nodes) // max(1, int(edges))))
+        query = cypher_text.read_edges(schema, edge, types)
+        return self._read_columns(
+            query, types, part, where, lambda record: cypher_text.edge_columns(record, len(types))
+        )
+
+    def query(
+        self,
+        cypher: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        limit: int = 1000,
+        timeout_s: float = 30.0,
+    ) -> pa.Table:
+        """Runs one query that only reads; see `GraphStore.query`.
+
+        The server is asked for read access, and for the plan first: what it does not call a read, and
+        LOAD CSV, is not run. A node, relationship, path or map comes back as a JSON string.
+        """
+        if limit < 1 or timeout_s <= 0:
+            raise QueryError("the row limit must be 1 or more and the timeout above 0 seconds")
+        values = dict(parameters or {})
+
+        @unit_of_work(timeout=timeout_s)
+        def work(tx: ManagedTransaction) -> pa.Table:
+            try:
+                plan = tx.run("EXPLAIN " + cypher, values).consume()
+                if plan.query_type != "r":
+                    raise QueryError("would write, and queries may only read")
+                _refuse_imports(plan.plan)
+                result = tx.run(cypher, values)
+                rows = [record.values() for record in islice(result, limit + 1)]
+                names = result.keys()
+            except Neo4jError as error:
+                refused = query_error(error, timeout_s)
+                if refused is None:
+                    raise
+                raise refused from error
+            if len(rows) > limit:
+                raise QueryError(
+                    f"returns more than {limit:,} rows", hint="add LIMIT to the query, or allow more rows"
+                )
+            return result_table(names, rows)
+
+        try:
+            return self._run(READ_ACCESS, work, fetch_size=limit + 1)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise QueryError(f"a parameter cannot be sent: {error}") from error
+
+    def close(self) -> None:
+        """Closes the connections; a second call is harmless."""
+        self._driver.close()
+
+    def __enter__(self) -> Neo4jStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _batches(self, table: pa.Table, where: str) -> Iterator[list[tuple[Any, ...]]]:
+        if table.num_rows < _PROGRESS_ROWS:
+            yield from cypher_text.batches(table)
+            return
+        with step(f"writing {where}", total=table.num_rows) as work:
+            for rows in cypher_text.batches(table):
+                yield rows
+                work.advance(len(rows))
+
+    def _read_columns(
+        self,
+        query: str,
+        types: pa.Schema,
+        part: int,
+        where: str,
+        columns_of: Callable[[Sequence[Any]], list[list[Any]]],
+    ) -> pa.Table:
+        def work(tx: ManagedTransaction) -> pa.Table:
+            parts: list[pa.RecordBatch] = []
+            for record in tx.run(query, part=part, epoch=cypher_text.EPOCH):
+                columns = columns_of(record.values())
+                arrays = [cypher_text.to_arrow(c, f, where) for c, f in zip(columns, types, strict=True)]
+                parts.append(pa.RecordBatch.from_arrays(arrays, schema=types))
+            return pa.Table.from_batches(parts, schema=types).combine_chunks()
+
+        # Records are large: a few on the way suffice.
+        return self._run(READ_ACCESS, work, fetch_size=8)
+
+    def _stored_schema(self) -> Schema | None:
+        query = f"MATCH (m:{cypher_text.META} {{id: 1}}) RETURN m.shape"
+        text = self._read(lambda tx: one(tx, query))
+        if text is None:
+            return None
+        try:
+            return Schema.model_validate_json(text)
+        except ValidationError as error:
+            raise StoreSchemaMismatchError(
+                "the schema that the store remembers cannot be read by this version",
+                where=self._url,
+                hint="use the version that made it, or ingest into an empty store",
+            ) from error
+
+    def _required_schema(self) -> Schema:
+        if self._schema is None:
+            self._schema = self._stored_schema()
+        if self._schema is None:
+            raise SchemaError("the store has no schema yet", where=self._url, hint="apply_schema first")
+        return self._schema
+
+    def _read(self, work: Callable[[ManagedTransaction], _T]) -> _T:
+        return self._run(READ_ACCESS, work)
+
+    def _write(self, work: Callable[[ManagedTransaction], _T]) -> _T:
+        return self._run(WRITE_ACCESS, work)
+
+    def _run(self, mode: str, work: Callable[[ManagedTransaction], _T], fetch_size: int = 1000) -> _T:
+        with translated(self._url), self._session(mode, fetch_size) as session:
+            run = session.execute_read if mode == READ_ACCESS else session.execute_write
+            try:
+                return run(work)
+            except IncompleteCommit:
+                # Whether it was committed is unknown; every piece of work of ours may be done twice.
+                return run(work)
+
+    @contextmanager
+    def _session(self, mode: str, fetch_size: int) -> Iterator[Session]:
+        with self._driver.session(default_access_mode=mode, fetch_size=fetch_size) as session:
+            yield session
+
+
+def _execute(tx: ManagedTransaction, query: str, values: Mapping[str, Any] | None = None) -> None:
+    tx.run(query, dict(values or {})).consume()
+
+
+def _refuse_imports(plan: Mapping[str, Any] | None) -> None:
+    if plan is None:
+        return
+    if str(plan.get("operatorType", "")).startswith("LoadCSV"):
+        raise QueryError("LOAD CSV is not allowed in a query")
+    for child in plan.get("children", ()):
+        _refuse_imports(child)
+
+
+def _united(known: Schema, new: Schema, url: str) -> Schema:
+    """Everything that either knows; where both know a type, its properties and endpoints together."""
+
+    def mismatch(name: str, message: str) -> StoreSchemaMismatchError:
+        return StoreSchemaMismatchError(
+            f"{name}: {message}",
+            where=url,
+            hint="use the schema it was made with, or ingest into an empty store",
+        )
+
+    old, whole = known.model_dump(mode="json"), new.model_dump(mode="json")
+    for group, fixed in (("nodes", "key"), ("relationships", "identity")):
+        for name, had in old[group].items():
+            has = whole[group].setdefault(name, had)
+            if has[fixed] != had[fixed]:
+                raise mismatch(name, f"the store has the {fixed} {had[fixed]!r}, the schema {has[fixed]!r}")
+            for prop, spec in had["properties"].items():
+                now = has["properties"].setdefault(prop, spec)
+                if now["type"] != spec["type"]:
+                    raise mismatch(
+                        f"{name}.{prop}", f"the store has {spec['type']}, the schema {now['type']}"
+                    )
+            if group == "relationships":
+                has["endpoints"] += [pair for pair in had["endpoints"] if pair not in has["endpoints"]]
+    try:
+        return Schema.model_validate_json(json.dumps(whole))
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise mismatch("the schema", f"contradicts what the store holds: {message}") from error

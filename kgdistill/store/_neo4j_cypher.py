@@ -1,0 +1,208 @@
+"""The Cypher that the Neo4j store sends, and how Arrow columns travel in it.
+
+Names come from the schema alone and stand in back-quotes; every value is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kgdistill.errors import StoreError
+from kgdistill.store.protocol import EdgeType, Scalar
+from kgdistill.store.schema import Schema
+
+META = "`_KgdistillSchema`"
+WRITER = "`_KgdistillWriter`"
+EPOCH = datetime(1970, 1, 1)
+
+BATCH_ROWS = 10_000
+# A vector is as large as hundreds of plain values.
+BATCH_ROWS_LISTS = 1_000
+
+# Takes the turn of a relationship type (the first SET waits for its lock), and says who had it before.
+TAKE_TURN = (
+    f"MERGE (w:{WRITER} {{type: $type}}) SET w.locked = true "
+    "WITH w, w.token AS before SET w.token = $token RETURN before"
+)
+
+
+def quoted(name: str) -> str:
+    """A name in back-quotes; the schema has already refused anything but letters, digits and _."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def constraints(schema: Schema) -> list[str]:
+    """The statements that make every label's key unique, and ours; each can be repeated."""
+    keys = [(quoted(label), quoted(node.key)) for label, node in schema.nodes.items()]
+    keys += [(META, "id"), (WRITER, "type")]
+    return [
+        f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{label}) REQUIRE n.{key} IS UNIQUE" for label, key in keys
+    ]
+
+
+def upsert_nodes(label: str, key: str, table: pa.Table) -> str:
+    """Takes $rows, lists in the order of `table`'s columns, and $epoch; returns how many it wrote."""
+    match = f"MERGE (n:{quoted(label)} {{{quoted(key)}: row[{table.column_names.index(key)}]}})"
+    return f"UNWIND $rows AS row {match}{_set('n', table, {key})} RETURN count(*) AS written"
+
+
+def write_edges(schema: Schema, edge: EdgeType, table: pa.Table, *, create: bool) -> str:
+    """Takes $rows and $epoch as `upsert_nodes` does; a row whose ends are not there is not counted."""
+    source, name, target = edge
+    identity = schema.relationship(edge).identity
+    held = ", ".join(f"{quoted(p)}: {_value(table, p)}" for p in identity)
+    verb = "CREATE" if create else "MERGE"
+    return (
+        f"UNWIND $rows AS row "
+        f"MATCH (s:{quoted(source)} {{{quoted(schema.node(source).key)}: row[0]}}) "
+        f"MATCH (t:{quoted(target)} {{{quoted(schema.node(target).key)}: row[1]}}) "
+        f"{verb} (s)-[r:{quoted(name)}{f' {{{held}}}' if held else ''}]->(t)"
+        f"{_set('r', table, {'source', 'target', *identity})} RETURN count(*) AS written"
+    )
+
+
+def missing_keys(label: str, key: str) -> str:
+    """Takes $keys; returns those that no node of `label` has."""
+    return (
+        f"UNWIND $keys AS key OPTIONAL MATCH (n:{quoted(label)} {{{quoted(key)}: key}}) "
+        "WITH key, n WHERE n IS NULL RETURN collect(key) AS missing"
+    )
+
+
+def edge_type_is_empty(edge: EdgeType) -> str:
+    """Both counts come from the count store: no relationship is looked at."""
+    source, name, target = (quoted(part) for part in edge)
+    return (
+        f"CALL () {{ MATCH (:{source})-[r:{name}]->() RETURN count(r) AS a }} "
+        f"CALL () {{ MATCH ()-[r:{name}]->(:{target}) RETURN count(r) AS b }} RETURN a = 0 OR b = 0 AS empty"
+    )
+
+
+def delete_nodes(label: str, key: str, replace: Mapping[str, Scalar]) -> str:
+    """Takes $keep and $r0, $r1, …, the values of `replace` in its order."""
+    where = " AND ".join(f"n.{quoted(name)} = $r{i}" for i, name in enumerate(replace))
+    return f"MATCH (n:{quoted(label)}) WHERE {where} AND NOT n.{quoted(key)} IN $keep DETACH DELETE n"
+
+
+def delete_edges(edge: EdgeType, replace: Mapping[str, Scalar]) -> str:
+    """Takes $r0, $r1, …"""
+    source, name, target = (quoted(part) for part in edge)
+    where = " AND ".join(f"r.{quoted(p)} = $r{i}" for i, p in enumerate(replace))
+    return f"MATCH (:{source})-[r:{name}]->(:{target}) WHERE {where} DELETE r"
+
+
+def read_nodes(label: str, key: str, types: pa.Schema) -> str:
+    """Returns records of one list per column; takes $part, the nodes a record, and $epoch."""
+    columns = ", ".join(f"[n IN part | {_reading('n', f)}] AS c{i}" for i, f in enumerate(types))
+    return (
+        f"MATCH (n:{quoted(label)}) WHERE n.{quoted(key)} IS NOT NULL WITH collect(n) AS ns "
+        f"UNWIND range(0, size(ns) - 1, $part) AS i WITH ns[i..i + $part] AS part RETURN {columns}"
+    )
+
+
+def read_edges(schema: Schema, edge: EdgeType, types: pa.Schema) -> str:
+    """Returns records of source keys and, per source, lists; takes $part, the sources a record, and $epoch.
+
+    Packed lists: a record per relationship takes ten times as long.
+    """
+    source, name, target = edge
+    properties = list(types)[2:]
+    per_source = "".join(
+        f", collect([r IN rs | {_reading('r', f)}]) AS c{i}" for i, f in enumerate(properties, 2)
+    )
+    held = ", collect(r) AS rs" if properties else ""
+    return (
+        f"MATCH (s:{quoted(source)}) WITH collect(s) AS ss "
+        "UNWIND range(0, size(ss) - 1, $part) AS i "
+        "CALL (ss, i) { UNWIND ss[i..i + $part] AS s "
+        f"CALL (s) {{ MATCH (s)-[r:{quoted(name)}]->(t:{quoted(target)}) "
+        f"RETURN collect(t.{quoted(schema.node(target).key)}) AS ts{held} }} "
+        f"RETURN collect(s.{quoted(schema.node(source).key)}) AS c0, collect(ts) AS c1{per_source} }} "
+        f"RETURN {', '.join(f'c{i}' for i in range(len(types)))}"
+    )
+
+
+def batches(table: pa.Table) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of `table` as tuples of what Bolt carries, a batch at a time."""
+    has_lists = any(pa.types.is_list(f.type) for f in table.schema)
+    size = BATCH_ROWS_LISTS if has_lists else BATCH_ROWS
+    for start in range(0, table.num_rows, size):
+        part = table.slice(start, size)
+        yield list(zip(*(_to_bolt(column) for column in part.columns), strict=True))
+
+
+def edge_columns(record: Sequence[Any], count: int) -> list[list[Any]]:
+    """One flat list per column from a record of `read_edges`."""
+    lengths = [len(targets) for targets in record[1]]
+    sources = np.repeat(np.array(record[0], dtype=object), lengths).tolist()
+    return [sources, *(list(chain.from_iterable(record[i])) for i in range(1, count))]
+
+
+def to_arrow(values: Iterable[Any], field: pa.Field, where: str) -> pa.Array:
+    """Values as they come over Bolt, in the schema's type; StoreError when one does not fit it."""
+    try:
+        if pa.types.is_timestamp(field.type):
+            return pa.array(values, pa.int64()).cast(field.type)
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise StoreError(
+            f"the store holds a value that is no {field.type}: {error}",
+            where=f"{where}.{field.name}",
+            hint="it was not written by kgdistill; correct it there",
+        ) from error
+
+
+def _to_bolt(column: pa.ChunkedArray) -> list[Any]:
+    kind = column.type
+    array = column.combine_chunks()
+    if pa.types.is_timestamp(kind):
+        # Microseconds, of which the server makes a LOCAL DATETIME; sending datetimes is 4x slower.
+        array = array.cast(pa.int64())
+    if pa.types.is_list(kind):
+        return _lists(array)
+    if array.null_count or pa.types.is_boolean(kind):
+        return list(array.to_pylist())
+    return list(array.to_numpy(zero_copy_only=False).tolist())
+
+
+def _lists(array: pa.ListArray) -> list[list[float] | None]:
+    values, offsets = array.values.to_numpy(zero_copy_only=False), array.offsets.to_numpy()
+    valid = array.is_valid().to_pylist()
+    return [
+        values[a:b].tolist() if ok else None for a, b, ok in zip(offsets, offsets[1:], valid, strict=False)
+    ]
+
+
+def _set(variable: str, table: pa.Table, without: set[str]) -> str:
+    parts = []
+    for field in table.schema:
+        column = table.column(field.name)
+        if field.name in without or column.null_count == table.num_rows:
+            continue
+        place = f"{variable}.{quoted(field.name)}"
+        value = _value(table, field.name)
+        if column.null_count:
+            index = table.column_names.index(field.name)
+            value = f"CASE WHEN row[{index}] IS NULL THEN {place} ELSE {value} END"
+        parts.append(f"{place} = {value}")
+    return f" SET {', '.join(parts)}" if parts else ""
+
+
+def _value(table: pa.Table, name: str) -> str:
+    raw = f"row[{table.column_names.index(name)}]"
+    is_time = pa.types.is_timestamp(table.schema.field(name).type)
+    return f"$epoch + duration({{microseconds: {raw}}})" if is_time else raw
+
+
+def _reading(variable: str, field: pa.Field) -> str:
+    place = f"{variable}.{quoted(field.name)}"
+    if not pa.types.is_timestamp(field.type):
+        return place
+    whole = f"localdatetime.truncate('second', {place})"
+    return f"duration.inSeconds($epoch, {whole}).seconds * 1000000 + {place}.microsecond"
