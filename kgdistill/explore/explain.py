@@ -1,0 +1,331 @@
+"""Why a product was recommended to a user: the typed paths of the graph that lead from one to the other."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from kgdistill.errors import InputError
+from kgdistill.explore._paths import Paths, Row
+from kgdistill.store.protocol import GraphStore
+
+Kind = Literal["MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT"]
+
+
+class PathNode(NamedTuple):
+    """A node on a path; `name` is what a person reads."""
+
+    label: str
+    key: str
+    name: str
+
+
+class PathLink(NamedTuple):
+    """A relationship on a path; `forward` where it leads the way the path is read."""
+
+    type: str
+    forward: bool
+
+
+Steps: TypeAlias = tuple[PathNode | PathLink, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One typed path from a user to a recommended product.
+
+    Attributes:
+        user, product: the two ends' keys.
+        kind: what links the product that was bought to the recommended one.
+        steps: node, relationship, node, …, from the user to the product.
+        because: the path in words.
+        specificity: from 0 (it could have led to any product) to 1 (to this one alone):
+            1 - log(n) / log(N) for n products behind the link and N in all. Where there is a lift, n is
+            divided by lift * (1 - 1 / sqrt(support)): a lift that few users carry weighs less.
+        products: n: of the brand, in the category, or bought together with either of the two products.
+        lift: how much more often than by chance the two are bought by one user; None for facts.
+        bought_at: the last purchase on this path, and the first where `before` was given; naive UTC.
+        purchases: how many products the user bought that lead along this brand or category.
+    """
+
+    user: str
+    product: str
+    kind: Kind
+    steps: Steps
+    because: str
+    specificity: float
+    products: int
+    lift: float | None
+    bought_at: datetime | None
+    purchases: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: times as ISO text, steps as lists."""
+        steps = [
+            {"label": s.label, "key": s.key, "name": s.name}
+            if isinstance(s, PathNode)
+            else {"relationship": s.type, "forward": s.forward}
+            for s in self.steps
+        ]
+        return {
+            "user": self.user,
+            "product": self.product,
+            "kind": self.kind,
+            "because": self.because,
+            "specificity": self.specificity,
+            "products": self.products,
+            "lift": self.lift,
+            "bought_at": self.bought_at.isoformat() if self.bought_at is not None else None,
+            "purchases": self.purchases,
+            "steps": steps,
+        }
+
+
+def explain(
+    store: GraphStore, user: str, product: str, *, limit: int = 5, before: datetime | None = None
+) -> list[Explanation]:
+    """The paths from what `user` bought to `product`, the most telling first.
+
+    Paths are: bought -> same brand, bought -> same category (the deepest one) and bought -> bought
+    together. The user's own purchase of `product` is never on one. Paths through one brand or category
+    are one explanation, which names the latest purchase. Ordered by specificity, then by how recent the
+    purchase is, then by kind and keys.
+
+    Args:
+        store: an open store.
+        user, product: keys.
+        limit: at most this many.
+        before: only purchases first made before this time count; naive is UTC.
+
+    Returns:
+        Explanations; none where no path leads there.
+
+    Raises:
+        InputError: there is no such user or product; ids near it are named. `limit` is below 1.
+        StoreError: from the store.
+    """
+    return explain_many(store, [(user, product)], limit=limit, before=before)[(user, product)]
+
+
+def explain_many(
+    store: GraphStore,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    limit: int = 5,
+    before: datetime | None = None,
+) -> dict[tuple[str, str], list[Explanation]]:
+    """`explain` for many (user, product) pairs, with about ten queries for all of a page of them."""
+    wanted = list(dict.fromkeys(pairs))
+    if limit < 1:
+        raise InputError(f"limit is {limit}; it is at least 1")
+    if not wanted:
+        return {}
+    if before is not None and before.tzinfo is not None:
+        before = before.astimezone(timezone.utc).replace(tzinfo=None)
+    paths = Paths(store)
+    users = {user for user, _ in wanted}
+    recommended = {product for _, product in wanted}
+    _check_known(store, "User", "user_id", users, paths.users(users))
+    names = paths.products(recommended)
+    _check_known(store, "Product", "product_id", recommended, names)
+
+    bought = _purchases(paths, users, before)
+    purchased = {product for rows in bought.values() for product in rows}
+    links: list[_Links] = []
+    for kind, label, read, sizes in (
+        ("MADE_BY", "Brand", paths.brands, paths.brand_sizes),
+        ("IN_CATEGORY", "Category", paths.categories, paths.category_sizes),
+    ):
+        of_recommended = _deepest(read(recommended))
+        vias = {row["via"]: row["name"] or row["via"] for row in of_recommended}
+        # Members that nobody here bought lead nowhere, so the purchases are asked for, not the vias.
+        members = [row for row in read(purchased) if row["via"] in vias]
+        links.append(_Links(kind, label, of_recommended, members, vias, sizes(vias)))  # type: ignore[arg-type]
+    # A lift of 1 is chance, and chance explains nothing.
+    together = [
+        row for row in paths.also_bought(recommended) if row["bought"] in purchased and row["lift"] > 1
+    ]
+    partners = paths.partners([*(row["bought"] for row in together), *(r["recommended"] for r in together)])
+    on_paths = {row["product"] for link in links for row in link.members} | {r["bought"] for r in together}
+    names |= paths.products(on_paths - names.keys())
+    catalogue = paths.catalogue()
+
+    by_recommended: dict[str, list[Row]] = defaultdict(list)
+    for row in together:
+        by_recommended[row["recommended"]].append(row)
+    result: dict[tuple[str, str], list[Explanation]] = {}
+    for user, product in wanted:
+        context = _Context(user, product, bought.get(user, {}), names, catalogue)
+        found = [e for link in links for e in _through(context, link)]
+        found += _together(context, by_recommended[product], partners)
+        result[(user, product)] = sorted(found, key=_order)[:limit]
+    return result
+
+
+class _Links:
+    """One kind of fact around the recommended and the purchased products."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        label: str,
+        of_recommended: list[Row],
+        members: list[Row],
+        names: dict[str, str],
+        sizes: dict[str, int],
+    ) -> None:
+        self.kind, self.label, self.names, self.sizes, self.members = kind, label, names, sizes, members
+        self.of: dict[str, list[str]] = defaultdict(list)
+        for row in of_recommended:
+            self.of[row["product"]].append(row["via"])
+        self.inside: dict[str, list[str]] = defaultdict(list)
+        for row in members:
+            self.inside[row["via"]].append(row["product"])
+
+
+@dataclass(frozen=True)
+class _Context:
+    user: str
+    product: str
+    bought: dict[str, datetime | None]
+    names: dict[str, str]
+    catalogue: int
+
+    def node(self, product: str) -> PathNode:
+        return PathNode("Product", product, self.names.get(product, product))
+
+    def start(self) -> PathNode:
+        return PathNode("User", self.user, self.user)
+
+    def specificity(self, products: int, lift: float = 1.0) -> float:
+        if self.catalogue < 2:
+            return 0.0
+        reached = max(products / max(lift, 1.0), 1.0)
+        return max(0.0, 1.0 - math.log(reached) / math.log(self.catalogue))
+
+
+def _check_known(store: GraphStore, label: str, key: str, wanted: set[str], known: Iterable[str]) -> None:
+    unknown = sorted(wanted - set(known))
+    if not unknown:
+        return
+    keys: Sequence[str] = sorted(store.read_nodes(label, [])[key].to_pylist())
+    near = difflib.get_close_matches(unknown[0], keys, n=3, cutoff=0.5)
+    hint = f"near it are: {', '.join(near)}" if near else f"the store holds {len(keys):,} of them"
+    raise InputError(f"there is no {label} with the id {unknown[0]!r}", where=store.url, hint=hint)
+
+
+def _purchases(
+    paths: Paths, users: Iterable[str], before: datetime | None
+) -> dict[str, dict[str, datetime | None]]:
+    found: dict[str, dict[str, datetime | None]] = defaultdict(dict)
+    for row in paths.purchases(users):
+        if before is None:
+            found[row["user"]][row["product"]] = row["last_at"] or row["first_at"]
+        elif row["first_at"] is not None and row["first_at"] < before:
+            # last_at may lie after `before`.
+            found[row["user"]][row["product"]] = row["first_at"]
+    return found
+
+
+def _deepest(rows: list[Row]) -> list[Row]:
+    depth: dict[str, int] = {}
+    for row in rows:
+        depth[row["product"]] = max(depth.get(row["product"], 0), row["level"])
+    return [row for row in rows if row["level"] == depth[row["product"]]]
+
+
+def _recency(at: datetime | None) -> float:
+    return -(at - datetime(1970, 1, 1)).total_seconds() if at is not None else math.inf
+
+
+def _order(explanation: Explanation) -> tuple[float, float, str, Steps]:
+    return (
+        -explanation.specificity,
+        _recency(explanation.bought_at),
+        explanation.kind,
+        explanation.steps,
+    )
+
+
+def _through(context: _Context, links: _Links) -> list[Explanation]:
+    """Explanations through the brands or categories of the recommended product."""
+    found: list[Explanation] = []
+    for via in links.of[context.product]:
+        members = [p for p in links.inside[via] if p in context.bought and p != context.product]
+        if not members:
+            continue
+        latest = min(members, key=lambda p: (_recency(context.bought[p]), p))
+        name, size = links.names[via], links.sizes[via]
+        steps: Steps = (
+            context.start(),
+            PathLink("BOUGHT", True),
+            context.node(latest),
+            PathLink(links.kind, True),
+            PathNode(links.label, via, name),
+            PathLink(links.kind, False),
+            context.node(context.product),
+        )
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        item = context.names.get(latest, latest)
+        if links.kind == "MADE_BY":
+            because = f"bought {item}{more} -> made by {name} -> {name} makes this"
+        else:
+            because = f"bought {item}{more} -> in {name} -> this is in it too"
+        found.append(
+            Explanation(
+                context.user,
+                context.product,
+                links.kind,
+                steps,
+                because,
+                context.specificity(size),
+                size,
+                None,
+                context.bought[latest],
+                len(members),
+            )
+        )
+    return found
+
+
+def _together(context: _Context, rows: list[Row], partners: dict[str, int]) -> list[Explanation]:
+    found: list[Explanation] = []
+    for row in rows:
+        other = row["bought"]
+        if other not in context.bought or other == context.product:
+            continue
+        # The relationship leads from the smaller key to the larger.
+        steps: Steps = (
+            context.start(),
+            PathLink("BOUGHT", True),
+            context.node(other),
+            PathLink("ALSO_BOUGHT", other < context.product),
+            context.node(context.product),
+        )
+        item = context.names.get(other, other)
+        size = max(partners[other], partners[context.product])
+        sure = row["lift"] * (1 - row["support"] ** -0.5)
+        because = (
+            f"bought {item} -> {row['support']} who bought it also bought this, "
+            f"{row['lift']:.1f} times as many as by chance"
+        )
+        found.append(
+            Explanation(
+                context.user,
+                context.product,
+                "ALSO_BOUGHT",
+                steps,
+                because,
+                context.specificity(size, sure),
+                size,
+                row["lift"],
+                context.bought[other],
+                1,
+            )
+        )
+    return found

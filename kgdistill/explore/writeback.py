@@ -1,0 +1,157 @@
+"""Recommendations and embeddings of a run, back into the graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.progress import step
+from kgdistill.store.protocol import EdgeType, GraphStore
+
+RECOMMENDED: EdgeType = ("User", "RECOMMENDED", "Product")
+_COLUMNS = pa.schema(
+    [("user", pa.string()), ("product", pa.string()), ("rank", pa.int64()), ("score", pa.float64())]
+)
+
+
+@dataclass(frozen=True)
+class NodeEmbeddings:
+    """Vectors of one kind for nodes of one label.
+
+    Attributes:
+        label: the nodes' label.
+        space: what the vectors mean: `relational` or `student`.
+        keys: the nodes' keys, in the order of the rows.
+        vectors: float32 [len(keys), dimensions].
+    """
+
+    label: str
+    space: str
+    keys: Sequence[str]
+    vectors: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WriteBackReport:
+    """What was written: relationships, embeddings by `label:space`, and the wall time."""
+
+    run: str
+    recommendations: int
+    embeddings: dict[str, int]
+    seconds: float
+
+
+def write_back(
+    store: GraphStore,
+    run_id: str,
+    recommendations: pa.Table,
+    embeddings: Sequence[NodeEmbeddings] = (),
+) -> WriteBackReport:
+    """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
+
+    Recommendations are RECOMMENDED relationships; vectors are Embedding nodes with the id
+    `run:space:label:key`. Other runs' stay. Each of the two types is one transaction.
+
+    Args:
+        store: an open store that holds the users and products.
+        run_id: names the run; not empty.
+        recommendations: user, product (string), rank (int64, 1 is the best), score (float64); one row per
+            user and product.
+        embeddings: may be empty; the run's former embeddings are then removed.
+
+    Raises:
+        InputError: an empty run id, a missing column, a rank below 1, vectors that do not fit their keys or
+            are not finite, the same label and space twice; nothing is written.
+        SchemaError: a user or product that the store does not hold; nothing of that type is written.
+        StoreError: from the store.
+    """
+    start = time.monotonic()
+    if not run_id.strip():
+        raise InputError("the run's id is empty")
+    edges = _recommended(run_id, recommendations)
+    nodes = _embeddings(run_id, embeddings)
+    with step("writing back", total=edges.num_rows + nodes.num_rows) as progress:
+        progress.note("recommendations")
+        written = store.write_relationships(RECOMMENDED, edges, replace={"run": run_id})
+        progress.advance(edges.num_rows)
+        progress.note("embeddings")
+        store.write_nodes("Embedding", nodes, replace={"run": run_id})
+        progress.advance(nodes.num_rows)
+    counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
+    return WriteBackReport(run_id, written, counts, time.monotonic() - start)
+
+
+def _recommended(run_id: str, table: pa.Table) -> pa.Table:
+    for name in _COLUMNS.names:
+        if name not in table.column_names:
+            raise InputError(
+                f"lacks the column {name!r}",
+                where="recommendations",
+                hint=f"it needs: {', '.join(_COLUMNS.names)}",
+            )
+    try:
+        data = table.select(_COLUMNS.names).cast(_COLUMNS)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"has a column of the wrong type: {error}", where="recommendations") from error
+    if any(data[name].null_count for name in _COLUMNS.names):
+        raise InputError("has an empty value", where="recommendations")
+    ranks = np.asarray(data["rank"])
+    if len(ranks) and ranks.min() < 1:
+        raise InputError(f"has the rank {ranks.min()}; 1 is the best", where="recommendations")
+    return pa.table(
+        {
+            "source": data["user"],
+            "target": data["product"],
+            "run": pa.array([run_id] * data.num_rows, type=pa.string()),
+            "rank": data["rank"],
+            "score": data["score"],
+        }
+    )
+
+
+def _embeddings(run_id: str, embeddings: Sequence[NodeEmbeddings]) -> pa.Table:
+    schema = pa.schema(
+        [
+            ("embedding_id", pa.string()),
+            ("run", pa.string()),
+            ("label", pa.string()),
+            ("node_key", pa.string()),
+            ("space", pa.string()),
+            ("vector", pa.list_(pa.float32())),
+        ]
+    )
+    parts: list[pa.Table] = []
+    seen: set[tuple[str, str]] = set()
+    for item in embeddings:
+        where = f"embeddings of {item.label} in the space {item.space}"
+        if (item.label, item.space) in seen:
+            raise InputError("stand there twice", where=where)
+        seen.add((item.label, item.space))
+        vectors = np.ascontiguousarray(item.vectors, dtype=np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(item.keys):
+            raise InputError(f"have the shape {vectors.shape} for {len(item.keys)} keys", where=where)
+        if not np.isfinite(vectors).all():
+            bad = item.keys[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
+            raise InputError(f"the vector of {bad!r} is not finite", where=where)
+        count, width = vectors.shape
+        offsets = pa.array(np.arange(0, (count + 1) * width, max(width, 1))[: count + 1], type=pa.int32())
+        parts.append(
+            pa.table(
+                [
+                    pa.array([f"{run_id}:{item.space}:{item.label}:{key}" for key in item.keys], pa.string()),
+                    pa.array([run_id] * count, pa.string()),
+                    pa.array([item.label] * count, pa.string()),
+                    pa.array(list(item.keys), pa.string()),
+                    pa.array([item.space] * count, pa.string()),
+                    pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
+                ],
+                schema=schema,
+            )
+        )
+    return pa.concat_tables(parts) if parts else schema.empty_table()
