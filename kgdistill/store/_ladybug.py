@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.errors import SchemaError, StoreError
+from kgdistill.errors import QueryError, SchemaError, StoreError
 from kgdistill.store import _ladybug_catalog as catalog
 from kgdistill.store._ladybug_catalog import quoted
 from kgdistill.store._ladybug_diff import changed_rows, flat, merge, positions
@@ -144,7 +144,17 @@ class LadybugStore:
         timeout_s: float = 30.0,
     ) -> pa.Table:
         """See `GraphStore.query`."""
-        raise StoreError("query is not there yet", where=self.url)
+        self._check_open()
+        if limit < 0 or timeout_s <= 0:
+            raise QueryError("the row limit must be 0 or more and the timeout above 0", where=self.url)
+        values = dict(parameters or {})
+        for name, value in values.items():
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                if not isinstance(item, str | int | float | None):
+                    raise QueryError(f"the parameter ${name} is a {type(item).__name__}", where=self.url)
+                if isinstance(item, int) and not -(2**63) <= item < 2**63:
+                    raise QueryError(f"the parameter ${name} does not fit in 64 bits", where=self.url)
+        return self._engine.query(cypher, values, limit, timeout_s)
 
     def close(self) -> None:
         """See `GraphStore.close`."""
