@@ -1,0 +1,104 @@
+"""Options that several commands share, and what they open."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kgdistill.errors import InputError, StoreAuthError, StoreError
+
+if TYPE_CHECKING:
+    from kgdistill.store import GraphStore, Schema
+
+DEFAULT_STORE = "ladybug:kgdistill.db"
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="KGDISTILL_STORE",
+        metavar="URL",
+        help="The graph store: ladybug:PATH, neo4j://HOST:PORT or bolt://HOST:PORT.",
+    ),
+]
+UserOption = Annotated[str, typer.Option("--neo4j-user", metavar="NAME", help="The Neo4j user.")]
+PasswordFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="A file, readable by you alone, with the Neo4j password; "
+        "otherwise KGDISTILL_NEO4J_PASSWORD, or a prompt.",
+    ),
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option("--schema", metavar="FILE", help="A graph schema in YAML instead of the project's own."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+
+
+def store_at(url: str, user: str, password_file: Path | None, *, existing: bool = True) -> GraphStore:
+    """Opens the store that the options name.
+
+    Args:
+        url: the store's address.
+        user: the Neo4j user.
+        password_file: a file with the password, or None.
+        existing: refuse a local folder that is not there, instead of making an empty store.
+
+    Raises:
+        StoreError: see `open_store`; also a local store that does not exist.
+        StoreAuthError: the password file cannot be read, or others can read it too.
+    """
+    from kgdistill.store._open import open_store
+
+    kind, _, path = url.partition(":")
+    if existing and kind == "ladybug" and path and not Path(path).exists():
+        raise StoreError(
+            "there is no store here",
+            where=url,
+            hint="name another with --store, or make it: kgdistill ingest --help",
+        )
+    return open_store(url, user=user, password=_password(password_file) if password_file else None)
+
+
+def _password(file: Path) -> str:
+    try:
+        mode = file.stat().st_mode
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise StoreAuthError(f"the password cannot be read: {reason}", where=str(file)) from error
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise StoreAuthError("others can read the password", where=str(file), hint=f"chmod 600 {file}")
+    if not text:
+        raise StoreAuthError("holds no password", where=str(file))
+    return text
+
+
+def schema_at(path: Path | None) -> Schema:
+    """The schema that `--schema` names, or the project's own."""
+    from kgdistill.store import load_schema
+
+    return load_schema(path)
+
+
+def moment(text: str, option: str) -> datetime:
+    """A date or a time in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        # Python 3.10 does not read the Z that later versions do.
+        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a date", where=option, hint="write 2017-10-15 or 2017-10-15T12:00:00"
+        ) from error

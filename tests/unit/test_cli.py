@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import errno
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kgdistill import cli
+from kgdistill.cli import main
+from kgdistill.cli._output import print_json, print_table
+from kgdistill.cli._reference import commands, help_of
+from kgdistill.store import load_schema
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = dict(commands())
+LEAVES = [name for name, command in COMMANDS.items() if not hasattr(command, "commands")]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KGDISTILL_STORE", "KGDISTILL_NEO4J_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+
+
+def _shop(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "User.csv").write_text("user_id\nann\nbob\n")
+    (folder / "Product.csv").write_text("product_id,title\np1,[red] tea\np2,\x1b[31mcoffee\n")
+    (folder / "Brand.csv").write_text("brand_id,name\nb1,Alpha\n")
+    (folder / "MADE_BY.csv").write_text("source,target\np1,b1\np2,b1\n")
+    (folder / "BOUGHT.csv").write_text("source,target,first_at,count\nann,p1,2024-01-05T10:00:00,3\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    text = help_of(name, COMMANDS[name])
+    assert "Examples:" in text
+    assert f"  {name}" in text.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_speaks_json(name: str) -> None:
+    assert "--json" in help_of(name, COMMANDS[name])
+
+
+def test_the_reference_and_the_picture_are_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for page, text in module.pages().items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name} is out of date: make docs"
+
+
+def test_the_picture_shows_every_type(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--mermaid"]) == 0
+    drawn = capsys.readouterr().out
+    schema = load_schema()
+    assert all(f"{label}([{label}])" in drawn for label in schema.nodes)
+    assert all(f"|{name}| {target}" in drawn for _, name, target in schema.edges())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom kgdistill.cli import main\nassert main(['--help']) == 0\n"
+        "heavy = {'torch', 'pyarrow', 'pandas', 'numpy', 'neo4j', 'ladybug', 'matplotlib', 'rich.console'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    assert _python(code).stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "suggestion"),
+    [(["ingset"], "'ingest'"), (["neo4j", "strat"], "'start'"), (["query", "--lmit", "3"], "--limit")],
+)
+def test_a_typo_is_refused_with_a_suggestion(
+    args: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    assert suggestion in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["store", "stats"], "ladybug:kgdistill.db: there is no store here"),
+        (["query", "RETURN 1", "--list"], "give one of"),
+        (["query", "RETURN 1", "--param", "x"], "'x' is not NAME=VALUE"),
+        (["query", "RETURN $x", "--store", "memory:", "-p", 'x={"a": 1}'], "--param x"),
+        (["query", "--saved", "histry_of_user", "--store", "memory:"], "history_of_user"),
+        (["ingest", "folder", "nowhere"], "nowhere: is not a folder"),
+        (["ingest", "also-bought", "--cut", "yesterday"], "'yesterday' is not a date"),
+        (["schema", "--schema", "none.yaml"], "none.yaml: cannot be read"),
+        (["report", "runs/none"], "runs/none: there is no run here"),
+        (["neo4j", "status"], "is no folder of a local Neo4j"),
+        (["query", "RETURN 1", "--store", "bolt://me:secret@localhost:1"], "carries a user name or password"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert "Traceback" not in said.err
+    assert "secret" not in said.err
+    assert not Path("kgdistill.db").exists()
+
+
+def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = str(_shop(tmp_path / "shop"))
+    for _ in range(2):
+        assert main(["ingest", "folder", shop, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["rows"]["Product"] == 2
+        assert report["rejects"] == 0
+    assert main(["store", "stats", "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["nodes"]["Product"] == 2
+    assert stats["relationships"]["User-BOUGHT-Product"] == 1
+    assert stats["relationships"]["User-VIEWED-Product"] == 0
+    asked = "MATCH (p:Product {product_id: $id}) RETURN p.title AS title"
+    assert main(["query", asked, "--param", "id=p1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"title": "[red] tea"}]
+    assert main(["explain", "ann", "p2", "--json"]) == 0
+    assert [path["kind"] for path in json.loads(capsys.readouterr().out)] == ["MADE_BY"]
+    assert main(["explain", "ann", "p2"]) == 0
+    assert "[red] tea" in capsys.readouterr().out
+
+
+def test_a_write_through_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", "folder", str(_shop(tmp_path / "shop"))]) == 0
+    assert main(["query", "MATCH (u:User) DETACH DELETE u"]) == 2
+    assert main(["query", "MATCH (u:User) RETURN u.user_id AS id", "--limit", "1"]) == 2
+    capsys.readouterr()
+    assert main(["query", "MATCH (u:User) RETURN count(u) AS n", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 2}]
+
+
+def test_a_parameter_is_json_or_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", "folder", str(_shop(tmp_path / "shop"))]) == 0
+    capsys.readouterr()
+    given = ["-p", "a=7", "-p", "b=seven", "-p", 'c="7"', "-p", "d=007", "-p", "e=NaN"]
+    query = "RETURN $a AS a, $b AS b, $c AS c, $d AS d, $e AS e"
+    assert main(["query", query, *given, "--json"]) == 0
+    row = {"a": 7, "b": "seven", "c": "7", "d": "007", "e": "NaN"}
+    assert json.loads(capsys.readouterr().out) == [row]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_password_that_others_can_read_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("hush\n")
+    file.chmod(0o644)
+    args = ["query", "RETURN 1", "--store", "bolt://127.0.0.1:1", "--password-file", str(file)]
+    assert main(args) == 2
+    said = capsys.readouterr().err
+    assert f"chmod 600 {file}" in said
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), "runs/x: the disk is full"),
+        (OSError("[Errno 28] Error writing bytes: No space left on device"), "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "/root/x: permission denied"),
+    ],
+)
+def test_a_disk_that_refuses_is_one_message(
+    error: OSError, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", refuse)
+    assert main([]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "gone", "x")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(FileNotFoundError):
+        main([])
+
+
+def test_ctrl_c_ends_with_130_and_says_what_comes_next(tmp_path: Path) -> None:
+    pipe = tmp_path / "schema.yaml"
+    os.mkfifo(pipe)
+    code = "import sys; from kgdistill.cli import main; sys.exit(main(sys.argv[1:]))"
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, "schema", "--schema", str(pipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Opening the writing end waits until the command reads its schema, so it is in the middle of its work.
+    with pipe.open("w"):
+        time.sleep(0.1)
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert out == ""
+    assert err.strip().startswith("kgdistill: stopped; the same command, started again, goes on")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} -m kgdistill schema --json | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "{"
+    assert done.stderr == ""
+
+
+def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5]}
+
+
+def test_a_plain_table_lines_up_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name", "count"], [["tea\x1b[31m\nx", 7], ["coffee", 1200]])
+    assert capsys.readouterr().out == "name        count\ntea [31m x      7\ncoffee       1200\n"
