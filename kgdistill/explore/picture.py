@@ -64,7 +64,7 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
     if file.suffix.lower() != ".png":
         raise InputError("a picture is written as PNG", where=str(file), hint="let the name end in .png")
     places = _layout(graph)
-    height = max(max(y for _, y in places.values()) + _BOX_HEIGHT + 0.6, 2.4)
+    height = max(max(y for _, y in places.values()) + _BOX_HEIGHT + 0.75, 2.4)
     width = 3 * _COLUMN + _BOX_WIDTH + 0.6
     figure = Figure(figsize=(width, height), dpi=110)
     FigureCanvasAgg(figure)
@@ -124,10 +124,11 @@ def _layout(graph: nx.MultiDiGraph[NodeKey]) -> dict[NodeKey, tuple[float, float
         heights = [places[n][1] for n in near[node] if n in places and places[n][0] in columns]
         return sum(heights) / len(heights) if heights else 0.0
 
-    for backwards in (False, True, False):
+    for backwards in (False, True, False, True, False):
         for layer in sorted(layers, reverse=backwards):
             side = {(layer + 1 if backwards else layer - 1) * _COLUMN}
-            nodes = sorted(layers[layer], key=lambda n: (pull(n, side), n))  # noqa: B023 - used at once
+            # What pulls equally keeps its order.
+            nodes = sorted(sorted(layers[layer]), key=lambda n: (pull(n, side), places.get(n, (0.0, 0.0))[1]))
             top = (tallest - len(nodes)) / 2 * _ROW
             for i, node in enumerate(nodes):
                 places[node] = (layer * _COLUMN, top + i * _ROW)
@@ -142,9 +143,10 @@ def _line(axes: Any, stops: list[tuple[float, float]], text: str, heads: tuple[b
     if len(points) == 3:
         points[1:2] = [(stops[1][0] - half, stops[1][1]), (stops[1][0] + half, stops[1][1])]
     axes.plot(*zip(*points, strict=True), color="#777777", lw=1.2, zorder=1)
+    arrow = {"arrowstyle": "-|>", "color": "#777777", "lw": 1.2}
     for wanted, tip, other in ((heads[0], points[0], points[1]), (heads[1], points[-1], points[-2])):
         if wanted:
-            axes.annotate("", tip, other, arrowprops={"arrowstyle": "-|>", "color": "#777777", "lw": 1.2})
+            axes.annotate("", tip, other, arrowprops=arrow, zorder=1)
     first, last = (points[1], points[2]) if len(points) == 4 else (points[0], points[-1])
     axes.text(
         (first[0] + last[0]) / 2,

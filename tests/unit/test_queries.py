@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kgdistill.errors import InputError
+from kgdistill.explore import run_query, saved_queries, saved_query
+from kgdistill.store import MemoryStore
+
+
+def test_every_saved_query_has_a_header_that_matches_its_text() -> None:
+    queries = {query.name: query for query in saved_queries()}
+    assert {
+        "recommendations_of_user",
+        "why",
+        "brand_reach",
+        "neighbours_of_product",
+        "also_bought",
+        "history_of_user",
+        "runs",
+    } <= set(queries)
+    for query in queries.values():
+        given = {part.partition("=")[0] for part in query.example.split()}
+        assert given == {p.name for p in query.parameters if p.default is None}, query.name
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "// Says.\n// $a string: one\n// example: a=1\nRETURN $b AS b\n",
+            "'a' is in the header or in the text",
+        ),
+        ("MATCH (n) RETURN n\n", "lacks the description"),
+    ],
+)
+def test_a_header_that_does_not_match_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "odd.cypher").write_text(text)
+    with pytest.raises(InputError, match=says):
+        saved_queries(tmp_path)
+
+
+def test_a_query_may_have_a_text_for_each_store_and_needs_both(tmp_path: Path) -> None:
+    header = "// Says.\n// example:\n"
+    (tmp_path / "two.neo4j.cypher").write_text(header + "RETURN type($r)".replace("$r", "1"))
+    with pytest.raises(InputError, match="no text for ladybug"):
+        saved_queries(tmp_path)
+    (tmp_path / "two.ladybug.cypher").write_text(header + "RETURN label(1)")
+    assert "label" in saved_query("two", tmp_path).text["ladybug"]
+    assert "type" in saved_query("two", tmp_path).text["neo4j"]
+
+
+def test_wrong_names_and_values_are_named() -> None:
+    with MemoryStore() as store:
+        with pytest.raises(InputError, match="did you mean 'also_bought'"):
+            run_query(store, "alsobought")
+        with pytest.raises(InputError, match="did you mean 'product'"):
+            run_query(store, "also_bought", {"prodct": "1"})
+        with pytest.raises(InputError, match="needs the parameter 'product'"):
+            run_query(store, "also_bought")
+        with pytest.raises(InputError, match="'limit' is 'many', not int"):
+            run_query(store, "also_bought", {"product": "1", "limit": "many"})
