@@ -97,7 +97,6 @@ class LadybugStore:
             known = data.filter(pc.is_valid(where))
             held = stored.take(where.drop_null())
             _set_nodes(connection, label, merge(known, held).filter(changed_rows(known, held)))
-            # Last: copying nodes after deleting some in the same transaction has crashed the engine.
             if stale is not None and stale.num_rows:
                 clause = f"LOAD FROM $t MATCH (n:{quoted(label)}) WHERE n.{quoted(key)} = k DETACH DELETE n"
                 rows(connection, clause, {"t": stale})
@@ -145,8 +144,10 @@ class LadybugStore:
     ) -> pa.Table:
         """See `GraphStore.query`."""
         self._check_open()
-        if limit < 0 or timeout_s <= 0:
-            raise QueryError("the row limit must be 0 or more and the timeout above 0", where=self.url)
+        if limit < 1 or timeout_s <= 0:
+            raise QueryError(
+                "the row limit must be 1 or more and the timeout above 0 seconds", where=self.url
+            )
         values = dict(parameters or {})
         for name, value in values.items():
             for item in value if isinstance(value, (list, tuple)) else [value]:

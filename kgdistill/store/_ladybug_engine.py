@@ -114,7 +114,8 @@ class Engine:
     def connection(self) -> Iterator[Any]:
         """A read-write connection; Ladybug's errors come out as ours.
 
-        A new one each time: a connection keeps every prepared statement, with the tables it was given.
+        A new one each time: a connection keeps every prepared statement, and running a kept COPY a second
+        time crashes the engine.
         """
         with self._lock:
             self._open()

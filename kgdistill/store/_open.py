@@ -7,7 +7,7 @@ import sys
 from getpass import getpass
 from urllib.parse import urlsplit
 
-from kgdistill.errors import StoreAuthError, StoreError
+from kgdistill.errors import InputError, StoreAuthError
 from kgdistill.store._ladybug import LadybugStore, MemoryStore
 from kgdistill.store.protocol import GraphStore
 
@@ -24,7 +24,8 @@ def open_store(url: str, *, user: str = "neo4j", password: str | None = None) ->
             for on a terminal.
 
     Raises:
-        StoreError: an address of another form, one that carries a password, or no usable store there.
+        InputError: an address of another form, or one that carries a password.
+        StoreError: no usable store there.
         StoreAuthError: no password, or a wrong one.
         StoreLockedError: another process holds the embedded store.
         StoreUnreachableError: nothing answers there.
@@ -38,7 +39,7 @@ def open_store(url: str, *, user: str = "neo4j", password: str | None = None) ->
         parts = urlsplit(url)
         if "@" in parts.netloc:
             # Such an address ends up in logs and shell histories: refused, and not repeated here.
-            raise StoreError(
+            raise InputError(
                 "the store's address carries a user name or password",
                 hint=f"give the address alone; the password goes into {PASSWORD_VARIABLE} or is asked for",
             )
@@ -46,7 +47,7 @@ def open_store(url: str, *, user: str = "neo4j", password: str | None = None) ->
 
         return Neo4jStore(url, user=user, password=_password(url, password))
     shown = f"{scheme}:…" if colon else repr(url)
-    raise StoreError(
+    raise InputError(
         f"{shown} is not the address of a store",
         hint="use ladybug:PATH, memory:, neo4j://HOST:PORT or bolt://HOST:PORT",
     )
