@@ -56,7 +56,7 @@ def store_at(url: str, user: str, password_file: Path | None, *, existing: bool 
         StoreError: see `open_store`; also a local store that does not exist.
         StoreAuthError: the password file cannot be read, or others can read it too.
     """
-    from kgdistill.store._open import open_store
+    from kgdistill.store import open_store
 
     kind, _, path = url.partition(":")
     if existing and kind == "ladybug" and path and not Path(path).exists():
