@@ -12,7 +12,7 @@ help:
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
 	@echo "make bench   install, then the measured figures (speed, memory, quality)"
 	@echo "make docs    write docs/cli.md and the schema's picture anew"
-	@echo "make clean   remove what make and the demo made (.venv, runs/, .neo4j/, caches)"
+	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
 
 demo: $(VENV)/.demo.stamp
 	@$(BIN)/kgdistill demo $(ARGS)
@@ -42,6 +42,6 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	@[ ! -x $(BIN)/kgdistill ] || [ ! -d .neo4j ] || $(BIN)/kgdistill neo4j stop >/dev/null 2>&1 || true
-	rm -rf $(VENV) runs .neo4j build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@[ ! -x $(BIN)/kgdistill ] || [ ! -d .neo4j-test ] || $(BIN)/kgdistill neo4j stop --folder .neo4j-test >/dev/null
+	rm -rf $(VENV) .neo4j-test build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
