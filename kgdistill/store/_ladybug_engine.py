@@ -66,9 +66,10 @@ def translate(error: Exception, where: str) -> KgdistillError:
     """What Ladybug said, as one clear error."""
     text = str(error)
     low = text.lower()
-    if "no space left" in low or "disk full" in low or "file too large" in low:
+    if any(words in low for words in ("no space left", "cannot write to file", "file too large")):
+        # Even where the engine says that it committed, the write has been seen missing after reopening.
         return DiskError(
-            "the disk is full; nothing of this write was kept",
+            "the disk is full or cannot be written; the write is not complete, earlier ones are kept",
             where=where,
             hint="free some space and run the same command again",
         )

@@ -19,7 +19,7 @@ from kgdistill.store._ladybug_reader import receive, send
 
 # The engine stops most queries itself; one that does not look at the clock is killed this much later.
 _GRACE_S = 1.0
-# For opening the file, which happens inside the first query.
+# For starting and opening the file.
 _START_S = 30.0
 
 
@@ -47,18 +47,10 @@ class QueryProcess:
             QueryError: what is wrong with the query.
             StoreError: the file cannot be opened.
         """
-        request = {
-            "path": str(self._path),
-            "cypher": cypher,
-            "parameters": dict(parameters),
-            "limit": limit,
-            "timeout_s": timeout_s,
-        }
-        self._start()
-        patience = timeout_s + (_GRACE_S if self.reading else _GRACE_S + _START_S)
-        # From here on the process may hold the file; the engine does not lock a file that is only read.
-        self.reading = True
-        answer, in_time, code = self._ask(request, patience)
+        if not self.reading:
+            self._open()
+        request = {"cypher": cypher, "parameters": dict(parameters), "limit": limit, "timeout_s": timeout_s}
+        answer, in_time, code = self._ask(request, timeout_s + _GRACE_S)
         if answer is None:
             if in_time:
                 raise QueryError(
@@ -67,13 +59,19 @@ class QueryProcess:
                     hint="write the query another way: return columns, not whole nodes or paths",
                 )
             raise QueryError(f"the query took longer than {timeout_s:g} s", where=self._where)
-        if answer[:1] == b"Q":
+        if answer[:1] == b"E":
             raise QueryError(answer[1:].decode(), where=self._where)
-        if answer[:1] == b"S":
-            self.stop()
-            raise StoreError(answer[1:].decode(), where=self._where)
         with pa.ipc.open_stream(pa.py_buffer(answer[1:])) as reader:
             return reader.read_all()
+
+    def _open(self) -> None:
+        answer, _, code = self._ask({"open": str(self._path)}, _START_S)
+        if answer is None or answer[:1] != b"T":
+            self.stop()
+            text = answer[1:].decode() if answer else f"the query process ended (exit code {code})"
+            raise StoreError(f"cannot be opened for reading: {text}", where=self._where)
+        # From here on the process holds the file; the engine sets no lock on one that is only read.
+        self.reading = True
 
     def release(self) -> None:
         """Closes the file, so that it can be opened for writing; the process stays."""

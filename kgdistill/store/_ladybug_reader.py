@@ -172,14 +172,14 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     while (message := receive(requests)) is not None:
         request = json.loads(message)
         try:
-            if "close" in request:
-                if database is not None:
-                    database.close()
-                    database = None
+            if "open" in request:
+                database = ladybug.Database(request["open"], read_only=True, buffer_pool_size=_BUFFER_POOL)
                 send(answers, b"T")
                 continue
-            if database is None:
-                database = ladybug.Database(request["path"], read_only=True, buffer_pool_size=_BUFFER_POOL)
+            if "close" in request:
+                database.close()
+                send(answers, b"T")
+                continue
             connection = ladybug.Connection(database)
             try:
                 table = run_read_only(
@@ -195,10 +195,8 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
             send(answers, b"T" + sink.getvalue().to_pybytes())
-        except RefusedError as error:
-            send(answers, b"Q" + str(error).encode())
-        except RuntimeError as error:
-            send(answers, b"S" + str(error).encode())
+        except (RefusedError, RuntimeError) as error:
+            send(answers, b"E" + str(error).encode())
 
 
 def _main() -> None:

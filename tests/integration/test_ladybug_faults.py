@@ -1,0 +1,251 @@
+"""The embedded store when things go wrong: other processes, kills, wrong or damaged files, a full disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kgdistill.errors import (
+    DiskError,
+    QueryError,
+    StoreError,
+    StoreLockedError,
+    StoreSchemaMismatchError,
+)
+from kgdistill.store import LadybugStore, MemoryStore, Schema, open_store
+
+BOUGHT = ("User", "BOUGHT", "Product")
+ROWS = 100_000
+
+
+def schema(count: str = "int64") -> Schema:
+    return Schema.model_validate(
+        {
+            "version": 1,
+            "nodes": {
+                "User": {"key": "user_id", "name": "user_id"},
+                "Product": {"key": "product_id", "name": "product_id", "properties": {"title": "string"}},
+            },
+            "relationships": {
+                "BOUGHT": {
+                    "kind": "fact",
+                    "endpoints": [["User", "Product"]],
+                    "properties": {"count": count},
+                }
+            },
+        }
+    )
+
+
+def fill(store: LadybugStore, products: int = 3) -> None:
+    store.apply_schema(schema())
+    store.write_nodes("User", pa.table({"user_id": ["a", "b"]}))
+    store.write_nodes("Product", pa.table({"product_id": [str(i) for i in range(products)]}))
+    store.write_relationships(BOUGHT, pa.table({"source": ["a"], "target": ["0"], "count": [1]}))
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    holder = python(
+        """
+        import sys
+        from kgdistill.store import LadybugStore
+        with LadybugStore(sys.argv[1]):
+            print("open", flush=True)
+            sys.stdin.readline()
+        """,
+        str(folder),
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(StoreLockedError, match=str(holder.pid)) as caught:
+            LadybugStore(folder)
+        assert caught.value.hint
+        holder.communicate("\n")
+    assert holder.returncode == 0
+    LadybugStore(folder).close()
+
+
+def test_the_store_stays_held_while_a_query_has_its_file(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from kgdistill.errors import StoreLockedError
+        from kgdistill.store import LadybugStore
+        try:
+            LadybugStore(sys.argv[1])
+        except StoreLockedError:
+            print("locked")
+        """
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+        assert store.query("MATCH (u:User) RETURN count(*) AS n").to_pylist() == [{"n": 2}]
+        assert python(code, str(tmp_path / "store")).communicate()[0] == "locked\n"
+        # And the other way: what is written after a query is seen by the next one.
+        store.write_nodes("User", pa.table({"user_id": ["c"]}))
+        assert store.query("MATCH (u:User {user_id: 'c'}) RETURN count(*) AS n").to_pylist() == [{"n": 1}]
+
+
+def test_two_stores_of_one_process_share_one_database(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as first:
+        fill(first)
+        with LadybugStore(tmp_path / "store") as second:
+            second.write_nodes("User", pa.table({"user_id": ["c"]}))
+        assert first.read_nodes("User").num_rows == 3
+
+
+def test_what_is_stored_is_there_after_reopening_without_naming_the_schema(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+    with open_store(f"ladybug:{tmp_path / 'store'}") as store:
+        assert store.read_relationships(BOUGHT).to_pylist() == [{"source": "a", "target": "0", "count": 1}]
+
+
+WRITER = """
+    import sys
+    import pyarrow as pa
+    from kgdistill.store import LadybugStore
+
+    edge, rows = ("User", "BOUGHT", "Product"), int(sys.argv[2])
+    store = LadybugStore(sys.argv[1])
+    keys = [str(i) for i in range(rows)]
+    print("writing", flush=True)
+    store.write_nodes("Product", pa.table({"product_id": keys, "title": ["new"] * rows}))
+    print("nodes", flush=True)
+    store.write_relationships(edge, pa.table({"source": ["a"] * rows, "target": keys, "count": [2] * rows}))
+    print("edges", flush=True)
+    sys.stdin.readline()
+    """
+
+
+@pytest.mark.parametrize("moment", [("writing", 0.05), ("writing", 0.3), ("nodes", 0.2), ("edges", 0.0)])
+def test_a_kill_in_the_middle_of_a_write_leaves_all_of_it_or_nothing(
+    tmp_path: Path, moment: tuple[str, float]
+) -> None:
+    word, delay = moment
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+    done = []
+    with python(WRITER, str(tmp_path / "store"), str(ROWS)) as writer:
+        assert writer.stdout is not None
+        while not done or done[-1] != word:
+            done.append(writer.stdout.readline().strip())
+        try:
+            writer.wait(delay)
+        except subprocess.TimeoutExpired:
+            writer.kill()
+        done += writer.stdout.read().split()
+    assert writer.returncode == -signal.SIGKILL
+    with LadybugStore(tmp_path / "store") as store:
+        nodes = store.read_nodes("Product")
+        new = sum(title == "new" for title in nodes["title"].to_pylist())
+        edges = store.read_relationships(BOUGHT)
+        assert (nodes.num_rows, new) in [(3, 0), (ROWS, ROWS)]
+        assert sorted(set(edges["count"].to_pylist())) in [[1], [2]]
+        assert edges.num_rows in (1, ROWS)
+        # What was acknowledged is kept.
+        assert new == ROWS or "nodes" not in done
+        assert edges.num_rows == ROWS or "edges" not in done
+        # And the same write again completes it.
+        keys = [str(i) for i in range(ROWS)]
+        store.write_nodes("Product", pa.table({"product_id": keys, "title": ["new"] * ROWS}))
+        table = pa.table({"source": ["a"] * ROWS, "target": keys, "count": [2] * ROWS})
+        store.write_relationships(BOUGHT, table)
+        assert store.read_relationships(BOUGHT).num_rows == ROWS
+
+
+def test_an_old_store_with_another_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+    with LadybugStore(tmp_path / "store") as store:
+        with pytest.raises(StoreSchemaMismatchError, match=r"BOUGHT\.count is int64 there") as caught:
+            store.apply_schema(schema(count="double"))
+        assert "new store" in caught.value.hint
+        store.apply_schema(schema())
+        assert store.read_relationships(BOUGHT).num_rows == 1
+
+
+def test_a_file_a_foreign_folder_and_a_damaged_store_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(StoreError, match="is a file"):
+        LadybugStore(file)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("mine")
+    with pytest.raises(StoreError, match=r"thesis\.tex"):
+        LadybugStore(foreign)
+    assert [p.name for p in foreign.iterdir()] == ["thesis.tex"]
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "graph.lbug").write_bytes(b"not a database, whatever its name says" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened") as caught:
+        LadybugStore(damaged)
+    assert "ingest" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot be used"):
+        LadybugStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("limit", [300_000, 5_000_000])
+def test_a_full_disk_is_said_and_the_store_reopens_with_all_of_the_write_or_nothing(
+    tmp_path: Path, limit: int
+) -> None:
+    rows = 50_000
+    titles = [f"{i}" * 50 for i in range(rows)]
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+        # A limit on the size of a file meets the engine just where a full disk would.
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(DiskError, match="the disk is full"):
+                store.write_nodes("Product", pa.table({"product_id": titles, "title": titles}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        assert store.read_nodes("Product").num_rows in (3, 3 + rows)
+        assert store.read_relationships(BOUGHT).num_rows == 1
+        # With space again the same write goes through.
+        store.write_nodes("Product", pa.table({"product_id": titles, "title": titles}))
+    with LadybugStore(tmp_path / "store") as store:
+        assert store.read_nodes("Product").num_rows == 3 + rows
+
+
+def test_a_query_that_never_looks_at_the_clock_is_killed(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+        with pytest.raises(QueryError, match=r"0\.5 s"):
+            store.query("UNWIND range(1, 1000000000) AS x RETURN sum(x) AS n", timeout_s=0.5)
+        assert store.query("MATCH (u:User) RETURN count(*) AS n").to_pylist() == [{"n": 2}]
+        assert store.read_nodes("User").num_rows == 2
+
+
+def test_rewriting_most_of_a_large_table_keeps_what_the_new_rows_leave_out() -> None:
+    rows = 60_000
+    keys = [str(i) for i in range(rows + 1)]
+    with MemoryStore() as store:
+        fill(store, rows + 1)
+        table = pa.table({"source": ["b"] * (rows + 1), "target": keys, "count": [1] * (rows + 1)})
+        store.write_relationships(BOUGHT, table)
+        store.write_relationships(BOUGHT, table.slice(0, rows).set_column(2, "count", [[2] * rows]))
+        counts = store.read_relationships(BOUGHT)["count"].to_pylist()
+        assert (counts.count(1), counts.count(2)) == (2, rows)
