@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import textwrap
 from collections import defaultdict
@@ -91,7 +92,8 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
         figure.savefig(part, format="png", facecolor="white")
         os.replace(part, file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise DiskError(f"the picture cannot be written: {error.strerror}", where=str(file)) from error
     return file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def _write_rejects(rejects: pa.Table, path: Path) -> Path | None:
             pq.write_table(rejects, part)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise DiskError(
             f"the rejects cannot be written: {error.strerror or error}", where=str(path)
         ) from error

@@ -1,0 +1,271 @@
+"""Explanations, saved queries and write-back on real stores."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from matplotlib.image import imread
+
+from kgdistill.errors import InputError, SchemaError
+from kgdistill.explore import (
+    NodeEmbeddings,
+    PathNode,
+    draw,
+    explain,
+    explain_many,
+    run_query,
+    saved_queries,
+    subgraph,
+    write_back,
+)
+from kgdistill.ingest.derived import also_bought
+from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.store import GraphStore, load_schema
+from tests.integration._stores import BOUGHT, STORES, opened, sample_of_complete_journey, small_graph
+
+SCHEMA = load_schema()
+RECOMMENDED = ("User", "RECOMMENDED", "Product")
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphStore]:
+    for opened_store in opened(request.param, request, tmp_path):
+        ingest_tables(opened_store, SCHEMA, small_graph())
+        yield opened_store
+
+
+def recommendations(*rows: tuple[str, str, int, float]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [dict(zip(("user", "product", "rank", "score"), r, strict=True)) for r in rows]
+    )
+
+
+def test_the_typed_paths_to_a_product_are_found_and_ranked_by_how_telling_they_are(store: GraphStore) -> None:
+    found = explain(store, "ann", "p4")
+    # p3 was only returned; the lift of p1 and p4 is chance; BREAD is not the deepest category of p4.
+    assert [(e.kind, e.products, e.purchases, e.bought_at) for e in found] == [
+        ("IN_CATEGORY", 2, 1, datetime(2024, 1, 8)),
+        ("MADE_BY", 3, 1, datetime(2024, 1, 8)),
+    ]
+    assert found[0].because == "bought Rye -> in F > BREAD > DARK -> this is in it too"
+    assert found[1].because == "bought Rye -> made by Mill -> Mill makes this"
+    assert found[1].specificity == pytest.approx(1 - np.log(3) / np.log(6))
+    assert [tuple(step) for step in found[1].steps] == [
+        ("User", "ann", "ann"),
+        ("BOUGHT", True),
+        ("Product", "p1", "Rye"),
+        ("MADE_BY", True),
+        ("Brand", "b1", "Mill"),
+        ("MADE_BY", False),
+        ("Product", "p4", "Spelt"),
+    ]
+
+
+def test_a_purchase_of_the_product_itself_or_after_the_time_is_on_no_path(store: GraphStore) -> None:
+    found = explain(store, "ann", "p5")
+    assert [(e.kind, e.steps[2]) for e in found] == [
+        ("ALSO_BOUGHT", PathNode("Product", "p2", "Milk")),
+        ("MADE_BY", PathNode("Product", "p2", "Milk")),
+    ]
+    assert "16 who bought it also bought this, 4.0 times as many" in found[0].because
+    assert explain(store, "ann", "p5", before=datetime(2024, 1, 2, tzinfo=timezone.utc)) == []
+    assert explain(store, "ann", "p5", limit=1) == found[:1]
+    early = explain(store, "ann", "p4", before=datetime(2024, 1, 5))
+    assert {e.bought_at for e in early} == {datetime(2024, 1, 1)}
+    assert explain(store, "ann", "p6") == []
+
+
+def test_an_unknown_id_is_named_with_ids_near_it(store: GraphStore) -> None:
+    with pytest.raises(InputError, match=r"no User with the id 'anne'\n.*ann"):
+        explain(store, "anne", "p4")
+    with pytest.raises(InputError, match="no Product with the id 'p44'"):
+        explain_many(store, [("ann", "p4"), ("ann", "p44")])
+
+
+def test_every_saved_query_gives_the_same_rows_on_every_store(store: GraphStore) -> None:
+    write_back(
+        store, "r1", recommendations(("ann", "p4", 1, 0.9), ("bob", "p4", 2, 0.8), ("bob", "p1", 1, 0.9))
+    )
+    write_back(store, "r2", recommendations(("cy", "p5", 1, 0.5)))
+    day = [datetime(2024, 1, d) for d in range(1, 11)]
+    cases: dict[str, tuple[dict[str, str | int], list[tuple[object, ...]]]] = {
+        "recommendations_of_user": (
+            {"user": "bob", "run": "r1"},
+            [(1, "p1", "Rye", "Mill", None, 0.9), (2, "p4", "Spelt", "Mill", None, 0.8)],
+        ),
+        "why": (
+            {"user": "ann", "product": "p4"},
+            [
+                ("ALSO_BOUGHT", "p1", "Rye", day[0], "p1", "Rye", 1, 1.0),
+                ("IN_CATEGORY", "p1", "Rye", day[0], "F > BREAD", "F > BREAD", 3, 1.0),
+                ("IN_CATEGORY", "p1", "Rye", day[0], "F > BREAD > DARK", "F > BREAD > DARK", 2, 1.0),
+                ("MADE_BY", "p1", "Rye", day[0], "b1", "Mill", 3, 1.0),
+            ],
+        ),
+        "brand_reach": ({"brand": "b1", "run": "r1"}, [("b1", "Mill", 3, 2, 4, 10.0, 3, 2)]),
+        "neighbours_of_product": (
+            {"product": "p5"},
+            [
+                ("ALSO_BOUGHT", "Product", "p2", "Milk"),
+                ("FOR", "Coupon", "c1", "c1"),
+                ("MADE_BY", "Brand", "b2", "Dairy"),
+                ("PART_OF", "Department", "F", "F"),
+            ],
+        ),
+        "also_bought": ({"product": "p5"}, [("p2", "Milk", None, 16, 4.0)]),
+        "history_of_user": (
+            {"user": "ann", "limit": "2"},
+            [("p5", "Cream", None, day[8], day[8], 1, 2.0), ("p1", "Rye", None, day[0], day[7], 3, 6.0)],
+        ),
+        "runs": ({}, [("r1", 3, 2, 2), ("r2", 1, 1, 1)]),
+        "most_recommended": ({"run": "r1"}, [("p4", "Spelt", 2, 1), ("p1", "Rye", 1, 2)]),
+    }
+    assert set(cases) == {query.name for query in saved_queries()}
+    for name, (parameters, expected) in cases.items():
+        rows = [tuple(row.values()) for row in run_query(store, name, parameters).to_pylist()]
+        unordered = name in ("why", "neighbours_of_product")
+        assert (sorted(rows, key=repr) == sorted(expected, key=repr)) if unordered else (rows == expected), (
+            name,
+            rows,
+        )
+
+
+def test_writing_back_replaces_that_run_alone(store: GraphStore) -> None:
+    def vectors(label: str, **values: list[float]) -> NodeEmbeddings:
+        return NodeEmbeddings(label, "student", list(values), np.array(list(values.values()), np.float32))
+
+    write_back(store, "old", recommendations(("ann", "p4", 1, 0.5)), [vectors("User", ann=[1.0, 2.0])])
+    for product in ("p5", "p6"):
+        report = write_back(
+            store,
+            "new",
+            recommendations(("ann", product, 1, 0.7), ("bob", "p4", 1, 0.6)),
+            [vectors("Product", **{product: [0.0, 3.0], "p4": [1.0, 1.0]}), vectors("User", ann=[4.0, 5.0])],
+        )
+    assert (report.recommendations, report.embeddings) == (2, {"Product:student": 2, "User:student": 1})
+    held = {
+        (r["source"], r["target"], r["run"], r["score"])
+        for r in store.read_relationships(RECOMMENDED).to_pylist()
+    }
+    assert held == {("ann", "p4", "old", 0.5), ("ann", "p6", "new", 0.7), ("bob", "p4", "new", 0.6)}
+    stored = {row["embedding_id"]: row for row in store.read_nodes("Embedding").to_pylist()}
+    assert set(stored) == {
+        "old:student:User:ann",
+        "new:student:User:ann",
+        "new:student:Product:p6",
+        "new:student:Product:p4",
+    }
+    assert stored["new:student:Product:p6"]["vector"] == [0.0, 3.0]
+    assert stored["new:student:Product:p6"]["node_key"] == "p6"
+    # A row that cannot be written leaves what stands.
+    with pytest.raises(SchemaError, match="p99"):
+        write_back(store, "new", recommendations(("ann", "p99", 1, 0.7)))
+    assert store.read_relationships(RECOMMENDED).num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "embeddings", "says"),
+    [
+        (recommendations(("ann", "p4", 0, 1.0)), [], "rank 0"),
+        (recommendations(("ann", "p4", 1, 1.0)).drop_columns("score"), [], "lacks the column 'score'"),
+        (
+            recommendations(("ann", "p4", 1, 1.0)),
+            [NodeEmbeddings("User", "student", ["ann"], np.array([[np.nan]], np.float32))],
+            "'ann' is not finite",
+        ),
+        (
+            recommendations(("ann", "p4", 1, 1.0)),
+            [NodeEmbeddings("User", "student", ["ann"], np.zeros((2, 3), np.float32))],
+            r"shape \(2, 3\) for 1 keys",
+        ),
+    ],
+)
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_what_cannot_be_written_back_is_refused_before_anything_is(
+    store: GraphStore, table: pa.Table, embeddings: list[NodeEmbeddings], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        write_back(store, "r", table, embeddings)
+    assert store.read_relationships(RECOMMENDED).num_rows == 0
+
+
+def oracle(tables: GraphTables, user: str, product: str) -> set[tuple[str, str]]:
+    """(kind, brand, category or bought product) of every path, from the tables alone."""
+    bought = {
+        row["target"]
+        for row in tables.edges[BOUGHT].to_pylist()
+        if row["source"] == user and row["first_quantity"] > 0 and row["target"] != product
+    }
+    found: set[tuple[str, str]] = set()
+    for kind, label in (("MADE_BY", "Brand"), ("IN_CATEGORY", "Category")):
+        members = defaultdict(set)
+        for row in tables.edges[("Product", kind, label)].to_pylist():
+            members[row["target"]].add(row["source"])
+        found |= {(kind, via) for via, inside in members.items() if product in inside and inside & bought}
+    for row in tables.edges[("Product", "ALSO_BOUGHT", "Product")].to_pylist():
+        ends = {row["source"], row["target"]}
+        if product in ends and ends & bought and row["lift"] > 1:
+            found.add(("ALSO_BOUGHT", next(iter(ends - {product}))))
+    return found
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_explanations_of_real_households_are_all_paths_that_the_tables_hold(store: GraphStore) -> None:
+    tables = sample_of_complete_journey(8)
+    tables.edges[("Product", "ALSO_BOUGHT", "Product")] = also_bought(
+        tables, cut=datetime(2018, 1, 1), top_k=3, min_support=2
+    )
+    ingest_tables(store, SCHEMA, tables)
+    chance = random.Random(0)
+    users = tables.nodes["User"]["user_id"].to_pylist()
+    partners = sorted(set(tables.edges[("Product", "ALSO_BOUGHT", "Product")]["source"].to_pylist()))
+    pairs = [(chance.choice(users), chance.choice(partners)) for _ in range(12)]
+    found = explain_many(store, pairs, limit=100_000)
+    kinds = set()
+    for (user, product), explanations in found.items():
+        paths = {
+            (e.kind, e.steps[-3].key if e.kind != "ALSO_BOUGHT" else e.steps[2].key) for e in explanations
+        }  # type: ignore[union-attr]
+        assert paths == oracle(tables, user, product)
+        assert len(paths) == len(explanations)
+        rows = run_query(store, "why", {"user": user, "product": product, "limit": 100_000}, limit=100_000)
+        assert paths == {
+            (r["kind"], r["via"]) for r in rows.to_pylist() if r["kind"] != "ALSO_BOUGHT" or r["lift"] > 1
+        }
+        order = [e.specificity for e in explanations]
+        assert order == sorted(order, reverse=True)
+        kinds |= {e.kind for e in explanations}
+    assert kinds == {"MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT"}
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_a_subgraph_leads_as_the_store_does_and_is_drawn(store: GraphStore, tmp_path: Path) -> None:
+    graph = subgraph([*explain(store, "ann", "p4"), *explain(store, "ann", "p5")])
+    assert set(graph.edges(keys=True)) == {
+        (("User", "ann"), ("Product", "p1"), "BOUGHT"),
+        (("User", "ann"), ("Product", "p2"), "BOUGHT"),
+        (("Product", "p1"), ("Category", "F > BREAD > DARK"), "IN_CATEGORY"),
+        (("Product", "p4"), ("Category", "F > BREAD > DARK"), "IN_CATEGORY"),
+        (("Product", "p1"), ("Brand", "b1"), "MADE_BY"),
+        (("Product", "p4"), ("Brand", "b1"), "MADE_BY"),
+        (("Product", "p2"), ("Brand", "b2"), "MADE_BY"),
+        (("Product", "p5"), ("Brand", "b2"), "MADE_BY"),
+        (("Product", "p2"), ("Product", "p5"), "ALSO_BOUGHT"),
+    }
+    layers = {node[1]: data["layer"] for node, data in graph.nodes(data=True)}
+    assert layers == {"ann": 0, "p1": 1, "p2": 1, "b1": 2, "b2": 2, "F > BREAD > DARK": 2, "p4": 3, "p5": 3}
+    image = imread(draw(graph, tmp_path / "new" / "why.png"))
+    # Something is drawn in each quarter of the width.
+    dark = (image[:, :, :3].min(axis=2) < 0.5).sum(axis=0)
+    assert all(part.sum() > 50 for part in np.array_split(dark, 4))
+    with pytest.raises(InputError, match="no path to draw"):
+        draw(subgraph([]), tmp_path / "none.png")
+    with pytest.raises(InputError, match=r"\.png"):
+        draw(graph, tmp_path / "why.jpg")
