@@ -85,22 +85,6 @@ def chosen_columns(types: pa.Schema, columns: Sequence[str] | None, fixed: int, 
     return pa.schema([types.field(n) for n in [*types.names[:fixed], *columns]])
 
 
-def check_ends(edge: EdgeType, side: str, ends: pa.ChunkedArray, known: pa.Array | pa.ChunkedArray) -> None:
-    """Every value of `ends` stands in `known`.
-
-    Args:
-        edge: for the message.
-        side: "source" or "target".
-        ends: the keys that a relationship table names.
-        known: the keys that the store holds.
-
-    Raises:
-        SchemaError: naming the first one that does not.
-    """
-    value_set = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
-    missing_end(edge, side, ends, pc.invert(pc.is_in(ends, value_set=value_set)))
-
-
 def missing_end(edge: EdgeType, side: str, ends: pa.ChunkedArray, missing: pa.ChunkedArray) -> None:
     """SchemaError that names the first of `ends` where `missing` is true; nothing where none is."""
     if not pc.any(missing).as_py():
