@@ -89,16 +89,21 @@ def small_graph() -> GraphTables:
 
 
 def sample_of_complete_journey(households: int) -> GraphTables:
-    """Real rows of a few households, without the products that none of them bought."""
+    """Real rows of a few households, with the products that they bought and what these hang on."""
     whole = complete_journey_tables(households=households, seed=1)
-    products = pc.unique(whole.edges[BOUGHT]["target"])
-    nodes = dict(whole.nodes)
-    nodes["Product"] = nodes["Product"].filter(pc.is_in(nodes["Product"]["product_id"], value_set=products))
-    kept = dict(whole.edges)
+    keys = {"Product": pc.unique(whole.edges[BOUGHT]["target"])}
+    for label, edge in (("Brand", "MADE_BY"), ("Category", "IN_CATEGORY")):
+        facts = whole.edges[("Product", edge, label)]
+        keys[label] = pc.unique(facts.filter(pc.is_in(facts["source"], value_set=keys["Product"]))["target"])
+    parents = pc.unique(pc.replace_substring_regex(keys["Category"], r"( > [^>]+) > [^>]+$", r"\1"))
+    keys["Category"] = pc.unique(pa.concat_arrays([keys["Category"], parents]))
+    nodes, kept = dict(whole.nodes), dict(whole.edges)
+    for label, chosen in keys.items():
+        nodes[label] = nodes[label].filter(pc.is_in(nodes[label][0], value_set=chosen))
     for edge, table in kept.items():
         for side, label in (("source", edge[0]), ("target", edge[2])):
-            if label == "Product":
-                table = table.filter(pc.is_in(table[side], value_set=products))
+            if label in keys:
+                table = table.filter(pc.is_in(table[side], value_set=keys[label]))
         kept[edge] = table
     return GraphTables(nodes, kept)
 
