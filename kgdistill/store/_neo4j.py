@@ -9,10 +9,11 @@ from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session, unit_of_work
-from neo4j.exceptions import DriverError, IncompleteCommit, Neo4jError
+from neo4j.exceptions import IncompleteCommit, Neo4jError
 from pydantic import ValidationError
 
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
@@ -31,8 +32,7 @@ from kgdistill.store._validate import (
 from kgdistill.store.protocol import EdgeType, Parameter, Scalar
 from kgdistill.store.schema import Schema
 
-# Up to this many rows a write is one transaction; a server with 1 GB of heap holds it easily.
-ONE_TRANSACTION_ROWS = 100_000
+_SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
 _PROGRESS_ROWS = 50_000
 _EDGES_A_RECORD = 20_000
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 class Neo4jStore:
     """A `GraphStore` in Neo4j 5.
 
-    A write of up to `ONE_TRANSACTION_ROWS` rows, and any write with `replace`, is one transaction.
+    A write of up to `transaction_rows` rows, and any write with `replace`, is one transaction.
     A larger one is a transaction per batch: what could refuse it is checked before the first batch,
     and every batch is an upsert, so that running a write that was cut off again completes it.
     Timestamps are stored as LOCAL DATETIME. A lost connection is tried again for `retry_s` seconds.
@@ -50,7 +50,8 @@ class Neo4jStore:
         url: `bolt://HOST:PORT` or `neo4j://HOST:PORT` (`+s` and `+ssc` for TLS), without a password.
         user: the user's name.
         password: the user's password.
-        retry_s: how long a transaction that lost its connection is tried again.
+        retry_s: how long, in seconds, a transaction that lost its connection is tried again.
+        transaction_rows: up to this many rows a write is one transaction.
 
     Raises:
         InputError: `url` is no Neo4j address, or carries a user or password.
@@ -58,15 +59,19 @@ class Neo4jStore:
         StoreAuthError: the server refuses the user or password.
     """
 
-    def __init__(self, url: str, *, user: str, password: str, retry_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str, *, user: str, password: str, retry_s: float = 60.0, transaction_rows: int = 100_000
+    ) -> None:
         if "@" in url:
             raise InputError(
                 "a store address must not carry a user or password",
                 hint="give the password in KGDISTILL_NEO4J_PASSWORD",
             )
+        _check_address(url)
         self._url = url
         self._schema: Schema | None = None
-        try:
+        self._transaction_rows = transaction_rows
+        with translated(url):
             self._driver = GraphDatabase.driver(
                 url,
                 auth=(user, password),
@@ -75,8 +80,6 @@ class Neo4jStore:
                 notifications_min_severity="OFF",
                 telemetry_disabled=True,
             )
-        except (ValueError, DriverError) as error:
-            raise InputError(f"is no Neo4j address: {error}", where=url) from error
         try:
             with translated(url):
                 self._driver.verify_connectivity()
@@ -100,18 +103,17 @@ class Neo4jStore:
         """
         known = self._stored_schema()
         whole = schema if known is None else _united(known, schema, self._url)
-        for statement in cypher_text.constraints(whole):
-            try:
-                self._write(partial(_execute, query=statement))
-            except StoreError as error:
-                cause = error.__cause__
-                if isinstance(cause, Neo4jError) and ".Schema." in (cause.code or ""):
-                    raise StoreSchemaMismatchError(error.message, where=self._url) from cause
-                raise
+        try:
+            self._write(lambda tx: _execute_all(tx, cypher_text.constraints(whole)))
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, Neo4jError) and ".Schema." in (cause.code or ""):
+                raise StoreSchemaMismatchError(error.message, where=self._url) from cause
+            raise
         if whole != known:
             text = whole.model_dump_json()
             query = f"MERGE (m:{cypher_text.META} {{id: 1}}) SET m.shape = $text, m.digest = $digest"
-            self._write(partial(_execute, query=query, values={"text": text, "digest": whole.digest()}))
+            self._write(lambda tx: tx.run(query, text=text, digest=whole.digest()).consume())
         self._schema = whole
 
     def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
@@ -123,7 +125,7 @@ class Neo4jStore:
         write = partial(
             write_batch, query=cypher_text.upsert_nodes(label, key, table), where=label, url=self._url
         )
-        if old is None and table.num_rows > ONE_TRANSACTION_ROWS:
+        if old is None and table.num_rows > self._transaction_rows:
             for rows in self._batches(table, label):
                 self._write(partial(write, rows=rows))
             return int(table.num_rows)
@@ -152,7 +154,7 @@ class Neo4jStore:
         where = edge_name(edge)
         old = conform_replace(schema.edge_arrow_schema(edge), replace, where)
         writer = EdgeWriter(schema, edge, table, old, self._url)
-        if old is not None or table.num_rows <= ONE_TRANSACTION_ROWS:
+        if old is not None or table.num_rows <= self._transaction_rows:
 
             def everything(tx: ManagedTransaction) -> None:
                 writer.begin(tx)
@@ -203,7 +205,8 @@ class Neo4jStore:
         """Runs one query that only reads; see `GraphStore.query`.
 
         The server is asked for read access, and for the plan first: what it does not call a read, and
-        LOAD CSV, is not run. A node, relationship, path or map comes back as a JSON string.
+        LOAD CSV and TERMINATE TRANSACTIONS, is not run. A node, relationship, path or map comes back
+        as a JSON string.
         """
         if limit < 1 or timeout_s <= 0:
             raise QueryError("the row limit must be 1 or more and the timeout above 0 seconds")
@@ -214,8 +217,10 @@ class Neo4jStore:
             try:
                 plan = tx.run("EXPLAIN " + cypher, values).consume()
                 if plan.query_type != "r":
-                    raise QueryError("would write, and queries may only read")
-                _refuse_imports(plan.plan)
+                    raise QueryError(
+                        "would write, change the schema or administer the server; queries may only read"
+                    )
+                _refuse_side_effects(plan.plan)
                 result = tx.run(cypher, values)
                 rows = [record.values() for record in islice(result, limit + 1)]
                 names = result.keys()
@@ -320,17 +325,33 @@ class Neo4jStore:
             yield session
 
 
-def _execute(tx: ManagedTransaction, query: str, values: Mapping[str, Any] | None = None) -> None:
-    tx.run(query, dict(values or {})).consume()
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(
+            "is no Neo4j address", where=url, hint="write it like bolt://HOST:PORT or neo4j://HOST:PORT"
+        )
 
 
-def _refuse_imports(plan: Mapping[str, Any] | None) -> None:
+def _execute_all(tx: ManagedTransaction, statements: Sequence[str]) -> None:
+    for statement in statements:
+        tx.run(statement).consume()
+
+
+def _refuse_side_effects(plan: Mapping[str, Any] | None) -> None:
+    """The server calls these reads: one fetches any address for the caller, the other ends others' work."""
     if plan is None:
         return
-    if str(plan.get("operatorType", "")).startswith("LoadCSV"):
-        raise QueryError("LOAD CSV is not allowed in a query")
+    operator = str(plan.get("operatorType", "")).partition("@")[0]
+    if operator in ("LoadCSV", "TerminateTransactions"):
+        words = "LOAD CSV" if operator == "LoadCSV" else "TERMINATE TRANSACTIONS"
+        raise QueryError(f"{words} is not allowed in a query")
     for child in plan.get("children", ()):
-        _refuse_imports(child)
+        _refuse_side_effects(child)
 
 
 def _united(known: Schema, new: Schema, url: str) -> Schema:

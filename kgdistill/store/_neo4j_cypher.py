@@ -196,13 +196,14 @@ def _set(variable: str, table: pa.Table, without: set[str]) -> str:
 
 def _value(table: pa.Table, name: str) -> str:
     raw = f"row[{table.column_names.index(name)}]"
-    is_time = pa.types.is_timestamp(table.schema.field(name).type)
-    return f"$epoch + duration({{microseconds: {raw}}})" if is_time else raw
+    if not pa.types.is_timestamp(table.schema.field(name).type):
+        return raw
+    # In seconds and the rest: the server counts in nanoseconds, which overflow in 2262.
+    return f"$epoch + duration({{seconds: {raw} / 1000000, microseconds: {raw} % 1000000}})"
 
 
 def _reading(variable: str, field: pa.Field) -> str:
     place = f"{variable}.{quoted(field.name)}"
     if not pa.types.is_timestamp(field.type):
         return place
-    whole = f"localdatetime.truncate('second', {place})"
-    return f"duration.inSeconds($epoch, {whole}).seconds * 1000000 + {place}.microsecond"
+    return f"duration.inSeconds($epoch, {place}).seconds * 1000000 + {place}.microsecond"

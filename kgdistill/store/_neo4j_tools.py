@@ -139,7 +139,8 @@ def process_start(pid: int) -> str | None:
             fields = stat.read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
         except OSError:
             return None
-        return None if fields[0] in {"Z", "X"} else fields[19]
+        # The main thread of a killed Java is a zombie before the other threads have let go of their ports.
+        return None if fields[0] in {"Z", "X"} and int(fields[17]) <= 1 else fields[19]
     answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
     state, _, began = answer.stdout.strip().partition(" ")
     return None if not began or state.startswith("Z") else began.strip()

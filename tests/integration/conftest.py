@@ -58,5 +58,6 @@ def wipe(server: Server) -> None:
             query = f"MATCH {pattern} WITH {name} LIMIT 20000 DELETE {name} RETURN count(*)"
             while driver.execute_query(query).records[0][0]:
                 pass
-        for record in driver.execute_query("SHOW CONSTRAINTS YIELD name").records:
-            driver.execute_query(f"DROP CONSTRAINT `{record['name']}`")
+        names = [r["name"] for r in driver.execute_query("SHOW CONSTRAINTS YIELD name").records]
+        with driver.session() as session:
+            session.execute_write(lambda tx: [tx.run(f"DROP CONSTRAINT `{n}`").consume() for n in names])

@@ -1,0 +1,87 @@
+"""The files that set up a Neo4j: compose, its image, the local server's jars and settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kgdistill._resources import graph_dir
+from kgdistill.store._neo4j_tools import java_major, neo4j_version
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_compose_and_the_local_server_run_the_same_pinned_neo4j(compose: dict[str, Any]) -> None:
+    assert compose["services"]["neo4j"]["image"] == f"neo4j:{neo4j_version()}-community"
+    for service in compose["services"].values():
+        assert re.search(r":\d+\.\d+\.\d+", service["image"])
+    base = re.search(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert base is not None
+    assert re.search(r":\d+\.\d+\.\d+", base[1])
+
+
+def test_compose_opens_ports_on_the_loopback_only(compose: dict[str, Any]) -> None:
+    ports = [p for service in compose["services"].values() for p in service.get("ports", ())]
+    assert len(ports) >= 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_compose_will_not_start_a_store_without_a_password(compose: dict[str, Any]) -> None:
+    store = compose["services"]["neo4j"]["environment"]
+    assert store["NEO4J_AUTH"].startswith("neo4j/${NEO4J_PASSWORD:?")
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    # Every use names what to set; none has a default.
+    assert set(re.findall(r"\$\{NEO4J_PASSWORD(..)", text)) == {":?"}
+
+
+def test_the_trainer_waits_for_a_healthy_store_that_keeps_its_data(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert "cypher-shell" in services["neo4j"]["healthcheck"]["test"][1]
+    assert services["trainer"]["depends_on"]["neo4j"]["condition"] == "service_healthy"
+    assert services["trainer"]["profiles"] == ["gpu"]
+    device = services["trainer"]["deploy"]["resources"]["reservations"]["devices"][0]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    named = {v.split(":")[0] for v in services["neo4j"]["volumes"]}
+    assert named == set(compose["volumes"])
+    assert "neo4j-data:/data" in services["neo4j"]["volumes"]
+
+
+def test_compose_gives_the_server_the_same_fences_as_the_local_one(compose: dict[str, Any]) -> None:
+    text = (graph_dir() / "neo4j" / "neo4j.conf").read_text(encoding="utf-8")
+    local = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    docker = {
+        name.removeprefix("NEO4J_").replace("__", "\0").replace("_", ".").replace("\0", "_"): value
+        for name, value in compose["services"]["neo4j"]["environment"].items()
+    }
+    for name in (
+        "dbms.usage_report.enabled",
+        "dbms.security.allow_csv_import_from_file_urls",
+        "db.tx_log.rotation.size",
+        "db.tx_log.rotation.retention_policy",
+        "db.checkpoint.interval.time",
+    ):
+        assert docker[name] == local[name]
+
+
+@pytest.mark.parametrize(
+    ("printed", "major"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_401"', 8),
+        ('openjdk version "21" 2023-09-19', 21),
+        ('Picked up _JAVA_OPTIONS: -Xmx1g\nopenjdk version "24-ea" 2025-03-18', 24),
+        ("The operation couldn't be completed. Unable to locate a Java Runtime.", None),
+    ],
+)
+def test_the_version_of_java_is_read_from_what_it_prints(printed: str, major: int | None) -> None:
+    assert java_major(printed) == major
