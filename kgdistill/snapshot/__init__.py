@@ -1,1 +1,14 @@
 """Frozen, hashed copies of the graph at a cut: the only thing training reads."""
+
+from kgdistill.snapshot._snapshot import Snapshot, open_snapshot
+from kgdistill.snapshot._take import take_events, take_snapshot
+from kgdistill.snapshot.leaks import check_disjoint, check_no_future
+
+__all__ = [
+    "Snapshot",
+    "check_disjoint",
+    "check_no_future",
+    "open_snapshot",
+    "take_events",
+    "take_snapshot",
+]
