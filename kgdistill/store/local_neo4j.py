@@ -350,7 +350,8 @@ def _pick_port(asked: int | None, last: int | None) -> int:
 def _locked(folder: Path, *, create: bool = False) -> Iterator[None]:
     lock = folder / tools.MARKER
     if create:
-        if folder.is_dir() and not lock.exists() and any(folder.iterdir()):
+        # The lock is made before any other file; looked for last, it cannot be missed beside them.
+        if folder.is_dir() and any(folder.iterdir()) and not lock.exists():
             raise InputError(
                 "holds other files and is no folder of a local Neo4j",
                 where=str(folder),

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -51,15 +52,9 @@ def connect(server: LocalServer, retry_s: float = 60.0) -> Neo4jStore:
 
 
 def test_two_starts_at_once_give_one_server(folder: Path) -> None:
-    found: list[LocalServer] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(local_neo4j.start(folder, heap="512m")))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        starts = [pool.submit(local_neo4j.start, folder, heap="512m") for _ in range(2)]
+    found = [start.result() for start in starts]
     assert found[0].pid == found[1].pid
     assert sorted(s.already_running for s in found) == [False, True]
     assert local_neo4j.status(folder).server == found[0 if not found[0].already_running else 1]
@@ -179,6 +174,17 @@ def test_without_maven_and_before_the_first_fetch_the_error_names_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ToolMissingError, match="Maven is not on the path"):
         local_neo4j.start(tmp_path / "graph")
+
+
+def test_processes_that_meet_in_an_empty_folder_all_take_it_for_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(40):
+            starts = [pool.submit(local_neo4j.start, tmp_path / str(turn)) for _ in range(8)]
+            # Each gets as far as looking for Java.
+            assert {type(start.exception()) for start in starts} == {ToolMissingError}
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
