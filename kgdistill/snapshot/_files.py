@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kgdistill.errors import DiskError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 # What a killed process left beside the folder is removed when nothing can still be writing it.
 _STALE_S = 3600.0
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2

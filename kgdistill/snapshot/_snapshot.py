@@ -159,10 +159,9 @@ class Snapshot:
         fields = [table[name] for name in self.schema.node(label).text if name in table.column_names]
         if not fields:
             return [""] * table.num_rows
-        texts = [f if pa.types.is_string(f.type) else f.cast(pa.string()) for f in fields]
-        held = [pc.if_else(pc.equal(f, ""), pa.scalar(None, pa.string()), f) for f in texts]
-        joined: list[str] = pc.binary_join_element_wise(*held, " [SEP] ", null_handling="skip").to_pylist()
-        return joined
+        # Arrow's own join cannot be used: with null_handling="skip" it drops rows in which all is null.
+        columns = [(f if pa.types.is_string(f.type) else f.cast(pa.string())).to_pylist() for f in fields]
+        return [" [SEP] ".join(filter(None, row)) for row in zip(*columns, strict=True)]
 
     def to_hetero_data(self) -> HeteroData:
         """The snapshot as PyTorch Geometric's `HeteroData`, on the CPU.
