@@ -1,0 +1,250 @@
+"""Full ranking: every candidate is ranked for every user, and what comes first is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.evaluate.metrics import mrr_at_k, ndcg_at_k, recall_at_k
+from kgdistill.evaluate.task import SETTINGS, EvaluationTask, Scorer, Setting, Split
+from kgdistill.progress import step
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_BLOCK_CELLS = 1 << 22
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """How one arm did in one setting; arrays are by user, in the order of `users`.
+
+    Attributes:
+        users: int64 [U], ascending: those with a relevant candidate.
+        candidates: int64 [C], ascending: the items that were ranked.
+        ndcg, recall, mrr: float64 [U].
+        items: int64 [U, k]: what was ranked first; -1 where fewer than k could be shown.
+    """
+
+    users: Ints
+    candidates: Ints
+    ndcg: Floats
+    recall: Floats
+    mrr: Floats
+    items: Ints
+
+    def values(self, metric: str) -> Floats:
+        """The values of "ndcg", "recall" or "mrr"; InputError for another name."""
+        named = {"ndcg": self.ndcg, "recall": self.recall, "mrr": self.mrr}
+        if metric not in named:
+            raise InputError(f"unknown metric {metric!r}", hint=f"known: {', '.join(named)}")
+        return named[metric]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """How one arm did.
+
+    Attributes:
+        arm, title: its short name and what a reader calls it.
+        split, k: what was judged.
+        settings: by setting; one in which no user has a relevant candidate is absent.
+        topk: the user's and the item's key under the protocol's column names, rank (int64, from 1),
+            score (float32), setting (string); ordered by setting, user, rank.
+        seconds: how long scoring and ranking took.
+    """
+
+    arm: str
+    title: str
+    split: Split
+    k: int
+    settings: Mapping[Setting, SettingResult]
+    topk: pa.Table
+    seconds: float
+
+    def mean(self, setting: Setting, metric: str = "ndcg") -> float:
+        """The mean over users of "ndcg", "recall" or "mrr"."""
+        if setting not in self.settings:
+            raise InputError(f"{self.arm} was not judged in the setting {setting!r}")
+        return float(self.settings[setting].values(metric).mean())
+
+
+def top_k(scores: Floats32, candidates: Ints, k: int) -> tuple[Ints, Floats32]:
+    """The `k` best candidates of every row, best first; equal scores go to the smaller item id.
+
+    Args:
+        scores: float32 [U, C]; -inf is masked and never returned. Not changed.
+        candidates: int64 [C], strictly ascending item ids.
+        k: at least 1.
+
+    Returns:
+        Items int64 [U, k] and their scores float32 [U, k]; -1 and -inf where fewer than `k` remain.
+        Working memory is 64 MB or one row.
+
+    Raises:
+        ValueError: NaN among the scores, shapes that do not fit, candidates out of order, `k` below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1")
+    if scores.ndim != 2 or candidates.shape != scores.shape[1:]:
+        raise ValueError(f"scores {scores.shape} and candidates {candidates.shape} do not fit: [U, C], [C]")
+    if (np.diff(candidates) <= 0).any():
+        raise ValueError("the candidates must be strictly ascending")
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN")
+    users, width = scores.shape
+    items = np.full((users, k), -1, dtype=np.int64)
+    best = np.full((users, k), -np.inf, dtype=np.float32)
+    kept = min(k, width)
+    if kept == 0:
+        return items, best
+    rows = max(1, _BLOCK_CELLS // width)
+    for start in range(0, users, rows):
+        block = scores[start : start + rows].astype(np.float32, copy=False)
+        columns = _best_columns(block, kept)
+        found = np.take_along_axis(block, columns, axis=1)
+        items[start : start + rows, :kept] = np.where(found > -np.inf, candidates[columns], -1)
+        best[start : start + rows, :kept] = found
+    return items, best
+
+
+def _best_columns(scores: Floats32, k: int) -> Ints:
+    """int64 [rows, k]: by score from above, then by column."""
+    # One integer holds score and column, so that a plain partition breaks ties exactly. The bits of a
+    # float32 order like an integer once those of negative ones are flipped; + 0 makes -0 a 0.
+    bits = (scores + np.float32(0)).view(np.int32)
+    rising = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    keys = (~rising).astype(np.int64) << 32
+    keys |= np.arange(scores.shape[1], dtype=np.int64)
+    if k < scores.shape[1]:
+        keys.partition(k - 1, axis=1)
+    first = np.sort(keys[:, :k], axis=1)
+    return first & np.int64(0xFFFFFFFF)
+
+
+def evaluate_arm(
+    scorer: Scorer,
+    task: EvaluationTask,
+    *,
+    arm: str,
+    title: str,
+    split: Split = "test",
+    k: int = 20,
+    settings: Sequence[Setting] | None = None,
+    chunk: int = 256,
+    progress: bool = True,
+) -> ArmResult:
+    """Ranks every candidate for every user with a relevant one, and judges the first `k`.
+
+    What the user had before the split is masked. Memory beyond the scorer's own is about
+    10 · `chunk` · candidates bytes (two float32 matrices of that shape and one of bools) and 64 MB, whatever
+    the number of users.
+
+    Args:
+        scorer: gives scores float32 [B, C] for B users and C ascending candidates.
+        task: what is asked; for the test split it must be opened (`EvaluationTask.open_test`).
+        arm, title: the arm's short name and what a reader calls it.
+        split: "validation" or "test".
+        k: how many ranks count and are kept.
+        settings: which of "warm", "cold", "strictly_cold"; None: all. One in which no user has a relevant
+            candidate is left out of the result.
+        chunk: how many users are scored at once.
+        progress: whether to show how far it is.
+
+    Raises:
+        LeakError: the test split is not opened.
+        InputError: the scorer gives NaN or another shape; `chunk` is below 1; an unknown setting; nobody
+            to be judged in any setting.
+    """
+    if chunk < 1 or k < 1:
+        raise InputError(f"chunk is {chunk} and k is {k}; both must be at least 1")
+    started = time.perf_counter()
+    relevant = task.relevant(split)[task.users]
+    seen = task.seen(split)[task.users]
+    asked = []
+    for setting in dict.fromkeys(SETTINGS if settings is None else settings):
+        candidates = task.candidates(setting, split)
+        right = relevant[:, candidates]
+        rows = np.flatnonzero(np.diff(right.indptr) > 0)
+        if len(rows):
+            asked.append((setting, candidates, right[rows], seen[rows][:, candidates], task.users[rows]))
+    if not asked:
+        raise InputError(
+            f"no eligible user has a relevant candidate in the {split} split", where=task.protocol.title
+        )
+    found: dict[Setting, SettingResult] = {}
+    tables = []
+    total = sum(len(users) for *_, users in asked)
+    with step(f"ranking for {title}", total) if progress else nullcontext() as work:
+        for setting, candidates, right, masked, users in asked:
+            items = np.empty((len(users), k), dtype=np.int64)
+            scores = np.empty((len(users), k), dtype=np.float32)
+            hits = np.zeros((len(users), k), dtype=np.bool_)
+            for start in range(0, len(users), chunk):
+                now = slice(start, min(start + chunk, len(users)))
+                given = _scores(scorer, users[now], candidates, arm)
+                held = masked[now].tocoo()
+                given[held.row, held.col] = -np.inf
+                items[now], scores[now] = top_k(given, candidates, k)
+                shown = items[now] >= 0
+                columns = np.searchsorted(candidates, np.where(shown, items[now], candidates[0]))
+                hits[now] = np.take_along_axis(right[now].toarray() > 0, columns, axis=1) & shown
+                if work is not None:
+                    work.advance(now.stop - now.start)
+            counts = np.diff(right.indptr).astype(np.int64)
+            found[setting] = SettingResult(
+                users=users,
+                candidates=candidates,
+                ndcg=ndcg_at_k(hits, counts, k),
+                recall=recall_at_k(hits, counts, k),
+                mrr=mrr_at_k(hits, counts, k),
+                items=items,
+            )
+            tables.append(_table(task, setting, users, items, scores))
+    return ArmResult(
+        arm=arm,
+        title=title,
+        split=split,
+        k=k,
+        settings=found,
+        topk=pa.concat_tables(tables),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _scores(scorer: Scorer, users: Ints, candidates: Ints, arm: str) -> Floats32:
+    """The scorer's own scores, checked and copied: it may hand out a view."""
+    given = np.array(scorer(users, candidates), dtype=np.float32)
+    if given.shape != (len(users), len(candidates)):
+        raise InputError(
+            f"gives scores of shape {given.shape} for {len(users)} users and {len(candidates)} candidates",
+            where=f"arm {arm}",
+        )
+    if np.isnan(given).any():
+        raise InputError(
+            "gives NaN as a score",
+            where=f"arm {arm}",
+            hint="its training may have diverged: look at its losses, lower the learning rate",
+        )
+    return given
+
+
+def _table(task: EvaluationTask, setting: Setting, users: Ints, items: Ints, scores: Floats32) -> pa.Table:
+    row, column = np.nonzero(items >= 0)
+    return pa.table(
+        {
+            task.protocol.user_column: task.user_keys.take(pa.array(users[row])),
+            task.protocol.item_column: task.item_keys.take(pa.array(items[row, column])),
+            "rank": pa.array(column.astype(np.int64) + 1),
+            "score": pa.array(scores[row, column]),
+            "setting": pa.array([setting] * len(row), type=pa.string()),
+        }
+    )
