@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,67 +45,74 @@ def random_scorer(seed: int) -> Scorer:
 def ease(task: EvaluationTask, *, reg: float = 1000.0) -> Scorer:
     """EASE: a linear item-to-item model with a zero diagonal, in closed form (Steck 2019).
 
-    With X the train matrix (users x items) and P = (XᵀX + λI)⁻¹, the weights are B = I - P / diag(P) and
-    the scores XB. Where users are fewer than items, P is never formed: XP = KX with
+    With X the train matrix (users x warm items) and P = (XᵀX + λI)⁻¹, the weights are B = I - P / diag(P)
+    and the scores XB. Where users are fewer than items, P is never formed: XP = KX with
     K = (XXᵀ + λI)⁻¹ (users x users), and diag(P) = (1 - x_jᵀ K x_j) / λ for every column x_j of X. Scores
-    are then made for the users and candidates asked for. An item without a train user scores 0.
+    are then made for the users and candidates asked for.
 
-    Memory: two dense float64 matrices of min(users, items)² and 2·4,096·users, plus chunk x candidates.
+    Memory: two dense float64 matrices of min(users, items)², 2·4,096·users, and chunk x candidates.
 
     Args:
-        task: gives the train matrix of its eligible users, over all items that any of them had.
+        task: gives the train matrix of its eligible users and its warm items.
         reg: λ, above 0.
 
     Returns:
-        A scorer for eligible users; ValueError for others.
+        A scorer for eligible users (ValueError for others). It knows nothing of items that are not warm:
+        they score -inf, so judge it in the setting "warm".
 
     Raises:
         InputError: `reg` is not above 0.
     """
     if not reg > 0:
         raise InputError(f"EASE's reg is {reg}; it must be above 0")
-    modelled = np.flatnonzero(task.item_counts > 0)
+    warm = task.candidates("warm", "validation")
+    column_of = np.full(task.train.shape[1], -1, dtype=np.int64)
+    column_of[warm] = np.arange(len(warm))
     row_of = np.full(task.train.shape[0], -1, dtype=np.int64)
     row_of[task.users] = np.arange(len(task.users))
-    history = task.train[task.users].astype(np.float64).tocsc()
+    history = task.train[task.users][:, warm].astype(np.float64)
     with step("fitting EASE"):
-        if len(task.users) < len(modelled):
-            return _dual(history, row_of, reg)
-        return _primal(history, modelled, row_of, reg)
-
-
-def _dual(history: Any, row_of: Ints, reg: float) -> Scorer:
-    kernel = _inverse((history @ history.T).toarray(), reg)
-    diagonal = np.empty(history.shape[1])
-    for start in range(0, len(diagonal), _BLOCK_ITEMS):
-        columns = history[:, start : start + _BLOCK_ITEMS].T.tocsr()
-        diagonal[start : start + _BLOCK_ITEMS] = columns.multiply(columns @ kernel).sum(axis=1)
-    diagonal = (1.0 - diagonal) / reg
+        known = (_dual if len(task.users) < len(warm) else _primal)(history, reg)
 
     def score(users: Ints, candidates: Ints) -> Floats32:
-        rows = _rows(row_of, users)
-        asked = history[:, candidates]
-        projected = (asked.T @ kernel[rows].T).T
-        projected /= diagonal[candidates]
-        scores: Floats32 = (asked[rows].toarray() - projected).astype(np.float32)
+        rows, columns = row_of[users], column_of[candidates]
+        if (rows < 0).any():
+            raise ValueError(
+                f"user {int(users[rows < 0][0])} is not eligible: EASE knows no history of theirs"
+            )
+        scores = np.full((len(users), len(candidates)), -np.inf, dtype=np.float32)
+        scores[:, columns >= 0] = known(rows, columns[columns >= 0])
         return scores
 
     return score
 
 
-def _primal(history: Any, modelled: Ints, row_of: Ints, reg: float) -> Scorer:
-    narrow = history[:, modelled].tocsr()
-    weights = _inverse((narrow.T @ narrow).toarray(), reg)
+def _dual(history: Any, reg: float) -> Callable[[Ints, Ints], Floats]:
+    kernel = _inverse((history @ history.T).toarray(), reg)
+    by_column = history.tocsc()
+    diagonal = np.empty(history.shape[1])
+    for start in range(0, len(diagonal), _BLOCK_ITEMS):
+        columns = by_column[:, start : start + _BLOCK_ITEMS].T.tocsr()
+        diagonal[start : start + _BLOCK_ITEMS] = columns.multiply(columns @ kernel).sum(axis=1)
+    diagonal = (1.0 - diagonal) / reg
+
+    def score(rows: Ints, columns: Ints) -> Floats:
+        asked = by_column[:, columns]
+        projected = (asked.T @ kernel[rows].T).T
+        projected /= diagonal[columns]
+        scores: Floats = asked[rows].toarray() - projected
+        return scores
+
+    return score
+
+
+def _primal(history: Any, reg: float) -> Callable[[Ints, Ints], Floats]:
+    weights = _inverse((history.T @ history).toarray(), reg)
     weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
-    column_of = np.full(history.shape[1], -1, dtype=np.int64)
-    column_of[modelled] = np.arange(len(modelled))
 
-    def score(users: Ints, candidates: Ints) -> Floats32:
-        columns = column_of[candidates]
-        known = columns >= 0
-        scores = np.zeros((len(users), len(candidates)), dtype=np.float32)
-        scores[:, known] = narrow[_rows(row_of, users)] @ weights[:, columns[known]]
+    def score(rows: Ints, columns: Ints) -> Floats:
+        scores: Floats = history[rows] @ weights[:, columns]
         return scores
 
     return score
@@ -114,13 +122,6 @@ def _inverse(gram: Floats, reg: float) -> Floats:
     gram[np.diag_indices_from(gram)] += reg
     inverse: Floats = cho_solve(cho_factor(gram, overwrite_a=True), np.eye(len(gram)), overwrite_b=True)
     return inverse
-
-
-def _rows(row_of: Ints, users: Ints) -> Ints:
-    rows = row_of[users]
-    if (rows < 0).any():
-        raise ValueError(f"user {int(users[rows < 0][0])} is not eligible: EASE knows no history of theirs")
-    return rows
 
 
 def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -41,7 +41,8 @@ def recall_at_k(hits: Bools, relevant: Ints, k: int) -> Floats:
     Args, returns and errors are those of `ndcg_at_k`.
     """
     top = _checked(hits, relevant, k)
-    return top.sum(axis=1) / relevant.astype(np.float64)
+    share: Floats = top.sum(axis=1) / relevant.astype(np.float64)
+    return share
 
 
 def mrr_at_k(hits: Bools, relevant: Ints, k: int) -> Floats:

@@ -1,0 +1,222 @@
+"""Bootstrap intervals, and the figures of a comparison as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.errors import InputError
+from kgdistill.evaluate.protocol import DiscoveryProtocol
+from kgdistill.evaluate.ranking import ArmResult, SettingResult
+from kgdistill.evaluate.task import SETTINGS, EvaluationTask
+
+Floats = npt.NDArray[np.float64]
+
+_BLOCK_DRAWS = 1 << 21
+_METRICS = ("ndcg", "recall", "mrr")
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(
+    values: npt.ArrayLike, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean and its percentile bootstrap interval (Efron 1979).
+
+    Args:
+        values: float64 [n], one per user.
+        samples: how many resamples of n values are drawn, with replacement.
+        level: the interval's share of the resampled means, in (0, 1).
+        seed: the same seed draws the same users for any n values. Working memory is about 32 MB.
+
+    Raises:
+        ValueError: no values, NaN or infinity among them, `samples` below 1, `level` outside (0, 1).
+    """
+    held = np.asarray(values, dtype=np.float64)
+    if held.ndim != 1 or len(held) == 0 or not np.isfinite(held).all():
+        raise ValueError("a bootstrap needs one or more finite values in one dimension")
+    if samples < 1 or not 0 < level < 1:
+        raise ValueError(f"samples {samples} must be at least 1 and level {level} between 0 and 1")
+    draw = np.random.default_rng(seed)
+    rows = max(1, _BLOCK_DRAWS // len(held))
+    means = np.concatenate(
+        [
+            held[draw.integers(len(held), size=(min(rows, samples - start), len(held)))].mean(axis=1)
+            for start in range(0, samples, rows)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(held.mean()), float(low), float(high))
+
+
+def paired_bootstrap(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean of `a - b` over the same users, and its interval; both arms are resampled together.
+
+    Args:
+        a, b: float64 [n]; position i is the same user in both.
+        samples, level, seed: as in `bootstrap_mean`.
+
+    Raises:
+        ValueError: the lengths differ, or as `bootstrap_mean`.
+    """
+    one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if one.shape != other.shape:
+        raise ValueError(f"paired values have shapes {one.shape} and {other.shape}")
+    return bootstrap_mean(one - other, samples=samples, level=level, seed=seed)
+
+
+def beyond_accuracy(task: EvaluationTask, result: SettingResult) -> dict[str, float | None]:
+    """What metrics of accuracy do not show of the first k ranks.
+
+    Returns:
+        coverage: the share of the candidates that anybody was shown.
+        gini: Gini's coefficient of how often each candidate was shown; 0 when all are shown equally
+            often, near 1 when a few get everything.
+        popularity_lift: for a user, the mean over the shown items of log2(count / mean count in the
+            user's train history), count being an item's train users (at least 1); the mean over users. 0: as
+            popular as what they already have; 1: twice as popular. None where nothing was shown.
+    """
+    shown = result.items >= 0
+    columns = np.searchsorted(result.candidates, result.items[shown])
+    exposure = np.sort(np.bincount(columns, minlength=len(result.candidates)))
+    total, n = int(exposure.sum()), len(exposure)
+    if total == 0:
+        return {"coverage": 0.0, "gini": None, "popularity_lift": None}
+    # Half the mean absolute difference over the mean, on sorted values.
+    gini = float((2 * np.arange(1, n + 1) - n - 1) @ exposure) / (n * total)
+    history = task.train[result.users]
+    counts = np.maximum(task.item_counts, 1).astype(np.float64)
+    had = np.diff(history.indptr)
+    usual = (history @ counts) / np.maximum(had, 1)
+    per_user = shown.sum(axis=1)
+    logs = np.where(shown, np.log2(counts[np.where(shown, result.items, 0)]), 0.0).sum(axis=1)
+    some = (per_user > 0) & (had > 0)
+    lift = logs[some] / per_user[some] - np.log2(usual[some])
+    return {
+        "coverage": float((exposure > 0).mean()),
+        "gini": gini,
+        "popularity_lift": float(lift.mean()) if len(lift) else None,
+    }
+
+
+def metrics_document(
+    protocol: DiscoveryProtocol,
+    task: EvaluationTask,
+    results: Sequence[ArmResult],
+    comparisons: Sequence[tuple[str, str]] = (),
+    *,
+    fit_seconds: Mapping[str, float] | None = None,
+    parameters: Mapping[str, int] | None = None,
+    comparison_metrics: Sequence[str] = ("ndcg",),
+    samples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The figures of a comparison, as `evaluate/metrics.json` holds them.
+
+    Args:
+        protocol: what was asked.
+        task: where it was asked; gives what `beyond_accuracy` needs, which is reported for "warm".
+        results: the arms, all on one split and with one k.
+        comparisons: pairs of arms (a, b) whose difference a - b is wanted, in every setting both have.
+        fit_seconds, parameters: by arm, where known.
+        comparison_metrics: which of "ndcg", "recall", "mrr" to compare.
+        samples, level, seed: as in `bootstrap_mean`.
+
+    Raises:
+        InputError: no results, an arm twice, arms judged on different splits, k or users, or a
+            comparison with an arm that is not there.
+    """
+    by_arm = {result.arm: result for result in results}
+    if not results or len(by_arm) < len(results):
+        raise InputError("a comparison needs results, one for each arm", where=protocol.title)
+    k = results[0].k
+    draw: dict[str, Any] = {"samples": samples, "level": level, "seed": seed}
+    asked: dict[str, SettingResult] = {}
+    for result in results:
+        if (result.k, result.split) != (k, results[0].split):
+            raise InputError(f"{result.arm} and {results[0].arm} were judged on different splits or k")
+        for setting, found in result.settings.items():
+            first = asked.setdefault(setting, found)
+            if not _alike(first, found):
+                raise InputError(f"{result.arm} was judged on other users or candidates", where=setting)
+    for name in (name for pair in comparisons for name in pair):
+        if name not in by_arm:
+            raise InputError(
+                f"no results of the arm {name!r} to compare", hint=f"there are: {', '.join(by_arm)}"
+            )
+    order = [setting for setting in SETTINGS if setting in asked]
+    return {
+        "protocol": {
+            "name": protocol.title,
+            "description": protocol.describe(),
+            "cut": protocol.cut.isoformat(),
+            "test_start": protocol.test_start.isoformat(),
+            "k": k,
+            "settings": {
+                s: {"users": len(asked[s].users), "candidates": len(asked[s].candidates)} for s in order
+            },
+            "bootstrap": {"samples": samples, "level": level},
+        },
+        "arms": [
+            {
+                "arm": result.arm,
+                "title": result.title,
+                "fit_seconds": (fit_seconds or {}).get(result.arm),
+                "parameters": (parameters or {}).get(result.arm),
+                "settings": {
+                    setting: {
+                        f"{metric}@{k}": bootstrap_mean(
+                            result.settings[setting].values(metric), **draw
+                        )._asdict()
+                        for metric in _METRICS
+                    }
+                    for setting in order
+                    if setting in result.settings
+                },
+            }
+            for result in results
+        ],
+        "comparisons": [
+            _difference(by_arm[a], by_arm[b], setting, metric, draw)
+            for a, b in comparisons
+            for setting in order
+            if setting in by_arm[a].settings and setting in by_arm[b].settings
+            for metric in comparison_metrics
+        ],
+        "beyond_accuracy": {
+            result.arm: beyond_accuracy(task, result.settings["warm"])
+            for result in results
+            if "warm" in result.settings
+        },
+    }
+
+
+def _alike(one: SettingResult, other: SettingResult) -> bool:
+    return np.array_equal(one.users, other.users) and np.array_equal(one.candidates, other.candidates)
+
+
+def _difference(
+    a: ArmResult, b: ArmResult, setting: Any, metric: str, draw: dict[str, Any]
+) -> dict[str, Any]:
+    found = paired_bootstrap(a.settings[setting].values(metric), b.settings[setting].values(metric), **draw)
+    return {
+        "a": a.arm,
+        "b": b.arm,
+        "setting": setting,
+        "metric": f"{metric}@{a.k}",
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+    }
