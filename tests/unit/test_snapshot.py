@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from kgdistill.errors import ArtefactError, DiskError, InputError, LeakError
 from kgdistill.snapshot import (
     Snapshot,
+    _take,
     check_disjoint,
     check_no_future,
     open_snapshot,
@@ -199,7 +200,9 @@ def test_a_snapshot_is_the_graph_filtered_at_the_cut_and_its_hash_the_graphs_own
         inside = [r for r in rows[BOUGHT] if early(r["first_at"])]
         if inside:
             row = data.draw(st.sampled_from(inside))
-            fill(store, {BOUGHT: [row | {"first_quantity": (row["first_quantity"] or 0) + 10}]}, schema)
+            # A null is not a zero.
+            other = 0 if row["first_quantity"] is None else row["first_quantity"] + 1
+            fill(store, {BOUGHT: [row | {"first_quantity": other}]}, schema)
             assert (
                 take_snapshot(store, root / "three", cut=cut, schema=schema).content_hash
                 != taken.content_hash
@@ -216,6 +219,9 @@ def test_an_opened_snapshot_is_the_one_that_was_taken(snapshot: Snapshot) -> Non
     assert {e[1] for e in opened.edge_types}.isdisjoint({"ALSO_BOUGHT", "RECOMMENDED"})
     for edge in EDGES:
         assert opened.edge_table(edge).equals(snapshot.edge_table(edge))
+    # Written as day 2, then day 1.5.
+    assert opened.times(REDEEMED).tolist() == [day(1.5), day(2)]
+    assert opened.times(FOR) is None
     assert opened.index("Product", ["p2", "nothing", "p1"]).tolist() == [2, -1, 0]
     assert opened.index("Query", ["p1"]).tolist() == [-1]
 
@@ -297,6 +303,16 @@ def test_the_future_planted_in_a_snapshot_is_found(
     check_no_future(snapshot)
     with pytest.raises(LeakError, match=said):
         check_no_future(rewrite(snapshot, path, change))
+
+
+def test_a_snapshot_with_the_future_in_it_is_never_published(
+    store: GraphStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A defect in the filter: everything counts as before the cut.
+    monkeypatch.setattr(_take, "before", lambda times, cut: pc.is_valid(times))
+    with pytest.raises(LeakError, match="not before the cut"):
+        take_snapshot(store, tmp_path / "snap", cut=CUT)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
