@@ -1,0 +1,56 @@
+"""The peers against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from _tasks import make_task, random_splits
+
+from kgdistill.errors import InputError
+from kgdistill.evaluate import baselines
+from kgdistill.evaluate.baselines import ease, popularity, random_scorer
+
+
+@pytest.mark.parametrize(("users", "items"), [(12, 30), (30, 12)], ids=["dual", "primal"])
+def test_ease_equals_its_closed_form(users: int, items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_BLOCK_ITEMS", 7)
+    train, validation, test = random_splits(3, users, items)
+    train[:, -1] = False
+    train[0, -2:] = True
+    task = make_task(train, test, validation, min_item_users=2)
+    warm = np.flatnonzero(train.sum(axis=0) >= 2)
+    x = train[:, warm].astype(float)
+    p = np.linalg.inv(x.T @ x + 5.0 * np.eye(len(warm)))
+    weights = -p / np.diag(p)
+    np.fill_diagonal(weights, 0)
+    want = np.full(train.shape, -np.inf)
+    want[:, warm] = x @ weights
+    asked, among = np.array([4, 1, 9]), np.array([0, 2, 3, 7, items - 1])
+    assert len(warm) < items
+    np.testing.assert_allclose(ease(task, reg=5.0)(asked, among), want[np.ix_(asked, among)], atol=1e-6)
+
+
+def test_ease_refuses_users_without_history_and_no_regularisation() -> None:
+    task = make_task([[1, 1], [1, 1], [0, 0]], [[0, 0], [0, 0], [1, 0]])
+    with pytest.raises(ValueError, match="user 2 is not eligible"):
+        ease(task)(np.array([0, 2]), np.array([0, 1]))
+    with pytest.raises(InputError, match="above 0"):
+        ease(task, reg=0.0)
+
+
+def test_popularity_counts_train_users() -> None:
+    task = make_task([[1, 1, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [0, 0, 1]])
+    assert popularity(task)(np.array([0, 1]), np.array([0, 1, 2])).tolist() == [[2, 1, 0], [2, 1, 0]]
+
+
+def test_chance_depends_on_seed_user_and_item_alone() -> None:
+    users, items = np.arange(40), np.arange(300)
+    whole = random_scorer(1)(users, items)
+    np.testing.assert_array_equal(random_scorer(1)(users[7:9], items[5:50]), whole[7:9, 5:50])
+    assert not np.array_equal(random_scorer(2)(users, items), whole)
+    assert whole.min() >= 0
+    assert whole.max() < 1
+    # 12,000 uniform numbers: the mean is within 4 standard errors, no user or item stands out by 5.
+    assert abs(whole.mean() - 0.5) < 4 * 0.2887 / np.sqrt(whole.size)
+    assert np.abs(whole.mean(axis=0) - 0.5).max() < 5 * 0.2887 / np.sqrt(40)
+    assert np.abs(whole.mean(axis=1) - 0.5).max() < 5 * 0.2887 / np.sqrt(300)

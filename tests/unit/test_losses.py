@@ -1,0 +1,216 @@
+"""Each loss by hand, by its gradient, and on rows that have nothing left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kgdistill.distill.losses import (
+    LossTerms,
+    combine,
+    hint_mse,
+    list_distillation,
+    margin_mse,
+    relational_cosine,
+    rkd_angle,
+    rkd_distance,
+    sampled_softmax,
+)
+
+Loss = Callable[[Tensor], Tensor]
+
+
+def t(*values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_sampled_softmax_by_hand() -> None:
+    # exp of the corrected scores: row 0: 1, 2, 5; row 1: 3, 1 and a known positive that is masked.
+    scores = t([math.log(0.5), math.log(0.4), math.log(2.5)], [math.log(1.5), math.log(0.2), 9.0])
+    log_q = t(math.log(0.5), math.log(0.2), math.log(0.5))
+    positive = torch.tensor([[True, True, False], [True, False, False]])
+    mask = torch.tensor([[False, False, False], [False, False, True]])
+    first = -(math.log(1 / 8) + math.log(2 / 8)) / 2
+    want = (first - math.log(3 / 4)) / 2
+    assert sampled_softmax(scores, positive, log_q, mask).item() == pytest.approx(want)
+    wide = log_q.expand(2, 3)
+    assert sampled_softmax(scores, positive, wide, mask).item() == pytest.approx(want)
+    without = sampled_softmax(scores - log_q, positive, None, mask)
+    assert without.item() == pytest.approx(want)
+
+
+def test_list_distillation_by_hand_with_its_temperature_squared() -> None:
+    # At T = 2 the teacher's softmax is 1/4, 3/4 and the student's 1/2, 1/2.
+    teacher, student = t([0.0, 2 * math.log(3), 5.0]), t([7.0, 7.0, -3.0])
+    mask = torch.tensor([[False, False, True]])
+    want = 4 * (0.25 * math.log(0.5) + 0.75 * math.log(1.5))
+    assert list_distillation(student, teacher, 2.0, mask).item() == pytest.approx(want)
+    two = list_distillation(student.repeat(2, 1), torch.cat([teacher, student]), 2.0, mask.repeat(2, 1))
+    assert two.item() == pytest.approx(want / 2)
+    # The teacher's -inf is probability 0; the student still pays for its own mass there.
+    never = list_distillation(t([0.0, 0.0]), t([0.0, -math.inf]), 1.0)
+    assert never.item() == pytest.approx(math.log(2))
+    with pytest.raises(ValueError, match="above 0"):
+        list_distillation(student, teacher, 0.0)
+
+
+def test_relational_cosine_by_hand() -> None:
+    student, relational = (
+        t([1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [0.0, 0.0]),
+        t([1, 1], [0, -1], [2, 2], [1, 1]),
+    )
+    losses = [1 - math.sqrt(0.5), 2.0, 0.0]
+    assert relational_cosine(student, relational).item() == pytest.approx(sum(losses) / 3)
+    weighted = relational_cosine(student, relational, t(2.0, 1.0, 5.0, 9.0)).item()
+    assert weighted == pytest.approx((2 * losses[0] + losses[1]) / 8)
+
+
+def test_rkd_by_hand() -> None:
+    # A right triangle with sides 3, 4, 5 (over its mean 4) and points on a line with gaps 1, 1, 2 (over 4/3).
+    triangle, line = t([0.0, 3.0], [0.0, 0.0], [4.0, 0.0]), t([0.0], [1.0], [2.0])
+    pairs = [(3 / 4, 3 / 4), (5 / 4, 6 / 4), (4 / 4, 3 / 4)]
+    want = sum(0.5 * (a - b) ** 2 for a, b in pairs) / 3
+    assert rkd_distance(triangle, line).item() == pytest.approx(want)
+    # Cosines at the three points: 3/5, 0, 4/5 against 1, -1, 1; each stands twice among six triplets.
+    want = sum(0.5 * d**2 for d in (0.4, 1.0, 0.2)) / 3
+    assert rkd_angle(triangle, line).item() == pytest.approx(want)
+    for loss in (rkd_distance, rkd_angle):
+        turned = 7 * triangle @ t([0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]) + 2
+        assert loss(turned, triangle).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_huber_is_linear_beyond_one() -> None:
+    # Cosines of 1 and -1 differ by 2: 2 - 0.5.
+    angle = rkd_angle(t([0.0], [1.0], [2.0]), t([1.0], [0.0], [2.0]))
+    assert angle.item() == pytest.approx((1.5 + 1.5 + 0) / 3)
+
+
+def test_margin_mse_by_hand() -> None:
+    student, teacher = t([3.0, 1.0, 0.0], [1.0, 5.0, 9.0]), t([4.0, 1.0, 1.0], [0.0, 2.0, 9.0])
+    positive = torch.tensor([0, 1])
+    mask = torch.tensor([[False, False, False], [False, False, True]])
+    want = (((2 - 3) ** 2 + (3 - 3) ** 2) / 2 + (4 - 2) ** 2) / 2
+    assert margin_mse(student, teacher, positive, mask).item() == pytest.approx(want)
+
+
+def test_hint_mse_by_hand_leaves_padding_out() -> None:
+    student, teacher = t([[1.0, 2.0], [9.0, 9.0]]), t([[0.0, 4.0], [0.0, 0.0]])
+    assert hint_mse(student, teacher, torch.tensor([[False, True]])).item() == pytest.approx(2.5)
+    assert hint_mse(student, teacher).item() == pytest.approx((2.5 + 81) / 2)
+    with pytest.raises(ValueError, match="differ in shape"):
+        hint_mse(student, teacher[0])
+
+
+MASK = torch.tensor([[False, True, False, False], [False] * 4, [True] * 4])
+POSITIVE = torch.tensor([[True, True, False, True], [False] * 4, [True, False, False, False]])
+LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
+    "sampled_softmax": ((3, 4), lambda x: sampled_softmax(x, POSITIVE, noise(4, seed=1).to(x), MASK)),
+    "list_distillation": ((3, 4), lambda x: list_distillation(x, noise(3, 4, seed=1).to(x), 1.7, MASK)),
+    "relational_cosine": (
+        (3, 4),
+        lambda x: relational_cosine(x, noise(3, 4, seed=1).to(x), t(1, 0, 2).to(x)),
+    ),
+    "rkd_distance": ((5, 3), lambda x: rkd_distance(x, noise(5, 2, seed=1).to(x))),
+    "rkd_angle": ((5, 3), lambda x: rkd_angle(x, noise(5, 2, seed=1).to(x))),
+    "margin_mse": (
+        (3, 4),
+        lambda x: margin_mse(x, noise(3, 4, seed=1).to(x), torch.tensor([0, -1, 2]), MASK),
+    ),
+    "hint_mse": ((3, 4, 2), lambda x: hint_mse(x, noise(3, 4, 2, seed=1).to(x), MASK)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_are_those_of_the_value(name: str) -> None:
+    shape, loss = LOSSES[name]
+    x = noise(*shape).requires_grad_()
+    assert loss(x).item() > 0
+    assert torch.autograd.gradcheck(loss, (x,))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_under_autocast_comes_near_the_exact_value(name: str) -> None:
+    shape, loss = LOSSES[name]
+    x = noise(*shape).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(x)
+    assert value.dtype == torch.float32
+    # The other side is rounded to half precision too, 1/256 of its size.
+    assert value.item() == pytest.approx(loss(x.detach().double()).item(), rel=0.05)
+    value.backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+ALL = torch.ones(2, 3, dtype=torch.bool)
+INF = torch.full((2, 3), -math.inf)
+EMPTY: dict[str, Loss] = {
+    "no positives": lambda x: sampled_softmax(x, ~ALL),
+    "all masked": lambda x: sampled_softmax(x, ALL, None, ALL),
+    "all masked, infinite": lambda x: sampled_softmax(x + INF, ALL, None, ALL),
+    "list masked": lambda x: list_distillation(x, x.detach() + 1, 2.0, ALL),
+    "list masked, infinite": lambda x: list_distillation(x + INF, INF, 2.0, ALL),
+    "a teacher that says nothing": lambda x: list_distillation(x, INF, 2.0),
+    "no confidence": lambda x: relational_cosine(x, x.detach() + 1, torch.zeros(2)),
+    "no direction": lambda x: relational_cosine(x * 0, x.detach()),
+    "one point": lambda x: rkd_distance(x[:1], x[:1]),
+    "points that coincide": lambda x: rkd_distance(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
+    "two points": lambda x: rkd_angle(x, x),
+    "angles of one point": lambda x: rkd_angle(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
+    "no positive": lambda x: margin_mse(x, x.detach() + 1, torch.tensor([-1, -1])),
+    "margins masked, infinite": lambda x: margin_mse(x + INF, INF, torch.tensor([0, 1]), ALL),
+    "hints masked": lambda x: hint_mse(x + INF, INF, ALL[:, 0]),
+    "no rows": lambda x: sampled_softmax(x[:0], ALL[:0]) + list_distillation(x[:0], x[:0], 1.0),
+    "no vectors": lambda x: hint_mse(x[:0], x[:0]) + relational_cosine(x[:0], x[:0]),
+}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", EMPTY)
+def test_rows_with_nothing_left_contribute_nothing(name: str, precision: torch.dtype) -> None:
+    x = noise(2, 3).to(precision).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+        value = EMPTY[name](x)
+    assert value.item() == 0
+    value.backward()
+    assert x.grad is None or (x.grad == 0).all()
+
+
+def test_a_masked_row_changes_nothing_but_the_mean() -> None:
+    x, y = noise(2, 4), noise(2, 4, seed=1)
+    mask = torch.tensor([[False] * 4, [True] * 4])
+    assert list_distillation(x, y, 2.0, mask) == pytest.approx(list_distillation(x[:1], y[:1], 2.0) / 2)
+
+
+def test_terms_add_up_and_those_without_weight_are_left_out() -> None:
+    x = t(2.0).squeeze().requires_grad_()
+    total, parts = combine({"task": (1.0, x * 3), "list": (0.5, x**2), "off": (0.0, x * math.nan)})
+    assert total.item() == 8
+    assert {k: v.item() for k, v in parts.items()} == {"task": 6, "list": 4}
+    assert not any(v.requires_grad for v in parts.values())
+    total.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 5
+
+
+def test_terms_that_mean_nothing_are_refused() -> None:
+    one = torch.tensor(1.0)
+    with pytest.raises(ValueError, match="no loss term"):
+        combine({"task": (0.0, one)})
+    with pytest.raises(ValueError, match="weight -1"):
+        combine({"task": (-1.0, one)})
+    with pytest.raises(ValueError, match="scalar"):
+        combine({"task": (1.0, torch.ones(2))})
+    terms = LossTerms()
+    terms.add("task", 1.0, one)
+    with pytest.raises(ValueError, match="twice"):
+        terms.add("task", 1.0, one)
