@@ -88,6 +88,15 @@ def test_rkd_by_hand() -> None:
         assert loss(turned, triangle).item() == pytest.approx(0, abs=1e-12)
 
 
+def test_points_that_coincide_are_pairs_but_have_no_angle() -> None:
+    student, teacher = t([0.0], [0.0], [2.0]), t([0.0], [1.0], [2.0])
+    # Distances 0, 2, 2 over 2, the mean of those apart, against 1, 2, 1 over 4/3.
+    want = sum(0.5 * d**2 for d in (0.75, 0.5, 0.25)) / 3
+    assert rkd_distance(student, teacher).item() == pytest.approx(want)
+    # Cosines 0, 0, 1 against 1, -1, 1.
+    assert rkd_angle(student, teacher).item() == pytest.approx(1 / 3)
+
+
 def test_huber_is_linear_beyond_one() -> None:
     # Cosines of 1 and -1 differ by 2: 2 - 0.5.
     angle = rkd_angle(t([0.0], [1.0], [2.0]), t([1.0], [0.0], [2.0]))
@@ -178,10 +187,12 @@ EMPTY: dict[str, Loss] = {
 @pytest.mark.parametrize("name", EMPTY)
 def test_rows_with_nothing_left_contribute_nothing(name: str, precision: torch.dtype) -> None:
     x = noise(2, 3).to(precision).requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        value = EMPTY[name](x)
-    assert value.item() == 0
-    value.backward()
+    # Anomaly detection finds a NaN on the way back, even one that is dropped later.
+    with torch.autograd.set_detect_anomaly(True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            value = EMPTY[name](x)
+        assert value.item() == 0
+        value.backward()
     assert x.grad is None or (x.grad == 0).all()
 
 
