@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import ArtefactError, DiskError, InputError, LeakError
@@ -131,7 +131,8 @@ coupons = st.lists(st.none() | moments, max_size=3)
 redemptions = st.sets(st.tuples(st.sampled_from(USERS), st.integers(0, 2), moments), max_size=6)
 
 
-@settings(max_examples=20, deadline=None)
+# Without shrinking: every try fills real stores, and a failure should be told within seconds.
+@settings(max_examples=20, deadline=None, phases=[Phase.reuse, Phase.generate])
 @given(
     purchases, coupons, redemptions, st.none() | st.just(CUT), st.randoms(use_true_random=False), st.data()
 )
