@@ -33,6 +33,7 @@ from kgdistill.store.protocol import EdgeType, Parameter, Scalar
 from kgdistill.store.schema import Schema
 
 _SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
+_VALUES_A_ROW = 80
 _PROGRESS_ROWS = 50_000
 _EDGES_A_RECORD = 20_000
 _T = TypeVar("_T")
@@ -41,9 +42,10 @@ _T = TypeVar("_T")
 class Neo4jStore:
     """A `GraphStore` in Neo4j 5.
 
-    A write of up to `transaction_rows` rows, and any write with `replace`, is one transaction.
-    A larger one is a transaction per batch: what could refuse it is checked before the first batch,
-    and every batch is an upsert, so that running a write that was cut off again completes it.
+    A write of up to `transaction_rows` rows, and one with `replace`, is one transaction. A larger one
+    is a transaction per batch: what could refuse it is checked before the first batch, and every
+    batch is an upsert, so that running a write that was cut off again completes it. So are nodes with
+    `replace` whose vectors no heap would hold at once; there the outdated nodes go last.
     Timestamps are stored as LOCAL DATETIME. A lost connection is tried again for `retry_s` seconds.
 
     Args:
@@ -51,7 +53,8 @@ class Neo4jStore:
         user: the user's name.
         password: the user's password.
         retry_s: how long, in seconds, a transaction that lost its connection is tried again.
-        transaction_rows: up to this many rows a write is one transaction.
+        transaction_rows: up to this many rows, of at most 80 values each, a write is one transaction;
+            the default suits a server with 1 GB of heap.
 
     Raises:
         InputError: `url` is no Neo4j address, or carries a user or password.
@@ -125,19 +128,24 @@ class Neo4jStore:
         write = partial(
             write_batch, query=cypher_text.upsert_nodes(label, key, table), where=label, url=self._url
         )
-        if old is None and table.num_rows > self._transaction_rows:
-            for rows in self._batches(table, label):
-                self._write(partial(write, rows=rows))
-            return int(table.num_rows)
 
-        def everything(tx: ManagedTransaction) -> None:
+        def clear(tx: ManagedTransaction) -> None:
             if old is not None:
                 values = {"keep": table.column(key).to_pylist(), **numbered(old)}
                 tx.run(cypher_text.delete_nodes(label, key, old), values).consume()
+
+        def everything(tx: ManagedTransaction) -> None:
+            clear(tx)
             for rows in self._batches(table, label):
                 write(tx, rows=rows)
 
-        self._write(everything)
+        heavy = cypher_text.value_count(table) > self._transaction_rows * _VALUES_A_ROW
+        if heavy or (old is None and table.num_rows > self._transaction_rows):
+            for rows in self._batches(table, label):
+                self._write(partial(write, rows=rows))
+            self._write(clear)
+        else:
+            self._write(everything)
         return int(table.num_rows)
 
     def write_relationships(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kgdistill.errors import StoreError
 from kgdistill.store.protocol import EdgeType, Scalar
@@ -135,6 +136,13 @@ def batches(table: pa.Table) -> Iterator[list[tuple[Any, ...]]]:
     for start in range(0, table.num_rows, size):
         part = table.slice(start, size)
         yield list(zip(*(_to_bolt(column) for column in part.columns), strict=True))
+
+
+def value_count(table: pa.Table) -> int:
+    """How many values the server has to hold for `table`; a vector counts as many as it has elements."""
+    lists = [column for column in table.columns if pa.types.is_list(column.type)]
+    plain = table.num_rows * (table.num_columns - len(lists))
+    return plain + sum(len(pc.list_flatten(column)) for column in lists)
 
 
 def edge_columns(record: Sequence[Any], count: int) -> list[list[Any]]:

@@ -183,6 +183,31 @@ def test_a_missing_end_stops_a_write_of_many_batches_before_its_first(
     assert neo4j_store.read_relationships(MADE_BY).num_rows == 0
 
 
+@pytest.mark.parametrize("transaction_rows", [1, 100_000])
+def test_vectors_replace_those_of_their_own_run_in_one_transaction_or_several(
+    neo4j_server: Server, neo4j_store: Neo4jStore, transaction_rows: int
+) -> None:
+    def vectors(run: str, count: int) -> pa.Table:
+        values = [[i / 7, -1.5, 3e-8] for i in range(count)]
+        return pa.table(
+            {
+                "embedding_id": [f"{run}/{i}" for i in range(count)],
+                "run": [run] * count,
+                "label": ["User"] * count,
+                "node_key": [str(i) for i in range(count)],
+                "space": ["student"] * count,
+                "vector": pa.array(values, pa.list_(pa.float32())),
+            }
+        )
+
+    neo4j_store.apply_schema(load_schema())
+    with another(neo4j_server, transaction_rows=transaction_rows) as store:
+        for run, count in (("one", 40), ("two", 30), ("two", 20)):
+            store.write_nodes("Embedding", vectors(run, count), replace={"run": run})
+    wanted = pa.concat_tables([vectors("one", 40), vectors("two", 20)]).sort_by("embedding_id")
+    assert neo4j_store.read_nodes("Embedding").sort_by("embedding_id").equals(wanted)
+
+
 def test_two_writers_at_once_leave_each_relationship_once(
     neo4j_server: Server, neo4j_store: Neo4jStore
 ) -> None:
