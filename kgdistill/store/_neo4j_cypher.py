@@ -142,7 +142,7 @@ def value_count(table: pa.Table) -> int:
     """How many values the server has to hold for `table`; a vector counts as many as it has elements."""
     lists = [column for column in table.columns if pa.types.is_list(column.type)]
     plain = table.num_rows * (table.num_columns - len(lists))
-    return plain + sum(len(pc.list_flatten(column)) for column in lists)
+    return int(plain + sum(len(pc.list_flatten(column)) for column in lists))
 
 
 def edge_columns(record: Sequence[Any], count: int) -> list[list[Any]]:
