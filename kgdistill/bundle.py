@@ -1,0 +1,217 @@
+"""The deployable part of a run: it loads alone and answers without graph, store, torch or GPU."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from safetensors.numpy import load_file, save_file
+
+from kgdistill.errors import ArtefactError, DiskError, InputError
+from kgdistill.evaluate.ranking import top_k
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Basis = Literal["history", "text", "popularity"]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item: its key, title, rank from 1, and score."""
+
+    product: str
+    title: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Recommendations and what they rest on: the history, a text, or popularity alone."""
+
+    basis: Basis
+    recommendations: list[Recommendation]
+    unknown: tuple[str, ...] = ()
+
+
+class Bundle:
+    """A student ready to serve.
+
+    Args:
+        config: what `config.json` holds.
+        arrays: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, and
+            per family an incidence (CSR) and everybody's shares.
+        keys: item keys, ascending ids.
+        titles: item titles.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], keys: list[str], titles: list[str]
+    ) -> None:
+        self.config = config
+        self.arrays = arrays
+        self.keys = keys
+        self.titles = titles
+        self._index = {key: i for i, key in enumerate(keys)}
+        counts = arrays["counts"].astype(np.float32)
+        self._log_counts = np.log1p(counts)
+        cold = (counts < config["min_count"]).astype(np.float32)
+        state = np.stack([self._log_counts / 5.0, cold], axis=1)
+        self._weights: FloatArray = state @ arrays["blend.weight"].T + arrays["blend.bias"]
+        self._families = [
+            sp.csr_matrix(
+                (arrays[f"family{m}.data"], arrays[f"family{m}.indices"], arrays[f"family{m}.indptr"]),
+                shape=(len(keys), len(arrays[f"family{m}.everybody"])),
+            )
+            for m in range(len(config["families"]))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def index(self, keys: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
+        """Positions of the known keys, and the unknown keys."""
+        known = [self._index[k] for k in keys if k in self._index]
+        return np.array(known, np.int64), tuple(k for k in keys if k not in self._index)
+
+    def scores(self, history: IntArray) -> FloatArray:
+        """Scores of every item, float32 [N], for one history of positions."""
+        arrays = self.arrays
+        user = arrays["vectors"][history].sum(0) @ arrays["fold"]
+        eps = np.float32(np.exp(arrays["blend.log_eps"]))
+        affinity = arrays["vectors"] @ user
+        ratio = affinity / eps
+        soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
+        out = self._weights[:, 0] * np.log(eps * soft + eps) + self._weights[:, 1] * self._log_counts
+        for m, family in enumerate(self._families):
+            rows = family[history]
+            groups = np.bincount(rows.indices, rows.data, minlength=family.shape[1])
+            total = groups.sum()
+            if total > 0:
+                lift = np.log1p(groups / total / np.maximum(arrays[f"family{m}.everybody"], 1e-9))
+                out = out + self._weights[:, 2 + m] * (family @ lift.astype(np.float32))
+        scores: FloatArray = out.astype(np.float32)
+        return scores
+
+    def recommend(
+        self,
+        history: Sequence[str] = (),
+        *,
+        k: int = 20,
+        text: str = "",
+        exclude_history: bool = True,
+        cold: bool | None = None,
+    ) -> Answer:
+        """The best items for a history of item keys, or for a text, or the most bought ones.
+
+        Args:
+            history: keys of items bought; unknown ones are reported and left out.
+            k: how many.
+            text: used where no item of the history is known: the items nearest in words stand in for it.
+            exclude_history: never recommend what is in the history.
+            cold: True only items with few buyers, False only the others, None all.
+
+        Raises:
+            InputError: k below 1.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; it must be at least 1")
+        known, unknown = self.index(history)
+        basis: Basis = "history"
+        if len(known):
+            scores = self.scores(known)
+        elif text.strip():
+            basis = "text"
+            scores = self.scores(self.nearest(text))
+        else:
+            basis = "popularity"
+            scores = self._log_counts.copy()
+        if exclude_history:
+            scores[known] = -np.inf
+        if cold is not None:
+            is_cold = self.arrays["counts"] < self.config["min_count"]
+            scores[is_cold != cold] = -np.inf
+        items, best = top_k(scores[None], np.arange(len(scores)), k)
+        found = [
+            Recommendation(self.keys[i], self.titles[i], rank, float(score))
+            for rank, (i, score) in enumerate(zip(items[0], best[0], strict=True), start=1)
+            if i >= 0
+        ]
+        return Answer(basis, found, unknown)
+
+    def nearest(self, text: str, k: int = 10) -> IntArray:
+        """Positions of the items whose titles and fields share most words with `text`, rarer words first."""
+        words = _words(text)
+        index: dict[str, list[int]] = {}
+        for i, title in enumerate(self.titles):
+            for word in _words(title):
+                index.setdefault(word, []).append(i)
+        score = np.zeros(len(self.keys), np.float32)
+        for word in words:
+            places = index.get(word, [])
+            if places:
+                score[places] += np.log1p(len(self.keys) / len(places))
+        score += self._log_counts * 1e-3
+        items, _ = top_k(score[None], np.arange(len(score)), min(k, len(score)))
+        out: IntArray = items[0][items[0] >= 0]
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json, items.json and model.safetensors.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(
+                {k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, folder / "model.safetensors"
+            )
+            (folder / "items.json").write_text(
+                json.dumps({"keys": self.keys, "titles": self.titles}, ensure_ascii=False), encoding="utf-8"
+            )
+            (folder / "config.json").write_text(json.dumps(self.config, indent=2), encoding="utf-8")
+        except OSError as error:
+            if error.errno == errno.ENOSPC or "No space left" in str(error):
+                raise DiskError(
+                    "the disk is full",
+                    where=str(folder),
+                    hint="free some space and run the same command again",
+                ) from error
+            raise
+
+
+def _words(text: str) -> set[str]:
+    return {w for w in "".join(c.lower() if c.isalnum() else " " for c in text).split() if len(w) > 1}
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Loads a bundle; nothing else of the run is needed.
+
+    Raises:
+        ArtefactError: a file is missing or of another format.
+    """
+    path = Path(folder)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        items = json.loads((path / "items.json").read_text(encoding="utf-8"))
+        arrays = load_file(path / "model.safetensors")
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            "is no finished bundle", where=str(error.filename or path), hint="train a student first"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise ArtefactError(f"cannot be read: {error}", where=str(path)) from error
+    if config.get("format") != FORMAT:
+        raise ArtefactError(
+            f"has format {config.get('format')}, this version reads {FORMAT}", where=str(path)
+        )
+    return Bundle(config, arrays, items["keys"], items["titles"])

@@ -1,0 +1,129 @@
+"""The configuration of a run: one validated object, written into the run folder."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kgdistill.errors import InputError
+from kgdistill.evaluate.protocol import DiscoveryProtocol
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextConfig(_Section):
+    """The text teacher."""
+
+    encoder: str = ""
+    """Folder or hub id of a Hugging Face encoder; empty for the packaged MiniLM-L6."""
+    tune: Literal["frozen", "top", "all"] = "frozen"
+    top_layers: int = Field(default=2, ge=1)
+    """How many of the last layers `tune: top` trains."""
+    epochs: int = Field(default=1, ge=1)
+    lr: float = Field(default=2e-5, gt=0)
+    max_tokens: int = Field(default=64, ge=8)
+    batch: int = Field(default=64, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class TeacherConfig(_Section):
+    """Graph encoder, fusion and their training."""
+
+    dim: int = Field(default=48, ge=2)
+    """Width of the relational space (the rank of the collaborative signal)."""
+    layers: int = Field(default=3, ge=1, le=4)
+    inner_share: float = Field(default=0.15, gt=0, lt=0.9)
+    """Share of the latest events before the cut that are labels, never messages, in training."""
+    candidates: int = Field(default=150, ge=10)
+    random: int = Field(default=50, ge=0)
+    epochs: int = Field(default=12, ge=0)
+    batch: int = Field(default=256, ge=1)
+    lr: float = Field(default=5e-3, gt=0)
+    cold_weight: float = Field(default=0.5, ge=0)
+    z_dropout: float = Field(default=0.1, ge=0, lt=1)
+    evaluate_every: int = Field(default=4, ge=1)
+
+
+class StudentConfig(_Section):
+    """The student and its losses."""
+
+    candidates: int = Field(default=150, ge=10)
+    random: int = Field(default=50, ge=0)
+    epochs: int = Field(default=12, ge=0)
+    batch: int = Field(default=256, ge=1)
+    lr: float = Field(default=5e-3, gt=0)
+    temperature: float = Field(default=2.0, gt=0)
+    task_weight: float = Field(default=0.2, ge=0)
+    list_weight: float = Field(default=1.0, ge=0)
+    relational_weight: float = Field(default=1.0, ge=0)
+    rkd_weight: float = Field(default=0.1, ge=0)
+    id_dropout: float = Field(default=0.1, ge=0, lt=1)
+    evaluate_every: int = Field(default=4, ge=1)
+
+
+class RunConfig(_Section):
+    """Everything that decides what a run does."""
+
+    protocol: DiscoveryProtocol
+    text: TextConfig = TextConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    student: StudentConfig = StudentConfig()
+    device: Device = "auto"
+    threads: int = Field(default=0, ge=0)
+    """CPU threads for torch; 0 leaves torch's own choice."""
+    seed: int = 0
+
+
+def _valid_names(path: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            break
+        if issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    return list(model.model_fields)
+
+
+def resolve_config(values: dict[str, Any], *, where: str = "configuration") -> RunConfig:
+    """Validates a configuration.
+
+    Raises:
+        InputError: an unknown key (the message names the nearest valid one) or a bad value.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        if first["type"] == "extra_forbidden":
+            names = _valid_names(first["loc"][:-1])
+            near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(names)}"
+            raise InputError(f"unknown key {place!r}", where=where, hint=hint) from error
+        raise InputError(f"{place}: {first['msg']}", where=where) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The raw values of a YAML or JSON configuration file.
+
+    Raises:
+        InputError: the file cannot be read, or is not a mapping.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"is not YAML: {error}", where=str(path)) from error
+    if not isinstance(raw, dict):
+        raise InputError("must be a mapping of sections to keys", where=str(path))
+    return raw

@@ -1,0 +1,160 @@
+"""Trained models, targets and text embeddings on disk: safetensors, JSON and Parquet only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from kgdistill.distill.student import Targets, Tokens, TrainedStudent
+from kgdistill.distill.teacher import TrainedTeacher
+from kgdistill.distill.view import Family, FloatArray, IntArray, Spectrum, message_relations
+from kgdistill.errors import ArtefactError
+from kgdistill.models.student import Student
+from kgdistill.models.teacher import FusedTeacher
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, default=str), encoding="utf-8")
+
+
+def _history(folder: Path, history: list[dict[str, float]]) -> None:
+    with (folder / "history.jsonl").open("w", encoding="utf-8") as file:
+        for record in history:
+            file.write(json.dumps({**record, "epoch": int(record["epoch"])}) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtefactError(
+            "is not there yet", where=str(path), hint="run the stage before it first"
+        ) from error
+    return value
+
+
+def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
+    """Writes config.json, model.safetensors and history.jsonl."""
+    model = trained.model
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state["basis.users"] = torch.from_numpy(trained.basis.users)
+    save_file(state, folder / "model.safetensors")
+    config = {
+        "kind": "teacher",
+        "text_dim": model.text.in_features,
+        "dim": model.text.out_features,
+        "layers": model.layers,
+        "use_graph": model.use_graph,
+        "min_count": model.min_count,
+        "families": [f.name for f in trained.families],
+        "basis_scale": trained.basis.scale,
+        "seconds": trained.seconds,
+    }
+    _write_json(folder / "config.json", config)
+    _history(folder, trained.history)
+
+
+def load_teacher(folder: Path, families: list[Family]) -> TrainedTeacher:
+    """Reads a teacher; `families` come from the snapshot it was trained on.
+
+    Raises:
+        ArtefactError: the folder is unfinished, or the families are others.
+    """
+    config = _read_json(folder / "config.json")
+    if config["families"] != [f.name for f in families]:
+        raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
+    state = load_file(folder / "model.safetensors")
+    basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
+    model = FusedTeacher(
+        text_dim=config["text_dim"],
+        dim=config["dim"],
+        relations=message_relations(families),
+        layers=config["layers"],
+        experts=len(families) if config["use_graph"] else 0,
+        min_count=config["min_count"],
+        use_graph=config["use_graph"],
+    )
+    model.load_state_dict(state)
+    return TrainedTeacher(model, families, basis, seconds=float(config["seconds"]))
+
+
+def save_student(folder: Path, trained: TrainedStudent) -> None:
+    """Writes config.json, model.safetensors and history.jsonl."""
+    model = trained.model
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state["rows"] = torch.from_numpy(trained.rows)
+    save_file(state, folder / "model.safetensors")
+    config = {
+        "kind": "student",
+        "vocabulary": model.tokens.num_embeddings,
+        "warm_items": model.ids.num_embeddings,
+        "dim": model.tokens.embedding_dim,
+        "min_count": model.min_count,
+        "families": [f.name for f in trained.families],
+        "seconds": trained.seconds,
+    }
+    _write_json(folder / "config.json", config)
+    _history(folder, trained.history)
+
+
+def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
+    """Reads a student; `families` are the snapshot's `text_families`.
+
+    Raises:
+        ArtefactError: the folder is unfinished, or the families are others.
+    """
+    config = _read_json(folder / "config.json")
+    if config["families"] != [f.name for f in families]:
+        raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
+    state = load_file(folder / "model.safetensors")
+    rows = state.pop("rows").numpy()
+    model = Student(
+        vocabulary=config["vocabulary"],
+        warm_items=config["warm_items"],
+        dim=config["dim"],
+        experts=len(families),
+        min_count=config["min_count"],
+    )
+    model.load_state_dict(state)
+    return TrainedStudent(model, families, rows, seconds=float(config["seconds"]))
+
+
+def save_text(folder: Path, embeddings: FloatArray, rows: IntArray, tokens: Tokens, encoder: str) -> None:
+    """Writes the embeddings of the distinct texts, each product's row, and the token ids."""
+    save_arrays(
+        {"embeddings": embeddings, "rows": rows, "token_ids": tokens.ids, "token_offsets": tokens.offsets},
+        folder / "text.safetensors",
+    )
+    _write_json(folder / "config.json", {"encoder": encoder, "vocabulary": tokens.vocabulary})
+
+
+def load_text(folder: Path) -> tuple[FloatArray, IntArray, Tokens]:
+    """Reads what `save_text` wrote."""
+    config = _read_json(folder / "config.json")
+    arrays = load_arrays(folder / "text.safetensors")
+    tokens = Tokens(arrays["token_ids"], arrays["token_offsets"], int(config["vocabulary"]))
+    return arrays["embeddings"], arrays["rows"], tokens
+
+
+def save_targets(folder: Path, targets: Targets) -> None:
+    """Writes the teacher's lists, scores, relational embeddings and confidences."""
+    arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}
+    save_arrays(arrays, folder / "targets.safetensors")
+    _write_json(folder / "config.json", {"groups": list(targets.groups)})
+
+
+def load_targets(folder: Path) -> Targets:
+    """Reads what `save_targets` wrote."""
+    config = _read_json(folder / "config.json")
+    arrays = load_arrays(folder / "targets.safetensors")
+    return Targets(groups=tuple(config["groups"]), **{name: arrays[name] for name in _TARGET_ARRAYS})
+
+
+_TARGET_ARRAYS = ("users", "items", "scores", "relational", "confidence")

@@ -1,0 +1,99 @@
+"""What every stage of training shares: who, what, when, and the texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from kgdistill.distill.view import FloatArray, IntArray, View, make_view
+from kgdistill.errors import InputError, LeakError
+from kgdistill.evaluate.task import EvaluationTask
+from kgdistill.snapshot import Snapshot
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What every stage of training shares: who, what, when, and the texts.
+
+    Attributes:
+        purchases: float32 CSR [users, items], before the cut.
+        times: same sparsity, microseconds since 1970.
+        cut_us: the cut.
+        users: the users to train on, ids.
+        items: the items that can be recommended, ids.
+        text_rows: row of each item in `text`, int64 [items of the snapshot].
+        text: embeddings of the distinct texts, float32 [T, E].
+        min_count: an item with fewer buyers is cold.
+    """
+
+    purchases: sp.csr_matrix
+    times: sp.csr_matrix
+    cut_us: int
+    users: IntArray
+    items: IntArray
+    text_rows: IntArray
+    text: FloatArray
+    min_count: int
+
+    def view(self, until_us: int | None = None) -> View:
+        """The view of events before `until_us`, by default the cut."""
+        until = self.cut_us if until_us is None else until_us
+        if until > self.cut_us:
+            raise LeakError("a view may not reach past the cut")
+        return make_view(self.purchases, self.times, until_us=until, min_count=self.min_count)
+
+    def inner_cut(self, share: float) -> int:
+        """The time before the cut after which `share` of the events lie: they are labels in training."""
+        if not self.times.nnz:
+            raise InputError("no purchase lies before the cut", hint="choose a later cut")
+        return int(np.quantile(self.times.data, 1 - share))
+
+
+def make_catalogue(
+    snapshot: Snapshot, task: EvaluationTask, text: FloatArray, text_rows: IntArray
+) -> Catalogue:
+    """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
+
+    Args:
+        snapshot: the graph at the cut.
+        task: says which users, items and pairs are eligible; only its training part is read.
+        text: embeddings of the distinct texts, float32 [T, E].
+        text_rows: row of each product in `text`, int64 [products].
+
+    Raises:
+        LeakError: an event at or after the cut is among the pairs.
+    """
+    edge = task.protocol.interaction
+    table = snapshot.edge_table(edge)
+    times = snapshot.times(edge)
+    if times is None or snapshot.cut is None:
+        raise InputError("training needs a snapshot with a cut and interactions with a time")
+    cut_us = int(np.datetime64(snapshot.cut, "us").astype(np.int64))
+    rows, columns = table["source"].to_numpy(), table["target"].to_numpy()
+    micros = times.astype("datetime64[us]").astype(np.int64)
+    if len(micros) and int(micros.max()) >= cut_us:
+        raise LeakError("an event at or after the cut is in the snapshot", where=str(snapshot.folder))
+    train = sp.csr_matrix(task.train)
+    everything = sp.csr_matrix((micros, (rows, columns)), shape=train.shape)
+    mask = train.copy()
+    mask.data = np.ones(mask.nnz, np.int64)
+    kept = sp.csr_matrix(everything.multiply(mask.astype(np.int64)))
+    kept.sort_indices()
+    train.sort_indices()
+    if kept.nnz != train.nnz:
+        raise InputError("the task and the snapshot do not hold the same pairs", where=str(snapshot.folder))
+    return Catalogue(
+        purchases=train.astype(np.float32),
+        times=kept,
+        cut_us=cut_us,
+        users=task.users,
+        items=task.items,
+        text_rows=text_rows,
+        text=text,
+        min_count=task.protocol.min_item_users,
+    )

@@ -1,0 +1,353 @@
+"""Targets of the teacher, and the student that learns from them and from labels."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from kgdistill.config import StudentConfig
+from kgdistill.distill.catalogue import Catalogue
+from kgdistill.distill.losses import (
+    combine,
+    list_distillation,
+    relational_cosine,
+    rkd_distance,
+    sampled_softmax,
+)
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.teacher import Lists, Validate, batch_of, labelled_lists, negatives
+from kgdistill.distill.view import Family, FloatArray, IntArray, View, batches
+from kgdistill.models.device import autocast
+from kgdistill.models.student import Student
+from kgdistill.progress import step
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teacher hands down.
+
+    Attributes:
+        users: int64 [U].
+        items: candidate lists, int64 [U, C].
+        scores: the teacher's scores of them (soft logits), float32 [U, C].
+        groups: how many lists stand side by side in a row (warm, cold), and where each ends.
+        relational: fused item vectors, float32 [items, D].
+        confidence: weight of each item's vector, float32 [items].
+    """
+
+    users: IntArray
+    items: IntArray
+    scores: FloatArray
+    groups: tuple[int, ...]
+    relational: FloatArray
+    confidence: FloatArray
+
+
+def make_targets(teacher: Scorer, catalogue: Catalogue, *, top: int, random: int, seed: int) -> Targets:
+    """Runs the teacher over everything before the cut.
+
+    Lists hold its best unseen warm items and its best unseen cold items, each with random ones beside them.
+    """
+    rng = np.random.default_rng(seed)
+    view = teacher.view
+    allowed = np.zeros(len(view.counts), bool)
+    allowed[catalogue.items] = True
+    is_cold = view.counts < catalogue.min_count
+    pools = [p for p in (np.flatnonzero(allowed & ~is_cold), np.flatnonzero(allowed & is_cold)) if len(p) > 1]
+    users = catalogue.users
+    with step("Writing down the teacher's targets", total=len(users)) as work:
+        parts, ends = [], []
+        for chunk in batches(users, 256):
+            rows = [negatives(teacher, view, chunk, pool, top=top, random=random, rng=rng) for pool in pools]
+            parts.append(np.concatenate(rows, axis=1))
+            ends = list(np.cumsum([r.shape[1] for r in rows]))
+            work.advance(len(chunk))
+        items = np.concatenate(parts)
+        scores = np.concatenate(
+            [teacher.lists(users[s : s + 256], items[s : s + 256]) for s in range(0, len(users), 256)]
+        )
+    confidence = np.log1p(view.counts).astype(np.float32) + 0.1
+    vectors: FloatArray = teacher.vectors.float().cpu().numpy()
+    return Targets(users, items, scores, tuple(int(e) for e in ends), vectors, confidence)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of the distinct texts: `ids` int64 [L] split at `offsets` int64 [T]."""
+
+    ids: IntArray
+    offsets: IntArray
+    vocabulary: int
+
+    @classmethod
+    def of(cls, token_ids: list[list[int]], vocabulary: int) -> Tokens:
+        """From one list of ids per text."""
+        lengths = np.array([len(t) for t in token_ids], np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        return cls(np.concatenate([np.asarray(t, np.int64) for t in token_ids]), offsets, vocabulary)
+
+
+@dataclass
+class TrainedStudent:
+    """A student, the ids it knows, and its history."""
+
+    model: Student
+    families: list[Family]
+    rows: IntArray
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _text_vectors(model: Student, tokens: Tokens, device: torch.device) -> Tensor:
+    return model.text(torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.offsets).to(device))
+
+
+def student_scorer(
+    trained: TrainedStudent,
+    catalogue: Catalogue,
+    tokens: Tokens,
+    view: View,
+    device: torch.device,
+    *,
+    use_ids: bool = True,
+) -> Scorer:
+    """The student over a view; `use_ids` False answers from text alone (the id-free student)."""
+    model = trained.model.to(device).eval()
+    with torch.no_grad():
+        text = _text_vectors(model, tokens, device)[torch.from_numpy(catalogue.text_rows).to(device)]
+        rows = trained.rows if use_ids else np.full_like(trained.rows, -1)
+        counts = torch.from_numpy(view.counts).to(device)
+        vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
+        fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
+    return Scorer(model, view, trained.families, vectors, fold)
+
+
+def _start_from_teacher(
+    model: Student, targets: Targets, catalogue: Catalogue, tokens: Tokens, warm: IntArray, seed: int
+) -> None:
+    """Copies relational embeddings into the id table, and fits the token table to them."""
+    device = model.ids.weight.device
+    relational = torch.from_numpy(targets.relational).to(device)
+    with torch.no_grad():
+        model.ids.weight.copy_(relational[torch.from_numpy(warm).to(device)])
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(catalogue.text_rows)
+    confidence = torch.from_numpy(targets.confidence)
+    # One target per distinct text: the mean over its items, weighted by confidence.
+    total = torch.zeros(len(tokens.offsets)).index_add_(0, rows, confidence)
+    mean = torch.zeros(len(tokens.offsets), relational.shape[1])
+    mean.index_add_(0, rows, relational.cpu() * confidence[:, None])
+    mean = (mean / total.clamp(min=1e-6)[:, None]).to(device)
+    lengths = np.diff(np.append(tokens.offsets, len(tokens.ids)))
+    optimizer = torch.optim.Adam([model.tokens.weight, model.token_weights], lr=5e-3)
+    scale = mean.pow(2).mean().sqrt().clamp(min=1e-8)
+    for _ in range(6):
+        for part in batches(np.arange(len(lengths)), 2048, rng):
+            flat = np.repeat(tokens.offsets[part], lengths[part])
+            inside = np.arange(lengths[part].sum()) - np.repeat(
+                np.cumsum(lengths[part]) - lengths[part], lengths[part]
+            )
+            offsets = np.concatenate([[0], np.cumsum(lengths[part])[:-1]])
+            got = model.text(
+                torch.from_numpy(tokens.ids[flat + inside]).to(device), torch.from_numpy(offsets).to(device)
+            )
+            index = torch.from_numpy(part).to(device)
+            weight = total.to(device)[index]
+            near = relational_cosine(got, mean[index], weight)
+            loss = near + ((got - mean[index]) / scale).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+def train_student(
+    catalogue: Catalogue,
+    families: list[Family],
+    tokens: Tokens,
+    targets: Targets | None,
+    config: StudentConfig,
+    *,
+    dim: int,
+    inner_share: float,
+    device: torch.device,
+    seed: int,
+    validate: Validate,
+    title: str = "Training the student",
+) -> TrainedStudent:
+    """Trains a student from targets and labels, or from labels alone where `targets` is None.
+
+    Args:
+        catalogue: users, items and purchases before the cut.
+        families: the shared text fields (`text_families`).
+        tokens: token ids of the distinct texts.
+        targets: the teacher's; None trains the student without distillation.
+        config: losses and training.
+        dim: width of the vectors.
+        inner_share: share of the latest events before the cut that serve as labels.
+        device: where to train.
+        seed: of initial weights, negatives and batches.
+        validate: metrics between cut and test; the sum of its values chooses the epoch.
+        title: shown while it runs.
+    """
+    begin = time.monotonic()
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    whole = catalogue.view()
+    inner = catalogue.view(catalogue.inner_cut(inner_share))
+    labels = sp.csr_matrix(whole.purchases - inner.purchases)
+    labels.eliminate_zeros()
+    warm = np.intersect1d(whole.warm, catalogue.items)
+    rows = np.full(len(whole.counts), -1, np.int64)
+    rows[warm] = np.arange(len(warm))
+    model = Student(
+        vocabulary=tokens.vocabulary,
+        warm_items=len(warm),
+        dim=dim,
+        experts=len(families),
+        min_count=catalogue.min_count,
+    ).to(device)
+    trained = TrainedStudent(model, families, rows)
+    text_rows = torch.from_numpy(catalogue.text_rows).to(device)
+    id_rows = torch.from_numpy(rows).to(device)
+
+    def check(epoch: int, losses: dict[str, float]) -> float:
+        metrics = validate(student_scorer(trained, catalogue, tokens, whole, device))
+        record = {"epoch": float(epoch), **losses, **{f"valid/{k}": v for k, v in metrics.items()}}
+        trained.history.append({**record, "seconds": time.monotonic() - begin})
+        model.train()
+        return sum(metrics.values())
+
+    def forward(view: View, users: IntArray, items: IntArray, typed: FloatArray, vectors: Tensor) -> Tensor:
+        fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
+        history, offsets, _ = (t.to(device) for t in view.history(users))
+        index = torch.from_numpy(items).to(device)
+        counts = torch.from_numpy(view.counts).to(device)
+        u = model.users(vectors, fold, history, offsets)
+        return model.score(u, vectors[index], counts[index], torch.from_numpy(typed).to(device))
+
+    def item_vectors(view: View, keep: Tensor | None) -> Tensor:
+        text = _text_vectors(model, tokens, device)[text_rows]
+        return model.items(text, id_rows, torch.from_numpy(view.counts).to(device), keep)
+
+    with step(title, total=config.epochs + 1) as work:
+        if targets is not None:
+            _start_from_teacher(model, targets, catalogue, tokens, warm, seed)
+        task = _task_lists(trained, catalogue, tokens, inner, labels, config, rng, device)
+        typed = None
+        if targets is not None:
+            typed = np.concatenate(
+                [
+                    whole.typed_lists(families, targets.users[s : s + 256], targets.items[s : s + 256])
+                    for s in range(0, len(targets.users), 256)
+                ]
+            )
+            relational = torch.from_numpy(targets.relational).to(device)
+            confidence = torch.from_numpy(targets.confidence).to(device)
+            place = np.full(int(targets.users.max()) + 1, -1, np.int64)
+            place[targets.users] = np.arange(len(targets.users))
+        tables = [p for n, p in model.named_parameters() if n.startswith(("tokens", "ids", "token_"))]
+        others = [p for n, p in model.named_parameters() if not n.startswith(("tokens", "ids", "token_"))]
+        # Tables that start at the teacher's vectors are only refined.
+        slower = 0.1 if targets is not None else 1.0
+        groups: list[dict[str, Any]] = [
+            {"params": tables, "lr": config.lr * slower},
+            {"params": others, "lr": config.lr},
+        ]
+        optimizer = torch.optim.Adam(groups)
+        best, best_state = check(0, {}), copy.deepcopy(model.state_dict())
+        work.advance()
+        for epoch in range(1, config.epochs + 1):
+            sums: dict[str, list[float]] = {}
+            for users in batches(catalogue.users, config.batch, rng):
+                with autocast(device):
+                    keep = torch.rand(len(id_rows), device=device) >= config.id_dropout
+                    vectors = item_vectors(whole, keep)
+                    terms: dict[str, tuple[float, Tensor]] = {}
+                    parts = [p for p in (batch_of(x, users) for x in task) if p is not None]
+                    if parts and (config.task_weight or targets is None):
+                        inside = item_vectors(inner, keep)
+                        values = [
+                            sampled_softmax(
+                                forward(inner, p.users, p.items, p.typed, inside),
+                                torch.from_numpy(p.labels).to(device),
+                            )
+                            for p in parts
+                        ]
+                        terms["task"] = (
+                            config.task_weight if targets is not None else 1.0,
+                            torch.stack(values).sum(),
+                        )
+                    if targets is not None and typed is not None:
+                        at = place[users]
+                        scores = forward(whole, users, targets.items[at], typed[at], vectors)
+                        want = torch.from_numpy(targets.scores[at]).to(device)
+                        bounds = [0, *targets.groups]
+                        soft = [
+                            list_distillation(scores[:, a:b], want[:, a:b], config.temperature)
+                            for a, b in itertools.pairwise(bounds)
+                        ]
+                        terms["list"] = (config.list_weight, torch.stack(soft).sum())
+                        terms["relational"] = (
+                            config.relational_weight,
+                            relational_cosine(vectors, relational, confidence),
+                        )
+                        sample = torch.from_numpy(rng.choice(warm, min(256, len(warm)), replace=False)).to(
+                            device
+                        )
+                        terms["rkd"] = (config.rkd_weight, rkd_distance(vectors[sample], relational[sample]))
+                    if not terms:
+                        continue
+                    loss, logged = combine(terms)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                sums.setdefault("loss", []).append(float(loss.detach()))
+                for name, part in logged.items():
+                    sums.setdefault(f"loss/{name}", []).append(float(part))
+            means = {k: float(np.mean(v)) for k, v in sums.items()}
+            work.note(f"loss {means.get('loss', float('nan')):.4f}")
+            if epoch % config.evaluate_every == 0 or epoch == config.epochs:
+                reached = check(epoch, means)
+                if reached > best:
+                    best, best_state = reached, copy.deepcopy(model.state_dict())
+            else:
+                trained.history.append({"epoch": float(epoch), **means, "seconds": time.monotonic() - begin})
+            work.advance()
+    model.load_state_dict(best_state)
+    trained.seconds = time.monotonic() - begin
+    return trained
+
+
+def _task_lists(
+    trained: TrainedStudent,
+    catalogue: Catalogue,
+    tokens: Tokens,
+    inner: View,
+    labels: sp.csr_matrix,
+    config: StudentConfig,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> list[Lists | None]:
+    """Labelled lists over warm and cold items, hard negatives by the student's own first scores."""
+    start = student_scorer(trained, catalogue, tokens, inner, device)
+    allowed = np.zeros(len(inner.counts), bool)
+    allowed[catalogue.items] = True
+    sold = np.asarray(labels.sum(0)).ravel() > 0
+    is_cold = inner.counts < catalogue.min_count
+    scorer: Callable[[IntArray, IntArray], FloatArray] = start
+    return [
+        labelled_lists(
+            scorer, inner, labels, catalogue.users, pool, trained.families,
+            top=config.candidates, random=config.random, rng=rng,
+        )
+        for pool in (np.flatnonzero(allowed & ~is_cold), np.flatnonzero(allowed & is_cold & sold))
+    ]  # fmt: skip

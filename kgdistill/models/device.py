@@ -1,0 +1,36 @@
+"""Where the computation runs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from kgdistill.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        InputError: the device is asked for by name and is not there.
+    """
+    have = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        return torch.device("cuda" if have["cuda"] else "cpu")
+    if name not in have:
+        raise InputError(f"unknown device {name!r}", hint="choose auto, cpu, cuda or mps")
+    if not have[name]:
+        raise InputError(f"no {name} device is available here", hint="use --device auto or cpu")
+    return torch.device(name)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 autocast on CUDA, nothing elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()

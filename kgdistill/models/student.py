@@ -1,0 +1,78 @@
+"""The student: a token table, a gated id embedding and shared text fields; no graph, no transformer."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kgdistill.models.blend import ExpertBlend, fold_in, item_state, pool_history
+
+
+class Student(nn.Module):
+    """Static text tower plus, for warm items, an id embedding behind a learned count gate.
+
+    v = (1−c)·text + c·id with c = σ(a + b·log(1+buyers)); text is the weighted mean of token vectors.
+    An item without a row in the id table is its text alone.
+
+    Args:
+        vocabulary: size of the token table.
+        warm_items: rows of the id table.
+        dim: width of the vectors.
+        experts: how many families of shared text fields the scorer gets.
+        min_count: an item with fewer buyers is cold.
+    """
+
+    def __init__(self, *, vocabulary: int, warm_items: int, dim: int, experts: int, min_count: int) -> None:
+        super().__init__()
+        self.min_count = min_count
+        self.tokens = nn.Embedding(vocabulary, dim)
+        self.token_weights = nn.Parameter(torch.zeros(vocabulary))
+        self.ids = nn.Embedding(warm_items, dim)
+        self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
+        self.blend = ExpertBlend(experts)
+        self.log_ridge = nn.Parameter(torch.tensor(-1.6))
+        nn.init.normal_(self.tokens.weight, std=0.01)
+        nn.init.normal_(self.ids.weight, std=0.01)
+
+    def text(self, tokens: Tensor, offsets: Tensor) -> Tensor:
+        """Text vectors, float32 [N, D], of token ids int64 [L] split at offsets int64 [N]."""
+        weights = F.softplus(self.token_weights)[tokens]
+        total = F.embedding_bag(tokens, self.tokens.weight, offsets, mode="sum", per_sample_weights=weights)
+        ends = torch.cat([offsets[1:], offsets.new_tensor([len(tokens)])])
+        sums = torch.cat([weights.new_zeros(1), weights.cumsum(0)])
+        text: Tensor = total / (sums[ends] - sums[offsets]).clamp(min=1e-6)[:, None]
+        return text
+
+    def items(self, text: Tensor, rows: Tensor, counts: Tensor, id_keep: Tensor | None = None) -> Tensor:
+        """Item vectors v, float32 [N, D].
+
+        Args:
+            text: text vectors, [N, D].
+            rows: row in the id table, int64 [N]; -1 where there is none.
+            counts: buyers, int64 [N].
+            id_keep: bool [N]; False drops an item's id.
+        """
+        has = rows >= 0
+        if id_keep is not None:
+            has = has & id_keep
+        gate = torch.sigmoid(self.count_gate[0] + self.count_gate[1] * torch.log1p(counts.float()))
+        gate = torch.where(has, gate, torch.zeros_like(gate))[:, None]
+        vectors: Tensor = (1 - gate) * text + gate * self.ids(rows.clamp(min=0))
+        return vectors
+
+    def fold(self, items: Tensor, warm: Tensor) -> Tensor:
+        """The fold-in matrix of the user tower, float32 [D, D]."""
+        return fold_in(items[warm], self.log_ridge)
+
+    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
+        """User vectors, float32 [B, D], from the vectors of the items in the history."""
+        return pool_history(items, history, offsets) @ fold
+
+    def score(self, users: Tensor, items: Tensor, counts: Tensor, typed: Tensor) -> Tensor:
+        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list; typed [B, C, M]."""
+        affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
+        score: Tensor = self.blend(
+            affinity, item_state(counts, self.min_count), torch.log1p(counts.float()), typed
+        )
+        return score

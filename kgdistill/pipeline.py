@@ -1,0 +1,476 @@
+"""The way through, stage by stage: graph → snapshot → teacher → targets → student → answers.
+
+Every stage reads artefacts of the run folder and leaves one; `run_stage` skips what stands there from
+the same inputs, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from kgdistill.bundle import FORMAT, Bundle
+from kgdistill.config import RunConfig
+from kgdistill.distill import artefacts
+from kgdistill.distill.catalogue import Catalogue, make_catalogue
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.stages import finished, run_stage
+from kgdistill.distill.student import Tokens, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import relational_embeddings, teacher_scorer, train_teacher
+from kgdistill.distill.view import Family, fact_families, text_families
+from kgdistill.errors import ArtefactError
+from kgdistill.evaluate.baselines import ease, popularity
+from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
+from kgdistill.evaluate.statistics import metrics_document
+from kgdistill.evaluate.task import EvaluationTask, Setting, build_task
+from kgdistill.evaluate.task import Scorer as AnyScorer
+from kgdistill.models.device import choose_device
+from kgdistill.models.text import TransformerText
+from kgdistill.progress import step
+from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
+from kgdistill.store import GraphStore
+
+TeacherKind = Literal["teacher", "teacher_text", "teacher_shuffled"]
+StudentKind = Literal["student", "student_nodistill"]
+TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_shuffled")
+STUDENTS: tuple[StudentKind, ...] = ("student", "student_nodistill")
+TITLES = {
+    "popularity": "popularity",
+    "ease": "EASE",
+    "teacher_text": "text-only teacher",
+    "teacher": "fused teacher",
+    "teacher_shuffled": "fused teacher, shuffled facts",
+    "student": "student",
+    "student_nodistill": "student without distillation",
+}
+COMPARISONS = [
+    ("teacher", "teacher_text"),
+    ("teacher", "teacher_shuffled"),
+    ("student", "student_nodistill"),
+    ("student", "teacher"),
+    ("student", "ease"),
+]
+
+
+@dataclass
+class Run:
+    """A run folder with its configuration; the stages are its methods.
+
+    Args:
+        folder: where everything of the run goes.
+        config: the resolved configuration.
+    """
+
+    folder: Path
+    config: RunConfig
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = self.config.model_dump_json(indent=2)
+        (self.folder / "config.json").write_text(text, encoding="utf-8")
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """A run that exists.
+
+        Raises:
+            ArtefactError: there is none in `folder`.
+        """
+        path = Path(folder) / "config.json"
+        if not path.is_file():
+            raise ArtefactError("is no run folder", where=str(folder), hint="kgdistill demo makes one")
+        return cls(Path(folder), RunConfig.model_validate_json(path.read_text(encoding="utf-8")))
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        return choose_device(self.config.device)
+
+    # What later stages read ---------------------------------------------------------------
+
+    def _need(self, name: str) -> str:
+        key = finished(self.folder / name)
+        if key is None:
+            raise ArtefactError(
+                f"the stage {name!r} is not finished",
+                where=str(self.folder),
+                hint=f"run it first: {_HOW[name]}",
+            )
+        return key
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of the run."""
+        self._need("graph")
+        return open_snapshot(self.folder / "graph" / "snapshot")
+
+    @cached_property
+    def task(self) -> EvaluationTask:
+        """The evaluation task; its test split stays closed until `evaluate`."""
+        events = pq.read_table(self.folder / "graph" / "holdout.parquet")
+        return build_task(self.snapshot, events, self.config.protocol)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What training reads."""
+        self._need("text")
+        embeddings, rows, _ = artefacts.load_text(self.folder / "text")
+        return make_catalogue(self.snapshot, self.task, embeddings, rows)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Token ids of the distinct texts."""
+        self._need("text")
+        return artefacts.load_text(self.folder / "text")[2]
+
+    @cached_property
+    def facts(self) -> list[Family]:
+        """Typed paths along the facts."""
+        return fact_families(self.snapshot)
+
+    @cached_property
+    def fields(self) -> list[Family]:
+        """Shared text fields."""
+        return text_families(self.snapshot)
+
+    def _families(self, kind: TeacherKind) -> list[Family]:
+        if kind == "teacher_shuffled":
+            return fact_families(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
+        return self.facts
+
+    def _validate(self, scorer: Scorer) -> dict[str, float]:
+        result = evaluate_arm(
+            scorer, self.task, arm="validation", title="validation", split="validation",
+            k=self.config.protocol.k, settings=["warm", "cold"], progress=False,
+        )  # fmt: skip
+        return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        whole = self.config.model_dump(mode="json")
+        return {name: whole[name] for name in (*names, "seed")}
+
+    # The stages -----------------------------------------------------------------------------
+
+    def take_snapshot(self, store: GraphStore) -> None:
+        """Freezes the graph at the protocol's cut; what comes later is put aside for evaluation."""
+        protocol = self.config.protocol
+
+        def make(folder: Path) -> None:
+            take_snapshot(store, folder / "snapshot", cut=protocol.cut)
+            events = take_events(
+                store, protocol.interaction, start=protocol.cut, end=None, include_future=True
+            )
+            pq.write_table(events, folder / "holdout.parquet")
+
+        run_stage(self.folder, "graph", {"store": store.url, **self._settings("protocol")}, make)
+        # Where the report and people look for it.
+        link = self.folder / "snapshot"
+        if not link.is_symlink():
+            if link.exists():
+                shutil.rmtree(link)
+            link.symlink_to(Path("graph") / "snapshot")
+
+    def encode_text(self) -> None:
+        """Embeds the distinct texts of the products."""
+        self._need("graph")
+        settings = self.config.text
+
+        def make(folder: Path) -> None:
+            texts, rows = np.unique(
+                np.array(self.snapshot.texts("Product"), dtype=object), return_inverse=True
+            )
+            distinct = [str(t) for t in texts]
+            encoder = TransformerText(
+                settings.encoder, device=self.device, max_tokens=settings.max_tokens,
+                batch=settings.batch, precision=settings.precision,
+            )  # fmt: skip
+            embeddings = encoder.encode(distinct)
+            if settings.tune != "frozen":
+                self._tune(encoder, distinct, rows.astype(np.int64))
+                embeddings = encoder.encode(distinct)
+            tokens = Tokens.of(encoder.token_ids(distinct), len(encoder.tokenizer))
+            artefacts.save_text(folder, embeddings, rows.astype(np.int64), tokens, encoder.name)
+            encoder.tokenizer.save_pretrained(folder / "tokenizer")
+            if settings.tune != "frozen":
+                encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
+
+        run_stage(
+            self.folder, "text", {"snapshot": self.snapshot.content_hash, **self._settings("text")}, make
+        )
+
+    def _tune(self, encoder: TransformerText, texts: list[str], rows: np.ndarray[Any, Any]) -> None:
+        """Tunes the encoder towards the collaborative signal of the warm items."""
+        from kgdistill.distill.view import user_spectrum
+
+        settings = self.config.text
+        blank = np.zeros((len(texts), 1), np.float32)
+        catalogue = make_catalogue(self.snapshot, self.task, blank, rows)
+        view = catalogue.view(catalogue.inner_cut(self.config.teacher.inner_share))
+        spectrum = user_spectrum(view, self.config.teacher.dim)
+        signal = (view.purchases.T @ spectrum.users).astype(np.float32)
+        total = np.zeros((len(texts), signal.shape[1]), np.float32)
+        np.add.at(total, rows[view.warm], signal[view.warm])
+        known = np.unique(rows[view.warm])
+        assert settings.tune != "frozen"
+        encoder.tune(
+            [texts[i] for i in known], total[known], mode=settings.tune, top_layers=settings.top_layers,
+            epochs=settings.epochs, lr=settings.lr, seed=self.config.seed,
+        )  # fmt: skip
+
+    def train_teacher(self, kind: TeacherKind = "teacher") -> None:
+        """Trains the fused teacher, the text-only one or the one on shuffled facts."""
+        inputs = {"text": self._need("text"), "kind": kind, **self._settings("teacher", "device")}
+
+        def make(folder: Path) -> None:
+            trained = train_teacher(
+                self.catalogue, self._families(kind), self.config.teacher, device=self.device,
+                seed=self.config.seed, validate=self._validate, use_graph=kind != "teacher_text",
+                title=f"Training the {TITLES[kind]}",
+            )  # fmt: skip
+            artefacts.save_teacher(folder, trained)
+
+        run_stage(self.folder, kind, inputs, make)
+
+    def make_targets(self) -> None:
+        """Writes down what the fused teacher hands to the student."""
+        student = self.config.student
+
+        def make(folder: Path) -> None:
+            targets = make_targets(
+                self.teacher_scorer("teacher"), self.catalogue, top=student.candidates, random=student.random,
+                seed=self.config.seed,
+            )  # fmt: skip
+            artefacts.save_targets(folder, targets)
+
+        run_stage(
+            self.folder,
+            "targets",
+            {"teacher": self._need("teacher"), "lists": [student.candidates, student.random]},
+            make,
+        )
+
+    def train_student(self, kind: StudentKind = "student") -> None:
+        """Trains the student, or the one without distillation."""
+        distilled = kind == "student"
+        inputs = {
+            "text": self._need("text"),
+            "targets": self._need("targets") if distilled else None,
+            "teacher": self._settings("teacher"),
+            **self._settings("student", "device"),
+        }
+
+        def make(folder: Path) -> None:
+            trained = train_student(
+                self.catalogue, self.fields, self.tokens,
+                artefacts.load_targets(self.folder / "targets") if distilled else None,
+                self.config.student, dim=self.config.teacher.dim, inner_share=self.config.teacher.inner_share,
+                device=self.device, seed=self.config.seed, validate=self._validate,
+                title=f"Training the {TITLES[kind]}",
+            )  # fmt: skip
+            artefacts.save_student(folder, trained)
+
+        run_stage(self.folder, kind, inputs, make)
+
+    def make_bundle(self) -> None:
+        """Packs the student for serving."""
+
+        def make(folder: Path) -> None:
+            self._bundle().save(folder)
+            _text_tower(self, folder / "text_tower")
+
+        run_stage(self.folder, "bundle", {"student": self._need("student")}, make)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Judges every arm once on the test split; returns what metrics.json holds."""
+        keys: dict[str, str] = {kind: self._need(kind) for kind in (*TEACHERS, *STUDENTS)}
+
+        def make(folder: Path) -> None:
+            self.task.open_test()
+            results: list[ArmResult] = []
+            fit: dict[str, float] = {}
+            parameters: dict[str, int] = {}
+            (folder / "topk").mkdir()
+            for arm, scorer in self._arms(fit, parameters):
+                settings: list[Setting] | None = ["warm"] if arm == "ease" else None
+                result = evaluate_arm(
+                    scorer, self.task, arm=arm, title=TITLES[arm], k=self.config.protocol.k, settings=settings
+                )
+                pq.write_table(result.topk, folder / "topk" / f"{arm}.parquet")
+                results.append(result)
+            document = metrics_document(
+                self.config.protocol, self.task, results, COMPARISONS, fit_seconds=fit, parameters=parameters
+            )
+            (folder / "metrics.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+        run_stage(self.folder, "evaluate", {**keys, **self._settings("protocol")}, make)
+        document: dict[str, Any] = json.loads((self.folder / "evaluate" / "metrics.json").read_text("utf-8"))
+        return document
+
+    def _arms(self, fit: dict[str, float], parameters: dict[str, int]) -> Any:
+        """The arms one after another, so that only one is in memory."""
+        import time
+
+        yield "popularity", popularity(self.task)
+        start = time.monotonic()
+        scorer: AnyScorer = ease(self.task)
+        fit["ease"] = time.monotonic() - start
+        yield "ease", scorer
+        for kind in ("teacher_text", "teacher", "teacher_shuffled"):
+            trained = artefacts.load_teacher(self.folder / kind, self._families(kind))
+            fit[kind], parameters[kind] = trained.seconds, _parameters(trained.model)
+            yield kind, teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+        for student in STUDENTS:
+            pupil = artefacts.load_student(self.folder / student, self.fields)
+            fit[student], parameters[student] = pupil.seconds, _parameters(pupil.model)
+            yield (
+                student,
+                student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device),
+            )
+
+    # Models, ready to score --------------------------------------------------------------
+
+    def teacher_scorer(self, kind: TeacherKind = "teacher") -> Scorer:
+        """A trained teacher over everything before the cut."""
+        self._need(kind)
+        trained = artefacts.load_teacher(self.folder / kind, self._families(kind))
+        return teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+
+    def student_scorer(self, kind: StudentKind = "student", *, use_ids: bool = True) -> Scorer:
+        """A trained student over everything before the cut."""
+        self._need(kind)
+        trained = artefacts.load_student(self.folder / kind, self.fields)
+        return student_scorer(
+            trained, self.catalogue, self.tokens, self.catalogue.view(), self.device, use_ids=use_ids
+        )
+
+    def _bundle(self) -> Bundle:
+        scorer = self.student_scorer()
+        items = self.catalogue.items
+        view = scorer.view
+        blend = scorer.model.blend
+        arrays: dict[str, Any] = {
+            "vectors": scorer.vectors.cpu().numpy()[items],
+            "fold": scorer.fold.detach().cpu().numpy(),
+            "counts": view.counts[items],
+            "blend.weight": blend.weights.weight.detach().cpu().numpy(),
+            "blend.bias": blend.weights.bias.detach().cpu().numpy(),
+            "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
+        }
+        for m, family in enumerate(scorer.families):
+            rows = family.incidence[items]
+            bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
+            arrays |= {
+                f"family{m}.data": rows.data.astype(np.float32),
+                f"family{m}.indices": rows.indices.astype(np.int32),
+                f"family{m}.indptr": rows.indptr.astype(np.int32),
+                f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
+            }
+        titles = self.snapshot.texts("Product")
+        config = {
+            "format": FORMAT,
+            "min_count": self.catalogue.min_count,
+            "families": [f.name for f in scorer.families],
+            "snapshot": self.snapshot.content_hash,
+            "cut": str(self.snapshot.cut),
+        }
+        keys = self.snapshot.keys("Product")
+        return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
+
+    def recommendations(self, k: int = 20) -> pa.Table:
+        """The student's best `k` items for every eligible user: user, product, rank, score."""
+        bundle = self._bundle()
+        keys = self.snapshot.keys("Product")
+        names = self.snapshot.keys("User")
+        view = self.catalogue.view()
+        columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
+        with step("Recommending", total=len(self.catalogue.users)) as work:
+            for user in self.catalogue.users:
+                history = view.purchases.indices[
+                    view.purchases.indptr[user] : view.purchases.indptr[user + 1]
+                ]
+                for found in bundle.recommend(
+                    [str(keys[i]) for i in history], k=k, cold=False
+                ).recommendations:
+                    columns["user"].append(str(names[user]))
+                    columns["product"].append(found.product)
+                    columns["rank"].append(found.rank)
+                    columns["score"].append(found.score)
+                work.advance()
+        table = pa.table(columns)
+        pq.write_table(table, self.folder / "recommendations.parquet")
+        return table
+
+    def history(self, user: str) -> list[str] | None:
+        """Keys of what a user bought before the cut; None for a user that the snapshot does not have."""
+        at = int(self.snapshot.index("User", [user])[0])
+        if at < 0:
+            return None
+        bought = self.task.train[[at]].indices
+        return [str(k) for k in self.snapshot.keys("Product")[bought]]
+
+    def embeddings(self) -> list[tuple[str, list[str], np.ndarray[Any, Any]]]:
+        """What is written back: (space, product keys, vectors float32 [N, D]) of the items with buyers."""
+        view = self.catalogue.view()
+        items = np.intersect1d(view.warm, self.catalogue.items)
+        keys = [str(k) for k in self.snapshot.keys("Product")[items]]
+        trained = artefacts.load_teacher(self.folder / "teacher", self.facts)
+        relational = relational_embeddings(trained, view, self.device)[items]
+        student = self.student_scorer().vectors.cpu().numpy()[items]
+        return [("relational", keys, relational), ("student", keys, student)]
+
+
+def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Every stage after the snapshot, in order; returns the metrics."""
+    run.encode_text()
+    for kind in TEACHERS:
+        run.train_teacher(kind)
+    run.make_targets()
+    for student in STUDENTS:
+        run.train_student(student)
+    run.make_bundle()
+    notify("judging every arm on the test period")
+    return run.evaluate()
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _text_tower(run: Run, folder: Path) -> None:
+    """Saves the student's token table so that `SentenceTransformer(folder)` loads it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    trained = artefacts.load_student(run.folder / "student", run.fields)
+    tokenizer = Tokenizer.from_file(str(run.folder / "text" / "tokenizer" / "tokenizer.json"))
+    model = trained.model
+    weight = torch.nn.functional.softplus(model.token_weights)[:, None]
+    # A plain mean of weighted rows points where the weighted mean points; cosine is the same.
+    table = (model.tokens.weight * weight).detach().cpu().numpy()
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=table)]).save(str(folder))
+
+
+_HOW = {
+    "graph": "kgdistill snapshot",
+    "text": "kgdistill train teacher",
+    "teacher": "kgdistill train teacher",
+    "teacher_text": "kgdistill train teacher",
+    "teacher_shuffled": "kgdistill train teacher",
+    "targets": "kgdistill train teacher",
+    "student": "kgdistill train student",
+    "student_nodistill": "kgdistill train student",
+}
