@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from kgdistill.errors import ArtefactError, DiskError, InputError
-from kgdistill.evaluate.ranking import top_k
+from kgdistill.evaluate.topk import top_k
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -78,9 +79,10 @@ class Bundle:
         return len(self.keys)
 
     def index(self, keys: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
-        """Positions of the known keys, and the unknown keys."""
-        known = [self._index[k] for k in keys if k in self._index]
-        return np.array(known, np.int64), tuple(k for k in keys if k not in self._index)
+        """Positions of the known keys, and the unknown keys; each once, as training counts them."""
+        distinct = list(dict.fromkeys(keys))
+        known = [self._index[k] for k in distinct if k in self._index]
+        return np.array(known, np.int64), tuple(k for k in distinct if k not in self._index)
 
     def scores(self, history: IntArray) -> FloatArray:
         """Scores of every item, float32 [N], for one history of positions."""
@@ -167,26 +169,29 @@ class Bundle:
     def save(self, folder: Path) -> None:
         """Writes config.json, items.json and model.safetensors.
 
+        `config.json` comes last: without it nothing loads the folder.
+
         Raises:
-            DiskError: the disk is full.
+            DiskError: the disk is full, or the folder cannot be written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, folder / "model.safetensors"
+            (folder / "config.json").unlink(missing_ok=True)
+            # save_file would report a full disk as an error of its own kind, without a number.
+            (folder / "model.safetensors").write_bytes(
+                save({k: np.ascontiguousarray(v) for k, v in self.arrays.items()})
             )
             (folder / "items.json").write_text(
                 json.dumps({"keys": self.keys, "titles": self.titles}, ensure_ascii=False), encoding="utf-8"
             )
             (folder / "config.json").write_text(json.dumps(self.config, indent=2), encoding="utf-8")
         except OSError as error:
-            if error.errno == errno.ENOSPC or "No space left" in str(error):
-                raise DiskError(
-                    "the disk is full",
-                    where=str(folder),
-                    hint="free some space and run the same command again",
-                ) from error
-            raise
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise DiskError(
+                "the disk is full" if full else f"cannot be written: {error.strerror or error}",
+                where=str(folder),
+                hint="free some space and run the same command again" if full else "choose another place",
+            ) from error
 
 
 def _words(text: str) -> set[str]:
@@ -208,8 +213,10 @@ def load_bundle(folder: str | Path) -> Bundle:
         raise ArtefactError(
             "is no finished bundle", where=str(error.filename or path), hint="train a student first"
         ) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         raise ArtefactError(f"cannot be read: {error}", where=str(path)) from error
+    if not isinstance(config, dict) or not isinstance(items, dict):
+        raise ArtefactError("is no bundle: its JSON files hold no objects", where=str(path))
     if config.get("format") != FORMAT:
         raise ArtefactError(
             f"has format {config.get('format')}, this version reads {FORMAT}", where=str(path)

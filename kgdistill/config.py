@@ -44,12 +44,12 @@ class TeacherConfig(_Section):
     """Share of the latest events before the cut that are labels, never messages, in training."""
     candidates: int = Field(default=150, ge=10)
     random: int = Field(default=50, ge=0)
-    epochs: int = Field(default=12, ge=0)
+    epochs: int = Field(default=6, ge=0)
     batch: int = Field(default=256, ge=1)
     lr: float = Field(default=5e-3, gt=0)
     cold_weight: float = Field(default=0.5, ge=0)
     z_dropout: float = Field(default=0.1, ge=0, lt=1)
-    evaluate_every: int = Field(default=4, ge=1)
+    evaluate_every: int = Field(default=3, ge=1)
 
 
 class StudentConfig(_Section):
@@ -57,16 +57,16 @@ class StudentConfig(_Section):
 
     candidates: int = Field(default=150, ge=10)
     random: int = Field(default=50, ge=0)
-    epochs: int = Field(default=12, ge=0)
+    epochs: int = Field(default=4, ge=0)
     batch: int = Field(default=256, ge=1)
     lr: float = Field(default=5e-3, gt=0)
     temperature: float = Field(default=2.0, gt=0)
-    task_weight: float = Field(default=0.2, ge=0)
+    task_weight: float = Field(default=0.5, ge=0)
     list_weight: float = Field(default=1.0, ge=0)
     relational_weight: float = Field(default=1.0, ge=0)
     rkd_weight: float = Field(default=0.1, ge=0)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
-    evaluate_every: int = Field(default=4, ge=1)
+    evaluate_every: int = Field(default=2, ge=1)
 
 
 class RunConfig(_Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kgdistill.cli import _explore, _ingest, _neo4j, _store, _train
+from kgdistill.cli import _answer, _explore, _ingest, _neo4j, _store, _train
 from kgdistill.cli._output import say
 
 
@@ -58,6 +58,7 @@ def root(
 
 app.add_typer(_ingest.app, name="ingest")
 _train.register(app)
+_answer.register(app)
 _explore.register(app)
 app.add_typer(_store.app, name="store")
 _store.register(app)

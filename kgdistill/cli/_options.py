@@ -13,6 +13,7 @@ import typer
 from kgdistill.errors import InputError, StoreAuthError, StoreError
 
 if TYPE_CHECKING:
+    from kgdistill.pipeline import Run
     from kgdistill.store import GraphStore, Schema
 
 DEFAULT_STORE = "ladybug:kgdistill.db"
@@ -41,6 +42,55 @@ SchemaOption = Annotated[
     typer.Option("--schema", metavar="FILE", help="A graph schema in YAML instead of the project's own."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of the run.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu, cuda or mps; the run's own setting where left out."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=0, help="CPU threads, 0 for all; the run's own setting where left out."),
+]
+
+
+def run_at(folder: Path, *, device: str | None = None, threads: int | None = None, keep: bool = False) -> Run:
+    """Opens the run in `folder`.
+
+    Args:
+        folder: the run's folder.
+        device: where to compute, instead of what the run's configuration says.
+        threads: CPU threads, likewise.
+        keep: write both into the run's configuration; training does, as they are part of what it made.
+
+    Raises:
+        ArtefactError: there is no run.
+        InputError: its configuration has an unknown key or a bad value, or there is no such device.
+    """
+    from kgdistill.config import read_config, resolve_config
+    from kgdistill.models.device import choose_device
+    from kgdistill.pipeline import Run
+
+    if device is not None:
+        choose_device(device)
+    file = folder / "config.json"
+    if not file.is_file():
+        return Run.open(folder)
+    values = read_config(file)
+    changes = {k: v for k, v in (("device", device), ("threads", threads)) if v is not None}
+    if keep:
+        values |= changes
+    config = resolve_config(values, where=str(file))
+    run = Run(folder, config)
+    if not keep:
+        if device is not None:
+            run.device = choose_device(device)
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+    return run
 
 
 def store_at(url: str, user: str, password_file: Path | None, *, existing: bool = True) -> GraphStore:
@@ -65,10 +115,15 @@ def store_at(url: str, user: str, password_file: Path | None, *, existing: bool 
             where=url,
             hint="name another with --store, or make it: kgdistill ingest --help",
         )
-    return open_store(url, user=user, password=_password(password_file) if password_file else None)
+    return open_store(url, user=user, password=password_in(password_file) if password_file else None)
 
 
-def _password(file: Path) -> str:
+def password_in(file: Path) -> str:
+    """The password that a file holds.
+
+    Raises:
+        StoreAuthError: it cannot be read, is empty, or others can read it too.
+    """
     try:
         mode = file.stat().st_mode
         text = file.read_text(encoding="utf-8").strip()

@@ -59,6 +59,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         print("  ".join(padded).rstrip())
 
 
+def print_wide(table: Any) -> None:
+    """Writes a table of rich to standard output; where that is no terminal, as wide as it needs."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
 def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float | Decimal) and not isinstance(value, bool))
 

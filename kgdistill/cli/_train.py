@@ -1,21 +1,337 @@
-"""`kgdistill report`: what a run left behind, for people."""
+"""From the graph to answers: `snapshot`, `train`, `evaluate`, `writeback` and `report`."""
 
 from __future__ import annotations
 
+import json as json_module
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._options import JsonOption
-from kgdistill.cli._output import print_json, shown
+from kgdistill.cli._options import (
+    DEFAULT_STORE,
+    DeviceOption,
+    JsonOption,
+    PasswordFileOption,
+    RunOption,
+    StoreOption,
+    ThreadsOption,
+    UserOption,
+    moment,
+    run_at,
+    store_at,
+)
+from kgdistill.cli._output import print_json, print_table, print_wide, say, shown
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.config import RunConfig
+    from kgdistill.pipeline import Run, TeacherKind
+    from kgdistill.store import GraphStore
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+# Stand in for the moments that the store still has to tell, so that a typo is found before it is read.
+_UNTOLD = {"cut": datetime(1, 1, 1), "test_start": datetime(1, 1, 2)}
+
+train_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
+    root.command("snapshot")(snapshot)
+    root.add_typer(train_app, name="train")
+    root.command("evaluate")(evaluate)
+    root.command("writeback")(writeback)
     root.command("report")(report)
+
+
+def snapshot(
+    run: RunOption,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Settings in YAML: protocol, text, teacher, student, …"
+        ),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option("--cut", metavar="DATE", help="Training sees what comes before it; needs --test-start."),
+    ] = None,
+    test_start: Annotated[
+        str | None, typer.Option("--test-start", metavar="DATE", help="Validation ends and the test begins.")
+    ] = None,
+    complete_journey: Annotated[
+        bool, typer.Option("--complete-journey", help="Split and leave out as fits Complete Journey.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Freeze the graph at a cut and make the folder of a run.
+
+    Without --cut and --test-start, nor both in the file, a fifth of the purchases comes after the cut and
+    half of these are the test. The settings in force are written to RUN/config.json.
+
+    \b
+    Examples:
+      kgdistill snapshot --run runs/mine
+      kgdistill snapshot --run runs/mine --cut 2024-03-01 --test-start 2024-04-01 --config mine.yaml
+      kgdistill snapshot --run runs/journey --complete-journey --store neo4j://localhost:7687
+    """
+    from kgdistill.config import read_config, resolve_config
+
+    if run.exists() and (not run.is_dir() or (any(run.iterdir()) and not (run / "config.json").is_file())):
+        raise InputError("holds something else than a run", where=shown(run), hint="name a new folder")
+    values = read_config(config) if config is not None else {}
+    where = str(config) if config is not None else "configuration"
+    protocol = _protocol(values, cut, test_start, complete_journey, where)
+    untold = not {"cut", "test_start"} & protocol.keys()
+    if not untold and not _UNTOLD.keys() <= protocol.keys():
+        raise InputError("give the cut and the test's start together, or neither", hint="--cut, --test-start")
+    resolved = resolve_config(
+        {**values, "protocol": {**(_UNTOLD if untold else {}), **protocol}}, where=where
+    )
+    _check_device(resolved.device)
+    with store_at(store, user, password_file) as opened:
+        if untold:
+            protocol |= _quantiles(opened, resolved)
+            resolved = resolve_config({**values, "protocol": protocol}, where=where)
+        _freeze(run, resolved, opened, json)
+
+
+def _protocol(
+    values: dict[str, Any], cut: str | None, test_start: str | None, complete_journey: bool, where: str
+) -> dict[str, Any]:
+    """The protocol's settings that were given; what the options say goes before what the file says."""
+    base: dict[str, Any] = {"name": "discovery", "title": "Discovery"}
+    if complete_journey:
+        from kgdistill.evaluate.protocol import complete_journey_protocol
+
+        base = complete_journey_protocol().model_dump()
+    given = values.get("protocol") or {}
+    if not isinstance(given, dict):
+        raise InputError("'protocol' must be a mapping of keys to values", where=where)
+    options = {
+        name: moment(text, option)
+        for name, text, option in (("cut", cut, "--cut"), ("test_start", test_start, "--test-start"))
+        if text is not None
+    }
+    return {**base, **given, **options}
+
+
+def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
+    """Cut and test start at quantiles of when the interactions of the store happened."""
+    from kgdistill.evaluate.protocol import quantile_protocol
+    from kgdistill.store import load_schema
+
+    edge = config.protocol.interaction
+    time = load_schema().relationship(edge).time
+    if time is None:
+        raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
+    found = quantile_protocol(store.read_relationships(edge, [time])[time])
+    return {"cut": found.cut, "test_start": found.test_start}
+
+
+def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> None:
+    from kgdistill.pipeline import Run
+
+    run = Run(folder, config)
+    run.take_snapshot(store)
+    task, taken = run.task, run.snapshot
+    facts: dict[str, Any] = {
+        "run": folder,
+        "cut": config.protocol.cut,
+        "test_start": config.protocol.test_start,
+        "content_hash": taken.content_hash,
+        "nodes": {label: taken.num_nodes(label) for label in taken.labels},
+        "relationships": {"-".join(e): taken.num_edges(e) for e in taken.edge_types},
+        "users": len(task.users),
+        "items": len(task.items),
+        "train_pairs": int(task.train.nnz),
+        "validation_pairs": int(task.validation.nnz),
+    }
+    if json:
+        print_json(facts)
+        return
+    print_table(["type", "count"], [*facts["nodes"].items(), *facts["relationships"].items()])
+    print()
+    for line in config.protocol.describe():
+        print(line)
+    print(
+        f"{facts['users']:,} users and {facts['items']:,} items count; "
+        f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate"
+    )
+    say(f"next:  kgdistill train teacher --run {shown(folder)}")
+
+
+def _check_device(name: str) -> None:
+    from kgdistill.models.device import choose_device
+
+    choose_device(name)
+
+
+@train_app.callback()
+def group() -> None:
+    """Train the models of a run; a model that stands there from the same settings is kept.
+
+    \b
+    Examples:
+      kgdistill train teacher --run runs/mine
+      kgdistill train student --run runs/mine --device cuda
+    """
+
+
+@train_app.command("teacher")
+def teacher(
+    run: RunOption,
+    control: Annotated[
+        Literal["all", "text", "shuffled", "none"],
+        typer.Option("--control", help="Which controls to train beside the fused teacher."),
+    ] = "all",
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the fused teacher with its controls, and write down what it hands to the student.
+
+    The controls are a teacher that reads texts alone, and the fused one on shuffled facts; `evaluate`
+    needs both.
+
+    \b
+    Examples:
+      kgdistill train teacher --run runs/mine
+      kgdistill train teacher --run runs/mine --control text --device cpu
+    """
+    opened = run_at(run, device=device, threads=threads, keep=True)
+    controls: dict[str, list[TeacherKind]] = {
+        "all": ["teacher_text", "teacher_shuffled"],
+        "text": ["teacher_text"],
+        "shuffled": ["teacher_shuffled"],
+        "none": [],
+    }
+    opened.encode_text()
+    kinds: list[TeacherKind] = ["teacher", *controls[control]]
+    for kind in kinds:
+        opened.train_teacher(kind)
+    opened.make_targets()
+    _trained(opened, ["text", *kinds, "targets"], json, "kgdistill train student")
+
+
+@train_app.command("student")
+def student(
+    run: RunOption,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the student, and one without distillation to compare with; pack the bundle.
+
+    \b
+    Examples:
+      kgdistill train student --run runs/mine
+      kgdistill train student --run runs/mine --device cpu --threads 2 --json
+    """
+    opened = run_at(run, device=device, threads=threads, keep=True)
+    opened.train_student("student")
+    opened.train_student("student_nodistill")
+    opened.make_bundle()
+    _trained(opened, ["student", "student_nodistill", "bundle"], json, "kgdistill evaluate")
+
+
+def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
+    found = [
+        {
+            "stage": name,
+            "folder": run.folder / name,
+            **_seconds(run.folder / name),
+            **_best(run.folder / name),
+        }
+        for name in stages
+    ]
+    if json:
+        print_json({"run": run.folder, "stages": found})
+        return
+    columns = ["stage", "seconds", *sorted({key for row in found for key in row if "/" in key})]
+    print_table(columns, [[row.get(column) for column in columns] for row in found])
+    say(f"next:  {following} --run {shown(run.folder)}")
+
+
+def _seconds(stage: Path) -> dict[str, float]:
+    return {"seconds": json_module.loads((stage / "stage.json").read_text(encoding="utf-8"))["seconds"]}
+
+
+def _best(stage: Path) -> dict[str, float]:
+    """The best validation figures in the history of a trained model."""
+    history = stage / "history.jsonl"
+    if not history.is_file():
+        return {}
+    best: dict[str, float] = {}
+    for line in history.read_text(encoding="utf-8").splitlines():
+        for key, value in json_module.loads(line).items():
+            if key.startswith("valid/"):
+                best[key] = max(best.get(key, value), value)
+    return best
+
+
+def evaluate(
+    run: RunOption,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge every model of a run, and the baselines, on the test period.
+
+    \b
+    Examples:
+      kgdistill evaluate --run runs/mine
+      kgdistill evaluate --run runs/mine --json
+    """
+    from kgdistill.evaluate.report import metrics_table
+
+    metrics = run_at(run, device=device, threads=threads).evaluate()
+    if json:
+        print_json(metrics)
+    else:
+        print_wide(metrics_table(metrics))
+        say(f"next:  kgdistill report {shown(run)}")
+
+
+def writeback(
+    run: RunOption,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a run's recommendations and embeddings into the graph, in place of the run's former ones.
+
+    They carry the name of the run's folder; those of other runs stay.
+
+    \b
+    Examples:
+      kgdistill writeback --run runs/mine
+      kgdistill writeback --run runs/mine --store neo4j://localhost:7687 --json
+    """
+    from kgdistill.explore import NodeEmbeddings, write_back
+
+    opened = run_at(run, device=device)
+    name = run.resolve().name
+    with store_at(store, user, password_file) as graph:
+        written = write_back(
+            graph,
+            name,
+            opened.recommendations(),
+            [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in opened.embeddings()],
+        )
+    if json:
+        print_json(written)
+        return
+    rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
+    print_table(["written", "count"], rows)
+    say(f"see them:  kgdistill query --saved runs --store {store}")
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

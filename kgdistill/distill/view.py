@@ -206,16 +206,13 @@ def make_view(purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: in
     return View(matrix, kept, min_count)
 
 
-def torch_csr(matrix: sp.csr_matrix, device: torch.device) -> Tensor:
-    """A SciPy CSR matrix as a torch one, float32."""
-    csr = sp.csr_matrix(matrix)
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(csr.indptr.astype(np.int64)),
-        torch.from_numpy(csr.indices.astype(np.int64)),
-        torch.from_numpy(csr.data.astype(np.float32)),
-        csr.shape,
-        device=device,
-    )
+def torch_sparse(matrix: sp.csr_matrix, device: torch.device) -> Tensor:
+    """A SciPy matrix as a coalesced sparse torch tensor, float32."""
+    coo = sp.csr_matrix(matrix).tocoo()
+    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    values = torch.from_numpy(coo.data.astype(np.float32))
+    tensor = torch.sparse_coo_tensor(index, values, coo.shape, check_invariants=False)
+    return tensor.coalesce().to(device)
 
 
 @dataclass(frozen=True)
@@ -278,16 +275,16 @@ def message_adjacency(
     warm = (view.counts >= view.min_count).astype(np.float32)
     bought = sp.csr_matrix(view.purchases.T / scale)
     adjacency: dict[Relation, Tensor] = {
-        ("User", "BOUGHT", "Product"): torch_csr(bought, device),
-        ("Product", "rev_BOUGHT", "User"): torch_csr(sp.csr_matrix(view.purchases / scale), device),
+        ("User", "BOUGHT", "Product"): torch_sparse(bought, device),
+        ("Product", "rev_BOUGHT", "User"): torch_sparse(sp.csr_matrix(view.purchases / scale), device),
     }
     for family in families:
         if " & " in family.name:
             continue
         # Only items with enough buyers speak for their brand or category.
         towards = _rows_to_one(sp.csr_matrix(family.incidence.multiply(warm[:, None]).T))
-        adjacency["Product", family.name, f"@{family.name}"] = torch_csr(towards, device)
-        adjacency[f"@{family.name}", f"rev_{family.name}", "Product"] = torch_csr(family.incidence, device)
+        adjacency["Product", family.name, f"@{family.name}"] = torch_sparse(towards, device)
+        adjacency[f"@{family.name}", f"rev_{family.name}", "Product"] = torch_sparse(family.incidence, device)
     return adjacency
 
 

@@ -29,6 +29,8 @@ class ExpertBlend(nn.Module):
         self.weights = nn.Linear(2, 2 + experts)
         nn.init.zeros_(self.weights.weight)
         with torch.no_grad():
+            # Few buyers make a weak collaborative signal: cold items start on their typed affinities.
+            self.weights.weight[0, 1] = -0.8
             self.weights.bias.copy_(torch.tensor([1.0, 0.1, *([0.05] * experts)]))
         self.log_eps = nn.Parameter(torch.tensor(-3.9))
 

@@ -74,7 +74,8 @@ class FusedTeacher(nn.Module):
         gate = torch.sigmoid(self.gate(torch.cat([t, z, item_state(counts, self.min_count)], dim=-1)))
         if z_keep is not None:
             gate = torch.where(z_keep[:, None], gate, torch.ones_like(gate))
-        return (gate * t + (1 - gate) * z).float()
+        fused: Tensor = (gate * t + (1 - gate) * z).float()
+        return fused
 
     def project(self, text: Tensor) -> Tensor:
         """Text embeddings [N, T] in the relational space, float32 [N, D], before `mix`."""

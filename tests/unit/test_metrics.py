@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate import ranking
 from kgdistill.evaluate.metrics import mrr_at_k, ndcg_at_k, recall_at_k
-from kgdistill.evaluate.ranking import evaluate_arm, top_k
+from kgdistill.evaluate.ranking import evaluate_arm
 
 METRICS = (ndcg_at_k, recall_at_k, mrr_at_k)
 
