@@ -1,0 +1,160 @@
+"""The main job on Complete Journey, from the data set to recommendations with their reasons."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from kgdistill.config import RunConfig, resolve_config
+from kgdistill.datasets.complete_journey import complete_journey_tables
+from kgdistill.distill.stages import finished, run_stage
+from kgdistill.evaluate.protocol import complete_journey_protocol
+from kgdistill.evaluate.report import write_report
+from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
+from kgdistill.ingest.derived import write_also_bought
+from kgdistill.ingest.tables import ingest_tables
+from kgdistill.pipeline import Run, train_all
+from kgdistill.store import GraphStore, load_schema, open_store
+
+_QUICK_HOUSEHOLDS = 500
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo leaves.
+
+    Attributes:
+        metrics: as `evaluate/metrics.json`.
+        examples: three households with recommendations and reasons, as `explanations.json`.
+        report: the HTML report.
+        bundle: the deployable student.
+        seconds: how long this start took.
+        store_url: where the graph is.
+    """
+
+    metrics: dict[str, Any]
+    examples: list[dict[str, Any]]
+    report: Path
+    bundle: Path
+    seconds: float
+    store_url: str
+
+
+def demo_config(*, quick: bool, device: str = "auto", threads: int = 0, seed: int = 0) -> RunConfig:
+    """The configuration of the demo; `quick` trains a smaller model for fewer epochs."""
+    values: dict[str, Any] = {
+        "protocol": complete_journey_protocol().model_dump(),
+        "device": device,
+        "threads": threads,
+        "seed": seed,
+    }
+    if quick:
+        values["teacher"] = {"dim": 24, "epochs": 3, "evaluate_every": 3}
+        values["student"] = {"epochs": 2}
+    return resolve_config(values)
+
+
+def run_demo(
+    out: Path,
+    *,
+    quick: bool = False,
+    store_url: str | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    seed: int = 0,
+    neo4j_user: str = "neo4j",
+    password: str | None = None,
+) -> DemoResult:
+    """Runs the main job; started again, it goes on after the last finished stage.
+
+    Args:
+        out: the run folder.
+        quick: a sample of 500 households and a smaller model.
+        store_url: where to put the graph; None keeps it in the run folder.
+        device: auto, cpu, cuda or mps.
+        threads: CPU threads for torch; 0 leaves torch's choice.
+        seed: of the sample, the models and the batches.
+        neo4j_user, password: for a Neo4j store.
+
+    Raises:
+        KgdistillError: what is wrong, where, and what to do.
+    """
+    begin = time.monotonic()
+    config = demo_config(quick=quick, device=device, threads=threads, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    run = Run(out, config)
+    _ = run.device  # an unavailable device is told before any work
+    url = store_url or f"ladybug:{out / 'graph.db'}"
+    with open_store(url, user=neo4j_user, password=password) as store:
+        _ingest(run, store, households=_QUICK_HOUSEHOLDS if quick else None)
+        run.take_snapshot(store)
+        metrics = train_all(run)
+        recommendations = run.recommendations(k=20)
+        write_back(
+            store,
+            out.name,
+            recommendations,
+            [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in run.embeddings()],
+        )
+        examples = explain_examples(run, store, recommendations)
+    report, _markdown = write_report(out)
+    return DemoResult(metrics, examples, report, out / "bundle", time.monotonic() - begin, store.url)
+
+
+def _ingest(run: Run, store: GraphStore, *, households: int | None) -> None:
+    """Files → graph; what was ingested whole is not read again."""
+    inputs = {"store": store.url, "households": households, "seed": run.config.seed}
+
+    def make(folder: Path) -> None:
+        tables = complete_journey_tables(households=households, seed=run.config.seed)
+        ingest_tables(store, load_schema(), tables, rejects_path=folder / "rejects.csv")
+        write_also_bought(store, cut=run.config.protocol.cut)
+
+    if finished(run.folder / "ingest") is not None and not store.read_nodes("User", []).num_rows:
+        (run.folder / "ingest" / "stage.json").unlink()  # the store was emptied since
+    run_stage(run.folder, "ingest", inputs, make)
+
+
+def explain_examples(
+    run: Run, store: GraphStore, recommendations: pa.Table, *, users: int = _EXAMPLES, products: int = 3
+) -> list[dict[str, Any]]:
+    """Three users' first recommendations with a reason each; writes explanations.json and a picture.
+
+    The users are those whose first recommendations are explained best, among every hundredth.
+    """
+    frame = recommendations.to_pandas()
+    keys = frame["user"].drop_duplicates().tolist()
+    sample = keys[:: max(1, len(keys) // 12)][:12]
+    rows = frame[frame["user"].isin(sample) & (frame["rank"] <= products)]
+    pairs = list(zip(rows["user"], rows["product"], strict=True))
+    found = explain_many(store, pairs, limit=3, before=run.config.protocol.cut)
+    best = sorted(sample, key=lambda u: (-sum(bool(found[p]) for p in pairs if p[0] == u), sample.index(u)))
+    titles = dict(zip(map(str, run.snapshot.keys("Product")), run.snapshot.texts("Product"), strict=True))
+    examples = []
+    for user in best[:users]:
+        mine = rows[rows["user"] == user].sort_values("rank")
+        listed = []
+        for row in mine.itertuples():
+            reasons = found[(user, row.product)]
+            listed.append(
+                {
+                    "product": row.product,
+                    "title": titles[row.product].split(" [SEP] ")[0],
+                    "rank": int(row.rank),
+                    "score": float(row.score),
+                    "because": reasons[0].because if reasons else "no short path; by the student's vectors",
+                }
+            )
+        examples.append({"user": user, "recommendations": listed})
+    text = json.dumps(examples, indent=2, ensure_ascii=False)
+    (run.folder / "explanations.json").write_text(text, encoding="utf-8")
+    shown = [e for pair in pairs if pair[0] == best[0] for e in found[pair]]
+    if shown:
+        draw(subgraph(shown), run.folder / "explanation.png")
+    return examples
