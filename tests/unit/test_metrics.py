@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate import ranking
+from kgdistill.evaluate import topk
 from kgdistill.evaluate.metrics import mrr_at_k, ndcg_at_k, recall_at_k
 from kgdistill.evaluate.ranking import evaluate_arm
+from kgdistill.evaluate.topk import top_k
 
 METRICS = (ndcg_at_k, recall_at_k, mrr_at_k)
 
@@ -81,7 +82,7 @@ def test_top_k_equals_a_full_sort_by_score_then_id(
     candidates = np.cumsum(data.draw(arrays.arrays(np.int64, width, elements=st.integers(1, 5))))
     before = scores.copy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BLOCK_CELLS", cells)
+        patch.setattr(topk, "_BLOCK_CELLS", cells)
         items, best = top_k(scores, candidates, k)
     for row, found, values in zip(scores, items, best, strict=True):
         pairs = zip(row.tolist(), candidates.tolist(), strict=True)
