@@ -140,6 +140,13 @@ def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> N
     run = Run(folder, config)
     run.take_snapshot(store)
     task, taken = run.task, run.snapshot
+    if task.validation.nnz == 0:
+        raise InputError(
+            f"no user who counts bought anything new from the cut {config.protocol.cut} "
+            f"to the test's start {config.protocol.test_start}",
+            where=shown(folder),
+            hint="choose other moments: --cut, --test-start",
+        )
     facts: dict[str, Any] = {
         "run": folder,
         "cut": config.protocol.cut,

@@ -1,0 +1,227 @@
+"""`kgdistill recommend` and `demo`: what comes out at the end."""
+
+from __future__ import annotations
+
+import shlex
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgdistill.cli._options import (
+    JsonOption,
+    PasswordFileOption,
+    UserOption,
+    password_in,
+    run_at,
+)
+from kgdistill.cli._output import print_json, print_table, print_wide, say, shown
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.demo import DemoResult
+
+_LONGEST_ID = 200
+_RESTS_ON = {
+    "history": "what was bought before",
+    "text": "the products nearest in words to the text",
+    "popularity": "popularity alone",
+}
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    root.command("recommend")(recommend)
+    root.command("demo")(demo)
+
+
+def recommend(
+    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="The folder of a run.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle; nothing else is needed.")
+    ] = None,
+    user_id: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
+    ] = None,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
+    ] = None,
+    text: Annotated[
+        str, typer.Option("--text", metavar="WORDS", help="Words to go by where no history is known.")
+    ] = "",
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    cold: Annotated[
+        bool | None,
+        typer.Option("--cold/--warm", help="Only products with few buyers, or only the others."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Recommend products, and say on what the answer rests: a history, a text, or popularity.
+
+    \b
+    Examples:
+      kgdistill recommend --run runs/demo --user 900
+      kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
+      kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --cold --json
+    """
+    from kgdistill.bundle import load_bundle
+
+    if (run is None) == (bundle is None):
+        raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
+    if user_id is not None and run is None:
+        raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
+    if user_id is not None and history is not None:
+        raise InputError("give one of: --user, --history")
+    if user_id is not None:
+        _check_id(user_id, "--user")
+    keys = [key.strip() for key in history.split(",")] if history is not None else []
+    for key in keys:
+        _check_id(key, "--history")
+    if run is not None:
+        opened = run_at(run)
+        bundle = run / "bundle"
+        if user_id is not None:
+            known = opened.history(user_id)
+            keys = known or []
+    assert bundle is not None
+    answer = load_bundle(bundle).recommend(keys, k=k, text=text, cold=cold)
+    rows = [[f.rank, f.product, _title(f.title), f.score] for f in answer.recommendations]
+    notes = []
+    if user_id is not None and not keys:
+        lacks = "does not know the user" if known is None else "holds too few purchases of the user"
+        notes.append(f"the snapshot {lacks} {user_id}")
+    if answer.unknown and history is not None:
+        notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+    if json:
+        unknown = answer.unknown if history is not None else ()
+        print_json(
+            {
+                "basis": answer.basis,
+                "notes": notes,
+                "unknown": unknown,
+                "recommendations": [
+                    dict(zip(("rank", "product", "title", "score"), row, strict=True)) for row in rows
+                ],
+            }
+        )
+        return
+    for note in notes:
+        say(note)
+    if not rows:
+        say("no product is left to recommend")
+        return
+    print_table(["rank", "product", "title", "score"], rows)
+    say(f"rests on {_RESTS_ON[answer.basis]}")
+
+
+def _check_id(key: str, option: str) -> None:
+    """Refuses what no id can be."""
+    if not key.strip():
+        raise InputError("an id is empty", where=option)
+    if len(key) > _LONGEST_ID:
+        raise InputError(f"an id is {len(key)} characters long; {_LONGEST_ID} are the most", where=option)
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+        raise InputError("an id holds control characters", where=option)
+
+
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="A sample of the households.")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="KGDISTILL_STORE",
+            metavar="URL",
+            help="The graph store; an embedded one inside the run's folder where left out.",
+        ),
+    ] = None,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The run's folder.")] = Path(
+        "runs/demo"
+    ),
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the sample and starts the training.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Go the whole way on Complete Journey: files, graph, teacher, student, answers, report.
+
+    Stopped and started again, it goes on from the last finished stage.
+
+    \b
+    Examples:
+      kgdistill demo --quick
+      kgdistill demo --device cuda --out runs/gpu
+      kgdistill demo --store neo4j://localhost:7687 --password-file .neo4j/password
+    """
+    from kgdistill.models.device import choose_device
+
+    choose_device(device)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").is_file())):
+        raise InputError("holds something else than a run", where=shown(out), hint="name a new folder: --out")
+    if out.name in ("", ".."):
+        out = out.resolve()  # the folder's name is the run's name in the graph
+    password = password_in(password_file) if password_file is not None else None
+    from kgdistill.demo import run_demo
+
+    result = run_demo(
+        out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
+        neo4j_user=user, password=password,
+    )  # fmt: skip
+    if json:
+        print_json(result)
+        return
+    _show(result, out, [] if password_file is None else ["--password-file", str(password_file)], user)
+
+
+def _show(result: DemoResult, out: Path, secret: list[str], user: str) -> None:
+    from kgdistill.evaluate.report import metrics_table
+
+    print_wide(metrics_table(result.metrics))
+    for example in result.examples[:3]:
+        found = example["recommendations"][:5]
+        rows = [[r["rank"], r["product"], r["title"], r["score"]] for r in found]
+        print_table(["rank", "product", "title", "score"], rows, title=f"for user {example['user']}")
+        told = next(iter(_explained(example)), None)
+        if told is not None:
+            print(f"why {_line(told['title'])}: {_line(told['because'])}")
+        print()
+    print(f"report  {shown(result.report)}")
+    print(f"bundle  {shown(result.bundle)}")
+    say(f"took {result.seconds:.0f} s; try next:")
+    at = ["--store", result.store_url, *secret, *(["--neo4j-user", user] if user != "neo4j" else [])]
+    for words in _next(result, out, at):
+        say(f"  kgdistill {shlex.join(words)}")
+
+
+def _explained(example: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recommendations to which a path of the graph leads; every path starts at a purchase."""
+    return [r for r in example["recommendations"] if str(r.get("because", "")).startswith("bought")]
+
+
+def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:
+    """Commands that work for this run."""
+    told = [(str(example["user"]), found) for example in result.examples for found in _explained(example)]
+    commands: list[list[str]] = []
+    if told:
+        user, found = told[0]
+        named = ["--param", f"user={user}", "--param", f"run={out.resolve().name}"]
+        before = str(result.metrics["protocol"]["cut"])
+        commands += [
+            ["query", "--saved", "recommendations_of_user", *named, *at],
+            ["explain", user, str(found["product"]), "--before", before, *at],
+            ["recommend", "--run", shown(out), "--user", user],
+            ["recommend", "--bundle", shown(result.bundle), "--text", _line(str(found["title"]))],
+        ]
+    return [*commands, ["query", "--list"]]
+
+
+def _title(text: str) -> str:
+    """The title alone, of a text that goes on with brand and category."""
+    return text.split(" [SEP] ")[0]
+
+
+def _line(value: Any) -> str:
+    return "".join(c if c.isprintable() else " " for c in str(value))
