@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgdistill.bundle import FORMAT, Bundle
+from kgdistill.cli import main
+
+_SHOP = Path(__file__).resolve().parents[2] / "data" / "sample_shop"
+_STORE = ["--store", "ladybug:shop.db"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KGDISTILL_STORE", "KGDISTILL_NEO4J_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def stocked(capsys: pytest.CaptureFixture[str]) -> Path:
+    assert main(["ingest", "folder", str(_SHOP), *_STORE]) == 0
+    Path("small.yaml").write_text("protocol: {min_user_events: 1, min_item_users: 1}\n")
+    capsys.readouterr()
+    return Path("shop.db")
+
+
+def _refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", "teacher", "--run", "none"], "none: is no run folder"),
+        (["train", "student", "--run", "none"], "none: is no run folder"),
+        (["evaluate", "--run", "none"], "none: is no run folder"),
+        (["writeback", "--run", "none"], "none: is no run folder"),
+        (["recommend", "--run", "none", "--user", "ann"], "none: is no run folder"),
+        (["train", "teacher", "--run", "none", "--control", "nobody"], "'nobody' is not one of"),
+        (["train", "teacher", "--run", "none", "--device", "tpu"], "unknown device 'tpu'"),
+        (["evaluate", "--run", "none", "--device", "tpu"], "unknown device 'tpu'"),
+        (["demo", "--device", "tpu"], "unknown device 'tpu'"),
+        (["recommend"], "give one of: --run, --bundle"),
+        (["recommend", "--bundle", "none"], "is no finished bundle"),
+        (["recommend", "--bundle", "b", "--user", "ann"], "a bundle knows no users"),
+        (["recommend", "--run", "r", "--user", "ann", "--history", "p"], "give one of: --user, --history"),
+        (["recommend", "--run", "r", "--user", ""], "--user: an id is empty"),
+        (["recommend", "--run", "r", "--user", "x" * 201], "--user: an id is 201 characters long"),
+        (["recommend", "--run", "r", "--user", "a\x1b[31m"], "--user: an id holds control characters"),
+        (["recommend", "--bundle", "b", "--history", "p1,,p2"], "--history: an id is empty"),
+        (["recommend", "--bundle", "b", "-k", "0"], "'-k'"),
+        (["snapshot", "--run", "new"], "there is no store here"),
+        (["snapshot", "--run", "new", "--cut", "2024-01-01"], "give the cut and the test's start together"),
+        (["snapshot", "--run", "new", "--cut", "soon"], "'soon' is not a date"),
+        (["snapshot", "--run", "new", "--config", "none.yaml"], "none.yaml: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_message_and_leaves_nothing(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _refused(args, words, capsys)
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("student: {epoch: 2}", "unknown key 'student.epoch'\n  did you mean 'epochs'?"),
+        ("protocol: {min_user_event: 2}", "did you mean 'min_user_events'?"),
+        ("techer: {}", "did you mean 'teacher'?"),
+        ("device: tpu", "device: "),
+        ("protocol: 5", "'protocol' must be a mapping"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_the_store_is_read(
+    text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text(text)
+    _refused(["snapshot", "--run", "new", "--config", "mine.yaml"], words, capsys)
+    assert not Path("new").exists()
+
+
+def test_a_folder_with_other_things_is_not_made_a_run(
+    stocked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path("photos")
+    (other / "snapshot").mkdir(parents=True)
+    _refused(["snapshot", "--run", "photos", *_STORE], "photos: holds something else than a run", capsys)
+    _refused(["demo", "--out", "photos"], "photos: holds something else than a run", capsys)
+    assert [path.name for path in other.iterdir()] == ["snapshot"]
+
+
+def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_validate(
+    stocked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["snapshot", "--run", "run", "--config", "small.yaml", "--json", *_STORE]
+    assert main([*asked, "--cut", "2024-01-20", "--test-start", "2024-03-01"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert (named["cut"], named["test_start"]) == ("2024-01-20T00:00:00", "2024-03-01T00:00:00")
+    assert named["validation_pairs"] > 0
+    _refused(["train", "student", "--run", "run"], "the stage 'text' is not finished", capsys)
+    _refused(
+        [*asked, "--cut", "2030-01-01", "--test-start", "2030-02-01"],
+        "bought anything new from the cut",
+        capsys,
+    )
+
+
+def test_a_broken_run_configuration_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run/config.json").write_text('{"sed": 1}')
+    _refused(["evaluate", "--run", "run"], "run/config.json: ", capsys)
+    assert Path("run/config.json").read_text() == '{"sed": 1}'
+
+
+def _bundle(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "vectors": rng.normal(size=(4, 3)).astype(np.float32),
+        "fold": np.eye(3, dtype=np.float32),
+        "counts": np.array([9, 7, 5, 1]),
+        "blend.weight": np.ones((2, 2), np.float32),
+        "blend.bias": np.ones(2, np.float32),
+        "blend.log_eps": np.zeros(1, np.float32),
+    }
+    config = {"format": FORMAT, "min_count": 5, "families": []}
+    Bundle(config, arrays, ["p0", "p1", "p2", "p3"], ["tea [SEP] Alpha", "mug", "bread", "rare tin"]).save(
+        folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "basis"),
+    [([], "popularity"), (["--text", "tea"], "text"), (["--history", "p0,zz"], "history")],
+)
+def test_an_answer_says_on_what_it_rests(
+    given: list[str], basis: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _bundle(Path("bundle"))
+    assert main(["recommend", "--bundle", "bundle", "--warm", "--json", *given]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["basis"] == basis
+    assert answer["unknown"] == (["zz"] if basis == "history" else [])
+    products = [found["product"] for found in answer["recommendations"]]
+    assert set(products) == ({"p1", "p2"} if basis == "history" else {"p0", "p1", "p2"})
+    assert "tea" in [f["title"] for f in answer["recommendations"]] or basis == "history"
+    if basis == "popularity":
+        assert products == ["p0", "p1", "p2"]
+
+
+def test_unknown_products_of_a_history_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    _bundle(Path("bundle"))
+    assert main(["recommend", "--bundle", "bundle", "--history", "zz,yy", "--cold"]) == 0
+    said = capsys.readouterr()
+    assert "unknown in --history: zz, yy" in said.err
+    assert "rests on popularity alone" in said.err
+    assert "rare tin" in said.out
