@@ -279,6 +279,7 @@ def train_student(
                             sampled_softmax(
                                 forward(inner, p.users, p.items, p.typed, inside),
                                 torch.from_numpy(p.labels).to(device),
+                                mask=torch.from_numpy(p.left_out).to(device),
                             )
                             for p in parts
                         ]

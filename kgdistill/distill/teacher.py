@@ -43,12 +43,14 @@ class Lists:
         users: int64 [U].
         items: int64 [U, C].
         labels: bool [U, C].
+        left_out: bool [U, C]: what the user bought before, and repeats; it counts neither way.
         typed: float32 [U, C, families].
     """
 
     users: IntArray
     items: IntArray
     labels: BoolArray
+    left_out: BoolArray
     typed: FloatArray
 
 
@@ -118,7 +120,7 @@ def labelled_lists(
 
     Args:
         scorer: whose top items are the hard negatives.
-        view: what is known; its purchases never stand in a list.
+        view: what is known; its purchases are left out.
         labels: CSR [users, items], the events after the view.
         users: ids.
         pool: item ids to choose from.
@@ -137,12 +139,14 @@ def labelled_lists(
     ranked = np.take_along_axis(items, order, 1)
     repeat = np.zeros_like(hit)
     np.put_along_axis(repeat, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
-    hit &= ~repeat
+    # Where a user has few unseen items, bought ones fill the list.
+    left_out = repeat | (np.asarray(view.purchases[rows, items.ravel()]).reshape(items.shape) > 0)
+    hit &= ~left_out
     keep = hit.any(1)
     if not keep.any():
         return None
-    users, items, hit = users[keep], items[keep], hit[keep]
-    return Lists(users, items, hit, view.typed_lists(families, users, items))
+    users, items = users[keep], items[keep]
+    return Lists(users, items, hit[keep], left_out[keep], view.typed_lists(families, users, items))
 
 
 def _paths(
@@ -281,7 +285,11 @@ def train_teacher(
                         scores = model.score(
                             u, vectors[index], counts[index], torch.from_numpy(part.typed).to(device)
                         )
-                        value = sampled_softmax(scores, torch.from_numpy(part.labels).to(device))
+                        value = sampled_softmax(
+                            scores,
+                            torch.from_numpy(part.labels).to(device),
+                            mask=torch.from_numpy(part.left_out).to(device),
+                        )
                         loss = loss + weight * value
                         sums.setdefault(f"loss/{name}", []).append(float(value.detach()))
                 if not loss.requires_grad:
@@ -311,4 +319,6 @@ def batch_of(lists: Lists | None, users: IntArray) -> Lists | None:
     rows = np.flatnonzero(np.isin(lists.users, users))
     if not len(rows):
         return None
-    return Lists(lists.users[rows], lists.items[rows], lists.labels[rows], lists.typed[rows])
+    return Lists(
+        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows], lists.typed[rows]
+    )

@@ -1,0 +1,203 @@
+"""Training of the teacher and the student on the shop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _shop import Shop
+from safetensors.torch import save
+
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import (
+    TrainedTeacher,
+    labelled_lists,
+    negatives,
+    relational_embeddings,
+    teacher_scorer,
+    train_teacher,
+)
+
+CPU = torch.device("cpu")
+TEACHER = TeacherConfig(dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
+STUDENT = StudentConfig(epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
+
+
+def improving() -> Any:
+    """Says that each epoch is better than the last, so that the last one is kept."""
+    calls: list[Scorer] = []
+
+    def validate(scorer: Scorer) -> dict[str, float]:
+        calls.append(scorer)
+        return {"calls": float(len(calls))}
+
+    return validate
+
+
+def teach(shop: Shop, *, seed: int = 0, use_graph: bool = True, validate: Any = None) -> TrainedTeacher:
+    return train_teacher(
+        shop.catalogue(), shop.facts(), TEACHER, device=CPU, seed=seed,
+        validate=validate or improving(), use_graph=use_graph,
+    )  # fmt: skip
+
+
+def study(shop: Shop, targets: Targets | None, *, seed: int = 0) -> TrainedStudent:
+    return train_student(
+        shop.catalogue(), shop.fields(), shop.tokens, targets, STUDENT, dim=6, inner_share=0.15,
+        device=CPU, seed=seed, validate=improving(),
+    )  # fmt: skip
+
+
+def weights(model: torch.nn.Module) -> bytes:
+    return save({k: v.contiguous() for k, v in model.state_dict().items()})
+
+
+@pytest.fixture(scope="module")
+def teacher(shop: Shop) -> TrainedTeacher:
+    return teach(shop)
+
+
+@pytest.fixture(scope="module")
+def scorer(shop: Shop, teacher: TrainedTeacher) -> Scorer:
+    catalogue = shop.catalogue()
+    return teacher_scorer(teacher, catalogue, catalogue.view(), CPU)
+
+
+@pytest.fixture(scope="module")
+def targets(shop: Shop, scorer: Scorer) -> Targets:
+    return make_targets(scorer, shop.catalogue(), top=12, random=4, seed=0)
+
+
+def losses(history: list[dict[str, float]]) -> list[float]:
+    return [record["loss"] for record in history if "loss" in record]
+
+
+def test_the_teachers_loss_is_finite_and_falls(teacher: TrainedTeacher) -> None:
+    assert [record["epoch"] for record in teacher.history] == [0, 1, 2]
+    first, last = losses(teacher.history)
+    assert np.isfinite([first, last]).all()
+    assert last < first
+
+
+def test_the_students_loss_is_finite_and_falls(shop: Shop, targets: Targets) -> None:
+    for given in (targets, None):
+        first, last = losses(study(shop, given).history)
+        assert np.isfinite([first, last]).all()
+        assert last < first
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    shop: Shop, teacher: TrainedTeacher, targets: Targets
+) -> None:
+    assert weights(teach(shop).model) == weights(teacher.model)
+    assert weights(teach(shop, seed=1).model) != weights(teacher.model)
+    assert weights(study(shop, targets).model) == weights(study(shop, targets).model)
+
+
+def test_the_epoch_that_validates_best_is_kept(shop: Shop) -> None:
+    best = {0: 1.0, 1: 3.0, 2: 2.0}
+    kept: list[bytes] = []
+
+    def validate(scorer: Scorer) -> dict[str, float]:
+        kept.append(weights(scorer.model))
+        return {"it": best[len(kept) - 1]}
+
+    assert weights(teach(shop, validate=validate).model) == kept[1]
+    assert len({*kept}) == 3
+
+
+def test_training_in_bfloat16_stays_finite(shop: Shop, targets: Targets) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        models = [teach(shop), study(shop, targets), study(shop, None)]
+    for trained in models:
+        assert np.isfinite(losses(trained.history)).all()
+        assert all(bool(p.isfinite().all()) for p in trained.model.parameters())
+
+
+def test_a_teacher_tells_the_blocks_of_the_shop_apart(shop: Shop, scorer: Scorer) -> None:
+    unseen = np.arange(70)
+    scores = scorer(np.arange(60), unseen)
+    mine = unseen[None] % 6 // 2 == np.arange(60)[:, None] % 3
+    assert scores[mine].mean() > scores[~mine].mean() + scores.std() / 2
+
+
+def test_scores_of_lists_equal_scores_of_the_same_candidates(
+    shop: Shop, scorer: Scorer, targets: Targets
+) -> None:
+    student = study(shop, targets)
+    catalogue = shop.catalogue()
+    pupil = student_scorer(student, catalogue, shop.tokens, catalogue.view(), CPU)
+    users, items = np.array([5, 17]), np.array([0, 9, 33, 77])
+    for each in (scorer, pupil):
+        lists = each.lists(users, np.tile(items, (2, 1)))
+        np.testing.assert_allclose(lists, each(users, items), rtol=1e-4, atol=1e-5)
+
+
+def test_the_text_only_teacher_reads_neither_graph_nor_facts(shop: Shop) -> None:
+    trained = teach(shop, use_graph=False)
+    catalogue = shop.catalogue()
+    scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
+    assert scorer.families == []
+    assert trained.model.encoder is None
+    with pytest.raises(ValueError, match="without a graph"):
+        relational_embeddings(trained, catalogue.view(), CPU)
+
+
+def test_targets_are_the_teachers_scores_of_unseen_warm_and_cold_items(
+    shop: Shop, scorer: Scorer, targets: Targets
+) -> None:
+    view = scorer.view
+    split, end = targets.groups
+    assert targets.items.shape == (60, end)
+    assert (view.counts[targets.items[:, :split]] >= 3).all()
+    assert (view.counts[targets.items[:, split:]] < 3).all()
+    for row, user in enumerate(targets.users):
+        np.testing.assert_allclose(
+            targets.scores[row], scorer(np.array([user]), targets.items[row])[0], rtol=1e-4, atol=1e-5
+        )
+    best = negatives(scorer, view, np.array([4]), view.warm, top=5, random=0, rng=np.random.default_rng(0))[0]
+    scores = scorer(np.array([4]), view.warm)[0]
+    unseen = view.purchases[[4]].toarray()[0, view.warm] == 0
+    assert set(best) == set(view.warm[unseen][np.argsort(-scores[unseen])[:5]])
+
+
+def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
+    shop: Shop, scorer: Scorer
+) -> None:
+    catalogue = shop.catalogue()
+    inner = catalogue.view(catalogue.inner_cut(0.15))
+    labels = catalogue.purchases - inner.purchases
+    labels.eliminate_zeros()
+    lists = labelled_lists(
+        scorer,
+        inner,
+        labels,
+        catalogue.users,
+        np.arange(80),
+        [],
+        top=60,
+        random=40,
+        rng=np.random.default_rng(0),
+    )
+    assert lists is not None
+    for row, user in enumerate(lists.users):
+        counted = lists.items[row][~lists.left_out[row]]
+        assert len(set(counted)) == len(counted)
+        assert not set(counted) & set(inner.purchases[[user]].indices)
+        assert set(lists.items[row][lists.labels[row]]) == set(labels[[user]].indices) & set(counted)
+    assert lists.left_out.any()
+
+
+def test_a_student_without_ids_answers_from_text_alone(shop: Shop, targets: Targets) -> None:
+    catalogue = shop.catalogue()
+    trained = study(shop, targets)
+    alone = student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU, use_ids=False)
+    text = trained.model.text(torch.from_numpy(shop.tokens.ids), torch.from_numpy(shop.tokens.offsets))
+    torch.testing.assert_close(alone.vectors, text.detach())
+    hybrid = student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)
+    differs = (hybrid.vectors - alone.vectors).abs().sum(1) > 0
+    assert differs.tolist() == (trained.rows >= 0).tolist()
