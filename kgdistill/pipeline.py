@@ -24,7 +24,7 @@ from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.stages import finished, run_stage
+from kgdistill.distill.stages import made, run_stage
 from kgdistill.distill.student import Tokens, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import relational_embeddings, teacher_scorer, train_teacher
 from kgdistill.distill.view import Family, fact_families, text_families
@@ -102,7 +102,7 @@ class Run:
     # What later stages read ---------------------------------------------------------------
 
     def _need(self, name: str) -> str:
-        key = finished(self.folder / name)
+        key = made(self.folder / name)
         if key is None:
             raise ArtefactError(
                 f"the stage {name!r} is not finished",
@@ -207,8 +207,10 @@ class Run:
             if settings.tune != "frozen":
                 encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
 
+        # A tuned encoder has learned from the events that the protocol and the teacher's settings give it.
+        names = ["text"] if settings.tune == "frozen" else ["text", "protocol", "teacher"]
         run_stage(
-            self.folder, "text", {"snapshot": self.snapshot.content_hash, **self._settings("text")}, make
+            self.folder, "text", {"snapshot": self.snapshot.content_hash, **self._settings(*names)}, make
         )
 
     def _tune(self, encoder: TransformerText, texts: list[str], rows: np.ndarray[Any, Any]) -> None:
@@ -232,7 +234,7 @@ class Run:
 
     def train_teacher(self, kind: TeacherKind = "teacher") -> None:
         """Trains the fused teacher, the text-only one or the one on shuffled facts."""
-        inputs = {"text": self._need("text"), "kind": kind, **self._settings("teacher", "device")}
+        inputs = {"text": self._need("text"), "kind": kind, **self._settings("protocol", "teacher", "device")}
 
         def make(folder: Path) -> None:
             trained = train_teacher(
@@ -269,7 +271,7 @@ class Run:
             "text": self._need("text"),
             "targets": self._need("targets") if distilled else None,
             "teacher": self._settings("teacher"),
-            **self._settings("student", "device"),
+            **self._settings("protocol", "student", "device"),
         }
 
         def make(folder: Path) -> None:
@@ -452,8 +454,12 @@ def _parameters(model: torch.nn.Module) -> int:
 def _text_tower(run: Run, folder: Path) -> None:
     """Saves the student's token table so that `SentenceTransformer(folder)` loads it."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
     from tokenizers import Tokenizer
+
+    try:
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    except ImportError:  # where it was before version 6
+        from sentence_transformers.models import StaticEmbedding
 
     trained = artefacts.load_student(run.folder / "student", run.fields)
     tokenizer = Tokenizer.from_file(str(run.folder / "text" / "tokenizer" / "tokenizer.json"))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,24 @@ def digest(values: Mapping[str, Any]) -> str:
 
 def finished(folder: Path) -> str | None:
     """The digest of the inputs that a finished stage was made from; None when it is not finished."""
+    return _marked(folder, "inputs")
+
+
+def made(folder: Path) -> str | None:
+    """What names this making of a finished stage; None when it is not finished.
+
+    Later stages take it as an input, so that they follow when a stage is made again.
+    """
+    # Stages from before there were such names are told apart by their inputs.
+    return _marked(folder, "made") or _marked(folder, "inputs")
+
+
+def _marked(folder: Path, name: str) -> str | None:
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    found = mark.get("inputs")
+    found = mark.get(name) if isinstance(mark, dict) else None
     return found if isinstance(found, str) else None
 
 
@@ -43,9 +57,12 @@ def run_stage(run: Path, name: str, inputs: Mapping[str, Any], make: Callable[[P
     partial.mkdir(parents=True)
     begin = time.monotonic()
     make(partial)
-    mark = {"inputs": key, "seconds": round(time.monotonic() - begin, 3)}
+    mark = {"inputs": key, "made": uuid.uuid4().hex, "seconds": round(time.monotonic() - begin, 3)}
     (partial / _MARK).write_text(json.dumps(mark), encoding="utf-8")
+    former = run / f".{name}.former"
+    shutil.rmtree(former, ignore_errors=True)
     if target.exists():
-        shutil.rmtree(target)
+        target.rename(former)
     partial.rename(target)
+    shutil.rmtree(former, ignore_errors=True)
     return key
