@@ -52,9 +52,12 @@ def recommend(
     ] = "",
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
     cold: Annotated[
-        bool | None,
-        typer.Option("--cold/--warm", help="Only products with few buyers, or only the others."),
-    ] = None,
+        bool,
+        typer.Option(
+            "--cold/--warm",
+            help="Products with few buyers, or the others, as written back; the two are judged apart.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Recommend products, and say on what the answer rests: a history, a text, or popularity.
@@ -109,7 +112,7 @@ def recommend(
     for note in notes:
         say(note)
     if not rows:
-        say("no product is left to recommend")
+        say(f"no product is left to recommend; try {'--warm' if cold else '--cold'}")
         return
     print_table(["rank", "product", "title", "score"], rows)
     say(f"rests on {_RESTS_ON[answer.basis]}")

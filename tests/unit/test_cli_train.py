@@ -145,7 +145,7 @@ def test_an_answer_says_on_what_it_rests(
     given: list[str], basis: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _bundle(Path("bundle"))
-    assert main(["recommend", "--bundle", "bundle", "--warm", "--json", *given]) == 0
+    assert main(["recommend", "--bundle", "bundle", "--json", *given]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["basis"] == basis
     assert answer["unknown"] == (["zz"] if basis == "history" else [])

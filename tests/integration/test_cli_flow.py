@@ -1,0 +1,88 @@
+"""One's own files, from a folder to recommendations, by the commands that the README shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgdistill.cli import main
+
+_STORE = ["--store", "ladybug:shop.db"]
+_SETTINGS = """
+protocol: {min_user_events: 3, min_item_users: 3}
+teacher: {dim: 8, epochs: 2, candidates: 20, random: 10}
+student: {epochs: 2, candidates: 20, random: 10}
+device: cpu
+"""
+
+
+def _write(file: Path, columns: list[str], rows: list[list[str]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([columns, *rows])
+
+
+def _shop(folder: Path) -> None:
+    """40 users who buy 12 of 60 products each, mostly of one of two brands."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    products = [[f"p{i}", f"{('tea', 'mug', 'oats')[i % 3]} number {i}", f"b{i % 2}"] for i in range(60)]
+    _write(folder / "User.csv", ["user_id"], [[f"u{i}"] for i in range(40)])
+    _write(folder / "Product.csv", ["product_id", "title", "brand_text"], products)
+    _write(folder / "Brand.csv", ["brand_id", "name"], [["b0", "Alpha"], ["b1", "Beta"]])
+    _write(folder / "MADE_BY.csv", ["source", "target"], [[p[0], p[2]] for p in products])
+    bought = []
+    for user in range(40):
+        odds = np.where(np.arange(60) % 2 == user % 2, 5.0, 1.0)
+        for product in draw.choice(60, 12, replace=False, p=odds / odds.sum()):
+            at = datetime(2024, 1, 1) + timedelta(minutes=int(draw.integers(0, 100_000)))
+            bought.append([f"u{user}", f"p{product}", at.isoformat()])
+    _write(folder / "BOUGHT.csv", ["source", "target", "at"], bought)
+
+
+def test_files_become_recommendations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KGDISTILL_STORE", raising=False)
+    _shop(Path("my-shop"))
+    Path("mine.yaml").write_text(_SETTINGS)
+
+    def ask(*args: str) -> dict[str, object]:
+        assert main([*args, "--json"]) == 0, capsys.readouterr().err
+        found: dict[str, object] = json.loads(capsys.readouterr().out)
+        return found
+
+    ask("ingest", "folder", "my-shop", *_STORE)
+    taken = ask("snapshot", "--run", "mine", "--config", "mine.yaml", *_STORE)
+    # A quantile of 480 distinct moments.
+    assert 380 <= taken["relationships"]["User-BOUGHT-Product"] <= 385  # type: ignore[index]
+    ask("train", "teacher", "--run", "mine")
+    ask("train", "student", "--run", "mine")
+    before = Path("mine/student/model.safetensors").stat().st_mtime_ns
+    ask("train", "student", "--run", "mine")
+    assert Path("mine/student/model.safetensors").stat().st_mtime_ns == before, "trained again"
+    metrics = ask("evaluate", "--run", "mine")
+    assert len(metrics["arms"]) == 7  # type: ignore[arg-type]
+
+    known = ask("recommend", "--run", "mine", "--user", "u3", "-k", "5")
+    assert known["basis"] == "history"
+    assert len(known["recommendations"]) == 5  # type: ignore[arg-type]
+    stranger = ask("recommend", "--run", "mine", "--user", "nobody")
+    assert (stranger["basis"], stranger["notes"]) == (
+        "popularity",
+        ["the snapshot does not know the user nobody"],
+    )
+    assert ask("recommend", "--run", "mine", "--user", "nobody", "--text", "tea")["basis"] == "text"
+
+    written = ask("writeback", "--run", "mine", *_STORE)
+    assert main(["query", "--saved", "recommendations_of_user", "-p", "user=u3", "-p", "run=mine",
+                 "--json", *_STORE]) == 0  # fmt: skip
+    rows = json.loads(capsys.readouterr().out)
+    assert written["recommendations"] == 40 * 20
+    told = [found["product"] for found in known["recommendations"]]  # type: ignore[attr-defined]
+    assert [row["product"] for row in rows[:5]] == told
