@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from kgdistill.distill.student import Targets, Tokens, TrainedStudent
 from kgdistill.distill.teacher import TrainedTeacher
@@ -30,14 +33,34 @@ def _history(folder: Path, history: list[dict[str, float]]) -> None:
             file.write(json.dumps({**record, "epoch": int(record["epoch"])}) + "\n")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        yield
+    except FileNotFoundError as error:
         raise ArtefactError(
             "is not there yet", where=str(path), hint="run the stage before it first"
         ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtefactError(
+            f"cannot be read: {error}", where=str(path), hint="delete its folder and run the stage again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _reading(path):
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return value
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    with _reading(path):
+        arrays: dict[str, Any] = load_arrays(path)
+    return arrays
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in _read_arrays(path).items()}
 
 
 def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
@@ -70,7 +93,7 @@ def load_teacher(folder: Path, families: list[Family]) -> TrainedTeacher:
     config = _read_json(folder / "config.json")
     if config["families"] != [f.name for f in families]:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
-    state = load_file(folder / "model.safetensors")
+    state = _read_state(folder / "model.safetensors")
     basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
     model = FusedTeacher(
         text_dim=config["text_dim"],
@@ -113,7 +136,7 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
     config = _read_json(folder / "config.json")
     if config["families"] != [f.name for f in families]:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
-    state = load_file(folder / "model.safetensors")
+    state = _read_state(folder / "model.safetensors")
     rows = state.pop("rows").numpy()
     model = Student(
         vocabulary=config["vocabulary"],
@@ -138,7 +161,7 @@ def save_text(folder: Path, embeddings: FloatArray, rows: IntArray, tokens: Toke
 def load_text(folder: Path) -> tuple[FloatArray, IntArray, Tokens]:
     """Reads what `save_text` wrote."""
     config = _read_json(folder / "config.json")
-    arrays = load_arrays(folder / "text.safetensors")
+    arrays = _read_arrays(folder / "text.safetensors")
     tokens = Tokens(arrays["token_ids"], arrays["token_offsets"], int(config["vocabulary"]))
     return arrays["embeddings"], arrays["rows"], tokens
 
@@ -153,7 +176,7 @@ def save_targets(folder: Path, targets: Targets) -> None:
 def load_targets(folder: Path) -> Targets:
     """Reads what `save_targets` wrote."""
     config = _read_json(folder / "config.json")
-    arrays = load_arrays(folder / "targets.safetensors")
+    arrays = _read_arrays(folder / "targets.safetensors")
     return Targets(groups=tuple(config["groups"]), **{name: arrays[name] for name in _TARGET_ARRAYS})
 
 

@@ -1,0 +1,104 @@
+"""What training leaves on disk comes back the same, and nothing of it is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from _shop import Shop
+
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill import artefacts
+from kgdistill.distill.student import TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import TrainedTeacher, teacher_scorer, train_teacher
+from kgdistill.errors import ArtefactError
+
+CPU = torch.device("cpu")
+USERS, ITEMS = np.arange(60), np.arange(80)
+
+
+def teach(shop: Shop, *, use_graph: bool = True) -> TrainedTeacher:
+    return train_teacher(
+        shop.catalogue(), shop.facts(), TeacherConfig(dim=5, layers=2, epochs=1, candidates=10),
+        device=CPU, seed=0, validate=lambda scorer: {"x": 0.0}, use_graph=use_graph,
+    )  # fmt: skip
+
+
+def study(shop: Shop) -> TrainedStudent:
+    return train_student(
+        shop.catalogue(), shop.fields(), shop.tokens, None, StudentConfig(epochs=1, candidates=10), dim=5,
+        inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("use_graph", [True, False])
+def test_a_teacher_that_was_loaded_scores_as_the_one_that_was_saved(
+    use_graph: bool, shop: Shop, tmp_path: Path
+) -> None:
+    trained, catalogue = teach(shop, use_graph=use_graph), shop.catalogue()
+    artefacts.save_teacher(tmp_path, trained)
+    loaded = artefacts.load_teacher(tmp_path, shop.facts())
+    view = catalogue.view()
+    want, got = (teacher_scorer(t, catalogue, view, CPU)(USERS, ITEMS) for t in (trained, loaded))
+    np.testing.assert_array_equal(got, want)
+    assert loaded.seconds == trained.seconds
+    history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert history == trained.history
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".jsonl"}
+
+
+def test_a_student_that_was_loaded_scores_as_the_one_that_was_saved(shop: Shop, tmp_path: Path) -> None:
+    trained, catalogue = study(shop), shop.catalogue()
+    artefacts.save_student(tmp_path, trained)
+    loaded = artefacts.load_student(tmp_path, shop.fields())
+    view = catalogue.view()
+    want, got = (
+        student_scorer(t, catalogue, shop.tokens, view, CPU)(USERS, ITEMS) for t in (trained, loaded)
+    )
+    np.testing.assert_array_equal(got, want)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".jsonl"}
+
+
+def test_targets_come_back_as_they_were(shop: Shop, tmp_path: Path) -> None:
+    catalogue = shop.catalogue()
+    scorer = teacher_scorer(teach(shop), catalogue, catalogue.view(), CPU)
+    targets = make_targets(scorer, catalogue, top=7, random=3, seed=0)
+    artefacts.save_targets(tmp_path, targets)
+    loaded = artefacts.load_targets(tmp_path)
+    assert loaded.groups == targets.groups
+    for name in ("users", "items", "scores", "relational", "confidence"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(targets, name))
+        assert getattr(loaded, name).dtype == getattr(targets, name).dtype
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_texts_come_back_as_they_were(shop: Shop, tmp_path: Path) -> None:
+    artefacts.save_text(tmp_path, shop.text, shop.rows, shop.tokens, "an encoder")
+    text, rows, tokens = artefacts.load_text(tmp_path)
+    np.testing.assert_array_equal(text, shop.text)
+    np.testing.assert_array_equal(rows, shop.rows)
+    np.testing.assert_array_equal(tokens.ids, shop.tokens.ids)
+    np.testing.assert_array_equal(tokens.offsets, shop.tokens.offsets)
+    assert tokens.vocabulary == shop.tokens.vocabulary
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_an_unfinished_damaged_or_foreign_artefact_is_refused(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="not there yet"):
+        artefacts.load_targets(tmp_path)
+    artefacts.save_teacher(tmp_path, teach(shop))
+    with pytest.raises(ArtefactError, match="another snapshot"):
+        artefacts.load_teacher(tmp_path, shop.facts()[:-1])
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ArtefactError, match=r"model\.safetensors: cannot be read"):
+        artefacts.load_teacher(tmp_path, shop.facts())
+    weights.unlink()
+    with pytest.raises(ArtefactError, match=r"model\.safetensors: is not there yet"):
+        artefacts.load_teacher(tmp_path, shop.facts())
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ArtefactError, match=r"config\.json: cannot be read"):
+        artefacts.load_teacher(tmp_path, shop.facts())
