@@ -117,7 +117,8 @@ class Bundle:
         Args:
             history: keys of items bought; unknown ones are reported and left out.
             k: how many.
-            text: used where no item of the history is known: the items nearest in words stand in for it.
+            text: used where no item of the history is known: the items nearest in words stand in for it,
+                if any shares a word.
             exclude_history: never recommend what is in the history.
             cold: True only items with few buyers, False only the others, None all.
 
@@ -130,9 +131,9 @@ class Bundle:
         basis: Basis = "history"
         if len(known):
             scores = self.scores(known)
-        elif text.strip():
+        elif len(near := self.nearest(text)):
             basis = "text"
-            scores = self.scores(self.nearest(text))
+            scores = self.scores(near)
         else:
             basis = "popularity"
             scores = self._log_counts.copy()
@@ -150,7 +151,10 @@ class Bundle:
         return Answer(basis, found, unknown)
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
-        """Positions of the items whose titles and fields share most words with `text`, rarer words first."""
+        """Positions of the items whose titles and fields share most words with `text`, rarer words first.
+
+        Empty where none shares any.
+        """
         words = _words(text)
         index: dict[str, list[int]] = {}
         for i, title in enumerate(self.titles):
@@ -161,7 +165,9 @@ class Bundle:
             places = index.get(word, [])
             if places:
                 score[places] += np.log1p(len(self.keys) / len(places))
-        score += self._log_counts * 1e-3
+        matched = score > 0
+        score = np.where(score > 0, score + self._log_counts * np.float32(1e-3), np.float32(-np.inf))
+        score[~matched] = -np.inf
         items, _ = top_k(score[None], np.arange(len(score)), min(k, len(score)))
         out: IntArray = items[0][items[0] >= 0]
         return out

@@ -50,7 +50,7 @@ def recommend(
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="Words to go by where no history is known.")
     ] = "",
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")] = 10,
     cold: Annotated[
         bool,
         typer.Option(
@@ -94,6 +94,8 @@ def recommend(
     if user_id is not None and not keys:
         lacks = "does not know the user" if known is None else "holds too few purchases of the user"
         notes.append(f"the snapshot {lacks} {user_id}")
+    if text.strip() and answer.basis == "popularity":
+        notes.append("no word of --text stands in any product's text")
     if answer.unknown and history is not None:
         notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
     if json:
@@ -186,7 +188,8 @@ def _show(result: DemoResult, out: Path, secret: list[str], user: str) -> None:
     for example in result.examples[:3]:
         found = example["recommendations"][:5]
         rows = [[r["rank"], r["product"], r["title"], r["score"]] for r in found]
-        print_table(["rank", "product", "title", "score"], rows, title=f"for user {example['user']}")
+        print(f"for user {_line(example['user'])}")
+        print_table(["rank", "product", "title", "score"], rows)
         told = next(iter(_explained(example)), None)
         if told is not None:
             print(f"why {_line(told['title'])}: {_line(told['because'])}")

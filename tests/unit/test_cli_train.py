@@ -139,7 +139,12 @@ def _bundle(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "basis"),
-    [([], "popularity"), (["--text", "tea"], "text"), (["--history", "p0,zz"], "history")],
+    [
+        ([], "popularity"),
+        (["--text", "zzz"], "popularity"),
+        (["--text", "tea"], "text"),
+        (["--history", "p0,zz"], "history"),
+    ],
 )
 def test_an_answer_says_on_what_it_rests(
     given: list[str], basis: str, capsys: pytest.CaptureFixture[str]
@@ -152,6 +157,7 @@ def test_an_answer_says_on_what_it_rests(
     products = [found["product"] for found in answer["recommendations"]]
     assert set(products) == ({"p1", "p2"} if basis == "history" else {"p0", "p1", "p2"})
     assert "tea" in [f["title"] for f in answer["recommendations"]] or basis == "history"
+    assert len(answer["notes"]) == ("zzz" in given or basis == "history")
     if basis == "popularity":
         assert products == ["p0", "p1", "p2"]
 
