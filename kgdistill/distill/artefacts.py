@@ -47,6 +47,17 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
+    """Writes the history as TensorBoard events, read by `tensorboard --logdir` on the run's folder."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+        for record in history:
+            for name, value in record.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     with _reading(path):
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
