@@ -51,11 +51,11 @@ def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
     """Writes the history as TensorBoard events, read by `tensorboard --logdir` on the run's folder."""
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         for record in history:
             for name, value in record.items():
                 if name != "epoch":
-                    writer.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
+                    writer.add_scalar(name, value, int(record["epoch"]))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
