@@ -243,6 +243,7 @@ class Run:
                 title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_teacher(folder, trained)
+            artefacts.write_curves(folder, trained.history)
 
         run_stage(self.folder, kind, inputs, make)
 
@@ -283,6 +284,7 @@ class Run:
                 title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_student(folder, trained)
+            artefacts.write_curves(folder, trained.history)
 
         run_stage(self.folder, kind, inputs, make)
 
@@ -359,37 +361,7 @@ class Run:
         )
 
     def _bundle(self) -> Bundle:
-        scorer = self.student_scorer()
-        items = self.catalogue.items
-        view = scorer.view
-        blend = scorer.model.blend
-        arrays: dict[str, Any] = {
-            "vectors": scorer.vectors.cpu().numpy()[items],
-            "fold": scorer.fold.detach().cpu().numpy(),
-            "counts": view.counts[items],
-            "blend.weight": blend.weights.weight.detach().cpu().numpy(),
-            "blend.bias": blend.weights.bias.detach().cpu().numpy(),
-            "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
-        }
-        for m, family in enumerate(scorer.families):
-            rows = family.incidence[items]
-            bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
-            arrays |= {
-                f"family{m}.data": rows.data.astype(np.float32),
-                f"family{m}.indices": rows.indices.astype(np.int32),
-                f"family{m}.indptr": rows.indptr.astype(np.int32),
-                f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
-            }
-        titles = self.snapshot.texts("Product")
-        config = {
-            "format": FORMAT,
-            "min_count": self.catalogue.min_count,
-            "families": [f.name for f in scorer.families],
-            "snapshot": self.snapshot.content_hash,
-            "cut": str(self.snapshot.cut),
-        }
-        keys = self.snapshot.keys("Product")
-        return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
+        return pack_student(self.student_scorer(), self.catalogue, self.snapshot)
 
     def recommendations(self, k: int = 20) -> pa.Table:
         """The student's best `k` items for every eligible user: user, product, rank, score."""
@@ -445,6 +417,40 @@ def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> di
     run.make_bundle()
     notify("judging every arm on the test period")
     return run.evaluate()
+
+
+def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bundle:
+    """A student over everything before the cut, as arrays that serve without torch."""
+    items = catalogue.items
+    view = scorer.view
+    blend = scorer.model.blend
+    arrays: dict[str, Any] = {
+        "vectors": scorer.vectors.cpu().numpy()[items],
+        "fold": scorer.fold.detach().cpu().numpy(),
+        "counts": view.counts[items],
+        "blend.weight": blend.weights.weight.detach().cpu().numpy(),
+        "blend.bias": blend.weights.bias.detach().cpu().numpy(),
+        "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
+    }
+    for m, family in enumerate(scorer.families):
+        rows = family.incidence[items]
+        bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
+        arrays |= {
+            f"family{m}.data": rows.data.astype(np.float32),
+            f"family{m}.indices": rows.indices.astype(np.int32),
+            f"family{m}.indptr": rows.indptr.astype(np.int32),
+            f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
+        }
+    titles = snapshot.texts("Product")
+    config = {
+        "format": FORMAT,
+        "min_count": catalogue.min_count,
+        "families": [f.name for f in scorer.families],
+        "snapshot": snapshot.content_hash,
+        "cut": str(snapshot.cut),
+    }
+    keys = snapshot.keys("Product")
+    return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
 
 
 def _parameters(model: torch.nn.Module) -> int:

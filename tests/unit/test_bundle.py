@@ -1,0 +1,186 @@
+"""The bundle answers as the student does, alone, and says plainly what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from _shop import Shop
+
+from kgdistill.bundle import Bundle, load_bundle
+from kgdistill.config import StudentConfig
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.student import student_scorer, train_student
+from kgdistill.errors import ArtefactError, DiskError, InputError
+from kgdistill.pipeline import pack_student
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def scorer(shop: Shop) -> Scorer:
+    catalogue = shop.catalogue()
+    trained = train_student(
+        catalogue, shop.fields(), shop.tokens, None, StudentConfig(epochs=2, candidates=20), dim=6,
+        inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+    )  # fmt: skip
+    # Weights of training in two epochs are near their start; these make every term count.
+    with torch.no_grad():
+        trained.model.blend.weights.weight.normal_(generator=torch.Generator().manual_seed(0))
+    return student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)
+
+
+@pytest.fixture
+def bundle(shop: Shop, scorer: Scorer) -> Bundle:
+    return pack_student(scorer, shop.catalogue(), shop.snapshot)
+
+
+def keys(shop: Shop, scorer: Scorer, user: int) -> list[str]:
+    return [str(shop.snapshot.keys("Product")[i]) for i in scorer.view.purchases[[user]].indices]
+
+
+def test_the_bundle_scores_every_user_as_the_student_does(shop: Shop, scorer: Scorer, bundle: Bundle) -> None:
+    items = shop.catalogue().items
+    want = scorer(np.arange(60), items)
+    for user in range(60):
+        known, unknown = bundle.index(keys(shop, scorer, user))
+        assert unknown == ()
+        np.testing.assert_allclose(bundle.scores(known), want[user], rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_bundle_answers_in_a_process_without_torch_or_a_store(
+    shop: Shop, scorer: Scorer, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.save(tmp_path / "bundle")
+    history = keys(shop, scorer, 3)
+    script = textwrap.dedent(
+        """
+        import json, sys
+        from kgdistill.bundle import load_bundle
+        answer = load_bundle(sys.argv[1]).recommend(json.loads(sys.argv[2]), k=5)
+        heavy = {"torch", "transformers", "neo4j", "ladybug", "kgdistill.store", "kgdistill.snapshot"}
+        print(json.dumps([[r.product for r in answer.recommendations], sorted(heavy & set(sys.modules))]))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "bundle"), json.dumps(history)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    products, loaded = json.loads(done.stdout)
+    assert loaded == []
+    assert products == [r.product for r in bundle.recommend(history, k=5).recommendations]
+
+
+def test_recommendations_are_ranked_leave_the_history_out_and_name_unknown_keys(
+    shop: Shop, scorer: Scorer, bundle: Bundle
+) -> None:
+    history = keys(shop, scorer, 8)
+    answer = bundle.recommend(["nope", *history, "nope", history[0]], k=1000)
+    assert (answer.basis, answer.unknown) == ("history", ("nope",))
+    found = answer.recommendations
+    assert {r.product for r in found} == set(bundle.keys) - set(history)
+    assert [r.rank for r in found] == list(range(1, len(found) + 1))
+    assert [r.score for r in found] == sorted((r.score for r in found), reverse=True)
+    assert found == bundle.recommend(history, k=1000).recommendations
+    assert {
+        r.product for r in bundle.recommend(history, k=1000, exclude_history=False).recommendations
+    } == set(bundle.keys)
+
+
+def test_cold_items_can_be_asked_for_alone_or_left_out(bundle: Bundle, shop: Shop, scorer: Scorer) -> None:
+    cold = {k for k, n in zip(bundle.keys, bundle.arrays["counts"], strict=True) if n < 3}
+    assert cold
+    history = keys(shop, scorer, 0)
+    assert {r.product for r in bundle.recommend(history, k=99, cold=True).recommendations} == cold - set(
+        history
+    )
+    assert not cold & {r.product for r in bundle.recommend(history, k=99, cold=False).recommendations}
+
+
+@pytest.mark.parametrize("history", [[], ["nope"]])
+def test_without_a_known_item_the_most_bought_come_first(history: list[str], bundle: Bundle) -> None:
+    answer = bundle.recommend(history, k=7)
+    assert answer.basis == "popularity"
+    counts = dict(zip(bundle.keys, bundle.arrays["counts"], strict=True))
+    want = sorted(bundle.keys, key=lambda key: (-counts[key], key))[:7]
+    assert [r.product for r in answer.recommendations] == want
+
+
+def test_without_a_known_item_a_text_is_answered_by_the_items_nearest_in_words(bundle: Bundle) -> None:
+    position = int(bundle.nearest("some Number42!", k=1)[0])
+    assert bundle.keys[position] == "p42"
+    answer = bundle.recommend(["nope"], text="number42 maker0", k=3)
+    assert (answer.basis, answer.unknown) == ("text", ("nope",))
+    want = bundle.scores(bundle.nearest("number42 maker0"))
+    assert answer.recommendations[0].score == pytest.approx(want.max())
+
+
+def test_a_text_that_shares_no_word_with_any_item_falls_back_on_popularity(bundle: Bundle) -> None:
+    assert bundle.recommend(text="xylophone", k=3) == bundle.recommend(k=3)
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_fewer_than_one_recommendation_cannot_be_asked_for(k: int, bundle: Bundle) -> None:
+    with pytest.raises(InputError, match=f"k is {k}"):
+        bundle.recommend(k=k)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_full_disk_is_said_so_and_leaves_no_bundle_that_loads(
+    share: float, bundle: Bundle, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    # A former bundle stands there: half of each must not be mixed up.
+    bundle.save(folder)
+    limit = int(share * (folder / "model.safetensors").stat().st_size)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(DiskError, match=r"(?s)bundle: .*too large"):
+            bundle.save(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(ArtefactError):
+        load_bundle(folder)
+    bundle.save(folder)
+    assert load_bundle(folder).recommend(k=3) == bundle.recommend(k=3)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_no_space_left_says_what_to_do(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to("/dev/full")
+    with pytest.raises(DiskError, match=r"(?s)the disk is full.*free some space"):
+        bundle.save(tmp_path)
+
+
+def test_a_missing_damaged_or_foreign_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    bundle.save(whole)
+    for name in ("config.json", "items.json", "model.safetensors"):
+        for damage, message in (
+            ("", "is no finished bundle"),
+            ("cut", "cannot be read"),
+            ("list", "is no bundle|cannot be read"),
+        ):
+            folder = tmp_path / f"{name}-{damage}"
+            shutil.copytree(whole, folder)
+            if damage == "":
+                (folder / name).unlink()
+            elif damage == "cut":
+                (folder / name).write_bytes((folder / name).read_bytes()[:-5])
+            else:
+                (folder / name).write_text("[]")
+            with pytest.raises(ArtefactError, match=message):
+                load_bundle(folder)
+    config = json.loads((whole / "config.json").read_text())
+    (whole / "config.json").write_text(json.dumps({**config, "format": 99}))
+    with pytest.raises(ArtefactError, match="has format 99, this version reads 1"):
+        load_bundle(whole)
