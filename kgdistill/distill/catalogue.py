@@ -67,6 +67,7 @@ def make_catalogue(
 
     Raises:
         LeakError: an event at or after the cut is among the pairs.
+        InputError: the snapshot has no cut or another's pairs, or every item is cold.
     """
     edge = task.protocol.interaction
     table = snapshot.edge_table(edge)
@@ -87,6 +88,13 @@ def make_catalogue(
     train.sort_indices()
     if kept.nnz != train.nnz:
         raise InputError("the task and the snapshot do not hold the same pairs", where=str(snapshot.folder))
+    least = task.protocol.min_item_users
+    if not (task.item_counts[task.items] >= least).any():
+        raise InputError(
+            f"no item has {least} buyers before the cut {snapshot.cut}, so that nothing can be learned",
+            where=str(snapshot.folder),
+            hint="lower min_item_users or choose a later cut",
+        )
     return Catalogue(
         purchases=train.astype(np.float32),
         times=kept,
@@ -95,5 +103,5 @@ def make_catalogue(
         items=task.items,
         text_rows=text_rows,
         text=text,
-        min_count=task.protocol.min_item_users,
+        min_count=least,
     )

@@ -106,7 +106,7 @@ class TransformerText:
         return {k: v.to(self._device) for k, v in padded.items()}
 
     def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
-        """Token ids of each text, cut off at `max_tokens`; with `special`, between the encoder's own marks."""
+        """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
         out: list[list[int]] = self.tokenizer(
             texts, truncation=True, max_length=self._max_tokens, add_special_tokens=special
         )["input_ids"]

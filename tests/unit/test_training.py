@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from _shop import Shop
+from _shop import PROTOCOL, Shop
 from safetensors.torch import save
 
 from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.catalogue import make_catalogue
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import (
@@ -21,6 +23,8 @@ from kgdistill.distill.teacher import (
     teacher_scorer,
     train_teacher,
 )
+from kgdistill.errors import InputError
+from kgdistill.evaluate.task import build_task
 
 CPU = torch.device("cpu")
 TEACHER = TeacherConfig(dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
@@ -201,3 +205,22 @@ def test_a_student_without_ids_answers_from_text_alone(shop: Shop, targets: Targ
     hybrid = student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)
     differs = (hybrid.vectors - alone.vectors).abs().sum(1) > 0
     assert differs.tolist() == (trained.rows >= 0).tolist()
+
+
+def test_a_shop_whose_every_item_is_cold_is_refused_and_says_what_to_do(shop: Shop) -> None:
+    protocol = PROTOCOL.model_copy(update={"min_item_users": 1000})
+    task = build_task(shop.snapshot, shop.later, protocol)
+    with pytest.raises(InputError, match=r"(?s)no item has 1000 buyers.*lower min_item_users"):
+        make_catalogue(shop.snapshot, task, shop.text, shop.rows)
+
+
+def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from(shop: Shop) -> None:
+    catalogue = dataclasses.replace(shop.catalogue(), min_count=1)
+    teacher = train_teacher(catalogue, [], TEACHER, device=CPU, seed=0, validate=improving())
+    scorer = teacher_scorer(teacher, catalogue, catalogue.view(), CPU)
+    targets = make_targets(scorer, catalogue, top=12, random=4, seed=0)
+    student = train_student(
+        catalogue, [], shop.tokens, targets, STUDENT, dim=6, inner_share=0.15, device=CPU, seed=0,
+        validate=improving(),
+    )  # fmt: skip
+    assert np.isfinite([*losses(teacher.history), *losses(student.history)]).all()
