@@ -393,7 +393,10 @@ class Run:
         at = int(self.snapshot.index("User", [user])[0])
         if at < 0:
             return None
-        bought = self.task.train[[at]].indices
+        # Not the task's pairs: it leaves out users with few purchases, who have a history all the same.
+        edges = self.snapshot.edge_table(self.config.protocol.interaction)
+        mine = edges["source"].to_numpy() == at
+        bought = np.intersect1d(edges["target"].to_numpy()[mine], self.task.items)
         return [str(k) for k in self.snapshot.keys("Product")[bought]]
 
     def embeddings(self) -> list[tuple[str, list[str], np.ndarray[Any, Any]]]:
