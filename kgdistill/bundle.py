@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -43,6 +42,17 @@ class Answer:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Pool:
+    """Some items, laid out for scoring: positions [C], vectors [C, D], weights [E, C], codes per family."""
+
+    items: IntArray
+    vectors: FloatArray
+    weights: FloatArray
+    log_counts: FloatArray
+    codes: list[IntArray]
+
+
 class Bundle:
     """A student ready to serve.
 
@@ -67,13 +77,34 @@ class Bundle:
         cold = (counts < config["min_count"]).astype(np.float32)
         state = np.stack([self._log_counts / 5.0, cold], axis=1)
         self._weights: FloatArray = state @ arrays["blend.weight"].T + arrays["blend.bias"]
-        self._families = [
-            sp.csr_matrix(
-                (arrays[f"family{m}.data"], arrays[f"family{m}.indices"], arrays[f"family{m}.indptr"]),
-                shape=(len(keys), len(arrays[f"family{m}.everybody"])),
+        self._codes = [self._groups(m) for m in range(len(config["families"]))]
+        is_cold = arrays["counts"] < config["min_count"]
+        everything = np.arange(len(keys), dtype=np.int64)
+        self._pools: dict[bool | None, _Pool] = {
+            wanted: self._pool(everything if wanted is None else np.flatnonzero(is_cold == wanted))
+            for wanted in (None, False, True)
+        }
+
+    def _groups(self, m: int) -> IntArray:
+        """The group of every item in family `m`; one past the last group where it has none."""
+        indptr, indices = self.arrays[f"family{m}.indptr"], self.arrays[f"family{m}.indices"]
+        lengths = np.diff(indptr)
+        if (lengths > 1).any():
+            raise ArtefactError(
+                "an item has several values in one text field", where=self.config["families"][m]
             )
-            for m in range(len(config["families"]))
-        ]
+        codes = np.full(len(lengths), len(self.arrays[f"family{m}.everybody"]), np.int64)
+        codes[lengths == 1] = indices
+        return codes
+
+    def _pool(self, items: IntArray) -> _Pool:
+        return _Pool(
+            items,
+            self.arrays["vectors"][items],
+            np.ascontiguousarray(self._weights[items].T),
+            self._log_counts[items],
+            [codes[items] for codes in self._codes],
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -84,24 +115,35 @@ class Bundle:
         known = [self._index[k] for k in distinct if k in self._index]
         return np.array(known, np.int64), tuple(k for k in distinct if k not in self._index)
 
-    def scores(self, history: IntArray) -> FloatArray:
-        """Scores of every item, float32 [N], for one history of positions."""
-        arrays = self.arrays
+    def scores(self, history: IntArray, *, cold: bool | None = None) -> FloatArray:
+        """Scores of the items, float32, for one history of positions.
+
+        Args:
+            history: int64 positions.
+            cold: True scores the items with few buyers alone, False the others, None all; the result
+                is in the order of `positions`.
+        """
+        arrays, pool = self.arrays, self._pools[cold]
         user = arrays["vectors"][history].sum(0) @ arrays["fold"]
-        eps = np.float32(np.exp(arrays["blend.log_eps"]))
-        affinity = arrays["vectors"] @ user
-        ratio = affinity / eps
+        eps = np.float32(np.exp(arrays["blend.log_eps"][0]))
+        ratio = (pool.vectors @ user) / eps
         soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
-        out = self._weights[:, 0] * np.log(eps * soft + eps) + self._weights[:, 1] * self._log_counts
-        for m, family in enumerate(self._families):
-            rows = family[history]
-            groups = np.bincount(rows.indices, rows.data, minlength=family.shape[1])
-            total = groups.sum()
-            if total > 0:
-                lift = np.log1p(groups / total / np.maximum(arrays[f"family{m}.everybody"], 1e-9))
-                out = out + self._weights[:, 2 + m] * (family @ lift.astype(np.float32))
+        out = pool.weights[0] * np.log(eps * soft + eps) + pool.weights[1] * pool.log_counts
+        for m, codes in enumerate(self._codes):
+            everybody = arrays[f"family{m}.everybody"]
+            groups, times = np.unique(codes[history], return_counts=True)
+            known = groups < len(everybody)
+            groups, times = groups[known], times[known]
+            if len(groups):
+                lift = np.zeros(len(everybody) + 1, np.float32)
+                lift[groups] = np.log1p(times / times.sum() / np.maximum(everybody[groups], 1e-9))
+                out += pool.weights[2 + m] * lift[pool.codes[m]]
         scores: FloatArray = out.astype(np.float32)
         return scores
+
+    def positions(self, cold: bool | None = None) -> IntArray:
+        """Which items `scores` is about, ascending positions."""
+        return self._pools[cold].items
 
     def recommend(
         self,
@@ -130,19 +172,20 @@ class Bundle:
         known, unknown = self.index(history)
         basis: Basis = "history"
         if len(known):
-            scores = self.scores(known)
+            scores = self.scores(known, cold=cold)
         elif len(near := self.nearest(text)):
             basis = "text"
-            scores = self.scores(near)
+            scores = self.scores(near, cold=cold)
         else:
             basis = "popularity"
-            scores = self._log_counts.copy()
-        if exclude_history:
-            scores[known] = -np.inf
-        if cold is not None:
-            is_cold = self.arrays["counts"] < self.config["min_count"]
-            scores[is_cold != cold] = -np.inf
-        items, best = top_k(scores[None], np.arange(len(scores)), k)
+            scores = self._pools[cold].log_counts.copy()
+        pool = self.positions(cold)
+        if exclude_history and len(known):
+            place = np.searchsorted(pool, known)
+            inside = place < len(pool)
+            place, known = place[inside], known[inside]
+            scores[place[pool[place] == known]] = -np.inf
+        items, best = top_k(scores[None], pool, k)
         found = [
             Recommendation(self.keys[i], self.titles[i], rank, float(score))
             for rank, (i, score) in enumerate(zip(items[0], best[0], strict=True), start=1)

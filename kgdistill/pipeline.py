@@ -440,7 +440,6 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
         rows = family.incidence[items]
         bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
         arrays |= {
-            f"family{m}.data": rows.data.astype(np.float32),
             f"family{m}.indices": rows.indices.astype(np.int32),
             f"family{m}.indptr": rows.indptr.astype(np.int32),
             f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
