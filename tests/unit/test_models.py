@@ -147,3 +147,13 @@ def test_every_tensor_of_the_student_stays_on_the_models_device() -> None:
     text = model.text(torch.zeros(9, dtype=torch.int64, device=META), counts)
     assert [x.device.type for x in (items, users, scores, text)] == ["meta"] * 4
     assert (text.shape, users.shape, scores.shape) == ((N, D), (B, D), (B, C))
+
+
+@pytest.mark.parametrize("model", [teacher(), student()], ids=["teacher", "student"])
+def test_the_fold_in_makes_its_tensors_where_the_items_are(model: FusedTeacher | Student) -> None:
+    items, warm = torch.randn(N, D), torch.arange(5)
+    want = torch.linalg.inv(items[warm].T @ items[warm] + model.log_ridge.exp() * torch.eye(D))
+    # A tensor made without naming a device would now be on another one than the items.
+    with torch.device(META):
+        got = model.fold(items, warm)
+    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
