@@ -37,8 +37,10 @@ class LadybugStore:
     """A `GraphStore` in a local folder, with no server; one process at a time.
 
     What `apply_schema` declared is kept in the file, so an opened store can be read at once. Every write is
-    one transaction: killed in the middle of it, the store holds what it held before. The folder can be
-    made again from the ingested files and is no archive.
+    one transaction, and an error inside it leaves what was there. A process killed with SIGKILL in the
+    middle of one is another matter: the store reopens with everything acknowledged, but the engine
+    (Ladybug 0.22) may replay a part of the unfinished write. The same write again completes it, which is
+    what a resumed job does. The folder can be made again from the ingested files and is no archive.
 
     Args:
         path: the folder; made where it does not exist.
