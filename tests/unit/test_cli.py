@@ -207,7 +207,9 @@ def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
 def test_ctrl_c_ends_with_130_and_says_what_comes_next(tmp_path: Path) -> None:
     pipe = tmp_path / "schema.yaml"
     os.mkfifo(pipe)
-    code = "import sys; from kgdistill.cli import main; sys.exit(main(sys.argv[1:]))"
+    # A test run in the background of a shell ignores SIGINT, and so would its children.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; import sys; from kgdistill.cli import main; sys.exit(main(sys.argv[1:]))"
     started = subprocess.Popen(
         [sys.executable, "-c", code, "schema", "--schema", str(pipe)],
         stdout=subprocess.PIPE,
