@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from kgdistill.config import StudentConfig
+from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.losses import (
     combine,
@@ -219,12 +219,14 @@ def train_student(
     text_rows = torch.from_numpy(catalogue.text_rows).to(device)
     id_rows = torch.from_numpy(rows).to(device)
 
-    def check(epoch: int, losses: dict[str, float]) -> float:
-        metrics = validate(student_scorer(trained, catalogue, tokens, whole, device))
-        record = {"epoch": float(epoch), **losses, **{f"valid/{k}": v for k, v in metrics.items()}}
-        trained.history.append({**record, "seconds": time.monotonic() - begin})
-        model.train()
-        return sum(metrics.values())
+    epochs = Epochs(
+        model,
+        lambda: validate(student_scorer(trained, catalogue, tokens, whole, device)),
+        trained.history,
+        begin=begin,
+        last=config.epochs,
+        every=config.evaluate_every,
+    )
 
     def forward(view: View, users: IntArray, items: IntArray, typed: FloatArray, vectors: Tensor) -> Tensor:
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
@@ -263,8 +265,7 @@ def train_student(
             {"params": others, "lr": config.lr},
         ]
         optimizer = torch.optim.Adam(groups)
-        best, best_state = check(0, {}), copy.deepcopy(model.state_dict())
-        work.advance()
+        epochs.end(0, {}, work)
         for epoch in range(1, config.epochs + 1):
             sums: dict[str, list[float]] = {}
             for users in batches(catalogue.users, config.batch, rng):
@@ -314,16 +315,8 @@ def train_student(
                 sums.setdefault("loss", []).append(float(loss.detach()))
                 for name, part in logged.items():
                     sums.setdefault(f"loss/{name}", []).append(float(part))
-            means = {k: float(np.mean(v)) for k, v in sums.items()}
-            work.note(f"loss {means.get('loss', float('nan')):.4f}")
-            if epoch % config.evaluate_every == 0 or epoch == config.epochs:
-                reached = check(epoch, means)
-                if reached > best:
-                    best, best_state = reached, copy.deepcopy(model.state_dict())
-            else:
-                trained.history.append({"epoch": float(epoch), **means, "seconds": time.monotonic() - begin})
-            work.advance()
-    model.load_state_dict(best_state)
+            epochs.end(epoch, sums, work)
+    epochs.restore_best()
     trained.seconds = time.monotonic() - begin
     return trained
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kgdistill.config import TeacherConfig
+from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import BoolArray, Catalogue
 from kgdistill.distill.losses import sampled_softmax
 from kgdistill.distill.scoring import Scorer
@@ -246,12 +246,14 @@ def train_teacher(
         "cold": (np.flatnonzero(allowed & is_cold & sold), config.cold_weight),
     }
 
-    def check(epoch: int, losses: dict[str, float]) -> float:
-        metrics = validate(teacher_scorer(trained, catalogue, whole, device))
-        record = {"epoch": float(epoch), **losses, **{f"valid/{k}": v for k, v in metrics.items()}}
-        trained.history.append({**record, "seconds": time.monotonic() - begin})
-        model.train()
-        return sum(metrics.values())
+    epochs = Epochs(
+        model,
+        lambda: validate(teacher_scorer(trained, catalogue, whole, device)),
+        trained.history,
+        begin=begin,
+        last=config.epochs,
+        every=config.evaluate_every,
+    )
 
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.lr)
     with step(title, total=config.epochs + 1) as work:
@@ -265,8 +267,7 @@ def train_teacher(
             )
             for name, (pool, _) in pools.items()
         }  # fmt: skip
-        best, best_state = check(0, {}), copy.deepcopy(model.state_dict())
-        work.advance()
+        epochs.end(0, {}, work)
         for epoch in range(1, config.epochs + 1):
             sums: dict[str, list[float]] = {}
             for users in batches(catalogue.users, config.batch, rng):
@@ -298,16 +299,8 @@ def train_teacher(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 sums.setdefault("loss", []).append(float(loss.detach()))
-            means = {k: float(np.mean(v)) for k, v in sums.items()}
-            work.note(f"loss {means.get('loss', float('nan')):.4f}")
-            if epoch % config.evaluate_every == 0 or epoch == config.epochs:
-                reached = check(epoch, means)
-                if reached > best:
-                    best, best_state = reached, copy.deepcopy(model.state_dict())
-            else:
-                trained.history.append({"epoch": float(epoch), **means, "seconds": time.monotonic() - begin})
-            work.advance()
-    model.load_state_dict(best_state)
+            epochs.end(epoch, sums, work)
+    epochs.restore_best()
     trained.seconds = time.monotonic() - begin
     return trained
 
