@@ -5,7 +5,13 @@ from __future__ import annotations
 from kgdistill.store.schema import Kind, Schema
 
 # Events, the bulk of a graph, are thick; what is computed or written back is dotted.
-_ARROWS: dict[Kind, str] = {"fact": "-->", "event": "==>", "derived": "-.->", "output": "-.->"}
+_ARROWS: dict[Kind, str] = {
+    "fact": "-->",
+    "event": "==>",
+    "derived": "-.->",
+    "output": "-.->",
+    "judgement": "-->",
+}
 
 
 def mermaid(schema: Schema) -> str:

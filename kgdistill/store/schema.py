@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from kgdistill._resources import graph_dir
 from kgdistill.errors import SchemaError
 
 PropertyType = Literal["string", "int64", "double", "bool", "timestamp", "float_list"]
-Kind = Literal["fact", "event", "derived", "output"]
+Kind = Literal["fact", "event", "derived", "output", "judgement"]
 
 _ARROW: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -173,6 +174,16 @@ class Schema(BaseModel):
             if not kinds or rel.kind in kinds
             for source, target in rel.endpoints
         ]
+
+    def restricted(self, labels: Collection[str], types: Collection[str]) -> Schema:
+        """The same schema with these labels, and of these types the pairs of ends between them."""
+        nodes = {label: node for label, node in self.nodes.items() if label in labels}
+        kept: dict[str, RelationshipType] = {}
+        for name, rel in self.relationships.items():
+            pairs = tuple(pair for pair in rel.endpoints if set(pair) <= nodes.keys())
+            if name in types and pairs:
+                kept[name] = rel.model_copy(update={"endpoints": pairs})
+        return Schema(version=self.version, nodes=nodes, relationships=kept)
 
     def arrow_type(self, name: str) -> pa.DataType:
         """The Arrow type of a property or key, whichever type it stands in."""
