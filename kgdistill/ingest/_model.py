@@ -19,6 +19,7 @@ REJECT_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
         ("line", pa.int64()),
+        ("row_group", pa.int64()),
         ("column", pa.string()),
         ("value", pa.string()),
         ("reason", pa.string()),
