@@ -1,0 +1,102 @@
+"""Reads files and tables as batches of columns, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from kgdistill.errors import InputError
+from kgdistill.ingest.readers._columnar import columnar_names, read_columnar
+from kgdistill.ingest.readers._delimited import delimited_header, read_delimited
+from kgdistill.ingest.readers._find import find_sources, spool
+from kgdistill.ingest.readers._json import json_names, read_json
+from kgdistill.ingest.readers._source import (
+    FORMATS,
+    Fingerprint,
+    RawBatch,
+    Source,
+    SourceOptions,
+    fingerprint,
+    suffixes,
+    table_source,
+)
+from kgdistill.ingest.readers._text import BLOCK_BYTES
+
+__all__ = [
+    "FORMATS",
+    "Fingerprint",
+    "RawBatch",
+    "Source",
+    "SourceOptions",
+    "column_names",
+    "find_sources",
+    "fingerprint",
+    "read_batches",
+    "spool",
+    "table_source",
+]
+
+
+def column_names(source: Source) -> list[str]:
+    """The source's columns: its header or schema, of JSON lines the names in the first 1,000 rows.
+
+    Fields of structs and of nested JSON objects are dotted: `style.Color`.
+
+    Raises:
+        InputError: the source cannot be read, is empty, or names a column twice.
+    """
+    source = _with_format(source)
+    if source.table is not None or source.options.format in ("parquet", "arrow"):
+        return columnar_names(source)
+    if source.options.format == "jsonl":
+        return json_names(source)
+    return delimited_header(source)
+
+
+def read_batches(
+    source: Source,
+    columns: Sequence[str],
+    *,
+    batch_rows: int = 65_536,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[RawBatch]:
+    """The rows of a source, in constant memory.
+
+    Delimited columns come as string with the null values as null; JSON lines as string, or list of string
+    where any value in the batch is a list (numbers, booleans and objects as their JSON text, absent names
+    as null); Parquet, Arrow and tables with the types they have, dictionaries decoded. A dotted name leads
+    into structs and JSON objects (and, in JSON, by number into lists); a column whose own name holds the
+    dots comes first. Blank lines are no rows.
+
+    Args:
+        source: what to read.
+        columns: the columns wanted, each once.
+        batch_rows: the most rows in a batch; one batch may have fewer, or only rejects.
+        block_bytes: how much of a text file is read at a time.
+
+    Raises:
+        InputError: the source cannot be read, is empty, damaged or cut off, lacks a column (in JSON lines:
+            where the first 1,000 rows have a similar name instead, or none of the columns), names one
+            twice, or a quote stays open.
+        DiskError: a compressed Parquet or Arrow file does not fit on the disk without its compression.
+    """
+    source = _with_format(source)
+    if source.table is not None or source.options.format in ("parquet", "arrow"):
+        yield from read_columnar(source, columns, batch_rows)
+    elif source.options.format == "jsonl":
+        yield from read_json(source, columns, batch_rows, block_bytes)
+    else:
+        yield from read_delimited(source, columns, batch_rows, block_bytes)
+
+
+def _with_format(source: Source) -> Source:
+    if source.path is None:
+        return source
+    told = source.options.format or suffixes(source.path)[0]
+    if told not in FORMATS:
+        raise InputError(
+            "has no known format" if told is None else f"has the unknown format {told!r}",
+            where=source.where,
+            hint=f"say its format: {', '.join(FORMATS)}",
+        )
+    return replace(source, options=replace(source.options, format=told))

@@ -1,0 +1,328 @@
+"""CSV, TSV and their like, in constant memory and with exact lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from kgdistill.errors import InputError
+from kgdistill.ingest._model import REJECT_SCHEMA
+from kgdistill.ingest.readers._source import RawBatch, Source, make_batch, missing_column, reject
+from kgdistill.ingest.readers._text import (
+    MAX_RECORD_BYTES,
+    TextBlocks,
+    count_lines,
+    is_text,
+    open_bytes,
+)
+
+# Stands for delimiters that are no single ASCII character.
+_UNIT = "\x1f"
+# Stands for NUL, which Python's parser refuses before 3.11.
+_NUL = "\udc00"
+_FIELD_LIMIT = 2**31 - 1
+
+
+def delimited_header(source: Source) -> list[str]:
+    """The names of the columns."""
+    with open_bytes(source) as (stream, raw):
+        return _Delimited(source, TextBlocks(source, stream, raw, 1 << 16), 1).header()
+
+
+def read_delimited(
+    source: Source, columns: Sequence[str], batch_rows: int, block_bytes: int
+) -> Iterator[RawBatch]:
+    """The wanted columns as text; see `read_batches`."""
+    with open_bytes(source) as (stream, raw):
+        blocks = TextBlocks(source, stream, raw, block_bytes)
+        yield from _Delimited(source, blocks, batch_rows).batches(list(columns))
+
+
+class _Delimited:
+    def __init__(self, source: Source, blocks: TextBlocks, batch_rows: int) -> None:
+        options = source.options
+        default = "\t" if options.format in ("tsv", "recbole") else ","
+        self.delimiter = options.delimiter if options.delimiter is not None else default
+        self.quote = options.quote
+        if not self.delimiter or set(self.delimiter) & {"\n", "\r", "\0", self.quote}:
+            raise source.fail(f"cannot have the delimiter {self.delimiter!r}")
+        if self.quote is not None and (len(self.quote) != 1 or self.quote in "\n\r\0"):
+            raise source.fail(f"cannot have the quote {self.quote!r}", hint="one character, or none")
+        self.swap = len(self.delimiter) > 1 or not self.delimiter.isascii()
+        self.char = _UNIT if self.swap else self.delimiter
+        self.source = source
+        self.blocks = blocks
+        self.batch_rows = batch_rows
+        self.width = 0
+        self.nulls = set(options.null_values)
+        if csv.field_size_limit() < _FIELD_LIMIT:
+            csv.field_size_limit(_FIELD_LIMIT)
+
+    def header(self) -> list[str]:
+        """The column names; leaves the blocks after the header."""
+        options = self.source.options
+        if options.columns is not None:
+            names, what = list(options.columns), "columns"
+            block = self.blocks.next()
+            if block is None:
+                raise self._empty()
+            self.blocks.push_back(block)
+        else:
+            names, what = self._first_row(), "header"
+        self.width = len(names)
+        repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
+        if repeated:
+            raise self.source.fail(f"has the column {repeated[0]!r} twice", place=f"the {what}")
+        return names
+
+    def _empty(self) -> InputError:
+        return self.source.fail("is empty", hint="a header line and rows are expected")
+
+    def _first_row(self) -> list[str]:
+        rows = _Rows(self)
+        while (block := self.blocks.next()) is not None:
+            for start, row in rows.parse(block):
+                if not row:
+                    continue
+                self.blocks.push_back(rows.rest())
+                self.blocks.line = start + rows.taken
+                if _fault(row) is not None:
+                    hint = "say its encoding"
+                    if "\udcff" in row[0] and "\udcfe" in row[0]:
+                        hint = "say its encoding, probably utf-16"
+                    raise self.source.fail(self._not_text(), place="the header", hint=hint)
+                names = [cell.strip() for cell in row]
+                if self.source.options.format == "recbole":
+                    names = [name.rsplit(":", 1)[0] for name in names]
+                return names
+        raise self._empty()
+
+    def _not_text(self) -> str:
+        return f"is not {self.source.options.encoding.upper()} text"
+
+    def batches(self, columns: list[str]) -> Iterator[RawBatch]:
+        names = self.header()
+        for column in columns:
+            if column not in names:
+                raise missing_column(self.source, column, names)
+        wanted = [names.index(column) for column in columns]
+        fast = _Fast(self, wanted)
+        while (block := self.blocks.next()) is not None:
+            table = fast.read(block)
+            if table is None:
+                yield from self._slowly(block, columns, wanted)
+                continue
+            lines = np.arange(self.blocks.line, self.blocks.line + table.num_rows, dtype=np.int64)
+            self.blocks.line += table.num_rows
+            table = table.rename_columns(columns)
+            for start in range(0, table.num_rows, self.batch_rows):
+                some = slice(start, start + self.batch_rows)
+                part = table.slice(start, self.batch_rows)
+                yield RawBatch(part, lines[some], None, REJECT_SCHEMA.empty_table(), self.blocks.consumed())
+
+    def _slowly(self, block: bytes, columns: list[str], wanted: list[int]) -> Iterator[RawBatch]:
+        rows = _Rows(self)
+        good: list[list[str]] = []
+        lines: list[int] = []
+        bad: list[dict[str, Any]] = []
+
+        def flush() -> RawBatch:
+            arrays = [self._column(good, i) for i in wanted]
+            places = np.asarray(lines, dtype=np.int64)
+            batch = make_batch(columns, arrays, places, bad, self.blocks.consumed())
+            good.clear()
+            lines.clear()
+            bad.clear()
+            return batch
+
+        pulled = 0
+        for line, row in rows.parse(block):
+            if not row:
+                continue
+            fault = _fault(row) if rows.dirty else None
+            if fault is not None or len(row) != self.width:
+                bad.append(self._reject(line, row, fault))
+            else:
+                good.append(row)
+                lines.append(line)
+            if len(good) + len(bad) >= self.batch_rows or rows.pulled > pulled:
+                pulled = rows.pulled
+                yield flush()
+        if good or bad:
+            yield flush()
+
+    def _reject(self, line: int, row: list[str], fault: str | None) -> dict[str, Any]:
+        text = self.delimiter.join(row).replace(_NUL, "\0")
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if fault is None:
+            named = "the header" if self.source.options.columns is None else "the columns named"
+            values = "value" if len(row) == 1 else "values"
+            fault = f"has {len(row)} {values}, not {self.width} as {named}"
+        return reject(self.source, line, text, fault or self._not_text())
+
+    def _column(self, rows: list[list[str]], i: int) -> Any:
+        values = [row[i] for row in rows]
+        if self.nulls:
+            return pa.array([None if v in self.nulls else v for v in values], pa.string())
+        return pa.array(values, pa.string())
+
+
+def _fault(row: list[str]) -> str | None:
+    """Why a row is no text; empty where its bytes are not of the encoding."""
+    text = "".join(row)
+    if _NUL in text:
+        return "holds a NUL byte"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return ""
+    return None
+
+
+class _Fast:
+    """Arrow's parser, for blocks in which every line is a good row without quotes."""
+
+    def __init__(self, file: _Delimited, wanted: list[int]) -> None:
+        self._file = file
+        self._wanted = wanted
+        # Arrow wants at least one column.
+        ids = [str(i) for i in wanted] or ["0"]
+        self._names = [str(i) for i in range(file.width)]
+        self._parse = pacsv.ParseOptions(delimiter=file.char, quote_char=False)
+        nulls = list(file.nulls)
+        self._convert = pacsv.ConvertOptions(
+            include_columns=ids,
+            column_types=dict.fromkeys(ids, pa.string()),
+            null_values=nulls,
+            strings_can_be_null=bool(nulls),
+            check_utf8=False,
+        )
+
+    def read(self, block: bytes) -> pa.Table | None:
+        """The wanted columns, or None where the block needs the other parser."""
+        file = self._file
+        if file.quote is not None and file.quote.encode() in block:
+            return None
+        if b"\0" in block or not is_text(block):
+            return None
+        if file.swap:
+            block = block.replace(file.delimiter.encode(), _UNIT.encode())
+        options = pacsv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
+        try:
+            table = pacsv.read_csv(pa.BufferReader(block), options, self._parse, self._convert)
+        except pa.ArrowInvalid:
+            return None
+        if table.num_rows != count_lines(block):
+            return None
+        return table if self._wanted else table.select([])
+
+
+class _Rows:
+    """Python's parser over one block, and over those that follow while a quote is open."""
+
+    def __init__(self, file: _Delimited) -> None:
+        self._file = file
+        self.dirty = False
+        self.pulled = 0
+        self.taken = 0
+        self._open = False
+        self._text = ""
+        self._stream = io.StringIO()
+
+    def parse(self, block: bytes) -> Iterator[tuple[int, list[str]]]:
+        """(line, values) of each row; of blank lines no values. Counts the file's lines on."""
+        file = self._file
+        if file.quote is None:
+            reader = csv.reader(self._feed(block), delimiter=file.char, quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.reader(self._feed(block), delimiter=file.char, quotechar=file.quote)
+        first = file.blocks.line
+        self._first = self._start = first
+        for row in reader:
+            self._open = False
+            start, self._start = self._start, first + reader.line_num
+            self.taken = self._start - start
+            file.blocks.line = self._start
+            yield start, [cell.replace(_UNIT, file.delimiter) for cell in row] if file.swap else row
+
+    def rest(self) -> bytes:
+        """What the parser has not taken of its last block."""
+        text = self._stream.read()
+        if self._file.swap:
+            text = text.replace(_UNIT, self._file.delimiter)
+        return text.replace(_NUL, "\0").encode("utf-8", "surrogateescape")
+
+    def _feed(self, block: bytes) -> Iterator[str]:
+        file = self._file
+        record = ""
+        while True:
+            self._text = self._decode(block)
+            self._stream = io.StringIO(self._text, newline="")
+            for line in self._stream:
+                self._open = True
+                yield line
+            if not self._open:
+                return
+            # The record goes on in the next block.
+            lines = list(io.StringIO(self._text, newline=""))
+            if self._start >= self._first:
+                record = "".join(lines[self._start - self._first :])
+            else:
+                record += self._text
+            self._first += len(lines)
+            following = file.blocks.next()
+            if following is None or len(record) > MAX_RECORD_BYTES:
+                raise self._unclosed(record, following is None)
+            self.pulled += 1
+            block = following
+
+    def _decode(self, block: bytes) -> str:
+        try:
+            text = block.decode("utf-8")
+        except UnicodeDecodeError:
+            self.dirty = True
+            text = block.decode("utf-8", "surrogateescape")
+        if "\0" in text:
+            self.dirty = True
+            text = text.replace("\0", _NUL)
+        return text.replace(self._file.delimiter, _UNIT) if self._file.swap else text
+
+    def _unclosed(self, record: str, at_end: bool) -> InputError:
+        file = self._file
+        assert file.quote is not None
+        opened = _open_quote(record, file.char, file.quote)
+        line = self._start + count_lines(record[:opened].encode("utf-8", "surrogateescape") + b"x") - 1
+        return file.source.fail(
+            "opens a quote that is never closed"
+            if at_end
+            else f"opens a quote that is not closed within {MAX_RECORD_BYTES >> 20} MiB",
+            place=f"line {line}",
+            hint="double a quote inside quotes, or say that the file has none (quote: null)",
+        )
+
+
+def _open_quote(record: str, delimiter: str, quote: str) -> int:
+    """Where the quote stands that is still open at the end of a record."""
+    at = 0
+    while at < len(record):
+        if record[at] == quote:
+            opened, end = at, at + 1
+            while True:
+                end = record.find(quote, end)
+                if end < 0:
+                    return opened
+                if record[end + 1 : end + 2] != quote:
+                    break
+                end += 2
+            at = end + 1
+        following = record.find(delimiter, at)
+        if following < 0:
+            break
+        at = following + 1
+    return 0

@@ -1,0 +1,173 @@
+"""Files as blocks of UTF-8 text, whatever their compression and encoding."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.ingest.readers._source import Source, suffixes
+
+BLOCK_BYTES = 4 << 20
+# A longer one is a quote that nobody closed, or no text file; it must not fill the memory.
+MAX_RECORD_BYTES = 64 << 20
+
+
+def _flag(error: UnicodeError) -> tuple[str, int]:
+    """Marks what cannot be decoded with a character that UTF-8 does not have."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+codecs.register_error("kgdistill.flag", _flag)
+
+
+def compression_of(source: Source) -> str | None:
+    """gzip, zstd or None, by the first bytes, then by the name.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    assert source.path is not None
+    try:
+        with source.path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise source.fail(f"cannot be read: {error.strerror or error}") from error
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    if head == b"\x28\xb5\x2f\xfd":
+        return "zstd"
+    return suffixes(source.path)[1] if head else None
+
+
+@contextmanager
+def open_bytes(source: Source) -> Iterator[tuple[Any, Any]]:
+    """The file's bytes without compression, and the file below (whose position tells what was consumed).
+
+    Raises:
+        InputError: the file cannot be read, or is damaged or cut off (at any later read within).
+    """
+    codec = compression_of(source)
+    try:
+        with pa.OSFile(str(source.path), "rb") as raw:
+            if codec is None:
+                yield raw, raw
+            else:
+                with pa.CompressedInputStream(raw, codec) as stream:
+                    yield stream, raw
+    except OSError as error:
+        raise _damaged(source, codec, error) from error
+
+
+def _damaged(source: Source, codec: str | None, error: OSError) -> InputError:
+    if codec is None:
+        return source.fail(f"cannot be read: {error.strerror or error}")
+    if "Truncated" in str(error):
+        return source.fail(f"is cut off: its {codec} data ends too early", hint="copy it again")
+    return source.fail(f"is damaged: {error}", hint="copy it again, or name it without .gz or .zst")
+
+
+class TextBlocks:
+    """Iterates over blocks of whole lines in UTF-8; bytes that are no text stay as invalid UTF-8.
+
+    A line ends with LF, CR LF or CR. The mark at the start of the file (BOM) is left out.
+    """
+
+    def __init__(self, source: Source, stream: Any, raw: Any, block_bytes: int) -> None:
+        self._source = source
+        self._stream = stream
+        self._raw = raw
+        self._block_bytes = block_bytes
+        self._told = 0
+        self._blocks = self._whole_lines()
+        self._pushed: list[bytes] = []
+        self.line = 1
+        self._decoder = self._make_decoder()
+
+    def _make_decoder(self) -> Any:
+        encoding = self._source.options.encoding
+        try:
+            info = codecs.lookup(encoding)
+            "".encode(encoding)
+        except LookupError as error:
+            raise self._source.fail(f"has the unknown encoding {encoding!r}") from error
+        return None if info.name in ("utf-8", "utf-8-sig") else info.incrementaldecoder("kgdistill.flag")
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (block := self.next()) is not None:
+            yield block
+
+    def next(self) -> bytes | None:
+        """The next block, or None."""
+        return self._pushed.pop() if self._pushed else next(self._blocks, None)
+
+    def push_back(self, block: bytes) -> None:
+        """Gives a block back, to be the next one."""
+        if block:
+            self._pushed.append(block)
+
+    def consumed(self) -> int:
+        """Bytes of the file read since this was last asked."""
+        position = int(self._raw.tell())
+        size, self._told = position - self._told, position
+        return size
+
+    def _decoded(self) -> Iterator[bytes]:
+        first = True
+        while True:
+            # The first read must be long enough to hold a whole mark.
+            data: bytes = self._stream.read(max(self._block_bytes, 4) if first else self._block_bytes)
+            last = not data
+            if self._decoder is not None:
+                data = self._decoder.decode(data, final=last).encode("utf-8", "surrogateescape")
+            if first:
+                data = data.removeprefix(codecs.BOM_UTF8)
+                first = False
+            if data:
+                yield data
+            if last:
+                return
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        rest = b""
+        for data in self._decoded():
+            data = rest + data
+            cut = data.rfind(b"\n") + 1
+            if cut == 0:
+                # A CR at the very end may be half of a CR LF.
+                cut = data.rfind(b"\r", 0, len(data) - 1) + 1
+            if cut == 0 and len(data) > MAX_RECORD_BYTES:
+                raise self._source.fail(
+                    f"has a line of more than {MAX_RECORD_BYTES >> 20} MiB",
+                    place=f"line {self.line}",
+                    hint="check its format and encoding",
+                )
+            rest = data[cut:]
+            if cut:
+                yield data[:cut]
+        if rest:
+            yield rest
+
+
+def count_lines(block: bytes) -> int:
+    """How many lines a block has; the last one need not be ended."""
+    lines = block.count(b"\n")
+    if b"\r" in block:
+        lines += block.count(b"\r") - block.count(b"\r\n")
+    return lines + (not block.endswith((b"\n", b"\r")))
+
+
+def is_text(block: bytes) -> bool:
+    """Whether a block is valid UTF-8."""
+    if block.isascii():
+        return True
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
