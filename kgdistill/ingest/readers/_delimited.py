@@ -24,6 +24,8 @@ from kgdistill.ingest.readers._text import (
 
 # Stands for delimiters that are no single ASCII character.
 _UNIT = "\x1f"
+# Stands for that character where it is the file's own.
+_OWN_UNIT = "\udc01"
 # Stands for NUL, which Python's parser refuses before 3.11.
 _NUL = "\udc00"
 _FIELD_LIMIT = 2**31 - 1
@@ -212,6 +214,8 @@ class _Fast:
         if b"\0" in block or not is_text(block):
             return None
         if file.swap:
+            if _UNIT.encode() in block:
+                return None
             block = block.replace(file.delimiter.encode(), _UNIT.encode())
         options = pacsv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
         try:
@@ -249,13 +253,16 @@ class _Rows:
             start, self._start = self._start, first + reader.line_num
             self.taken = self._start - start
             file.blocks.line = self._start
-            yield start, [cell.replace(_UNIT, file.delimiter) for cell in row] if file.swap else row
+            yield start, [self._swapped_back(cell) for cell in row] if file.swap else row
+
+    def _swapped_back(self, text: str) -> str:
+        return text.replace(_UNIT, self._file.delimiter).replace(_OWN_UNIT, _UNIT)
 
     def rest(self) -> bytes:
         """What the parser has not taken of its last block."""
         text = self._stream.read()
         if self._file.swap:
-            text = text.replace(_UNIT, self._file.delimiter)
+            text = self._swapped_back(text)
         return text.replace(_NUL, "\0").encode("utf-8", "surrogateescape")
 
     def _feed(self, block: bytes) -> Iterator[str]:
@@ -291,7 +298,9 @@ class _Rows:
         if "\0" in text:
             self.dirty = True
             text = text.replace("\0", _NUL)
-        return text.replace(self._file.delimiter, _UNIT) if self._file.swap else text
+        if self._file.swap:
+            text = text.replace(_UNIT, _OWN_UNIT).replace(self._file.delimiter, _UNIT)
+        return text
 
     def _unclosed(self, record: str, at_end: bool) -> InputError:
         file = self._file

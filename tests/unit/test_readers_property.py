@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgdistill.ingest.readers import Source, SourceOptions, read_batches
+
+BLOCKS = st.sampled_from([1, 2, 3, 5, 8, 13, 40, 1 << 20])
+PIECES = ["a", "é", "漢", '"', '""', "\n", "\r\n", "\r", ",", ";", "|", "\t", " ", "\u2028"]
+FIELDS = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
+
+
+def line_of(text: str) -> int:
+    """The line on which what follows this text starts."""
+    return text.count("\n") + text.count("\r") - text.count("\r\n") + 1
+
+
+def read(
+    data: bytes, options: SourceOptions, columns: list[str], block: int, batch: int
+) -> tuple[list[list[Any]], list[int], list[int]]:
+    """Rows, their lines, and the lines of the rejects."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x")
+        path.write_bytes(data)
+        source = Source("x", path, None, options)
+        batches = list(read_batches(source, columns, batch_rows=batch, block_bytes=block))
+    assert all(b.table.column_names == columns and 0 <= b.table.num_rows <= batch for b in batches)
+    rows = [list(row.values()) for b in batches for row in b.table.to_pylist()]
+    lines = [int(i) for b in batches for i in b.lines]
+    return rows, lines, [i for b in batches for i in b.rejects["line"].to_pylist()]
+
+
+@given(
+    rows=st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=8),
+    blanks=st.sets(st.integers(0, 8)),
+    delimiter=st.sampled_from([",", "\t", "|", ";"]),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"]),
+    ended=st.booleans(),
+    block=BLOCKS,
+    batch=st.integers(1, 4),
+)
+def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
+    rows: list[list[str]],
+    blanks: set[int],
+    delimiter: str,
+    newline: str,
+    encoding: str,
+    ended: bool,
+    block: int,
+    batch: int,
+) -> None:
+    out = io.StringIO(newline="")
+    writer, quoter = (
+        csv.writer(out, delimiter=delimiter, lineterminator=newline, quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    writer.writerow(["x", "y", "z"])
+    lines = []
+    for i, row in enumerate(rows):
+        if i in blanks:
+            out.write(newline)
+        lines.append(line_of(out.getvalue()))
+        # Only the newer writers quote every kind of newline by themselves.
+        (quoter if set("".join(row)) & {"\n", "\r"} else writer).writerow(row)
+    text = out.getvalue()
+    text = text if ended else text.removesuffix(newline)
+    options = SourceOptions("csv", delimiter, encoding, null_values=())
+    got, at, rejects = read(text.encode(encoding), options, ["z", "x"], block, batch)
+    good = [i for i, row in enumerate(rows) if len(row) == 3]
+    assert got == [[rows[i][2], rows[i][0]] for i in good]
+    assert at == [lines[i] for i in good]
+    assert rejects == [line for i, line in enumerate(lines) if i not in good]
+
+
+@given(
+    lines=st.lists(
+        st.lists(st.sampled_from([b"a", b"\xff", b"\xc3", b"\xa9", b"\0", b"::", b":", b" ", b"\x1f"])),
+        max_size=10,
+    ),
+    block=BLOCKS,
+    batch=st.integers(1, 4),
+)
+def test_every_line_of_rubbish_is_a_row_or_a_reject_at_any_block_size(
+    lines: list[list[bytes]], block: int, batch: int
+) -> None:
+    data = b"".join(b"".join(line) + b"\n" for line in [[b"x::y"], *lines])
+    options = SourceOptions("csv", "::", quote=None)
+    rows, good, bad = read(data, options, ["x", "y"], block, batch)
+    assert sorted([*good, *bad]) == [i for i, line in enumerate(lines, 2) if line]
+    assert (rows, good, bad) == read(data, options, ["x", "y"], 1 << 20, 100)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=6,
+)
+
+
+@given(values=st.lists(st.tuples(JSON, st.booleans())), block=BLOCKS, batch=st.integers(1, 4))
+def test_every_line_of_json_is_a_row_or_a_reject_at_any_block_size(
+    values: list[tuple[Any, bool]], block: int, batch: int
+) -> None:
+    texts = [json.dumps({"v": value}) if good else json.dumps(value)[:-1] + "{" for value, good in values]
+    data = "\n".join([json.dumps({"v": "first"}), *texts]).encode()
+    rows, good, bad = read(data, SourceOptions("jsonl"), ["v"], block, batch)
+    assert good == [1, *(i for i, (_, is_good) in enumerate(values, 2) if is_good)]
+    assert bad == [i for i, (_, is_good) in enumerate(values, 2) if not is_good]
+    wanted = ["first", *(value for value, is_good in values if is_good)]
+    for (got,), value in zip(rows, wanted, strict=True):
+        if value is None or isinstance(value, str):
+            assert got == value or got == [value]
+        elif isinstance(value, list):
+            assert len(got) == len(value)
+        else:
+            assert json.loads(got[0] if isinstance(got, list) else got) == value
