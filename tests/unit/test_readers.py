@@ -2,21 +2,28 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from kgdistill.errors import InputError
 from kgdistill.ingest.readers import (
     Source,
     SourceOptions,
     column_names,
+    find_sources,
     fingerprint,
     read_batches,
+    spool,
+    table_source,
 )
 
 ROWS = [{"id": "u1", "n": "1", "t": None}, {"id": "u2", "n": "2", "t": "é, x"}]
@@ -96,3 +103,231 @@ def test_every_format_and_compression_gives_the_same_rows(name: str, packed: str
     sizes = [b.size for b in read_batches(source, ["t"])]
     # An Arrow stream may end with a mark of up to 8 bytes.
     assert len(data) - 8 <= sum(sizes) <= fingerprint(source).size == len(data)
+
+
+def test_a_stray_row_in_a_csv_is_rejected_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.csv",
+        b'\xef\xbb\xbfa,b,c\r\n\r\n1,"x\r\n""y""",3\r\n1,2\r\n1,2,3,4\r\n\xff,2,3\r\n1,\0,3\r\n,5" disk,NA',
+    )
+    options = SourceOptions(null_values=("", "NA"))
+    for block in (4, 1 << 20):
+        rows, lines, rejects = read(path, ["c", "b", "a"], options, block)
+        assert rows == [{"c": "3", "b": 'x\r\n"y"', "a": "1"}, {"c": None, "b": '5" disk', "a": None}]
+        assert lines == [3, 9]
+        assert rejects == [
+            (5, "has 2 values, not 3 as the header"),
+            (6, "has 4 values, not 3 as the header"),
+            (7, "is not UTF-8 text"),
+            (8, "holds a NUL byte"),
+        ]
+
+
+def test_a_bad_row_without_quotes_costs_no_other_row_of_its_block(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", b"a\tb\n1\t\xe9\n\n2\tx\n3\n4\ty\n")
+    rows, lines, rejects = read(path, ["a"])
+    assert [(row["a"], line) for row, line in zip(rows, lines, strict=True)] == [("2", 4), ("4", 6)]
+    assert [line for line, _ in rejects] == [2, 5]
+
+
+def test_encodings_delimiters_and_files_without_a_header_or_quotes(tmp_path: Path) -> None:
+    latin = write(tmp_path / "a.csv", "n;v\n1;Käse\n", "latin-1")
+    assert read(latin, ["v"], SourceOptions(delimiter=";", encoding="latin-1"))[0] == [{"v": "Käse"}]
+    stars = write(tmp_path / "ratings.dat", '1::"a\n2::b\n')
+    options = SourceOptions("csv", "::", quote=None, columns=("user", "item"))
+    rows, lines, _ = read(stars, ["user", "item"], options)
+    assert rows == [{"user": "1", "item": '"a'}, {"user": "2", "item": "b"}]
+    assert lines == [1, 2]
+    wide = write(tmp_path / "b.csv", '1¦"x¦y"\n')
+    assert read(wide, ["b"], SourceOptions(None, "¦", columns=("a", "b")))[0] == [{"b": "x¦y"}]
+
+
+def test_a_value_of_a_megabyte_is_read_whole(tmp_path: Path) -> None:
+    long = "x" * 1_000_000
+    for text in (long, f'{long}\n"{long}'):
+        field = '"' + text.replace('"', '""') + '"' if "\n" in text else text
+        path = write(tmp_path / "a.csv", f"a,b\n1,{field}\n2,y\n")
+        rows, lines, _ = read(path, ["b"], block=1 << 16)
+        assert [row["b"] for row in rows] == [text, "y"]
+        assert lines == [2, 3 + text.count("\n")]
+
+
+def test_a_header_alone_gives_no_rows(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.csv", "a,b"), ["b"]) == ([], [], [])
+
+
+def test_json_paths_lists_and_numbers_keep_what_was_written(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        '{"id": 12345678901234567890, "style": {"Color": "red", "n": 1.10}, "images": ["x", {"u": 1.0}]}\n'
+        '\n{"id": true, "style.Color": "literal", "images": []}\r\n'
+        '{"id": NaN, "images": "one", "style": null}\n',
+    )
+    rows, lines, rejects = read(path, ["id", "style.Color", "style", "images", "images.0", "images.u"])
+    assert [row["id"] for row in rows] == ["12345678901234567890", "true", None]
+    assert [row["style.Color"] for row in rows] == ["red", "literal", None]
+    assert rows[0]["style"] == '{"Color": "red", "n": 1.10}'
+    assert [row["images"] for row in rows] == [["x", '{"u": 1.0}'], [], ["one"]]
+    assert [row["images.0"] for row in rows] == ["x", None, None]
+    assert rows[0]["images.u"] == [None, "1.0"]
+    assert lines == [1, 3, 4]
+    assert rejects == []
+    assert column_names(Source("s", path)) == ["id", "style.Color", "style.n", "images", "style"]
+
+
+def test_every_bad_json_line_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    bad = [b'{"a": 1', b"[1]", b'{"a": "\xff"}', rb'{"a": "\ud800"}', b"[" * 100_000, b'{"a": 1} {}']
+    path = write(tmp_path / "a.jsonl", b"\n".join([b'{"a": 1}', *bad, b'{"b": 2}']))
+    rows, lines, rejects = read(path, ["a"])
+    assert (rows, lines) == ([{"a": "1"}, {"a": None}], [1, 8])
+    assert rejects == [
+        (2, "is not JSON: Expecting ',' delimiter"),
+        (3, "is not a JSON object"),
+        (4, "is not UTF-8 text"),
+        (5, "holds half a character (a lone surrogate)"),
+        (6, "is nested too deeply"),
+        (7, "is not JSON: Extra data"),
+    ]
+
+
+def test_parquet_rows_are_numbered_through_the_file_with_their_row_group(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [
+        {"s": {"a": i, "b": {"c": f"c{i}"}} if i else None, "d": f"d{i % 2}", "t": datetime(2024, 1, 1)}
+        for i in range(5)
+    ]
+    data = pa.Table.from_pylist(rows)
+    data = data.set_column(1, "d", data["d"].dictionary_encode())
+    pq.write_table(data, path, row_group_size=3)
+    batches = list(read_batches(Source("s", path), ["s.b.c", "d", "t"], batch_rows=2))
+    assert [b.lines.tolist() for b in batches] == [[1, 2], [3], [4, 5]]
+    assert [b.row_group for b in batches] == [0, 0, 1]
+    assert pa.concat_tables([b.table for b in batches]).to_pydict() == {
+        "s.b.c": [None, "c1", "c2", "c3", "c4"],
+        "d": ["d0", "d1", "d0", "d1", "d0"],
+        "t": [datetime(2024, 1, 1)] * 5,
+    }
+    assert batches[0].table.schema.field("d").type == pa.string()
+    assert column_names(Source("s", path)) == ["s.a", "s.b.c", "d", "t"]
+
+
+def test_bytes_in_parquet_that_are_no_text_reject_their_row(tmp_path: Path) -> None:
+    bad = pa.array([b"a", b"\xff", None, b"b"]).view(pa.string())
+    pq.write_table(pa.table({"v": bad, "n": [1, 2, 3, 4]}), tmp_path / "a.parquet")
+    (batch,) = read_batches(Source("s", tmp_path / "a.parquet"), ["n", "v"])
+    assert batch.table.to_pydict() == {"n": [1, 3, 4], "v": ["a", None, "b"]}
+    assert batch.lines.tolist() == [1, 3, 4]
+    (found,) = batch.rejects.to_pylist()
+    assert (found["line"], found["row_group"], found["column"]) == (2, 0, "v")
+
+
+def test_frames_and_tables_are_sources_with_a_hash_of_their_content() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=[7, 9])
+    source = table_source("s", frame)
+    assert column_names(source) == ["a", "b"]
+    assert read(source, ["b", "a"])[:2] == ([{"b": "x", "a": 1}, {"b": None, "a": 2}], [1, 2])
+    plain = source.table
+    chunks = pa.concat_tables([plain.slice(0, 1), plain.slice(1)])
+    digest = fingerprint(source).sha256
+    assert fingerprint(table_source("s", chunks)).sha256 == digest
+    assert fingerprint(table_source("s", plain.slice(1))).sha256 != digest
+    with pytest.raises(InputError, match="not a table"):
+        table_source("s", [1])
+
+
+def test_standard_input_is_spooled_until_its_source_is_gone(tmp_path: Path) -> None:
+    data = gzip.compress(b"a\n1\n")
+    source = spool("s", io.BytesIO(data), SourceOptions("csv"), tmp_path)
+    assert source.name == "s:-"
+    assert read(source, ["a"])[0] == read(source, ["a"])[0] == [{"a": "1"}]
+    assert len(os.listdir(tmp_path)) == 1
+    del source
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(InputError, match=r"^standard input: has no column 'b'"):
+        read(spool("s", io.BytesIO(data), SourceOptions("csv"), tmp_path), ["b"])
+
+
+def test_patterns_find_files_globs_and_folders_once_each(tmp_path: Path) -> None:
+    there = ["b.csv.gz", "a.csv", "day/2/c.parquet", "day/1/d.jsonl.zst", "day/x.txt", "u[1].csv"]
+    left_out = ["day/_SUCCESS", "day/_tmp/e.csv", "day/.f.csv", "day/g.csv.part"]
+    for name in [*there, *left_out]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "day" / "2" / "loop").symlink_to(tmp_path / "day")
+
+    def names(*patterns: str, options: SourceOptions | None = None) -> list[str]:
+        return [s.name for s in find_sources("s", patterns, tmp_path, options)]
+
+    assert names("*.csv*", "a.csv") == ["s:a.csv", "s:b.csv.gz", "s:u[1].csv"]
+    assert names("day") == ["s:day/1/d.jsonl.zst", "s:day/2/c.parquet"]
+    assert names("day", options=SourceOptions("csv"))[-1] == "s:day/x.txt"
+    assert names("**/*.parquet", "u[1].csv") == ["s:day/2/c.parquet", "s:u[1].csv"]
+    assert names("day/_tmp/*") == ["s:day/_tmp/e.csv"]
+    assert [s.options.format for s in find_sources("s", ["day"], tmp_path)] == ["jsonl", "parquet"]
+    with pytest.raises(InputError, match="matches no file"):
+        names("a.csv", "no/*.csv")
+    assert find_sources("s", ["no/*.csv"], tmp_path, optional=True) == []
+    with pytest.raises(InputError, match="tells no format"):
+        names("day/x.txt")
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3]
+
+
+BIG = b"id,n,t\n" + b"".join(b"u%d,%d,x\n" % (i, i * i) for i in range(20_000))
+DAMAGED = {
+    "a.csv": (b"", "is empty"),
+    "b.csv": (b"\n\r\n", "is empty"),
+    "c.csv": (b"id,n,t,id\n", "the header: has the column 'id' twice"),
+    "d.csv": (b'id,n,t\n1,2,3\n1,"a\nb","c\n1,2,3\n', "line 4: opens a quote that is never closed"),
+    "e.csv": (b"id,n,time\n", r"has no column 't'\n  columns: id, n, time"),
+    "f.csv": ("id,n,t\n".encode("utf-16"), "the header: is not UTF-8 text\n.*utf-16"),
+    "g.csv": (gzip.compress(b""), "is empty"),
+    "h.csv.gz": (cut(gzip.compress(BIG)), "is cut off"),
+    "i.csv.gz": (gzip.compress(BIG)[:-1], "is cut off"),
+    "j.csv.gz": (b"id,n,t\n", "is damaged"),
+    "k.csv.zst": (cut(pa.compress(BIG, "zstd", asbytes=True)), "is cut off"),
+    "l.jsonl": (b"", "is empty"),
+    "m.jsonl": (b'{"id": 1, "n": 2, "T": 3}', "has no column 't'\n  did you mean 'T'"),
+    "n.jsonl.gz": (cut(gzip.compress(b'{"id": 1, "n": 2, "t": 3}\n' * 9_999)), "is cut off"),
+    "o.parquet": (b"", "is empty"),
+    "p.parquet": (cut(parquet()), "cannot be read as Parquet"),
+    "q.parquet": (parquet().replace(b"u2", b"u3", 1)[:40] + b"\xff" * 40 + parquet()[80:], "row group 0"),
+    "r.feather": (cut(arrow_file()), "cannot be read as Arrow"),
+    "s.arrow": (cut(arrow_stream()), "cannot be read as Arrow"),
+    "t.arrow": (BIG, "cannot be read as Arrow"),
+    "u.parquet.gz": (cut(gzip.compress(parquet())), "is cut off"),
+    "v.xlsx": (b"PK", "has no known format"),
+    "w.csv": (None, "cannot be read: No such file"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_one_refusal_that_names_it(name: str, tmp_path: Path) -> None:
+    data, message = DAMAGED[name]
+    path = tmp_path / name
+    if data is not None:
+        write(path, data)
+    with pytest.raises(InputError, match=message) as error:
+        read(path, ["id", "n", "t"])
+    assert error.value.where.startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (SourceOptions(encoding="klingon"), "unknown encoding"),
+        (SourceOptions(encoding="base64"), "unknown encoding"),
+        (SourceOptions(delimiter=""), "delimiter"),
+        (SourceOptions(delimiter="\n"), "delimiter"),
+        (SourceOptions(delimiter='"'), "delimiter"),
+        (SourceOptions(quote="''"), "quote"),
+        (SourceOptions(columns=("a", "a")), "twice"),
+        (SourceOptions(format="excel"), "unknown format"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: SourceOptions, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        read(write(tmp_path / "a.csv", "a,b\n1,2\n"), ["a"], options)
