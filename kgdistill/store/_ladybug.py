@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,8 +19,11 @@ from kgdistill.store import _ladybug_catalog as catalog
 from kgdistill.store._ladybug_catalog import quoted
 from kgdistill.store._ladybug_diff import changed_rows, flat, merge, positions
 from kgdistill.store._ladybug_engine import acquire, release, rows
+from kgdistill.store._parquet import conform_file, plain_path
 from kgdistill.store._validate import (
     chosen_columns,
+    conform_identities,
+    conform_keys,
     conform_nodes,
     conform_relationships,
     conform_replace,
@@ -26,7 +31,7 @@ from kgdistill.store._validate import (
     missing_end,
 )
 from kgdistill.store.protocol import EdgeType, Parameter, Scalar
-from kgdistill.store.schema import Schema
+from kgdistill.store.schema import RelationshipType, Schema
 
 # Where more stored relationships than this change, writing the table anew beats deleting them one by one
 # (40 k/s against 300 k/s); fewer are not worth it.
@@ -39,22 +44,24 @@ class LadybugStore:
     What `apply_schema` declared is kept in the file, so an opened store can be read at once. Every write is
     one transaction, and an error inside it leaves what was there. A process killed with SIGKILL in the
     middle of one is another matter: the store reopens with everything acknowledged, but the engine
-    (Ladybug 0.22) may replay a part of the unfinished write. The same write again completes it, which is
-    what a resumed job does. The folder can be made again from the ingested files and is no archive.
+    (Ladybug 0.22) may replay a part of the unfinished write. `changes` rules that out: its block works on
+    a copy of the file and is kept whole or not at all, whatever happens; it needs room for that copy. The
+    folder can be made again from the ingested files and is no archive.
 
     Args:
         path: the folder; made where it does not exist.
+        wait_s: how long, in seconds, to wait for another process that holds it.
 
     Raises:
-        StoreLockedError: another process holds it.
+        StoreLockedError: another process holds it, still after `wait_s`.
         StoreError: it is not a store, or cannot be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._start(Path(path))
+    def __init__(self, path: str | Path, *, wait_s: float = 0.0) -> None:
+        self._start(Path(path), wait_s)
 
-    def _start(self, folder: Path | None) -> None:
-        self._engine = acquire(folder)
+    def _start(self, folder: Path | None, wait_s: float = 0.0) -> None:
+        self._engine = acquire(folder, wait_s)
         self._closer = weakref.finalize(self, release, self._engine)
         try:
             with self._engine.connection() as connection:
@@ -80,7 +87,14 @@ class LadybugStore:
         self._engine.stored = after
         self._schema = schema
 
-    def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
+    def write_nodes(
+        self,
+        label: str,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
+    ) -> int:
         """See `GraphStore.write_nodes`."""
         self._check_open()
         schema = self._applied()
@@ -98,14 +112,19 @@ class LadybugStore:
             _copy(connection, quoted(label), data.filter(pc.is_null(where)), data.column_names)
             known = data.filter(pc.is_valid(where))
             held = stored.take(where.drop_null())
-            _set_nodes(connection, label, merge(known, held).filter(changed_rows(known, held)))
-            if stale is not None and stale.num_rows:
-                clause = f"LOAD FROM $t MATCH (n:{quoted(label)}) WHERE n.{quoted(key)} = k DETACH DELETE n"
-                rows(connection, clause, {"t": stale})
+            altered = changed_rows(known, held, clear_nulls)
+            _set_nodes(connection, label, merge(known, held, clear_nulls).filter(altered))
+            if stale is not None:
+                _delete_nodes(connection, label, key, stale)
         return int(data.num_rows)
 
     def write_relationships(
-        self, edge: EdgeType, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None
+        self,
+        edge: EdgeType,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
     ) -> int:
         """See `GraphStore.write_relationships`."""
         self._check_open()
@@ -119,8 +138,86 @@ class LadybugStore:
                 missing_end(edge, side, data[side], pc.invert(pc.is_in(data[side], value_set=keys)))
             if replaced is not None:
                 rows(connection, f"{self._match(edge, replaced)} DELETE r", replaced)
-            self._upsert_edges(connection, edge, data)
+            self._upsert_edges(connection, edge, data, clear_nulls)
         return int(data.num_rows)
+
+    def delete_nodes(self, label: str, keys: pa.Array | pa.ChunkedArray) -> int:
+        """See `GraphStore.delete_nodes`."""
+        self._check_open()
+        key = self._applied().node(label).key
+        wanted = conform_keys(label, keys)
+        with self._engine.transaction() as connection:
+            held = rows(connection, f"MATCH (n:{quoted(label)}) RETURN n.{quoted(key)} AS k")
+            gone = held.filter(pc.is_in(held["k"], value_set=wanted))
+            _delete_nodes(connection, label, key, gone)
+        return int(gone.num_rows)
+
+    def delete_relationships(self, edge: EdgeType, table: pa.Table) -> int:
+        """See `GraphStore.delete_relationships`."""
+        self._check_open()
+        data = conform_identities(self._applied(), edge, table)
+        rel = self._engine.stored.relationship(edge)
+        with self._engine.transaction() as connection:
+            stored = self._read_edges(connection, edge, self._engine.stored.edge_arrow_schema(edge))
+            where = positions(data, stored, data.column_names)
+            where = where[where >= 0]
+            if self._rewrites(rel, len(where), stored.num_rows):
+                keep = np.ones(stored.num_rows, dtype=bool)
+                keep[where] = False
+                self._rewrite(connection, edge, stored.filter(pa.array(keep)))
+            else:
+                self._delete_edges(connection, edge, stored.take(pa.array(where)))
+        return len(where)
+
+    def load(self, key: str | EdgeType, file: Path) -> int:
+        """See `GraphStore.load`."""
+        self._check_open()
+        file = Path(file)
+        names = conform_file(self._applied(), key, file)
+        options, where = "", key if isinstance(key, str) else edge_name(key)
+        if isinstance(key, str):
+            table, match = key, f"MATCH (x:{quoted(key)})"
+        else:
+            table, match, names = (
+                key[1],
+                f"MATCH (:{quoted(key[0])})-[x:{quoted(key[1])}]->(:{quoted(key[2])})",
+                names[2:],
+            )
+            if len(self._engine.stored.relationship(key).endpoints) > 1:
+                options = f" (from={key[0]!r}, to={key[2]!r})"
+        count = f"{match} RETURN count(*) AS n"
+        with plain_path(file) as path, self._engine.transaction() as connection:
+            if rows(connection, count)["n"][0].as_py():
+                raise StoreError(
+                    f"{where} holds something already, and a file is loaded into an empty type only",
+                    where=self.url,
+                    hint="write it with write_nodes or write_relationships",
+                )
+            columns = f"({', '.join(quoted(name) for name in names)})"
+            try:
+                rows(connection, f"COPY {quoted(table)}{columns if names else ''} FROM '{path}'{options}")
+            except RuntimeError as error:
+                missing = re.search(r"Unable to find primary key value (.*?)\.?$", str(error), re.S)
+                if missing is None:
+                    raise
+                raise SchemaError(
+                    f"no node has the key {missing[1]!r}",
+                    where=f"{where} in {file}",
+                    hint="write the nodes first, or drop these rows",
+                ) from error
+            return int(rows(connection, count)["n"][0].as_py())
+
+    @contextlib.contextmanager
+    def changes(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """See `GraphStore.changes`; in memory the block locks other threads out, and no more."""
+        self._check_open()
+        before = self._schema
+        with self._engine.changes(wait_s):
+            try:
+                yield
+            except BaseException:
+                self._schema = before
+                raise
 
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """See `GraphStore.read_nodes`."""
@@ -192,7 +289,7 @@ class LadybugStore:
         columns = [f"r.{quoted(name)} AS {quoted(name)}" for name in wanted.names[2:]]
         return rows(connection, f"{self._match(edge)} RETURN {', '.join([*ends, *columns])}").cast(wanted)
 
-    def _upsert_edges(self, connection: Any, edge: EdgeType, data: pa.Table) -> None:
+    def _upsert_edges(self, connection: Any, edge: EdgeType, data: pa.Table, clear_nulls: bool) -> None:
         # Every stored column, those that the schema in force no longer names too: changed rows are rewritten.
         rel = self._engine.stored.relationship(edge)
         stored = self._read_edges(connection, edge, self._engine.stored.edge_arrow_schema(edge))
@@ -201,25 +298,42 @@ class LadybugStore:
         known = data.filter(pa.array(where >= 0))
         where = where[where >= 0]
         held = stored.take(pa.array(where))
-        altered = changed_rows(known, held)
-        update = merge(known, held).filter(altered)
-        if update.num_rows > max(_REBUILD_ROWS, stored.num_rows // 4) and len(rel.endpoints) == 1:
+        altered = changed_rows(known, held, clear_nulls)
+        update = merge(known, held, clear_nulls).filter(altered)
+        if self._rewrites(rel, update.num_rows, stored.num_rows):
             keep = np.ones(stored.num_rows, dtype=bool)
             keep[where[altered.to_numpy(zero_copy_only=False)]] = False
-            rows(connection, f"DROP TABLE {quoted(edge[1])}")
-            for statement in catalog.create_relationship_table(edge[1], rel):
-                rows(connection, statement)
-            update = pa.concat_tables([stored.filter(pa.array(keep)), update])
-        elif update.num_rows:
-            names = ["source", "target", *rel.identity]
-            table = update.select(names).rename_columns([f"c{i}" for i in range(len(names))])
-            same = [f"r.{quoted(name)} = c{i + 2}" for i, name in enumerate(rel.identity)]
-            ends = [f"a.{self._key(edge[0])} = c0", f"b.{self._key(edge[2])} = c1"]
-            clause = f"{self._match(edge)} WHERE {' AND '.join([*ends, *same])} DELETE r"
-            rows(connection, f"LOAD FROM $t {clause}", {"t": table})
-        for table in (update, fresh):
-            options = f" (from={edge[0]!r}, to={edge[2]!r})" if len(rel.endpoints) > 1 else ""
-            _copy(connection, quoted(edge[1]), table, table.column_names[2:], options)
+            self._rewrite(connection, edge, pa.concat_tables([stored.filter(pa.array(keep)), update]))
+        else:
+            self._delete_edges(connection, edge, update)
+            self._copy_edges(connection, edge, update)
+        self._copy_edges(connection, edge, fresh)
+
+    @staticmethod
+    def _rewrites(rel: RelationshipType, changed: int, stored: int) -> bool:
+        return changed > max(_REBUILD_ROWS, stored // 4) and len(rel.endpoints) == 1
+
+    def _rewrite(self, connection: Any, edge: EdgeType, table: pa.Table) -> None:
+        rows(connection, f"DROP TABLE {quoted(edge[1])}")
+        for statement in catalog.create_relationship_table(edge[1], self._engine.stored.relationship(edge)):
+            rows(connection, statement)
+        self._copy_edges(connection, edge, table)
+
+    def _copy_edges(self, connection: Any, edge: EdgeType, table: pa.Table) -> None:
+        several = len(self._engine.stored.relationship(edge).endpoints) > 1
+        options = f" (from={edge[0]!r}, to={edge[2]!r})" if several else ""
+        _copy(connection, quoted(edge[1]), table, table.column_names[2:], options)
+
+    def _delete_edges(self, connection: Any, edge: EdgeType, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
+        identity = self._engine.stored.relationship(edge).identity
+        names = ["source", "target", *identity]
+        chosen = table.select(names).rename_columns([f"c{i}" for i in range(len(names))])
+        same = [f"r.{quoted(name)} = c{i + 2}" for i, name in enumerate(identity)]
+        ends = [f"a.{self._key(edge[0])} = c0", f"b.{self._key(edge[2])} = c1"]
+        clause = f"{self._match(edge)} WHERE {' AND '.join([*ends, *same])} DELETE r"
+        rows(connection, f"LOAD FROM $t {clause}", {"t": chosen})
 
     def _key(self, label: str) -> str:
         return quoted(self._engine.stored.node(label).key)
@@ -246,6 +360,13 @@ def _copy(connection: Any, table: str, data: pa.Table, columns: Sequence[str], o
         return
     names = f"({', '.join(quoted(name) for name in columns)})" if columns else ""
     rows(connection, f"COPY {table}{names} FROM $t{options}", {"t": data})
+
+
+def _delete_nodes(connection: Any, label: str, key: str, keys: pa.Table) -> None:
+    """Deletes the nodes whose key stands in the column k of `keys`."""
+    if keys.num_rows:
+        clause = f"LOAD FROM $t MATCH (n:{quoted(label)}) WHERE n.{quoted(key)} = k DETACH DELETE n"
+        rows(connection, clause, {"t": keys})
 
 
 def _set_nodes(connection: Any, label: str, data: pa.Table) -> None:

@@ -48,26 +48,35 @@ def positions(data: pa.Table, stored: pa.Table, names: Sequence[str]) -> NDArray
     return found
 
 
-def merge(data: pa.Table, held: pa.Table) -> pa.Table:
-    """The columns of `held`, each value replaced by that of the same row of `data` where that has one."""
-    columns = [
-        pc.if_else(pc.is_valid(data[name]), data[name], held[name])
-        if name in data.column_names
-        else held[name]
-        for name in held.column_names
-    ]
-    return pa.table(columns, schema=held.schema)
+def merge(data: pa.Table, held: pa.Table, clear_nulls: bool = False) -> pa.Table:
+    """The columns of `held`, each value replaced by that of the same row of `data` where that has one.
+
+    With `clear_nulls` a null of `data` replaces the value too.
+    """
+
+    def column(name: str) -> Any:
+        if name not in data.column_names:
+            return held[name]
+        if clear_nulls:
+            return data[name]
+        return pc.if_else(pc.is_valid(data[name]), data[name], held[name])
+
+    return pa.table([column(name) for name in held.column_names], schema=held.schema)
 
 
-def changed_rows(data: pa.Table, held: pa.Table) -> pa.Array:
+def changed_rows(data: pa.Table, held: pa.Table, clear_nulls: bool = False) -> pa.Array:
     """True where a row of `data` would change the same row of `held`; lists always count as a change."""
     result: Any = pa.array(np.zeros(data.num_rows, dtype=bool))
     for name in data.column_names:
         given = pc.is_valid(data[name])
         if not pa.types.is_list(data[name].type):
             differs = pc.fill_null(pc.not_equal(data[name], held[name]), True)
-            given = pc.and_(given, differs)
-        result = pc.or_(result, given)
+            change = pc.and_(given, differs)
+        else:
+            change = given
+        if clear_nulls:
+            change = pc.or_(change, pc.and_(pc.is_null(data[name]), pc.is_valid(held[name])))
+        result = pc.or_(result, change)
     return flat(result)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -13,26 +14,40 @@ import ladybug
 import pyarrow as pa
 
 from kgdistill.errors import DiskError, KgdistillError, QueryError, StoreError, StoreLockedError
+from kgdistill.store import _ladybug_files as files
 from kgdistill.store._ladybug_process import QueryProcess
 from kgdistill.store._ladybug_reader import RefusedError, run_read_only
 from kgdistill.store.schema import Schema
 
-_FILE = "graph.lbug"
-_LOCK = "lock"
+# A database in a file needs no more (measured: loading 3.2 M relationships takes as long with half of it);
+# the engine's own default is 80 % of the memory.
+_BUFFER_POOL = 2**30
+_POLL_S = 0.05
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
 
 
-def acquire(folder: Path | None) -> Engine:
+def acquire(folder: Path | None, wait_s: float = 0.0) -> Engine:
     """The engine of `folder`, shared by every store of this process; a fresh one in memory for None.
 
     Raises:
-        StoreLockedError: another process holds the folder.
+        StoreLockedError: another process holds the folder, still after `wait_s` seconds.
         StoreError: the folder is no store, or its file cannot be read.
     """
     if folder is None:
         return Engine(None)
     path = folder.expanduser().absolute()
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            return _shared(path)
+        except StoreLockedError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_POLL_S)
+
+
+def _shared(path: Path) -> Engine:
     with _engines_lock:
         # A second read-write Database on one path in one process loses commits: share the first.
         engine = _engines.get(path)
@@ -74,7 +89,7 @@ def translate(error: Exception, where: str) -> KgdistillError:
             hint="free some space and run the same command again",
         )
     if "could not set lock" in low:
-        return _locked(where, "another process")
+        return files.locked(where, "another process")
     if "buffer pool is full" in low or "buffer manager" in low or "bad_alloc" in low:
         return StoreError(f"not enough memory: {text}", where=where, hint="write or read in smaller parts")
     return StoreError(text, where=where)
@@ -91,11 +106,16 @@ class Engine:
         self._lock = threading.RLock()
         self._database: Any = None
         self._lock_file: IO[str] | None = None
-        self._reader = None if folder is None else QueryProcess(folder / _FILE, self.where)
+        self._changing = False
+        # What went wrong in a block of changes that only memory may still hold: such a block is not kept.
+        self._spoiled: Exception | None = None
+        self._reader = None if folder is None else QueryProcess(folder / files.FILE, self.where)
         if folder is not None:
-            _check_folder(folder, self.where)
-            self._lock_file = _lock_folder(folder, self.where)
+            files.check_folder(folder, self.where)
+            self._lock_file = files.lock_folder(folder, self.where)
         try:
+            if folder is not None:
+                files.discard_copy(folder)
             self._open()
         except BaseException:
             self.close()
@@ -127,7 +147,91 @@ class Engine:
                 finally:
                     connection.close()
             except RuntimeError as error:
-                raise translate(error, self.where) from error
+                known = translate(error, self.where)
+                if isinstance(known, DiskError):
+                    self._spoiled = known
+                raise known from error
+
+    @contextlib.contextmanager
+    def changes(self, wait_s: float) -> Iterator[None]:
+        """A block after which all that was written in it is kept, or nothing; see `GraphStore.changes`.
+
+        It works on a copy of the file, which takes the file's place at the end. Other threads of this
+        process wait for the block to end.
+        """
+        if not self._lock.acquire(timeout=max(0.0, wait_s)):
+            raise files.locked(self.where, "another thread of this process")
+        try:
+            if self._changing:
+                raise StoreError("is being changed already: blocks of changes do not nest", where=self.where)
+            self._changing = True
+            try:
+                if self.folder is None:
+                    yield
+                else:
+                    with self._copy(self.folder):
+                        yield
+            finally:
+                self._changing = False
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def _copy(self, folder: Path) -> Iterator[None]:
+        self._settle()
+        schema, self._spoiled = self.stored, None
+        self._use(files.start_copy(folder, self.where))
+        try:
+            yield
+            if self._lock_file is None:
+                raise StoreError("was closed inside its block of changes; nothing is kept", where=self.where)
+            if self._spoiled is not None:
+                raise self._spoiled
+            self._settle()
+            files.put_in_place(folder, self.where)
+        except BaseException:
+            self.stored = schema
+            raise
+        finally:
+            self._close_database()
+            self._use(folder / files.FILE)
+            with contextlib.suppress(OSError):
+                files.discard_copy(folder)
+
+    def _use(self, file: Path) -> None:
+        assert self._reader is not None
+        self._reader.release()
+        self._reader.path = file
+
+    def _settle(self) -> None:
+        """Closes the database with all of it in its file; raises where that cannot be."""
+        assert self._reader is not None
+        file = self._reader.path
+        if self._database is None and files.is_settled(file):
+            return
+        with self.connection() as connection:
+            rows(connection, "CHECKPOINT")
+            held = _counts(connection)
+        self._close_database()
+        if not files.is_settled(file):
+            raise DiskError(
+                f"{file.name} could not be written in full", where=self.where, hint="free some space"
+            )
+        # The engine has been seen to acknowledge what a full disk did not take: believe the file alone.
+        try:
+            database = ladybug.Database(str(file), read_only=True, buffer_pool_size=_pool())
+            try:
+                connection = ladybug.Connection(database)
+                try:
+                    there = _counts(connection)
+                finally:
+                    connection.close()
+            finally:
+                database.close()
+        except RuntimeError as error:
+            raise translate(error, self.where) from error
+        if there != held:
+            raise DiskError(f"{file.name} was not written in full", where=self.where, hint="free some space")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
@@ -147,7 +251,8 @@ class Engine:
                 # What memory holds and what the file holds may now differ: believe the file.
                 connection.close()
                 self._close_database()
-                raise translate(error, self.where) from error
+                self._spoiled = translate(error, self.where)
+                raise self._spoiled from error
 
     def query(self, cypher: str, parameters: Mapping[str, Any], limit: int, timeout_s: float) -> pa.Table:
         """Runs one read-only query.
@@ -161,6 +266,8 @@ class Engine:
         """
         with self._lock:
             if self._reader is not None:
+                if self._changing:
+                    self._settle()
                 self._close_database()
                 return self._reader.query(cypher, parameters, limit, timeout_s)
             with self.connection() as connection:
@@ -172,19 +279,18 @@ class Engine:
     def _open(self) -> None:
         if self._database is not None:
             return
-        if self._reader is not None:
-            self._reader.release()
-        if self.folder is None:
+        if self._reader is None:
             self._database = ladybug.Database()
             return
+        self._reader.release()
         try:
-            self._database = ladybug.Database(str(self.folder / _FILE))
+            self._database = ladybug.Database(str(self._reader.path), buffer_pool_size=_pool())
         except RuntimeError as error:
             known = translate(error, self.where)
             if type(known) is not StoreError:
                 raise known from error
             raise StoreError(
-                f"{_FILE} cannot be opened: {error}",
+                f"{files.FILE} cannot be opened: {error}",
                 where=self.where,
                 hint="it is damaged, or was written by another version. It can be made again: move the "
                 "folder away and ingest the data into a new one",
@@ -197,49 +303,19 @@ class Engine:
                 database.close()
 
 
-def _check_folder(folder: Path, where: str) -> None:
-    hint = "name a new or empty folder"
+def _pool() -> int:
     try:
-        if folder.exists() and not folder.is_dir():
-            raise StoreError("is a file, not the folder of an embedded store", where=where, hint=hint)
-        folder.mkdir(parents=True, exist_ok=True)
-        others = sorted(p.name for p in folder.iterdir() if p.name != _LOCK)
-    except OSError as error:
-        raise StoreError(f"cannot be used: {error.strerror}", where=where, hint=hint) from error
-    if others and _FILE not in others:
-        raise StoreError(
-            f"holds other things ({others[0]}, …) but no {_FILE}: not an embedded store",
-            where=where,
-            hint=hint,
-        )
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return _BUFFER_POOL
+    return min(_BUFFER_POOL, memory // 4)
 
 
-def _lock_folder(folder: Path, where: str) -> IO[str] | None:
-    # Ladybug locks its file only while it is open, and it is closed between a write and a query.
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: Ladybug's own lock has to do
-        return None
-    try:
-        file = open(folder / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise StoreError(f"cannot be written: {error.strerror}", where=where) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read().strip()
-        file.close()
-        raise _locked(where, f"process {owner}" if owner else "another process") from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
-def _locked(where: str, who: str) -> StoreLockedError:
-    return StoreLockedError(
-        f"{who} is using this embedded store",
-        where=where,
-        hint="wait until it is done or end it; for several at once use a Neo4j store",
-    )
+def _counts(connection: Any) -> dict[str, int]:
+    """How many rows each table holds."""
+    result = {}
+    for table in rows(connection, "CALL show_tables() RETURN *").to_pylist():
+        pattern = "(x:`{}`)" if table["type"] == "NODE" else "()-[x:`{}`]->()"
+        count = rows(connection, f"MATCH {pattern.format(table['name'])} RETURN count(*) AS n")
+        result[table["name"]] = int(count["n"][0].as_py())
+    return result

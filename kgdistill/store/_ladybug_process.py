@@ -35,7 +35,7 @@ class QueryProcess:
     """
 
     def __init__(self, path: Path, where: str) -> None:
-        self._path = path
+        self.path = path
         self._where = where
         self._process: subprocess.Popen[bytes] | None = None
         self.reading = False
@@ -65,7 +65,7 @@ class QueryProcess:
             return reader.read_all()
 
     def _open(self) -> None:
-        answer, _, code = self._ask({"open": str(self._path)}, _START_S)
+        answer, _, code = self._ask({"open": str(self.path)}, _START_S)
         if answer is None or answer[:1] != b"T":
             self.stop()
             text = answer[1:].decode() if answer else f"the query process ended (exit code {code})"

@@ -14,7 +14,9 @@ from kgdistill.store.protocol import GraphStore
 PASSWORD_VARIABLE = "KGDISTILL_NEO4J_PASSWORD"
 
 
-def open_store(url: str, *, user: str = "neo4j", password: str | None = None) -> GraphStore:
+def open_store(
+    url: str, *, user: str = "neo4j", password: str | None = None, wait_s: float = 0.0
+) -> GraphStore:
     """Opens the graph store at `url`.
 
     Args:
@@ -22,19 +24,20 @@ def open_store(url: str, *, user: str = "neo4j", password: str | None = None) ->
         user: the Neo4j user.
         password: the Neo4j password; where None, the environment's KGDISTILL_NEO4J_PASSWORD, else asked
             for on a terminal.
+        wait_s: how long, in seconds, to wait for another process that holds an embedded store.
 
     Raises:
         InputError: an address of another form, or one that carries a password.
         StoreError: no usable store there.
         StoreAuthError: no password, or a wrong one.
-        StoreLockedError: another process holds the embedded store.
+        StoreLockedError: another process holds the embedded store, still after `wait_s`.
         StoreUnreachableError: nothing answers there.
     """
     scheme, colon, rest = url.partition(":")
     if url == "memory:":
         return MemoryStore()
     if scheme == "ladybug" and rest:
-        return LadybugStore(rest)
+        return LadybugStore(rest, wait_s=wait_s)
     if colon and scheme in ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"):
         parts = urlsplit(url)
         if "@" in parts.netloc:

@@ -42,6 +42,30 @@ def conform_relationships(schema: Schema, edge: EdgeType, table: pa.Table) -> pa
     return result
 
 
+def conform_keys(label: str, keys: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The distinct keys, as strings.
+
+    Raises:
+        SchemaError: they are no strings, or one is null.
+    """
+    result = _cast(keys, pa.string(), label)
+    if result.null_count:
+        raise SchemaError(f"the key is null in {result.null_count:,} rows", where=label)
+    result = pc.unique(result)
+    return result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result
+
+
+def conform_identities(schema: Schema, edge: EdgeType, table: pa.Table) -> pa.Table:
+    """`source`, `target` and the identity columns of `table`, each combination once.
+
+    Raises:
+        SchemaError: unknown or missing column, wrong type, null end or identity.
+    """
+    names = ["source", "target", *schema.relationship(edge).identity]
+    result = _conform(table, schema.edge_arrow_schema(edge), names, edge_name(edge))
+    return result.group_by(names).aggregate([]).select(names)
+
+
 def conform_replace(
     types: pa.Schema, replace: Mapping[str, Scalar] | None, where: str
 ) -> dict[str, Scalar] | None:
@@ -101,16 +125,7 @@ def missing_end(edge: EdgeType, side: str, ends: pa.ChunkedArray, missing: pa.Ch
 
 def _conform(table: pa.Table, types: pa.Schema, required: Sequence[str], where: str) -> pa.Table:
     names = table.column_names
-    for name in names:
-        if name not in types.names:
-            raise SchemaError(
-                f"unknown column {name!r}", where=where, hint=f"known columns: {', '.join(types.names)}"
-            )
-    if len(set(names)) != len(names):
-        raise SchemaError("two columns have the same name", where=where)
-    for name in required:
-        if name not in names:
-            raise SchemaError(f"the column {name!r} is missing", where=where)
+    check_names(names, types, required, where)
     fields = [f for f in types if f.name in names]
     columns = [_cast(table.column(f.name), f.type, f"{where}.{f.name}") for f in fields]
     result = pa.table(columns, schema=pa.schema(fields))
@@ -122,6 +137,20 @@ def _conform(table: pa.Table, types: pa.Schema, required: Sequence[str], where: 
                 f"the value is null in {nulls:,} rows, first in row {row}", where=f"{where}.{name}"
             )
     return result
+
+
+def check_names(names: Sequence[str], types: pa.Schema, required: Sequence[str], where: str) -> None:
+    """SchemaError unless the columns `names` are of `types`, each once, with all of `required`."""
+    for name in names:
+        if name not in types.names:
+            raise SchemaError(
+                f"unknown column {name!r}", where=where, hint=f"known columns: {', '.join(types.names)}"
+            )
+    if len(set(names)) != len(names):
+        raise SchemaError("two columns have the same name", where=where)
+    for name in required:
+        if name not in names:
+            raise SchemaError(f"the column {name!r} is missing", where=where)
 
 
 def _fits(given: pa.DataType, wanted: pa.DataType) -> bool:
@@ -165,7 +194,7 @@ def _unique(table: pa.Table, names: Sequence[str], where: str) -> None:
         return
     twice = counts.filter(pc.greater(counts.column("count_all"), 1))
     first = {name: twice.column(name)[0].as_py() for name in names}
-    text = ", ".join(f"{name} {_shown(value)}" for name, value in first.items())
+    text = ", ".join(f"{name} {shown(value)}" for name, value in first.items())
     more = f" (and {twice.num_rows - 1:,} more)" if twice.num_rows > 1 else ""
     raise SchemaError(
         f"{text} stands in it {twice.column('count_all')[0].as_py()} times{more}",
@@ -174,7 +203,8 @@ def _unique(table: pa.Table, names: Sequence[str], where: str) -> None:
     )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message gives it: in one line, and short."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc).isoformat()
     text = repr(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -25,8 +27,8 @@ class GraphStore(Protocol):
     Node tables have the label's key column (string) and property columns. Relationship tables have
     `source` and `target` (string keys) and property columns. Column types follow the schema
     (`Schema.arrow_type`). Every write is an upsert on the key: a property that a table does not
-    carry, or that is null in it, keeps its stored value. Row order on reading is unspecified.
-    A store is used by one thread.
+    carry, or (without `clear_nulls`) that is null in it, keeps its stored value. Row order on reading
+    is unspecified. A store is used by one thread.
     """
 
     @property
@@ -44,7 +46,14 @@ class GraphStore(Protocol):
         """
         ...
 
-    def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
+    def write_nodes(
+        self,
+        label: str,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
+    ) -> int:
         """Upserts nodes; returns how many rows were written.
 
         Args:
@@ -52,6 +61,7 @@ class GraphStore(Protocol):
             table: the key column and any property columns; a key may stand in it once.
             replace: where given, nodes of `label` whose properties equal it and that `table` does
                 not hold are deleted with their relationships, in the same transaction.
+            clear_nulls: a null in `table` removes the stored value.
 
         Raises:
             SchemaError: unknown label or column, wrong type, null or repeated key; nothing is written.
@@ -59,7 +69,12 @@ class GraphStore(Protocol):
         ...
 
     def write_relationships(
-        self, edge: EdgeType, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None
+        self,
+        edge: EdgeType,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
     ) -> int:
         """Upserts relationships between nodes that exist; returns how many rows were written.
 
@@ -70,10 +85,71 @@ class GraphStore(Protocol):
             table: `source`, `target` and any property columns.
             replace: where given, relationships of `edge` whose properties equal it are deleted first,
                 in the same transaction.
+            clear_nulls: a null in `table` removes the stored value.
 
         Raises:
             SchemaError: unknown type or column, wrong type, a missing end (the message names the first
                 one), or the same relationship twice; nothing is written.
+        """
+        ...
+
+    def delete_nodes(self, label: str, keys: pa.Array | pa.ChunkedArray) -> int:
+        """Deletes nodes with their relationships; returns how many nodes there were.
+
+        Args:
+            label: a label of the schema.
+            keys: their keys (string); one that no node has is no fault, nor is one given twice.
+
+        Raises:
+            SchemaError: unknown label, keys that are no strings or null; nothing is deleted.
+        """
+        ...
+
+    def delete_relationships(self, edge: EdgeType, table: pa.Table) -> int:
+        """Deletes relationships; returns how many there were.
+
+        Args:
+            edge: an edge type of the schema.
+            table: `source`, `target` and the type's `identity` properties; other properties of the type
+                may stand in it and mean nothing. A row that names no relationship is no fault.
+
+        Raises:
+            SchemaError: unknown type, unknown or missing column, wrong type, or a null; nothing is deleted.
+        """
+        ...
+
+    def load(self, key: str | EdgeType, file: Path) -> int:
+        """Stores the rows of a Parquet file in a type that holds nothing yet; returns how many.
+
+        For large files: memory does not grow with them, and it is the fastest way in.
+
+        Args:
+            key: a label or an edge type of the schema.
+            file: the key (nodes), or `source` and `target` (relationships), first, then any property
+                columns, in the types of `Schema.node_arrow_schema` or `Schema.edge_arrow_schema`.
+
+        Raises:
+            StoreError: the type holds something already.
+            SchemaError: unknown type or column, wrong type, a null or repeated key, a missing end;
+                nothing is stored.
+            InputError: the file cannot be read, or is no Parquet file.
+        """
+        ...
+
+    def changes(self, *, wait_s: float = 0.0) -> AbstractContextManager[None]:
+        """A block in which nobody else writes through `changes`; reads and queries in it see its writes.
+
+        In an embedded database all that is written in the block is kept, or nothing: when it raises, when
+        the process is killed, when the disk is full. In Neo4j each write stands alone, and the lock ends
+        with the process; in memory too each write stands alone.
+
+        Args:
+            wait_s: how long, in seconds, to wait for another's block to end.
+
+        Raises:
+            StoreLockedError: another still holds it after `wait_s`.
+            StoreError: blocks do not nest; or the lock was lost to another.
+            DiskError: there is no room; the embedded store is as it was before the block.
         """
         ...
 
