@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from kgdistill.ingest._model import Lines
 from kgdistill.store.schema import arrow_type
 
 _JOINED = ", "
+_SAMPLE = datetime(2017, 4, 1, 13, 5)
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,9 @@ class _Finish:
         where = np.flatnonzero(bad).astype(np.int64)
         rows = where if self._parents is None else self._parents[where]
         texts = pc.utf8_slice_codeunits(to_text(raw.take(pa.array(where)))[0], 0, 200)
+        if self.plan.value.hash:
+            # What is personal does not go into a file of rejects.
+            texts = pa.nulls(len(texts), pa.string())
         self.faults.append(Fault(rows, self.plan.columns, texts, reason))
 
     def _text(self, values: pa.Array, raw: pa.Array) -> pa.Array:
@@ -251,7 +256,8 @@ class _Finish:
     def _unfit(self, kind: str) -> str:
         formats = self.plan.value.format
         if kind == "timestamp" and formats:
-            return f"is not a time such as {' or '.join(formats)}"
+            shown = [_SAMPLE.isoformat() if f == "iso" else _SAMPLE.strftime(f) for f in formats]
+            return f"is not a time such as {' or '.join(shown)}"
         if kind == "timestamp" and self.plan.value.unit:
             return f"is not a number of {self.plan.value.unit} since 1970"
         return f"is not {words(kind)}"
