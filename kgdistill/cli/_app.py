@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kgdistill.cli import _answer, _explore, _ingest, _neo4j, _store, _train
+from kgdistill.cli import _answer, _derive, _explore, _ingest, _neo4j, _store, _train
 from kgdistill.cli._output import say
 
 
@@ -57,6 +57,7 @@ def root(
 
 
 app.add_typer(_ingest.app, name="ingest")
+app.add_typer(_derive.app, name="derive")
 _train.register(app)
 _answer.register(app)
 _explore.register(app)

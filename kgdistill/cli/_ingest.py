@@ -14,7 +14,6 @@ from kgdistill.cli._options import (
     SchemaOption,
     StoreOption,
     UserOption,
-    moment,
     schema_at,
     store_at,
 )
@@ -108,34 +107,6 @@ def folder(
     described = schema_at(schema)
     tables = read_folder(path, described)
     _ingest(tables, described, (store, user, password_file), rejects, max_reject_share, json)
-
-
-@app.command("also-bought")
-def also_bought(
-    cut: Annotated[str, typer.Option("--cut", metavar="DATE", help="Purchases at or after it do not count.")],
-    store: StoreOption = DEFAULT_STORE,
-    user: UserOption = "neo4j",
-    password_file: PasswordFileOption = None,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Partners of each product.")] = 20,
-    min_support: Annotated[int, typer.Option("--min-support", min=1, help="Least common buyers.")] = 5,
-    json: JsonOption = False,
-) -> None:
-    """Derive ALSO_BOUGHT from purchases before a cut, in place of the former ones.
-
-    \b
-    Examples:
-      kgdistill ingest also-bought --cut 2017-10-15
-      kgdistill ingest also-bought --cut 2017-10-15 --top-k 10 --json
-    """
-    from kgdistill.ingest.derived import write_also_bought
-
-    before = moment(cut, "--cut")
-    with store_at(store, user, password_file) as opened:
-        written = write_also_bought(opened, cut=before, top_k=top_k, min_support=min_support)
-    if json:
-        print_json({"type": "ALSO_BOUGHT", "rows": written, "cut": before})
-    else:
-        print_table(["type", "rows"], [["ALSO_BOUGHT", written]])
 
 
 def _ingest(

@@ -103,7 +103,7 @@ def test_a_typo_is_refused_with_a_suggestion(
         (["query", "RETURN $x", "--store", "memory:", "-p", 'x={"a": 1}'], "--param x"),
         (["query", "--saved", "histry_of_user", "--store", "memory:"], "history_of_user"),
         (["ingest", "folder", "nowhere"], "nowhere: is not a folder"),
-        (["ingest", "also-bought", "--cut", "yesterday"], "'yesterday' is not a date"),
+        (["derive", "also-bought", "--cut", "yesterday"], "'yesterday' is not a date"),
         (["schema", "--schema", "none.yaml"], "none.yaml: cannot be read"),
         (["report", "runs/none"], "runs/none: there is no run here"),
         (["neo4j", "status"], "is no folder of a local Neo4j"),

@@ -3,15 +3,27 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import combinations
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest import derived
-from kgdistill.ingest.derived import also_bought
+from kgdistill.ingest import _together
+from kgdistill.ingest.derived import (
+    ALSO_BOUGHT,
+    BOUGHT,
+    BRAND_SIMILAR,
+    VIEWED_TOGETHER,
+    also_bought,
+    derive,
+    derived_table,
+)
+from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.store import GraphStore, load_schema, open_store
 
 CUT = datetime(2024, 3, 1)
 Event = tuple[str, str, int, int | None]
@@ -29,7 +41,7 @@ def bought(events: list[Event]) -> pa.Table:
     )
 
 
-def oracle(events: list[Event], top_k: int, min_support: int) -> list[tuple[str, str, int, float]]:
+def oracle(events: list[Event], top_k: int, min_support: int) -> list[tuple[str, str, int, float, float]]:
     """Brute force with exact fractions."""
     baskets: dict[str, set[str]] = {}
     for user, product, day, quantity in events:
@@ -46,9 +58,16 @@ def oracle(events: list[Event], top_k: int, min_support: int) -> list[tuple[str,
         partners = sorted((b for x, b in cosine if x == a), key=lambda b: (-cosine[a, b], b))
         kept |= {(min(a, b), max(a, b)) for b in partners[:top_k]}
     return [
-        (a, b, s, s * len(users) / (len(baskets[a]) * len(baskets[b])))
+        (a, b, s, s * len(users) / (len(baskets[a]) * len(baskets[b])), s / len(baskets[a] | baskets[b]))
         for a, b in sorted(kept)
         for s in [len(baskets[a] & baskets[b])]
+    ]
+
+
+def measured(table: pa.Table) -> list[tuple[object, ...]]:
+    return [
+        (r["source"], r["target"], r["support"], pytest.approx(r["lift"]), pytest.approx(r["jaccard"]))
+        for r in table.to_pylist()
     ]
 
 
@@ -67,10 +86,9 @@ def test_also_bought_equals_brute_force_whatever_the_chunks(
     events: list[Event], top_k: int, min_support: int, cells: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(derived, "_CHUNK_CELLS", cells)
+        patch.setattr(_together, "_CHUNK_CELLS", cells)
         found = also_bought(bought(events), cut=CUT, top_k=top_k, min_support=min_support)
-    rows = [(r["source"], r["target"], r["support"], pytest.approx(r["lift"])) for r in found.to_pylist()]
-    assert rows == oracle(events, top_k, min_support)
+    assert measured(found) == oracle(events, top_k, min_support)
     assert found["cut"].to_pylist() == [CUT] * found.num_rows
 
 
@@ -94,3 +112,126 @@ def test_a_cut_with_a_zone_is_the_same_moment_in_utc() -> None:
 def test_a_limit_below_one_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="at least 1"):
         also_bought(bought([]), cut=CUT, **wrong)
+
+
+def shop(events: list[Event], edge: tuple[str, str, str] = BOUGHT) -> GraphTables:
+    """Twelve products of five brands, p1 of two."""
+    products = [f"p{i}" for i in range(1, 13)]
+    nodes = {
+        "User": pa.table({"user_id": [str(i) for i in range(1, 9)]}),
+        "Product": pa.table({"product_id": products}),
+        "Brand": pa.table({"brand_id": [f"b{i}" for i in range(5)]}),
+    }
+    made = {"source": [*products, "p1"], "target": [*(f"b{i % 5}" for i in range(12)), "b4"]}
+    table = bought(events)
+    table = table if edge == BOUGHT else table.drop_columns(["first_quantity"])
+    return GraphTables(nodes, {edge: table, ("Product", "MADE_BY", "Brand"): pa.table(made)})
+
+
+@given(events=events_of(8, 12))
+def test_brands_are_similar_when_the_same_users_bought_of_them(events: list[Event]) -> None:
+    tables = shop(events)
+    brands: dict[str, list[str]] = {}
+    for row in tables.edges[("Product", "MADE_BY", "Brand")].to_pylist():
+        brands.setdefault(row["source"], []).append(row["target"])
+    by_brand = [(user, brand, *rest) for user, product, *rest in events for brand in brands[product]]
+    found = derived_table(tables, BRAND_SIMILAR, cut=CUT, top_k=2, min_support=1)
+    assert measured(found) == oracle(by_brand, 2, 1)  # type: ignore[arg-type]
+
+
+@given(events=events_of(8, 12))
+def test_views_before_the_cut_are_views_whatever_they_count(events: list[Event]) -> None:
+    found = derived_table(
+        shop(events, ("User", "VIEWED", "Product")), VIEWED_TOGETHER, cut=CUT, top_k=3, min_support=1
+    )
+    assert measured(found) == oracle([(u, p, day, None) for u, p, day, _ in events], 3, 1)
+
+
+@given(
+    before=events_of(8, 12),
+    changes=st.lists(
+        st.tuples(
+            st.tuples(st.integers(1, 8), st.sampled_from([f"p{i}" for i in range(1, 13)])),
+            st.one_of(st.none(), st.tuples(st.sampled_from([-2, -1, 0, 1]), st.sampled_from([None, 0, 1]))),
+        ),
+        max_size=4,
+    ),
+    top_k=st.integers(1, 4),
+    min_support=st.integers(1, 3),
+    spare=st.integers(0, 4),
+    cells=st.integers(1, 60),
+)
+def test_an_update_equals_a_full_computation_and_can_be_updated_again(
+    before: list[Event],
+    changes: list[tuple[tuple[int, str], tuple[int, int | None] | None]],
+    top_k: int,
+    min_support: int,
+    spare: int,
+    cells: int,
+) -> None:
+    held = {(user, product): (day, count) for user, product, day, count in before}
+    past: tuple[_together.Choices, _together.Nearest] | None = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_together, "_CHUNK_CELLS", cells)
+        for pair, fact in [((0, ""), None), *changes]:
+            held.pop((str(pair[0]), pair[1]), None)
+            if fact is not None:
+                held[str(pair[0]), pair[1]] = fact
+            kept = [k for k, (day, n) in held.items() if day < 0 and n != 0]
+            users, items = (pa.array([k[side] for k in kept], pa.string()) for side in (0, 1))
+            everyone, everything = (
+                pa.array([str(i) for i in range(1, 9)]),
+                pa.array([f"p{i}" for i in range(1, 13)]),
+            )
+            choices = _together.Choices.of(users, items, users=everyone, items=everything)
+            former = _together.Former(past[1], choices.changed_items(past[0])) if past is not None else None
+            found, _ = _together.nearest_items(choices, top_k, min_support, spare=spare, former=former)
+            whole, _ = _together.nearest_items(choices, top_k, min_support)
+            cut = np.datetime64(CUT, "us")
+            assert _together.pair_table(choices, _together.first_of(found, top_k), cut).equals(
+                _together.pair_table(choices, whole, cut)
+            )
+            past = choices, found
+
+
+def stored(store: GraphStore, edge: tuple[str, str, str]) -> pa.Table:
+    order = [("source", "ascending"), ("target", "ascending")]
+    return store.read_relationships(edge).sort_by(order).combine_chunks()
+
+
+def test_a_job_writes_the_difference_only_and_counts_what_changed(tmp_path: Path) -> None:
+    block = [(str(u), f"p{p}", -1, 1) for u in range(1, 5) for p in range(1, 4)]
+    block += [(str(u), f"p{p}", -1, 1) for u in range(5, 9) for p in range(4, 13)]
+    limits = {"cut": CUT, "top_k": 20, "min_support": 1, "state": tmp_path}
+    with open_store("memory:") as store:
+        ingest_tables(store, load_schema(), shop(block))
+        first = derive(store, ALSO_BOUGHT, **limits)  # type: ignore[arg-type]
+        assert (first.rows, first.written, first.deleted, first.counted) == (3 + 36, 39, 0, 12)
+        again = derive(store, ALSO_BOUGHT, **limits)  # type: ignore[arg-type]
+        assert (again.rows, again.written, again.deleted, again.counted) == (39, 0, 0, 0)
+        # One more buyer of p1 and p2, who had no part in it; an event at the cut is none.
+        late = bought([("5", "p1", -2, 1), ("1", "p12", 0, 1), ("1", "p11", -1, 0)])
+        store.write_relationships(BOUGHT, late)
+        third = derive(store, ALSO_BOUGHT, **limits)  # type: ignore[arg-type]
+        assert third.counted == 1
+        assert third.written == 2 + 9
+        assert stored(store, ALSO_BOUGHT).equals(
+            derived_table(store, ALSO_BOUGHT, cut=CUT, min_support=1).combine_chunks()
+        )
+        # An earlier cut has nothing of it, and no state that it could use.
+        none = derive(store, ALSO_BOUGHT, cut=CUT - timedelta(days=9), min_support=1, state=tmp_path)
+        assert (none.rows, none.deleted) == (0, 39 + 9)
+        # A damaged state costs the computation only.
+        (file,) = tmp_path.iterdir()
+        file.write_bytes(file.read_bytes()[:-9])
+        assert derive(store, ALSO_BOUGHT, **limits).rows == third.rows  # type: ignore[arg-type]
+
+
+def test_what_something_else_left_in_the_store_goes(tmp_path: Path) -> None:
+    with open_store("memory:") as store:
+        ingest_tables(store, load_schema(), shop([("1", "p1", -1, 1), ("1", "p2", -1, 1)]))
+        rows = {"source": ["p1", "p3"], "target": ["p2", "p4"], "support": [9, 9], "lift": [1.0, 1.0]}
+        store.write_relationships(ALSO_BOUGHT, pa.table({**rows, "cut": [CUT, CUT - timedelta(days=1)]}))
+        report = derive(store, ALSO_BOUGHT, cut=CUT, min_support=1)
+        assert (report.rows, report.written, report.deleted) == (1, 1, 1)
+        assert measured(stored(store, ALSO_BOUGHT)) == [("p1", "p2", 1, 1.0, 1.0)]
