@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgdistill.errors import InputError
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
 
 BLOCKS = st.sampled_from([1, 2, 3, 5, 8, 13, 40, 1 << 20])
@@ -80,22 +82,47 @@ def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
     assert rejects == [line for i, line in enumerate(lines) if i not in good]
 
 
+RUBBISH = ["a", '"', '""', "::", ":", ",", " ", "\x1f", "\0", "\udcff", "é", "\r"]
+
+
 @given(
-    lines=st.lists(
-        st.lists(st.sampled_from([b"a", b"\xff", b"\xc3", b"\xa9", b"\0", b"::", b":", b" ", b"\x1f"])),
-        max_size=10,
-    ),
+    lines=st.lists(st.lists(st.sampled_from(RUBBISH), max_size=6).map("".join), max_size=10),
+    delimiter=st.sampled_from([",", "::"]),
+    quote=st.sampled_from(['"', None]),
     block=BLOCKS,
     batch=st.integers(1, 4),
 )
-def test_every_line_of_rubbish_is_a_row_or_a_reject_at_any_block_size(
-    lines: list[list[bytes]], block: int, batch: int
+def test_rubbish_is_split_as_the_standard_parser_does_at_any_block_size(
+    lines: list[str], delimiter: str, quote: str | None, block: int, batch: int
 ) -> None:
-    data = b"".join(b"".join(line) + b"\n" for line in [[b"x::y"], *lines])
-    options = SourceOptions("csv", "::", quote=None)
-    rows, good, bad = read(data, options, ["x", "y"], block, batch)
-    assert sorted([*good, *bad]) == [i for i, line in enumerate(lines, 2) if line]
-    assert (rows, good, bad) == read(data, options, ["x", "y"], 1 << 20, 100)
+    text = "\n".join([delimiter.join("xyz"), *lines, ""])
+    # The standard parser knows no long delimiters; a last line shows whether a quote is still open.
+    plain = (text.replace(",", "\1").replace("::", ",") if delimiter == "::" else text) + "end"
+    parser = csv.reader(
+        io.StringIO(plain, newline=""), quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
+    )
+    wanted: list[tuple[int, list[str]]] = []
+    bad: list[int] = []
+    start = 1
+    for row in parser:
+        all_of_it = "".join(row)
+        if len(row) == 3 and "\0" not in all_of_it and "\udcff" not in all_of_it:
+            wanted.append((start, row))
+        elif row:
+            bad.append(start)
+        start = parser.line_num + 1
+    data = text.encode("utf-8", "surrogateescape")
+    options = SourceOptions("csv", delimiter, quote=quote, null_values=())
+    if row != ["end"]:
+        with pytest.raises(InputError, match="never closed"):
+            read(data, options, ["x", "y", "z"], block, batch)
+        return
+    rows, good, rejects = read(data, options, ["x", "y", "z"], block, batch)
+    if delimiter == "::":
+        wanted = [(i, [v.replace(",", "::").replace("\1", ",") for v in row]) for i, row in wanted]
+    assert rows == [row for _, row in wanted[1:]]
+    assert good == [i for i, _ in wanted[1:]]
+    assert rejects == bad[:-1]
 
 
 JSON = st.recursive(

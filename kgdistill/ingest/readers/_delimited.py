@@ -188,7 +188,7 @@ def _fault(row: list[str]) -> str | None:
 
 
 class _Fast:
-    """Arrow's parser, for blocks in which every line is a good row without quotes."""
+    """Arrow's parser, for blocks in which every line is a good row."""
 
     def __init__(self, file: _Delimited, wanted: list[int]) -> None:
         self._file = file
@@ -197,6 +197,10 @@ class _Fast:
         ids = [str(i) for i in wanted] or ["0"]
         self._names = [str(i) for i in range(file.width)]
         self._parse = pacsv.ParseOptions(delimiter=file.char, quote_char=False)
+        ascii_quote = file.quote is not None and file.quote.isascii()
+        self._parse_quoted = pacsv.ParseOptions(
+            delimiter=file.char, quote_char=file.quote if ascii_quote else False, newlines_in_values=True
+        )
         nulls = list(file.nulls)
         self._convert = pacsv.ConvertOptions(
             include_columns=ids,
@@ -209,7 +213,8 @@ class _Fast:
     def read(self, block: bytes) -> pa.Table | None:
         """The wanted columns, or None where the block needs the other parser."""
         file = self._file
-        if file.quote is not None and file.quote.encode() in block:
+        quoted = file.quote is not None and file.quote.encode() in block
+        if quoted and (file.swap or not self._parse_quoted.quote_char or self._ends_open(block)):
             return None
         if b"\0" in block or not is_text(block):
             return None
@@ -218,13 +223,23 @@ class _Fast:
                 return None
             block = block.replace(file.delimiter.encode(), _UNIT.encode())
         options = pacsv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
+        parse = self._parse_quoted if quoted else self._parse
         try:
-            table = pacsv.read_csv(pa.BufferReader(block), options, self._parse, self._convert)
+            table = pacsv.read_csv(pa.BufferReader(block), options, parse, self._convert)
         except pa.ArrowInvalid:
             return None
         if table.num_rows != count_lines(block):
             return None
         return table if self._wanted else table.select([])
+
+    def _ends_open(self, block: bytes) -> bool:
+        """Whether the last line leaves a quote open, if the line before it does not."""
+        end = len(block) - (2 if block.endswith(b"\r\n") else block.endswith((b"\n", b"\r")))
+        start = max(block.rfind(b"\n", 0, end), block.rfind(b"\r", 0, end)) + 1
+        line = block[start:end].decode("utf-8", "replace").replace("\0", "")
+        lines = iter([f"{line}\n", "x"])
+        next(csv.reader(lines, delimiter=self._file.char, quotechar=self._file.quote), None)
+        return next(lines, None) is None
 
 
 class _Rows:
@@ -306,7 +321,7 @@ class _Rows:
         file = self._file
         assert file.quote is not None
         opened = _open_quote(record, file.char, file.quote)
-        line = self._start + count_lines(record[:opened].encode("utf-8", "surrogateescape") + b"x") - 1
+        line = self._start + count_lines(record[:opened].encode("utf-8", "replace") + b"x") - 1
         return file.source.fail(
             "opens a quote that is never closed"
             if at_end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,17 @@ def _constant(text: str) -> str | None:
     return None if text == "NaN" else text
 
 
-_decode: Callable[[str], Any] = json.JSONDecoder(
-    parse_float=_Number, parse_int=_Number, parse_constant=_constant
-).decode
+_decoder = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_constant)
+# What needs no further writing out.
+_TEXTS = {str, _Number, type(None)}
+
+
+def _decode(data: bytes) -> Any:
+    text = data.decode("utf-8").strip()
+    value, end = _decoder.raw_decode(text)
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value
 
 
 def json_names(source: Source, rows: int = _SAMPLE) -> list[str]:
@@ -39,7 +47,7 @@ def json_names(source: Source, rows: int = _SAMPLE) -> list[str]:
         for block in TextBlocks(source, stream, raw, 1 << 18):
             for line in _split(block):
                 try:
-                    value = _decode(line.decode("utf-8").strip())
+                    value = _decode(line)
                     if isinstance(value, dict):
                         _add_names(value, "", names)
                         seen += 1
@@ -118,15 +126,21 @@ def _parse(source: Source, lines: list[bytes], first: int, columns: list[str], s
     rows: list[list[Any]] = []
     places: list[int] = []
     bad: list[dict[str, Any]] = []
+    dotted = any("." in column for column in columns)
     for line, data in enumerate(lines, first):
         if not data or data.isspace():
             continue
         try:
-            value = _decode(data.decode("utf-8").strip())
+            value = _decode(data)
             if not isinstance(value, dict):
                 reason = "is not a JSON object"
             else:
-                row = [_as_text(value[c] if c in value else _at(value, c)) for c in columns]
+                if dotted:
+                    row = [value[c] if c in value else _at(value, c) for c in columns]
+                else:
+                    row = [value.get(c) for c in columns]
+                if not _TEXTS.issuperset(map(type, row)):
+                    row = [_as_text(v) for v in row]
                 if b"\\u" in data or b"\\U" in data:
                     _check_characters(row)
                 rows.append(row)
