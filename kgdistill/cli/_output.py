@@ -59,6 +59,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         print("  ".join(padded).rstrip())
 
 
+def print_line(text: str) -> None:
+    """Writes one line to standard output, whatever the data in it say."""
+    print(_cell(text))
+
+
 def print_wide(table: Any) -> None:
     """Writes a table of rich to standard output; where that is no terminal, as wide as it needs."""
     from rich.console import Console

@@ -1,0 +1,30 @@
+"""A look at the whole graph: statistics, and findings with what to do."""
+
+from kgdistill.graphcheck._inspect import inspect_graph
+from kgdistill.graphcheck._model import (
+    Distribution,
+    EdgeStats,
+    Finding,
+    Gap,
+    GraphStats,
+    Hub,
+    Inspection,
+    NodeStats,
+    TimeStats,
+)
+from kgdistill.graphcheck._page import page_html, write_page
+
+__all__ = [
+    "Distribution",
+    "EdgeStats",
+    "Finding",
+    "Gap",
+    "GraphStats",
+    "Hub",
+    "Inspection",
+    "NodeStats",
+    "TimeStats",
+    "inspect_graph",
+    "page_html",
+    "write_page",
+]
