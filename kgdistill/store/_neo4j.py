@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session, unit_of_work
@@ -19,11 +18,16 @@ from pydantic import ValidationError
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.progress import step
 from kgdistill.store import _neo4j_cypher as cypher_text
+from kgdistill.store._neo4j_checks import check_address, execute_all, refuse_side_effects, united
 from kgdistill.store._neo4j_errors import query_error, translated
+from kgdistill.store._neo4j_load import delete_some_nodes, load_file
+from kgdistill.store._neo4j_lock import ChangesLock
 from kgdistill.store._neo4j_values import result_table
 from kgdistill.store._neo4j_write import EdgeWriter, numbered, one, write_batch
 from kgdistill.store._validate import (
     chosen_columns,
+    conform_identities,
+    conform_keys,
     conform_nodes,
     conform_relationships,
     conform_replace,
@@ -32,7 +36,6 @@ from kgdistill.store._validate import (
 from kgdistill.store.protocol import EdgeType, Parameter, Scalar
 from kgdistill.store.schema import Schema
 
-_SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
 _VALUES_A_ROW = 80
 _PROGRESS_ROWS = 50_000
 _EDGES_A_RECORD = 20_000
@@ -70,10 +73,12 @@ class Neo4jStore:
                 "a store address must not carry a user or password",
                 hint="give the password in KGDISTILL_NEO4J_PASSWORD",
             )
-        _check_address(url)
+        check_address(url)
         self._url = url
         self._schema: Schema | None = None
         self._transaction_rows = transaction_rows
+        self._retry_s = retry_s
+        self._lock: ChangesLock | None = None
         with translated(url):
             self._driver = GraphDatabase.driver(
                 url,
@@ -105,9 +110,9 @@ class Neo4jStore:
                 nodes that are there already share a key.
         """
         known = self._stored_schema()
-        whole = schema if known is None else _united(known, schema, self._url)
+        whole = schema if known is None else united(known, schema, self._url)
         try:
-            self._write(lambda tx: _execute_all(tx, cypher_text.constraints(whole)))
+            self._write(lambda tx: execute_all(tx, cypher_text.constraints(whole)))
         except StoreError as error:
             cause = error.__cause__
             if isinstance(cause, Neo4jError) and ".Schema." in (cause.code or ""):
@@ -119,15 +124,21 @@ class Neo4jStore:
             self._write(lambda tx: tx.run(query, text=text, digest=whole.digest()).consume())
         self._schema = whole
 
-    def write_nodes(self, label: str, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None) -> int:
+    def write_nodes(
+        self,
+        label: str,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
+    ) -> int:
         """Upserts nodes; see `GraphStore.write_nodes`."""
         schema = self._required_schema()
         table = conform_nodes(schema, label, table)
         old = conform_replace(schema.node_arrow_schema(label), replace, label)
         key = schema.node(label).key
-        write = partial(
-            write_batch, query=cypher_text.upsert_nodes(label, key, table), where=label, url=self._url
-        )
+        query = cypher_text.write_nodes(label, key, table, create=False, clear_nulls=clear_nulls)
+        write = partial(write_batch, query=query, where=label, url=self._url)
 
         def clear(tx: ManagedTransaction) -> None:
             if old is not None:
@@ -149,7 +160,12 @@ class Neo4jStore:
         return int(table.num_rows)
 
     def write_relationships(
-        self, edge: EdgeType, table: pa.Table, *, replace: Mapping[str, Scalar] | None = None
+        self,
+        edge: EdgeType,
+        table: pa.Table,
+        *,
+        replace: Mapping[str, Scalar] | None = None,
+        clear_nulls: bool = False,
     ) -> int:
         """Upserts relationships; see `GraphStore.write_relationships`.
 
@@ -161,7 +177,7 @@ class Neo4jStore:
         table = conform_relationships(schema, edge, table)
         where = edge_name(edge)
         old = conform_replace(schema.edge_arrow_schema(edge), replace, where)
-        writer = EdgeWriter(schema, edge, table, old, self._url)
+        writer = EdgeWriter(schema, edge, table, self._url, replace=old, clear_nulls=clear_nulls)
         if old is not None or table.num_rows <= self._transaction_rows:
 
             def everything(tx: ManagedTransaction) -> None:
@@ -178,6 +194,60 @@ class Neo4jStore:
             self._write(partial(writer.write_alone, rows=rows))
             writer.confirm()
         return int(table.num_rows)
+
+    def delete_nodes(self, label: str, keys: pa.Array | pa.ChunkedArray) -> int:
+        """Deletes nodes with their relationships; see `GraphStore.delete_nodes`.
+
+        Where many relationships hang on them, these are deleted first, in transactions of their own.
+        """
+        key = self._required_schema().node(label).key
+        wanted = conform_keys(label, keys).to_pylist()
+        size = cypher_text.BATCH_ROWS
+        deleted = 0
+        for start in range(0, len(wanted), size):
+            deleted += delete_some_nodes(self._write, label, key, wanted[start : start + size])
+        return deleted
+
+    def delete_relationships(self, edge: EdgeType, table: pa.Table) -> int:
+        """Deletes relationships; see `GraphStore.delete_relationships`."""
+        schema = self._required_schema()
+        table = conform_identities(schema, edge, table)
+        query = cypher_text.delete_these_edges(schema, edge, table)
+
+        def delete(tx: ManagedTransaction, batches: Iterable[list[tuple[Any, ...]]]) -> int:
+            return sum(int(one(tx, query, {"rows": b, "epoch": cypher_text.EPOCH})) for b in batches)
+
+        batches = cypher_text.batches(table)
+        if table.num_rows <= self._transaction_rows:
+            return self._write(partial(delete, batches=list(batches)))
+        return sum(self._write(partial(delete, batches=[rows])) for rows in batches)
+
+    def load(self, key: str | EdgeType, file: Path) -> int:
+        """Creates what a file holds, a transaction per batch; see `GraphStore.load`.
+
+        All that could refuse it is checked first. What a load that was cut off has stored remains; the
+        rest is then for `write_nodes` or `write_relationships`.
+        """
+        return load_file(self._required_schema(), key, Path(file), self._write, self._url)
+
+    @contextmanager
+    def changes(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Locks others' blocks out; see `GraphStore.changes`.
+
+        The lock is an open transaction, which ends with the process. A server that restarts meanwhile is
+        no fault, unless another process has taken the lock since. Each write stands alone.
+        """
+        if self._lock is not None:
+            raise StoreError("is being changed already: blocks of changes do not nest", where=self._url)
+        lock = ChangesLock(self._driver, self._url, self._retry_s)
+        lock.take(wait_s)
+        self._lock = lock
+        try:
+            yield
+            lock.ensure()
+        finally:
+            self._lock = None
+            lock.release()
 
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All nodes of `label`; see `GraphStore.read_nodes`."""
@@ -228,7 +298,7 @@ class Neo4jStore:
                     raise QueryError(
                         "would write, change the schema or administer the server; queries may only read"
                     )
-                _refuse_side_effects(plan.plan)
+                refuse_side_effects(plan.plan)
                 result = tx.run(cypher, values)
                 rows = [record.values() for record in islice(result, limit + 1)]
                 names = result.keys()
@@ -250,6 +320,8 @@ class Neo4jStore:
 
     def close(self) -> None:
         """Closes the connections; a second call is harmless."""
+        if self._lock is not None:
+            self._lock.release()
         self._driver.close()
 
     def __enter__(self) -> Neo4jStore:
@@ -316,6 +388,8 @@ class Neo4jStore:
         return self._run(READ_ACCESS, work)
 
     def _write(self, work: Callable[[ManagedTransaction], _T]) -> _T:
+        if self._lock is not None:
+            self._lock.ensure()
         return self._run(WRITE_ACCESS, work)
 
     def _run(self, mode: str, work: Callable[[ManagedTransaction], _T], fetch_size: int = 1000) -> _T:
@@ -331,63 +405,3 @@ class Neo4jStore:
     def _session(self, mode: str, fetch_size: int) -> Iterator[Session]:
         with self._driver.session(default_access_mode=mode, fetch_size=fetch_size) as session:
             yield session
-
-
-def _check_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InputError(
-            "is no Neo4j address", where=url, hint="write it like bolt://HOST:PORT or neo4j://HOST:PORT"
-        )
-
-
-def _execute_all(tx: ManagedTransaction, statements: Sequence[str]) -> None:
-    for statement in statements:
-        tx.run(statement).consume()
-
-
-def _refuse_side_effects(plan: Mapping[str, Any] | None) -> None:
-    """The server calls these reads: one fetches any address for the caller, the other ends others' work."""
-    if plan is None:
-        return
-    operator = str(plan.get("operatorType", "")).partition("@")[0]
-    if operator in ("LoadCSV", "TerminateTransactions"):
-        words = "LOAD CSV" if operator == "LoadCSV" else "TERMINATE TRANSACTIONS"
-        raise QueryError(f"{words} is not allowed in a query")
-    for child in plan.get("children", ()):
-        _refuse_side_effects(child)
-
-
-def _united(known: Schema, new: Schema, url: str) -> Schema:
-    """Everything that either knows; where both know a type, its properties and endpoints together."""
-
-    def mismatch(name: str, message: str) -> StoreSchemaMismatchError:
-        return StoreSchemaMismatchError(
-            f"{name}: {message}",
-            where=url,
-            hint="use the schema it was made with, or ingest into an empty store",
-        )
-
-    old, whole = known.model_dump(mode="json"), new.model_dump(mode="json")
-    for group, fixed in (("nodes", "key"), ("relationships", "identity")):
-        for name, had in old[group].items():
-            has = whole[group].setdefault(name, had)
-            if has[fixed] != had[fixed]:
-                raise mismatch(name, f"the store has the {fixed} {had[fixed]!r}, the schema {has[fixed]!r}")
-            for prop, spec in had["properties"].items():
-                now = has["properties"].setdefault(prop, spec)
-                if now["type"] != spec["type"]:
-                    raise mismatch(
-                        f"{name}.{prop}", f"the store has {spec['type']}, the schema {now['type']}"
-                    )
-            if group == "relationships":
-                has["endpoints"] += [pair for pair in had["endpoints"] if pair not in has["endpoints"]]
-    try:
-        return Schema.model_validate_json(json.dumps(whole))
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise mismatch("the schema", f"contradicts what the store holds: {message}") from error

@@ -20,6 +20,7 @@ from kgdistill.store.schema import Schema
 
 META = "`_KgdistillSchema`"
 WRITER = "`_KgdistillWriter`"
+LOCK = "`_KgdistillLock`"
 EPOCH = datetime(1970, 1, 1)
 
 BATCH_ROWS = 10_000
@@ -47,25 +48,44 @@ def constraints(schema: Schema) -> list[str]:
     ]
 
 
-def upsert_nodes(label: str, key: str, table: pa.Table) -> str:
+def write_nodes(label: str, key: str, table: pa.Table, *, create: bool, clear_nulls: bool) -> str:
     """Takes $rows, lists in the order of `table`'s columns, and $epoch; returns how many it wrote."""
-    match = f"MERGE (n:{quoted(label)} {{{quoted(key)}: row[{table.column_names.index(key)}]}})"
-    return f"UNWIND $rows AS row {match}{_set('n', table, {key})} RETURN count(*) AS written"
+    verb = "CREATE" if create else "MERGE"
+    match = f"{verb} (n:{quoted(label)} {{{quoted(key)}: row[{table.column_names.index(key)}]}})"
+    return f"UNWIND $rows AS row {match}{_set('n', table, {key}, clear_nulls)} RETURN count(*) AS written"
 
 
-def write_edges(schema: Schema, edge: EdgeType, table: pa.Table, *, create: bool) -> str:
-    """Takes $rows and $epoch as `upsert_nodes` does; a row whose ends are not there is not counted."""
-    source, name, target = edge
+def write_edges(schema: Schema, edge: EdgeType, table: pa.Table, *, create: bool, clear_nulls: bool) -> str:
+    """Takes $rows and $epoch as `write_nodes` does; a row whose ends are not there is not counted."""
     identity = schema.relationship(edge).identity
-    held = ", ".join(f"{quoted(p)}: {_value(table, p)}" for p in identity)
     verb = "CREATE" if create else "MERGE"
     return (
-        f"UNWIND $rows AS row "
+        f"UNWIND $rows AS row {_ends(schema, edge)}"
+        f"{verb} {_relationship(schema, edge, table)}"
+        f"{_set('r', table, {'source', 'target', *identity}, clear_nulls)} RETURN count(*) AS written"
+    )
+
+
+def delete_these_edges(schema: Schema, edge: EdgeType, table: pa.Table) -> str:
+    """Takes $rows and $epoch as `write_edges` does; returns how many relationships there were."""
+    return (
+        f"UNWIND $rows AS row {_ends(schema, edge)}MATCH {_relationship(schema, edge, table)} "
+        "WITH DISTINCT r DELETE r RETURN count(*) AS deleted"
+    )
+
+
+def _ends(schema: Schema, edge: EdgeType) -> str:
+    source, target = edge[0], edge[2]
+    return (
         f"MATCH (s:{quoted(source)} {{{quoted(schema.node(source).key)}: row[0]}}) "
         f"MATCH (t:{quoted(target)} {{{quoted(schema.node(target).key)}: row[1]}}) "
-        f"{verb} (s)-[r:{quoted(name)}{f' {{{held}}}' if held else ''}]->(t)"
-        f"{_set('r', table, {'source', 'target', *identity})} RETURN count(*) AS written"
     )
+
+
+def _relationship(schema: Schema, edge: EdgeType, table: pa.Table) -> str:
+    identity = schema.relationship(edge).identity
+    held = ", ".join(f"{quoted(p)}: {_value(table, p)}" for p in identity)
+    return f"(s)-[r:{quoted(edge[1])}{f' {{{held}}}' if held else ''}]->(t)"
 
 
 def missing_keys(label: str, key: str) -> str:
@@ -83,6 +103,29 @@ def edge_type_is_empty(edge: EdgeType) -> str:
         f"CALL () {{ MATCH (:{source})-[r:{name}]->() RETURN count(r) AS a }} "
         f"CALL () {{ MATCH ()-[r:{name}]->(:{target}) RETURN count(r) AS b }} RETURN a = 0 OR b = 0 AS empty"
     )
+
+
+def edge_type_holds_any(edge: EdgeType) -> str:
+    """Exact for one pair of ends, where `edge_type_is_empty` may err on the safe side."""
+    source, name, target = (quoted(part) for part in edge)
+    return f"RETURN EXISTS {{ MATCH (:{source})-[:{name}]->(:{target}) }} AS held"
+
+
+def count_these_nodes(label: str, key: str) -> str:
+    """Takes $keys; returns how many nodes there are, and how many relationships hang on them."""
+    match = f"UNWIND $keys AS key MATCH (n:{quoted(label)} {{{quoted(key)}: key}})"
+    return f"{match} RETURN count(n) AS nodes, coalesce(sum(COUNT {{ (n)--() }}), 0) AS edges"
+
+
+def delete_edges_of(label: str, key: str) -> str:
+    """Takes $keys and $limit; deletes up to so many relationships of these nodes and returns how many."""
+    match = f"UNWIND $keys AS key MATCH (:{quoted(label)} {{{quoted(key)}: key}})-[r]-()"
+    return f"{match} WITH DISTINCT r LIMIT $limit DELETE r RETURN count(*) AS deleted"
+
+
+def delete_these_nodes(label: str, key: str) -> str:
+    """Takes $keys; deletes these nodes with their relationships."""
+    return f"UNWIND $keys AS key MATCH (n:{quoted(label)} {{{quoted(key)}: key}}) DETACH DELETE n"
 
 
 def delete_nodes(label: str, key: str, replace: Mapping[str, Scalar]) -> str:
@@ -187,17 +230,19 @@ def _lists(array: pa.ListArray) -> list[list[float] | None]:
     ]
 
 
-def _set(variable: str, table: pa.Table, without: set[str]) -> str:
+def _set(variable: str, table: pa.Table, without: set[str], clear_nulls: bool) -> str:
     parts = []
-    for field in table.schema:
+    for index, field in enumerate(table.schema):
         column = table.column(field.name)
-        if field.name in without or column.null_count == table.num_rows:
+        if field.name in without or (column.null_count == table.num_rows and not clear_nulls):
             continue
         place = f"{variable}.{quoted(field.name)}"
         value = _value(table, field.name)
-        if column.null_count:
-            index = table.column_names.index(field.name)
+        is_time = pa.types.is_timestamp(field.type)
+        if column.null_count and not clear_nulls:
             value = f"CASE WHEN row[{index}] IS NULL THEN {place} ELSE {value} END"
+        elif clear_nulls and is_time:
+            value = f"CASE WHEN row[{index}] IS NULL THEN null ELSE {value} END"
         parts.append(f"{place} = {value}")
     return f" SET {', '.join(parts)}" if parts else ""
 

@@ -49,24 +49,47 @@ def write_batch(
         )
 
 
+def not_empty(where: str, url: str) -> StoreError:
+    """The refusal to load a file into a type that holds something."""
+    return StoreError(
+        f"{where} holds something already, and a file is loaded into an empty type only",
+        where=url,
+        hint="write it with write_nodes or write_relationships",
+    )
+
+
 class EdgeWriter:
     """One write of relationships: creates while it is alone with the type, merges otherwise.
 
-    Each transaction takes the type's turn by leaving a new token. A later transaction that finds
-    another token than the last confirmed one (another writer, or a commit of our own whose answer
-    was lost) merges, and so do all after it.
+    Each transaction takes the type's turn by leaving a new token. One that finds another token than the
+    last confirmed one merges: after a commit of our own whose answer was lost only that batch, after
+    another writer all that follow too.
     """
 
     def __init__(
-        self, schema: Schema, edge: EdgeType, table: pa.Table, replace: Mapping[str, Any] | None, url: str
+        self,
+        schema: Schema,
+        edge: EdgeType,
+        table: pa.Table,
+        url: str,
+        *,
+        replace: Mapping[str, Any] | None = None,
+        clear_nulls: bool = False,
     ) -> None:
         self._schema, self._edge, self._table, self._replace, self._url = schema, edge, table, replace, url
-        self._queries = {c: cypher_text.write_edges(schema, edge, table, create=c) for c in (True, False)}
+        self._queries = {
+            create: cypher_text.write_edges(schema, edge, table, create=create, clear_nulls=clear_nulls)
+            for create in (True, False)
+        }
+        self._tokens: set[str] = set()
         self._confirmed: tuple[str, bool] = ("", False)
         self._offered: tuple[str, bool] = ("", False)
 
-    def begin(self, tx: ManagedTransaction) -> None:
-        """Checks the ends, deletes what is replaced, and decides between CREATE and MERGE."""
+    def begin(self, tx: ManagedTransaction, *, into_empty: bool = False) -> None:
+        """Checks the ends, deletes what is replaced, and decides between CREATE and MERGE.
+
+        With `into_empty` a type that holds something is refused (StoreError).
+        """
         token, _ = self._take_turn(tx)
         self._check_ends(tx)
         alone = False
@@ -75,6 +98,10 @@ class EdgeWriter:
             identity = self._schema.relationship(self._edge).identity
             alone = _all_replaced(self._table, self._replace, identity)
         alone = alone or bool(one(tx, cypher_text.edge_type_is_empty(self._edge)))
+        if into_empty and not alone:
+            if one(tx, cypher_text.edge_type_holds_any(self._edge)):
+                raise not_empty(edge_name(self._edge), self._url)
+            alone = True
         self._offered = (token, alone)
 
     def write(self, tx: ManagedTransaction, rows: list[tuple[Any, ...]]) -> None:
@@ -85,8 +112,10 @@ class EdgeWriter:
         """Writes a batch in a transaction of its own, after a confirmed `begin`."""
         token, before = self._take_turn(tx)
         known, alone = self._confirmed
-        self._offered = (token, alone and before == known)
-        self.write(tx, rows)
+        # A token of our own other than the last confirmed one: this very batch may be there already.
+        create = alone and before == known
+        self._offered = (token, alone and before in self._tokens)
+        write_batch(tx, self._queries[create], rows, edge_name(self._edge), self._url)
 
     def confirm(self) -> None:
         """Says that the transaction has been committed."""
@@ -94,6 +123,7 @@ class EdgeWriter:
 
     def _take_turn(self, tx: ManagedTransaction) -> tuple[str, str | None]:
         token = secrets.token_hex(8)
+        self._tokens.add(token)
         return token, one(tx, cypher_text.TAKE_TURN, {"type": self._edge[1], "token": token})
 
     def _check_ends(self, tx: ManagedTransaction) -> None:

@@ -20,6 +20,28 @@ from kgdistill.store.schema import Schema
 _SPECIAL = frozenset("*?[]{}'\"\\$~%")
 
 
+def read_parts(file: Path, types: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The rows of a checked file in tables of up to `rows`, its columns in the types that `types` has."""
+    with pq.ParquetFile(file) as held:
+        wanted = file_types(file, types)
+        for batch in held.iter_batches(batch_size=rows):
+            yield pa.Table.from_batches([batch]).cast(wanted)
+
+
+def file_types(file: Path, types: pa.Schema) -> pa.Schema:
+    """The columns of the file, in the types that `types` has."""
+    return pa.schema([types.field(name) for name in pq.read_schema(file).names])
+
+
+def distinct(file: Path, column: str, rows: int) -> Iterator[list[str]]:
+    """The distinct values of a text column, in lists of up to `rows`."""
+    with plain_path(file) as path, duckdb.connect() as engine:
+        engine.execute("SET memory_limit = '1GB'")
+        found = engine.execute(f'SELECT DISTINCT "{column}" FROM read_parquet(?)', [path])
+        while part := found.fetchmany(rows):
+            yield [row[0] for row in part]
+
+
 @contextmanager
 def plain_path(file: Path) -> Iterator[str]:
     """A path of `file` without characters that mean something in a statement or a file pattern."""

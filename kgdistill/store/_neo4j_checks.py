@@ -1,0 +1,76 @@
+"""What the Neo4j store checks: addresses, schemas that meet, and plans of queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from neo4j import ManagedTransaction
+from pydantic import ValidationError
+
+from kgdistill.errors import InputError, QueryError, StoreSchemaMismatchError
+from kgdistill.store.schema import Schema
+
+_SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
+
+
+def check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(
+            "is no Neo4j address", where=url, hint="write it like bolt://HOST:PORT or neo4j://HOST:PORT"
+        )
+
+
+def execute_all(tx: ManagedTransaction, statements: Sequence[str]) -> None:
+    for statement in statements:
+        tx.run(statement).consume()
+
+
+def refuse_side_effects(plan: Mapping[str, Any] | None) -> None:
+    """The server calls these reads: one fetches any address for the caller, the other ends others' work."""
+    if plan is None:
+        return
+    operator = str(plan.get("operatorType", "")).partition("@")[0]
+    if operator in ("LoadCSV", "TerminateTransactions"):
+        words = "LOAD CSV" if operator == "LoadCSV" else "TERMINATE TRANSACTIONS"
+        raise QueryError(f"{words} is not allowed in a query")
+    for child in plan.get("children", ()):
+        refuse_side_effects(child)
+
+
+def united(known: Schema, new: Schema, url: str) -> Schema:
+    """Everything that either knows; where both know a type, its properties and endpoints together."""
+
+    def mismatch(name: str, message: str) -> StoreSchemaMismatchError:
+        return StoreSchemaMismatchError(
+            f"{name}: {message}",
+            where=url,
+            hint="use the schema it was made with, or ingest into an empty store",
+        )
+
+    old, whole = known.model_dump(mode="json"), new.model_dump(mode="json")
+    for group, fixed in (("nodes", "key"), ("relationships", "identity")):
+        for name, had in old[group].items():
+            has = whole[group].setdefault(name, had)
+            if has[fixed] != had[fixed]:
+                raise mismatch(name, f"the store has the {fixed} {had[fixed]!r}, the schema {has[fixed]!r}")
+            for prop, spec in had["properties"].items():
+                now = has["properties"].setdefault(prop, spec)
+                if now["type"] != spec["type"]:
+                    raise mismatch(
+                        f"{name}.{prop}", f"the store has {spec['type']}, the schema {now['type']}"
+                    )
+            if group == "relationships":
+                has["endpoints"] += [pair for pair in had["endpoints"] if pair not in has["endpoints"]]
+    try:
+        return Schema.model_validate_json(json.dumps(whole))
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise mismatch("the schema", f"contradicts what the store holds: {message}") from error
