@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from kgdistill.cli._reference import reference
+from kgdistill.ingest.mapping import mapping_json_schema
 from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
 
@@ -19,7 +20,11 @@ def pages() -> dict[Path, str]:
     picture = ROOT / "graph" / "README.md"
     drawn = f"```mermaid\n{mermaid(load_schema())}```"
     text = re.sub(r"```mermaid\n.*?```", lambda _: drawn, picture.read_text(encoding="utf-8"), flags=re.S)
-    return {ROOT / "docs" / "cli.md": reference(), picture: text}
+    return {
+        ROOT / "docs" / "cli.md": reference(),
+        picture: text,
+        ROOT / "kgdistill" / "ingest" / "mapping.schema.json": mapping_json_schema(),
+    }
 
 
 if __name__ == "__main__":

@@ -55,6 +55,12 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def parents_of(lists: pa.Array) -> npt.NDArray[np.int64]:
+    """For each element that `list_flatten` gives the row it stands in; null lists have none."""
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
+    return np.repeat(np.arange(len(lists), dtype=np.int64), lengths)
+
+
 def to_text(values: pa.Array) -> Cast:
     """Any plain array as text; whole numbers without a fraction, whatever their type."""
     kind = values.type

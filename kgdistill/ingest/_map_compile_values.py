@@ -141,9 +141,11 @@ class ValueCompiler:
         if value.hash and value.values is not None:
             raise InputError("stands beside values", where=f"{path}.hash", hint="nest one of them in `value`")
         for name in value.format or ():
-            if name != "iso" and "%" not in name:
+            if name != "iso" and not _reads_times(name):
                 raise InputError(
-                    f"{name!r} is not a time format", where=f"{path}.format", hint="such as %d.%m.%Y"
+                    f"{name!r} is not a format of times with a year",
+                    where=f"{path}.format",
+                    hint="such as %d.%m.%Y %H:%M:%S",
                 )
 
     def _literals(
@@ -206,3 +208,10 @@ def _check_zone(name: str, path: str) -> None:
         raise InputError(
             f"{name!r} is not a time zone", where=path, hint="such as UTC or Europe/Berlin"
         ) from error
+
+
+def _reads_times(name: str) -> bool:
+    """Whether a time written in the format is read again, at least its year."""
+    time = datetime(2017, 4, 21, 13, 5)
+    times, bad = cast_times(pa.array([time.strftime(name)]), (name,), None, "UTC")
+    return not bad[0] and times[0].as_py() is not None and times[0].as_py().year == time.year

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.ingest._map_cast import Bools, is_list
+from kgdistill.ingest._map_cast import Bools, is_list, parents_of
 from kgdistill.ingest._map_plan import Cell, EdgePlan, NodePlan
 from kgdistill.ingest._map_values import Column, Evaluator, Fault
 from kgdistill.ingest._model import REJECT_SCHEMA, Lines, TypeKey
@@ -147,7 +147,7 @@ def explode(rows: Lines, *ends: pa.Array) -> tuple[Lines, list[pa.Array]]:
     for values in ends:
         keys = take(values, rows)
         if is_list(keys.type):
-            parents = np.asarray(pc.list_parent_indices(keys)).astype(np.int64)
+            parents = parents_of(keys)
             keys = pc.list_flatten(keys)
         elif keys.null_count:
             parents = np.flatnonzero(np.asarray(pc.is_valid(keys))).astype(np.int64)

@@ -19,6 +19,7 @@ from kgdistill.ingest._map_cast import (
     cast_times,
     cast_values,
     is_list,
+    parents_of,
     plain_array,
     to_text,
     trim,
@@ -82,9 +83,9 @@ class Evaluator:
         if plan.slot not in self._columns:
             try:
                 self._columns[plan.slot] = self._work_out(plan)
-            except ColumnTypeError as error:
+            except (ColumnTypeError, pa.ArrowNotImplementedError) as error:
                 raise InputError(
-                    f"the column {plan.columns!r} {error}",
+                    f"the column {plan.columns!r} {str(error).splitlines()[0]}",
                     where=self._where,
                     hint=f"the mapping makes {words(plan.kind)} of it",
                 ) from error
@@ -112,7 +113,14 @@ class Evaluator:
 
     def _array(self, name: str) -> pa.Array:
         if name not in self._raw:
-            self._raw[name] = plain_array(self._table[name])
+            values = plain_array(self._table[name])
+            if pa.types.is_string(values.type):
+                try:
+                    values.validate(full=True)
+                except pa.ArrowInvalid:
+                    # Not all of it is UTF-8, which the cast to text will find row by row.
+                    values = pc.cast(values, pa.binary())
+            self._raw[name] = values
         return self._raw[name]
 
     def _text(self, name: str) -> pa.Array:
@@ -120,7 +128,7 @@ class Evaluator:
         if name not in self._texts:
             values = self._array(name)
             if is_list(values.type):
-                inner, _ = to_text(plain_array(values.flatten()))
+                inner, _ = to_text(plain_array(pc.list_flatten(values)))
                 self._texts[name] = trim(pc.binary_join(_lists(values, inner), _JOINED))
             else:
                 self._texts[name] = trim(to_text(values)[0])
@@ -197,7 +205,7 @@ class _Finish:
     def _explode(self, lists: pa.Array) -> pa.Array:
         lists = plain_array(lists)
         empty = np.asarray(pc.is_null(lists))
-        inner = np.asarray(pc.list_parent_indices(lists)).astype(np.int64)
+        inner = parents_of(lists)
         if self._parents is None:
             self._parents, self._empty = inner, empty
         else:
@@ -320,7 +328,7 @@ def _hashed(texts: pa.Array, salt: bytes) -> pa.Array:
 
 def _lists(like: pa.Array, elements: pa.Array) -> pa.Array:
     """Lists of the same lengths, without the elements that have no value."""
-    parents = np.asarray(pc.list_parent_indices(like)).astype(np.int64)
+    parents = parents_of(like)
     has = np.asarray(pc.is_valid(elements))
     offsets = np.r_[0, np.cumsum(np.bincount(parents[has], minlength=len(like)))].astype(np.int32)
     nulls = pc.is_null(like)
