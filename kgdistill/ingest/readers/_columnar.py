@@ -32,7 +32,7 @@ def columnar_names(source: Source) -> list[str]:
         if source.options.format == "parquet":
             with _parquet(source, path) as file:
                 return leaf_names(file.schema_arrow)
-        with _ipc(source, path) as (schema, _):
+        with _ipc(source, path, []) as (schema, _):
             return leaf_names(schema)
 
 
@@ -60,7 +60,7 @@ def read_columnar(source: Source, columns: Sequence[str], batch_rows: int) -> It
                 check_columns(source, names, file.schema_arrow)
                 yield from _batches(source, names, _parquet_parts(source, file, names, batch_rows))
         else:
-            with _ipc(source, path) as (schema, parts):
+            with _ipc(source, path, names) as (schema, parts):
                 check_columns(source, names, schema)
                 yield from _batches(source, names, _ipc_parts(source, parts, batch_rows))
 
@@ -221,26 +221,39 @@ def _parquet_parts(source: Source, file: Any, columns: list[str], rows: int) -> 
 
 
 @contextmanager
-def _ipc(source: Source, path: str) -> Iterator[tuple[Any, Iterator[tuple[Any, int]]]]:
-    """Schema, and the batches with their bytes in the file."""
+def _ipc(source: Source, path: str, columns: list[str]) -> Iterator[tuple[Any, Iterator[tuple[Any, int]]]]:
+    """The whole schema, and the batches (of the fields wanted) with their bytes in the file."""
     if os.path.getsize(path) == 0:
         raise source.fail("is empty")
     try:
         with pa.memory_map(path) as stream:
             if stream.read(6) == b"ARROW1":
-                reader = pa.ipc.open_file(stream)
+                schema = pa.ipc.open_file(stream).schema
+                reader = pa.ipc.open_file(stream, options=_fields(schema, columns))
                 count = reader.num_record_batches
                 size = _size(source)
                 batches = (
                     (reader.get_batch(i), size * (i + 1) // count - size * i // count) for i in range(count)
                 )
-                yield reader.schema, batches
+                yield schema, batches
             else:
                 stream.seek(0)
-                opened = pa.ipc.open_stream(stream)
-                yield opened.schema, _stream_batches(opened, stream, _size(source) / stream.size())
+                schema = pa.ipc.open_stream(stream).schema
+                stream.seek(0)
+                opened = pa.ipc.open_stream(stream, options=_fields(schema, columns))
+                yield schema, _stream_batches(opened, stream, _size(source) / stream.size())
     except (OSError, pa.ArrowException) as error:
         raise source.fail(f"cannot be read as Arrow: {error}", hint="copy it again") from error
+
+
+def _fields(schema: Any, columns: list[str]) -> Any:
+    """Reads only the fields that hold a wanted column (all where none is wanted)."""
+    wanted = [
+        i
+        for i, name in enumerate(schema.names)
+        if any(column == name or column.startswith(f"{name}.") for column in columns)
+    ]
+    return pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
 
 
 def _stream_batches(reader: Any, stream: Any, scale: float) -> Iterator[tuple[Any, int]]:
@@ -253,6 +266,18 @@ def _stream_batches(reader: Any, stream: Any, scale: float) -> Iterator[tuple[An
 
 def _ipc_parts(source: Source, batches: Iterator[tuple[Any, int]], rows: int) -> Iterator[_Part]:
     for batch, size in batches:
+        _check_offsets(source, batch)
         for start in range(0, batch.num_rows, rows):
             part = batch.slice(start, rows)
             yield pa.Table.from_batches([part]), None, size if start == 0 else 0
+
+
+def _check_offsets(source: Source, batch: Any) -> None:
+    """Arrow's files have no checksums, and following a wrong offset would end the process."""
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            # What is merely no UTF-8 is found again, and rejected, row by row.
+            if "Invalid UTF8" not in str(error):
+                raise source.fail(f"is damaged in column {name!r}: {error}", hint="copy it again") from error

@@ -14,7 +14,7 @@ from kgdistill.ingest.readers._source import Source, suffixes
 
 BLOCK_BYTES = 4 << 20
 # A longer one is a quote that nobody closed, or no text file; it must not fill the memory.
-MAX_RECORD_BYTES = 64 << 20
+MAX_RECORD_BYTES = 32 << 20
 
 
 def _flag(error: UnicodeError) -> tuple[str, int]:
