@@ -234,7 +234,7 @@ def _by_format(texts: pa.Array, name: str, zone: str) -> pa.Array:
         again = _mask(doubt)
         if again.any():
             rows = pa.array(np.flatnonzero(again))
-            shown = pc.strftime(pc.cast(times.take(rows), pa.timestamp("s"), safe=False), format=name)
+            shown = pc.strftime(pc.cast(times.take(rows), pa.timestamp("s", "UTC"), safe=False), format=name)
             same = np.asarray(pc.equal(shown, texts.take(rows)))
             again[np.asarray(rows)[same]] = False
             times = _nothing_where(pa.array(again), times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -212,6 +212,6 @@ def _check_zone(name: str, path: str) -> None:
 
 def _reads_times(name: str) -> bool:
     """Whether a time written in the format is read again, at least its year."""
-    time = datetime(2017, 4, 21, 13, 5)
+    time = datetime(2017, 4, 21, 13, 5, tzinfo=timezone.utc)
     times, bad = cast_times(pa.array([time.strftime(name)]), (name,), None, "UTC")
     return not bad[0] and times[0].as_py() is not None and times[0].as_py().year == time.year

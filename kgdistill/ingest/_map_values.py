@@ -149,7 +149,7 @@ class Evaluator:
             texts = [self._text(name) for name in value.columns]
             if value.as_list:
                 return _side_by_side(texts), []
-            return pc.binary_join_element_wise(*texts, value.separator, null_handling="skip"), []
+            return _joined(texts, value.separator), []
         if value.template is not None:
             pieces: list[Any] = []
             for text, name in template_parts(value.template):
@@ -334,6 +334,15 @@ def _lists(like: pa.Array, elements: pa.Array) -> pa.Array:
     nulls = pc.is_null(like)
     mask = nulls if like.null_count else None
     return pa.ListArray.from_arrays(pa.array(offsets), elements.drop_null(), mask=mask)
+
+
+def _joined(texts: list[pa.Array], separator: str) -> pa.Array:
+    """Joined row by row without those that have no value; null where none has one."""
+    result = texts[0]
+    for text in texts[1:]:
+        both = pc.binary_join_element_wise(result, text, separator, null_handling="emit_null")
+        result = pc.coalesce(both, result, text)
+    return result
 
 
 def _side_by_side(texts: list[pa.Array]) -> pa.Array:
