@@ -16,14 +16,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from kgdistill.errors import DiskError, InputError, KgdistillError, StoreError
 from kgdistill.ingest._model import TypeKey, type_name
-from kgdistill.ingest._rows import is_aggregated
+from kgdistill.ingest._rows import is_aggregated, row_schema
 from kgdistill.ingest.archive import RowFile
 from kgdistill.store.schema import RelationshipType, Schema
 
@@ -120,9 +119,10 @@ class Fold:
         self._dead: dict[str, bool] = {}
         self._revived: dict[str, bool] = {}
         self._touched: dict[TypeKey, str] = {}
+        self._done: set[TypeKey] = set()
         self._names(files)
 
-    def keys(self) -> list[TypeKey]:
+    def types(self) -> list[TypeKey]:
         """The types that have rows to be folded: labels first, in the order of the schema."""
         ordered: list[TypeKey] = [*self._schema.nodes, *self._schema.edges()]
         return [key for key in ordered if key in self._files and (self._jobs is None or self._concerned(key))]
@@ -130,7 +130,7 @@ class Fold:
     def columns(self, key: TypeKey) -> list[str]:
         """The columns that the fold gives: the key or ends, then the properties that any source gives."""
         given = {name for file in self._files.get(key, []) for name in file.staged.columns}
-        identity = self._identity(key)
+        identity = self.identity(key)
         return [*identity, *(n for n in self._arrow(key).names if n in given and n not in identity)]
 
     def statement(self, key: TypeKey) -> str:
@@ -144,54 +144,62 @@ class Fold:
                 inner = f"SELECT * FROM ({inner}) ANTI JOIN {self._dead_table(label)} AS d ON {side} = d.k"
         return inner
 
-    def gone(self, key: TypeKey) -> str:
-        """The SELECT of keys that the jobs touch and that are no more; for a job that can remove nothing, none."""
-        identity = ", ".join(quoted(name) for name in self._identity(key))
-        touched = self._touch(key)
-        kept = f"SELECT {identity} FROM ({self.statement(key)})"
-        return f"SELECT {identity} FROM {touched} EXCEPT {kept}"
-
     def can_remove(self, key: TypeKey) -> bool:
         """Whether the jobs can have made anything of this type disappear."""
-        assert self._jobs is not None
         files = self._files.get(key, [])
-        if any(f.staged.deletes and f.job in self._jobs for f in files):
+        if any(f.staged.deletes for f in files):
             return True
-        if isinstance(key, str):
-            return False
-        renewed = {f.name for f in files if f.job in self._jobs}
-        return any(f.superseded and (f.name in renewed or self._renewed(f.name)) for f in files) or any(
-            f.staged.ids for f in files
-        )
+        return not isinstance(key, str) and any(f.superseded or f.staged.ids for f in files)
 
     def count(self, key: TypeKey) -> int:
         """How many nodes or relationships of a type there are."""
-        row = self._db.execute(f"SELECT count(*) FROM ({self.statement(key)})").fetchone()
+        row = self._db.execute(f"SELECT count(*) FROM {self._folded(key)}").fetchone()
         assert row is not None
         return int(row[0])
 
     def batches(self, key: TypeKey, rows: int) -> Iterator[pa.Table]:
         """The folded rows of a type, `rows` at a time, in the schema's types."""
-        yield from self._stream(self.statement(key), self.columns(key), key, rows)
+        yield from self._stream(f"SELECT * FROM {self._folded(key)}", self.columns(key), key, rows)
 
     def removed(self, key: TypeKey, rows: int) -> Iterator[pa.Table]:
-        """The keys of `gone`, `rows` at a time."""
-        yield from self._stream(self.gone(key), self._identity(key), key, rows)
+        """The keys that the jobs touch and that are no more, `rows` at a time."""
+        identity = self.identity(key)
+        names = ", ".join(quoted(name) for name in identity)
+        select = f"SELECT {names} FROM {self._touch(key)} EXCEPT SELECT {names} FROM {self._folded(key)}"
+        yield from self._stream(select, identity, key, rows)
 
     def write(self, key: TypeKey, path: Path) -> int:
         """Writes the folded rows of a type to a Parquet file, ordered by key; returns how many there are."""
         names = ", ".join(quoted(name) for name in self.columns(key))
-        order = ", ".join(quoted(name) for name in self._identity(key)[:1])
+        order = ", ".join(quoted(name) for name in self.identity(key)[:1])
         select = f"SELECT {names} FROM ({self.statement(key)}) ORDER BY {order}"
         self._db.execute(f"COPY ({select}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4)")
         row = self._db.execute(f"SELECT count(*) FROM read_parquet({literal(str(path))})").fetchone()
         assert row is not None
         return int(row[0])
 
+    def strangers(self, key: TypeKey, held: pa.Table) -> pa.Table:
+        """Those of `held` (keys or ends and identity) that the fold does not have."""
+        names = ", ".join(quoted(name) for name in self.identity(key))
+        self._db.register("held_arrow", held)
+        try:
+            select = f"SELECT {names} FROM held_arrow EXCEPT SELECT {names} FROM {self._folded(key)}"
+            return self._db.sql(select).to_arrow_table().cast(held.schema)
+        finally:
+            self._db.unregister("held_arrow")
+
+    def _folded(self, key: TypeKey) -> str:
+        """The fold of a type as a table, made once."""
+        name = quoted("folded " + type_name(key))
+        if key not in self._done:
+            self._db.execute(f"CREATE OR REPLACE TABLE {name} AS {self.statement(key)}")
+            self._done.add(key)
+        return name
+
     def _stream(self, select: str, names: Sequence[str], key: TypeKey, rows: int) -> Iterator[pa.Table]:
         chosen = ", ".join(quoted(name) for name in names)
         types = pa.schema([self._arrow(key).field(name) for name in names])
-        reader = self._db.execute(f"SELECT {chosen} FROM ({select})").fetch_record_batch(rows)
+        reader = self._db.sql(f"SELECT {chosen} FROM ({select})").to_arrow_reader(rows)
         held: list[pa.RecordBatch] = []
         size = 0
         for batch in reader:
@@ -208,7 +216,8 @@ class Fold:
             return self._schema.node_arrow_schema(key)
         return self._schema.edge_arrow_schema(key)
 
-    def _identity(self, key: TypeKey) -> list[str]:
+    def identity(self, key: TypeKey) -> list[str]:
+        """The columns that tell one node or relationship of a type from another."""
         if isinstance(key, str):
             return [self._schema.node(key).key]
         return ["source", "target", *self._schema.relationship(key).identity]
@@ -216,19 +225,14 @@ class Fold:
     def _concerned(self, key: TypeKey) -> bool:
         assert self._jobs is not None
         files = self._files.get(key, [])
-        if any(f.job in self._jobs or (f.superseded and self._renewed(f.name)) for f in files):
+        if any(f.job in self._jobs or (f.superseded and f.newest in self._jobs) for f in files):
             return True
         return not isinstance(key, str) and any(self._has_revived(label) for label in (key[0], key[2]))
-
-    def _renewed(self, name: str) -> bool:
-        return name in self._renewed_names
 
     def _names(self, files: Sequence[RowFile]) -> None:
         """A table of sources: which versions belong together, as a number, and which is newer."""
         distinct = {(f.job, f.source): f.name for f in files}
         self._numbers = {name: i for i, name in enumerate(sorted(set(distinct.values())))}
-        jobs = self._jobs or frozenset()
-        self._renewed_names = {f.name for f in files if f.job in jobs}
         table = pa.table(
             {
                 "_job": pa.array([job for job, _ in distinct], pa.int32()),
@@ -256,7 +260,8 @@ class Fold:
         )
         return (
             f"(SELECT * EXCLUDE (_name, _newest) FROM (SELECT *, max(_job) OVER "
-            f"(PARTITION BY _name, {quoted(subject)}) AS _newest FROM {rows}) WHERE _job = _newest OR _deleted)"
+            f"(PARTITION BY _name, {quoted(subject)}) AS _newest FROM {rows}) "
+            "WHERE _job = _newest OR _deleted)"
         )
 
     def _versioned(self, key: TypeKey) -> bool:
@@ -266,19 +271,17 @@ class Fold:
         return self._schema.node(key).key if isinstance(key, str) else "source"
 
     def _row_schema(self, key: TypeKey) -> pa.Schema:
-        from kgdistill.ingest._rows import row_schema
-
         return row_schema(self._schema, key)
 
     def _only(self, key: TypeKey, alias: str) -> str:
         """A semi-join that leaves the keys that the jobs touch; empty for everything."""
         if self._jobs is None:
             return ""
-        same = " AND ".join(f"{alias}.{quoted(n)} = touched.{quoted(n)}" for n in self._identity(key))
+        same = " AND ".join(f"{alias}.{quoted(n)} = touched.{quoted(n)}" for n in self.identity(key))
         return f" SEMI JOIN {self._touch(key)} AS touched ON {same}"
 
     def _plain(self, key: TypeKey) -> str:
-        identity = self._identity(key)
+        identity = self.identity(key)
         properties = self.columns(key)[len(identity) :]
         time = None if isinstance(key, str) else self._schema.relationship(key).time
         rows = f"SELECT r.* FROM {self._rows(key, [*identity, *properties])} AS r{self._only(key, 'r')}"
@@ -309,7 +312,7 @@ class Fold:
         )
 
     def _events(self, key: TypeKey, rel: RelationshipType) -> str:
-        identity = self._identity(key)
+        identity = self.identity(key)
         properties = self.columns(key)[len(identity) :]
         files = self._files.get(key, [])
         ids = any(f.staged.ids for f in files)
@@ -370,7 +373,8 @@ class Fold:
             rows = f"SELECT r.* FROM ({rows}) AS r WHERE (_id IS NULL) OR _id IN ({known})"
         return (
             f"SELECT * FROM ({rows}) AS v QUALIFY _id IS NULL OR (row_number() OVER "
-            f"(PARTITION BY _id ORDER BY {_WHEN} DESC, _job DESC, _source DESC, _line DESC) = 1 AND NOT _deleted)"
+            f"(PARTITION BY _id ORDER BY {_WHEN} DESC, _job DESC, _source DESC, _line DESC) = 1 "
+            "AND NOT _deleted)"
         )
 
     def _touched_ids(self, key: TypeKey) -> str:
@@ -381,11 +385,11 @@ class Fold:
         """The keys that the jobs touch, as a table."""
         if key in self._touched:
             return self._touched[key]
-        assert self._jobs is not None
         table = self._touched[key] = quoted("touched " + type_name(key))
         files = self._files.get(key, [])
-        chosen = [f for f in files if f.job in self._jobs or (f.superseded and self._renewed(f.name))]
-        identity = self._identity(key)
+        jobs = self._jobs
+        chosen = [f for f in files if jobs is None or f.job in jobs or (f.superseded and f.newest in jobs)]
+        identity = self.identity(key)
         names = ", ".join(quoted(name) for name in identity)
         schema = self._row_schema(key)
         first = f"SELECT {names} FROM {read(chosen, identity, schema)}"
@@ -423,7 +427,8 @@ class Fold:
             whole = Fold(self._db, self._schema, [f for fs in self._files.values() for f in fs], None)
             alive = f"SELECT {key} FROM ({whole._plain(label)})"
             self._db.execute(
-                f"CREATE OR REPLACE TABLE {name} AS SELECT DISTINCT {key} AS k FROM {every} ANTI JOIN ({alive}) USING ({key})"
+                f"CREATE OR REPLACE TABLE {name} AS SELECT DISTINCT {key} AS k FROM {every} "
+                f"ANTI JOIN ({alive}) USING ({key})"
             )
             self._dead[label] = True
         return name
@@ -433,7 +438,8 @@ class Fold:
         if label in self._revived:
             return self._revived[label]
         self._revived[label] = False
-        assert self._jobs is not None
+        if self._jobs is None:
+            return False
         files = self._files.get(label, [])
         removed = [f for f in files if f.staged.deletes]
         now = [f for f in files if f.job in self._jobs]
@@ -441,8 +447,9 @@ class Fold:
             key = self._schema.node(label).key
             schema = self._row_schema(label)
             self._db.execute(
-                f"CREATE OR REPLACE TABLE {quoted('revived ' + label)} AS SELECT DISTINCT {quoted(key)} AS k FROM "
-                f"{read(removed, [key, '_deleted'], schema)} WHERE _deleted AND {quoted(key)} IN "
+                f"CREATE OR REPLACE TABLE {quoted('revived ' + label)} AS "
+                f"SELECT DISTINCT {quoted(key)} AS k FROM {read(removed, [key, '_deleted'], schema)} "
+                f"WHERE _deleted AND {quoted(key)} IN "
                 f"(SELECT {quoted(key)} FROM {read(now, [key], schema)})"
             )
             self._revived[label] = True

@@ -144,7 +144,7 @@ class RowFile:
         job: the job's number.
         source: the source's place in the job.
         name: the source's name.
-        superseded: a later job read another version of the source.
+        newest: the job that read the newest version of the source.
         staged: what it holds.
     """
 
@@ -153,8 +153,13 @@ class RowFile:
     job: int
     source: int
     name: str
-    superseded: bool
+    newest: int
     staged: StagedType
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a later job read another version of the source."""
+        return self.newest != self.job
 
 
 class Archive:
@@ -294,15 +299,19 @@ class Archive:
         return {source.name: (source, record.number) for record in self.jobs() for source in record.sources}
 
     def schema(self) -> Schema:
-        """The schema of the last job.
+        """Every type that any job's schema has; where they differ, as the last one says.
 
         Raises:
             InputError: there is no job.
         """
-        numbers = self.numbers()
-        if not numbers:
+        records = self.jobs()
+        if not records:
             raise InputError("holds no job yet", where=str(self.folder), hint="ingest something first")
-        return self.job(numbers[-1]).schema_
+        whole = records[-1].schema_
+        for record in reversed(records[:-1]):
+            if record.schema_ != whole:
+                whole = whole.joined(record.schema_)
+        return whole
 
     def files(self, schema: Schema, *, staged: JobRecord | None = None) -> list[RowFile]:
         """Every file of rows, those of `staged` (not yet sealed) too.
@@ -322,10 +331,12 @@ class Archive:
                 for name, kept in source.types.items():
                     if name not in keys:
                         continue
-                    old = last[source.name] != record.number
+                    newest = last[source.name]
                     for file in kept.files:
                         path = here / "rows" / name / file
-                        found.append(RowFile(path, keys[name], record.number, place, source.name, old, kept))
+                        found.append(
+                            RowFile(path, keys[name], record.number, place, source.name, newest, kept)
+                        )
         return found
 
     def part(self, number: int) -> Path:

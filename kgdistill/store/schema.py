@@ -185,6 +185,30 @@ class Schema(BaseModel):
                 kept[name] = rel.model_copy(update={"endpoints": pairs})
         return Schema(version=self.version, nodes=nodes, relationships=kept)
 
+    def joined(self, older: Schema) -> Schema:
+        """Every type of both, with the properties and pairs of ends of both; where they differ, as here.
+
+        Raises:
+            SchemaError: a type has two keys or identities, or a property two types.
+        """
+        whole, had = self.model_dump(mode="json"), older.model_dump(mode="json")
+        for group, fixed in (("nodes", "key"), ("relationships", "identity")):
+            for name, old in had[group].items():
+                new = whole[group].setdefault(name, old)
+                if new[fixed] != old[fixed]:
+                    raise SchemaError(f"the {fixed} was {old[fixed]!r} and is {new[fixed]!r}", where=name)
+                for prop, spec in old["properties"].items():
+                    now = new["properties"].setdefault(prop, spec)
+                    if now["type"] != spec["type"]:
+                        raise SchemaError(f"was {spec['type']} and is {now['type']}", where=f"{name}.{prop}")
+                if group == "relationships":
+                    new["endpoints"] += [pair for pair in old["endpoints"] if pair not in new["endpoints"]]
+        try:
+            return Schema.model_validate_json(json.dumps(whole))
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise SchemaError(f"the schemas contradict each other: {message}") from error
+
     def arrow_type(self, name: str) -> pa.DataType:
         """The Arrow type of a property or key, whichever type it stands in."""
         for item in [*self.nodes.values(), *self.relationships.values()]:

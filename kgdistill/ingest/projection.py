@@ -1,0 +1,205 @@
+"""The archive's rows in a store: applied, made anew, compared."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from kgdistill.errors import SchemaError, StoreError
+from kgdistill.ingest._fold import Fold, engine
+from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest.archive import Archive, disk_errors
+from kgdistill.ingest.journal import Journal, with_journal
+from kgdistill.progress import step
+from kgdistill.store.protocol import GraphStore
+
+# Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
+WRITE_ROWS = 1_000_000
+
+
+@dataclass
+class Applied:
+    """What was written to a store.
+
+    Attributes:
+        jobs: the jobs whose rows it now holds, that it did not hold before.
+        written: by type, nodes and relationships written.
+        removed: by type, those removed.
+    """
+
+    jobs: list[int] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+
+
+def pending(store: GraphStore, archive: Archive) -> list[int]:
+    """The sealed jobs whose rows the store does not hold yet."""
+    done = Journal(store).done(archive)
+    return [number for number in archive.numbers() if number not in done]
+
+
+def apply(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: int = 2) -> Applied:
+    """Writes to the store what the jobs that it does not hold yet change. Again after a kill: the same graph.
+
+    Args:
+        store: an open store.
+        archive: whose lock the caller holds.
+        wait_s: how long to wait for another writer.
+        threads: for folding.
+
+    Raises:
+        StoreLockedError: another job writes to the store.
+        StoreError, SchemaError, DiskError: from the store; the same call goes on later.
+    """
+    check_same_archive(store, archive)
+    result = Applied(jobs=pending(store, archive))
+    if not result.jobs:
+        return result
+    journal = Journal(store)
+    schema = archive.schema()
+    records = [archive.job(number) for number in result.jobs]
+    first = len(result.jobs) == len(archive.numbers())
+    with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
+        fold = Fold(db, schema, archive.files(schema), None if first else frozenset(result.jobs))
+        with store.changes(wait_s=wait_s):
+            store.apply_schema(with_journal(schema))
+            journal.write(archive, records, "applying")
+            _write(store, fold, temporary, first, result)
+            journal.write(archive, records, "done")
+    return result
+
+
+def check_same_archive(store: GraphStore, archive: Archive) -> None:
+    """Refuses to mix two archives in one store: counts would be those of the second alone.
+
+    Raises:
+        StoreError: the store's journal names another archive.
+    """
+    others = {
+        e["archive_id"]: e["archive"] for e in Journal(store).entries() if e["archive_id"] != archive.id
+    }
+    if others:
+        raise StoreError(
+            f"was filled from the archive {next(iter(others.values()))}, not from {archive.folder}",
+            where=store.url,
+            hint="name that archive with --archive, or take an empty store",
+        )
+
+
+@contextlib.contextmanager
+def folder_beside(archive: Archive) -> Iterator[Path]:
+    """A temporary folder on the archive's disk."""
+    with disk_errors(archive.folder):
+        folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=archive.folder))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(store: GraphStore, fold: Fold, temporary: Path, first: bool, result: Applied) -> None:
+    keys = fold.types()
+    labels = [key for key in keys if isinstance(key, str)]
+    with step("writing the graph", total=len(keys)) as progress:
+        for key in keys:
+            progress.note(type_name(key))
+            if first and holds_nothing(store, key):
+                written = _load(store, fold, key, temporary)
+            else:
+                if not isinstance(key, str) and fold.can_remove(key):
+                    _remove(store, fold, key, result)
+                written = sum(_upsert(store, key, table) for table in fold.batches(key, WRITE_ROWS))
+            result.written[type_name(key)] = written
+            progress.advance()
+        for label in labels:
+            if fold.can_remove(label) and not (first and result.written[label] == 0):
+                _remove(store, fold, label, result)
+
+
+def _load(store: GraphStore, fold: Fold, key: TypeKey, temporary: Path) -> int:
+    path = temporary / "load.parquet"
+    rows = fold.write(key, path)
+    try:
+        if rows:
+            store.load(key, path)
+    finally:
+        path.unlink(missing_ok=True)
+    return rows
+
+
+def _upsert(store: GraphStore, key: TypeKey, table: pa.Table) -> int:
+    if isinstance(key, str):
+        return store.write_nodes(key, table, clear_nulls=True)
+    return store.write_relationships(key, table, clear_nulls=True)
+
+
+def _remove(store: GraphStore, fold: Fold, key: TypeKey, result: Applied) -> None:
+    count = 0
+    for table in fold.removed(key, WRITE_ROWS):
+        if isinstance(key, str):
+            count += store.delete_nodes(key, table.column(0))
+        else:
+            count += store.delete_relationships(key, table)
+    if count:
+        result.removed[type_name(key)] = count
+
+
+def holds_nothing(store: GraphStore, key: TypeKey) -> bool:
+    """Whether the store holds no node or relationship of a type."""
+    try:
+        if isinstance(key, str):
+            return int(store.read_nodes(key, []).num_rows) == 0
+        return int(store.read_relationships(key, []).num_rows) == 0
+    except SchemaError:
+        return True
+
+
+def rebuild(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: int = 2) -> Applied:
+    """Makes the store hold exactly what the archive says, of the archive's types; others are left alone.
+
+    Nodes and relationships that the archive does not know are removed.
+
+    Args:
+        store: an open store, empty or not.
+        archive: whose lock the caller holds.
+        wait_s: how long to wait for another writer.
+        threads: for folding.
+
+    Raises:
+        InputError: the archive holds no job.
+        StoreError, SchemaError, DiskError: from the store; the same call goes on later.
+    """
+    schema = archive.schema()
+    result = Applied(jobs=archive.numbers())
+    records = archive.jobs()
+    with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
+        fold = Fold(db, schema, archive.files(schema))
+        with store.changes(wait_s=wait_s):
+            store.apply_schema(with_journal(schema))
+            for key in reversed(fold.types()):
+                _remove_strangers(store, fold, key, result)
+            _write(store, fold, temporary, True, result)
+            Journal(store).write(archive, records, "done")
+    return result
+
+
+def _remove_strangers(store: GraphStore, fold: Fold, key: TypeKey, result: Applied) -> None:
+    if isinstance(key, str):
+        held = store.read_nodes(key, [])
+    else:
+        identity = fold.identity(key)
+        held = store.read_relationships(key, identity[2:])
+    strange = fold.strangers(key, held)
+    if not strange.num_rows:
+        return
+    if isinstance(key, str):
+        removed = store.delete_nodes(key, strange.column(0))
+    else:
+        removed = store.delete_relationships(key, strange)
+    result.removed[type_name(key)] = removed
