@@ -55,6 +55,27 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is text, or bytes that may be text."""
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def as_bytes(values: pa.Array) -> pa.Array:
+    """The array itself; where not all of its text is UTF-8, bytes, of which a cast finds the wrong ones."""
+    kind = values.type
+    if pa.types.is_string(kind if not is_list(kind) else kind.value_type):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid:
+            return pc.cast(values, pa.list_(pa.binary()) if is_list(kind) else pa.binary())
+    return values
+
+
 def parents_of(lists: pa.Array) -> npt.NDArray[np.int64]:
     """For each element that `list_flatten` gives the row it stands in; null lists have none."""
     lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
@@ -137,7 +158,8 @@ def _numbers_of_text(texts: pa.Array, kind: PropertyType, decimal: str | None) -
 def _to_number(values: pa.Array, kind: PropertyType) -> Cast:
     target = pa.int64() if kind == "int64" else pa.float64()
     if kind == "double":
-        return _finite(pc.cast(values, target), np.zeros(len(values), bool))
+        # A double holds whole numbers beyond 2**53 as near as it can.
+        return _finite(pc.cast(values, target, safe=False), np.zeros(len(values), bool))
     return _cast_parts(values, lambda part: pc.cast(part, target), target)
 
 

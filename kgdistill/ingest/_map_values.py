@@ -16,9 +16,11 @@ from kgdistill.errors import InputError
 from kgdistill.ingest._cast import ColumnTypeError, words
 from kgdistill.ingest._map_cast import (
     Bools,
+    as_bytes,
     cast_times,
     cast_values,
     is_list,
+    is_text,
     parents_of,
     plain_array,
     to_text,
@@ -113,14 +115,7 @@ class Evaluator:
 
     def _array(self, name: str) -> pa.Array:
         if name not in self._raw:
-            values = plain_array(self._table[name])
-            if pa.types.is_string(values.type):
-                try:
-                    values.validate(full=True)
-                except pa.ArrowInvalid:
-                    # Not all of it is UTF-8, which the cast to text will find row by row.
-                    values = pc.cast(values, pa.binary())
-            self._raw[name] = values
+            self._raw[name] = as_bytes(plain_array(self._table[name]))
         return self._raw[name]
 
     def _text(self, name: str) -> pa.Array:
@@ -187,7 +182,7 @@ class _Finish:
         if is_list(raw.type):
             raw = self._explode(raw)
         values = raw
-        if plan.as_text or pa.types.is_string(raw.type):
+        if plan.as_text or is_text(raw.type):
             values = self._text(values, raw)
         if plan.value.split is not None:
             raw = values = trim(self._explode(pc.split_pattern(values, plan.value.split)))
