@@ -57,7 +57,7 @@ def _nodes(facts: Facts) -> Iterator[Finding]:
                 "warning" if label == facts.roles.product else "note",
                 label,
                 empty,
-                "have a key and nothing else",
+                "have no property beside their key",
                 "ingest the file that describes them",
             )
         if node.name != node.key:
@@ -151,12 +151,15 @@ def _parents_of(facts: Facts, label: str, code: int) -> list[str]:
         facts.shown(edge[2], int(parent))
         for edge, (start, end) in facts.tree.items()
         if edge[0] == label
-        for parent in end[start == code]
+        for parent in np.sort(end[start == code])
     ]
 
 
 def _cycles(child: Ints, parent: Ints, count: int) -> list[list[int]]:
     """One circle of each strongly connected part, as codes from child to parent."""
+    # Whatever the order in which a store gives them.
+    order = np.lexsort((parent, child))
+    child, parent = child[order], parent[order]
     circles = [[int(code)] for code in np.unique(child[child == parent])]
     ones = np.ones(len(child), np.int8)
     _, part = csgraph.connected_components(

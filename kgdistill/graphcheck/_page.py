@@ -50,18 +50,21 @@ def page_html(inspection: Inspection) -> str:
     )
     pages.filters |= {"count": _count, "moment": _moment}
     held = [edge for edge in stats.edges if edge.count]
+    known = [node for node in stats.nodes if node.count and node.filled]
     # What matplotlib writes is its own SVG, its texts escaped.
     return pages.get_template("graph.html.j2").render(
         stats=stats,
         findings=inspection.findings,
         severities={s: sum(f.severity == s for f in inspection.findings) for s in SEVERITIES},
         held=held,
-        labels=[node for node in stats.nodes if node.count],
         nodes=sum(node.count for node in stats.nodes),
         relationships=sum(edge.count for edge in stats.edges),
         degrees=[(edge, Markup(degree_plot(edge))) for edge in held],
         times=[(times, Markup(time_plot(times))) for times in stats.times],
-        filled=[(node, Markup(filled_plot(node))) for node in stats.nodes if node.count and node.filled],
+        whole=[node.label for node in known if min(node.filled.values()) == node.count],
+        filled=[
+            (node, Markup(filled_plot(node))) for node in known if min(node.filled.values()) < node.count
+        ],
         version=version("kgdistill"),
     )
 

@@ -81,7 +81,7 @@ def filled_plot(node: NodeStats) -> str:
         axes = figure.subplots()
         axes.barh(range(len(shares)), list(shares.values()), height=0.62, color=SERIES[0])
         axes.set_yticks(range(len(shares)), [textwrap.fill(name, 24) for name in shares])
-        axes.invert_yaxis()
+        axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.set_xlim(0, 100)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _odd_shop import EVIL, NOW, START, fill, odd_shop
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgdistill.cli import main
+from kgdistill.errors import DiskError, InputError
+from kgdistill.graphcheck import Inspection, inspect_graph, page_html, write_page
+from kgdistill.graphcheck._brands import abbreviated, alike, folded
+from kgdistill.graphcheck._findings import _cycles
+from kgdistill.graphcheck._times import time_stats
+from kgdistill.store import Schema, load_schema, open_store
+
+SCHEMA = load_schema()
+BOUGHT = "User-BOUGHT-Product"
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Inspection]:
+    with open_store("memory:") as store:
+        fill(store, odd_shop())
+        yield inspect_graph(store, SCHEMA, now=NOW)
+
+
+def test_everything_that_is_odd_is_found_with_its_count_and_examples(odd: Inspection) -> None:
+    found = {(f.code, f.subject): (f.severity, f.count, f.total) for f in odd.findings}
+    assert found == {
+        ("cycle", "Category"): ("error", 4, 7),
+        ("several-parents", "Category"): ("warning", 2, 7),
+        ("count", BOUGHT): ("error", 1, 79),
+        ("quantity", BOUGHT): ("error", 1, 79),
+        ("negative-spend", BOUGHT): ("warning", 1, 79),
+        ("time-order", BOUGHT): ("error", 1, 79),
+        ("future", BOUGHT): ("error", 1, 79),
+        ("gap", BOUGHT): ("note", 2, 157),
+        ("stub", "Product"): ("warning", 2, 42),
+        ("no-name", "Product"): ("warning", 2, 42),
+        ("no-brand", "Product"): ("warning", 3, 42),
+        ("no-category", "Product"): ("warning", 2, 42),
+        ("isolated", "Product"): ("warning", 1, 42),
+        ("isolated", "User"): ("note", 1, 41),
+        ("no-events", "User"): ("note", 1, 41),
+        ("alike-brands", "Brand"): ("warning", 5, 8),
+        ("short-brands", "Brand"): ("note", 2, 8),
+        ("hub", BOUGHT): ("note", 1, 41),
+        ("several-cuts", "Product-ALSO_BOUGHT-Product"): ("warning", 2, 2),
+    }
+    examples = {f.code: f.examples for f in odd.findings}
+    assert examples["count"] == ["u3 -> p03: count 0"]
+    assert "a (cat a) -> b (cat b) -> c (cat c) -> a (cat a)" in examples["cycle"]
+    assert "e (cat e): f (cat f), g (cat g)" in examples["several-parents"]
+    isolated = [f.examples for f in odd.findings if f.code == "isolated"]
+    assert isolated == [["lonely (Alone)"], ["idle"]]
+    assert "2024-01-11 to 2024-01-20: 10 days" in examples["gap"]
+    assert examples["no-category"] == ["lonely (Alone)", "p02"]
+    assert examples["short-brands"][0].startswith("'P&G' (b1, 5 products) = 'Procter and Gamble' (b4,")
+    order = [f.severity for f in odd.findings]
+    assert order == sorted(order, key=["error", "warning", "note"].index)
+
+
+def test_the_figures_are_those_of_numpy(odd: Inspection) -> None:
+    (bought,) = (edge for edge in odd.stats.edges if edge.type == BOUGHT)
+    degrees = np.array([40, *[1] * 39])
+    start = bought.start
+    assert (bought.count, start.nodes, start.without) == (79, 40, 1)
+    assert (start.min, start.median, start.mean) == (1, 1, degrees.mean())
+    assert (start.p99, start.max) == (np.percentile(degrees, 99), 40)
+    assert start.histogram[0] == (1, 1, 39)
+    assert start.histogram[-1] == (32, 63, 1)
+    (hub,) = (hub for hub in odd.stats.hubs if hub.type == BOUGHT)
+    assert (hub.key, hub.relationships, hub.share) == ("u1", 40, 40 / 79)
+    nodes = {node.label: node for node in odd.stats.nodes}
+    assert nodes["Product"].filled["title"] == 40
+    assert nodes["Embedding"].isolated is None
+
+
+@given(st.lists(st.integers(-2000, 2000), min_size=1, max_size=60), st.integers(-100, 100))
+def test_coverage_counts_days_weeks_and_gaps(days: list[int], today: int) -> None:
+    micros = np.array(days, np.int64) * 86_400_000_000 + 7
+    now = datetime(1970, 1, 1) + timedelta(days=today)
+    found = time_stats("x", [micros], now)
+    assert found is not None
+    held = {date(1970, 1, 1) + timedelta(days=d) for d in days}
+    first, last = min(held), max(held)
+    every = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    assert (found.days, found.days_without) == (len(every), len(set(every) - held))
+    weeks = [set(every[n : n + 7]) for n in range(0, len(every), 7)]
+    assert found.weeks_without == sum(not week & held for week in weeks)
+    assert found.future == sum(d >= today + 1 for d in days)
+    assert sum(count for _, count in found.buckets) == len(days)
+    for gap in found.gaps:
+        assert not held & {gap.first + timedelta(days=n) for n in range(gap.days)}
+        assert {gap.first - timedelta(days=1), gap.last + timedelta(days=1)} <= held
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=14))
+def test_a_circle_is_found_just_where_there_is_one(pairs: list[tuple[int, int]]) -> None:
+    child, parent = (np.array([p[side] for p in pairs], np.int64) for side in (0, 1))
+    reach = np.zeros((8, 8), dtype=bool)
+    reach[child, parent] = True
+    for k in range(8):
+        reach |= reach[:, [k]] & reach[[k], :]
+    cycles = _cycles(child, parent, 8)
+    assert bool(cycles) == bool(reach.diagonal().any())
+    for cycle in cycles:
+        assert len(set(cycle)) == len(cycle)
+        assert all(step in pairs for step in zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("P&G", "P & G"),
+        ("Ben & Jerry's", "BEN AND JERRYS"),
+        ("Müller GmbH & Co. KG", "muller"),
+        ("Nestlé S.A.", "nestle"),
+        ("Coca-Cola", "coca cola co."),
+        ("The Body Shop Ltd", "body shop"),
+        ("日本 たばこ", "日本たばこ"),
+    ],
+)
+def test_what_differs_in_writing_only_is_alike(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+    assert alike([one, "Mill", other]) == [[0, 2]]
+
+
+def test_other_brands_are_not_alike() -> None:
+    names = ["Dove", "Dover", "3M", "3 N", "Co", "AG", "Inc", "!!!", "", "???", "The", "H&B", "Hill"]
+    assert alike(names) == []
+    assert abbreviated([*names, "P and G", "Procter & Gamble", "Sun and Moon"]) == [[13, 14]]
+
+
+def test_a_schema_of_ones_own_is_read_by_its_kinds() -> None:
+    schema = Schema.model_validate(
+        {
+            "version": 1,
+            "nodes": {
+                "Reader": {"key": "reader", "name": "reader"},
+                "Book": {"key": "isbn", "name": "heading", "properties": {"heading": "string"}},
+                "Maker": {"key": "maker", "name": "maker"},
+                "Shelf": {"key": "shelf", "name": "shelf"},
+            },
+            "relationships": {
+                "READ": {
+                    "kind": "event",
+                    "endpoints": [["Reader", "Book"]],
+                    "time": "at",
+                    "properties": {"at": "timestamp"},
+                },
+                "PRINTED": {"kind": "fact", "endpoints": [["Book", "Maker"]]},
+                "CHILD_OF": {"kind": "fact", "endpoints": [["Shelf", "Shelf"]]},
+                "STANDS": {"kind": "fact", "endpoints": [["Book", "Shelf"]]},
+            },
+        }
+    )
+    with open_store("memory:") as store:
+        # The store knows a part only.
+        store.apply_schema(schema.restricted(["Reader", "Book", "Maker"], ["READ", "PRINTED"]))
+        store.write_nodes("Reader", pa.table({"reader": ["r"]}))
+        store.write_nodes("Book", pa.table({"isbn": ["1", "2"], "heading": ["Dune", "Emma"]}))
+        store.write_relationships(
+            ("Reader", "READ", "Book"), pa.table({"source": ["r"], "target": ["1"], "at": [START]})
+        )
+        found = inspect_graph(store, schema, now=NOW)
+    assert found.stats.unknown == ["Shelf", "Shelf-CHILD_OF-Shelf", "Book-STANDS-Shelf"]
+    assert {f.code for f in found.findings} == {"isolated", "no-brand", "no-category"}
+
+
+def test_an_empty_graph_is_an_error_and_has_a_page() -> None:
+    with open_store("memory:") as store:
+        store.apply_schema(SCHEMA)
+        found = inspect_graph(store, SCHEMA)
+        assert [(f.code, f.severity) for f in found.findings] == [("empty", "error")]
+        assert "There are no nodes" in page_html(found)
+        with pytest.raises(InputError, match="hub_share"):
+            inspect_graph(store, SCHEMA, hub_share=0)
+
+
+def test_what_the_data_say_is_text_in_the_page(odd: Inspection, tmp_path: Path) -> None:
+    page = page_html(odd)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert EVIL not in page
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="cannot be written"):
+        write_page(odd, tmp_path / "file" / "page.html")
+
+
+def test_the_commands_print_and_exit_as_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"ladybug:{tmp_path / 'odd'}"
+    with open_store(url) as store:
+        fill(store, odd_shop())
+    page = tmp_path / "out" / "page.html"
+    assert main(["graph", "check", "--store", url, "--json", "--html", str(page)]) == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert {"cycle", "alike-brands"} <= {f["code"] for f in found}
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert main(["graph", "check", "--store", url, "--strict"]) == 2
+    assert "error: Category: 2 circles of parents [cycle]" in capsys.readouterr().out
+    assert main(["graph", "stats", "--store", url]) == 0
+    assert BOUGHT in capsys.readouterr().out
+    assert main(["graph", "stats", "--store", url, "--json"]) == 0
+    assert {n["label"] for n in json.loads(capsys.readouterr().out)["nodes"]} == set(SCHEMA.nodes)
