@@ -153,9 +153,7 @@ class Fold:
 
     def count(self, key: TypeKey) -> int:
         """How many nodes or relationships of a type there are."""
-        row = self._db.execute(f"SELECT count(*) FROM {self._folded(key)}").fetchone()
-        assert row is not None
-        return int(row[0])
+        return int(self._db.execute(f"SELECT count(*) FROM {self._folded(key)}").fetchall()[0][0])
 
     def batches(self, key: TypeKey, rows: int) -> Iterator[pa.Table]:
         """The folded rows of a type, `rows` at a time, in the schema's types."""
@@ -174,9 +172,9 @@ class Fold:
         order = ", ".join(quoted(name) for name in self.identity(key)[:1])
         select = f"SELECT {names} FROM ({self.statement(key)}) ORDER BY {order}"
         self._db.execute(f"COPY ({select}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4)")
-        row = self._db.execute(f"SELECT count(*) FROM read_parquet({literal(str(path))})").fetchone()
-        assert row is not None
-        return int(row[0])
+        return int(
+            self._db.execute(f"SELECT count(*) FROM read_parquet({literal(str(path))})").fetchall()[0][0]
+        )
 
     def strangers(self, key: TypeKey, held: pa.Table) -> pa.Table:
         """Those of `held` (keys or ends and identity) that the fold does not have."""

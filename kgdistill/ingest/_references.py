@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -17,7 +18,7 @@ from kgdistill.ingest.archive import RowFile, StagedSource, StagedType
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Schema
 
-Stubs = set[tuple[EdgeType, str]]
+Stubs: TypeAlias = "set[tuple[EdgeType, Literal['source', 'target']]]"
 
 
 def check_references(
@@ -79,8 +80,8 @@ class _Checker:
         """One look at every relationship; whether rows were taken back, so that another look is due."""
         again = False
         for edge in self._schema.edges():
-            for side, label in (("source", edge[0]), ("target", edge[2])):
-                again |= self._side(edge, side, label)
+            again |= self._side(edge, "source", edge[0])
+            again |= self._side(edge, "target", edge[2])
         if again:
             self._take_back()
         return again
@@ -114,7 +115,7 @@ class _Checker:
                 found.append(RowFile(path, key, self._job, place, source.name, self._job, staged))
         return found
 
-    def _side(self, edge: EdgeType, side: str, label: str) -> bool:
+    def _side(self, edge: EdgeType, side: Literal["source", "target"], label: str) -> bool:
         files = self._files(edge)
         if not files:
             return False
@@ -157,9 +158,7 @@ class _Checker:
         return name
 
     def _count(self, table: str) -> int:
-        row = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()
-        assert row is not None
-        return int(row[0])
+        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
     def _make(self, file: RowFile, rows: str, side: str, label: str, missing: str) -> None:
         found = self._db.sql(
