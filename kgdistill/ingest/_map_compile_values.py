@@ -48,9 +48,11 @@ class ValueCompiler:
         required: bool,
         shape: Shape = "one",
     ) -> Cell:
+        if value.required is False and required and shape == "one":
+            raise InputError("cannot be false: this value must be there", where=f"{path}.required")
         if value.required is not None:
-            # A required property cannot be left out; a key without a value can make nothing instead.
-            required = value.required or (required and shape == "one")
+            # A key or end without a value may make nothing instead of a fault.
+            required = value.required
         return Cell(name, self._plan(value, kind, path, shape), required)
 
     def _plan(self, value: Value, kind: PropertyType, path: str, shape: Shape) -> Plan:

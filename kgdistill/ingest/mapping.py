@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping as AnyMapping
@@ -66,6 +67,15 @@ class SourceMapping(Part):
     nodes: tuple[NodePiece, ...] = ()
     relationships: tuple[RelationshipPiece, ...] = ()
     trees: tuple[TreePiece, ...] = ()
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError as error:
+            raise fault(f"{value!r} is not an encoding", hint="such as utf-8, latin-1 or cp1252") from error
+        return value
 
 
 class Mapping(Part):
@@ -209,6 +219,20 @@ def key_path(parts: tuple[int | str, ...]) -> str:
     return text
 
 
+_SHAPES = {
+    "model_type": "should be a mapping of keys",
+    "dict_type": "should be a mapping of keys",
+    "tuple_type": "should be a list",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "too_short": "should not be empty",
+    "string_too_short": "should not be empty",
+    "string_too_long": "should be one character",
+    "recursion_loop": "holds itself",
+}
+
+
 def _input_error(error: ValidationError, where: str) -> InputError:
     first = error.errors(include_url=False)[0]
     path, hint = key_path(first["loc"]), ""
@@ -220,8 +244,10 @@ def _input_error(error: ValidationError, where: str) -> InputError:
         hint = context["hint"]
     elif kind == "missing":
         message = "is missing"
-    elif kind == "model_type":
-        message = "should be a mapping of keys"
+    elif kind in _SHAPES:
+        message = _SHAPES[kind]
+        if context.get("class_name") == "Value":
+            message = f"should be a column's name or {message.removeprefix('should be ')}"
     elif kind == "literal_error":
         message = f"is {first['input']!r}, but should be {context['expected']}"
         hint = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"])).strip()
