@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -316,7 +315,7 @@ def _hashed(texts: pa.Array, salt: bytes) -> pa.Array:
     """HMAC-SHA256 of each text, the first 32 hexadecimal digits; one function for every label."""
     encoded = texts.dictionary_encode()
     digests = [
-        hmac.digest(salt, text.encode(), hashlib.sha256).hex()[:32] for text in encoded.dictionary.to_pylist()
+        hmac.digest(salt, text.encode(), "sha256").hex()[:32] for text in encoded.dictionary.to_pylist()
     ]
     return pa.array(digests, pa.string()).take(encoded.indices)
 
