@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
@@ -39,6 +39,7 @@ def read(
     return rows, lines, [i for b in batches for i in b.rejects["line"].to_pylist()]
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=8),
     blanks=st.sets(st.integers(0, 8)),
@@ -85,6 +86,7 @@ def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
 RUBBISH = ["a", '"', '""', "::", ":", ",", " ", "\x1f", "\0", "\udcff", "é", "\r"]
 
 
+@settings(deadline=None)
 @given(
     lines=st.lists(st.lists(st.sampled_from(RUBBISH), max_size=6).map("".join), max_size=10),
     delimiter=st.sampled_from([",", "::"]),
@@ -132,6 +134,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.tuples(JSON, st.booleans())), block=BLOCKS, batch=st.integers(1, 4))
 def test_every_line_of_json_is_a_row_or_a_reject_at_any_block_size(
     values: list[tuple[Any, bool]], block: int, batch: int

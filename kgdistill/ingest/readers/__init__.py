@@ -33,6 +33,7 @@ __all__ = [
     "fingerprint",
     "read_batches",
     "spool",
+    "suffixes",
     "table_source",
 ]
 

@@ -9,22 +9,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import REJECT_SCHEMA
-from kgdistill.ingest.readers._source import RawBatch, Source, make_batch, missing_column, reject
+from kgdistill.ingest.readers._fast import UNIT, FastParser, Parsed
+from kgdistill.ingest.readers._source import (
+    RawBatch,
+    Source,
+    make_batch,
+    missing_column,
+    reject,
+    reject_table,
+)
 from kgdistill.ingest.readers._text import (
     MAX_RECORD_BYTES,
     TextBlocks,
     count_lines,
-    is_text,
     open_bytes,
 )
 
-# Stands for delimiters that are no single ASCII character.
-_UNIT = "\x1f"
-# Stands for that character where it is the file's own.
+# Stands for UNIT where that is the file's own.
 _OWN_UNIT = "\udc01"
 # Stands for NUL, which Python's parser refuses before 3.11.
 _NUL = "\udc00"
@@ -57,7 +60,7 @@ class _Delimited:
         if self.quote is not None and (len(self.quote) != 1 or self.quote in "\n\r\0"):
             raise source.fail(f"cannot have the quote {self.quote!r}", hint="one character, or none")
         self.swap = len(self.delimiter) > 1 or not self.delimiter.isascii()
-        self.char = _UNIT if self.swap else self.delimiter
+        self.char = UNIT if self.swap else self.delimiter
         self.source = source
         self.blocks = blocks
         self.batch_rows = batch_rows
@@ -114,19 +117,34 @@ class _Delimited:
             if column not in names:
                 raise missing_column(self.source, column, names)
         wanted = [names.index(column) for column in columns]
-        fast = _Fast(self, wanted)
+        parser = FastParser(self.delimiter, self.quote, self.width, wanted, list(self.nulls))
         while (block := self.blocks.next()) is not None:
-            table = fast.read(block)
-            if table is None:
+            parsed = parser.parse(block)
+            if parsed is None:
                 yield from self._slowly(block, columns, wanted)
                 continue
-            lines = np.arange(self.blocks.line, self.blocks.line + table.num_rows, dtype=np.int64)
-            self.blocks.line += table.num_rows
-            table = table.rename_columns(columns)
-            for start in range(0, table.num_rows, self.batch_rows):
-                some = slice(start, start + self.batch_rows)
-                part = table.slice(start, self.batch_rows)
-                yield RawBatch(part, lines[some], None, REJECT_SCHEMA.empty_table(), self.blocks.consumed())
+            if parsed.taken < len(block):
+                following = self.blocks.next()
+                self.blocks.push_back(block[parsed.taken :] + (following or b""))
+            yield from self._quickly(parsed, columns)
+            self.blocks.line += count_lines(block[: parsed.taken])
+
+    def _quickly(self, parsed: Parsed, columns: list[str]) -> Iterator[RawBatch]:
+        first = self.blocks.line
+        table, lines = parsed.table.rename_columns(columns), parsed.lines + first
+        bad = [
+            reject(self.source, first + line, text.replace(self.char, self.delimiter), self._uneven(values))
+            for line, values, text in parsed.uneven
+        ]
+        for start in range(0, max(table.num_rows, len(bad)), self.batch_rows):
+            end = start + self.batch_rows
+            yield RawBatch(
+                table.slice(start, self.batch_rows),
+                lines[start:end],
+                None,
+                reject_table(bad[start:end]),
+                self.blocks.consumed(),
+            )
 
     def _slowly(self, block: bytes, columns: list[str], wanted: list[int]) -> Iterator[RawBatch]:
         rows = _Rows(self)
@@ -162,11 +180,12 @@ class _Delimited:
     def _reject(self, line: int, row: list[str], fault: str | None) -> dict[str, Any]:
         text = self.delimiter.join(row).replace(_NUL, "\0")
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        if fault is None:
-            named = "the header" if self.source.options.columns is None else "the columns named"
-            values = "value" if len(row) == 1 else "values"
-            fault = f"has {len(row)} {values}, not {self.width} as {named}"
-        return reject(self.source, line, text, fault or self._not_text())
+        reason = self._uneven(len(row)) if fault is None else fault or self._not_text()
+        return reject(self.source, line, text, reason)
+
+    def _uneven(self, values: int) -> str:
+        named = "the header" if self.source.options.columns is None else "the columns named"
+        return f"has {values} {'value' if values == 1 else 'values'}, not {self.width} as {named}"
 
     def _column(self, rows: list[list[str]], i: int) -> Any:
         values = [row[i] for row in rows]
@@ -185,61 +204,6 @@ def _fault(row: list[str]) -> str | None:
     except UnicodeEncodeError:
         return ""
     return None
-
-
-class _Fast:
-    """Arrow's parser, for blocks in which every line is a good row."""
-
-    def __init__(self, file: _Delimited, wanted: list[int]) -> None:
-        self._file = file
-        self._wanted = wanted
-        # Arrow wants at least one column.
-        ids = [str(i) for i in wanted] or ["0"]
-        self._names = [str(i) for i in range(file.width)]
-        self._parse = pacsv.ParseOptions(delimiter=file.char, quote_char=False)
-        ascii_quote = file.quote is not None and file.quote.isascii()
-        self._parse_quoted = pacsv.ParseOptions(
-            delimiter=file.char, quote_char=file.quote if ascii_quote else False, newlines_in_values=True
-        )
-        nulls = list(file.nulls)
-        self._convert = pacsv.ConvertOptions(
-            include_columns=ids,
-            column_types=dict.fromkeys(ids, pa.string()),
-            null_values=nulls,
-            strings_can_be_null=bool(nulls),
-            check_utf8=False,
-        )
-
-    def read(self, block: bytes) -> pa.Table | None:
-        """The wanted columns, or None where the block needs the other parser."""
-        file = self._file
-        quoted = file.quote is not None and file.quote.encode() in block
-        if quoted and (file.swap or not self._parse_quoted.quote_char or self._ends_open(block)):
-            return None
-        if b"\0" in block or not is_text(block):
-            return None
-        if file.swap:
-            if _UNIT.encode() in block:
-                return None
-            block = block.replace(file.delimiter.encode(), _UNIT.encode())
-        options = pacsv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(block) + 1)
-        parse = self._parse_quoted if quoted else self._parse
-        try:
-            table = pacsv.read_csv(pa.BufferReader(block), options, parse, self._convert)
-        except pa.ArrowInvalid:
-            return None
-        if table.num_rows != count_lines(block):
-            return None
-        return table if self._wanted else table.select([])
-
-    def _ends_open(self, block: bytes) -> bool:
-        """Whether the last line leaves a quote open, if the line before it does not."""
-        end = len(block) - (2 if block.endswith(b"\r\n") else block.endswith((b"\n", b"\r")))
-        start = max(block.rfind(b"\n", 0, end), block.rfind(b"\r", 0, end)) + 1
-        line = block[start:end].decode("utf-8", "replace").replace("\0", "")
-        lines = iter([f"{line}\n", "x"])
-        next(csv.reader(lines, delimiter=self._file.char, quotechar=self._file.quote), None)
-        return next(lines, None) is None
 
 
 class _Rows:
@@ -271,7 +235,7 @@ class _Rows:
             yield start, [self._swapped_back(cell) for cell in row] if file.swap else row
 
     def _swapped_back(self, text: str) -> str:
-        return text.replace(_UNIT, self._file.delimiter).replace(_OWN_UNIT, _UNIT)
+        return text.replace(UNIT, self._file.delimiter).replace(_OWN_UNIT, UNIT)
 
     def rest(self) -> bytes:
         """What the parser has not taken of its last block."""
@@ -314,7 +278,7 @@ class _Rows:
             self.dirty = True
             text = text.replace("\0", _NUL)
         if self._file.swap:
-            text = text.replace(_UNIT, _OWN_UNIT).replace(self._file.delimiter, _UNIT)
+            text = text.replace(UNIT, _OWN_UNIT).replace(self._file.delimiter, UNIT)
         return text
 
     def _unclosed(self, record: str, at_end: bool) -> InputError:
