@@ -1,0 +1,288 @@
+"""Guesses what the columns of a file are, by the words of their names and the shape of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgdistill.ingest._propose_profile import Column, Sample, words
+
+_USER = (
+    "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
+)
+_USER += " haushalt kaeufer besteller account"
+_PRODUCT = "product item article artikel produkt sku asin stock ware material ean gtin upc docid doc listing"
+_ID = "id nr no num number nummer code key sku asin upc ean gtin uuid guid docid"
+_TIME = "time date timestamp datum zeit zeitpunkt zeitstempel at day tag dat when created ordered purchased"
+_QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
+_AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
+_PRICE = "price preis einzelpreis stueckpreis unitprice cost"
+_RATING = "rating stars overall sterne bewertung score"
+_GRADE = "label grade relevance judgement judgment gain relevanz rating"
+_TITLE = "title titel name bezeichnung produktname artikelname artikelbezeichnung"
+_ABOUT = "description desc beschreibung details text produktbeschreibung"
+_BRAND = "brand marke manufacturer hersteller maker vendor supplier lieferant"
+_CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
+_CATEGORY += " hierarchy sortiment produktgruppe productgroup"
+_QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
+_EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
+_ATTRIBUTE = "color colour size farbe groesse material package style features"
+_PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
+_PERSONAL += " address adresse strasse street zip postal postcode postleitzahl plz birth birthday geburt"
+_PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
+_NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg"
+
+VIEWS = ("view", "views", "pageview", "click", "clicks", "ansicht", "klick", "detail", "product_view")
+BUYS = ("purchase", "buy", "order", "transaction", "bought", "kauf", "bestellung", "sale", "conversion")
+SEARCHES = ("search", "query", "suche")
+SHOWS = ("impression", "impressions", "show", "view", "views", "einblendung", "served")
+CLICKS = ("click", "clicks", "klick")
+_EVENTS = {
+    *VIEWS,
+    *BUYS,
+    *SEARCHES,
+    *SHOWS,
+    *CLICKS,
+    "cart",
+    "addtocart",
+    "add_to_cart",
+    "wishlist",
+    "remove",
+}
+
+
+@dataclass
+class Guess:
+    """What the columns are taken for; None or empty where nothing is."""
+
+    user: Column | None = None
+    product: Column | None = None
+    ad: Column | None = None
+    campaign: Column | None = None
+    query: Column | None = None
+    query_id: Column | None = None
+    time: Column | None = None
+    order: Column | None = None
+    quantity: Column | None = None
+    amount: Column | None = None
+    price: Column | None = None
+    rating: Column | None = None
+    grade: Column | None = None
+    event: Column | None = None
+    title: Column | None = None
+    about: Column | None = None
+    brand: Column | None = None
+    categories: list[Column] = field(default_factory=list)
+    attributes: list[Column] = field(default_factory=list)
+    personal: list[Column] = field(default_factory=list)
+    unsure: dict[str, str] = field(default_factory=dict)
+
+
+def has(column: Column, vocabulary: str) -> bool:
+    """Whether a word of the name, or the whole of it, is in the vocabulary; longer ones also inside words."""
+    known = vocabulary.split()
+    if column.flat in known or any(word in known for word in column.words):
+        return True
+    return any(len(word) >= 6 and word in column.flat for word in known)
+
+
+def is_id(column: Column) -> bool:
+    """Whether the name says that the column tells things apart."""
+    known = _ID.split()
+    last = column.words[-1] if column.words else ""
+    return any(w in known for w in column.words) or last.endswith(("id", "nummer", "nr", "code"))
+
+
+def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
+    """What each column is taken for; each column at most once.
+
+    Args:
+        sample: a file's first rows.
+        shared: names of columns that other files have too: by them, rows are tied together.
+    """
+    found = Guess()
+    free = [c for c in sample.columns if c.values]
+    found.personal = [c for c in free if _is_personal(c)]
+    left = [c for c in free if c not in found.personal]
+    stem = words(sample.path.name.split(".")[0])
+
+    def take(fits: Callable[[Column], bool], rank: Callable[[Column], Any] | None = None) -> Column | None:
+        fitting = [c for c in left if fits(c)]
+        if not fitting:
+            return None
+        best = fitting[0] if rank is None else max(fitting, key=rank)
+        left.remove(best)
+        return best
+
+    _entities(found, take, left, stem, shared)
+    timed = [c for c in left if c.time is not None and (has(c, _TIME) or c.time.unit is None)]
+    timed = [c for c in timed if not (c.number is not None and not has(c, _TIME))]
+    if timed:
+        found.time = max(timed, key=lambda c: (len(c.values) == c.rows, c.distinct, has(c, _TIME)))
+        left.remove(found.time)
+        if len(timed) > 1:
+            found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
+    found.event = take(_is_event)
+    _numbers(found, take)
+    _words(found, take, left)
+    return found
+
+
+def _is_personal(column: Column) -> bool:
+    if column.personal:
+        return True
+    if column.time is None and has(column, _PERSONAL) and not has(column, "shop email_id"):
+        return True
+    named = column.words[-1:] in (("name",), ("names",))
+    return named and has(column, _USER + " first last")
+
+
+def _entities(
+    found: Guess,
+    take: Callable[..., Column | None],
+    left: list[Column],
+    stem: tuple[str, ...],
+    shared: frozenset[str],
+) -> None:
+    other = (
+        "type name title group category brand price status segment count quantity amount description class"
+    )
+    other += " time date text rating score features age"
+
+    def entity(column: Column, vocabulary: str) -> bool:
+        if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
+            return False
+        if any(word in other.split() for word in column.words):
+            return False
+        return is_id(column) or column.flat in vocabulary.split() or len(column.words) == 1
+
+    def exact(column: Column) -> tuple[object, ...]:
+        return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
+
+    found.query_id = take(lambda c: has(c, _QUERY) and is_id(c))
+    found.query = take(
+        lambda c: has(c, _QUERY) and not is_id(c) and not c.lists and "class" not in c.words, _plain
+    )
+    found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
+    found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
+    found.order = take(
+        lambda c: (
+            has(c, "order invoice basket bestellung auftrag rechnung transaction bon receipt session")
+            and (is_id(c) or "nr" in c.flat)
+            and c.time is None
+        ),
+    )
+    found.user = take(lambda c: entity(c, _USER), exact)
+    found.product = take(lambda c: entity(c, _PRODUCT), lambda c: (c.name in shared, c.distinct, exact(c)))
+    if found.user is None:
+        mail = [c for c in found.personal if has(c, "email mail") or c.personal]
+        if mail and (found.product is not None or "customer" in stem or "user" in stem):
+            found.user = mail[0]
+            found.personal.remove(mail[0])
+    bare = next((c for c in left if c.flat in ("id", "key", "code", "nr", "nummer")), None)
+    if bare is not None and found.product is None and found.user is None:
+        if any(w.rstrip("sn") in _USER.split() for w in stem):
+            found.user = bare
+        elif any(has(c, f"{_TITLE} {_BRAND} {_PRICE}") for c in left):
+            found.product = bare
+        if bare in (found.user, found.product):
+            left.remove(bare)
+
+
+def _plain(column: Column) -> object:
+    return (column.flat == "query", -len(column.words))
+
+
+def _is_event(column: Column) -> bool:
+    if column.distinct > 50 or column.number is not None or column.lists:
+        return False
+    values = {v.lower() for v in column.values}
+    return (has(column, _EVENT) or "type" in column.words) and bool(values & _EVENTS)
+
+
+def _numbers(found: Guess, take: Callable[..., Column | None]) -> None:
+    def number(vocabulary: str, without: str = _NO_NUMBER) -> Callable[[Column], bool]:
+        return lambda c: c.number is not None and has(c, vocabulary) and not has_word(c, without)
+
+    if found.product is not None and (found.query is not None or found.query_id is not None):
+        found.grade = take(
+            lambda c: (
+                has(c, _GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
+            )
+        )
+    found.quantity = take(number(_QUANTITY, _NO_NUMBER + " rating review reviews"))
+    found.amount = take(number(_AMOUNT))
+    found.price = take(number(_PRICE))
+    found.rating = take(number(_RATING, "average avg count number id"))
+
+
+def has_word(column: Column, vocabulary: str) -> bool:
+    """Whether one of the words of the name is in the vocabulary."""
+    return any(word in vocabulary.split() for word in column.words)
+
+
+def _words(found: Guess, take: Callable[..., Column | None], left: list[Column]) -> None:
+    def text(column: Column) -> bool:
+        return column.number is None and column.time is None
+
+    brand_or_category = f"{_BRAND} {_CATEGORY} {_USER} group type class review reviewer"
+    found.title = take(
+        lambda c: (
+            text(c)
+            and not c.lists
+            and has(c, _TITLE)
+            and not has_word(c, brand_or_category + " color colour")
+        ),
+        lambda c: (has_word(c, "title titel"), has_word(c, _PRODUCT), c.distinct),
+    )
+    found.brand = take(
+        lambda c: has(c, _BRAND) and not c.lists,
+        lambda c: (text(c), not is_id(c), has_word(c, "brand marke")),
+    )
+    tree = [
+        c
+        for c in left
+        if (has(c, _CATEGORY) or has_word(c, "group class type")) and not is_id(c) and text(c)
+        if not has_word(
+            c, f"{_USER} review graphical colour color household payment fit verified query index"
+        )
+    ]
+    # The fewer names a level has, the higher it stands; lists and paths hold the whole tree alone.
+    whole = [c for c in tree if c.lists or separator(c) is not None]
+    levels = whole[:1] or sorted(tree, key=lambda c: c.distinct)[:3]
+    if len(tree) > len(levels):
+        found.unsure["categories"] = "or " + ", ".join(c.name for c in tree if c not in levels)
+    found.categories = levels
+    for column in levels:
+        left.remove(column)
+    found.about = take(
+        lambda c: text(c) and has(c, _ABOUT) and not has_word(c, "review summary") and c.flat != "reviewtext",
+        lambda c: (has_word(c, "description desc beschreibung"), c.length()),
+    )
+    if found.title is None and found.about is not None and found.about.length() < 80:
+        found.title, found.about = found.about, None
+    found.attributes = [
+        c for c in left if has(c, _ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
+    ][:4]
+    if found.rating is not None and found.user is not None:
+        # In a review the words are the reviewer's.
+        if found.title is not None and not has_word(found.title, _PRODUCT):
+            found.title = None
+        found.about, found.attributes = None, []
+
+
+def separator(column: Column) -> str | None:
+    """What stands between the names of a path, where most values are paths."""
+    for mark in (" > ", " / ", " | ", " » ", "|", ">", "/", ";"):
+        with_it = sum(mark in v for v in column.values)
+        if column.values and with_it > 0.5 * len(column.values):
+            return mark
+    return None
+
+
+def used(found: Guess) -> set[str]:
+    """The names of the columns that have a role."""
+    single: Iterable[Column | None] = (v for v in vars(found).values() if isinstance(v, Column))
+    names = {c.name for c in single if c is not None}
+    return names | {c.name for c in (*found.categories, *found.attributes)}

@@ -1,0 +1,334 @@
+"""Writes the mapping of one kind of file as YAML, with the doubts as comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kgdistill.ingest._propose_guess import (
+    BUYS,
+    CLICKS,
+    SEARCHES,
+    SHOWS,
+    VIEWS,
+    Guess,
+    guess,
+    separator,
+    used,
+)
+from kgdistill.ingest._propose_profile import Column, Sample
+from kgdistill.ingest._propose_yaml import Pieces, flow, scalar
+from kgdistill.store.schema import Schema
+
+_GRADES = {
+    "exact": 3.0, "e": 3.0, "substitute": 2.0, "s": 2.0, "partial": 1.0, "complement": 1.0, "c": 1.0,
+    "irrelevant": 0.0, "i": 0.0, "high": 2.0, "medium": 1.0, "low": 0.0, "relevant": 1.0,
+    "true": 1.0, "false": 0.0,
+}  # fmt: skip
+_USER_WORDS = {
+    "age": "age alter agegroup altersgruppe",
+    "income": "income einkommen",
+    "home_ownership": "homeownership",
+    "marital_status": "maritalstatus familienstand",
+    "household_size": "householdsize haushaltsgroesse",
+    "household_composition": "householdcomposition householdcomp",
+    "kids_count": "kidscount kids children kinder",
+}
+
+
+def write_source(
+    name: str, files: list[str], sample: Sample, schema: Schema, shared: frozenset[str]
+) -> tuple[list[str], bool]:
+    """The lines of one source; whether it makes anything, else the lines are comments alone."""
+    found = guess(sample, shared)
+    pieces = Pieces(schema, found)
+    taken = _canonical(pieces, sample)
+    if taken is None:
+        taken = used(found)
+        _guessed(pieces, sample, taken)
+    notes = _notes(pieces, sample, taken)
+    if not (pieces.nodes or pieces.edges or pieces.trees):
+        columns = ", ".join(c.name for c in sample.columns)
+        return [f"  # ? {name}: nothing in {', '.join(files)} looks like an id; columns: {columns}"], False
+    lines = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
+    lines += notes
+    update = _updates(found) if pieces.nodes else None
+    if update is not None and taken:
+        lines.append(f"    updated_at: {flow(update)}")
+    for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
+        if some:
+            lines += [f"    {key}:", *some]
+    return lines, True
+
+
+def _options(sample: Sample) -> list[str]:
+    options = sample.options
+    lines = [f"    format: {options.format}"]
+    if options.delimiter is not None:
+        lines.append(f"    delimiter: {scalar(options.delimiter)}")
+    if options.encoding != "utf-8":
+        lines.append(f"    encoding: {options.encoding}")
+    if options.null_values != ("",):
+        lines.append(f"    null_values: {flow(list(options.null_values))}")
+    return lines
+
+
+def _notes(pieces: Pieces, sample: Sample, taken: set[str]) -> list[str]:
+    found = pieces.found
+    lines = []
+    personal = [c.name for c in found.personal if c.name not in taken]
+    unused = [c.name for c in sample.columns if c.name not in taken and c.name not in personal]
+    if unused:
+        lines.append(f"    # not used: {', '.join(unused)}")
+    if personal:
+        lines.append(f"    # left out, as they look personal: {', '.join(personal)}")
+        lines.append("    # (as an id, {column: …, hash: true} keeps a salted hash in place of the value)")
+    if pieces.salted:
+        lines.append("    # The user's id looks personal: it is hashed with the salt in KGDISTILL_SALT.")
+    for role, doubt in found.unsure.items():
+        lines.append(f"    # ? {role}: {doubt}")
+    return lines
+
+
+def _key(column: Column, **options: Any) -> Any:
+    given = dict(options)
+    if len(column.values) < column.rows and not column.lists:
+        given["required"] = False
+    if column.values and sum(v.endswith(".0") for v in column.values) > 0.9 * len(column.values):
+        given["replace"] = {r"\.0$": ""}
+    return {"column": column.name, **given} if given else column.name
+
+
+def _number(column: Column, **options: Any) -> Any:
+    given = dict(options)
+    if column.number is not None and column.number.money:
+        given["replace"] = {"[^0-9.,+-]": ""}
+    if column.number is not None and column.number.comma:
+        given["decimal"] = ","
+    return {"column": column.name, **given} if given else column.name
+
+
+def _moment(column: Column) -> Any:
+    shape = column.time
+    given: dict[str, Any] = {}
+    if shape is not None and shape.format is not None:
+        given["format"] = shape.format
+    if shape is not None and shape.unit is not None:
+        given["unit"] = shape.unit
+    return {"column": column.name, **given} if given else column.name
+
+
+def _updates(found: Guess) -> Any:
+    """The time of the rows where products are described in them: the last description counts."""
+    described = found.title is not None or found.price is not None
+    if found.time is None or found.user is None or not described or len(found.time.values) < found.time.rows:
+        return None
+    return _moment(found.time)
+
+
+def _canonical(pieces: Pieces, sample: Sample) -> set[str] | None:
+    """A file that is named and written as the graph is: Product.csv, Category-PART_OF-Department.csv."""
+    stem = sample.path.name.split(".")[0]
+    names = {c.name: c for c in sample.columns}
+    label = next((n for n in pieces.schema.nodes if n.lower() == stem.lower()), None)
+    if label is not None and pieces.schema.nodes[label].key in names:
+        item = pieces.schema.nodes[label]
+        given = {p: p for p in item.properties if p in names}
+        if len(given) < len(names) - 1:
+            # Somebody's own file that happens to have that name.
+            return None
+        pieces.node(label, item.key, given)
+        return {item.key, *given}
+    edges = [e for e in pieces.schema.edges() if stem.lower() in ("-".join(e).lower(), e[1].lower())]
+    if len(edges) == 1 and {"source", "target"} <= names.keys():
+        wanted = [*pieces.schema.relationship(edges[0]).properties, "at", "quantity", "amount"]
+        given_props: dict[str, Any] = {}
+        for name in wanted:
+            if name in names:
+                given_props[name] = _moment(names[name]) if names[name].time is not None else name
+        pieces.edge(edges[0], "source", "target", given_props, stub=False)
+        return {"source", "target", *given_props}
+    return None
+
+
+def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
+    found = pieces.found
+    user = None
+    if found.user is not None:
+        hidden = {"hash": True} if found.user.personal or "mail" in found.user.flat else {}
+        pieces.salted = bool(hidden)
+        user = _key(found.user, **hidden)
+        about: dict[str, Any] = {}
+        for name, known in _USER_WORDS.items():
+            column = next(
+                (c for c in sample.columns if c.flat in known.split() and c.name not in taken), None
+            )
+            if column is not None:
+                about[name] = column.name
+                taken.add(column.name)
+        pieces.node("User", user, about)
+    product = None if found.product is None else _key(found.product)
+    if product is not None:
+        _product(pieces, product)
+    if found.ad is not None:
+        _ads(pieces, user, product)
+    elif user is not None and product is not None:
+        _events(pieces, user, product)
+    query: Any = None
+    if found.query is not None or found.query_id is not None:
+        key = found.query_id if found.query_id is not None else found.query
+        assert key is not None
+        query = _key(key)
+        pieces.node("Query", query, {"text": None if found.query is None else found.query.name})
+        if user is not None and found.time is not None:
+            ends = ("User", "SEARCHED", "Query")
+            pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, SEARCHES))
+        if product is not None and found.grade is not None:
+            _judged(pieces, query, product, found.grade)
+
+
+def _product(pieces: Pieces, product: Any) -> None:
+    found = pieces.found
+    properties: dict[str, Any] = {
+        "title": None if found.title is None or found.ad is not None else found.title.name,
+        "description": None if found.about is None else found.about.name,
+        "brand_text": None if found.brand is None else found.brand.name,
+        "category_text": _category_text(found.categories),
+        "price": None if found.price is None else _number(found.price),
+    }
+    if len(found.attributes) == 1:
+        properties["attributes"] = found.attributes[0].name
+    elif found.attributes:
+        names = [c.name for c in found.attributes]
+        properties["attributes"] = {"columns": names, "separator": ", "}
+    alone = found.user is None and found.query is None and found.query_id is None and found.ad is None
+    if any(v is not None for v in properties.values()) or alone:
+        doubts = {"price": "of one unit"} if found.user is not None else {}
+        pieces.node("Product", product, properties, doubts)
+    if found.brand is not None and pieces.has("Brand"):
+        brand = _key(found.brand)
+        pieces.node("Brand", brand, {"name": found.brand.name})
+        pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
+    if found.categories and pieces.has("Category"):
+        first = found.categories[0]
+        mark = separator(first)
+        path: Any = {"columns": [c.name for c in found.categories], "list": True}
+        if first.lists:
+            path = first.name
+        elif mark is not None:
+            path = {"column": first.name, "split": mark}
+        pieces.trees += ["      - label: Category", f"        path: {flow(path)}"]
+        deep = first.lists or mark is not None or len(found.categories) > 1
+        if deep and ("Category", "PART_OF", "Department") in pieces.schema.edges():
+            pieces.trees.append("        root: Department")
+        pieces.trees.append(f"        from: {flow({'Product': product})}")
+
+
+def _category_text(levels: list[Column]) -> Any:
+    if not levels:
+        return None
+    if len(levels) > 1:
+        return {"columns": [c.name for c in levels], "separator": " > "}
+    mark = separator(levels[0])
+    if mark is None or mark == " > ":
+        return levels[0].name
+    return {"column": levels[0].name, "replace": {r"\s*" + re.escape(mark.strip()) + r"\s*": " > "}}
+
+
+def _events(pieces: Pieces, user: Any, product: Any) -> None:
+    found = pieces.found
+    if found.time is None:
+        pieces.edges.append("      # ? no column looks like a time: without one no events can be made")
+        return
+    at = _moment(found.time)
+    comments = []
+    if found.time.time is not None and found.time.time.other is not None:
+        comments.append(f"? the time could also be {found.time.time.other}")
+    if found.order is not None:
+        ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
+        comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
+    if found.rating is not None:
+        rated = {"at": at, "rating": _number(found.rating)}
+        pieces.edge(("User", "RATED", "Product"), user, product, rated, comments=comments)
+        pieces.edge(
+            ("User", "BOUGHT", "Product"), user, product, {"at": at}, doubt="a rating stands for a purchase"
+        )
+        return
+    amount: Any = None
+    if found.amount is not None:
+        amount = _number(found.amount)
+    elif found.price is not None and found.quantity is not None:
+        amount = {"multiply": [_number(found.quantity), _number(found.price)]}
+    elif found.price is not None:
+        amount = _number(found.price)
+    quantity = None if found.quantity is None else _number(found.quantity)
+    line = {"at": at, "quantity": quantity, "amount": amount}
+    if found.event is None:
+        searched = found.query is not None
+        doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
+        kind = "VIEWED" if searched and quantity is None and amount is None else "BOUGHT"
+        needed = {"at": at} if kind == "VIEWED" else line
+        pieces.edge(("User", kind, "Product"), user, product, needed, doubt=doubt, comments=comments)
+        return
+    present = {v.lower() for v in found.event.values}
+    if present & set(BUYS):
+        pieces.edge(
+            ("User", "BOUGHT", "Product"), user, product, line, when=_when(found, BUYS), comments=comments
+        )
+    if present & set(VIEWS):
+        pieces.edge(("User", "VIEWED", "Product"), user, product, {"at": at}, when=_when(found, VIEWS))
+    _unheard(pieces, {*BUYS, *VIEWS, *SEARCHES})
+
+
+def _unheard(pieces: Pieces, known: set[str]) -> None:
+    assert pieces.found.event is not None
+    other = sorted({v for v in pieces.found.event.values if v.lower() not in known})
+    if other:
+        pieces.found.unsure["event"] = f"these kinds make nothing: {', '.join(other[:10])}"
+
+
+def _when(found: Guess, kinds: Sequence[str]) -> list[Any]:
+    if found.event is None:
+        return []
+    present = sorted({v for v in found.event.values if v.lower() in kinds})
+    return [{"column": found.event.name, "in": present or list(kinds)}]
+
+
+def _ads(pieces: Pieces, user: Any, product: Any) -> None:
+    found = pieces.found
+    assert found.ad is not None
+    ad = _key(found.ad)
+    pieces.node("Ad", ad, {"title": None if found.title is None else found.title.name})
+    if found.campaign is not None:
+        campaign = _key(found.campaign)
+        pieces.node("Campaign", campaign, {})
+        pieces.edge(("Ad", "PART_OF", "Campaign"), ad, campaign, {}, stub=False)
+    if product is not None:
+        pieces.edge(("Ad", "FOR", "Product"), ad, product, {})
+    if user is None or found.time is None:
+        return
+    at = {"at": _moment(found.time)}
+    if found.event is None:
+        pieces.edge(("User", "SAW", "Ad"), user, ad, at, doubt="seen, or clicked?")
+        return
+    present = {v.lower() for v in found.event.values}
+    if present & set(SHOWS):
+        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=_when(found, SHOWS))
+    if present & set(CLICKS):
+        pieces.edge(("User", "CLICKED", "Ad"), user, ad, at, when=_when(found, CLICKS))
+    _unheard(pieces, {*SHOWS, *CLICKS})
+
+
+def _judged(pieces: Pieces, query: Any, product: Any, grade: Column) -> None:
+    ends = ("Query", "JUDGED", "Product")
+    if grade.number is not None:
+        pieces.edge(ends, query, product, {"grade": _number(grade)})
+        return
+    seen = list(dict.fromkeys(grade.values))
+    known = all(v.lower() in _GRADES for v in seen)
+    # In the order of the file where the words say nothing.
+    values = {v: _GRADES[v.lower()] if known else float(len(seen) - 1 - i) for i, v in enumerate(seen)}
+    doubt = "" if known else "which verdict is the better? the more the better"
+    properties = {"grade": {"column": grade.name, "values": values}, "verdict": grade.name}
+    pieces.edge(ends, query, product, properties, doubt=doubt)

@@ -1,0 +1,94 @@
+"""Pieces of a mapping, written as YAML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgdistill.ingest._propose_guess import Guess
+from kgdistill.ingest._rows import is_aggregated
+from kgdistill.store.schema import Schema
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}
+
+
+def scalar(value: object) -> str:
+    """A YAML scalar in a flow or block."""
+    if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _NOT_TEXT:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def flow(value: object) -> str:
+    """A YAML value on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{scalar(k)}: {flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow(v) for v in value) + "]"
+    return scalar(value)
+
+
+@dataclass
+class Pieces:
+    """What one source makes, as lines; what the schema does not have is left out."""
+
+    schema: Schema
+    found: Guess
+    nodes: list[str] = field(default_factory=list)
+    edges: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    salted: bool = False
+
+    def has(self, label: str, name: str | None = None) -> bool:
+        """Whether the schema has the label, and the property."""
+        item = self.schema.nodes.get(label)
+        return item is not None and (name is None or name in item.properties)
+
+    def node(
+        self, label: str, key: Any, properties: Mapping[str, Any], doubts: Mapping[str, str] | None = None
+    ) -> None:
+        """Adds a node, its key and properties."""
+        if not self.has(label):
+            return
+        self.nodes += [f"      - label: {label}", f"        key: {flow(key)}"]
+        known = {k: v for k, v in properties.items() if v is not None and self.has(label, k)}
+        if known:
+            self.nodes.append("        properties:")
+            self.nodes += [
+                f"          {k}: {flow(v)}" + (f"  # ? {(doubts or {})[k]}" if k in (doubts or {}) else "")
+                for k, v in known.items()
+            ]
+
+    def edge(
+        self,
+        ends: tuple[str, str, str],
+        source: Any,
+        target: Any,
+        properties: Mapping[str, Any],
+        *,
+        when: Sequence[Any] = (),
+        stub: bool = True,
+        doubt: str = "",
+        comments: Sequence[str] = (),
+    ) -> None:
+        """Adds a relationship."""
+        if ends not in self.schema.edges():
+            return
+        self.edges.append(f"      - type: {ends[1]}" + (f"  # ? {doubt}" if doubt else ""))
+        self.edges.append(f"        from: {flow({ends[0]: source})}")
+        self.edges.append(f"        to: {flow({ends[2]: target})}")
+        if stub:
+            self.edges.append("        missing: stub")
+        if when:
+            self.edges.append(f"        when: {flow(list(when))}")
+        known = self.schema.relationship(ends).properties
+        lines = ("at", "quantity", "amount") if is_aggregated(self.schema.relationship(ends)) else ()
+        kept = {k: v for k, v in properties.items() if v is not None and (k in known or k in lines)}
+        if kept:
+            self.edges.append("        properties:")
+            self.edges += [f"          {k}: {flow(v)}" for k, v in kept.items()]
+        self.edges += [f"        # {comment}" for comment in comments]

@@ -1,0 +1,178 @@
+"""Proposes a mapping for files, and shows what a mapping would write."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey
+from kgdistill.ingest._propose_profile import SAMPLE, Sample, sample
+from kgdistill.ingest._propose_write import write_source
+from kgdistill.ingest._propose_yaml import scalar
+from kgdistill.ingest.mapper import map_batch
+from kgdistill.ingest.mapping import CompiledSource, Mapping
+from kgdistill.ingest.readers import Source, find_sources, read_batches, table_source
+from kgdistill.store.schema import Schema
+
+__all__ = ["Preview", "preview", "propose"]
+
+
+@dataclass
+class Preview:
+    """What a mapping would write, as far as it was read.
+
+    Attributes:
+        counts: rows by type; an event is a row, and a node that comes again counts again.
+        examples: the first rows of each type, without the columns that only jobs need.
+        rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
+        rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
+        whole: every source was read to its end.
+    """
+
+    counts: dict[TypeKey, int] = field(default_factory=dict)
+    examples: dict[TypeKey, pa.Table] = field(default_factory=dict)
+    rejects: pa.Table = field(default_factory=REJECT_SCHEMA.empty_table)
+    rows: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    whole: bool = True
+
+
+def propose(files: Sequence[Path], schema: Schema) -> str:
+    """A commented mapping for these files, guessed from their names and first 1,000 rows each.
+
+    Files with the same columns become one source. The data root of the mapping is the folder that all
+    files are in. Doubtful guesses carry a comment that starts with `# ?`.
+
+    Raises:
+        InputError: no file is given, one cannot be read, or nothing in any of them looks like an id.
+    """
+    if not files:
+        raise InputError("no file was given", hint="name the files to be mapped")
+    paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    groups: dict[tuple[object, ...], list[tuple[str, Sample]]] = {}
+    for path in paths:
+        if not path.is_file():
+            raise InputError("there is no such file", where=str(path))
+        taken = sample(path)
+        names = tuple(c.name for c in taken.columns)
+        alike: tuple[object, ...] = (names, taken.options.format, taken.options.delimiter)
+        if names[:2] == ("source", "target"):
+            alike = (path,)
+        groups.setdefault(alike, []).append((path.relative_to(root).as_posix(), taken))
+    headers = Counter(c.name for group in groups.values() for c in group[0][1].columns)
+    shared = frozenset(name for name, times in headers.items() if times > 1)
+    blocks: list[str] = []
+    used: set[str] = set()
+    makes = False
+    for group in groups.values():
+        name = _name(group[0][1].path, used)
+        longest = max(group, key=lambda item: item[1].rows)[1]
+        lines, something = write_source(name, [file for file, _ in group], longest, schema, shared)
+        makes = makes or something
+        blocks.append("\n".join(lines))
+    if not makes:
+        columns = "; ".join(
+            f"{g[0][0]}: {', '.join(c.name for c in g[0][1].columns)}" for g in groups.values()
+        )
+        raise InputError(
+            "nothing looks like the id of a user, product, query or ad",
+            where=columns,
+            hint="write a mapping by hand, or give the columns names such as customer_id and product_id",
+        )
+    head = [
+        f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
+        "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
+        "version: 1",
+        f"name: {scalar(_name(root, set()))}",
+        "time_zone: UTC  # ? of times that do not say their own, such as Europe/Berlin",
+        "sources:",
+    ]
+    return "\n".join([*head, *blocks]) + "\n"
+
+
+def _name(path: Path, used: set[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]).strip("-_") or "data"
+    name, number = stem, 1
+    while name in used:
+        number += 1
+        name = f"{stem}-{number}"
+    used.add(name)
+    return name
+
+
+def preview(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    rows: int = 10,
+    *,
+    tables: AnyMapping[str, pa.Table | Path] | None = None,
+    salt: bytes | None = None,
+    limit: int = 100_000,
+) -> Preview:
+    """What the mapping would write; nothing is written.
+
+    Whether the ends of relationships exist is not looked up.
+
+    Args:
+        mapping: what the columns are in the graph.
+        schema: the graph's schema.
+        root: the folder below which the files are.
+        rows: examples per type, and rejects.
+        tables: by source, a table or a file in place of the files below `root`.
+        salt: for values that are hashed.
+        limit: rows that are read of each file.
+
+    Raises:
+        InputError, SchemaError: the mapping does not fit the schema, or a source cannot be read.
+    """
+    result = Preview()
+    rejects: list[pa.Table] = []
+    for name, item in mapping.compile(schema, salt=salt).items():
+        for source in _sources(name, item, Path(root), (tables or {}).get(name)):
+            read = 0
+            for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
+                if read >= limit:
+                    result.whole = False
+                    break
+                mapped = map_batch(item, batch, source.name)
+                read += mapped.rows
+                result.rows += mapped.rows
+                result.skipped += mapped.skipped
+                result.rejected += mapped.rejected
+                if sum(t.num_rows for t in rejects) < rows:
+                    rejects.append(mapped.rejects.slice(0, rows))
+                for key, table in mapped.tables.items():
+                    result.counts[key] = result.counts.get(key, 0) + table.num_rows
+                    _show(result, key, table, rows)
+    if rejects:
+        result.rejects = pa.concat_tables(rejects).slice(0, rows)
+    return result
+
+
+def _show(result: Preview, key: TypeKey, table: pa.Table, rows: int) -> None:
+    """Adds examples of a type until there are enough."""
+    plain = table.drop_columns([name for name in table.column_names if name.startswith("_")])
+    shown = result.examples.get(key)
+    missing = rows - (0 if shown is None else shown.num_rows)
+    if missing > 0:
+        more = plain.slice(0, missing)
+        result.examples[key] = more if shown is None else pa.concat_tables([shown, more])
+
+
+def _sources(name: str, item: CompiledSource, root: Path, given: pa.Table | Path | None) -> list[Source]:
+    if isinstance(given, pa.Table):
+        return [table_source(f"{name}:table", given)]
+    if given is not None:
+        return find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
+    return find_sources(name, list(item.patterns), root, item.options, optional=item.optional)
