@@ -270,6 +270,9 @@ def test_patterns_find_files_globs_and_folders_once_each(tmp_path: Path) -> None
     assert find_sources("s", ["no/*.csv"], tmp_path, optional=True) == []
     with pytest.raises(InputError, match="tells no format"):
         names("day/x.txt")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).touch()
+    with pytest.raises(InputError, match="name that cannot be written down"):
+        names("*.csv")
 
 
 def cut(data: bytes) -> bytes:

@@ -66,6 +66,10 @@ def find_sources(
             )
         for path in matches:
             below = PurePath(os.path.relpath(path, base)).as_posix()
+            if not below.isprintable():
+                raise InputError(
+                    "has a name that cannot be written down", where=ascii(below), hint="rename it"
+                )
             found[f"{name}:{below}"] = _with_format(Source(f"{name}:{below}", path, None, options))
     return [found[key] for key in sorted(found)]
 
