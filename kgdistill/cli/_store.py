@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, archive_at
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -16,14 +17,14 @@ from kgdistill.cli._options import (
     schema_at,
     store_at,
 )
-from kgdistill.cli._output import print_json, print_table
+from kgdistill.cli._output import print_json, print_table, say, shown
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def group() -> None:
-    """Look into a graph store.
+    """Look into a graph store, compare, copy and rebuild it.
 
     \b
     Examples:
@@ -65,6 +66,138 @@ def stats(
         print_json({"store": url, "nodes": nodes, "relationships": relationships})
         return
     print_table(["type", "count"], [*nodes.items(), *relationships.items()], title=url)
+
+
+@app.command("rebuild")
+def rebuild(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    wait: WaitOption = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Make a store hold exactly what its archive says, whether it is empty, damaged or changed by hand.
+
+    What no ingestion job wrote (derived relationships, recommendations) is left alone, but for what hangs
+    on nodes that go. An embedded store that cannot be opened is put aside and made anew.
+
+    \b
+    Examples:
+      kgdistill store rebuild
+      kgdistill store rebuild --store ladybug:new.db --archive kgdistill.db.archive
+    """
+    from kgdistill.errors import StoreError, StoreLockedError
+    from kgdistill.ingest.projection import put_aside
+    from kgdistill.ingest.projection import rebuild as make_anew
+
+    place = archive_at(archive, store)
+    with place.lock(wait):
+        try:
+            opened = store_at(store, user, password_file, existing=False, wait_s=wait)
+        except StoreLockedError:
+            raise
+        except StoreError as error:
+            aside = put_aside(store)
+            if aside is None:
+                raise
+            say(f"{error.message}; the old file is now {shown(aside)}")
+            opened = store_at(store, user, password_file, existing=False, wait_s=wait)
+        with opened:
+            done = make_anew(opened, place, wait_s=wait)
+            url = opened.url
+    if json:
+        print_json({"store": url, "archive": place.folder, "written": done.written, "removed": done.removed})
+        return
+    rows = [[name, count, done.removed.get(name, 0)] for name, count in done.written.items()]
+    print_table(["type", "written", "removed"], rows, title=url)
+    say(f"made of {len(done.jobs)} jobs in {shown(place.folder)}")
+
+
+@app.command("verify")
+def verify(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="URL", help="Another store, instead of this one's archive."),
+    ] = None,
+    schema: SchemaOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare a store with its archive, or with another store: counts and checksums of every type.
+
+    Ends with 2 where they differ. Against the archive, what no ingestion job wrote is not looked at.
+
+    \b
+    Examples:
+      kgdistill store verify
+      kgdistill store verify --store ladybug:shop.db --against neo4j://localhost:7687
+    """
+    from kgdistill.ingest.projection import archived_types
+    from kgdistill.store.compare import compare
+
+    if against is None:
+        place = archive_at(archive, store)
+        with place.lock(), store_at(store, user, password_file) as opened, archived_types(place) as other:
+            marks, differences = compare(opened, other.store, other.schema)
+        name = shown(place.folder)
+    else:
+        described = schema_at(schema)
+        with store_at(store, user, password_file) as opened, store_at(against, user, password_file) as right:
+            marks, differences = compare(opened, right, described)
+            name = right.url
+    if json:
+        print_json({"store": store, "against": name, "types": marks, "differences": differences})
+    else:
+        differing = {d.type for d in differences}
+        rows = [
+            [kind, mark.rows, mark.checksum, "DIFFERS" if kind in differing else "equal"]
+            for kind, mark in marks.items()
+            if mark.rows or kind in differing
+        ]
+        print_table(["type", "rows", "checksum", "against " + name], rows, title=store)
+        for d in differences:
+            say(
+                f"{d.type}: {d.only_left:,} only in {store}, {d.only_right:,} only in {name}, "
+                f"{d.changed:,} with other properties; for example {d.example}"
+            )
+    if differences:
+        raise typer.Exit(2)
+
+
+@app.command("copy")
+def copy(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="The store to read.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The store to write.")],
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    schema: SchemaOption = None,
+    wait: WaitOption = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Copy every node and relationship of the schema to another store; what is there is updated.
+
+    \b
+    Examples:
+      kgdistill store copy ladybug:shop.db neo4j://localhost:7687
+      kgdistill store copy neo4j://localhost:7687 ladybug:copy.db --json
+    """
+    from kgdistill.store.compare import copy as copy_all
+
+    described = schema_at(schema)
+    with (
+        store_at(source, user, password_file) as left,
+        store_at(target, user, password_file, existing=False, wait_s=wait) as right,
+    ):
+        written = copy_all(left, right, described, wait_s=wait)
+        names = (left.url, right.url)
+    if json:
+        print_json({"from": names[0], "to": names[1], "written": written})
+        return
+    print_table(["type", "written"], [[n, c] for n, c in written.items() if c], title=" -> ".join(names))
 
 
 def register(root: typer.Typer) -> None:

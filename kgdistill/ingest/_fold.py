@@ -369,8 +369,9 @@ class Fold:
             # Every version of an event that now or before stood at a touched pair.
             known = f"SELECT _id FROM ({rows}{concerned})"
             rows = f"SELECT r.* FROM ({rows}) AS r WHERE (_id IS NULL) OR _id IN ({known})"
+        # A rank, not a number: one line may stand for the same event at several pairs.
         return (
-            f"SELECT * FROM ({rows}) AS v QUALIFY _id IS NULL OR (row_number() OVER "
+            f"SELECT * FROM ({rows}) AS v QUALIFY _id IS NULL OR (rank() OVER "
             f"(PARTITION BY _id ORDER BY {_WHEN} DESC, _job DESC, _source DESC, _line DESC) = 1 "
             "AND NOT _deleted)"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import pyarrow as pa
 from kgdistill.errors import SchemaError, StoreError
 from kgdistill.ingest._fold import Fold, engine
 from kgdistill.ingest._model import TypeKey, type_name
-from kgdistill.ingest.archive import Archive, disk_errors
+from kgdistill.ingest.archive import Archive, disk_errors, utc_now
 from kgdistill.ingest.journal import Journal, with_journal
 from kgdistill.progress import step
+from kgdistill.store._ladybug import LadybugStore
 from kgdistill.store.protocol import GraphStore
+from kgdistill.store.schema import Schema
 
 # Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
 WRITE_ROWS = 1_000_000
@@ -203,3 +206,49 @@ def _remove_strangers(store: GraphStore, fold: Fold, key: TypeKey, result: Appli
     else:
         removed = store.delete_relationships(key, strange)
     result.removed[type_name(key)] = removed
+
+
+def put_aside(url: str) -> Path | None:
+    """Renames the folder of an embedded store that cannot be opened; None where there is none.
+
+    Returns:
+        Where it is now.
+    """
+    kind, _, rest = url.partition(":")
+    folder = Path(rest).expanduser()
+    if kind != "ladybug" or not (folder / "graph.lbug").exists():
+        return None
+    aside = folder.with_name(f"{folder.name}.damaged-{utc_now():%Y%m%dT%H%M%S}")
+    with disk_errors(folder):
+        os.replace(folder, aside)
+    return aside
+
+
+@dataclass(frozen=True)
+class ArchivedGraph:
+    """An archive's graph in memory, with the types that its jobs gave.
+
+    Attributes:
+        store: holds them.
+        schema: those types alone.
+    """
+
+    store: GraphStore
+    schema: Schema
+
+
+@contextlib.contextmanager
+def archived_types(archive: Archive) -> Iterator[ArchivedGraph]:
+    """The graph that an archive makes, to be compared with a store. To be called under its lock.
+
+    Raises:
+        InputError: the archive holds no job.
+    """
+    whole = archive.schema()
+    keys = {file.key for file in archive.files(whole)}
+    labels = {key for key in keys if isinstance(key, str)}
+    labels |= {label for key in keys if not isinstance(key, str) for label in (key[0], key[2])}
+    schema = whole.restricted(labels, {key[1] for key in keys if not isinstance(key, str)})
+    with folder_beside(archive) as folder, LadybugStore(folder / "graph") as store:
+        rebuild(store, archive)
+        yield ArchivedGraph(store, schema)

@@ -1,0 +1,216 @@
+"""`kgdistill ingest resume|status|history`: jobs after the fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgdistill.cli._options import (
+    DEFAULT_STORE,
+    JsonOption,
+    PasswordFileOption,
+    StoreOption,
+    UserOption,
+    store_at,
+)
+from kgdistill.cli._output import print_json, print_table, say, shown
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.ingest.archive import Archive
+    from kgdistill.ingest.job import JobReport
+
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        envvar="KGDISTILL_ARCHIVE",
+        metavar="FOLDER",
+        help="Where accepted rows are kept; beside the embedded store (STORE.archive) where left out.",
+    ),
+]
+WaitOption = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="How long to wait for another job.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("resume")(resume)
+    app.command("status")(status)
+    app.command("history")(history)
+
+
+def resume(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    wait: WaitOption = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Finish what a stopped job left: rows that were accepted and are not in the store yet.
+
+    \b
+    Examples:
+      kgdistill ingest resume
+      kgdistill ingest resume --store neo4j://localhost:7687 --archive shop.archive
+    """
+    from kgdistill.ingest.job import resume as go_on
+
+    place = archive_at(archive, store)
+    with store_at(store, user, password_file, existing=False, wait_s=wait) as opened:
+        report = go_on(opened, place, wait_s=wait)
+        url = opened.url
+    print_report(report, url, json)
+
+
+def status(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show whether the store holds all that was accepted, and the latest event of each type.
+
+    \b
+    Examples:
+      kgdistill ingest status
+      kgdistill ingest status --store bolt://localhost:7687 --json
+    """
+    from kgdistill.ingest.projection import pending
+
+    place = archive_at(archive, store)
+    with store_at(store, user, password_file) as opened:
+        left = pending(opened, place)
+        url = opened.url
+    latest: dict[str, Any] = {}
+    for record in place.jobs():
+        for source in record.sources:
+            for name, staged in source.types.items():
+                if staged.latest is not None:
+                    latest[name] = max(staged.latest, latest.get(name, staged.latest))
+    unfinished = place.unfinished()
+    if json:
+        print_json(
+            {
+                "store": url,
+                "archive": place.folder,
+                "jobs": len(place.numbers()),
+                "pending": left,
+                "unfinished": unfinished,
+                "latest_events": latest,
+            }
+        )
+        return
+    print_table(["type", "latest event"], list(latest.items()), title=url)
+    say(f"{len(place.numbers())} jobs in {shown(place.folder)}")
+    if unfinished:
+        say("a job is being read, or was stopped while it was; started again, it reads from the beginning")
+    if left:
+        say(f"{len(left)} jobs are not in the store yet: kgdistill ingest resume")
+    elif place.numbers():
+        say("the store holds them all")
+
+
+def history(
+    store: StoreOption = DEFAULT_STORE,
+    archive: ArchiveOption = None,
+    sources: Annotated[bool, typer.Option("--sources", help="A line for each source.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List every job: when, from what, how many rows, and those that were refused.
+
+    \b
+    Examples:
+      kgdistill ingest history
+      kgdistill ingest history --sources --json
+    """
+    place = archive_at(archive, store)
+    entries: list[dict[str, Any]] = []
+    for record in place.jobs():
+        entry: dict[str, Any] = {
+            "job": record.number,
+            "started_at": record.started_at,
+            "mapping": record.mapping,
+            "state": "accepted",
+            "sources": len(record.sources),
+            "rows": record.rows,
+            "accepted": record.accepted,
+            "skipped": record.skipped,
+            "rejected": record.rejected,
+            "message": "",
+        }
+        if not sources:
+            entries.append(entry)
+            continue
+        for source in record.sources:
+            kept = source.rows - source.skipped - source.rejected
+            detail = {"sources": source.name, "rows": source.rows, "accepted": kept}
+            entries.append(entry | detail | {"skipped": source.skipped, "rejected": source.rejected})
+    for failure in place.failures():
+        entries.append(
+            dict.fromkeys(["sources", "rows", "accepted", "skipped", "rejected"])
+            | {
+                "job": failure.number,
+                "started_at": failure.started_at,
+                "mapping": failure.mapping,
+                "state": "refused",
+                "message": failure.message,
+            }
+        )
+    entries.sort(key=lambda e: e["job"])
+    if json:
+        print_json(entries)
+        return
+    columns = ["job", "started_at", "mapping", "state", "sources", "rows", "accepted", "skipped", "rejected"]
+    columns.append("message")
+    print_table(columns, [[e[c] for c in columns] for e in entries], title=shown(place.folder))
+
+
+def archive_at(path: Path | None, store: str) -> Archive:
+    """The archive that the options name, which must be there.
+
+    Raises:
+        InputError: there is none.
+    """
+    from kgdistill.ingest.archive import Archive, default_archive
+
+    place = path or default_archive(store)
+    if not (place / "archive.json").is_file():
+        raise InputError(
+            "there is no archive here", where=str(place), hint="name it with --archive; a first job makes one"
+        )
+    return Archive(place)
+
+
+def print_report(report: JobReport, url: str, json: bool) -> None:
+    """Says what a job did."""
+    written, removed = report.applied.written, report.applied.removed
+    if json:
+        reasons = [{"reason": r, "column": c, "rows": n} for r, c, n in report.reasons]
+        values = {"store": url, **vars(report), "reasons": reasons}
+        del values["applied"]
+        print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
+        return
+    if report.state == "unchanged":
+        say(f"nothing to do: {report.unchanged} sources are as they were, and {url} holds them")
+        return
+    rows = [[name, count, removed.get(name, 0)] for name, count in written.items()]
+    print_table(["type", "written", "removed"], rows, title=url)
+    if report.reasons:
+        print()
+        print_table(["reason", "column", "rows"], [list(r) for r in report.reasons], title="rejected")
+    seconds = report.read_seconds + report.apply_seconds
+    say(
+        f"{report.accepted:,} rows of {len(report.read)} sources in {seconds:.1f} s into {url}"
+        + (f"; {report.unchanged} sources are as they were" if report.unchanged else "")
+        + (f"; {report.late:,} events came late" if report.late else "")
+        + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
+    )
+    if report.rejected:
+        kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
+        say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
