@@ -31,7 +31,14 @@ from kgdistill.ingest.archive import (
     utc_now,
 )
 from kgdistill.ingest.mapping import CompiledSource, Mapping
-from kgdistill.ingest.projection import Applied, apply, check_same_archive, folder_beside, pending
+from kgdistill.ingest.projection import (
+    Applied,
+    Writer,
+    apply,
+    check_same_archive,
+    folder_beside,
+    pending,
+)
 from kgdistill.ingest.readers import Source, find_sources, fingerprint, table_source
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
@@ -89,6 +96,7 @@ def run_job(
     max_reject_share: float = 0.01,
     since: datetime | None = None,
     stager: Stager | None = None,
+    writer: Writer | None = None,
     wait_s: float = 0.0,
     threads: int = 2,
 ) -> JobReport:
@@ -109,6 +117,7 @@ def run_job(
         max_reject_share: from 0 to 1; with more rejected rows, the job is refused and nothing is changed.
         since: events before it are skipped; None for all.
         stager: how the sources are read; None: in this process.
+        writer: what writes to the store in place of its own methods; None: these.
         wait_s: how long to wait for another job.
         threads: for folding.
 
@@ -132,11 +141,18 @@ def run_job(
                 store, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report
             )
         report.read_seconds = time.monotonic() - start
-        _apply(store, place, report, wait_s, threads)
+        _apply(store, place, report, wait_s, threads, writer)
     return report
 
 
-def resume(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: int = 2) -> JobReport:
+def resume(
+    store: GraphStore,
+    archive: Archive,
+    *,
+    wait_s: float = 0.0,
+    threads: int = 2,
+    writer: Writer | None = None,
+) -> JobReport:
     """Applies what sealed jobs left undone; what was being read is forgotten, and read again by its own job.
 
     Raises:
@@ -147,7 +163,7 @@ def resume(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads:
         for number in archive.unfinished():
             archive.abandon(number)
         report = JobReport("unchanged", archive.folder)
-        _apply(store, archive, report, wait_s, threads)
+        _apply(store, archive, report, wait_s, threads, writer)
     return report
 
 
@@ -161,10 +177,17 @@ def stage_here(units: list[Unit], part: Path, job: int, schema: Schema) -> list[
         return staged
 
 
-def _apply(store: GraphStore, archive: Archive, report: JobReport, wait_s: float, threads: int) -> None:
+def _apply(
+    store: GraphStore,
+    archive: Archive,
+    report: JobReport,
+    wait_s: float,
+    threads: int,
+    writer: Writer | None,
+) -> None:
     start = time.monotonic()
     if archive.numbers() and pending(store, archive):
-        report.applied = apply(store, archive, wait_s=wait_s, threads=threads)
+        report.applied = apply(store, archive, wait_s=wait_s, threads=threads, writer=writer)
         report.state = "done"
     report.apply_seconds = time.monotonic() - start
 

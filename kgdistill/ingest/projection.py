@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from kgdistill.store.schema import Schema
 
 # Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
 WRITE_ROWS = 1_000_000
+
+Writer = Callable[[TypeKey, Path], int]
+"""Upserts the rows of a Parquet file in the store and returns how many; null clears. See `ray_engine`."""
 
 
 @dataclass
@@ -47,7 +50,14 @@ def pending(store: GraphStore, archive: Archive) -> list[int]:
     return [number for number in archive.numbers() if number not in done]
 
 
-def apply(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: int = 2) -> Applied:
+def apply(
+    store: GraphStore,
+    archive: Archive,
+    *,
+    wait_s: float = 0.0,
+    threads: int = 2,
+    writer: Writer | None = None,
+) -> Applied:
     """Writes to the store what the jobs that it does not hold yet change. Again after a kill: the same graph.
 
     Args:
@@ -55,6 +65,7 @@ def apply(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: 
         archive: whose lock the caller holds.
         wait_s: how long to wait for another writer.
         threads: for folding.
+        writer: what writes the rows in place of the store's own methods; None: these.
 
     Raises:
         StoreLockedError: another job writes to the store.
@@ -73,7 +84,7 @@ def apply(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: 
         with store.changes(wait_s=wait_s):
             store.apply_schema(with_journal(schema))
             journal.write(archive, records, "applying")
-            _write(store, fold, temporary, first, result)
+            _write(store, fold, temporary, first, result, writer)
             journal.write(archive, records, "done")
     return result
 
@@ -106,17 +117,20 @@ def folder_beside(archive: Archive) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(store: GraphStore, fold: Fold, temporary: Path, first: bool, result: Applied) -> None:
+def _write(
+    store: GraphStore, fold: Fold, temporary: Path, first: bool, result: Applied, writer: Writer | None
+) -> None:
     keys = fold.types()
     labels = [key for key in keys if isinstance(key, str)]
     with step("writing the graph", total=len(keys)) as progress:
         for key in keys:
             progress.note(type_name(key))
-            if first and holds_nothing(store, key):
-                written = _load(store, fold, key, temporary)
+            fresh = first and holds_nothing(store, key)
+            if not fresh and not isinstance(key, str) and fold.can_remove(key):
+                _remove(store, fold, key, result)
+            if writer is not None or fresh:
+                written = _load(writer or store.load, fold, key, temporary)
             else:
-                if not isinstance(key, str) and fold.can_remove(key):
-                    _remove(store, fold, key, result)
                 written = sum(_upsert(store, key, table) for table in fold.batches(key, WRITE_ROWS))
             result.written[type_name(key)] = written
             progress.advance()
@@ -125,12 +139,12 @@ def _write(store: GraphStore, fold: Fold, temporary: Path, first: bool, result: 
                 _remove(store, fold, label, result)
 
 
-def _load(store: GraphStore, fold: Fold, key: TypeKey, temporary: Path) -> int:
+def _load(load: Writer, fold: Fold, key: TypeKey, temporary: Path) -> int:
     path = temporary / "load.parquet"
     rows = fold.write(key, path)
     try:
         if rows:
-            store.load(key, path)
+            load(key, path)
     finally:
         path.unlink(missing_ok=True)
     return rows
@@ -163,7 +177,14 @@ def holds_nothing(store: GraphStore, key: TypeKey) -> bool:
         return True
 
 
-def rebuild(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads: int = 2) -> Applied:
+def rebuild(
+    store: GraphStore,
+    archive: Archive,
+    *,
+    wait_s: float = 0.0,
+    threads: int = 2,
+    writer: Writer | None = None,
+) -> Applied:
     """Makes the store hold exactly what the archive says, of the archive's types; others are left alone.
 
     Nodes and relationships that the archive does not know are removed.
@@ -173,6 +194,7 @@ def rebuild(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads
         archive: whose lock the caller holds.
         wait_s: how long to wait for another writer.
         threads: for folding.
+        writer: what writes the rows in place of the store's own methods; None: these.
 
     Raises:
         InputError: the archive holds no job.
@@ -187,7 +209,7 @@ def rebuild(store: GraphStore, archive: Archive, *, wait_s: float = 0.0, threads
             store.apply_schema(with_journal(schema))
             for key in reversed(fold.types()):
                 _remove_strangers(store, fold, key, result)
-            _write(store, fold, temporary, True, result)
+            _write(store, fold, temporary, True, result, writer)
             Journal(store).write(archive, records, "done")
     return result
 
