@@ -11,13 +11,16 @@ from typing import Any
 import pyarrow as pa
 
 from kgdistill.config import RunConfig, resolve_config
-from kgdistill.datasets.complete_journey import complete_journey_tables
+from kgdistill.datasets._adapt_journey import journey_sources, sampled_journey_sources
+from kgdistill.datasets.adapters import adapter
 from kgdistill.distill.stages import finished, run_stage
 from kgdistill.evaluate.protocol import complete_journey_protocol
 from kgdistill.evaluate.report import write_report
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
+from kgdistill.ingest.archive import default_archive
 from kgdistill.ingest.derived import write_also_bought
-from kgdistill.ingest.tables import ingest_tables
+from kgdistill.ingest.job import run_job
+from kgdistill.ingest.mapping import load_mapping
 from kgdistill.pipeline import Run, train_all
 from kgdistill.store import GraphStore, load_schema, open_store
 
@@ -112,8 +115,19 @@ def _ingest(run: Run, store: GraphStore, *, households: int | None) -> None:
     inputs = {"store": store.url, "households": households, "seed": run.config.seed}
 
     def make(folder: Path) -> None:
-        tables = complete_journey_tables(households=households, seed=run.config.seed)
-        ingest_tables(store, load_schema(), tables, rejects_path=folder / "rejects.csv")
+        sources = (
+            sampled_journey_sources(households, run.config.seed) if households else journey_sources(None)
+        )
+        mapping = load_mapping(adapter("complete-journey").mapping_path)
+        run_job(
+            store,
+            mapping,
+            folder,
+            archive=default_archive(store.url),
+            schema=load_schema(),
+            tables=sources,
+            rejects_path=folder / "rejects.csv",
+        )
         write_also_bought(store, cut=run.config.protocol.cut)
 
     if finished(run.folder / "ingest") is not None and not store.read_nodes("User", []).num_rows:

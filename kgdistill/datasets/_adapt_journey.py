@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from kgdistill.datasets.complete_journey import _package_folder
 from kgdistill.errors import InputError
@@ -51,3 +54,32 @@ def journey_sources(folder: Path | None) -> dict[str, pa.Table | Path]:
 def _table(folder: Path, name: str, columns: list[str]) -> pa.Table:
     source = Source(name, folder / f"{name}.parquet", None, SourceOptions(format="parquet"))
     return pa.concat_tables([batch.table for batch in read_batches(source, columns)])
+
+
+def sampled_journey_sources(
+    households: int, seed: int, folder: Path | None = None
+) -> dict[str, pa.Table | Path]:
+    """`journey_sources` for a sample of households; all products and facts stay.
+
+    Args:
+        households: how many.
+        seed: draws them.
+        folder: as in `journey_sources`.
+
+    Raises:
+        InputError: as `journey_sources`; `households` is below 1 or above what there is.
+    """
+    sources = journey_sources(folder)
+    whole: dict[str, pa.Table] = {}
+    for name in ("transactions", "demographics", "coupon_redemptions", "received"):
+        place = sources[name]
+        whole[name] = place if isinstance(place, pa.Table) else pq.read_table(place)
+    ids = pa.chunked_array([c for t in whole.values() for c in t["household_id"].cast(pa.int64()).chunks])
+    everyone = np.unique(ids.to_numpy())
+    if not 1 <= households <= len(everyone):
+        raise InputError(f"cannot take {households} households", hint=f"from 1 to {len(everyone)} can be had")
+    chosen = pa.array(np.sort(np.random.default_rng(seed).choice(everyone, households, replace=False)))
+    for name, table in whole.items():
+        kept = pc.is_in(table["household_id"].cast(pa.int64()), value_set=chosen)
+        sources[name] = table.filter(kept)
+    return sources

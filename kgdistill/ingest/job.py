@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -111,7 +111,7 @@ def run_job(
         root: the folder below which the mapping's files are.
         archive: the folder of accepted rows; one for each store.
         schema: the graph's schema.
-        tables: by the mapping's source name, a table or a folder of files instead of those below `root`.
+        tables: by the mapping's source name, a table or a file instead of the files below `root`.
         salt: for values that are hashed.
         rejects_path: where rows that do not fit are written, .csv or .parquet.
         max_reject_share: from 0 to 1; with more rejected rows, the job is refused and nothing is changed.
@@ -220,10 +220,12 @@ def _plan(
 
 
 def _sources(name: str, item: CompiledSource, root: Path, given: pa.Table | Path | None) -> list[Source]:
+    # What Python gives is known by the mapping's name alone: the next table given for it is its next version.
     if isinstance(given, pa.Table):
-        return [table_source(f"{name}:table", given)]
+        return [table_source(name, given)]
     if given is not None:
-        return find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
+        found = find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
+        return [replace(source, name=name) for source in found]
     if not item.patterns:
         raise InputError(
             f"the source {name!r} names no files, and no table was given for it",
