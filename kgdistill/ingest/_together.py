@@ -45,7 +45,9 @@ class Choices:
         """
         people, things = _distinct(source, users), _distinct(target, items)
         codes = codes_in(source, people) * max(len(things), 1) + codes_in(target, things)
-        pairs = np.unique(codes)
+        # Sorted and compared: several times as fast here as what np.unique does.
+        codes.sort()
+        pairs = codes[np.r_[True, codes[1:] != codes[:-1]]] if len(codes) else codes
         return Choices(pairs // max(len(things), 1), pairs % max(len(things), 1), people, things)
 
     def changed_items(self, before: Choices) -> Mask:
@@ -120,12 +122,14 @@ def nearest_items(
         top_k: partners that are wanted.
         min_support: least number of common users.
         spare: further partners to find, so that a later update has some to lose.
-        former: an earlier result, with any `spare`.
+        former: an earlier result with the same `spare`.
 
     Returns:
         For each item its `top_k` best partners, or all where there are fewer, and up to `spare` further
         ones; ordered by item, then from the best on. And for how many items they were counted.
     """
+    if former is not None and not former.changed.any():
+        return former.nearest, 0
     users = np.bincount(choices.item, minlength=len(choices.items)).astype(np.int64)
     # An item with too few users cannot reach the support with any other.
     often = users >= min_support
@@ -232,7 +236,7 @@ def pair_table(choices: Choices, nearest: Nearest, cut: np.datetime64) -> pa.Tab
     codes, rows = np.unique(low * count + high, return_index=True)
     first, second, support = codes // count, codes % count, nearest.support[rows]
     users = np.bincount(choices.item, minlength=count).astype(np.int64)
-    people = len(np.unique(choices.user))
+    people = np.count_nonzero(np.bincount(choices.user, minlength=1))
     return pa.table(
         {
             "source": choices.items.take(pa.array(first)),
