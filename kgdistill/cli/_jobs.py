@@ -209,6 +209,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         f"{report.accepted:,} rows of {len(report.read)} sources in {seconds:.1f} s into {url}"
         + (f"; {report.unchanged} sources are as they were" if report.unchanged else "")
         + (f"; {report.late:,} events came late" if report.late else "")
+        + (f"; {sum(report.repeated.values()):,} rows gave way to later ones" if report.repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
     if report.rejected:

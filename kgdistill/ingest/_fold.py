@@ -159,6 +159,10 @@ class Fold:
         """The folded rows of a type, `rows` at a time, in the schema's types."""
         yield from self._stream(f"SELECT * FROM {self._folded(key)}", self.columns(key), key, rows)
 
+    def empty(self, key: TypeKey) -> pa.Table:
+        """No rows, with the columns of `batches`."""
+        return pa.schema([self._arrow(key).field(name) for name in self.columns(key)]).empty_table()
+
     def removed(self, key: TypeKey, rows: int) -> Iterator[pa.Table]:
         """The keys that the jobs touch and that are no more, `rows` at a time."""
         identity = self.identity(key)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,20 +14,21 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError
-from kgdistill.ingest._fold import engine
-from kgdistill.ingest._model import REJECT_SCHEMA
+from kgdistill.ingest._fold import Fold, engine
+from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, TypeKey, type_name
 from kgdistill.ingest._references import check_references
+from kgdistill.ingest._rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
+from kgdistill.ingest._repeats import repeats
 from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import (
     Archive,
     Failure,
     JobRecord,
+    RowFile,
     StagedSource,
-    disk_errors,
     utc_now,
 )
 from kgdistill.ingest.mapping import CompiledSource, Mapping
@@ -60,6 +61,7 @@ class JobReport:
         unchanged: sources that an earlier job had read as they are.
         rows: input rows; `accepted`, `skipped` and `rejected` together.
         late: accepted events from before the latest one that was known before.
+        repeated: by type, rows that give way to another row of this job: the last write wins.
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
         applied: what the store was told.
@@ -76,6 +78,7 @@ class JobReport:
     skipped: int = 0
     rejected: int = 0
     late: int = 0
+    repeated: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     rejects_path: Path | None = None
     applied: Applied = field(default_factory=Applied)
@@ -128,7 +131,7 @@ def run_job(
     """
     if not 0 <= max_reject_share <= 1:
         raise InputError(f"max_reject_share is {max_reject_share}, not between 0 and 1")
-    wanted = _rejects_target(rejects_path)
+    wanted = rejects_target(rejects_path)
     place = archive if isinstance(archive, Archive) else Archive(archive)
     start = time.monotonic()
     with place.lock(wait_s):
@@ -136,6 +139,10 @@ def run_job(
         compiled = mapping.compile(schema, salt=salt)
         report = JobReport("unchanged", place.folder)
         units = _plan(place, compiled, Path(root), tables or {}, since, report)
+
+        def keys(label: str) -> pa.Array:
+            return _stored_keys(store, label)
+
         if units:
             _read(
                 store, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report
@@ -165,6 +172,60 @@ def resume(
         report = JobReport("unchanged", archive.folder)
         _apply(store, archive, report, wait_s, threads, writer)
     return report
+
+
+def graph_tables(
+    mapping: Mapping,
+    root: str | Path = ".",
+    *,
+    schema: Schema,
+    tables: AnyMapping[str, pa.Table | Path] | None = None,
+    salt: bytes | None = None,
+) -> GraphTables:
+    """The graph that a mapping makes of its sources, as tables and without a store or an archive.
+
+    Args:
+        mapping: what the columns are in the graph.
+        root: the folder below which the mapping's files are.
+        schema: the graph's schema.
+        tables: by the mapping's source name, a table or a file instead of the files below `root`.
+        salt: for values that are hashed.
+
+    Returns:
+        Nodes and relationships by type, each key once, and the rejected rows.
+
+    Raises:
+        InputError: a source cannot be read.
+        DiskError: there is no room for the rows on the way.
+    """
+    compiled = mapping.compile(schema, salt=salt)
+    with tempfile.TemporaryDirectory(prefix="kgdistill-") as folder:
+        archive = Archive(Path(folder) / "archive")
+        report = JobReport("unchanged", archive.folder)
+        units = _plan(archive, compiled, Path(root), tables or {}, None, report)
+        _read(
+            lambda _: pa.array([], pa.string()),
+            mapping,
+            schema,
+            archive,
+            units,
+            stage_here,
+            1.0,
+            None,
+            report,
+        )
+        found = GraphTables({}, {})
+        with engine(Path(folder)) as db:
+            fold = Fold(db, schema, archive.files(schema))
+            for key in fold.types():
+                whole = pa.concat_tables([fold.empty(key), *fold.batches(key, 1_000_000)])
+                if isinstance(key, str):
+                    found.nodes[key] = whole
+                else:
+                    found.edges[key] = whole
+        rejects = archive.rejects(1)
+        kept = pq.read_table(rejects) if rejects.exists() else REJECT_SCHEMA.empty_table()
+    return GraphTables(found.nodes, found.edges, kept)
 
 
 def stage_here(units: list[Unit], part: Path, job: int, schema: Schema) -> list[StagedSource]:
@@ -246,7 +307,7 @@ def _latest(archive: Archive) -> dict[str, datetime]:
 
 
 def _read(
-    store: GraphStore,
+    stored_keys: Callable[[str], pa.Array],
     mapping: Mapping,
     schema: Schema,
     archive: Archive,
@@ -269,15 +330,16 @@ def _read(
                 staged,
                 archive.files(schema),
                 {unit.place: unit.compiled.stubs for unit in units},
-                lambda label: _stored_keys(store, schema, label),
+                stored_keys,
             )
+            report.repeated = repeats(db, schema, _files_of(part, number, staged, schema))
         _count(report, staged)
-        rejects = _join_rejects(part)
-        report.reasons = _reasons(rejects)
-        report.rejects_path = _write_rejects(rejects, rejects_path)
+        rejects = join_rejects(part)
+        report.reasons = reasons(rejects)
+        report.rejects_path = write_rejects(rejects, rejects_path)
         considered = report.rows - report.skipped
         if report.rejected > max_reject_share * considered:
-            raise _too_many(rejects, report, considered, max_reject_share)
+            raise too_many(rejects, report.rejected, considered, max_reject_share, report.rejects_path)
         shutil.rmtree(part / "rejects", ignore_errors=True)
         archive.seal(
             JobRecord(
@@ -308,6 +370,17 @@ def _read(
     report.read = [unit.source.name for unit in units]
 
 
+def _files_of(part: Path, number: int, staged: list[StagedSource], schema: Schema) -> list[RowFile]:
+    keys: dict[str, TypeKey] = {label: label for label in schema.nodes}
+    keys |= {type_name(edge): edge for edge in schema.edges()}
+    return [
+        RowFile(part / "rows" / name / file, keys[name], number, place, source.name, number, kept)
+        for place, source in enumerate(staged)
+        for name, kept in source.types.items()
+        for file in kept.files
+    ]
+
+
 def _count(report: JobReport, staged: list[StagedSource]) -> None:
     report.rows = sum(source.rows for source in staged)
     report.skipped = sum(source.skipped for source in staged)
@@ -316,82 +389,7 @@ def _count(report: JobReport, staged: list[StagedSource]) -> None:
     report.late = sum(source.late for source in staged)
 
 
-def _stored_keys(store: GraphStore, schema: Schema, label: str) -> pa.Array:
+def _stored_keys(store: GraphStore, label: str) -> pa.Array:
     with contextlib.suppress(KgdistillError):
         return store.read_nodes(label, []).column(0).combine_chunks()
     return pa.array([], pa.string())
-
-
-def _too_many(rejects: Path | None, report: JobReport, considered: int, share: float) -> InputError:
-    first = next(_rows_of(rejects)) if rejects is not None else {}
-    column = f", column {first['column']}" if first.get("column") else ""
-    return InputError(
-        f"{report.rejected:,} of {considered:,} rows do not fit, more than the allowed {share:.2%}; "
-        f"the first: line {first.get('line')}{column}: {first.get('value')!r} {first.get('reason')}",
-        where=str(first.get("source", "")),
-        hint=f"nothing was changed; see {report.rejects_path}"
-        if report.rejects_path
-        else "nothing was changed; name a file with --rejects to see them all",
-    )
-
-
-def _rows_of(path: Path) -> Iterator[dict[str, object]]:
-    for batch in pq.ParquetFile(path).iter_batches(1024):
-        yield from batch.to_pylist()
-
-
-def _join_rejects(part: Path) -> Path | None:
-    """The rejects of all sources as one file, in the order of the sources."""
-    files = sorted((part / "rejects").glob("*.parquet"))
-    if not files:
-        return None
-    whole = part / "rejects.parquet"
-    with disk_errors(part), pq.ParquetWriter(whole, REJECT_SCHEMA, compression="zstd") as writer:
-        for file in files:
-            for batch in pq.ParquetFile(file).iter_batches(65_536):
-                writer.write_batch(batch)
-    return whole
-
-
-def _reasons(rejects: Path | None) -> list[tuple[str, str, int]]:
-    if rejects is None:
-        return []
-    counts: dict[tuple[str, str], int] = {}
-    for batch in pq.ParquetFile(rejects).iter_batches(65_536, columns=["reason", "column"]):
-        grouped = pa.Table.from_batches([batch]).group_by(["reason", "column"]).aggregate([([], "count_all")])
-        for row in grouped.to_pylist():
-            key = (row["reason"], row["column"] or "")
-            counts[key] = counts.get(key, 0) + row["count_all"]
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [(reason, column, count) for (reason, column), count in ordered]
-
-
-def _rejects_target(path: str | Path | None) -> Path | None:
-    if path is None:
-        return None
-    target = Path(path)
-    if target.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(
-            f"rejects cannot be written as {target.suffix!r}", where=str(target), hint=".csv or .parquet"
-        )
-    return target
-
-
-def _write_rejects(rejects: Path | None, path: Path | None) -> Path | None:
-    """Writes them for the user; a former file is replaced, or removed where there are none."""
-    if path is None:
-        return None
-    with disk_errors(path):
-        if rejects is None:
-            path.unlink(missing_ok=True)
-            return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        if path.suffix.lower() == ".parquet":
-            shutil.copyfile(rejects, part)
-        else:
-            with pacsv.CSVWriter(part, REJECT_SCHEMA) as writer:
-                for batch in pq.ParquetFile(rejects).iter_batches(65_536):
-                    writer.write_batch(batch)
-        os.replace(part, path)
-    return path
