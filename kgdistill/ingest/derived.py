@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, SchemaError
 from kgdistill.ingest._derived_state import former_of, read_state, write_state
 from kgdistill.ingest._model import GraphTables, type_name
 from kgdistill.ingest._together import Choices, first_of, nearest_items, pair_table
@@ -162,7 +162,14 @@ def derive(
     begin = time.monotonic()
     moment = _checked(cut, top_k, min_support)
     # Before the work, since a store that lacks the type refuses here.
-    held = store.read_relationships(edge, _MEASURES)
+    try:
+        held = store.read_relationships(edge, _MEASURES)
+    except SchemaError as error:
+        raise SchemaError(
+            f"the store cannot hold {type_name(edge)}: {error.message}",
+            where=store.url,
+            hint="apply a schema that has it, such as the project's graph/schema.yaml: --schema FILE",
+        ) from error
     parameters = {
         "type": type_name(edge),
         "cut": moment.isoformat(),

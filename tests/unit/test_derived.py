@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import combinations
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgdistill._resources import graph_dir
+from kgdistill.cli import main
 from kgdistill.errors import InputError
 from kgdistill.ingest import _together
 from kgdistill.ingest.derived import (
@@ -235,3 +238,23 @@ def test_what_something_else_left_in_the_store_goes(tmp_path: Path) -> None:
         report = derive(store, ALSO_BOUGHT, cut=CUT, min_support=1)
         assert (report.rows, report.written, report.deleted) == (1, 1, 1)
         assert measured(stored(store, ALSO_BOUGHT)) == [("p1", "p2", 1, 1.0, 1.0)]
+
+
+def test_the_command_derives_and_takes_a_type_that_an_older_store_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"ladybug:{tmp_path / 'shop'}"
+    schema = load_schema().restricted(["User", "Product", "Brand"], ["BOUGHT", "MADE_BY", "ALSO_BOUGHT"])
+    with open_store(url) as store:
+        ingest_tables(store, schema, shop([("1", "p1", -1, 1), ("1", "p2", -1, 1), ("2", "p3", 0, 1)]))
+    place = ["--store", url, "--cut", "2024-03-01", "--min-support", "1", "--json"]
+    assert main(["derive", "also-bought", *place, "--state", str(tmp_path / "state")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["type"], report["rows"], report["written"], report["items"]) == ("ALSO_BOUGHT", 1, 1, 2)
+    assert main(["derive", "brand-similar", *place]) == 2
+    assert "cannot hold Brand-BRAND_SIMILAR-Brand" in capsys.readouterr().err
+    assert main(["derive", "brand-similar", *place, "--schema", str(graph_dir() / "schema.yaml")]) == 0
+    # p1 is made by b0 and b4, p2 by b1.
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    assert main(["derive", "viewed-together", *place, "--top-k", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 0
