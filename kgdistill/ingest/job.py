@@ -145,7 +145,7 @@ def run_job(
 
         if units:
             _read(
-                store, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report
+                keys, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report
             )
         report.read_seconds = time.monotonic() - start
         _apply(store, place, report, wait_s, threads, writer)
