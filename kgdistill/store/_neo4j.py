@@ -20,6 +20,7 @@ from kgdistill.progress import step
 from kgdistill.store import _neo4j_cypher as cypher_text
 from kgdistill.store._neo4j_checks import check_address, execute_all, refuse_side_effects, united
 from kgdistill.store._neo4j_errors import query_error, translated
+from kgdistill.store._neo4j_fences import drop_fences
 from kgdistill.store._neo4j_load import delete_some_nodes, load_file
 from kgdistill.store._neo4j_lock import ChangesLock
 from kgdistill.store._neo4j_values import result_table
@@ -243,6 +244,7 @@ class Neo4jStore:
         lock.take(wait_s)
         self._lock = lock
         try:
+            self._write(drop_fences)
             yield
             lock.ensure()
         finally:

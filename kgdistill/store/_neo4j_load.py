@@ -24,8 +24,8 @@ from kgdistill.store.schema import Schema
 _PROGRESS_ROWS = 50_000
 _DELETED_AT_ONCE = 20_000
 _T = TypeVar("_T")
-_Rows: TypeAlias = list[tuple[Any, ...]]
-_Batch: TypeAlias = Callable[[_Rows], None]
+Rows: TypeAlias = list[tuple[Any, ...]]
+_Batch: TypeAlias = Callable[[Rows], None]
 
 
 class Write(Protocol):
@@ -44,7 +44,7 @@ def load_file(schema: Schema, key: str | EdgeType, file: Path, write: Write, url
     else:
         where, batch = edge_name(key), _edge_batch(schema, key, file, write, url)
         types = schema.edge_arrow_schema(key)
-    batches = _one_ahead(_batches(file, types))
+    batches = one_ahead(_batches(file, types))
     if total < _PROGRESS_ROWS:
         for rows in batches:
             batch(rows)
@@ -54,6 +54,20 @@ def load_file(schema: Schema, key: str | EdgeType, file: Path, write: Write, url
             batch(rows)
             work.advance(len(rows))
     return int(total)
+
+
+def check_ends(schema: Schema, edge: EdgeType, file: Path, write: Write) -> None:
+    """Raises SchemaError where a relationship of the file has an end that is not stored."""
+    for side, label in (("source", edge[0]), ("target", edge[2])):
+        query = cypher_text.missing_keys(label, schema.node(label).key)
+        for keys in distinct(file, side, cypher_text.BATCH_ROWS):
+            missing = write(partial(one, query=query, values={"keys": keys}))
+            if missing:
+                raise SchemaError(
+                    f"no {label} has the key {missing[0]!r}",
+                    where=f"{edge_name(edge)}.{side} in {file}",
+                    hint=f"write the {label} nodes first, or drop these rows",
+                )
 
 
 def delete_some_nodes(write: Write, label: str, key: str, keys: list[str]) -> int:
@@ -82,7 +96,7 @@ def _node_batch(schema: Schema, label: str, file: Path, write: Write, url: str) 
         for create in (True, False)
     )
 
-    def batch(rows: _Rows) -> None:
+    def batch(rows: Rows) -> None:
         tried = False
 
         def work(tx: ManagedTransaction) -> None:
@@ -97,34 +111,25 @@ def _node_batch(schema: Schema, label: str, file: Path, write: Write, url: str) 
 
 
 def _edge_batch(schema: Schema, edge: EdgeType, file: Path, write: Write, url: str) -> _Batch:
-    for side, label in (("source", edge[0]), ("target", edge[2])):
-        query = cypher_text.missing_keys(label, schema.node(label).key)
-        for keys in distinct(file, side, cypher_text.BATCH_ROWS):
-            missing = write(partial(one, query=query, values={"keys": keys}))
-            if missing:
-                raise SchemaError(
-                    f"no {label} has the key {missing[0]!r}",
-                    where=f"{edge_name(edge)}.{side} in {file}",
-                    hint=f"write the {label} nodes first, or drop these rows",
-                )
+    check_ends(schema, edge, file, write)
     table = file_types(file, schema.edge_arrow_schema(edge)).empty_table()
     writer = EdgeWriter(schema, edge, table, url, clear_nulls=True)
     write(partial(writer.begin, into_empty=True))
     writer.confirm()
 
-    def batch(rows: _Rows) -> None:
+    def batch(rows: Rows) -> None:
         write(partial(writer.write_alone, rows=rows))
         writer.confirm()
 
     return batch
 
 
-def _batches(file: Path, types: pa.Schema) -> Iterator[_Rows]:
+def _batches(file: Path, types: pa.Schema) -> Iterator[Rows]:
     for part in read_parts(file, types, cypher_text.BATCH_ROWS):
         yield from cypher_text.batches(part)
 
 
-def _one_ahead(batches: Iterator[_Rows]) -> Iterator[_Rows]:
+def one_ahead(batches: Iterator[Rows]) -> Iterator[Rows]:
     """The same batches; the next is made while the server works on the last."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, batches, None)

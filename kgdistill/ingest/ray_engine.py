@@ -1,0 +1,416 @@
+"""Ingestion on several processes or machines, by Ray: the same job, read and written by many.
+
+Sources are read, validated and batched on Ray Data, and a Neo4j is written by several workers. Everything
+else of the job (references, fold, journal) stays where it is. The sources and the archive must be in folders
+that every machine sees under the same path, and every machine needs this package.
+
+    with RayEngine(workers=4) as engine:
+        writer = engine.neo4j_writer("neo4j://db:7687", user="neo4j", password=password)
+        run_job(store, mapping, root, archive=archive, schema=schema, stager=engine.stage, writer=writer)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kgdistill.errors import InputError, KgdistillError, StoreError, ToolMissingError
+from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._stage import Unit, stage
+from kgdistill.ingest.archive import StagedSource, disk_errors
+from kgdistill.ingest.job import Stager
+from kgdistill.ingest.projection import Writer
+from kgdistill.progress import step
+from kgdistill.store._neo4j_cypher import BATCH_ROWS
+from kgdistill.store._neo4j_parts import ParallelWrite, PartWriter, rounds, split
+from kgdistill.store.schema import Schema
+
+_LOOK_S = 0.5
+
+
+class RayEngine:
+    """Ray for as long as the block lasts; started, or joined, when it is first needed.
+
+    A Ray that this process has started or joined before is used, and left as it is.
+
+    Args:
+        address: of a cluster (`auto`, `HOST:PORT`, `ray://HOST:PORT` is not supported); None: a Ray of our
+            own on this machine.
+        workers: how many sources are read, and parts written, at a time; None: as many as there are CPUs.
+            Never more than there are.
+
+    Raises:
+        InputError: `workers` is below 1, or the address is of no use.
+    """
+
+    def __init__(self, address: str | None = None, *, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise InputError(f"{workers} workers cannot do anything", hint="name 1 or more")
+        if address is not None and address.startswith("ray://"):
+            raise InputError(
+                "the Ray client is not supported",
+                where=address,
+                hint="run this on a machine of the cluster, with the address `auto`",
+            )
+        self._address, self._wanted = address, workers
+        self._crews: list[_Crew] = []
+        self._ray: Any = None
+        self._is_ours = False
+        self._workers = 0
+
+    def stage(self, units: list[Unit], part: Path, job: int, schema: Schema) -> list[StagedSource]:
+        """A `Stager`: the same files and records as from a single process.
+
+        Sources are the pieces of work: a single large file is read by a single worker. Standard input is
+        read here.
+
+        Raises:
+            ToolMissingError: Ray is not installed.
+            InputError: a source cannot be read; of several the one found first.
+            DiskError: the archive cannot be written.
+            KgdistillError: workers died again and again.
+        """
+        here = [unit for unit in units if unit.source.keep is not None]
+        there = [unit for unit in units if unit.source.keep is None]
+        total = sum(unit.size for unit in units)
+        staged: dict[int, StagedSource] = {}
+        if there:
+            self._start()
+        with _tally(part / "tally", "reading", total) as tally:
+            if there:
+                with _ray_errors(self._ray, "reading"):
+                    staged |= self._stage_there(there, part, job, schema, tally)
+            for unit in here:
+                staged[unit.place] = stage(unit, part, job, schema, _adding(tally / f"{unit.place}"))
+        with disk_errors(part):
+            shutil.rmtree(part / "staging", ignore_errors=True)
+        return [staged[unit.place] for unit in units]
+
+    def neo4j_writer(self, url: str, *, user: str, password: str) -> Writer:
+        """A `Writer` for `run_job`, `resume`, `apply` and `rebuild` on the Neo4j at `url`.
+
+        Rows are upserted by several workers, each with a connection of its own, so that none waits for
+        another's locks. Stopped anywhere, the same call goes on.
+
+        Args:
+            url: the address, as every worker sees it.
+            user: the user's name.
+            password: the user's password.
+        """
+        crew = _Crew(self, url, user, password)
+        self._crews.append(crew)
+        return crew.write
+
+    def close(self) -> None:
+        """Stops what was started."""
+        for crew in self._crews:
+            crew.dismiss()
+        ray, self._ray = self._ray, None
+        if ray is not None and self._is_ours:
+            self._is_ours = False
+            ray.shutdown()
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _stage_there(
+        self, units: list[Unit], part: Path, job: int, schema: Schema, tally: Path
+    ) -> dict[int, StagedSource]:
+        ray = self._ray
+        held = {unit.place: ray.put(unit) for unit in units}
+        known = ray.put(schema)
+
+        def work(row: dict[str, Any]) -> dict[str, Any]:
+            place = int(row["place"])
+            unit, rules = ray.get([held[place], known])
+            return {"place": place, "outcome": _outcome(_stage_one, unit, part, job, rules, tally)}
+
+        # The largest first, so that none of them is left for the end.
+        rows = [{"place": unit.place} for unit in sorted(units, key=lambda u: -u.size)]
+        staged: dict[int, StagedSource] = {}
+        with _ray_data(ray) as data:
+            found = data.from_items(rows, override_num_blocks=len(rows)).map(
+                work, compute=data.TaskPoolStrategy(size=self._workers)
+            )
+            for row in found.iter_rows():
+                staged[int(row["place"])] = _told(row["outcome"])
+        return staged
+
+    def _start(self) -> tuple[Any, int]:
+        """Ray, and the number of workers."""
+        if self._ray is None:
+            ray = _import_ray()
+            if not ray.is_initialized():
+                self._init(ray)
+                self._is_ours = True
+            self._ray = ray
+            cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._workers = min(self._wanted or cpus, cpus)
+        return self._ray, self._workers
+
+    def _init(self, ray: Any) -> None:
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            if self._address is not None:
+                ray.init(address=self._address, **quiet)
+                return
+            cpus = self._wanted or os.cpu_count() or 1
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            text = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(
+                f"Ray cannot be {'joined' if self._address else 'started'}: {text[0]}",
+                where=self._address or "",
+                hint="start one with `ray start --head`, or leave the address out"
+                if self._address
+                else "run the job without it: --engine local",
+            ) from error
+
+
+def ray_stager(address: str | None = None, *, workers: int | None = None) -> Stager:
+    """A `Stager` that starts or joins Ray for each job; see `RayEngine`."""
+
+    def run(units: list[Unit], part: Path, job: int, schema: Schema) -> list[StagedSource]:
+        with RayEngine(address, workers=workers) as engine:
+            return engine.stage(units, part, job, schema)
+
+    return run
+
+
+class _Crew:
+    """The workers that write to one Neo4j, and who directs them."""
+
+    def __init__(self, engine: RayEngine, url: str, user: str, password: str) -> None:
+        self._engine, self._address = engine, (url, user, password)
+        self._lead: ParallelWrite | None = None
+        self._workers: list[Any] = []
+        self.retries = 0
+
+    def write(self, key: TypeKey, file: Path) -> int:
+        ray, count = self._engine._start()
+        url, user, password = self._address
+        if self._lead is None:
+            self._lead = ParallelWrite(url, user=user, password=password)
+        total = self._lead.check(key, file)
+        count = min(count, -(-total // BATCH_ROWS))
+        if not total:
+            return 0
+        with disk_errors(file.parent):
+            folder = Path(tempfile.mkdtemp(prefix="parts-", dir=file.parent))
+        try:
+            cells = split(key, file, count, folder / "rows") if count > 1 else {(0, 0): [file]}
+            while len(self._workers) < count:
+                kind = ray.remote(num_cpus=1, max_restarts=0)(_Worker)
+                self._workers.append(kind.remote(url, user, password))
+            with (
+                _tally(folder / "tally", f"writing {type_name(key)}", total) as tally,
+                _ray_errors(ray, "writing"),
+                self._lead.turn(key, count) as turn,
+            ):
+                written = 0
+                for number, plan in enumerate(rounds(key, count)):
+                    turn.ensure()
+                    under_way = []
+                    for i, mine in enumerate(plan):
+                        files = [path for cell in mine for path in cells.get(cell, [])]
+                        if files:
+                            call = self._workers[i].write.remote
+                            place = tally / f"{number}-{i}"
+                            under_way.append(call(key, files, turn.fences[i], turn.create, place))
+                    # All have ended when one's error is raised.
+                    for rows, again in [_told(outcome) for outcome in ray.get(under_way)]:
+                        written, self.retries = written + rows, self.retries + again
+        except BaseException:
+            self.dismiss()
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if written != total:
+            raise StoreError(f"{total - written:,} of {total:,} rows were not written", where=type_name(key))
+        return written
+
+    def dismiss(self) -> None:
+        """Ends the workers and the connection."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with contextlib.suppress(Exception):
+                self._engine._ray.kill(worker)
+        if self._lead is not None:
+            self._lead.close()
+            self._lead = None
+
+
+class _Worker:
+    """Runs in a process of its own; its connection is made when it is first needed."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._address = url, user, password
+        self._store: PartWriter | None = None
+
+    def write(self, key: TypeKey, files: Sequence[Path], fence: str, create: bool, tally: Path) -> bytes:
+        return _outcome(self._write, key, files, fence, create, tally)
+
+    def _write(
+        self, key: TypeKey, files: Sequence[Path], fence: str, create: bool, tally: Path
+    ) -> tuple[int, int]:
+        if self._store is None:
+            url, user, password = self._address
+            self._store = PartWriter(url, user=user, password=password)
+        return self._store.write_files(key, files, fence, create=create, advance=_adding(tally))
+
+
+def _stage_one(unit: Unit, part: Path, job: int, schema: Schema, tally: Path) -> StagedSource:
+    """Stages a source in a folder of its own: of a worker that died, nothing is left in the job's files."""
+    own = part / "staging" / f"{unit.place:05d}-{uuid.uuid4().hex}"
+    add = _adding(tally / own.name)
+
+    def advance(size: int) -> None:
+        if not part.exists():
+            raise InputError("the job was given up meanwhile", where=str(part))
+        add(size)
+
+    with disk_errors(part):
+        own.mkdir(parents=True)
+    staged = stage(unit, own, job, schema, advance)
+    with disk_errors(part):
+        for file in sorted(own.rglob("*.parquet")):
+            target = part / file.relative_to(own)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    return staged
+
+
+def _outcome(work: Callable[..., Any], *arguments: Any) -> bytes:
+    """What it returns, or the refusal that it raises: Ray would wrap that into an error of its own."""
+    try:
+        return pickle.dumps(work(*arguments))
+    except KgdistillError as error:
+        return pickle.dumps(error)
+
+
+def _told(outcome: bytes) -> Any:
+    value = pickle.loads(outcome)
+    if isinstance(value, KgdistillError):
+        raise value
+    return value
+
+
+@contextlib.contextmanager
+def _ray_errors(ray: Any, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # A RayTaskError is a defect of ours, and shows the worker's own traceback.
+        if ray is None or not isinstance(error, ray.exceptions.RayError):
+            raise
+        if isinstance(error, ray.exceptions.RayTaskError):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise KgdistillError(
+            f"a Ray worker died while {doing}: {lines[0]}",
+            hint="run the same command again, with fewer workers where memory was short",
+        ) from error
+
+
+def _import_ray() -> Any:
+    # Read when it is imported: no reports to its makers, no talk of its own.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.data")
+    except ImportError as error:
+        raise ToolMissingError(
+            f"the engine ray needs Ray, which cannot be loaded: {error}",
+            hint="pip install 'kgdistill[ray]'",
+        ) from error
+    return ray
+
+
+@contextlib.contextmanager
+def _ray_data(ray: Any) -> Iterator[Any]:
+    """Ray Data that keeps its messages to its log files."""
+    logger = logging.getLogger("ray.data")
+    talkers = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
+    levels = [handler.level for handler in talkers]
+    with warnings.catch_warnings():
+        # It warns of settings that are its own defaults.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        settings = ray.data.DataContext.get_current()
+    bars = settings.enable_progress_bars
+    settings.enable_progress_bars = False
+    for handler in talkers:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield ray.data
+    finally:
+        settings.enable_progress_bars = bars
+        for handler, level in zip(talkers, levels, strict=True):
+            handler.setLevel(level)
+
+
+def _adding(file: Path) -> Callable[[int], None]:
+    """What keeps the sum of what it is told in a file."""
+    total = 0
+
+    def add(count: int) -> None:
+        nonlocal total
+        total += count
+        # It is for people to look at; the work does not depend on it.
+        with contextlib.suppress(OSError):
+            file.write_text(str(total))
+
+    return add
+
+
+@contextlib.contextmanager
+def _tally(folder: Path, description: str, total: int) -> Iterator[Path]:
+    """A folder in which workers say how far they are; shown as progress."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
+    ended = threading.Event()
+    with step(description, total=total) as progress:
+
+        def watch() -> None:
+            seen, over = 0, False
+            while not over:
+                over = ended.wait(_LOOK_S)
+                now = min(total, sum(_number(file) for file in folder.glob("*")))
+                if now > seen:
+                    progress.advance(now - seen)
+                    seen = now
+
+        watcher = threading.Thread(target=watch, name="kgdistill-progress", daemon=True)
+        watcher.start()
+        try:
+            yield folder
+        finally:
+            ended.set()
+            watcher.join()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _number(file: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(file.read_text())
+    return 0
