@@ -1,0 +1,125 @@
+"""Writes the invented orders anew: `python data/sample_orders/make.py [FOLDER]`. The same bytes every time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import random
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+HEADER = [
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+]
+THINGS = ["TEA LIGHT HOLDER", "LUNCH BAG", "CAKE TIN", "WICKER HEART", "PAPER CHAIN KIT", "GARDEN SIGN"]
+LOOKS = ["RED RETROSPOT", "IVORY LACE", "WOODLAND", "VINTAGE ROSE", "BLUE POLKADOT", "SET OF 3, SILVER"]
+PRODUCTS = [(str(20_000 + 37 * n), f"{LOOKS[n % 6]} {THINGS[n // 6]}", 0.85 + n % 9) for n in range(36)]
+CUSTOMERS = [str(12_000 + 41 * n) for n in range(40)]
+CLOSED = ["12041", "12328"]
+COUNTRIES = ["United Kingdom", "Germany", "France"]
+POSTAGE = ("POST", "POSTAGE", 18.0)
+
+# What goes wrong in real exports, each a row of its own.
+DIRTY = {
+    "orders-2024-01.csv": [
+        ["536904", "20111", "VINTAGE ROSE TEA LIGHT HOLDER", "2", "1/11/2024 9:15"],
+    ],
+    "orders-2024-02.csv": [
+        ["536903", "20074", "WOODLAND TEA LIGHT HOLDER", "2", "2/30/2024 9:15", "2.85", "12123", "France"],
+        [
+            "536901",
+            "20037",
+            "IVORY LACE TEA LIGHT HOLDER",
+            "six",
+            "2/9/2024 10:02",
+            "1.85",
+            "12041",
+            "France",
+        ],
+    ],
+    "orders-2024-03.csv.gz": [
+        ["536905", "20148", "BLUE POLKADOT TEA LIGHT HOLDER", "1", "3/3/2024 9:15", "n/a", "12164", "France"],
+    ],
+}
+
+
+def written(at: datetime) -> str:
+    return f"{at.month}/{at.day}/{at.year} {at.hour}:{at.minute:02}"
+
+
+def months() -> dict[str, list[list[str]]]:
+    """The lines of each file, before the dirty ones."""
+    draw = random.Random(4)
+    files: dict[str, list[list[str]]] = {name: [] for name in (*DIRTY, "orders-2024-04.csv")}
+    names, invoice, returns = list(files), 536_365, []
+    for month, name in enumerate(names, start=1):
+        orders = []
+        for number, customer in enumerate(CUSTOMERS):
+            if month == 4 and customer in CLOSED:
+                continue
+            # Two tastes: things of the first three looks, or of the others.
+            liked = [p for n, p in enumerate(PRODUCTS) if (n % 6 < 3) == (number % 2 == 0)]
+            at = datetime(2024, month, draw.randint(1, 27), draw.randint(8, 19), draw.randint(0, 59))
+            lines = draw.sample(liked, 3) + draw.sample(PRODUCTS, 1)
+            orders.append((at, customer if draw.random() < 0.93 else "", list(dict.fromkeys(lines))))
+        for at, customer, lines in sorted(orders):
+            invoice += 1
+            country = COUNTRIES[int(customer or 0) % 3]
+            for code, title, price in lines:
+                row = [
+                    str(invoice),
+                    code,
+                    title,
+                    str(draw.choice([1, 1, 2, 6, 12])),
+                    written(at),
+                    f"{price:.2f}",
+                ]
+                files[name].append([*row, customer, country])
+                if customer and draw.random() < 0.03:
+                    row[0], row[3], row[4] = f"C{row[0]}", f"-{row[3]}", written(at + timedelta(days=1))
+                    returns.append((name, [*row, customer, country]))
+            if country != COUNTRIES[0] and customer:
+                code, title, price = POSTAGE
+                files[name].append(
+                    [str(invoice), code, title, "1", written(at), f"{price:.2f}", customer, country]
+                )
+    for name, row in returns:
+        files[name].append(row)
+    # A till that was offline in March: its orders come with April's.
+    late = [row for row in files["orders-2024-03.csv.gz"] if row[0] in ("536460", "536461")]
+    files["orders-2024-03.csv.gz"] = [row for row in files["orders-2024-03.csv.gz"] if row not in late]
+    files["orders-2024-04.csv"] += late
+    return files
+
+
+def text(rows: list[list[str]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def main(folder: Path) -> None:
+    for name, rows in months().items():
+        for place, row in enumerate(DIRTY.get(name, [])):
+            rows.insert(40 * (place + 1), row)
+        target = folder / ("later" if name == "orders-2024-04.csv" else "first") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = text([HEADER, *rows])
+        target.write_bytes(gzip.compress(data, mtime=0) if target.suffix == ".gz" else data)
+    # Two customers closed their accounts.
+    (folder / "later" / "closed-2024-04.csv").write_bytes(
+        text([["CustomerID"], *([customer] for customer in CLOSED)])
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
