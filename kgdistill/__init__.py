@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     )
     from kgdistill.evaluate.report import write_report
     from kgdistill.explore import explain, run_query, write_back
+    from kgdistill.ingest.archive import Archive
+    from kgdistill.ingest.folder import folder_mapping
+    from kgdistill.ingest.job import graph_tables, resume, run_job
+    from kgdistill.ingest.mapping import load_mapping
     from kgdistill.ingest.tables import ingest_tables, read_folder
     from kgdistill.pipeline import Run, train_all
     from kgdistill.snapshot import open_snapshot, take_snapshot
     from kgdistill.store import GraphStore, load_schema, open_store
 
 _WHERE = {
+    "Archive": "ingest.archive",
     "Bundle": "bundle",
     "DiscoveryProtocol": "evaluate.protocol",
     "GraphStore": "store",
@@ -35,15 +40,20 @@ _WHERE = {
     "RunConfig": "config",
     "complete_journey_protocol": "evaluate.protocol",
     "explain": "explore",
+    "folder_mapping": "ingest.folder",
+    "graph_tables": "ingest.job",
     "ingest_tables": "ingest.tables",
     "load_bundle": "bundle",
+    "load_mapping": "ingest.mapping",
     "load_schema": "store",
     "open_snapshot": "snapshot",
     "open_store": "store",
     "quantile_protocol": "evaluate.protocol",
     "read_folder": "ingest.tables",
     "resolve_config": "config",
+    "resume": "ingest.job",
     "run_demo": "demo",
+    "run_job": "ingest.job",
     "run_query": "explore",
     "take_snapshot": "snapshot",
     "train_all": "pipeline",
@@ -52,6 +62,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Archive",
     "Bundle",
     "DiscoveryProtocol",
     "GraphStore",
@@ -60,15 +71,20 @@ __all__ = [
     "RunConfig",
     "complete_journey_protocol",
     "explain",
+    "folder_mapping",
+    "graph_tables",
     "ingest_tables",
     "load_bundle",
+    "load_mapping",
     "load_schema",
     "open_snapshot",
     "open_store",
     "quantile_protocol",
     "read_folder",
     "resolve_config",
+    "resume",
     "run_demo",
+    "run_job",
     "run_query",
     "take_snapshot",
     "train_all",

@@ -47,9 +47,11 @@ def repeats(
         names = ", ".join(quoted(n) for n in identity)
         rows = read(mine, list(dict.fromkeys([*identity, *others, "_deleted"])), row_schema(schema, key))
         said = ", ".join(quoted(n) for n in others)
+        # A row with the key alone contradicts nothing.
+        says = " OR ".join(f"{quoted(n)} IS NOT NULL" for n in others)
         many = (
             f"SELECT count(DISTINCT ROW({said})) AS n FROM {rows} "
-            f"WHERE NOT _deleted AND {quoted(identity[0])} IS NOT NULL GROUP BY {names}"
+            f"WHERE NOT _deleted AND ({says}) AND {quoted(identity[0])} IS NOT NULL GROUP BY {names}"
         )
         total = f"SELECT coalesce(sum(n - 1), 0)::BIGINT FROM ({many})"
         count = connection.execute(total).fetchall()[0][0]
