@@ -31,7 +31,7 @@ from kgdistill.store._validate import (
     missing_end,
 )
 from kgdistill.store.protocol import EdgeType, Parameter, Scalar
-from kgdistill.store.schema import RelationshipType, Schema
+from kgdistill.store.schema import RelationshipType, Schema, arrow_type
 
 # Where more stored relationships than this change, writing the table anew beats deleting them one by one
 # (40 k/s against 300 k/s); fewer are not worth it.
@@ -193,9 +193,15 @@ class LadybugStore:
                     where=self.url,
                     hint="write it with write_nodes or write_relationships",
                 )
-            columns = f"({', '.join(quoted(name) for name in names)})"
+            source = f"'{path}'"
+            if not names and not isinstance(key, str):
+                # The ends alone cannot be said in a list of columns: an empty list means every column.
+                for name, prop in list(self._engine.stored.relationship(key).properties.items())[:1]:
+                    names, null = [name], f"CAST(NULL AS {catalog.COLUMN[prop.type]})"
+                    source = f"(LOAD FROM '{path}' RETURN source, target, {null})"
+            columns = f"({', '.join(quoted(name) for name in names)})" if names else ""
             try:
-                rows(connection, f"COPY {quoted(table)}{columns if names else ''} FROM '{path}'{options}")
+                rows(connection, f"COPY {quoted(table)}{columns} FROM {source}{options}")
             except RuntimeError as error:
                 missing = re.search(r"Unable to find primary key value (.*?)\.?$", str(error), re.S)
                 if missing is None:
@@ -320,7 +326,13 @@ class LadybugStore:
         self._copy_edges(connection, edge, table)
 
     def _copy_edges(self, connection: Any, edge: EdgeType, table: pa.Table) -> None:
-        several = len(self._engine.stored.relationship(edge).endpoints) > 1
+        rel = self._engine.stored.relationship(edge)
+        several = len(rel.endpoints) > 1
+        first = next(iter(rel.properties), None)
+        if table.num_columns == 2 and first is not None:
+            # The ends alone cannot be said in a list of columns: an empty list means every column.
+            nulls = pa.nulls(table.num_rows, arrow_type(rel.properties[first].type))
+            table = table.append_column(first, nulls)
         options = f" (from={edge[0]!r}, to={edge[2]!r})" if several else ""
         _copy(connection, quoted(edge[1]), table, table.column_names[2:], options)
 

@@ -9,7 +9,7 @@ from kgdistill.errors import StoreSchemaMismatchError
 from kgdistill.store._ladybug_engine import rows
 from kgdistill.store.schema import NodeType, RelationshipType, Schema
 
-_COLUMN = {
+COLUMN = {
     "string": "STRING",
     "int64": "INT64",
     "double": "DOUBLE",
@@ -17,7 +17,7 @@ _COLUMN = {
     "timestamp": "TIMESTAMP",
     "float_list": "FLOAT[]",
 }
-_PROPERTY = {column: name for name, column in _COLUMN.items()}
+_PROPERTY = {column: name for name, column in COLUMN.items()}
 
 
 def quoted(name: str) -> str:
@@ -102,12 +102,12 @@ def _create_node_table(label: str, node: NodeType) -> str:
 
 
 def _columns(item: NodeType | RelationshipType) -> list[str]:
-    return [f"{quoted(name)} {_COLUMN[p.type]}" for name, p in item.properties.items()]
+    return [f"{quoted(name)} {COLUMN[p.type]}" for name, p in item.properties.items()]
 
 
 def _add_columns(table: str, old: NodeType | RelationshipType, new: NodeType | RelationshipType) -> list[str]:
     return [
-        f"ALTER TABLE {quoted(table)} ADD {quoted(name)} {_COLUMN[p.type]}"
+        f"ALTER TABLE {quoted(table)} ADD {quoted(name)} {COLUMN[p.type]}"
         for name, p in new.properties.items()
         if name not in old.properties
     ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +20,7 @@ import pytest
 from kgdistill.errors import (
     DiskError,
     QueryError,
+    SchemaError,
     StoreError,
     StoreLockedError,
     StoreSchemaMismatchError,
@@ -250,3 +255,149 @@ def test_rewriting_most_of_a_large_table_keeps_what_the_new_rows_leave_out() -> 
         store.write_relationships(BOUGHT, table.slice(0, rows).set_column(2, "count", [[2] * rows]))
         counts = store.read_relationships(BOUGHT)["count"].to_pylist()
         assert (counts.count(1), counts.count(2)) == (2, rows)
+
+
+def state(store: LadybugStore) -> tuple[list[str], list[str]]:
+    nodes, edges = store.read_nodes("Product"), store.read_relationships(BOUGHT)
+    return sorted(map(str, nodes.to_pylist())), sorted(map(str, edges.to_pylist()))
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+CHANGES = """
+    import sys
+    import pyarrow as pa
+    from kgdistill.store import LadybugStore
+
+    edge, rows = ("User", "BOUGHT", "Product"), int(sys.argv[2])
+    store = LadybugStore(sys.argv[1])
+    keys = [str(i) for i in range(rows)]
+    print("start", flush=True)
+    with store.changes():
+        store.write_nodes("Product", pa.table({"product_id": keys, "title": ["new"] * rows}))
+        bought = {"source": ["a"] * rows, "target": keys, "count": [2] * rows}
+        store.write_relationships(edge, pa.table(bought))
+        store.query("MATCH (u:User) RETURN count(*) AS n")
+        store.delete_nodes("Product", pa.array(keys[: rows // 10]))
+        store.write_relationships(
+            edge,
+            pa.table({"source": ["b"] * 100, "target": keys[-100:], "count": [7] * 100}),
+            replace={"count": 1},
+        )
+    print("kept", flush=True)
+    """
+
+
+def test_a_block_of_changes_killed_anywhere_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    rows, folder = 50_000, tmp_path / "store"
+    with LadybugStore(folder) as store:
+        fill(store, rows // 2)
+        keys = [str(i) for i in range(rows // 2)]
+        store.write_relationships(
+            BOUGHT, pa.table({"source": ["b"] * len(keys), "target": keys, "count": [1] * len(keys)})
+        )
+        before = state(store)
+    whole = tmp_path / "whole"
+    shutil.copytree(folder, whole)
+    with python(CHANGES, str(whole), str(rows)) as job:
+        assert job.stdout is not None
+        job.stdout.readline()
+        started = time.monotonic()
+        assert job.stdout.readline() == "kept\n"
+        took = time.monotonic() - started
+    with LadybugStore(whole) as store:
+        after = state(store)
+    assert after != before
+    dice, seen = random.Random(4), set()
+    for _ in range(20):
+        at = tmp_path / "at"
+        shutil.copytree(folder, at)
+        with python(CHANGES, str(at), str(rows)) as job:
+            assert job.stdout is not None
+            job.stdout.readline()
+            try:
+                job.wait(dice.uniform(0, took * 1.05))
+            except subprocess.TimeoutExpired:
+                job.kill()
+            said = job.stdout.read()
+        with LadybugStore(at) as store:
+            held = state(store)
+            assert files(at) == {"graph.lbug", "lock"}
+        assert held in (before, after)
+        assert held == after or "kept" not in said
+        seen.add(held == after)
+        shutil.rmtree(at)
+    assert False in seen
+
+
+@pytest.mark.parametrize("room", [0.5, 1.2, 2.0])
+def test_a_disk_that_fills_up_inside_a_block_of_changes_leaves_what_was_there(
+    tmp_path: Path, room: float
+) -> None:
+    folder = tmp_path / "store"
+    with LadybugStore(folder) as store:
+        fill(store, 20_000)
+        before = state(store)
+    size = (folder / "graph.lbug").stat().st_size
+    titles = [f"{i}" * 50 for i in range(50_000)]
+    with LadybugStore(folder) as store:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * room), hard))
+        try:
+            with pytest.raises(DiskError), store.changes():  # noqa: PT012
+                store.delete_nodes("Product", pa.array(["1"]))
+                store.write_nodes("Product", pa.table({"product_id": titles, "title": titles}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        assert state(store) == before
+        assert "next.lbug" not in files(folder)
+        with store.changes():
+            store.write_nodes("Product", pa.table({"product_id": titles, "title": titles}))
+    with LadybugStore(folder) as store:
+        assert store.read_nodes("Product").num_rows == 70_000
+
+
+def test_a_block_that_raises_leaves_the_store_and_its_schema_as_they_were(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+        before = state(store)
+        late = {"version": 1, "nodes": {"Late": {"key": "late_id", "name": "late_id"}}, "relationships": {}}
+        with pytest.raises(ZeroDivisionError), store.changes():  # noqa: PT012
+            store.delete_nodes("Product", pa.array(["0"]))
+            store.apply_schema(Schema.model_validate(late))
+            raise ZeroDivisionError
+        assert state(store) == before
+        assert store.query("MATCH (p:Product) RETURN count(*) AS n").to_pylist() == [{"n": 3}]
+        with pytest.raises(SchemaError, match="Late"):
+            store.read_nodes("Late")
+
+
+def test_opening_waits_for_another_process_as_long_as_it_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    holder = python(
+        """
+        import sys
+        from kgdistill.store import LadybugStore
+        with LadybugStore(sys.argv[1]) as store, store.changes():
+            print("open", flush=True)
+            sys.stdin.readline()
+        """,
+        str(folder),
+    )
+    with holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(StoreLockedError, match=str(holder.pid)):
+            open_store(f"ladybug:{folder}", wait_s=0.2)
+        # The block in the other process is not disturbed by ours looking in.
+        assert "next.lbug" in files(folder)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(open_store, f"ladybug:{folder}", wait_s=30.0)
+            holder.communicate("\n")
+            waiting.result().close()
+    assert holder.returncode == 0

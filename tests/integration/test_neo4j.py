@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -21,6 +25,7 @@ from kgdistill.errors import (
     SchemaError,
     StoreAuthError,
     StoreError,
+    StoreLockedError,
     StoreSchemaMismatchError,
     StoreUnreachableError,
 )
@@ -264,3 +269,73 @@ def at_once(work: Sequence[Callable[[], None]]) -> list[BaseException]:
     for thread in threads:
         thread.join()
     return failures
+
+
+HOLDER = """
+    import os, sys
+    import pyarrow as pa
+    from kgdistill.store._neo4j import Neo4jStore
+
+    store = Neo4jStore(sys.argv[1], user=sys.argv[2], password=os.environ["PASSWORD_OF_THE_TEST"])
+    with store.changes():
+        store.write_nodes("User", pa.table({"user_id": ["held"]}))
+        print("held", flush=True)
+        sys.stdin.readline()
+    """
+
+
+def test_a_block_of_changes_locks_others_out_until_its_process_dies(
+    neo4j_server: Server, neo4j_store: Neo4jStore
+) -> None:
+    neo4j_store.apply_schema(load_schema())
+    holder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), neo4j_server.url, neo4j_server.user],
+        env={**os.environ, "PASSWORD_OF_THE_TEST": neo4j_server.password},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreLockedError, match=f"process {holder.pid} on ") as caught:
+            neo4j_store.changes().__enter__()
+        assert "since 20" in str(caught.value)
+        holder.kill()
+        with neo4j_store.changes(wait_s=30):
+            neo4j_store.write_nodes("User", users("mine"))
+    assert sorted(neo4j_store.read_nodes("User")["user_id"].to_pylist()) == ["held", "mine"]
+
+
+def end_the_lock(server: Server) -> None:
+    """What a restart of the server does to a lock."""
+    query = (
+        "SHOW TRANSACTIONS YIELD transactionId AS id, metaData AS d WHERE d.kgdistill IS NOT NULL RETURN id"
+    )
+    ids = [row[0] for row in on_server(server, query)]
+    assert ids
+    auth = (server.user, server.password)
+    with GraphDatabase.driver(server.url, auth=auth) as driver, driver.session() as session:
+        session.run("TERMINATE TRANSACTIONS $ids", ids=ids).consume()
+
+
+def test_a_lost_lock_is_taken_again_unless_another_took_it_meanwhile(
+    neo4j_server: Server, neo4j_store: Neo4jStore
+) -> None:
+    neo4j_store.apply_schema(load_schema())
+    with neo4j_store.changes():
+        end_the_lock(neo4j_server)
+        neo4j_store.write_nodes("User", users("1"))
+        with another(neo4j_server) as other, pytest.raises(StoreLockedError):
+            other.changes().__enter__()
+        end_the_lock(neo4j_server)
+    with (  # noqa: PT012
+        another(neo4j_server) as other,
+        pytest.raises(StoreLockedError, match="meanwhile"),
+        neo4j_store.changes(),
+    ):
+        end_the_lock(neo4j_server)
+        with other.changes():
+            other.write_nodes("User", users("2"))
+        neo4j_store.write_nodes("User", users("3"))
+    assert sorted(neo4j_store.read_nodes("User")["user_id"].to_pylist()) == ["1", "2"]

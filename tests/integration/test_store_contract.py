@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kgdistill.errors import InputError, QueryError, SchemaError, StoreSchemaMismatchError
+from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.store import GraphStore, LadybugStore, MemoryStore, Schema, open_store
 
 KINDS = {
@@ -184,6 +185,130 @@ def test_the_same_relationship_twice_in_a_table_is_refused(shop: GraphStore) -> 
     with pytest.raises(SchemaError, match="2 times"):
         shop.write_relationships(BOUGHT, pa.table({"source": ["b", "b"], "target": ["1", "1"]}))
     assert len(edges(shop, BOUGHT)) == 1
+
+
+def test_clearing_nulls_removes_stored_values_and_leaves_what_the_table_lacks(shop: GraphStore) -> None:
+    shop.write_nodes("Product", products("1", "2", made=[DAY, DAY], vector=[[1.0], [2.0]]))
+    text, time, vector = pa.array([None, "2"]), pa.array([None, DAY]), pa.array([None, [3.0]])
+    changed = products("1", "2", title=text, made=time, vector=vector)
+    shop.write_nodes("Product", changed, clear_nulls=True)
+    rows = by_key(shop.read_nodes("Product", ["title", "size", "made", "vector"]))
+    assert rows == [
+        {"product_id": "1", "title": None, "size": 1, "made": None, "vector": None},
+        {"product_id": "2", "title": "2", "size": 2, "made": DAY, "vector": [3.0]},
+    ]
+    nothing = {"first_at": pa.array([None], pa.timestamp("us")), "count": pa.array([None], pa.int64())}
+    shop.write_relationships(
+        BOUGHT, pa.table({"source": ["a"], "target": ["1"], **nothing}), clear_nulls=True
+    )
+    row = {"source": "a", "target": "1", "first_at": None, "count": None, "spend": 1.5}
+    assert edges(shop, BOUGHT) == [row]
+
+
+def test_deleting_nodes_takes_their_relationships_and_no_others(shop: GraphStore) -> None:
+    shop.write_relationships(BOUGHT, pa.table({"source": ["b", "b"], "target": ["1", "2"]}))
+    assert shop.delete_nodes("Product", pa.array(["1", "1", "unknown"])) == 1
+    assert [row["product_id"] for row in by_key(shop.read_nodes("Product"))] == ["2"]
+    assert [(row["source"], row["target"]) for row in edges(shop, BOUGHT)] == [("b", "2")]
+    assert shop.delete_nodes("Product", pa.chunked_array([], pa.string())) == 0
+    for keys in (pa.array([1]), pa.array(["2", None])):
+        with pytest.raises(SchemaError):
+            shop.delete_nodes("Product", keys)
+    assert shop.read_nodes("Product").num_rows == 1
+
+
+def test_deleting_relationships_goes_by_ends_and_identity(shop: GraphStore) -> None:
+    for run in ("one", "two"):
+        shop.write_relationships(RECOMMENDED, recommended(run, ("a", "1"), ("b", "1")))
+    gone = recommended("one", ("a", "1"), ("a", "2"), ("nobody", "1"))
+    assert shop.delete_relationships(RECOMMENDED, pa.concat_tables([gone, gone])) == 1
+    left = [(row["source"], row["run"]) for row in edges(shop, RECOMMENDED, "run")]
+    assert left == [("a", "two"), ("b", "one"), ("b", "two")]
+    with pytest.raises(SchemaError, match="run"):
+        shop.delete_relationships(RECOMMENDED, gone.drop_columns(["run"]))
+
+
+def parquet(folder: Path, table: pa.Table) -> Path:
+    path = folder / 'it\'s [a] "file".pq'
+    pq.write_table(table, path, row_group_size=2)
+    return path
+
+
+def test_a_file_is_loaded_into_an_empty_type_only(shop: GraphStore, tmp_path: Path) -> None:
+    assert shop.load("Category", parquet(tmp_path, pa.table({"category_id": ["x", "y", "z"]}))) == 3
+    shop.load("Department", parquet(tmp_path, pa.table({"department_id": ["x"]})))
+    # One type with two pairs of ends: each is empty for itself.
+    assert shop.load(PART_OF[1], parquet(tmp_path, pa.table({"source": ["x"], "target": ["x"]}))) == 1
+    assert shop.load(PART_OF[0], parquet(tmp_path, pa.table({"source": ["x"], "target": ["y"]}))) == 1
+    assert edges(shop, PART_OF[0]) == [{"source": "x", "target": "y"}]
+    rows = recommended("one", ("a", "1"), ("a", "2"), ("b", "1"))
+    assert shop.load(RECOMMENDED, parquet(tmp_path, rows)) == 3
+    assert edges(shop, RECOMMENDED, "run") == rows.to_pylist()
+    for key, table in (("Category", pa.table({"category_id": ["q"]})), (RECOMMENDED, rows)):
+        with pytest.raises(StoreError, match="something already"):
+            shop.load(key, parquet(tmp_path, table))
+    assert shop.read_nodes("Category").num_rows == 3
+
+
+def test_loaded_values_are_those_of_the_file_whatever_columns_it_has(
+    shop: GraphStore, tmp_path: Path
+) -> None:
+    shop.delete_nodes("Product", pa.array(["1", "2"]))
+    table = products(
+        "1", "2", "3", vector=pa.array([[1.5], None, []], pa.list_(pa.float32())), size=[1, None, 3]
+    )
+    table = table.append_column("made", pa.array([DAY, None, DAY], pa.timestamp("us")))
+    assert shop.load("Product", parquet(tmp_path, table)) == 3
+    assert by_key(shop.read_nodes("Product", ["vector", "size", "made"])) == table.to_pylist()
+    bought = pa.table({"source": ["a", "b"], "target": ["3", "3"], "spend": [None, 2.5]})
+    assert shop.load(BOUGHT, parquet(tmp_path, bought)) == 2
+    assert by_key(shop.read_relationships(BOUGHT, ["spend"]), "source") == bought.to_pylist()
+    shop.delete_relationships(BOUGHT, bought)
+    assert shop.load(BOUGHT, parquet(tmp_path, bought.select(["source", "target"]))) == 2
+    assert shop.read_relationships(BOUGHT, ["spend"])["spend"].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([("a", "1", "r"), ("a", "nobody", "r")], "nobody"),
+        ([("a", "1", "r"), ("b", "1", "r"), ("a", "1", "r")], "2 times"),
+        ([("a", "1", "r"), (None, "1", "r")], "null"),
+        ([("a", "1", 7)], "run"),
+    ],
+)
+def test_a_file_with_a_bad_row_is_refused_whole(
+    shop: GraphStore, tmp_path: Path, rows: list[tuple[Any, ...]], says: str
+) -> None:
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], names=["source", "target", "run"])
+    with pytest.raises(SchemaError, match=says):
+        shop.load(RECOMMENDED, parquet(tmp_path, table))
+    assert shop.read_relationships(RECOMMENDED).num_rows == 0
+    text = tmp_path / "text"
+    text.write_text("no Parquet")
+    for path in (text, tmp_path / "absent"):
+        with pytest.raises(InputError, match="Parquet"):
+            shop.load(RECOMMENDED, path)
+
+
+def test_a_block_of_changes_sees_its_own_writes_and_does_not_nest(shop: GraphStore) -> None:
+    with shop.changes():
+        shop.write_nodes("User", users("c"))
+        assert shop.query("MATCH (u:User) RETURN count(*) AS n").to_pylist() == [{"n": 3}]
+        shop.delete_nodes("User", pa.array(["a"]))
+        assert [row["user_id"] for row in by_key(shop.read_nodes("User"))] == ["b", "c"]
+        with pytest.raises(StoreError, match="nest"), shop.changes():
+            pass
+        shop.apply_schema(schema(nodes={"Late": {"key": "late_id", "name": "late_id"}}))
+        shop.write_nodes("Late", pa.table({"late_id": ["l"]}))
+    with shop.changes(wait_s=5):
+        shop.write_nodes("User", users("d"))
+    assert [row["user_id"] for row in by_key(shop.read_nodes("User"))] == ["b", "c", "d"]
+    assert shop.read_nodes("Late").num_rows == 1
+    with pytest.raises(ZeroDivisionError), shop.changes():
+        raise ZeroDivisionError
+    with shop.changes():
+        pass
 
 
 def recommended(run: str, *pairs: tuple[str, str], score: float = 1.0) -> pa.Table:
