@@ -58,6 +58,7 @@ def odd_shop() -> GraphTables:
     bought[4] |= {"first_quantity": -1}
     bought[5] |= {"last_at": START - timedelta(days=1)}
     bought[6] |= {"first_at": NOW + timedelta(days=3), "last_at": NOW + timedelta(days=3)}
+    bought[50] |= {"last_at": None, "count": None, "spend": None, "first_quantity": None}
     tree = [("a", "b"), ("b", "c"), ("c", "a"), ("d", "d"), ("e", "f"), ("e", "g")]
     also = {"support": [1, 1], "lift": [1.0, 1.0], "cut": [START, NOW]}
     return GraphTables(

@@ -147,9 +147,12 @@ def read_edge(facts: Facts, store: GraphStore, edge: EdgeType) -> pa.Table:
     if edge in facts.roles.tree_edges:
         facts.tree[edge] = start, end
     facts.edges.append(EdgeStats(name, rel.kind, table.num_rows, *degrees))
-    if rel.time is not None:
-        stamps = [rel.time, *(n for n in ("last_at",) if n != rel.time)]
-        times = [_micros(table[n]) for n in stamps if n in table.column_names]
+    if rel.time is not None and rel.time in table.column_names:
+        # Where only the first is known it is the last one too.
+        timed = table.filter(pc.is_valid(table[rel.time]))
+        times = [_micros(timed[rel.time])]
+        if "last_at" in timed.column_names:
+            times.append(_micros(pc.coalesce(timed["last_at"], timed[rel.time])))
         if (found := time_stats(name, times, facts.now)) is not None:
             facts.times.append(found)
     return table
@@ -212,7 +215,7 @@ def _has_value(column: Any) -> Mask:
 
 
 def _micros(column: Any) -> Ints:
-    return np.asarray(column.drop_null().cast(pa.int64())).astype(np.int64)
+    return np.asarray(column.cast(pa.int64())).astype(np.int64)
 
 
 def _codes(column: Any, keys: pa.Array) -> Ints:

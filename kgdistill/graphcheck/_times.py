@@ -20,7 +20,7 @@ def time_stats(name: str, times: list[npt.NDArray[np.int64]], now: datetime) -> 
 
     Args:
         name: the edge type.
-        times: microseconds since 1970; first the time of each event, then when known the last of each.
+        times: microseconds since 1970: of each event, and where known of its last; of equal length.
         now: UTC, without a zone.
     """
     if not len(times[0]):
