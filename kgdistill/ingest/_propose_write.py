@@ -18,7 +18,7 @@ from kgdistill.ingest._propose_guess import (
     used,
 )
 from kgdistill.ingest._propose_profile import Column, Sample
-from kgdistill.ingest._propose_yaml import Pieces, flow, scalar
+from kgdistill.ingest._propose_yaml import Pieces, comment, flow, scalar
 from kgdistill.store.schema import Schema
 
 _GRADES = {
@@ -50,7 +50,8 @@ def write_source(
     notes = _notes(pieces, sample, taken)
     if not (pieces.nodes or pieces.edges or pieces.trees):
         columns = ", ".join(c.name for c in sample.columns)
-        return [f"  # ? {name}: nothing in {', '.join(files)} looks like an id; columns: {columns}"], False
+        told = f"{name}: nothing in {', '.join(files)} looks like an id; columns: {columns}"
+        return [f"  # ? {comment(told)}"], False
     lines = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
     lines += notes
     update = _updates(found) if pieces.nodes else None
@@ -80,14 +81,14 @@ def _notes(pieces: Pieces, sample: Sample, taken: set[str]) -> list[str]:
     personal = [c.name for c in found.personal if c.name not in taken]
     unused = [c.name for c in sample.columns if c.name not in taken and c.name not in personal]
     if unused:
-        lines.append(f"    # not used: {', '.join(unused)}")
+        lines.append(f"    # not used: {comment(', '.join(unused))}")
     if personal:
-        lines.append(f"    # left out, as they look personal: {', '.join(personal)}")
+        lines.append(f"    # left out, as they look personal: {comment(', '.join(personal))}")
         lines.append("    # (as an id, {column: …, hash: true} keeps a salted hash in place of the value)")
     if pieces.salted:
         lines.append("    # The user's id looks personal: it is hashed with the salt in KGDISTILL_SALT.")
     for role, doubt in found.unsure.items():
-        lines.append(f"    # ? {role}: {doubt}")
+        lines.append(f"    # ? {role}: {comment(doubt)}")
     return lines
 
 
@@ -239,7 +240,7 @@ def _category_text(levels: list[Column]) -> Any:
 def _events(pieces: Pieces, user: Any, product: Any) -> None:
     found = pieces.found
     if found.time is None:
-        pieces.edges.append("      # ? no column looks like a time: without one no events can be made")
+        found.unsure["time"] = "no column looks like one, and without a time no events can be made"
         return
     at = _moment(found.time)
     comments = []

@@ -20,7 +20,18 @@ def scalar(value: object) -> str:
     """A YAML scalar in a flow or block."""
     if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _NOT_TEXT:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def comment(text: str) -> str:
+    """Text that may stand in a comment: on one line, without what YAML does not take."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def flow(value: object) -> str:
@@ -78,7 +89,7 @@ class Pieces:
         """Adds a relationship."""
         if ends not in self.schema.edges():
             return
-        self.edges.append(f"      - type: {ends[1]}" + (f"  # ? {doubt}" if doubt else ""))
+        self.edges.append(f"      - type: {ends[1]}" + (f"  # ? {comment(doubt)}" if doubt else ""))
         self.edges.append(f"        from: {flow({ends[0]: source})}")
         self.edges.append(f"        to: {flow({ends[2]: target})}")
         if stub:
@@ -91,4 +102,4 @@ class Pieces:
         if kept:
             self.edges.append("        properties:")
             self.edges += [f"          {k}: {flow(v)}" for k, v in kept.items()]
-        self.edges += [f"        # {comment}" for comment in comments]
+        self.edges += [f"        # {comment(text)}" for text in comments]
