@@ -34,6 +34,7 @@ from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
 from kgdistill.evaluate.statistics import metrics_document
 from kgdistill.evaluate.task import EvaluationTask, Setting, build_task
 from kgdistill.evaluate.task import Scorer as AnyScorer
+from kgdistill.ingest.journal import Journal
 from kgdistill.models.device import choose_device
 from kgdistill.models.text import TransformerText
 from kgdistill.progress import step
@@ -175,7 +176,10 @@ class Run:
             )
             pq.write_table(events, folder / "holdout.parquet")
 
-        run_stage(self.folder, "graph", {"store": store.url, **self._settings("protocol")}, make)
+        # Rows that a later job brings make another graph.
+        jobs = [[e["archive_id"], e["job_number"]] for e in Journal(store).entries() if e["state"] == "done"]
+        inputs = {"store": store.url, "jobs": jobs, **self._settings("protocol")}
+        run_stage(self.folder, "graph", inputs, make)
         # Where the report and people look for it.
         link = self.folder / "snapshot"
         if not link.is_symlink():
