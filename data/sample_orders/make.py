@@ -1,4 +1,7 @@
-"""Writes the invented orders anew: `python data/sample_orders/make.py [FOLDER]`. The same bytes every time."""
+"""Writes the invented orders anew, the same bytes every time.
+
+python data/sample_orders/make.py [FOLDER]
+"""
 
 from __future__ import annotations
 
@@ -30,29 +33,29 @@ POSTAGE = ("POST", "POSTAGE", 18.0)
 
 # What goes wrong in real exports, each a row of its own.
 DIRTY = {
-    "orders-2024-01.csv": [
-        ["536904", "20111", "VINTAGE ROSE TEA LIGHT HOLDER", "2", "1/11/2024 9:15"],
-    ],
+    "orders-2024-01.csv": [],
     "orders-2024-02.csv": [
-        ["536903", "20074", "WOODLAND TEA LIGHT HOLDER", "2", "2/30/2024 9:15", "2.85", "12123", "France"],
+        ["536901", "20111", "VINTAGE ROSE TEA LIGHT HOLDER", "2", "2/11/2024 9:15"],
+    ],
+    "orders-2024-03.csv.gz": [
         [
-            "536901",
+            "536902",
             "20037",
             "IVORY LACE TEA LIGHT HOLDER",
             "six",
-            "2/9/2024 10:02",
+            "3/9/2024 10:02",
             "1.85",
             "12041",
             "France",
         ],
-    ],
-    "orders-2024-03.csv.gz": [
-        ["536905", "20148", "BLUE POLKADOT TEA LIGHT HOLDER", "1", "3/3/2024 9:15", "n/a", "12164", "France"],
+        ["536903", "20074", "WOODLAND TEA LIGHT HOLDER", "2", "3/32/2024 9:15", "2.85", "12123", "France"],
+        ["536904", "20148", "BLUE POLKADOT TEA LIGHT HOLDER", "1", "3/3/2024 9:15", "n/a", "12164", "France"],
     ],
 }
 
 
 def written(at: datetime) -> str:
+    """As the till writes times."""
     return f"{at.month}/{at.day}/{at.year} {at.hour}:{at.minute:02}"
 
 
@@ -102,12 +105,14 @@ def months() -> dict[str, list[list[str]]]:
 
 
 def text(rows: list[list[str]]) -> bytes:
+    """The rows as CSV."""
     out = io.StringIO()
     csv.writer(out).writerows(rows)
     return out.getvalue().encode()
 
 
 def main(folder: Path) -> None:
+    """Writes every file below a folder."""
     for name, rows in months().items():
         for place, row in enumerate(DIRTY.get(name, [])):
             rows.insert(40 * (place + 1), row)
