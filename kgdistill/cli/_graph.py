@@ -145,7 +145,9 @@ def _print_stats(stats: GraphStats) -> None:
                 node.label,
                 node.count,
                 node.isolated,
-                ", ".join(f"{name} {_percent(n, node.count)}" for name, n in node.filled.items()),
+                ", ".join(
+                    f"{name} {_percent(n, node.count)}" for name, n in node.filled.items() if node.count
+                ),
             ]
             for node in stats.nodes
         ],
@@ -209,7 +211,7 @@ def _print_stats(stats: GraphStats) -> None:
 
 def _percent(part: int, whole: int) -> str:
     """Rounded, but never to all or none where that is not so."""
-    share = 100 * part / whole
+    share = 100 * part / max(whole, 1)
     if 0 < part < whole and not 0.1 <= share <= 99.9:
         return "< 0.1 %" if share < 0.1 else "> 99.9 %"
     return f"{share:.3g} %"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kgdistill.cli import main
 from kgdistill.errors import DiskError, InputError
-from kgdistill.graphcheck import Inspection, inspect_graph, page_html, write_page
+from kgdistill.graphcheck import Inspection, _facts, inspect_graph, page_html, write_page
 from kgdistill.graphcheck._brands import abbreviated, alike, folded
 from kgdistill.graphcheck._findings import _cycles
 from kgdistill.graphcheck._times import time_stats
@@ -65,6 +65,15 @@ def test_everything_that_is_odd_is_found_with_its_count_and_examples(odd: Inspec
     assert examples["short-brands"][0].startswith("'P&G' (b1, 5 products) = 'Procter and Gamble' (b4,")
     order = [f.severity for f in odd.findings]
     assert order == sorted(order, key=["error", "warning", "note"].index)
+
+
+def test_a_large_label_is_read_property_by_property_to_the_same_end(
+    odd: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_facts, "_ROWS_AT_ONCE", 5)
+    with open_store("memory:") as store:
+        fill(store, odd_shop())
+        assert inspect_graph(store, SCHEMA, now=NOW) == odd
 
 
 def test_the_figures_are_those_of_numpy(odd: Inspection) -> None:
