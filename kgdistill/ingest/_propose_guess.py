@@ -27,7 +27,7 @@ _CATEGORY = "category categories kategorie kategorien warengruppe department abt
 _CATEGORY += " hierarchy sortiment produktgruppe productgroup"
 _QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
 _EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
-_ATTRIBUTE = "color colour size farbe groesse material package style features"
+_ATTRIBUTE = "color colour size farbe groesse material packagesize style features"
 _PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
 _PERSONAL += " address adresse strasse street zip postal postcode postleitzahl plz birth birthday geburt"
 _PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
@@ -60,6 +60,7 @@ class Guess:
     product: Column | None = None
     ad: Column | None = None
     campaign: Column | None = None
+    coupon: Column | None = None
     query: Column | None = None
     query_id: Column | None = None
     time: Column | None = None
@@ -102,7 +103,8 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
         shared: names of columns that other files have too: by them, rows are tied together.
     """
     found = Guess()
-    free = [c for c in sample.columns if c.values]
+    # A long name is about something special, and so is a column that is nearly always empty.
+    free = [c for c in sample.columns if len(c.words) <= 5 and len(c.values) >= 0.05 * c.rows > 0]
     found.personal = [c for c in free if _is_personal(c)]
     left = [c for c in free if c not in found.personal]
     stem = words(sample.path.name.split(".")[0])
@@ -132,7 +134,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
 def _is_personal(column: Column) -> bool:
     if column.personal:
         return True
-    if column.time is None and has(column, _PERSONAL) and not has(column, "shop email_id"):
+    if column.time is None and has(column, _PERSONAL):
         return True
     named = column.words[-1:] in (("name",), ("names",))
     return named and has(column, _USER + " first last")
@@ -148,7 +150,7 @@ def _entities(
     other = (
         "type name title group category brand price status segment count quantity amount description class"
     )
-    other += " time date text rating score features age"
+    other += " time date text rating score features age coupon gutschein"
 
     def entity(column: Column, vocabulary: str) -> bool:
         if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
@@ -166,6 +168,7 @@ def _entities(
     )
     found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
     found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
+    found.coupon = take(lambda c: has(c, "coupon gutschein voucher") and is_id(c), exact)
     found.order = take(
         lambda c: (
             has(c, "order invoice basket bestellung auftrag rechnung transaction bon receipt session")
@@ -174,20 +177,31 @@ def _entities(
         ),
     )
     found.user = take(lambda c: entity(c, _USER), exact)
-    found.product = take(lambda c: entity(c, _PRODUCT), lambda c: (c.name in shared, c.distinct, exact(c)))
-    if found.user is None:
-        mail = [c for c in found.personal if has(c, "email mail") or c.personal]
-        if mail and (found.product is not None or "customer" in stem or "user" in stem):
+    found.product = take(
+        lambda c: entity(c, _PRODUCT), lambda c: (c.name in shared, len(c.values), c.distinct, exact(c))
+    )
+    _bare(found, left, stem)
+    if found.user is None and found.product is not None and any(c.time is not None for c in left):
+        mail = [c for c in found.personal if c.personal or (has(c, "email mail") and len(c.words) <= 2)]
+        if mail:
             found.user = mail[0]
             found.personal.remove(mail[0])
+
+
+def _bare(found: Guess, left: list[Column], stem: tuple[str, ...]) -> None:
+    """A column that is just called id: of what, the file's name or the columns beside it tell."""
     bare = next((c for c in left if c.flat in ("id", "key", "code", "nr", "nummer")), None)
-    if bare is not None and found.product is None and found.user is None:
-        if any(w.rstrip("sn") in _USER.split() for w in stem):
-            found.user = bare
-        elif any(has(c, f"{_TITLE} {_BRAND} {_PRICE}") for c in left):
-            found.product = bare
-        if bare in (found.user, found.product):
-            left.remove(bare)
+    if bare is None or len(bare.values) < bare.rows or found.user is not None:
+        return
+    weak = found.product is None or len(found.product.values) < found.product.rows
+    if found.product is None and any(w.rstrip("sn") in _USER.split() for w in stem):
+        found.user = bare
+    elif weak and any(has(c, f"{_TITLE} {_BRAND} {_PRICE}") for c in left):
+        if found.product is not None:
+            left.append(found.product)
+        found.product = bare
+    if bare in (found.user, found.product):
+        left.remove(bare)
 
 
 def _plain(column: Column) -> object:
@@ -238,12 +252,14 @@ def _words(found: Guess, take: Callable[..., Column | None], left: list[Column])
     )
     found.brand = take(
         lambda c: has(c, _BRAND) and not c.lists,
-        lambda c: (text(c), not is_id(c), has_word(c, "brand marke")),
+        lambda c: (text(c), 2 * len(c.values) > c.rows, not is_id(c), has_word(c, "brand marke")),
     )
     tree = [
         c
         for c in left
-        if (has(c, _CATEGORY) or has_word(c, "group class type")) and not is_id(c) and text(c)
+        if has(c, _CATEGORY)
+        or (has_word(c, "group class type") and (has_word(c, _PRODUCT) or len(c.words) <= 2))
+        if not is_id(c) and text(c)
         if not has_word(
             c, f"{_USER} review graphical colour color household payment fit verified query index"
         )

@@ -174,7 +174,9 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         _product(pieces, product)
     if found.ad is not None:
         _ads(pieces, user, product)
-    elif user is not None and product is not None:
+    elif found.campaign is not None or found.coupon is not None:
+        _campaigns(pieces, sample, taken, user, product)
+    if found.ad is None and user is not None and product is not None and found.coupon is None:
         _events(pieces, user, product)
     query: Any = None
     if found.query is not None or found.query_id is not None:
@@ -319,6 +321,36 @@ def _ads(pieces: Pieces, user: Any, product: Any) -> None:
     if present & set(CLICKS):
         pieces.edge(("User", "CLICKED", "Ad"), user, ad, at, when=_when(found, CLICKS))
     _unheard(pieces, {*SHOWS, *CLICKS})
+
+
+def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
+    found = pieces.found
+    at = None if found.time is None else _moment(found.time)
+    campaign = None if found.campaign is None else _key(found.campaign)
+    coupon = None if found.coupon is None else _key(found.coupon)
+    if campaign is not None:
+        told: dict[str, Any] = {}
+        if user is None and coupon is None and product is None:
+            for name, word in (("start_at", "start"), ("end_at", "end"), ("campaign_type", "type")):
+                column = next((c for c in sample.columns if word in c.words and c.values), None)
+                if column is not None:
+                    told[name] = _moment(column)
+                    taken.add(column.name)
+        pieces.node("Campaign", campaign, told)
+        if user is not None and coupon is None:
+            if at is None:
+                found.unsure["time"] = "who received a campaign needs the time when"
+            else:
+                pieces.edge(("User", "RECEIVED", "Campaign"), user, campaign, {"at": at})
+    if coupon is None:
+        return
+    pieces.node("Coupon", coupon, {})
+    if user is not None and at is not None:
+        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at})
+    if campaign is not None:
+        pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
+    if product is not None and user is None:
+        pieces.edge(("Coupon", "FOR", "Product"), coupon, product, {})
 
 
 def _judged(pieces: Pieces, query: Any, product: Any, grade: Column) -> None:

@@ -30,7 +30,7 @@ class Preview:
     """What a mapping would write, as far as it was read.
 
     Attributes:
-        counts: rows by type; an event is a row, and a node that comes again counts again.
+        counts: by type: distinct nodes; rows of relationships, of which each event is one.
         examples: the first rows of each type, without the columns that only jobs need.
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
@@ -138,6 +138,7 @@ def preview(
     """
     result = Preview()
     rejects: list[pa.Table] = []
+    seen: dict[str, set[str]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
         for source in _sources(name, item, Path(root), (tables or {}).get(name)):
             read = 0
@@ -153,7 +154,11 @@ def preview(
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
                 for key, table in mapped.tables.items():
-                    result.counts[key] = result.counts.get(key, 0) + table.num_rows
+                    if isinstance(key, str):
+                        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
+                        result.counts[key] = len(seen[key])
+                    else:
+                        result.counts[key] = result.counts.get(key, 0) + table.num_rows
                     _show(result, key, table, rows)
     if rejects:
         result.rejects = pa.concat_tables(rejects).slice(0, rows)
