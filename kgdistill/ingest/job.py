@@ -16,7 +16,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kgdistill.errors import InputError, KgdistillError
+from kgdistill.errors import InputError, KgdistillError, SchemaError
 from kgdistill.ingest._fold import Fold, engine
 from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, TypeKey, type_name
 from kgdistill.ingest._references import check_references
@@ -390,6 +390,7 @@ def _count(report: JobReport, staged: list[StagedSource]) -> None:
 
 
 def _stored_keys(store: GraphStore, label: str) -> pa.Array:
-    with contextlib.suppress(KgdistillError):
+    # Only a label that the store does not know: with a store that is away every end would be missing.
+    with contextlib.suppress(SchemaError):
         return store.read_nodes(label, []).column(0).combine_chunks()
     return pa.array([], pa.string())
