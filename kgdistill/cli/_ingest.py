@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._jobs import ArchiveOption, WaitOption, print_report
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, print_report, print_titled
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -80,7 +81,9 @@ def group() -> None:
 
 @app.command("init")
 def init(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Files of each kind that there is.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Files of each kind that there is, or their folder.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the mapping here.")
     ] = None,
@@ -92,17 +95,21 @@ def init(
     Examples:
       kgdistill ingest init orders.csv > shop.yaml
       kgdistill ingest init data/orders.csv.gz data/products.parquet --out shop.yaml
+      kgdistill ingest init data/ --out shop.yaml
     """
     from kgdistill.ingest.propose import propose
 
-    text = propose(files, schema_at(schema))
+    if out is not None and out.exists():
+        raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
+    found = [file for path in files for file in _files_in(path)]
+    text = propose(found, schema_at(schema))
     if out is None:
         print(text, end="")
         return
-    if out.exists():
-        raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
     out.write_text(text, encoding="utf-8")
-    say(f"{shown(out)}: look through it, then: kgdistill ingest run {shown(out)} FOLDER --dry-run")
+    folder = shown(os.path.commonpath([file.absolute().parent for file in found]))
+    words = shlex.join(["kgdistill", "ingest", "run", shown(out), folder, "--dry-run"])
+    say(f"{shown(out)}: look through it, then: {words}")
 
 
 @app.command("run")
@@ -140,6 +147,7 @@ def run(
     """
     from kgdistill.ingest.mapping import load_mapping
 
+    _check_mapping(mapping)
     read = load_mapping(mapping)
     own = Path(read.schema_file) if read.schema_file else None
     described = schema_at(schema or own)
@@ -247,6 +255,37 @@ class _Options:
     json: bool
 
 
+def _files_in(path: Path) -> list[Path]:
+    """The file itself; of a folder, those whose names tell that they can be read."""
+    if not path.is_dir():
+        return [path]
+    from kgdistill.ingest.readers import find_sources
+
+    found = [source.path for source in find_sources("data", ["."], path) if source.path is not None]
+    if not found:
+        raise InputError("holds no CSV, TSV, JSON lines, Parquet or Arrow file", where=str(path))
+    return found
+
+
+def _check_mapping(path: Path) -> None:
+    """Refuses what is easily named in a mapping's place: the data."""
+    hint = f"a mapping is a YAML file; one is proposed by: kgdistill ingest init {shlex.quote(str(path))}"
+    if path.is_dir():
+        raise InputError(
+            "is a folder, not a mapping", where=str(path), hint=f"{hint}; then: ingest run MAPPING FOLDER"
+        )
+    if not path.exists():
+        raise InputError(
+            "there is no such mapping",
+            where=str(path),
+            hint="one is proposed by: kgdistill ingest init FILES",
+        )
+    from kgdistill.ingest.readers._source import suffixes
+
+    if suffixes(path)[0] is not None and path.suffix != ".json":
+        raise InputError("holds data, not a mapping", where=str(path), hint=hint)
+
+
 def _salt(file: Path | None) -> bytes | None:
     if file is None:
         text = os.environ.get("KGDISTILL_SALT")
@@ -272,7 +311,7 @@ def _ingest(
     from kgdistill.ingest.job import run_job
 
     if dry_run:
-        _preview(mapping, schema, root, tables, salt, options.json)
+        _preview(mapping, schema, root, tables, salt, options)
         return
     with store_at(
         options.store, options.user, options.password_file, existing=False, wait_s=options.wait
@@ -301,14 +340,16 @@ def _preview(
     root: Path,
     tables: AnyMapping[str, pa.Table | Path],
     salt: bytes | None,
-    json: bool,
+    options: _Options,
 ) -> None:
     from kgdistill.ingest._model import type_name
     from kgdistill.ingest.propose import preview
 
     seen = preview(mapping, schema, root, tables=tables, salt=salt)
     counts = {type_name(key): count for key, count in seen.counts.items()}
-    if json:
+    considered = seen.rows - seen.skipped
+    refused = seen.rejected > options.max_reject_share * considered
+    if options.json:
         examples = {type_name(key): table.to_pylist() for key, table in seen.examples.items()}
         print_json(
             {
@@ -316,25 +357,28 @@ def _preview(
                 "skipped": seen.skipped,
                 "rejected": seen.rejected,
                 "whole": seen.whole,
+                "too_many_rejected": refused,
                 "types": counts,
                 "examples": examples,
                 "rejects": seen.rejects.to_pylist(),
             }
         )
         return
-    print_table(["type", "rows"], list(counts.items()), title="would be written")
+    print_titled("would be written", ["type", "rows"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]
         print()
         rows = [[_short(row[n]) for n in names] for row in table.select(names).to_pylist()]
-        print_table(names, rows, title=type_name(key))
+        print_titled(f"{type_name(key)}, the first {len(rows)}", names, rows)
     if seen.rejects.num_rows:
         print()
         names = ["source", "line", "column", "value", "reason"]
         rows = [[_short(row[n]) for n in names] for row in seen.rejects.to_pylist()]
-        print_table(names, rows, title="would be rejected")
+        print_titled(f"would be rejected, the first {len(rows)}", names, rows)
     part = "" if seen.whole else " (the first of each file)"
     say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
+    if refused:
+        say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
     say("nothing was written; whether relationships' ends exist was not looked up")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +17,7 @@ from kgdistill.cli._options import (
     UserOption,
     store_at,
 )
-from kgdistill.cli._output import print_json, print_table, say, shown
+from kgdistill.cli._output import print_json, print_line, print_table, say, shown
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,11 +109,12 @@ def status(
         )
         return
     print_table(["type", "latest event"], list(latest.items()), title=url)
-    say(f"{len(place.numbers())} jobs in {shown(place.folder)}")
+    say(f"{_count(len(place.numbers()), 'job')} in {shown(place.folder)}")
     if unfinished:
         say("a job is being read, or was stopped while it was; started again, it reads from the beginning")
     if left:
-        say(f"{len(left)} jobs are not in the store yet: kgdistill ingest resume")
+        verb = "is" if len(left) == 1 else "are"
+        say(f"{_count(len(left), 'job')} {verb} not in the store yet: kgdistill ingest resume")
     elif place.numbers():
         say("the store holds them all")
 
@@ -197,17 +200,21 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
         return
     if report.state == "unchanged":
-        say(f"nothing to do: {report.unchanged} sources are as they were, and {url} holds them")
+        seen = f"{_as_they_were(report.unchanged)}, and " if report.unchanged else ""
+        say(f"nothing to do: {seen}{url} holds all that was accepted")
         return
     rows = [[name, count, removed.get(name, 0)] for name, count in written.items()]
     print_table(["type", "written", "removed"], rows, title=url)
     if report.reasons:
         print()
-        print_table(["reason", "column", "rows"], [list(r) for r in report.reasons], title="rejected")
+        print_titled("rejected", ["reason", "column", "rows"], [list(r) for r in report.reasons])
     seconds = report.read_seconds + report.apply_seconds
+    what = f"{report.accepted:,} rows of {_count(len(report.read), 'source')}"
+    if not report.read:
+        what = f"what {_count(len(report.applied.jobs), 'earlier job')} had accepted"
     say(
-        f"{report.accepted:,} rows of {len(report.read)} sources in {seconds:.1f} s into {url}"
-        + (f"; {report.unchanged} sources are as they were" if report.unchanged else "")
+        f"{what} in {seconds:.1f} s into {url}"
+        + (f"; {_as_they_were(report.unchanged)}" if report.unchanged else "")
         + (f"; {report.late:,} events came late" if report.late else "")
         + (f"; {sum(report.repeated.values()):,} rows gave way to later ones" if report.repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
@@ -215,3 +222,18 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
+
+
+def print_titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table among several: where it goes to no terminal, its title is a line of its own."""
+    if not sys.stdout.isatty():
+        print_line(f"{title}:")
+    print_table(columns, rows, title=title)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _as_they_were(number: int) -> str:
+    return f"{_count(number, 'source')} {'is as it was' if number == 1 else 'are as they were'}"

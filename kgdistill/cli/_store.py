@@ -30,6 +30,8 @@ def group() -> None:
     Examples:
       kgdistill store stats
       kgdistill store stats --store neo4j://localhost:7687 --json
+      kgdistill store verify
+      kgdistill store copy ladybug:shop.db neo4j://localhost:7687
     """
 
 
@@ -111,7 +113,7 @@ def rebuild(
         return
     rows = [[name, count, done.removed.get(name, 0)] for name, count in done.written.items()]
     print_table(["type", "written", "removed"], rows, title=url)
-    say(f"made of {len(done.jobs)} jobs in {shown(place.folder)}")
+    say(f"made of {len(done.jobs)} job{'' if len(done.jobs) == 1 else 's'} in {shown(place.folder)}")
 
 
 @app.command("verify")
