@@ -18,7 +18,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "categories": ("categories", "category", "class", "genre", "genres", "category_name"),
     "age": ("age",),
 }
-_BRAND = re.compile(r"brand|manufactur|maker|made_by|produced_by", re.IGNORECASE)
+_BRAND = re.compile(r"brand|manufactur|made_by", re.IGNORECASE)
 _CATEGORY = re.compile(r"categor|genre|class|subject|belongs", re.IGNORECASE)
 _FACTS = pa.schema([("item_id", pa.string()), ("kind", pa.string()), ("entity", pa.string())])
 
