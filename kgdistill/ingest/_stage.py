@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kgdistill.ingest._map_plan import Cell, CompiledSource
 from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey, type_name
 from kgdistill.ingest._rows import is_aggregated, row_schema
 from kgdistill.ingest.archive import StagedSource, StagedType, disk_errors
 from kgdistill.ingest.mapper import Mapped, map_batch
-from kgdistill.ingest.mapping import CompiledSource
 from kgdistill.ingest.readers import Source, read_batches
 from kgdistill.store.schema import Schema
 
@@ -66,9 +67,10 @@ def stage(
     writers: dict[TypeKey, _Writer] = {}
     rejects = _Rejects(part / "rejects" / f"{unit.place:05d}.parquet")
     rows = skipped = rejected = 0
+    every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
     try:
         for batch in read_batches(unit.source, unit.compiled.columns):
-            mapped = map_batch(unit.compiled, batch, unit.source.name)
+            mapped = map_batch(unit.compiled, batch, unit.source.name, every_line=every_line)
             if unit.since is not None:
                 mapped = _without_earlier(mapped, unit.since, schema)
             rows, skipped, rejected = (
@@ -96,6 +98,25 @@ def stage(
         types={type_name(key): writer.summary() for key, writer in writers.items()},
         seconds=time.monotonic() - start,
     )
+
+
+def _may_be_taken_back(compiled: CompiledSource) -> bool:
+    """Whether a relationship may end at a node that neither its own row makes nor anybody has to."""
+    for plan in compiled.edges:
+        ends: list[tuple[Literal["source", "target"], str, Cell]] = [
+            ("source", plan.edge[0], plan.source),
+            ("target", plan.edge[2], plan.target),
+        ]
+        for side, label, end in ends:
+            made = any(
+                node.label == label
+                and node.key.plan.slot == end.plan.slot
+                and all(condition in plan.when for condition in node.when)
+                for node in compiled.nodes
+            )
+            if not made and (plan.edge, side) not in compiled.stubs:
+                return True
+    return False
 
 
 def _without_earlier(mapped: Mapped, since: datetime, schema: Schema) -> Mapped:

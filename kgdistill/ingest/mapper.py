@@ -37,7 +37,9 @@ class Mapped:
     rejected: int
 
 
-def map_batch(source: CompiledSource, batch: RawBatch, source_name: str) -> Mapped:
+def map_batch(
+    source: CompiledSource, batch: RawBatch, source_name: str, *, every_line: bool = False
+) -> Mapped:
     """What the rows of a batch make.
 
     A row is atomic: a fault in anything that it would make rejects the whole of it. Equal nodes and
@@ -47,6 +49,8 @@ def map_batch(source: CompiledSource, batch: RawBatch, source_name: str) -> Mapp
         source: the compiled source of a mapping.
         batch: its columns are `source.columns`.
         source_name: the source's identity, for rejects and errors.
+        every_line: keep equal nodes and facts too: for lines of which some may be taken back later, with
+            all that they alone have made.
 
     Raises:
         InputError: a column's type can never become what the mapping makes of it.
@@ -82,7 +86,7 @@ def map_batch(source: CompiledSource, batch: RawBatch, source_name: str) -> Mapp
     rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group)])
     idle = int(np.count_nonzero(~book.bad & ~rows.made))
     return Mapped(
-        tables={key: _whole(source, key, parts) for key, parts in rows.tables.items()},
+        tables={key: _whole(source, key, parts, every_line) for key, parts in rows.tables.items()},
         rejects=rejects.sort_by("line") if rejects.num_rows else rejects,
         rows=batch.table.num_rows + batch.rejects.num_rows,
         skipped=batch.table.num_rows - count + idle,
@@ -90,12 +94,12 @@ def map_batch(source: CompiledSource, batch: RawBatch, source_name: str) -> Mapp
     )
 
 
-def _whole(source: CompiledSource, key: TypeKey, parts: list[pa.Table]) -> pa.Table:
+def _whole(source: CompiledSource, key: TypeKey, parts: list[pa.Table], every_line: bool) -> pa.Table:
     table = parts[0]
     if len(parts) > 1:
         table = pa.concat_tables(parts)
         order = np.argsort(np.asarray(table["_line"]), kind="stable")
         table = table.take(pa.array(order))
-    if isinstance(key, str) or source.schema.relationship(key).kind != "event":
+    if not every_line and (isinstance(key, str) or source.schema.relationship(key).kind != "event"):
         table = without_repeats(table)
     return table.combine_chunks()
