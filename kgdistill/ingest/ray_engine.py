@@ -31,7 +31,6 @@ from kgdistill.ingest._model import TypeKey, type_name
 from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource, disk_errors
 from kgdistill.ingest.job import Stager
-from kgdistill.ingest.projection import Writer
 from kgdistill.progress import step
 from kgdistill.store._neo4j_cypher import BATCH_ROWS
 from kgdistill.store._neo4j_parts import ParallelWrite, PartWriter, rounds, split
@@ -65,7 +64,7 @@ class RayEngine:
                 hint="run this on a machine of the cluster, with the address `auto`",
             )
         self._address, self._wanted = address, workers
-        self._crews: list[_Crew] = []
+        self._crews: list[Neo4jWriter] = []
         self._ray: Any = None
         self._is_ours = False
         self._workers = 0
@@ -87,6 +86,7 @@ class RayEngine:
         total = sum(unit.size for unit in units)
         staged: dict[int, StagedSource] = {}
         if there:
+            self.make_room()
             self._start()
         with _tally(part / "tally", "reading", total) as tally:
             if there:
@@ -98,8 +98,8 @@ class RayEngine:
             shutil.rmtree(part / "staging", ignore_errors=True)
         return [staged[unit.place] for unit in units]
 
-    def neo4j_writer(self, url: str, *, user: str, password: str) -> Writer:
-        """A `Writer` for `run_job`, `resume`, `apply` and `rebuild` on the Neo4j at `url`.
+    def neo4j_writer(self, url: str, *, user: str, password: str) -> Neo4jWriter:
+        """A `projection.Writer` for `run_job`, `resume`, `apply` and `rebuild` on the Neo4j at `url`.
 
         Rows are upserted by several workers, each with a connection of its own, so that none waits for
         another's locks. Stopped anywhere, the same call goes on.
@@ -109,14 +109,19 @@ class RayEngine:
             user: the user's name.
             password: the user's password.
         """
-        crew = _Crew(self, url, user, password)
+        crew = Neo4jWriter(self, url, user, password)
         self._crews.append(crew)
-        return crew.write
+        return crew
+
+    def make_room(self, keep: Neo4jWriter | None = None) -> None:
+        """Ends the workers of every writer but `keep`: they hold the CPUs that others would wait for."""
+        for crew in self._crews:
+            if crew is not keep:
+                crew.dismiss()
 
     def close(self) -> None:
         """Stops what was started."""
-        for crew in self._crews:
-            crew.dismiss()
+        self.make_room()
         ray, self._ray = self._ray, None
         if ray is not None and self._is_ours:
             self._is_ours = False
@@ -197,8 +202,12 @@ def ray_stager(address: str | None = None, *, workers: int | None = None) -> Sta
     return run
 
 
-class _Crew:
-    """The workers that write to one Neo4j, and who directs them."""
+class Neo4jWriter:
+    """The workers that write to one Neo4j, and who directs them; made by `RayEngine.neo4j_writer`.
+
+    Attributes:
+        retries: how many transactions had to be tried again, as after a deadlock.
+    """
 
     def __init__(self, engine: RayEngine, url: str, user: str, password: str) -> None:
         self._engine, self._address = engine, (url, user, password)
@@ -206,7 +215,19 @@ class _Crew:
         self._workers: list[Any] = []
         self.retries = 0
 
-    def write(self, key: TypeKey, file: Path) -> int:
+    def __call__(self, key: TypeKey, file: Path) -> int:
+        """Upserts the rows of a Parquet file, in a block of `changes` of the store; returns how many.
+
+        Args:
+            key: a label or an edge type.
+            file: as for `GraphStore.load`, but the type may hold something. A null removes the stored value.
+
+        Raises:
+            InputError, SchemaError: the file does not fit; nothing is written.
+            StoreError, DiskError: the same call goes on later.
+            KgdistillError: a worker died; the same call goes on later.
+        """
+        self._engine.make_room(self)
         ray, count = self._engine._start()
         url, user, password = self._address
         if self._lead is None:
