@@ -13,12 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from _embedded import _copy_files
 from _process import THREADS
 
+from kgdistill.datasets._adapt_journey import package_folder
 from kgdistill.datasets.adapters import adapter
-from kgdistill.datasets.complete_journey import _package_folder, complete_journey_tables
-from kgdistill.ingest._model import type_name
 from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource
 from kgdistill.ingest.job import JobReport, run_job
@@ -79,20 +77,6 @@ def _told(report: JobReport, seconds: float) -> dict[str, Any]:
     }
 
 
-def journey_script(folder: str) -> dict[str, Any]:
-    """Complete Journey by its loader in memory and raw COPY: no row checked, archived or journalled."""
-    begin = time.monotonic()
-    tables = complete_journey_tables()
-    files = []
-    Path(folder).mkdir()
-    for key, table in [*tables.nodes.items(), *tables.edges.items()]:
-        files.append(Path(folder) / f"{type_name(key)}.parquet")
-        keep = [n for n in table.column_names if table[n].null_count < max(1, table.num_rows)]
-        pq.write_table(table.select(keep), files[-1], compression="lz4")
-    rows = _copy_files(files, Path(folder) / "raw.lbug")
-    return {"seconds": time.monotonic() - begin, "graph_rows": rows}
-
-
 def write_nights(folder: str, nights: int, lines: int) -> dict[str, Any]:
     """A CSV file of new purchases for each of several nights: past ones, drawn again a year later."""
     whole = _transactions()
@@ -144,7 +128,7 @@ def promotions(folder: str, rows: int | None = None) -> dict[str, Any]:
     begin = time.monotonic()
     schema = load_schema(HERE / "promotions-schema.yaml")
     mapping = load_mapping(HERE / "promotions.yaml")
-    source: Path | pa.Table = _package_folder() / "promotions.parquet"
+    source: Path | pa.Table = package_folder() / "promotions.parquet"
     if rows is not None:
         source = pq.read_table(source).slice(0, rows)
     pace = _Pace()
@@ -155,34 +139,6 @@ def promotions(folder: str, rows: int | None = None) -> dict[str, Any]:
         )  # fmt: skip
     seconds = time.monotonic() - begin
     return {**_told(report, seconds), "fifths": pace.fifths(report.rows)}
-
-
-def promotions_script(folder: str) -> dict[str, Any]:
-    """The same relationships by DuckDB straight from the file and raw COPY: nothing checked or kept."""
-    import duckdb
-
-    begin = time.monotonic()
-    here = Path(folder)
-    here.mkdir()
-    source = _package_folder() / "promotions.parquet"
-    at = "TIMESTAMP '2017-01-01' + to_days(7 * week::INTEGER)"
-    selects = {
-        "Product": f"SELECT DISTINCT product_id::VARCHAR AS product_id FROM '{source}'",
-        "Shop": f"SELECT DISTINCT store_id::VARCHAR AS shop_id FROM '{source}'",
-        "Product-PROMOTED-Shop": (
-            f"SELECT product_id::VARCHAR AS source, store_id::VARCHAR AS target, min({at}) AS first_at, "
-            f"max({at}) AS last_at, count(*) AS \"count\" FROM '{source}' GROUP BY ALL ORDER BY source"
-        ),
-    }
-    files = []
-    with duckdb.connect() as db:
-        db.execute(f"SET threads = {THREADS}")
-        db.execute("SET memory_limit = '640MB'")
-        for name, select in selects.items():
-            files.append(here / f"{name}.parquet")
-            db.execute(f"COPY ({select}) TO '{files[-1]}' (FORMAT parquet, COMPRESSION lz4)")
-    rows = _copy_files(files, here / "raw.lbug")
-    return {"seconds": time.monotonic() - begin, "graph_rows": rows}
 
 
 def write_csv(path: str, megabytes: int) -> dict[str, Any]:
@@ -241,7 +197,7 @@ def read_csv_raw(path: str) -> dict[str, Any]:
 
 
 def _transactions() -> pa.Table:
-    table = pq.read_table(_package_folder() / "transactions.parquet")
+    table = pq.read_table(package_folder() / "transactions.parquet")
     place = table.schema.get_field_index("transaction_timestamp")
     at = table["transaction_timestamp"].cast(pa.timestamp("s"), safe=False)
     return table.set_column(place, "transaction_timestamp", at)

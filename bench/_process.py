@@ -20,7 +20,7 @@ _SAMPLE_S = 0.02
 
 
 def measured(case: str, **arguments: Any) -> dict[str, Any]:
-    """Runs `module:function` of this folder in a new Python; its result, with `peak_rss_gib`, `cpu_seconds` and `load`.
+    """Runs `module:function` of this folder in a new Python; adds `peak_rss_gib`, `cpu_seconds` and `load`.
 
     Args:
         case: such as `_embedded:load_ours`; the function takes and returns what JSON can hold.
