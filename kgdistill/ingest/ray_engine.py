@@ -32,11 +32,12 @@ from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource, disk_errors
 from kgdistill.ingest.job import Stager
 from kgdistill.progress import step
-from kgdistill.store._neo4j_cypher import BATCH_ROWS
 from kgdistill.store._neo4j_parts import ParallelWrite, PartWriter, rounds, split
 from kgdistill.store.schema import Schema
 
 _LOOK_S = 0.5
+# Fewer rows are not worth the way to a worker.
+_WORTH_ROWS = 2_000
 
 
 class RayEngine:
@@ -227,15 +228,15 @@ class Neo4jWriter:
             StoreError, DiskError: the same call goes on later.
             KgdistillError: a worker died; the same call goes on later.
         """
-        self._engine.make_room(self)
-        ray, count = self._engine._start()
         url, user, password = self._address
         if self._lead is None:
             self._lead = ParallelWrite(url, user=user, password=password)
         total = self._lead.check(key, file)
-        count = min(count, -(-total // BATCH_ROWS))
-        if not total:
-            return 0
+        if total < _WORTH_ROWS:
+            return self._lead.write_here(key, file)
+        self._engine.make_room(self)
+        ray, count = self._engine._start()
+        count = min(count, -(-total // _WORTH_ROWS))
         with disk_errors(file.parent):
             folder = Path(tempfile.mkdtemp(prefix="parts-", dir=file.parent))
         try:

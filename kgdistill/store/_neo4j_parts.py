@@ -123,6 +123,8 @@ class PartWriter(Neo4jStore):
             StoreLockedError: another process has taken the store over.
             StoreError: the server refuses, or does not come back.
         """
+        # Another store object may have applied a wider schema since.
+        self._schema = None
         schema = self._required_schema()
         types = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
         where = key if isinstance(key, str) else edge_name(key)
@@ -161,11 +163,22 @@ class ParallelWrite(Neo4jStore):
         Raises:
             InputError, SchemaError: as `load`.
         """
+        # Another store object may have applied a wider schema since.
+        self._schema = None
         schema = self._required_schema()
         conform_file(schema, key, file)
         if not isinstance(key, str):
             check_ends(schema, key, file, self._write)
         return int(pq.read_metadata(file).num_rows)
+
+    def write_here(self, key: str | EdgeType, file: Path) -> int:
+        """Upserts the rows of a small file that was checked, in this process; returns how many."""
+        schema = self._required_schema()
+        types = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
+        table = pq.read_table(file).cast(file_types(file, types))
+        if isinstance(key, str):
+            return self.write_nodes(key, table, clear_nulls=True)
+        return self.write_relationships(key, table, clear_nulls=True)
 
     @contextmanager
     def turn(self, key: str | EdgeType, writers: int) -> Iterator[Turn]:
