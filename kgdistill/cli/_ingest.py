@@ -24,7 +24,7 @@ from kgdistill.cli._options import (
     store_at,
 )
 from kgdistill.cli._output import print_json, print_table, say, shown
-from kgdistill.errors import InputError
+from kgdistill.errors import DiskError, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +88,7 @@ def init(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the mapping here.")
     ] = None,
     schema: SchemaOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Propose a mapping: reads headers and a sample, and writes commented YAML to be looked through.
 
@@ -103,10 +104,18 @@ def init(
         raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
     found = [file for path in files for file in _files_in(path)]
     text = propose(found, schema_at(schema))
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DiskError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
+    if json:
+        doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
+        print_json({"file": out, "files": found, "mapping": text, "doubts": doubts})
+        return
     if out is None:
         print(text, end="")
         return
-    out.write_text(text, encoding="utf-8")
     folder = shown(os.path.commonpath([file.absolute().parent for file in found]))
     words = shlex.join(["kgdistill", "ingest", "run", shown(out), folder, "--dry-run"])
     say(f"{shown(out)}: look through it, then: {words}")

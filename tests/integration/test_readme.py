@@ -1,4 +1,4 @@
-"""The README's Python example, run as it stands."""
+"""The README's Python example, run as it stands, and the commands that it and the guide show."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kgdistill.cli._reference import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
@@ -21,19 +24,20 @@ def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", example]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "32 rows, 0 rejected" in done.stdout
+    assert "33 rows, 0 rejected" in done.stdout
     assert "bought Green tea" in done.stdout
 
 
-def test_every_command_and_option_that_it_shows_exists() -> None:
+@pytest.mark.parametrize(("text", "least"), [(README, 20), (GUIDE, 8)], ids=["README", "guide"])
+def test_every_command_and_option_that_it_shows_exists(text: str, least: int) -> None:
     known = dict(commands())
     shown = [
-        shlex.split(line.split("$(")[-1])
-        for block in re.findall(r"```sh\n(.*?)```", README, flags=re.S)
-        for line in block.splitlines()
+        shlex.split(line.split("=$(")[-1])
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.S)
+        for line in block.replace("\\\n", " ").splitlines()
         if ".venv/bin/kgdistill" in line
     ]
-    assert len(shown) >= 8
+    assert len(shown) >= least
     for words in shown:
         words = words[words.index(".venv/bin/kgdistill") + 1 :]
         words = words[: words.index("|")] if "|" in words else words

@@ -1,0 +1,296 @@
+"""Ingestion by the command line: jobs, what they left, and stores made of their archive."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from kgdistill.cli import main
+from kgdistill.ingest.archive import Archive
+from kgdistill.ingest.mapping import Condition, Value, load_mapping, parse_mapping
+from kgdistill.store import load_schema, open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+BOUGHT = ("User", "BOUGHT", "Product")
+MAPPING = """
+version: 1
+name: shop
+sources:
+  products:
+    files: products.csv
+    nodes: [{label: Product, key: sku, properties: {title: name}}]
+  orders:
+    files: ["orders*.csv"]
+    nodes: [{label: User, key: who}]
+    relationships:
+      - {type: BOUGHT, from: {User: who}, to: {Product: sku}, properties: {at: at, quantity: n, amount: paid}}
+"""
+HEAD = "who,sku,at,n,paid\n"
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KGDISTILL_STORE", "KGDISTILL_ARCHIVE", "KGDISTILL_SALT", "KGDISTILL_NEO4J_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    Path("shop.yaml").write_text(MAPPING)
+    Path("data").mkdir()
+    Path("data/products.csv").write_text("sku,name\np1,Tea\np2,Mug\n")
+    lines = "".join(f"u{n},p{1 + n % 2},2024-01-{1 + n % 28:02}T10:00:00,1,2.50\n" for n in range(200))
+    Path("data/orders-1.csv").write_text(HEAD + lines + "u1,p9,2024-01-05,1,1\n")
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
+    def run(*args: str, code: int = 0) -> Any:
+        assert main([*args, "--json"]) == code, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*args: str) -> str:
+        assert main(list(args)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Traceback" not in said.err
+        return said.err
+
+    return run
+
+
+RUN = ("ingest", "run", "shop.yaml", "data")
+
+
+def _pairs(store: str = "kgdistill.db") -> dict[tuple[str, str], tuple[int, float]]:
+    with open_store(f"ladybug:{store}") as opened:
+        rows = opened.read_relationships(BOUGHT).to_pylist()
+    return {(row["source"], row["target"]): (row["count"], row["spend"]) for row in rows}
+
+
+def test_a_job_reports_and_the_same_job_again_does_nothing(ask: Ask) -> None:
+    report = ask(*RUN)
+    counts = {name: report[name] for name in ("state", "job", "rows", "accepted", "skipped", "rejected")}
+    assert counts == {"state": "done", "job": 1, "rows": 203, "accepted": 202, "skipped": 0, "rejected": 1}
+    assert report["read"] == ["products:products.csv", "orders:orders-1.csv"]
+    assert report["written"] == {"User": 200, "Product": 2, "User-BOUGHT-Product": 200}
+    (reason,) = report["reasons"]
+    assert reason == {"reason": "there is no such Product", "column": "BOUGHT.target", "rows": 1}
+    rejects = Path("rejects.csv").read_text().splitlines()
+    assert rejects[1] == '"orders:orders-1.csv",202,,"BOUGHT.target","p9","there is no such Product"'
+    again = ask(*RUN)
+    assert (again["state"], again["job"], again["unchanged"], again["written"]) == ("unchanged", None, 2, {})
+    assert Path("rejects.csv").exists()
+    status = ask("ingest", "status")
+    assert (status["jobs"], status["pending"], status["unfinished"]) == (1, [], [])
+    assert status["latest_events"] == {"User-BOUGHT-Product": "2024-01-28T10:00:00"}
+    (job,) = ask("ingest", "history")
+    assert (job["mapping"], job["state"], job["accepted"]) == ("shop", "accepted", 202)
+    assert [j["sources"] for j in ask("ingest", "history", "--sources")] == report["read"]
+
+
+def test_too_many_rejects_change_nothing_but_the_history(ask: Ask, fail: Callable[..., str]) -> None:
+    ask(*RUN)
+    before = _pairs()
+    Path("data/orders-2.csv").write_text(HEAD + "u1,p1,2024-02-01,1,1\nu1,p1,yesterday,1,1\n")
+    said = fail(*RUN, "--rejects", "bad/rows.parquet")
+    assert "1 of 2 rows do not fit, more than the allowed 1.00%" in said
+    assert "line 3, column at: 'yesterday'" in said
+    assert "see bad/rows.parquet" in said
+    assert _pairs() == before
+    assert pa.parquet.read_table("bad/rows.parquet")["line"].to_pylist() == [3]
+    assert [job["state"] for job in ask("ingest", "history")] == ["accepted", "refused"]
+    assert ask(*RUN, "--max-reject-share", "0.5")["accepted"] == 1
+    assert _pairs()["u1", "p1"] == (1, 1.0)
+
+
+def test_files_may_be_renamed_in_the_mapping_and_grow_but_count_once(ask: Ask) -> None:
+    ask(*RUN)
+    Path("shop.yaml").write_text(MAPPING.replace('["orders*.csv"]', "[orders-1.csv, orders-2.csv]"))
+    Path("data/orders-2.csv").write_text(HEAD + "u1,p2,2024-02-01,1,1\n")
+    assert ask(*RUN)["read"] == ["orders:orders-2.csv"]
+    with Path("data/orders-1.csv").open("a") as file:
+        file.write("u1,p2,2023-12-01,2,5\n")
+    grown = ask(*RUN)
+    assert grown["read"] == ["orders:orders-1.csv"]
+    assert _pairs()["u1", "p2"] == (3, 8.5)
+    Path("data/orders-2.csv").unlink()
+    Path("shop.yaml").write_text(MAPPING)
+    assert ask(*RUN)["state"] == "unchanged"
+    assert _pairs()["u1", "p2"] == (3, 8.5)
+
+
+def test_standard_input_is_one_source_that_its_next_content_replaces(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.yaml").write_text(MAPPING.replace('["orders*.csv"]', '"-"\n    format: csv'))
+    for lines, expected in (("u1,p1,2024-01-01,1,2\n", (1, 2.0)), ("u1,p1,2024-01-02,1,3\n", (1, 3.0))):
+        stdin = io.TextIOWrapper(io.BytesIO((HEAD + lines).encode()))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert "orders:-" in ask(*RUN)["read"]
+        assert _pairs() == {("u1", "p1"): expected}
+
+
+def test_a_dry_run_shows_and_writes_nothing(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data/orders-1.csv").write_text(HEAD + "u1,p1,2024-01-01,1,2\nu2,p2,2024-01-01,none,2\n")
+    seen = ask(*RUN, "--dry-run")
+    assert (seen["rows"], seen["rejected"], seen["too_many_rejected"], seen["whole"]) == (4, 1, True, True)
+    assert seen["types"] == {"Product": 2, "User": 1, "User-BOUGHT-Product": 1}
+    assert seen["examples"]["Product"][0] == {"product_id": "p1", "title": "Tea"} | {
+        name: None for name in seen["examples"]["Product"][0] if name not in ("product_id", "title")
+    }
+    assert main([*RUN, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "\nUser-BOUGHT-Product, the first 1:\nsource" in said.out
+    assert "more than 1.00% that do not fit, the job would be refused" in said.err
+    left = {"shop.yaml", "data"}
+    assert {p.name for p in Path().iterdir()} == left
+
+
+def test_init_proposes_what_runs(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", "init", "data/orders-1.csv"]) == 0
+    printed = capsys.readouterr().out
+    parse_mapping(printed)
+    proposed = ask("ingest", "init", "data", "--out", "mine.yaml")
+    assert proposed["mapping"] == Path("mine.yaml").read_text()
+    assert [Path(file).name for file in proposed["files"]] == ["orders-1.csv", "products.csv"]
+    load_mapping("mine.yaml").compile(load_schema())
+    assert main(["ingest", "init", "data", "--out", "again.yaml"]) == 0
+    assert "then: kgdistill ingest run again.yaml data --dry-run" in capsys.readouterr().err
+
+
+def test_what_an_archive_holds_can_be_made_again_and_compared(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(*RUN)
+    held = _pairs()
+    shutil.rmtree("kgdistill.db")
+    resumed = ask("ingest", "resume")
+    assert resumed["jobs_applied"] == [1]
+    assert _pairs() == held
+    assert ask("store", "verify")["differences"] == []
+    with open_store("ladybug:kgdistill.db") as store:
+        store.delete_nodes("User", pa.array(["u7"]))
+        table = pa.table({"product_id": ["p1"], "title": ["Another"]})
+        store.write_nodes("Product", table)
+    different = {d["type"]: d for d in ask("store", "verify", code=2)["differences"]}
+    assert different["User"]["only_right"] == 1
+    assert different["Product"]["changed"] == 1
+    assert main(["store", "verify"]) == 2
+    said = capsys.readouterr()
+    assert "DIFFERS" in said.out
+    assert "Product: 0 only in ladybug:kgdistill.db" in said.err
+    ask("store", "rebuild")
+    assert ask("store", "verify")["differences"] == []
+    assert _pairs() == held
+    copied = ask("store", "copy", "ladybug:kgdistill.db", "ladybug:copy.db")
+    assert copied["written"]["User-BOUGHT-Product"] == 200
+    against = ask("store", "verify", "--store", "ladybug:copy.db", "--against", "ladybug:kgdistill.db")
+    assert against["differences"] == []
+    # A store whose file is no longer one is put aside.
+    next(Path("kgdistill.db").glob("*.lbug")).write_bytes(b"not a graph" * 1000)
+    assert main(["store", "rebuild"]) == 0
+    assert "the old file is now kgdistill.db.damaged-" in capsys.readouterr().err
+    assert _pairs() == held
+
+
+def test_hashed_ids_need_a_salt_and_stay_out_of_the_rejects(
+    ask: Ask, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = MAPPING.replace("key: who", "key: {column: who, hash: true}").replace(
+        "User: who", "User: {column: who, hash: true}"
+    )
+    Path("shop.yaml").write_text(hashed)
+    assert "needs a salt" in fail(*RUN)
+    Path("salt").write_text("pepper\n")
+    ask(*RUN, "--salt-file", "salt")
+    users = {user for user, _ in _pairs()}
+    assert len(users) == 200
+    assert all(re.fullmatch("[0-9a-f]{32}", user) for user in users)
+    assert "u1" not in Path("rejects.csv").read_text().replace("orders:orders-1.csv", "")
+    monkeypatch.setenv("KGDISTILL_SALT", "pepper")
+    assert ask(*RUN)["state"] == "unchanged"
+
+
+def test_a_data_set_is_read_by_the_mapping_that_comes_with_it(ask: Ask, fail: Callable[..., str]) -> None:
+    names = [entry["name"] for entry in ask("ingest", "dataset", "--list")]
+    assert "online-retail" in names
+    assert "there are: " in fail("ingest", "dataset", "online-retial", "data")
+    assert "needs the folder" in fail("ingest", "dataset", "online-retail")
+    done = ask("ingest", "dataset", "online-retail", str(ROOT / "data" / "sample_orders" / "first"))
+    assert (done["rows"], done["rejected"], done["written"]["User"]) == (550, 4, 40)
+
+
+def test_a_second_job_is_refused_while_one_is_at_work(fail: Callable[..., str]) -> None:
+    with Archive("kgdistill.db.archive").lock():
+        said = fail(*RUN)
+    assert "is using this archive" in said
+    assert "--wait SECONDS" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["ingest", "run", "none.yaml", "data"], "none.yaml: there is no such mapping"),
+        (["ingest", "run", "data"], "data: is a folder, not a mapping"),
+        (["ingest", "run", "data/products.csv", "data"], "holds data, not a mapping"),
+        (["ingest", "run", "shop.yaml", "nowhere"], "nowhere: is not a folder"),
+        (["ingest", "run", "shop.yaml"], "products: products.csv: matches no file"),
+        ([*RUN, "--rejects", "rejects.txt"], "rejects cannot be written as '.txt'"),
+        ([*RUN, "--since", "yesterday"], "'yesterday' is not a date"),
+        ([*RUN, "--salt-file", "none"], "none: the salt cannot be read"),
+        ([*RUN, "--archive", "data"], "not an archive"),
+        ([*RUN, "--max-reject-share", "3"], "--max-reject-share"),
+        (["ingest", "init", "none.csv"], "none.csv: there is no such file"),
+        (["ingest", "init", "data", "--out", "shop.yaml"], "shop.yaml: exists already"),
+        (["ingest", "init", "data", "--out", "none/shop.yaml"], "none/shop.yaml: cannot be written"),
+        (["ingest", "resume"], "there is no archive here"),
+        (["ingest", "status"], "there is no archive here"),
+        (["ingest", "history"], "there is no archive here"),
+        (["store", "verify"], "there is no archive here"),
+        (["store", "rebuild"], "there is no archive here"),
+        (["store", "copy", "ladybug:none.db", "ladybug:b.db"], "there is no store here"),
+        (["ingest", "folder", "data"], "data/orders-1.csv: is named after no type"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message(args: list[str], words: str, fail: Callable[..., str]) -> None:
+    assert words in fail(*args)
+    assert not Path("rejects.csv").exists()
+
+
+def test_a_fault_of_the_mapping_is_named_by_its_path(fail: Callable[..., str]) -> None:
+    Path("shop.yaml").write_text(MAPPING.replace("key: who", "kee: who"))
+    said = fail(*RUN)
+    assert "shop.yaml: sources.orders.nodes[0].kee: is not a key of the mapping here" in said
+    assert "key" in said.splitlines()[1]
+    Path("shop.yaml").write_text(MAPPING.replace("type: BOUGHT", "type: BOUHGT"))
+    assert "sources.orders.relationships[0].type: unknown relationship type 'BOUHGT'" in fail(*RUN)
+
+
+def test_every_example_of_the_guide_is_good_grammar() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
+    mapping = parse_mapping(example)
+    assert set(mapping.compile(load_schema())) == {"products", "orders", "clicks", "closed-accounts"}
+    grammar, conditions = GUIDE.split("### Values")[1].split("### Conditions")
+    for text, kind, least in ((grammar, Value, 20), (conditions.split("## ")[0], Condition, 5)):
+        snippets = re.findall(r"\| `(\{.*\})` \|$", text, flags=re.M)
+        assert len(snippets) >= least
+        for snippet in snippets:
+            kind.model_validate(yaml.safe_load(snippet.replace("\\|", "|")))
+    told = set(re.findall(r"[{ ](\w+):", grammar)) | {"separator"}
+    assert {field.alias or name for name, field in Value.model_fields.items()} <= told
