@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kgdistill.ingest.folder import folder_mapping
     from kgdistill.ingest.job import graph_tables, resume, run_job
     from kgdistill.ingest.mapping import load_mapping
-    from kgdistill.ingest.tables import ingest_tables, read_folder
     from kgdistill.pipeline import Run, train_all
     from kgdistill.snapshot import open_snapshot, take_snapshot
     from kgdistill.store import GraphStore, load_schema, open_store
@@ -49,7 +48,6 @@ _WHERE = {
     "open_snapshot": "snapshot",
     "open_store": "store",
     "quantile_protocol": "evaluate.protocol",
-    "read_folder": "ingest.tables",
     "resolve_config": "config",
     "resume": "ingest.job",
     "run_demo": "demo",
@@ -80,7 +78,6 @@ __all__ = [
     "open_snapshot",
     "open_store",
     "quantile_protocol",
-    "read_folder",
     "resolve_config",
     "resume",
     "run_demo",

@@ -13,7 +13,7 @@ from kgdistill.datasets._adapt_chorus import chorus_sources
 from kgdistill.datasets._adapt_journey import journey_sources
 from kgdistill.datasets._adapt_recbole import recbole_sources
 from kgdistill.errors import InputError
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 
 Prepare: TypeAlias = Callable[["Path | None"], "dict[str, pa.Table | Path]"]
 

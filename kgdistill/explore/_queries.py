@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kgdistill._resources import graph_dir
 from kgdistill.errors import InputError
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 from kgdistill.store.protocol import GraphStore, Parameter
 
 Dialect = Literal["neo4j", "ladybug"]

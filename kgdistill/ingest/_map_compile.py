@@ -20,7 +20,7 @@ from kgdistill.ingest._map_model import (
 from kgdistill.ingest._map_plan import Cell, CompiledSource, EdgePlan, NodePlan, Side, TreePlan
 from kgdistill.ingest._model import TypeKey
 from kgdistill.ingest._rows import is_aggregated
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 from kgdistill.ingest.readers import SourceOptions
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Property, PropertyType, RelationshipType, Schema

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 
 _ORIGINS = ("column", "columns", "template", "coalesce", "constant", "multiply", "value")
 

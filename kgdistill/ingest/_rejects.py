@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,23 +16,25 @@ from kgdistill.ingest.archive import disk_errors
 
 
 def too_many(
-    rejects: Path | None, rejected: int, considered: int, share: float, written: Path | None
+    rejects: Path | pa.Table, rejected: int, considered: int, share: float, written: Path | None
 ) -> InputError:
-    first = next(_rows_of(rejects)) if rejects is not None else {}
-    column = f", column {first['column']}" if first.get("column") else ""
+    """The refusal of a job with too many rejected rows, with the first of them."""
+    first = next(_batches(rejects)).slice(0, 1).to_pylist()[0]
+    column = f", column {first['column']}" if first["column"] else ""
+    see = f"see {written}" if written else "name a file for the rejects to see them all"
     return InputError(
         f"{rejected:,} of {considered:,} rows do not fit, more than the allowed {share:.2%}; "
-        f"the first: line {first.get('line')}{column}: {first.get('value')!r} {first.get('reason')}",
-        where=str(first.get("source", "")),
-        hint=f"nothing was changed; see {written}"
-        if written
-        else "nothing was changed; name a file with --rejects to see them all",
+        f"the first: line {first['line']}{column}: {first['value']!r} {first['reason']}",
+        where=first["source"],
+        hint=f"nothing was changed; {see}",
     )
 
 
-def _rows_of(path: Path) -> Iterator[dict[str, object]]:
-    for batch in pq.ParquetFile(path).iter_batches(1024):
-        yield from batch.to_pylist()
+def _batches(rejects: Path | pa.Table) -> Iterator[pa.RecordBatch]:
+    if isinstance(rejects, pa.Table):
+        yield from rejects.to_batches(65_536)
+    else:
+        yield from pq.ParquetFile(rejects).iter_batches(65_536)
 
 
 def join_rejects(part: Path) -> Path | None:
@@ -50,6 +51,7 @@ def join_rejects(part: Path) -> Path | None:
 
 
 def reasons(rejects: Path | None) -> list[tuple[str, str, int]]:
+    """(reason, column, rows), the most frequent first."""
     if rejects is None:
         return []
     counts: dict[tuple[str, str], int] = {}
@@ -63,6 +65,7 @@ def reasons(rejects: Path | None) -> list[tuple[str, str, int]]:
 
 
 def rejects_target(path: str | Path | None) -> Path | None:
+    """Where the rejects shall go; InputError where the suffix is neither .csv nor .parquet."""
     if path is None:
         return None
     target = Path(path)
@@ -73,21 +76,20 @@ def rejects_target(path: str | Path | None) -> Path | None:
     return target
 
 
-def write_rejects(rejects: Path | None, path: Path | None) -> Path | None:
+def write_rejects(rejects: Path | pa.Table | None, path: Path | None) -> Path | None:
     """Writes them for the user; a former file is replaced, or removed where there are none."""
     if path is None:
         return None
     with disk_errors(path):
-        if rejects is None:
+        if rejects is None or (isinstance(rejects, pa.Table) and not rejects.num_rows):
             path.unlink(missing_ok=True)
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        if path.suffix.lower() == ".parquet":
-            shutil.copyfile(rejects, part)
-        else:
-            with pacsv.CSVWriter(part, REJECT_SCHEMA) as writer:
-                for batch in pq.ParquetFile(rejects).iter_batches(65_536):
-                    writer.write_batch(batch)
+        csv = path.suffix.lower() == ".csv"
+        writer = pacsv.CSVWriter(part, REJECT_SCHEMA) if csv else pq.ParquetWriter(part, REJECT_SCHEMA)
+        with writer:
+            for batch in _batches(rejects):
+                writer.write_batch(batch)
         os.replace(part, path)
     return path

@@ -1,4 +1,4 @@
-"""A folder with one file per type of the schema needs no mapping: it is written here."""
+"""A folder, or tables, with one file or table per type of the schema need no mapping: it is written here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._model import GraphTables, TypeKey, type_name
 from kgdistill.ingest._rows import is_aggregated
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 from kgdistill.ingest.mapping import Mapping, parse_mapping
 from kgdistill.ingest.readers import column_names, find_sources
 from kgdistill.store.schema import Schema
@@ -46,8 +48,27 @@ def folder_mapping(folder: str | Path, schema: Schema) -> Mapping:
         if key in chosen:
             raise InputError(f"holds the same type as {chosen[key].name}", where=str(file))
         chosen[key] = file
-    sources = {type_name(key): _source(key, file, schema) for key, file in chosen.items()}
+    sources: dict[str, dict[str, Any]] = {}
+    for key, file in chosen.items():
+        names = column_names(find_sources(type_name(key), [file.name], file.parent)[0])
+        sources[type_name(key)] = {"files": [file.name], **_pieces(key, names, str(file), schema)}
     return parse_mapping({"version": 1, "name": "folder", "sources": sources}, where=str(place))
+
+
+def tables_mapping(tables: GraphTables, schema: Schema) -> Mapping:
+    """The mapping of tables that are named after types already: one source for each.
+
+    Raises:
+        InputError: there is no table, or one has an unknown, repeated or missing column.
+        SchemaError: an unknown label or type.
+    """
+    whole: list[tuple[TypeKey, pa.Table]] = [*tables.nodes.items(), *tables.edges.items()]
+    if not whole:
+        raise InputError("there is no table", hint="give at least one")
+    sources = {
+        type_name(key): _pieces(key, table.column_names, type_name(key), schema) for key, table in whole
+    }
+    return parse_mapping({"version": 1, "name": "tables", "sources": sources}, where="tables")
 
 
 def type_of(file: Path, schema: Schema) -> TypeKey:
@@ -78,15 +99,17 @@ def type_of(file: Path, schema: Schema) -> TypeKey:
     )
 
 
-def _source(key: TypeKey, file: Path, schema: Schema) -> dict[str, Any]:
-    names = column_names(find_sources(type_name(key), [file.name], file.parent)[0])
+def _pieces(key: TypeKey, names: list[str], where: str, schema: Schema) -> dict[str, Any]:
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise InputError(f"has the column {repeated[0]!r} twice", where=where)
     if isinstance(key, str):
         node = schema.node(key)
         required = [node.key, *(n for n, p in node.properties.items() if p.required)]
-        _check(names, [node.key, *node.properties], required, file)
+        _check(names, [node.key, *node.properties], required, where)
         properties = {n: {"column": n} for n in names if n != node.key}
         piece: dict[str, Any] = {"label": key, "key": {"column": node.key}, "properties": properties}
-        return {"files": [file.name], "nodes": [piece]}
+        return {"nodes": [piece]}
     rel = schema.relationship(key)
     ends = ["source", "target"]
     if is_aggregated(rel) and "at" in names:
@@ -97,18 +120,18 @@ def _source(key: TypeKey, file: Path, schema: Schema) -> dict[str, Any]:
         required = [*ends, *(n for n, p in rel.properties.items() if p.required)]
         if is_aggregated(rel):
             lines = [line for line, name in _LINES.items() if name in rel.properties or line == "at"]
-            _check(names, known, required, file, f"; or, for single lines: {', '.join([*ends, *lines])}")
-    _check(names, known, required, file)
+            _check(names, known, required, where, f"; or, for single lines: {', '.join([*ends, *lines])}")
+    _check(names, known, required, where)
     piece = {
         "type": key[1],
         "from": {key[0]: {"column": "source"}},
         "to": {key[2]: {"column": "target"}},
         "properties": {n: {"column": n} for n in names if n not in ends},
     }
-    return {"files": [file.name], "relationships": [piece]}
+    return {"relationships": [piece]}
 
 
-def _check(names: list[str], known: list[str], required: list[str], file: Path, more: str = "") -> None:
+def _check(names: list[str], known: list[str], required: list[str], where: str, more: str = "") -> None:
     missing = [n for n in required if n not in names]
     for name in names:
         if name not in known:
@@ -116,9 +139,9 @@ def _check(names: list[str], known: list[str], required: list[str], file: Path, 
             hint = nearest(name, missing) or nearest(name, [k for k in known if k not in names])
             raise InputError(
                 f"has a column {name!r}, which the schema does not know",
-                where=str(file),
+                where=where,
                 hint=f"{hint}it can have: {', '.join(known)}{more}",
             )
     if missing:
         needs = f"it needs: {', '.join(required)}{more}"
-        raise InputError(f"lacks the column {missing[0]!r}", where=str(file), hint=needs)
+        raise InputError(f"lacks the column {missing[0]!r}", where=where, hint=needs)

@@ -140,11 +140,18 @@ def run_job(
         report = JobReport("unchanged", place.folder)
         units = _plan(place, compiled, Path(root), tables or {}, since, report)
 
-        def keys(label: str) -> pa.Array:
-            return _stored_keys(store, label)
-
         if units:
-            _read(keys, mapping, schema, place, units, stager or stage_here, max_reject_share, wanted, report)
+            _read(
+                keys_in(store),
+                mapping,
+                schema,
+                place,
+                units,
+                stager or stage_here,
+                max_reject_share,
+                wanted,
+                report,
+            )
         report.read_seconds = time.monotonic() - start
         _apply(store, place, report, wait_s, threads, writer)
     return report
@@ -172,6 +179,18 @@ def resume(
     return report
 
 
+def keys_in(store: GraphStore) -> Callable[[str], pa.Array]:
+    """Asks a store for all keys of a label."""
+
+    def keys(label: str) -> pa.Array:
+        # Only a label that the store does not know: with a store that is away every end would be missing.
+        with contextlib.suppress(SchemaError):
+            return store.read_nodes(label, []).column(0).combine_chunks()
+        return pa.array([], pa.string())
+
+    return keys
+
+
 def graph_tables(
     mapping: Mapping,
     root: str | Path = ".",
@@ -179,6 +198,7 @@ def graph_tables(
     schema: Schema,
     tables: AnyMapping[str, pa.Table | Path] | None = None,
     salt: bytes | None = None,
+    stored_keys: Callable[[str], pa.Array] | None = None,
 ) -> GraphTables:
     """The graph that a mapping makes of its sources, as tables and without a store or an archive.
 
@@ -188,6 +208,7 @@ def graph_tables(
         schema: the graph's schema.
         tables: by the mapping's source name, a table or a file instead of the files below `root`.
         salt: for values that are hashed.
+        stored_keys: keys of a label that stand elsewhere; a relationship may end there too.
 
     Returns:
         Nodes and relationships by type, each key once, and the rejected rows.
@@ -201,17 +222,8 @@ def graph_tables(
         archive = Archive(Path(folder) / "archive")
         report = JobReport("unchanged", archive.folder)
         units = _plan(archive, compiled, Path(root), tables or {}, None, report)
-        _read(
-            lambda _: pa.array([], pa.string()),
-            mapping,
-            schema,
-            archive,
-            units,
-            stage_here,
-            1.0,
-            None,
-            report,
-        )
+        known = stored_keys or (lambda _: pa.array([], pa.string()))
+        _read(known, mapping, schema, archive, units, stage_here, 1.0, None, report)
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:
             fold = Fold(db, schema, archive.files(schema))
@@ -342,7 +354,7 @@ def _read(
         report.reasons = reasons(rejects)
         report.rejects_path = write_rejects(rejects, rejects_path)
         considered = report.rows - report.skipped
-        if report.rejected > max_reject_share * considered:
+        if rejects is not None and report.rejected > max_reject_share * considered:
             raise too_many(rejects, report.rejected, considered, max_reject_share, report.rejects_path)
         shutil.rmtree(part / "rejects", ignore_errors=True)
         archive.seal(
@@ -391,10 +403,3 @@ def _count(report: JobReport, staged: list[StagedSource]) -> None:
     report.rejected = sum(source.rejected for source in staged)
     report.accepted = report.rows - report.skipped - report.rejected
     report.late = sum(source.late for source in staged)
-
-
-def _stored_keys(store: GraphStore, label: str) -> pa.Array:
-    # Only a label that the store does not know: with a store that is away every end would be missing.
-    with contextlib.suppress(SchemaError):
-        return store.read_nodes(label, []).column(0).combine_chunks()
-    return pa.array([], pa.string())

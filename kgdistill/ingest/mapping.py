@@ -29,7 +29,7 @@ from kgdistill.ingest._map_model import (
     fault,
 )
 from kgdistill.ingest._map_plan import CompiledSource
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 from kgdistill.store.schema import Schema
 
 __all__ = [

@@ -1,26 +1,21 @@
-"""The graph's canonical tables: read, checked, and written to a store."""
+"""The graph's canonical tables, written to a store without an archive."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
-
-from kgdistill.errors import DiskError, InputError
-from kgdistill.ingest._folder import read_folder
-from kgdistill.ingest._model import GraphTables, Origin, type_name
-from kgdistill.ingest._validate import validate_tables
+from kgdistill.errors import InputError
+from kgdistill.ingest._model import GraphTables, type_name
+from kgdistill.ingest._rejects import rejects_target, too_many, write_rejects
+from kgdistill.ingest.folder import tables_mapping
+from kgdistill.ingest.job import graph_tables, keys_in
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
 
-__all__ = ["GraphTables", "IngestReport", "Origin", "ingest_tables", "read_folder", "validate_tables"]
+__all__ = ["GraphTables", "IngestReport", "ingest_tables"]
 
 
 @dataclass(frozen=True)
@@ -52,51 +47,42 @@ def ingest_tables(
 ) -> IngestReport:
     """Checks `tables` and writes them to `store`: the schema, then nodes, then relationships.
 
+    For tables that are whole: nothing is kept beside the store, and events are not added to those of an
+    earlier call. Nightly files are for `run_job`.
+
     Every write is an upsert, a table at a time: doing it twice, or again after it was killed, gives
-    the same graph as doing it once. Relationships may end at nodes that the store holds already.
+    the same graph as doing it once. Relationships may end at nodes that the store holds already. Of rows
+    with one key the last counts; events whose time is `first_at` may be given as lines: source, target,
+    at[, quantity, amount].
 
     Args:
         store: an open store.
         schema: the graph's schema.
-        tables: need not conform; see `validate_tables`.
+        tables: columns may be text or looser types than the schema's.
         rejects_path: where the rows left out are written, .csv or .parquet; a former file is replaced,
             or removed where no row is left out.
         max_reject_share: from 0 to 1; with more rows left out than this, nothing is written to the store.
 
     Raises:
-        InputError: what `validate_tables` raises; too many rejects; a suffix that is neither.
+        InputError: an unknown, misspelt, repeated or missing column, or one of another kind than the
+            schema's; too many rejects; a suffix that is neither.
+        SchemaError: an unknown label or edge type.
         DiskError: the rejects cannot be written.
         StoreError: from the store.
     """
     start = time.monotonic()
     if not 0 <= max_reject_share <= 1:
         raise InputError(f"max_reject_share is {max_reject_share}, not between 0 and 1")
-    path = Path(rejects_path) if rejects_path is not None else None
-    if path is not None and path.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(
-            f"rejects cannot be written as {path.suffix!r}", where=str(path), hint=".csv or .parquet"
-        )
+    path = rejects_target(rejects_path)
     store.apply_schema(schema)
-    stored: dict[str, pa.Array] = {}
-
-    def stored_keys(label: str) -> pa.Array:
-        if label not in stored:
-            key = schema.node(label).key
-            stored[label] = store.read_nodes(label, []).column(key).combine_chunks()
-        return stored[label]
-
-    good = validate_tables(schema, tables, stored_keys=stored_keys)
-    rejects, total = good.rejects.num_rows, good.input_rows()
-    written = _write_rejects(good.rejects, path) if path is not None else None
+    given = dict(tables.nodes)
+    given |= {type_name(edge): table for edge, table in tables.edges.items()}
+    mapping = tables_mapping(tables, schema)
+    good = graph_tables(mapping, schema=schema, tables=given, stored_keys=keys_in(store))
+    rejects, total = good.rejects.num_rows, sum(table.num_rows for table in given.values())
+    written = write_rejects(good.rejects, path)
     if rejects > max_reject_share * total:
-        first = good.rejects.slice(0, 1).to_pylist()[0]
-        column = f", column {first['column']}" if first["column"] else ""
-        raise InputError(
-            f"{rejects:,} of {total:,} rows do not fit, more than the allowed {max_reject_share:.2%}; "
-            f"the first: line {first['line']}{column}: {first['value']!r} {first['reason']}",
-            where=first["source"],
-            hint=f"see {written}" if written else "give a path for the rejects to see them all",
-        )
+        raise too_many(good.rejects, rejects, total, max_reject_share, written)
     rows = sum(t.num_rows for t in [*good.nodes.values(), *good.edges.values()])
     counts: dict[str, int] = {}
     with step("writing the graph", total=rows) as progress:
@@ -109,24 +95,3 @@ def ingest_tables(
             counts[type_name(edge)] = store.write_relationships(edge, table)
             progress.advance(table.num_rows)
     return IngestReport(counts, rejects, total, written, time.monotonic() - start)
-
-
-def _write_rejects(rejects: pa.Table, path: Path) -> Path | None:
-    part = path.with_name(path.name + ".part")
-    try:
-        if rejects.num_rows == 0:
-            path.unlink(missing_ok=True)
-            return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            pacsv.write_csv(rejects, part)
-        else:
-            pq.write_table(rejects, part)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise DiskError(
-            f"the rejects cannot be written: {error.strerror or error}", where=str(path)
-        ) from error
-    return path

@@ -54,8 +54,8 @@ def test_a_derivation_follows_late_events_and_nothing_after_the_cut(
         assert report.rows == report.written > 0
     # A user's purchases move before the cut; those of another, after it.
     known = tables.edges[BOUGHT]
-    rows = [r for r in known.to_pylist() if r["first_at"] >= cut][:5]
-    gone = [r for r in known.to_pylist() if r["first_at"] < cut][:5]
+    rows = [r for r in known.to_pylist() if r["first_at"] >= cut][:40]
+    gone = [r for r in known.to_pylist() if r["first_at"] < cut][:40]
     moved = [{**r, "first_at": cut - timedelta(days=1), "first_quantity": 1} for r in rows]
     moved += [{**r, "first_at": cut, "last_at": cut} for r in gone]
     store.write_relationships(BOUGHT, pa.Table.from_pylist(moved, schema=known.schema))

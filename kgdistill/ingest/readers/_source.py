@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest._model import REJECT_SCHEMA, Lines
-from kgdistill.ingest._validate import nearest
+from kgdistill.ingest._words import nearest
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "recbole")
 SUFFIXES = {
