@@ -53,6 +53,10 @@ class StoreLockedError(StoreError):
     """Another process holds the embedded store."""
 
 
+class StoreDamagedError(StoreError):
+    """An embedded store's file cannot be opened: it is damaged, or of another version."""
+
+
 class StoreSchemaMismatchError(StoreError):
     """The store was made with another schema than the one in force."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._jobs import ArchiveOption, WaitOption, print_report, print_titled
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, open_or_put_aside, print_report, print_titled
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -21,7 +21,6 @@ from kgdistill.cli._options import (
     UserOption,
     moment,
     schema_at,
-    store_at,
 )
 from kgdistill.cli._output import print_json, print_table, say, shown
 from kgdistill.errors import DiskError, InputError
@@ -163,13 +162,18 @@ def run(
     if not data.is_dir():
         raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
-    stager = None
-    if engine == "ray" and not dry_run:
-        from kgdistill.ingest.ray_engine import ray_stager
-
-        stager = ray_stager(ray_address, workers=workers)
     before = moment(since, "--since") if since else None
-    _ingest(options, read, described, data, {}, before, _salt(salt_file), dry_run, stager)
+    salt = _salt(salt_file)
+    if engine == "local" or dry_run:
+        _ingest(options, read, described, data, {}, before, salt, dry_run)
+        return
+    from kgdistill.ingest.ray_engine import RayEngine
+
+    with RayEngine(ray_address, workers=workers) as ray:
+        writer = None
+        if store.startswith(("neo4j", "bolt")):
+            writer = ray.neo4j_writer(store, user=user, password=_password(password_file))
+        _ingest(options, read, described, data, {}, before, salt, dry_run, ray.stage, writer)
 
 
 @app.command("dataset")
@@ -216,7 +220,7 @@ def dataset(
     tables = chosen.prepare(data) if chosen.prepare else {}
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
     mapping = load_mapping(chosen.mapping_path)
-    _ingest(options, mapping, schema_at(None), data or Path("."), tables, None, _salt(None), dry_run, None)
+    _ingest(options, mapping, schema_at(None), data or Path("."), tables, None, _salt(None), dry_run)
 
 
 @app.command("folder")
@@ -249,7 +253,7 @@ def folder(
     described = schema_at(schema)
     mapping = folder_mapping(path, described)
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
-    _ingest(options, mapping, described, path, {}, None, None, dry_run, None)
+    _ingest(options, mapping, described, path, {}, None, None, dry_run)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,6 +309,17 @@ def _salt(file: Path | None) -> bytes | None:
         raise InputError(f"the salt cannot be read: {error.strerror}", where=str(file)) from error
 
 
+def _password(file: Path | None) -> str:
+    """What every worker needs to reach a Neo4j: nobody can be asked there."""
+    from kgdistill.cli._options import password_in
+
+    text = password_in(file) if file else os.environ.get("KGDISTILL_NEO4J_PASSWORD")
+    if not text:
+        hint = "set KGDISTILL_NEO4J_PASSWORD, or name a file with --password-file"
+        raise StoreAuthError("writing from Ray needs the Neo4j password", hint=hint)
+    return text
+
+
 def _ingest(
     options: _Options,
     mapping: Mapping,
@@ -314,7 +329,8 @@ def _ingest(
     since: Any,
     salt: bytes | None,
     dry_run: bool,
-    stager: Any,
+    stager: Any = None,
+    writer: Any = None,
 ) -> None:
     from kgdistill.ingest.archive import default_archive
     from kgdistill.ingest.job import run_job
@@ -322,14 +338,15 @@ def _ingest(
     if dry_run:
         _preview(mapping, schema, root, tables, salt, options)
         return
-    with store_at(
-        options.store, options.user, options.password_file, existing=False, wait_s=options.wait
+    archive = options.archive or default_archive(options.store)
+    with open_or_put_aside(
+        options.store, options.user, options.password_file, archive, options.wait
     ) as opened:
         report = run_job(
             opened,
             mapping,
             root,
-            archive=options.archive or default_archive(options.store),
+            archive=archive,
             schema=schema,
             tables=tables,
             salt=salt,
@@ -337,6 +354,7 @@ def _ingest(
             max_reject_share=options.max_reject_share,
             since=since,
             stager=stager,
+            writer=writer,
             wait_s=options.wait,
         )
         url = opened.url

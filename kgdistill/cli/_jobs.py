@@ -18,11 +18,12 @@ from kgdistill.cli._options import (
     store_at,
 )
 from kgdistill.cli._output import print_json, print_line, print_table, say, shown
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, StoreDamagedError
 
 if TYPE_CHECKING:
     from kgdistill.ingest.archive import Archive
     from kgdistill.ingest.job import JobReport
+    from kgdistill.store import GraphStore
 
 ArchiveOption = Annotated[
     Path | None,
@@ -63,7 +64,7 @@ def resume(
     from kgdistill.ingest.job import resume as go_on
 
     place = archive_at(archive, store)
-    with store_at(store, user, password_file, existing=False, wait_s=wait) as opened:
+    with open_or_put_aside(store, user, password_file, place.folder, wait) as opened:
         report = go_on(opened, place, wait_s=wait)
         url = opened.url
     print_report(report, url, json)
@@ -172,6 +173,28 @@ def history(
     columns = ["job", "started_at", "mapping", "state", "sources", "rows", "accepted", "skipped", "rejected"]
     columns.append("message")
     print_table(columns, [[e[c] for c in columns] for e in entries], title=shown(place.folder))
+
+
+def open_or_put_aside(
+    url: str, user: str, password_file: Path | None, archive: Path, wait_s: float
+) -> GraphStore:
+    """Opens a store; an embedded one that is damaged is put aside where its archive can make it anew.
+
+    The new one is empty, and the job that follows fills it from the archive.
+
+    Raises:
+        StoreError: as `store_at`.
+    """
+    from kgdistill.ingest.projection import put_aside
+
+    try:
+        return store_at(url, user, password_file, existing=False, wait_s=wait_s)
+    except StoreDamagedError as error:
+        aside = put_aside(url) if (archive / "archive.json").is_file() else None
+        if aside is None:
+            raise
+        say(f"{error.message}; it is put aside as {shown(aside)} and made anew from {shown(archive)}")
+        return store_at(url, user, password_file, existing=False, wait_s=wait_s)
 
 
 def archive_at(path: Path | None, store: str) -> Archive:

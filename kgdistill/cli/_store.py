@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kgdistill.cli._jobs import ArchiveOption, WaitOption, archive_at
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, archive_at, open_or_put_aside
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -89,25 +89,12 @@ def rebuild(
       kgdistill store rebuild
       kgdistill store rebuild --store ladybug:new.db --archive kgdistill.db.archive
     """
-    from kgdistill.errors import StoreError, StoreLockedError
-    from kgdistill.ingest.projection import put_aside
     from kgdistill.ingest.projection import rebuild as make_anew
 
     place = archive_at(archive, store)
-    with place.lock(wait):
-        try:
-            opened = store_at(store, user, password_file, existing=False, wait_s=wait)
-        except StoreLockedError:
-            raise
-        except StoreError as error:
-            aside = put_aside(store)
-            if aside is None:
-                raise
-            say(f"{error.message}; the old file is now {shown(aside)}")
-            opened = store_at(store, user, password_file, existing=False, wait_s=wait)
-        with opened:
-            done = make_anew(opened, place, wait_s=wait)
-            url = opened.url
+    with place.lock(wait), open_or_put_aside(store, user, password_file, place.folder, wait) as opened:
+        done = make_anew(opened, place, wait_s=wait)
+        url = opened.url
     if json:
         print_json({"store": url, "archive": place.folder, "written": done.written, "removed": done.removed})
         return

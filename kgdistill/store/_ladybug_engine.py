@@ -13,7 +13,14 @@ from typing import IO, Any
 import ladybug
 import pyarrow as pa
 
-from kgdistill.errors import DiskError, KgdistillError, QueryError, StoreError, StoreLockedError
+from kgdistill.errors import (
+    DiskError,
+    KgdistillError,
+    QueryError,
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+)
 from kgdistill.store import _ladybug_files as files
 from kgdistill.store._ladybug_process import QueryProcess
 from kgdistill.store._ladybug_reader import RefusedError, run_read_only
@@ -289,11 +296,11 @@ class Engine:
             known = translate(error, self.where)
             if type(known) is not StoreError:
                 raise known from error
-            raise StoreError(
+            raise StoreDamagedError(
                 f"{files.FILE} cannot be opened: {error}",
                 where=self.where,
-                hint="it is damaged, or was written by another version. It can be made again: move the "
-                "folder away and ingest the data into a new one",
+                hint="it is damaged, or was written by another version. Its archive makes it anew: "
+                "kgdistill store rebuild",
             ) from error
 
     def _close_database(self) -> None:
