@@ -23,7 +23,7 @@ from kgdistill.cli._options import (
     schema_at,
 )
 from kgdistill.cli._output import print_json, print_table, say, shown
-from kgdistill.errors import DiskError, InputError
+from kgdistill.errors import DiskError, InputError, StoreAuthError
 
 if TYPE_CHECKING:
     import pyarrow as pa
