@@ -178,7 +178,7 @@ class Archive:
         about = self.folder / _ABOUT
         with disk_errors(self.folder):
             if not about.exists():
-                if self.folder.exists() and any(self.folder.iterdir()):
+                if self.folder.exists() and not all(map(_begun, self.folder.iterdir())):
                     raise InputError(
                         f"holds other things, but no {_ABOUT}: not an archive",
                         where=str(self.folder),
@@ -210,9 +210,10 @@ class Archive:
             file = open(self.folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115
         try:
             _flock(file, self.folder, wait_s)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            # The process id helps people only: a full disk must not stand in the way.
+            with contextlib.suppress(OSError):
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), str(os.getpid()).encode())
             yield
         finally:
             file.close()
@@ -292,7 +293,8 @@ class Archive:
         shutil.rmtree(self.part(number), ignore_errors=True)
         if failure is not None:
             with disk_errors(self.folder), (self.folder / _FAILURES).open("a", encoding="utf-8") as stream:
-                stream.write(failure.model_dump_json() + "\n")
+                # On a line of its own, whatever a kill has left before it.
+                stream.write("\n" * (stream.tell() > 0) + failure.model_dump_json())
 
     def versions(self) -> dict[str, tuple[StagedSource, int]]:
         """By name, the version of each source that counts, and the job that read it."""
@@ -345,6 +347,11 @@ class Archive:
 
     def _job_folder(self, number: int) -> Path:
         return self.folder / "jobs" / f"{number:06d}"
+
+
+def _begun(path: Path) -> bool:
+    """Whether it is what a kill or a full disk may leave of an archive's beginning."""
+    return path.name == f"{_ABOUT}.new" or (path.name == "jobs" and not any(path.iterdir()))
 
 
 @contextlib.contextmanager

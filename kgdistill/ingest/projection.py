@@ -82,6 +82,8 @@ def apply(
     with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
         fold = Fold(db, schema, archive.files(schema), None if first else frozenset(result.jobs))
         with store.changes(wait_s=wait_s):
+            # Another archive's job may have been the one that was waited for.
+            check_same_archive(store, archive)
             store.apply_schema(with_journal(schema))
             journal.write(archive, records, "applying")
             _write(store, fold, temporary, first, result, writer)
