@@ -12,30 +12,26 @@ that every machine sees under the same path, and every machine needs this packag
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
-import pickle
 import shutil
 import tempfile
-import threading
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kgdistill.errors import InputError, KgdistillError, StoreError, ToolMissingError
+from kgdistill.errors import InputError, StoreError
 from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._ray_pieces import joined, pieces
+from kgdistill.ingest._ray_tools import adding, import_ray, outcome, ray_data, ray_errors, result_of, tallied
 from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource, disk_errors
 from kgdistill.ingest.job import Stager
-from kgdistill.progress import step
 from kgdistill.store._neo4j_parts import ParallelWrite, PartWriter, rounds, split
 from kgdistill.store.schema import Schema
 
-_LOOK_S = 0.5
 # Fewer rows are not worth the way to a worker.
 _WORTH_ROWS = 2_000
 
@@ -73,8 +69,8 @@ class RayEngine:
     def stage(self, units: list[Unit], part: Path, job: int, schema: Schema) -> list[StagedSource]:
         """A `Stager`: the same files and records as from a single process.
 
-        Sources are the pieces of work: a single large file is read by a single worker. Standard input is
-        read here.
+        Sources are the pieces of work, of large Parquet files their row groups (then a type has a file for
+        each piece): any other large file is read by a single worker. Standard input is read here.
 
         Raises:
             ToolMissingError: Ray is not installed.
@@ -89,12 +85,12 @@ class RayEngine:
         if there:
             self.make_room()
             self._start()
-        with _tally(part / "tally", "reading", total) as tally:
+        with tallied(part / "tally", "reading", total) as tally:
             if there:
-                with _ray_errors(self._ray, "reading"):
+                with ray_errors(self._ray, "reading"):
                     staged |= self._stage_there(there, part, job, schema, tally)
             for unit in here:
-                staged[unit.place] = stage(unit, part, job, schema, _adding(tally / f"{unit.place}"))
+                staged[unit.place] = stage(unit, part, job, schema, adding(tally / f"{unit.place}"))
         with disk_errors(part):
             shutil.rmtree(part / "staging", ignore_errors=True)
         return [staged[unit.place] for unit in units]
@@ -143,29 +139,36 @@ class RayEngine:
         self, units: list[Unit], part: Path, job: int, schema: Schema, tally: Path
     ) -> dict[int, StagedSource]:
         ray = self._ray
-        held = {unit.place: ray.put(unit) for unit in units}
+        cut = {unit.place: pieces(unit) for unit in units}
+        work_list = [(place, i) for place, parts in cut.items() for i in range(len(parts))]
+        held = {(place, i): ray.put(cut[place][i]) for place, i in work_list}
         known = ray.put(schema)
 
         def work(row: dict[str, Any]) -> dict[str, Any]:
-            place = int(row["place"])
-            unit, rules = ray.get([held[place], known])
-            return {"place": place, "outcome": _outcome(_stage_one, unit, part, job, rules, tally)}
+            place, i = int(row["place"]), int(row["piece"])
+            unit, rules = ray.get([held[place, i], known])
+            return {**row, "outcome": outcome(_stage_one, unit, i, part, job, rules, tally)}
 
         # The largest first, so that none of them is left for the end.
-        rows = [{"place": unit.place} for unit in sorted(units, key=lambda u: -u.size)]
-        staged: dict[int, StagedSource] = {}
-        with _ray_data(ray) as data:
+        work_list.sort(key=lambda at: -cut[at[0]][at[1]].size)
+        rows = [{"place": place, "piece": i} for place, i in work_list]
+        told: dict[tuple[int, int], StagedSource] = {}
+        with ray_data(ray) as data:
             found = data.from_items(rows, override_num_blocks=len(rows)).map(
                 work, compute=data.TaskPoolStrategy(size=self._workers)
             )
             for row in found.iter_rows():
-                staged[int(row["place"])] = _told(row["outcome"])
+                told[int(row["place"]), int(row["piece"])] = result_of(row["outcome"])
+        staged = {}
+        for unit in units:
+            parts = [told[unit.place, i] for i in range(len(cut[unit.place]))]
+            staged[unit.place] = joined(unit, parts, schema)
         return staged
 
     def _start(self) -> tuple[Any, int]:
         """Ray, and the number of workers."""
         if self._ray is None:
-            ray = _import_ray()
+            ray = import_ray()
             if not ray.is_initialized():
                 self._init(ray)
                 self._is_ours = True
@@ -245,8 +248,8 @@ class Neo4jWriter:
                 kind = ray.remote(num_cpus=1, max_restarts=0)(_Worker)
                 self._workers.append(kind.remote(url, user, password))
             with (
-                _tally(folder / "tally", f"writing {type_name(key)}", total) as tally,
-                _ray_errors(ray, "writing"),
+                tallied(folder / "tally", f"writing {type_name(key)}", total) as tally,
+                ray_errors(ray, "writing"),
                 self._lead.turn(key, count) as turn,
             ):
                 written = 0
@@ -260,7 +263,7 @@ class Neo4jWriter:
                             place = tally / f"{number}-{i}"
                             under_way.append(call(key, files, turn.fences[i], turn.create, place))
                     # All have ended when one's error is raised.
-                    for rows, again in [_told(outcome) for outcome in ray.get(under_way)]:
+                    for rows, again in [result_of(answer) for answer in ray.get(under_way)]:
                         written, self.retries = written + rows, self.retries + again
         except BaseException:
             self.dismiss()
@@ -290,7 +293,7 @@ class _Worker:
         self._store: PartWriter | None = None
 
     def write(self, key: TypeKey, files: Sequence[Path], fence: str, create: bool, tally: Path) -> bytes:
-        return _outcome(self._write, key, files, fence, create, tally)
+        return outcome(self._write, key, files, fence, create, tally)
 
     def _write(
         self, key: TypeKey, files: Sequence[Path], fence: str, create: bool, tally: Path
@@ -298,141 +301,32 @@ class _Worker:
         if self._store is None:
             url, user, password = self._address
             self._store = PartWriter(url, user=user, password=password)
-        return self._store.write_files(key, files, fence, create=create, advance=_adding(tally))
+        return self._store.write_files(key, files, fence, create=create, advance=adding(tally))
 
 
-def _stage_one(unit: Unit, part: Path, job: int, schema: Schema, tally: Path) -> StagedSource:
+def _stage_one(unit: Unit, piece: int, part: Path, job: int, schema: Schema, tally: Path) -> StagedSource:
     """Stages a source in a folder of its own: of a worker that died, nothing is left in the job's files."""
     own = part / "staging" / f"{unit.place:05d}-{uuid.uuid4().hex}"
-    add = _adding(tally / own.name)
+    add = adding(tally / own.name)
 
     def advance(size: int) -> None:
         if not part.exists():
             raise InputError("the job was given up meanwhile", where=str(part))
         add(size)
 
+    def name(file: str) -> str:
+        return file if unit.source.groups is None else file.replace(".parquet", f"-{piece:05d}.parquet")
+
     with disk_errors(part):
         own.mkdir(parents=True)
     staged = stage(unit, own, job, schema, advance)
     with disk_errors(part):
         for file in sorted(own.rglob("*.parquet")):
-            target = part / file.relative_to(own)
+            target = part / file.relative_to(own).with_name(name(file.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, target)
-    return staged
-
-
-def _outcome(work: Callable[..., Any], *arguments: Any) -> bytes:
-    """What it returns, or the refusal that it raises: Ray would wrap that into an error of its own."""
-    try:
-        return pickle.dumps(work(*arguments))
-    except KgdistillError as error:
-        return pickle.dumps(error)
-
-
-def _told(outcome: bytes) -> Any:
-    value = pickle.loads(outcome)
-    if isinstance(value, KgdistillError):
-        raise value
-    return value
-
-
-@contextlib.contextmanager
-def _ray_errors(ray: Any, doing: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # A RayTaskError is a defect of ours, and shows the worker's own traceback.
-        if ray is None or not isinstance(error, ray.exceptions.RayError):
-            raise
-        if isinstance(error, ray.exceptions.RayTaskError):
-            raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise KgdistillError(
-            f"a Ray worker died while {doing}: {lines[0]}",
-            hint="run the same command again, with fewer workers where memory was short",
-        ) from error
-
-
-def _import_ray() -> Any:
-    # Read when it is imported: no reports to its makers, no talk of its own.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ImportError as error:
-        raise ToolMissingError(
-            f"the engine ray needs Ray, which cannot be loaded: {error}",
-            hint="pip install 'kgdistill[ray]'",
-        ) from error
-    return ray
-
-
-@contextlib.contextmanager
-def _ray_data(ray: Any) -> Iterator[Any]:
-    """Ray Data that keeps its messages to its log files."""
-    logger = logging.getLogger("ray.data")
-    talkers = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
-    levels = [handler.level for handler in talkers]
-    with warnings.catch_warnings():
-        # It warns of settings that are its own defaults.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        settings = ray.data.DataContext.get_current()
-    bars = settings.enable_progress_bars
-    settings.enable_progress_bars = False
-    for handler in talkers:
-        handler.setLevel(logging.CRITICAL + 1)
-    try:
-        yield ray.data
-    finally:
-        settings.enable_progress_bars = bars
-        for handler, level in zip(talkers, levels, strict=True):
-            handler.setLevel(level)
-
-
-def _adding(file: Path) -> Callable[[int], None]:
-    """What keeps the sum of what it is told in a file."""
-    total = 0
-
-    def add(count: int) -> None:
-        nonlocal total
-        total += count
-        # It is for people to look at; the work does not depend on it.
-        with contextlib.suppress(OSError):
-            file.write_text(str(total))
-
-    return add
-
-
-@contextlib.contextmanager
-def _tally(folder: Path, description: str, total: int) -> Iterator[Path]:
-    """A folder in which workers say how far they are; shown as progress."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True)
-    ended = threading.Event()
-    with step(description, total=total) as progress:
-
-        def watch() -> None:
-            seen, over = 0, False
-            while not over:
-                over = ended.wait(_LOOK_S)
-                now = min(total, sum(_number(file) for file in folder.glob("*")))
-                if now > seen:
-                    progress.advance(now - seen)
-                    seen = now
-
-        watcher = threading.Thread(target=watch, name="kgdistill-progress", daemon=True)
-        watcher.start()
-        try:
-            yield folder
-        finally:
-            ended.set()
-            watcher.join()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _number(file: Path) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        return int(file.read_text())
-    return 0
+    types = {
+        key: kept.model_copy(update={"files": tuple(name(file) for file in kept.files)})
+        for key, kept in staged.types.items()
+    }
+    return staged.model_copy(update={"types": types})

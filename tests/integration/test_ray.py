@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
 from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError, StoreLockedError
+from kgdistill.ingest import _ray_pieces
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import JobReport, run_job
 from kgdistill.ingest.mapping import load_mapping
@@ -118,6 +120,27 @@ def test_a_job_on_ray_makes_the_graph_and_the_record_of_a_single_process(
     assert all(line.startswith(("reading: ", "writing ")) for line in said.err.splitlines()), said.err
     # Again: nothing to do.
     assert job(store, root, tmp_path / "ray", stager=engine.stage, writer=writer).state == "unchanged"
+
+
+def test_a_large_parquet_file_is_read_in_pieces(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pacsv.read_csv(order_lines(tmp_path / "data", files=1) / "0.csv")
+    rows = rows.set_column(6, "CustomerID", rows["CustomerID"].cast(pa.string()))
+    pq.write_table(rows, tmp_path / "orders.parquet", row_group_size=150)
+    monkeypatch.setattr(_ray_pieces, "PIECE_BYTES", (tmp_path / "orders.parquet").stat().st_size // 3)
+    held, sources = [], []
+    for name, stager in (("alone", None), ("ray", engine.stage)):
+        with open_store("memory:") as store:
+            tables = {"lines": tmp_path / "orders.parquet"}
+            job(store, tmp_path, tmp_path / name, stager=stager, tables=tables)
+            held.append((content(store, SCHEMA), pq.read_table(tmp_path / f"{name}.parquet").to_pylist()))
+            sources.append(Archive(tmp_path / name).job(1).sources[0].model_dump(exclude={"seconds"}))
+    assert held[0] == held[1]
+    assert {row["row_group"] for row in held[0][1]} > {0, 3}
+    files = [[kept.pop("files") for kept in source["types"].values()] for source in sources]
+    assert [len(each) for each in files[1]] == [3] * len(files[0])
+    assert sources[0] == sources[1]
 
 
 def test_a_damaged_file_is_refused_on_ray_as_in_a_single_process(engine: RayEngine, tmp_path: Path) -> None:

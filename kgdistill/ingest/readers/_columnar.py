@@ -58,7 +58,8 @@ def read_columnar(source: Source, columns: Sequence[str], batch_rows: int) -> It
         if source.options.format == "parquet":
             with _parquet(source, path) as file:
                 check_columns(source, names, file.schema_arrow)
-                yield from _batches(source, names, _parquet_parts(source, file, names, batch_rows))
+                before = _rows_before(source, file)
+                yield from _batches(source, names, _parquet_parts(source, file, names, batch_rows), before)
         else:
             with _ipc(source, path, names) as (schema, parts):
                 check_columns(source, names, schema)
@@ -117,8 +118,10 @@ _Part = tuple[pa.Table, "int | None", int]
 """Rows, their row group, and their bytes in the source."""
 
 
-def _batches(source: Source, columns: list[str], parts: Iterator[_Part]) -> Iterator[RawBatch]:
-    row = 1
+def _batches(
+    source: Source, columns: list[str], parts: Iterator[_Part], before: int = 0
+) -> Iterator[RawBatch]:
+    row = before + 1
     for table, group, size in parts:
         arrays = [_pick(table, column) for column in columns]
         lines = np.arange(row, row + table.num_rows, dtype=np.int64)
@@ -205,9 +208,15 @@ def _parquet(source: Source, path: str) -> Iterator[Any]:
         yield file
 
 
+def _rows_before(source: Source, file: Any) -> int:
+    """The rows of a Parquet file before the row groups that are wanted."""
+    first = source.groups[0] if source.groups is not None else 0
+    return sum(int(file.metadata.row_group(group).num_rows) for group in range(first))
+
+
 def _parquet_parts(source: Source, file: Any, columns: list[str], rows: int) -> Iterator[_Part]:
-    total, size, done = max(file.metadata.num_rows, 1), _size(source), 0
-    for group in range(file.num_row_groups):
+    total, size, done = max(file.metadata.num_rows, 1), _size(source), _rows_before(source, file)
+    for group in range(*(source.groups or (0, file.num_row_groups))):
         try:
             reader = file.iter_batches(rows, [group], columns or None, use_threads=False)
             for batch in reader:

@@ -71,6 +71,7 @@ class Source:
         table: the table; None for a file.
         options: how the file is written down.
         keep: holds a temporary file alive for as long as the source is.
+        groups: of a Parquet file only the row groups from the first to before the second number.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Source:
     table: pa.Table | None = None
     options: SourceOptions = field(default_factory=SourceOptions)
     keep: object = field(default=None, repr=False, compare=False)
+    groups: tuple[int, int] | None = None
 
     @property
     def where(self) -> str:
