@@ -205,7 +205,7 @@ def test_what_an_archive_holds_can_be_made_again_and_compared(
     # A store whose file is no longer one is put aside.
     next(Path("kgdistill.db").glob("*.lbug")).write_bytes(b"not a graph" * 1000)
     assert main(["store", "rebuild"]) == 0
-    assert "the old file is now kgdistill.db.damaged-" in capsys.readouterr().err
+    assert "put aside as kgdistill.db.damaged-" in capsys.readouterr().err
     assert _pairs() == held
 
 
