@@ -8,13 +8,14 @@ import logging
 import os
 import pickle
 import shutil
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kgdistill.errors import KgdistillError, ToolMissingError
+from kgdistill.errors import InputError, KgdistillError, ToolMissingError
 from kgdistill.ingest.archive import disk_errors
 from kgdistill.progress import step
 
@@ -69,6 +70,21 @@ def import_ray() -> Any:
             hint="pip install 'kgdistill[ray]'",
         ) from error
     return ray
+
+
+def check_answers(address: str) -> None:
+    """Raises InputError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        if not host or not port.isdigit():
+            raise InputError("is no address of a Ray", where=address, hint="HOST:PORT, or auto")
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray answers: {error}",
+            where=address,
+            hint="start one with `ray start --head`, or leave the address out",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -25,7 +25,16 @@ from typing import Any
 from kgdistill.errors import InputError, StoreError
 from kgdistill.ingest._model import TypeKey, type_name
 from kgdistill.ingest._ray_pieces import joined, pieces
-from kgdistill.ingest._ray_tools import adding, import_ray, outcome, ray_data, ray_errors, result_of, tallied
+from kgdistill.ingest._ray_tools import (
+    adding,
+    check_answers,
+    import_ray,
+    outcome,
+    ray_data,
+    ray_errors,
+    result_of,
+    tallied,
+)
 from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource, disk_errors
 from kgdistill.ingest.job import Stager
@@ -178,6 +187,8 @@ class RayEngine:
         return self._ray, self._workers
 
     def _init(self, ray: Any) -> None:
+        if self._address not in (None, "auto"):
+            check_answers(str(self._address))
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if self._address is not None:

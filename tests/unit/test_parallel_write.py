@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, ToolMissingError
+from kgdistill.ingest._ray_tools import check_answers
 from kgdistill.ingest.ray_engine import RayEngine, ray_stager
 from kgdistill.store import load_schema
 from kgdistill.store._neo4j_parts import rounds, split
@@ -71,6 +72,14 @@ def test_without_ray_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "ray", None)
     with RayEngine() as engine, pytest.raises(ToolMissingError, match=r"pip install 'kgdistill\[ray\]'"):
         engine._start()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"), [("127.0.0.1:9", "no Ray answers"), ("nonsense", "is no address")]
+)
+def test_an_address_where_no_ray_is_is_refused_at_once(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_answers(address)
 
 
 @pytest.mark.parametrize(
