@@ -89,7 +89,9 @@ def init(
     schema: SchemaOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose a mapping: reads headers and a sample, and writes commented YAML to be looked through.
+    """Propose a mapping for files.
+
+    Headers and a sample are read; commented YAML is written, to be looked through.
 
     \b
     Examples:
@@ -142,9 +144,11 @@ def run(
     workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ingest what is new or changed among the mapping's files; what was read before is left alone.
+    """Ingest the files of a mapping.
 
-    Stopped anywhere, the same command goes on; `kgdistill ingest resume` finishes without the files.
+    What was read before and has not changed is left alone. Stopped anywhere, the same command goes on;
+    `kgdistill ingest resume` finishes without the files. Standard input is one source, whose next content
+    takes the former's place.
 
     \b
     Examples:
@@ -194,7 +198,9 @@ def dataset(
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Ingest a public data set, or a log in a common shape, by a mapping that comes with kgdistill.
+    """Ingest a public data set.
+
+    Or a log in a common shape: by a mapping that comes with kgdistill.
 
     \b
     Examples:
@@ -237,10 +243,11 @@ def folder(
     dry_run: DryOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Ingest a folder with one file per type of the schema; it needs no mapping.
+    """Ingest a folder with one file per type.
 
-    Product.csv has product_id and any of its properties; BOUGHT.csv has source, target and any
-    properties. A type with several pairs of ends names them: Product-PART_OF-Department.csv.
+    It needs no mapping, as the files are named after the schema's types. Product.csv has product_id and
+    any of its properties; BOUGHT.csv has source, target and any properties. A type with several pairs of
+    ends names them: Product-PART_OF-Department.csv.
 
     \b
     Examples:

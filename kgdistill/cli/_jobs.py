@@ -31,7 +31,8 @@ ArchiveOption = Annotated[
         "--archive",
         envvar="KGDISTILL_ARCHIVE",
         metavar="FOLDER",
-        help="Where accepted rows are kept; beside the embedded store (STORE.archive) where left out.",
+        help="Where accepted rows are kept. Where left out: beside an embedded store (STORE.archive); of a "
+        "server in the working folder (kgdistill-HOST-PORT.archive).",
     ),
 ]
 WaitOption = Annotated[
@@ -54,7 +55,9 @@ def resume(
     wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
-    """Finish what a stopped job left: rows that were accepted and are not in the store yet.
+    """Finish what a stopped job left.
+
+    That is rows that were accepted and are not in the store yet; the files are not needed.
 
     \b
     Examples:
@@ -77,7 +80,9 @@ def status(
     archive: ArchiveOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show whether the store holds all that was accepted, and the latest event of each type.
+    """Show whether the store is up to date.
+
+    That is whether it holds all that was accepted; and the latest event of each type.
 
     \b
     Examples:
@@ -126,7 +131,9 @@ def history(
     sources: Annotated[bool, typer.Option("--sources", help="A line for each source.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List every job: when, from what, how many rows, and those that were refused.
+    """List every job, the refused ones too.
+
+    When, from what, and how many rows were accepted, skipped and rejected.
 
     \b
     Examples:

@@ -79,10 +79,11 @@ def rebuild(
     wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
-    """Make a store hold exactly what its archive says, whether it is empty, damaged or changed by hand.
+    """Make a store hold what its archive says.
 
-    What no ingestion job wrote (derived relationships, recommendations) is left alone, but for what hangs
-    on nodes that go. An embedded store that cannot be opened is put aside and made anew.
+    It may be empty, damaged or changed by hand; nodes and relationships that the archive does not know
+    go. Types that no ingestion job wrote (derived relationships, recommendations) are left alone, but for
+    what hangs on nodes that go. An embedded store that cannot be opened is put aside and made anew.
 
     \b
     Examples:
@@ -116,8 +117,9 @@ def verify(
     schema: SchemaOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare a store with its archive, or with another store: counts and checksums of every type.
+    """Compare a store with its archive, or another.
 
+    By counts and checksums of every type, whatever order things are stored in.
     Ends with 2 where they differ. Against the archive, what no ingestion job wrote is not looked at.
 
     \b
@@ -167,7 +169,9 @@ def copy(
     wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
-    """Copy every node and relationship of the schema to another store; what is there is updated.
+    """Copy a store's graph to another store.
+
+    That is every node and relationship of the schema; what is there already is updated.
 
     \b
     Examples:
