@@ -51,7 +51,7 @@ def root(
     \b
     Examples:
       kgdistill demo --quick
-      kgdistill ingest complete-journey --store ladybug:shop.db
+      kgdistill ingest dataset complete-journey --store ladybug:shop.db
       kgdistill query --list
     """
 

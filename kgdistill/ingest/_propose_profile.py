@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,6 +46,10 @@ _COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+\Z")
 _MONEY = re.compile(r"[^\d.,+-]+")
 _UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
 _UNITS = (("s", 1e8, 4e9), ("ms", 1e11, 4e12), ("us", 1e14, 4e15), ("ns", 1e17, 4e18))
+_Shape = TypeVar("_Shape")
+# With fewer values nothing is an exception; of more, this share has to fit.
+_FEW = 20
+_SHARE = 0.97
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
 
@@ -213,8 +219,8 @@ def _described(name: str, values: list[str], rows: int, lists: bool = False) -> 
         values=values,
         rows=rows,
         lists=lists,
-        time=None if lists else _time(shaped),
-        number=None if lists else _number(shaped),
+        time=None if lists else _tolerant(counted, _time),
+        number=None if lists else _tolerant(counted, _number),
         distinct=len(counted),
         personal=bool(shaped) and (_most(shaped, _MAIL) or (_most(shaped, _PHONE) and _any_plus(shaped))),
     )
@@ -242,6 +248,19 @@ def _most(values: list[str], shape: re.Pattern[str]) -> bool:
 
 def _any_plus(values: list[str]) -> bool:
     return any(v.startswith("+") for v in values)
+
+
+def _tolerant(counted: Counter[str], guess: Callable[[list[str]], _Shape | None]) -> _Shape | None:
+    """A guess that a few values may contradict: a sample has bad rows as the whole file has."""
+    distinct = list(counted)[:300]
+    whole = guess(distinct)
+    total = sum(counted[value] for value in distinct)
+    if whole is not None or total < _FEW:
+        return whole
+    fitting = [value for value in distinct if guess([value]) is not None]
+    if sum(counted[value] for value in fitting) < total * _SHARE:
+        return None
+    return guess(fitting)
 
 
 def _time(values: list[str]) -> TimeShape | None:

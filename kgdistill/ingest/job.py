@@ -11,8 +11,9 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,6 +45,9 @@ from kgdistill.ingest.readers import Source, find_sources, fingerprint, table_so
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
+
+Given: TypeAlias = "pa.Table | pd.DataFrame | Path"
+"""What Python gives for a source: a table, or the path of a file."""
 
 Stager = Callable[[list[Unit], Path, int, Schema], list[StagedSource]]
 """Stages every unit; the single process is `stage_here`, another engine gives its own."""
@@ -93,7 +97,7 @@ def run_job(
     *,
     archive: str | Path,
     schema: Schema,
-    tables: AnyMapping[str, pa.Table | Path] | None = None,
+    tables: AnyMapping[str, Given] | None = None,
     salt: bytes | None = None,
     rejects_path: str | Path | None = None,
     max_reject_share: float = 0.01,
@@ -196,7 +200,7 @@ def graph_tables(
     root: str | Path = ".",
     *,
     schema: Schema,
-    tables: AnyMapping[str, pa.Table | Path] | None = None,
+    tables: AnyMapping[str, Given] | None = None,
     salt: bytes | None = None,
     stored_keys: Callable[[str], pa.Array] | None = None,
 ) -> GraphTables:
@@ -273,7 +277,7 @@ def _plan(
     archive: Archive,
     compiled: AnyMapping[str, CompiledSource],
     root: Path,
-    tables: AnyMapping[str, pa.Table | Path],
+    tables: AnyMapping[str, Given],
     since: datetime | None,
     report: JobReport,
 ) -> list[Unit]:
@@ -296,11 +300,11 @@ def _plan(
     return units
 
 
-def _sources(name: str, item: CompiledSource, root: Path, given: pa.Table | Path | None) -> list[Source]:
+def _sources(name: str, item: CompiledSource, root: Path, given: Given | None) -> list[Source]:
     # What Python gives is known by the mapping's name alone: the next table given for it is its next version.
-    if isinstance(given, pa.Table):
+    if isinstance(given, pa.Table | pd.DataFrame):
         return [table_source(name, given)]
-    if given is not None:
+    if isinstance(given, Path):
         found = find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
         return [replace(source, name=name) for source in found]
     if not item.patterns:

@@ -216,3 +216,15 @@ def test_whatever_the_file_a_proposal_loads_compiles_and_runs_or_none_is_made(
         return
     shown = preview(parse_mapping(yaml), SCHEMA, tmp_path, salt=b"s")
     assert shown.rows == rows
+
+
+def test_a_few_bad_values_do_not_cost_a_column(tmp_path: Path) -> None:
+    rows = [f"I{n},C{n % 9},P{n % 7},{n % 5 + 1},1/{n % 28 + 1}/2024,2.50" for n in range(200)]
+    rows[7] = "I7,C1,P1,six,1/2/2024,2.50"
+    rows[9] = "I9,C1,P1,1,2/30/2024,2.50"
+    text = "\n".join(["InvoiceNo,CustomerID,StockCode,Quantity,InvoiceDate,UnitPrice", *rows]) + "\n"
+    (tmp_path / "orders.csv").write_text(text)
+    mapping = parse_mapping(propose([tmp_path / "orders.csv"], SCHEMA))
+    seen = preview(mapping, SCHEMA, tmp_path)
+    assert (seen.rows, seen.rejected) == (200, 2)
+    assert "Quantity" in {column for item in mapping.compile(SCHEMA).values() for column in item.columns}
