@@ -9,7 +9,7 @@ import pytest
 from kgdistill.datasets import _adapt_journey
 from kgdistill.datasets.complete_journey import complete_journey_tables
 from kgdistill.errors import InputError
-from kgdistill.ingest.tables import GraphTables, validate_tables
+from kgdistill.ingest.tables import GraphTables
 from kgdistill.store.schema import load_schema
 
 FIRST, SECOND = pd.Timestamp("2017-01-05"), pd.Timestamp("2017-02-05")
@@ -135,7 +135,12 @@ def test_a_coupon_starts_with_its_earliest_campaign_and_is_redeemed_once_a_momen
 
 def test_the_tables_fit_the_schema_and_a_sample_keeps_the_catalogue(folder: Path) -> None:
     whole = complete_journey_tables(folder=folder)
-    assert validate_tables(load_schema(), whole).rejects.num_rows == 0
+    schema = load_schema()
+    for edge, table in whole.edges.items():
+        assert {(f.name, f.type) for f in table.schema} <= {
+            (f.name, f.type) for f in schema.edge_arrow_schema(edge)
+        }
+    assert whole.rejects.num_rows == 0
     sample = complete_journey_tables(folder=folder, households=1, seed=3)
     assert sample.nodes["User"].num_rows == 1
     assert sample.nodes["Product"].equals(whole.nodes["Product"])
