@@ -20,6 +20,11 @@ from kgdistill.store.schema import Schema
 _EMPTY = "is empty, but required"
 # Above this a double no longer tells whole numbers apart.
 _MOST_UNITS = float(2**53)
+# Sums of events are exact decimals of 38 digits: these leave room for any number of events.
+_MOST_SPENT = 1e15
+_MOST_EVENTS = 10**12
+# No index of Neo4j holds a value of 8 kB.
+_LONGEST_KEY = 4096
 
 
 class Book:
@@ -109,6 +114,23 @@ class Rows:
         self.book.check(cell, column, mask)
         return column
 
+    def check_key(self, cell: Cell, mask: Bools) -> Column:
+        """As `check`, of keys, which no store's index takes at any length."""
+        column = self.check(cell, mask)
+        self.flag_long(column.values, cell.plan.columns, mask)
+        return column
+
+    def flag_long(self, keys: pa.Array, name: str, mask: Bools) -> None:
+        """Notes keys (text, or lists of it) that are too long, for the rows of the mask."""
+        flat = pc.list_flatten(keys) if is_list(keys.type) else keys
+        sizes = pc.binary_length(flat)
+        if (pc.max(sizes).as_py() or 0) <= _LONGEST_KEY:
+            return
+        wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.greater(sizes, _LONGEST_KEY), False)))
+        rows = parents_of(keys)[wrong] if is_list(keys.type) else wrong.astype(np.int64)
+        texts = pc.utf8_slice_codeunits(flat.take(pa.array(wrong)), 0, 200)
+        self.book.add(Fault(rows, name, texts, f"is too long for a key ({_LONGEST_KEY:,} bytes)"), mask)
+
     def add(self, key: TypeKey, rows: Lines, columns: dict[str, Any], *, deletes: bool = True) -> None:
         """Adds rows of a type: of each its row in the batch and its columns; absent ones are null."""
         if len(rows) == 0:
@@ -167,7 +189,7 @@ class NodeMaker:
     def __init__(self, plan: NodePlan, rows: Rows) -> None:
         self._plan, self._rows = plan, rows
         self._mask = rows.active(plan.when)
-        self._key = rows.check(plan.key, self._mask)
+        self._key = rows.check_key(plan.key, self._mask)
         alive = self._mask & ~rows.deleted
         self._cells = {cell.name: rows.check(cell, alive) for cell in plan.properties}
 
@@ -185,8 +207,8 @@ class EdgeMaker:
     def __init__(self, plan: EdgePlan, rows: Rows) -> None:
         self._plan, self._rows = plan, rows
         self._mask = rows.active(plan.when)
-        self._source = rows.check(plan.source, self._mask)
-        self._target = rows.check(plan.target, self._mask)
+        self._source = rows.check_key(plan.source, self._mask)
+        self._target = rows.check_key(plan.target, self._mask)
         alive = self._mask & ~rows.deleted
         self._id = None if plan.event_id is None else rows.check(plan.event_id, self._mask)
         self._cells = {
@@ -202,11 +224,16 @@ class EdgeMaker:
         if "quantity" in cells:
             many = pc.greater(pc.abs(cells["quantity"].values), _MOST_UNITS)
             self._flag(many, "quantity", "is too large", alive)
+        for name in ("amount", "spend"):
+            if name in cells:
+                much = pc.invert(pc.less_equal(pc.abs(cells[name].values), _MOST_SPENT))
+                self._flag(much, name, "is too large", alive)
         if "last_at" in cells and "first_at" in cells:
             early = pc.less(cells["last_at"].values, cells["first_at"].values)
             self._flag(early, "last_at", "lies before first_at", alive)
         if "count" in cells:
             self._flag(pc.less(cells["count"].values, 1), "count", "is below 1", alive)
+            self._flag(pc.greater(cells["count"].values, _MOST_EVENTS), "count", "is too large", alive)
         if "first_quantity" in cells:
             self._flag(pc.less(cells["first_quantity"].values, 0), "first_quantity", "is below 0", alive)
 

@@ -34,12 +34,14 @@ class TreeMaker:
         self._names = pa.ListArray.from_arrays(offsets, names)
         self._lengths = lengths
         self._mask: Bools = mask & (lengths > 0)
-        self._member = None if plan.member is None else rows.check(plan.member[1], self._mask)
+        self._ids = pc.binary_join(self._names, SEPARATOR)
+        rows.flag_long(self._ids, plan.path.plan.columns, self._mask)
+        self._member = None if plan.member is None else rows.check_key(plan.member[1], self._mask)
 
     def make(self) -> None:
         """Adds the rows without a fault."""
         rows = np.flatnonzero(self._mask & ~self._rows.book.bad).astype(np.int64)
-        ids = pc.binary_join(self._names, SEPARATOR)
+        ids = self._ids
         self._tree(rows[~self._rows.deleted[rows]], ids)
         if self._plan.member is None or self._member is None:
             return

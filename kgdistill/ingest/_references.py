@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from kgdistill.ingest._fold import literal, quoted, read
 from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey, type_name
 from kgdistill.ingest._rows import row_schema
-from kgdistill.ingest.archive import RowFile, StagedSource, StagedType
+from kgdistill.ingest.archive import RowFile, StagedSource, StagedType, disk_errors
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Schema
 
@@ -50,8 +50,9 @@ def check_references(
         `staged`, as it is now.
     """
     checker = _Checker(connection, schema, part, job, staged, list(archived), stubs, stored_keys)
-    while checker.round():
-        pass
+    with disk_errors(part):
+        while checker.round():
+            pass
     return checker.result()
 
 
@@ -181,7 +182,8 @@ class _Checker:
         path = self._part / "rows" / label / _stub_file(file.source)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            table = pa.concat_tables([pq.read_table(path), table])
+            # Where rows were taken back, DuckDB has written it, with types of its own.
+            table = pa.concat_tables([pq.read_table(path).select(types.names).cast(types), table])
         pq.write_table(table, path, compression="lz4")
         made = self._added.setdefault(file.source, {})
         made[label] = made.get(label, 0) + count

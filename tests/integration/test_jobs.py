@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from _jobs import (
@@ -24,12 +28,17 @@ from _jobs import (
     rows,
     write_rows,
 )
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
-from kgdistill.errors import InputError, StoreError
+from kgdistill.errors import InputError, SchemaError, StoreError
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.journal import Journal
-from kgdistill.store import GraphStore
+from kgdistill.ingest.mapping import parse_mapping
+from kgdistill.ingest.projection import rebuild
+from kgdistill.store import GraphStore, MemoryStore, load_schema, open_store
 from tests.integration._stores import opened
+from tests.integration.conftest import wipe
 
 BOTH = ["ladybug", "neo4j"]
 
@@ -253,3 +262,346 @@ def test_a_store_filled_from_one_archive_refuses_another(shop: Shop, tmp_path: P
         ingest(shop.store, shop.root, tmp_path / "other")
     assert graph(shop.store) == held
     assert Archive(tmp_path / "other").numbers() == []
+
+
+DIRT = """
+version: 1
+name: dirt
+sources:
+  brands:
+    files: brands.csv
+    nodes:
+      - {label: Brand, key: brand}
+  rows:
+    files: rows.csv
+    updated_at: {column: updated, invalid: "null"}
+    nodes:
+      - {label: Product, key: id, properties: {title: title, price: {column: price, min: 0}}}
+    relationships:
+      - {type: MADE_BY, from: {Product: id}, to: {Brand: brand}}
+      - type: BOUGHT
+        from: {User: user}
+        to: {Product: id}
+        properties: {at: at, quantity: quantity, amount: amount}
+        missing: stub
+"""
+DIRT_NAMES = ["id", "title", "price", "brand", "user", "at", "quantity", "amount", "updated"]
+ROWS_A_FILE, FILES = 100, 10
+
+mess = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r"), max_size=6)
+number = st.sampled_from(["1", "2.5", "-3", "1e3"]) | st.sampled_from(
+    ["", "NaN", "x", "1,5", "1e999", "9" * 30]
+)
+time = st.sampled_from(
+    ["2024-01-05", "2024-02-29T12:00:00Z", "2023-02-29", "1492-10-12", "9999-01-01", "", "soon"]
+)
+field = {
+    "id": st.sampled_from(["key", "key", "key", "none"]) | mess.map(lambda text: "key" + text),
+    "title": mess,
+    "price": number,
+    "brand": st.sampled_from(["Mill", "Mill", "Dairy", "unknown", ""]) | mess,
+    "user": st.sampled_from(["ann", "bob", ""]) | mess,
+    "at": st.just("2024-01-05") | time,
+    "quantity": st.just("1") | number,
+    "amount": st.just("0.5") | number,
+    "updated": time,
+}
+# Most of most rows is right, or every row would be rejected.
+right = dict(
+    zip(DIRT_NAMES, ["key", "Rye", "2", "Mill", "ann", "2024-01-05", "1", "2", "2024-01-01"], strict=True)
+)
+
+
+@st.composite
+def dirty_row(draw: st.DrawFn) -> tuple[dict[str, str], bytes | None]:
+    """A row, and how it is written where that is not as a row should be."""
+    wrong = draw(st.sets(st.sampled_from(DIRT_NAMES), max_size=3))
+    row = right | {name: draw(field[name]) for name in sorted(wrong)}
+    broken = st.sampled_from(
+        [b"%s,too,few", b"%s" + b",many" * 12, b"%s,\xff\xfe,1,Mill,ann,2024-01-05,1,2,"]
+    )
+    return row, draw(st.none() | st.none() | st.none() | st.none() | broken)
+
+
+def write_dirt(path: Path, given: list[tuple[dict[str, str], bytes | None]]) -> dict[int, str]:
+    """Writes them, each with an id of its own; returns by line the ids."""
+    lines: dict[int, str] = {}
+    whole = (",".join(DIRT_NAMES) + "\n").encode()
+    for n, (row, raw) in enumerate(given):
+        # Where the id itself is empty the row cannot be found, nor may it be accepted.
+        key = "" if row["id"] == "none" else f"r{n}|" + row["id"]
+        lines[whole.count(b"\n") + 1] = f"r{n}|"
+        if raw is not None:
+            whole += raw % f"r{n}|raw".encode() + b"\n"
+            continue
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(
+            [key if name == "id" else row[name] for name in DIRT_NAMES]
+        )
+        whole += text.getvalue().encode()
+    path.write_bytes(whole)
+    return lines
+
+
+@settings(
+    max_examples=FILES,
+    deadline=None,
+    # A file of a hundred rows takes too long to be made smaller.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.data_too_large,
+    ],
+)
+@given(given_rows=st.lists(dirty_row(), min_size=ROWS_A_FILE, max_size=ROWS_A_FILE))
+def dirty_job(
+    store_of: Any, folder_of: Any, tally: Counter[str], given_rows: list[tuple[dict[str, str], bytes | None]]
+) -> None:
+    folder = folder_of.mktemp("dirt")
+    write_rows(folder / "brands.csv", ["brand"], [["Mill"], ["Dairy"]])
+    lines = write_dirt(folder / "rows.csv", given_rows)
+    rejects = folder / "rejects.parquet"
+    with store_of() as store:
+        report = ingest(
+            store,
+            folder,
+            folder / "archive",
+            mapping=parse_mapping(DIRT),
+            rejects_path=rejects,
+            max_reject_share=1.0,
+        )
+        products = [row["product_id"] for row in rows(store, "Product")]
+        made = [row["source"] for row in rows(store, MADE_BY)]
+        bought = rows(store, BOUGHT)
+        users = {row["user_id"] for row in rows(store, "User")}
+    refused = pq.read_table(rejects).to_pylist() if rejects.exists() else []
+    # Every row is in one place, and in it once.
+    assert all(row["reason"] and row["source"] == "rows:rows.csv" for row in refused)
+    rejected = [lines[row["line"]] for row in refused]
+    accepted = [key.partition("|")[0] + "|" for key in products]
+    assert sorted(accepted + rejected) == sorted(lines.values())
+    assert (report.rows, report.accepted, report.rejected) == (
+        ROWS_A_FILE + 2,
+        len(accepted) + 2,
+        len(rejected),
+    )
+    # And as a whole: with its brand and its purchase, or with none of them.
+    assert products == made == sorted(row["target"] for row in bought)
+    assert all(row["count"] == 1 for row in bought)
+    assert users == {row["source"] for row in bought}
+    tally.update(rows=len(lines), accepted=len(accepted), rejected=len(rejected))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_of_a_thousand_dirty_rows_each_is_in_the_graph_or_in_the_rejects(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tally: Counter[str] = Counter()
+    dirty_job(empty_stores(kind, request, tmp_path_factory), tmp_path_factory, tally)
+    print(f"{kind}: {dict(tally)}")
+    assert tally["rows"] >= 1000
+    assert min(tally["accepted"], tally["rejected"]) > 100
+
+
+def empty_stores(kind: str, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Any:
+    """A function that opens an empty store."""
+    server = request.getfixturevalue("neo4j_server") if kind == "neo4j" else None
+
+    def empty() -> GraphStore:
+        if server is None:
+            return open_store(
+                f"ladybug:{folders.mktemp('stores') / 'db'}" if kind == "ladybug" else "memory:"
+            )
+        wipe(server)
+        return open_store(server.url, user=server.user, password=server.password)
+
+    return empty
+
+
+EVIL = [
+    "`", "``", "a`b", "'", '"', "\\", "\\'", "'})", "}) DETACH DELETE n //", "x'}) MATCH (n) DETACH DELETE n //",
+    '"}) DETACH DELETE n //', "$x", "$props", "{a: 1}", "//", "/* */", ";", "MATCH (n) RETURN n", "null", "true",
+    "\\u0027", "\\n", "%s", "{0}", "a\nb", "a\tb", "a\r\nb", "a,b", "a|b", "a > b", "\U0001f9c0\U0001f468\u200d\U0001f469",
+    "\u05d0\u05d1 \u0645\u0631\u062d\u0628\u0627", "\u202eabc", "e\u0301", "\u00e9", "\ufeffx", "\u2028x", "\uffff",
+    "\x01\x1f\x7f", "\U0010ffff", "0", "-1", "1e5", "NaN", "a\x00b", "long" * 1000,
+]  # fmt: skip
+MEGABYTE = "`'\"}\\$\U0001f9c0" * (2**20 // 10)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_whatever_a_text_holds_arrives_unharmed_or_is_rejected_with_a_reason(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = load_schema()
+    labels = [label for label, node in whole.nodes.items() if not node.output]
+    texts = {
+        label: [n for n, p in whole.node(label).properties.items() if p.type == "string"] for label in labels
+    }
+    sources: dict[str, Any] = {}
+    tables: dict[str, pa.Table] = {}
+    for label in labels:
+        # Every odd text as a key and in every property; a megabyte in every property, and as a key.
+        keys = [*EVIL, "big", MEGABYTE]
+        columns = {"key": keys} | {name: [*EVIL, MEGABYTE, "of a big key"] for name in texts[label]}
+        properties = {name: {"column": name, "strip": False} for name in texts[label]}
+        node = {"label": label, "key": {"column": "key", "strip": False}, "properties": properties}
+        sources[label] = {"nodes": [node]}
+        tables[label] = pa.table(columns)
+    ends = {"from": {"Product": "a"}, "to": {"Brand": "b"}}
+    sources["facts"] = {"relationships": [{"type": "MADE_BY", **ends}]}
+    evil = [text for text in EVIL if text == text.strip()]
+    tables["facts"] = pa.table({"a": [*evil, MEGABYTE], "b": [*evil[::-1], "`"]})
+    verdict = {"type": "JUDGED", "from": {"Query": "a"}, "to": {"Product": "b"}}
+    verdict["properties"] = {"grade": {"constant": 1}, "verdict": {"column": "v", "strip": False}}
+    sources["verdicts"] = {"relationships": [verdict]}
+    tables["verdicts"] = pa.table({"a": [*evil, "`"], "b": [*evil, "big"], "v": [*evil, MEGABYTE]})
+    mapping = parse_mapping({"version": 1, "name": "evil", "sources": sources})
+    rejects = tmp_path / "rejects.parquet"
+    with empty_stores(kind, request, tmp_path_factory)() as store:
+        report = ingest(
+            store,
+            tmp_path,
+            tmp_path / "archive",
+            mapping=mapping,
+            tables=tables,
+            schema=whole,
+            rejects_path=rejects,
+            max_reject_share=0.5,
+        )
+        refused = pq.read_table(rejects).to_pylist()
+        for label in labels:
+            wanted = {
+                key: dict.fromkeys(texts[label], MEGABYTE if key == "big" else key) for key in [*EVIL, "big"]
+            }
+            lost = [r for r in refused if r["source"] == label]
+            # The megabyte is no key.
+            assert [(r["line"], r["reason"]) for r in lost] == [
+                (len(EVIL) + 2, "is too long for a key (4,096 bytes)")
+            ]
+            held = store.read_nodes(label, texts[label]).to_pylist()
+            assert {row.pop(whole.node(label).key): row for row in held} == wanted, label
+        found = {
+            (r["source"], r["target"]): r["verdict"] for r in rows(store, ("Query", "JUDGED", "Product"))
+        }
+        assert found == {(text, text): text for text in evil} | {("`", "big"): MEGABYTE}
+        made = {(r["source"], r["target"]) for r in rows(store, MADE_BY)}
+        assert made == set(zip(evil, evil[::-1], strict=True))
+        assert report.rejected == len(refused) == len(labels) + 1
+
+
+def test_a_label_or_type_is_never_taken_from_data(tmp_path: Path) -> None:
+    for label in ({"column": "kind"}, "Product`) DETACH DELETE n //"):
+        node = {"label": label, "key": "id"}
+        raw = {"version": 1, "name": "m", "sources": {"s": {"files": "x.csv", "nodes": [node]}}}
+        with MemoryStore() as store, pytest.raises((InputError, SchemaError)):
+            ingest(store, tmp_path, tmp_path / "archive", mapping=parse_mapping(raw))
+
+
+FILE = st.sampled_from(["a.csv", "b.csv"])
+SOME_PRODUCTS = st.sampled_from(["p1", "p2", "p3"])
+SOME_USERS = st.sampled_from(["ann", "bob", "cy"])
+DAYS = st.integers(0, 6).map(day)
+KINDS: dict[str, tuple[list[str], st.SearchStrategy[tuple[Any, ...]]]] = {
+    "products": (
+        PRODUCTS,
+        st.tuples(
+            SOME_PRODUCTS,
+            st.sampled_from("xyz"),
+            st.sampled_from(["", 1, 2.5]),
+            st.sampled_from(["b1", "b2"]),
+            DAYS,
+        ),
+    ),
+    "orders": (
+        ORDERS,
+        st.tuples(
+            st.sampled_from(["e1", "e2", "e3", "e4"]),
+            SOME_USERS,
+            SOME_PRODUCTS,
+            DAYS,
+            st.sampled_from([0, 1, 2]),
+            st.sampled_from([0.1, 0.2, -0.3]),
+        ),
+    ),
+    "sales": (
+        ORDERS[1:],
+        st.tuples(SOME_USERS, SOME_PRODUCTS, DAYS, st.just(1), st.sampled_from([0.1, 0.7])),
+    ),
+    "clicks": (CLICKS, st.tuples(SOME_USERS, SOME_PRODUCTS, st.just(day(1)))),
+    "ratings": (
+        ["user", "product", "at", "stars"],
+        st.tuples(SOME_USERS, SOME_PRODUCTS, DAYS, st.integers(1, 5)),
+    ),
+    "removed": (["id"], st.tuples(SOME_PRODUCTS)),
+    "unbought": (
+        ["event", "user", "product"],
+        st.tuples(st.sampled_from(["e1", "e2"]), SOME_USERS, SOME_PRODUCTS),
+    ),
+    "unsold": (["user", "product"], st.tuples(SOME_USERS, SOME_PRODUCTS)),
+    "unmade": (["id", "brand"], st.tuples(SOME_PRODUCTS, st.sampled_from(["b1", "b2"]))),
+}
+CHANGE = st.sampled_from(["products", "orders", *KINDS]).flatmap(
+    lambda kind: st.tuples(st.just(kind), FILE, st.lists(KINDS[kind][1], max_size=5))
+)
+CHANGES = st.lists(st.lists(CHANGE, min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+def tamper(store: GraphStore, draw: random.Random) -> None:
+    """What nobody should do to a store: nodes and relationships that go, come and change."""
+    products = [row["product_id"] for row in rows(store, "Product")]
+    store.delete_nodes("Product", pa.array(draw.sample(products, len(products) // 2), pa.string()))
+    store.write_nodes(
+        "Product",
+        pa.table({"product_id": ["stranger", *products[:1]], "title": ["odd"] * (1 + len(products[:1]))}),
+    )
+    store.write_nodes("User", pa.table({"user_id": ["stranger"]}))
+    wrong = {"source": ["stranger"], "target": ["stranger"], "first_at": [START], "count": [9]}
+    store.write_relationships(BOUGHT, pa.table(wrong))
+    bought = store.read_relationships(BOUGHT)
+    store.delete_relationships(BOUGHT, bought.slice(0, bought.num_rows // 3).select(["source", "target"]))
+
+
+def steps_meet(
+    empty: Any,
+    folders: pytest.TempPathFactory,
+    tally: Counter[str],
+    steps: list[list[tuple[str, str, list[Any]]]],
+) -> None:
+    work = folders.mktemp("steps")
+    files, archive = work / "files", Archive(work / "archive")
+    for kind in ("products", "orders"):
+        write_rows(files / kind / "a.csv", KINDS[kind][0], [])
+    with empty() as store:
+        for step in steps:
+            for kind, name, given in step:
+                write_rows(files / kind / name, KINDS[kind][0], given)
+            report = ingest(store, files, archive.folder, max_reject_share=1.0)
+            tally.update(jobs=report.state == "done", accepted=report.accepted, rejected=report.rejected)
+        held = graph(store)
+        with MemoryStore() as other:
+            rebuild(other, archive, threads=1)
+            assert graph(other) == held
+        tamper(store, random.Random(str(steps)))
+        assert graph(store) != held
+        rebuild(store, archive, threads=1)
+        assert graph(store) == held
+        assert ingest(store, files, archive.folder).state == "unchanged"
+    tally.update(sequences=1)
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 25), ("ladybug", 5), ("neo4j", 5)])
+def test_jobs_one_by_one_lead_to_what_a_rebuild_makes_of_an_empty_and_of_a_tampered_store(
+    kind: str, examples: int, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tally: Counter[str] = Counter()
+    empty = empty_stores(kind, request, tmp_path_factory)
+
+    @settings(max_examples=examples, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+    @given(steps=CHANGES)
+    def check(steps: list[list[tuple[str, str, list[Any]]]]) -> None:
+        steps_meet(empty, tmp_path_factory, tally, steps)
+
+    check()
+    print(f"{kind}: {dict(tally)}")
+    assert tally["jobs"] >= examples

@@ -472,9 +472,14 @@ def test_personal_ids_are_hashed_alike_under_every_label_and_kept_out_of_rejects
 def test_any_text_passes_unharmed() -> None:
     nasty = ["`}) DETACH DELETE n //", "'; MATCH (n) \\u0027 $p", "{a: 1}", "a\nb\x00c", "ü" * 500_000, "\\"]
     source = "nodes: [{label: 'Product', key: k, properties: {title: t, description: {template: '{t}'}}}]"
-    result = mapped(source, [{"k": text, "t": text} for text in nasty])
+    keys = [text[:2048] for text in nasty]
+    result = mapped(
+        source, [{"k": k, "t": text} for k, text in zip([*keys, "ü" * 2049], [*nasty, "x"], strict=True)]
+    )
     made = result.tables["Product"]
-    assert made["product_id"].to_pylist() == made["title"].to_pylist() == nasty
+    assert made["product_id"].to_pylist() == keys
+    assert made["title"].to_pylist() == nasty
+    assert faults(result) == [(8, "k", "ü" * 200, "is too long for a key (4,096 bytes)")]
     assert made["description"].to_pylist() == nasty
 
 
