@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -420,12 +421,53 @@ def empty_stores(kind: str, request: pytest.FixtureRequest, folders: pytest.Temp
 
 
 EVIL = [
-    "`", "``", "a`b", "'", '"', "\\", "\\'", "'})", "}) DETACH DELETE n //", "x'}) MATCH (n) DETACH DELETE n //",
-    '"}) DETACH DELETE n //', "$x", "$props", "{a: 1}", "//", "/* */", ";", "MATCH (n) RETURN n", "null", "true",
-    "\\u0027", "\\n", "%s", "{0}", "a\nb", "a\tb", "a\r\nb", "a,b", "a|b", "a > b", "\U0001f9c0\U0001f468\u200d\U0001f469",
-    "\u05d0\u05d1 \u0645\u0631\u062d\u0628\u0627", "\u202eabc", "e\u0301", "\u00e9", "\ufeffx", "\u2028x", "\uffff",
-    "\x01\x1f\x7f", "\U0010ffff", "0", "-1", "1e5", "NaN", "a\x00b", "long" * 1000,
-]  # fmt: skip
+    "`",
+    "``",
+    "a`b",
+    "'",
+    '"',
+    "\\",
+    "\\'",
+    "'})",
+    "}) DETACH DELETE n //",
+    "x'}) MATCH (n) DETACH DELETE n //",
+    '"}) DETACH DELETE n //',
+    "$x",
+    "$props",
+    "{a: 1}",
+    "//",
+    "/* */",
+    ";",
+    "MATCH (n) RETURN n",
+    "null",
+    "true",
+    "\\u0027",
+    "\\n",
+    "%s",
+    "{0}",
+    "a\nb",
+    "a\tb",
+    "a\r\nb",
+    "a,b",
+    "a|b",
+    "a > b",
+    "\U0001f9c0\U0001f468\u200d\U0001f469",
+    "\u05d0\u05d1 \u0645\u0631\u062d\u0628\u0627",
+    "\u202eabc",
+    "e\u0301",
+    "\u00e9",
+    "\ufeffx",
+    "\u2028x",
+    "\uffff",
+    "\x01\x1f\x7f",
+    "\U0010ffff",
+    "0",
+    "-1",
+    "1e5",
+    "NaN",
+    "a\x00b",
+    "long" * 1000,
+]
 MEGABYTE = "`'\"}\\$\U0001f9c0" * (2**20 // 10)
 
 
@@ -570,9 +612,11 @@ def steps_meet(
 ) -> None:
     work = folders.mktemp("steps")
     files, archive = work / "files", Archive(work / "archive")
-    for kind in ("products", "orders"):
-        write_rows(files / kind / "a.csv", KINDS[kind][0], [])
+    # Types of which the archive never had a row are none of its business, such as what is derived.
+    write_rows(files / "products" / "first.csv", PRODUCTS, [["p1", "x", 1, "b1", day(0)]])
+    write_rows(files / "orders" / "first.csv", ORDERS, [["e0", "ann", "p1", day(0), 1, 1]])
     with empty() as store:
+        ingest(store, files, archive.folder)
         for step in steps:
             for kind, name, given in step:
                 write_rows(files / kind / name, KINDS[kind][0], given)
@@ -590,7 +634,7 @@ def steps_meet(
     tally.update(sequences=1)
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 25), ("ladybug", 5), ("neo4j", 5)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 15), ("ladybug", 5), ("neo4j", 5)])
 def test_jobs_one_by_one_lead_to_what_a_rebuild_makes_of_an_empty_and_of_a_tampered_store(
     kind: str, examples: int, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
