@@ -5,7 +5,7 @@
     python bench/ingest.py --neo4j bolt://127.0.0.1:7687  an EMPTY Neo4j, which is wiped between the measures;
                                                           password from KGDISTILL_NEO4J_PASSWORD
     python bench/ingest.py --only bulk,promotions         some of: bulk job promotions export nightly csv
-    python bench/ingest.py --neo4j auto --stores neo4j    that store alone
+    python bench/ingest.py --neo4j auto --stores neo4j    that store alone: bulk, and job with nightly and export
 
 Prints a table and writes bench/results/ingest.json; measures that were not asked for stay there as they were.
 Each measure runs in a process of its own, with two threads; memory is the most that this process and its
@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from _process import THREADS, measured
 
 RESULTS = Path(__file__).parent / "results"
@@ -141,10 +142,12 @@ class Bench:
         ours, one, two = [], [], []
         for turn in range(self.server_repeats):
             for sessions, kept in ((0, ours), (1, one), (2, two)):
-                with self.server() as url:
+                with self.server() as (url, process):
                     case = "load_raw" if sessions else "load_ours"
                     extra = {"sessions": sessions} if sessions else {}
+                    before = _cpu(process)
                     kept.append(measured(f"_server:{case}", url=url, files=str(files), **extra))
+                    kept[-1]["server_cpu_seconds"] = _cpu(process) - before
                     assert kept[-1]["rows"] == rows
                     if not sessions and not turn:
                         file = str(files / "User-BOUGHT-Product.parquet")
@@ -153,6 +156,10 @@ class Bench:
         row = _rates("bulk load, Neo4j", rows, ours, best, "UNWIND CREATE, best of 1 and 2 sessions")
         row.more |= {
             f"raw_{n}_sessions_per_s": [rows / r["seconds"] for r in runs] for n, runs in ((1, one), (2, two))
+        }
+        row.more |= {
+            f"{who}_server_cpu_seconds": [r["server_cpu_seconds"] for r in runs]
+            for who, runs in (("ours", ours), ("raw_1_sessions", one), ("raw_2_sessions", two))
         }
         row.target, row.met = "ratio >= 0.9", (row.ratio or 0) >= 0.9
         yield row
@@ -178,7 +185,7 @@ class Bench:
 
     def job_neo4j(self) -> Iterator[Row]:
         """A whole job into a server; then the nightly job and the export on what it made."""
-        with self.server() as url:
+        with self.server() as (url, _):
             archive = self._new("archive")
             yield _job("job, Neo4j", [measured("_jobs:journey", url=url, archive=str(archive))], [], 0)
             yield self._nights("nightly job, Neo4j", url, archive)
@@ -187,9 +194,9 @@ class Bench:
 
     def nightly_ladybug(self) -> Iterator[Row]:
         """New purchases on top of the full store."""
-        folder, _ = self.journey(again=True)
-        self._journey = None if self._folded is None else self._journey
+        folder, _ = self.journey()
         yield self._nights("nightly job, embedded", f"ladybug:{folder}/store", folder / "archive")
+        # It is not what it was.
         self._journey = None
 
     def _nights(self, name: str, url: str, archive: Path) -> Row:
@@ -264,6 +271,14 @@ class Bench:
         )  # fmt: skip
 
 
+def _cpu(process: psutil.Process | None) -> float:
+    """Seconds of processor time that a process has used; 0 where it is not known."""
+    if process is None:
+        return 0.0
+    used = process.cpu_times()
+    return used.user + used.system
+
+
 def _at_least(value: float, target: float) -> tuple[str, bool]:
     return f">= {target:,.0f}", value >= target
 
@@ -307,8 +322,8 @@ def _export(name: str, rows: int, ours: list[float], raw: list[float], beside: s
 
 
 @contextlib.contextmanager
-def _local(scratch: Path) -> Iterator[str]:
-    """A fresh Neo4j for a block."""
+def _local(scratch: Path) -> Iterator[tuple[str, psutil.Process | None]]:
+    """A fresh Neo4j for a block: its address and process."""
     from kgdistill.store import local_neo4j
     from kgdistill.store._open import PASSWORD_VARIABLE
 
@@ -316,19 +331,19 @@ def _local(scratch: Path) -> Iterator[str]:
     server = local_neo4j.start(folder, heap="1g")
     try:
         os.environ[PASSWORD_VARIABLE] = server.password()
-        yield server.url
+        yield server.url, psutil.Process(server.pid)
     finally:
         local_neo4j.stop(folder)
         shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def _wiped(url: str) -> Iterator[str]:
-    """Somebody's empty Neo4j for a block, empty again after it."""
+def _wiped(url: str) -> Iterator[tuple[str, psutil.Process | None]]:
+    """Somebody's empty Neo4j for a block, empty again after it; its process is not known."""
     if measured("_server:nodes", url=url)["nodes"]:
         raise SystemExit(f"{url} is not empty: these measures wipe it")
     try:
-        yield url
+        yield url, None
     finally:
         measured("_server:wipe", url=url)
 
@@ -369,7 +384,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="kgdistill-bench-") as folder:
         scratch = Path(folder)
 
-        def server() -> contextlib.AbstractContextManager[str]:
+        def server() -> contextlib.AbstractContextManager[tuple[str, psutil.Process | None]]:
             return _local(scratch) if options.neo4j == "auto" else _wiped(options.neo4j)
 
         bench = Bench(scratch, options.repeats, options.neo4j_repeats, server, options.rows)
