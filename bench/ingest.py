@@ -5,7 +5,7 @@
     python bench/ingest.py --neo4j bolt://127.0.0.1:7687  an EMPTY Neo4j, which is wiped between the measures;
                                                           password from KGDISTILL_NEO4J_PASSWORD
     python bench/ingest.py --only bulk,promotions         some of: bulk job promotions export nightly csv
-    python bench/ingest.py --neo4j auto --stores neo4j    that store alone: bulk, and job with nightly and export
+    python bench/ingest.py --neo4j auto --stores neo4j    that one alone: bulk; job, nightly and export
 
 Prints a table and writes bench/results/ingest.json; measures that were not asked for stay there as they were.
 Each measure runs in a process of its own, with two threads; memory is the most that this process and its
