@@ -20,8 +20,8 @@ SEPARATOR = " > "
 class TreeMaker:
     """Makes a tree: first the faults, then, once all are known, the rows."""
 
-    def __init__(self, plan: TreePlan, rows: Rows) -> None:
-        self._plan, self._rows = plan, rows
+    def __init__(self, plan: TreePlan, rows: Rows, every_line: bool) -> None:
+        self._plan, self._rows, self._every_line = plan, rows, every_line
         mask = rows.active(plan.when)
         values = rows.check(plan.path, mask).values
         if not is_list(values.type):
@@ -60,30 +60,33 @@ class TreeMaker:
             return
         self._rows.made[rows] = True
         plan, has_root = self._plan, self._plan.root is not None
-        nodes: dict[str, tuple[str, int, int]] = {}
-        roots: dict[str, int] = {}
-        parents: dict[tuple[str, str, bool], int] = {}
-        for row in self._one_per_leaf(rows, ids):
+        # By key, and by row too where each row has to make its own.
+        nodes: dict[tuple[str, int], tuple[str, int, int]] = {}
+        roots: dict[tuple[str, int], int] = {}
+        parents: dict[tuple[str, str, bool, int], int] = {}
+        for row in rows.tolist() if self._every_line else self._one_per_leaf(rows, ids):
+            mark = row if self._every_line else -1
             parent = ""
             for depth, name in enumerate(self._names[row].as_py()):
                 path = f"{parent}{SEPARATOR}{name}" if depth else name
                 if depth == 0 and has_root:
-                    roots.setdefault(name, row)
+                    roots.setdefault((name, mark), row)
                 else:
-                    nodes.setdefault(path, (name, depth + (0 if has_root else 1), row))
+                    nodes.setdefault((path, mark), (name, depth + (0 if has_root else 1), row))
                 if depth:
-                    parents.setdefault((path, parent, depth == 1 and has_root), row)
+                    parents.setdefault((path, parent, depth == 1 and has_root, mark), row)
                 parent = path
         label = plan.label
         self._nodes(
             label,
-            list(nodes),
+            [path for path, _ in nodes],
             [n for n, _, _ in nodes.values()],
             [v for _, v, _ in nodes.values()],
             [r for _, _, r in nodes.values()],
         )
         if plan.root is not None:
-            self._nodes(plan.root, list(roots), list(roots), None, list(roots.values()))
+            names = [name for name, _ in roots]
+            self._nodes(plan.root, names, names, None, list(roots.values()))
         for to_root, target in ((False, label), (True, plan.root)):
             chosen = [(pair, row) for pair, row in parents.items() if pair[2] == to_root]
             if chosen and target is not None:

@@ -79,7 +79,7 @@ def map_batch(
     makers: list[_Maker] = [
         *(NodeMaker(plan, rows) for plan in source.nodes),
         *(EdgeMaker(plan, rows) for plan in source.edges),
-        *(TreeMaker(plan, rows) for plan in source.trees),
+        *(TreeMaker(plan, rows, every_line) for plan in source.trees),
     ]
     for maker in makers:
         maker.make()

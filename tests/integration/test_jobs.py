@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, SchemaError, StoreError
 from kgdistill.ingest.archive import Archive
+from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.journal import Journal
 from kgdistill.ingest.mapping import parse_mapping
 from kgdistill.ingest.projection import rebuild
@@ -649,3 +650,32 @@ def test_jobs_one_by_one_lead_to_what_a_rebuild_makes_of_an_empty_and_of_a_tampe
     check()
     print(f"{kind}: {dict(tally)}")
     assert tally["jobs"] >= examples
+
+
+def test_a_category_stays_whole_when_the_first_row_that_named_it_is_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text(
+        "sku,brand,path\np1,nobody,Food > Tea > Green\np2,known,Food > Tea > Green\np3,known,Food > Tea\n"
+    )
+    (tmp_path / "brands.csv").write_text("brand\nknown\n")
+    mapping = parse_mapping(
+        """
+        version: 1
+        name: shop
+        sources:
+          products:
+            files: products.csv
+            nodes: [{label: Product, key: sku}]
+            relationships: [{type: MADE_BY, from: {Product: sku}, to: {Brand: brand}}]
+            trees:
+              - {label: Category, root: Department, path: {column: path, split: " > "}, from: {Product: sku}}
+          brands: {files: brands.csv, nodes: [{label: Brand, key: brand}]}
+        """
+    )
+    tables = graph_tables(mapping, tmp_path, schema=load_schema())
+    assert [row["line"] for row in tables.rejects.to_pylist()] == [2]
+    assert tables.nodes["Category"].to_pylist() == [
+        {"category_id": "Food > Tea", "name": "Tea", "path": "Food > Tea", "level": 1},
+        {"category_id": "Food > Tea > Green", "name": "Green", "path": "Food > Tea > Green", "level": 2},
+    ]
+    assert tables.nodes["Department"].to_pylist() == [{"department_id": "Food", "name": "Food"}]
+    assert tables.edges[("Category", "PART_OF", "Category")].num_rows == 1
