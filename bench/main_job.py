@@ -70,15 +70,19 @@ print(json.dumps({"p50_ms": float(np.percentile(times, 50)), "p95_ms": float(np.
 
 
 def ingest(url: str) -> dict[str, float]:
-    """Seconds to write the whole graph, from tables in memory, into an empty store."""
-    from kgdistill.datasets.complete_journey import complete_journey_tables
-    from kgdistill.ingest.tables import ingest_tables
+    """Seconds of a whole job, from Parquet files to the graph, into an empty store."""
+    from kgdistill.datasets.adapters import adapter
+    from kgdistill.ingest.job import run_job
+    from kgdistill.ingest.mapping import load_mapping
     from kgdistill.store import load_schema, open_store
 
-    tables = complete_journey_tables()
-    with open_store(url) as store:
+    chosen = adapter("complete-journey")
+    assert chosen.prepare is not None
+    tables, mapping = chosen.prepare(None), load_mapping(chosen.mapping_path)
+    with tempfile.TemporaryDirectory() as folder, open_store(url) as store:
         begin = time.monotonic()
-        ingest_tables(store, load_schema(), tables)
+        archive = Path(folder) / "archive"
+        run_job(store, mapping, ".", archive=archive, schema=load_schema(), tables=tables)
         return {"seconds": time.monotonic() - begin}
 
 

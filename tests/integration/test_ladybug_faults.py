@@ -200,7 +200,7 @@ def test_a_file_a_foreign_folder_and_a_damaged_store_are_refused(tmp_path: Path)
     (damaged / "graph.lbug").write_bytes(b"not a database, whatever its name says" * 1000)
     with pytest.raises(StoreError, match="cannot be opened") as caught:
         LadybugStore(damaged)
-    assert "ingest" in caught.value.hint
+    assert "store rebuild" in caught.value.hint
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
