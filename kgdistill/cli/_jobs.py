@@ -239,6 +239,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         print()
         print_titled("rejected", ["reason", "column", "rows"], [list(r) for r in report.reasons])
     seconds = report.read_seconds + report.apply_seconds
+    repeated = ", ".join(report.repeated)
     what = f"{report.accepted:,} rows of {_count(len(report.read), 'source')}"
     if not report.read:
         what = f"what {_count(len(report.applied.jobs), 'earlier job')} had accepted"
@@ -246,7 +247,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         f"{what} in {seconds:.1f} s into {url}"
         + (f"; {_as_they_were(report.unchanged)}" if report.unchanged else "")
         + (f"; {report.late:,} events came late" if report.late else "")
-        + (f"; {sum(report.repeated.values()):,} rows gave way to later ones" if report.repeated else "")
+        + (f"; of {repeated}, which rows describe differently, the last counts" if repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
     if report.rejected:

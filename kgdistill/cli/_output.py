@@ -81,7 +81,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        # Scores need no more; sums of money keep their cents.
+        return f"{value:.6g}" if abs(value) < 1e4 else f"{value:.12g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     # A line break or a control character in the data would break the table, or steer the terminal.

@@ -149,7 +149,11 @@ class Fold:
         files = self._files.get(key, [])
         if any(f.staged.deletes for f in files):
             return True
-        return not isinstance(key, str) and any(f.superseded or f.staged.ids for f in files)
+        if isinstance(key, str):
+            return False
+        # With a node go its relationships.
+        ends = self._has_dead(key[0]) or self._has_dead(key[2])
+        return ends or any(f.superseded or f.staged.ids for f in files)
 
     def count(self, key: TypeKey) -> int:
         """How many nodes or relationships of a type there are."""

@@ -47,15 +47,15 @@ def write_source(
     if taken is None:
         taken = used(found)
         _guessed(pieces, sample, taken)
-    notes = _notes(pieces, sample, taken)
+    update = _updates(found) if pieces.nodes and taken else None
+    notes = _notes(pieces, sample, "" if update is None else flow(update))
     if not (pieces.nodes or pieces.edges or pieces.trees):
         columns = ", ".join(c.name for c in sample.columns)
         told = f"{name}: nothing in {', '.join(files)} looks like an id; columns: {columns}"
         return [f"  # ? {comment(told)}"], False
     lines = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
     lines += notes
-    update = _updates(found) if pieces.nodes else None
-    if update is not None and taken:
+    if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
         if some:
@@ -75,11 +75,16 @@ def _options(sample: Sample) -> list[str]:
     return lines
 
 
-def _notes(pieces: Pieces, sample: Sample, taken: set[str]) -> list[str]:
+def _notes(pieces: Pieces, sample: Sample, update: str) -> list[str]:
     found = pieces.found
     lines = []
-    personal = [c.name for c in found.personal if c.name not in taken]
-    unused = [c.name for c in sample.columns if c.name not in taken and c.name not in personal]
+    # What was recognised and found no place is not used either.
+    written = "\n".join([*pieces.nodes, *pieces.edges, *pieces.trees, update])
+    missing = [
+        c for c in sample.columns if not re.search(rf"(?<!\w){re.escape(scalar(c.name))}(?!\w)", written)
+    ]
+    personal = [c.name for c in found.personal if c in missing]
+    unused = [c.name for c in missing if c.name not in personal]
     if unused:
         lines.append(f"    # not used: {comment(', '.join(unused))}")
     if personal:

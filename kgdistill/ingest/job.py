@@ -296,7 +296,9 @@ def _plan(
             if former is not None and (former[0].sha256, former[0].digest) == (mark.sha256, item.digest):
                 report.unchanged += 1
                 continue
-            units.append(Unit(len(units), source, item, mark.sha256, mark.size, after, since))
+            # Of another version of a source that was read before most lines are old: none of them is late.
+            before = after if former is None else {}
+            units.append(Unit(len(units), source, item, mark.sha256, mark.size, before, since))
     return units
 
 

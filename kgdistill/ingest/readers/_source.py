@@ -146,6 +146,11 @@ def make_batch(
 def missing_column(source: Source, column: str, names: list[str]) -> InputError:
     """The refusal of a source that lacks a column."""
     some = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+    if len(names) == 1:
+        for other in (";", "\t", "|", ","):
+            if other in names[0]:
+                hint = f"is it delimited otherwise? say delimiter: {other!r} in the mapping"
+                return source.fail(f"has no column {column!r}, but one column {names[0]!r}", hint=hint)
     return source.fail(f"has no column {column!r}", hint=f"{nearest(column, names)}columns: {some}")
 
 
