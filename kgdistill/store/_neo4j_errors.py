@@ -83,4 +83,16 @@ def _from_server(error: Neo4jError, url: str) -> StoreError:
             where=url,
             hint="give it a larger heap (`kgdistill neo4j start --heap 2g`), or write less at a time",
         )
+    if _passes(error):
+        return StoreUnreachableError(
+            f"the server cannot do it now: {error.message or error.code}",
+            where=url,
+            hint="run this again when it is up; what was already written is kept",
+        )
     return StoreError(f"the server refused: {error.message or error.code}", where=url)
+
+
+def _passes(error: Neo4jError) -> bool:
+    """Whether it is the server's state and not the request: such as one that is shutting down."""
+    message = (error.message or "").lower()
+    return error.is_retryable() or "shutdown" in message or "shutting down" in message
