@@ -89,18 +89,14 @@ def status(
       kgdistill ingest status
       kgdistill ingest status --store bolt://localhost:7687 --json
     """
+    from kgdistill.ingest.job import latest_events
     from kgdistill.ingest.projection import pending
 
     place = archive_at(archive, store)
     with store_at(store, user, password_file) as opened:
         left = pending(opened, place)
         url = opened.url
-    latest: dict[str, Any] = {}
-    for record in place.jobs():
-        for source in record.sources:
-            for name, staged in source.types.items():
-                if staged.latest is not None:
-                    latest[name] = max(staged.latest, latest.get(name, staged.latest))
+    latest = latest_events(place)
     unfinished = place.unfinished()
     if json:
         print_json(

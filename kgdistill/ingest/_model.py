@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.store.protocol import EdgeType
+from kgdistill.store.schema import Schema
 
 Lines: TypeAlias = npt.NDArray[np.int64]
 TypeKey: TypeAlias = "str | EdgeType"
@@ -45,3 +46,10 @@ class GraphTables:
     nodes: dict[str, pa.Table]
     edges: dict[EdgeType, pa.Table]
     rejects: pa.Table = field(default_factory=REJECT_SCHEMA.empty_table)
+
+
+def types_by_name(schema: Schema) -> dict[str, TypeKey]:
+    """Every label and edge type of a schema by what `type_name` calls it."""
+    keys: dict[str, TypeKey] = {label: label for label in schema.nodes}
+    keys |= {type_name(edge): edge for edge in schema.edges()}
+    return keys

@@ -27,7 +27,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import DiskError, InputError, StoreLockedError
-from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._model import TypeKey, types_by_name
 from kgdistill.store.schema import Schema
 
 _ABOUT = "archive.json"
@@ -322,8 +322,7 @@ class Archive:
             schema: types that it lacks are left out.
             staged: a job under way.
         """
-        keys: dict[str, TypeKey] = {label: label for label in schema.nodes}
-        keys |= {type_name(edge): edge for edge in schema.edges()}
+        keys = types_by_name(schema)
         records = [*self.jobs(), *([staged] if staged is not None else [])]
         last = {source.name: record.number for record in records for source in record.sources}
         found: list[RowFile] = []

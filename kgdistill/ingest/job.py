@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
 from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, TypeKey, type_name
+from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, types_by_name
 from kgdistill.ingest._references import check_references
 from kgdistill.ingest._rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
 from kgdistill.ingest._repeats import repeats
@@ -287,10 +287,10 @@ def _plan(
         known = ", ".join(compiled)
         raise InputError(f"the mapping has no source {unknown[0]!r}", hint=f"its sources: {known}")
     known_before = archive.versions()
-    after = _latest(archive)
+    after = latest_events(archive)
     units: list[Unit] = []
     for name, item in compiled.items():
-        for source in _sources(name, item, root, tables.get(name)):
+        for source in sources_of(name, item, root, tables.get(name)):
             mark = fingerprint(source)
             former = known_before.get(source.name)
             if former is not None and (former[0].sha256, former[0].digest) == (mark.sha256, item.digest):
@@ -302,7 +302,12 @@ def _plan(
     return units
 
 
-def _sources(name: str, item: CompiledSource, root: Path, given: Given | None) -> list[Source]:
+def sources_of(name: str, item: CompiledSource, root: Path, given: Given | None) -> list[Source]:
+    """The sources behind one of a mapping: what Python gives for it, or its files below `root`.
+
+    Raises:
+        InputError: there is neither.
+    """
     # What Python gives is known by the mapping's name alone: the next table given for it is its next version.
     if isinstance(given, pa.Table | pd.DataFrame):
         return [table_source(name, given)]
@@ -317,7 +322,7 @@ def _sources(name: str, item: CompiledSource, root: Path, given: Given | None) -
     return find_sources(name, list(item.patterns), root, item.options, optional=item.optional)
 
 
-def _latest(archive: Archive) -> dict[str, datetime]:
+def latest_events(archive: Archive) -> dict[str, datetime]:
     """By type, the latest event that the archive has."""
     latest: dict[str, datetime] = {}
     for record in archive.jobs():
@@ -393,8 +398,7 @@ def _read(
 
 
 def _files_of(part: Path, number: int, staged: list[StagedSource], schema: Schema) -> list[RowFile]:
-    keys: dict[str, TypeKey] = {label: label for label in schema.nodes}
-    keys |= {type_name(edge): edge for edge in schema.edges()}
+    keys = types_by_name(schema)
     return [
         RowFile(part / "rows" / name / file, keys[name], number, place, source.name, number, kept)
         for place, source in enumerate(staged)

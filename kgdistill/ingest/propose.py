@@ -17,9 +17,10 @@ from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey
 from kgdistill.ingest._propose_profile import SAMPLE, Sample, sample
 from kgdistill.ingest._propose_write import write_source
 from kgdistill.ingest._propose_yaml import scalar
+from kgdistill.ingest.job import sources_of
 from kgdistill.ingest.mapper import map_batch
-from kgdistill.ingest.mapping import CompiledSource, Mapping
-from kgdistill.ingest.readers import Source, find_sources, read_batches, table_source
+from kgdistill.ingest.mapping import Mapping
+from kgdistill.ingest.readers import read_batches
 from kgdistill.store.schema import Schema
 
 __all__ = ["Preview", "preview", "propose"]
@@ -140,7 +141,7 @@ def preview(
     rejects: list[pa.Table] = []
     seen: dict[str, set[str]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
-        for source in _sources(name, item, Path(root), (tables or {}).get(name)):
+        for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
                 if read >= limit:
@@ -173,11 +174,3 @@ def _show(result: Preview, key: TypeKey, table: pa.Table, rows: int) -> None:
     if missing > 0:
         more = plain.slice(0, missing)
         result.examples[key] = more if shown is None else pa.concat_tables([shown, more])
-
-
-def _sources(name: str, item: CompiledSource, root: Path, given: pa.Table | Path | None) -> list[Source]:
-    if isinstance(given, pa.Table):
-        return [table_source(f"{name}:table", given)]
-    if given is not None:
-        return find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
-    return find_sources(name, list(item.patterns), root, item.options, optional=item.optional)
