@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from neo4j import ManagedTransaction
-from pydantic import ValidationError
 
-from kgdistill.errors import InputError, QueryError, StoreSchemaMismatchError
+from kgdistill.errors import InputError, QueryError, SchemaError, StoreSchemaMismatchError
 from kgdistill.store.schema import Schema
 
 _SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
@@ -47,30 +45,11 @@ def refuse_side_effects(plan: Mapping[str, Any] | None) -> None:
 
 def united(known: Schema, new: Schema, url: str) -> Schema:
     """Everything that either knows; where both know a type, its properties and endpoints together."""
-
-    def mismatch(name: str, message: str) -> StoreSchemaMismatchError:
-        return StoreSchemaMismatchError(
-            f"{name}: {message}",
+    try:
+        return new.joined(known)
+    except SchemaError as error:
+        raise StoreSchemaMismatchError(
+            f"{error.where or 'the schema'}: against what the store holds, {error.message}",
             where=url,
             hint="use the schema it was made with, or ingest into an empty store",
-        )
-
-    old, whole = known.model_dump(mode="json"), new.model_dump(mode="json")
-    for group, fixed in (("nodes", "key"), ("relationships", "identity")):
-        for name, had in old[group].items():
-            has = whole[group].setdefault(name, had)
-            if has[fixed] != had[fixed]:
-                raise mismatch(name, f"the store has the {fixed} {had[fixed]!r}, the schema {has[fixed]!r}")
-            for prop, spec in had["properties"].items():
-                now = has["properties"].setdefault(prop, spec)
-                if now["type"] != spec["type"]:
-                    raise mismatch(
-                        f"{name}.{prop}", f"the store has {spec['type']}, the schema {now['type']}"
-                    )
-            if group == "relationships":
-                has["endpoints"] += [pair for pair in had["endpoints"] if pair not in has["endpoints"]]
-    try:
-        return Schema.model_validate_json(json.dumps(whole))
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise mismatch("the schema", f"contradicts what the store holds: {message}") from error
+        ) from error
