@@ -1,0 +1,55 @@
+"""What people would use instead: peers on plain inputs, each from its paper, with a small grid.
+
+Every function takes the history that may be known (CSR float32 [users, items], ids as in the snapshot) and
+returns a scorer for every user and every item. Users without history get the same score everywhere
+(`with_fallback` gives them something better); items of which a peer knows nothing score 0, or -inf where it
+is asked to never show them. The grids are what a benchmark tries on validation; the defaults stand where
+there is nothing to choose by.
+"""
+
+from kgdistill.evaluate.peers._blend import WEIGHTS, blend, standardised, tuned_blend
+from kgdistill.evaluate.peers._common import Grid, Unknown, with_fallback
+from kgdistill.evaluate.peers._content import group_knn, metadata_knn, text_knn
+from kgdistill.evaluate.peers._counting import (
+    CATEGORY_GRID,
+    RECENT_GRID,
+    category_popularity,
+    popularity,
+    recency,
+    recent_popularity,
+)
+from kgdistill.evaluate.peers._factors import ALS_GRID, BPR_GRID, implicit_als, implicit_bpr
+from kgdistill.evaluate.peers._lightgcn import LIGHTGCN_GRID, lightgcn
+from kgdistill.evaluate.peers._linear import EASE_GRID, ease
+from kgdistill.evaluate.peers._neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
+
+__all__ = [
+    "ALS_GRID",
+    "BPR_GRID",
+    "CATEGORY_GRID",
+    "EASE_GRID",
+    "ITEM_KNN_GRID",
+    "LIGHTGCN_GRID",
+    "RECENT_GRID",
+    "RP3BETA_GRID",
+    "WEIGHTS",
+    "Grid",
+    "Unknown",
+    "blend",
+    "category_popularity",
+    "ease",
+    "group_knn",
+    "implicit_als",
+    "implicit_bpr",
+    "item_knn",
+    "lightgcn",
+    "metadata_knn",
+    "popularity",
+    "recency",
+    "recent_popularity",
+    "rp3beta",
+    "standardised",
+    "text_knn",
+    "tuned_blend",
+    "with_fallback",
+]
