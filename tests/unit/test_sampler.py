@@ -229,6 +229,20 @@ def test_label_edges_are_no_messages_in_either_direction() -> None:
     assert not torch.allclose(got, whole)
 
 
+def test_each_hop_has_its_own_fanout() -> None:
+    dense, _, h0 = toy()
+    encoder = LinearEncoder(RELATIONS, 3, "User", "Product")
+    with torch.no_grad():
+        got = sampled_paths(
+            encoder, neighbour_samplers(coo(dense)), h0, torch.arange(SIZES["Product"]), [99, 99, 1],
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        exact = [
+            torch.allclose(a, b, rtol=1e-4) for a, b in zip(got, encoder.paths(coo(dense), h0), strict=True)
+        ]
+    assert exact == [len(path) < 3 for path in encoder.path_relations]
+
+
 def test_what_cannot_be_sampled_is_told() -> None:
     indptr, indices = torch.tensor([0, 1, 3]), torch.tensor([0, 1, 0])
     with pytest.raises(ValueError, match="ascend"):
