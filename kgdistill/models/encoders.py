@@ -208,17 +208,17 @@ class HeteroEncoder(nn.Module):
 
     z = Σ_r a_r · Â_r · h0 + s · W · H^L over the relations that lead from source to target. W starts at zero,
     so that z starts in the space that h0 and the text projection share, and learns what the layers add;
-    s is the size of the first term. H⁰ of the target is its projected text, or zero.
+    s is the size of the first term. H⁰ of the target is its projected text, or zero. Go backward outside
+    autocast, as torch advises: its sparse product has no bfloat16.
 
     Args:
         kind: "sage" or "hgt".
         relations: directed relations (source label, name, target label).
         layers: how many hops.
-        dim: width of H⁰ and z; "hgt" needs it divisible by `heads`.
+        dim: width of H⁰ and z; "hgt" has two heads where it is even.
         groups: how many nodes each label other than source and target has.
         source: the label whose H⁰ is given.
         target: the label whose z is wanted.
-        heads: attention heads of "hgt".
 
     Raises:
         ValueError: a label is missing from `groups`.
@@ -234,7 +234,6 @@ class HeteroEncoder(nn.Module):
         groups: Mapping[str, int],
         source: str,
         target: str,
-        heads: int = 2,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -253,12 +252,12 @@ class HeteroEncoder(nn.Module):
         )
         self.direct = [r for r in relations if (r[0], r[2]) == (source, target)]
         self.direct_weights = nn.Parameter(torch.ones(len(self.direct)))
-        self.convs = nn.ModuleList(self._layer(dim, heads) for _ in range(layers))
+        self.convs = nn.ModuleList(self._layer(dim) for _ in range(layers))
         self.out = nn.Linear(dim, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def _layer(self, dim: int, heads: int) -> nn.Module:
+    def _layer(self, dim: int) -> nn.Module:
         pyg = _pyg()
         layer: nn.Module
         if self.kind == "sage":
@@ -268,7 +267,7 @@ class HeteroEncoder(nn.Module):
             )
         else:
             metadata = (list(self._node.values()), list(self._edge.values()))
-            layer = pyg.HGTConv(dim, dim, metadata, heads=heads)
+            layer = pyg.HGTConv(dim, dim, metadata, heads=2 - dim % 2)
         return layer
 
     def prepare(self, adjacency: Mapping[Relation, Tensor], h0: Tensor, text: Tensor | None) -> Prepared:
