@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -87,10 +87,10 @@ def make_encoder(
     return HeteroEncoder(name, relations, layers=layers, dim=dim, groups=groups, source=source, target=target)
 
 
-@contextmanager
-def _full_precision(tensor: Tensor) -> Iterator[None]:
-    with torch.autocast(tensor.device.type, enabled=False):
-        yield
+def _full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    kind = tensor.device.type
+    # The meta device, which checks where tensors go, has no autocast to switch off.
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 class LinearEncoder(LinearRelationalEncoder):
