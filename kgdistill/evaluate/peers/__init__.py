@@ -22,6 +22,7 @@ from kgdistill.evaluate.peers._factors import ALS_GRID, BPR_GRID, implicit_als, 
 from kgdistill.evaluate.peers._lightgcn import LIGHTGCN_GRID, lightgcn
 from kgdistill.evaluate.peers._linear import EASE_GRID, ease
 from kgdistill.evaluate.peers._neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
+from kgdistill.evaluate.peers._recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
 
 __all__ = [
     "ALS_GRID",
@@ -30,10 +31,13 @@ __all__ = [
     "EASE_GRID",
     "ITEM_KNN_GRID",
     "LIGHTGCN_GRID",
+    "RECBOLE_GRIDS",
     "RECENT_GRID",
     "RP3BETA_GRID",
     "WEIGHTS",
     "Grid",
+    "RecboleModel",
+    "RecboleScorer",
     "Unknown",
     "blend",
     "category_popularity",
@@ -45,6 +49,7 @@ __all__ = [
     "lightgcn",
     "metadata_knn",
     "popularity",
+    "recbole",
     "recency",
     "recent_popularity",
     "rp3beta",
