@@ -34,7 +34,12 @@ _NEEDED = ("User", "Product")
 
 
 def take_snapshot(
-    store: GraphStore, folder: Path, *, cut: datetime | None, schema: Schema | None = None
+    store: GraphStore,
+    folder: Path,
+    *,
+    cut: datetime | None,
+    schema: Schema | None = None,
+    needed: Sequence[str] = _NEEDED,
 ) -> Snapshot:
     """Freezes the graph as it was known before `cut`.
 
@@ -48,10 +53,11 @@ def take_snapshot(
         folder: where the snapshot is to lie; new, empty or a former snapshot.
         cut: naive is UTC; None takes everything that is known now.
         schema: the project's own where None.
+        needed: labels that must have nodes; a catalogue to search has no users.
 
     Raises:
-        InputError: `folder` holds something else; the graph has no users or no products; an edge whose
-            end is missing; an event without a time.
+        InputError: `folder` holds something else; a needed label has no nodes; an edge whose end is
+            missing; an event without a time.
         DiskError: the disk is full or refuses; nothing is left behind, a former snapshot stays.
         LeakError: `check_no_future` found something; nothing is published.
         StoreError, SchemaError: from the store.
@@ -87,7 +93,7 @@ def take_snapshot(
             content.add(label, table)
             files[node_file(label)] = _write(table, part, node_file(label), folder)
             progress.advance()
-        _check_whole(store, nodes, cut)
+        _check_whole(store, nodes, cut, needed)
         for edge in edges:
             progress.note(edge_key(edge))
             table = _edges(store, schema, edge, cut, known, kept)
@@ -251,11 +257,13 @@ def _check_place(folder: Path) -> None:
     )
 
 
-def _check_whole(store: GraphStore, nodes: dict[str, int], cut: datetime | None) -> None:
+def _check_whole(
+    store: GraphStore, nodes: dict[str, int], cut: datetime | None, needed: Sequence[str]
+) -> None:
     then = f" before {cut.isoformat()}" if cut is not None else ""
     if not any(nodes.values()):
         raise InputError(f"the graph is empty{then}", where=store.url, hint="ingest something first")
-    for label in _NEEDED:
+    for label in needed:
         if nodes.get(label, 0) == 0:
             raise InputError(
                 f"the graph has no {label}{then}", where=store.url, hint=f"ingest {label}s first"

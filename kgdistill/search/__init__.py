@@ -1,0 +1,1 @@
+"""Search without click logs: synthetic queries, a fused teacher, a static student beside BM25."""

@@ -1,0 +1,152 @@
+"""Search from a catalogue alone: what the teacher needs, and the students that it teaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.models.text import TransformerText
+from kgdistill.search.catalogue import SearchCatalogue
+from kgdistill.search.lexical import LexicalIndex
+from kgdistill.search.queries import SyntheticQueries, head_phrases, synthesise, title_phrases
+from kgdistill.search.student import (
+    SearchStudentConfig,
+    TrainedSearchStudent,
+    first_student,
+    train_search_student,
+)
+from kgdistill.search.teacher import (
+    FusedTeacher,
+    Fusion,
+    Parts,
+    SearchTargets,
+    encode_fields,
+    fuse,
+    mix_fields,
+    prose_fields,
+)
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SearchTeaching:
+    """A teacher with its synthetic queries and what it says of them.
+
+    Attributes:
+        catalogue: the products.
+        encoder: the text teacher.
+        fields: the vectors of the fields of running text, the title first.
+        vectors: of the products.
+        phrases, phrase_vectors: the title phrases.
+        queries: synthetic.
+        teacher: the fused teacher.
+        targets: its lists for the queries.
+    """
+
+    catalogue: SearchCatalogue
+    encoder: TransformerText
+    fields: list[FloatArray]
+    vectors: FloatArray
+    phrases: list[str]
+    phrase_vectors: FloatArray
+    queries: SyntheticQueries
+    teacher: FusedTeacher
+    targets: SearchTargets
+
+
+def teach_search(
+    catalogue: SearchCatalogue,
+    encoder: TransformerText,
+    *,
+    count: int = 40_000,
+    seed: int = 0,
+    fusion: Fusion | None = None,
+    lexical: LexicalIndex | None = None,
+) -> SearchTeaching:
+    """Encodes a catalogue, makes up queries and asks the fused teacher about them.
+
+    Args:
+        catalogue: the products.
+        encoder: the text teacher.
+        count: products that queries are drawn from; see `synthesise`.
+        seed: of the queries.
+        fusion: the teacher's weights.
+        lexical: an index over the catalogue, where there is one already.
+    """
+    lexical = lexical if lexical is not None else LexicalIndex(catalogue.fields)
+    fields = encode_fields(catalogue, encoder, prose_fields(catalogue))
+    vectors = mix_fields(fields)
+    phrases = title_phrases(catalogue)
+    phrase_vectors = encoder.encode(phrases)
+    heads = head_phrases(catalogue, phrases, phrase_vectors, fields[0])
+    queries = synthesise(catalogue, phrases, heads, count=count, seed=seed)
+    teacher = FusedTeacher(catalogue, lexical, encoder, vectors, fusion)
+    targets = teacher.targets(queries.texts)
+    return SearchTeaching(
+        catalogue, encoder, fields, vectors, phrases, phrase_vectors, queries, teacher, targets
+    )
+
+
+def with_facts(teaching: SearchTeaching, catalogue: SearchCatalogue) -> SearchTeaching:
+    """The same teaching with another catalogue's facts: none, or shuffled ones (ablations)."""
+    teacher = FusedTeacher(
+        catalogue, teaching.teacher.lexical, teaching.encoder, teaching.vectors, teaching.teacher.fusion
+    )
+    targets = teacher.targets(teaching.queries.texts, teaching.targets.queries)
+    return replace(teaching, catalogue=catalogue, teacher=teacher, targets=targets)
+
+
+def learn_search(
+    teaching: SearchTeaching, *, config: SearchStudentConfig | None = None, seed: int, distil: bool = True
+) -> TrainedSearchStudent:
+    """Trains one student.
+
+    Args:
+        teaching: what it learns from.
+        config: how.
+        seed: of its training.
+        distil: False trains it without the teacher, from the queries' own products.
+    """
+    config = config if config is not None else SearchStudentConfig()
+    both = np.concatenate([teaching.vectors, teaching.targets.queries])
+    student, projection = first_student(
+        teaching.catalogue,
+        teaching.queries.texts,
+        teaching.phrases,
+        teaching.encoder,
+        both,
+        dim=min(config.dim, both.shape[1]),
+        phrase_vectors=teaching.phrase_vectors,
+    )
+    return train_search_student(
+        student,
+        projection,
+        teaching.catalogue,
+        teaching.queries,
+        teaching.targets,
+        teaching.vectors,
+        config=config,
+        seed=seed,
+        distil=distil,
+    )
+
+
+def hybrid_scores(
+    lexical: LexicalIndex,
+    queries: list[str],
+    meaning: FloatArray,
+    fusion: Fusion | None = None,
+) -> FloatArray:
+    """BM25 and a student's cosines in one score, float32 [Q, products]; needs no graph.
+
+    Args:
+        lexical: an index over the catalogue.
+        queries: the texts.
+        meaning: the student's cosines, float32 [Q, products].
+        fusion: the weights; those of facts are not used.
+    """
+    parts = Parts(lexical.scores(queries), lexical.coverage(queries), meaning)
+    return fuse(parts, fusion if fusion is not None else Fusion())
