@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import Counter
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.evaluate import peers
 from kgdistill.evaluate.peers import _linear, _neighbours
 from kgdistill.evaluate.peers._lightgcn import normalised_adjacency, propagate
+from kgdistill.evaluate.peers._recbole import write_atomic
 from kgdistill.evaluate.task import Scorer
 
 DAY = 86_400_000_000
@@ -310,3 +313,33 @@ def test_a_peer_refuses_what_makes_no_sense(bad: str) -> None:
     }
     with pytest.raises(InputError, match=f"{bad}|one of them above 0"):
         tries[bad]()
+
+
+def test_recbole_gets_every_pair_and_every_item_a_fact(tmp_path: Path) -> None:
+    history = csr([[1, 0, 1], [0, 0, 1]])
+    brand, size = csr([[0, 1], [1, 0], [0, 0]]), csr([[1], [0], [0]])
+    write_atomic(tmp_path, history, {"brand": brand, "size": size})
+    lines = {path.name: path.read_text().splitlines() for path in tmp_path.iterdir()}
+    assert lines == {
+        "data.inter": ["user_id:token\titem_id:token", "0\t0", "0\t2", "1\t2"],
+        "data.kg": [
+            "head_id:token\trelation_id:token\ttail_id:token",
+            "i0\tbrand\tbrand:1",
+            "i1\tbrand\tbrand:0",
+            "i0\tsize\tsize:0",
+            "i2\tnone\tnone:2",
+        ],
+        "data.link": ["item_id:token\tentity_id:token", "0\ti0", "1\ti1", "2\ti2"],
+    }
+
+
+def test_an_environment_that_cannot_be_made_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(ToolMissingError, match=r"RecBole's environment cannot be made: .*no-python"):
+        peers.recbole(csr(np.eye(3)), workdir=tmp_path / "work")
+    assert list((tmp_path / "kgdistill").iterdir()) == []
+    with pytest.raises(InputError, match="learns from facts and got none"):
+        peers.recbole(csr(np.eye(3)), model="KGAT", workdir=tmp_path)
