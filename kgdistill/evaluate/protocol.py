@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,18 @@ from kgdistill.store.protocol import EdgeType
 
 _BOUGHT: EdgeType = ("User", "BOUGHT", "Product")
 
+Setting: TypeAlias = Literal["warm", "cold", "strictly_cold", "all", "cold_in_all"]
+"""What is ranked, and which of it counts as found; see `DiscoveryProtocol.describe`."""
+SETTINGS: tuple[Setting, ...] = ("warm", "cold", "strictly_cold", "all", "cold_in_all")
+
 
 class DiscoveryProtocol(BaseModel):
     """New items for a user: a split by time, eligibility, and how much of the ranking counts.
 
     Train is what happened before `cut`, validation from `cut` to before `test_start`, test from
     `test_start` to before `test_end`. Times are UTC; one with a zone is converted, one without is
-    taken as UTC.
+    taken as UTC. With `refit` the models that the test judges have learned from train and validation;
+    whatever had to be chosen was chosen on validation with models that had seen train alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,13 +37,16 @@ class DiscoveryProtocol(BaseModel):
     cut: datetime
     test_start: datetime
     test_end: datetime | None = None
-    min_user_events: int = Field(default=5, ge=1)
+    min_user_events: int = Field(default=5, ge=0, description="0: users without history are judged too")
     min_item_users: int = Field(default=5, ge=1)
+    refit: bool = False
+    settings: tuple[Setting, ...] = Field(default=("warm", "cold", "strictly_cold"), min_length=1)
     exclude_category_levels: list[list[str]] = Field(
         default_factory=list,
         description="names dropped at level 0 (department), level 1, … of category_text split at ' > '",
     )
     k: int = Field(default=20, ge=1)
+    ks: tuple[int, ...] = Field(default=(), description="further depths at which the ranking is judged")
     user_column: str = "user_id"
     item_column: str = "product_id"
 
@@ -58,26 +66,39 @@ class DiscoveryProtocol(BaseModel):
         taken = {"rank", "score", "setting"}
         if self.user_column == self.item_column or {self.user_column, self.item_column} & taken:
             raise ValueError("user_column and item_column must differ and be none of rank, score, setting")
+        if any(k < 1 for k in self.ks) or len(set(self.settings)) < len(self.settings):
+            raise ValueError("every k must be at least 1, and every setting be named once")
         return self
+
+    @property
+    def snapshot_cut(self) -> datetime:
+        """Where the graph is cut for the models: the cut, or the test's start where they are refitted."""
+        return self.test_start if self.refit else self.cut
 
     def describe(self) -> list[str]:
         """The protocol in words, to stand beside every number; one sentence each."""
         source, name, target = self.interaction
+        others = sorted({*self.ks} - {self.k})
+        deepest = max(self.k, *others, 1)
         end = f" and before {_moment(self.test_end)}" if self.test_end is not None else ""
         lines = [
             f"Interaction: the first ({source})-[{name}]->({target}) of a pair, "
             "with a quantity above 0 where a quantity is known.",
             f"Split by time (UTC): train before {_moment(self.cut)}, validation from then and before "
             f"{_moment(self.test_start)}, test from then{end or ' on'}.",
-            f"Users: at least {self.min_user_events} train interactions.",
-            f"warm: every item with at least {self.min_item_users} train users among them is ranked.",
-            f"cold: the items with fewer than {self.min_item_users} that have an interaction in the split; "
-            "strictly_cold: those of them with none. Such levels flatter every arm alike.",
+            f"Users: at least {self.min_user_events} train interactions."
+            if self.min_user_events
+            else "Users: all, also those without history.",
+            *self._describe_settings(),
             f"Full ranking, never a sample; what a user had before the split is left out; "
-            f"ties go to the smaller item index; the first {self.k} ranks count.",
+            f"ties go to the smaller item index; the first {deepest} ranks count.",
             f"NDCG@{self.k} (binary gain, ideal cut at min(relevant, {self.k})), Recall@{self.k} and "
-            f"MRR@{self.k}: the mean over users with a relevant candidate.",
-            "Models are fitted on train alone and not refitted on validation.",
+            f"MRR@{self.k}: the mean over users with a relevant candidate"
+            + (f"; also at {', '.join(map(str, others))}." if others else "."),
+            "Whatever is chosen is chosen on validation by models fitted on train alone; "
+            "what the test judges was then fitted again on train and validation."
+            if self.refit
+            else "Models are fitted on train alone and not refitted on validation.",
         ]
         dropped = [
             f"level {level}: {', '.join(sorted(names))}"
@@ -88,6 +109,20 @@ class DiscoveryProtocol(BaseModel):
             lines.insert(1, f"Left out by category: {'; '.join(dropped)}.")
         lines.insert(1, "Left out: items without a title.")
         return lines
+
+    def _describe_settings(self) -> list[str]:
+        least = self.min_item_users
+        users = "users in train or (for the test) validation" if self.refit else "train users"
+        flatters = "that have an interaction in the split are ranked, which flatters every arm alike."
+        words: dict[Setting, str] = {
+            "warm": f"warm: every item with at least {least} {users} among them is ranked.",
+            "cold": f"cold: the items with fewer than {least} {users} {flatters}",
+            "strictly_cold": f"strictly_cold: the items with no {users} {flatters}",
+            "all": "all: every item is ranked.",
+            "cold_in_all": "cold_in_all: every item is ranked, "
+            f"but only those with fewer than {least} {users} count as found.",
+        }
+        return [words[setting] for setting in SETTINGS if setting in self.settings]
 
 
 def complete_journey_protocol() -> DiscoveryProtocol:
@@ -102,6 +137,25 @@ def complete_journey_protocol() -> DiscoveryProtocol:
         test_start=datetime(2017, 11, 20, 5),
         exclude_category_levels=[sorted(EXCLUDED_DEPARTMENTS), sorted(EXCLUDED_CATEGORIES)],
         user_column="household_id",
+    )
+
+
+def office_protocol() -> DiscoveryProtocol:
+    """Amazon Office, discovery: the publisher's split by time, every item ranked for everybody.
+
+    One day, 2018-04-02, stands in the file partly in `valid` and partly in `test`: the suite places the
+    former a second before the test's start.
+    """
+    return DiscoveryProtocol(
+        name="amazon-office-discovery",
+        title="Amazon Office, discovery",
+        cut=datetime(2018, 2, 3),
+        test_start=datetime(2018, 4, 2),
+        min_user_events=0,
+        min_item_users=1,
+        refit=True,
+        settings=("all", "cold", "cold_in_all"),
+        ks=(10,),
     )
 
 

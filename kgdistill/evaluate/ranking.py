@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError
 from kgdistill.evaluate.metrics import mrr_at_k, ndcg_at_k, recall_at_k
-from kgdistill.evaluate.task import SETTINGS, EvaluationTask, Scorer, Setting, Split
+from kgdistill.evaluate.task import EvaluationTask, Scorer, Setting, Split
 from kgdistill.evaluate.topk import top_k
 from kgdistill.progress import step
 
@@ -31,6 +32,7 @@ class SettingResult:
         candidates: int64 [C], ascending: the items that were ranked.
         ndcg, recall, mrr: float64 [U].
         items: int64 [U, k]: what was ranked first; -1 where fewer than k could be shown.
+        deeper: the same metrics at the other depths that were asked for, such as "ndcg@10": float64 [U].
     """
 
     users: Ints
@@ -39,10 +41,11 @@ class SettingResult:
     recall: Floats
     mrr: Floats
     items: Ints
+    deeper: Mapping[str, Floats] = field(default_factory=dict)
 
     def values(self, metric: str) -> Floats:
-        """The values of "ndcg", "recall" or "mrr"; InputError for another name."""
-        named = {"ndcg": self.ndcg, "recall": self.recall, "mrr": self.mrr}
+        """The values of "ndcg", "recall" or "mrr", or of a name in `deeper`; InputError for another name."""
+        named = {"ndcg": self.ndcg, "recall": self.recall, "mrr": self.mrr, **self.deeper}
         if metric not in named:
             raise InputError(f"unknown metric {metric!r}", hint=f"known: {', '.join(named)}")
         return named[metric]
@@ -84,6 +87,7 @@ def evaluate_arm(
     title: str,
     split: Split = "test",
     k: int = 20,
+    ks: Sequence[int] | None = None,
     settings: Sequence[Setting] | None = None,
     chunk: int = 256,
     progress: bool = True,
@@ -100,8 +104,9 @@ def evaluate_arm(
         arm, title: the arm's short name and what a reader calls it.
         split: "validation" or "test".
         k: how many ranks count and are kept.
-        settings: which of "warm", "cold", "strictly_cold"; None: all. One in which no user has a relevant
-            candidate is left out of the result.
+        ks: further depths at which the same ranking is judged; None: the protocol's.
+        settings: which to judge; None: the protocol's. One in which no user has a relevant candidate is left
+            out of the result.
         chunk: how many users are scored at once.
         progress: whether to show how far it is.
 
@@ -110,15 +115,17 @@ def evaluate_arm(
         InputError: the scorer gives NaN or another shape; `chunk` is below 1; an unknown setting; nobody
             to be judged in any setting.
     """
-    if chunk < 1 or k < 1:
+    others = [other for other in dict.fromkeys(task.protocol.ks if ks is None else ks) if other != k]
+    depth = max(k, *others, 1)
+    if chunk < 1 or min([k, *others]) < 1:
         raise InputError(f"chunk is {chunk} and k is {k}; both must be at least 1")
     started = time.perf_counter()
     relevant = task.relevant(split)[task.users]
     seen = task.seen(split)[task.users]
     asked = []
-    for setting in dict.fromkeys(SETTINGS if settings is None else settings):
+    for setting in dict.fromkeys(task.protocol.settings if settings is None else settings):
         candidates = task.candidates(setting, split)
-        right = relevant[:, candidates]
+        right = _of(relevant, candidates, task.judged(setting, split))
         rows = np.flatnonzero(np.diff(right.indptr) > 0)
         if len(rows):
             asked.append((setting, candidates, right[rows], seen[rows][:, candidates], task.users[rows]))
@@ -133,15 +140,16 @@ def evaluate_arm(
         for setting, candidates, right, masked, users in asked:
             items = np.empty((len(users), k), dtype=np.int64)
             scores = np.empty((len(users), k), dtype=np.float32)
-            hits = np.zeros((len(users), k), dtype=np.bool_)
+            hits = np.zeros((len(users), depth), dtype=np.bool_)
             for start in range(0, len(users), chunk):
                 now = slice(start, min(start + chunk, len(users)))
                 given = _scores(scorer, users[now], candidates, arm)
                 held = masked[now].tocoo()
                 given[held.row, held.col] = -np.inf
-                items[now], scores[now] = top_k(given, candidates, k)
-                shown = items[now] >= 0
-                columns = np.searchsorted(candidates, np.where(shown, items[now], candidates[0]))
+                best, value = top_k(given, candidates, depth)
+                items[now], scores[now] = best[:, :k], value[:, :k]
+                shown = best >= 0
+                columns = np.searchsorted(candidates, np.where(shown, best, candidates[0]))
                 hits[now] = np.take_along_axis(right[now].toarray() > 0, columns, axis=1) & shown
                 if work is not None:
                     work.advance(now.stop - now.start)
@@ -153,6 +161,11 @@ def evaluate_arm(
                 recall=recall_at_k(hits, counts, k),
                 mrr=mrr_at_k(hits, counts, k),
                 items=items,
+                deeper={
+                    f"{name}@{other}": metric(hits, counts, other)
+                    for other in others
+                    for name, metric in (("ndcg", ndcg_at_k), ("recall", recall_at_k), ("mrr", mrr_at_k))
+                },
             )
             tables.append(_table(task, setting, users, items, scores))
     return ArmResult(
@@ -164,6 +177,16 @@ def evaluate_arm(
         topk=pa.concat_tables(tables),
         seconds=time.perf_counter() - started,
     )
+
+
+def _of(relevant: csr_array, candidates: Ints, judged: Ints) -> csr_array:
+    """The candidates' columns of `relevant`, with nothing outside the `judged` ones."""
+    right = csr_array(relevant[:, candidates])
+    if len(judged) == len(candidates):
+        return right
+    right.data = right.data * np.isin(candidates, judged)[right.indices]
+    right.eliminate_zeros()
+    return right
 
 
 def _scores(scorer: Scorer, users: Ints, candidates: Ints, arm: str) -> Floats32:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kgdistill.errors import InputError
 from kgdistill.evaluate.protocol import DiscoveryProtocol
 from kgdistill.evaluate.ranking import ArmResult, SettingResult
-from kgdistill.evaluate.task import SETTINGS, EvaluationTask
+from kgdistill.evaluate.task import SETTINGS, EvaluationTask, Setting, Split
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,16 +76,24 @@ def paired_bootstrap(
     return bootstrap_mean(one - other, samples=samples, level=level, seed=seed)
 
 
-def beyond_accuracy(task: EvaluationTask, result: SettingResult) -> dict[str, float | None]:
+def beyond_accuracy(
+    task: EvaluationTask, result: SettingResult, *, split: Split = "test"
+) -> dict[str, float | None]:
     """What metrics of accuracy do not show of the first k ranks.
+
+    Args:
+        task: where it was asked.
+        result: what an arm showed.
+        split: what was judged; says which history was known.
 
     Returns:
         coverage: the share of the candidates that anybody was shown.
         gini: Gini's coefficient of how often each candidate was shown; 0 when all are shown equally
             often, near 1 when a few get everything.
         popularity_lift: for a user, the mean over the shown items of log2(count / mean count in the
-            user's train history), count being an item's train users (at least 1); the mean over users. 0: as
-            popular as what they already have; 1: twice as popular. None where nothing was shown.
+            user's history), count being an item's users in the history (at least 1); the mean over users
+            with a history. 0: as popular as what they already have; 1: twice as popular. None where nothing
+            was shown.
     """
     shown = result.items >= 0
     columns = np.searchsorted(result.candidates, result.items[shown])
@@ -95,8 +103,8 @@ def beyond_accuracy(task: EvaluationTask, result: SettingResult) -> dict[str, fl
         return {"coverage": 0.0, "gini": None, "popularity_lift": None}
     # Half the mean absolute difference over the mean, on sorted values.
     gini = float((2 * np.arange(1, n + 1) - n - 1) @ exposure) / (n * total)
-    history = task.train[result.users]
-    counts = np.maximum(task.item_counts, 1).astype(np.float64)
+    history = task.history(split)[result.users]
+    counts = np.maximum(task.counts(split), 1).astype(np.float64)
     had = np.diff(history.indptr)
     usual = (history @ counts) / np.maximum(had, 1)
     per_user = shown.sum(axis=1)
@@ -127,7 +135,8 @@ def metrics_document(
 
     Args:
         protocol: what was asked.
-        task: where it was asked; gives what `beyond_accuracy` needs, which is reported for "warm".
+        task: where it was asked; gives what `beyond_accuracy` needs, which is reported for "warm", where that
+            was not judged for "all".
         results: the arms, all on one split and with one k.
         comparisons: pairs of arms (a, b) whose difference a - b is wanted, in every setting both have.
         fit_seconds, parameters: by arm, where known.
@@ -157,6 +166,7 @@ def metrics_document(
                 f"no results of the arm {name!r} to compare", hint=f"there are: {', '.join(by_arm)}"
             )
     order = [setting for setting in SETTINGS if setting in asked]
+    whole: Setting = "warm" if "warm" in asked else "all"
     return {
         "protocol": {
             "name": protocol.title,
@@ -177,10 +187,8 @@ def metrics_document(
                 "parameters": (parameters or {}).get(result.arm),
                 "settings": {
                     setting: {
-                        f"{metric}@{k}": bootstrap_mean(
-                            result.settings[setting].values(metric), **draw
-                        )._asdict()
-                        for metric in _METRICS
+                        name: bootstrap_mean(values, **draw)._asdict()
+                        for name, values in _named(result.settings[setting], k).items()
                     }
                     for setting in order
                     if setting in result.settings
@@ -196,11 +204,15 @@ def metrics_document(
             for metric in comparison_metrics
         ],
         "beyond_accuracy": {
-            result.arm: beyond_accuracy(task, result.settings["warm"])
+            result.arm: beyond_accuracy(task, result.settings[whole], split=result.split)
             for result in results
-            if "warm" in result.settings
+            if whole in result.settings
         },
     }
+
+
+def _named(found: SettingResult, k: int) -> dict[str, Floats]:
+    return {**{f"{metric}@{k}": found.values(metric) for metric in _METRICS}, **found.deeper}
 
 
 def _alike(one: SettingResult, other: SettingResult) -> bool:

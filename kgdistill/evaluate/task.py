@@ -12,16 +12,15 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.protocol import DiscoveryProtocol
+from kgdistill.evaluate.protocol import SETTINGS, DiscoveryProtocol, Setting
 from kgdistill.snapshot import Snapshot
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Scorer: TypeAlias = Callable[[Ints, Ints], npt.NDArray[np.float32]]
 """(users int64 [B], candidates int64 [C]) -> scores float32 [B, C]; higher is better, -inf is never shown."""
 
-Setting = Literal["warm", "cold", "strictly_cold"]
 Split = Literal["validation", "test"]
-SETTINGS: tuple[Setting, ...] = ("warm", "cold", "strictly_cold")
+__all__ = ["SETTINGS", "EvaluationTask", "Scorer", "Setting", "Split", "build_task"]
 
 _LEVELS = " > "
 
@@ -43,6 +42,9 @@ class EvaluationTask:
         unknown_events: how many later events name a user or an item that is not in the snapshot.
     """
 
+    # Times are of the pairs before the test's start; None for a task that was made without.
+    _times: csr_array | None
+
     def __init__(
         self,
         protocol: DiscoveryProtocol,
@@ -55,6 +57,7 @@ class EvaluationTask:
         user_keys: pa.Array,
         item_keys: pa.Array,
         unknown_events: int = 0,
+        times: csr_array | None = None,
     ) -> None:
         self.protocol = protocol
         self.train = train
@@ -65,6 +68,7 @@ class EvaluationTask:
         self.user_keys = user_keys
         self.item_keys = item_keys
         self.unknown_events = unknown_events
+        self._times = times
         self._opened = False
 
     @property
@@ -86,6 +90,40 @@ class EvaluationTask:
         self._check(split)
         return self._later[split]
 
+    def history(self, split: Split) -> csr_array:
+        """The pairs that a model may know when it is judged on `split`; the test stays closed.
+
+        Train; for the test with the protocol's `refit`, train and validation.
+        """
+        self._known(split)
+        if split == "test" and self.protocol.refit:
+            return csr_array(self.train + self._later["validation"])
+        return self.train
+
+    def history_until_us(self, split: Split) -> int:
+        """The moment before which everything in `history(split)` happened: microseconds since 1970, UTC."""
+        self._known(split)
+        moment = self.protocol.snapshot_cut if split == "test" else self.protocol.cut
+        return int(np.datetime64(moment, "us").astype(np.int64))
+
+    def history_times_us(self, split: Split) -> Ints:
+        """When each pair of `history(split)` first happened: int64 [nnz], in the order of its `data`.
+
+        Raises:
+            InputError: the task was made without times.
+        """
+        if self._times is None:
+            raise InputError("the task was made without the times of its pairs", where=self.protocol.title)
+        pairs = self.history(split)
+        pairs.sort_indices()
+        codes = _pair_codes(pairs)
+        found = np.searchsorted(_pair_codes(self._times), codes)
+        return np.asarray(self._times.data[found], dtype=np.int64)
+
+    def counts(self, split: Split) -> Ints:
+        """int64 [all items]: how many eligible users each has in `history(split)`."""
+        return np.bincount(self.history(split).indices, minlength=self.train.shape[1]).astype(np.int64)
+
     def seen(self, split: Split) -> csr_array:
         """The pairs not to recommend in `split`: train for validation, train and validation for test.
 
@@ -99,8 +137,9 @@ class EvaluationTask:
         """The items to rank, ascending.
 
         Args:
-            setting: "warm": at least `min_item_users` train users. "cold": fewer, and an interaction in
-                the split. "strictly_cold": those of the cold ones without any train user.
+            setting: "warm": at least `min_item_users` users in `history(split)`. "cold": fewer, and an
+                interaction in the split. "strictly_cold": those of the cold ones without any such user.
+                "all", "cold_in_all": every eligible item.
             split: "validation" or "test".
 
         Raises:
@@ -108,19 +147,35 @@ class EvaluationTask:
             LeakError: the test, before `open_test` was called.
         """
         self._check(split)
-        counts = self.item_counts[self.items]
-        if setting == "warm":
-            return self.items[counts >= self.protocol.min_item_users]
         if setting not in SETTINGS:
             raise InputError(f"unknown setting {setting!r}", hint=f"known: {', '.join(SETTINGS)}")
+        if setting in ("all", "cold_in_all"):
+            return self.items
+        counts = self.counts(split)[self.items]
+        if setting == "warm":
+            return self.items[counts >= self.protocol.min_item_users]
         asked = np.zeros(self.train.shape[1], dtype=np.bool_)
         asked[self._later[split].indices] = True
         most = 1 if setting == "strictly_cold" else self.protocol.min_item_users
         return self.items[(counts < most) & asked[self.items]]
 
-    def _check(self, split: str) -> None:
+    def judged(self, setting: Setting, split: Split) -> Ints:
+        """Those of the candidates that count as found, ascending: all, but in "cold_in_all" the cold ones.
+
+        Raises:
+            As `candidates`.
+        """
+        candidates = self.candidates(setting, split)
+        if setting != "cold_in_all":
+            return candidates
+        return candidates[self.counts(split)[candidates] < self.protocol.min_item_users]
+
+    def _known(self, split: str) -> None:
         if split not in self._later:
             raise InputError(f"unknown split {split!r}", hint="known: validation, test")
+
+    def _check(self, split: str) -> None:
+        self._known(split)
         if split == "test" and not self._opened:
             raise LeakError(
                 "the test split is closed",
@@ -133,8 +188,8 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
     """Applies a protocol.
 
     Args:
-        snapshot: the graph before `protocol.cut`, which must be its own cut.
-        events: the interaction's rows at or after the cut, from `take_events`: `source` and `target`
+        snapshot: the graph before `protocol.snapshot_cut`, which must be its own cut.
+        events: the interaction's rows at or after that cut, from `take_events`: `source` and `target`
             (string keys), the time, and `first_quantity` where there is one.
         protocol: what counts, where it is split and who is eligible. A quantity of 0 or less is no
             interaction; a null one is.
@@ -153,26 +208,32 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
     if missing:
         raise InputError(f"lack the column {missing[0]!r}", where="later events")
     at = _moments(events[time])
-    cut, start = np.datetime64(protocol.cut, "us"), np.datetime64(protocol.test_start, "us")
-    if (at < cut).any():
+    start = np.datetime64(protocol.test_start, "us")
+    if (early := at < np.datetime64(protocol.snapshot_cut, "us")).any():
         raise InputError(
-            f"{int((at < cut).sum()):,} of them come before the cut {protocol.cut}",
+            f"{int(early.sum()):,} of them come before the cut {protocol.snapshot_cut}",
             where="later events",
             hint="take_events(…, cut) gives those at or after it",
         )
 
     shape = (snapshot.num_nodes(source), snapshot.num_nodes(target))
+    width = np.int64(shape[1])
     eligible = _eligible_items(snapshot.node_table(target), protocol)
     known = snapshot.edge_table(protocol.interaction)
-    train = _codes(known["source"].to_numpy(), known["target"].to_numpy(), known, eligible)
+    sources, targets = known["source"].to_numpy(), known["target"].to_numpy()
+    known_at = _moments(known[time])
+    first = known_at < np.datetime64(protocol.cut, "us")
+    train = _codes(sources, targets, known, eligible, first)
     rows = snapshot.index(source, events["source"].combine_chunks())
     columns = snapshot.index(target, events["target"].combine_chunks())
     found = (rows >= 0) & (columns >= 0)
     ended = at >= np.datetime64(protocol.test_end, "us") if protocol.test_end is not None else ~found
-    parts = [
-        _codes(rows, columns, events, eligible, among)
-        for among in (found & (at < start), found & (at >= start) & ~ended)
-    ]
+    # With a refit, validation lies before the snapshot's cut; else it is among the later events.
+    validation = np.union1d(
+        _codes(sources, targets, known, eligible, ~first),
+        _codes(rows, columns, events, eligible, found & (at < start)),
+    )
+    test = _codes(rows, columns, events, eligible, found & (at >= start) & ~ended)
 
     counts = np.bincount(train // shape[1], minlength=shape[0])
     users = np.flatnonzero(counts >= protocol.min_user_events).astype(np.int64)
@@ -185,7 +246,7 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
     held = np.zeros(shape[0], dtype=np.bool_)
     held[users] = True
     splits: list[Ints] = []
-    for codes in (train, *parts):
+    for codes in (train, validation, test):
         mine = codes[held[codes // shape[1]]]
         # Tables with several events of a pair: the first one counts.
         for earlier in splits:
@@ -202,21 +263,29 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
         user_keys=_keys(snapshot.keys(source)),
         item_keys=_keys(snapshot.keys(target)),
         unknown_events=int((~found).sum()),
+        times=_first_times(
+            np.concatenate([sources * width + targets, (rows * width + columns)[found]]),
+            np.concatenate([known_at, at[found]]),
+            np.concatenate([_bought(known), _bought(events)[found]]),
+            np.union1d(splits[0], splits[1]),
+            shape,
+        ),
     )
 
 
 def _check_cut(snapshot: Snapshot, protocol: DiscoveryProtocol) -> None:
-    if snapshot.cut == protocol.cut:
+    cut = protocol.snapshot_cut
+    if snapshot.cut == cut:
         return
-    if snapshot.cut is None or snapshot.cut > protocol.cut:
+    if snapshot.cut is None or snapshot.cut > cut:
         then = "has no cut" if snapshot.cut is None else f"was cut at {snapshot.cut}"
         raise LeakError(
-            f"{then}, so that it may hold what the protocol keeps for testing, from {protocol.cut} on",
+            f"{then}, so that it may hold what the protocol keeps for testing, from {cut} on",
             where=str(snapshot.folder),
             hint="take a snapshot at the protocol's cut",
         )
     raise InputError(
-        f"was cut at {snapshot.cut}, before the protocol's cut {protocol.cut}: what lies between is missing",
+        f"was cut at {snapshot.cut}, before the protocol's cut {cut}: what lies between is missing",
         where=str(snapshot.folder),
         hint="take a snapshot at the protocol's cut",
     )
@@ -262,9 +331,36 @@ def _codes(
     """`row * items + column` of the pairs that count, each once, ascending."""
     keep = np.ones(len(rows), dtype=np.bool_) if among is None else among
     keep = keep & eligible[columns] if len(eligible) else keep
-    if "first_quantity" in table.column_names:
-        keep &= pc.fill_null(pc.greater(table["first_quantity"], 0), True).to_numpy()
+    keep = keep & _bought(table)
     return np.unique(rows[keep] * np.int64(len(eligible)) + columns[keep])
+
+
+def _bought(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """bool [rows]: not returned or given, as far as a quantity is known."""
+    if "first_quantity" not in table.column_names:
+        return np.ones(table.num_rows, dtype=np.bool_)
+    return np.asarray(pc.fill_null(pc.greater(table["first_quantity"], 0), True).to_numpy())
+
+
+def _pair_codes(matrix: csr_array) -> Ints:
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return np.asarray(rows * np.int64(matrix.shape[1]) + matrix.indices, dtype=np.int64)
+
+
+def _first_times(
+    codes: Ints,
+    at: npt.NDArray[np.datetime64],
+    counted: npt.NDArray[np.bool_],
+    wanted: Ints,
+    shape: tuple[int, int],
+) -> csr_array:
+    """int64 CSR: the earliest time of each wanted pair among the rows that count, in microseconds."""
+    codes, micros = codes[counted], at[counted].astype(np.int64)
+    order = np.lexsort((micros, codes))
+    kept, first = np.unique(codes[order], return_index=True)
+    times = micros[order][first][np.searchsorted(kept, wanted)]
+    rows, columns = np.divmod(wanted, shape[1])
+    return csr_array((times, (rows, columns)), shape=shape)
 
 
 def _matrix(codes: Ints, shape: tuple[int, int]) -> csr_array:
