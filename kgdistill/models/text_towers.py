@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -60,6 +61,28 @@ def save_transformer(
             dense.linear.load_state_dict({k: v.detach().cpu() for k, v in head.state_dict().items()})
             parts.append(dense)
         SentenceTransformer(modules=[*parts, kinds.Normalize()], device="cpu").save(str(folder))
+
+
+def load_head(folder: str | Path) -> nn.Linear | None:
+    """The linear head of a folder that `save_transformer` wrote; None where it has none.
+
+    Raises:
+        ValueError: the head is not linear.
+    """
+    described = Path(folder) / "modules.json"
+    if not described.is_file():
+        return None
+    for module in json.loads(described.read_text(encoding="utf-8")):
+        if module["type"].endswith(".Dense"):
+            place = Path(folder) / module["path"]
+            config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+            if not config["activation_function"].endswith(".Identity"):
+                raise ValueError(f"the head in {place} is not linear")
+            state = {k.removeprefix("linear."): v for k, v in load_file(place / "model.safetensors").items()}
+            head = nn.Linear(config["in_features"], config["out_features"], bias="bias" in state)
+            head.load_state_dict(state)
+            return head
+    return None
 
 
 def folded_table(table: FloatArray, weights: FloatArray | None) -> FloatArray:
