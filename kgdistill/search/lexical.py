@@ -43,7 +43,7 @@ class LexicalIndex:
         b: float = B,
     ) -> None:
         try:
-            import bm25s
+            import bm25s  # type: ignore[import-untyped]
         except ImportError as error:
             raise InputError(
                 "search needs bm25s, which is not installed", hint="pip install 'kgdistill[search]'"
@@ -83,7 +83,7 @@ class LexicalIndex:
         return out
 
     def coverage(self, queries: Sequence[str]) -> FloatArray:
-        """The share of the query's known words, weighted by idf, that a product holds; float32 [Q, products]."""
+        """The share of the query's known words that a product holds, by idf; float32 [Q, products]."""
         out = np.zeros((len(queries), self._size), np.float32)
         for row, query in enumerate(queries):
             asked = [self._known[w] for w in dict.fromkeys(words(query)) if w in self._known]

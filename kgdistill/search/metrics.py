@@ -81,9 +81,9 @@ def search_metrics(scores: FloatArray, judgements: Judgements) -> dict[str, Valu
     """Four measures of every query, float64 [Q].
 
     `full/ndcg@10`: the whole catalogue ranked, unjudged products have grade 0; gain 2^grade − 1; NaN
-    where no product has a grade above 0. `full/recall@50`: of products with grade 2 or more; NaN where there are none.
-    `full/judged@10`: share of the first ten that is judged. `rerank/ndcg@10`: only the judged products
-    ranked. Ties go to the lower id.
+    where no product has a grade above 0. `full/recall@50`: of products with grade 2 or more; NaN where
+    there are none. `full/judged@10`: share of the first ten that is judged. `rerank/ndcg@10`: only the
+    judged products ranked. Ties go to the lower id.
 
     Args:
         scores: float32 [Q, products], higher is better.

@@ -1,4 +1,4 @@
-"""The student of search: a table of token and phrase vectors that answers without the graph or a transformer."""
+"""The student of search: a table of token and phrase vectors; no graph, no transformer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SearchStudentConfig:
         vector_weight, list_weight, margin_weight: of the losses.
     """
 
-    dim: int = 320
+    dim: int = 208
     epochs: int = 8
     batch: int = 512
     lr: float = 3e-3
@@ -236,10 +236,11 @@ def train_search_student(
 ) -> TrainedSearchStudent:
     """Trains a student in place.
 
-    Each batch holds queries, the product that each was made from, products drawn from the teacher's first ones, and
-    random ones. The student's vectors follow the text teacher's (relational cosine), its list over the batch's
-    products follows the teacher's (list distillation), and its margins follow the teacher's over the query's own
-    candidates (margin-MSE). The teacher's list is a mixture of the softmax of its cosines and of its fused scores.
+    Each batch holds queries, the product that each was made from, products drawn from the teacher's first
+    ones, and random ones. The student's vectors follow the text teacher's (relational cosine), its list
+    over the batch's products follows the teacher's (list distillation), and its margins follow the
+    teacher's between the query's own product and the others (margin-MSE). The teacher's list is a mixture
+    of the softmax of its cosines and that of its fused scores.
 
     Args:
         student, projection: from `first_student`.
@@ -318,7 +319,7 @@ def _mixed(fields: list[Tensor]) -> Tensor:
 
 
 def _fused(targets: SearchTargets, rows: IntArray, batch: IntArray) -> Tensor:
-    """The teacher's fused scores over a batch's products, float32 [B, C]; outside its first ones, the least of them."""
+    """The teacher's fused scores of a batch's products, float32 [B, C]; below its last where it gave none."""
     low = targets.scores[rows].min(axis=1)
     out = np.repeat(low[:, None] - 0.1, len(batch), axis=1).astype(np.float32)
     at = np.searchsorted(batch, targets.candidates[rows]).clip(max=len(batch) - 1)

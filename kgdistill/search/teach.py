@@ -12,6 +12,7 @@ from kgdistill.search.catalogue import SearchCatalogue
 from kgdistill.search.lexical import LexicalIndex
 from kgdistill.search.queries import SyntheticQueries, head_phrases, synthesise, title_phrases
 from kgdistill.search.student import (
+    SearchStudent,
     SearchStudentConfig,
     TrainedSearchStudent,
     first_student,
@@ -29,6 +30,9 @@ from kgdistill.search.teacher import (
 )
 
 FloatArray = npt.NDArray[np.float32]
+
+# Words find, meaning reorders: what a shop would serve.
+SERVING = Fusion(depth=100)
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,38 @@ def with_facts(teaching: SearchTeaching, catalogue: SearchCatalogue) -> SearchTe
     return replace(teaching, catalogue=catalogue, teacher=teacher, targets=targets)
 
 
+def titles_as_queries(teaching: SearchTeaching) -> SearchTeaching:
+    """The same teaching with the titles in place of synthetic queries (ablation)."""
+    place = {title: row for row, title in reversed(list(enumerate(teaching.catalogue.titles))) if title}
+    rows = np.array(sorted(place.values()), np.int64)
+    texts = [teaching.catalogue.titles[row] for row in rows]
+    queries = SyntheticQueries(texts, rows, ["title"] * len(texts))
+    return replace(
+        teaching, queries=queries, targets=teaching.teacher.targets(texts, teaching.fields[0][rows])
+    )
+
+
+def start_student(teaching: SearchTeaching, dim: int) -> tuple[SearchStudent, FloatArray]:
+    """A student before training, with the projection into its space; see `first_student`."""
+    both = np.concatenate([teaching.vectors, teaching.targets.queries])
+    return first_student(
+        teaching.catalogue,
+        teaching.queries.texts,
+        teaching.phrases,
+        teaching.encoder,
+        both,
+        dim=min(dim, both.shape[1]),
+        phrase_vectors=teaching.phrase_vectors,
+    )
+
+
 def learn_search(
-    teaching: SearchTeaching, *, config: SearchStudentConfig | None = None, seed: int, distil: bool = True
+    teaching: SearchTeaching,
+    *,
+    config: SearchStudentConfig | None = None,
+    seed: int,
+    distil: bool = True,
+    first: tuple[SearchStudent, FloatArray] | None = None,
 ) -> TrainedSearchStudent:
     """Trains one student.
 
@@ -109,18 +143,10 @@ def learn_search(
         config: how.
         seed: of its training.
         distil: False trains it without the teacher, from the queries' own products.
+        first: from `start_student`, to be trained in place; None begins here.
     """
     config = config if config is not None else SearchStudentConfig()
-    both = np.concatenate([teaching.vectors, teaching.targets.queries])
-    student, projection = first_student(
-        teaching.catalogue,
-        teaching.queries.texts,
-        teaching.phrases,
-        teaching.encoder,
-        both,
-        dim=min(config.dim, both.shape[1]),
-        phrase_vectors=teaching.phrase_vectors,
-    )
+    student, projection = first if first is not None else start_student(teaching, config.dim)
     return train_search_student(
         student,
         projection,
@@ -146,7 +172,7 @@ def hybrid_scores(
         lexical: an index over the catalogue.
         queries: the texts.
         meaning: the student's cosines, float32 [Q, products].
-        fusion: the weights; those of facts are not used.
+        fusion: the weights, by default `SERVING`; that of facts is not used.
     """
     parts = Parts(lexical.scores(queries), lexical.coverage(queries), meaning)
-    return fuse(parts, fusion if fusion is not None else Fusion())
+    return fuse(parts, fusion if fusion is not None else SERVING)

@@ -152,7 +152,7 @@ def mix_fields(vectors: Sequence[FloatArray]) -> FloatArray:
 
 
 def encode_fields(catalogue: SearchCatalogue, encoder: TextEncoder, names: Sequence[str]) -> list[FloatArray]:
-    """The fields' vectors, each float32 [products, E]; 0 where a field is empty. Each text is encoded once."""
+    """The fields' vectors, each float32 [products, E]; 0 where a field is empty."""
     place: dict[str, int] = {}
     for name in names:
         for text in catalogue.fields[name]:

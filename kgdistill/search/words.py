@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 
@@ -46,5 +47,5 @@ def terms(text: str) -> list[str]:
         parts = _PART.findall(word)
         if len(parts) > 1:
             out += [stem(part) for part in parts]
-    out += [a + b for a, b in zip(base, base[1:], strict=False) if a.isalpha() and b.isalpha()]
+    out += [a + b for a, b in itertools.pairwise(base) if a.isalpha() and b.isalpha()]
     return out
