@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from kgdistill.datasets._adapt_journey import package_folder
 from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError
 from kgdistill.ingest.job import graph_tables
@@ -76,3 +79,30 @@ def graph_of(tables: GraphTables) -> Iterator[GraphStore]:
         store.apply_schema(schema)
         ingest_tables(store, schema, tables)
         yield store
+
+
+def journey_lines(folder: Path | None = None) -> pa.Table:
+    """Every purchase line of Complete Journey with a quantity above 0: source, target (string keys), at.
+
+    Args:
+        folder: where the Parquet files are; None: those of the installed package.
+
+    Raises:
+        InputError: the package is not installed, or the file is not there.
+    """
+    file = (folder or package_folder()) / "transactions.parquet"
+    try:
+        rows = pq.read_table(
+            file,
+            columns=["household_id", "product_id", "transaction_timestamp"],
+            filters=pc.field("quantity") > 0,
+        )
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise InputError(f"cannot be read: {error}", where=str(file)) from error
+    return pa.table(
+        {
+            "source": rows["household_id"].cast(pa.string()),
+            "target": rows["product_id"].cast(pa.string()),
+            "at": rows["transaction_timestamp"].cast(pa.timestamp("us")),
+        }
+    )
