@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.evaluate import peers
-from kgdistill.evaluate.peers import _linear, _neighbours
+from kgdistill.evaluate.peers import _content, _linear, _neighbours
 from kgdistill.evaluate.peers._lightgcn import normalised_adjacency, propagate
 from kgdistill.evaluate.peers._recbole import write_atomic
 from kgdistill.evaluate.task import Scorer
@@ -148,7 +148,11 @@ def test_brand_knn_is_the_share_of_purchases_and_metadata_knn_a_cosine(x: Any, g
     np.testing.assert_allclose(everything(peers.metadata_knn(csr(x), csr(groups))), cosine, atol=1e-5)
 
 
-def test_text_knn_is_the_cosine_with_the_recency_weighted_mean() -> None:
+@pytest.mark.parametrize("power", [1, 3])
+def test_text_knn_is_the_weighted_mean_of_cosines_to_a_power(
+    power: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_content, "_BLOCK_ITEMS", 4)
     draw = np.random.default_rng(5)
     x, vectors = draw.random((USERS, ITEMS)) < 0.3, draw.normal(size=(ITEMS, 3)).astype(np.float32)
     x[1], vectors[4] = False, 0
@@ -157,15 +161,16 @@ def test_text_knn_is_the_cosine_with_the_recency_weighted_mean() -> None:
     for recency in (None, weights):
         want, at = np.zeros(x.shape), 0
         for u in range(USERS):
-            profile = np.zeros(3)
+            total = 0.0
             for i in np.flatnonzero(x[u]):
-                length = np.linalg.norm(vectors[i])
-                profile += (1.0 if recency is None else recency[at]) * vectors[i] / (length or 1)
-                at += 1
-            for i in range(ITEMS):
-                below = np.linalg.norm(profile) * np.linalg.norm(vectors[i])
-                want[u, i] = profile @ vectors[i] / below if below else 0
-        found = everything(peers.text_knn(history, vectors, recency=recency))
+                weight = 1.0 if recency is None else recency[at]
+                at, total = at + 1, total + weight
+                for j in range(ITEMS):
+                    below = np.linalg.norm(vectors[i]) * np.linalg.norm(vectors[j])
+                    cosine = vectors[i] @ vectors[j] / below if below else 0.0
+                    want[u, j] += weight * (cosine if power == 1 else max(cosine, 0.0) ** power)
+            want[u] /= total or 1.0
+        found = everything(peers.text_knn(history, vectors, recency=recency, power=power))
         np.testing.assert_allclose(found, want, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ there is nothing to choose by.
 
 from kgdistill.evaluate.peers._blend import WEIGHTS, blend, standardised, tuned_blend
 from kgdistill.evaluate.peers._common import Grid, Unknown, with_fallback
-from kgdistill.evaluate.peers._content import group_knn, metadata_knn, text_knn
+from kgdistill.evaluate.peers._content import TEXT_GRID, group_knn, metadata_knn, text_knn
 from kgdistill.evaluate.peers._counting import (
     CATEGORY_GRID,
     RECENT_GRID,
@@ -34,6 +34,7 @@ __all__ = [
     "RECBOLE_GRIDS",
     "RECENT_GRID",
     "RP3BETA_GRID",
+    "TEXT_GRID",
     "WEIGHTS",
     "Grid",
     "RecboleModel",

@@ -83,11 +83,12 @@ def group_shares(history: csr_array, groups: csr_array) -> tuple[csr_array, csr_
     """Each user's shares by group [users, groups] and each item's membership; rows add up to 1, or 0."""
     if groups.shape[0] != history.shape[1]:
         raise InputError(f"groups of {groups.shape[0]:,} items for a history of {history.shape[1]:,}")
-    member = _rows_to_one(presence(groups))
-    return _rows_to_one(presence(history) @ member), member
+    member = rows_to_one(presence(groups))
+    return rows_to_one(presence(history) @ member), member
 
 
-def _rows_to_one(matrix: csr_array) -> csr_array:
+def rows_to_one(matrix: csr_array) -> csr_array:
+    """Every row divided by its sum; empty rows stay empty."""
     sums = np.asarray(matrix.sum(axis=1), dtype=np.float64)
     scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
     return (diags_array(scale) @ matrix).astype(np.float32).tocsr()
