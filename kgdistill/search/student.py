@@ -24,6 +24,7 @@ from kgdistill.distill.losses import (
 )
 from kgdistill.errors import ArtefactError
 from kgdistill.models.text import TransformerText
+from kgdistill.models.text_towers import save_static
 from kgdistill.progress import step
 from kgdistill.search.catalogue import SearchCatalogue
 from kgdistill.search.lexical import TITLE_WEIGHT
@@ -49,7 +50,7 @@ class SearchStudentConfig:
         vector_weight, list_weight, margin_weight: of the losses.
     """
 
-    dim: int = 208
+    dim: int = 240
     epochs: int = 8
     batch: int = 512
     lr: float = 3e-3
@@ -107,12 +108,7 @@ class SearchStudent(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes a folder that `SentenceTransformer(folder)` and `load_search_student` read."""
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Normalize, StaticEmbedding
-
-        weights = self.table.weight.detach().numpy()
-        static = StaticEmbedding(self.tokenizer, embedding_weights=weights)
-        SentenceTransformer(modules=[static, Normalize()], device="cpu").save(str(folder))
+        save_static(folder, self.tokenizer, self.table.weight.detach().numpy())
         text = json.dumps({"fields": self.fields}, indent=1)
         (Path(folder) / "search.json").write_text(text + "\n", encoding="utf-8")
 
@@ -149,9 +145,9 @@ def first_student(
     """A student before training, and the projection from the encoder's space into its own.
 
     Its vocabulary is that of the encoder, cut to what occurs in the catalogue and the queries, with single
-    characters for the rest; phrases of several words are tokens too, since a mean of words does not know that
-    "memory card" is no card. A token starts as the encoder's vector of it, weighted against its frequency
-    (Arora et al. 2017) and projected on the first principal axes of `vectors`.
+    ASCII characters for the rest; phrases of several words are tokens too, since a mean of words does not
+    know that a "case fan" is no case. A token starts as the encoder's vector of it, weighted against its
+    frequency (Arora et al. 2017) and projected on the first principal axes of `vectors`.
 
     Args:
         catalogue: the products.
@@ -202,7 +198,7 @@ def _vocabulary(
     kept = [
         word
         for word, _ in sorted(vocabulary.items(), key=lambda item: item[1])
-        if word in used or word in special or len(word.removeprefix("##")) == 1
+        if word in used or word in special or (len(word.removeprefix("##")) == 1 and word.isascii())
     ]
     described["model"]["vocab"] = {word: i for i, word in enumerate(kept)}
     for token in described["added_tokens"]:

@@ -26,6 +26,7 @@ from kgdistill.evaluate.suites._result import ArmScores, Kind, SuiteResult
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.mapping import parse_mapping
 from kgdistill.models.text import TransformerText
+from kgdistill.models.text_speed import texts_per_second
 from kgdistill.search.catalogue import search_catalogue
 from kgdistill.search.metrics import Judgements, read_judgements, search_metrics
 from kgdistill.search.student import SearchStudentConfig, TrainedSearchStudent
@@ -259,7 +260,7 @@ def _peers(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -> N
     asked = encoder.encode(judge.queries)
     meaning = asked @ teaching.fields[0].T
     size = sum(p.numel() for p in encoder.model.parameters())
-    rate = _rate(encoder, catalogue.titles)
+    rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
     judge.add("minilm", "MiniLM-L6, title", "peer", meaning, parameters=size, texts_per_second=rate)
     values = judge.cross_validated(_choices(bm25, meaning))
     judge.add("bm25_minilm", "BM25 + MiniLM-L6, cross-validated", "peer", values, parameters=size)
@@ -355,7 +356,7 @@ def _students(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -
     for seed in options.seeds:
         trained = learn(teaching, seed)
         mine, size = cosines(trained), trained.student.parameters_count
-        rate = _rate(trained.student, teaching.catalogue.titles)
+        rate = texts_per_second(trained.student.encode, teaching.catalogue.titles[:4096])
         told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
         judge.add("student", "student alone (static)", "ours", mine, texts_per_second=rate, **told)
         both = hybrid_scores(lexical, judge.queries, mine)
@@ -390,11 +391,3 @@ def _students(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -
         cosines(learn(titles, seed)),
         seed=seed,
     )
-
-
-def _rate(encoder: Any, texts: list[str]) -> float:
-    sample = texts[:512]
-    encoder.encode(sample[:32])
-    started = time.perf_counter()
-    encoder.encode(sample)
-    return len(sample) / (time.perf_counter() - started)

