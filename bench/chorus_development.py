@@ -1,0 +1,179 @@
+"""Queries of our own with rules for titles: search's settings were chosen here, not on the judged queries.
+
+None of them is among the judged queries, and the rules are crude: a title answers a query where the first
+pattern matches and the second does not. `python bench/chorus_development.py --data FOLDER` prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kgdistill.evaluate.suites._chorus import chorus_snapshot
+from kgdistill.evaluate.suites._data import data_folder
+from kgdistill.models.text import TransformerText
+from kgdistill.search.catalogue import SearchCatalogue, search_catalogue
+from kgdistill.search.lexical import LexicalIndex
+from kgdistill.search.metrics import ranking
+from kgdistill.search.teacher import FusedTeacher, Fusion, encode_fields, fuse, mix_fields, prose_fields
+
+RULES = {
+    "printer": (
+        r"\b(inkjet|laser|label|photo|dot matrix|thermal|large format|multifunctional?|mono|colour|"
+        r"color)\b.*\bprinter\b|\blaserjet\b.*\bdpi\b|\bprinter\b.*\b(dpi|ppm)\b",
+        r"cartridge|cable|\bkit\b|toner|paper|spare|ribbon|drum|roller|print head|server|memory",
+    ),
+    "toner": (r"\btoner\b", r"collector|waste|kit\b|laser.*dpi"),
+    "ink cartridges": (r"\bink cartridge\b|\bink\b.*original|\bink cartridge", r"printer.*dpi"),
+    "network cable": (r"networking cable|cat ?[56]\w?\b.*(patch|cable)|patch cable", r"panel|tester|printer"),
+    "ethernet cable": (
+        r"networking cable|cat ?[56]\w?\b.*(patch|cable)|patch cable",
+        r"panel|tester|fib(er|re)|coax|\blc\b|\bsc\b",
+    ),
+    "vga cable": (r"\bvga\b.*cable|cable.*\bvga\b|monitor cable.*hd15|hd15.*cable", r"adapter|kvm|splitter"),
+    "printer cable": (r"printer cable|parallel.*cable|usb.*a.?/?b cable|ieee.?1284.*cable", r"cartridge"),
+    "router": (r"\brouter\b", r"cable|antenna|bracket|mount"),
+    "motherboard": (r"motherboard|desktop board|server/workstation board", r"cable|memory"),
+    "graphics card": (
+        r"graphics card|geforce.*gddr|radeon.*gddr|quadro.*gddr",
+        r"notebook|\bpc\b|windows|workstation|gb ssd",
+    ),
+    "processor": (
+        r"processor \d|\bprocessor\b.*ghz|\bxeon\b.*ghz.*cache",
+        r"notebook|windows|hdd|ssd|server|cooler|fan|kit|pixels",
+    ),
+    "ram": (
+        r"memory module|\bdimm\b|\bddr\d?\b.*(dimm|mhz).*|sdram",
+        r"notebook|windows|processor|motherboard|lga|graphics|pixels|gddr|server",
+    ),
+    "ups": (r"uninterruptible|\bups\b", r"battery (?!backup)|cable|bracket|rack accessory|kit"),
+    "webcam": (r"\bwebcam\b", r"notebook|pixels touchscreen|windows"),
+    "microphone": (r"microphone", r"cable|headset|headphone"),
+    "headset": (r"headset", r"cable|adapter|ear pad|cushion"),
+    "label printer": (r"label printer|labelwriter|label maker", r"tape|labels|ribbon|cable"),
+    "photo paper": (r"photo paper", r"printer"),
+    "printing paper": (
+        r"printing paper|inkjet paper|photo paper|copy paper|large format media|plotter paper",
+        r"printer.*dpi|tray",
+    ),
+    "projector lamp": (r"projector lamp|lamp.*projector", r""),
+    "usb flash drive": (r"usb flash drive|flash drive", r"notebook|windows"),
+    "graphics tablet pen": (r"(stylus|\bpen\b)", r"notebook|windows|pixels"),
+    "privacy screen": (r"privacy (screen|filter)", r"notebook.*windows"),
+    "kvm": (r"\bkvm\b", r"cable|rack accessory|mount"),
+    "kvm switch": (r"kvm switch", r"cable"),
+    "server": (
+        r"\bserver\b",
+        r"cable|board|memory|processor|rack accessory|kit|battery|module|mount|card|drive|cabinet|"
+        r"hdd|psu|supply|print server|console",
+    ),
+    "patch panel": (r"patch panel", r"cable"),
+    "surge protector": (r"surge (protector|suppressor)|surge.*outlet", r""),
+    "power strip": (
+        r"power (strip|extension)|surge.*outlet|outlet.*(strip|surge)|power distribution unit",
+        r"",
+    ),
+    "power supply": (r"power supply unit|power supply", r"cable|\bups\b"),
+    "computer case": (r"computer case", r""),
+    "antenna": (r"antenna", r"router|cable|access point|pixels"),
+    "media converter": (r"media converter", r"chassis|supply"),
+    "access point": (r"access point", r"antenna|mount|bracket|licen"),
+    "nas": (r"\bnas\b", r"hdd kit|bracket"),
+    "doll": (r"\bdoll\b|barbie|baby born", r"clothes|dress|shoes|bag|hair styling|accessor"),
+    "puzzle": (r"puzzle", r""),
+    "coffee maker": (r"coffee maker|coffee machine|espresso machine", r"filter|capsule|cup"),
+    "vacuum cleaner": (r"vacuum", r"bag|filter|brush head"),
+    "toothbrush": (r"toothbrush", r"head(s)?\b"),
+    "hair dryer": (r"hair dryer", r""),
+    "security camera": (r"(ip|security|surveillance|cctv) (security )?camera", r"mount|bracket|cable|supply"),
+    "screen protector": (r"screen protector", r""),
+    "wall mount": (r"wall mount|wandmont", r""),
+    "monitor arm": (r"(monitor|flat panel|desk).*(arm|mount)\b", r"wall mount"),
+    "cat6 cable": (r"cat ?6\w?\b", r"panel|coupler|jack|cat ?5"),
+    "hp toner": (r"^(hp|hewlett).*(toner)", r"collection|kit\b"),
+    "canon ink": (r"^canon.*(ink|original)", r"toner|printer.*dpi|paper|drum"),
+    "dell laptop battery": (
+        r"^(dell|origin storage|2-power).*(battery|notebook spare part battery).*",
+        r"ups|cable",
+    ),
+    "dvi cable": (r"dvi.*cable|cable.*dvi", r"adapter|kvm"),
+    "cpu cooler": (r"(cpu|processor).*(cooler|fan|cooling)|processor cooler", r"thermal paste"),
+    "black toner cartridge": (r"toner.*black|black.*toner", r"collector"),
+    "red network cable": (
+        r"(networking cable|patch cable).*\bred\b|\bred\b.*(networking cable|patch cable)",
+        r"",
+    ),
+    "xeon processor": (r"xeon.*(processor|ghz|cache)", r"server .*rack|kit|tower"),
+    "inkjet printer": (r"inkjet printer|inkjet.*dpi", r"cartridge|paper|media"),
+    "all in one pc": (r"all-in-one pc|all-in-one.*(pixels|windows)", r"print|mount"),
+    "mobile phone": (
+        r"smartphone|mobile phone|galaxy s\d|galaxy a\d|moto g",
+        r"case|cover|charger|cable|holder|headset|mount|protector|stand|sleeve",
+    ),
+    "remote control": (r"remote control", r"helicopter|car\b"),
+    "thermal paste": (r"thermal (paste|compound|grease)|heat sink compound", r""),
+    "sound card": (r"sound card|audio card|sound blaster", r""),
+    "raid controller": (r"raid controller|raid.*controller", r"battery|cable"),
+    "hard drive enclosure": (r"(hdd|hard drive|drive|storage).*(enclosure)|storage drive enclosure", r""),
+    "card reader": (r"card reader", r"notebook|windows|pixels"),
+}
+
+
+def relevant(titles: list[str]) -> list[np.ndarray]:
+    """For each query the products whose titles answer it."""
+    out = []
+    for wanted, not_wanted in RULES.values():
+        yes, no = re.compile(wanted), re.compile(not_wanted) if not_wanted else None
+        fits = [bool(yes.search(t)) and not (no and no.search(t)) for t in titles]
+        out.append(np.flatnonzero(fits))
+    return out
+
+
+def measure(scores: np.ndarray, answers: list[np.ndarray]) -> tuple[float, float]:
+    """Mean nDCG@10 (binary) and recall@50."""
+    discount = 1 / np.log2(np.arange(2, 12))
+    ndcg, recall = [], []
+    for row, right in zip(ranking(scores, 50), answers, strict=True):
+        hit = np.isin(row, right)
+        ndcg.append((hit[:10] * discount).sum() / discount[: min(10, len(right))].sum())
+        recall.append(hit.sum() / min(50, len(right)))
+    return float(np.mean(ndcg)), float(np.mean(recall))
+
+
+def catalogue_of(data: Path | None) -> SearchCatalogue:
+    with tempfile.TemporaryDirectory() as place:
+        snapshot = chorus_snapshot(data_folder("chorus_icecat", data), Path(place) / "snapshot")
+        return search_catalogue(snapshot)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    catalogue = catalogue_of(parser.parse_args().data)
+    queries = list(RULES)
+    answers = relevant([title.lower() for title in catalogue.titles])
+    encoder = TransformerText(precision="float32")
+    vectors = mix_fields(encode_fields(catalogue, encoder, prose_fields(catalogue)))
+    teacher = FusedTeacher(catalogue, LexicalIndex(catalogue.fields), encoder, vectors)
+    parts = teacher.parts(queries)
+    tried = {"words": parts.lexical, "meaning": parts.meaning}
+    for meaning in (0.3, 0.5, 0.7):
+        for coverage in (0.0, 0.5, 1.0):
+            tried[f"meaning {meaning}, coverage {coverage}"] = fuse(parts, Fusion(meaning, coverage))
+    for facts in (0.0, 0.1, 0.2, 0.4):
+        tried[f"facts {facts}"] = fuse(parts, Fusion(facts=facts))
+    for depth in (50, 100, 200):
+        tried[f"depth {depth}"] = fuse(parts, replace(Fusion(), depth=depth))
+    print(f"{len(queries)} queries of our own; nDCG@10, recall@50")
+    for name, scores in tried.items():
+        ndcg, recall = measure(scores, answers)
+        print(f"{name:32} {ndcg:.4f} {recall:.4f}")
+
+
+if __name__ == "__main__":
+    main()
