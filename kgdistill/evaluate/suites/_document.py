@@ -1,0 +1,237 @@
+"""A suite's figures as one document and as a table for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kgdistill.evaluate.comparisons import Estimate, Resampled, Resamples, holm
+from kgdistill.evaluate.report._environment import environment
+from kgdistill.evaluate.suites._result import ArmScores, SuiteResult
+
+_SAMPLES, _LEVEL = 4000, 0.95
+
+
+def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Means, intervals, differences and shares; what models-SUITE.json holds.
+
+    A difference in a setting's headline metric carries `p_holm`, adjusted over all such differences of the
+    suite; those in other metrics have only their own `p`.
+
+    Args:
+        result: what to write; it must fit together (`SuiteResult.check`).
+        samples, seed: of the bootstrap.
+
+    Raises:
+        InputError: it does not.
+    """
+    result.check()
+    arms: dict[str, dict[str, Any]] = {name: _about(result.seeds(name)) for name in result.names()}
+    differences: list[dict[str, Any]] = []
+    shares: list[dict[str, Any]] = []
+    for setting, metrics in metrics_of(result).items():
+        if not result.units[setting]:
+            continue
+        resamples = Resamples(len(result.units[setting]), samples=samples, level=_LEVEL, seed=seed)
+        for metric in metrics:
+            held = {
+                name: values
+                for name in arms
+                if (values := result.per_seed(name, setting, metric)) is not None
+            }
+            drawn = dict(zip(held, resamples.draw(*held.values()), strict=True))
+            for name, mine in drawn.items():
+                told = {**asdict(mine.estimate()), "per_seed": mine.means.tolist()}
+                arms[name]["settings"].setdefault(setting, {})[metric] = told
+            where = {"setting": setting, "metric": metric}
+            differences += _differences(result, drawn, where)
+            shares += _shares(result, drawn, where)
+    first = headlines(result)
+    family = [d for d in differences if d["metric"] == first[d["setting"]]]
+    for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
+        found["p_holm"] = adjusted
+    return {
+        "suite": result.suite,
+        "protocol": result.protocol,
+        "environment": environment({}),
+        "bootstrap": {"samples": samples, "level": _LEVEL, "seed": seed, "compared": len(family)},
+        "settings": {s: {"units": len(result.units[s]), "headline": first[s]} for s in first},
+        "arms": list(arms.values()),
+        "comparisons": differences,
+        "shares": shares,
+        "notes": result.notes,
+    }
+
+
+def metrics_of(result: SuiteResult) -> dict[str, list[str]]:
+    """Setting -> every metric that an arm has there, in the order in which they came."""
+    found: dict[str, dict[str, None]] = {setting: {} for setting in result.units}
+    for arm in result.arms:
+        for setting, metrics in arm.scores.items():
+            found[setting].update(dict.fromkeys(metrics))
+    return {setting: list(metrics) for setting, metrics in found.items() if metrics}
+
+
+def headlines(result: SuiteResult) -> dict[str, str]:
+    """Setting -> the metric that is shown first."""
+    return {
+        setting: result.headline.get(setting, metrics[0]) for setting, metrics in metrics_of(result).items()
+    }
+
+
+def suite_scores(result: SuiteResult) -> pa.Table:
+    """Every value: setting, metric, arm, unit (dictionaries), seed (int32), value (float32)."""
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("setting", "metric", "arm", "unit", "seed", "value")
+    }
+    for arm in result.arms:
+        for setting, metrics in arm.scores.items():
+            units = pa.array(result.units[setting], pa.string())
+            for metric, values in metrics.items():
+                for name, value in (("setting", setting), ("metric", metric), ("arm", arm.arm)):
+                    columns[name].append(pa.array([value]).take(pa.array(np.zeros(len(units), np.int64))))
+                columns["unit"].append(units)
+                columns["seed"].append(pa.array(np.full(len(units), arm.seed, np.int32)))
+                columns["value"].append(pa.array(values.astype(np.float32)))
+    made = {name: pa.chunked_array(parts) for name, parts in columns.items()}
+    for name in ("setting", "metric", "arm", "unit"):
+        made[name] = made[name].dictionary_encode().unify_dictionaries()
+    return pa.table(made)
+
+
+def suite_table(document: dict[str, Any]) -> str:
+    """The document as Markdown: arms, differences, shares, the protocol and notes."""
+    settings = document["settings"]
+    level = f"{document['bootstrap']['level']:.0%}"
+    heads = [f"{setting} {metric_title(info['headline'])}" for setting, info in settings.items()]
+    lines = [
+        f"# {document['suite']}",
+        "",
+        f"Means with {level} bootstrap intervals over units; several seeds of an arm are averaged "
+        "first, and an interval that resamples them too stands in the document.",
+        "",
+        _row(["arm", *heads, "seeds", "fit s", "parameters", "texts/s"]),
+        _row(["---"] + ["---:"] * (len(heads) + 4)),
+    ]
+    best = {
+        s: max((_mean(a, s, i["headline"]) for a in document["arms"]), default=0.0)
+        for s, i in settings.items()
+    }
+    for arm in document["arms"]:
+        cells = []
+        for setting, info in settings.items():
+            found = arm["settings"].get(setting, {}).get(info["headline"])
+            text = "–" if found is None else f"{_interval(found)}"
+            cells.append(f"**{text}**" if found is not None and found["mean"] == best[setting] else text)
+        title = f"**{arm['title']}**" if arm["kind"] == "ours" else arm["title"]
+        lines.append(
+            _row(
+                [
+                    title,
+                    *cells,
+                    str(len(arm["seeds"])),
+                    _number(arm["fit_seconds"]),
+                    _number(arm["parameters"]),
+                    _number(arm["texts_per_second"]),
+                ]
+            )
+        )
+    titles = {arm["arm"]: arm["title"] for arm in document["arms"]}
+    compared = [d for d in document["comparisons"] if "p_holm" in d]
+    if compared:
+        lines += [
+            "",
+            f"Differences, paired by unit; p adjusted by Holm over these {len(compared)}.",
+            "",
+            _row(["a", "less b", "setting", "metric", "difference", "relative", "p (Holm)"]),
+            _row(["---"] * 4 + ["---:"] * 3),
+        ]
+        for d in compared:
+            relative = "–" if d["relative"] is None else f"{d['relative']:+.1%}"
+            p = f"{d['p_holm']:.4f}" if d["p_holm"] >= 0.0001 else "< 0.0001"
+            names = [titles[d["a"]], titles[d["b"]], d["setting"], metric_title(d["metric"])]
+            lines.append(_row([*names, _interval(d, sign="+"), relative, p]))
+    if told := [s for s in document["shares"] if s["metric"] == settings[s["setting"]]["headline"]]:
+        lines += ["", _row(["a", "share of b", "setting", "metric", "share"]), _row(["---"] * 4 + ["---:"])]
+        for s in told:
+            share = f"{s['mean']:.1%} [{s['low']:.1%}, {s['high']:.1%}]"
+            lines.append(
+                _row([titles[s["a"]], titles[s["b"]], s["setting"], metric_title(s["metric"]), share])
+            )
+    lines += ["", "Protocol.", *(f"- {line}" for line in document["protocol"])]
+    if document["notes"]:
+        lines += ["", "Notes.", *(f"- {line}" for line in document["notes"])]
+    return "\n".join(lines) + "\n"
+
+
+def metric_title(name: str) -> str:
+    """A metric's name for people."""
+    metric, _, k = name.partition("@")
+    titles = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR", "judged": "judged"}
+    return f"{titles.get(metric, metric)}@{k}" if k else titles.get(metric, metric)
+
+
+def _about(seeds: list[ArmScores]) -> dict[str, Any]:
+    first = seeds[0]
+    names = dict.fromkeys(name for arm in seeds for name in arm.extra)
+    return {
+        "arm": first.arm,
+        "title": first.title,
+        "kind": first.kind,
+        "seeds": [arm.seed for arm in seeds],
+        "fit_seconds": _average([arm.fit_seconds for arm in seeds]),
+        "parameters": first.parameters,
+        "texts_per_second": _average([arm.texts_per_second for arm in seeds]),
+        "settings": {},
+        "extra": {name: _average([arm.extra.get(name) for arm in seeds]) for name in names},
+    }
+
+
+def _differences(
+    result: SuiteResult, drawn: dict[str, Resampled], where: dict[str, str]
+) -> list[dict[str, Any]]:
+    found = []
+    for a, b in result.comparisons:
+        if a in drawn and b in drawn:
+            told = asdict(drawn[a].difference(drawn[b]))
+            base = float(drawn[b].means.mean())
+            difference = told.pop("mean")
+            relative = difference / base if base > 0 else None
+            found.append({"a": a, "b": b, **where, "difference": difference, "relative": relative, **told})
+    return found
+
+
+def _shares(result: SuiteResult, drawn: dict[str, Resampled], where: dict[str, str]) -> list[dict[str, Any]]:
+    found = []
+    for a, b in result.shares:
+        share: Estimate | None = drawn[a].share(drawn[b]) if a in drawn and b in drawn else None
+        if share is not None:
+            found.append({"a": a, "b": b, **where, **asdict(share)})
+    return found
+
+
+def _average(values: list[float | None]) -> float | None:
+    known = [float(v) for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _mean(arm: dict[str, Any], setting: str, metric: str) -> float:
+    return float(arm["settings"].get(setting, {}).get(metric, {}).get("mean", -np.inf))
+
+
+def _interval(found: dict[str, Any], sign: str = "") -> str:
+    mean = found.get("mean", found.get("difference"))
+    return f"{mean:{sign}.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,140 @@
+"""What a suite writes down is what it was given."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from kgdistill.errors import InputError
+from kgdistill.evaluate.comparisons import holm
+from kgdistill.evaluate.suites import ArmScores, SuiteResult, write_suite
+
+UNITS = {"warm": [f"u{i}" for i in range(40)], "cold": [f"u{i}" for i in range(0, 40, 2)]}
+
+
+def arm(name: str, seed: int, level: float, **more: Any) -> ArmScores:
+    draw = np.random.default_rng([len(name), seed])
+    scores = {
+        "warm": {"ndcg@20": level + draw.normal(0, 0.01, 40), "mrr@20": draw.random(40)},
+        "cold": {"ndcg@10": level / 2 + draw.normal(0, 0.01, 20)},
+    }
+    if name == "ease":
+        del scores["cold"]
+    about = {"kind": "peer", "fit_seconds": 2.0 + seed, "parameters": None, "texts_per_second": None, **more}
+    return ArmScores(arm=name, title=f"the {name} | arm", seed=seed, scores=scores, **about)
+
+
+def suite() -> SuiteResult:
+    ours = {"kind": "ours", "parameters": 1000, "texts_per_second": 5e4, "extra": {"coverage": 0.25}}
+    return SuiteResult(
+        suite="tiny",
+        protocol=["All is ranked."],
+        units=UNITS,
+        arms=[
+            *(arm("student", seed, 0.3 + seed / 100, **ours) for seed in (0, 1, 2)),
+            arm("teacher", 0, 0.32, kind="ours", parameters=20_000, texts_per_second=400.0),
+            arm("ease", 0, 0.2),
+        ],
+        comparisons=[("student", "ease"), ("student", "teacher")],
+        shares=[("student", "teacher")],
+        headline={"warm": "ndcg@20"},
+        notes=["Nothing was tuned."],
+    )
+
+
+def test_the_document_holds_means_differences_shares_and_holm_over_the_headlines(tmp_path: Path) -> None:
+    result = suite()
+    places = write_suite(result, tmp_path / "results")
+    document = json.loads(places["document"].read_text("utf-8"))
+    assert document["settings"]["warm"] == {"units": 40, "headline": "ndcg@20"}
+    student, _, ease = document["arms"]
+    values = np.stack([a.scores["warm"]["ndcg@20"] for a in result.arms[:3]])
+    found = student["settings"]["warm"]["ndcg@20"]
+    assert found["mean"] == pytest.approx(values.mean())
+    assert found["per_seed"] == pytest.approx(values.mean(axis=1).tolist())
+    assert found["seeds_low"] < found["low"] < found["mean"] < found["high"] < found["seeds_high"]
+    assert (student["seeds"], student["fit_seconds"], student["extra"]) == (
+        [0, 1, 2],
+        3.0,
+        {"coverage": 0.25},
+    )
+    assert "cold" not in ease["settings"]
+
+    differences = {(d["b"], d["setting"], d["metric"]): d for d in document["comparisons"]}
+    headline = [("ease", "warm", "ndcg@20"), ("teacher", "warm", "ndcg@20"), ("teacher", "cold", "ndcg@10")]
+    assert set(differences) == {*headline, ("ease", "warm", "mrr@20"), ("teacher", "warm", "mrr@20")}
+    assert {key for key, d in differences.items() if "p_holm" in d} == set(headline)
+    raw = [differences[key]["p"] for key in headline]
+    assert [differences[key]["p_holm"] for key in headline] == pytest.approx(holm(raw))
+    assert document["bootstrap"]["compared"] == 3
+    base = result.arms[4].scores["warm"]["ndcg@20"].mean()
+    assert differences[headline[0]]["difference"] == pytest.approx(values.mean() - base)
+    assert differences[headline[0]]["relative"] == pytest.approx(values.mean() / base - 1)
+    share = next(s for s in document["shares"] if (s["setting"], s["metric"]) == ("warm", "ndcg@20"))
+    want = values.mean() / result.arms[3].scores["warm"]["ndcg@20"].mean()
+    assert share["mean"] == pytest.approx(want)
+    assert share["low"] < want < share["high"]
+
+
+def test_every_unit_s_value_is_kept(tmp_path: Path) -> None:
+    result = suite()
+    table = pq.read_table(write_suite(result, tmp_path)["scores"]).to_pandas()
+    assert len(table) == 5 * 80 + 4 * 20
+    for held in result.arms:
+        for setting, metrics in held.scores.items():
+            for metric, values in metrics.items():
+                mine = table[
+                    (table.arm == held.arm)
+                    & (table.seed == held.seed)
+                    & (table.setting == setting)
+                    & (table.metric == metric)
+                ]
+                assert mine.unit.tolist() == UNITS[setting]
+                np.testing.assert_allclose(mine.value, values, rtol=1e-6)
+
+
+def test_the_table_and_the_plots_show_every_arm(tmp_path: Path) -> None:
+    places = write_suite(suite(), tmp_path)
+    text = places["table"].read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    widths = [line.replace("\\|", "").count("|") for line in rows]
+    assert widths[:5] == [widths[0]] * 5
+    assert "**the student \\| arm**" in rows[2]
+    assert rows[4].split(" | ")[2] == "–"
+    for part in ("adjusted by Holm over these 3", "All is ranked.", "Nothing was tuned."):
+        assert part in text
+    assert {"latency", "parameters", "warm-cold"} <= set(places)
+    for name in ("latency", "parameters", "warm-cold"):
+        drawn = ET.fromstring(places[name].read_text("utf-8"))
+        assert drawn.tag.endswith("svg")
+        assert "the student" in places[name].read_text("utf-8")
+        assert places[name].name in text
+    # EASE encodes no text and has no parameters here: it is not in those plots.
+    assert "the ease" not in places["latency"].read_text("utf-8")
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+    short = arm("short", 0, 0.1)
+    short.scores["warm"]["ndcg@20"] = np.zeros(3)
+    lone = arm("student", 3, 0.1)
+    del lone.scores["cold"]
+    for wrong, says in (
+        ({"arms": [*suite().arms, short]}, "there are 40 units"),
+        ({"arms": [*suite().arms, arm("ease", 0, 0.1)]}, "twice with one seed"),
+        ({"arms": [*suite().arms, lone]}, "otherwise than with another seed"),
+        ({"arms": []}, "no arm"),
+        ({"comparisons": [("student", "nobody")]}, "no arm is called 'nobody'"),
+        ({"units": {"warm": UNITS["warm"]}}, "of which no units are known"),
+    ):
+        result = suite()
+        for name, value in wrong.items():
+            setattr(result, name, value)
+        with pytest.raises(InputError, match=says):
+            write_suite(result, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
