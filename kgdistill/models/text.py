@@ -106,7 +106,7 @@ class PooledText:
             return True
         return self.device.type == "cpu" and _cpu_has_bf16()
 
-    def _serving(self) -> Any:
+    def serving(self) -> Any:
         """The model as it encodes: a bfloat16 copy where that is asked for, kept until the weights change."""
         if not self._low_precision():
             return self.model
@@ -157,7 +157,7 @@ class PooledText:
         ids = self.token_ids(texts)
         order = np.argsort([len(x) for x in ids], kind="stable")
         training = self.model.training
-        model = self._serving().eval()
+        model = self.serving().eval()
         with torch.inference_mode(), step("Encoding texts", total=len(texts)) as work:
             for start in range(0, len(order), self._batch):
                 part = order[start : start + self._batch]
