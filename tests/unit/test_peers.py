@@ -108,8 +108,10 @@ def test_rp3beta_keeps_an_items_best_ends() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(x=histories, groups=memberships, power=st.sampled_from([0.0, 0.5]))
-def test_category_popularity_is_the_personal_share_over_everybodys(x: Any, groups: Any, power: float) -> None:
+@given(x=histories, groups=memberships, power=st.sampled_from([0.0, 0.5]), shrink=st.sampled_from([0.0, 2.0]))
+def test_category_popularity_is_the_personal_share_over_everybodys(
+    x: Any, groups: Any, power: float, shrink: float
+) -> None:
     def shares(rows: Any) -> dict[int, float]:
         bought: Counter[int] = Counter()
         for i in [i for row in rows for i in np.flatnonzero(row)]:
@@ -124,8 +126,11 @@ def test_category_popularity_is_the_personal_share_over_everybodys(x: Any, group
             lifts = [
                 mine.get(g, 0) / everybody[g] if g in everybody else 0 for g in np.flatnonzero(groups[i])
             ]
-            want[u, i] = np.mean(lifts) * (1 + x[:, i].sum()) ** power if lifts else 0
-    found = everything(peers.category_popularity(csr(x), csr(groups), popularity=power))
+            lift, many = float(np.mean(lifts)) if lifts else 0.0, int(x[u].sum())
+            if shrink:
+                lift = (many * lift + shrink) / (many + shrink)
+            want[u, i] = lift * (1 + x[:, i].sum()) ** power
+    found = everything(peers.category_popularity(csr(x), csr(groups), popularity=power, shrink=shrink))
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
 
 

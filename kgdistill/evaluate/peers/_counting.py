@@ -10,7 +10,9 @@ from kgdistill.evaluate.peers._common import DAY_US, Floats32, Grid, Ints, above
 from kgdistill.evaluate.task import Scorer
 
 RECENT_GRID: Grid = grid(half_life_days=(7.0, 14.0, 30.0, 60.0, 120.0))
-CATEGORY_GRID: Grid = grid(popularity=(0.0, 0.25, 0.5, 1.0))
+CATEGORY_GRID: Grid = grid(popularity=(0.0, 0.25, 0.5), shrink=(0.0,)) + grid(
+    popularity=(1.0,), shrink=(0.0, 300.0, 1000.0, 3000.0)
+)
 
 
 def popularity(history: csr_array) -> Scorer:
@@ -48,32 +50,42 @@ def recency(history: csr_array, times_us: Ints, *, until_us: int, half_life_days
     return np.exp2(-age / half_life_days).astype(np.float32)
 
 
-def category_popularity(history: csr_array, groups: csr_array, *, popularity: float = 0.0) -> Scorer:
+def category_popularity(
+    history: csr_array, groups: csr_array, *, popularity: float = 0.0, shrink: float = 0.0
+) -> Scorer:
     """How much more a user buys of an item's category than everybody does.
 
     The score is the user's share of purchases in the category over everybody's share, the lift of market
     basket analysis (Brin et al. 1997); an item in several categories gets their mean. A category that nobody
-    bought, and an item without one, scores 0, as does everything for a user without history.
+    bought, and an item without one, has a lift of 0, as has everything for a user without history.
 
     Args:
         history: float32 [users, items].
         groups: float32 [items, groups], 1 where the item is in the category.
         popularity: the power of (1 + users of the item) by which the score is multiplied; 0 leaves items
             of a category tied, as they must be where nothing of them was bought.
+        shrink: how many purchases at a lift of 1 are added to the user's own; 0 trusts the lift of a short
+            history as much as a long one's.
 
     Raises:
-        InputError: shapes that do not fit, or `popularity` below 0.
+        InputError: shapes that do not fit, `popularity` or `shrink` below 0.
     """
+    above("shrink", shrink, equal=True)
     above("popularity", popularity, equal=True)
     shares, member = group_shares(history, groups)
     everybody = np.asarray((presence(history) @ member).sum(axis=0), dtype=np.float64)
     total = everybody.sum()
     inverse = np.divide(total, everybody, out=np.zeros_like(everybody), where=everybody > 0)
     lift = (shares @ diags_array(inverse)).astype(np.float32).tocsr()
+    bought = np.diff(presence(history).indptr)
+    own = (bought / np.maximum(bought + shrink, 1e-9)).astype(np.float32)
     boost = ((1.0 + item_counts(history)) ** popularity).astype(np.float32)
 
     def score(users: Ints, candidates: Ints) -> Floats32:
         scores: Floats32 = (lift[users] @ member[candidates].T).toarray()
+        mine = own[users][:, None]
+        if shrink:
+            scores = scores * mine + (1 - mine)
         return scores * boost[candidates]
 
     return score
