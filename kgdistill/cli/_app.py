@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kgdistill.cli import _answer, _derive, _explore, _graph, _ingest, _jobs, _neo4j, _store, _train
+from kgdistill.cli import _answer, _bench, _derive, _explore, _graph, _ingest, _jobs, _neo4j, _store, _train
 from kgdistill.cli._output import say
 
 
@@ -63,6 +63,7 @@ app.add_typer(_graph.app, name="graph")
 _train.register(app)
 _answer.register(app)
 _explore.register(app)
+app.add_typer(_bench.app, name="bench")
 app.add_typer(_store.app, name="store")
 _store.register(app)
 app.add_typer(_neo4j.app, name="neo4j")

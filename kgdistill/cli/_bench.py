@@ -1,0 +1,100 @@
+"""`bench`: our models and their peers under one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kgdistill.cli._options import JsonOption
+from kgdistill.cli._output import print_json, say, shown
+from kgdistill.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def group() -> None:
+    """Compare our models with what people would use instead.
+
+    \b
+    Examples:
+      kgdistill bench models --suite office
+      kgdistill bench models --suite completejourney --no-peers --seeds 1
+    """
+
+
+@app.command("models")
+def models(
+    suite: Annotated[
+        Literal["completejourney", "office", "chorus"],
+        typer.Option("--suite", help="Which data and protocol."),
+    ],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often ours are trained.")] = 3,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the figures go.")] = Path(
+        "bench/results"
+    ),
+    work: Annotated[
+        Path, typer.Option("--work", metavar="FOLDER", help="Where trained models are kept between starts.")
+    ] = Path("runs/bench"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FOLDER", envvar="KGDISTILL_DATA", help="The folder that holds the data sets."
+        ),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Fit the peers too.")] = True,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Train ours again with one piece removed at a time.")
+    ] = False,
+    recbole_seconds: Annotated[
+        float,
+        typer.Option("--recbole-seconds", min=0, help="How long a model of RecBole trains; 0 leaves it out."),
+    ] = 240.0,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads, 0 for all.")] = 0,
+    households: Annotated[
+        int | None, typer.Option("--households", min=1, help="A sample of Complete Journey.", hidden=True)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train and judge every arm of a suite; write document, scores of every unit, table and plots.
+
+    Hyper-parameters are chosen on validation; the test split is read once per arm. Started again, finished
+    models and peers are kept.
+
+    \b
+    Examples:
+      kgdistill bench models --suite office --data ../shared/data
+      kgdistill bench models --suite completejourney --ablate --out bench/results
+      kgdistill bench models --suite chorus --json
+    """
+    from kgdistill.evaluate.suites import SuiteOptions, run_suite, write_suite
+    from kgdistill.evaluate.suites._document import suite_table
+    from kgdistill.models.device import choose_device
+
+    if households is not None and suite != "completejourney":
+        raise InputError("only Complete Journey has households", hint="leave --households out")
+    choose_device(device)
+    options = SuiteOptions(
+        data=data,
+        work=work,
+        seeds=tuple(range(seeds)),
+        peers=peers,
+        ablate=ablate,
+        device=device,
+        threads=threads,
+        recbole_seconds=recbole_seconds,
+        households=households,
+    )
+    result = run_suite(suite, options)
+    places = write_suite(result, out)
+    if json:
+        print_json({"suite": suite, "files": places})
+        return
+    import json as json_module
+
+    print(suite_table(json_module.loads(places["document"].read_text(encoding="utf-8"))))
+    for place in places.values():
+        say(shown(place))
