@@ -69,7 +69,13 @@ def read_judgements(snapshot: Snapshot, rows: Sequence[tuple[str, str, float]]) 
 
 def ranking(scores: FloatArray, limit: int) -> IntArray:
     """The `limit` best columns of each row, ties by the lower column; int64 [Q, limit]."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :limit].astype(np.int64)
+    limit = min(limit, scores.shape[1])
+    out = np.empty((len(scores), limit), np.int64)
+    for row, values in enumerate(-scores):
+        # Only what can be among the first is sorted.
+        near = np.flatnonzero(values <= np.partition(values, limit - 1)[limit - 1])
+        out[row] = near[np.argsort(values[near], kind="stable")[:limit]]
+    return out
 
 
 def gain(grades: Values) -> float:
@@ -77,7 +83,9 @@ def gain(grades: Values) -> float:
     return float(((2.0**grades - 1) / np.log2(np.arange(2, len(grades) + 2))).sum())
 
 
-def search_metrics(scores: FloatArray, judgements: Judgements) -> dict[str, Values]:
+def search_metrics(
+    scores: FloatArray, judgements: Judgements, *, given: FloatArray | None = None
+) -> dict[str, Values]:
     """Four measures of every query, float64 [Q].
 
     `full/ndcg@10`: the whole catalogue ranked, unjudged products have grade 0; gain 2^grade − 1; NaN
@@ -88,6 +96,8 @@ def search_metrics(scores: FloatArray, judgements: Judgements) -> dict[str, Valu
     Args:
         scores: float32 [Q, products], higher is better.
         judgements: of the same queries.
+        given: the scores by which judged products alone are ranked, where they are others; float32
+            [Q, products].
 
     Raises:
         InputError: the shapes do not fit.
@@ -95,6 +105,7 @@ def search_metrics(scores: FloatArray, judgements: Judgements) -> dict[str, Valu
     if scores.ndim != 2 or len(scores) != len(judgements.queries):
         raise InputError(f"scores of shape {scores.shape} for {len(judgements.queries)} queries")
     names = ("full/ndcg@10", "full/recall@50", "full/judged@10", "rerank/ndcg@10")
+    given = scores if given is None else given
     out = {name: np.full(len(scores), np.nan) for name in names}
     for row, (ids, grades) in enumerate(zip(judgements.products, judgements.grades, strict=True)):
         order = ranking(scores[row : row + 1], DEPTH)[0]
@@ -106,7 +117,7 @@ def search_metrics(scores: FloatArray, judgements: Judgements) -> dict[str, Valu
         out["full/judged@10"][row] = known[order[:CUT]].mean()
         if ideal > 0:
             out["full/ndcg@10"][row] = gain(found[order[:CUT]]) / ideal
-            only = ids[np.argsort(-scores[row, ids], kind="stable")[:CUT]]
+            only = ids[np.argsort(-given[row, ids], kind="stable")[:CUT]]
             out["rerank/ndcg@10"][row] = gain(found[only]) / ideal
         relevant = grades >= RELEVANT
         if relevant.any():

@@ -33,6 +33,8 @@ FloatArray = npt.NDArray[np.float32]
 
 # Words find, meaning reorders: what a shop would serve.
 SERVING = Fusion(depth=100)
+# Where the candidates are given, all of them are reordered.
+WHOLE = Fusion()
 
 
 @dataclass(frozen=True)

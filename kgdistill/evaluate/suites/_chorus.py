@@ -32,8 +32,8 @@ from kgdistill.search.metrics import Judgements, read_judgements, search_metrics
 from kgdistill.search.student import SearchStudentConfig, TrainedSearchStudent
 from kgdistill.search.teach import (
     SERVING,
+    WHOLE,
     SearchTeaching,
-    hybrid_scores,
     learn_search,
     start_student,
     teach_search,
@@ -49,7 +49,7 @@ Values = npt.NDArray[np.float64]
 
 _PLAIN = ("id", "title", "short_description", "supplier", "price", "attr_t_product_type")
 _FOLDS = 5
-# The peers' own grid, and ours: how much meaning weighs, and how much of the lexical ranking is reordered.
+# For peers and ours alike: how much meaning weighs, and how much of the lexical ranking is reordered.
 _WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
 _DEPTHS: tuple[int | None, ...] = (None, 50, 100, 200)
 
@@ -157,9 +157,13 @@ class _Judge:
             "rerank": np.isfinite(blank["rerank/ndcg@10"]),
         }
 
-    def measure(self, scores: FloatArray) -> dict[str, dict[str, Values]]:
-        """Setting → metric → values of the queries that have one."""
-        found = search_metrics(scores, self.judgements)
+    def measure(self, scores: FloatArray, whole: FloatArray | None = None) -> dict[str, dict[str, Values]]:
+        """Setting → metric → values of the queries that have one.
+
+        `whole` is the score without a depth, by which judged products alone are ranked: where the candidates
+        are given, there is nothing to find first.
+        """
+        found = search_metrics(scores, self.judgements, given=whole)
         full, relevant, rerank = (self._kept[name] for name in ("full", "relevant", "rerank"))
         return {
             "full": {
@@ -191,20 +195,23 @@ class _Judge:
             )
         )
 
-    def cross_validated(
-        self, choices: dict[tuple[float, int | None], FloatArray]
-    ) -> dict[str, dict[str, Values]]:
-        """Each query's values under the choice that is best for nDCG@10 on the other folds' queries."""
+    def cross_validated(self, parts: Parts, coverage: float) -> dict[str, dict[str, Values]]:
+        """Words and meaning, weighed for each query as is best for nDCG@10 on the other folds' queries."""
         fold = np.random.default_rng(0).permutation(len(self.queries)) % _FOLDS
-        measured = {choice: self.measure(scores) for choice, scores in choices.items()}
-        out = copy.deepcopy(next(iter(measured.values())))
+        measured = []
+        for weight in _WEIGHTS:
+            whole = fuse(parts, Fusion(meaning=weight, coverage=coverage, facts=0))
+            for depth in _DEPTHS:
+                fusion = Fusion(meaning=weight, coverage=coverage, facts=0, depth=depth)
+                measured.append(self.measure(fuse(parts, fusion), whole))
+        out = copy.deepcopy(measured[0])
         full = fold[self._kept["full"]]
         for held in range(_FOLDS):
-            best = max(measured, key=lambda c: float(measured[c]["full"]["ndcg@10"][full != held].mean()))
+            best = max(measured, key=lambda m: float(m["full"]["ndcg@10"][full != held].mean()))
             for setting, metrics in out.items():
                 rows = fold[self._kept[setting]] == held
                 for metric in metrics:
-                    metrics[metric][rows] = measured[best][setting][metric][rows]
+                    metrics[metric][rows] = best[setting][metric][rows]
         return out
 
     def result(self) -> SuiteResult:
@@ -262,7 +269,7 @@ def _peers(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -> N
     size = sum(p.numel() for p in encoder.model.parameters())
     rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
     judge.add("minilm", "MiniLM-L6, title", "peer", meaning, parameters=size, texts_per_second=rate)
-    values = judge.cross_validated(_choices(bm25, meaning))
+    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), meaning), 0)
     judge.add("bm25_minilm", "BM25 + MiniLM-L6, cross-validated", "peer", values, parameters=size)
     if (table := _static_peer(catalogue.titles, judge.queries)) is not None:
         judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
@@ -273,7 +280,7 @@ def _peers(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -> N
         far = second.encode(judge.queries) @ second.encode(catalogue.titles).T
         size = sum(p.numel() for p in second.model.parameters())
         judge.add("second", f"{Path(options.second_encoder).name}, title", "peer", far, parameters=size)
-        values = judge.cross_validated(_choices(bm25, far))
+        values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), far), 0)
         title = f"BM25 + {Path(options.second_encoder).name}, cross-validated"
         judge.add("bm25_second", title, "peer", values, parameters=size)
     else:
@@ -289,15 +296,6 @@ def _plain_bm25(texts: list[str], queries: list[str]) -> FloatArray:
     asked = bm25s.tokenize(queries, stopwords="en", show_progress=False, return_ids=False)
     nothing = np.zeros(len(texts), np.float32)
     return np.stack([index.get_scores(words) if words else nothing for words in asked])
-
-
-def _choices(lexical: FloatArray, meaning: FloatArray) -> dict[tuple[float, int | None], FloatArray]:
-    out: dict[tuple[float, int | None], FloatArray] = {}
-    parts = Parts(lexical, np.zeros_like(lexical), meaning)
-    for weight in _WEIGHTS:
-        for depth in _DEPTHS:
-            out[weight, depth] = fuse(parts, Fusion(meaning=weight, coverage=0, facts=0, depth=depth))
-    return out
 
 
 def _static_peer(titles: list[str], queries: list[str]) -> FloatArray | None:
@@ -321,20 +319,23 @@ def _static_peer(titles: list[str], queries: list[str]) -> FloatArray | None:
 
 
 def _teachers(judge: _Judge, teaching: SearchTeaching, seconds: float) -> None:
-    parts = teaching.teacher.parts(judge.queries)
+    asked = teaching.encoder.encode(judge.queries)
+    parts = teaching.teacher.parts(judge.queries, asked)
     size = sum(p.numel() for p in teaching.encoder.model.parameters())
     lexical = unit(parts.lexical) + SERVING.coverage * parts.coverage
     judge.add("lexical", "words alone: BM25 with stems, pairs and field weights", "control", lexical)
     judge.add("meaning", "MiniLM-L6, all running text", "control", parts.meaning, parameters=size)
-    fused = fuse(parts, SERVING)
+    fused = judge.measure(fuse(parts, SERVING), fuse(parts, WHOLE))
     judge.add("teacher", "fused teacher", "ours", fused, fit_seconds=seconds, parameters=size)
-    alone = fuse(replace(parts, facts=None), SERVING)
+    alone_parts = replace(parts, facts=None)
+    alone = judge.measure(fuse(alone_parts, SERVING), fuse(alone_parts, WHOLE))
     judge.add("teacher_text", "text-only teacher", "control", alone, parameters=size)
     for seed in range(3):
         other = FusedTeacher(
             teaching.catalogue.shuffled(seed), teaching.teacher.lexical, teaching.encoder, teaching.vectors
         )
-        scores = fuse(other.parts(judge.queries), SERVING)
+        other_parts = other.parts(judge.queries, asked)
+        scores = judge.measure(fuse(other_parts, SERVING), fuse(other_parts, WHOLE))
         judge.add("teacher_shuffled", "teacher on shuffled facts", "control", scores, seed=seed)
 
 
@@ -353,27 +354,26 @@ def _students(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -
     words = Parts(
         lexical.scores(judge.queries), lexical.coverage(judge.queries), np.zeros((0, 0), np.float32)
     )
+
+    def hybrid(meaning: FloatArray) -> dict[str, dict[str, Values]]:
+        asked = replace(words, meaning=meaning)
+        return judge.measure(fuse(asked, SERVING), fuse(asked, WHOLE))
+
     for seed in options.seeds:
         trained = learn(teaching, seed)
         mine, size = cosines(trained), trained.student.parameters_count
         rate = texts_per_second(trained.student.encode, teaching.catalogue.titles[:4096])
         told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
         judge.add("student", "student alone (static)", "ours", mine, texts_per_second=rate, **told)
-        both = hybrid_scores(lexical, judge.queries, mine)
+        both = hybrid(mine)
         judge.add("student_hybrid", "student + BM25", "ours", both, texts_per_second=rate, **told)
-        choices = {
-            (weight, depth): fuse(replace(words, meaning=mine), Fusion(meaning=weight, facts=0, depth=depth))
-            for weight in _WEIGHTS
-            for depth in _DEPTHS
-        }
-        values = judge.cross_validated(choices)
+        values = judge.cross_validated(replace(words, meaning=mine), SERVING.coverage)
         judge.add("student_hybrid_cv", "student + BM25, cross-validated", "ours", values, **told)
         plain = learn(teaching, seed, distil=False)
         told["fit_seconds"] = plain.seconds
         scores = cosines(plain)
         judge.add("student_nodistill", "student without distillation", "ablation", scores, **told)
-        scores = hybrid_scores(lexical, judge.queries, scores)
-        judge.add("student_nodistill_hybrid", "the same + BM25", "ablation", scores, **told)
+        judge.add("student_nodistill_hybrid", "the same + BM25", "ablation", hybrid(scores), **told)
     seed = options.seeds[0]
     nograph = with_facts(teaching, teaching.catalogue.without_facts())
     judge.add(
