@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.protocol import SETTINGS, DiscoveryProtocol, Setting
-from kgdistill.snapshot import Snapshot
+from kgdistill.snapshot import Snapshot, check_no_future
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Scorer: TypeAlias = Callable[[Ints, Ints], npt.NDArray[np.float32]]
@@ -195,7 +195,8 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             interaction; a null one is.
 
     Raises:
-        LeakError: the snapshot has no cut or a later one than the protocol.
+        LeakError: the snapshot has no cut or a later one than the protocol, or `check_no_future` found
+            something in it.
         InputError: the snapshot's cut is earlier, an event comes before the cut, a column is missing,
             the interaction has no time, or no user is eligible.
     """
@@ -204,6 +205,7 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
     if time is None:
         raise InputError(f"{protocol.interaction[1]} has no time, so that it cannot be split by time")
     _check_cut(snapshot, protocol)
+    check_no_future(snapshot)
     missing = [c for c in ("source", "target", time) if c not in events.column_names]
     if missing:
         raise InputError(f"lack the column {missing[0]!r}", where="later events")
