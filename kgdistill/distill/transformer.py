@@ -82,6 +82,26 @@ class _Taught:
     offsets: IntArray
 
 
+def text_targets(
+    relational: FloatArray, confidence: FloatArray, text_rows: IntArray, texts: int
+) -> tuple[FloatArray, FloatArray]:
+    """What each distinct text has to say: the mean of its items' vectors, weighted by confidence.
+
+    Args:
+        relational: the fused teacher's item vectors, float32 [items, D].
+        confidence: their weights, float32 [items].
+        text_rows: the text of each item, int64 [items].
+        texts: how many distinct texts there are.
+
+    Returns:
+        Targets float32 [texts, D] and their weights float32 [texts]; both 0 for a text without weight.
+    """
+    total = np.bincount(text_rows, confidence, minlength=texts).astype(np.float32)
+    mean = np.zeros((texts, relational.shape[1]), np.float32)
+    np.add.at(mean, text_rows, relational * confidence[:, None])
+    return (mean / np.maximum(total, 1e-9)[:, None]).astype(np.float32), total
+
+
 def distil_transformer(
     teacher: PooledText,
     texts: Sequence[str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +18,7 @@ from kgdistill.errors import InputError
 from kgdistill.models.device import autocast
 from kgdistill.models.text_layers import unfreeze
 from kgdistill.models.text_towers import load_head, save_transformer
+from kgdistill.models.text_words import WordTokens
 from kgdistill.progress import step
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -61,9 +63,12 @@ class PooledText:
         name: what identifies it.
         head: from the encoder's width to that of the vectors.
         device: where to run.
-        max_tokens: longer texts are cut off.
+        max_tokens: longer texts are cut off, as are those longer than the tokenizer says the model reads.
         batch: texts at a time.
         precision: bfloat16 halves the time where the processor has it; `auto` uses it exactly there.
+
+    Raises:
+        InputError: the tokenizer is none of the fast ones.
     """
 
     def __init__(
@@ -83,10 +88,16 @@ class PooledText:
         self.tokenizer = tokenizer
         self.head = head.to(self.device) if head is not None else None
         self.name = name
-        self.max_tokens = max_tokens
+        self.max_tokens = min(max_tokens, int(tokenizer.model_max_length))
         self._batch = batch
         self._precision = precision
         self._low: tuple[Any, Any] | None = None
+        if getattr(tokenizer, "backend_tokenizer", None) is None:
+            raise InputError("the encoder has no fast tokenizer (a tokenizer.json)", where=name)
+        self._split = WordTokens(tokenizer.backend_tokenizer)
+        bare, marked = (tokenizer("a", add_special_tokens=s)["input_ids"] for s in (False, True))
+        at = next(i for i in range(len(marked)) if marked[i : i + len(bare)] == bare)
+        self._marks = marked[:at], marked[at + len(bare) :]
 
     @property
     def dim(self) -> int:
@@ -123,9 +134,13 @@ class PooledText:
         return F.normalize((mean if self.head is None else self.head(mean)).float(), dim=-1)
 
     def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        """What the model takes, on its device."""
-        padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        return {k: v.to(self.device) for k, v in padded.items()}
+        """What the model takes, on its device: ids and attention mask, int64 [N, L]."""
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        there = np.arange(lengths.max(initial=1)) < lengths[:, None]
+        held = np.full(there.shape, self.tokenizer.pad_token_id or 0, np.int64)
+        held[there] = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
+        parts = {"input_ids": held, "attention_mask": there.astype(np.int64)}
+        return {k: torch.from_numpy(v).to(self.device) for k, v in parts.items()}
 
     def vectors(self, ids: list[list[int]]) -> Tensor:
         """Unit vectors, float32 [N, D], of token ids with their marks; gradients reach the model."""
@@ -144,10 +159,11 @@ class PooledText:
 
     def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
-        out: list[list[int]] = self.tokenizer(
-            texts, truncation=True, max_length=self.max_tokens, add_special_tokens=special
-        )["input_ids"]
-        return out
+        if not special:
+            return self._split.ids(texts, self.max_tokens)
+        before, after = self._marks
+        ids = self._split.ids(texts, self.max_tokens - len(before) - len(after))
+        return [[*before, *row, *after] for row in ids]
 
     def encode(self, texts: list[str]) -> FloatArray:
         """Unit vectors, float32 [N, D]; texts of like length go together, to save padding."""
@@ -162,8 +178,11 @@ class PooledText:
             for start in range(0, len(order), self._batch):
                 part = order[start : start + self._batch]
                 padded = self.pad([ids[i] for i in part])
-                hidden = model(**padded).last_hidden_state
-                out[part] = self.pool(hidden, padded["attention_mask"]).cpu().numpy()
+                mask = padded["attention_mask"]
+                # Texts of one length need no mask, and attention is faster without.
+                even = len(ids[part[0]]) == len(ids[part[-1]])
+                hidden = model(padded["input_ids"], attention_mask=None if even else mask).last_hidden_state
+                out[part] = self.pool(hidden, mask).cpu().numpy()
                 work.advance(len(part))
         self.model.train(training)
         return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from kgdistill.errors import InputError
+from kgdistill.models.text_words import WordTokens
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -110,7 +112,7 @@ def save_static(
         folder: made where it is not there.
         tokenizer: its ids are the table's rows.
         table: float32 [vocabulary, D].
-        weights: of the tokens, float32 [vocabulary], above 0; None weighs all alike.
+        weights: of the tokens, float32 [vocabulary], not negative; None weighs all alike.
         max_tokens: longer texts are cut off, as they were in training; None cuts nothing.
         normalize: vectors of unit length; a text without tokens stays 0.
 
@@ -129,16 +131,15 @@ def save_static(
 
 
 class StaticText:
-    """A token table that encodes on one core, fast: words are split once and remembered.
+    """A token table that encodes on one core, fast.
 
-    Splitting a text into tokens costs more than adding up their vectors. Where the tokenizer splits at
-    spaces whatever stands beside them, as BERT's does, a text's tokens are those of its words, and most
-    words have been seen before.
+    Splitting a text into tokens costs far more than adding up their vectors, so that each word is split
+    once (`WordTokens`).
 
     Args:
         tokenizer: its ids are the table's rows.
         table: float32 [vocabulary, D].
-        weights: of the tokens, float32 [vocabulary], above 0; None weighs all alike.
+        weights: of the tokens, float32 [vocabulary], not negative; None weighs all alike.
         max_tokens: longer texts are cut off.
         words: how many words are remembered.
         name: identifies the encoder in a run's configuration.
@@ -159,33 +160,18 @@ class StaticText:
     ) -> None:
         _fits(tokenizer, table, weights)
         self.name = name
-        self.tokenizer = _plain(tokenizer, None)
         self._table = torch.from_numpy(folded_table(table, weights))
         self._max_tokens = max_tokens
-        self._words = words
-        self._known: dict[str, list[int]] = {"": []}
-        described = json.loads(self.tokenizer.to_str())
-        # A token that holds a space of its own would be torn apart.
-        self._by_word = (described["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer" and not any(
-            " " in t["content"] or t["lstrip"] or t["rstrip"] for t in described["added_tokens"]
-        )
+        self._split = WordTokens(tokenizer, words=words)
+
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers the encoder is; weights are folded into the table."""
+        return self._table.numel()
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
         """Rows of the table that each text is."""
-        end = self._max_tokens
-        if not self._by_word:
-            return [e.ids[:end] for e in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
-        known = self._known
-        split = [text.split(" ") for text in texts]
-        new = {word for words in split for word in words if word not in known}
-        if new:
-            if len(known) + len(new) > self._words:
-                known.clear()
-                new = {word for words in split for word in words}
-            order = list(new)
-            found = self.tokenizer.encode_batch(order, add_special_tokens=False)
-            known.update(zip(order, (e.ids for e in found), strict=True))
-        return [[i for word in words for i in known[word]][:end] for words in split]
+        return self._split.ids(texts, self._max_tokens)
 
     def encode(self, texts: list[str]) -> FloatArray:
         """Unit vectors, float32 [N, D]; a text without tokens is 0."""
@@ -194,7 +180,7 @@ class StaticText:
             for start in range(0, len(texts), 4096):
                 ids = self.token_ids(texts[start : start + 4096])
                 lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-                flat = np.fromiter((i for row in ids for i in row), np.int64, int(lengths.sum()))
+                flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
                 offsets = torch.from_numpy(np.cumsum(lengths) - lengths)
                 total = nn.functional.embedding_bag(torch.from_numpy(flat), self._table, offsets, mode="sum")
                 out[start : start + 4096] = nn.functional.normalize(total, dim=-1).numpy()
@@ -218,5 +204,5 @@ def _fits(tokenizer: Tokenizer, table: FloatArray, weights: FloatArray | None) -
         raise InputError(f"the table has shape {table.shape}, but the tokenizer has {size} tokens")
     if weights is not None and weights.size != len(table):
         raise InputError(f"{weights.size} weights do not fit a table of {len(table)} tokens")
-    if weights is not None and not (weights > 0).all():
-        raise InputError("a token's weight is not above 0")
+    if weights is not None and not (weights >= 0).all():
+        raise InputError("a token's weight is below 0, or no number")

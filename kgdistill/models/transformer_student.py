@@ -70,11 +70,12 @@ def cut_student(
     config = model.config
     whole = int(config.hidden_size)
     chosen = even_layers(len(encoder_layers(model)), layers)
-    tokenizer, kept = (
-        cut_vocabulary(teacher.tokenizer, texts)
-        if cut_words
-        else (teacher.tokenizer, list(range(int(config.vocab_size))))
-    )
+    kept = list(range(int(config.vocab_size)))
+    tokenizer = copy.deepcopy(teacher.tokenizer)
+    if cut_words:
+        tokenizer, kept = cut_vocabulary(tokenizer, texts)
+    # No position beyond is kept.
+    tokenizer.model_max_length = teacher.max_tokens
     basis = None
     if width is not None and width != whole:
         size = whole // int(config.num_attention_heads)

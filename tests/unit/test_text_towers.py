@@ -15,8 +15,10 @@ from tokenizers import AddedToken, Tokenizer
 
 from kgdistill.errors import InputError
 from kgdistill.models.student import Student
+from kgdistill.models.text import TransformerText
 from kgdistill.models.text_speed import texts_per_second, titles_of
 from kgdistill.models.text_towers import StaticText, save_static
+from kgdistill.models.text_words import WordTokens
 
 TEXTS = [*tiny_texts(), "", "  ", "pen\tlamp\ndesk", "[SEP] chair[SEP]", "ÜBER – pen"]
 
@@ -71,12 +73,11 @@ def test_a_saved_table_gives_the_students_weighted_means_at_unit_length(
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_words_split_one_by_one_are_the_tokens_of_the_text(texts: list[str]) -> None:
     tokenizer = _tokenizer()
-    table = np.ones((tokenizer.get_vocab_size(), 2), np.float32)
-    # So few words are remembered that they are forgotten and split again.
-    for static in (StaticText(tokenizer, table), StaticText(tokenizer, table, words=3)):
-        want = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-        assert static.token_ids(texts) == want
-        assert static.token_ids(texts) == want
+    want = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    # Three words are soon forgotten and split again.
+    for split in (WordTokens(tokenizer), WordTokens(tokenizer, words=3)):
+        assert split.ids(texts) == want
+        assert split.ids(texts, 4) == [ids[:4] for ids in want]
 
 
 _HELD: list[Tokenizer] = []
@@ -95,8 +96,15 @@ def _tokenizer() -> Tokenizer:
 def test_a_token_of_several_words_is_found(tokenizer: Tokenizer) -> None:
     phrased = Tokenizer.from_str(tokenizer.to_str())
     phrased.add_tokens([AddedToken("desk lamp", single_word=True, normalized=True)])
-    static = StaticText(phrased, np.ones((phrased.get_vocab_size(), 2), np.float32))
-    assert [phrased.id_to_token(i) for i in static.token_ids(["a desk lamp"])[0]] == ["a", "desk lamp"]
+    found = WordTokens(phrased).ids(["a desk lamp"])[0]
+    assert [phrased.id_to_token(i) for i in found] == ["a", "desk lamp"]
+
+
+def test_an_encoders_ids_are_those_of_its_tokenizer(tmp_path: Path) -> None:
+    encoder = TransformerText(str(tiny_encoder(tmp_path, layers=1)), max_tokens=9, precision="float32")
+    for special in (True, False):
+        want = encoder.tokenizer(TEXTS, truncation=True, max_length=9, add_special_tokens=special)
+        assert encoder.token_ids(TEXTS, special=special) == want["input_ids"]
 
 
 def test_a_table_that_does_not_fit_its_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -105,8 +113,8 @@ def test_a_table_that_does_not_fit_its_tokenizer_is_refused(tokenizer: Tokenizer
         StaticText(tokenizer, np.ones((3, 2), np.float32))
     with pytest.raises(InputError, match="2 weights do not fit"):
         save_static(tmp_path, tokenizer, np.ones((size, 2), np.float32), np.ones(2, np.float32))
-    with pytest.raises(InputError, match="not above 0"):
-        save_static(tmp_path, tokenizer, np.ones((size, 2), np.float32), np.zeros(size, np.float32))
+    with pytest.raises(InputError, match="below 0"):
+        save_static(tmp_path, tokenizer, np.ones((size, 2), np.float32), -np.ones(size, np.float32))
 
 
 def test_the_rate_is_the_median_of_the_repeats_and_threads_are_put_back(

@@ -12,7 +12,12 @@ from _tiny_encoder import tiny_encoder, tiny_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.distill.transformer import TransformerStudentConfig, _relation_loss, distil_transformer
+from kgdistill.distill.transformer import (
+    TransformerStudentConfig,
+    _relation_loss,
+    distil_transformer,
+    text_targets,
+)
 from kgdistill.errors import InputError
 from kgdistill.models.text import PooledText, TransformerText
 from kgdistill.models.text_layers import cut_vocabulary, even_layers
@@ -155,7 +160,9 @@ def test_sentence_transformers_loads_a_saved_student_and_gives_the_same_vectors(
     want = student.encode(texts)
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     np.testing.assert_allclose(loaded.encode(texts, show_progress_bar=False), want, atol=1e-5)
-    again = TransformerText(str(tmp_path / "student"), max_tokens=24, precision="float32")
+    # It knows by itself how many tokens it reads.
+    again = TransformerText(str(tmp_path / "student"), max_tokens=64, precision="float32")
+    assert again.max_tokens == 24
     np.testing.assert_allclose(again.encode(texts), want, atol=1e-5)
     assert not list((tmp_path / "student").rglob("*.bin"))
 
@@ -169,6 +176,13 @@ def test_relations_of_equal_states_differ_by_nothing_and_padding_says_nothing() 
     one, two = (float(_relation_loss(mine, theirs, there, 2)) for theirs in (states, padded))
     assert one == pytest.approx(two)
     assert one > 0.01
+
+
+def test_the_target_of_a_text_is_the_mean_of_its_items_by_their_confidence() -> None:
+    relational = np.array([[1, 0], [0, 2], [4, 4], [5, 5]], np.float32)
+    targets, sure = text_targets(relational, np.array([1, 3, 2, 0], np.float32), np.array([0, 0, 2, 1]), 4)
+    np.testing.assert_allclose(targets, [[0.25, 1.5], [0, 0], [4, 4], [0, 0]])
+    np.testing.assert_allclose(sure, [4, 0, 2, 0])
 
 
 def test_bad_input_is_refused(teacher: TransformerText) -> None:
