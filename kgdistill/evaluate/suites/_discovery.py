@@ -146,6 +146,9 @@ def _rates(run: Run) -> dict[str, float]:
     return {
         "teacher": texts_per_second(encoder.encode, titles, threads=threads, repeats=3),
         "student": texts_per_second(
-            lambda texts: static.encode(texts, show_progress_bar=False), titles, threads=threads, repeats=3
+            lambda texts: static.encode(texts, batch_size=len(texts), show_progress_bar=False),
+            titles,
+            threads=threads,
+            repeats=3,
         ),
     }
