@@ -41,6 +41,8 @@ class TransformerStudentConfig:
         hint_weight: of the hidden states, relative to the teacher's own variance.
         cosine_weight: of the vectors' directions.
         rkd_weight: of the distances between the vectors of a batch.
+        list_weight: of each text's nearest others in its batch, in the teacher's order.
+        temperature: of the cosines in these lists.
         attention_weight: of the relations among queries, keys and values in the last layer (Wang et al.
             2021, MiniLMv2).
         relation_heads: into how many heads these are split on both sides.
@@ -49,14 +51,16 @@ class TransformerStudentConfig:
     """
 
     layers: int = 2
-    width: int | None = 192
+    width: int | None = 128
     cut_words: bool = True
-    epochs: int = 10
+    epochs: int = 20
     batch: int = 64
-    lr: float = 1e-3
+    lr: float = 2e-3
     hint_weight: float = 1.0
     cosine_weight: float = 2.0
     rkd_weight: float = 1.0
+    list_weight: float = 1.0
+    temperature: float = 0.05
     attention_weight: float = 0.0
     relation_heads: int = 12
     precision: Precision = "auto"
@@ -241,7 +245,12 @@ def _loss(
         ]
         terms["attention"] = (config.attention_weight, torch.stack(values).mean())
     terms["cosine"] = (config.cosine_weight, relational_cosine(vectors, want, sure))
-    terms["rkd"] = (config.rkd_weight, rkd_distance(vectors, nn.functional.normalize(want, dim=-1)))
+    unit = nn.functional.normalize(want, dim=-1)
+    terms["rkd"] = (config.rkd_weight, rkd_distance(vectors, unit))
+    if config.list_weight:
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        lists = [(v @ v.T) / config.temperature for v in (vectors, unit)]
+        terms["list"] = (config.list_weight, list_distillation(lists[0], lists[1], 1.0, itself))
     return combine(terms)
 
 

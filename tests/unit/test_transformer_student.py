@@ -107,7 +107,7 @@ def test_training_brings_the_student_to_its_teacher_and_leaves_the_teacher_alone
     done = distil_transformer(teacher, TEXTS, config, seed=0)
     assert alike(done.student, wanted) > alike(start.student, wanted)
     assert 1 - alike(done.student, wanted) < 0.5 * (1 - alike(start.student, wanted))
-    names = {"loss/hint", "loss/cosine", "loss/rkd", *(["loss/attention"] if attention else [])}
+    names = {"loss/hint", "loss/cosine", "loss/rkd", "loss/list", *(["loss/attention"] if attention else [])}
     assert {k for k in done.history[0] if k.startswith("loss/")} == names
     for name in names:
         assert done.history[-1][name] < done.history[0][name]
@@ -116,7 +116,7 @@ def test_training_brings_the_student_to_its_teacher_and_leaves_the_teacher_alone
 
 def test_a_student_learns_targets_of_another_width(teacher: TransformerText) -> None:
     targets = np.eye(6, dtype=np.float32)[np.arange(60) % 6] * 3
-    config = dataclasses.replace(CONFIG, width=None, epochs=15, lr=1e-2, hint_weight=0.1)
+    config = dataclasses.replace(CONFIG, width=None, epochs=15, lr=1e-2, hint_weight=0.1, list_weight=0.0)
     # The second memory holds a part of the states only: the teacher is asked again in every epoch.
     for memory in (1024, 0.05):
         learnt = dataclasses.replace(config, memory_mb=memory)
