@@ -15,9 +15,11 @@ from kgdistill.store.protocol import EdgeType
 
 _BOUGHT: EdgeType = ("User", "BOUGHT", "Product")
 
-Setting: TypeAlias = Literal["warm", "cold", "strictly_cold", "all", "cold_in_all"]
+Setting: TypeAlias = Literal["warm", "cold", "strictly_cold", "all", "cold_in_all", "tail"]
 """What is ranked, and which of it counts as found; see `DiscoveryProtocol.describe`."""
-SETTINGS: tuple[Setting, ...] = ("warm", "cold", "strictly_cold", "all", "cold_in_all")
+SETTINGS: tuple[Setting, ...] = ("warm", "cold", "strictly_cold", "all", "cold_in_all", "tail")
+HEAD_SHARE = 0.8
+"""The most bought items that together have this share of the purchases are no tail."""
 
 
 class DiscoveryProtocol(BaseModel):
@@ -121,6 +123,8 @@ class DiscoveryProtocol(BaseModel):
             "all": "all: every item is ranked.",
             "cold_in_all": "cold_in_all: every item is ranked, "
             f"but only those with fewer than {least} {users} count as found.",
+            "tail": "tail: every item of warm is ranked, but the most bought ones, which together have "
+            f"{HEAD_SHARE:.0%} of the known purchases, do not count as found.",
         }
         return [words[setting] for setting in SETTINGS if setting in self.settings]
 

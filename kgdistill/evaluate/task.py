@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.protocol import SETTINGS, DiscoveryProtocol, Setting
+from kgdistill.evaluate.protocol import HEAD_SHARE, SETTINGS, DiscoveryProtocol, Setting
 from kgdistill.snapshot import Snapshot, check_no_future
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -139,7 +139,7 @@ class EvaluationTask:
         Args:
             setting: "warm": at least `min_item_users` users in `history(split)`. "cold": fewer, and an
                 interaction in the split. "strictly_cold": those of the cold ones without any such user.
-                "all", "cold_in_all": every eligible item.
+                "all", "cold_in_all": every eligible item. "tail": those of "warm".
             split: "validation" or "test".
 
         Raises:
@@ -152,7 +152,7 @@ class EvaluationTask:
         if setting in ("all", "cold_in_all"):
             return self.items
         counts = self.counts(split)[self.items]
-        if setting == "warm":
+        if setting in ("warm", "tail"):
             return self.items[counts >= self.protocol.min_item_users]
         asked = np.zeros(self.train.shape[1], dtype=np.bool_)
         asked[self._later[split].indices] = True
@@ -160,15 +160,23 @@ class EvaluationTask:
         return self.items[(counts < most) & asked[self.items]]
 
     def judged(self, setting: Setting, split: Split) -> Ints:
-        """Those of the candidates that count as found, ascending: all, but in "cold_in_all" the cold ones.
+        """Those of the candidates that count as found, ascending.
+
+        In "cold_in_all" the cold ones; in "tail" those that are left when the most bought ones, equals by
+        id, are taken away until these have `HEAD_SHARE` of the purchases; else all.
 
         Raises:
             As `candidates`.
         """
         candidates = self.candidates(setting, split)
-        if setting != "cold_in_all":
+        counts = self.counts(split)[candidates]
+        if setting == "cold_in_all":
+            return candidates[counts < self.protocol.min_item_users]
+        if setting != "tail":
             return candidates
-        return candidates[self.counts(split)[candidates] < self.protocol.min_item_users]
+        order = np.argsort(-counts, kind="stable")
+        before = np.cumsum(counts[order]) - counts[order]
+        return np.sort(candidates[order[before >= HEAD_SHARE * counts.sum()]])
 
     def _known(self, split: str) -> None:
         if split not in self._later:

@@ -113,6 +113,29 @@ def test_cold_counts_what_the_refitted_models_know(tmp_path: Path) -> None:
     assert set(found.deeper) == {f"{m}@{k}" for m in ("ndcg", "recall", "mrr") for k in (1, 2)}
 
 
+def test_the_tail_is_what_is_left_beside_four_fifths_of_the_purchases() -> None:
+    # Counts 4, 2, 1, 1, 1, 0 of 9; the first two have 6 of them, the third (equals by id) makes it 7, then 8.
+    train = np.zeros((4, 6))
+    train[:, 0] = 1
+    train[:2, 1] = 1
+    train[0, 2] = train[1, 3] = train[2, 4] = 1
+    task = make_task(train, np.ones((4, 6)) - train, min_item_users=1)
+    assert (
+        task.candidates("tail", "test").tolist()
+        == task.candidates("warm", "test").tolist()
+        == [0, 1, 2, 3, 4]
+    )
+    assert task.judged("tail", "test").tolist() == [4]
+    result = evaluate_arm(
+        lambda u, c: np.zeros((len(u), len(c)), np.float32), task, arm="a", title="A", settings=["tail"],
+        progress=False,
+    )  # fmt: skip
+    # User 2 has had item 4.
+    assert result.settings["tail"].users.tolist() == [0, 1, 3]
+    assert result.settings["tail"].candidates.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(result.settings["tail"].mrr, [1 / 2, 1 / 2, 1 / 4])
+
+
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 9), k=st.integers(1, 9))
 def test_several_depths_in_one_ranking_equal_one_ranking_each(seed: int, depth: int, k: int) -> None:

@@ -105,6 +105,11 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
     return result, runs
 
 
+def with_tail(protocol: DiscoveryProtocol) -> DiscoveryProtocol:
+    """The protocol with the long tail as a further setting."""
+    return protocol.model_copy(update={"settings": (*protocol.settings, "tail")})
+
+
 def content_of(run: Run) -> Content:
     """What content peers read: the text teacher's vectors, brands and categories of a run.
 

@@ -19,7 +19,7 @@ from kgdistill.evaluate.repeat import (
 )
 from kgdistill.evaluate.suites._choose import Chooser, Peer
 from kgdistill.evaluate.suites._data import graph_of, journey_lines
-from kgdistill.evaluate.suites._discovery import Discovery, discovery_suite
+from kgdistill.evaluate.suites._discovery import Discovery, discovery_suite, with_tail
 from kgdistill.evaluate.suites._judge import merged
 from kgdistill.evaluate.suites._peers import Content, collaborative, content, popular, recboles
 from kgdistill.evaluate.suites._result import ArmScores, Floats, SuiteResult
@@ -27,7 +27,7 @@ from kgdistill.evaluate.suites._run import SuiteOptions
 from kgdistill.evaluate.task import Ints, Scorer, Setting
 from kgdistill.pipeline import Run
 
-_WARM: tuple[Setting, ...] = ("warm",)
+_WARM: tuple[Setting, ...] = ("warm", "tail")
 
 
 def journey_suite(options: SuiteOptions) -> SuiteResult:
@@ -47,15 +47,16 @@ def journey_suite(options: SuiteOptions) -> SuiteResult:
     result, runs = discovery_suite(
         Discovery(
             name="completejourney" if options.households is None else f"completejourney-{options.households}",
-            protocol=complete_journey_protocol(),
+            protocol=with_tail(complete_journey_protocol()),
             graph=lambda: graph_of(complete_journey_tables(households=options.households)),
             choose={
                 "warm": ("warm", "ndcg@20"),
                 "cold": ("cold", "ndcg@20"),
                 "strictly_cold": ("cold", "ndcg@20"),
+                "tail": ("warm", "ndcg@20"),
             },
             peers=peers,
-            headline=dict.fromkeys(("warm", "cold", "strictly_cold", "repeat"), "ndcg@20"),
+            headline=dict.fromkeys(("warm", "cold", "strictly_cold", "tail", "repeat"), "ndcg@20"),
             against=("ease", "als", "category_popularity", "metadata_knn", "recbole_lightgcn"),
         ),
         options,
