@@ -46,7 +46,7 @@ def office_suite(options: SuiteOptions) -> SuiteResult:
     folder = data_folder("amazon_office", options.data)
 
     def peers(chooser: Chooser, read: Content, place: Path) -> list[Peer]:
-        tuned = lightgcn(chooser, options.seeds, "all", "ndcg@20")
+        tuned = lightgcn(chooser, options.seeds, ("all", "ndcg@20"), _KNOWN)
         single = [popular(), *collaborative(_KNOWN), tuned, *content(read, powers=True)]
         found = [*single, *blends(chooser, {peer.arm: peer for peer in single}, _BLENDS)]
         if options.recbole_seconds > 0:

@@ -91,8 +91,13 @@ def popular() -> Peer:
     return Peer("popularity", "popularity", lambda now, values: peers.popularity(now.history))
 
 
-def lightgcn(chooser: Chooser, seeds: tuple[int, ...], setting: Setting, metric: str) -> Peer:
-    """LightGCN with its epochs chosen on validation."""
+def lightgcn(
+    chooser: Chooser,
+    seeds: tuple[int, ...],
+    by: tuple[Setting, str],
+    settings: tuple[Setting, ...],
+) -> Peer:
+    """LightGCN; its epochs are chosen on validation by that setting and metric."""
 
     def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
         return among(now.items, lambda h: peers.lightgcn(h, **values), now.history)
@@ -101,7 +106,7 @@ def lightgcn(chooser: Chooser, seeds: tuple[int, ...], setting: Setting, metric:
         best = [0.0, 0.0]
 
         def watch(epoch: int, scorer: Scorer) -> bool:
-            value = chooser.validate(among(now.items, lambda h: scorer, now.history), setting, metric)
+            value = chooser.validate(among(now.items, lambda h: scorer, now.history), *by)
             if value > best[0]:
                 best[:] = [value, epoch]
             return epoch - best[1] >= _PATIENCE * 10
@@ -109,7 +114,7 @@ def lightgcn(chooser: Chooser, seeds: tuple[int, ...], setting: Setting, metric:
         among(now.items, lambda h: peers.lightgcn(h, epochs=300, watch=watch, **values), now.history)
         return {**values, "epochs": int(best[1]) or 10}
 
-    return Peer("lightgcn", "LightGCN", fit, peers.LIGHTGCN_GRID, None, seeds, finish)
+    return Peer("lightgcn", "LightGCN", fit, peers.LIGHTGCN_GRID, settings, seeds, finish)
 
 
 def content(what: Content, *, powers: bool) -> list[Peer]:
