@@ -15,7 +15,7 @@ WEIGHTS: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.
 """What every weight is tried at, beside an anchor's 1."""
 
 _GAIN = 1e-6
-_NEAR = 0.03
+_NEAR = (0.03, 0.02, 0.01)
 _SPREAD = 0.5
 _LEAST = 0.02
 _KEEP_BYTES = 3 << 30
@@ -36,7 +36,7 @@ def tuned_blend(
     by more than 1e-6; it ends with a pass that changes nothing. Then random neighbours of the best are tried,
     the same ones in every run. The top is flat and its highest point an accident: what is returned is the
     mean of all weights tried that came within 3 % of the best, well inside what a few thousand users can tell
-    apart; only where that mean itself falls short of them, the best.
+    apart; where that mean itself falls short of them, of those within 2 %, 1 %, and at last the best alone.
 
     The experts' scores for what `validate` asks are kept meanwhile, up to 3 GiB.
 
@@ -73,10 +73,7 @@ def tuned_blend(
         for _ in range(draws if len(experts) > 1 else 0):
             drawn = (np.array(best) + _LEAST) * np.exp(generator.normal(0.0, _SPREAD, len(best)))
             value(_scaled(tuple(drawn.tolist())))
-        top = max(tried.values())
-        near = [at for at, found_value in tried.items() if found_value >= top - _NEAR * abs(top)]
-        middle = _scaled(tuple(np.mean([_scaled(at) for at in near], axis=0).tolist()))
-        best = middle if value(middle) >= top - _NEAR * abs(top) else max(tried, key=value)
+        best = _middle(tried, value)
     chosen = {name: w / max(best) for name, w in zip(experts, best, strict=True)}
     return chosen, blend(experts, chosen)
 
@@ -121,6 +118,20 @@ def standardised(scores: Floats32) -> Floats32:
     some = deviation > 1e-6 * np.abs(mean)
     out = np.divide(centred, deviation, out=np.zeros_like(centred), where=some).astype(np.float32)
     return np.where(shown, out, np.float32(-np.inf))
+
+
+def _middle(
+    tried: Mapping[tuple[float, ...], float], value: Callable[[tuple[float, ...]], float]
+) -> tuple[float, ...]:
+    best = max(tried, key=lambda at: tried[at])
+    top = tried[best]
+    values = dict(tried)  # `value` adds to what was tried
+    for band in _NEAR:
+        near = [_scaled(at) for at, got in values.items() if got >= top - band * abs(top)]
+        middle = _scaled(tuple(np.mean(near, axis=0).tolist()))
+        if value(middle) >= top - max(_NEAR) * abs(top):
+            return middle
+    return best
 
 
 def _scaled(at: tuple[float, ...]) -> tuple[float, ...]:
