@@ -59,7 +59,7 @@ class TransformerStudentConfig:
     hint_weight: float = 1.0
     cosine_weight: float = 2.0
     rkd_weight: float = 1.0
-    list_weight: float = 1.0
+    list_weight: float = 0.0
     temperature: float = 0.05
     attention_weight: float = 0.0
     relation_heads: int = 12

@@ -26,7 +26,7 @@ from kgdistill.models.transformer_student import cut_student
 TEXTS = tiny_texts()
 OTHER = ["", "a chair, unseen: zebra", "pen " * 40, "ÜBER-paper", "unused"]
 CONFIG = TransformerStudentConfig(
-    width=8, epochs=12, batch=16, lr=5e-3, precision="float32", relation_heads=2
+    width=8, epochs=12, batch=16, lr=5e-3, precision="float32", relation_heads=2, list_weight=1.0
 )
 
 
