@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from kgdistill._plotting import INK, SERIES, STYLE, svg
 from kgdistill.evaluate.suites._document import metric_title
@@ -75,9 +77,11 @@ def _scatter(
 ) -> str:
     if not points:
         return ""
+    # Names beside the points would cover each other: points carry numbers, in order from the best.
+    points = sorted(points, key=lambda p: -p[2]["mean"])
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(9.0, max(3.6, 0.9 + 0.17 * len(points))), layout="constrained")
+        axes, key = figure.subplots(1, 2, width_ratios=[1.5, 1])
         for kind, (colour, marker) in _LOOKS.items():
             mine = [p for p in points if p[0]["kind"] == kind]
             if not mine:
@@ -91,10 +95,11 @@ def _scatter(
                 [x for _, x, _ in mine], values, yerr=reach, fmt=marker, color=colour, label=kind,
                 markersize=6, elinewidth=0.8, capsize=2,
             )  # fmt: skip
-        _name_points(axes, points)
         if log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
         axes.margins(x=0.12, y=0.08)
+        _number(axes, key, points)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         axes.set_title(suite)
@@ -107,15 +112,17 @@ def _scatter(
     return f"{drawn[:end]}{style}{drawn[end:]}"
 
 
-def _name_points(axes: Axes, points: list[tuple[dict[str, Any], float, dict[str, Any]]]) -> None:
-    """Names beside the points, those of neighbours above and below in turn."""
-    for place, (arm, x, found) in enumerate(sorted(points, key=lambda p: (p[1], p[2]["mean"]))):
-        shift = 5 if place % 2 == 0 else -9
+def _number(axes: Axes, key: Axes, points: list[tuple[dict[str, Any], float, dict[str, Any]]]) -> None:
+    """Numbers beside the points, and what they stand for beside the plot."""
+    key.set_axis_off()
+    for place, (arm, x, found) in enumerate(points, 1):
+        # To the left and right in turn, as neighbours in rank are neighbours in height.
+        shift, side = (6, "left") if place % 2 else (-6, "right")
         axes.annotate(
-            arm["title"],
-            (x, found["mean"]),
-            xytext=(5, shift),
-            textcoords="offset points",
-            fontsize=7,
-            color=INK,
-        )
+            str(place), (x, found["mean"]), xytext=(shift, 0), textcoords="offset points", fontsize=8,
+            color=INK, ha=side, va="center",
+        )  # fmt: skip
+        key.text(
+            0.0, 1.0 - (place - 0.5) / len(points), f"{place}  {textwrap.shorten(arm['title'], 52)}",
+            fontsize=7.5, color=_LOOKS[arm["kind"]][0], va="center", transform=key.transAxes,
+        )  # fmt: skip
