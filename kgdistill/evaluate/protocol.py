@@ -123,8 +123,8 @@ class DiscoveryProtocol(BaseModel):
             "all": "all: every item is ranked.",
             "cold_in_all": "cold_in_all: every item is ranked, "
             f"but only those with fewer than {least} {users} count as found.",
-            "tail": "tail: every item of warm is ranked, but the most bought ones, which together have "
-            f"{HEAD_SHARE:.0%} of the known purchases, do not count as found.",
+            "tail": f"tail: the items with at least {least} {users} are ranked without the most bought ones, "
+            f"which together have {HEAD_SHARE:.0%} of their purchases.",
         }
         return [words[setting] for setting in SETTINGS if setting in self.settings]
 

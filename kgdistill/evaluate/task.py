@@ -139,7 +139,8 @@ class EvaluationTask:
         Args:
             setting: "warm": at least `min_item_users` users in `history(split)`. "cold": fewer, and an
                 interaction in the split. "strictly_cold": those of the cold ones without any such user.
-                "all", "cold_in_all": every eligible item. "tail": those of "warm".
+                "all", "cold_in_all": every eligible item. "tail": what is left of "warm" when the most
+                bought ones, equals by id, are taken away until these have `HEAD_SHARE` of the purchases.
             split: "validation" or "test".
 
         Raises:
@@ -152,31 +153,26 @@ class EvaluationTask:
         if setting in ("all", "cold_in_all"):
             return self.items
         counts = self.counts(split)[self.items]
-        if setting in ("warm", "tail"):
-            return self.items[counts >= self.protocol.min_item_users]
+        warm = self.items[counts >= self.protocol.min_item_users]
+        if setting == "warm":
+            return warm
+        if setting == "tail":
+            return _tail(warm, counts[counts >= self.protocol.min_item_users])
         asked = np.zeros(self.train.shape[1], dtype=np.bool_)
         asked[self._later[split].indices] = True
         most = 1 if setting == "strictly_cold" else self.protocol.min_item_users
         return self.items[(counts < most) & asked[self.items]]
 
     def judged(self, setting: Setting, split: Split) -> Ints:
-        """Those of the candidates that count as found, ascending.
-
-        In "cold_in_all" the cold ones; in "tail" those that are left when the most bought ones, equals by
-        id, are taken away until these have `HEAD_SHARE` of the purchases; else all.
+        """Those of the candidates that count as found, ascending: all, but in "cold_in_all" the cold ones.
 
         Raises:
             As `candidates`.
         """
         candidates = self.candidates(setting, split)
-        counts = self.counts(split)[candidates]
-        if setting == "cold_in_all":
-            return candidates[counts < self.protocol.min_item_users]
-        if setting != "tail":
+        if setting != "cold_in_all":
             return candidates
-        order = np.argsort(-counts, kind="stable")
-        before = np.cumsum(counts[order]) - counts[order]
-        return np.sort(candidates[order[before >= HEAD_SHARE * counts.sum()]])
+        return candidates[self.counts(split)[candidates] < self.protocol.min_item_users]
 
     def _known(self, split: str) -> None:
         if split not in self._later:
@@ -343,6 +339,12 @@ def _codes(
     keep = keep & eligible[columns] if len(eligible) else keep
     keep = keep & _bought(table)
     return np.unique(rows[keep] * np.int64(len(eligible)) + columns[keep])
+
+
+def _tail(items: Ints, counts: Ints) -> Ints:
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    return np.sort(items[order[before >= HEAD_SHARE * counts.sum()]])
 
 
 def _bought(table: pa.Table) -> npt.NDArray[np.bool_]:
