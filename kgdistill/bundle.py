@@ -50,6 +50,7 @@ class _Pool:
     vectors: FloatArray
     weights: FloatArray
     log_counts: FloatArray
+    log_recent: FloatArray
     codes: list[IntArray]
 
 
@@ -74,6 +75,8 @@ class Bundle:
         self._index = {key: i for i, key in enumerate(keys)}
         counts = arrays["counts"].astype(np.float32)
         self._log_counts = np.log1p(counts)
+        self._log_recent = np.log1p(arrays["recent"])
+        self._decay = float(np.exp(arrays["log_decay"][0]))
         cold = (counts < config["min_count"]).astype(np.float32)
         state = np.stack([self._log_counts / 5.0, cold], axis=1)
         self._weights: FloatArray = state @ arrays["blend.weight"].T + arrays["blend.bias"]
@@ -103,6 +106,7 @@ class Bundle:
             self.arrays["vectors"][items],
             np.ascontiguousarray(self._weights[items].T),
             self._log_counts[items],
+            self._log_recent[items],
             [codes[items] for codes in self._codes],
         )
 
@@ -119,16 +123,20 @@ class Bundle:
         """Scores of the items, float32, for one history of positions.
 
         Args:
-            history: int64 positions.
+            history: int64 positions, the latest last.
             cold: True scores the items with few buyers alone, False the others, None all; the result
                 is in the order of `positions`.
         """
         arrays, pool = self.arrays, self._pools[cold]
-        user = arrays["vectors"][history].sum(0) @ arrays["fold"]
+        attention = np.exp(-self._decay * np.arange(len(history) - 1, -1, -1, dtype=np.float32))
+        user = attention @ arrays["vectors"][history] @ arrays["fold"]
+        # How much each term weighs for a history of this length.
+        own = arrays["blend.user"] * np.float32(np.log1p(len(history)) / 5.0)
         eps = np.float32(np.exp(arrays["blend.log_eps"][0]))
         ratio = (pool.vectors @ user) / eps
         soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
-        out = pool.weights[0] * np.log(eps * soft + eps) + pool.weights[1] * pool.log_counts
+        out = (pool.weights[0] + own[0]) * np.log(eps * soft + eps)
+        out += (pool.weights[1] + own[1]) * pool.log_counts + (pool.weights[2] + own[2]) * pool.log_recent
         for m, codes in enumerate(self._codes):
             everybody = arrays[f"family{m}.everybody"]
             groups, times = np.unique(codes[history], return_counts=True)
@@ -137,7 +145,7 @@ class Bundle:
             if len(groups):
                 lift = np.zeros(len(everybody) + 1, np.float32)
                 lift[groups] = np.log1p(times / times.sum() / np.maximum(everybody[groups], 1e-9))
-                out += pool.weights[2 + m] * lift[pool.codes[m]]
+                out += (pool.weights[3 + m] + own[3 + m]) * lift[pool.codes[m]]
         scores: FloatArray = out.astype(np.float32)
         return scores
 
@@ -157,7 +165,7 @@ class Bundle:
         """The best items for a history of item keys, or for a text, or the most bought ones.
 
         Args:
-            history: keys of items bought; unknown ones are reported and left out.
+            history: keys of items bought, the latest last; unknown ones are reported and left out.
             k: how many.
             text: used where no item of the history is known: the items nearest in words stand in for it,
                 if any shares a word.

@@ -40,9 +40,13 @@ class TeacherConfig(_Section):
     dim: int = Field(default=48, ge=2)
     """Width of the relational space (the rank of the collaborative signal)."""
     layers: int = Field(default=3, ge=1, le=4)
+    encoder: Literal["linear", "propagation", "sage", "hgt"] = "linear"
+    """Which graph encoder."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
-    candidates: int = Field(default=150, ge=10)
+    hidden: int = Field(default=16, ge=0)
+    """Width of the perceptron that fuses the experts beside the linear sum; 0 leaves it out."""
+    candidates: int = Field(default=200, ge=10)
     random: int = Field(default=50, ge=0)
     epochs: int = Field(default=6, ge=0)
     batch: int = Field(default=256, ge=1)
@@ -55,6 +59,8 @@ class TeacherConfig(_Section):
 class StudentConfig(_Section):
     """The student and its losses."""
 
+    id_min_count: int = Field(default=2, ge=1)
+    """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)
     random: int = Field(default=50, ge=0)
     epochs: int = Field(default=4, ge=0)

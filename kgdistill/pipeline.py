@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +24,12 @@ from kgdistill.bundle import FORMAT, Bundle
 from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
+from kgdistill.distill.linear import LinearChoice, choose_linear, direct
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.stages import made, run_stage
-from kgdistill.distill.student import Tokens, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import relational_embeddings, teacher_scorer, train_teacher
-from kgdistill.distill.view import Family, fact_families, text_families
+from kgdistill.distill.student import Targets, Tokens, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, train_teacher
+from kgdistill.distill.view import Family, beside_facts, fact_families, own_fields, text_families
 from kgdistill.errors import ArtefactError
 from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
@@ -41,26 +43,47 @@ from kgdistill.progress import step
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore
 
-TeacherKind = Literal["teacher", "teacher_text", "teacher_shuffled"]
+TeacherKind = Literal["teacher", "teacher_text", "teacher_words", "teacher_shuffled"]
 StudentKind = Literal["student", "student_nodistill"]
-TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_shuffled")
+TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_words", "teacher_shuffled")
 STUDENTS: tuple[StudentKind, ...] = ("student", "student_nodistill")
 TITLES = {
     "popularity": "popularity",
     "ease": "EASE",
     "teacher_text": "text-only teacher",
     "teacher": "fused teacher",
+    "teacher_words": "text-only teacher with exact fields",
     "teacher_shuffled": "fused teacher, shuffled facts",
     "student": "student",
     "student_nodistill": "student without distillation",
 }
 COMPARISONS = [
     ("teacher", "teacher_text"),
+    ("teacher", "teacher_words"),
     ("teacher", "teacher_shuffled"),
     ("student", "student_nodistill"),
     ("student", "teacher"),
     ("student", "ease"),
 ]
+
+
+class Arm(NamedTuple):
+    """One of our models, ready to be judged.
+
+    Attributes:
+        arm, title: its short name and what a reader calls it.
+        kind: "ours", or "control" where only a comparison needs it.
+        scorer: over everything that it may know.
+        fit_seconds: how long training took.
+        parameters: how many numbers must be held to answer, the text encoder's among them.
+    """
+
+    arm: str
+    title: str
+    kind: Literal["ours", "control"]
+    scorer: Scorer
+    fit_seconds: float
+    parameters: int
 
 
 @dataclass
@@ -147,15 +170,39 @@ class Run:
         """Shared text fields."""
         return text_families(self.snapshot)
 
-    def _families(self, kind: TeacherKind) -> list[Family]:
+    @cached_property
+    def own(self) -> list[Family]:
+        """The text fields that no fact holds."""
+        return own_fields(self.facts, self.fields)
+
+    def families(self, kind: TeacherKind) -> tuple[list[Family], list[Family]]:
+        """A teacher's typed affinities, and the facts along which its messages go."""
+        if kind == "teacher_text":
+            return self.own, []
+        if kind == "teacher_words":
+            return self.fields, []
         if kind == "teacher_shuffled":
-            return fact_families(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
-        return self.facts
+            facts = fact_families(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
+        else:
+            facts = self.facts
+        return beside_facts(facts, self.own), facts
+
+    @cached_property
+    def linear(self) -> LinearChoice:
+        """Settings of the linear expert, chosen on the validation events."""
+        path = self.folder / "text" / "linear.json"
+        if path.is_file():
+            return LinearChoice(**json.loads(path.read_text(encoding="utf-8")))
+        chosen = choose_linear(
+            self.catalogue, direct(self.facts), self.task.validation, k=self.config.protocol.k
+        )
+        path.write_text(json.dumps(chosen.settings()), encoding="utf-8")
+        return chosen
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         result = evaluate_arm(
             scorer, self.task, arm="validation", title="validation", split="validation",
-            k=self.config.protocol.k, settings=["warm", "cold"], progress=False,
+            k=self.config.protocol.k, settings=list(self.catalogue.pools), progress=False,
         )  # fmt: skip
         return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
 
@@ -170,10 +217,9 @@ class Run:
         protocol = self.config.protocol
 
         def make(folder: Path) -> None:
-            take_snapshot(store, folder / "snapshot", cut=protocol.cut)
-            events = take_events(
-                store, protocol.interaction, start=protocol.cut, end=None, include_future=True
-            )
+            cut = protocol.snapshot_cut
+            take_snapshot(store, folder / "snapshot", cut=cut)
+            events = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
             pq.write_table(events, folder / "holdout.parquet")
 
         # Rows that a later job brings make another graph.
@@ -242,10 +288,12 @@ class Run:
         inputs = {"text": self._need("text"), "kind": kind, **self._settings("protocol", "teacher", "device")}
 
         def make(folder: Path) -> None:
+            families, relations = self.families(kind)
+            graph = kind not in ("teacher_text", "teacher_words")
             trained = train_teacher(
-                self.catalogue, self._families(kind), self.config.teacher, device=self.device,
-                seed=self.config.seed, validate=self._validate, use_graph=kind != "teacher_text",
-                title=f"Training the {TITLES[kind]}",
+                self.catalogue, families, self.config.teacher, device=self.device, seed=self.config.seed,
+                validate=self._validate, relations=relations, linear=self.linear if graph else None,
+                use_graph=graph, title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_teacher(folder, trained)
             artefacts.write_curves(folder, trained.history)
@@ -257,17 +305,22 @@ class Run:
         student = self.config.student
 
         def make(folder: Path) -> None:
-            targets = make_targets(
-                self.teacher_scorer("teacher"), self.catalogue, top=student.candidates, random=student.random,
-                seed=self.config.seed,
-            )  # fmt: skip
-            artefacts.save_targets(folder, targets)
+            artefacts.save_targets(folder, self._targets(self.catalogue.cut_us))
 
         run_stage(
             self.folder,
             "targets",
             {"teacher": self._need("teacher"), "lists": [student.candidates, student.random]},
             make,
+        )
+
+    def _targets(self, until_us: int) -> Targets:
+        student = self.config.student
+        scorer = teacher_scorer(
+            self._teacher("teacher"), self.catalogue, self.catalogue.view(until_us), self.device
+        )
+        return make_targets(
+            scorer, self.catalogue, top=student.candidates, random=student.random, seed=self.config.seed
         )
 
     def train_student(self, kind: StudentKind = "student") -> None:
@@ -280,12 +333,16 @@ class Run:
             **self._settings("protocol", "student", "device"),
         }
 
+        def targets(until_us: int) -> Targets:
+            if until_us == self.catalogue.cut_us:
+                return artefacts.load_targets(self.folder / "targets")
+            return self._targets(until_us)
+
         def make(folder: Path) -> None:
             trained = train_student(
-                self.catalogue, self.fields, self.tokens,
-                artefacts.load_targets(self.folder / "targets") if distilled else None,
-                self.config.student, dim=self.config.teacher.dim, inner_share=self.config.teacher.inner_share,
-                device=self.device, seed=self.config.seed, validate=self._validate,
+                self.catalogue, self.fields, self.tokens, targets if distilled else None, self.config.student,
+                dim=self.config.teacher.dim, inner_share=self.config.teacher.inner_share,
+                device=self.device, seed=self.config.seed, validate=self._validate, decay=self.linear.decay,
                 title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_student(folder, trained)
@@ -312,7 +369,7 @@ class Run:
             fit: dict[str, float] = {}
             parameters: dict[str, int] = {}
             (folder / "topk").mkdir()
-            for arm, scorer in self._arms(fit, parameters):
+            for arm, scorer in self._judged(fit, parameters):
                 settings: list[Setting] | None = ["warm"] if arm == "ease" else None
                 result = evaluate_arm(
                     scorer, self.task, arm=arm, title=TITLES[arm], k=self.config.protocol.k, settings=settings
@@ -328,34 +385,50 @@ class Run:
         document: dict[str, Any] = json.loads((self.folder / "evaluate" / "metrics.json").read_text("utf-8"))
         return document
 
-    def _arms(self, fit: dict[str, float], parameters: dict[str, int]) -> Any:
-        """The arms one after another, so that only one is in memory."""
-        import time
-
-        yield "popularity", popularity(self.task)
-        start = time.monotonic()
-        scorer: AnyScorer = ease(self.task)
-        fit["ease"] = time.monotonic() - start
-        yield "ease", scorer
-        for kind in ("teacher_text", "teacher", "teacher_shuffled"):
-            trained = artefacts.load_teacher(self.folder / kind, self._families(kind))
-            fit[kind], parameters[kind] = trained.seconds, _parameters(trained.model)
-            yield kind, teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+    def arms(self) -> Iterator[Arm]:
+        """Our arms one after another, so that only one is in memory."""
+        for teacher in TEACHERS:
+            trained = self._teacher(teacher)
+            scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+            yield Arm(
+                teacher, TITLES[teacher], "ours" if teacher == "teacher" else "control", scorer,
+                trained.seconds, self._encoder_parameters + serving_parameters(scorer),
+            )  # fmt: skip
         for student in STUDENTS:
             pupil = artefacts.load_student(self.folder / student, self.fields)
-            fit[student], parameters[student] = pupil.seconds, _parameters(pupil.model)
-            yield (
-                student,
-                student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device),
-            )
+            scorer = student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device)
+            yield Arm(
+                student, TITLES[student], "ours" if student == "student" else "control", scorer,
+                pupil.seconds, _parameters(pupil.model),
+            )  # fmt: skip
+
+    @cached_property
+    def _encoder_parameters(self) -> int:
+        own = self.folder / "text" / "encoder"
+        encoder = TransformerText(
+            str(own) if own.is_dir() else self.config.text.encoder, device=torch.device("cpu")
+        )
+        return _parameters(encoder.model)
+
+    def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
+        yield "popularity", popularity(self.task)
+        start = time.monotonic()
+        scorer = ease(self.task)
+        fit["ease"] = time.monotonic() - start
+        yield "ease", scorer
+        for arm in self.arms():
+            fit[arm.arm], parameters[arm.arm] = arm.fit_seconds, arm.parameters
+            yield arm.arm, arm.scorer
 
     # Models, ready to score --------------------------------------------------------------
 
+    def _teacher(self, kind: TeacherKind) -> TrainedTeacher:
+        self._need(kind)
+        return artefacts.load_teacher(self.folder / kind, *self.families(kind))
+
     def teacher_scorer(self, kind: TeacherKind = "teacher") -> Scorer:
         """A trained teacher over everything before the cut."""
-        self._need(kind)
-        trained = artefacts.load_teacher(self.folder / kind, self._families(kind))
-        return teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+        return teacher_scorer(self._teacher(kind), self.catalogue, self.catalogue.view(), self.device)
 
     def student_scorer(self, kind: StudentKind = "student", *, use_ids: bool = True) -> Scorer:
         """A trained student over everything before the cut."""
@@ -374,12 +447,11 @@ class Run:
         keys = self.snapshot.keys("Product")
         names = self.snapshot.keys("User")
         view = self.catalogue.view()
+        lengths = np.diff(view.purchases.indptr)
         columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
         with step("Recommending", total=len(self.catalogue.users)) as work:
             for user in self.catalogue.users:
-                history = view.purchases.indices[
-                    view.purchases.indptr[user] : view.purchases.indptr[user + 1]
-                ]
+                history = view.latest(np.array([user]), int(lengths[user]))[0][::-1]
                 for found in bundle.recommend(
                     [str(keys[i]) for i in history], k=k, cold=False
                 ).recommendations:
@@ -408,8 +480,8 @@ class Run:
         view = self.catalogue.view()
         items = np.intersect1d(view.warm, self.catalogue.items)
         keys = [str(k) for k in self.snapshot.keys("Product")[items]]
-        trained = artefacts.load_teacher(self.folder / "teacher", self.facts)
-        relational = relational_embeddings(trained, view, self.device)[items]
+        trained = self._teacher("teacher")
+        relational = relational_embeddings(trained, self.catalogue, view, self.device)[items]
         student = self.student_scorer().vectors.cpu().numpy()[items]
         return [("relational", keys, relational), ("student", keys, student)]
 
@@ -432,13 +504,18 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
     items = catalogue.items
     view = scorer.view
     blend = scorer.model.blend
+    # The typed affinities' units go into their weights.
+    units = torch.cat([torch.ones(3), blend.typed_scale.cpu()]).numpy()
     arrays: dict[str, Any] = {
         "vectors": scorer.vectors.cpu().numpy()[items],
         "fold": scorer.fold.detach().cpu().numpy(),
         "counts": view.counts[items],
-        "blend.weight": blend.weights.weight.detach().cpu().numpy(),
-        "blend.bias": blend.weights.bias.detach().cpu().numpy(),
+        "blend.weight": blend.weights.weight.detach().cpu().numpy() * units[:, None],
+        "blend.bias": blend.weights.bias.detach().cpu().numpy() * units,
         "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
+        "blend.user": blend.user.weight.detach().cpu().numpy().ravel() * units,
+        "log_decay": scorer.model.recency.detach().cpu().numpy().reshape(1),
+        "recent": view.recent[items],
     }
     for m, family in enumerate(scorer.families):
         rows = family.incidence[items]
@@ -458,6 +535,12 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
     }
     keys = snapshot.keys("Product")
     return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
+
+
+def serving_parameters(scorer: Scorer) -> int:
+    """How many numbers a teacher's answer needs beside its text encoder: vectors, linear expert, weights."""
+    linear = scorer.witnesses.linear
+    return _parameters(scorer.model) + scorer.vectors.numel() + (0 if linear is None else linear.parameters)
 
 
 def _parameters(model: torch.nn.Module) -> int:
@@ -488,6 +571,7 @@ _HOW = {
     "text": "kgdistill train teacher",
     "teacher": "kgdistill train teacher",
     "teacher_text": "kgdistill train teacher",
+    "teacher_words": "kgdistill train teacher",
     "teacher_shuffled": "kgdistill train teacher",
     "targets": "kgdistill train teacher",
     "student": "kgdistill train student",

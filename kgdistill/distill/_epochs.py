@@ -41,6 +41,7 @@ class Epochs:
         self._last = last
         self._every = every
         self._best = -np.inf
+        self._best_epoch = 0
         self._state = copy.deepcopy(model.state_dict())
 
     def end(self, epoch: int, losses: Mapping[str, list[float]], work: Step) -> None:
@@ -48,16 +49,18 @@ class Epochs:
         record = {"epoch": float(epoch), **{k: float(np.mean(v)) for k, v in losses.items()}}
         if epoch:
             work.note(f"loss {record.get('loss', float('nan')):.4f}")
-        if epoch % self._every == 0 or epoch == self._last:
+        if (epoch and epoch % self._every == 0) or epoch == self._last:
             metrics = self._validate()
             self._model.train()
             record |= {f"valid/{k}": v for k, v in metrics.items()}
             reached = sum(metrics.values())
-            if not epoch or reached > self._best:
+            if reached > self._best:
+                self._best_epoch = epoch
                 self._best, self._state = reached, copy.deepcopy(self._model.state_dict())
         self._history.append({**record, "seconds": time.monotonic() - self._begin})
         work.advance()
 
-    def restore_best(self) -> None:
-        """Puts the weights of the best epoch back."""
+    def restore_best(self) -> int:
+        """Puts the weights of the best epoch back; returns which it was."""
         self._model.load_state_dict(self._state)
+        return self._best_epoch

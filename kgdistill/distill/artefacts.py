@@ -15,9 +15,10 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
+from kgdistill.distill.linear import LinearChoice
 from kgdistill.distill.student import Targets, Tokens, TrainedStudent
 from kgdistill.distill.teacher import TrainedTeacher
-from kgdistill.distill.view import Family, FloatArray, IntArray, Spectrum, message_relations
+from kgdistill.distill.view import Family, FloatArray, IntArray, Spectrum, group_sizes, message_relations
 from kgdistill.errors import ArtefactError
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
@@ -85,9 +86,14 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "text_dim": model.text.in_features,
         "dim": model.text.out_features,
         "layers": model.layers,
+        "encoder": model.encoder_name,
         "use_graph": model.use_graph,
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
+        "relations": [f.name for f in trained.relations],
+        "linear": None if trained.linear is None else trained.linear.settings(),
+        "hidden": model.hidden,
+        "experts": model.experts,
         "basis_scale": trained.basis.scale,
         "seconds": trained.seconds,
     }
@@ -95,28 +101,36 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
     _history(folder, trained.history)
 
 
-def load_teacher(folder: Path, families: list[Family]) -> TrainedTeacher:
-    """Reads a teacher; `families` come from the snapshot it was trained on.
+def load_teacher(
+    folder: Path, families: list[Family], relations: list[Family] | None = None
+) -> TrainedTeacher:
+    """Reads a teacher; `families` and `relations` come from the snapshot it was trained on.
 
     Raises:
         ArtefactError: the folder is unfinished, or the families are others.
     """
     config = _read_json(folder / "config.json")
-    if config["families"] != [f.name for f in families]:
+    along = (families if relations is None else relations) if config["use_graph"] else []
+    if config["families"] != [f.name for f in families] or config["relations"] != [f.name for f in along]:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
     state = _read_state(folder / "model.safetensors")
     basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
+    linear = None if config["linear"] is None else LinearChoice(**config["linear"])
     model = FusedTeacher(
         text_dim=config["text_dim"],
         dim=config["dim"],
-        relations=message_relations(families),
+        relations=message_relations(along),
         layers=config["layers"],
-        experts=len(families) if config["use_graph"] else 0,
+        experts=config["experts"],
+        affinities=1 if linear is None else 2,
+        hidden=config["hidden"],
         min_count=config["min_count"],
         use_graph=config["use_graph"],
+        encoder=config["encoder"],
+        groups=group_sizes(along),
     )
     model.load_state_dict(state)
-    return TrainedTeacher(model, families, basis, seconds=float(config["seconds"]))
+    return TrainedTeacher(model, families, along, basis, linear, seconds=float(config["seconds"]))
 
 
 def save_student(folder: Path, trained: TrainedStudent) -> None:

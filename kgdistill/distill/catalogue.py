@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from kgdistill.distill.view import FloatArray, IntArray, View, make_view
 from kgdistill.errors import InputError, LeakError
+from kgdistill.evaluate.protocol import Setting
 from kgdistill.evaluate.task import EvaluationTask
 from kgdistill.snapshot import Snapshot
 
@@ -29,6 +30,9 @@ class Catalogue:
         text_rows: row of each item in `text`, int64 [items of the snapshot].
         text: embeddings of the distinct texts, float32 [T, E].
         min_count: an item with fewer buyers is cold.
+        select_us: until when a model may see while it is chosen on the validation events, which lie after;
+            the cut, unless the protocol fits again on them.
+        pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
     """
 
     purchases: sp.csr_matrix
@@ -39,6 +43,18 @@ class Catalogue:
     text_rows: IntArray
     text: FloatArray
     min_count: int
+    select_us: int
+    pools: tuple[Setting, ...] = ("warm", "cold")
+
+    @property
+    def refits(self) -> bool:
+        """Whether models are fitted again after they were chosen."""
+        return self.select_us < self.cut_us
+
+    def pool(self, name: str, view: View) -> IntArray:
+        """Ids of the items of a pool, ascending."""
+        cold = view.counts[self.items] < self.min_count
+        return self.items if name == "all" else self.items[cold if name == "cold" else ~cold]
 
     def view(self, until_us: int | None = None) -> View:
         """The view of events before `until_us`, by default the cut."""
@@ -47,11 +63,13 @@ class Catalogue:
             raise LeakError("a view may not reach past the cut")
         return make_view(self.purchases, self.times, until_us=until, min_count=self.min_count)
 
-    def inner_cut(self, share: float) -> int:
-        """The time before the cut after which `share` of the events lie: they are labels in training."""
-        if not self.times.nnz:
+    def inner_cut(self, share: float, until_us: int | None = None) -> int:
+        """The time after which `share` of the events before `until_us` lie: they are labels in training."""
+        until = self.cut_us if until_us is None else until_us
+        times = self.times.data[self.times.data < until]
+        if not len(times):
             raise InputError("no purchase lies before the cut", hint="choose a later cut")
-        return int(np.quantile(self.times.data, 1 - share))
+        return int(np.quantile(times, 1 - share))
 
 
 def make_catalogue(
@@ -79,7 +97,7 @@ def make_catalogue(
     micros = times.astype("datetime64[us]").astype(np.int64)
     if len(micros) and int(micros.max()) >= cut_us:
         raise LeakError("an event at or after the cut is in the snapshot", where=str(snapshot.folder))
-    train = sp.csr_matrix(task.train)
+    train = sp.csr_matrix(task.history("test"))
     everything = sp.csr_matrix((micros, (rows, columns)), shape=train.shape)
     mask = train.copy()
     mask.data = np.ones(mask.nnz, np.int64)
@@ -89,7 +107,7 @@ def make_catalogue(
     if kept.nnz != train.nnz:
         raise InputError("the task and the snapshot do not hold the same pairs", where=str(snapshot.folder))
     least = task.protocol.min_item_users
-    if not (task.item_counts[task.items] >= least).any():
+    if not (task.counts("test")[task.items] >= least).any():
         raise InputError(
             f"no item has {least} buyers before the cut {snapshot.cut}, so that nothing can be learned",
             where=str(snapshot.folder),
@@ -104,4 +122,6 @@ def make_catalogue(
         text_rows=text_rows,
         text=text,
         min_count=least,
+        select_us=task.history_until_us("validation"),
+        pools=("all", "cold") if "all" in task.protocol.settings else ("warm", "cold"),
     )

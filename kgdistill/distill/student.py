@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,8 +23,16 @@ from kgdistill.distill.losses import (
     rkd_distance,
     sampled_softmax,
 )
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.teacher import Lists, Validate, batch_of, labelled_lists, negatives
+from kgdistill.distill.scoring import Scorer, Witnesses, evidence_of
+from kgdistill.distill.teacher import (
+    Lists,
+    Validate,
+    batch_of,
+    labelled_lists,
+    negatives,
+    parameter_groups,
+    set_scales,
+)
 from kgdistill.distill.view import Family, FloatArray, IntArray, View, batches
 from kgdistill.models.device import autocast
 from kgdistill.models.student import Student
@@ -53,16 +61,13 @@ class Targets:
 
 
 def make_targets(teacher: Scorer, catalogue: Catalogue, *, top: int, random: int, seed: int) -> Targets:
-    """Runs the teacher over everything before the cut.
+    """Runs the teacher over the view that its scorer knows.
 
-    Lists hold its best unseen warm items and its best unseen cold items, each with random ones beside them.
+    Lists hold its best unseen items of every pool of the catalogue, each with random ones beside them.
     """
     rng = np.random.default_rng(seed)
     view = teacher.view
-    allowed = np.zeros(len(view.counts), bool)
-    allowed[catalogue.items] = True
-    is_cold = view.counts < catalogue.min_count
-    pools = [p for p in (np.flatnonzero(allowed & ~is_cold), np.flatnonzero(allowed & is_cold)) if len(p) > 1]
+    pools = [p for p in (catalogue.pool(name, view) for name in catalogue.pools) if len(p) > 1]
     users = catalogue.users
     with step("Writing down the teacher's targets", total=len(users)) as work:
         parts, ends = [], []
@@ -103,6 +108,7 @@ class TrainedStudent:
     model: Student
     families: list[Family]
     rows: IntArray
+    best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -128,17 +134,17 @@ def student_scorer(
         counts = torch.from_numpy(view.counts).to(device)
         vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, view, trained.families, vectors, fold)
+    return Scorer(model, Witnesses(view, trained.families), vectors, fold)
 
 
 def _start_from_teacher(
-    model: Student, targets: Targets, catalogue: Catalogue, tokens: Tokens, warm: IntArray, seed: int
+    model: Student, targets: Targets, catalogue: Catalogue, tokens: Tokens, known: IntArray, seed: int
 ) -> None:
     """Copies relational embeddings into the id table, and fits the token table to them."""
     device = model.ids.weight.device
     relational = torch.from_numpy(targets.relational).to(device)
     with torch.no_grad():
-        model.ids.weight.copy_(relational[torch.from_numpy(warm).to(device)])
+        model.ids.weight[: len(known)].copy_(relational[torch.from_numpy(known).to(device)])
     rng = np.random.default_rng(seed)
     rows = torch.from_numpy(catalogue.text_rows)
     confidence = torch.from_numpy(targets.confidence)
@@ -173,7 +179,7 @@ def train_student(
     catalogue: Catalogue,
     families: list[Family],
     tokens: Tokens,
-    targets: Targets | None,
+    targets: Callable[[int], Targets] | None,
     config: StudentConfig,
     *,
     dim: int,
@@ -181,69 +187,112 @@ def train_student(
     device: torch.device,
     seed: int,
     validate: Validate,
+    decay: float = 0.0,
     title: str = "Training the student",
 ) -> TrainedStudent:
     """Trains a student from targets and labels, or from labels alone where `targets` is None.
+
+    Where the protocol fits again, the number of epochs is chosen on the validation events first.
 
     Args:
         catalogue: users, items and purchases before the cut.
         families: the shared text fields (`text_families`).
         tokens: token ids of the distinct texts.
-        targets: the teacher's; None trains the student without distillation.
+        targets: gives the teacher's over the view until a time (microseconds since 1970); None trains the
+            student without distillation.
         config: losses and training.
         dim: width of the vectors.
         inner_share: share of the latest events before the cut that serve as labels.
         device: where to train.
         seed: of initial weights, negatives and batches.
-        validate: metrics between cut and test; the sum of its values chooses the epoch.
+        validate: metrics on the validation events; the sum of its values chooses the epoch.
+        decay: where the recency decay of the history starts.
         title: shown while it runs.
     """
     begin = time.monotonic()
+
+    def fit(until_us: int, epochs: int, judge: Validate | None, title: str) -> TrainedStudent:
+        whole = catalogue.view(until_us)
+        return _fit(
+            catalogue, families, tokens, None if targets is None else targets(until_us), config, whole,
+            dim=dim, inner_share=inner_share, device=device, seed=seed, validate=judge, epochs=epochs,
+            decay=decay, title=title,
+        )  # fmt: skip
+
+    trained = fit(catalogue.select_us, config.epochs, validate, title)
+    if catalogue.refits:
+        history = trained.history
+        trained = fit(catalogue.cut_us, max(1, trained.best_epoch), None, f"{title}, on everything")
+        trained.history = history
+    trained.seconds = time.monotonic() - begin
+    return trained
+
+
+def _fit(
+    catalogue: Catalogue,
+    families: list[Family],
+    tokens: Tokens,
+    targets: Targets | None,
+    config: StudentConfig,
+    whole: View,
+    *,
+    dim: int,
+    inner_share: float,
+    device: torch.device,
+    seed: int,
+    validate: Validate | None,
+    epochs: int,
+    decay: float,
+    title: str,
+) -> TrainedStudent:
+    begin = time.monotonic()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    whole = catalogue.view()
-    inner = catalogue.view(catalogue.inner_cut(inner_share))
+    refit = validate is None
+    inner = catalogue.view(
+        catalogue.select_us if refit else catalogue.inner_cut(inner_share, catalogue.select_us)
+    )
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
-    warm = np.intersect1d(whole.warm, catalogue.items)
+    known = np.intersect1d(np.flatnonzero(whole.counts >= config.id_min_count), catalogue.items)
     rows = np.full(len(whole.counts), -1, np.int64)
-    rows[warm] = np.arange(len(warm))
+    rows[known] = np.arange(len(known))
     model = Student(
         vocabulary=tokens.vocabulary,
-        warm_items=len(warm),
+        warm_items=max(len(known), 1),
         dim=dim,
         experts=len(families),
         min_count=catalogue.min_count,
+        log_decay=math.log(max(decay, 2.5e-3)),
     ).to(device)
     trained = TrainedStudent(model, families, rows)
     text_rows = torch.from_numpy(catalogue.text_rows).to(device)
     id_rows = torch.from_numpy(rows).to(device)
 
-    epochs = Epochs(
-        model,
-        lambda: validate(student_scorer(trained, catalogue, tokens, whole, device)),
-        trained.history,
-        begin=begin,
-        last=config.epochs,
-        every=config.evaluate_every,
-    )
+    def metrics() -> dict[str, float]:
+        if validate is None:
+            return {}
+        return validate(student_scorer(trained, catalogue, tokens, whole, device))
+
+    records = Epochs(model, metrics, trained.history, begin=begin, last=epochs, every=config.evaluate_every)
 
     def forward(view: View, users: IntArray, items: IntArray, typed: FloatArray, vectors: Tensor) -> Tensor:
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-        history, offsets, _ = (t.to(device) for t in view.history(users))
-        index = torch.from_numpy(items).to(device)
-        counts = torch.from_numpy(view.counts).to(device)
-        u = model.users(vectors, fold, history, offsets)
-        return model.score(u, vectors[index], counts[index], torch.from_numpy(typed).to(device))
+        history, offsets, ranks = (t.to(device) for t in view.history(users))
+        u = model.users(vectors, fold, history, offsets, ranks)
+        nothing = np.empty((*items.shape, 0), np.float32)
+        evidence = evidence_of(view, users, items, typed, nothing, device)
+        return model.score(u, vectors[torch.from_numpy(items).to(device)], evidence)
 
     def item_vectors(view: View, keep: Tensor | None) -> Tensor:
         text = _text_vectors(model, tokens, device)[text_rows]
         return model.items(text, id_rows, torch.from_numpy(view.counts).to(device), keep)
 
-    with step(title, total=config.epochs + 1) as work:
+    with step(title, total=epochs + 1) as work:
         if targets is not None:
-            _start_from_teacher(model, targets, catalogue, tokens, warm, seed)
+            _start_from_teacher(model, targets, catalogue, tokens, known, seed)
         task = _task_lists(trained, catalogue, tokens, inner, labels, config, rng, device)
+        set_scales(model.blend, task)
         typed = None
         if targets is not None:
             typed = np.concatenate(
@@ -256,17 +305,12 @@ def train_student(
             confidence = torch.from_numpy(targets.confidence).to(device)
             place = np.full(int(targets.users.max()) + 1, -1, np.int64)
             place[targets.users] = np.arange(len(targets.users))
-        tables = [p for n, p in model.named_parameters() if n.startswith(("tokens", "ids", "token_"))]
-        others = [p for n, p in model.named_parameters() if not n.startswith(("tokens", "ids", "token_"))]
         # Tables that start at the teacher's vectors are only refined.
-        slower = 0.1 if targets is not None else 1.0
-        groups: list[dict[str, Any]] = [
-            {"params": tables, "lr": config.lr * slower},
-            {"params": others, "lr": config.lr},
-        ]
-        optimizer = torch.optim.Adam(groups)
-        epochs.end(0, {}, work)
-        for epoch in range(1, config.epochs + 1):
+        optimizer = torch.optim.Adam(
+            parameter_groups(model, config.lr, tables=0.1 if targets is not None else 1.0)
+        )
+        records.end(0, {}, work)
+        for epoch in range(1, epochs + 1):
             sums: dict[str, list[float]] = {}
             for users in batches(catalogue.users, config.batch, rng):
                 with autocast(device):
@@ -302,7 +346,7 @@ def train_student(
                             config.relational_weight,
                             relational_cosine(vectors, relational, confidence),
                         )
-                        sample = torch.from_numpy(rng.choice(warm, min(256, len(warm)), replace=False)).to(
+                        sample = torch.from_numpy(rng.choice(known, min(256, len(known)), replace=False)).to(
                             device
                         )
                         terms["rkd"] = (config.rkd_weight, rkd_distance(vectors[sample], relational[sample]))
@@ -315,9 +359,9 @@ def train_student(
                 sums.setdefault("loss", []).append(float(loss.detach()))
                 for name, part in logged.items():
                     sums.setdefault(f"loss/{name}", []).append(float(part))
-            epochs.end(epoch, sums, work)
-    epochs.restore_best()
-    trained.seconds = time.monotonic() - begin
+            records.end(epoch, sums, work)
+    if validate is not None:
+        trained.best_epoch = records.restore_best()
     return trained
 
 
@@ -333,15 +377,15 @@ def _task_lists(
 ) -> list[Lists | None]:
     """Labelled lists over warm and cold items, hard negatives by the student's own first scores."""
     start = student_scorer(trained, catalogue, tokens, inner, device)
-    allowed = np.zeros(len(inner.counts), bool)
-    allowed[catalogue.items] = True
     sold = np.asarray(labels.sum(0)).ravel() > 0
-    is_cold = inner.counts < catalogue.min_count
     scorer: Callable[[IntArray, IntArray], FloatArray] = start
-    return [
-        labelled_lists(
-            scorer, inner, labels, catalogue.users, pool, trained.families,
-            top=config.candidates, random=config.random, rng=rng,
-        )
-        for pool in (np.flatnonzero(allowed & ~is_cold), np.flatnonzero(allowed & is_cold & sold))
-    ]  # fmt: skip
+    lists = []
+    for name in catalogue.pools:
+        pool = catalogue.pool(name, inner)
+        lists.append(
+            labelled_lists(
+                scorer, inner, labels, catalogue.users, pool[sold[pool]] if name == "cold" else pool,
+                start.witnesses, top=config.candidates, random=config.random, rng=rng,
+            )
+        )  # fmt: skip
+    return lists

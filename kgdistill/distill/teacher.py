@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,8 +16,9 @@ from torch import Tensor
 from kgdistill.config import TeacherConfig
 from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import BoolArray, Catalogue
+from kgdistill.distill.linear import LinearChoice, direct, linear_of
 from kgdistill.distill.losses import sampled_softmax
-from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.scoring import Scorer, Witnesses, evidence_of
 from kgdistill.distill.view import (
     Family,
     FloatArray,
@@ -23,13 +26,20 @@ from kgdistill.distill.view import (
     Spectrum,
     View,
     batches,
+    group_sizes,
     message_adjacency,
     message_relations,
     user_spectrum,
 )
+from kgdistill.models.blend import ExpertBlend
 from kgdistill.models.device import autocast
+from kgdistill.models.encoders import Prepared
+from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.progress import step
+
+_MINE_AGAIN = 3
+_SCALED = 200
 
 Validate = Callable[[Scorer], dict[str, float]]
 """Gives the validation metrics of a scorer; it sees events between the cut and the test period only."""
@@ -44,7 +54,8 @@ class Lists:
         items: int64 [U, C].
         labels: bool [U, C].
         left_out: bool [U, C]: what the user bought before, and repeats; it counts neither way.
-        typed: float32 [U, C, families].
+        typed: float32 [U, C, typed affinities].
+        others: float32 [U, C, linear affinities].
     """
 
     users: IntArray
@@ -52,15 +63,27 @@ class Lists:
     labels: BoolArray
     left_out: BoolArray
     typed: FloatArray
+    others: FloatArray
 
 
 @dataclass
 class TrainedTeacher:
-    """A teacher with what it needs to score: its families, the basis it learned in, and its history."""
+    """A teacher with what it needs to score.
+
+    Attributes:
+        model: the weights.
+        families: the typed affinities of its scorer.
+        relations: the families that messages are passed along; none without a graph.
+        basis: the user vectors it learned in.
+        linear: settings of its linear expert; None without one.
+    """
 
     model: FusedTeacher
     families: list[Family]
+    relations: list[Family]
     basis: Spectrum
+    linear: LinearChoice | None = None
+    best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -69,6 +92,27 @@ def text_matrix(catalogue: Catalogue, device: torch.device) -> Tensor:
     """Centred text embeddings of every item, float32 [items, E]."""
     text = torch.from_numpy(catalogue.text)
     return (text - text.mean(0))[torch.from_numpy(catalogue.text_rows)].to(device)
+
+
+def near_text(catalogue: Catalogue, dim: int = 64) -> FloatArray:
+    """Text vectors on their leading principal axes, of unit length, float32 [items, at most dim]."""
+    text = catalogue.text - catalogue.text.mean(0)
+    _, axes = np.linalg.eigh((text.T @ text).astype(np.float64))
+    vectors = text @ axes[:, ::-1][:, :dim].astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    out: FloatArray = vectors.astype(np.float32)[catalogue.text_rows]
+    return out
+
+
+def _witnesses(
+    catalogue: Catalogue,
+    view: View,
+    families: list[Family],
+    relations: list[Family],
+    choice: LinearChoice | None,
+) -> Witnesses:
+    linear = None if choice is None else linear_of(view, direct(relations), choice)
+    return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, near_text(catalogue))
 
 
 def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float = 1.0) -> Tensor:
@@ -110,7 +154,7 @@ def labelled_lists(
     labels: sp.csr_matrix,
     users: IntArray,
     pool: IntArray,
-    families: list[Family],
+    witnesses: Witnesses,
     *,
     top: int,
     random: int,
@@ -124,7 +168,7 @@ def labelled_lists(
         labels: CSR [users, items], the events after the view.
         users: ids.
         pool: item ids to choose from.
-        families: typed affinities to attach.
+        witnesses: what to attach to the lists.
         top: hardest items per user.
         random: random items per user.
         rng: draws the random ones.
@@ -146,35 +190,55 @@ def labelled_lists(
     if not keep.any():
         return None
     users, items = users[keep], items[keep]
-    return Lists(users, items, hit[keep], left_out[keep], view.typed_lists(families, users, items))
+    parts = [witnesses.lists(users[s : s + 256], items[s : s + 256]) for s in range(0, len(users), 256)]
+    typed, others = (np.concatenate([p[i] for p in parts]) for i in range(2))
+    return Lists(users, items, hit[keep], left_out[keep], typed, others)
 
 
 def _paths(
-    model: FusedTeacher, view: View, families: list[Family], spectrum: Spectrum, device: torch.device
-) -> Tensor | None:
+    model: FusedTeacher,
+    view: View,
+    families: list[Family],
+    spectrum: Spectrum,
+    text: Tensor,
+    device: torch.device,
+) -> Prepared | None:
     if model.encoder is None:
         return None
     adjacency = message_adjacency(view, families, spectrum.scale, device)
-    return model.encoder.paths(adjacency, torch.from_numpy(spectrum.users).to(device))
+    return model.encoder.prepare(
+        adjacency, torch.from_numpy(spectrum.users).to(device), model.project(text).detach()
+    )
 
 
 def teacher_scorer(trained: TrainedTeacher, catalogue: Catalogue, view: View, device: torch.device) -> Scorer:
     """The teacher over a view: message passing from its events, in the basis that the weights know."""
-    model = trained.model.to(device).eval()
+    witnesses = _witnesses(catalogue, view, trained.families, trained.relations, trained.linear)
+    return _scorer(trained, catalogue, witnesses, device)
+
+
+def _scorer(
+    trained: TrainedTeacher, catalogue: Catalogue, witnesses: Witnesses, device: torch.device
+) -> Scorer:
+    model, view = trained.model.to(device).eval(), witnesses.view
     spectrum = user_spectrum(view, trained.basis.users.shape[1], like=trained.basis)
     with torch.no_grad():
-        paths = _paths(model, view, trained.families, spectrum, device)
+        text = text_matrix(catalogue, device)
+        paths = _paths(model, view, trained.relations, spectrum, text, device)
         counts = torch.from_numpy(view.counts).to(device)
-        vectors = model.items(model.project(text_matrix(catalogue, device)), paths, counts)
+        vectors = model.items(model.project(text), paths, counts)
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, view, trained.families if model.use_graph else [], vectors, fold)
+    return Scorer(model, witnesses, vectors, fold)
 
 
-def relational_embeddings(trained: TrainedTeacher, view: View, device: torch.device) -> FloatArray:
+def relational_embeddings(
+    trained: TrainedTeacher, catalogue: Catalogue, view: View, device: torch.device
+) -> FloatArray:
     """The graph encoder's z of every item, float32 [items, D]."""
     spectrum = user_spectrum(view, trained.basis.users.shape[1], like=trained.basis)
     with torch.no_grad():
-        paths = _paths(trained.model.to(device), view, trained.families, spectrum, device)
+        text = text_matrix(catalogue, device)
+        paths = _paths(trained.model.to(device), view, trained.relations, spectrum, text, device)
         if paths is None:
             raise ValueError("a teacher without a graph has no relational embeddings")
         out: FloatArray = trained.model.relational(paths).float().cpu().numpy()
@@ -189,86 +253,138 @@ def train_teacher(
     device: torch.device,
     seed: int,
     validate: Validate,
+    relations: list[Family] | None = None,
+    linear: LinearChoice | None = None,
     use_graph: bool = True,
     title: str = "Training the teacher",
 ) -> TrainedTeacher:
     """Trains a teacher and keeps the epoch that validates best.
 
-    The latest `inner_share` of the events before the cut are labels; the message-passing graph, the
-    counts, the spectrum and the typed affinities come from the events before them, so that no label
-    edge reaches the model. Afterwards the same weights run on everything before the cut.
+    The latest `inner_share` of the known events are labels; the message-passing graph, the counts, the
+    spectrum and the typed affinities come from the events before them, so that no label edge reaches the
+    model. Afterwards the same weights run on everything known. Where the protocol fits again, the number
+    of epochs is chosen on the validation events first; then the validation events are the labels.
 
     Args:
         catalogue: users, items, purchases and texts before the cut.
-        families: the typed paths (ignored without a graph).
+        families: the typed affinities of the scorer.
         config: sizes and training.
         device: where to train.
         seed: of initial weights, negatives and batches.
-        validate: metrics between cut and test; the sum of its values chooses the epoch.
-        use_graph: False trains the text-only teacher.
+        validate: metrics of a scorer on the validation events; the sum of its values chooses the epoch.
+        relations: the families that messages are passed along; None: `families`.
+        linear: settings of the linear expert; None leaves it out.
+        use_graph: False trains the text-only teacher: no messages and no linear expert.
         title: shown while it runs.
     """
     begin = time.monotonic()
+    along = (families if relations is None else relations) if use_graph else []
+    choice = linear if use_graph else None
+    trained = _fit(
+        catalogue, families, along, choice, config, device, seed,
+        until_us=catalogue.select_us, epochs=config.epochs, validate=validate, title=title,
+    )  # fmt: skip
+    if catalogue.refits:
+        best = max(1, trained.best_epoch)
+        history = trained.history
+        trained = _fit(
+            catalogue, families, along, choice, config, device, seed,
+            until_us=catalogue.cut_us, epochs=best, validate=None, title=f"{title}, on everything",
+        )  # fmt: skip
+        trained.history = history
+    trained.seconds = time.monotonic() - begin
+    return trained
+
+
+def _fit(
+    catalogue: Catalogue,
+    families: list[Family],
+    relations: list[Family],
+    linear: LinearChoice | None,
+    config: TeacherConfig,
+    device: torch.device,
+    seed: int,
+    *,
+    until_us: int,
+    epochs: int,
+    validate: Validate | None,
+    title: str,
+) -> TrainedTeacher:
+    begin = time.monotonic()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    inner_us = catalogue.inner_cut(config.inner_share)
-    inner, whole = catalogue.view(inner_us), catalogue.view()
+    use_graph = bool(relations) or linear is not None
+    whole = catalogue.view(until_us)
+    # Fitting again, what chose the epoch is what there is to learn from.
+    inner_us = catalogue.select_us if validate is None else catalogue.inner_cut(config.inner_share, until_us)
+    inner = catalogue.view(inner_us)
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
-    typed = families if use_graph else []
     basis = user_spectrum(inner, config.dim)
+    witnesses = _witnesses(catalogue, inner, families, relations, linear)
     model = FusedTeacher(
         text_dim=catalogue.text.shape[1],
         dim=config.dim,
-        relations=message_relations(families),
+        relations=message_relations(relations),
         layers=config.layers,
-        experts=len(typed),
+        experts=witnesses.typed_count,
+        affinities=1 + witnesses.affinity_count,
+        hidden=config.hidden,
+        log_decay=log_decay(linear),
         min_count=catalogue.min_count,
         use_graph=use_graph,
+        encoder=config.encoder,
+        groups=group_sizes(relations),
     ).to(device)
-    trained = TrainedTeacher(model, families, basis)
+    trained = TrainedTeacher(model, families, relations, basis, linear)
 
     text = text_matrix(catalogue, device)
     counts = torch.from_numpy(inner.counts).to(device)
     warm = torch.from_numpy(inner.warm).to(device)
-    paths = _paths(model, inner, families, basis, device)
     signal = inner.purchases.T @ basis.users / basis.scale
     with torch.no_grad():
         target = torch.from_numpy(signal.astype(np.float32)).to(device)
         model.text.weight.copy_(text_regression(text, target, warm))
+        paths = _paths(model, inner, relations, basis, text, device)
         text = model.project(text)
-    allowed = np.zeros(len(inner.counts), bool)
-    allowed[catalogue.items] = True
     sold = np.asarray(labels.sum(0)).ravel() > 0
-    is_cold = inner.counts < catalogue.min_count
-    pools = {
-        "warm": (np.flatnonzero(allowed & ~is_cold), 1.0),
-        "cold": (np.flatnonzero(allowed & is_cold & sold), config.cold_weight),
-    }
+    pools = {}
+    for name in catalogue.pools:
+        pool = catalogue.pool(name, inner)
+        # Judged among themselves, cold items that nobody bought afterwards teach nothing.
+        pools[name] = (pool[sold[pool]], config.cold_weight) if name == "cold" else (pool, 1.0)
+    judged = None
+    if validate is not None:
+        judged = _witnesses(catalogue, whole, families, relations, linear)
 
-    epochs = Epochs(
-        model,
-        lambda: validate(teacher_scorer(trained, catalogue, whole, device)),
-        trained.history,
-        begin=begin,
-        last=config.epochs,
-        every=config.evaluate_every,
-    )
+    def metrics() -> dict[str, float]:
+        if judged is None or validate is None:
+            return {}
+        return validate(_scorer(trained, catalogue, judged, device))
 
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.lr)
-    with step(title, total=config.epochs + 1) as work:
-        with torch.no_grad():
-            vectors = model.items(text, paths, counts)
-            start = Scorer(model, inner, typed, vectors, model.fold(vectors, warm))
-        lists = {
-            name: labelled_lists(
-                start, inner, labels, catalogue.users, pool, typed,
-                top=config.candidates, random=config.random, rng=rng,
-            )
-            for name, (pool, _) in pools.items()
-        }  # fmt: skip
-        epochs.end(0, {}, work)
-        for epoch in range(1, config.epochs + 1):
+    records = Epochs(model, metrics, trained.history, begin=begin, last=epochs, every=config.evaluate_every)
+    optimizer = torch.optim.Adam(parameter_groups(model, config.lr))
+    with step(title, total=epochs + 1) as work:
+
+        def mine(users: IntArray) -> dict[str, Lists | None]:
+            with torch.no_grad():
+                vectors = model.items(text, paths, counts)
+                start = Scorer(model, witnesses, vectors, model.fold(vectors, warm))
+            return {
+                name: labelled_lists(
+                    start, inner, labels, users, pool, witnesses,
+                    top=config.candidates, random=config.random, rng=rng,
+                )
+                for name, (pool, _) in pools.items()
+            }  # fmt: skip
+
+        sample = catalogue.users[:: max(1, len(catalogue.users) // _SCALED)]
+        set_scales(model.blend, mine(sample).values())
+        lists = mine(catalogue.users)
+        records.end(0, {}, work)
+        for epoch in range(1, epochs + 1):
+            if epoch == _MINE_AGAIN:
+                lists = mine(catalogue.users)  # what the untrained blend found hard no longer is
             sums: dict[str, list[float]] = {}
             for users in batches(catalogue.users, config.batch, rng):
                 with autocast(device):
@@ -283,11 +399,9 @@ def train_teacher(
                         history = [t.to(device) for t in inner.history(part.users)]
                         u = model.users(vectors, fold, *history)
                         index = torch.from_numpy(part.items).to(device)
-                        scores = model.score(
-                            u, vectors[index], counts[index], torch.from_numpy(part.typed).to(device)
-                        )
+                        evidence = evidence_of(inner, part.users, part.items, part.typed, part.others, device)
                         value = sampled_softmax(
-                            scores,
+                            model.score(u, vectors[index], evidence),
                             torch.from_numpy(part.labels).to(device),
                             mask=torch.from_numpy(part.left_out).to(device),
                         )
@@ -299,10 +413,35 @@ def train_teacher(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 sums.setdefault("loss", []).append(float(loss.detach()))
-            epochs.end(epoch, sums, work)
-    epochs.restore_best()
-    trained.seconds = time.monotonic() - begin
+            records.end(epoch, sums, work)
+    if validate is not None:
+        trained.best_epoch = records.restore_best()
     return trained
+
+
+def parameter_groups(model: FusedTeacher | Student, lr: float, tables: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters with their rates: a blend's few may move fast; `tables` scales the rate of the tables."""
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            head = name.split(".")[0]
+            scale = 4.0 if head == "blend" else tables if head in ("tokens", "ids", "token_weights") else 1.0
+            groups.setdefault(lr * scale, []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def set_scales(blend: ExpertBlend, lists: Iterable[Lists | None]) -> None:
+    """Measures the experts' units on the lists (`ExpertBlend.set_scales`)."""
+    given = [part for part in lists if part is not None]
+    if given:
+        typed = np.concatenate([p.typed.reshape(p.items.size, p.typed.shape[-1]) for p in given])
+        others = np.concatenate([p.others.reshape(p.items.size, p.others.shape[-1]) for p in given])
+        blend.set_scales(torch.from_numpy(typed), torch.from_numpy(others))
+
+
+def log_decay(choice: LinearChoice | None) -> float:
+    """Where the recency decay of a model's history starts."""
+    return math.log(max(choice.decay, 2.5e-3)) if choice is not None else -6.0
 
 
 def batch_of(lists: Lists | None, users: IntArray) -> Lists | None:
@@ -313,5 +452,6 @@ def batch_of(lists: Lists | None, users: IntArray) -> Lists | None:
     if not len(rows):
         return None
     return Lists(
-        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows], lists.typed[rows]
-    )
+        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows],
+        lists.typed[rows], lists.others[rows],
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from kgdistill.snapshot import Snapshot
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 _DAY_US = 86_400e6
+_RECENT_DAYS = 30.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,27 @@ def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = N
     return common + parents + pairs
 
 
+def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
+    """Whether an item's group nearly always says its value as well."""
+    shared = sp.csr_matrix((groups > 0).T.astype(np.float32) @ (values > 0).astype(np.float32))
+    if not shared.nnz:
+        return False
+    return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
+
+
+def own_fields(facts: list[Family], fields: list[Family]) -> list[Family]:
+    """The text fields whose value follows from no fact (a size, a colour, where the graph lacks them)."""
+    single = [f for f in fields if " & " not in f.name and "parent" not in f.name]
+    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    return [f for f in single if not any(_follows(f.incidence, d.incidence) for d in direct)]
+
+
+def beside_facts(facts: list[Family], own: list[Family]) -> list[Family]:
+    """The typed affinities of the fused teacher: facts, the fields that no fact holds, and pairs of both."""
+    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    return facts + own + [conjunction(d, f) for d in direct for f in own]
+
+
 def text_families(snapshot: Snapshot) -> list[Family]:
     """Shared text fields, in words alone: each field's value, the levels of a path, and pairs of fields."""
     table = snapshot.node_table("Product")
@@ -126,6 +148,9 @@ class View:
         purchases: float32 CSR [users, items], 1 where the user bought the item before `until`.
         ages: days before `until`, float32, aligned with `purchases.data`.
         counts: buyers of each item, int64 [items].
+        recent: the same, each halved for every 30 days of its age, float32 [items].
+        ranks: how many items the user bought after it, float32, aligned with `purchases.data`; items of one
+            moment count as bought in the order of their ids.
         min_count: an item with fewer buyers is cold.
     """
 
@@ -133,27 +158,63 @@ class View:
     ages: FloatArray
     min_count: int
     counts: IntArray = field(init=False)
+    recent: FloatArray = field(init=False)
+    ranks: FloatArray = field(init=False)
     _lift: dict[str, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.counts = np.bincount(self.purchases.indices, minlength=self.purchases.shape[1]).astype(np.int64)
+        bought, items = self.purchases.indices, self.purchases.shape[1]
+        self.counts = np.bincount(bought, minlength=items).astype(np.int64)
+        weights = np.exp2(-self.ages / _RECENT_DAYS)
+        self.recent = np.bincount(bought, weights, minlength=items).astype(np.float32)
+        users = np.repeat(np.arange(self.purchases.shape[0]), np.diff(self.purchases.indptr))
+        order = np.lexsort((-bought, self.ages, users))
+        self.ranks = np.empty(len(order), np.float32)
+        self.ranks[order] = np.arange(len(order)) - self.purchases.indptr[users[order]]
 
     @property
     def warm(self) -> IntArray:
         """Items with at least `min_count` buyers, ascending."""
         return np.flatnonzero(self.counts >= self.min_count).astype(np.int64)
 
+    def lengths(self, users: IntArray) -> FloatArray:
+        """log(1 + items in the history), float32 [B]."""
+        lengths = np.diff(self.purchases.indptr)[users]
+        out: FloatArray = np.log1p(lengths).astype(np.float32)
+        return out
+
     def history(self, users: IntArray) -> tuple[Tensor, Tensor, Tensor]:
-        """Items int64 [H], offsets int64 [B] and ages float32 [H] of these users' histories."""
-        starts, ends = self.purchases.indptr[users], self.purchases.indptr[users + 1]
-        lengths = (ends - starts).astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        flat = np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
+        """Items int64 [H], offsets int64 [B] and ranks float32 [H] of these users' histories."""
+        flat, offsets = self._places(users)
         return (
             torch.from_numpy(self.purchases.indices[flat].astype(np.int64)),
             torch.from_numpy(offsets),
-            torch.from_numpy(self.ages[flat]),
+            torch.from_numpy(self.ranks[flat]),
         )
+
+    def _places(self, users: IntArray) -> tuple[IntArray, IntArray]:
+        starts, ends = self.purchases.indptr[users], self.purchases.indptr[users + 1]
+        lengths = (ends - starts).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum()), offsets
+
+    def latest(self, users: IntArray, most: int) -> IntArray:
+        """The latest items of each history, int64 [B, most]; -1 where it is shorter."""
+        flat, _ = self._places(users)
+        owner = np.repeat(np.arange(len(users)), np.diff(self.purchases.indptr)[users])
+        rank = self.ranks[flat].astype(np.int64)
+        out = np.full((len(users), most), -1, np.int64)
+        keep = rank < most
+        out[owner[keep], rank[keep]] = self.purchases.indices[flat][keep]
+        return out
+
+    def queries(self, users: IntArray, decay: float) -> sp.csr_matrix:
+        """The histories weighted by recency, exp(−decay · rank): float32 CSR [B, items]."""
+        matrix = sp.csr_matrix(
+            (np.exp(-decay * self.ranks).astype(np.float32), self.purchases.indices, self.purchases.indptr),
+            shape=self.purchases.shape,
+        )
+        return sp.csr_matrix(matrix[users])
 
     def lift(self, family: Family, users: IntArray) -> FloatArray:
         """log(1 + the user's share of purchases in each group / everybody's share), [B, groups]."""
@@ -266,6 +327,11 @@ def message_relations(families: list[Family]) -> list[Relation]:
             relations.append(("Product", family.name, f"@{family.name}"))
             relations.append((f"@{family.name}", f"rev_{family.name}", "Product"))
     return relations
+
+
+def group_sizes(families: list[Family]) -> dict[str, int]:
+    """How many groups each label of the message relations has."""
+    return {f"@{f.name}": f.groups for f in families}
 
 
 def message_adjacency(

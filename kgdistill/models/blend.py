@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,43 +15,95 @@ def item_state(counts: Tensor, min_count: int) -> Tensor:
     return torch.stack([torch.log1p(counts) / 5.0, (counts < min_count).float()], dim=-1)
 
 
-class ExpertBlend(nn.Module):
-    """Adds up collaborative affinity, popularity and typed affinities, weighted by the item's state.
+@dataclass(frozen=True)
+class Evidence:
+    """What a scorer knows of B users and C items beside their vectors; [C] where all users share the items.
 
-    score = w_c·log(eps + eps·softplus(r/eps)) + w_p·log(1 + buyers) + Σ_m w_m·affinity_m, where the
-    weights are linear in `item_state`. The logarithm makes the affinity r, which estimates a purchase
-    probability, a logit like the other terms.
+    Attributes:
+        counts: buyers, int64 [B, C] or [C].
+        recent: buyers weighted by recency, float32, same shape.
+        typed: typed affinities, float32 [B, C, M]; `ExpertBlend.set_scales` learns their units.
+        lengths: log(1 + items in the history), float32 [B].
+        affinities: further estimates of a purchase probability, float32 [B, C, A]; A may be 0.
+    """
+
+    counts: Tensor
+    recent: Tensor
+    typed: Tensor
+    lengths: Tensor
+    affinities: Tensor
+
+
+class ExpertBlend(nn.Module):
+    """Adds up affinities, popularity and typed affinities, weighted by the item's and the user's state.
+
+    score = Σ_a w_a·log(eps_a + eps_a·softplus(r_a/eps_a)) + w_p·log(1 + buyers) + w_q·log(1 + recent
+    buyers) + Σ_m w_m·affinity_m, where the weights are linear in `item_state` and log(1 + history). The
+    logarithm makes an affinity r, which estimates a purchase probability, a logit like the other terms.
+    With `hidden` a small perceptron over the same terms is added; it starts at 0.
 
     Args:
         experts: how many typed affinities there are.
+        affinities: how many estimates r of a purchase probability there are.
+        hidden: width of the perceptron; 0 leaves it out.
     """
 
-    def __init__(self, experts: int) -> None:
+    def __init__(self, experts: int, *, affinities: int = 1, hidden: int = 0) -> None:
         super().__init__()
-        self.weights = nn.Linear(2, 2 + experts)
+        self.affinities = affinities
+        terms = affinities + 2 + experts
+        self.weights = nn.Linear(2, terms)
+        self.user = nn.Linear(1, terms, bias=False)
+        self.log_eps = nn.Parameter(torch.full((affinities,), -3.9))
+        self.mixer = (
+            nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(), nn.Linear(hidden, 1)) if hidden else None
+        )
+        # Typed affinities come in their own units: counts, cosines, logarithms.
+        self.typed_scale: Tensor
+        self.register_buffer("typed_scale", torch.ones(experts))
         nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.user.weight)
         with torch.no_grad():
             # Few buyers make a weak collaborative signal: cold items start on their typed affinities.
-            self.weights.weight[0, 1] = -0.8
-            self.weights.bias.copy_(torch.tensor([1.0, 0.1, *([0.05] * experts)]))
-        self.log_eps = nn.Parameter(torch.tensor(-3.9))
+            self.weights.weight[0, 1] = -0.8 / affinities
+            start = [1.0 / affinities] * affinities + [0.1, 0.1] + [0.1] * experts
+            self.weights.bias.copy_(torch.tensor(start))
+        if self.mixer is not None:
+            for parameter in list(self.mixer.children())[2].parameters():
+                nn.init.zeros_(parameter)
 
-    def forward(self, affinity: Tensor, state: Tensor, log_counts: Tensor, typed: Tensor) -> Tensor:
-        """Scores, float32 [B, C].
+    @torch.no_grad()
+    def set_scales(self, typed: Tensor, affinities: Tensor) -> None:
+        """Measures the units of the experts before training.
 
-        Args:
-            affinity: r, [B, C].
-            state: `item_state` of the items, [B, C, 2] or [C, 2].
-            log_counts: log(1 + buyers), [B, C] or [C].
-            typed: [B, C, M].
+        Each typed affinity is divided by its standard deviation over `typed` [N, M]; each further affinity
+        starts with eps at that of its values, `affinities` [N, A].
         """
-        weights = self.weights(state).float()
+        if len(typed) > 1:
+            self.typed_scale.copy_(1 / typed.float().std(0).clamp(min=1e-6))
+            self.log_eps[1:] = affinities.float().std(0).clamp(min=1e-8).log()
+
+    def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
+        """Scores, float32 [B, C], from the vectors' affinity r [B, C] and the evidence."""
         eps = self.log_eps.float().exp()
-        logit = torch.log(eps * F.softplus(affinity.float() / eps) + eps)
-        score: Tensor = weights[..., 0] * logit + weights[..., 1] * log_counts
-        if typed.shape[-1]:
-            score = score + (weights[..., 2:] * typed).sum(-1)
+        r = torch.cat([affinity[..., None].float(), evidence.affinities.float()], dim=-1)
+        logit = torch.log(eps * F.softplus(r / eps) + eps)
+        state = item_state(evidence.counts, min_count)
+        popularity = torch.stack([torch.log1p(evidence.counts.float()), torch.log1p(evidence.recent)], -1)
+        weights = self.weights(state).float()
+        user = self.user(evidence.lengths[:, None] / 5.0).float()
+        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), evidence.typed.float()], dim=-1)
+        score: Tensor = (terms * (weights + user[:, None])).sum(-1)
+        if self.mixer is not None:
+            known = (evidence.lengths / 5.0)[:, None, None].expand(*logit.shape[:2], 1)
+            inputs = torch.cat([terms, state.expand(*logit.shape[:2], 2), known], dim=-1)
+            score = score + self.mixer(inputs).float().squeeze(-1)
         return score
+
+
+def decayed(ranks: Tensor, log_decay: Tensor) -> Tensor:
+    """Attention to the history by recency: exp(−decay · rank), rank 0 for the latest item."""
+    return torch.exp(-torch.exp(log_decay) * ranks)
 
 
 def fold_in(items: Tensor, log_ridge: Tensor) -> Tensor:

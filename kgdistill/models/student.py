@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kgdistill.models.blend import ExpertBlend, fold_in, item_state, pool_history
+from kgdistill.models.blend import Evidence, ExpertBlend, decayed, fold_in, pool_history
 
 
 class Student(nn.Module):
@@ -21,9 +21,19 @@ class Student(nn.Module):
         dim: width of the vectors.
         experts: how many families of shared text fields the scorer gets.
         min_count: an item with fewer buyers is cold.
+        log_decay: where the history's recency decay starts (`decayed`).
     """
 
-    def __init__(self, *, vocabulary: int, warm_items: int, dim: int, experts: int, min_count: int) -> None:
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        warm_items: int,
+        dim: int,
+        experts: int,
+        min_count: int,
+        log_decay: float = -6.0,
+    ) -> None:
         super().__init__()
         self.min_count = min_count
         self.tokens = nn.Embedding(vocabulary, dim)
@@ -32,6 +42,7 @@ class Student(nn.Module):
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
         self.blend = ExpertBlend(experts)
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
+        self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)
         nn.init.normal_(self.ids.weight, std=0.01)
 
@@ -65,14 +76,12 @@ class Student(nn.Module):
         """The fold-in matrix of the user tower, float32 [D, D]."""
         return fold_in(items[warm], self.log_ridge)
 
-    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
-        """User vectors, float32 [B, D], from the vectors of the items in the history."""
-        return pool_history(items, history, offsets) @ fold
+    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
+        """User vectors, float32 [B, D], from the vectors of the items in the history, the latest first."""
+        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
 
-    def score(self, users: Tensor, items: Tensor, counts: Tensor, typed: Tensor) -> Tensor:
-        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list; typed [B, C, M]."""
+    def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""
         affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
-        score: Tensor = self.blend(
-            affinity, item_state(counts, self.min_count), torch.log1p(counts.float()), typed
-        )
+        score: Tensor = self.blend(affinity, evidence, self.min_count)
         return score

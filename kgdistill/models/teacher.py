@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from kgdistill.models.blend import ExpertBlend, fold_in, item_state, pool_history
-from kgdistill.models.graph import LinearRelationalEncoder, Relation
+from kgdistill.models.blend import Evidence, ExpertBlend, decayed, fold_in, item_state, pool_history
+from kgdistill.models.encoders import EncoderName, GraphEncoder, Prepared, make_encoder
+from kgdistill.models.graph import Relation
 
 
 class FusedTeacher(nn.Module):
@@ -20,7 +23,10 @@ class FusedTeacher(nn.Module):
         dim: width of the relational space.
         relations: what the graph encoder passes messages along.
         layers: hops of the graph encoder.
-        experts: how many typed path affinities the scorer gets.
+        experts: how many typed affinities the scorer gets.
+        affinities: how many estimates of a purchase probability, the vectors' own among them.
+        hidden: width of the scorer's perceptron; 0 leaves it out.
+        log_decay: where the history's recency decay starts (`decayed`).
         min_count: an item with fewer buyers is cold.
         use_graph: whether z takes part.
     """
@@ -34,7 +40,12 @@ class FusedTeacher(nn.Module):
         layers: int,
         experts: int,
         min_count: int,
+        affinities: int = 1,
+        hidden: int = 0,
+        log_decay: float = -6.0,
         use_graph: bool = True,
+        encoder: EncoderName = "linear",
+        groups: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.min_count = min_count
@@ -44,11 +55,18 @@ class FusedTeacher(nn.Module):
         self.text = nn.Linear(text_dim, dim, bias=False).requires_grad_(False)
         self.mix = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.mix.weight)
-        self.encoder = LinearRelationalEncoder(relations, layers, "User", "Product") if use_graph else None
+        self.encoder: GraphEncoder | None = (
+            make_encoder(encoder, relations, layers=layers, dim=dim, groups=groups or {})
+            if use_graph
+            else None
+        )
+        self.encoder_name: EncoderName = encoder
         self.gate = nn.Linear(2 * dim + 2, dim)
-        self.blend = ExpertBlend(experts)
+        self.blend = ExpertBlend(experts, affinities=affinities, hidden=hidden)
+        self.hidden = hidden
+        self.experts = experts
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
-        self.recency = nn.Parameter(torch.tensor(-6.0))
+        self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.zeros_(self.gate.weight)
         with torch.no_grad():
             # Cold items start on their text, warm ones on the graph.
@@ -56,7 +74,7 @@ class FusedTeacher(nn.Module):
             self.gate.bias.fill_(-4.0)
 
     def items(
-        self, text: Tensor, paths: Tensor | None, counts: Tensor, z_keep: Tensor | None = None
+        self, text: Tensor, paths: Prepared | None, counts: Tensor, z_keep: Tensor | None = None
     ) -> Tensor:
         """Fused item vectors f, float32 [N, D].
 
@@ -70,7 +88,7 @@ class FusedTeacher(nn.Module):
         if self.encoder is None or paths is None:
             alone: Tensor = t.float()
             return alone
-        z = self.encoder(paths)
+        z = self.encoder.encode(paths)
         gate = torch.sigmoid(self.gate(torch.cat([t, z, item_state(counts, self.min_count)], dim=-1)))
         if z_keep is not None:
             gate = torch.where(z_keep[:, None], gate, torch.ones_like(gate))
@@ -82,32 +100,29 @@ class FusedTeacher(nn.Module):
         projected: Tensor = self.text(text)
         return projected
 
-    def relational(self, paths: Tensor) -> Tensor:
+    def relational(self, paths: Prepared) -> Tensor:
         """The relational embeddings z alone, float32 [N, D]."""
         if self.encoder is None:
             raise ValueError("a teacher without a graph has no relational embeddings")
-        z: Tensor = self.encoder(paths)
+        z: Tensor = self.encoder.encode(paths)
         return z
 
-    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ages: Tensor) -> Tensor:
+    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
         """User vectors, float32 [B, D], by recency attention over the history and the ridge fold-in.
 
         Args:
             items: f of all items, [N, D].
             fold: `fold_in` of the warm items, [D, D].
-            history: item positions, int64 [H]; offsets: int64 [B]; ages: days before the cut, float32 [H].
+            history: item positions, int64 [H]; offsets: int64 [B]; ranks: 0 for the latest, float32 [H].
         """
-        weights = torch.exp(-torch.exp(self.recency) * ages / 30.0)
-        return pool_history(items, history, offsets, weights) @ fold
+        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
 
     def fold(self, items: Tensor, warm: Tensor) -> Tensor:
         """The fold-in matrix of these item vectors, float32 [D, D]."""
         return fold_in(items[warm], self.log_ridge)
 
-    def score(self, users: Tensor, items: Tensor, counts: Tensor, typed: Tensor) -> Tensor:
-        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list; typed [B, C, M]."""
+    def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""
         affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
-        score: Tensor = self.blend(
-            affinity, item_state(counts, self.min_count), torch.log1p(counts.float()), typed
-        )
+        score: Tensor = self.blend(affinity, evidence, self.min_count)
         return score

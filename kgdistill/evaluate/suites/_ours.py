@@ -13,7 +13,7 @@ from kgdistill.evaluate.protocol import DiscoveryProtocol
 from kgdistill.evaluate.suites._result import Kind
 from kgdistill.evaluate.suites._run import SuiteOptions
 from kgdistill.evaluate.task import Scorer
-from kgdistill.pipeline import STUDENTS, TEACHERS, TITLES, Run, StudentKind, TeacherKind
+from kgdistill.pipeline import STUDENTS, TEACHERS, Run, StudentKind, TeacherKind
 from kgdistill.progress import step
 from kgdistill.store import GraphStore
 
@@ -56,6 +56,7 @@ ABLATIONS: tuple[Ablation, ...] = (
 COMPARISONS = [
     ("student", "student_nodistill"),
     ("teacher", "teacher_text"),
+    ("teacher", "teacher_words"),
     ("teacher", "teacher_shuffled"),
 ]
 SHARES = [("student", "teacher")]
@@ -107,8 +108,10 @@ def train_runs(
 def our_arms(runs: list[Run]) -> Iterator[OurArm]:
     """Every arm of every seed, one after another, so that only one is in memory."""
     for run in runs:
-        for arm, title, kind, scorer, seconds, parameters in _arms(run):
-            yield OurArm(arm, title, kind, run.config.seed, scorer, seconds, parameters)
+        for arm in run.arms():
+            yield OurArm(
+                arm.arm, arm.title, arm.kind, run.config.seed, arm.scorer, arm.fit_seconds, arm.parameters
+            )
 
 
 def ablated_arms(runs: list[Run]) -> Iterator[OurArm]:
@@ -167,16 +170,3 @@ def _train(run: Run) -> None:
     run.make_targets()
     for student in STUDENTS:
         run.train_student(student)
-
-
-def _arms(run: Run) -> Iterator[tuple[str, str, Kind, Scorer, float | None, int | None]]:
-    given = getattr(run, "arms", None)
-    if given is not None:
-        yield from given()
-        return
-    fit: dict[str, float] = {}
-    parameters: dict[str, int] = {}
-    for arm, scorer in run._arms(fit, parameters):
-        if arm in (*TEACHERS, *STUDENTS):
-            kind: Kind = "ours" if arm in ("teacher", "student") else "control"
-            yield arm, TITLES[arm], kind, scorer, fit.get(arm), parameters.get(arm)

@@ -1,0 +1,113 @@
+"""The linear item-to-item expert: its settings by validation, and its fit on a view."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from kgdistill.distill.catalogue import Catalogue
+from kgdistill.distill.view import Family, FloatArray, View
+from kgdistill.evaluate.metrics import ndcg_at_k
+from kgdistill.evaluate.topk import top_k
+from kgdistill.models.linear import LinearItems, fit_linear
+from kgdistill.progress import step
+
+_REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+_SIDE_WEIGHTS = (0.0, 1.0, 3.0)
+_DECAYS = (0.0, 0.05, 0.15)
+_ASKED = 600
+
+
+@dataclass(frozen=True)
+class LinearChoice:
+    """Settings of the linear expert.
+
+    Attributes:
+        reg: λ.
+        side_weight: weight of the items' groups as further rows.
+        decay: how fast a history loses its say, exp(−decay · rank).
+    """
+
+    reg: float = 300.0
+    side_weight: float = 1.0
+    decay: float = 0.0
+
+    def settings(self) -> dict[str, float]:
+        """The values by name."""
+        return asdict(self)
+
+
+def direct(families: list[Family]) -> list[sp.csr_matrix]:
+    """The incidences of single facts and fields, without pairs of them."""
+    return [f.incidence for f in families if " & " not in f.name]
+
+
+def linear_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:
+    """The linear expert of a view."""
+    return fit_linear(view.purchases, sides, reg=choice.reg, side_weight=choice.side_weight)
+
+
+def choose_linear(
+    catalogue: Catalogue, sides: list[sp.csr_matrix], validation: Any, *, k: int = 20
+) -> LinearChoice:
+    """The settings with the best NDCG@k on the validation events, one setting after another.
+
+    Args:
+        catalogue: what is known; only events before `select_us` are seen.
+        sides: groups of the items, CSR [items, groups].
+        validation: CSR [users, items], the events after `select_us`.
+        k: ranks that count.
+    """
+    view = catalogue.view(catalogue.select_us)
+    asked = np.flatnonzero(np.diff(sp.csr_matrix(validation).indptr))
+    asked = np.intersect1d(asked, catalogue.users)
+    if not len(asked):
+        return LinearChoice()
+    asked = asked[:: max(1, len(asked) // _ASKED)]
+    pool = catalogue.pool(catalogue.pools[0], view)
+    right = sp.csr_matrix(validation)[asked][:, pool].toarray() > 0
+    seen = view.purchases[asked][:, pool].toarray() > 0
+
+    def quality(model: LinearItems, decay: float) -> float:
+        scores: FloatArray = model.score(view.queries(asked, decay), pool)
+        scores[seen] = -np.inf
+        items, _ = top_k(scores, pool, k)
+        place = np.searchsorted(pool, np.where(items >= 0, items, pool[0]))
+        hits = np.take_along_axis(right, place, axis=1) & (items >= 0)
+        counts = right.sum(1).astype(np.int64)
+        judged = counts > 0
+        return float(ndcg_at_k(hits[judged], counts[judged], k).mean()) if judged.any() else 0.0
+
+    best, reached = LinearChoice(side_weight=_SIDE_WEIGHTS[1]), -1.0
+    model: LinearItems | None = None
+    # Beyond the size where sides take part, only one side weight exists.
+    weights = _SIDE_WEIGHTS if sides and view.purchases.shape[1] <= 6000 else (0.0,)
+    with step(
+        "Choosing the linear expert's settings", total=len(_REGS) + len(weights) + len(_DECAYS) - 2
+    ) as work:
+        for reg in _REGS:
+            tried = linear_of(view, sides, LinearChoice(reg, weights[len(weights) // 2]))
+            now = quality(tried, 0.0)
+            work.advance()
+            if now > reached:
+                best, reached, model = LinearChoice(reg, weights[len(weights) // 2]), now, tried
+            elif now < 0.98 * reached:
+                break  # λ is past its best
+        for weight in weights:
+            if weight == best.side_weight:
+                continue
+            tried = linear_of(view, sides, LinearChoice(best.reg, weight))
+            now = quality(tried, 0.0)
+            work.advance()
+            if now > reached:
+                best, reached, model = LinearChoice(best.reg, weight), now, tried
+        assert model is not None
+        for decay in _DECAYS[1:]:
+            now = quality(model, decay)
+            work.advance()
+            if now > reached:
+                best, reached = LinearChoice(best.reg, best.side_weight, decay), now
+    return best
