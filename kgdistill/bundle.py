@@ -20,7 +20,7 @@ from kgdistill.evaluate.topk import top_k
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Basis = Literal["history", "text", "popularity"]
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class _Pool:
     weights: FloatArray
     log_counts: FloatArray
     log_recent: FloatArray
+    state: FloatArray
     codes: list[IntArray]
 
 
@@ -78,8 +79,8 @@ class Bundle:
         self._log_recent = np.log1p(arrays["recent"])
         self._decay = float(np.exp(arrays["log_decay"][0]))
         cold = (counts < config["min_count"]).astype(np.float32)
-        state = np.stack([self._log_counts / 5.0, cold], axis=1)
-        self._weights: FloatArray = state @ arrays["blend.weight"].T + arrays["blend.bias"]
+        self._state: FloatArray = np.stack([self._log_counts / 5.0, cold], axis=1)
+        self._weights: FloatArray = self._state @ arrays["blend.weight"].T + arrays["blend.bias"]
         self._codes = [self._groups(m) for m in range(len(config["families"]))]
         is_cold = arrays["counts"] < config["min_count"]
         everything = np.arange(len(keys), dtype=np.int64)
@@ -107,6 +108,7 @@ class Bundle:
             np.ascontiguousarray(self._weights[items].T),
             self._log_counts[items],
             self._log_recent[items],
+            np.ascontiguousarray(self._state[items].T),
             [codes[items] for codes in self._codes],
         )
 
@@ -135,17 +137,28 @@ class Bundle:
         eps = np.float32(np.exp(arrays["blend.log_eps"][0]))
         ratio = (pool.vectors @ user) / eps
         soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
-        out = (pool.weights[0] + own[0]) * np.log(eps * soft + eps)
-        out += (pool.weights[1] + own[1]) * pool.log_counts + (pool.weights[2] + own[2]) * pool.log_recent
+        terms = [np.log(eps * soft + eps), pool.log_counts, pool.log_recent]
         for m, codes in enumerate(self._codes):
             everybody = arrays[f"family{m}.everybody"]
             groups, times = np.unique(codes[history], return_counts=True)
             known = groups < len(everybody)
             groups, times = groups[known], times[known]
+            lift = np.zeros(len(everybody) + 1, np.float32)
             if len(groups):
-                lift = np.zeros(len(everybody) + 1, np.float32)
                 lift[groups] = np.log1p(times / times.sum() / np.maximum(everybody[groups], 1e-9))
-                out += (pool.weights[3 + m] + own[3 + m]) * lift[pool.codes[m]]
+            terms.append(lift[pool.codes[m]])
+        out = sum((w + o) * t for w, o, t in zip(pool.weights, own, terms, strict=True))
+        if "mixer.first" in arrays:
+            best = np.arange(len(out))
+            if len(out) > (most := int(self.config["mixed"])):
+                best = np.argpartition(-out, most - 1)[:most]
+            known = np.full(len(best), np.log1p(len(history)) / 5.0, np.float32)
+            inputs = np.stack([*(t[best] for t in terms), *pool.state[:, best], known])
+            inner = np.maximum(arrays["mixer.first"] @ inputs + arrays["mixer.first_bias"][:, None], 0)
+            mixed = out[best] + arrays["mixer.last"] @ inner + arrays["mixer.last_bias"][0]
+            if len(best) < len(out):
+                out -= np.float32(self.config["behind"])
+            out[best] = mixed
         scores: FloatArray = out.astype(np.float32)
         return scores
 
@@ -183,7 +196,7 @@ class Bundle:
             scores = self.scores(known, cold=cold)
         elif len(near := self.nearest(text)):
             basis = "text"
-            scores = self.scores(near, cold=cold)
+            scores = self.scores(near[::-1], cold=cold)  # the nearest stands for the latest
         else:
             basis = "popularity"
             scores = self._pools[cold].log_counts.copy()

@@ -27,8 +27,8 @@ class TextConfig(_Section):
     tune: Literal["frozen", "top", "all"] = "frozen"
     top_layers: int = Field(default=2, ge=1)
     """How many of the last layers `tune: top` trains."""
-    epochs: int = Field(default=1, ge=1)
-    lr: float = Field(default=2e-5, gt=0)
+    epochs: int = Field(default=3, ge=1)
+    lr: float = Field(default=5e-5, gt=0)
     max_tokens: int = Field(default=64, ge=8)
     batch: int = Field(default=64, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -59,6 +59,8 @@ class TeacherConfig(_Section):
 class StudentConfig(_Section):
     """The student and its losses."""
 
+    hidden: int = Field(default=16, ge=0)
+    """As the teacher's."""
     id_min_count: int = Field(default=2, ge=1)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)

@@ -18,15 +18,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import scipy.sparse as sp
 import torch
 
 from kgdistill.bundle import FORMAT, Bundle
 from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
+from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
 from kgdistill.distill.linear import LinearChoice, choose_linear, direct
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.stages import made, run_stage
+from kgdistill.distill.stages import finished, made, run_stage
 from kgdistill.distill.student import Targets, Tokens, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, train_teacher
 from kgdistill.distill.view import Family, beside_facts, fact_families, own_fields, text_families
@@ -37,15 +39,19 @@ from kgdistill.evaluate.statistics import metrics_document
 from kgdistill.evaluate.task import EvaluationTask, Setting, build_task
 from kgdistill.evaluate.task import Scorer as AnyScorer
 from kgdistill.ingest.journal import Journal
+from kgdistill.models.blend import BEHIND, MIXED
 from kgdistill.models.device import choose_device
 from kgdistill.models.text import TransformerText
+from kgdistill.models.text_towers import save_static
 from kgdistill.progress import step
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore
 
 TeacherKind = Literal["teacher", "teacher_text", "teacher_words", "teacher_shuffled"]
 StudentKind = Literal["student", "student_nodistill"]
-TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_words", "teacher_shuffled")
+TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_shuffled")
+CONTROLS: tuple[TeacherKind, ...] = ("teacher_words",)
+"""Further teachers that only a benchmark asks for."""
 STUDENTS: tuple[StudentKind, ...] = ("student", "student_nodistill")
 TITLES = {
     "popularity": "popularity",
@@ -59,7 +65,6 @@ TITLES = {
 }
 COMPARISONS = [
     ("teacher", "teacher_text"),
-    ("teacher", "teacher_words"),
     ("teacher", "teacher_shuffled"),
     ("student", "student_nodistill"),
     ("student", "teacher"),
@@ -191,12 +196,16 @@ class Run:
     def linear(self) -> LinearChoice:
         """Settings of the linear expert, chosen on the validation events."""
         path = self.folder / "text" / "linear.json"
+        # Texts outlive a change of the test period; what was chosen on validation must not.
+        asked = self._settings("protocol")
         if path.is_file():
-            return LinearChoice(**json.loads(path.read_text(encoding="utf-8")))
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept.get("for") == asked:
+                return LinearChoice(**kept["choice"])
         chosen = choose_linear(
             self.catalogue, direct(self.facts), self.task.validation, k=self.config.protocol.k
         )
-        path.write_text(json.dumps(chosen.settings()), encoding="utf-8")
+        path.write_text(json.dumps({"for": asked, "choice": chosen.settings()}), encoding="utf-8")
         return chosen
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
@@ -256,7 +265,7 @@ class Run:
             artefacts.save_text(folder, embeddings, rows.astype(np.int64), tokens, encoder.name)
             encoder.tokenizer.save_pretrained(folder / "tokenizer")
             if settings.tune != "frozen":
-                encoder.model.save_pretrained(folder / "encoder", safe_serialization=True)
+                encoder.save(folder / "encoder")
 
         # A tuned encoder has learned from the events that the protocol and the teacher's settings give it.
         names = ["text"] if settings.tune == "frozen" else ["text", "protocol", "teacher"]
@@ -265,22 +274,25 @@ class Run:
         )
 
     def _tune(self, encoder: TransformerText, texts: list[str], rows: np.ndarray[Any, Any]) -> None:
-        """Tunes the encoder towards the collaborative signal of the warm items."""
-        from kgdistill.distill.view import user_spectrum
+        """Adapts the encoder to the catalogue: texts of neighbouring products come close.
 
+        It sees nothing of the inner labels and nothing at or after the moment that models are chosen at.
+        """
         settings = self.config.text
-        blank = np.zeros((len(texts), 1), np.float32)
-        catalogue = make_catalogue(self.snapshot, self.task, blank, rows)
-        view = catalogue.view(catalogue.inner_cut(self.config.teacher.inner_share))
-        spectrum = user_spectrum(view, self.config.teacher.dim)
-        signal = (view.purchases.T @ spectrum.users).astype(np.float32)
-        total = np.zeros((len(texts), signal.shape[1]), np.float32)
-        np.add.at(total, rows[view.warm], signal[view.warm])
-        known = np.unique(rows[view.warm])
         assert settings.tune != "frozen"
-        encoder.tune(
-            [texts[i] for i in known], total[known], mode=settings.tune, top_layers=settings.top_layers,
-            epochs=settings.epochs, lr=settings.lr, seed=self.config.seed,
+        catalogue = make_catalogue(self.snapshot, self.task, np.zeros((len(texts), 1), np.float32), rows)
+        inner = catalogue.view(catalogue.inner_cut(self.config.teacher.inner_share, catalogue.select_us))
+        later = sp.csr_matrix(catalogue.view(catalogue.select_us).purchases - inner.purchases)
+        later.eliminate_zeros()
+        pairs = neighbour_pairs(inner, self.facts, rows, texts=len(texts), seed=self.config.seed)
+        adapt_encoder(
+            encoder, texts, pairs,
+            AdaptConfig(
+                mode=settings.tune, top_layers=settings.top_layers, epochs=settings.epochs, lr=settings.lr,
+                batch=settings.batch,
+            ),
+            seed=self.config.seed,
+            validate=lambda e: later_purchases(e.encode(texts), rows, inner, later, catalogue.items),
         )  # fmt: skip
 
     def train_teacher(self, kind: TeacherKind = "teacher") -> None:
@@ -387,7 +399,9 @@ class Run:
 
     def arms(self) -> Iterator[Arm]:
         """Our arms one after another, so that only one is in memory."""
-        for teacher in TEACHERS:
+        for teacher in (*TEACHERS, *CONTROLS):
+            if teacher in CONTROLS and finished(self.folder / teacher) is None:
+                continue
             trained = self._teacher(teacher)
             scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
             yield Arm(
@@ -465,14 +479,18 @@ class Run:
         return table
 
     def history(self, user: str) -> list[str] | None:
-        """Keys of what a user bought before the cut; None for a user that the snapshot does not have."""
+        """Keys of what a user bought before the cut, the latest last; None for a user the snapshot lacks."""
         at = int(self.snapshot.index("User", [user])[0])
         if at < 0:
             return None
         # Not the task's pairs: it leaves out users with few purchases, who have a history all the same.
         edges = self.snapshot.edge_table(self.config.protocol.interaction)
-        mine = edges["source"].to_numpy() == at
-        bought = np.intersect1d(edges["target"].to_numpy()[mine], self.task.items)
+        mine = np.flatnonzero(edges["source"].to_numpy() == at)
+        bought = edges["target"].to_numpy()[mine]
+        times = self.snapshot.times(self.config.protocol.interaction)
+        assert times is not None  # training refuses a snapshot without
+        bought = bought[np.lexsort((bought, times[mine]))]
+        bought = bought[np.isin(bought, self.task.items)]
         return [str(k) for k in self.snapshot.keys("Product")[bought]]
 
     def embeddings(self) -> list[tuple[str, list[str], np.ndarray[Any, Any]]]:
@@ -517,6 +535,16 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
         "log_decay": scorer.model.recency.detach().cpu().numpy().reshape(1),
         "recent": view.recent[items],
     }
+    if blend.mixer is not None:
+        # The perceptron reads the typed affinities in their units too; the three states come last.
+        inputs = np.concatenate([units, np.ones(3, np.float32)])
+        held = {name: tensor.cpu().numpy() for name, tensor in blend.mixer.state_dict().items()}
+        arrays |= {
+            "mixer.first": held["0.weight"] * inputs,
+            "mixer.first_bias": held["0.bias"],
+            "mixer.last": held["2.weight"].ravel(),
+            "mixer.last_bias": held["2.bias"],
+        }
     for m, family in enumerate(scorer.families):
         rows = family.incidence[items]
         bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
@@ -529,6 +557,8 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
     config = {
         "format": FORMAT,
         "min_count": catalogue.min_count,
+        "mixed": MIXED,
+        "behind": BEHIND,
         "families": [f.name for f in scorer.families],
         "snapshot": snapshot.content_hash,
         "cut": str(snapshot.cut),
@@ -549,21 +579,16 @@ def _parameters(model: torch.nn.Module) -> int:
 
 def _text_tower(run: Run, folder: Path) -> None:
     """Saves the student's token table so that `SentenceTransformer(folder)` loads it."""
-    from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
-    try:
-        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    except ImportError:  # where it was before version 6
-        from sentence_transformers.models import StaticEmbedding
-
-    trained = artefacts.load_student(run.folder / "student", run.fields)
-    tokenizer = Tokenizer.from_file(str(run.folder / "text" / "tokenizer" / "tokenizer.json"))
-    model = trained.model
-    weight = torch.nn.functional.softplus(model.token_weights)[:, None]
-    # A plain mean of weighted rows points where the weighted mean points; cosine is the same.
-    table = (model.tokens.weight * weight).detach().cpu().numpy()
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=table)]).save(str(folder))
+    model = artefacts.load_student(run.folder / "student", run.fields).model
+    save_static(
+        folder,
+        Tokenizer.from_file(str(run.folder / "text" / "tokenizer" / "tokenizer.json")),
+        model.tokens.weight.detach().cpu().numpy(),
+        torch.nn.functional.softplus(model.token_weights).detach().cpu().numpy(),
+        max_tokens=run.config.text.max_tokens,
+    )
 
 
 _HOW = {

@@ -144,6 +144,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "vocabulary": model.tokens.num_embeddings,
         "warm_items": model.ids.num_embeddings,
         "dim": model.tokens.embedding_dim,
+        "hidden": model.hidden,
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
         "seconds": trained.seconds,
@@ -168,6 +169,7 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
         warm_items=config["warm_items"],
         dim=config["dim"],
         experts=len(families),
+        hidden=config["hidden"],
         min_count=config["min_count"],
     )
     model.load_state_dict(state)

@@ -127,19 +127,19 @@ class Scorer:
         for start in range(0, len(users), 64):
             now = users[start : start + 64]
             typed, others = self.witnesses.pairs(now, candidates)
-            out[start : start + 64] = self._score(now, candidates, typed, others)
+            evidence = evidence_of(self.view, now, candidates, typed, others, self.device)
+            vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
+            scores = self.model.rank(self.user_vectors(now), vectors, evidence)
+            out[start : start + 64] = scores.float().cpu().numpy()
         return out
 
     @torch.no_grad()
     def lists(self, users: IntArray, lists: IntArray) -> FloatArray:
         """Scores float32 [B, C] of each user's own list int64 [B, C]."""
         typed, others = self.witnesses.lists(users, lists)
-        return self._score(users, lists, typed, others)
-
-    def _score(self, users: IntArray, items: IntArray, typed: FloatArray, others: FloatArray) -> FloatArray:
-        evidence = evidence_of(self.view, users, items, typed, others, self.device)
-        index = torch.from_numpy(items).to(self.device)
-        scores = self.model.score(self.user_vectors(users), self.vectors[index], evidence)
+        evidence = evidence_of(self.view, users, lists, typed, others, self.device)
+        vectors = self.vectors[torch.from_numpy(lists).to(self.device)]
+        scores = self.model.score(self.user_vectors(users), vectors, evidence)
         out: FloatArray = scores.float().cpu().numpy().astype(np.float32)
         return out
 

@@ -262,6 +262,7 @@ def _fit(
         warm_items=max(len(known), 1),
         dim=dim,
         experts=len(families),
+        hidden=config.hidden,
         min_count=catalogue.min_count,
         log_decay=math.log(max(decay, 2.5e-3)),
     ).to(device)
@@ -320,6 +321,9 @@ def _fit(
                     parts = [p for p in (batch_of(x, users) for x in task) if p is not None]
                     if parts and (config.task_weight or targets is None):
                         inside = item_vectors(inner, keep)
+                        if targets is not None:
+                            # Labels are few: they weigh the terms; the tables learn from the teacher.
+                            inside = inside.detach()
                         values = [
                             sampled_softmax(
                                 forward(inner, p.users, p.items, p.typed, inside),

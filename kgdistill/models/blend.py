@@ -8,6 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MIXED = 1000
+"""How many items of each user the perceptron orders when whole catalogues are ranked."""
+
+BEHIND = 1000.0
+"""Taken from the scores of the others, so that they stay behind: far more than scores differ by."""
+
 
 def item_state(counts: Tensor, min_count: int) -> Tensor:
     """What the gates see of an item, float32 [N, 2]: scaled log(1 + buyers), and whether it is cold."""
@@ -56,7 +62,7 @@ class ExpertBlend(nn.Module):
         self.user = nn.Linear(1, terms, bias=False)
         self.log_eps = nn.Parameter(torch.full((affinities,), -3.9))
         self.mixer = (
-            nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(), nn.Linear(hidden, 1)) if hidden else None
+            nn.Sequential(nn.Linear(terms + 3, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if hidden else None
         )
         # Typed affinities come in their own units: counts, cosines, logarithms.
         self.typed_scale: Tensor
@@ -80,25 +86,54 @@ class ExpertBlend(nn.Module):
         starts with eps at that of its values, `affinities` [N, A].
         """
         if len(typed) > 1:
-            self.typed_scale.copy_(1 / typed.float().std(0).clamp(min=1e-6))
-            self.log_eps[1:] = affinities.float().std(0).clamp(min=1e-8).log()
+            spread = typed.float().std(0)
+            # One that never varies here has no unit: it must not explode where it does.
+            self.typed_scale.copy_(torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 1.0))
+            if affinities.shape[1]:
+                self.log_eps[1:] = affinities.float().std(0).clamp(min=1e-8).log()
 
     def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
         """Scores, float32 [B, C], from the vectors' affinity r [B, C] and the evidence."""
+        score, terms, state = self._linear(affinity, evidence, min_count)
+        if self.mixer is None:
+            return score
+        return score + self._mixed(terms, state, evidence.lengths)
+
+    def ranked(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
+        """As `forward`, but the perceptron orders only the first `MIXED` of each user by the linear sum.
+
+        The others keep their order behind them. It costs little more than the linear sum.
+        """
+        score, terms, state = self._linear(affinity, evidence, min_count)
+        if self.mixer is None:
+            return score
+        if score.shape[1] <= MIXED:
+            return score + self._mixed(terms, state, evidence.lengths)
+        best = score.topk(MIXED, dim=1).indices
+        some = terms.gather(1, best[..., None].expand(-1, -1, terms.shape[-1]))
+        states = state[best] if state.dim() == 2 else state.gather(1, best[..., None].expand(-1, -1, 2))
+        mixed = score.gather(1, best) + self._mixed(some, states, evidence.lengths)
+        return (score - BEHIND).scatter(1, best, mixed)
+
+    def _linear(self, affinity: Tensor, evidence: Evidence, min_count: int) -> tuple[Tensor, Tensor, Tensor]:
         eps = self.log_eps.float().exp()
         r = torch.cat([affinity[..., None].float(), evidence.affinities.float()], dim=-1)
         logit = torch.log(eps * F.softplus(r / eps) + eps)
         state = item_state(evidence.counts, min_count)
         popularity = torch.stack([torch.log1p(evidence.counts.float()), torch.log1p(evidence.recent)], -1)
+        typed = evidence.typed.float() * self.typed_scale
+        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), typed], dim=-1)
         weights = self.weights(state).float()
         user = self.user(evidence.lengths[:, None] / 5.0).float()
-        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), evidence.typed.float()], dim=-1)
-        score: Tensor = (terms * (weights + user[:, None])).sum(-1)
-        if self.mixer is not None:
-            known = (evidence.lengths / 5.0)[:, None, None].expand(*logit.shape[:2], 1)
-            inputs = torch.cat([terms, state.expand(*logit.shape[:2], 2), known], dim=-1)
-            score = score + self.mixer(inputs).float().squeeze(-1)
-        return score
+        score = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
+        return score, terms, state
+
+    def _mixed(self, terms: Tensor, state: Tensor, lengths: Tensor) -> Tensor:
+        assert self.mixer is not None
+        known = (lengths / 5.0)[:, None, None].expand(*terms.shape[:2], 1)
+        inputs = torch.cat([terms, state.expand(*terms.shape[:2], 2), known], dim=-1)
+        mixed: Tensor = self.mixer(inputs).float().squeeze(-1)
+        return mixed
 
 
 def decayed(ranks: Tensor, log_decay: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class Student(nn.Module):
         dim: int,
         experts: int,
         min_count: int,
+        hidden: int = 0,
         log_decay: float = -6.0,
     ) -> None:
         super().__init__()
@@ -40,7 +41,8 @@ class Student(nn.Module):
         self.token_weights = nn.Parameter(torch.zeros(vocabulary))
         self.ids = nn.Embedding(warm_items, dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.blend = ExpertBlend(experts)
+        self.blend = ExpertBlend(experts, hidden=hidden)
+        self.hidden = hidden
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)
@@ -85,3 +87,7 @@ class Student(nn.Module):
         affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
         score: Tensor = self.blend(affinity, evidence, self.min_count)
         return score
+
+    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
+        return self.blend.ranked(users @ items.T, evidence, self.min_count)

