@@ -127,9 +127,12 @@ def _bundle(folder: Path) -> None:
         "vectors": rng.normal(size=(4, 3)).astype(np.float32),
         "fold": np.eye(3, dtype=np.float32),
         "counts": np.array([9, 7, 5, 1]),
-        "blend.weight": np.ones((2, 2), np.float32),
-        "blend.bias": np.ones(2, np.float32),
+        "recent": np.array([4, 3, 2, 1], np.float32),
+        "blend.weight": np.ones((3, 2), np.float32),
+        "blend.bias": np.ones(3, np.float32),
+        "blend.user": np.ones(3, np.float32),
         "blend.log_eps": np.zeros(1, np.float32),
+        "log_decay": np.zeros(1, np.float32),
     }
     config = {"format": FORMAT, "min_count": 5, "families": []}
     Bundle(config, arrays, ["p0", "p1", "p2", "p3"], ["tea [SEP] Alpha", "mug", "bread", "rare tin"]).save(

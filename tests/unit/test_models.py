@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from kgdistill.models.blend import pool_history
+from kgdistill.models.blend import Evidence, ExpertBlend, decayed, pool_history
+from kgdistill.models.encoders import Prepared
 from kgdistill.models.graph import Relation
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
@@ -16,11 +21,24 @@ N, D, T, B, C, M = 12, 4, 6, 3, 5, 2
 META = torch.device("meta")
 
 
-def teacher(*, use_graph: bool = True) -> FusedTeacher:
+def evidence(shape: tuple[int, ...] = (C,), affinities: int = 0, device: str = "cpu") -> Evidence:
+    """What B users and C items are known by; `shape` is [C] where the users share the items."""
+    counts = torch.arange(C, device=device).expand(shape)
+    return Evidence(
+        counts=counts,
+        recent=(counts / 3.0).float(),
+        typed=torch.randn(B, C, M, device=device),
+        lengths=torch.arange(B, device=device).float(),
+        affinities=torch.rand(B, C, affinities, device=device),
+    )
+
+
+def teacher(*, use_graph: bool = True, affinities: int = 1, hidden: int = 0) -> FusedTeacher:
     torch.manual_seed(0)
     model = FusedTeacher(
-        text_dim=T, dim=D, relations=RELATIONS, layers=3, experts=M, min_count=3, use_graph=use_graph
-    )
+        text_dim=T, dim=D, relations=RELATIONS, layers=3, experts=M, min_count=3, use_graph=use_graph,
+        affinities=affinities, hidden=hidden,
+    )  # fmt: skip
     torch.nn.init.normal_(model.gate.weight)
     torch.nn.init.normal_(model.mix.weight)
     return model
@@ -29,6 +47,13 @@ def teacher(*, use_graph: bool = True) -> FusedTeacher:
 def student() -> Student:
     torch.manual_seed(0)
     return Student(vocabulary=20, warm_items=6, dim=D, experts=M, min_count=3)
+
+
+def stir(blend: ExpertBlend) -> None:
+    """Makes every weight count: most start at 0."""
+    for parameter in blend.parameters():
+        torch.nn.init.normal_(parameter)
+    blend.typed_scale.uniform_(0.5, 2)
 
 
 def paths(model: FusedTeacher) -> Tensor:
@@ -40,7 +65,7 @@ def paths(model: FusedTeacher) -> Tensor:
 def test_an_item_whose_z_is_dropped_is_its_text_and_the_others_are_not() -> None:
     model = teacher()
     text, counts, keep = torch.randn(N, D), torch.arange(N), torch.arange(N) % 2 == 0
-    fused = model.items(text, paths(model), counts, keep)
+    fused = model.items(text, Prepared(paths(model)), counts, keep)
     alone = model.mix(text)
     torch.testing.assert_close(fused[~keep], alone[~keep])
     assert ((fused - alone)[keep].abs().sum(1) > 1e-3).all()
@@ -86,22 +111,96 @@ def test_a_students_text_is_the_weighted_mean_of_its_tokens_and_zero_without_any
 def test_scores_of_shared_candidates_equal_those_of_each_users_own_list(
     model: FusedTeacher | Student,
 ) -> None:
-    torch.nn.init.normal_(model.blend.weights.weight)
-    users, items, counts, typed = torch.randn(B, D), torch.randn(C, D), torch.arange(C), torch.randn(B, C, M)
-    shared = model.score(users, items, counts, typed)
-    own = model.score(users, items.expand(B, C, D), counts.expand(B, C), typed)
+    stir(model.blend)
+    users, items, known = torch.randn(B, D), torch.randn(C, D), evidence()
+    shared = model.score(users, items, known)
+    lists = replace(known, counts=known.counts.expand(B, C), recent=known.recent.expand(B, C))
+    own = model.score(users, items.expand(B, C, D), lists)
     assert (shared.shape, shared.dtype) == ((B, C), torch.float32)
     torch.testing.assert_close(shared, own)
 
 
 @torch.no_grad()
-def test_an_older_event_weighs_less_in_the_teachers_user() -> None:
-    model = teacher()
+def test_a_blend_adds_up_its_terms_as_its_formula_says() -> None:
+    torch.manual_seed(3)
+    blend, known, affinity = ExpertBlend(M, affinities=2), evidence(affinities=1), torch.randn(B, C)
+    stir(blend)
+    got = blend(affinity, known, 3)
+    eps = blend.log_eps.exp()
+    for user in range(B):
+        for item in range(C):
+            buyers = known.counts[item]
+            state = torch.stack([torch.log1p(buyers.float()) / 5, (buyers < 3).float()])
+            weights = blend.weights(state) + blend.user(known.lengths[user, None] / 5)
+            r = torch.stack([affinity[user, item], known.affinities[user, item, 0]])
+            logits = torch.log(eps + eps * torch.log1p(torch.exp(r / eps)))
+            popularity = torch.log1p(torch.stack([buyers.float(), known.recent[item]]))
+            typed = known.typed[user, item] * blend.typed_scale
+            torch.testing.assert_close(got[user, item], weights @ torch.cat([logits, popularity, typed]))
+
+
+@torch.no_grad()
+def test_a_perceptron_adds_nothing_before_training_and_something_after() -> None:
+    torch.manual_seed(4)
+    plain, mixed = ExpertBlend(M, affinities=2), ExpertBlend(M, affinities=2, hidden=3)
+    known, affinity = evidence(affinities=1), torch.randn(B, C)
+    assert torch.equal(plain(affinity, known, 3), mixed(affinity, known, 3))
+    stir(mixed)
+    without = ExpertBlend(M, affinities=2)
+    without.load_state_dict(mixed.state_dict(), strict=False)
+    assert (mixed(affinity, known, 3) - without(affinity, known, 3)).std() > 0.1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-3, 3), min_size=M, max_size=M), st.floats(-3, 3), st.integers(0, 1000))
+@torch.no_grad()
+def test_an_experts_unit_changes_no_order_once_the_scales_are_set(
+    typed_powers: list[float], power: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    blend, known, affinity = ExpertBlend(M, affinities=2), evidence(affinities=1), torch.randn(B, C)
+    torch.nn.init.normal_(blend.weights.weight[3:])
+    torch.nn.init.normal_(blend.user.weight)
+    other = replace(
+        known,
+        typed=known.typed * 10 ** torch.tensor(typed_powers),
+        affinities=known.affinities * 10**power,
+    )
+    scores = []
+    for measured in (known, other):
+        blend.set_scales(measured.typed.reshape(-1, M), measured.affinities.reshape(-1, 1))
+        scores.append(blend(affinity, measured, 3))
+    # A logarithm's unit moves all of a user's scores alike; a typed affinity's moves none.
+    moved = scores[1] - scores[0]
+    torch.testing.assert_close(moved, moved[:, :1].expand(B, C), atol=1e-3, rtol=0)
+    ranks = (scores[0].argsort(1), scores[1].argsort(1))
+    gaps = scores[0].sort(1).values.diff(dim=1).min()
+    assert gaps < 2e-3 or torch.equal(*ranks)
+
+
+@torch.no_grad()
+def test_scales_leave_the_vectors_unit_alone_and_stay_where_nothing_can_be_measured() -> None:
+    blend = ExpertBlend(M)
+    before = blend.log_eps.clone()
+    blend.set_scales(torch.tensor([[5.0, 1.0]]), torch.empty(1, 0))
+    assert blend.typed_scale.tolist() == [1, 1]
+    blend.set_scales(torch.tensor([[0.0, 7.0], [2.0, 7.0]]), torch.empty(2, 0))
+    assert torch.equal(blend.log_eps, before)
+    # What never varied among the lists has no unit: divided by nearly 0 it would outweigh all else later.
+    assert blend.typed_scale.tolist() == [pytest.approx(2**-0.5), 1]
+
+
+def test_attention_falls_by_the_decay_with_every_later_item() -> None:
+    got = decayed(torch.tensor([0.0, 1.0, 2.0]), torch.tensor(0.5).log())
+    torch.testing.assert_close(got, torch.tensor([1.0, torch.e**-0.5, torch.e**-1]))
+
+
+@pytest.mark.parametrize("model", [teacher(), student()], ids=["teacher", "student"])
+@torch.no_grad()
+def test_an_older_event_weighs_less_in_the_user(model: FusedTeacher | Student) -> None:
     model.recency.fill_(0.0)
     items = torch.eye(D)
-    user = model.users(
-        items, torch.eye(D), torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([0.0, 30.0])
-    )
+    user = model.users(items, torch.eye(D), torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(user, torch.tensor([[1.0, torch.e**-1, 0.0, 0.0]]))
 
 
@@ -112,20 +211,20 @@ def test_a_history_without_items_is_a_zero_user() -> None:
 
 @pytest.mark.parametrize("use_graph", [True, False])
 def test_every_tensor_of_the_teacher_stays_on_the_models_device(use_graph: bool) -> None:
-    model = teacher(use_graph=use_graph).to(META)
+    model = teacher(use_graph=use_graph, affinities=2, hidden=3).to(META)
     assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
     history, offsets = (
         torch.zeros(7, dtype=torch.int64, device=META),
         torch.zeros(B, dtype=torch.int64, device=META),
     )
-    known = paths(model).to(META) if use_graph else None
+    known = Prepared(paths(model).to(META)) if use_graph else None
     text = model.project(torch.empty(N, T, device=META))
     counts = torch.zeros(N, dtype=torch.int64, device=META)
     items = model.items(text, known, counts, torch.ones(N, dtype=torch.bool, device=META))
     # Autocast knows no meta device, and the fold-in steps out of it.
     fold = torch.empty(D, D, device=META)
     users = model.users(items, fold, history, offsets, torch.zeros(7, device=META))
-    scores = model.score(users, items[:C], counts[:C], torch.zeros(B, C, M, device=META))
+    scores = model.score(users, items[:C], evidence(affinities=1, device="meta"))
     assert [x.device.type for x in (items, users, scores)] == ["meta"] * 3
     assert (users.shape, scores.shape) == ((B, D), (B, C))
 
@@ -142,8 +241,8 @@ def test_every_tensor_of_the_student_stays_on_the_models_device() -> None:
         torch.empty(N, D, device=META), counts, counts, torch.ones(N, dtype=torch.bool, device=META)
     )
     fold = torch.empty(D, D, device=META)
-    users = model.users(items, fold, history, offsets)
-    scores = model.score(users, items[:C], counts[:C], torch.zeros(B, C, M, device=META))
+    users = model.users(items, fold, history, offsets, torch.zeros(7, device=META))
+    scores = model.score(users, items[:C], evidence(device="meta"))
     text = model.text(torch.zeros(9, dtype=torch.int64, device=META), counts)
     assert [x.device.type for x in (items, users, scores, text)] == ["meta"] * 4
     assert (text.shape, users.shape, scores.shape) == ((N, D), (B, D), (B, C))

@@ -16,10 +16,12 @@ import torch
 from _shop import BOUGHT, CUT, Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill import student as student_module
 from kgdistill.distill import teacher as teacher_module
-from kgdistill.distill.catalogue import make_catalogue
+from kgdistill.distill.catalogue import Catalogue, make_catalogue
+from kgdistill.distill.linear import LinearChoice, choose_linear, direct, linear_of
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import make_targets, train_student
+from kgdistill.distill.student import Targets, make_targets, train_student
 from kgdistill.distill.teacher import labelled_lists, teacher_scorer, train_teacher
 from kgdistill.distill.view import message_adjacency
 from kgdistill.errors import ArtefactError, LeakError
@@ -41,7 +43,10 @@ def edges(matrix: sp.csr_matrix | torch.Tensor) -> np.ndarray[tuple[int, int], n
 def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalogue, messages, supervised = shop.catalogue(), [], []
+    catalogue = shop.catalogue()
+    messages: list[Any] = []
+    supervised: list[Any] = []
+    known_to_linear: list[Any] = []
 
     # The real functions run; what passes through them is written down.
     def adjacency(*args: Any) -> Any:
@@ -52,16 +57,22 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
         supervised.append(labels)
         return labelled_lists(scorer, view, labels, *args, **more)
 
+    def linear(view: Any, sides: Any, choice: Any) -> Any:
+        known_to_linear.append((view.purchases, sides))
+        return linear_of(view, sides, choice)
+
     monkeypatch.setattr(teacher_module, "message_adjacency", adjacency)
+    monkeypatch.setattr(teacher_module, "linear_of", linear)
     monkeypatch.setattr(teacher_module, "labelled_lists", lists)
     train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, inner_share=SHARE, candidates=10),
-        device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0},
+        device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(),
     )  # fmt: skip
     late = catalogue.times.copy()
     late.data = (late.data >= catalogue.inner_cut(SHARE)).astype(np.int64)
     late.eliminate_zeros()
     assert SHARE - 0.05 < late.nnz / catalogue.times.nnz < SHARE + 0.05
+    assert supervised
     for labels in supervised:
         assert (late.astype(bool) != labels.astype(bool)).nnz == 0
     # The first graph is the one that is trained on; the later ones serve validation and hold everything.
@@ -71,6 +82,14 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     back = edges(trained["Product", "rev_BOUGHT", "User"])[::-1]
     assert known.shape[1] == back.shape[1] == catalogue.times.nnz - late.nnz
     check_disjoint(known, labels, items, reverse=back)
+    # The linear expert of training knows the same events, and of the items their facts alone.
+    check_disjoint(edges(known_to_linear[0][0]), labels, items)
+    assert known_to_linear[0][0].nnz == known.shape[1]
+    facts = [f.incidence for f in shop.facts() if " & " not in f.name]
+    for side, fact in zip(known_to_linear[0][1], facts, strict=True):
+        assert (side != fact).nnz == 0
+    with pytest.raises(LeakError):
+        check_disjoint(edges(known_to_linear[-1][0]), labels, items)
     with pytest.raises(LeakError):
         check_disjoint(edges(whole["User", "BOUGHT", "Product"])[::-1], labels, items)
     with pytest.raises(LeakError):
@@ -94,14 +113,15 @@ def test_training_runs_to_its_end_while_the_test_split_stays_closed(shop: Shop) 
         )
         return {"warm": result.mean("warm")}
 
+    choice = choose_linear(catalogue, direct(shop.facts()), task.validation)
     teacher = train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, candidates=10, random=2),
-        device=CPU, seed=0, validate=validate,
+        device=CPU, seed=0, validate=validate, linear=choice,
     )  # fmt: skip
     scorer = teacher_scorer(teacher, catalogue, catalogue.view(), CPU)
     targets = make_targets(scorer, catalogue, top=10, random=2, seed=0)
     train_student(
-        catalogue, shop.fields(), shop.tokens, targets,
+        catalogue, shop.fields(), shop.tokens, lambda until_us: targets,
         StudentConfig(epochs=1, candidates=10, random=2), dim=4, inner_share=SHARE, device=CPU, seed=0,
         validate=validate,
     )  # fmt: skip
@@ -118,10 +138,116 @@ def test_a_model_is_the_same_whatever_happens_after_the_cut(shop: Shop) -> None:
     for one in (shop, others):
         teacher = train_teacher(
             one.catalogue(), one.facts(), TeacherConfig(dim=4, layers=2, epochs=1, candidates=10, random=2),
-            device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0},
+            device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(),
         )  # fmt: skip
         weights.append(teacher_scorer(teacher, one.catalogue(), one.catalogue().view(), CPU).vectors)
     assert torch.equal(weights[0], weights[1])
+
+
+def refitting(catalogue: Catalogue, select_us: int, keep_later: float = 1.0) -> Catalogue:
+    """The catalogue of a protocol that fits again, with a share of the events from `select_us` on."""
+    draw = np.random.default_rng(5)
+    kept = (catalogue.times.data < select_us) | (draw.random(catalogue.times.nnz) < keep_later)
+    times = catalogue.times.copy()
+    times.data[~kept] = 0
+    times.eliminate_zeros()
+    bought = times.astype(np.float32)
+    bought.data[:] = 1.0
+    return dataclasses.replace(catalogue, times=times, purchases=bought, select_us=select_us)
+
+
+def between(catalogue: Catalogue, start_us: int, end_us: int) -> sp.csr_matrix:
+    """Which pairs were first bought then, 1 each."""
+    times = catalogue.times.copy()
+    times.data = ((times.data >= start_us) & (times.data < end_us)).astype(np.float32)
+    times.eliminate_zeros()
+    return times
+
+
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    select_us = shop.catalogue().inner_cut(0.25)
+    labelled: list[tuple[Any, Any]] = []
+    judged: list[Scorer] = []
+    asked: list[int] = []
+
+    def lists(scorer: Any, view: Any, labels: Any, *args: Any, **more: Any) -> Any:
+        labelled.append((view.purchases, labels))
+        return labelled_lists(scorer, view, labels, *args, **more)
+
+    monkeypatch.setattr(teacher_module, "labelled_lists", lists)
+    monkeypatch.setattr(student_module, "labelled_lists", lists)
+
+    # The first of three epochs is the best, so that the refit has one.
+    def validate(scorer: Scorer) -> dict[str, float]:
+        judged.append(scorer)
+        return {"falls": -float(len(judged))}
+
+    def fit(catalogue: Catalogue, epochs: int = 3) -> Any:
+        labelled.clear()
+        judged.clear()
+        asked.clear()
+        more: dict[str, Any] = {"device": CPU, "seed": 0, "validate": validate}
+        if who == "teacher":
+            config = TeacherConfig(
+                dim=4, layers=2, epochs=epochs, evaluate_every=1, candidates=10, random=2, inner_share=SHARE
+            )
+            return train_teacher(catalogue, shop.facts(), config, linear=LinearChoice(), **more)
+
+        def targets(until_us: int) -> Targets:
+            asked.append(until_us)
+            users, items = catalogue.users, np.tile(np.arange(12), (len(catalogue.users), 1))
+            scores = np.random.default_rng(0).normal(size=items.shape).astype(np.float32)
+            vectors = np.random.default_rng(1).normal(size=(80, 4)).astype(np.float32)
+            return Targets(users, items, scores, (12,), vectors, np.ones(80, np.float32))
+
+        small = StudentConfig(epochs=epochs, evaluate_every=1, candidates=10, random=2)
+        return train_student(
+            catalogue, shop.fields(), shop.tokens, targets, small, dim=4, inner_share=SHARE, **more
+        )
+
+    catalogue = refitting(shop.catalogue(), select_us)
+    final = fit(catalogue)
+    # Chosen on what was there before the validation window, ...
+    inner_us = catalogue.inner_cut(SHARE, select_us)
+    assert inner_us < select_us
+    chosen_with = [(known, labels) for known, labels in labelled if known.nnz < labelled[-1][0].nnz]
+    refitted_with = [(known, labels) for known, labels in labelled if known.nnz == labelled[-1][0].nnz]
+    assert chosen_with
+    assert refitted_with
+    for known, labels in chosen_with:
+        assert (known != between(catalogue, 0, inner_us)).nnz == 0
+        assert (labels != between(catalogue, inner_us, select_us)).nnz == 0
+    assert len(judged) == 3
+    for scorer in judged:
+        assert (scorer.view.purchases != between(catalogue, 0, select_us)).nnz == 0
+    # ... and fitted again with the window as labels, of which there are no others.
+    for known, labels in refitted_with:
+        assert (known != between(catalogue, 0, select_us)).nnz == 0
+        assert (labels != between(catalogue, select_us, catalogue.cut_us)).nnz == 0
+    assert asked == ([select_us, catalogue.cut_us] if who == "student" else [])
+    assert [record["epoch"] for record in final.history] == [0, 1, 2, 3]
+    assert final.best_epoch == 1
+
+    vectors = [scorer.vectors.clone() for scorer in judged]
+    other = fit(refitting(shop.catalogue(), select_us, keep_later=0.5))
+    for before, scorer in zip(vectors, judged, strict=True):
+        assert torch.equal(before, scorer.vectors)
+    for mine, yours in zip(final.history, other.history, strict=True):
+        assert {k: v for k, v in mine.items() if k != "seconds"} == {
+            k: v for k, v in yours.items() if k != "seconds"
+        }
+    # The refit runs as many epochs as were best, not as many as were tried.
+    once = fit(catalogue, epochs=1).model.state_dict()
+    assert all(torch.equal(tensor, once[name]) for name, tensor in final.model.state_dict().items())
+    # What the window held does matter to the final model.
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(final.model.parameters(), other.model.parameters(), strict=True)
+        if a.shape == b.shape
+    )
 
 
 def test_an_event_planted_at_the_cut_stops_training_before_it_begins(shop: Shop, tmp_path: Path) -> None:

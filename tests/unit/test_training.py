@@ -13,7 +13,8 @@ from safetensors.torch import save
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill.catalogue import make_catalogue
-from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.linear import LinearChoice
+from kgdistill.distill.scoring import Scorer, Witnesses
 from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import (
     TrainedTeacher,
@@ -21,12 +22,15 @@ from kgdistill.distill.teacher import (
     negatives,
     relational_embeddings,
     teacher_scorer,
+    text_matrix,
     train_teacher,
 )
+from kgdistill.distill.view import own_fields
 from kgdistill.errors import InputError
 from kgdistill.evaluate.task import build_task
 
 CPU = torch.device("cpu")
+LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05)
 TEACHER = TeacherConfig(dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
 STUDENT = StudentConfig(epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
 
@@ -39,19 +43,19 @@ def improving() -> Any:
         calls.append(scorer)
         return {"calls": float(len(calls))}
 
+    validate.calls = calls  # type: ignore[attr-defined]
     return validate
 
 
-def teach(shop: Shop, *, seed: int = 0, use_graph: bool = True, validate: Any = None) -> TrainedTeacher:
-    return train_teacher(
-        shop.catalogue(), shop.facts(), TEACHER, device=CPU, seed=seed,
-        validate=validate or improving(), use_graph=use_graph,
-    )  # fmt: skip
+def teach(shop: Shop, *, seed: int = 0, config: TeacherConfig = TEACHER, **more: Any) -> TrainedTeacher:
+    given = {"validate": improving(), "linear": LINEAR, **more}
+    return train_teacher(shop.catalogue(), shop.facts(), config, device=CPU, seed=seed, **given)
 
 
 def study(shop: Shop, targets: Targets | None, *, seed: int = 0) -> TrainedStudent:
+    given = None if targets is None else lambda until_us: targets
     return train_student(
-        shop.catalogue(), shop.fields(), shop.tokens, targets, STUDENT, dim=6, inner_share=0.15,
+        shop.catalogue(), shop.fields(), shop.tokens, given, STUDENT, dim=6, inner_share=0.15,
         device=CPU, seed=seed, validate=improving(),
     )  # fmt: skip
 
@@ -80,6 +84,27 @@ def losses(history: list[dict[str, float]]) -> list[float]:
     return [record["loss"] for record in history if "loss" in record]
 
 
+def test_a_teacher_asks_the_texts_the_latest_items_and_the_linear_expert(shop: Shop, scorer: Scorer) -> None:
+    witnesses, view = scorer.witnesses, scorer.view
+    assert witnesses.linear is not None
+    assert witnesses.text is not None
+    items = np.array([3, 44, 79, 12])
+    typed, linear = witnesses.pairs(np.array([9, 30]), items)
+    assert typed.shape == (2, 4, len(shop.facts()) + 2)
+    np.testing.assert_allclose(
+        linear[..., 0], witnesses.linear.score(view.queries(np.array([9, 30]), LINEAR.decay), items)
+    )
+    assert linear.std() > 0
+    for row, user in enumerate((9, 30)):
+        latest = view.latest(np.array([user]), 5)[0]
+        mean = witnesses.text[view.purchases[[user]].indices].mean(0)
+        near = witnesses.text[items] @ witnesses.text[latest].T
+        np.testing.assert_allclose(typed[row, :, -2], near.max(1), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            typed[row, :, -1], witnesses.text[items] @ mean / np.linalg.norm(mean), rtol=1e-4, atol=1e-6
+        )
+
+
 def test_the_teachers_loss_is_finite_and_falls(teacher: TrainedTeacher) -> None:
     assert [record["epoch"] for record in teacher.history] == [0, 1, 2]
     first, last = losses(teacher.history)
@@ -103,15 +128,26 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 
 def test_the_epoch_that_validates_best_is_kept(shop: Shop) -> None:
-    best = {0: 1.0, 1: 3.0, 2: 2.0}
+    worth = [1.0, 3.0, 2.0]
     kept: list[bytes] = []
 
     def validate(scorer: Scorer) -> dict[str, float]:
         kept.append(weights(scorer.model))
-        return {"it": best[len(kept) - 1]}
+        return {"it": worth[len(kept) - 1]}
 
-    assert weights(teach(shop, validate=validate).model) == kept[1]
+    trained = teach(shop, config=TEACHER.model_copy(update={"epochs": 3}), validate=validate)
+    assert weights(trained.model) == kept[1]
+    assert trained.best_epoch == 2
     assert len({*kept}) == 3
+    valid = {record["epoch"]: record.get("valid/it") for record in trained.history}
+    assert valid == {0: None, 1: 1.0, 2: 3.0, 3: 2.0}
+
+
+def test_a_model_that_is_not_trained_is_validated_all_the_same(shop: Shop) -> None:
+    validate = improving()
+    trained = teach(shop, config=TEACHER.model_copy(update={"epochs": 0}), validate=validate)
+    assert [record["valid/calls"] for record in trained.history] == [1.0]
+    assert np.isfinite(validate.calls[0](np.arange(3), np.arange(80))).all()
 
 
 def test_training_in_bfloat16_stays_finite(shop: Shop, targets: Targets) -> None:
@@ -142,13 +178,21 @@ def test_scores_of_lists_equal_scores_of_the_same_candidates(
 
 
 def test_the_text_only_teacher_reads_neither_graph_nor_facts(shop: Shop) -> None:
-    trained = teach(shop, use_graph=False)
-    catalogue = shop.catalogue()
+    # The shop's facts and a linear expert are offered, and refused.
+    own, catalogue = own_fields(shop.facts(), shop.fields()), shop.catalogue()
+    given = (catalogue, own, TEACHER)
+    more: dict[str, Any] = {"device": CPU, "seed": 0, "use_graph": False}
+    trained = train_teacher(*given, validate=improving(), relations=shop.facts(), linear=LINEAR, **more)
+    bare = train_teacher(*given, validate=improving(), **more)
+    assert weights(trained.model) == weights(bare.model)
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
-    assert scorer.families == []
+    assert (trained.relations, trained.linear, scorer.families) == ([], None, [])
+    assert scorer.witnesses.linear is None
+    # What is left beside popularity are the text's own two affinities.
+    assert scorer.witnesses.pairs(np.arange(2), np.arange(5))[0].shape == (2, 5, 2)
     assert trained.model.encoder is None
     with pytest.raises(ValueError, match="without a graph"):
-        relational_embeddings(trained, catalogue.view(), CPU)
+        relational_embeddings(trained, catalogue, catalogue.view(), CPU)
 
 
 def test_targets_are_the_teachers_scores_of_unseen_warm_and_cold_items(
@@ -182,7 +226,7 @@ def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
         labels,
         catalogue.users,
         np.arange(80),
-        [],
+        Witnesses(inner, shop.fields()),
         top=60,
         random=40,
         rng=np.random.default_rng(0),
@@ -193,7 +237,10 @@ def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
         assert len(set(counted)) == len(counted)
         assert not set(counted) & set(inner.purchases[[user]].indices)
         assert set(lists.items[row][lists.labels[row]]) == set(labels[[user]].indices) & set(counted)
+        want = inner.typed(shop.fields(), np.array([user]), lists.items[row])[0]
+        np.testing.assert_allclose(lists.typed[row], want, rtol=1e-5, atol=1e-6)
     assert lists.left_out.any()
+    assert lists.others.shape == (*lists.items.shape, 0)
 
 
 def test_a_student_without_ids_answers_from_text_alone(shop: Shop, targets: Targets) -> None:
@@ -220,7 +267,12 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
     scorer = teacher_scorer(teacher, catalogue, catalogue.view(), CPU)
     targets = make_targets(scorer, catalogue, top=12, random=4, seed=0)
     student = train_student(
-        catalogue, [], shop.tokens, targets, STUDENT, dim=6, inner_share=0.15, device=CPU, seed=0,
-        validate=improving(),
+        catalogue, [], shop.tokens, lambda until_us: targets, STUDENT, dim=6, inner_share=0.15,
+        device=CPU, seed=0, validate=improving(),
     )  # fmt: skip
     assert np.isfinite([*losses(teacher.history), *losses(student.history)]).all()
+    # Purchases alone are a graph.
+    assert teacher.model.encoder is not None
+    assert (
+        (scorer.vectors - teacher.model.mix(teacher.model.project(text_matrix(catalogue, CPU)))).abs().sum()
+    )

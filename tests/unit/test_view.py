@@ -11,7 +11,16 @@ from _shop import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.distill.view import Family, View, conjunction, fact_families, make_view, user_spectrum
+from kgdistill.distill.view import (
+    Family,
+    View,
+    beside_facts,
+    conjunction,
+    fact_families,
+    make_view,
+    own_fields,
+    user_spectrum,
+)
 
 DAY = 86_400_000_000
 EVENTS = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 5)), st.integers(1, 12), max_size=20)
@@ -40,13 +49,94 @@ def test_a_view_holds_the_events_strictly_before_its_time_and_their_ages(
 ) -> None:
     view = view_of(events, until)
     want = {pair: until - day for pair, day in events.items() if day < until}
-    items, offsets, ages = view.history(np.arange(5))
-    owner = np.searchsorted(offsets.numpy(), np.arange(len(items)), side="right") - 1
-    got = {(int(u), int(i)): float(a) for u, i, a in zip(owner, items, ages, strict=True)}
+    bought = view.purchases.tocoo()
+    got = {(int(u), int(i)): float(a) for u, i, a in zip(bought.row, bought.col, view.ages, strict=True)}
     assert got == want
+    assert (bought.data == 1).all()
     counts = [sum(i == item for _, i in want) for item in range(6)]
     assert view.counts.tolist() == counts
     assert view.warm.tolist() == [i for i in range(6) if counts[i] >= 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.permutations(range(5)), st.integers(1, 4), st.floats(0, 2))
+def test_a_history_is_ranked_from_its_latest_item_on(
+    events: dict[tuple[int, int], int], users: list[int], most: int, decay: float
+) -> None:
+    view, asked = view_of(events, 9), np.array(users[:3])
+    # The latest first; of one day, the larger id is the later.
+    mine = [
+        sorted(
+            (i for (u, i), d in events.items() if u == user and d < 9),
+            key=lambda i, user=user: (-events[user, i], -i),
+        )  # type: ignore[misc]
+        for user in asked
+    ]
+    items, offsets, ranks = view.history(asked)
+    ends = [*offsets.tolist()[1:], len(items)]
+    for row, (start, end) in enumerate(zip(offsets.tolist(), ends, strict=True)):
+        got = {float(r): int(i) for i, r in zip(items[start:end], ranks[start:end], strict=True)}
+        assert got == dict(enumerate(mine[row]))
+    assert view.latest(asked, most).tolist() == [(h + [-1] * most)[:most] for h in mine]
+    np.testing.assert_allclose(view.lengths(asked), np.log1p([len(h) for h in mine]), rtol=1e-6)
+    want = np.zeros((3, 6))
+    for row, history in enumerate(mine):
+        for rank, item in enumerate(history):
+            want[row, item] = np.exp(-decay * rank)
+    queries = view.queries(asked, decay)
+    np.testing.assert_allclose(queries.toarray(), want, rtol=1e-5)
+    assert queries.dtype == np.float32
+
+
+def test_ranks_latest_queries_and_recent_buyers_of_one_shop_by_hand() -> None:
+    # User 0 bought 2, then 0 and 3 on one day, then 1; user 1 bought 3; day 70 is not known on day 70.
+    view = view_of({(0, 2): 10, (0, 0): 40, (0, 3): 40, (0, 1): 69, (1, 3): 10, (1, 0): 70}, 70)
+    assert view.purchases[[0]].indices.tolist() == [0, 1, 2, 3]
+    assert view.ranks.tolist() == [2, 0, 3, 1, 0]
+    assert view.latest(np.array([1, 4, 0]), 3).tolist() == [[3, -1, -1], [-1, -1, -1], [1, 3, 0]]
+    decayed = view.queries(np.array([0]), 0.5).toarray()[0]
+    np.testing.assert_allclose(decayed[:4], np.exp([-1, 0, -1.5, -0.5]), rtol=1e-6)
+    # A purchase counts half for every 30 days of its age.
+    want = [0.5, 0.5 ** (1 / 30), 0.25, 0.5 + 0.25, 0, 0]
+    np.testing.assert_allclose(view.recent, want, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(EVENTS, st.integers(1, 13))
+def test_recent_buyers_are_halved_for_every_month(events: dict[tuple[int, int], int], until: int) -> None:
+    view = view_of(events, until)
+    want = np.zeros(6)
+    for (_, item), day in events.items():
+        want[item] += 0.5 ** ((until - day) / 30) if day < until else 0
+    np.testing.assert_allclose(view.recent, want, rtol=1e-5, atol=1e-6)
+    assert (view.recent <= view.counts).all()
+
+
+def test_a_field_that_follows_from_a_fact_is_no_own_field_and_a_size_is_one(shop: Shop) -> None:
+    # The shop's brands and categories stand in its graph and in its texts.
+    assert [f.name for f in shop.fields()][:2] == ["brand_text", "category_text"]
+    assert own_fields(shop.facts(), shop.fields()) == []
+    size = family([[item // 12 % 3] for item in range(80)], 3, "size")
+    own = own_fields(shop.facts(), [*shop.fields(), size, conjunction(size, shop.fields()[0])])
+    assert [f.name for f in own] == ["size"]
+    names = [f.name for f in beside_facts(shop.facts(), own)]
+    assert names == [
+        *(f.name for f in shop.facts()), "size", *(f"{f.name} & size" for f in shop.facts()[:2]),
+    ]  # fmt: skip
+    assert [f.name for f in beside_facts(shop.facts(), [])] == [f.name for f in shop.facts()]
+
+
+def test_a_field_may_miss_its_fact_in_one_item_of_a_hundred_but_not_in_one_of_ten() -> None:
+    brand = family([[item % 5] for item in range(100)], 5, "MADE_BY")
+    for wrong, kept in ((1, []), (10, ["maker"])):
+        value = [[item % 5 if item >= wrong else (item + 1) % 5] for item in range(100)]
+        assert [f.name for f in own_fields([brand], [family(value, 5, "maker")])] == kept
+    # A fact may say more than the field: the country follows from the brand, the brand not from it.
+    country = family([[item % 5 // 3] for item in range(100)], 2, "country")
+    assert own_fields([brand], [country]) == []
+    assert own_fields([country], [brand]) == [brand]
+    # Without a fact, every single field is its own.
+    assert own_fields([], [brand, conjunction(brand, country)]) == [brand]
 
 
 @settings(max_examples=40, deadline=None)
