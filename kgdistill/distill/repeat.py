@@ -102,7 +102,7 @@ def make_lists(past: Past, users: IntArray, student: Scorer | None, settings: Re
             given = student.lists(now, padded)
             scores += [given[row, : len(items)] for row, items in enumerate(lists)]
     lengths = np.array([len(items) for items in parts], dtype=np.int64)
-    flat = np.concatenate(parts)
+    flat = np.concatenate([np.zeros(0, np.int64), *parts])
     owner = np.repeat(users, lengths)
     values = np.zeros((len(flat), len(FEATURES) + 2), np.float32)
     values[:, :-2] = past.features(owner, flat)
