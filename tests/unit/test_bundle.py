@@ -8,33 +8,47 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from _shop import Shop
 
+from kgdistill import pipeline as pipeline_module
 from kgdistill.bundle import Bundle, load_bundle
 from kgdistill.config import StudentConfig
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.student import student_scorer, train_student
+from kgdistill.distill.view import View
 from kgdistill.errors import ArtefactError, DiskError, InputError
+from kgdistill.models import blend as blend_module
 from kgdistill.pipeline import pack_student
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def scorer(shop: Shop) -> Scorer:
+@pytest.fixture(scope="module", params=[0, 3], ids=["linear", "perceptron"])
+def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
     catalogue = shop.catalogue()
+    config = StudentConfig(epochs=2, candidates=20, hidden=request.param)
     trained = train_student(
-        catalogue, shop.fields(), shop.tokens, None, StudentConfig(epochs=2, candidates=20), dim=6,
+        catalogue, shop.fields(), shop.tokens, None, config, dim=6,
         inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
     )  # fmt: skip
     # Weights of training in two epochs are near their start; these make every term count.
+    draw = torch.Generator().manual_seed(0)
+    blend = trained.model.blend
+    assert blend.typed_scale.std() > 0
     with torch.no_grad():
-        trained.model.blend.weights.weight.normal_(generator=torch.Generator().manual_seed(0))
+        trained.model.recency.fill_(np.log(0.3))
+        blend.weights.weight.normal_(generator=draw)
+        blend.user.weight.normal_(generator=draw)
+        blend.typed_scale.uniform_(0.3, 3, generator=draw)
+        for parameter in blend.mixer.parameters() if blend.mixer is not None else ():
+            parameter.normal_(generator=draw)
     return student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)
 
 
@@ -44,7 +58,9 @@ def bundle(shop: Shop, scorer: Scorer) -> Bundle:
 
 
 def keys(shop: Shop, scorer: Scorer, user: int) -> list[str]:
-    return [str(shop.snapshot.keys("Product")[i]) for i in scorer.view.purchases[[user]].indices]
+    """What a user bought, the latest last."""
+    latest = scorer.view.latest(np.array([user]), 80)[0]
+    return [str(shop.snapshot.keys("Product")[i]) for i in latest[latest >= 0][::-1]]
 
 
 def test_the_bundle_scores_every_user_as_the_student_does(shop: Shop, scorer: Scorer, bundle: Bundle) -> None:
@@ -53,7 +69,56 @@ def test_the_bundle_scores_every_user_as_the_student_does(shop: Shop, scorer: Sc
     for user in range(60):
         known, unknown = bundle.index(keys(shop, scorer, user))
         assert unknown == ()
-        np.testing.assert_allclose(bundle.scores(known), want[user], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(bundle.scores(known), want[user], rtol=1e-4, atol=1e-4)
+
+
+def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_does(
+    shop: Shop, scorer: Scorer, bundle: Bundle
+) -> None:
+    draw, items = np.random.default_rng(2), shop.catalogue().items
+    histories = [draw.permutation(80)[:n] for n in (0, 1, 2, 5, 30, 80)]
+    histories += [histories[-2][::-1]]
+    rows = np.repeat(np.arange(len(histories)), [len(h) for h in histories])
+    ages = np.concatenate([np.arange(len(h), 0, -1) for h in histories]).astype(np.float32)
+    matrix = sp.csr_matrix((ages, (rows, np.concatenate(histories))), shape=(len(histories), 80))
+    bought = matrix.copy()
+    bought.data = np.ones_like(ages)
+    asking, known = View(bought, matrix.data.copy(), 3), scorer.view
+    # What is known of the items is the shop's; only the histories are others.
+    asking.counts, asking.recent = known.counts, known.recent
+    for family in scorer.families:
+        shares = sp.csr_matrix(bought @ family.incidence)
+        total = np.maximum(np.asarray(shares.sum(1)).ravel(), 1e-9)
+        known.lift(family, np.array([0]))
+        everybody = known._lift[family.name][1]
+        asking._lift[family.name] = sp.csr_matrix(sp.diags(1 / total) @ shares), everybody
+    other = replace(scorer, witnesses=replace(scorer.witnesses, view=asking))
+    want = other(np.arange(len(histories)), items)
+    for row, history in enumerate(histories):
+        got = bundle.scores(np.searchsorted(items, history))
+        np.testing.assert_allclose(got, want[row], rtol=1e-4, atol=1e-4)
+    # Order counts, and so does every length.
+    assert np.abs(want[4] - want[6]).max() > 0.01
+    assert len({tuple(scores) for scores in want.round(3).tolist()}) == len(histories)
+
+
+def test_behind_the_first_thousand_bundle_and_student_rank_by_the_linear_sum_alike(
+    shop: Shop, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = shop.catalogue().items
+    whole = scorer(np.arange(60), items)
+    monkeypatch.setattr(blend_module, "MIXED", 7)
+    monkeypatch.setattr(pipeline_module, "MIXED", 7)
+    few, want = pack_student(scorer, shop.catalogue(), shop.snapshot), scorer(np.arange(60), items)
+    for user in range(60):
+        known, _ = few.index(keys(shop, scorer, user))
+        np.testing.assert_allclose(few.scores(known), want[user], rtol=1e-4, atol=2e-4)
+        if scorer.model.hidden:
+            first = np.argsort(-want[user])[:7]
+            np.testing.assert_allclose(want[user][first], whole[user][first], rtol=1e-4, atol=1e-4)
+            assert np.delete(want[user], first).max() < want[user][first].min() - 100
+        else:
+            np.testing.assert_array_equal(want[user], whole[user])
 
 
 def test_a_saved_bundle_answers_in_a_process_without_torch_or_a_store(
@@ -119,7 +184,8 @@ def test_without_a_known_item_a_text_is_answered_by_the_items_nearest_in_words(b
     assert bundle.keys[position] == "p42"
     answer = bundle.recommend(["nope"], text="number42 maker0", k=3)
     assert (answer.basis, answer.unknown) == ("text", ("nope",))
-    want = bundle.scores(bundle.nearest("number42 maker0"))
+    # The nearest stands for what was bought last.
+    want = bundle.scores(bundle.nearest("number42 maker0")[::-1])
     assert answer.recommendations[0].score == pytest.approx(want.max())
 
 
@@ -182,5 +248,5 @@ def test_a_missing_damaged_or_foreign_bundle_is_refused(bundle: Bundle, tmp_path
                 load_bundle(folder)
     config = json.loads((whole / "config.json").read_text())
     (whole / "config.json").write_text(json.dumps({**config, "format": 99}))
-    with pytest.raises(ArtefactError, match="has format 99, this version reads 1"):
+    with pytest.raises(ArtefactError, match="has format 99, this version reads 2"):
         load_bundle(whole)
