@@ -12,8 +12,10 @@ from _shop import Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill import artefacts
+from kgdistill.distill.linear import LinearChoice
 from kgdistill.distill.student import TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import TrainedTeacher, teacher_scorer, train_teacher
+from kgdistill.distill.view import Family, beside_facts
 from kgdistill.errors import ArtefactError
 
 CPU = torch.device("cpu")
@@ -22,15 +24,22 @@ USERS, ITEMS = np.arange(60), np.arange(80)
 
 def teach(shop: Shop, *, use_graph: bool = True) -> TrainedTeacher:
     return train_teacher(
-        shop.catalogue(), shop.facts(), TeacherConfig(dim=5, layers=2, epochs=1, candidates=10),
+        shop.catalogue(), beside(shop), TeacherConfig(dim=5, layers=2, epochs=1, candidates=10, hidden=4),
         device=CPU, seed=0, validate=lambda scorer: {"x": 0.0}, use_graph=use_graph,
+        relations=shop.facts(), linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15),
     )  # fmt: skip
+
+
+def beside(shop: Shop) -> list[Family]:
+    """Typed affinities that are others than the relations."""
+    return beside_facts(shop.facts(), shop.fields()[:1])
 
 
 def study(shop: Shop) -> TrainedStudent:
     return train_student(
-        shop.catalogue(), shop.fields(), shop.tokens, None, StudentConfig(epochs=1, candidates=10), dim=5,
-        inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+        shop.catalogue(), shop.fields(), shop.tokens, None,
+        StudentConfig(epochs=1, candidates=10, hidden=3), dim=5, inner_share=0.15, device=CPU, seed=0,
+        validate=lambda scorer: {"x": 0.0},
     )  # fmt: skip
 
 
@@ -40,11 +49,14 @@ def test_a_teacher_that_was_loaded_scores_as_the_one_that_was_saved(
 ) -> None:
     trained, catalogue = teach(shop, use_graph=use_graph), shop.catalogue()
     artefacts.save_teacher(tmp_path, trained)
-    loaded = artefacts.load_teacher(tmp_path, shop.facts())
+    loaded = artefacts.load_teacher(tmp_path, beside(shop), shop.facts())
     view = catalogue.view()
     want, got = (teacher_scorer(t, catalogue, view, CPU)(USERS, ITEMS) for t in (trained, loaded))
     np.testing.assert_array_equal(got, want)
     assert loaded.seconds == trained.seconds
+    assert loaded.linear == trained.linear
+    assert (loaded.linear is None) is not use_graph
+    assert [f.name for f in loaded.relations] == [f.name for f in trained.relations]
     history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert history == trained.history
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".jsonl"}
@@ -91,14 +103,16 @@ def test_an_unfinished_damaged_or_foreign_artefact_is_refused(shop: Shop, tmp_pa
         artefacts.load_targets(tmp_path)
     artefacts.save_teacher(tmp_path, teach(shop))
     with pytest.raises(ArtefactError, match="another snapshot"):
-        artefacts.load_teacher(tmp_path, shop.facts()[:-1])
+        artefacts.load_teacher(tmp_path, beside(shop)[:-1], shop.facts())
+    with pytest.raises(ArtefactError, match="another snapshot"):
+        artefacts.load_teacher(tmp_path, beside(shop), shop.facts()[:-1])
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ArtefactError, match=r"model\.safetensors: cannot be read"):
-        artefacts.load_teacher(tmp_path, shop.facts())
+        artefacts.load_teacher(tmp_path, beside(shop), shop.facts())
     weights.unlink()
     with pytest.raises(ArtefactError, match=r"model\.safetensors: is not there yet"):
-        artefacts.load_teacher(tmp_path, shop.facts())
+        artefacts.load_teacher(tmp_path, beside(shop), shop.facts())
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ArtefactError, match=r"config\.json: cannot be read"):
-        artefacts.load_teacher(tmp_path, shop.facts())
+        artefacts.load_teacher(tmp_path, beside(shop), shop.facts())

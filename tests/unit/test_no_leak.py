@@ -19,7 +19,7 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill import student as student_module
 from kgdistill.distill import teacher as teacher_module
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.linear import LinearChoice, choose_linear, direct, linear_of
+from kgdistill.distill.linear import LinearChoice, choose_linear, linear_of, sides_of
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.student import Targets, make_targets, train_student
 from kgdistill.distill.teacher import labelled_lists, teacher_scorer, train_teacher
@@ -85,8 +85,7 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     # The linear expert of training knows the same events, and of the items their facts alone.
     check_disjoint(edges(known_to_linear[0][0]), labels, items)
     assert known_to_linear[0][0].nnz == known.shape[1]
-    facts = [f.incidence for f in shop.facts() if " & " not in f.name]
-    for side, fact in zip(known_to_linear[0][1], facts, strict=True):
+    for side, fact in zip(known_to_linear[0][1], sides_of(catalogue, shop.facts()), strict=True):
         assert (side != fact).nnz == 0
     with pytest.raises(LeakError):
         check_disjoint(edges(known_to_linear[-1][0]), labels, items)
@@ -113,7 +112,7 @@ def test_training_runs_to_its_end_while_the_test_split_stays_closed(shop: Shop) 
         )
         return {"warm": result.mean("warm")}
 
-    choice = choose_linear(catalogue, direct(shop.facts()), task.validation)
+    choice = choose_linear(catalogue, sides_of(catalogue, shop.facts()), task.validation)
     teacher = train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, candidates=10, random=2),
         device=CPU, seed=0, validate=validate, linear=choice,

@@ -1,0 +1,288 @@
+"""The linear expert against the dense formula, and how its settings are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgdistill.distill import linear as linear_module
+from kgdistill.distill.catalogue import Catalogue
+from kgdistill.distill.linear import LinearChoice, choose_linear, linear_of, sides_of
+from kgdistill.distill.student import Tokens
+from kgdistill.distill.view import Family
+from kgdistill.models.linear import fit_linear
+
+HOUR = 3_600_000_000
+
+
+def drawn(seed: int, shape: tuple[int, int], share: float = 0.4) -> sp.csr_matrix:
+    draw = np.random.default_rng(seed)
+    return sp.csr_matrix((draw.random(shape) < share).astype(np.float32))
+
+
+def side(seed: int, items: int, groups: int) -> sp.csr_matrix:
+    """One group per item, by how much differs; some items have none."""
+    draw = np.random.default_rng(seed + 99)
+    codes = draw.integers(-1, groups, items)
+    weights = draw.random((items, 1)) + 0.5
+    return sp.csr_matrix(((codes[:, None] == np.arange(groups)) * weights).astype(np.float32))
+
+
+def dense(
+    histories: Any, sides: list[Any], reg: float, weight: float
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The weights B of EASE over purchases and, below them, a row per feature of the sides."""
+    rows = np.asarray(histories.toarray(), np.float64)
+    gram = rows.T @ rows + reg * np.eye(rows.shape[1])
+    for matrix in sides:
+        gram += weight * matrix.toarray().astype(np.float64) @ matrix.toarray().T
+    inverse = np.linalg.inv(gram)
+    out = inverse / -np.diag(inverse)
+    np.fill_diagonal(out, 0)
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    users=st.integers(1, 14),
+    items=st.integers(2, 14),
+    groups=st.lists(st.integers(1, 3), max_size=2),
+    reg=st.floats(0.1, 100),
+    weight=st.floats(0.1, 5),
+)
+def test_scores_equal_the_dense_formula_whichever_matrix_is_the_smaller(
+    seed: int, users: int, items: int, groups: list[int], reg: float, weight: float
+) -> None:
+    histories = drawn(seed, (users, items))
+    sides = [side(seed + i, items, g) for i, g in enumerate(groups)]
+    model = fit_linear(histories, sides, reg=reg, side_weight=weight)
+    want = dense(histories, sides, reg, weight)
+    asked = sp.csr_matrix(
+        drawn(seed + 1, (5, items)).multiply(np.random.default_rng(seed).random((5, items)))
+    )
+    got = model.score(asked, np.arange(items))
+    np.testing.assert_allclose(got, asked.toarray() @ want, rtol=1e-3, atol=1e-4)
+    # A part of the items, in any order, gets the same scores.
+    some = np.random.default_rng(seed).permutation(items)[:3]
+    np.testing.assert_allclose(model.score(asked, some), got[:, some], rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), reg=st.floats(0.5, 50))
+def test_both_forms_of_one_model_give_the_same_scores(seed: int, reg: float) -> None:
+    # Everything has a buyer.
+    histories = sp.csr_matrix(np.maximum(drawn(seed, (9, 7)).toarray(), np.eye(9, 7, dtype=np.float32)))
+    primal = fit_linear(histories, [], reg=reg, side_weight=0.0)
+    # The same users, thrice as many items of which nobody bought the further ones: with their sides in,
+    # rows are fewer than items, and sides of one item each only add to that item's own diagonal.
+    wide = sp.csr_matrix(sp.hstack([histories, sp.csr_matrix((9, 14))]))
+    lonely = sp.csr_matrix(([1.0], ([20], [0])), shape=(21, 1))
+    dual = fit_linear(wide, [lonely], reg=reg, side_weight=1.0)
+    assert (primal.weights is None, dual.weights is None) == (False, True)
+    asked = drawn(seed + 1, (4, 7))
+    padded = sp.csr_matrix(sp.hstack([asked, sp.csr_matrix((4, 14))]))
+    np.testing.assert_allclose(
+        dual.score(padded, np.arange(7)), primal.score(asked, np.arange(7)), rtol=1e-3, atol=1e-4
+    )
+    assert primal.parameters == 49
+    assert dual.parameters == 10 * 10 + histories.nnz + 1 + 21
+
+
+@pytest.mark.parametrize("users", [4, 40], ids=["dual", "primal"])
+def test_an_item_never_votes_for_itself(users: int) -> None:
+    histories = drawn(1, (users, 12))
+    model = fit_linear(histories, [side(1, 12, 3)], reg=1.0, side_weight=2.0)
+    assert (model.weights is None) == (users == 4)
+    alone = sp.csr_matrix(np.eye(12, dtype=np.float32))
+    scores = model.score(alone, np.arange(12))
+    np.testing.assert_allclose(np.diag(scores), 0, atol=1e-6)
+    assert np.abs(scores).max() > 0.01
+
+
+@pytest.mark.parametrize("users", [4, 40], ids=["dual", "primal"])
+def test_an_item_that_nobody_bought_scores_zero_unless_a_side_tells_of_it(users: int) -> None:
+    bought = np.maximum(drawn(2, (users, 12)).toarray(), np.arange(12) % 4 == np.arange(users)[:, None])
+    bought[:, [0, 5, 11]] = 0
+    histories = sp.csr_matrix(bought.astype(np.float32))
+    kinds = sp.csr_matrix((np.arange(12)[:, None] % 2 == np.arange(2)).astype(np.float32))
+    asked = sp.csr_matrix(np.ones((1, 12), np.float32))
+    bare = fit_linear(histories, [], reg=1.0, side_weight=1.0)
+    assert bare.items.tolist() == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    scores = bare.score(asked, np.array([11, 3, 0, 5]))[0]
+    assert scores[[0, 2, 3]].tolist() == [0, 0, 0]
+    assert scores[1] != 0
+    assert bare.score(asked, np.array([0, 11])).tolist() == [[0, 0]]
+    told = fit_linear(histories, [kinds], reg=1.0, side_weight=1.0).score(asked, np.array([0, 5, 11]))
+    assert (told > 0.01).all()
+    # A weight of 0 leaves the sides out.
+    unweighted = fit_linear(histories, [kinds], reg=1.0, side_weight=0.0)
+    assert unweighted.items.tolist() == bare.items.tolist()
+
+
+def test_beyond_the_limit_the_most_active_users_remain_and_sides_step_aside() -> None:
+    # More users and more items than the limit; the last eight users bought the most.
+    histories = drawn(3, (20, 15), 0.15).tolil()
+    histories[12:] = (np.random.default_rng(0).random((8, 15)) < 0.8).astype(np.float32)
+    histories = sp.csr_matrix(histories)
+    assert np.diff(histories.indptr)[12:].min() > np.diff(histories.indptr)[:12].max()
+    model = fit_linear(histories, [side(3, 15, 3)], reg=2.0, side_weight=1.0, limit=8)
+    assert model.kernel is not None
+    assert model.kernel.shape == (8, 8)
+    asked = drawn(4, (5, 15))
+    known = np.flatnonzero(np.asarray(histories.sum(0)).ravel())
+    want = asked.toarray() @ dense(histories[12:], [], 2.0, 0.0)
+    np.testing.assert_allclose(model.score(asked, known), want[:, known], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("reg", [0.0, -1.0, float("nan")])
+def test_a_ridge_that_is_not_above_zero_is_refused(reg: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        fit_linear(drawn(0, (3, 3)), [], reg=reg, side_weight=1.0)
+
+
+def catalogue_of(first_at: dict[tuple[int, int], int], shape: tuple[int, int], select: int) -> Catalogue:
+    """Purchases by hour; the validation window begins at `select`."""
+    rows, columns = (np.array([pair[i] for pair in first_at], np.int64) for i in range(2))
+    hours = np.array(list(first_at.values()), np.int64) * HOUR
+    times = sp.csr_matrix((hours, (rows, columns)), shape=shape)
+    bought = times.astype(np.float32)
+    bought.data[:] = 1.0
+    return Catalogue(
+        purchases=bought, times=times, cut_us=1000 * HOUR, users=np.arange(shape[0]),
+        items=np.arange(shape[1]), text_rows=np.arange(shape[1]),
+        text=np.zeros((shape[1], 2), np.float32), min_count=1, select_us=select * HOUR, pools=("all", "cold"),
+    )  # fmt: skip
+
+
+def later(catalogue: Catalogue, pairs: list[tuple[int, int]]) -> sp.csr_matrix:
+    rows, columns = zip(*pairs, strict=True)
+    return sp.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=catalogue.purchases.shape)
+
+
+def drifting() -> tuple[Catalogue, sp.csr_matrix]:
+    """Sixty users move from one half of the items to the other; only the latest items tell what follows."""
+    draw, first_at, follow = np.random.default_rng(0), {}, []
+    for user in range(60):
+        old, new = draw.permutation(12)[:7], 12 + draw.permutation(12)
+        # Half of the users are still in the old half: there the old items lead to each other.
+        if user % 2:
+            events, after = old[:5], old[5:]
+        else:
+            events, after = [*old, *new[:2]], new[2:4]
+        for hour, item in enumerate(events):
+            first_at[user, int(item)] = hour + 1
+        follow += [(user, int(item)) for item in after] if not user % 2 else []
+    # What the new items share must be known from someone.
+    for user in range(60, 90):
+        for hour, item in enumerate(12 + draw.permutation(12)[:4]):
+            first_at[user, int(item)] = hour + 1
+    catalogue = catalogue_of(first_at, (90, 24), select=900)
+    return catalogue, later(catalogue, follow)
+
+
+def quality(catalogue: Catalogue, sides: Any, choice: LinearChoice, validation: Any) -> float:
+    """Mean reciprocal rank of the validation items among the unseen ones, by another way than the code's."""
+    view = catalogue.view(catalogue.select_us)
+    users = np.flatnonzero(np.diff(validation.indptr))
+    items = np.arange(catalogue.purchases.shape[1])
+    scores = linear_of(view, sides, choice).score(view.queries(users, choice.decay), items)
+    scores[view.purchases[users].toarray() > 0] = -np.inf
+    ranks = (-scores).argsort(1, kind="stable").argsort(1)
+    return float((1 / (1 + ranks[validation[users].toarray() > 0])).mean())
+
+
+def test_a_recency_decay_is_chosen_where_the_latest_items_tell_what_follows() -> None:
+    catalogue, validation = drifting()
+    chosen = choose_linear(catalogue, [], validation, k=3)
+    assert chosen.decay > 0
+    assert chosen.side_weight == 0
+    plain = dataclasses.replace(chosen, decay=0.0)
+    assert quality(catalogue, [], chosen, validation) > quality(catalogue, [], plain, validation)
+
+
+def test_sides_are_chosen_where_they_tell_what_follows_and_left_out_where_they_mislead() -> None:
+    # Thirty users buy within their kind of items; each kind has items that nobody bought yet.
+    draw, first_at = np.random.default_rng(1), {}
+    for user in range(30):
+        for hour, item in enumerate(draw.permutation(10)[:4]):
+            first_at[user, user % 3 * 15 + int(item)] = hour + 1
+    catalogue = catalogue_of(first_at, (30, 45), select=900)
+    pairs = [(user, user % 3 * 15 + 10 + int(draw.integers(5))) for user in range(30)]
+    kinds = np.arange(45) // 15
+    good = sp.csr_matrix((kinds[:, None] == np.arange(3)).astype(np.float32))
+    validation = later(catalogue, pairs)
+    assert choose_linear(catalogue, [good], validation, k=5).side_weight > 0
+    # The same with unbought items in the kinds of others.
+    wrong = np.where(np.arange(45) % 15 >= 10, (kinds + 1) % 3, kinds)
+    bad = sp.csr_matrix((wrong[:, None] == np.arange(3)).astype(np.float32))
+    seen = [(user, user % 3 * 15 + int(i)) for user in range(30) for i in range(10)]
+    rest = later(catalogue, [pair for pair in seen if pair not in first_at])
+    misled = choose_linear(catalogue, [bad], rest, k=5)
+    assert quality(catalogue, [bad], misled, rest) >= max(
+        quality(catalogue, [bad], dataclasses.replace(misled, side_weight=w), rest) for w in (0.0, 3.0)
+    ) - 0.02  # fmt: skip
+
+
+def test_choosing_sees_nothing_at_or_after_the_moment_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    first_at = {
+        (int(u), int(i)): int(draw.integers(1, 1000)) for u, i in draw.integers(0, (40, 20), (400, 2))
+    }
+    first_at[0, 0] = 600
+    views: list[Any] = []
+
+    def spy(view: Any, sides: Any, choice: Any) -> Any:
+        views.append(view)
+        return linear_of(view, sides, choice)
+
+    monkeypatch.setattr(linear_module, "linear_of", spy)
+    whole = catalogue_of(first_at, (40, 20), select=600)
+    validation = later(whole, [pair for pair, hour in first_at.items() if hour >= 600])
+    chosen = choose_linear(whole, [side(1, 20, 3)], validation)
+    assert len(views) >= 4
+    for view in views:
+        assert view.purchases.nnz == sum(hour < 600 for hour in first_at.values())
+        assert view.purchases[0, 0] == 0
+    # The same without any of it in the catalogue.
+    early = catalogue_of({pair: hour for pair, hour in first_at.items() if hour < 600}, (40, 20), select=600)
+    assert choose_linear(early, [side(1, 20, 3)], validation) == chosen
+    nothing = sp.csr_matrix((40, 20))
+    assert choose_linear(whole, [], nothing) == LinearChoice()
+
+
+def test_two_items_are_alike_by_their_small_groups_their_words_by_half_and_by_no_pair_of_facts() -> None:
+    groups = sp.csr_matrix(np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 0]], np.float32))
+    both = sp.csr_matrix(np.array([[0.5, 0.5], [1, 0], [0, 1], [0, 0], [0, 0]], np.float32))
+    families = [Family("MADE_BY", groups), Family("IN > parent", both), Family("MADE_BY & IN", groups)]
+    words = sp.csr_matrix(np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 0], [0, 0]], np.float32))
+    bare = catalogue_of({(0, 0): 1}, (1, 5), select=900)
+    plain = sides_of(bare, families)
+    assert len(plain) == 2
+    alike = plain[0] @ plain[0].T
+    # A group of three counts a third; in it every pair is as alike.
+    np.testing.assert_allclose(alike.toarray()[:3, :3], 1 / 3, rtol=1e-5)
+    assert alike[3, 3] == 1
+    assert alike[4].nnz == alike[0, 3] == 0
+    np.testing.assert_allclose((plain[1] @ plain[1].T).toarray()[0, 1:3], [0.25, 0.25], rtol=1e-5)
+    told = sides_of(dataclasses.replace(bare, words=words), families)
+    assert len(told) == 3
+    np.testing.assert_allclose((told[2] @ told[2].T).toarray(), 0.5 * (words @ words.T).toarray(), rtol=1e-5)
+    assert sides_of(bare, []) == []
+
+
+def test_words_weigh_by_rarity_count_once_and_have_unit_length() -> None:
+    # Two texts, the first of two items: word 0 is everywhere, 1 in the first text, 2 twice in the second.
+    tokens = Tokens.of([[0, 1], [2, 0, 2, 3], []], 5)
+    words = tokens.weighted(np.array([0, 0, 1, 2])).toarray()
+    once, twice = np.log(4 / 3), np.log(4 / 2)
+    first = np.array([once, twice, 0, 0, 0])
+    second = np.array([once, 0, np.log(4), np.log(4), 0])
+    want = [first / np.linalg.norm(first), first / np.linalg.norm(first), second / np.linalg.norm(second)]
+    np.testing.assert_allclose(words, [*want, np.zeros(5)], rtol=1e-5)
