@@ -116,7 +116,14 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
     with MemoryStore() as store:
         fill_shop(store)
         run.take_snapshot(store)
+    # Settings that stand for the former test period are taken, those of another are not.
+    kept = folder / "text" / "linear.json"
+    chosen = json.loads(kept.read_text())
+    chosen["choice"]["reg"] = 12345.0
+    kept.write_text(json.dumps(chosen))
+    assert Run(folder, config).linear.reg == 12345
     run.encode_text()
+    assert run.linear.reg != 12345
     run.train_teacher()
     after = marks(folder)
     assert after["text"] == before["text"]
@@ -126,7 +133,8 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
 def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: Path) -> None:
     document = json.loads((trained / "evaluate" / "metrics.json").read_text())
     arms = {arm["arm"]: arm for arm in document["arms"]}
-    assert list(arms) == ["popularity", "ease", "teacher_text", "teacher", "teacher_shuffled", *STUDENTS]
+    assert list(arms) == ["popularity", "ease", *TEACHERS, *STUDENTS]
+    assert {*TEACHERS} == {"teacher", "teacher_text", "teacher_shuffled"}
     assert document["protocol"]["k"] == 10
     for name, arm in arms.items():
         assert set(arm["settings"]) >= ({"warm"} if name == "ease" else {"warm", "cold"})
@@ -140,6 +148,22 @@ def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: 
     assert not list(trained.rglob("*.pkl"))
 
 
+def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path) -> None:
+    run = Run.open(trained)
+    facts = {f.name for f in run.facts}
+    for kind in ("teacher_text", "teacher_words"):
+        families, relations = run.families(kind)
+        assert relations == []
+        assert not facts & {f.name for f in families}
+    assert [f.name for f in run.families("teacher_words")[0]] == [f.name for f in run.fields]
+    assert run.teacher_scorer("teacher_text").witnesses.linear is None
+    fused, shuffled = run.families("teacher"), run.families("teacher_shuffled")
+    assert [f.name for f in fused[0]] == [f.name for f in shuffled[0]]
+    assert (fused[1][0].incidence != shuffled[1][0].incidence).nnz
+    for kind in ("teacher", "teacher_shuffled"):
+        assert run.teacher_scorer(kind).witnesses.linear is not None
+
+
 def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "bundle", tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
@@ -149,6 +173,11 @@ def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path
     history = run.history("u07")
     assert history is not None
     assert run.history("nobody") is None
+    # The latest last, as the student read it.
+    view, known = run.catalogue.view(), run.snapshot.keys("Product")
+    latest = view.latest(run.snapshot.index("User", ["u07"]), 80)[0]
+    assert history == [str(known[i]) for i in latest[latest >= 0][::-1]]
+    assert history != sorted(history)
     got = [r.product for r in bundle.recommend(history, k=4, cold=False).recommendations]
     assert got == table[table["user"] == "u07"]["product"].tolist()
 
@@ -165,20 +194,6 @@ def test_the_text_tower_loads_and_sees_what_the_students_text_tower_sees(trained
     places = [run.snapshot.texts("Product").index(text) for text in texts]
     want = vectors[places] / np.linalg.norm(vectors[places], axis=1, keepdims=True)
     np.testing.assert_allclose(got @ got.T, want @ want.T, atol=1e-4)
-
-
-@pytest.mark.parametrize(("mode", "moved"), [("top", {2}), ("all", {0, 1, 2})])
-def test_tuning_moves_the_layers_it_names_and_no_other(mode: str, moved: set[int], encoder: Path) -> None:
-    text = TransformerText(str(encoder), max_tokens=16, batch=8, precision="float32")
-    before = {k: v.clone() for k, v in text.model.state_dict().items()}
-    texts = [f"thing number{i} maker{i % 6}" for i in range(24)]
-    targets = np.eye(6, dtype=np.float32)[np.arange(24) % 6]
-    losses = text.tune(texts, targets, mode=mode, top_layers=1, epochs=8, lr=3e-3, seed=0)  # type: ignore[arg-type]
-    assert losses[-1] < losses[0]
-    changed = {k for k, v in text.model.state_dict().items() if not torch.equal(v, before[k])}
-    layers = {int(k.split(".")[2]) for k in changed if k.startswith("encoder.layer.")}
-    assert layers == moved
-    assert any(k.startswith("embeddings.") for k in changed) == (mode == "all")
 
 
 def test_a_run_with_a_tuned_encoder_keeps_it(encoder: Path, tmp_path: Path) -> None:
