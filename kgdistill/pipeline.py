@@ -26,7 +26,8 @@ from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
 from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.linear import LinearChoice, choose_linear, direct
+from kgdistill.distill.linear import LinearChoice, choose_linear, sides_of
+from kgdistill.distill.repeat import repeat_scorer
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.stages import finished, made, run_stage
 from kgdistill.distill.student import Targets, Tokens, make_targets, student_scorer, train_student
@@ -35,8 +36,9 @@ from kgdistill.distill.view import Family, beside_facts, fact_families, own_fiel
 from kgdistill.errors import ArtefactError
 from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
+from kgdistill.evaluate.repeat import RepeatTask
 from kgdistill.evaluate.statistics import metrics_document
-from kgdistill.evaluate.task import EvaluationTask, Setting, build_task
+from kgdistill.evaluate.task import EvaluationTask, Setting, Split, build_task
 from kgdistill.evaluate.task import Scorer as AnyScorer
 from kgdistill.ingest.journal import Journal
 from kgdistill.models.blend import BEHIND, MIXED
@@ -156,8 +158,8 @@ class Run:
     def catalogue(self) -> Catalogue:
         """What training reads."""
         self._need("text")
-        embeddings, rows, _ = artefacts.load_text(self.folder / "text")
-        return make_catalogue(self.snapshot, self.task, embeddings, rows)
+        embeddings, rows, tokens = artefacts.load_text(self.folder / "text")
+        return make_catalogue(self.snapshot, self.task, embeddings, rows, words=tokens.weighted(rows))
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -203,7 +205,10 @@ class Run:
             if kept.get("for") == asked:
                 return LinearChoice(**kept["choice"])
         chosen = choose_linear(
-            self.catalogue, direct(self.facts), self.task.validation, k=self.config.protocol.k
+            self.catalogue,
+            sides_of(self.catalogue, self.facts),
+            self.task.validation,
+            k=self.config.protocol.k,
         )
         path.write_text(json.dumps({"for": asked, "choice": chosen.settings()}), encoding="utf-8")
         return chosen
@@ -450,6 +455,12 @@ class Run:
         trained = artefacts.load_student(self.folder / kind, self.fields)
         return student_scorer(
             trained, self.catalogue, self.tokens, self.catalogue.view(), self.device, use_ids=use_ids
+        )
+
+    def repeat_scorer(self, task: RepeatTask, split: Split) -> AnyScorer:
+        """The student with its repeat feature: what a user buys next, had before or not."""
+        return repeat_scorer(
+            self.student_scorer("student"), self.catalogue, task, split, seed=self.config.seed
         )
 
     def _bundle(self) -> Bundle:

@@ -33,6 +33,7 @@ class Catalogue:
         select_us: until when a model may see while it is chosen on the validation events, which lie after;
             the cut, unless the protocol fits again on them.
         pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
+        words: each item's words, weighted, CSR [items, words]; None without.
     """
 
     purchases: sp.csr_matrix
@@ -45,6 +46,7 @@ class Catalogue:
     min_count: int
     select_us: int
     pools: tuple[Setting, ...] = ("warm", "cold")
+    words: sp.csr_matrix | None = None
 
     @property
     def refits(self) -> bool:
@@ -73,7 +75,12 @@ class Catalogue:
 
 
 def make_catalogue(
-    snapshot: Snapshot, task: EvaluationTask, text: FloatArray, text_rows: IntArray
+    snapshot: Snapshot,
+    task: EvaluationTask,
+    text: FloatArray,
+    text_rows: IntArray,
+    *,
+    words: sp.csr_matrix | None = None,
 ) -> Catalogue:
     """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
 
@@ -82,6 +89,7 @@ def make_catalogue(
         task: says which users, items and pairs are eligible; only its training part is read.
         text: embeddings of the distinct texts, float32 [T, E].
         text_rows: row of each product in `text`, int64 [products].
+        words: each product's words, weighted, CSR [products, words].
 
     Raises:
         LeakError: an event at or after the cut is among the pairs.
@@ -124,4 +132,5 @@ def make_catalogue(
         min_count=least,
         select_us=task.history_until_us("validation"),
         pools=("all", "cold") if "all" in task.protocol.settings else ("warm", "cold"),
+        words=words,
     )

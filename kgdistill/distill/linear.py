@@ -16,7 +16,7 @@ from kgdistill.models.linear import LinearItems, fit_linear
 from kgdistill.progress import step
 
 _REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
-_SIDE_WEIGHTS = (0.0, 1.0, 3.0)
+_SIDE_WEIGHTS = (0.0, 3.0, 10.0)
 _DECAYS = (0.0, 0.05, 0.15)
 _ASKED = 600
 
@@ -32,7 +32,7 @@ class LinearChoice:
     """
 
     reg: float = 300.0
-    side_weight: float = 1.0
+    side_weight: float = 3.0
     decay: float = 0.0
 
     def settings(self) -> dict[str, float]:
@@ -40,9 +40,21 @@ class LinearChoice:
         return asdict(self)
 
 
-def direct(families: list[Family]) -> list[sp.csr_matrix]:
-    """The incidences of single facts and fields, without pairs of them."""
-    return [f.incidence for f in families if " & " not in f.name]
+def sides_of(catalogue: Catalogue, families: list[Family]) -> list[sp.csr_matrix]:
+    """What makes two items alike beside their buyers: shared groups, by 1 / the group's size, and words.
+
+    Args:
+        catalogue: its words, where it has them, count half.
+        families: pairs of families are left out.
+    """
+    sides = []
+    for family in families:
+        if " & " not in family.name:
+            size = np.maximum(np.asarray((family.incidence > 0).sum(0)).ravel(), 1)
+            sides.append(sp.csr_matrix(family.incidence @ sp.diags(1 / np.sqrt(size))))
+    if catalogue.words is not None:
+        sides.append(sp.csr_matrix(np.sqrt(0.5) * catalogue.words))
+    return sides
 
 
 def linear_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:

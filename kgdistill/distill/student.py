@@ -100,6 +100,24 @@ class Tokens:
         offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         return cls(np.concatenate([np.asarray(t, np.int64) for t in token_ids]), offsets, vocabulary)
 
+    def weighted(self, rows: IntArray) -> sp.csr_matrix:
+        """The words of every item by TF-IDF (each word once), rows of unit length: float32 CSR [items, V].
+
+        Args:
+            rows: row of each item among the texts, int64 [items].
+        """
+        lengths = np.diff(np.append(self.offsets, len(self.ids)))
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        once = sp.csr_matrix(
+            (np.ones(len(owner), np.float32), (owner, self.ids)), shape=(len(lengths), self.vocabulary)
+        )
+        once.data[:] = 1.0
+        items = sp.csr_matrix(once[rows])
+        seen = np.bincount(items.indices, minlength=self.vocabulary)
+        items.data *= np.log(items.shape[0] / np.maximum(seen, 1)).astype(np.float32)[items.indices]
+        norm = np.sqrt(np.asarray(items.multiply(items).sum(1)).ravel())
+        return sp.csr_matrix(sp.diags((1 / np.maximum(norm, 1e-9)).astype(np.float32)) @ items)
+
 
 @dataclass
 class TrainedStudent:
@@ -221,9 +239,9 @@ def train_student(
 
     trained = fit(catalogue.select_us, config.epochs, validate, title)
     if catalogue.refits:
-        history = trained.history
-        trained = fit(catalogue.cut_us, max(1, trained.best_epoch), None, f"{title}, on everything")
-        trained.history = history
+        best, history = max(1, trained.best_epoch), trained.history
+        trained = fit(catalogue.cut_us, best, None, f"{title}, on everything")
+        trained.best_epoch, trained.history = best, history
     trained.seconds = time.monotonic() - begin
     return trained
 

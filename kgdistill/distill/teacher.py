@@ -16,7 +16,7 @@ from torch import Tensor
 from kgdistill.config import TeacherConfig
 from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import BoolArray, Catalogue
-from kgdistill.distill.linear import LinearChoice, direct, linear_of
+from kgdistill.distill.linear import LinearChoice, linear_of, sides_of
 from kgdistill.distill.losses import sampled_softmax
 from kgdistill.distill.scoring import Scorer, Witnesses, evidence_of
 from kgdistill.distill.view import (
@@ -111,7 +111,7 @@ def _witnesses(
     relations: list[Family],
     choice: LinearChoice | None,
 ) -> Witnesses:
-    linear = None if choice is None else linear_of(view, direct(relations), choice)
+    linear = None if choice is None else linear_of(view, sides_of(catalogue, relations), choice)
     return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, near_text(catalogue))
 
 
@@ -281,17 +281,17 @@ def train_teacher(
     along = (families if relations is None else relations) if use_graph else []
     choice = linear if use_graph else None
     trained = _fit(
-        catalogue, families, along, choice, config, device, seed,
+        catalogue, families, along, choice, use_graph, config, device, seed,
         until_us=catalogue.select_us, epochs=config.epochs, validate=validate, title=title,
     )  # fmt: skip
     if catalogue.refits:
         best = max(1, trained.best_epoch)
         history = trained.history
         trained = _fit(
-            catalogue, families, along, choice, config, device, seed,
+            catalogue, families, along, choice, use_graph, config, device, seed,
             until_us=catalogue.cut_us, epochs=best, validate=None, title=f"{title}, on everything",
         )  # fmt: skip
-        trained.history = history
+        trained.best_epoch, trained.history = best, history
     trained.seconds = time.monotonic() - begin
     return trained
 
@@ -301,6 +301,7 @@ def _fit(
     families: list[Family],
     relations: list[Family],
     linear: LinearChoice | None,
+    use_graph: bool,
     config: TeacherConfig,
     device: torch.device,
     seed: int,
@@ -313,7 +314,6 @@ def _fit(
     begin = time.monotonic()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    use_graph = bool(relations) or linear is not None
     whole = catalogue.view(until_us)
     # Fitting again, what chose the epoch is what there is to learn from.
     inner_us = catalogue.select_us if validate is None else catalogue.inner_cut(config.inner_share, until_us)

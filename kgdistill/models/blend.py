@@ -86,7 +86,7 @@ class ExpertBlend(nn.Module):
         starts with eps at that of its values, `affinities` [N, A].
         """
         if len(typed) > 1:
-            spread = typed.float().std(0)
+            spread = typed.float().std(0) if typed.shape[1] else self.typed_scale
             # One that never varies here has no unit: it must not explode where it does.
             self.typed_scale.copy_(torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 1.0))
             if affinities.shape[1]:

@@ -82,8 +82,8 @@ def fit_linear(
 
     Args:
         histories: CSR [users, items].
-        sides: CSR [items, groups] each; a group counts by 1 / its size, so that SSᵀ averages over it. They
-            take part only while the items stay within `limit`, where they cost next to nothing.
+        sides: CSR [items, features] each, S; SSᵀ is how alike two items are. They take part only while the
+            items stay within `limit`, where they cost next to nothing.
         reg: λ, above 0.
         side_weight: weight of the sides' rows.
         limit: largest matrix to invert; beyond it the most active users and the most bought items remain.
@@ -103,9 +103,7 @@ def fit_linear(
         known = known[active]
     blocks: list[Any] = [known]
     if use_sides:
-        for side in sides:
-            size = np.maximum(np.asarray((side > 0).sum(0)).ravel(), 1)
-            blocks.append(sp.diags(np.sqrt(side_weight / size)) @ side.T)
+        blocks += [np.sqrt(side_weight) * side.T for side in sides]
     rows = sp.csr_matrix(sp.vstack(blocks)) if len(blocks) > 1 else known
     if len(items) <= rows.shape[0] and len(items) <= limit:
         inverse = _inverse((rows.T @ rows).toarray(), reg)
