@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 import torch
 
-from kgdistill.bundle import FORMAT, Bundle
+from kgdistill.bundle import Bundle
 from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
 from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
@@ -41,10 +41,9 @@ from kgdistill.evaluate.statistics import metrics_document
 from kgdistill.evaluate.task import EvaluationTask, Setting, Split, build_task
 from kgdistill.evaluate.task import Scorer as AnyScorer
 from kgdistill.ingest.journal import Journal
-from kgdistill.models.blend import BEHIND, MIXED
 from kgdistill.models.device import choose_device
 from kgdistill.models.text import TransformerText
-from kgdistill.models.text_towers import save_static
+from kgdistill.packing import pack_student, parameters_of, save_text_tower, serving_parameters
 from kgdistill.progress import step
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore
@@ -108,8 +107,14 @@ class Run:
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = self.config.model_dump_json(indent=2)
-        (self.folder / "config.json").write_text(text, encoding="utf-8")
+        text, path = self.config.model_dump_json(indent=2), self.folder / "config.json"
+        # Opening a run to read it must not touch it.
+        try:
+            same = RunConfig.model_validate_json(path.read_text(encoding="utf-8")) == self.config
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            path.write_text(text, encoding="utf-8")
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
 
@@ -372,7 +377,12 @@ class Run:
 
         def make(folder: Path) -> None:
             self._bundle().save(folder)
-            _text_tower(self, folder / "text_tower")
+            save_text_tower(
+                artefacts.load_student(self.folder / "student", self.fields).model,
+                self.folder / "text" / "tokenizer" / "tokenizer.json",
+                folder / "text_tower",
+                max_tokens=self.config.text.max_tokens,
+            )
 
         run_stage(self.folder, "bundle", {"student": self._need("student")}, make)
 
@@ -418,7 +428,7 @@ class Run:
             scorer = student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device)
             yield Arm(
                 student, TITLES[student], "ours" if student == "student" else "control", scorer,
-                pupil.seconds, _parameters(pupil.model),
+                pupil.seconds, parameters_of(pupil.model),
             )  # fmt: skip
 
     @cached_property
@@ -427,7 +437,7 @@ class Run:
         encoder = TransformerText(
             str(own) if own.is_dir() else self.config.text.encoder, device=torch.device("cpu")
         )
-        return _parameters(encoder.model)
+        return parameters_of(encoder.model)
 
     def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
         yield "popularity", popularity(self.task)
@@ -526,80 +536,6 @@ def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> di
     run.make_bundle()
     notify("judging every arm on the test period")
     return run.evaluate()
-
-
-def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bundle:
-    """A student over everything before the cut, as arrays that serve without torch."""
-    items = catalogue.items
-    view = scorer.view
-    blend = scorer.model.blend
-    # The typed affinities' units go into their weights.
-    units = torch.cat([torch.ones(3), blend.typed_scale.cpu()]).numpy()
-    arrays: dict[str, Any] = {
-        "vectors": scorer.vectors.cpu().numpy()[items],
-        "fold": scorer.fold.detach().cpu().numpy(),
-        "counts": view.counts[items],
-        "blend.weight": blend.weights.weight.detach().cpu().numpy() * units[:, None],
-        "blend.bias": blend.weights.bias.detach().cpu().numpy() * units,
-        "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
-        "blend.user": blend.user.weight.detach().cpu().numpy().ravel() * units,
-        "log_decay": scorer.model.recency.detach().cpu().numpy().reshape(1),
-        "recent": view.recent[items],
-    }
-    if blend.mixer is not None:
-        # The perceptron reads the typed affinities in their units too; the three states come last.
-        inputs = np.concatenate([units, np.ones(3, np.float32)])
-        held = {name: tensor.cpu().numpy() for name, tensor in blend.mixer.state_dict().items()}
-        arrays |= {
-            "mixer.first": held["0.weight"] * inputs,
-            "mixer.first_bias": held["0.bias"],
-            "mixer.last": held["2.weight"].ravel(),
-            "mixer.last_bias": held["2.bias"],
-        }
-    for m, family in enumerate(scorer.families):
-        rows = family.incidence[items]
-        bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
-        arrays |= {
-            f"family{m}.indices": rows.indices.astype(np.int32),
-            f"family{m}.indptr": rows.indptr.astype(np.int32),
-            f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
-        }
-    titles = snapshot.texts("Product")
-    config = {
-        "format": FORMAT,
-        "min_count": catalogue.min_count,
-        "mixed": MIXED,
-        "behind": BEHIND,
-        "families": [f.name for f in scorer.families],
-        "snapshot": snapshot.content_hash,
-        "cut": str(snapshot.cut),
-    }
-    keys = snapshot.keys("Product")
-    return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
-
-
-def serving_parameters(scorer: Scorer) -> int:
-    """How many numbers a teacher's answer needs beside its text encoder: vectors, linear expert, weights."""
-    linear = scorer.witnesses.linear
-    return _parameters(scorer.model) + scorer.vectors.numel() + (0 if linear is None else linear.parameters)
-
-
-def _parameters(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _text_tower(run: Run, folder: Path) -> None:
-    """Saves the student's token table so that `SentenceTransformer(folder)` loads it."""
-    from tokenizers import Tokenizer
-
-    model = artefacts.load_student(run.folder / "student", run.fields).model
-    save_static(
-        folder,
-        Tokenizer.from_file(str(run.folder / "text" / "tokenizer" / "tokenizer.json")),
-        model.tokens.weight.detach().cpu().numpy(),
-        torch.nn.functional.softplus(model.token_weights).detach().cpu().numpy(),
-        max_tokens=run.config.text.max_tokens,
-    )
 
 
 _HOW = {

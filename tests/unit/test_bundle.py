@@ -25,7 +25,7 @@ from kgdistill.distill.student import student_scorer, train_student
 from kgdistill.distill.view import View
 from kgdistill.errors import ArtefactError, DiskError, InputError
 from kgdistill.models import blend as blend_module
-from kgdistill.pipeline import pack_student
+from kgdistill.packing import pack_student
 
 CPU = torch.device("cpu")
 
