@@ -338,9 +338,11 @@ class Run:
 
     def _targets(self, until_us: int) -> Targets:
         student = self.config.student
-        scorer = teacher_scorer(
-            self._teacher("teacher"), self.catalogue, self.catalogue.view(until_us), self.device
-        )
+        folder = self.folder / "teacher"
+        if until_us < self.catalogue.cut_us:
+            folder /= artefacts.CHOSEN  # the final one has learned from the validation events
+        trained = artefacts.load_teacher(folder, *self.families("teacher"))
+        scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(until_us), self.device)
         return make_targets(
             scorer, self.catalogue, top=student.candidates, random=student.random, seed=self.config.seed
         )

@@ -23,6 +23,9 @@ from kgdistill.errors import ArtefactError
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 
+CHOSEN = "chosen"
+"""Inside a teacher's folder: the one that was chosen on validation, before it was fitted again."""
+
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, default=str), encoding="utf-8")
@@ -99,6 +102,9 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
     }
     _write_json(folder / "config.json", config)
     _history(folder, trained.history)
+    if trained.chosen is not None:
+        (folder / CHOSEN).mkdir()
+        save_teacher(folder / CHOSEN, trained.chosen)
 
 
 def load_teacher(
@@ -111,7 +117,7 @@ def load_teacher(
     """
     config = _read_json(folder / "config.json")
     along = (families if relations is None else relations) if config["use_graph"] else []
-    if config["families"] != [f.name for f in families] or config["relations"] != [f.name for f in along]:
+    if config["families"] != [f.name for f in families] or config.get("relations") != [f.name for f in along]:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
     state = _read_state(folder / "model.safetensors")
     basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
@@ -160,7 +166,7 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
         ArtefactError: the folder is unfinished, or the families are others.
     """
     config = _read_json(folder / "config.json")
-    if config["families"] != [f.name for f in families]:
+    if config["families"] != [f.name for f in families] or "hidden" not in config:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
     state = _read_state(folder / "model.safetensors")
     rows = state.pop("rows").numpy()

@@ -76,6 +76,7 @@ class TrainedTeacher:
         relations: the families that messages are passed along; none without a graph.
         basis: the user vectors it learned in.
         linear: settings of its linear expert; None without one.
+        chosen: where the protocol fits again, the teacher that knew nothing of the validation events.
     """
 
     model: FusedTeacher
@@ -83,6 +84,7 @@ class TrainedTeacher:
     relations: list[Family]
     basis: Spectrum
     linear: LinearChoice | None = None
+    chosen: TrainedTeacher | None = None
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -285,13 +287,12 @@ def train_teacher(
         until_us=catalogue.select_us, epochs=config.epochs, validate=validate, title=title,
     )  # fmt: skip
     if catalogue.refits:
-        best = max(1, trained.best_epoch)
-        history = trained.history
+        best, chosen = max(1, trained.best_epoch), trained
         trained = _fit(
             catalogue, families, along, choice, use_graph, config, device, seed,
             until_us=catalogue.cut_us, epochs=best, validate=None, title=f"{title}, on everything",
         )  # fmt: skip
-        trained.best_epoch, trained.history = best, history
+        trained.best_epoch, trained.history, trained.chosen = best, chosen.history, chosen
     trained.seconds = time.monotonic() - begin
     return trained
 

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import torch
 from _shop import Shop
 
-from kgdistill import pipeline as pipeline_module
+from kgdistill import packing as packing_module
 from kgdistill.bundle import Bundle, load_bundle
 from kgdistill.config import StudentConfig
 from kgdistill.distill.scoring import Scorer
@@ -108,7 +108,7 @@ def test_behind_the_first_thousand_bundle_and_student_rank_by_the_linear_sum_ali
     items = shop.catalogue().items
     whole = scorer(np.arange(60), items)
     monkeypatch.setattr(blend_module, "MIXED", 7)
-    monkeypatch.setattr(pipeline_module, "MIXED", 7)
+    monkeypatch.setattr(packing_module, "MIXED", 7)
     few, want = pack_student(scorer, shop.catalogue(), shop.snapshot), scorer(np.arange(60), items)
     for user in range(60):
         known, _ = few.index(keys(shop, scorer, user))
