@@ -154,7 +154,7 @@ class Bundle:
                 best = np.argpartition(-out, most - 1)[:most]
             known = np.full(len(best), np.log1p(len(history)) / 5.0, np.float32)
             inputs = np.stack([*(t[best] for t in terms), *pool.state[:, best], known])
-            inner = np.maximum(arrays["mixer.first"] @ inputs + arrays["mixer.first_bias"][:, None], 0)
+            inner = _gelu(arrays["mixer.first"] @ inputs + arrays["mixer.first_bias"][:, None])
             mixed = out[best] + arrays["mixer.last"] @ inner + arrays["mixer.last_bias"][0]
             if len(best) < len(out):
                 out -= np.float32(self.config["behind"])
@@ -262,6 +262,12 @@ class Bundle:
                 where=str(folder),
                 hint="free some space and run the same command again" if full else "choose another place",
             ) from error
+
+
+def _gelu(x: FloatArray) -> FloatArray:
+    """GELU (Hendrycks & Gimpel 2016) by its tanh approximation, as the student has it."""
+    out: FloatArray = 0.5 * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + 0.044715 * x**3)))
+    return out
 
 
 def _words(text: str) -> set[str]:

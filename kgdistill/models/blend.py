@@ -62,7 +62,9 @@ class ExpertBlend(nn.Module):
         self.user = nn.Linear(1, terms, bias=False)
         self.log_eps = nn.Parameter(torch.full((affinities,), -3.9))
         self.mixer = (
-            nn.Sequential(nn.Linear(terms + 3, hidden), nn.ReLU(), nn.Linear(hidden, 1)) if hidden else None
+            nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, 1))
+            if hidden
+            else None
         )
         # Typed affinities come in their own units: counts, cosines, logarithms.
         self.typed_scale: Tensor
