@@ -266,7 +266,11 @@ class Bundle:
 
 def _gelu(x: FloatArray) -> FloatArray:
     """GELU (Hendrycks & Gimpel 2016) by its tanh approximation, as the student has it."""
-    out: FloatArray = 0.5 * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + 0.044715 * x**3)))
+    out: FloatArray = (
+        np.float32(0.5)
+        * x
+        * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
+    )
     return out
 
 

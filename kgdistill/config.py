@@ -53,7 +53,7 @@ class TeacherConfig(_Section):
     lr: float = Field(default=5e-3, gt=0)
     cold_weight: float = Field(default=0.5, ge=0)
     z_dropout: float = Field(default=0.1, ge=0, lt=1)
-    evaluate_every: int = Field(default=3, ge=1)
+    evaluate_every: int = Field(default=6, ge=1)
 
 
 class StudentConfig(_Section):

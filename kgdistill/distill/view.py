@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,16 @@ class Family:
     def groups(self) -> int:
         """How many groups there are."""
         return int(self.incidence.shape[1])
+
+    @cached_property
+    def codes(self) -> IntArray | None:
+        """The group of every item, int64 [items], `groups` where it has none; None where some have several."""
+        lengths = np.diff(self.incidence.indptr)
+        if (lengths > 1).any():
+            return None
+        codes = np.full(len(lengths), self.groups, np.int64)
+        codes[lengths == 1] = self.incidence.indices
+        return codes
 
 
 def _rows_to_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
@@ -233,7 +244,11 @@ class View:
         """Typed affinities of users and items, float32 [B, C, families]."""
         out = np.empty((len(users), len(items), len(families)), np.float32)
         for m, family in enumerate(families):
-            out[..., m] = (family.incidence[items] @ self.lift(family, users).T).T
+            if family.codes is None:
+                out[..., m] = (family.incidence[items] @ self.lift(family, users).T).T
+            else:
+                # Looking up is several times faster than the product.
+                out[..., m] = _padded(self.lift(family, users))[:, family.codes[items]]
         return out
 
     def typed_lists(self, families: list[Family], users: IntArray, lists: IntArray) -> FloatArray:
@@ -241,12 +256,21 @@ class View:
         out = np.empty((*lists.shape, len(families)), np.float32)
         for m, family in enumerate(families):
             lift = self.lift(family, users)
+            if family.codes is not None:
+                out[..., m] = np.take_along_axis(_padded(lift), family.codes[lists], axis=1)
+                continue
             rows = family.incidence[lists.ravel()]
             owner = np.repeat(np.repeat(np.arange(len(users)), lists.shape[1]), np.diff(rows.indptr))
             cell = np.repeat(np.arange(lists.size), np.diff(rows.indptr))
             values = rows.data * lift[owner, rows.indices]
             out[..., m] = np.bincount(cell, values, minlength=lists.size).reshape(lists.shape)
         return out
+
+
+def _padded(lift: FloatArray) -> FloatArray:
+    """With a further group that nobody has, for items without one."""
+    out: FloatArray = np.concatenate([lift, np.zeros((len(lift), 1), np.float32)], axis=1)
+    return out
 
 
 def make_view(purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: int, min_count: int) -> View:
