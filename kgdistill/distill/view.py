@@ -41,7 +41,7 @@ class Family:
 
     @cached_property
     def codes(self) -> IntArray | None:
-        """The group of every item, int64 [items], `groups` where it has none; None where some have several."""
+        """The group of every item, int64 [items], `groups` where it has none; None if some have several."""
         lengths = np.diff(self.incidence.indptr)
         if (lengths > 1).any():
             return None
