@@ -47,15 +47,16 @@ class Witnesses:
 
     def pairs(self, users: IntArray, items: IntArray) -> tuple[FloatArray, FloatArray]:
         """Typed affinities float32 [B, C, M] and linear ones [B, C, A] of users and shared items."""
-        typed = self.view.typed(self.families, users, items)
+        typed = self.view.typed(self.families, users, items, more=self.typed_count - len(self.families))
         if self.text is not None:
             near, mean = self._nearness(users)
-            text = self.text[items]
-            most = np.zeros((len(users), len(items)), np.float32)
-            for start in range(0, len(users), 32):
-                part = near[start : start + 32]
-                most[start : start + 32] = (part @ text.T).max(1)
-            typed = np.concatenate([typed, most[..., None], (mean @ text.T)[..., None]], axis=-1)
+            text = self.text[items].T
+            for start in range(0, len(users), 16):
+                part = near[start : start + 16]
+                # One product for all of them; many small ones are slower.
+                like = (part.reshape(-1, part.shape[-1]) @ text).reshape(*part.shape[:2], -1)
+                typed[start : start + 16, :, -2] = like.max(1)
+            typed[:, :, -1] = mean @ text
         others = np.empty((len(users), len(items), self.affinity_count), np.float32)
         if self.linear is not None:
             others[..., 0] = self.linear.score(self.view.queries(users, self.decay), items)

@@ -240,16 +240,24 @@ class View:
         out: FloatArray = np.log1p(dense / np.maximum(everybody, 1e-9), dtype=np.float32)
         return out
 
-    def typed(self, families: list[Family], users: IntArray, items: IntArray) -> FloatArray:
-        """Typed affinities of users and items, float32 [B, C, families]."""
-        out = np.empty((len(users), len(items), len(families)), np.float32)
+    def typed(self, families: list[Family], users: IntArray, items: IntArray, *, more: int = 0) -> FloatArray:
+        """Typed affinities of users and items, float32 [B, C, families + more]; each plane is contiguous.
+
+        Args:
+            families: whose.
+            users: ids.
+            items: ids.
+            more: further planes to leave room for, not filled.
+        """
+        out = np.empty((len(families) + more, len(users), len(items)), np.float32)
         for m, family in enumerate(families):
             if family.codes is None:
-                out[..., m] = (family.incidence[items] @ self.lift(family, users).T).T
+                out[m] = (family.incidence[items] @ self.lift(family, users).T).T
             else:
                 # Looking up is several times faster than the product.
-                out[..., m] = _padded(self.lift(family, users))[:, family.codes[items]]
-        return out
+                np.take(_padded(self.lift(family, users)), family.codes[items], axis=1, out=out[m])
+        planes: FloatArray = out.transpose(1, 2, 0)
+        return planes
 
     def typed_lists(self, families: list[Family], users: IntArray, lists: IntArray) -> FloatArray:
         """Typed affinities of each user's own list, int64 [B, C] -> float32 [B, C, families]."""

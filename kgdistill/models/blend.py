@@ -101,21 +101,33 @@ class ExpertBlend(nn.Module):
             return score
         return score + self._mixed(terms, state, evidence.lengths)
 
+    @torch.no_grad()
     def ranked(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
-        """As `forward`, but the perceptron orders only the first `MIXED` of each user by the linear sum.
+        """As `forward` for items that all users share, but the perceptron orders only some of them.
 
-        The others keep their order behind them. It costs little more than the linear sum.
+        Those are the first `MIXED` of each user by the linear sum; the others keep their order behind
+        them. Terms are added one after another: side by side they would be copied several times.
         """
-        score, terms, state = self._linear(affinity, evidence, min_count)
+        eps = self.log_eps.float().exp()
+        state = item_state(evidence.counts, min_count)
+        weights, user = self.weights(state).float(), self.user(evidence.lengths[:, None] / 5.0).float()
+        given = [affinity.float(), *evidence.affinities.unbind(-1)]
+        planes = [torch.log(e * F.softplus(r / e) + e) for r, e in zip(given, eps, strict=True)]
+        for known in (evidence.counts.float(), evidence.recent):
+            planes.append(torch.log1p(known).expand(affinity.shape))
+        units = [*affinity.new_ones(len(planes)), *self.typed_scale]
+        planes += evidence.typed.unbind(-1)
+        score = torch.zeros_like(planes[0])
+        for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):
+            score.addcmul_(plane, (weights[:, t] * unit).expand(plane.shape))
+            score.addcmul_(plane, (user[:, t, None] * unit).expand(plane.shape))
         if self.mixer is None:
             return score
-        if score.shape[1] <= MIXED:
-            return score + self._mixed(terms, state, evidence.lengths)
-        best = score.topk(MIXED, dim=1).indices
-        some = terms.gather(1, best[..., None].expand(-1, -1, terms.shape[-1]))
-        states = state[best] if state.dim() == 2 else state.gather(1, best[..., None].expand(-1, -1, 2))
-        mixed = score.gather(1, best) + self._mixed(some, states, evidence.lengths)
-        return (score - BEHIND).scatter(1, best, mixed)
+        best = score.topk(min(MIXED, score.shape[1]), dim=1).indices
+        some = torch.stack([p.gather(1, best) * u for p, u in zip(planes, units, strict=True)], dim=-1)
+        mixed = score.gather(1, best) + self._mixed(some, state[best], evidence.lengths)
+        behind = score - BEHIND if best.shape[1] < score.shape[1] else score
+        return behind.scatter(1, best, mixed)
 
     def _linear(self, affinity: Tensor, evidence: Evidence, min_count: int) -> tuple[Tensor, Tensor, Tensor]:
         eps = self.log_eps.float().exp()
