@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 from _odd_shop import EVIL, NOW, fill, odd_shop
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from kgdistill.graphcheck import inspect_graph, write_page
 from kgdistill.store import load_schema, open_store
-
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +16,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         fill(store, odd_shop())
         found = inspect_graph(store, load_schema(), now=NOW)
     return write_page(found, tmp_path_factory.mktemp("page") / "graph.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.fail("chromium is not on the path; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 390, "height": 844})
-    yield opened
-    opened.close()
 
 
 def test_it_loads_alone_without_a_complaint_and_runs_nothing_of_the_data(page: Page, address: str) -> None:

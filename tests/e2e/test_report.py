@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 from _fake_run import write_fake_run
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from kgdistill.evaluate.report import write_report
-
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(write_fake_run(tmp_path_factory.mktemp("run")))[0].as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.fail("chromium is not on the path; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 390, "height": 844})
-    yield opened
-    opened.close()
 
 
 def test_it_loads_alone_and_without_a_complaint(page: Page, report: str) -> None:
