@@ -86,7 +86,7 @@ def fit_linear(
             items stay within `limit`, where they cost next to nothing.
         reg: λ, above 0.
         side_weight: weight of the sides' rows.
-        limit: largest matrix to invert; beyond it the most active users and the most bought items remain.
+        limit: largest matrix to invert; where users and items are both more, the most active users count.
 
     Raises:
         ValueError: `reg` is not above 0.

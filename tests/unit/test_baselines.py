@@ -8,12 +8,12 @@ from _tasks import make_task, random_splits
 
 from kgdistill.errors import InputError
 from kgdistill.evaluate.baselines import ease, popularity, random_scorer
-from kgdistill.evaluate.peers import _linear
+from kgdistill.models import linear
 
 
 @pytest.mark.parametrize(("users", "items"), [(12, 30), (30, 12)], ids=["dual", "primal"])
 def test_ease_equals_its_closed_form(users: int, items: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linear, "_BLOCK_ITEMS", 7)
+    monkeypatch.setattr(linear, "_BLOCK", 7)
     train, validation, test = random_splits(3, users, items)
     train[:, -1] = False
     train[0, -2:] = True

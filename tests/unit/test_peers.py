@@ -19,10 +19,11 @@ from scipy.sparse import csr_array
 
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.evaluate import peers
-from kgdistill.evaluate.peers import _content, _linear, _neighbours
+from kgdistill.evaluate.peers import _content, _neighbours
 from kgdistill.evaluate.peers._lightgcn import normalised_adjacency, propagate
 from kgdistill.evaluate.peers._recbole import write_atomic
 from kgdistill.evaluate.task import Scorer
+from kgdistill.models import linear
 
 DAY = 86_400_000_000
 USERS, ITEMS, GROUPS = 7, 11, 4
@@ -49,7 +50,7 @@ def everything(scorer: Scorer, users: int = USERS, items: int = ITEMS) -> np.nda
 def test_ease_is_the_regression_with_a_zero_diagonal(
     users: int, items: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_linear, "_BLOCK_ITEMS", 7)
+    monkeypatch.setattr(linear, "_BLOCK", 7)
     x = np.random.default_rng(3).random((users, items)) < 0.4
     x[2], x[:, 4] = False, False
     dense, weights = x.astype(float), np.zeros((items, items))
