@@ -78,17 +78,19 @@ class Arm(NamedTuple):
 
     Attributes:
         arm, title: its short name and what a reader calls it.
-        kind: "ours", or "control" where only a comparison needs it.
+        kind: "ours", "control" where only a comparison needs it, or "ablation".
+        seed: of its training.
         scorer: over everything that it may know.
-        fit_seconds: how long training took.
+        fit_seconds: how long training took; None where it was not measured.
         parameters: how many numbers must be held to answer, the text encoder's among them.
     """
 
     arm: str
     title: str
-    kind: Literal["ours", "control"]
+    kind: Literal["ours", "control", "ablation"]
+    seed: int
     scorer: Scorer
-    fit_seconds: float
+    fit_seconds: float | None
     parameters: int
 
 
@@ -422,15 +424,16 @@ class Run:
             trained = self._teacher(teacher)
             scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
             yield Arm(
-                teacher, TITLES[teacher], "ours" if teacher == "teacher" else "control", scorer,
-                trained.seconds, self._encoder_parameters + serving_parameters(scorer),
+                teacher, TITLES[teacher], "ours" if teacher == "teacher" else "control",
+                self.config.seed, scorer, trained.seconds,
+                self._encoder_parameters + serving_parameters(scorer),
             )  # fmt: skip
         for student in STUDENTS:
             pupil = artefacts.load_student(self.folder / student, self.fields)
             scorer = student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device)
             yield Arm(
-                student, TITLES[student], "ours" if student == "student" else "control", scorer,
-                pupil.seconds, parameters_of(pupil.model),
+                student, TITLES[student], "ours" if student == "student" else "control",
+                self.config.seed, scorer, pupil.seconds, parameters_of(pupil.model),
             )  # fmt: skip
 
     @cached_property
@@ -448,7 +451,9 @@ class Run:
         fit["ease"] = time.monotonic() - start
         yield "ease", scorer
         for arm in self.arms():
-            fit[arm.arm], parameters[arm.arm] = arm.fit_seconds, arm.parameters
+            parameters[arm.arm] = arm.parameters
+            if arm.fit_seconds is not None:
+                fit[arm.arm] = arm.fit_seconds
             yield arm.arm, arm.scorer
 
     # Models, ready to score --------------------------------------------------------------

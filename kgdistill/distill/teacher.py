@@ -96,16 +96,6 @@ def text_matrix(catalogue: Catalogue, device: torch.device) -> Tensor:
     return (text - text.mean(0))[torch.from_numpy(catalogue.text_rows)].to(device)
 
 
-def near_text(catalogue: Catalogue, dim: int = 64) -> FloatArray:
-    """Text vectors on their leading principal axes, of unit length, float32 [items, at most dim]."""
-    text = catalogue.text - catalogue.text.mean(0)
-    _, axes = np.linalg.eigh((text.T @ text).astype(np.float64))
-    vectors = text @ axes[:, ::-1][:, :dim].astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    out: FloatArray = vectors.astype(np.float32)[catalogue.text_rows]
-    return out
-
-
 def _witnesses(
     catalogue: Catalogue,
     view: View,
@@ -114,7 +104,7 @@ def _witnesses(
     choice: LinearChoice | None,
 ) -> Witnesses:
     linear = None if choice is None else linear_of(view, sides_of(catalogue, relations), choice)
-    return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, near_text(catalogue))
+    return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, catalogue.near_text)
 
 
 def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float = 1.0) -> Tensor:

@@ -96,7 +96,16 @@ class ExpertBlend(nn.Module):
 
     def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
         """Scores, float32 [B, C], from the vectors' affinity r [B, C] and the evidence."""
-        score, terms, state = self._linear(affinity, evidence, min_count)
+        eps = self.log_eps.float().exp()
+        r = torch.cat([affinity[..., None].float(), evidence.affinities.float()], dim=-1)
+        logit = torch.log(eps * F.softplus(r / eps) + eps)
+        state = item_state(evidence.counts, min_count)
+        popularity = torch.stack([torch.log1p(evidence.counts.float()), torch.log1p(evidence.recent)], -1)
+        typed = evidence.typed.float() * self.typed_scale
+        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), typed], dim=-1)
+        weights = self.weights(state).float()
+        user = self.user(evidence.lengths[:, None] / 5.0).float()
+        score: Tensor = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
         if self.mixer is None:
             return score
         return score + self._mixed(terms, state, evidence.lengths)
@@ -128,19 +137,6 @@ class ExpertBlend(nn.Module):
         mixed = score.gather(1, best) + self._mixed(some, state[best], evidence.lengths)
         behind = score - BEHIND if best.shape[1] < score.shape[1] else score
         return behind.scatter(1, best, mixed)
-
-    def _linear(self, affinity: Tensor, evidence: Evidence, min_count: int) -> tuple[Tensor, Tensor, Tensor]:
-        eps = self.log_eps.float().exp()
-        r = torch.cat([affinity[..., None].float(), evidence.affinities.float()], dim=-1)
-        logit = torch.log(eps * F.softplus(r / eps) + eps)
-        state = item_state(evidence.counts, min_count)
-        popularity = torch.stack([torch.log1p(evidence.counts.float()), torch.log1p(evidence.recent)], -1)
-        typed = evidence.typed.float() * self.typed_scale
-        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), typed], dim=-1)
-        weights = self.weights(state).float()
-        user = self.user(evidence.lengths[:, None] / 5.0).float()
-        score = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
-        return score, terms, state
 
     def _mixed(self, terms: Tensor, state: Tensor, lengths: Tensor) -> Tensor:
         assert self.mixer is not None
@@ -184,3 +180,43 @@ def pool_history(vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tenso
     if not len(items):
         return vectors.new_zeros(len(offsets), vectors.shape[1])
     return F.embedding_bag(items, vectors.float(), offsets, mode="sum", per_sample_weights=weights)
+
+
+class HistoryModel(nn.Module):
+    """What teacher and student share: a user is the history's item vectors, a score the blend's.
+
+    Attributes:
+        blend: puts a score together.
+        log_ridge: log λ of the fold-in, a scalar.
+        recency: of the history (`decayed`), a scalar.
+        min_count: an item with fewer buyers is cold.
+    """
+
+    blend: ExpertBlend
+    log_ridge: Tensor
+    recency: Tensor
+    min_count: int
+
+    def fold(self, items: Tensor, warm: Tensor) -> Tensor:
+        """The fold-in matrix of these item vectors, float32 [D, D]."""
+        return fold_in(items[warm], self.log_ridge)
+
+    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
+        """User vectors, float32 [B, D], by recency attention over the history and the ridge fold-in.
+
+        Args:
+            items: vectors of all items, [N, D].
+            fold: `fold` of the warm items, [D, D].
+            history: item positions, int64 [H]; offsets: int64 [B]; ranks: 0 for the latest, float32 [H].
+        """
+        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
+
+    def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""
+        affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
+        score: Tensor = self.blend(affinity, evidence, self.min_count)
+        return score
+
+    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
+        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
+        return self.blend.ranked(users @ items.T, evidence, self.min_count)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kgdistill.models.blend import Evidence, ExpertBlend, decayed, fold_in, pool_history
+from kgdistill.models.blend import ExpertBlend, HistoryModel
 
 
-class Student(nn.Module):
+class Student(HistoryModel):
     """Static text tower plus, for warm items, an id embedding behind a learned count gate.
 
     v = (1−c)·text + c·id with c = σ(a + b·log(1+buyers)); text is the weighted mean of token vectors.
@@ -73,21 +73,3 @@ class Student(nn.Module):
         gate = torch.where(has, gate, torch.zeros_like(gate))[:, None]
         vectors: Tensor = (1 - gate) * text + gate * self.ids(rows.clamp(min=0))
         return vectors
-
-    def fold(self, items: Tensor, warm: Tensor) -> Tensor:
-        """The fold-in matrix of the user tower, float32 [D, D]."""
-        return fold_in(items[warm], self.log_ridge)
-
-    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
-        """User vectors, float32 [B, D], from the vectors of the items in the history, the latest first."""
-        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
-
-    def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""
-        affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
-        score: Tensor = self.blend(affinity, evidence, self.min_count)
-        return score
-
-    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
-        return self.blend.ranked(users @ items.T, evidence, self.min_count)

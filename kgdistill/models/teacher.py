@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kgdistill.models.blend import Evidence, ExpertBlend, decayed, fold_in, item_state, pool_history
+from kgdistill.models.blend import ExpertBlend, HistoryModel, item_state
 from kgdistill.models.encoders import EncoderName, GraphEncoder, Prepared, make_encoder
 from kgdistill.models.graph import Relation
 
 
-class FusedTeacher(nn.Module):
+class FusedTeacher(HistoryModel):
     """Scores items for users from text, relational embeddings and typed paths.
 
     f = g⊙t + (1−g)⊙z with t = W_t·text and g = σ(W[t; z; log(1+buyers); is_cold]). Norms are kept: a
@@ -106,27 +106,3 @@ class FusedTeacher(nn.Module):
             raise ValueError("a teacher without a graph has no relational embeddings")
         z: Tensor = self.encoder.encode(paths)
         return z
-
-    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
-        """User vectors, float32 [B, D], by recency attention over the history and the ridge fold-in.
-
-        Args:
-            items: f of all items, [N, D].
-            fold: `fold_in` of the warm items, [D, D].
-            history: item positions, int64 [H]; offsets: int64 [B]; ranks: 0 for the latest, float32 [H].
-        """
-        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
-
-    def fold(self, items: Tensor, warm: Tensor) -> Tensor:
-        """The fold-in matrix of these item vectors, float32 [D, D]."""
-        return fold_in(items[warm], self.log_ridge)
-
-    def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""
-        affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
-        score: Tensor = self.blend(affinity, evidence, self.min_count)
-        return score
-
-    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
-        return self.blend.ranked(users @ items.T, evidence, self.min_count)

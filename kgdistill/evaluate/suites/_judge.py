@@ -15,9 +15,9 @@ import kgdistill.evaluate as evaluate
 from kgdistill.errors import InputError
 from kgdistill.evaluate.ranking import ArmResult, SettingResult, evaluate_arm
 from kgdistill.evaluate.statistics import beyond_accuracy, brand_exposure
-from kgdistill.evaluate.suites._ours import OurArm
 from kgdistill.evaluate.suites._result import ArmScores, Floats
 from kgdistill.evaluate.task import EvaluationTask, Ints, Scorer, Setting
+from kgdistill.pipeline import Arm
 
 _SOURCES = (
     "peers/*.py",
@@ -45,7 +45,7 @@ class Judge:
     brands: Ints | None = None
     units: dict[str, list[str]] = field(default_factory=dict)
 
-    def ours(self, arm: OurArm) -> ArmScores:
+    def ours(self, arm: Arm) -> ArmScores:
         """Judges one of ours."""
         scores, extra = self.measure(arm.scorer, arm.arm, arm.title)
         return ArmScores(

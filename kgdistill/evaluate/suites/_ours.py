@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.evaluate.protocol import DiscoveryProtocol
-from kgdistill.evaluate.suites._result import Kind
 from kgdistill.evaluate.suites._run import SuiteOptions
-from kgdistill.evaluate.task import Scorer
-from kgdistill.pipeline import CONTROLS, STUDENTS, TEACHERS, Run, StudentKind, TeacherKind
+from kgdistill.pipeline import CONTROLS, STUDENTS, TEACHERS, Arm, Run, StudentKind, TeacherKind
 from kgdistill.progress import step
 from kgdistill.store import GraphStore
 
@@ -62,18 +60,6 @@ COMPARISONS = [
 SHARES = [("student", "teacher")]
 
 
-class OurArm(NamedTuple):
-    """One of ours with one seed, ready to be judged."""
-
-    arm: str
-    title: str
-    kind: Kind
-    seed: int
-    scorer: Scorer
-    fit_seconds: float | None
-    parameters: int | None
-
-
 def train_runs(
     folder: Path,
     protocol: DiscoveryProtocol,
@@ -105,16 +91,13 @@ def train_runs(
     return runs
 
 
-def our_arms(runs: list[Run]) -> Iterator[OurArm]:
+def our_arms(runs: list[Run]) -> Iterator[Arm]:
     """Every arm of every seed, one after another, so that only one is in memory."""
     for run in runs:
-        for arm in run.arms():
-            yield OurArm(
-                arm.arm, arm.title, arm.kind, run.config.seed, arm.scorer, arm.fit_seconds, arm.parameters
-            )
+        yield from run.arms()
 
 
-def ablated_arms(runs: list[Run]) -> Iterator[OurArm]:
+def ablated_arms(runs: list[Run]) -> Iterator[Arm]:
     """Trains ours again with one piece removed at a time, each with every seed."""
     with step("removing one piece at a time", len(ABLATIONS) * len(runs)) as work:
         for run in runs:
@@ -134,7 +117,7 @@ def ablated_config(config: RunConfig, ablation: Ablation) -> RunConfig:
     return resolve_config({**whole, section: {**whole[section], **ablation.values}}, where=ablation.arm)
 
 
-def _ablated(run: Run, ablation: Ablation) -> OurArm:
+def _ablated(run: Run, ablation: Ablation) -> Arm:
     place = run.folder / "ablations" / ablation.arm
     learns = ablation.of in STUDENTS
     _share(run.folder, place, ("graph", "text", "teacher", "targets") if learns else ("graph", "text"))
@@ -145,7 +128,7 @@ def _ablated(run: Run, ablation: Ablation) -> OurArm:
         other.train_teacher("teacher")
     scorer = other.student_scorer("student") if learns else other.teacher_scorer("teacher")
     parameters = sum(p.numel() for p in scorer.model.parameters())
-    return OurArm(ablation.arm, ablation.title, "ablation", run.config.seed, scorer, None, parameters)
+    return Arm(ablation.arm, ablation.title, "ablation", run.config.seed, scorer, None, parameters)
 
 
 def _config(protocol: DiscoveryProtocol, options: SuiteOptions, seed: int) -> RunConfig:
