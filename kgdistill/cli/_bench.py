@@ -52,6 +52,14 @@ def models(
         float,
         typer.Option("--recbole-seconds", min=0, help="How long a model of RecBole trains; 0 leaves it out."),
     ] = 240.0,
+    second_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--second-encoder",
+            metavar="FOLDER",
+            help="Of Chorus: the second peer's text encoder, in place of all-mpnet-base-v2 from PyPI.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads, 0 for all.")] = 0,
     households: Annotated[
@@ -76,6 +84,8 @@ def models(
 
     if households is not None and suite != "completejourney":
         raise InputError("only Complete Journey has households", hint="leave --households out")
+    if second_encoder is not None and suite != "chorus":
+        raise InputError("only Chorus has a second encoder", hint="leave --second-encoder out")
     choose_device(device)
     options = SuiteOptions(
         data=data,
@@ -87,6 +97,7 @@ def models(
         threads=threads,
         recbole_seconds=recbole_seconds,
         households=households,
+        second_encoder="" if second_encoder is None else str(second_encoder),
     )
     result = run_suite(suite, options)
     places = write_suite(result, out)

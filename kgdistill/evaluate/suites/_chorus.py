@@ -20,8 +20,9 @@ import pyarrow as pa
 import yaml
 
 from kgdistill.datasets.adapters import adapter
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.evaluate.suites._data import data_folder, graph_of
+from kgdistill.evaluate.suites._mpnet import mpnet_folder
 from kgdistill.evaluate.suites._result import ArmScores, Kind, SuiteResult
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.mapping import parse_mapping
@@ -62,7 +63,9 @@ class ChorusOptions:
         data: the folder that holds the data sets; None as in `data_folder`.
         seeds: of the students' training.
         encoder: the text teacher; empty for the packaged one.
-        second_encoder: a folder of another encoder for the peers, such as mpnet; empty for none.
+        peers: fit the peers too.
+        second_encoder: a folder of another encoder for the peers; empty for all-mpnet-base-v2, which is
+            fetched once.
         queries: products that synthetic queries are drawn from.
         student: how the students are trained.
     """
@@ -70,6 +73,7 @@ class ChorusOptions:
     data: Path | None = None
     seeds: Sequence[int] = (0, 1, 2)
     encoder: str = ""
+    peers: bool = True
     second_encoder: str = ""
     queries: int = 40_000
     student: SearchStudentConfig = field(default_factory=SearchStudentConfig)
@@ -124,19 +128,23 @@ def chorus_suite(options: ChorusOptions) -> SuiteResult:
     """Every arm on the judged queries.
 
     Raises:
-        InputError: the data are missing, or bm25s is not installed.
+        InputError: the data are missing, bm25s is not installed, or the second encoder that is named
+            cannot be loaded.
     """
     folder = data_folder("chorus_icecat", options.data)
+    notes: list[str] = []
+    second = _second_encoder(options.second_encoder, notes) if options.peers else None
     with tempfile.TemporaryDirectory() as place:
         snapshot = chorus_snapshot(folder, Path(place) / "snapshot")
         judgements = chorus_judgements(folder, snapshot)
         catalogue = search_catalogue(snapshot)
-    judge = _Judge(judgements)
+    judge = _Judge(judgements, notes)
     encoder = TransformerText(options.encoder, precision="float32")
     started = time.monotonic()
     teaching = teach_search(catalogue, encoder, count=options.queries)
     taught = time.monotonic() - started
-    _peers(judge, teaching, options)
+    if options.peers:
+        _peers(judge, teaching, second)
     _teachers(judge, teaching, taught)
     _students(judge, teaching, options)
     return judge.result()
@@ -145,11 +153,11 @@ def chorus_suite(options: ChorusOptions) -> SuiteResult:
 class _Judge:
     """Collects arms."""
 
-    def __init__(self, judgements: Judgements) -> None:
+    def __init__(self, judgements: Judgements, notes: list[str]) -> None:
         self.judgements = judgements
         self.queries = judgements.queries
         self.arms: list[ArmScores] = []
-        self.notes: list[str] = []
+        self.notes = notes
         blank = search_metrics(np.zeros((len(self.queries), 1 + _last(judgements)), np.float32), judgements)
         self._kept = {
             "full": np.isfinite(blank["full/ndcg@10"]),
@@ -248,7 +256,7 @@ class _Judge:
             },
             arms=self.arms,
             comparisons=[pair for pair in wanted if set(pair) <= names],
-            shares=[("student_hybrid", "teacher"), ("student", "minilm")],
+            shares=[p for p in (("student_hybrid", "teacher"), ("student", "minilm")) if set(p) <= names],
             headline={"full": "ndcg@10", "relevant": "recall@50", "rerank": "ndcg@10"},
             notes=self.notes,
         )
@@ -258,7 +266,7 @@ def _last(judgements: Judgements) -> int:
     return max((int(ids[-1]) for ids in judgements.products if len(ids)), default=0)
 
 
-def _peers(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -> None:
+def _peers(judge: _Judge, teaching: SearchTeaching, second: TransformerText | None) -> None:
     catalogue, encoder = teaching.catalogue, teaching.encoder
     judge.add("bm25_title", "BM25, title", "peer", _plain_bm25(catalogue.titles, judge.queries))
     joined = [" ".join(filter(None, texts)) for texts in zip(*catalogue.fields.values(), strict=True)]
@@ -275,16 +283,26 @@ def _peers(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -> N
         judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
     else:
         judge.notes.append("The static table of wordllama is left out: the package is not installed.")
-    if options.second_encoder:
-        second = TransformerText(options.second_encoder, precision="float32")
-        far = second.encode(judge.queries) @ second.encode(catalogue.titles).T
-        size = sum(p.numel() for p in second.model.parameters())
-        judge.add("second", f"{Path(options.second_encoder).name}, title", "peer", far, parameters=size)
-        values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), far), 0)
-        title = f"BM25 + {Path(options.second_encoder).name}, cross-validated"
-        judge.add("bm25_second", title, "peer", values, parameters=size)
-    else:
-        judge.notes.append("No second encoder (mpnet) was named, so BM25 + mpnet is left out.")
+    if second is None:
+        return
+    name = Path(second.name).resolve().name
+    far = second.encode(judge.queries) @ second.encode(catalogue.titles).T
+    size = second.parameters_count
+    rate = texts_per_second(second.encode, catalogue.titles[:128], repeats=3)
+    judge.add("second", f"{name}, title", "peer", far, parameters=size, texts_per_second=rate)
+    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), far), 0)
+    judge.add("bm25_second", f"BM25 + {name}, cross-validated", "peer", values, parameters=size)
+
+
+def _second_encoder(folder: str, notes: list[str]) -> TransformerText | None:
+    """The peers' other encoder, or None and a note where mpnet cannot be had."""
+    if folder and not Path(folder).is_dir():
+        raise InputError("is no folder of a text encoder", where=folder)
+    try:
+        return TransformerText(folder or str(mpnet_folder()), precision="float32")
+    except ToolMissingError as error:
+        notes.append(f"BM25 + mpnet is left out: {error.message}")
+        return None
 
 
 def _plain_bm25(texts: list[str], queries: list[str]) -> FloatArray:

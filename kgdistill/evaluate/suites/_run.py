@@ -28,6 +28,7 @@ class SuiteOptions:
         recbole_seconds: how long each of RecBole's models may train; 0 leaves them out.
         config: sections of a run's configuration over its defaults, such as {"teacher": {"epochs": 1}}.
         households: of Complete Journey, a sample; None: all.
+        second_encoder: of Chorus, the folder of the second peer's encoder; empty: all-mpnet-base-v2.
     """
 
     data: Path | None = None
@@ -40,6 +41,7 @@ class SuiteOptions:
     recbole_seconds: float = 240.0
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     households: int | None = None
+    second_encoder: str = ""
 
 
 def run_suite(name: str, options: SuiteOptions) -> SuiteResult:
@@ -66,10 +68,11 @@ def run_suite(name: str, options: SuiteOptions) -> SuiteResult:
         return office_suite(options)
     from kgdistill.evaluate.suites._chorus import ChorusOptions, chorus_suite
 
-    found = chorus_suite(ChorusOptions(data=options.data, seeds=options.seeds))
-    if not options.peers:
-        found.arms = [arm for arm in found.arms if arm.kind != "peer"]
-        left = set(found.names())
-        found.comparisons = [pair for pair in found.comparisons if left.issuperset(pair)]
-        found.shares = [pair for pair in found.shares if left.issuperset(pair)]
-    return found
+    return chorus_suite(
+        ChorusOptions(
+            data=options.data,
+            seeds=options.seeds,
+            peers=options.peers,
+            second_encoder=options.second_encoder,
+        )
+    )
