@@ -124,13 +124,11 @@ class SearchTargets:
         queries: float32 [Q, E], the text teacher's vectors.
         candidates: int64 [Q, C], the teacher's first products.
         scores: float32 [Q, C], its scores of them, descending.
-        confidence: float32 [Q] in [0, 1], the best coverage of the query by any product.
     """
 
     queries: FloatArray
     candidates: IntArray
     scores: FloatArray
-    confidence: FloatArray
 
 
 def prose_fields(catalogue: SearchCatalogue) -> list[str]:
@@ -214,20 +212,17 @@ class FusedTeacher:
         size = min(candidates, len(self.catalogue))
         ids = np.empty((len(queries), size), np.int64)
         values = np.empty((len(queries), size), np.float32)
-        confidence = np.empty(len(queries), np.float32)
         with step("Asking the search teacher", total=len(queries)) as work:
             for part in _batches(len(queries)):
                 chosen = [queries[i] for i in range(part.start, part.stop)]
-                held = self.parts(chosen, vectors[part])
-                score = fuse(held, self.fusion)
+                score = self.scores(chosen, vectors[part])
                 near = np.argpartition(-score, size - 1, axis=1)[:, :size]
                 kept = np.take_along_axis(score, near, axis=1)
                 order = np.lexsort((near, -kept))
                 ids[part] = np.take_along_axis(near, order, axis=1)
                 values[part] = np.take_along_axis(kept, order, axis=1)
-                confidence[part] = held.coverage.max(axis=1)
                 work.advance(len(chosen))
-        return SearchTargets(vectors, ids, values, confidence)
+        return SearchTargets(vectors, ids, values)
 
 
 def _batches(count: int) -> Iterator[slice]:
