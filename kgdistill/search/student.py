@@ -56,7 +56,7 @@ class SearchStudentConfig:
     lr: float = 3e-3
     negatives: int = 1
     temperature: float = 0.05
-    fused_share: float = 0.25
+    fused_share: float = 0.1
     vector_weight: float = 1.0
     list_weight: float = 3.0
     margin_weight: float = 1.0
@@ -277,11 +277,8 @@ def train_search_student(
                 if distil:
                     at = torch.from_numpy(rows)
                     teacher = wanted[at] @ products[torch.from_numpy(batch)].T
-                    soft = teacher / config.temperature
-                    fused = _fused(targets, rows, batch) / config.temperature
-                    mixed = torch.logaddexp(
-                        F.log_softmax(soft, 1) + np.log(max(1 - config.fused_share, 1e-9)),
-                        F.log_softmax(fused, 1) + np.log(max(config.fused_share, 1e-9)),
+                    mixed = teacher_list(
+                        targets, rows, batch, teacher, config.temperature, config.fused_share
                     )
                     terms["query"] = (config.vector_weight, relational_cosine(q, wanted[at]))
                     terms["product"] = (
@@ -312,6 +309,28 @@ def train_search_student(
 
 def _mixed(fields: list[Tensor]) -> Tensor:
     return F.normalize(fields[0] * TITLE_WEIGHT + sum(fields[1:], torch.zeros_like(fields[0])), dim=-1)
+
+
+def teacher_list(
+    targets: SearchTargets, rows: IntArray, batch: IntArray, cosines: Tensor, temperature: float, share: float
+) -> Tensor:
+    """What the teacher says of some queries over the same products, as logarithms, float32 [B, C].
+
+    A mixture of the softmax of its cosines and that of its fused scores.
+
+    Args:
+        targets: of all queries.
+        rows: the queries, int64 [B].
+        batch: the products, int64 [C], ascending.
+        cosines: the text teacher's, float32 [B, C].
+        temperature: of both.
+        share: of the fused scores, from 0 to 1.
+    """
+    fused = _fused(targets, rows, batch).to(cosines.device)
+    return torch.logaddexp(
+        F.log_softmax(cosines / temperature, 1) + np.log(max(1 - share, 1e-9)),
+        F.log_softmax(fused / temperature, 1) + np.log(max(share, 1e-9)),
+    )
 
 
 def _fused(targets: SearchTargets, rows: IntArray, batch: IntArray) -> Tensor:

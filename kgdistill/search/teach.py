@@ -28,6 +28,11 @@ from kgdistill.search.teacher import (
     mix_fields,
     prose_fields,
 )
+from kgdistill.search.transformer import (
+    SearchTransformerConfig,
+    TrainedSearchTransformer,
+    train_search_transformer,
+)
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -159,6 +164,21 @@ def learn_search(
         config=config,
         seed=seed,
         distil=distil,
+    )
+
+
+def learn_transformer(
+    teaching: SearchTeaching, *, config: SearchTransformerConfig | None = None, seed: int
+) -> TrainedSearchTransformer:
+    """Trains one transformer student; see `train_search_transformer`."""
+    return train_search_transformer(
+        teaching.encoder,
+        teaching.catalogue,
+        teaching.queries,
+        teaching.targets,
+        teaching.vectors,
+        config=config if config is not None else SearchTransformerConfig(),
+        seed=seed,
     )
 
 

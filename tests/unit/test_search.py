@@ -15,8 +15,16 @@ from kgdistill.search.catalogue import Facts, SearchCatalogue
 from kgdistill.search.metrics import Judgements, search_metrics
 from kgdistill.search.queries import head_phrases, synthesise, title_phrases
 from kgdistill.search.student import SearchStudent, SearchStudentConfig, load_search_student
-from kgdistill.search.teach import SearchTeaching, hybrid_scores, learn_search, teach_search, with_facts
+from kgdistill.search.teach import (
+    SearchTeaching,
+    hybrid_scores,
+    learn_search,
+    learn_transformer,
+    teach_search,
+    with_facts,
+)
 from kgdistill.search.teacher import FactLinks, Fusion, Parts, fuse
+from kgdistill.search.transformer import SearchTransformerConfig
 from kgdistill.search.words import terms, words
 
 pytest.importorskip("bm25s", reason="search needs bm25s")
@@ -193,6 +201,28 @@ def test_a_student_learns_the_catalogue_is_deterministic_and_loads_elsewhere(
     theirs = SentenceTransformer(str(tmp_path / "student"), device="cpu").encode(queries)
     assert np.allclose(theirs, student.encode(queries), atol=1e-6)
     assert np.allclose(loaded.encode(queries), student.encode(queries), atol=1e-6)
+
+
+def test_a_transformer_student_learns_titles_and_queries_and_loads_elsewhere(
+    teaching: SearchTeaching, tmp_path: Path
+) -> None:
+    config = SearchTransformerConfig(layers=1, epochs=4, titles=16, queries=64)
+    trained = learn_transformer(teaching, config=config, seed=0)
+    first, last = trained.history[0], trained.history[-1]
+    assert all(last[name] < 0.8 * first[name] for name in ("product", "query", "list"))
+    student = trained.student
+    assert student.parameters_count < teaching.encoder.parameters_count / 6
+    queries = [f"{kind}s" for kind in KINDS]
+    best = (student.encode(queries) @ trained.products(teaching.catalogue).T).argmax(axis=1)
+    assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, best, strict=True)] == [True] * 6
+    again = learn_transformer(teaching, config=config, seed=0).student
+    assert np.array_equal(student.encode(queries), again.encode(queries))
+
+    student.save(tmp_path / "student")
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(tmp_path / "student"), device="cpu").encode(queries)
+    assert np.allclose(theirs, student.encode(queries), atol=1e-5)
 
 
 def test_the_hybrid_finds_a_product_number_that_vectors_cannot_tell_apart(teaching: SearchTeaching) -> None:

@@ -36,12 +36,14 @@ from kgdistill.search.teach import (
     WHOLE,
     SearchTeaching,
     learn_search,
+    learn_transformer,
     start_student,
     teach_search,
     titles_as_queries,
     with_facts,
 )
 from kgdistill.search.teacher import FusedTeacher, Fusion, Parts, fuse, unit
+from kgdistill.search.transformer import SearchTransformerConfig
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.store import load_schema
 
@@ -68,6 +70,8 @@ class ChorusOptions:
             fetched once.
         queries: products that synthetic queries are drawn from.
         student: how the students are trained.
+        transformer: how the transformer students are trained.
+        transformers: of how many seeds, the first ones.
     """
 
     data: Path | None = None
@@ -77,6 +81,8 @@ class ChorusOptions:
     second_encoder: str = ""
     queries: int = 40_000
     student: SearchStudentConfig = field(default_factory=SearchStudentConfig)
+    transformer: SearchTransformerConfig = field(default_factory=SearchTransformerConfig)
+    transformers: int = 1
 
 
 def chorus_snapshot(folder: Path, target: Path) -> Snapshot:
@@ -233,12 +239,17 @@ class _Judge:
             ("student_hybrid_cv", "bm25_minilm"),
             ("student_hybrid", "student_nodistill_hybrid"),
             ("student", "minilm"),
+            ("student_transformer", "minilm"),
+            ("student_transformer", "student"),
+            ("student_transformer_hybrid", "bm25_second"),
+            ("student_transformer_hybrid", "student_hybrid"),
             ("student", "student_nodistill"),
             ("student", "student_nograph"),
             ("student", "student_titles"),
             ("teacher", "teacher_text"),
             ("teacher", "teacher_shuffled"),
         ]
+        shares = [("student_hybrid", "teacher"), ("student", "minilm"), ("student_transformer", "minilm")]
         return SuiteResult(
             suite="chorus",
             protocol=[
@@ -256,7 +267,7 @@ class _Judge:
             },
             arms=self.arms,
             comparisons=[pair for pair in wanted if set(pair) <= names],
-            shares=[p for p in (("student_hybrid", "teacher"), ("student", "minilm")) if set(p) <= names],
+            shares=[pair for pair in shares if set(pair) <= names],
             headline={"full": "ndcg@10", "relevant": "recall@50", "rerank": "ndcg@10"},
             notes=self.notes,
         )
@@ -392,6 +403,19 @@ def _students(judge: _Judge, teaching: SearchTeaching, options: ChorusOptions) -
         scores = cosines(plain)
         judge.add("student_nodistill", "student without distillation", "ablation", scores, **told)
         judge.add("student_nodistill_hybrid", "the same + BM25", "ablation", hybrid(scores), **told)
+    if 0 < options.transformers < len(options.seeds):
+        judge.notes.append(
+            f"Seeds of the transformer student: {options.transformers}; it trains for minutes."
+        )
+    for seed in options.seeds[: options.transformers]:
+        wide = learn_transformer(teaching, config=options.transformer, seed=seed)
+        encode, size = wide.student.encode, wide.student.parameters_count
+        mine = np.asarray(encode(judge.queries) @ wide.products(teaching.catalogue).T, np.float32)
+        rate = texts_per_second(encode, teaching.catalogue.titles[:512], repeats=3)
+        told = {"seed": seed, "fit_seconds": wide.seconds, "parameters": size, "texts_per_second": rate}
+        layers = f"transformer, {options.transformer.layers} layers"
+        judge.add("student_transformer", f"student alone ({layers})", "ours", mine, **told)
+        judge.add("student_transformer_hybrid", f"student ({layers}) + BM25", "ours", hybrid(mine), **told)
     seed = options.seeds[0]
     nograph = with_facts(teaching, teaching.catalogue.without_facts())
     judge.add(
