@@ -44,16 +44,16 @@ class SearchTransformerConfig:
 
     layers: int = 3
     width: int | None = 192
-    epochs: int = 3
+    epochs: int = 4
     titles: int = 64
     queries: int = 128
-    lr: float = 1e-3
+    lr: float = 2e-3
     candidates: int = 4
     others: int = 512
     temperature: float = 0.05
     fused_share: float = 0.1
     vector_weight: float = 1.0
-    list_weight: float = 1.0
+    list_weight: float = 0.3
     margin_weight: float = 1.0
     precision: Precision = "float32"
 
