@@ -20,7 +20,7 @@ from kgdistill.evaluate.topk import top_k
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Basis = Literal["history", "text", "popularity"]
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Bundle:
 
     Args:
         config: what `config.json` holds.
-        arrays: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, and
-            per family an incidence (CSR) and everybody's shares.
+        arrays: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, per
+            family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         keys: item keys, ascending ids.
         titles: item titles.
     """
@@ -134,10 +134,13 @@ class Bundle:
         user = attention @ arrays["vectors"][history] @ arrays["fold"]
         # How much each term weighs for a history of this length.
         own = arrays["blend.user"] * np.float32(np.log1p(len(history)) / 5.0)
-        eps = np.float32(np.exp(arrays["blend.log_eps"][0]))
-        ratio = (pool.vectors @ user) / eps
-        soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
-        terms = [np.log(eps * soft + eps), pool.log_counts, pool.log_recent]
+        estimates = [pool.vectors @ user]
+        if "neighbours.data" in arrays:
+            estimates.append(self._near(history)[pool.items])
+        terms = [
+            _logit(r, np.float32(np.exp(e))) for r, e in zip(estimates, arrays["blend.log_eps"], strict=True)
+        ]
+        terms += [pool.log_counts, pool.log_recent]
         for m, codes in enumerate(self._codes):
             everybody = arrays[f"family{m}.everybody"]
             groups, times = np.unique(codes[history], return_counts=True)
@@ -147,7 +150,9 @@ class Bundle:
             if len(groups):
                 lift[groups] = np.log1p(times / times.sum() / np.maximum(everybody[groups], 1e-9))
             terms.append(lift[pool.codes[m]])
-        out = sum((w + o) * t for w, o, t in zip(pool.weights, own, terms, strict=True))
+        out = arrays["blend.new_boost"][0] * pool.state[1]
+        for w, o, t in zip(pool.weights, own, terms, strict=True):
+            out = out + (w + o) * t
         if "mixer.first" in arrays:
             best = np.arange(len(out))
             if len(out) > (most := int(self.config["mixed"])):
@@ -161,6 +166,16 @@ class Bundle:
             out[best] = mixed
         scores: FloatArray = out.astype(np.float32)
         return scores
+
+    def _near(self, history: IntArray) -> FloatArray:
+        """What the weights between items say, float32 [N]."""
+        indptr, indices = self.arrays["neighbours.indptr"], self.arrays["neighbours.indices"]
+        weights, decay = self.arrays["neighbours.data"], float(self.arrays["neighbours.decay"][0])
+        out = np.zeros(len(self.keys), np.float32)
+        for rank, item in enumerate(history[::-1]):
+            part = slice(indptr[item], indptr[item + 1])
+            out[indices[part]] += weights[part] * np.float32(np.exp(-decay * rank))
+        return out
 
     def positions(self, cold: bool | None = None) -> IntArray:
         """Which items `scores` is about, ascending positions."""
@@ -262,6 +277,14 @@ class Bundle:
                 where=str(folder),
                 hint="free some space and run the same command again" if full else "choose another place",
             ) from error
+
+
+def _logit(estimate: FloatArray, eps: np.float32) -> FloatArray:
+    """log(eps + eps·softplus(estimate / eps)), as the student has it."""
+    ratio = estimate / eps
+    soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
+    out: FloatArray = np.log(eps * soft + eps)
+    return out
 
 
 def _gelu(x: FloatArray) -> FloatArray:

@@ -42,6 +42,10 @@ class TeacherConfig(_Section):
     layers: int = Field(default=3, ge=1, le=4)
     encoder: Literal["linear", "propagation", "sage", "hgt"] = "linear"
     """Which graph encoder."""
+    item_to_item: bool = True
+    """Whether linear item-to-item experts take part."""
+    walk: int = Field(default=5, ge=0, le=20)
+    """Steps of the walk beside the linear expert; 0 leaves the walk out."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
     hidden: int = Field(default=16, ge=0)
@@ -61,6 +65,8 @@ class StudentConfig(_Section):
 
     hidden: int = Field(default=16, ge=0)
     """As the teacher's."""
+    neighbours: int = Field(default=100, ge=0)
+    """How many weights into each item it keeps of the linear expert, where that has at most 6,000 items."""
     id_min_count: int = Field(default=2, ge=1)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)
@@ -69,7 +75,7 @@ class StudentConfig(_Section):
     batch: int = Field(default=256, ge=1)
     lr: float = Field(default=5e-3, gt=0)
     temperature: float = Field(default=2.0, gt=0)
-    task_weight: float = Field(default=0.5, ge=0)
+    task_weight: float = Field(default=0.65, ge=0)
     list_weight: float = Field(default=1.0, ge=0)
     relational_weight: float = Field(default=1.0, ge=0)
     rkd_weight: float = Field(default=0.1, ge=0)

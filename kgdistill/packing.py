@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from kgdistill.bundle import FORMAT, Bundle
 from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.view import FloatArray
 from kgdistill.models.blend import BEHIND, MIXED
+from kgdistill.models.linear import NeighbourItems
 from kgdistill.models.student import Student
-from kgdistill.models.text_towers import save_static
+from kgdistill.models.text_towers import StaticText, save_static
 from kgdistill.snapshot import Snapshot
 
 
@@ -23,14 +26,15 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
     view = scorer.view
     blend = scorer.model.blend
     # The typed affinities' units go into their weights.
-    units = torch.cat([torch.ones(3), blend.typed_scale.cpu()]).numpy()
+    units = torch.cat([torch.ones(blend.affinities + 2), blend.typed_scale.cpu()]).numpy()
     arrays: dict[str, Any] = {
         "vectors": scorer.vectors.cpu().numpy()[items],
         "fold": scorer.fold.detach().cpu().numpy(),
         "counts": view.counts[items],
         "blend.weight": blend.weights.weight.detach().cpu().numpy() * units[:, None],
         "blend.bias": blend.weights.bias.detach().cpu().numpy() * units,
-        "blend.log_eps": blend.log_eps.detach().cpu().numpy().reshape(1),
+        "blend.log_eps": blend.log_eps.detach().cpu().numpy(),
+        "blend.new_boost": blend.new_boost.detach().cpu().numpy().reshape(1),
         "blend.user": blend.user.weight.detach().cpu().numpy().ravel() * units,
         "log_decay": scorer.model.recency.detach().cpu().numpy().reshape(1),
         "recent": view.recent[items],
@@ -53,6 +57,15 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
             f"family{m}.indptr": rows.indptr.astype(np.int32),
             f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
         }
+    for table in scorer.witnesses.linear:
+        assert isinstance(table, NeighbourItems)  # a student keeps no other
+        weights = table.weights[items][:, items]
+        arrays |= {
+            "neighbours.data": weights.data,
+            "neighbours.indices": weights.indices.astype(np.int32),
+            "neighbours.indptr": weights.indptr.astype(np.int64),
+            "neighbours.decay": np.array([scorer.witnesses.decay], np.float32),
+        }
     titles = snapshot.texts("Product")
     config = {
         "format": FORMAT,
@@ -69,8 +82,8 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
 
 def serving_parameters(scorer: Scorer) -> int:
     """How many numbers a teacher's answer needs beside its text encoder: vectors, linear expert, weights."""
-    linear = scorer.witnesses.linear
-    return parameters_of(scorer.model) + scorer.vectors.numel() + (0 if linear is None else linear.parameters)
+    linear = sum(model.parameters for model in scorer.witnesses.linear)
+    return parameters_of(scorer.model) + scorer.vectors.numel() + linear
 
 
 def parameters_of(model: torch.nn.Module) -> int:
@@ -87,12 +100,17 @@ def save_text_tower(model: Student, tokenizer: Path, folder: Path, *, max_tokens
         folder: where to.
         max_tokens: how many tokens of a text training read.
     """
-    from tokenizers import Tokenizer
+    save_static(folder, *_tower(model, tokenizer), max_tokens=max_tokens)
 
-    save_static(
-        folder,
+
+def static_text(model: Student, tokenizer: Path, *, max_tokens: int) -> StaticText:
+    """The same tower without `SentenceTransformer`, which spends most of its time on splitting words."""
+    return StaticText(*_tower(model, tokenizer), max_tokens=max_tokens)
+
+
+def _tower(model: Student, tokenizer: Path) -> tuple[Tokenizer, FloatArray, FloatArray]:
+    return (
         Tokenizer.from_file(str(tokenizer)),
         model.tokens.weight.detach().cpu().numpy(),
         torch.nn.functional.softplus(model.token_weights).detach().cpu().numpy(),
-        max_tokens=max_tokens,
     )

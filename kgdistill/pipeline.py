@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -43,7 +43,8 @@ from kgdistill.evaluate.task import Scorer as AnyScorer
 from kgdistill.ingest.journal import Journal
 from kgdistill.models.device import choose_device
 from kgdistill.models.text import TransformerText
-from kgdistill.packing import pack_student, parameters_of, save_text_tower, serving_parameters
+from kgdistill.models.text_towers import StaticText
+from kgdistill.packing import pack_student, parameters_of, save_text_tower, serving_parameters, static_text
 from kgdistill.progress import step
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore
@@ -313,10 +314,12 @@ class Run:
 
         def make(folder: Path) -> None:
             families, relations = self.families(kind)
-            graph = kind not in ("teacher_text", "teacher_words")
+            graph, settings = kind not in ("teacher_text", "teacher_words"), self.config.teacher
+            experts = graph and settings.item_to_item
+            linear = replace(self.linear, walk=settings.walk) if experts else None
             trained = train_teacher(
                 self.catalogue, families, self.config.teacher, device=self.device, seed=self.config.seed,
-                validate=self._validate, relations=relations, linear=self.linear if graph else None,
+                validate=self._validate, relations=relations, linear=linear,
                 use_graph=graph, title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_teacher(folder, trained)
@@ -368,7 +371,8 @@ class Run:
             trained = train_student(
                 self.catalogue, self.fields, self.tokens, targets if distilled else None, self.config.student,
                 dim=self.config.teacher.dim, inner_share=self.config.teacher.inner_share,
-                device=self.device, seed=self.config.seed, validate=self._validate, decay=self.linear.decay,
+                device=self.device, seed=self.config.seed, validate=self._validate, linear=self.linear,
+                sides=sides_of(self.catalogue, self.facts),
                 title=f"Training the {TITLES[kind]}",
             )  # fmt: skip
             artefacts.save_student(folder, trained)
@@ -433,7 +437,8 @@ class Run:
             scorer = student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device)
             yield Arm(
                 student, TITLES[student], "ours" if student == "student" else "control",
-                self.config.seed, scorer, pupil.seconds, parameters_of(pupil.model),
+                self.config.seed, scorer, pupil.seconds,
+                parameters_of(pupil.model) + sum(m.parameters for m in scorer.witnesses.linear),
             )  # fmt: skip
 
     @cached_property
@@ -478,6 +483,15 @@ class Run:
         """The student with its repeat feature: what a user buys next, had before or not."""
         return repeat_scorer(
             self.student_scorer("student"), self.catalogue, task, split, seed=self.config.seed
+        )
+
+    def text_tower(self) -> StaticText:
+        """The student's text tower as it serves, on one core."""
+        model = artefacts.load_student(self.folder / "student", self.fields).model
+        return static_text(
+            model,
+            self.folder / "text" / "tokenizer" / "tokenizer.json",
+            max_tokens=self.config.text.max_tokens,
         )
 
     def _bundle(self) -> Bundle:

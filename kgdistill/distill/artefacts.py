@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
@@ -20,9 +21,11 @@ from kgdistill.distill.student import Targets, Tokens, TrainedStudent
 from kgdistill.distill.teacher import TrainedTeacher
 from kgdistill.distill.view import Family, FloatArray, IntArray, Spectrum, group_sizes, message_relations
 from kgdistill.errors import ArtefactError
+from kgdistill.models.linear import NeighbourItems
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 
+_TABLE = ("data", "indices", "indptr")
 CHOSEN = "chosen"
 """Inside a teacher's folder: the one that was chosen on validation, before it was fitted again."""
 
@@ -97,6 +100,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "linear": None if trained.linear is None else trained.linear.settings(),
         "hidden": model.hidden,
         "experts": model.experts,
+        "affinities": model.blend.affinities,
         "basis_scale": trained.basis.scale,
         "seconds": trained.seconds,
     }
@@ -128,7 +132,7 @@ def load_teacher(
         relations=message_relations(along),
         layers=config["layers"],
         experts=config["experts"],
-        affinities=1 if linear is None else 2,
+        affinities=config["affinities"],
         hidden=config["hidden"],
         min_count=config["min_count"],
         use_graph=config["use_graph"],
@@ -144,6 +148,9 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     model = trained.model
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state["rows"] = torch.from_numpy(trained.rows)
+    if trained.neighbours is not None:
+        for name in _TABLE:
+            state[f"neighbours.{name}"] = torch.from_numpy(getattr(trained.neighbours.weights, name))
     save_file(state, folder / "model.safetensors")
     config = {
         "kind": "student",
@@ -153,6 +160,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "hidden": model.hidden,
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
+        "decay": trained.decay,
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
@@ -166,20 +174,27 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
         ArtefactError: the folder is unfinished, or the families are others.
     """
     config = _read_json(folder / "config.json")
-    if config["families"] != [f.name for f in families] or "hidden" not in config:
+    if config["families"] != [f.name for f in families] or "decay" not in config:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
     state = _read_state(folder / "model.safetensors")
     rows = state.pop("rows").numpy()
+    neighbours = None
+    if f"neighbours.{_TABLE[0]}" in state:
+        held = tuple(state.pop(f"neighbours.{name}").numpy() for name in _TABLE)
+        neighbours = NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))))
     model = Student(
         vocabulary=config["vocabulary"],
         warm_items=config["warm_items"],
         dim=config["dim"],
         experts=len(families),
+        affinities=1 + (neighbours is not None),
         hidden=config["hidden"],
         min_count=config["min_count"],
     )
     model.load_state_dict(state)
-    return TrainedStudent(model, families, rows, seconds=float(config["seconds"]))
+    return TrainedStudent(
+        model, families, rows, neighbours, float(config["decay"]), seconds=float(config["seconds"])
+    )
 
 
 def save_text(folder: Path, embeddings: FloatArray, rows: IntArray, tokens: Tokens, encoder: str) -> None:

@@ -1,4 +1,4 @@
-"""The linear item-to-item expert: its settings by validation, and its fit on a view."""
+"""The linear item-to-item experts: their settings by validation, and their fit on a view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.view import Family, FloatArray, View
 from kgdistill.evaluate.metrics import ndcg_at_k
 from kgdistill.evaluate.topk import top_k
-from kgdistill.models.linear import LinearItems, fit_linear
+from kgdistill.models.linear import (
+    LIMIT,
+    ItemModel,
+    LinearItems,
+    NeighbourItems,
+    fit_linear,
+    fit_walk,
+    strongest,
+)
 from kgdistill.progress import step
 
 _REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
@@ -23,17 +31,19 @@ _ASKED = 600
 
 @dataclass(frozen=True)
 class LinearChoice:
-    """Settings of the linear expert.
+    """Settings of the linear experts.
 
     Attributes:
         reg: λ.
         side_weight: weight of the items' groups as further rows.
         decay: how fast a history loses its say, exp(−decay · rank).
+        walk: steps of the walk beside it; 0 leaves the walk out.
     """
 
     reg: float = 300.0
     side_weight: float = 3.0
     decay: float = 0.0
+    walk: int = 0
 
     def settings(self) -> dict[str, float]:
         """The values by name."""
@@ -60,6 +70,24 @@ def sides_of(catalogue: Catalogue, families: list[Family]) -> list[sp.csr_matrix
 def linear_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:
     """The linear expert of a view."""
     return fit_linear(view.purchases, sides, reg=choice.reg, side_weight=choice.side_weight)
+
+
+def experts_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> tuple[ItemModel, ...]:
+    """The linear expert of a view and, if wanted, the walk."""
+    walk = (fit_walk(view.purchases, sides, steps=choice.walk),) if choice.walk else ()
+    return (linear_of(view, sides, choice), *walk)
+
+
+def neighbours_of(
+    view: View, sides: list[sp.csr_matrix], choice: LinearChoice, most: int
+) -> NeighbourItems | None:
+    """The linear expert's `most` strongest weights into each item.
+
+    None for 0, and for large catalogues, whose weights are never formed: the table would outgrow the student.
+    """
+    if not most or view.purchases.shape[1] > LIMIT:
+        return None
+    return strongest(linear_of(view, sides, choice), most, view.purchases.shape[1])
 
 
 def choose_linear(
@@ -96,7 +124,7 @@ def choose_linear(
     best, reached = LinearChoice(side_weight=_SIDE_WEIGHTS[1]), -1.0
     model: LinearItems | None = None
     # Beyond the size where sides take part, only one side weight exists.
-    weights = _SIDE_WEIGHTS if sides and view.purchases.shape[1] <= 6000 else (0.0,)
+    weights = _SIDE_WEIGHTS if sides and view.purchases.shape[1] <= LIMIT else (0.0,)
     with step(
         "Choosing the linear expert's settings", total=len(_REGS) + len(weights) + len(_DECAYS) - 2
     ) as work:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kgdistill.distill.view import Family, FloatArray, IntArray, View
 from kgdistill.models.blend import Evidence
-from kgdistill.models.linear import LinearItems
+from kgdistill.models.linear import ItemModel
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 
@@ -24,14 +24,14 @@ class Witnesses:
     Attributes:
         view: what is known.
         families: typed affinities.
-        linear: an item-to-item model of the view; None where there is none.
-        decay: recency decay of the histories that the linear model sees.
+        linear: item-to-item models of the view.
+        decay: recency decay of the histories that these see.
         text: text vectors of unit length, float32 [items, E], compared with the history; None without.
     """
 
     view: View
     families: list[Family]
-    linear: LinearItems | None = None
+    linear: tuple[ItemModel, ...] = ()
     decay: float = 0.0
     text: FloatArray | None = None
 
@@ -43,7 +43,7 @@ class Witnesses:
     @property
     def affinity_count(self) -> int:
         """How many estimates of a purchase probability there are beside the vectors' own."""
-        return 0 if self.linear is None else 1
+        return len(self.linear)
 
     def pairs(self, users: IntArray, items: IntArray) -> tuple[FloatArray, FloatArray]:
         """Typed affinities float32 [B, C, M] and linear ones [B, C, A] of users and shared items."""
@@ -58,8 +58,9 @@ class Witnesses:
                 typed[start : start + 16, :, -2] = like.max(1)
             typed[:, :, -1] = mean @ text
         others = np.empty((len(users), len(items), self.affinity_count), np.float32)
-        if self.linear is not None:
-            others[..., 0] = self.linear.score(self.view.queries(users, self.decay), items)
+        queries = self.view.queries(users, self.decay)
+        for a, model in enumerate(self.linear):
+            others[..., a] = model.score(queries, items)
         return typed, others
 
     def lists(self, users: IntArray, lists: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -73,10 +74,11 @@ class Witnesses:
                 [typed, most[..., None], np.einsum("bce,be->bc", text, mean)[..., None]], axis=-1
             )
         others = np.empty((*lists.shape, self.affinity_count), np.float32)
-        if self.linear is not None:
-            items, place = np.unique(lists, return_inverse=True)
-            scores = self.linear.score(self.view.queries(users, self.decay), items)
-            others[..., 0] = np.take_along_axis(scores, place.reshape(lists.shape), axis=1)
+        items, place = np.unique(lists, return_inverse=True)
+        queries = self.view.queries(users, self.decay)
+        for a, model in enumerate(self.linear):
+            scores = model.score(queries, items)
+            others[..., a] = np.take_along_axis(scores, place.reshape(lists.shape), axis=1)
         return typed.astype(np.float32), others
 
     def _nearness(self, users: IntArray) -> tuple[FloatArray, FloatArray]:

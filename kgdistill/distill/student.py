@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ from torch import Tensor
 from kgdistill.config import StudentConfig
 from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import Catalogue
+from kgdistill.distill.linear import LinearChoice, neighbours_of
 from kgdistill.distill.losses import (
     combine,
     list_distillation,
@@ -31,12 +32,17 @@ from kgdistill.distill.teacher import (
     labelled_lists,
     negatives,
     parameter_groups,
+    raise_new,
     set_scales,
 )
 from kgdistill.distill.view import Family, FloatArray, IntArray, View, batches
 from kgdistill.models.device import autocast
+from kgdistill.models.linear import NeighbourItems
 from kgdistill.models.student import Student
 from kgdistill.progress import step
+
+_FEW_LABELS = 30_000
+"""With so many labels the task weighs half of what it is set to; with fewer the teacher has the say."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +127,13 @@ class Tokens:
 
 @dataclass
 class TrainedStudent:
-    """A student, the ids it knows, and its history."""
+    """A student, the ids it knows, what it keeps of the linear expert, and its history."""
 
     model: Student
     families: list[Family]
     rows: IntArray
+    neighbours: NeighbourItems | None = None
+    decay: float = 0.0
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -152,7 +160,12 @@ def student_scorer(
         counts = torch.from_numpy(view.counts).to(device)
         vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, Witnesses(view, trained.families), vectors, fold)
+    return Scorer(model, _witnesses(trained, view), vectors, fold)
+
+
+def _witnesses(trained: TrainedStudent, view: View, neighbours: NeighbourItems | None = None) -> Witnesses:
+    table = trained.neighbours if neighbours is None else neighbours
+    return Witnesses(view, trained.families, () if table is None else (table,), trained.decay)
 
 
 def _start_from_teacher(
@@ -205,7 +218,8 @@ def train_student(
     device: torch.device,
     seed: int,
     validate: Validate,
-    decay: float = 0.0,
+    linear: LinearChoice | None = None,
+    sides: list[sp.csr_matrix] | None = None,
     title: str = "Training the student",
 ) -> TrainedStudent:
     """Trains a student from targets and labels, or from labels alone where `targets` is None.
@@ -224,24 +238,28 @@ def train_student(
         device: where to train.
         seed: of initial weights, negatives and batches.
         validate: metrics on the validation events; the sum of its values chooses the epoch.
-        decay: where the recency decay of the history starts.
+        linear: settings of the teacher's linear expert: recency starts at its decay, and with `targets` the
+            student keeps the strongest weights of it.
+        sides: what makes items alike, for that expert.
         title: shown while it runs.
     """
     begin = time.monotonic()
+    choice = linear or LinearChoice()
 
     def fit(until_us: int, epochs: int, judge: Validate | None, title: str) -> TrainedStudent:
         whole = catalogue.view(until_us)
         return _fit(
             catalogue, families, tokens, None if targets is None else targets(until_us), config, whole,
             dim=dim, inner_share=inner_share, device=device, seed=seed, validate=judge, epochs=epochs,
-            decay=decay, title=title,
+            linear=choice, sides=sides or [], title=title,
         )  # fmt: skip
 
     trained = fit(catalogue.select_us, config.epochs, validate, title)
     if catalogue.refits:
-        best, history = max(1, trained.best_epoch), trained.history
+        best, chosen = max(1, trained.best_epoch), trained
         trained = fit(catalogue.cut_us, best, None, f"{title}, on everything")
-        trained.best_epoch, trained.history = best, history
+        trained.best_epoch, trained.history = best, chosen.history
+        trained.model.blend.new_boost.copy_(chosen.model.blend.new_boost)
     trained.seconds = time.monotonic() - begin
     return trained
 
@@ -260,7 +278,8 @@ def _fit(
     seed: int,
     validate: Validate | None,
     epochs: int,
-    decay: float,
+    linear: LinearChoice,
+    sides: list[sp.csr_matrix],
     title: str,
 ) -> TrainedStudent:
     begin = time.monotonic()
@@ -272,6 +291,12 @@ def _fit(
     )
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
+
+    def keep_of(view: View) -> NeighbourItems | None:
+        # It is the teacher's: without distillation there is none.
+        return None if targets is None else neighbours_of(view, sides, linear, config.neighbours)
+
+    keeps = keep_of(whole)
     known = np.intersect1d(np.flatnonzero(whole.counts >= config.id_min_count), catalogue.items)
     rows = np.full(len(whole.counts), -1, np.int64)
     rows[known] = np.arange(len(known))
@@ -280,11 +305,14 @@ def _fit(
         warm_items=max(len(known), 1),
         dim=dim,
         experts=len(families),
+        affinities=1 + (keeps is not None),
         hidden=config.hidden,
         min_count=catalogue.min_count,
-        log_decay=math.log(max(decay, 2.5e-3)),
+        log_decay=math.log(max(linear.decay, 2.5e-3)),
     ).to(device)
-    trained = TrainedStudent(model, families, rows)
+    trained = TrainedStudent(model, families, rows, keeps, linear.decay)
+    known_then = _witnesses(trained, whole)
+    known_before = _witnesses(trained, inner, keep_of(inner))
     text_rows = torch.from_numpy(catalogue.text_rows).to(device)
     id_rows = torch.from_numpy(rows).to(device)
 
@@ -295,12 +323,13 @@ def _fit(
 
     records = Epochs(model, metrics, trained.history, begin=begin, last=epochs, every=config.evaluate_every)
 
-    def forward(view: View, users: IntArray, items: IntArray, typed: FloatArray, vectors: Tensor) -> Tensor:
+    def forward(
+        view: View, users: IntArray, items: IntArray, typed: FloatArray, others: FloatArray, vectors: Tensor
+    ) -> Tensor:
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
         history, offsets, ranks = (t.to(device) for t in view.history(users))
         u = model.users(vectors, fold, history, offsets, ranks)
-        nothing = np.empty((*items.shape, 0), np.float32)
-        evidence = evidence_of(view, users, items, typed, nothing, device)
+        evidence = evidence_of(view, users, items, typed, others, device)
         return model.score(u, vectors[torch.from_numpy(items).to(device)], evidence)
 
     def item_vectors(view: View, keep: Tensor | None) -> Tensor:
@@ -310,16 +339,15 @@ def _fit(
     with step(title, total=epochs + 1) as work:
         if targets is not None:
             _start_from_teacher(model, targets, catalogue, tokens, known, seed)
-        task = _task_lists(trained, catalogue, tokens, inner, labels, config, rng, device)
+        task = _task_lists(trained, catalogue, tokens, known_before, labels, config, rng, device)
         set_scales(model.blend, task)
-        typed = None
+        typed = others = None
         if targets is not None:
-            typed = np.concatenate(
-                [
-                    whole.typed_lists(families, targets.users[s : s + 256], targets.items[s : s + 256])
-                    for s in range(0, len(targets.users), 256)
-                ]
-            )
+            given = [
+                known_then.lists(targets.users[s : s + 256], targets.items[s : s + 256])
+                for s in range(0, len(targets.users), 256)
+            ]
+            typed, others = (np.concatenate([part[i] for part in given]) for i in range(2))
             relational = torch.from_numpy(targets.relational).to(device)
             confidence = torch.from_numpy(targets.confidence).to(device)
             place = np.full(int(targets.users.max()) + 1, -1, np.int64)
@@ -328,6 +356,8 @@ def _fit(
         optimizer = torch.optim.Adam(
             parameter_groups(model, config.lr, tables=0.1 if targets is not None else 1.0)
         )
+        # Few labels would overfit the weights.
+        share = labels.nnz / (labels.nnz + _FEW_LABELS)
         records.end(0, {}, work)
         for epoch in range(1, epochs + 1):
             sums: dict[str, list[float]] = {}
@@ -344,19 +374,19 @@ def _fit(
                             inside = inside.detach()
                         values = [
                             sampled_softmax(
-                                forward(inner, p.users, p.items, p.typed, inside),
+                                forward(inner, p.users, p.items, p.typed, p.others, inside),
                                 torch.from_numpy(p.labels).to(device),
                                 mask=torch.from_numpy(p.left_out).to(device),
                             )
                             for p in parts
                         ]
                         terms["task"] = (
-                            config.task_weight if targets is not None else 1.0,
+                            config.task_weight * share if targets is not None else 1.0,
                             torch.stack(values).sum(),
                         )
-                    if targets is not None and typed is not None:
+                    if targets is not None and typed is not None and others is not None:
                         at = place[users]
-                        scores = forward(whole, users, targets.items[at], typed[at], vectors)
+                        scores = forward(whole, users, targets.items[at], typed[at], others[at], vectors)
                         want = torch.from_numpy(targets.scores[at]).to(device)
                         bounds = [0, *targets.groups]
                         soft = [
@@ -384,6 +414,8 @@ def _fit(
             records.end(epoch, sums, work)
     if validate is not None:
         trained.best_epoch = records.restore_best()
+        if "all" in catalogue.pools:
+            raise_new(model.blend, metrics)
     return trained
 
 
@@ -391,23 +423,23 @@ def _task_lists(
     trained: TrainedStudent,
     catalogue: Catalogue,
     tokens: Tokens,
-    inner: View,
+    witnesses: Witnesses,
     labels: sp.csr_matrix,
     config: StudentConfig,
     rng: np.random.Generator,
     device: torch.device,
 ) -> list[Lists | None]:
     """Labelled lists over warm and cold items, hard negatives by the student's own first scores."""
-    start = student_scorer(trained, catalogue, tokens, inner, device)
+    inner = witnesses.view
+    start = replace(student_scorer(trained, catalogue, tokens, inner, device), witnesses=witnesses)
     sold = np.asarray(labels.sum(0)).ravel() > 0
-    scorer: Callable[[IntArray, IntArray], FloatArray] = start
     lists = []
     for name in catalogue.pools:
         pool = catalogue.pool(name, inner)
         lists.append(
             labelled_lists(
-                scorer, inner, labels, catalogue.users, pool[sold[pool]] if name == "cold" else pool,
-                start.witnesses, top=config.candidates, random=config.random, rng=rng,
+                start, inner, labels, catalogue.users, pool[sold[pool]] if name == "cold" else pool,
+                witnesses, top=config.candidates, random=config.random, rng=rng,
             )
         )  # fmt: skip
     return lists

@@ -16,7 +16,7 @@ from torch import Tensor
 from kgdistill.config import TeacherConfig
 from kgdistill.distill._epochs import Epochs
 from kgdistill.distill.catalogue import BoolArray, Catalogue
-from kgdistill.distill.linear import LinearChoice, linear_of, sides_of
+from kgdistill.distill.linear import LinearChoice, experts_of, sides_of
 from kgdistill.distill.losses import sampled_softmax
 from kgdistill.distill.scoring import Scorer, Witnesses, evidence_of
 from kgdistill.distill.view import (
@@ -40,6 +40,8 @@ from kgdistill.progress import step
 
 _MINE_AGAIN = 3
 _SCALED = 200
+_BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+_BOOST_KEEPS = 0.99
 
 Validate = Callable[[Scorer], dict[str, float]]
 """Gives the validation metrics of a scorer; it sees events between the cut and the test period only."""
@@ -103,7 +105,7 @@ def _witnesses(
     relations: list[Family],
     choice: LinearChoice | None,
 ) -> Witnesses:
-    linear = None if choice is None else linear_of(view, sides_of(catalogue, relations), choice)
+    linear = () if choice is None else experts_of(view, sides_of(catalogue, relations), choice)
     return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, catalogue.near_text)
 
 
@@ -283,6 +285,7 @@ def train_teacher(
             until_us=catalogue.cut_us, epochs=best, validate=None, title=f"{title}, on everything",
         )  # fmt: skip
         trained.best_epoch, trained.history, trained.chosen = best, chosen.history, chosen
+        trained.model.blend.new_boost.copy_(chosen.model.blend.new_boost)
     trained.seconds = time.monotonic() - begin
     return trained
 
@@ -407,7 +410,28 @@ def _fit(
             records.end(epoch, sums, work)
     if validate is not None:
         trained.best_epoch = records.restore_best()
+        if "all" in catalogue.pools:
+            raise_new(model.blend, metrics)
     return trained
+
+
+def raise_new(blend: ExpertBlend, metrics: Callable[[], dict[str, float]]) -> None:
+    """Lifts new items among all others as far as validation allows (`ExpertBlend.new_boost`).
+
+    Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
+    and nobody ever buys them. The largest lift is kept that costs at most 1 % of the metric over all items.
+    """
+
+    def overall() -> float:
+        return next(value for name, value in metrics().items() if name.startswith("all_"))
+
+    before, kept = overall(), 0.0
+    for boost in _BOOSTS:
+        blend.new_boost.fill_(boost)
+        if overall() < _BOOST_KEEPS * before:
+            break
+        kept = boost
+    blend.new_boost.fill_(kept)
 
 
 def parameter_groups(model: FusedTeacher | Student, lr: float, tables: float = 1.0) -> list[dict[str, Any]]:

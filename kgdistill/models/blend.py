@@ -46,7 +46,8 @@ class ExpertBlend(nn.Module):
     score = Σ_a w_a·log(eps_a + eps_a·softplus(r_a/eps_a)) + w_p·log(1 + buyers) + w_q·log(1 + recent
     buyers) + Σ_m w_m·affinity_m, where the weights are linear in `item_state` and log(1 + history). The
     logarithm makes an affinity r, which estimates a purchase probability, a logit like the other terms.
-    With `hidden` a small perceptron over the same terms is added; it starts at 0.
+    With `hidden` a small perceptron over the same terms is added; it starts at 0. Cold items get `new_boost`
+    on top, which is 0 in training.
 
     Args:
         experts: how many typed affinities there are.
@@ -69,6 +70,8 @@ class ExpertBlend(nn.Module):
         # Typed affinities come in their own units: counts, cosines, logarithms.
         self.typed_scale: Tensor
         self.register_buffer("typed_scale", torch.ones(experts))
+        self.new_boost: Tensor
+        self.register_buffer("new_boost", torch.zeros(()))
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.user.weight)
         with torch.no_grad():
@@ -106,6 +109,7 @@ class ExpertBlend(nn.Module):
         weights = self.weights(state).float()
         user = self.user(evidence.lengths[:, None] / 5.0).float()
         score: Tensor = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
+        score = score + self.new_boost * state[..., 1]
         if self.mixer is None:
             return score
         return score + self._mixed(terms, state, evidence.lengths)
@@ -126,7 +130,7 @@ class ExpertBlend(nn.Module):
             planes.append(torch.log1p(known).expand(affinity.shape))
         units = [*affinity.new_ones(len(planes)), *self.typed_scale]
         planes += evidence.typed.unbind(-1)
-        score = torch.zeros_like(planes[0])
+        score = (self.new_boost * state[..., 1]).expand(affinity.shape).clone()
         for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):
             score.addcmul_(plane, (weights[:, t] * unit).expand(plane.shape))
             score.addcmul_(plane, (user[:, t, None] * unit).expand(plane.shape))

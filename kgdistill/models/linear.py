@@ -1,9 +1,9 @@
-"""A linear item-to-item model over purchases and item facts, in closed form."""
+"""Linear item-to-item models over purchases and item facts, in closed form."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,19 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _BLOCK = 4096
+LIMIT = 6000
+"""The largest matrix between items, or between users, that is formed."""
+
+
+class ItemModel(Protocol):
+    """Scores items from histories alone."""
+
+    def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
+        """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers scoring needs."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,7 @@ class LinearItems:
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
-        place = np.searchsorted(self.items, items)
-        place[place == len(self.items)] = 0
-        known = self.items[place] == items if len(self.items) else np.zeros(len(items), bool)
-        columns = place[known]
+        known, columns = _places(self.items, items)
         out = np.zeros((histories.shape[0], len(items)), np.float32)
         if not len(columns):
             return out
@@ -76,7 +86,7 @@ def fit_linear(
     *,
     reg: float,
     side_weight: float,
-    limit: int = 6000,
+    limit: int = LIMIT,
 ) -> LinearItems:
     """Fits the model.
 
@@ -93,14 +103,8 @@ def fit_linear(
     """
     if not reg > 0:
         raise ValueError(f"reg is {reg}; it must be above 0")
-    counts = np.bincount(histories.indices, minlength=histories.shape[1])
     use_sides = bool(sides) and side_weight > 0 and histories.shape[1] <= limit
-    items = np.arange(histories.shape[1]) if use_sides else np.flatnonzero(counts)
-    known = sp.csr_matrix(histories[:, items]).astype(np.float64)
-    known = known[np.flatnonzero(np.diff(known.indptr))]
-    if known.shape[0] > limit and len(items) > limit:
-        active = np.sort(np.argsort(-np.diff(known.indptr), kind="stable")[:limit])
-        known = known[active]
+    items, known = _known(histories, use_sides, limit)
     blocks: list[Any] = [known]
     if use_sides:
         blocks += [np.sqrt(side_weight) * side.T for side in sides]
@@ -119,6 +123,161 @@ def fit_linear(
         diagonal[start : start + _BLOCK] = np.asarray(block.multiply(block @ kernel).sum(axis=1)).ravel()
     scale = reg / (1.0 - diagonal)
     return LinearItems(items.astype(np.int64), None, columns, kernel, scale, reg)
+
+
+def _known(histories: sp.csr_matrix, everything: bool, limit: int) -> tuple[IntArray, sp.csr_matrix]:
+    """The items with a row entry (or all), and the histories over them that are not empty."""
+    counts = np.bincount(histories.indices, minlength=histories.shape[1])
+    items = np.arange(histories.shape[1]) if everything else np.flatnonzero(counts)
+    known = sp.csr_matrix(histories[:, items]).astype(np.float64)
+    known = known[np.flatnonzero(np.diff(known.indptr))]
+    if known.shape[0] > limit and len(items) > limit:
+        active = np.sort(np.argsort(-np.diff(known.indptr), kind="stable")[:limit])
+        known = known[active]
+    return items.astype(np.int64), known
+
+
+@dataclass(frozen=True)
+class WalkItems:
+    """Where a random walk from the history ends: item → user, group or word → item, several times.
+
+    One step is T = D⁻¹ Σ_b w_b S_b C_b⁻¹ S_bᵀ over the purchases and the sides S_b, with C_b the column
+    sums and D the row sums; the score is q Tⁿ for a history q that sums to 1 (P3 of Cooper et al. 2014 is
+    the case n = 1 without sides). More steps smooth more, which short histories ask for.
+
+    Attributes:
+        items: int64 [I], ascending ids of the items that the walk can reach.
+        weights: float64 [I, I], Tⁿ, where it was formed, else None.
+        rows: CSR [users, I] and `kernel` float64 [users, users], (C⁻¹ S D⁻¹ Sᵀ)ⁿ⁻¹ C⁻¹, else.
+        scale: float64 [I], 1 / D.
+    """
+
+    items: IntArray
+    weights: npt.NDArray[np.float64] | None
+    rows: sp.csr_matrix | None
+    kernel: npt.NDArray[np.float64] | None
+    scale: npt.NDArray[np.float64]
+
+    def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
+        """Probabilities float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 if unknown."""
+        out = np.zeros((histories.shape[0], len(items)), np.float32)
+        known, columns = _places(self.items, items)
+        if not len(columns):
+            return out
+        query = sp.csr_matrix(histories[:, self.items]).astype(np.float64)
+        total = np.maximum(np.asarray(query.sum(1)).ravel(), 1e-9)
+        query = sp.csr_matrix(sp.diags(1 / total) @ query)
+        if self.weights is not None:
+            out[:, known] = query @ self.weights[:, columns]
+            return out
+        assert self.rows is not None
+        assert self.kernel is not None
+        left = (query @ sp.diags(self.scale) @ self.rows.T).toarray() @ self.kernel
+        out[:, known] = (self.rows[:, columns].T @ left.T).T
+        return out
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers scoring needs."""
+        if self.weights is not None:
+            return int(self.weights.size)
+        assert self.rows is not None
+        assert self.kernel is not None
+        return int(self.kernel.size + self.rows.nnz + len(self.scale))
+
+
+def fit_walk(
+    histories: sp.csr_matrix,
+    sides: list[sp.csr_matrix],
+    *,
+    steps: int,
+    side_weight: float = 0.3,
+    limit: int = LIMIT,
+) -> WalkItems:
+    """Fits the walk.
+
+    Args:
+        histories: CSR [users, items].
+        sides: CSR [items, features] each, not negative. They take part only while the items stay within
+            `limit`.
+        steps: n, at least 1.
+        side_weight: of every side, against 1 of the purchases.
+        limit: largest matrix to form; where users and items are both more, the most active users count.
+
+    Raises:
+        ValueError: `steps` is below 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
+    use_sides = bool(sides) and side_weight > 0 and histories.shape[1] <= limit
+    items, known = _known(histories, use_sides, limit)
+    if len(items) <= limit:
+        one, degree = np.zeros((len(items), len(items))), np.zeros(len(items))
+        parts = [(1.0, known.T), *((side_weight, side) for side in (sides if use_sides else []))]
+        for weight, part in parts:
+            columns = np.maximum(np.asarray(part.sum(0)).ravel(), 1e-9)
+            one += weight * (part @ sp.diags(1 / columns) @ part.T).toarray()
+            degree += weight * np.asarray(part.sum(1)).ravel()
+        scale = 1 / np.maximum(degree, 1e-9)
+        return WalkItems(items, np.linalg.matrix_power(one * scale[:, None], steps), None, None, scale)
+    scale = 1 / np.maximum(np.asarray(known.sum(0)).ravel(), 1e-9)
+    users = 1 / np.maximum(np.asarray(known.sum(1)).ravel(), 1e-9)
+    through = (sp.diags(users) @ known @ sp.diags(scale) @ known.T).toarray()
+    kernel = np.linalg.matrix_power(through, steps - 1) * users[None, :]
+    return WalkItems(items, None, known, kernel, scale)
+
+
+@dataclass(frozen=True)
+class NeighbourItems:
+    """Each item's strongest weights of a linear model: what a small student keeps of it.
+
+    Attributes:
+        weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
+    """
+
+    weights: sp.csr_matrix
+
+    def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
+        """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
+        out: FloatArray = (histories @ self.weights[:, items]).toarray().astype(np.float32)
+        return out
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers scoring needs: each weight and where it stands."""
+        return 2 * int(self.weights.nnz)
+
+
+def strongest(linear: LinearItems, most: int, count: int) -> NeighbourItems:
+    """The `most` largest positive weights into each item.
+
+    Memory is items × items floats.
+
+    Args:
+        linear: any.
+        most: per item.
+        count: how many items there are in all.
+    """
+    one = sp.csr_matrix(sp.identity(count, format="csr")[linear.items])
+    weights = linear.score(one, linear.items)
+    np.fill_diagonal(weights, 0)
+    most = min(most, len(weights))
+    rows = np.argpartition(-weights, most - 1, axis=0)[:most]
+    values = np.take_along_axis(weights, rows, axis=0)
+    columns = np.broadcast_to(np.arange(weights.shape[1]), rows.shape)
+    kept = values > 0
+    shape = (count, count)
+    places = (linear.items[rows[kept]], linear.items[columns[kept]])
+    return NeighbourItems(sp.csr_matrix((values[kept], places), shape=shape))
+
+
+def _places(held: IntArray, items: IntArray) -> tuple[npt.NDArray[np.bool_], IntArray]:
+    """Which of `items` are among the ascending ids `held`, and where those stand."""
+    if not len(held):
+        return np.zeros(len(items), np.bool_), np.empty(0, np.int64)
+    place = np.minimum(np.searchsorted(held, items), len(held) - 1)
+    known = held[place] == items
+    return known, place[known]
 
 
 def _inverse(gram: npt.NDArray[np.float64], reg: float) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ class Student(HistoryModel):
         warm_items: rows of the id table.
         dim: width of the vectors.
         experts: how many families of shared text fields the scorer gets.
+        affinities: how many estimates of a purchase probability, the vectors' own among them.
         min_count: an item with fewer buyers is cold.
         log_decay: where the history's recency decay starts (`decayed`).
     """
@@ -32,6 +33,7 @@ class Student(HistoryModel):
         dim: int,
         experts: int,
         min_count: int,
+        affinities: int = 1,
         hidden: int = 0,
         log_decay: float = -6.0,
     ) -> None:
@@ -41,7 +43,7 @@ class Student(HistoryModel):
         self.token_weights = nn.Parameter(torch.zeros(vocabulary))
         self.ids = nn.Embedding(warm_items, dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.blend = ExpertBlend(experts, hidden=hidden)
+        self.blend = ExpertBlend(experts, affinities=affinities, hidden=hidden)
         self.hidden = hidden
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))

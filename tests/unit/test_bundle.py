@@ -248,5 +248,5 @@ def test_a_missing_damaged_or_foreign_bundle_is_refused(bundle: Bundle, tmp_path
                 load_bundle(folder)
     config = json.loads((whole / "config.json").read_text())
     (whole / "config.json").write_text(json.dumps({**config, "format": 99}))
-    with pytest.raises(ArtefactError, match="has format 99, this version reads 2"):
+    with pytest.raises(ArtefactError, match="has format 99, this version reads 3"):
         load_bundle(whole)

@@ -132,6 +132,7 @@ def _bundle(folder: Path) -> None:
         "blend.bias": np.ones(3, np.float32),
         "blend.user": np.ones(3, np.float32),
         "blend.log_eps": np.zeros(1, np.float32),
+        "blend.new_boost": np.zeros(1, np.float32),
         "log_decay": np.zeros(1, np.float32),
     }
     config = {"format": FORMAT, "min_count": 5, "families": []}

@@ -19,7 +19,7 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill import student as student_module
 from kgdistill.distill import teacher as teacher_module
 from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.linear import LinearChoice, choose_linear, linear_of, sides_of
+from kgdistill.distill.linear import LinearChoice, choose_linear, experts_of, sides_of
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.student import Targets, make_targets, train_student
 from kgdistill.distill.teacher import labelled_lists, teacher_scorer, train_teacher
@@ -59,10 +59,10 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
 
     def linear(view: Any, sides: Any, choice: Any) -> Any:
         known_to_linear.append((view.purchases, sides))
-        return linear_of(view, sides, choice)
+        return experts_of(view, sides, choice)
 
     monkeypatch.setattr(teacher_module, "message_adjacency", adjacency)
-    monkeypatch.setattr(teacher_module, "linear_of", linear)
+    monkeypatch.setattr(teacher_module, "experts_of", linear)
     monkeypatch.setattr(teacher_module, "labelled_lists", lists)
     train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, inner_share=SHARE, candidates=10),

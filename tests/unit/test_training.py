@@ -30,7 +30,7 @@ from kgdistill.errors import InputError
 from kgdistill.evaluate.task import build_task
 
 CPU = torch.device("cpu")
-LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05)
+LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05, walk=3)
 TEACHER = TeacherConfig(dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
 STUDENT = StudentConfig(epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
 
@@ -86,15 +86,15 @@ def losses(history: list[dict[str, float]]) -> list[float]:
 
 def test_a_teacher_asks_the_texts_the_latest_items_and_the_linear_expert(shop: Shop, scorer: Scorer) -> None:
     witnesses, view = scorer.witnesses, scorer.view
-    assert witnesses.linear is not None
     assert witnesses.text is not None
     items = np.array([3, 44, 79, 12])
     typed, linear = witnesses.pairs(np.array([9, 30]), items)
     assert typed.shape == (2, 4, len(shop.facts()) + 2)
-    np.testing.assert_allclose(
-        linear[..., 0], witnesses.linear.score(view.queries(np.array([9, 30]), LINEAR.decay), items)
-    )
-    assert linear.std() > 0
+    assert len(witnesses.linear) == 2
+    for a, model in enumerate(witnesses.linear):
+        asked = view.queries(np.array([9, 30]), LINEAR.decay)
+        np.testing.assert_allclose(linear[..., a], model.score(asked, items))
+        assert linear[..., a].std() > 0
     for row, user in enumerate((9, 30)):
         latest = view.latest(np.array([user]), 5)[0]
         mean = witnesses.text[view.purchases[[user]].indices].mean(0)
@@ -187,7 +187,7 @@ def test_the_text_only_teacher_reads_neither_graph_nor_facts(shop: Shop) -> None
     assert weights(trained.model) == weights(bare.model)
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
     assert (trained.relations, trained.linear, scorer.families) == ([], None, [])
-    assert scorer.witnesses.linear is None
+    assert scorer.witnesses.linear == ()
     # What is left beside popularity are the text's own two affinities.
     assert scorer.witnesses.pairs(np.arange(2), np.arange(5))[0].shape == (2, 5, 2)
     assert trained.model.encoder is None

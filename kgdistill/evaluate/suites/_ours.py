@@ -41,7 +41,10 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "teacher_nodropout", "teacher without dropout of the relational part", "teacher", {"z_dropout": 0}
     ),
+    Ablation("teacher_nowalk", "teacher without the walk", "teacher", {"walk": 0}),
+    Ablation("teacher_noitems", "teacher without item-to-item experts", "teacher", {"item_to_item": False}),
     Ablation("teacher_nocold", "teacher without cold lists", "teacher", {"cold_weight": 0}),
+    Ablation("student_noneighbours", "student without the table of neighbours", "student", {"neighbours": 0}),
     Ablation("student_nolist", "student without the list loss", "student", {"list_weight": 0}),
     Ablation("student_notask", "student without the task loss", "student", {"task_weight": 0}),
     Ablation(
