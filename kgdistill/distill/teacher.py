@@ -41,7 +41,7 @@ from kgdistill.progress import step
 _MINE_AGAIN = 3
 _SCALED = 200
 _BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-_BOOST_KEEPS = 0.99
+_BOOST_KEEPS = 0.98
 
 Validate = Callable[[Scorer], dict[str, float]]
 """Gives the validation metrics of a scorer; it sees events between the cut and the test period only."""
@@ -419,7 +419,7 @@ def raise_new(blend: ExpertBlend, metrics: Callable[[], dict[str, float]]) -> No
     """Lifts new items among all others as far as validation allows (`ExpertBlend.new_boost`).
 
     Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
-    and nobody ever buys them. The largest lift is kept that costs at most 1 % of the metric over all items.
+    and nobody ever buys them. The largest lift is kept that costs at most 2 % of the metric over all items.
     """
 
     def overall() -> float:
