@@ -60,7 +60,8 @@ class LinearItems:
             return out
         query = sp.csr_matrix(histories[:, self.items]).astype(np.float64)
         if self.weights is not None:
-            out[:, known] = query @ self.weights[:, columns]
+            # Histories are short: cheaper than copying a part of the weights.
+            out[:, known] = (query @ self.weights)[:, columns]
             return out
         assert self.rows is not None
         assert self.kernel is not None
@@ -168,7 +169,8 @@ class WalkItems:
         total = np.maximum(np.asarray(query.sum(1)).ravel(), 1e-9)
         query = sp.csr_matrix(sp.diags(1 / total) @ query)
         if self.weights is not None:
-            out[:, known] = query @ self.weights[:, columns]
+            # Histories are short: cheaper than copying a part of the weights.
+            out[:, known] = (query @ self.weights)[:, columns]
             return out
         assert self.rows is not None
         assert self.kernel is not None

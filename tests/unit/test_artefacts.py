@@ -12,7 +12,7 @@ from _shop import Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill import artefacts
-from kgdistill.distill.linear import LinearChoice
+from kgdistill.distill.linear import LinearChoice, sides_of
 from kgdistill.distill.student import TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import TrainedTeacher, teacher_scorer, train_teacher
 from kgdistill.distill.view import Family, beside_facts
@@ -26,7 +26,7 @@ def teach(shop: Shop, *, use_graph: bool = True) -> TrainedTeacher:
     return train_teacher(
         shop.catalogue(), beside(shop), TeacherConfig(dim=5, layers=2, epochs=1, candidates=10, hidden=4),
         device=CPU, seed=0, validate=lambda scorer: {"x": 0.0}, use_graph=use_graph,
-        relations=shop.facts(), linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15),
+        relations=shop.facts(), linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15, walk=2),
     )  # fmt: skip
 
 
@@ -35,11 +35,17 @@ def beside(shop: Shop) -> list[Family]:
     return beside_facts(shop.facts(), shop.fields()[:1])
 
 
-def study(shop: Shop) -> TrainedStudent:
+def study(shop: Shop, *, taught: bool = False) -> TrainedStudent:
+    catalogue = shop.catalogue()
+    targets = None
+    if taught:
+        scorer = teacher_scorer(teach(shop), catalogue, catalogue.view(), CPU)
+        targets = make_targets(scorer, catalogue, top=7, random=3, seed=0)
     return train_student(
-        shop.catalogue(), shop.fields(), shop.tokens, None,
+        catalogue, shop.fields(), shop.tokens, None if targets is None else lambda until: targets,
         StudentConfig(epochs=1, candidates=10, hidden=3), dim=5, inner_share=0.15, device=CPU, seed=0,
-        validate=lambda scorer: {"x": 0.0},
+        validate=lambda scorer: {"x": 0.0}, linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15),
+        sides=sides_of(catalogue, shop.facts()),
     )  # fmt: skip
 
 
@@ -62,8 +68,12 @@ def test_a_teacher_that_was_loaded_scores_as_the_one_that_was_saved(
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".jsonl"}
 
 
-def test_a_student_that_was_loaded_scores_as_the_one_that_was_saved(shop: Shop, tmp_path: Path) -> None:
-    trained, catalogue = study(shop), shop.catalogue()
+@pytest.mark.parametrize("taught", [False, True])
+def test_a_student_that_was_loaded_scores_as_the_one_that_was_saved(
+    taught: bool, shop: Shop, tmp_path: Path
+) -> None:
+    trained, catalogue = study(shop, taught=taught), shop.catalogue()
+    assert (trained.neighbours is not None) == taught
     artefacts.save_student(tmp_path, trained)
     loaded = artefacts.load_student(tmp_path, shop.fields())
     view = catalogue.view()

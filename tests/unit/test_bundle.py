@@ -19,9 +19,11 @@ from _shop import Shop
 
 from kgdistill import packing as packing_module
 from kgdistill.bundle import Bundle, load_bundle
-from kgdistill.config import StudentConfig
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.linear import LinearChoice, sides_of
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import student_scorer, train_student
+from kgdistill.distill.student import Targets, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import teacher_scorer, train_teacher
 from kgdistill.distill.view import View
 from kgdistill.errors import ArtefactError, DiskError, InputError
 from kgdistill.models import blend as blend_module
@@ -30,14 +32,33 @@ from kgdistill.packing import pack_student
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", params=[0, 3], ids=["linear", "perceptron"])
-def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
+def targets_of(shop: Shop) -> Targets:
     catalogue = shop.catalogue()
-    config = StudentConfig(epochs=2, candidates=20, hidden=request.param)
-    trained = train_student(
-        catalogue, shop.fields(), shop.tokens, None, config, dim=6,
-        inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+    teacher = train_teacher(
+        catalogue, shop.facts(), TeacherConfig(dim=6, layers=1, epochs=1, candidates=10),
+        device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
     )  # fmt: skip
+    return make_targets(
+        teacher_scorer(teacher, catalogue, catalogue.view(), CPU), catalogue, top=12, random=4, seed=0
+    )
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(0, False), (3, False), (3, True)],
+    ids=["linear", "perceptron", "neighbours"],
+)
+def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
+    catalogue, (hidden, taught) = shop.catalogue(), request.param
+    config = StudentConfig(epochs=2, candidates=20, hidden=hidden, neighbours=9)
+    targets = targets_of(shop) if taught else None
+    trained = train_student(
+        catalogue, shop.fields(), shop.tokens, None if targets is None else lambda until: targets, config,
+        dim=6, inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+        linear=LinearChoice(reg=5.0, side_weight=1.0, decay=0.1),
+        sides=sides_of(catalogue, shop.facts()),
+    )  # fmt: skip
+    assert (trained.neighbours is not None) == taught
     # Weights of training in two epochs are near their start; these make every term count.
     draw = torch.Generator().manual_seed(0)
     blend = trained.model.blend
@@ -47,6 +68,7 @@ def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
         blend.weights.weight.normal_(generator=draw)
         blend.user.weight.normal_(generator=draw)
         blend.typed_scale.uniform_(0.3, 3, generator=draw)
+        blend.new_boost.fill_(0.7)
         for parameter in blend.mixer.parameters() if blend.mixer is not None else ():
             parameter.normal_(generator=draw)
     return student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)

@@ -16,7 +16,7 @@ from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.linear import LinearChoice, choose_linear, linear_of, sides_of
 from kgdistill.distill.student import Tokens
 from kgdistill.distill.view import Family
-from kgdistill.models.linear import fit_linear
+from kgdistill.models.linear import fit_linear, fit_walk, strongest
 
 HOUR = 3_600_000_000
 
@@ -140,6 +140,70 @@ def test_beyond_the_limit_the_most_active_users_remain_and_sides_step_aside() ->
     known = np.flatnonzero(np.asarray(histories.sum(0)).ravel())
     want = asked.toarray() @ dense(histories[12:], [], 2.0, 0.0)
     np.testing.assert_allclose(model.score(asked, known), want[:, known], rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    users=st.integers(1, 12),
+    items=st.integers(2, 12),
+    groups=st.lists(st.integers(1, 3), max_size=2),
+    steps=st.integers(1, 5),
+    weight=st.floats(0.1, 2),
+)
+def test_a_walk_ends_where_its_steps_one_by_one_end(
+    seed: int, users: int, items: int, groups: list[int], steps: int, weight: float
+) -> None:
+    histories = drawn(seed, (users, items))
+    sides = [side(seed + i, items, g) for i, g in enumerate(groups)]
+    asked = sp.csr_matrix(
+        drawn(seed + 1, (4, items)).multiply(np.random.default_rng(seed).random((4, items)))
+    )
+    for limit, known_sides in ((6000, sides), (1, [])):
+        # Beyond the limit the walk goes from user to user, without sides; who is most active stays.
+        model = fit_walk(histories, sides, steps=steps, side_weight=weight, limit=limit)
+        rows = histories.toarray().astype(np.float64)
+        if limit < min(len(model.items), np.count_nonzero(rows.sum(1))):
+            rows = rows[[np.argsort(-rows.sum(1), kind="stable")[0]]]
+        parts = [(1.0, rows.T), *((weight, s.toarray().astype(np.float64)) for s in known_sides)]
+        where = asked.toarray() / np.maximum(asked.toarray().sum(1, keepdims=True), 1e-9)
+        if limit == 1 or not sides:
+            where[:, np.asarray(histories.sum(0)).ravel() == 0] = 0
+            left = where.sum(1, keepdims=True)
+            where = where / np.maximum(left, 1e-9)
+        degree = sum(w * s.sum(1) for w, s in parts)
+        for _ in range(steps):
+            leaving = where / np.maximum(degree, 1e-9)
+            where = sum(w * ((leaving @ s) / np.maximum(s.sum(0), 1e-9)) @ s.T for w, s in parts)
+        got = model.score(asked, np.arange(items))
+        np.testing.assert_allclose(got, where, rtol=1e-4, atol=1e-6)
+        some = np.random.default_rng(seed).permutation(items)[:3]
+        np.testing.assert_allclose(model.score(asked, some), got[:, some], rtol=1e-5, atol=1e-7)
+        # Nothing is won on the way, and with no dead end nothing is lost.
+        assert (got.sum(1) <= 1 + 1e-5).all()
+        assert (model.weights is None) == (model.kernel is not None)
+        assert model.parameters > 0 or not len(model.items)
+
+
+def test_a_walk_without_a_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        fit_walk(drawn(0, (3, 3)), [], steps=0)
+
+
+@pytest.mark.parametrize("users", [4, 40], ids=["dual", "primal"])
+def test_of_every_item_the_strongest_weights_remain(users: int) -> None:
+    histories = drawn(5, (users, 12))
+    model = fit_linear(histories, [side(5, 12, 3)], reg=1.0, side_weight=2.0)
+    whole = model.score(sp.csr_matrix(np.eye(12, dtype=np.float32)), np.arange(12))
+    table = strongest(model, 3, 12)
+    kept = table.weights.toarray()
+    for item in range(12):
+        best = [i for i in np.argsort(-whole[:, item])[:3] if whole[i, item] > 0]
+        assert set(np.flatnonzero(kept[:, item])) == set(best)
+        np.testing.assert_allclose(kept[best, item], whole[best, item], rtol=1e-6)
+    asked = drawn(6, (5, 12))
+    np.testing.assert_allclose(table.score(asked, np.array([7, 2])), (asked @ kept)[:, [7, 2]], rtol=1e-5)
+    assert table.parameters == 2 * np.count_nonzero(kept)
 
 
 @pytest.mark.parametrize("reg", [0.0, -1.0, float("nan")])

@@ -140,6 +140,21 @@ def test_a_blend_adds_up_its_terms_as_its_formula_says() -> None:
 
 
 @torch.no_grad()
+def test_a_lift_for_new_items_moves_cold_ones_alone_and_by_just_that() -> None:
+    torch.manual_seed(5)
+    blend, known, affinity = ExpertBlend(M, affinities=2, hidden=3), evidence(affinities=1), torch.randn(B, C)
+    stir(blend)
+    cold = known.counts < 3
+    assert cold.any()
+    assert not cold.all()
+    for score in (blend, blend.ranked):
+        blend.new_boost.fill_(0.0)
+        before = score(affinity, known, 3)
+        blend.new_boost.fill_(0.75)
+        torch.testing.assert_close(score(affinity, known, 3) - before, 0.75 * cold.float().expand(B, C))
+
+
+@torch.no_grad()
 def test_a_perceptron_adds_nothing_before_training_and_something_after() -> None:
     torch.manual_seed(4)
     plain, mixed = ExpertBlend(M, affinities=2), ExpertBlend(M, affinities=2, hidden=3)

@@ -20,6 +20,7 @@ from kgdistill.distill.teacher import (
     TrainedTeacher,
     labelled_lists,
     negatives,
+    raise_new,
     relational_embeddings,
     teacher_scorer,
     text_matrix,
@@ -28,6 +29,7 @@ from kgdistill.distill.teacher import (
 from kgdistill.distill.view import own_fields
 from kgdistill.errors import InputError
 from kgdistill.evaluate.task import build_task
+from kgdistill.models.blend import ExpertBlend
 
 CPU = torch.device("cpu")
 LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05, walk=3)
@@ -276,3 +278,20 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
     assert (
         (scorer.vectors - teacher.model.mix(teacher.model.project(text_matrix(catalogue, CPU)))).abs().sum()
     )
+
+
+@pytest.mark.parametrize(
+    ("falls", "kept"),
+    [((1.0, 0.99, 0.985, 0.97, 1.0, 1.0, 1.0), 0.5), ((1.0, 0.9), 0.0), ((1.0,) * 7, 1.5)],
+)
+def test_new_items_are_lifted_as_far_as_two_percent_of_the_whole_allow(
+    falls: tuple[float, ...], kept: float
+) -> None:
+    blend, asked = ExpertBlend(2), list(falls)
+
+    def metrics() -> dict[str, float]:
+        assert float(blend.new_boost) == 0.25 * (len(falls) - len(asked))
+        return {"cold_ndcg@20": 0.0, "all_ndcg@20": 0.2 * asked.pop(0)}
+
+    raise_new(blend, metrics)
+    assert float(blend.new_boost) == kept
