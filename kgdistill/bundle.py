@@ -78,6 +78,7 @@ class Bundle:
         self._log_counts = np.log1p(counts)
         self._log_recent = np.log1p(arrays["recent"])
         self._decay = float(np.exp(arrays["log_decay"][0]))
+        self._neighbour_decay = float(config.get("neighbour_decay", 0.0))
         cold = (counts < config["min_count"]).astype(np.float32)
         self._state: FloatArray = np.stack([self._log_counts / 5.0, cold], axis=1)
         self._weights: FloatArray = self._state @ arrays["blend.weight"].T + arrays["blend.bias"]
@@ -135,8 +136,7 @@ class Bundle:
         # How much each term weighs for a history of this length.
         own = arrays["blend.user"] * np.float32(np.log1p(len(history)) / 5.0)
         estimates = [pool.vectors @ user]
-        if "neighbours.data" in arrays:
-            estimates.append(self._near(history)[pool.items])
+        estimates += [table[pool.items] for table in self._near(history)]
         terms = [
             _logit(r, np.float32(np.exp(e))) for r, e in zip(estimates, arrays["blend.log_eps"], strict=True)
         ]
@@ -167,15 +167,20 @@ class Bundle:
         scores: FloatArray = out.astype(np.float32)
         return scores
 
-    def _near(self, history: IntArray) -> FloatArray:
-        """What the weights between items say, float32 [N]."""
-        indptr, indices = self.arrays["neighbours.indptr"], self.arrays["neighbours.indices"]
-        weights, decay = self.arrays["neighbours.data"], float(self.arrays["neighbours.decay"][0])
-        out = np.zeros(len(self.keys), np.float32)
-        for rank, item in enumerate(history[::-1]):
-            part = slice(indptr[item], indptr[item + 1])
-            out[indices[part]] += weights[part] * np.float32(np.exp(-decay * rank))
-        return out
+    def _near(self, history: IntArray) -> list[FloatArray]:
+        """What each table of weights between items says, float32 [N]."""
+        found = []
+        for a, mean in enumerate(self.config.get("neighbours", [])):
+            data, indices, indptr = (
+                self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
+            )
+            out, total = np.zeros(len(self.keys), np.float32), 0.0
+            for rank, item in enumerate(history[::-1]):
+                part, weight = slice(indptr[item], indptr[item + 1]), np.exp(-rank * self._neighbour_decay)
+                out[indices[part]] += data[part] * np.float32(weight)
+                total += weight
+            found.append(out / np.float32(max(total, 1e-9)) if mean else out)
+        return found
 
     def positions(self, cold: bool | None = None) -> IntArray:
         """Which items `scores` is about, ascending positions."""

@@ -65,8 +65,8 @@ class StudentConfig(_Section):
 
     hidden: int = Field(default=16, ge=0)
     """As the teacher's."""
-    neighbours: int = Field(default=100, ge=0)
-    """How many weights into each item it keeps of the linear expert, where that has at most 6,000 items."""
+    neighbours: int = Field(default=150, ge=0)
+    """How many weights into each item it keeps of each linear expert, where there are at most 6,000 items."""
     id_min_count: int = Field(default=2, ge=1)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)

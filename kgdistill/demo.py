@@ -24,7 +24,7 @@ from kgdistill.ingest.mapping import load_mapping
 from kgdistill.pipeline import Run, train_all
 from kgdistill.store import GraphStore, load_schema, open_store
 
-_QUICK_HOUSEHOLDS = 500
+_QUICK_HOUSEHOLDS = 300
 _EXAMPLES = 3
 
 
@@ -78,7 +78,7 @@ def run_demo(
 
     Args:
         out: the run folder.
-        quick: a sample of 500 households and a smaller model.
+        quick: a sample of 300 households and a smaller model.
         store_url: where to put the graph; None keeps it in the run folder.
         device: auto, cpu, cuda or mps.
         threads: CPU threads for torch; 0 leaves torch's choice.

@@ -57,14 +57,13 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
             f"family{m}.indptr": rows.indptr.astype(np.int32),
             f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
         }
-    for table in scorer.witnesses.linear:
+    for a, table in enumerate(scorer.witnesses.linear):
         assert isinstance(table, NeighbourItems)  # a student keeps no other
         weights = table.weights[items][:, items]
         arrays |= {
-            "neighbours.data": weights.data,
-            "neighbours.indices": weights.indices.astype(np.int32),
-            "neighbours.indptr": weights.indptr.astype(np.int64),
-            "neighbours.decay": np.array([scorer.witnesses.decay], np.float32),
+            f"neighbours{a}.data": weights.data,
+            f"neighbours{a}.indices": weights.indices.astype(np.int32),
+            f"neighbours{a}.indptr": weights.indptr.astype(np.int64),
         }
     titles = snapshot.texts("Product")
     config = {
@@ -73,6 +72,8 @@ def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bu
         "mixed": MIXED,
         "behind": BEHIND,
         "families": [f.name for f in scorer.families],
+        "neighbours": [isinstance(t, NeighbourItems) and t.mean for t in scorer.witnesses.linear],
+        "neighbour_decay": scorer.witnesses.decay,
         "snapshot": snapshot.content_hash,
         "cut": str(snapshot.cut),
     }

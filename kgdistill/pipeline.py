@@ -221,6 +221,10 @@ class Run:
         path.write_text(json.dumps({"for": asked, "choice": chosen.settings()}), encoding="utf-8")
         return chosen
 
+    @property
+    def _experts(self) -> LinearChoice:
+        return replace(self.linear, walk=self.config.teacher.walk)
+
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         result = evaluate_arm(
             scorer, self.task, arm="validation", title="validation", split="validation",
@@ -315,8 +319,7 @@ class Run:
         def make(folder: Path) -> None:
             families, relations = self.families(kind)
             graph, settings = kind not in ("teacher_text", "teacher_words"), self.config.teacher
-            experts = graph and settings.item_to_item
-            linear = replace(self.linear, walk=settings.walk) if experts else None
+            linear = self._experts if graph and settings.item_to_item else None
             trained = train_teacher(
                 self.catalogue, families, self.config.teacher, device=self.device, seed=self.config.seed,
                 validate=self._validate, relations=relations, linear=linear,
@@ -371,7 +374,7 @@ class Run:
             trained = train_student(
                 self.catalogue, self.fields, self.tokens, targets if distilled else None, self.config.student,
                 dim=self.config.teacher.dim, inner_share=self.config.teacher.inner_share,
-                device=self.device, seed=self.config.seed, validate=self._validate, linear=self.linear,
+                device=self.device, seed=self.config.seed, validate=self._validate, linear=self._experts,
                 sides=sides_of(self.catalogue, self.facts),
                 title=f"Training the {TITLES[kind]}",
             )  # fmt: skip

@@ -148,9 +148,9 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     model = trained.model
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state["rows"] = torch.from_numpy(trained.rows)
-    if trained.neighbours is not None:
+    for a, table in enumerate(trained.neighbours):
         for name in _TABLE:
-            state[f"neighbours.{name}"] = torch.from_numpy(getattr(trained.neighbours.weights, name))
+            state[f"neighbours{a}.{name}"] = torch.from_numpy(getattr(table.weights, name))
     save_file(state, folder / "model.safetensors")
     config = {
         "kind": "student",
@@ -161,6 +161,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
         "decay": trained.decay,
+        "neighbours": [table.mean for table in trained.neighbours],
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
@@ -174,26 +175,26 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
         ArtefactError: the folder is unfinished, or the families are others.
     """
     config = _read_json(folder / "config.json")
-    if config["families"] != [f.name for f in families] or "decay" not in config:
+    if config["families"] != [f.name for f in families] or "neighbours" not in config:
         raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
     state = _read_state(folder / "model.safetensors")
     rows = state.pop("rows").numpy()
-    neighbours = None
-    if f"neighbours.{_TABLE[0]}" in state:
-        held = tuple(state.pop(f"neighbours.{name}").numpy() for name in _TABLE)
-        neighbours = NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))))
+    tables = []
+    for a, mean in enumerate(config["neighbours"]):
+        held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
+        tables.append(NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))), mean))
     model = Student(
         vocabulary=config["vocabulary"],
         warm_items=config["warm_items"],
         dim=config["dim"],
         experts=len(families),
-        affinities=1 + (neighbours is not None),
+        affinities=1 + len(tables),
         hidden=config["hidden"],
         min_count=config["min_count"],
     )
     model.load_state_dict(state)
     return TrainedStudent(
-        model, families, rows, neighbours, float(config["decay"]), seconds=float(config["seconds"])
+        model, families, rows, tuple(tables), float(config["decay"]), seconds=float(config["seconds"])
     )
 
 

@@ -14,9 +14,9 @@ from kgdistill.evaluate.metrics import ndcg_at_k
 from kgdistill.evaluate.topk import top_k
 from kgdistill.models.linear import (
     LIMIT,
-    ItemModel,
     LinearItems,
     NeighbourItems,
+    WalkItems,
     fit_linear,
     fit_walk,
     strongest,
@@ -72,7 +72,9 @@ def linear_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> L
     return fit_linear(view.purchases, sides, reg=choice.reg, side_weight=choice.side_weight)
 
 
-def experts_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> tuple[ItemModel, ...]:
+def experts_of(
+    view: View, sides: list[sp.csr_matrix], choice: LinearChoice
+) -> tuple[LinearItems | WalkItems, ...]:
     """The linear expert of a view and, if wanted, the walk."""
     walk = (fit_walk(view.purchases, sides, steps=choice.walk),) if choice.walk else ()
     return (linear_of(view, sides, choice), *walk)
@@ -80,14 +82,15 @@ def experts_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> 
 
 def neighbours_of(
     view: View, sides: list[sp.csr_matrix], choice: LinearChoice, most: int
-) -> NeighbourItems | None:
-    """The linear expert's `most` strongest weights into each item.
+) -> tuple[NeighbourItems, ...]:
+    """Of each of `experts_of` the `most` strongest weights into each item.
 
-    None for 0, and for large catalogues, whose weights are never formed: the table would outgrow the student.
+    None for 0, and for catalogues beyond `LIMIT`: the tables would outgrow the student.
     """
-    if not most or view.purchases.shape[1] > LIMIT:
-        return None
-    return strongest(linear_of(view, sides, choice), most, view.purchases.shape[1])
+    count = view.purchases.shape[1]
+    if not most or count > LIMIT:
+        return ()
+    return tuple(strongest(model, most, count) for model in experts_of(view, sides, choice))
 
 
 def choose_linear(

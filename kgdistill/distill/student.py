@@ -127,12 +127,12 @@ class Tokens:
 
 @dataclass
 class TrainedStudent:
-    """A student, the ids it knows, what it keeps of the linear expert, and its history."""
+    """A student, the ids it knows, what it keeps of the linear experts, and its history."""
 
     model: Student
     families: list[Family]
     rows: IntArray
-    neighbours: NeighbourItems | None = None
+    neighbours: tuple[NeighbourItems, ...] = ()
     decay: float = 0.0
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -163,9 +163,11 @@ def student_scorer(
     return Scorer(model, _witnesses(trained, view), vectors, fold)
 
 
-def _witnesses(trained: TrainedStudent, view: View, neighbours: NeighbourItems | None = None) -> Witnesses:
-    table = trained.neighbours if neighbours is None else neighbours
-    return Witnesses(view, trained.families, () if table is None else (table,), trained.decay)
+def _witnesses(
+    trained: TrainedStudent, view: View, neighbours: tuple[NeighbourItems, ...] | None = None
+) -> Witnesses:
+    tables = trained.neighbours if neighbours is None else neighbours
+    return Witnesses(view, trained.families, tables, trained.decay)
 
 
 def _start_from_teacher(
@@ -238,9 +240,9 @@ def train_student(
         device: where to train.
         seed: of initial weights, negatives and batches.
         validate: metrics on the validation events; the sum of its values chooses the epoch.
-        linear: settings of the teacher's linear expert: recency starts at its decay, and with `targets` the
-            student keeps the strongest weights of it.
-        sides: what makes items alike, for that expert.
+        linear: settings of the teacher's linear experts: recency starts at their decay, and with `targets`
+            the student keeps the strongest weights of them.
+        sides: what makes items alike, for those experts.
         title: shown while it runs.
     """
     begin = time.monotonic()
@@ -292,9 +294,9 @@ def _fit(
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
 
-    def keep_of(view: View) -> NeighbourItems | None:
-        # It is the teacher's: without distillation there is none.
-        return None if targets is None else neighbours_of(view, sides, linear, config.neighbours)
+    def keep_of(view: View) -> tuple[NeighbourItems, ...]:
+        # They are the teacher's: without distillation there are none.
+        return () if targets is None else neighbours_of(view, sides, linear, config.neighbours)
 
     keeps = keep_of(whole)
     known = np.intersect1d(np.flatnonzero(whole.counts >= config.id_min_count), catalogue.items)
@@ -305,7 +307,7 @@ def _fit(
         warm_items=max(len(known), 1),
         dim=dim,
         experts=len(families),
-        affinities=1 + (keeps is not None),
+        affinities=1 + len(keeps),
         hidden=config.hidden,
         min_count=catalogue.min_count,
         log_decay=math.log(max(linear.decay, 2.5e-3)),

@@ -235,13 +235,17 @@ class NeighbourItems:
 
     Attributes:
         weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
+        mean: whether a history counts by its mean, as in the walk, or by its sum.
     """
 
     weights: sp.csr_matrix
+    mean: bool = False
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
         out: FloatArray = (histories @ self.weights[:, items]).toarray().astype(np.float32)
+        if self.mean:
+            out /= np.maximum(np.asarray(histories.sum(1), dtype=np.float32), np.float32(1e-9))
         return out
 
     @property
@@ -250,18 +254,18 @@ class NeighbourItems:
         return 2 * int(self.weights.nnz)
 
 
-def strongest(linear: LinearItems, most: int, count: int) -> NeighbourItems:
+def strongest(model: LinearItems | WalkItems, most: int, count: int) -> NeighbourItems:
     """The `most` largest positive weights into each item.
 
     Memory is items × items floats.
 
     Args:
-        linear: any.
+        model: any.
         most: per item.
         count: how many items there are in all.
     """
-    one = sp.csr_matrix(sp.identity(count, format="csr")[linear.items])
-    weights = linear.score(one, linear.items)
+    one = sp.csr_matrix(sp.identity(count, format="csr")[model.items])
+    weights = model.score(one, model.items)
     np.fill_diagonal(weights, 0)
     most = min(most, len(weights))
     rows = np.argpartition(-weights, most - 1, axis=0)[:most]
@@ -269,8 +273,8 @@ def strongest(linear: LinearItems, most: int, count: int) -> NeighbourItems:
     columns = np.broadcast_to(np.arange(weights.shape[1]), rows.shape)
     kept = values > 0
     shape = (count, count)
-    places = (linear.items[rows[kept]], linear.items[columns[kept]])
-    return NeighbourItems(sp.csr_matrix((values[kept], places), shape=shape))
+    places = (model.items[rows[kept]], model.items[columns[kept]])
+    return NeighbourItems(sp.csr_matrix((values[kept], places), shape=shape), isinstance(model, WalkItems))
 
 
 def _places(held: IntArray, items: IntArray) -> tuple[npt.NDArray[np.bool_], IntArray]:
