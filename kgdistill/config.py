@@ -71,14 +71,14 @@ class StudentConfig(_Section):
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)
     random: int = Field(default=50, ge=0)
-    epochs: int = Field(default=4, ge=0)
+    epochs: int = Field(default=6, ge=0)
     batch: int = Field(default=256, ge=1)
     lr: float = Field(default=5e-3, gt=0)
     temperature: float = Field(default=2.0, gt=0)
     task_weight: float = Field(default=0.65, ge=0)
     list_weight: float = Field(default=1.0, ge=0)
-    relational_weight: float = Field(default=1.0, ge=0)
-    rkd_weight: float = Field(default=0.1, ge=0)
+    relational_weight: float = Field(default=0.01, ge=0)
+    rkd_weight: float = Field(default=0.01, ge=0)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
     evaluate_every: int = Field(default=2, ge=1)
 

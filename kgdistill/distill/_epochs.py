@@ -22,6 +22,7 @@ class Epochs:
         begin: when training began, by `time.monotonic`.
         last: the last epoch, always validated.
         every: how many epochs lie between validations.
+        slack: a later epoch may be worse by this share and is still preferred.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Epochs:
         begin: float,
         last: int,
         every: int,
+        slack: float = 0.0,
     ) -> None:
         self._model = model
         self._validate = validate
@@ -40,6 +42,7 @@ class Epochs:
         self._begin = begin
         self._last = last
         self._every = every
+        self._slack = slack
         self._best = -np.inf
         self._best_epoch = 0
         self._state = copy.deepcopy(model.state_dict())
@@ -54,9 +57,10 @@ class Epochs:
             self._model.train()
             record |= {f"valid/{k}": v for k, v in metrics.items()}
             reached = sum(metrics.values())
-            if reached > self._best:
+            if reached > self._best - self._slack * abs(self._best) or not self._best_epoch:
                 self._best_epoch = epoch
-                self._best, self._state = reached, copy.deepcopy(self._model.state_dict())
+                self._state = copy.deepcopy(self._model.state_dict())
+            self._best = max(self._best, reached)
         self._history.append({**record, "seconds": time.monotonic() - self._begin})
         work.advance()
 
