@@ -5,14 +5,17 @@ BIN := $(VENV)/bin
 
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo test bench docs clean
+.PHONY: help install demo test bench docs clean
 
 help:
+	@echo "make install make .venv and install, nothing more"
 	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
 	@echo "make bench   install, then the measured figures (speed, memory, quality)"
 	@echo "make docs    write docs/cli.md and the schema's picture anew"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
+
+install: $(VENV)/.demo.stamp
 
 demo: $(VENV)/.demo.stamp
 	@$(BIN)/kgdistill demo $(ARGS)

@@ -45,7 +45,7 @@ class TeacherConfig(_Section):
     item_to_item: bool = True
     """Whether linear item-to-item experts take part."""
     walk: int = Field(default=5, ge=0, le=20)
-    """Steps of the walk beside the linear expert; 0 leaves the walk out."""
+    """Steps of the walk beside the linear expert, with `item_to_item` only; 0 leaves the walk out."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
     hidden: int = Field(default=16, ge=0)
@@ -64,9 +64,10 @@ class StudentConfig(_Section):
     """The student and its losses."""
 
     hidden: int = Field(default=16, ge=0)
-    """As the teacher's."""
+    """Width of the perceptron beside the linear sum; 0 leaves it out."""
     neighbours: int = Field(default=150, ge=0)
-    """How many weights into each item it keeps of each linear expert, where there are at most 6,000 items."""
+    """Of the linear expert and of the walk, how many of the strongest weights into each item are kept; 0, or
+    more than 6,000 items in the snapshot: none."""
     id_min_count: int = Field(default=2, ge=1)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10)
@@ -76,6 +77,7 @@ class StudentConfig(_Section):
     lr: float = Field(default=5e-3, gt=0)
     temperature: float = Field(default=2.0, gt=0)
     task_weight: float = Field(default=0.65, ge=0)
+    """Of the labels beside the teacher; times n / (n + 30,000) for n labels, as few would overfit."""
     list_weight: float = Field(default=1.0, ge=0)
     relational_weight: float = Field(default=0.01, ge=0)
     rkd_weight: float = Field(default=0.01, ge=0)

@@ -270,16 +270,14 @@ def _seconds(stage: Path) -> dict[str, float]:
 
 
 def _best(stage: Path) -> dict[str, float]:
-    """The best validation figures in the history of a trained model."""
+    """The validation figures of a trained model at the epoch that was kept."""
     history = stage / "history.jsonl"
     if not history.is_file():
         return {}
-    best: dict[str, float] = {}
-    for line in history.read_text(encoding="utf-8").splitlines():
-        for key, value in json_module.loads(line).items():
-            if key.startswith("valid/"):
-                best[key] = max(best.get(key, value), value)
-    return best
+    kept = json_module.loads((stage / "config.json").read_text(encoding="utf-8"))["best_epoch"]
+    lines = (json_module.loads(line) for line in history.read_text(encoding="utf-8").splitlines())
+    found: dict[str, float] = next((line for line in lines if line["epoch"] == kept), {})
+    return {key: value for key, value in found.items() if key.startswith("valid/")}
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from kgdistill.progress import Step
 
 
 class Epochs:
-    """Records epochs, validates some of them and keeps the weights that validate best.
+    """Records epochs, validates some of them and keeps the weights that validate best, or nearly (`slack`).
 
     Args:
         model: what is trained.
@@ -65,6 +65,6 @@ class Epochs:
         work.advance()
 
     def restore_best(self) -> int:
-        """Puts the weights of the best epoch back; returns which it was."""
+        """Puts the weights of the epoch that is kept back; returns which it was."""
         self._model.load_state_dict(self._state)
         return self._best_epoch

@@ -102,6 +102,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "experts": model.experts,
         "affinities": model.blend.affinities,
         "basis_scale": trained.basis.scale,
+        "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
@@ -161,6 +162,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
         "decay": trained.decay,
+        "best_epoch": trained.best_epoch,
         "neighbours": [table.mean for table in trained.neighbours],
         "seconds": trained.seconds,
     }

@@ -42,8 +42,9 @@ from kgdistill.models.student import Student
 from kgdistill.progress import step
 
 _SLACK = 0.01
+"""A later epoch that validates worse by at most this share is preferred: it follows the teacher better."""
 _FEW_LABELS = 30_000
-"""With so many labels the task weighs half of what it is set to; with fewer the teacher has the say."""
+"""With so many labels, and a teacher, the task weighs half of what it is set to; with fewer less."""
 
 
 @dataclass(frozen=True)
