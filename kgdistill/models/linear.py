@@ -30,19 +30,14 @@ class ItemModel(Protocol):
 
 
 @dataclass(frozen=True)
-class LinearItems:
-    """EASE (Steck 2019) with the items' groups as further rows (collective EASE, Jeunen et al. 2020).
-
-    Rows R are histories X and, where given, one row per group of a side; with P = (RᵀR + λI)⁻¹ the
-    weights are B = I − P / diag(P), a zero diagonal, and the scores X B. With fewer items than rows P is
-    formed; otherwise XP = (X − (XRᵀ) K R) / λ with K = (RRᵀ + λI)⁻¹ is never larger than rows × rows.
+class _Formed:
+    """Weights between items, formed or as a product through the rows; subclasses say what they are.
 
     Attributes:
         items: int64 [I], ascending ids of the items that have a row entry.
-        weights: float64 [I, I] in the first case, else None.
+        weights: float64 [I, I] where they were formed, else None.
         rows: CSR [rows, I] and `kernel` float64 [rows, rows] in the second case, else None.
-        scale: float64 [I], 1 / diag(P).
-        reg: λ.
+        scale: float64 [I].
     """
 
     items: IntArray
@@ -50,7 +45,6 @@ class LinearItems:
     rows: sp.csr_matrix | None
     kernel: npt.NDArray[np.float64] | None
     scale: npt.NDArray[np.float64]
-    reg: float
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
@@ -58,18 +52,19 @@ class LinearItems:
         out = np.zeros((histories.shape[0], len(items)), np.float32)
         if not len(columns):
             return out
-        query = sp.csr_matrix(histories[:, self.items]).astype(np.float64)
-        if self.weights is not None:
+        query = self._query(sp.csr_matrix(histories[:, self.items]).astype(np.float64))
+        if self.weights is None:
+            out[:, known] = self._through(query, columns)
+        else:
             # Histories are short: cheaper than copying a part of the weights.
             out[:, known] = (query @ self.weights)[:, columns]
-            return out
-        assert self.rows is not None
-        assert self.kernel is not None
-        left = (query @ self.rows.T).toarray() @ self.kernel
-        asked = query[:, columns].toarray()
-        projected = asked - np.asarray((self.rows[:, columns].T @ left.T).T)
-        out[:, known] = asked - projected / self.reg * self.scale[columns]
         return out
+
+    def _query(self, query: sp.csr_matrix) -> sp.csr_matrix:
+        return query
+
+    def _through(self, query: sp.csr_matrix, columns: IntArray) -> npt.NDArray[np.float64]:
+        raise NotImplementedError
 
     @property
     def parameters(self) -> int:
@@ -79,6 +74,31 @@ class LinearItems:
         assert self.rows is not None
         assert self.kernel is not None
         return int(self.kernel.size + self.rows.nnz + len(self.scale))
+
+
+@dataclass(frozen=True)
+class LinearItems(_Formed):
+    """EASE (Steck 2019) with the items' groups as further rows (collective EASE, Jeunen et al. 2020).
+
+    Rows R are histories X and, where given, one row per group of a side; with P = (RᵀR + λI)⁻¹ the
+    weights are B = I − P / diag(P), a zero diagonal, and the scores X B. With fewer items than rows P is
+    formed; otherwise XP = (X − (XRᵀ) K R) / λ with K = (RRᵀ + λI)⁻¹ is never larger than rows × rows.
+    `scale` is 1 / diag(P).
+
+    Attributes:
+        reg: λ.
+    """
+
+    reg: float
+
+    def _through(self, query: sp.csr_matrix, columns: IntArray) -> npt.NDArray[np.float64]:
+        assert self.rows is not None
+        assert self.kernel is not None
+        left = (query @ self.rows.T).toarray() @ self.kernel
+        asked = query[:, columns].toarray()
+        projected = asked - np.asarray((self.rows[:, columns].T @ left.T).T)
+        out: npt.NDArray[np.float64] = asked - projected / self.reg * self.scale[columns]
+        return out
 
 
 def fit_linear(
@@ -115,7 +135,7 @@ def fit_linear(
         scale = 1 / np.diag(inverse)
         weights = -inverse * scale
         np.fill_diagonal(weights, 0.0)
-        return LinearItems(items.astype(np.int64), weights, None, None, scale, reg)
+        return LinearItems(items, weights, None, None, scale, reg)
     kernel = _inverse((rows @ rows.T).toarray(), reg)
     columns = rows.tocsc()
     diagonal = np.empty(len(items))
@@ -123,7 +143,7 @@ def fit_linear(
         block = columns[:, start : start + _BLOCK].T.tocsr()
         diagonal[start : start + _BLOCK] = np.asarray(block.multiply(block @ kernel).sum(axis=1)).ravel()
     scale = reg / (1.0 - diagonal)
-    return LinearItems(items.astype(np.int64), None, columns, kernel, scale, reg)
+    return LinearItems(items, None, columns, kernel, scale, reg)
 
 
 def _known(histories: sp.csr_matrix, everything: bool, limit: int) -> tuple[IntArray, sp.csr_matrix]:
@@ -139,53 +159,25 @@ def _known(histories: sp.csr_matrix, everything: bool, limit: int) -> tuple[IntA
 
 
 @dataclass(frozen=True)
-class WalkItems:
+class WalkItems(_Formed):
     """Where a random walk from the history ends: item → user, group or word → item, several times.
 
     One step is T = D⁻¹ Σ_b w_b S_b C_b⁻¹ S_bᵀ over the purchases and the sides S_b, with C_b the column
     sums and D the row sums; the score is q Tⁿ for a history q that sums to 1 (P3 of Cooper et al. 2014 is
-    the case n = 1 without sides). More steps smooth more, which short histories ask for.
-
-    Attributes:
-        items: int64 [I], ascending ids of the items that the walk can reach.
-        weights: float64 [I, I], Tⁿ, where it was formed, else None.
-        rows: CSR [users, I] and `kernel` float64 [users, users], (C⁻¹ S D⁻¹ Sᵀ)ⁿ⁻¹ C⁻¹, else.
-        scale: float64 [I], 1 / D.
+    the case n = 1 without sides). More steps smooth more, which short histories ask for. `weights` are Tⁿ,
+    or `kernel` is (C⁻¹ S D⁻¹ Sᵀ)ⁿ⁻¹ C⁻¹ over the users alone; `scale` is 1 / D.
     """
 
-    items: IntArray
-    weights: npt.NDArray[np.float64] | None
-    rows: sp.csr_matrix | None
-    kernel: npt.NDArray[np.float64] | None
-    scale: npt.NDArray[np.float64]
-
-    def score(self, histories: sp.csr_matrix, items: IntArray) -> FloatArray:
-        """Probabilities float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 if unknown."""
-        out = np.zeros((histories.shape[0], len(items)), np.float32)
-        known, columns = _places(self.items, items)
-        if not len(columns):
-            return out
-        query = sp.csr_matrix(histories[:, self.items]).astype(np.float64)
+    def _query(self, query: sp.csr_matrix) -> sp.csr_matrix:
         total = np.maximum(np.asarray(query.sum(1)).ravel(), 1e-9)
-        query = sp.csr_matrix(sp.diags(1 / total) @ query)
-        if self.weights is not None:
-            # Histories are short: cheaper than copying a part of the weights.
-            out[:, known] = (query @ self.weights)[:, columns]
-            return out
+        return sp.csr_matrix(sp.diags(1 / total) @ query)
+
+    def _through(self, query: sp.csr_matrix, columns: IntArray) -> npt.NDArray[np.float64]:
         assert self.rows is not None
         assert self.kernel is not None
         left = (query @ sp.diags(self.scale) @ self.rows.T).toarray() @ self.kernel
-        out[:, known] = (self.rows[:, columns].T @ left.T).T
+        out: npt.NDArray[np.float64] = np.asarray((self.rows[:, columns].T @ left.T).T)
         return out
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers scoring needs."""
-        if self.weights is not None:
-            return int(self.weights.size)
-        assert self.rows is not None
-        assert self.kernel is not None
-        return int(self.kernel.size + self.rows.nnz + len(self.scale))
 
 
 def fit_walk(
