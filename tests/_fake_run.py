@@ -144,6 +144,8 @@ def _history(file: Path, n: int, *, distilled: bool) -> None:
                 row["valid/warm_ndcg@20"] = 0.056 * (1 - fall)
                 row["valid/cold_ndcg@20"] = 0.0145 * (1 - fall)
             out.write(json.dumps(row) + "\n")
+    if distilled:
+        _json(file.with_name("config.json"), {"best_epoch": 8})
 
 
 def _json(file: Path, value: Any) -> None:

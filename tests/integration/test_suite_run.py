@@ -87,6 +87,7 @@ def test_a_suite_trains_judges_writes_and_goes_on(tmp_path: Path, monkeypatch: p
 
     places = write_suite(result, tmp_path / "results")
     document = json.loads(places["document"].read_text("utf-8"))
+    assert {(d["a"], d["b"]) for d in document["ablations"]} == {(p.of, p.arm) for p in pieces}
     compared = {(d["a"], d["b"]) for d in document["comparisons"]}
     assert {("student", "student_nodistill"), ("student", "blend"), ("teacher", "teacher_text")} <= compared
 

@@ -58,6 +58,20 @@ def test_every_figure_of_the_metrics_stands_in_both_reports(run: Path) -> None:
                 assert re.search(rf"{interval['mean']:.4f}(\*\*)? \[{low}, {high}\]", markdown)
 
 
+def test_a_training_shows_the_epoch_that_was_kept(run: Path) -> None:
+    rows = (run / "report.md").read_text("utf-8").splitlines()
+    trainings = rows[rows.index("## Training") :]
+    history = [
+        json.loads(line) for line in (run / "student" / "history.jsonl").read_text("utf-8").splitlines()
+    ]
+    student = next(row for row in trainings if f"{history[7]['loss']:.4g}" in row)
+    assert student.split(" | ")[1:3] == ["12", "8"]
+    assert f"valid/warm\\_ndcg@20 {history[7]['valid/warm_ndcg@20']:.4g}" in student
+    # The others say nothing of it: a run that an earlier version left behind shows its last epoch.
+    assert sum(row.split(" | ")[1:3] == ["12", "12"] for row in trainings) == 4
+    assert "at 8, which was kept" in (run / "report.html").read_text("utf-8")
+
+
 def test_a_title_with_markup_stays_text(run: Path) -> None:
     html, markdown = (run / "report.html").read_text(), (run / "report.md").read_text()
     page = _Page(html)

@@ -119,6 +119,27 @@ def test_the_table_and_the_plots_show_every_arm(tmp_path: Path) -> None:
     assert "the ease" not in places["latency"].read_text("utf-8")
 
 
+def test_what_a_piece_brings_has_a_table_and_a_family_of_its_own(tmp_path: Path) -> None:
+    without = write_suite(suite(), tmp_path / "without")
+    plain = json.loads(without["document"].read_text("utf-8"))
+    result = suite()
+    result.arms += [arm("student_nolist", seed, 0.1, kind="ablation", parameters=1000) for seed in (0, 1, 2)]
+    result.ablations = [("student", "student_nolist")]
+    places = write_suite(result, tmp_path / "with")
+    document = json.loads(places["document"].read_text("utf-8"))
+    assert document["comparisons"] == plain["comparisons"]
+    found = {(d["setting"], d["metric"]): d for d in document["ablations"]}
+    assert {key for key, d in found.items() if "p_holm" in d} == {("warm", "ndcg@20"), ("cold", "ndcg@10")}
+    assert document["bootstrap"]["ablated"] == 2
+    lost = found["warm", "ndcg@20"]
+    text = places["table"].read_text("utf-8")
+    # Once in the heading of its row, and nowhere among the arms.
+    assert text.count("the student_nolist \\| arm") == 1
+    assert f"{lost['difference']:+.4f} [{lost['low']:.4f}, {lost['high']:.4f}] *" in text
+    assert "student_nolist" not in places["parameters"].read_text("utf-8")
+    assert "What a piece brings" not in without["table"].read_text("utf-8")
+
+
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     short = arm("short", 0, 0.1)
     short.scores["warm"]["ndcg@20"] = np.zeros(3)
@@ -130,6 +151,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         ({"arms": [*suite().arms, lone]}, "otherwise than with another seed"),
         ({"arms": []}, "no arm"),
         ({"comparisons": [("student", "nobody")]}, "no arm is called 'nobody'"),
+        ({"ablations": [("student", "nobody")]}, "no arm is called 'nobody'"),
         ({"units": {"warm": UNITS["warm"]}}, "of which no units are known"),
     ):
         result = suite()

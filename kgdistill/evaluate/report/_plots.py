@@ -14,8 +14,8 @@ from kgdistill.evaluate.report._run import Metrics
 from kgdistill.evaluate.report._words import headline_arm, metric_title, setting_title
 
 
-def training_plot(name: str, title: str, history: list[dict[str, float]]) -> str:
-    """Losses above, validation metrics below, by epoch; empty where there is nothing to draw."""
+def training_plot(name: str, title: str, history: list[dict[str, float]], kept: dict[str, float]) -> str:
+    """Losses above, validation metrics below, by epoch, a line at the one kept; empty without figures."""
     keys = list(dict.fromkeys(k for row in history for k in row))
     losses = [k for k in keys if k == "loss" or k.startswith("loss/")]
     valid = [k for k in keys if k.startswith("valid/")]
@@ -27,13 +27,14 @@ def training_plot(name: str, title: str, history: list[dict[str, float]]) -> str
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for panel, (label, names) in zip(axes, panels, strict=True):
             _curves(panel, label, names, history)
+            panel.axvline(kept["epoch"], color=INK, linewidth=0.8, linestyle=":")
         axes[-1].set_xlabel("epoch")
-        last = history[-1]
-        ends = ", ".join(f"{_curve_title(k)} {last[k]:.4g}" for _, ks in panels for k in ks if k in last)
+        held = ", ".join(f"{_curve_title(k)} {kept[k]:.4g}" for _, ks in panels for k in ks if k in kept)
         return svg(
             figure,
             f"train-{name}",
-            f"{title}: {len(history)} epochs; at the last, {ends or 'nothing logged'}.",
+            f"{title}: {history[-1]['epoch']:g} epochs; at {kept['epoch']:g}, which was kept, "
+            f"{held or 'nothing logged'}.",
         )
 
 

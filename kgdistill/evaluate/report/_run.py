@@ -146,15 +146,26 @@ class Explained(_Model):
     recommendations: list[Recommendation]
 
 
+class Trained(_Model):
+    """What the report shows of a model's `config.json`."""
+
+    best_epoch: int | None = None
+
+
 @dataclass(frozen=True)
 class Run:
-    """Everything a report is made of; the last three may be empty."""
+    """Everything a report is made of; the last four may be empty.
+
+    `kept` has, for each training of `histories`, the numbers of the epoch whose model was kept; of the last
+    epoch where a training was stopped before it could say.
+    """
 
     folder: Path
     config: dict[str, Any]
     metrics: Metrics
     manifest: Manifest
     histories: dict[str, list[dict[str, float]]]
+    kept: dict[str, dict[str, float]]
     explained: list[Explained]
     picture: Path | None
 
@@ -170,12 +181,14 @@ def read_run(folder: Path) -> Run:
         raise ArtefactError("there is no run here", where=str(folder), hint="name the folder of a run")
     explanations = folder / "explanations.json"
     picture = folder / "explanation.png"
+    histories = {name: h for name in TRAININGS if (h := _history(folder / name / "history.jsonl"))}
     return Run(
         folder=folder,
         config=_read(folder / "config.json", dict[str, Any]),
         metrics=_read(folder / "evaluate" / "metrics.json", Metrics),
         manifest=_read(folder / "snapshot" / "manifest.json", Manifest),
-        histories={name: h for name in TRAININGS if (h := _history(folder / name / "history.jsonl"))},
+        histories=histories,
+        kept={name: _kept(folder / name / "config.json", rows) for name, rows in histories.items()},
         explained=_read(explanations, list[Explained]) if explanations.is_file() else [],
         picture=picture if picture.is_file() else None,
     )
@@ -202,6 +215,11 @@ def _parse(adapter: TypeAdapter[T], text: str, where: str) -> T:
         raise ArtefactError(
             f"is not what a run leaves behind: {place + ': ' if place else ''}{first['msg']}", where=where
         ) from error
+
+
+def _kept(file: Path, rows: list[dict[str, float]]) -> dict[str, float]:
+    best = _read(file, Trained).best_epoch if file.is_file() else None
+    return next((row for row in rows if row["epoch"] == best), rows[-1])
 
 
 def _history(file: Path) -> list[dict[str, float]]:

@@ -54,7 +54,9 @@ def write_report(run_dir: str | Path) -> tuple[Path, Path]:
 
 def _context(run: Run) -> dict[str, Any]:
     metrics = run.metrics
-    plots = [training_plot(name, TRAININGS[name], rows) for name, rows in run.histories.items()]
+    plots = [
+        training_plot(name, TRAININGS[name], rows, run.kept[name]) for name, rows in run.histories.items()
+    ]
     bars = {setting: setting_plot(metrics, setting) for setting in metrics.protocol.settings}
     picture = ""
     if run.picture is not None:
@@ -71,6 +73,7 @@ def _context(run: Run) -> dict[str, Any]:
             if plot
         ],
         "histories": run.histories,
+        "kept": run.kept,
         "training_titles": TRAININGS,
         "bars": {setting: Markup(plot) for setting, plot in bars.items()},
         "measures": measures,

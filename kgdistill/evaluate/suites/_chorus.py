@@ -244,11 +244,10 @@ class _Judge:
             ("student_transformer_hybrid", "bm25_second"),
             ("student_transformer_hybrid", "student_hybrid"),
             ("student", "student_nodistill"),
-            ("student", "student_nograph"),
-            ("student", "student_titles"),
             ("teacher", "teacher_text"),
             ("teacher", "teacher_shuffled"),
         ]
+        ablations = [("student", "student_nograph"), ("student", "student_titles")]
         shares = [("student_hybrid", "teacher"), ("student", "minilm"), ("student_transformer", "minilm")]
         return SuiteResult(
             suite="chorus",
@@ -267,6 +266,7 @@ class _Judge:
             },
             arms=self.arms,
             comparisons=[pair for pair in wanted if set(pair) <= names],
+            ablations=[pair for pair in ablations if set(pair) <= names],
             shares=[pair for pair in shares if set(pair) <= names],
             headline={"full": "ndcg@10", "relevant": "recall@50", "rerank": "ndcg@10"},
             notes=self.notes,

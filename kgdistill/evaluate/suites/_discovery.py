@@ -91,13 +91,13 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
             )
     names = {arm.arm for arm in arms}
     pairs = [*COMPARISONS, *(("student", peer) for peer in what.against)]
-    pairs += [(a.of, a.arm) for a in ABLATIONS]
     result = SuiteResult(
         suite=what.name,
         protocol=what.protocol.describe(),
         units=judge.units,
         arms=arms,
         comparisons=[pair for pair in pairs if names.issuperset(pair)],
+        ablations=[(a.of, a.arm) for a in ABLATIONS if a.arm in names],
         shares=[pair for pair in SHARES if names.issuperset(pair)],
         headline=dict(what.headline),
         notes=notes,

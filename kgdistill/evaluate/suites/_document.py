@@ -19,7 +19,7 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
     """Means, intervals, differences and shares; what models-SUITE.json holds.
 
     A difference in a setting's headline metric carries `p_holm`, adjusted over all such differences of the
-    suite; those in other metrics have only their own `p`.
+    suite, or over all such of its ablations; those in other metrics have only their own `p`.
 
     Args:
         result: what to write; it must fit together (`SuiteResult.check`).
@@ -31,6 +31,7 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
     result.check()
     arms: dict[str, dict[str, Any]] = {name: _about(result.seeds(name)) for name in result.names()}
     differences: list[dict[str, Any]] = []
+    ablations: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
     for setting, metrics in metrics_of(result).items():
         if not result.units[setting]:
@@ -47,20 +48,26 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
                 told = {**asdict(mine.estimate()), "per_seed": mine.means.tolist()}
                 arms[name]["settings"].setdefault(setting, {})[metric] = told
             where = {"setting": setting, "metric": metric}
-            differences += _differences(result, drawn, where)
+            differences += _differences(result.comparisons, drawn, where)
+            ablations += _differences(result.ablations, drawn, where)
             shares += _shares(result, drawn, where)
     first = headlines(result)
-    family = [d for d in differences if d["metric"] == first[d["setting"]]]
-    for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
-        found["p_holm"] = adjusted
+    compared, ablated = (_adjust(found, first) for found in (differences, ablations))
     return {
         "suite": result.suite,
         "protocol": result.protocol,
         "environment": environment({}),
-        "bootstrap": {"samples": samples, "level": _LEVEL, "seed": seed, "compared": len(family)},
+        "bootstrap": {
+            "samples": samples,
+            "level": _LEVEL,
+            "seed": seed,
+            "compared": compared,
+            "ablated": ablated,
+        },
         "settings": {s: {"units": len(result.units[s]), "headline": first[s]} for s in first},
         "arms": list(arms.values()),
         "comparisons": differences,
+        "ablations": ablations,
         "shares": shares,
         "notes": result.notes,
     }
@@ -116,11 +123,14 @@ def suite_table(document: dict[str, Any]) -> str:
         _row(["arm", *heads, "seeds", "fit s", "parameters", "texts/s"]),
         _row(["---"] + ["---:"] * (len(heads) + 4)),
     ]
+    removed = removed_arms(document)
     best = {
-        s: max((_mean(a, s, i["headline"]) for a in document["arms"]), default=0.0)
+        s: max((_mean(a, s, i["headline"]) for a in document["arms"] if a["arm"] not in removed), default=0.0)
         for s, i in settings.items()
     }
     for arm in document["arms"]:
+        if arm["arm"] in removed:
+            continue
         cells = []
         for setting, info in settings.items():
             found = arm["settings"].get(setting, {}).get(info["headline"])
@@ -154,6 +164,7 @@ def suite_table(document: dict[str, Any]) -> str:
             p = f"{d['p_holm']:.4f}" if d["p_holm"] >= 0.0001 else "< 0.0001"
             names = [titles[d["a"]], titles[d["b"]], d["setting"], metric_title(d["metric"])]
             lines.append(_row([*names, _interval(d, sign="+"), relative, p]))
+    lines += _ablations(document, titles, heads)
     if told := [s for s in document["shares"] if s["metric"] == settings[s["setting"]]["headline"]]:
         lines += ["", _row(["a", "share of b", "setting", "metric", "share"]), _row(["---"] * 4 + ["---:"])]
         for s in told:
@@ -165,6 +176,36 @@ def suite_table(document: dict[str, Any]) -> str:
     if document["notes"]:
         lines += ["", "Notes.", *(f"- {line}" for line in document["notes"])]
     return "\n".join(lines) + "\n"
+
+
+def removed_arms(document: dict[str, Any]) -> set[str]:
+    """The arms with one piece removed, which have a table of their own."""
+    return {d["b"] for d in document["ablations"]}
+
+
+def _ablations(document: dict[str, Any], titles: dict[str, str], heads: list[str]) -> list[str]:
+    """What each piece brings: the whole less the same without it, in every setting's headline metric."""
+    found = {(d["a"], d["b"], d["setting"]): d for d in document["ablations"] if "p_holm" in d}
+    pairs = list(dict.fromkeys((a, b) for a, b, _ in found))
+    if not pairs:
+        return []
+    count = document["bootstrap"]["ablated"]
+    lines = [
+        "",
+        "What a piece brings: the whole less the same without it, paired by unit; * where p, adjusted by "
+        f"Holm over these {count}, is below 0.05.",
+        "",
+        _row(["whole", "less", *heads]),
+        _row(["---"] * 2 + ["---:"] * len(heads)),
+    ]
+    for a, b in pairs:
+        cells = []
+        for setting in document["settings"]:
+            d = found.get((a, b, setting))
+            mark = " *" if d is not None and d["p_holm"] < 0.05 else ""
+            cells.append("–" if d is None else _interval(d, sign="+") + mark)
+        lines.append(_row([titles[a], titles[b], *cells]))
+    return lines
 
 
 def metric_title(name: str) -> str:
@@ -190,11 +231,19 @@ def _about(seeds: list[ArmScores]) -> dict[str, Any]:
     }
 
 
+def _adjust(differences: list[dict[str, Any]], first: dict[str, str]) -> int:
+    """Adds `p_holm` to those in a headline metric; how many they are."""
+    family = [d for d in differences if d["metric"] == first[d["setting"]]]
+    for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
+        found["p_holm"] = adjusted
+    return len(family)
+
+
 def _differences(
-    result: SuiteResult, drawn: dict[str, Resampled], where: dict[str, str]
+    pairs: list[tuple[str, str]], drawn: dict[str, Resampled], where: dict[str, str]
 ) -> list[dict[str, Any]]:
     found = []
-    for a, b in result.comparisons:
+    for a, b in pairs:
         if a in drawn and b in drawn:
             told = asdict(drawn[a].difference(drawn[b]))
             base = float(drawn[b].means.mean())

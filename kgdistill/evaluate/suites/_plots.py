@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from kgdistill._plotting import INK, SERIES, STYLE, svg
-from kgdistill.evaluate.suites._document import metric_title
+from kgdistill.evaluate.suites._document import metric_title, removed_arms
 
 # The report's palette; a file of its own has no page to take it from.
 _LIGHT = ("#1c2530", "#d6dce3", "#0b6aa2", "#c2570c", "#187a5b", "#a2458f", "#7a5f00", "#9aa5b1")
@@ -26,7 +26,12 @@ _LOOKS = {
 
 
 def suite_plots(document: dict[str, Any]) -> dict[str, str]:
-    """SVG by name: "latency", "parameters" and "warm-cold"; one without figures is absent."""
+    """SVG by name: "latency", "parameters" and "warm-cold"; one without figures is absent.
+
+    Arms with one piece removed would crowd them and are left out.
+    """
+    removed = removed_arms(document)
+    document = {**document, "arms": [arm for arm in document["arms"] if arm["arm"] not in removed]}
     settings = document["settings"]
     main = next(iter(settings))
     metric = settings[main]["headline"]

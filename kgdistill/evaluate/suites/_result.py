@@ -53,6 +53,8 @@ class SuiteResult:
         arms: every arm and seed.
         comparisons: pairs of arms (a, b) whose difference a - b is wanted in every setting and metric that
             both have.
+        ablations: pairs (whole, with one piece removed), compared likewise, but in a table and a family of
+            tests of their own, lest they weaken what the others show.
         shares: pairs of arms (a, b) whose share a / b is wanted, such as a student of its teacher.
         headline: setting -> the metric that a table shows first; the first metric where a setting is absent.
         notes: what a reader has to know, one sentence each.
@@ -63,6 +65,7 @@ class SuiteResult:
     units: dict[str, list[str]]
     arms: list[ArmScores]
     comparisons: list[tuple[str, str]] = field(default_factory=list)
+    ablations: list[tuple[str, str]] = field(default_factory=list)
     shares: list[tuple[str, str]] = field(default_factory=list)
     headline: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -115,5 +118,5 @@ class SuiteResult:
                             f"there are {len(self.units[setting])} units",
                             where=where,
                         )
-        for name in {name for pair in [*self.comparisons, *self.shares] for name in pair}:
+        for name in {name for pair in [*self.comparisons, *self.ablations, *self.shares] for name in pair}:
             self.seeds(name)
