@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
+from kgdistill._cache import cache_root
 from kgdistill._resources import graph_dir
 from kgdistill.errors import DiskError, StoreError, StoreLockedError, ToolMissingError
 from kgdistill.progress import step
@@ -65,10 +66,8 @@ def neo4j_version() -> str:
 
 
 def cache_dir() -> Path:
-    """Where the jars are kept: under XDG_CACHE_HOME, else ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path.home() / ".cache"
-    return root / "kgdistill" / f"neo4j-{neo4j_version()}"
+    """Where the jars are kept: in a folder of the cache, by version."""
+    return cache_root() / f"neo4j-{neo4j_version()}"
 
 
 def fetch_jars() -> Path:

