@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,42 +19,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
-import torch
 
+from kgdistill._run_folder import CONTROLS, STUDENTS, TEACHERS, RunFolder, StudentKind, TeacherKind
 from kgdistill.bundle import Bundle
-from kgdistill.config import RunConfig
 from kgdistill.distill import artefacts
 from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
-from kgdistill.distill.catalogue import Catalogue, make_catalogue
+from kgdistill.distill.catalogue import make_catalogue
 from kgdistill.distill.linear import LinearChoice, choose_linear, sides_of
-from kgdistill.distill.repeat import repeat_scorer
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.stages import finished, made, run_stage
+from kgdistill.distill.stages import finished, run_stage
 from kgdistill.distill.student import Targets, Tokens, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, train_teacher
-from kgdistill.distill.view import Family, beside_facts, fact_families, own_fields, text_families
-from kgdistill.errors import ArtefactError
+from kgdistill.distill.teacher import relational_embeddings, teacher_scorer, train_teacher
 from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
-from kgdistill.evaluate.repeat import RepeatTask
 from kgdistill.evaluate.statistics import metrics_document
-from kgdistill.evaluate.task import EvaluationTask, Setting, Split, build_task
 from kgdistill.evaluate.task import Scorer as AnyScorer
+from kgdistill.evaluate.task import Setting
 from kgdistill.ingest.journal import Journal
-from kgdistill.models.device import choose_device
 from kgdistill.models.text import TransformerText
-from kgdistill.models.text_towers import StaticText
-from kgdistill.packing import pack_student, parameters_of, save_text_tower, serving_parameters, static_text
+from kgdistill.packing import pack_student, save_text_tower
 from kgdistill.progress import step
-from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
+from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import GraphStore
 
-TeacherKind = Literal["teacher", "teacher_text", "teacher_words", "teacher_shuffled"]
-StudentKind = Literal["student", "student_nodistill"]
-TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_shuffled")
-CONTROLS: tuple[TeacherKind, ...] = ("teacher_words",)
-"""Further teachers that only a benchmark asks for."""
-STUDENTS: tuple[StudentKind, ...] = ("student", "student_nodistill")
+__all__ = [
+    "COMPARISONS",
+    "CONTROLS",
+    "STUDENTS",
+    "TEACHERS",
+    "TITLES",
+    "Arm",
+    "Run",
+    "StudentKind",
+    "TeacherKind",
+    "train_all",
+]
+
 TITLES = {
     "popularity": "popularity",
     "ease": "EASE",
@@ -95,8 +95,7 @@ class Arm(NamedTuple):
     parameters: int
 
 
-@dataclass
-class Run:
+class Run(RunFolder):
     """A run folder with its configuration; the stages are its methods.
 
     Args:
@@ -104,110 +103,12 @@ class Run:
         config: the resolved configuration.
     """
 
-    folder: Path
-    config: RunConfig
-
-    def __post_init__(self) -> None:
-        self.folder = Path(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text, path = self.config.model_dump_json(indent=2), self.folder / "config.json"
-        # Opening a run to read it must not touch it.
-        try:
-            same = RunConfig.model_validate_json(path.read_text(encoding="utf-8")) == self.config
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            path.write_text(text, encoding="utf-8")
-        if self.config.threads:
-            torch.set_num_threads(self.config.threads)
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """A run that exists.
-
-        Raises:
-            ArtefactError: there is none in `folder`.
-        """
-        path = Path(folder) / "config.json"
-        if not path.is_file():
-            raise ArtefactError("is no run folder", where=str(folder), hint="kgdistill demo makes one")
-        return cls(Path(folder), RunConfig.model_validate_json(path.read_text(encoding="utf-8")))
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where training runs."""
-        return choose_device(self.config.device)
-
-    # What later stages read ---------------------------------------------------------------
-
-    def _need(self, name: str) -> str:
-        key = made(self.folder / name)
-        if key is None:
-            raise ArtefactError(
-                f"the stage {name!r} is not finished",
-                where=str(self.folder),
-                hint=f"run it first: {_HOW[name]}",
-            )
-        return key
-
-    @cached_property
-    def snapshot(self) -> Snapshot:
-        """The snapshot of the run."""
-        self._need("graph")
-        return open_snapshot(self.folder / "graph" / "snapshot")
-
-    @cached_property
-    def task(self) -> EvaluationTask:
-        """The evaluation task; its test split stays closed until `evaluate`."""
-        events = pq.read_table(self.folder / "graph" / "holdout.parquet")
-        return build_task(self.snapshot, events, self.config.protocol)
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """What training reads."""
-        self._need("text")
-        embeddings, rows, tokens = artefacts.load_text(self.folder / "text")
-        return make_catalogue(self.snapshot, self.task, embeddings, rows, words=tokens.weighted(rows))
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """Token ids of the distinct texts."""
-        self._need("text")
-        return artefacts.load_text(self.folder / "text")[2]
-
-    @cached_property
-    def facts(self) -> list[Family]:
-        """Typed paths along the facts."""
-        return fact_families(self.snapshot)
-
-    @cached_property
-    def fields(self) -> list[Family]:
-        """Shared text fields."""
-        return text_families(self.snapshot)
-
-    @cached_property
-    def own(self) -> list[Family]:
-        """The text fields that no fact holds."""
-        return own_fields(self.facts, self.fields)
-
-    def families(self, kind: TeacherKind) -> tuple[list[Family], list[Family]]:
-        """A teacher's typed affinities, and the facts along which its messages go."""
-        if kind == "teacher_text":
-            return self.own, []
-        if kind == "teacher_words":
-            return self.fields, []
-        if kind == "teacher_shuffled":
-            facts = fact_families(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
-        else:
-            facts = self.facts
-        return beside_facts(facts, self.own), facts
-
     @cached_property
     def linear(self) -> LinearChoice:
         """Settings of the linear expert, chosen on the validation events."""
         path = self.folder / "text" / "linear.json"
         # Texts outlive a change of the test period; what was chosen on validation must not.
-        asked = self._settings("protocol")
+        asked = self.config.protocol.model_dump(mode="json")
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept.get("for") == asked:
@@ -433,7 +334,7 @@ class Run:
             yield Arm(
                 teacher, TITLES[teacher], "ours" if teacher == "teacher" else "control",
                 self.config.seed, scorer, trained.seconds,
-                self._encoder_parameters + serving_parameters(scorer),
+                self.parameters(teacher, scorer),
             )  # fmt: skip
         for student in STUDENTS:
             pupil = artefacts.load_student(self.folder / student, self.fields)
@@ -441,16 +342,8 @@ class Run:
             yield Arm(
                 student, TITLES[student], "ours" if student == "student" else "control",
                 self.config.seed, scorer, pupil.seconds,
-                parameters_of(pupil.model) + sum(m.parameters for m in scorer.witnesses.linear),
+                self.parameters(student, scorer),
             )  # fmt: skip
-
-    @cached_property
-    def _encoder_parameters(self) -> int:
-        own = self.folder / "text" / "encoder"
-        encoder = TransformerText(
-            str(own) if own.is_dir() else self.config.text.encoder, device=torch.device("cpu")
-        )
-        return parameters_of(encoder.model)
 
     def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
         yield "popularity", popularity(self.task)
@@ -463,39 +356,6 @@ class Run:
             if arm.fit_seconds is not None:
                 fit[arm.arm] = arm.fit_seconds
             yield arm.arm, arm.scorer
-
-    # Models, ready to score --------------------------------------------------------------
-
-    def _teacher(self, kind: TeacherKind) -> TrainedTeacher:
-        self._need(kind)
-        return artefacts.load_teacher(self.folder / kind, *self.families(kind))
-
-    def teacher_scorer(self, kind: TeacherKind = "teacher") -> Scorer:
-        """A trained teacher over everything before the cut."""
-        return teacher_scorer(self._teacher(kind), self.catalogue, self.catalogue.view(), self.device)
-
-    def student_scorer(self, kind: StudentKind = "student", *, use_ids: bool = True) -> Scorer:
-        """A trained student over everything before the cut."""
-        self._need(kind)
-        trained = artefacts.load_student(self.folder / kind, self.fields)
-        return student_scorer(
-            trained, self.catalogue, self.tokens, self.catalogue.view(), self.device, use_ids=use_ids
-        )
-
-    def repeat_scorer(self, task: RepeatTask, split: Split) -> AnyScorer:
-        """The student with its repeat feature: what a user buys next, had before or not."""
-        return repeat_scorer(
-            self.student_scorer("student"), self.catalogue, task, split, seed=self.config.seed
-        )
-
-    def text_tower(self) -> StaticText:
-        """The student's text tower as it serves, on one core."""
-        model = artefacts.load_student(self.folder / "student", self.fields).model
-        return static_text(
-            model,
-            self.folder / "text" / "tokenizer" / "tokenizer.json",
-            max_tokens=self.config.text.max_tokens,
-        )
 
     def _bundle(self) -> Bundle:
         return pack_student(self.student_scorer(), self.catalogue, self.snapshot)
@@ -523,21 +383,6 @@ class Run:
         pq.write_table(table, self.folder / "recommendations.parquet")
         return table
 
-    def history(self, user: str) -> list[str] | None:
-        """Keys of what a user bought before the cut, the latest last; None for a user the snapshot lacks."""
-        at = int(self.snapshot.index("User", [user])[0])
-        if at < 0:
-            return None
-        # Not the task's pairs: it leaves out users with few purchases, who have a history all the same.
-        edges = self.snapshot.edge_table(self.config.protocol.interaction)
-        mine = np.flatnonzero(edges["source"].to_numpy() == at)
-        bought = edges["target"].to_numpy()[mine]
-        times = self.snapshot.times(self.config.protocol.interaction)
-        assert times is not None  # training refuses a snapshot without
-        bought = bought[np.lexsort((bought, times[mine]))]
-        bought = bought[np.isin(bought, self.task.items)]
-        return [str(k) for k in self.snapshot.keys("Product")[bought]]
-
     def embeddings(self) -> list[tuple[str, list[str], np.ndarray[Any, Any]]]:
         """What is written back: (space, product keys, vectors float32 [N, D]) of the items with buyers."""
         view = self.catalogue.view()
@@ -560,16 +405,3 @@ def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> di
     run.make_bundle()
     notify("judging every arm on the test period")
     return run.evaluate()
-
-
-_HOW = {
-    "graph": "kgdistill snapshot",
-    "text": "kgdistill train teacher",
-    "teacher": "kgdistill train teacher",
-    "teacher_text": "kgdistill train teacher",
-    "teacher_words": "kgdistill train teacher",
-    "teacher_shuffled": "kgdistill train teacher",
-    "targets": "kgdistill train teacher",
-    "student": "kgdistill train student",
-    "student_nodistill": "kgdistill train student",
-}
