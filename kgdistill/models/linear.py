@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import lapack
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -35,13 +35,13 @@ class _Formed:
 
     Attributes:
         items: int64 [I], ascending ids of the items that have a row entry.
-        weights: float64 [I, I] where they were formed, else None.
+        weights: float32 [I, I] where they were formed, else None.
         rows: CSR [rows, I] and `kernel` float64 [rows, rows] in the second case, else None.
         scale: float64 [I].
     """
 
     items: IntArray
-    weights: npt.NDArray[np.float64] | None
+    weights: FloatArray | None
     rows: sp.csr_matrix | None
     kernel: npt.NDArray[np.float64] | None
     scale: npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ class _Formed:
             out[:, known] = self._through(query, columns)
         else:
             # Histories are short: cheaper than copying a part of the weights.
-            out[:, known] = (query @ self.weights)[:, columns]
+            out[:, known] = (query.astype(np.float32) @ self.weights)[:, columns]
         return out
 
     def _query(self, query: sp.csr_matrix) -> sp.csr_matrix:
@@ -133,7 +133,8 @@ def fit_linear(
     if len(items) <= rows.shape[0] and len(items) <= limit:
         inverse = _inverse((rows.T @ rows).toarray(), reg)
         scale = 1 / np.diag(inverse)
-        weights = -inverse * scale
+        # By rows, as scoring reads them.
+        weights = np.ascontiguousarray(-inverse * scale, dtype=np.float32)
         np.fill_diagonal(weights, 0.0)
         return LinearItems(items, weights, None, None, scale, reg)
     kernel = _inverse((rows @ rows.T).toarray(), reg)
@@ -213,7 +214,8 @@ def fit_walk(
             one += weight * (part @ sp.diags(1 / columns) @ part.T).toarray()
             degree += weight * np.asarray(part.sum(1)).ravel()
         scale = 1 / np.maximum(degree, 1e-9)
-        return WalkItems(items, np.linalg.matrix_power(one * scale[:, None], steps), None, None, scale)
+        step = np.asarray(one * scale[:, None], dtype=np.float32)
+        return WalkItems(items, np.linalg.matrix_power(step, steps), None, None, scale)
     scale = 1 / np.maximum(np.asarray(known.sum(0)).ravel(), 1e-9)
     users = 1 / np.maximum(np.asarray(known.sum(1)).ravel(), 1e-9)
     through = (sp.diags(users) @ known @ sp.diags(scale) @ known.T).toarray()
@@ -279,8 +281,15 @@ def _places(held: IntArray, items: IntArray) -> tuple[npt.NDArray[np.bool_], Int
 
 
 def _inverse(gram: npt.NDArray[np.float64], reg: float) -> npt.NDArray[np.float64]:
+    if not len(gram):
+        return gram
     gram[np.diag_indices_from(gram)] += reg
-    inverse: npt.NDArray[np.float64] = cho_solve(
-        cho_factor(gram, overwrite_a=True), np.eye(len(gram)), overwrite_b=True
-    )
-    return inverse
+    # From the Cholesky factor itself: a third of the work of solving for every column of the identity.
+    factor, failed = lapack.dpotrf(gram, lower=1, clean=0, overwrite_a=1)
+    inverse, singular = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed or singular:
+        raise np.linalg.LinAlgError("the regularised Gram matrix is not positive definite")
+    # Only the lower half is filled.
+    lower = np.tril(inverse)
+    whole: npt.NDArray[np.float64] = lower + np.tril(lower, -1).T
+    return whole
