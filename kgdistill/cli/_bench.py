@@ -41,7 +41,12 @@ def models(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="FOLDER", envvar="KGDISTILL_DATA", help="The folder that holds the data sets."
+            "--data",
+            metavar="FOLDER",
+            envvar="KGDISTILL_DATA",
+            help="For office it holds amazon_office/, for chorus chorus_icecat/; data/amazon_office.md and "
+            "data/chorus.md say which files and how to make them. Complete Journey needs none. "
+            "Left out: ../shared/data.",
         ),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Fit the peers too.")] = True,
@@ -74,7 +79,7 @@ def models(
 
     \b
     Examples:
-      kgdistill bench models --suite office --data ../shared/data
+      kgdistill bench models --suite office --data datasets
       kgdistill bench models --suite completejourney --ablate --out bench/results
       kgdistill bench models --suite chorus --json
     """
