@@ -54,7 +54,9 @@ def snapshot(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="Settings in YAML: protocol, text, teacher, student, …"
+            "--config",
+            metavar="FILE",
+            help="Settings in YAML: protocol, text, teacher, student, …; docs/settings.md says every key.",
         ),
     ] = None,
     cut: Annotated[
