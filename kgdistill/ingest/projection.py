@@ -24,6 +24,7 @@ from kgdistill.store.schema import Schema
 
 # Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
 WRITE_ROWS = 1_000_000
+_WRITING = "writing the graph"
 
 Writer = Callable[[TypeKey, Path], int]
 """Upserts the rows of a Parquet file in the store and returns how many; null clears. See `ray_engine`."""
@@ -120,11 +121,17 @@ def folder_beside(archive: Archive) -> Iterator[Path]:
 
 
 def _write(
-    store: GraphStore, fold: Fold, temporary: Path, first: bool, result: Applied, writer: Writer | None
+    store: GraphStore,
+    fold: Fold,
+    temporary: Path,
+    first: bool,
+    result: Applied,
+    writer: Writer | None,
+    title: str = _WRITING,
 ) -> None:
     keys = fold.types()
     labels = [key for key in keys if isinstance(key, str)]
-    with step("writing the graph", total=len(keys)) as progress:
+    with step(title, total=len(keys)) as progress:
         for key in keys:
             progress.note(type_name(key))
             fresh = first and holds_nothing(store, key)
@@ -186,6 +193,7 @@ def rebuild(
     wait_s: float = 0.0,
     threads: int = 2,
     writer: Writer | None = None,
+    title: str = _WRITING,
 ) -> Applied:
     """Makes the store hold exactly what the archive says, of the archive's types; others are left alone.
 
@@ -197,6 +205,7 @@ def rebuild(
         wait_s: how long to wait for another writer.
         threads: for folding.
         writer: what writes the rows in place of the store's own methods; None: these.
+        title: shown while it runs.
 
     Raises:
         InputError: the archive holds no job.
@@ -211,7 +220,7 @@ def rebuild(
             store.apply_schema(with_journal(schema))
             for key in reversed(fold.types()):
                 _remove_strangers(store, fold, key, result)
-            _write(store, fold, temporary, True, result, writer)
+            _write(store, fold, temporary, True, result, writer, title)
             Journal(store).write(archive, records, "done")
     return result
 
@@ -274,5 +283,5 @@ def archived_types(archive: Archive) -> Iterator[ArchivedGraph]:
     labels |= {label for key in keys if not isinstance(key, str) for label in (key[0], key[2])}
     schema = whole.restricted(labels, {key[1] for key in keys if not isinstance(key, str)})
     with folder_beside(archive) as folder, LadybugStore(folder / "graph") as store:
-        rebuild(store, archive)
+        rebuild(store, archive, title="making the archive's graph, to compare")
         yield ArchivedGraph(store, schema)
