@@ -25,7 +25,11 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One recommended item: its key, title, rank from 1, and score."""
+    """One recommended item: its key, title, rank from 1, and score.
+
+    The title is the item's whole text as the bundle holds it (see `Bundle`); `title.split(" [SEP] ")[0]` is
+    the title alone.
+    """
 
     product: str
     title: str
@@ -63,7 +67,9 @@ class Bundle:
         arrays: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         keys: item keys, ascending ids.
-        titles: item titles.
+        titles: item texts, one per key: title, brand, category and attributes, as far as the graph has them,
+            joined by " [SEP] " (`Snapshot.texts`). Training read them so, `nearest` looks for words in all of
+            them, and `Recommendation.title` gives them back whole; callers pass plain words as `text`.
     """
 
     def __init__(
