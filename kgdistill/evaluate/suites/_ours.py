@@ -132,8 +132,10 @@ def _ablated(run: Run, ablation: Ablation) -> Arm:
     else:
         other.train_teacher("teacher")
     scorer = other.student_scorer("student") if learns else other.teacher_scorer("teacher")
-    parameters = sum(p.numel() for p in scorer.model.parameters())
-    return Arm(ablation.arm, ablation.title, "ablation", run.config.seed, scorer, None, parameters)
+    return Arm(
+        ablation.arm, ablation.title, "ablation", run.config.seed, scorer, None,
+        run.parameters(ablation.of, scorer),
+    )  # fmt: skip
 
 
 def _config(protocol: DiscoveryProtocol, options: SuiteOptions, seed: int) -> RunConfig:
