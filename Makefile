@@ -12,7 +12,7 @@ help:
 	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
 	@echo "make bench   install, then the measured figures (speed, memory, quality)"
-	@echo "make docs    write docs/cli.md and the schema's picture anew"
+	@echo "make docs    write docs/cli.md, docs/settings.md and the schema's picture anew"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
 
 install: $(VENV)/.demo.stamp

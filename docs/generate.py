@@ -28,7 +28,7 @@ _PROTOCOL = {
     "title": "heads the report",
     "interaction": "the relationship that counts: source, type, target",
     "cut": "train is what happened before it; UTC; where left out: after four fifths of the purchases",
-    "test_start": "the test is from then on, validation from the cut to before it; left out: after nine tenths",
+    "test_start": "the test is from then on, validation from the cut until then; left out: nine tenths",
     "test_end": "where the test ends; empty: with the data",
     "min_user_events": "users with fewer train interactions are left out; 0: nobody is",
     "min_item_users": "an item with at least so many buyers is warm, any other cold",
