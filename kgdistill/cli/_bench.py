@@ -53,6 +53,10 @@ def models(
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Train ours again with one piece removed at a time.")
     ] = False,
+    ablate_seeds: Annotated[
+        int | None,
+        typer.Option("--ablate-seeds", min=1, help="That with so many of the seeds; left out: with each."),
+    ] = None,
     recbole_seconds: Annotated[
         float,
         typer.Option("--recbole-seconds", min=0, help="How long a model of RecBole trains; 0 leaves it out."),
@@ -98,6 +102,7 @@ def models(
         seeds=tuple(range(seeds)),
         peers=peers,
         ablate=ablate,
+        ablate_seeds=ablate_seeds,
         device=device,
         threads=threads,
         recbole_seconds=recbole_seconds,

@@ -51,6 +51,10 @@ class Resampled:
     level: float
     seed: int
 
+    def only(self, rows: list[int]) -> Resampled:
+        """The same of some of its seeds, by their place."""
+        return Resampled(self.means[rows], self.drawn[rows], self.level, self.seed)
+
     def estimate(self) -> Estimate:
         """The mean over seeds and units."""
         return Estimate(

@@ -69,7 +69,7 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
     rates = _rates(first)
     arms = [_rated(judge.ours(arm), rates) for arm in our_arms(runs)]
     if options.ablate:
-        arms += [_rated(judge.ours(arm), rates) for arm in ablated_arms(runs)]
+        arms += [_rated(judge.ours(arm), rates) for arm in ablated_arms(runs[: options.ablate_seeds])]
     notes = [f"Ours with the seeds {', '.join(map(str, options.seeds))}; settings by validation alone."]
     if options.peers:
         chooser = Chooser(first.task, what.choose)

@@ -49,7 +49,8 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
                 arms[name]["settings"].setdefault(setting, {})[metric] = told
             where = {"setting": setting, "metric": metric}
             differences += _differences(result.comparisons, drawn, where)
-            ablations += _differences(result.ablations, drawn, where)
+            for pair in result.ablations:
+                ablations += _differences([pair], _same_seeds(result, pair, drawn), where)
             shares += _shares(result, drawn, where)
     first = headlines(result)
     compared, ablated = (_adjust(found, first) for found in (differences, ablations))
@@ -237,6 +238,19 @@ def _adjust(differences: list[dict[str, Any]], first: dict[str, str]) -> int:
     for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
         found["p_holm"] = adjusted
     return len(family)
+
+
+def _same_seeds(
+    result: SuiteResult, pair: tuple[str, str], drawn: dict[str, Resampled]
+) -> dict[str, Resampled]:
+    """The two arms with the seeds that both have: a whole may have been trained more often than its parts."""
+    seeds = {name: [arm.seed for arm in result.seeds(name)] for name in pair}
+    both = [seed for seed in seeds[pair[0]] if seed in seeds[pair[1]]]
+    return {
+        name: drawn[name].only([seeds[name].index(seed) for seed in both])
+        for name in pair
+        if name in drawn and both
+    }
 
 
 def _differences(

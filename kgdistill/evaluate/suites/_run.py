@@ -24,6 +24,7 @@ class SuiteOptions:
         seeds: of ours, and of peers with chance in them where that is cheap.
         peers: whether to fit the peers.
         ablate: whether to train ours again with one piece removed at a time.
+        ablate_seeds: with how many of the seeds; None: with all.
         device, threads: as in the configuration of a run.
         recbole_seconds: how long each of RecBole's models may train; 0 leaves them out.
         config: sections of a run's configuration over its defaults, such as {"teacher": {"epochs": 1}}.
@@ -36,6 +37,7 @@ class SuiteOptions:
     seeds: tuple[int, ...] = (0, 1, 2)
     peers: bool = True
     ablate: bool = False
+    ablate_seeds: int | None = None
     device: str = "auto"
     threads: int = 0
     recbole_seconds: float = 240.0
