@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -23,21 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # Said of a key here, it goes before what is said where the key is declared.
-_PROTOCOL = {
-    "name": "stands in `metrics.json`",
-    "title": "heads the report",
-    "interaction": "the relationship that counts: source, type, target",
-    "cut": "train is what happened before it; UTC; where left out: after four fifths of the purchases",
-    "test_start": "the test is from then on, validation from the cut until then; left out: nine tenths",
-    "test_end": "where the test ends; empty: with the data",
-    "min_user_events": "users with fewer train interactions are left out; 0: nobody is",
-    "min_item_users": "an item with at least so many buyers is warm, any other cold",
-    "refit": "whether models that the test judges learned from train and validation",
-    "settings": "what is ranked and what counts as found: warm, cold, strictly_cold, all, cold_in_all, tail",
-    "k": "the depth of the ranking that decides",
-    "user_column": "what users are called in the lists that are written",
-    "item_column": "what items are called there",
-}
 _HEAD = ["| key | default | what it is |", "| --- | --- | --- |"]
 
 
@@ -55,16 +38,15 @@ def settings() -> str:
         if not isinstance(model, type) or not issubclass(model, BaseModel):
             top.append(_row(name, field))
             continue
-        said = _PROTOCOL if name == "protocol" else {}
-        about = field.description if said else (model.__doc__ or "").strip()
-        rows = [_row(key, inner, said) for key, inner in model.model_fields.items()]
+        about = field.description if name == "protocol" else (model.__doc__ or "").strip()
+        rows = [_row(key, inner) for key, inner in model.model_fields.items()]
         parts.append("\n".join([f"## {name}\n", f"{about}\n", *_HEAD, *rows]) + "\n")
     parts.insert(1, "\n".join(["## At the top\n", *_HEAD, *top]) + "\n")
     return "\n".join(parts)
 
 
-def _row(name: str, field: FieldInfo, said: Mapping[str, str] = MappingProxyType({})) -> str:
-    words = " ".join((said.get(name) or field.description or "").split()).rstrip(".")
+def _row(name: str, field: FieldInfo) -> str:
+    words = " ".join((field.description or "").split()).rstrip(".")
     if not words:
         raise SystemExit(f"docs/generate.py: nothing is said of the key {name!r}")
     if get_origin(field.annotation) is Literal:

@@ -33,24 +33,42 @@ class DiscoveryProtocol(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    title: str
-    interaction: EdgeType = _BOUGHT
-    cut: datetime
-    test_start: datetime
-    test_end: datetime | None = None
-    min_user_events: int = Field(default=5, ge=0, description="0: users without history are judged too")
-    min_item_users: int = Field(default=5, ge=1)
-    refit: bool = False
-    settings: tuple[Setting, ...] = Field(default=("warm", "cold", "strictly_cold"), min_length=1)
+    name: str = Field(description="stands in `metrics.json`")
+    title: str = Field(description="heads the report")
+    interaction: EdgeType = Field(
+        default=_BOUGHT, description="the relationship that counts: source, type, target"
+    )
+    cut: datetime = Field(
+        description="train is what happened before it; UTC; left out: after four fifths of the purchases"
+    )
+    test_start: datetime = Field(
+        description="the test is from then on, validation from the cut until then; left out: nine tenths"
+    )
+    test_end: datetime | None = Field(default=None, description="where the test ends; empty: with the data")
+    min_user_events: int = Field(
+        default=5, ge=0, description="users with fewer train interactions are left out; 0: nobody is"
+    )
+    min_item_users: int = Field(
+        default=5, ge=1, description="an item with at least so many buyers is warm, any other cold"
+    )
+    refit: bool = Field(
+        default=False, description="whether models that the test judges learned from train and validation"
+    )
+    settings: tuple[Setting, ...] = Field(
+        default=("warm", "cold", "strictly_cold"),
+        min_length=1,
+        description="what is ranked, what counts as found: warm, cold, strictly_cold, all, cold_in_all, tail",
+    )
     exclude_category_levels: list[list[str]] = Field(
         default_factory=list,
         description="names dropped at level 0 (department), level 1, … of category_text split at ' > '",
     )
-    k: int = Field(default=20, ge=1)
+    k: int = Field(default=20, ge=1, description="the depth of the ranking that decides")
     ks: tuple[int, ...] = Field(default=(), description="further depths at which the ranking is judged")
-    user_column: str = "user_id"
-    item_column: str = "product_id"
+    user_column: str = Field(
+        default="user_id", description="what users are called in the lists that are written"
+    )
+    item_column: str = Field(default="product_id", description="what items are called there")
 
     @field_validator("cut", "test_start", "test_end")
     @classmethod

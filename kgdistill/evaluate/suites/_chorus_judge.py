@@ -121,8 +121,8 @@ class SearchJudge:
         return SuiteResult(
             suite="chorus",
             protocol=[
-                "93 queries with products judged 0 to 3; the whole catalogue is ranked, ties by product id, "
-                "and an unjudged product counts as 0.",
+                f"{len(self.queries)} queries with products judged 0 to 3; the whole catalogue is ranked, "
+                "ties by product id, and an unjudged product counts as 0.",
                 "full nDCG@10 has the gain 2^grade − 1, over queries with a grade above 0; recall@50 is of "
                 "products graded 2 or more; judged@10 is the share of the first ten that is judged.",
                 "rerank ranks only the judged products.",
