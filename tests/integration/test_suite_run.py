@@ -73,6 +73,9 @@ def test_a_suite_trains_judges_writes_and_goes_on(tmp_path: Path, monkeypatch: p
         assert by_seed[name] == [0, 1]
     for piece in pieces:
         assert by_seed[piece.arm] == [0, 1]
+        # Those of training alone: as much must be held to answer as for the whole.
+        held = [[a.parameters for a in result.seeds(name)] for name in (piece.arm, piece.of)]
+        assert held[0] == held[1]
     for name in [*peers, "metadata_knn", "blend"]:
         assert by_seed[name] == [0]
     # Training had no other task than those, and nobody opened them.
