@@ -97,7 +97,7 @@ def recbole(
     model: RecboleModel = "LightGCN",
     workdir: Path,
     budget_seconds: float = 300.0,
-    epochs: int = 50,
+    epochs: int = 300,
     parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 2,
@@ -115,7 +115,7 @@ def recbole(
             by the same rule without it.
         workdir: where files are written: under workdir/MODEL.
         budget_seconds: of training; where it ends first, the model is taken as it is then.
-        epochs: at most so many.
+        epochs: at most so many; 300 is RecBole's own default.
         parameters: RecBole's own names, over its defaults.
         seed: fixes the result unless the time runs out.
         threads: for PyTorch.
