@@ -86,9 +86,7 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
                 make = partial(judged_peer, peer, chooser, judge, seed)
                 arms.append(_rated(kept(folder / "peers", key, make, judge.units), rates))
         if any(arm.title.endswith("†") for arm in arms):
-            notes.append(
-                f"† RecBole's defaults, training ended after {options.recbole_seconds:g} s: lower bounds."
-            )
+            notes.append(f"† RecBole's defaults, 300 epochs or {options.recbole_seconds:g} s: lower bounds.")
     names = {arm.arm for arm in arms}
     pairs = [*COMPARISONS, *(("student", peer) for peer in what.against)]
     result = SuiteResult(
