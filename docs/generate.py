@@ -18,9 +18,6 @@ from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-# Said of a key here, it goes before what is said where the key is declared.
 _HEAD = ["| key | default | what it is |", "| --- | --- | --- |"]
 
 

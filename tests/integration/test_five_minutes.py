@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _load_script import load_script
 
 from kgdistill.store import open_store
 
@@ -132,11 +132,7 @@ def test_the_graph_is_what_plain_python_makes_of_the_files(followed: tuple[Path,
 
 
 def test_the_sample_is_what_its_script_writes(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("make_sample_orders", SAMPLE / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("data/sample_orders/make.py")
     module.main(tmp_path)
     names = sorted(p.relative_to(tmp_path) for p in tmp_path.glob("*/*"))
     assert names == sorted(p.relative_to(SAMPLE) for p in SAMPLE.glob("*/*.csv*"))

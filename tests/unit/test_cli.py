@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from _load_script import load_script
 
 from kgdistill import cli
 from kgdistill.cli import main
@@ -57,11 +57,7 @@ def test_every_command_speaks_json(name: str) -> None:
 
 
 def test_the_reference_and_the_picture_are_what_the_code_says() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("docs/generate.py")
     for page, text in module.pages().items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name} is out of date: make docs"
 

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import json
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _load_script import load_script
 
 from kgdistill.evaluate.suites._chorus import chorus_judgements, chorus_snapshot
 from kgdistill.evaluate.suites._data import office_tables
 
-ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("prepare", ROOT / "data" / "prepare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("data/prepare.py")
 
 
 def _split(file: Path, rows: list[tuple[str, list[tuple[str, int, float]]]]) -> None:

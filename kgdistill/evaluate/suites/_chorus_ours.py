@@ -34,17 +34,15 @@ def judge_teachers(judge: SearchJudge, teaching: SearchTeaching, seconds: float)
     lexical = unit(parts.lexical) + SERVING.coverage * parts.coverage
     judge.add("lexical", "words alone: BM25 with stems, pairs and field weights", "control", lexical)
     judge.add("meaning", "MiniLM-L6, all running text", "control", parts.meaning, parameters=size)
-    fused = judge.measure(fuse(parts, SERVING), fuse(parts, WHOLE))
+    fused = _ranked(judge, parts)
     judge.add("teacher", "fused teacher", "ours", fused, fit_seconds=seconds, parameters=size)
-    alone_parts = replace(parts, facts=None)
-    alone = judge.measure(fuse(alone_parts, SERVING), fuse(alone_parts, WHOLE))
+    alone = _ranked(judge, replace(parts, facts=None))
     judge.add("teacher_text", "text-only teacher", "control", alone, parameters=size)
     for seed in range(3):
         other = FusedTeacher(
             teaching.catalogue.shuffled(seed), teaching.teacher.lexical, teaching.encoder, teaching.vectors
         )
-        other_parts = other.parts(judge.queries, asked)
-        scores = judge.measure(fuse(other_parts, SERVING), fuse(other_parts, WHOLE))
+        scores = _ranked(judge, other.parts(judge.queries, asked))
         judge.add("teacher_shuffled", "teacher on shuffled facts", "control", scores, seed=seed)
 
 
@@ -82,8 +80,7 @@ def judge_students(
     )
 
     def hybrid(meaning: FloatArray) -> dict[str, dict[str, Values]]:
-        asked = replace(words, meaning=meaning)
-        return judge.measure(fuse(asked, SERVING), fuse(asked, WHOLE))
+        return _ranked(judge, replace(words, meaning=meaning))
 
     for seed in seeds:
         trained = learn(teaching, seed)
@@ -112,19 +109,17 @@ def judge_students(
         judge.add("student_transformer", f"student alone ({layers})", "ours", mine, **told)
         judge.add("student_transformer_hybrid", f"student ({layers}) + BM25", "ours", hybrid(mine), **told)
     seed = seeds[0]
-    nograph = with_facts(teaching, teaching.catalogue.without_facts())
-    judge.add(
-        "student_nograph",
-        "student of the text-only teacher",
-        "ablation",
-        cosines(learn(nograph, seed)),
-        seed=seed,
-    )
-    titles = titles_as_queries(teaching)
-    judge.add(
-        "student_titles",
-        "student without synthetic queries",
-        "ablation",
-        cosines(learn(titles, seed)),
-        seed=seed,
-    )
+    for arm, title, held in (
+        (
+            "student_nograph",
+            "student of the text-only teacher",
+            with_facts(teaching, teaching.catalogue.without_facts()),
+        ),
+        ("student_titles", "student without synthetic queries", titles_as_queries(teaching)),
+    ):
+        judge.add(arm, title, "ablation", cosines(learn(held, seed)), seed=seed)
+
+
+def _ranked(judge: SearchJudge, parts: Parts) -> dict[str, dict[str, Values]]:
+    """What the parts are worth together: as they serve, and over the whole catalogue."""
+    return judge.measure(fuse(parts, SERVING), fuse(parts, WHOLE))
