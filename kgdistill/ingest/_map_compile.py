@@ -89,6 +89,8 @@ class _Compiler:
                 delimiter=source.delimiter,
                 encoding=source.encoding,
                 quote=source.quote,
+                escape=source.escape,
+                skip_lines=source.skip_lines,
                 columns=source.columns,
                 null_values=source.null_values,
             ),

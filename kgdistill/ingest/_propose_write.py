@@ -68,7 +68,7 @@ def _options(sample: Sample) -> list[str]:
     lines = [f"    format: {options.format}"]
     if options.delimiter is not None:
         lines.append(f"    delimiter: {scalar(options.delimiter)}")
-    if options.encoding != "utf-8":
+    if options.encoding not in (None, "utf-8"):
         lines.append(f"    encoding: {options.encoding}")
     if options.null_values != ("",):
         lines.append(f"    null_values: {flow(list(options.null_values))}")

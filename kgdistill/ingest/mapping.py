@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Mapping as AnyMapping
@@ -55,8 +54,15 @@ class SourceMapping(Part):
         None, description="By the file's suffix where it is left out."
     )
     delimiter: str | None = Field(None, min_length=1)
-    encoding: str = "utf-8"
+    encoding: str | None = Field(
+        None,
+        description="Of text, any of Python's; UTF-8 (or by the mark at its start) where it is left out.",
+    )
     quote: str | None = Field('"', min_length=1, max_length=1, description="null: quotes mean nothing.")
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="Before a quote or delimiter that is text, such as \\."
+    )
+    skip_lines: int = Field(0, ge=0, description="Lines of a text file before its header.")
     columns: tuple[str, ...] | None = Field(None, min_length=1, description="For files without a header.")
     null_values: Texts = Field(("",), description="Texts that stand for no value.")
     where: Conditions = Field((), description="Rows for which one does not hold are skipped.")
@@ -70,9 +76,10 @@ class SourceMapping(Part):
 
     @field_validator("encoding")
     @classmethod
-    def _known_encoding(cls, value: str) -> str:
+    def _known_encoding(cls, value: str | None) -> str | None:
         try:
-            codecs.lookup(value)
+            if value is not None:
+                "".encode(value)
         except LookupError as error:
             raise fault(f"{value!r} is not an encoding", hint="such as utf-8, latin-1 or cp1252") from error
         return value

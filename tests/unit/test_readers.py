@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -140,6 +141,54 @@ def test_encodings_delimiters_and_files_without_a_header_or_quotes(tmp_path: Pat
     assert lines == [1, 2]
     wide = write(tmp_path / "b.csv", '1¦"x¦y"\n')
     assert read(wide, ["b"], SourceOptions(None, "¦", columns=("a", "b")))[0] == [{"b": "x¦y"}]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-16", "utf-16-be", "gb18030", "big5", "shift-jis", "cp1251"]
+)
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "recbole"])
+def test_every_text_format_is_read_in_the_encoding_that_is_said(
+    encoding: str, format: str, tmp_path: Path
+) -> None:
+    word = "чай" if encoding == "cp1251" else "茶"
+    texts = {"csv": f"id,t\nu1,{word}\n", "jsonl": json.dumps({"id": "u1", "t": word}, ensure_ascii=False)}
+    path = write(tmp_path / "x", texts.get(format, f"id\tt\nu1\t{word}\n"), encoding)
+    # What writes UTF-16 in Python writes its mark too; by that alone the file is known.
+    for told in (encoding, None) if encoding in ("utf-8", "utf-16") else (encoding,):
+        assert read(path, ["id", "t"], SourceOptions(format, encoding=told))[0] == [{"id": "u1", "t": word}]
+
+
+def test_lines_before_the_header_are_skipped_and_counted(tmp_path: Path) -> None:
+    text = 'Report of "May\r\n\r\nmade by me\r\na,b\r\n1,2\r\n'
+    for block in (4, 1 << 20):
+        rows, lines, _ = read(write(tmp_path / "a.csv", text), ["b"], SourceOptions(skip_lines=3), block)
+        assert (rows, lines) == ([{"b": "2"}], [5])
+    lines_of_json = write(tmp_path / "a.jsonl", 'made by me\n{"b": 2}\n')
+    assert read(lines_of_json, ["b"], SourceOptions(skip_lines=1))[:2] == ([{"b": "2"}], [2])
+    with pytest.raises(InputError, match="is empty"):
+        read(tmp_path / "a.csv", ["b"], SourceOptions(skip_lines=5))
+
+
+@pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;"])
+def test_the_line_that_tells_a_spreadsheet_the_delimiter_tells_us_too(line: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", f"\ufeff{line}\r\na;b\r\n1;2,5\r\n")
+    assert read(path, ["b"])[:2] == ([{"b": "2,5"}], [3])
+    assert column_names(Source("s", path)) == ["a", "b"]
+    options = SourceOptions(delimiter=";", columns=("x", "y"))
+    assert read(path, ["x"], options)[0] == [{"x": "a"}, {"x": "1"}]
+
+
+def test_an_escape_makes_text_of_the_character_after_it(tmp_path: Path) -> None:
+    text = 'a,b,c\n1,"5\\" pipe, red","x\\\\"\n2,5\\, "six",\\N\n3,plain,N\n'
+    options = SourceOptions(escape="\\", null_values=("\\N",))
+    for block in (4, 1 << 20):
+        rows, lines, rejects = read(write(tmp_path / "a.csv", text), ["b", "c"], options, block)
+        assert [tuple(row.values()) for row in rows] == [
+            ('5" pipe, red', "x\\"),
+            ('5, "six"', None),
+            ("plain", "N"),
+        ]
+        assert (lines, rejects) == ([2, 3, 4], [])
 
 
 def test_a_value_of_a_megabyte_is_read_whole(tmp_path: Path) -> None:
@@ -286,7 +335,7 @@ DAMAGED = {
     "c.csv": (b"id,n,t,id\n", "the header: has the column 'id' twice"),
     "d.csv": (b'id,n,t\n1,2,3\n1,"a\nb","c\n1,2,3\n', "line 4: opens a quote that is never closed"),
     "e.csv": (b"id,n,time\n", r"has no column 't'\n  columns: id, n, time"),
-    "f.csv": ("id,n,t\n".encode("utf-16"), "the header: is not UTF-8 text\n.*utf-16"),
+    "f.csv": ("id,n,t\n".encode("utf-16-le"), "the header: holds a NUL byte\n.*utf-16-le"),
     "g.csv": (gzip.compress(b""), "is empty"),
     "h.csv.gz": (cut(gzip.compress(BIG)), "is cut off"),
     "i.csv.gz": (gzip.compress(BIG)[:-1], "is cut off"),
@@ -327,6 +376,9 @@ def test_a_damaged_file_is_one_refusal_that_names_it(name: str, tmp_path: Path) 
         (SourceOptions(delimiter="\n"), "delimiter"),
         (SourceOptions(delimiter='"'), "delimiter"),
         (SourceOptions(quote="''"), "quote"),
+        (SourceOptions(escape="//"), "escape"),
+        (SourceOptions(escape='"'), "escape"),
+        (SourceOptions(escape=","), "delimiter"),
         (SourceOptions(columns=("a", "a")), "twice"),
         (SourceOptions(format="excel"), "unknown format"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers._fast import UNIT, FastParser, Parsed
+from kgdistill.ingest.readers._fast import UNIT, FastParser, Parsed, Signs
 from kgdistill.ingest.readers._source import (
     RawBatch,
     Source,
@@ -53,14 +54,19 @@ class _Delimited:
     def __init__(self, source: Source, blocks: TextBlocks, batch_rows: int) -> None:
         options = source.options
         default = "\t" if options.format in ("tsv", "recbole") else ","
-        self.delimiter = options.delimiter if options.delimiter is not None else default
-        self.quote = options.quote
-        if not self.delimiter or set(self.delimiter) & {"\n", "\r", "\0", self.quote}:
+        told = _told_delimiter(blocks)
+        self.delimiter = options.delimiter if options.delimiter is not None else told or default
+        self.quote, self.escape = options.quote, options.escape
+        if not self.delimiter or set(self.delimiter) & {"\n", "\r", "\0", self.quote, self.escape}:
             raise source.fail(f"cannot have the delimiter {self.delimiter!r}")
-        if self.quote is not None and (len(self.quote) != 1 or self.quote in "\n\r\0"):
-            raise source.fail(f"cannot have the quote {self.quote!r}", hint="one character, or none")
+        for name, sign in (("quote", self.quote), ("escape", self.escape)):
+            if sign is not None and (len(sign) != 1 or sign in "\n\r\0"):
+                raise source.fail(f"cannot have the {name} {sign!r}", hint="one character, or none")
+        if self.escape is not None and self.escape == self.quote:
+            raise source.fail(f"cannot have the escape {self.escape!r}", hint="a doubled quote needs none")
         self.swap = len(self.delimiter) > 1 or not self.delimiter.isascii()
         self.char = UNIT if self.swap else self.delimiter
+        self._nothing = _nothing(self.char, self.escape)
         self.source = source
         self.blocks = blocks
         self.batch_rows = batch_rows
@@ -68,6 +74,12 @@ class _Delimited:
         self.nulls = set(options.null_values)
         if csv.field_size_limit() < _FIELD_LIMIT:
             csv.field_size_limit(_FIELD_LIMIT)
+
+    def marked(self, text: str) -> str:
+        """Text in which what stands for nothing (an escape and N, alone) stays as it is when parsed."""
+        if self._nothing is None or self.escape is None:
+            return text
+        return self._nothing.sub(lambda _: f"{self.escape}{self.escape}N", text)
 
     def header(self) -> list[str]:
         """The column names; leaves the blocks after the header."""
@@ -97,19 +109,17 @@ class _Delimited:
                     continue
                 self.blocks.push_back(rows.rest())
                 self.blocks.line = start + rows.taken
-                if _fault(row) is not None:
+                fault = _fault(row)
+                if fault is not None:
                     hint = "say its encoding"
-                    if "\udcff" in row[0] and "\udcfe" in row[0]:
-                        hint = "say its encoding, probably utf-16"
-                    raise self.source.fail(self._not_text(), place="the header", hint=hint)
+                    if fault:
+                        hint += ", probably utf-16-be" if row[0].startswith(_NUL) else ", probably utf-16-le"
+                    raise self.source.fail(fault or self.blocks.not_text(), place="the header", hint=hint)
                 names = [cell.strip() for cell in row]
                 if self.source.options.format == "recbole":
                     names = [name.rsplit(":", 1)[0] for name in names]
                 return names
         raise self._empty()
-
-    def _not_text(self) -> str:
-        return f"is not {self.source.options.encoding.upper()} text"
 
     def batches(self, columns: list[str]) -> Iterator[RawBatch]:
         names = self.header()
@@ -117,7 +127,8 @@ class _Delimited:
             if column not in names:
                 raise missing_column(self.source, column, names)
         wanted = [names.index(column) for column in columns]
-        parser = FastParser(self.delimiter, self.quote, self.width, wanted, list(self.nulls))
+        signs = Signs(self.delimiter, self.quote, self.escape)
+        parser = FastParser(signs, self.width, wanted, list(self.nulls))
         while (block := self.blocks.next()) is not None:
             parsed = parser.parse(block)
             if parsed is None:
@@ -180,7 +191,7 @@ class _Delimited:
     def _reject(self, line: int, row: list[str], fault: str | None) -> dict[str, Any]:
         text = self.delimiter.join(row).replace(_NUL, "\0")
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        reason = self._uneven(len(row)) if fault is None else fault or self._not_text()
+        reason = self._uneven(len(row)) if fault is None else fault or self.blocks.not_text()
         return reject(self.source, line, text, reason)
 
     def _uneven(self, values: int) -> str:
@@ -192,6 +203,25 @@ class _Delimited:
         if self.nulls:
             return pa.array([None if v in self.nulls else v for v in values], pa.string())
         return pa.array(values, pa.string())
+
+
+def _nothing(delimiter: str, escape: str | None) -> re.Pattern[str] | None:
+    if escape is None:
+        return None
+    outside = f"[^{re.escape(delimiter)}\r\n]"
+    return re.compile(f"(?<!{outside}){re.escape(escape)}N(?!{outside})")
+
+
+def _told_delimiter(blocks: TextBlocks) -> str | None:
+    """The delimiter that a first line such as `sep=;` tells a spreadsheet; the line is taken."""
+    line = blocks.next_line()
+    if line is None:
+        return None
+    told = re.fullmatch(r'"?sep=([^\r\n"])\1*"?\s*', line.decode("utf-8", "replace"), re.IGNORECASE)
+    if told is None:
+        blocks.put_back_line(line)
+        return None
+    return told[1]
 
 
 def _fault(row: list[str]) -> str | None:
@@ -221,10 +251,13 @@ class _Rows:
     def parse(self, block: bytes) -> Iterator[tuple[int, list[str]]]:
         """(line, values) of each row; of blank lines no values. Counts the file's lines on."""
         file = self._file
-        if file.quote is None:
-            reader = csv.reader(self._feed(block), delimiter=file.char, quoting=csv.QUOTE_NONE)
-        else:
-            reader = csv.reader(self._feed(block), delimiter=file.char, quotechar=file.quote)
+        reader = csv.reader(
+            self._feed(block),
+            delimiter=file.char,
+            quotechar=file.quote,
+            escapechar=file.escape,
+            quoting=csv.QUOTE_NONE if file.quote is None else csv.QUOTE_MINIMAL,
+        )
         first = file.blocks.line
         self._first = self._start = first
         for row in reader:
@@ -279,7 +312,7 @@ class _Rows:
             text = text.replace("\0", _NUL)
         if self._file.swap:
             text = text.replace(UNIT, _OWN_UNIT).replace(self._file.delimiter, UNIT)
-        return text
+        return self._file.marked(text)
 
     def _unclosed(self, record: str, at_end: bool) -> InputError:
         file = self._file

@@ -21,6 +21,15 @@ _LF, _CR = 10, 13
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What has a meaning in a delimited file; None: nothing is a quote, or an escape."""
+
+    delimiter: str
+    quote: str | None
+    escape: str | None
+
+
+@dataclass(frozen=True)
 class Parsed:
     """What became of a block, or of its first bytes.
 
@@ -38,12 +47,11 @@ class Parsed:
 
 
 class FastParser:
-    """Parses blocks that hold text without NUL bytes; `quote` is None where quotes mean nothing."""
+    """Parses blocks that hold text without NUL bytes and escapes."""
 
-    def __init__(
-        self, delimiter: str, quote: str | None, width: int, wanted: Sequence[int], nulls: Sequence[str]
-    ) -> None:
-        self._delimiter = delimiter
+    def __init__(self, signs: Signs, width: int, wanted: Sequence[int], nulls: Sequence[str]) -> None:
+        delimiter, quote = signs.delimiter, signs.quote
+        self._delimiter, self._escape = delimiter, signs.escape
         self._swap = len(delimiter) > 1 or not delimiter.isascii()
         self._char = UNIT if self._swap else delimiter
         self._quote = quote
@@ -79,6 +87,8 @@ class FastParser:
         if quoted and (self._swap or not self._quoted.quote_char):
             return None
         if b"\0" in block or not is_text(block):
+            return None
+        if self._escape is not None and self._escape.encode() in block:
             return None
         size = len(block)
         if self._swap:

@@ -80,7 +80,7 @@ def read_json(
             empty = empty and not block.strip()
             for start in range(0, len(lines), batch_rows):
                 some = lines[start : start + batch_rows]
-                batch = _parse(source, some, blocks.line + start, names, blocks.consumed())
+                batch = _parse(blocks, source, some, blocks.line + start, names)
                 if len(batch.lines) or batch.rejects.num_rows:
                     yield batch
             blocks.line += count_lines(block)
@@ -122,7 +122,9 @@ def _split(block: bytes) -> list[bytes]:
     return lines
 
 
-def _parse(source: Source, lines: list[bytes], first: int, columns: list[str], size: int) -> RawBatch:
+def _parse(
+    blocks: TextBlocks, source: Source, lines: list[bytes], first: int, columns: list[str]
+) -> RawBatch:
     rows: list[list[Any]] = []
     places: list[int] = []
     bad: list[dict[str, Any]] = []
@@ -149,14 +151,14 @@ def _parse(source: Source, lines: list[bytes], first: int, columns: list[str], s
         except json.JSONDecodeError as error:
             reason = f"is not JSON: {error.msg}"
         except UnicodeDecodeError:
-            reason = f"is not {source.options.encoding.upper()} text"
+            reason = blocks.not_text()
         except UnicodeEncodeError:
             reason = "holds half a character (a lone surrogate)"
         except RecursionError:
             reason = "is nested too deeply"
         bad.append(reject(source, line, data[:1000].decode("utf-8", "replace"), reason))
     arrays = [_column([row[i] for row in rows]) for i in range(len(columns))]
-    return make_batch(columns, arrays, np.asarray(places, dtype=np.int64), bad, size)
+    return make_batch(columns, arrays, np.asarray(places, dtype=np.int64), bad, blocks.consumed())
 
 
 def _check_characters(row: list[Any]) -> None:

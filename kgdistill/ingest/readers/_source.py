@@ -47,16 +47,21 @@ class SourceOptions:
         format: csv, tsv, jsonl, parquet, arrow (file or stream) or recbole (tab-separated, header cells
             such as `user_id:token`); None: by the file's suffix.
         delimiter: between values, of one or several characters; None: tab for tsv and recbole, else comma.
-        encoding: of text formats, any of Python's.
+        encoding: of text formats, any of Python's; None: UTF-8, or UTF-16 or 32 where the file starts with
+            their mark.
         quote: around values that hold delimiters or newlines; None: quotes mean nothing.
+        escape: takes the meaning from the character after it; None: no character does.
+        skip_lines: of a text file, lines before the header (or, without one, before the first row).
         columns: names for files without a header.
         null_values: texts that stand for no value in delimited files.
     """
 
     format: str | None = None
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
     quote: str | None = '"'
+    escape: str | None = None
+    skip_lines: int = 0
     columns: tuple[str, ...] | None = None
     null_values: tuple[str, ...] = ("",)
 

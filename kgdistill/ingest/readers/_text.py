@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +26,16 @@ def _flag(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("kgdistill.flag", _flag)
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def _marked(head: bytes) -> str:
+    """The encoding that a file's first bytes tell; UTF-8 where they tell none."""
+    # The mark of UTF-32 starts with that of UTF-16.
+    for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
+        if head.startswith(mark):
+            return name
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
 def compression_of(source: Source) -> str | None:
@@ -75,7 +87,8 @@ def _damaged(source: Source, codec: str | None, error: OSError) -> InputError:
 class TextBlocks:
     """Iterates over blocks of whole lines in UTF-8; bytes that are no text stay as invalid UTF-8.
 
-    A line ends with LF, CR LF or CR. The mark at the start of the file (BOM) is left out.
+    A line ends with LF, CR LF or CR. The mark at the start of the file (BOM) is left out, and so are the
+    lines that the options skip.
     """
 
     def __init__(self, source: Source, stream: Any, raw: Any, block_bytes: int) -> None:
@@ -87,16 +100,47 @@ class TextBlocks:
         self._blocks = self._whole_lines()
         self._pushed: list[bytes] = []
         self.line = 1
+        # The first read must be long enough to hold a whole mark.
+        self._first: bytes = stream.read(max(block_bytes, 4))
+        self.encoding = source.options.encoding or _marked(self._first)
         self._decoder = self._make_decoder()
+        self._skip_lines(source.options.skip_lines)
 
     def _make_decoder(self) -> Any:
-        encoding = self._source.options.encoding
         try:
-            info = codecs.lookup(encoding)
-            "".encode(encoding)
+            info = codecs.lookup(self.encoding)
+            "".encode(self.encoding)
         except LookupError as error:
-            raise self._source.fail(f"has the unknown encoding {encoding!r}") from error
+            raise self._source.fail(f"has the unknown encoding {self.encoding!r}") from error
         return None if info.name in ("utf-8", "utf-8-sig") else info.incrementaldecoder("kgdistill.flag")
+
+    def _skip_lines(self, count: int) -> None:
+        while count and (block := self.next()) is not None:
+            ends = [found.end() for found in islice(_LINE_END.finditer(block), count)]
+            if len(ends) == count:
+                self.push_back(block[ends[-1] :])
+            self.line += len(ends)
+            count -= len(ends)
+
+    def next_line(self) -> bytes | None:
+        """The next line with its end, or None."""
+        block = self.next()
+        if block is None:
+            return None
+        end = _LINE_END.search(block)
+        cut = end.end() if end else len(block)
+        self.push_back(block[cut:])
+        self.line += 1
+        return block[:cut]
+
+    def put_back_line(self, line: bytes) -> None:
+        """Gives back what `next_line` gave."""
+        self.push_back(line)
+        self.line -= 1
+
+    def not_text(self) -> str:
+        """What is said of bytes that are not of the encoding."""
+        return f"is not {self.encoding.upper()} text"
 
     def __iter__(self) -> Iterator[bytes]:
         while (block := self.next()) is not None:
@@ -120,8 +164,7 @@ class TextBlocks:
     def _decoded(self) -> Iterator[bytes]:
         first = True
         while True:
-            # The first read must be long enough to hold a whole mark.
-            data: bytes = self._stream.read(max(self._block_bytes, 4) if first else self._block_bytes)
+            data: bytes = self._first if first else self._stream.read(self._block_bytes)
             last = not data
             if self._decoder is not None:
                 data = self._decoder.decode(data, final=last).encode("utf-8", "surrogateescape")
