@@ -98,3 +98,8 @@ def step(description: str, total: int | None = None) -> Iterator[Step]:
         work._finish("stopped")
         raise
     work._finish("done")
+
+
+def notice(text: str) -> None:
+    """Says something that a user must know and that is no error, on standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -41,12 +41,12 @@ _REBUILD_ROWS = 50_000
 class LadybugStore:
     """A `GraphStore` in a local folder, with no server; one process at a time.
 
-    What `apply_schema` declared is kept in the file, so an opened store can be read at once. Every write is
-    one transaction, and an error inside it leaves what was there. A process killed with SIGKILL in the
-    middle of one is another matter: the store reopens with everything acknowledged, but the engine
-    (Ladybug 0.22) may replay a part of the unfinished write. `changes` rules that out: its block works on
-    a copy of the file and is kept whole or not at all, whatever happens; it needs room for that copy. The
-    folder can be made again from the ingested files and is no archive.
+    What `apply_schema` declared is kept in the file, so an opened store can be read at once. The file itself
+    is only ever read: a block of `changes` works on a copy, which takes the file's place at the end, and a
+    write outside such a block is one itself. Whatever happens in it, an error, a kill, a full disk, all of
+    it is kept or nothing. That needs room for the copy, and time: 16 ms for each write on a small store,
+    45 ms on one of 40 MB, up to a second on one of 400 MB; several writes belong in one block. The folder is
+    for its owner alone.
 
     Args:
         path: the folder; made where it does not exist.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,22 +12,14 @@ from typing import IO, Any
 import ladybug
 import pyarrow as pa
 
-from kgdistill.errors import (
-    DiskError,
-    KgdistillError,
-    QueryError,
-    StoreDamagedError,
-    StoreError,
-    StoreLockedError,
-)
+from kgdistill.errors import DiskError, QueryError, StoreDamagedError, StoreError, StoreLockedError
+from kgdistill.progress import notice
 from kgdistill.store import _ladybug_files as files
+from kgdistill.store._ladybug_open import open_database, translate
 from kgdistill.store._ladybug_process import QueryProcess
 from kgdistill.store._ladybug_reader import RefusedError, run_read_only
 from kgdistill.store.schema import Schema
 
-# A database in a file needs no more (measured: loading 3.2 M relationships takes as long with half of it);
-# the engine's own default is 80 % of the memory.
-_BUFFER_POOL = 2**30
 _POLL_S = 0.05
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
@@ -84,24 +75,6 @@ def rows(connection: Any, cypher: str, parameters: Mapping[str, Any] | None = No
         result.close()
 
 
-def translate(error: Exception, where: str) -> KgdistillError:
-    """What Ladybug said, as one clear error."""
-    text = str(error)
-    low = text.lower()
-    if any(words in low for words in ("no space left", "cannot write to file", "file too large")):
-        # Even where the engine says that it committed, the write has been seen missing after reopening.
-        return DiskError(
-            "the disk is full or cannot be written; the write is not complete, earlier ones are kept",
-            where=where,
-            hint="free some space and run the same command again",
-        )
-    if "could not set lock" in low:
-        return files.locked(where, "another process")
-    if "buffer pool is full" in low or "buffer manager" in low or "bad_alloc" in low:
-        return StoreError(f"not enough memory: {text}", where=where, hint="write or read in smaller parts")
-    return StoreError(text, where=where)
-
-
 class Engine:
     """A Ladybug database and the lock on its folder."""
 
@@ -123,6 +96,10 @@ class Engine:
         try:
             if folder is not None:
                 files.discard_copy(folder)
+                if not (folder / files.FILE).exists():
+                    self._begin(folder)
+                elif not files.is_settled(folder / files.FILE):
+                    self._recover(folder)
             self._open()
         except BaseException:
             self.close()
@@ -185,7 +162,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _copy(self, folder: Path) -> Iterator[None]:
-        self._settle()
+        self._close_database()
         schema, self._spoiled = self.stored, None
         self._use(files.start_copy(folder, self.where))
         try:
@@ -205,13 +182,39 @@ class Engine:
             with contextlib.suppress(OSError):
                 files.discard_copy(folder)
 
+    def _begin(self, folder: Path) -> None:
+        """Makes an empty store, which is there as a whole or not."""
+        open_database(folder / files.NEXT, self.where).close()
+        files.put_in_place(folder, self.where)
+
+    def _recover(self, folder: Path) -> None:
+        """Applies the log that stands beside the file; keeps it aside where the engine cannot.
+
+        Only a version that wrote to the file itself, or another program, leaves one. On a copy first: a log
+        that cannot be applied must not cost the file that it stands beside.
+        """
+        try:
+            try:
+                _settled(files.start_copy(folder, self.where, with_log=True), self.where)
+            except StoreDamagedError:
+                _settled(files.start_copy(folder, self.where), self.where)
+                aside = files.set_log_aside(folder, self.where)
+                notice(
+                    f"{self.where}: a write was cut off here, and its log cannot be applied; the store is "
+                    f"opened as it was before that write, and the log is kept as {aside.name}"
+                )
+            else:
+                _settled(folder / files.FILE, self.where)
+        finally:
+            files.discard_copy(folder)
+
     def _use(self, file: Path) -> None:
         assert self._reader is not None
         self._reader.release()
         self._reader.path = file
 
     def _settle(self) -> None:
-        """Closes the database with all of it in its file; raises where that cannot be."""
+        """Closes the copy with all of it in its file; raises where that cannot be."""
         assert self._reader is not None
         file = self._reader.path
         if self._database is None and files.is_settled(file):
@@ -225,24 +228,24 @@ class Engine:
                 f"{file.name} could not be written in full", where=self.where, hint="free some space"
             )
         # The engine has been seen to acknowledge what a full disk did not take: believe the file alone.
-        try:
-            database = ladybug.Database(str(file), read_only=True, buffer_pool_size=_pool())
-            try:
-                connection = ladybug.Connection(database)
-                try:
-                    there = _counts(connection)
-                finally:
-                    connection.close()
-            finally:
-                database.close()
-        except RuntimeError as error:
-            raise translate(error, self.where) from error
+        there = _counted(file, self.where)
         if there != held:
             raise DiskError(f"{file.name} was not written in full", where=self.where, hint="free some space")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
-        """A connection inside one write transaction: all of the block is kept, or nothing."""
+        """A connection inside one write transaction: all of the block is kept, or nothing.
+
+        Outside a block of changes it is one itself. The engine's log is not to be trusted with this: after a
+        kill it has replayed a part of a transaction that was never committed.
+        """
+        with self._lock:
+            alone = contextlib.nullcontext() if self._changing else self.changes(0.0)
+            with alone, self._transaction() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Any]:
         with self.connection() as connection:
             rows(connection, "BEGIN TRANSACTION")
             try:
@@ -287,21 +290,11 @@ class Engine:
         if self._database is not None:
             return
         if self._reader is None:
-            self._database = ladybug.Database()
+            self._database = open_database(None, self.where)
             return
         self._reader.release()
-        try:
-            self._database = ladybug.Database(str(self._reader.path), buffer_pool_size=_pool())
-        except RuntimeError as error:
-            known = translate(error, self.where)
-            if type(known) is not StoreError:
-                raise known from error
-            raise StoreDamagedError(
-                f"{files.FILE} cannot be opened: {error}",
-                where=self.where,
-                hint="it is damaged, or was written by another version. Its archive makes it anew: "
-                "kgdistill store rebuild",
-            ) from error
+        # The store's own file is only read: whatever writes has a copy, see `transaction`.
+        self._database = open_database(self._reader.path, self.where, read_only=not self._changing)
 
     def _close_database(self) -> None:
         database, self._database = self._database, None
@@ -310,12 +303,44 @@ class Engine:
                 database.close()
 
 
-def _pool() -> int:
+def _settled(file: Path, where: str) -> None:
+    """Opens a file with the log beside it and leaves all of it in the file.
+
+    Raises:
+        StoreDamagedError: that cannot be done.
+        DiskError: there is no room.
+    """
+    database = open_database(file, where)
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return _BUFFER_POOL
-    return min(_BUFFER_POOL, memory // 4)
+        connection = ladybug.Connection(database)
+        try:
+            _counts(connection)
+            rows(connection, "CHECKPOINT")
+        finally:
+            connection.close()
+    except RuntimeError as error:
+        known = translate(error, where)
+        if isinstance(known, DiskError):
+            raise known from error
+        raise StoreDamagedError(f"{file.name} cannot be read: {error}", where=where) from error
+    finally:
+        with contextlib.suppress(RuntimeError):
+            database.close()
+
+
+def _counted(file: Path, where: str) -> dict[str, int]:
+    """How many rows each table of a file holds, as another process would find it."""
+    database = open_database(file, where, read_only=True)
+    try:
+        connection = ladybug.Connection(database)
+        try:
+            return _counts(connection)
+        finally:
+            connection.close()
+    except RuntimeError as error:
+        raise translate(error, where) from error
+    finally:
+        database.close()
 
 
 def _counts(connection: Any) -> dict[str, int]:

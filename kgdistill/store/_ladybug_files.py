@@ -6,10 +6,12 @@ import contextlib
 import os
 import shutil
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
 from kgdistill.errors import DiskError, StoreError, StoreLockedError
+from kgdistill.private import make_private, private_folder
 
 FILE = "graph.lbug"
 NEXT = "next.lbug"
@@ -25,7 +27,7 @@ def check_folder(folder: Path, where: str) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise StoreError("is a file, not the folder of an embedded store", where=where, hint=hint)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         names = (p.name for p in folder.iterdir())
         others = sorted(n for n in names if n != _LOCK and not n.startswith(NEXT))
     except OSError as error:
@@ -84,17 +86,26 @@ def discard_copy(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def start_copy(folder: Path, where: str) -> Path:
-    """Copies the settled file of the store; returns the copy's path.
+def start_copy(folder: Path, where: str, *, with_log: bool = False) -> Path:
+    """Copies the file of the store; returns the copy's path.
+
+    Args:
+        folder: the store's.
+        where: its address, for messages.
+        with_log: what stands beside the file and would be applied to it too.
 
     Raises:
         DiskError: there is no room for it.
     """
     discard_copy(folder)
     copy = folder / NEXT
+    ends = ["", *(end for end in _SIDE if with_log and Path(f"{folder / FILE}{end}").exists())]
     try:
-        if not _cloned(folder / FILE, copy):
-            shutil.copyfile(folder / FILE, copy)
+        for end in ends:
+            source, target = Path(f"{folder / FILE}{end}"), Path(f"{copy}{end}")
+            target.touch(0o600)
+            if not _cloned(source, target):
+                shutil.copyfile(source, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             discard_copy(folder)
@@ -107,6 +118,23 @@ def start_copy(folder: Path, where: str) -> Path:
     return copy
 
 
+def set_log_aside(folder: Path, where: str) -> Path:
+    """Renames what stands beside the file and cannot be applied to it; returns where the first of it is now.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    aside = folder / f"unread-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+    found = [end for end in _SIDE if Path(f"{folder / FILE}{end}").exists()]
+    try:
+        for end in found:
+            os.replace(f"{folder / FILE}{end}", f"{aside}{end}")
+        _synced(folder)
+    except OSError as error:
+        raise DiskError(f"its log cannot be put aside: {error.strerror}", where=where) from error
+    return Path(f"{aside}{found[0]}")
+
+
 def put_in_place(folder: Path, where: str) -> None:
     """Makes the settled copy the store's file, on the disk and not only in the system's memory.
 
@@ -115,6 +143,7 @@ def put_in_place(folder: Path, where: str) -> None:
     """
     copy = folder / NEXT
     try:
+        make_private(copy, folder / FILE)
         _synced(copy)
         os.replace(copy, folder / FILE)
         _synced(folder)
