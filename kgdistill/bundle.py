@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
-from kgdistill.errors import ArtefactError, DiskError, InputError
+from kgdistill._bundle_file import check_parts, read_bundle, write_bundle
+from kgdistill.errors import ArtefactError, InputError
 from kgdistill.evaluate.topk import top_k
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Basis = Literal["history", "text", "popularity"]
-FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -70,11 +66,15 @@ class Bundle:
         titles: item texts, one per key: title, brand, category and attributes, as far as the graph has them,
             joined by " [SEP] " (`Snapshot.texts`). Training read them so, `nearest` looks for words in all of
             them, and `Recommendation.title` gives them back whole; callers pass plain words as `text`.
+
+    Raises:
+        ArtefactError: settings, arrays, keys and titles do not fit together.
     """
 
     def __init__(
         self, config: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], keys: list[str], titles: list[str]
     ) -> None:
+        check_parts(config, arrays, keys, titles)
         self.config = config
         self.arrays = arrays
         self.keys = keys
@@ -100,10 +100,6 @@ class Bundle:
         """The group of every item in family `m`; one past the last group where it has none."""
         indptr, indices = self.arrays[f"family{m}.indptr"], self.arrays[f"family{m}.indices"]
         lengths = np.diff(indptr)
-        if (lengths > 1).any():
-            raise ArtefactError(
-                "an item has several values in one text field", where=self.config["families"][m]
-            )
         codes = np.full(len(lengths), len(self.arrays[f"family{m}.everybody"]), np.int64)
         codes[lengths == 1] = indices
         return codes
@@ -262,32 +258,19 @@ class Bundle:
         out: IntArray = items[0][items[0] >= 0]
         return out
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, parts: Sequence[str] = ()) -> None:
         """Writes config.json, items.json and model.safetensors.
 
-        `config.json` comes last: without it nothing loads the folder.
+        `config.json` comes last, with the checksum of every other file: without it nothing loads the folder.
+
+        Args:
+            folder: made where it is not there.
+            parts: folders inside it that stand there already and belong to the bundle, such as text_tower.
 
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").unlink(missing_ok=True)
-            # save_file would report a full disk as an error of its own kind, without a number.
-            (folder / "model.safetensors").write_bytes(
-                save({k: np.ascontiguousarray(v) for k, v in self.arrays.items()})
-            )
-            (folder / "items.json").write_text(
-                json.dumps({"keys": self.keys, "titles": self.titles}, ensure_ascii=False), encoding="utf-8"
-            )
-            (folder / "config.json").write_text(json.dumps(self.config, indent=2), encoding="utf-8")
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise DiskError(
-                "the disk is full" if full else f"cannot be written: {error.strerror or error}",
-                where=str(folder),
-                hint="free some space and run the same command again" if full else "choose another place",
-            ) from error
+        write_bundle(Path(folder), self.config, self.arrays, self.keys, self.titles, parts=parts)
 
 
 def _logit(estimate: FloatArray, eps: np.float32) -> FloatArray:
@@ -315,24 +298,14 @@ def _words(text: str) -> set[str]:
 def load_bundle(folder: str | Path) -> Bundle:
     """Loads a bundle; nothing else of the run is needed.
 
+    Every file is compared with the checksum in config.json first.
+
     Raises:
-        ArtefactError: a file is missing or of another format.
+        ArtefactError: a file is missing, damaged, of another copy or of another format.
     """
-    path = Path(folder)
+    parts = read_bundle(Path(folder))
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        items = json.loads((path / "items.json").read_text(encoding="utf-8"))
-        arrays = load_file(path / "model.safetensors")
-    except FileNotFoundError as error:
-        raise ArtefactError(
-            "is no finished bundle", where=str(error.filename or path), hint="train a student first"
-        ) from error
-    except (ValueError, OSError, SafetensorError) as error:
-        raise ArtefactError(f"cannot be read: {error}", where=str(path)) from error
-    if not isinstance(config, dict) or not isinstance(items, dict):
-        raise ArtefactError("is no bundle: its JSON files hold no objects", where=str(path))
-    if config.get("format") != FORMAT:
-        raise ArtefactError(
-            f"has format {config.get('format')}, this version reads {FORMAT}", where=str(path)
-        )
-    return Bundle(config, arrays, items["keys"], items["titles"])
+        return Bundle(*parts)
+    except ArtefactError as error:
+        where = str(Path(folder) / error.where)
+        raise ArtefactError(error.message, where=where, hint=error.hint) from error

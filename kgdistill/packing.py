@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from kgdistill.bundle import FORMAT, Bundle
+from kgdistill._bundle_file import FORMAT
+from kgdistill.bundle import Bundle
 from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.scoring import Scorer
 from kgdistill.distill.view import FloatArray

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
+from kgdistill._bundle_file import FORMAT
 from kgdistill._run_folder import CONTROLS, STUDENTS, TEACHERS, RunFolder, StudentKind, TeacherKind
 from kgdistill.bundle import Bundle
 from kgdistill.distill import artefacts
@@ -288,15 +289,15 @@ class Run(RunFolder):
         """Packs the student for serving."""
 
         def make(folder: Path) -> None:
-            self._bundle().save(folder)
             save_text_tower(
                 artefacts.load_student(self.folder / "student", self.fields).model,
                 self.folder / "text" / "tokenizer" / "tokenizer.json",
                 folder / "text_tower",
                 max_tokens=self.config.text.max_tokens,
             )
+            self._bundle().save(folder, parts=["text_tower"])
 
-        run_stage(self.folder, "bundle", {"student": self._need("student")}, make)
+        run_stage(self.folder, "bundle", {"student": self._need("student"), "format": FORMAT}, make)
 
     def evaluate(self) -> dict[str, Any]:
         """Judges every arm once on the test split; returns what metrics.json holds."""

@@ -1,0 +1,153 @@
+"""Measures how fast a bundle loads and answers, on one thread and a catalogue drawn at random.
+
+    python bench/serving.py                  5,000 and 60,000 items
+    python bench/serving.py --items 60000    one size alone
+
+Writes bench/results/serving.json. The bundle has what training gives one: vectors, popularity, shared groups
+(brand, category, its parent, both at once), a perceptron over the first thousand and, where a catalogue is
+small enough for them, weights between items.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from kgdistill.bundle import Bundle, load_bundle
+
+RESULTS = Path(__file__).parent / "results" / "serving.json"
+_WORDS = ("tea", "mug", "lamp", "red", "green", "steel", "oats", "paper", "sign", "box", "ml", "set")
+
+
+def random_bundle(
+    items: int, *, dim: int = 48, neighbours: int = 0, hidden: int = 16, seed: int = 0, mixed: int = 1000
+) -> Bundle:
+    """A bundle of random numbers with the shapes that training gives.
+
+    Args:
+        items: how many.
+        dim: of the vectors.
+        neighbours: weights kept into each item, of two tables; 0 for no table.
+        hidden: of the perceptron; 0 for none.
+        seed: draws everything.
+        mixed: how many items the perceptron orders.
+    """
+    draw = np.random.default_rng(seed)
+    groups = [max(2, items // n) for n in (10, 25, 200)]
+    codes = [(g * draw.random(items) ** 2).astype(np.int64) for g in groups]
+    codes.append(np.unique(codes[0] * groups[1] + codes[1], return_inverse=True)[1])
+    families = ["brand_text", "category_text", "category_text > parent", "brand_text & category_text"]
+    counts = np.sort((draw.pareto(1.0, items) * 4).astype(np.int64))[draw.permutation(items)]
+    estimates, terms = 1 + 2 * bool(neighbours), 3 + 2 * bool(neighbours) + len(families)
+
+    def numbers(*shape: int, scale: float = 1.0) -> np.ndarray[Any, Any]:
+        return (scale * draw.standard_normal(shape)).astype(np.float32)
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "vectors": numbers(items, dim, scale=0.1),
+        "fold": numbers(dim, dim, scale=0.1),
+        "counts": counts,
+        "recent": (counts * draw.random(items)).astype(np.float32),
+        "blend.weight": numbers(terms, 2, scale=0.3),
+        "blend.bias": np.abs(numbers(terms)),
+        "blend.user": numbers(terms, scale=0.3),
+        "blend.log_eps": np.full(estimates, -3.9, np.float32),
+        "blend.new_boost": np.array([0.2], np.float32),
+        "log_decay": np.array([-3.0], np.float32),
+    }
+    if hidden:
+        arrays |= {
+            "mixer.first": numbers(hidden, terms + 3, scale=0.3),
+            "mixer.first_bias": numbers(hidden),
+            "mixer.last": numbers(hidden, scale=0.3),
+            "mixer.last_bias": numbers(1),
+        }
+    for m, mine in enumerate(codes):
+        held = draw.random(items) < 0.95
+        shares = np.bincount(mine, np.maximum(counts, 1))
+        arrays |= {
+            f"family{m}.indices": mine[held].astype(np.int32),
+            f"family{m}.indptr": np.concatenate([[0], np.cumsum(held)]).astype(np.int32),
+            f"family{m}.everybody": (shares / shares.sum()).astype(np.float32),
+        }
+    for a in range(estimates - 1):
+        into = draw.integers(0, items, (items, neighbours))
+        arrays |= {
+            f"neighbours{a}.data": draw.random(into.size, dtype=np.float32) / 10,
+            f"neighbours{a}.indices": np.sort(into, axis=1).ravel().astype(np.int32),
+            f"neighbours{a}.indptr": np.arange(0, into.size + 1, neighbours).astype(np.int64),
+        }
+    names = draw.choice(_WORDS, (items, 6))
+    titles = [
+        f"{' '.join(row)} {i} [SEP] brand{b}" for i, (row, b) in enumerate(zip(names, codes[0], strict=True))
+    ]
+    config = {
+        "min_count": 3, "mixed": mixed, "behind": 1000.0, "families": families,
+        "neighbours": [False, True][: estimates - 1], "neighbour_decay": 0.05,
+    }  # fmt: skip
+    return Bundle({"format": 4, **config}, arrays, [str(10_000_000 + i) for i in range(items)], titles)
+
+
+def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """The median of the wall time."""
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def measure(items: int, folder: Path, users: int = 2000) -> dict[str, Any]:
+    """Seconds of loading, of a text and of answers, one at a time and all at once."""
+    bundle = random_bundle(items, neighbours=100 if items <= 6000 else 0)
+    bundle.save(folder)
+    draw = np.random.default_rng(1)
+    histories = [
+        [bundle.keys[i] for i in draw.integers(0, items, int(n))]
+        for n in np.minimum(draw.geometric(1 / 30, users), 200)
+    ]
+    loading = _seconds(lambda: load_bundle(folder))
+    loaded = load_bundle(folder)
+    first = _seconds(lambda: loaded.nearest("green tea 17"), repeats=1)
+    text = _seconds(lambda: loaded.nearest("green tea 17"), repeats=20)
+    some = histories[:200]
+    single = _seconds(lambda: [loaded.recommend(h, k=20, cold=False) for h in some], repeats=3)
+    return {
+        "items": items,
+        "load_s": round(loading, 4),
+        "first_text_s": round(first, 4),
+        "text_ms": round(1e3 * text, 3),
+        "users_per_s_single": round(len(some) / single),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def main() -> None:
+    """Measures and writes the figures down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--items", type=int, nargs="*", default=[5_000, 60_000])
+    asked = parser.parse_args()
+    rows = []
+    for items in asked.items:
+        with tempfile.TemporaryDirectory() as scratch:
+            rows.append(measure(items, Path(scratch) / "bundle"))
+        print(json.dumps(rows[-1]))
+    if asked.items == [5_000, 60_000]:
+        RESULTS.write_text(json.dumps({"threads": 1, "sizes": rows}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
