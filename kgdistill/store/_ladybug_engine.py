@@ -12,12 +12,14 @@ from typing import IO, Any
 import ladybug
 import pyarrow as pa
 
-from kgdistill.errors import DiskError, QueryError, StoreDamagedError, StoreError, StoreLockedError
+from kgdistill.errors import DiskError, StoreDamagedError, StoreError, StoreLockedError
 from kgdistill.progress import notice
 from kgdistill.store import _ladybug_files as files
 from kgdistill.store._ladybug_open import open_database, translate
 from kgdistill.store._ladybug_process import QueryProcess
-from kgdistill.store._ladybug_reader import RefusedError, run_read_only
+from kgdistill.store._ladybug_reader import run_read_only
+from kgdistill.store._query_child import RefusedError
+from kgdistill.store._query_process import query_error
 from kgdistill.store.schema import Schema
 
 _POLL_S = 0.05
@@ -284,7 +286,7 @@ class Engine:
                 try:
                     return run_read_only(connection, cypher, parameters, limit, timeout_s)
                 except RefusedError as error:
-                    raise QueryError(str(error), where=self.where) from error
+                    raise query_error(error, self.where) from error
 
     def _open(self) -> None:
         if self._database is not None:

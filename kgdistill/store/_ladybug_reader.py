@@ -1,7 +1,5 @@
 """One read-only query on an embedded database, and the process that runs queries on a file.
 
-Run as a script, so it imports nothing of kgdistill: a query process has to start quickly.
-
 A query is read-only because the engine says so, three times over: the file is opened read-only, the
 transaction is read-only, and every operator of the engine's own plan must be one that only reads the graph.
 The last is what stops `COPY … TO 'file'`, `LOAD FROM 'file'` and settings, which write no graph.
@@ -10,22 +8,36 @@ The last is what stops `COPY … TO 'file'`, `LOAD FROM 'file'` and settings, wh
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
-import signal
-import struct
-import sys
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import ladybug
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# A query that needs more fails instead of taking the machine's memory.
-_BUFFER_POOL = 2 * 2**30
-_SIZE = struct.Struct("!Q")
+from kgdistill.store._landlock import confine
+from kgdistill.store._query_child import (
+    RefusedError,
+    allow_memory,
+    columns_of,
+    out_of_memory,
+    serve,
+    too_long,
+    too_many_rows,
+    too_much_memory,
+    unique_columns,
+)
+
+# What a query may take in all: the engine's pool, what it allocates beside it, and Python with its modules.
+MEMORY = 2 * 2**30
+_BUFFER_POOL = 3 * 2**28
+_BESIDE = 2**30
+# Address space that the engine reserves; a power of two, and no less than its file.
+_LEAST_SPACE = 2**32
+_BATCH_ROWS = 256
+_THREADS = 2
 _OPERATOR = re.compile(r"│\s+([A-Z][A-Z_]*)\[(\d+)\]\s+(?=│)")
 _FUNCTION = re.compile(r"Function: (\S+)")
 _READING = {
@@ -47,10 +59,6 @@ _READING = {
 # READ_FTABLE reads rows that the query itself made.
 _FUNCTIONS = {"READ_FTABLE", "SHOW_TABLES", "TABLE_INFO", "SHOW_CONNECTION", "SHOW_FUNCTIONS", "DB_VERSION"}
 _WHOLE = frozenset({"NODE", "REL", "RECURSIVE_REL"})
-
-
-class RefusedError(Exception):
-    """A query that is not run, or that failed; its text is for the user."""
 
 
 def run_read_only(
@@ -92,7 +100,7 @@ def run_read_only(
             with contextlib.suppress(RuntimeError):
                 connection.execute("ROLLBACK").close()
     except RuntimeError as error:
-        raise RefusedError(_explained(str(error), timeout_s)) from error
+        raise _explained(error, timeout_s) from error
 
 
 def _prepare(connection: Any, text: str, parameters: dict[str, Any]) -> Any:
@@ -116,14 +124,16 @@ def _check_plan(plan: str) -> None:
 
 
 def _table(result: Any, limit: int) -> pa.Table:
-    for name, kind in zip(result.get_column_names(), result.get_column_data_types(), strict=True):
+    names = result.get_column_names()
+    unique_columns(names)
+    for name, kind in zip(names, result.get_column_data_types(), strict=True):
         if kind in _WHOLE:
             raise RefusedError(
-                f"the column {name!r} is a whole node, relationship or path: return its properties"
+                f"the column {name!r} is a whole node, relationship or path", "return its properties"
             )
     if result.get_num_tuples() > limit:
-        raise RefusedError(f"the query gives more than {limit:,} rows: add LIMIT, or raise the row limit")
-    table = result.get_as_arrow(-1)
+        raise too_many_rows(limit)
+    table = result.get_as_arrow(_BATCH_ROWS)
     return pa.table([_plain(column) for column in table.columns], names=table.column_names)
 
 
@@ -139,84 +149,81 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _explained(text: str, timeout_s: float) -> str:
+def _explained(error: RuntimeError, timeout_s: float) -> RefusedError:
+    text = str(error)
     low = text.lower()
     if "interrupted" in low:
-        return f"the query took longer than {timeout_s:g} s"
+        return too_long(timeout_s)
+    if out_of_memory(error):
+        return too_much_memory(MEMORY)
     if "read-only" in low:
-        return "the query is not read-only: it would write"
+        return RefusedError("the query is not read-only: it would write")
     if "prepare multiple statements" in low:
-        return "the query holds several statements: run one at a time"
-    return text
+        return RefusedError("the query holds several statements", "run one at a time")
+    return RefusedError(text)
 
 
-def send(pipe: IO[bytes], payload: bytes) -> None:
-    """Writes one message: its length, then `payload`."""
-    pipe.write(_SIZE.pack(len(payload)))
-    pipe.write(payload)
-    pipe.flush()
+class _Reader:
+    """What the query process does: it opens one file, runs queries on it, and closes it for a write."""
 
+    def __init__(self) -> None:
+        self._database: Any = None
+        self._confined = False
 
-def receive(pipe: IO[bytes]) -> bytes | None:
-    """Reads one message; None where the other side has gone."""
-    head = pipe.read(_SIZE.size)
-    if len(head) < _SIZE.size:
-        return None
-    size = _SIZE.unpack(head)[0]
-    body = pipe.read(size)
-    return body if len(body) == size else None
-
-
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    database: Any = None
-    while (message := receive(requests)) is not None:
-        request = json.loads(message)
+    def open(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        file = Path(request["file"])
+        if not self._confined:
+            _warm_up()
+            confine([file.parent])
+            self._confined = True
+        allow_memory(None)
+        space = _LEAST_SPACE
+        while space < 2 * file.stat().st_size:
+            space *= 2
         try:
-            if "open" in request:
-                database = ladybug.Database(request["open"], read_only=True, buffer_pool_size=_BUFFER_POOL)
-                send(answers, b"T")
-                continue
-            if "close" in request:
-                database.close()
-                send(answers, b"T")
-                continue
-            connection = ladybug.Connection(database)
-            try:
-                table = run_read_only(
-                    connection,
-                    request["cypher"],
-                    request["parameters"],
-                    request["limit"],
-                    request["timeout_s"],
-                )
-            finally:
-                connection.close()
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
-            send(answers, b"T" + sink.getvalue().to_pybytes())
-        except (RefusedError, RuntimeError) as error:
-            send(answers, b"E" + str(error).encode())
+            self._database = ladybug.Database(
+                str(file),
+                read_only=True,
+                buffer_pool_size=_BUFFER_POOL,
+                max_db_size=space,
+                max_num_threads=_THREADS,
+            )
+        except RuntimeError as error:
+            raise RefusedError(str(error)) from error
+        allow_memory(_BESIDE)
+        return iter(())
+
+    def close(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        self._database.close()
+        return iter(())
+
+    def query(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        connection = ladybug.Connection(self._database)
+        try:
+            table = run_read_only(
+                connection,
+                request["cypher"],
+                request["parameters"],
+                request["rows"],
+                request["engine_timeout_s"],
+            )
+            yield columns_of(table.schema)
+            yield from table.to_batches(_BATCH_ROWS)
+        finally:
+            connection.close()
 
 
-def _main() -> None:
-    # The parent gets Ctrl-C too, and ends this process itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        import resource
-
-        # No file can be written from here, whatever a query asks for.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, AttributeError):  # not a POSIX system
-        pass
-    answers = os.fdopen(os.dup(1), "wb")
-    # What the engine prints must not stand among the answers.
-    os.dup2(2, 1)
-    with contextlib.suppress(BrokenPipeError):
-        _serve(sys.stdin.buffer, answers)
+def _warm_up() -> None:
+    """Loads what the engine and Arrow load when first used: behind the fence they could not."""
+    with (
+        ladybug.Database(buffer_pool_size=2**26, max_db_size=2**26) as database,
+        ladybug.Connection(database) as connection,
+    ):
+        kinds = "1 AS a, 'x' AS b, [1.5] AS c, true AS d, timestamp('2024-01-01') AS e, {k: $v} AS f"
+        run_read_only(connection, f"RETURN {kinds}, CAST(1 AS INT128) AS g", {"v": "x"}, 1, 10.0)
 
 
-if __name__ == "__main__":
-    _main()
+def main() -> None:
+    """Runs in the query process."""
+    reader = _Reader()
+    serve({"open": reader.open, "close": reader.close, "query": reader.query})
