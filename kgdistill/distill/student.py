@@ -36,6 +36,7 @@ from kgdistill.distill.teacher import (
     set_scales,
 )
 from kgdistill.distill.view import Family, FloatArray, IntArray, View, batches
+from kgdistill.models.blend import rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.linear import NeighbourItems
 from kgdistill.models.student import Student
@@ -338,10 +339,10 @@ def _fit(
         history, offsets, ranks = (t.to(device) for t in view.history(users))
         u = model.users(vectors, fold, history, offsets, ranks)
         evidence = evidence_of(view, users, items, typed, others, device)
-        return model.score(u, vectors[torch.from_numpy(items).to(device)], evidence)
+        return model.score(u, rows_of(vectors, torch.from_numpy(items).to(device)), evidence)
 
     def item_vectors(view: View, keep: Tensor | None) -> Tensor:
-        text = _text_vectors(model, tokens, device)[text_rows]
+        text = rows_of(_text_vectors(model, tokens, device), text_rows)
         return model.items(text, id_rows, torch.from_numpy(view.counts).to(device), keep)
 
     with step(title, total=epochs + 1) as work:
@@ -409,7 +410,7 @@ def _fit(
                         sample = torch.from_numpy(rng.choice(known, min(256, len(known)), replace=False)).to(
                             device
                         )
-                        terms["rkd"] = (config.rkd_weight, rkd_distance(vectors[sample], relational[sample]))
+                        terms["rkd"] = (config.rkd_weight, rkd_distance(rows_of(vectors, sample), relational[sample]))
                     if not terms:
                         continue
                     loss, logged = combine(terms)

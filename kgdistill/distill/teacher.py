@@ -31,7 +31,7 @@ from kgdistill.distill.view import (
     message_relations,
     user_spectrum,
 )
-from kgdistill.models.blend import ExpertBlend
+from kgdistill.models.blend import ExpertBlend, rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.encoders import Prepared
 from kgdistill.models.student import Student
@@ -395,7 +395,7 @@ def _fit(
                         index = torch.from_numpy(part.items).to(device)
                         evidence = evidence_of(inner, part.users, part.items, part.typed, part.others, device)
                         value = sampled_softmax(
-                            model.score(u, vectors[index], evidence),
+                            model.score(u, rows_of(vectors, index), evidence),
                             torch.from_numpy(part.labels).to(device),
                             mask=torch.from_numpy(part.left_out).to(device),
                         )

@@ -186,6 +186,14 @@ def pool_history(vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tenso
     return F.embedding_bag(items, vectors.float(), offsets, mode="sum", per_sample_weights=weights)
 
 
+def rows_of(vectors: Tensor, index: Tensor) -> Tensor:
+    """`vectors[index]`, [..., D] of an index int64 [...], with gradients that add up in one order.
+
+    The gradients of plain indexing add up in whichever order the threads come, so that two trainings differ.
+    """
+    return F.embedding(index, vectors)
+
+
 class HistoryModel(nn.Module):
     """What teacher and student share: a user is the history's item vectors, a score the blend's.
 

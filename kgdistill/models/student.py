@@ -52,7 +52,7 @@ class Student(HistoryModel):
 
     def text(self, tokens: Tensor, offsets: Tensor) -> Tensor:
         """Text vectors, float32 [N, D], of token ids int64 [L] split at offsets int64 [N]."""
-        weights = F.softplus(self.token_weights)[tokens]
+        weights = F.softplus(self.token_weights).index_select(0, tokens)
         total = F.embedding_bag(tokens, self.tokens.weight, offsets, mode="sum", per_sample_weights=weights)
         ends = torch.cat([offsets[1:], offsets.new_tensor([len(tokens)])])
         sums = torch.cat([weights.new_zeros(1), weights.cumsum(0)])

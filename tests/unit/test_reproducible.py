@@ -1,0 +1,77 @@
+"""The same seed gives the same bits, on several threads too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _planted import Planted, kind_world
+
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.linear import LinearChoice, sides_of
+from kgdistill.distill.student import Targets, make_targets, train_student
+from kgdistill.distill.teacher import teacher_scorer, train_teacher
+
+CPU = torch.device("cpu")
+# Steps of so many pairs that threads share their work.
+LARGE: dict[str, Any] = {"batch": 80, "candidates": 60, "random": 10, "epochs": 10, "evaluate_every": 10}
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return kind_world().planted(tmp_path_factory.mktemp("again") / "world")
+
+
+def teach(planted: Planted) -> Any:
+    return train_teacher(
+        planted.catalogue(), planted.facts(), TeacherConfig(dim=24, layers=2, **LARGE), device=CPU, seed=0,
+        validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(walk=2),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def targets(planted: Planted) -> Targets:
+    catalogue = planted.catalogue()
+    scorer = teacher_scorer(teach(planted), catalogue, catalogue.view(), CPU)
+    return make_targets(scorer, catalogue, top=60, random=10, seed=0)
+
+
+def study(planted: Planted, targets: Targets) -> Any:
+    catalogue = planted.catalogue()
+    return train_student(
+        catalogue, planted.facts(), planted.tokens, lambda until_us: targets, StudentConfig(**LARGE), dim=24,
+        inner_share=0.15, device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0},
+        linear=LinearChoice(walk=2), sides=sides_of(catalogue, planted.facts()),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_two_trainings_on_two_threads_give_the_same_bits(
+    planted: Planted, targets: Targets, who: str
+) -> None:
+    one, *others = [teach(planted) if who == "teacher" else study(planted, targets) for _ in range(3)]
+    for other in others:
+        for name, tensor in one.model.state_dict().items():
+            assert torch.equal(tensor, other.model.state_dict()[name]), name
+        assert [r["loss"] for r in one.history[1:]] == [r["loss"] for r in other.history[1:]]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_same_teacher_writes_down_the_same_targets(planted: Planted, targets: Targets) -> None:
+    catalogue = planted.catalogue()
+    scorer = teacher_scorer(teach(planted), catalogue, catalogue.view(), CPU)
+    one, other = (make_targets(scorer, catalogue, top=60, random=10, seed=0) for _ in range(2))
+    for name in ("users", "items", "scores", "relational", "confidence"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
