@@ -1,0 +1,308 @@
+"""What a model learns where it is known what there is to learn, and what it loses with each part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from _planted import Planted, brand_world, cluster_targets, kind_world, random_world, top_shared
+
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import (
+    TrainedTeacher,
+    relational_embeddings,
+    teacher_scorer,
+    text_matrix,
+    train_teacher,
+)
+
+CPU = torch.device("cpu")
+TEACHER = TeacherConfig(
+    dim=12, layers=3, epochs=10, lr=0.01, candidates=30, random=5, batch=20, evaluate_every=10
+)
+STUDENT = StudentConfig(
+    epochs=15, lr=0.1, candidates=30, random=5, batch=20, evaluate_every=15, relational_weight=0, rkd_weight=0
+)
+Make = Callable[..., TrainedStudent]
+
+
+def constant(scorer: Scorer) -> dict[str, float]:
+    """Validation that prefers no epoch."""
+    return {"constant": 0.0}
+
+
+def teach(planted: Planted, *, config: TeacherConfig = TEACHER, **more: Any) -> TrainedTeacher:
+    given: dict[str, Any] = {"relations": planted.facts(), **more}
+    return train_teacher(
+        planted.catalogue(), [], config, device=CPU, seed=0, validate=constant, **given
+    )  # fmt: skip
+
+
+def scorer_of(trained: TrainedTeacher, planted: Planted) -> Scorer:
+    catalogue = planted.catalogue()
+    return teacher_scorer(trained, catalogue, catalogue.view(), CPU)
+
+
+def study(
+    planted: Planted, targets: Targets | None, config: StudentConfig = STUDENT, **more: Any
+) -> TrainedStudent:
+    given = None if targets is None else lambda until_us: targets
+    return train_student(
+        planted.catalogue(), [], planted.tokens, given, config, dim=6, inner_share=0.15, device=CPU, seed=0,
+        validate=constant, **more,
+    )  # fmt: skip
+
+
+def pupil_of(trained: TrainedStudent, planted: Planted) -> Scorer:
+    catalogue = planted.catalogue()
+    return student_scorer(trained, catalogue, planted.tokens, catalogue.view(), CPU)
+
+
+def cosines(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-9)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tmp_path_factory.mktemp("planted")
+
+
+@pytest.fixture(scope="module")
+def brands(folder: Any) -> Planted:
+    return brand_world().planted(folder / "brands")
+
+
+@pytest.fixture(scope="module")
+def kinds(folder: Any) -> Planted:
+    return kind_world().planted(folder / "kinds")
+
+
+@pytest.fixture(scope="module")
+def noise(folder: Any) -> Planted:
+    return random_world(named=False).planted(folder / "noise")
+
+
+# Facts alone predict ----------------------------------------------------------------------------
+
+
+def new_found(scorer: Scorer) -> float:
+    """The share of the new items of a user's brand that come before the 18 others that are new."""
+    new, users = np.arange(80, 100), np.arange(80)
+    places = np.argsort(-scorer(users, new), axis=1, kind="stable")[:, :2]
+    return float((new[places] % 10 == users[:, None] % 10).mean())
+
+
+@pytest.fixture(scope="module")
+def taught(brands: Planted) -> TrainedTeacher:
+    return teach(brands)
+
+
+def test_the_teachers_z_finds_what_only_facts_tell(brands: Planted, taught: TrainedTeacher) -> None:
+    # No typed affinity and no linear expert: what is known of the brands came by messages.
+    scorer = scorer_of(taught, brands)
+    assert scorer.families == []
+    assert new_found(scorer) > 0.8
+
+
+@pytest.mark.parametrize("without", ["facts", "real facts", "graph"])
+def test_without_the_facts_nothing_is_found(brands: Planted, without: str) -> None:
+    more: dict[str, Any] = {
+        "facts": {"relations": []},
+        "real facts": {"relations": brands.facts(shuffle=3)},
+        "graph": {"use_graph": False},
+    }[without]
+    assert new_found(scorer_of(teach(brands, **more), brands)) < 0.3
+
+
+def test_what_is_found_goes_with_z(brands: Planted, taught: TrainedTeacher) -> None:
+    scorer, catalogue = scorer_of(taught, brands), brands.catalogue()
+    z = relational_embeddings(taught, catalogue, catalogue.view(), CPU)
+    with torch.no_grad():
+        text = taught.model.mix(taught.model.project(text_matrix(catalogue, CPU)))
+    assert new_found(dataclasses.replace(scorer, vectors=text)) < 0.3
+    assert new_found(dataclasses.replace(scorer, vectors=torch.from_numpy(z))) > 0.8
+    shuffled = scorer.vectors[torch.from_numpy(np.random.default_rng(0).permutation(100))]
+    assert new_found(dataclasses.replace(scorer, vectors=shuffled)) < 0.3
+
+
+def test_typed_affinities_find_it_without_messages(brands: Planted) -> None:
+    trained = train_teacher(
+        brands.catalogue(), brands.facts(), TEACHER, device=CPU, seed=0, validate=constant, relations=[]
+    )
+    assert new_found(scorer_of(trained, brands)) > 0.9
+
+
+def test_one_hop_is_the_low_pass_filter_of_the_purchases(brands: Planted) -> None:
+    config = TEACHER.model_copy(update={"layers": 1, "epochs": 0})
+    trained, catalogue = teach(brands, config=config), brands.catalogue()
+    view = catalogue.view()
+    bought = view.purchases.toarray()
+    warm = bought[:, bought.sum(0) >= 3]
+    left, values, _ = np.linalg.svd(warm, full_matrices=False)
+    # By definition: items by their buyers' leading vectors, over the largest singular value.
+    want = bought.T @ left[:, :12] @ left[:, :12].T @ bought / values[0] ** 2
+    z = relational_embeddings(trained, catalogue, view, CPU)
+    np.testing.assert_allclose(z @ z.T, want, atol=1e-4)
+    assert np.abs(want).max() > 0.1
+
+
+def test_an_items_vector_is_its_text_and_z_in_the_shares_of_its_gate(
+    brands: Planted, taught: TrainedTeacher
+) -> None:
+    catalogue, model = brands.catalogue(), taught.model
+    view = catalogue.view()
+    z = relational_embeddings(taught, catalogue, view, CPU).astype(np.float64)
+    with torch.no_grad():
+        t = model.mix(model.project(text_matrix(catalogue, CPU))).numpy().astype(np.float64)
+    state = np.stack([np.log1p(view.counts) / 5, view.counts < 3], axis=1)
+    weight, bias = (p.detach().numpy().astype(np.float64) for p in (model.gate.weight, model.gate.bias))
+    gate = 1 / (1 + np.exp(-(np.concatenate([t, z, state], axis=1) @ weight.T + bias)))
+    np.testing.assert_allclose(
+        scorer_of(taught, brands).vectors.numpy(), gate * t + (1 - gate) * z, rtol=1e-3, atol=1e-5
+    )
+
+
+# The gate ---------------------------------------------------------------------------------------
+
+
+def gates(trained: TrainedTeacher, planted: Planted) -> npt.NDArray[np.float64]:
+    """How far each item's vector lies on the way from z to its text."""
+    catalogue = planted.catalogue()
+    with torch.no_grad():
+        t = trained.model.mix(trained.model.project(text_matrix(catalogue, CPU))).numpy()
+    z = relational_embeddings(trained, catalogue, catalogue.view(), CPU)
+    f = scorer_of(trained, planted).vectors.numpy()
+    return ((f - z) * (t - z)).sum(1) / ((t - z) ** 2).sum(1)
+
+
+def test_the_gate_goes_to_the_text_of_isolated_items_where_texts_tell(kinds: Planted) -> None:
+    config = TEACHER.model_copy(update={"lr": 0.02, "epochs": 16, "evaluate_every": 16, "z_dropout": 0.0})
+    before, after = (
+        gates(teach(kinds, config=config.model_copy(update={"epochs": n}), relations=[]), kinds)
+        for n in (0, 16)
+    )
+    # Items 90-99 have neither buyers nor, without relations, anything else that reaches them.
+    assert after[90:].mean() > before[90:].mean() + 0.1
+    assert after[:60].mean() < 0.1
+    assert after[:60].mean() < after[90:].mean() / 4
+
+
+def test_the_gate_goes_away_from_the_text_of_new_items_where_facts_tell(brands: Planted) -> None:
+    config = TEACHER.model_copy(update={"lr": 0.02, "epochs": 16, "evaluate_every": 16, "z_dropout": 0.0})
+    before, after = (
+        gates(teach(brands, config=config.model_copy(update={"epochs": n})), brands) for n in (0, 16)
+    )
+    assert after[80:].mean() < before[80:].mean() - 0.01
+
+
+# Lists alone ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lists(noise: Planted) -> Targets:
+    """Lists of hidden clusters, with vectors that say nothing of them."""
+    catalogue = noise.catalogue()
+    targets = cluster_targets(catalogue, catalogue.cut_us, dim=6)
+    vectors = 0.1 * np.random.default_rng(4).normal(size=targets.relational.shape)
+    return dataclasses.replace(targets, relational=vectors.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def undistilled(noise: Planted, lists: Targets) -> float:
+    """How much of the teacher's lists a student has on top that was never shown them."""
+    return top_shared(pupil_of(study(noise, None), noise), lists)
+
+
+def test_a_student_carries_the_teachers_lists(noise: Planted, lists: Targets, undistilled: float) -> None:
+    carried = top_shared(pupil_of(study(noise, lists), noise), lists)
+    assert carried > 0.7
+    assert undistilled < 0.4
+
+
+def test_without_the_list_loss_it_does_not(noise: Planted, lists: Targets) -> None:
+    trained = study(noise, lists, STUDENT.model_copy(update={"list_weight": 0.0}))
+    assert top_shared(pupil_of(trained, noise), lists) < 0.4
+
+
+def test_lists_of_other_users_teach_nothing(noise: Planted, lists: Targets) -> None:
+    of_another = np.roll(np.arange(len(lists.users)), 1)
+    given = dataclasses.replace(lists, items=lists.items[of_another], scores=lists.scores[of_another])
+    assert top_shared(pupil_of(study(noise, given), noise), lists) < 0.4
+
+
+def test_users_and_lists_belong_together_in_whichever_order_they_come(noise: Planted, lists: Targets) -> None:
+    # A user less, and the others in another order: their lists stay theirs.
+    order = np.random.default_rng(2).permutation(len(lists.users))
+    given = dataclasses.replace(
+        lists, users=lists.users[order], items=lists.items[order], scores=lists.scores[order]
+    )
+    assert top_shared(pupil_of(study(noise, given), noise), lists) > 0.7
+
+
+def test_the_teachers_own_lists_are_carried_too(brands: Planted, taught: TrainedTeacher) -> None:
+    catalogue = brands.catalogue()
+    targets = make_targets(scorer_of(taught, brands), catalogue, top=20, random=5, seed=0)
+    warm = dataclasses.replace(
+        targets, items=targets.items[:, : targets.groups[0]], scores=targets.scores[:, : targets.groups[0]]
+    )
+    of = partial(
+        train_student, catalogue, [], brands.tokens, dim=12, inner_share=0.15, device=CPU, seed=0,
+        validate=constant, config=STUDENT.model_copy(update={"lr": 0.02}),
+    )  # fmt: skip
+    carried, alone = (
+        top_shared(pupil_of(of(targets=given), brands), warm) for given in (lambda until_us: targets, None)
+    )
+    assert carried > alone + 0.2
+
+
+# The teacher's vectors --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vectors(noise: Planted) -> Targets:
+    catalogue = noise.catalogue()
+    return cluster_targets(catalogue, catalogue.cut_us, dim=6)
+
+
+def test_a_student_starts_at_the_teachers_vectors(folder: Any) -> None:
+    world = random_world(seed=3)
+    named = world.planted(folder / "named")
+    catalogue = named.catalogue()
+    targets = cluster_targets(catalogue, catalogue.cut_us, dim=6)
+    untrained = STUDENT.model_copy(update={"epochs": 0})
+    given, none = (pupil_of(study(named, t, untrained), named).vectors.numpy() for t in (targets, None))
+    assert cosines(given, targets.relational).mean() > 0.9
+    assert abs(cosines(none, targets.relational).mean()) < 0.3
+    # The ids are the vectors themselves; the text's share of the item is behind the gate.
+    trained = study(named, targets, untrained)
+    known = np.flatnonzero(trained.rows >= 0)
+    np.testing.assert_array_equal(
+        trained.model.ids.weight.detach().numpy()[trained.rows[known]], targets.relational[known]
+    )
+    # Texts were fitted to the vectors of their items.
+    alone = student_scorer(trained, catalogue, named.tokens, catalogue.view(), CPU, use_ids=False)
+    assert cosines(alone.vectors.numpy(), targets.relational).mean() > 0.5
+
+
+@pytest.mark.parametrize("loss", ["relational", "rkd"])
+def test_a_students_vectors_follow_the_teachers_and_without_the_loss_they_do_not(
+    noise: Planted, vectors: Targets, loss: str
+) -> None:
+    # All texts are alike, so that they draw every vector to one place, and the labels are noise.
+    def apart(weight: float) -> float:
+        config = STUDENT.model_copy(update={"list_weight": 0.0, "lr": 0.05, f"{loss}_weight": weight})
+        mine = pupil_of(study(noise, vectors, config), noise).vectors.numpy()
+        if loss == "relational":
+            return float(1 - cosines(mine, vectors.relational).mean())
+        mine, theirs = (np.linalg.norm(v[:, None] - v[None], axis=-1) for v in (mine, vectors.relational))
+        return float(np.abs(mine / mine.mean() - theirs / theirs.mean()).mean())
+
+    assert apart(10.0) < 0.7 * apart(0.0)
