@@ -156,12 +156,17 @@ def resolve_config(values: dict[str, Any], *, where: str = "configuration") -> R
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key is the likeliest cause of what else is missing.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         place = ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             names = _valid_names(first["loc"][:-1])
             near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(names)}"
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"a newer version may know it; valid keys: {', '.join(names)}"
+            )
             raise InputError(f"unknown key {place!r}", where=where, hint=hint) from error
         raise InputError(f"{place}: {first['msg']}", where=where) from error
 
@@ -176,6 +181,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("is not text in UTF-8", where=str(path)) from error
+    except RecursionError as error:
+        raise InputError("is nested too deeply", where=str(path)) from error
     except yaml.YAMLError as error:
         raise InputError(f"is not YAML: {error}", where=str(path)) from error
     if not isinstance(raw, dict):

@@ -13,7 +13,7 @@ import pyarrow as pa
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.datasets._adapt_journey import journey_sources, sampled_journey_sources
 from kgdistill.datasets.adapters import adapter
-from kgdistill.distill.stages import finished, run_stage
+from kgdistill.distill.stages import finished, run_stage, write_private
 from kgdistill.evaluate.protocol import complete_journey_protocol
 from kgdistill.evaluate.report import write_report
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
@@ -34,7 +34,7 @@ class DemoResult:
 
     Attributes:
         metrics: as `evaluate/metrics.json`.
-        examples: three households with recommendations and reasons, as `explanations.json`.
+        examples: three households with recommendations and reasons.
         report: the HTML report.
         bundle: the deployable student.
         seconds: how long this start took.
@@ -90,11 +90,10 @@ def run_demo(
     """
     begin = time.monotonic()
     config = demo_config(quick=quick, device=device, threads=threads, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
     run = Run(out, config)
     _ = run.device  # an unavailable device is told before any work
     url = store_url or f"ladybug:{out / 'graph.db'}"
-    with open_store(url, user=neo4j_user, password=password) as store:
+    with run.lock(), open_store(url, user=neo4j_user, password=password) as store:
         _ingest(run, store, households=_QUICK_HOUSEHOLDS if quick else None)
         run.take_snapshot(store)
         metrics = train_all(run)
@@ -166,8 +165,9 @@ def explain_examples(
                 }
             )
         examples.append({"user": user, "recommendations": listed})
-    text = json.dumps(examples, indent=2, ensure_ascii=False)
-    (run.folder / "explanations.json").write_text(text, encoding="utf-8")
+    whole = {"student": run.need("student").made, "users": examples}
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    write_private(run.folder / "explanations.json", text.encode())
     shown = [e for pair in pairs if pair[0] == best[0] for e in found[pair]]
     if shown:
         draw(subgraph(shown), run.folder / "explanation.png")

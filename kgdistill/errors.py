@@ -77,5 +77,13 @@ class DiskError(KgdistillError):
     """The disk is full or refuses to be written."""
 
 
+class MemoryShortError(KgdistillError):
+    """The machine has not as much memory as was asked for."""
+
+
+class RunLockedError(ArtefactError):
+    """Another process is training in the run folder."""
+
+
 class ToolMissingError(KgdistillError):
     """A program that the command needs (Java, Maven, …) is not on the path."""

@@ -7,7 +7,6 @@ the same inputs, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,15 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from kgdistill._bundle_file import FORMAT
-from kgdistill._run_folder import CONTROLS, STUDENTS, TEACHERS, RunFolder, StudentKind, TeacherKind
+from kgdistill._run_chain import CONTROLS, NEEDED, STUDENTS, TEACHERS, StudentKind, TeacherKind
+from kgdistill._run_folder import RunFolder
 from kgdistill.bundle import Bundle
 from kgdistill.distill import artefacts
 from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
 from kgdistill.distill.catalogue import make_catalogue
 from kgdistill.distill.linear import LinearChoice, choose_linear, sides_of
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.stages import finished, run_stage
+from kgdistill.distill.stages import write_private
 from kgdistill.distill.student import Targets, Tokens, make_targets, student_scorer, train_student
 from kgdistill.distill.teacher import relational_embeddings, teacher_scorer, train_teacher
 from kgdistill.evaluate.baselines import ease, popularity
@@ -36,12 +35,9 @@ from kgdistill.evaluate.ranking import ArmResult, evaluate_arm
 from kgdistill.evaluate.statistics import metrics_document
 from kgdistill.evaluate.task import Scorer as AnyScorer
 from kgdistill.evaluate.task import Setting
-from kgdistill.ingest.journal import Journal
 from kgdistill.models.text import TransformerText
 from kgdistill.packing import pack_student, save_text_tower
 from kgdistill.progress import step
-from kgdistill.snapshot import take_events, take_snapshot
-from kgdistill.store import GraphStore
 
 __all__ = [
     "COMPARISONS",
@@ -72,6 +68,7 @@ COMPARISONS = [
     ("student", "student_nodistill"),
     ("student", "teacher"),
     ("student", "ease"),
+    ("student", "popularity"),
 ]
 
 
@@ -107,21 +104,18 @@ class Run(RunFolder):
     @cached_property
     def linear(self) -> LinearChoice:
         """Settings of the linear expert, chosen on the validation events."""
-        path = self.folder / "text" / "linear.json"
-        # Texts outlive a change of the test period; what was chosen on validation must not.
-        asked = self.config.protocol.model_dump(mode="json")
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept.get("for") == asked:
-                return LinearChoice(**kept["choice"])
-        chosen = choose_linear(
-            self.catalogue,
-            sides_of(self.catalogue, self.facts),
-            self.task.validation,
-            k=self.config.protocol.k,
-        )
-        path.write_text(json.dumps({"for": asked, "choice": chosen.settings()}), encoding="utf-8")
-        return chosen
+
+        def make(folder: Path) -> None:
+            chosen = choose_linear(
+                self.catalogue,
+                sides_of(self.catalogue, self.facts),
+                self.task.validation,
+                k=self.config.protocol.k,
+            )
+            artefacts.save_choice(folder, chosen)
+
+        self._stage("choice", self._inputs("choice"), make)
+        return artefacts.load_choice(self.read("choice"))
 
     @property
     def _experts(self) -> LinearChoice:
@@ -134,36 +128,10 @@ class Run(RunFolder):
         )  # fmt: skip
         return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
 
-    def _settings(self, *names: str) -> dict[str, Any]:
-        whole = self.config.model_dump(mode="json")
-        return {name: whole[name] for name in (*names, "seed")}
-
     # The stages -----------------------------------------------------------------------------
-
-    def take_snapshot(self, store: GraphStore) -> None:
-        """Freezes the graph at the protocol's cut; what comes later is put aside for evaluation."""
-        protocol = self.config.protocol
-
-        def make(folder: Path) -> None:
-            cut = protocol.snapshot_cut
-            take_snapshot(store, folder / "snapshot", cut=cut)
-            events = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
-            pq.write_table(events, folder / "holdout.parquet")
-
-        # Rows that a later job brings make another graph.
-        jobs = [[e["archive_id"], e["job_number"]] for e in Journal(store).entries() if e["state"] == "done"]
-        inputs = {"store": store.url, "jobs": jobs, **self._settings("protocol")}
-        run_stage(self.folder, "graph", inputs, make)
-        # Where the report and people look for it.
-        link = self.folder / "snapshot"
-        if not link.is_symlink():
-            if link.exists():
-                shutil.rmtree(link)
-            link.symlink_to(Path("graph") / "snapshot")
 
     def encode_text(self) -> None:
         """Embeds the distinct texts of the products."""
-        self._need("graph")
         settings = self.config.text
 
         def make(folder: Path) -> None:
@@ -186,11 +154,9 @@ class Run(RunFolder):
             if settings.tune != "frozen":
                 encoder.save(folder / "encoder")
 
-        # A tuned encoder has learned from the events that the protocol and the teacher's settings give it.
-        names = ["text"] if settings.tune == "frozen" else ["text", "protocol", "teacher"]
-        run_stage(
-            self.folder, "text", {"snapshot": self.snapshot.content_hash, **self._settings(*names)}, make
-        )
+        self._stage("text", self._inputs("text"), make)
+        for name in ("catalogue", "tokens", "linear"):
+            self.__dict__.pop(name, None)
 
     def _tune(self, encoder: TransformerText, texts: list[str], rows: np.ndarray[Any, Any]) -> None:
         """Adapts the encoder to the catalogue: texts of neighbouring products come close.
@@ -216,7 +182,7 @@ class Run(RunFolder):
 
     def train_teacher(self, kind: TeacherKind = "teacher") -> None:
         """Trains the fused teacher, the text-only one or the one on shuffled facts."""
-        inputs = {"text": self._need("text"), "kind": kind, **self._settings("protocol", "teacher", "device")}
+        self.need("text")
 
         def make(folder: Path) -> None:
             families, relations = self.families(kind)
@@ -230,25 +196,20 @@ class Run(RunFolder):
             artefacts.save_teacher(folder, trained)
             artefacts.write_curves(folder, trained.history)
 
-        run_stage(self.folder, kind, inputs, make)
+        self._stage(kind, self._inputs(kind), make)
 
     def make_targets(self) -> None:
         """Writes down what the fused teacher hands to the student."""
-        student = self.config.student
+        self.need("teacher")
 
         def make(folder: Path) -> None:
             artefacts.save_targets(folder, self._targets(self.catalogue.cut_us))
 
-        run_stage(
-            self.folder,
-            "targets",
-            {"teacher": self._need("teacher"), "lists": [student.candidates, student.random]},
-            make,
-        )
+        self._stage("targets", self._inputs("targets"), make)
 
     def _targets(self, until_us: int) -> Targets:
         student = self.config.student
-        folder = self.folder / "teacher"
+        folder = self.read("teacher")
         if until_us < self.catalogue.cut_us:
             folder /= artefacts.CHOSEN  # the final one has learned from the validation events
         trained = artefacts.load_teacher(folder, *self.families("teacher"))
@@ -260,16 +221,11 @@ class Run(RunFolder):
     def train_student(self, kind: StudentKind = "student") -> None:
         """Trains the student, or the one without distillation."""
         distilled = kind == "student"
-        inputs = {
-            "text": self._need("text"),
-            "targets": self._need("targets") if distilled else None,
-            "teacher": self._settings("teacher"),
-            **self._settings("protocol", "student", "device"),
-        }
+        self.need("targets" if distilled else "text")
 
         def targets(until_us: int) -> Targets:
             if until_us == self.catalogue.cut_us:
-                return artefacts.load_targets(self.folder / "targets")
+                return artefacts.load_targets(self.read("targets"))
             return self._targets(until_us)
 
         def make(folder: Path) -> None:
@@ -283,25 +239,31 @@ class Run(RunFolder):
             artefacts.save_student(folder, trained)
             artefacts.write_curves(folder, trained.history)
 
-        run_stage(self.folder, kind, inputs, make)
+        self._stage(kind, self._inputs(kind), make)
 
     def make_bundle(self) -> None:
         """Packs the student for serving."""
+        self.need("student")
 
         def make(folder: Path) -> None:
             save_text_tower(
-                artefacts.load_student(self.folder / "student", self.fields).model,
-                self.folder / "text" / "tokenizer" / "tokenizer.json",
+                artefacts.load_student(self.read("student"), self.fields).model,
+                self.read("text") / "tokenizer" / "tokenizer.json",
                 folder / "text_tower",
                 max_tokens=self.config.text.max_tokens,
             )
             self._bundle().save(folder, parts=["text_tower"])
 
-        run_stage(self.folder, "bundle", {"student": self._need("student"), "format": FORMAT}, make)
+        # Others may read it: it is what is deployed, and tells of products alone.
+        self._stage("bundle", self._inputs("bundle"), make, private=False)
 
     def evaluate(self) -> dict[str, Any]:
-        """Judges every arm once on the test split; returns what metrics.json holds."""
-        keys: dict[str, str] = {kind: self._need(kind) for kind in (*TEACHERS, *STUDENTS)}
+        """Judges every arm that is there once on the test split; returns what metrics.json holds.
+
+        The teacher and the student have to be there; a control that is not, or no longer fits, is left out
+        and named under `left_out`; one that can show nothing on this graph is named under `void`.
+        """
+        kinds, left_out = self.judged()
 
         def make(folder: Path) -> None:
             self.task.open_test()
@@ -316,34 +278,52 @@ class Run(RunFolder):
                 )
                 pq.write_table(result.topk, folder / "topk" / f"{arm}.parquet")
                 results.append(result)
+            there = {result.arm for result in results}
             document = metrics_document(
-                self.config.protocol, self.task, results, COMPARISONS, fit_seconds=fit, parameters=parameters
-            )
+                self.config.protocol, self.task, results, [c for c in COMPARISONS if there >= set(c)],
+                fit_seconds=fit, parameters=parameters,
+            )  # fmt: skip
+            document |= {"left_out": left_out, "void": self._void(kinds)}
             (folder / "metrics.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
 
-        run_stage(self.folder, "evaluate", {**keys, **self._settings("protocol")}, make)
-        document: dict[str, Any] = json.loads((self.folder / "evaluate" / "metrics.json").read_text("utf-8"))
+        self._stage("evaluate", {**self._inputs("evaluate", judged=kinds), "left_out": left_out}, make)
+        text = (self.read("evaluate") / "metrics.json").read_text(encoding="utf-8")
+        document: dict[str, Any] = json.loads(text)
         return document
 
+    def _void(self, kinds: tuple[str, ...]) -> dict[str, str]:
+        """Controls that can show nothing on this graph, and why."""
+        if "teacher_shuffled" not in kinds:
+            return {}
+        real, shuffled = (self.families(kind)[1] for kind in ("teacher", "teacher_shuffled"))
+        if not sum(family.incidence.nnz for family in real):
+            why = "the graph has no facts before the cut, so that there is nothing to shuffle"
+        elif all(
+            (one.incidence != other.incidence).nnz == 0 for one, other in zip(real, shuffled, strict=True)
+        ):
+            why = "every fact stayed where it was, as all products of a kind have the same"
+        else:
+            return {}
+        return {"teacher_shuffled": f"the shuffled facts are the real ones: {why}"}
+
     def arms(self) -> Iterator[Arm]:
-        """Our arms one after another, so that only one is in memory."""
-        for teacher in (*TEACHERS, *CONTROLS):
-            if teacher in CONTROLS and finished(self.folder / teacher) is None:
-                continue
-            trained = self._teacher(teacher)
-            scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
+        """Our arms that are there one after another, so that only one is in memory."""
+        kinds, _ = self.judged()
+        for kind in kinds:
+            scorer: Scorer
+            if kind == "student" or kind == "student_nodistill":
+                pupil = artefacts.load_student(self.read(kind), self.fields)
+                seconds = pupil.seconds
+                scorer = student_scorer(
+                    pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device
+                )
+            else:
+                trained = self._teacher(kind)
+                seconds = trained.seconds
+                scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
             yield Arm(
-                teacher, TITLES[teacher], "ours" if teacher == "teacher" else "control",
-                self.config.seed, scorer, trained.seconds,
-                self.parameters(teacher, scorer),
-            )  # fmt: skip
-        for student in STUDENTS:
-            pupil = artefacts.load_student(self.folder / student, self.fields)
-            scorer = student_scorer(pupil, self.catalogue, self.tokens, self.catalogue.view(), self.device)
-            yield Arm(
-                student, TITLES[student], "ours" if student == "student" else "control",
-                self.config.seed, scorer, pupil.seconds,
-                self.parameters(student, scorer),
+                kind, TITLES[kind], "ours" if kind in NEEDED else "control",
+                self.config.seed, scorer, seconds, self.parameters(kind, scorer),
             )  # fmt: skip
 
     def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
@@ -381,7 +361,9 @@ class Run(RunFolder):
                     columns["score"].append(found.score)
                 work.advance()
         table = pa.table(columns)
-        pq.write_table(table, self.folder / "recommendations.parquet")
+        out = pa.BufferOutputStream()
+        pq.write_table(table, out)
+        write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())
         return table
 
     def embeddings(self) -> list[tuple[str, list[str], np.ndarray[Any, Any]]]:
@@ -397,12 +379,13 @@ class Run(RunFolder):
 
 def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Every stage after the snapshot, in order; returns the metrics."""
-    run.encode_text()
-    for kind in TEACHERS:
-        run.train_teacher(kind)
-    run.make_targets()
-    for student in STUDENTS:
-        run.train_student(student)
-    run.make_bundle()
-    notify("judging every arm on the test period")
-    return run.evaluate()
+    with run.lock():
+        run.encode_text()
+        for kind in TEACHERS:
+            run.train_teacher(kind)
+        run.make_targets()
+        for student in STUDENTS:
+            run.train_student(student)
+        run.make_bundle()
+        notify("judging every arm on the test period")
+        return run.evaluate()

@@ -9,6 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from kgdistill._run_base import RunBase
+from kgdistill.config import resolve_config
+
 NASTY = '<script>alert(1)</script> Crème | "brûlée" & *more* [x](y) $5 `z`'
 """A product title that must stay text in HTML and in Markdown."""
 
@@ -21,57 +24,66 @@ _WARM = {
     "student": ("student (hybrid)", 0.0566, 1_204_224),
     "student_nodistill": ("student without distillation", 0.0538, 1_204_224),
 }
+_TRAININGS = ("teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill")
+_PROTOCOL = {"name": "fake", "title": "Fake", "cut": "2017-10-15", "test_start": "2017-11-19"}
+_MANIFEST = {
+    "format": 1,
+    "cut": "2017-10-15T00:00:00",
+    "schema_digest": "ab" * 32,
+    "content_hash": "0f" * 32,
+    "nodes": {"User": 2469, "Product": 92331, "Brand": 6471, "Category": 2600, "Department": 31},
+    "edges": {
+        "Product-MADE_BY-Brand": 92331,
+        "User-BOUGHT-Product": 700489,
+        "Category-PART_OF-Department": 303,
+    },
+}
 _SCALE = {"warm": 1.0, "cold": 0.26, "strictly_cold": 0.3}
 
 
-def write_fake_run(folder: Path) -> Path:
+def write_fake_run(
+    folder: Path, metrics: dict[str, Any] | None = None, *, histories: bool = True, explained: bool = True
+) -> Path:
     """Writes the folder and returns it."""
-    _json(
-        folder / "config.json",
+    # A run folder is its owner's alone; what the tests look at is what stands in it.
+    run = RunBase(folder, resolve_config({"protocol": _PROTOCOL, "seed": 7, "device": "cpu"}))
+
+    def graph(stage: Path) -> None:
+        _json(stage / "snapshot" / "manifest.json", _MANIFEST)
+        (stage / "holdout.parquet").write_bytes(b"")
+
+    def training(stage: Path) -> None:
+        name = stage.name.removeprefix(".").partition(".part-")[0]
+        if histories and name in _TRAININGS:
+            _history(stage / "history.jsonl", _TRAININGS.index(name), distilled=name == "student")
+
+    def evaluation(stage: Path) -> None:
+        _json(stage / "metrics.json", metrics or fake_metrics())
+
+    run._stage("graph", run._graph_settings(), graph)
+    (folder / "snapshot").symlink_to("graph/snapshot")
+    for name in ("text", "choice", *_TRAININGS[:3], "targets", *_TRAININGS[3:]):
+        run._stage(name, run._inputs(name), training)
+    run._stage("evaluate", run._inputs("evaluate", judged=_TRAININGS), evaluation)
+    if not explained:
+        return folder
+    users = [
         {
-            "dataset": "complete-journey",
-            "seed": 7,
-            "device": "cpu",
-            "student": {"dim": 64, "layers": [64, 64]},
-        },
-    )
-    _json(
-        folder / "snapshot" / "manifest.json",
-        {
-            "format": 1,
-            "cut": "2017-10-15T00:00:00",
-            "schema_digest": "ab" * 32,
-            "content_hash": "0f" * 32,
-            "nodes": {"User": 2469, "Product": 92331, "Brand": 6471, "Category": 2600, "Department": 31},
-            "edges": {
-                "Product-MADE_BY-Brand": 92331,
-                "User-BOUGHT-Product": 700489,
-                "Category-PART_OF-Department": 303,
-            },
-        },
-    )
-    _json(folder / "evaluate" / "metrics.json", fake_metrics())
-    for n, name in enumerate(("teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill")):
-        _history(folder / name / "history.jsonl", n, distilled=name == "student")
-    _json(
-        folder / "explanations.json",
-        [
-            {
-                "user": user,
-                "recommendations": [
-                    {
-                        "product": str(1_000_000 + 17 * rank),
-                        "title": NASTY if (user, rank) == ("900", 1) else f"YOGURT MULTI-PACKS {rank}",
-                        "rank": rank,
-                        "score": 3.0 - rank / 10,
-                        "because": "bought SOFT DRINKS 12/18 PK → made by manufacturer 69 → makes this",
-                    }
-                    for rank in range(1, 8)
-                ],
-            }
-            for user in ("900", "1228", "31", "77")
-        ],
-    )
+            "user": user,
+            "recommendations": [
+                {
+                    "product": str(1_000_000 + 17 * rank),
+                    "title": NASTY if (user, rank) == ("900", 1) else f"YOGURT MULTI-PACKS {rank}",
+                    "rank": rank,
+                    "score": 3.0 - rank / 10,
+                    "because": "bought SOFT DRINKS 12/18 PK → made by manufacturer 69 → makes this",
+                }
+                for rank in range(1, 8)
+            ],
+        }
+        for user in ("900", "1228", "31", "77")
+    ]
+    _json(folder / "explanations.json", {"student": run.need("student").made, "users": users})
     figure = Figure(figsize=(6, 3))
     figure.subplots().plot([0, 1, 2], [1, 0, 1], marker="o")
     figure.savefig(folder / "explanation.png", dpi=100)
@@ -133,7 +145,7 @@ def _comparison(a: str, b: str, setting: str, difference: float, reach: float) -
 
 
 def _history(file: Path, n: int, *, distilled: bool) -> None:
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as out:
         for epoch in range(1, 13):
             fall = math.exp(-epoch / (4 + n))

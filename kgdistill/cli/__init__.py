@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from kgdistill._refusals import refusal
 from kgdistill.cli._app import app
-from kgdistill.errors import DiskError, KgdistillError
+from kgdistill.errors import KgdistillError
 
 __all__ = ["app", "main"]
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -26,6 +23,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 after bad input, or 130 after Ctrl-C.
     """
+    _wait_passively()
     try:
         app(args=list(args) if args is not None else None, prog_name="kgdistill")
     except SystemExit as stop:
@@ -34,24 +32,22 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(error)
     except BrokenPipeError:
         return _silence()
-    except OSError as error:
-        refusal = _refusal(error)
-        if refusal is None:
+    except Exception as error:
+        found = refusal(error)
+        if found is None:
             raise
-        return _fail(refusal)
+        return _fail(found)
     return _flushed(0)
 
 
-def _refusal(error: OSError) -> DiskError | None:
-    """The message for a disk that is full or may not be written; None for anything else."""
-    where = str(error.filename or "")
-    # Arrow raises some of these without an error number.
-    if error.errno in _NO_ROOM or "no space left" in str(error).lower():
-        hint = "free some space and start the same command again: what was finished is kept"
-        return DiskError("the disk is full", where=where, hint=hint)
-    if error.errno in _REFUSED:
-        return DiskError((error.strerror or "refused").lower(), where=where, hint="choose another place")
-    return None
+def _wait_passively() -> None:
+    """Threads of torch that have nothing to do sleep, unless the user's own settings say otherwise.
+
+    By default they spin, which takes the processor from whatever else runs beside a training. It has to be
+    said before torch is loaded.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _fail(error: KgdistillError) -> int:

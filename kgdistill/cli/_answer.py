@@ -14,7 +14,6 @@ from kgdistill.cli._options import (
     PasswordFileOption,
     UserOption,
     password_in,
-    run_at,
 )
 from kgdistill.cli._output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
@@ -68,6 +67,7 @@ def recommend(
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --cold --json
     """
+    from kgdistill._run_base import RunBase
     from kgdistill.bundle import load_bundle
 
     if (run is None) == (bundle is None):
@@ -82,7 +82,8 @@ def recommend(
     for key in keys:
         _check_id(key, "--history")
     if run is not None:
-        opened = run_at(run)
+        opened = RunBase.open(run)
+        opened.need("bundle")
         bundle = run / "bundle"
         if user_id is not None:
             known = opened.history(user_id)

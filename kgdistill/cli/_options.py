@@ -69,11 +69,10 @@ def run_at(folder: Path, *, device: str | None = None, threads: int | None = Non
         InputError: its configuration has an unknown key or a bad value, or there is no such device.
     """
     from kgdistill.config import read_config, resolve_config
-    from kgdistill.models.device import choose_device
     from kgdistill.pipeline import Run
 
     if device is not None:
-        choose_device(device)
+        check_device(device)
     file = folder / "config.json"
     if not file.is_file():
         return Run.open(folder)
@@ -85,12 +84,25 @@ def run_at(folder: Path, *, device: str | None = None, threads: int | None = Non
     run = Run(folder, config)
     if not keep:
         if device is not None:
+            from kgdistill.models.device import choose_device
+
             run.device = choose_device(device)
         if threads:
             import torch
 
             torch.set_num_threads(threads)
     return run
+
+
+def check_device(name: str) -> None:
+    """Refuses a device that is not there; InputError.
+
+    Without torch, which takes seconds to load, where it is not asked for a device of its own.
+    """
+    if name not in ("auto", "cpu"):
+        from kgdistill.models.device import choose_device
+
+        choose_device(name)
 
 
 def store_at(

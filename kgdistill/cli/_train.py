@@ -18,6 +18,7 @@ from kgdistill.cli._options import (
     StoreOption,
     ThreadsOption,
     UserOption,
+    check_device,
     moment,
     run_at,
     store_at,
@@ -95,7 +96,7 @@ def snapshot(
     resolved = resolve_config(
         {**values, "protocol": {**(_UNTOLD if untold else {}), **protocol}}, where=where
     )
-    _check_device(resolved.device)
+    check_device(resolved.device)
     with store_at(store, user, password_file) as opened:
         if untold:
             protocol |= _quantiles(opened, resolved)
@@ -137,9 +138,9 @@ def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
 
 
 def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> None:
-    from kgdistill.pipeline import Run
+    from kgdistill._run_base import RunBase
 
-    run = Run(folder, config)
+    run = RunBase(folder, config)
     run.take_snapshot(store)
     task, taken = run.task, run.snapshot
     if task.validation.nnz == 0:
@@ -175,12 +176,6 @@ def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> N
     say(f"next:  kgdistill train teacher --run {shown(folder)}")
 
 
-def _check_device(name: str) -> None:
-    from kgdistill.models.device import choose_device
-
-    choose_device(name)
-
-
 @train_app.callback()
 def group() -> None:
     """Train the models of a run; a model that stands there from the same settings is kept.
@@ -206,7 +201,7 @@ def teacher(
     """Train the fused teacher with its controls, and write down what it hands to the student.
 
     The controls are a teacher that reads texts alone, and the fused one on shuffled facts; `evaluate`
-    needs both.
+    compares with those that are there.
 
     \b
     Examples:
@@ -220,11 +215,12 @@ def teacher(
         "shuffled": ["teacher_shuffled"],
         "none": [],
     }
-    opened.encode_text()
     kinds: list[TeacherKind] = ["teacher", *controls[control]]
-    for kind in kinds:
-        opened.train_teacher(kind)
-    opened.make_targets()
+    with opened.lock():
+        opened.encode_text()
+        for kind in kinds:
+            opened.train_teacher(kind)
+        opened.make_targets()
     _trained(opened, ["text", *kinds, "targets"], json, "kgdistill train student")
 
 
@@ -243,9 +239,10 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    opened.train_student("student")
-    opened.train_student("student_nodistill")
-    opened.make_bundle()
+    with opened.lock():
+        opened.train_student("student")
+        opened.train_student("student_nodistill")
+        opened.make_bundle()
     _trained(opened, ["student", "student_nodistill", "bundle"], json, "kgdistill evaluate")
 
 
@@ -254,8 +251,8 @@ def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
         {
             "stage": name,
             "folder": run.folder / name,
-            **_seconds(run.folder / name),
-            **_best(run.folder / name),
+            "seconds": run.need(name).seconds,
+            **_best(run.read(name)),
         }
         for name in stages
     ]
@@ -265,10 +262,6 @@ def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
     columns = ["stage", "seconds", *sorted({key for row in found for key in row if "/" in key})]
     print_table(columns, [[row.get(column) for column in columns] for row in found])
     say(f"next:  {following} --run {shown(run.folder)}")
-
-
-def _seconds(stage: Path) -> dict[str, float]:
-    return {"seconds": json_module.loads((stage / "stage.json").read_text(encoding="utf-8"))["seconds"]}
 
 
 def _best(stage: Path) -> dict[str, float]:
@@ -295,6 +288,7 @@ def evaluate(
       kgdistill evaluate --run runs/mine
       kgdistill evaluate --run runs/mine --json
     """
+    from kgdistill._run_chain import STAGES
     from kgdistill.evaluate.report import metrics_table
 
     metrics = run_at(run, device=device, threads=threads).evaluate()
@@ -302,6 +296,10 @@ def evaluate(
         print_json(metrics)
     else:
         print_wide(metrics_table(metrics))
+        for kind, why in metrics["left_out"].items():
+            say(f"left out: {why} ({STAGES[kind].command} --run {shown(run)})")
+        for why in metrics["void"].values():
+            say(f"shows nothing: {why}")
         say(f"next:  kgdistill report {shown(run)}")
 
 

@@ -217,6 +217,16 @@ def load_text(folder: Path) -> tuple[FloatArray, IntArray, Tokens]:
     return arrays["embeddings"], arrays["rows"], tokens
 
 
+def save_choice(folder: Path, choice: LinearChoice) -> None:
+    """Writes linear.json: the settings of the linear expert."""
+    _write_json(folder / "linear.json", choice.settings())
+
+
+def load_choice(folder: Path) -> LinearChoice:
+    """Reads what `save_choice` wrote."""
+    return LinearChoice(**_read_json(folder / "linear.json"))
+
+
 def save_targets(folder: Path, targets: Targets) -> None:
     """Writes the teacher's lists, scores, relational embeddings and confidences."""
     arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}

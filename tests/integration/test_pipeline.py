@@ -20,7 +20,7 @@ from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
 from kgdistill.store import MemoryStore
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
-STAGES = ["graph", "text", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
+STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
 
 
 def tiny_encoder(folder: Path) -> Path:
@@ -97,6 +97,8 @@ def test_a_stage_that_is_gone_is_made_again_with_what_follows_and_nothing_else(
     shutil.rmtree(folder / "student")
     with pytest.raises(ArtefactError, match="'student' is not finished"):
         Run.open(folder).make_bundle()
+    with pytest.raises(ArtefactError, match="'student' is not finished"):
+        Run.open(folder).evaluate()
     train_all(Run.open(folder))
     after = marks(folder)
     assert {name for name in STAGES if after[name] != before[name]} == {"student", "bundle", "evaluate"}
@@ -116,18 +118,18 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
     with MemoryStore() as store:
         fill_shop(store)
         run.take_snapshot(store)
-    # Settings that stand for the former test period are taken, those of another are not.
-    kept = folder / "text" / "linear.json"
-    chosen = json.loads(kept.read_text())
-    chosen["choice"]["reg"] = 12345.0
-    kept.write_text(json.dumps(chosen))
-    assert Run(folder, config).linear.reg == 12345
+    # What was chosen on the former validation events is not taken for the new ones.
+    for stage in ("teacher", "student", "evaluate"):
+        with pytest.raises(ArtefactError, match=r"with other settings: protocol\.test_start was"):
+            run.need(stage)
     run.encode_text()
-    assert run.linear.reg != 12345
     run.train_teacher()
     after = marks(folder)
     assert after["text"] == before["text"]
+    assert after["choice"] != before["choice"]
     assert after["teacher"] != before["teacher"]
+    with pytest.raises(ArtefactError, match="targets was made from another making of the teacher"):
+        run.train_student()
 
 
 def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgdistill.bundle import FORMAT, Bundle
+from kgdistill._bundle_file import FORMAT
+from kgdistill.bundle import Bundle
 from kgdistill.cli import main
 
 _SHOP = Path(__file__).resolve().parents[2] / "data" / "sample_shop"
@@ -106,7 +107,7 @@ def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_va
     named = json.loads(capsys.readouterr().out)
     assert (named["cut"], named["test_start"]) == ("2024-01-20T00:00:00", "2024-03-01T00:00:00")
     assert named["validation_pairs"] > 0
-    _refused(["train", "student", "--run", "run"], "the stage 'text' is not finished", capsys)
+    _refused(["train", "student", "--run", "run"], "the stage 'targets' is not finished", capsys)
     _refused(
         [*asked, "--cut", "2030-01-01", "--test-start", "2030-02-01"],
         "bought anything new from the cut",
@@ -135,7 +136,15 @@ def _bundle(folder: Path) -> None:
         "blend.new_boost": np.zeros(1, np.float32),
         "log_decay": np.zeros(1, np.float32),
     }
-    config = {"format": FORMAT, "min_count": 5, "families": []}
+    config = {
+        "format": FORMAT,
+        "min_count": 5,
+        "mixed": 1000,
+        "behind": 1.0,
+        "families": [],
+        "neighbours": [],
+        "neighbour_decay": 0.0,
+    }
     Bundle(config, arrays, ["p0", "p1", "p2", "p3"], ["tea [SEP] Alpha", "mug", "bread", "rare tin"]).save(
         folder
     )

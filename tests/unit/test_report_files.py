@@ -10,6 +10,8 @@ import pytest
 from _fake_run import NASTY, fake_metrics, write_fake_run
 from rich.console import Console
 
+from kgdistill._run_base import RunBase
+from kgdistill._run_chain import STAGES
 from kgdistill.errors import ArtefactError
 from kgdistill.evaluate.report import metrics_table, write_report
 from kgdistill.evaluate.report._run import Metrics
@@ -43,9 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _with_metrics(folder: Path, change: dict[str, Any]) -> Path:
-    write_fake_run(folder)
-    (folder / "evaluate" / "metrics.json").write_text(json.dumps(fake_metrics() | change), encoding="utf-8")
-    return folder
+    return write_fake_run(folder, fake_metrics() | change)
 
 
 def test_every_figure_of_the_metrics_stands_in_both_reports(run: Path) -> None:
@@ -107,24 +107,61 @@ def test_the_headline_is_the_students_share_of_the_teacher() -> None:
 
 
 def test_what_a_run_left_out_is_left_out(tmp_path: Path) -> None:
-    folder = _with_metrics(tmp_path / "run", {"comparisons": [], "beyond_accuracy": {}})
-    for name in ("explanations.json", "explanation.png", "teacher/history.jsonl", "student/history.jsonl"):
-        (folder / name).unlink()
-    for name in ("teacher_text", "teacher_shuffled", "student_nodistill"):
-        (folder / name / "history.jsonl").write_text("", encoding="utf-8")
+    empty = fake_metrics() | {"comparisons": [], "beyond_accuracy": {}}
+    folder = write_fake_run(tmp_path / "run", empty, histories=False, explained=False)
     html, markdown = (path.read_text() for path in write_report(folder))
     headings = re.findall(r"^## (.*)$", markdown, re.M)
     assert headings == ["Results", "Protocol", "Graph", "Configuration", "Environment", "Reproduce"]
     assert re.findall(r"<h2>(.*)</h2>", html) == headings
 
 
-@pytest.mark.parametrize("name", ["config.json", "snapshot/manifest.json", "evaluate/metrics.json"])
-def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "graph/snapshot/manifest.json",
+        "graph/holdout.parquet",
+        "evaluate/metrics.json",
+        "student/history.jsonl",
+        "student/config.json",
+    ],
+)
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path, name: str, damaged: bool) -> None:
     folder = write_fake_run(tmp_path / "run")
-    (folder / name).unlink()
+    file = folder / name
+    if damaged:
+        file.write_bytes(file.read_bytes() + b" ")
+    else:
+        file.unlink()
     with pytest.raises(ArtefactError) as caught:
         write_report(folder)
-    assert caught.value.where == str(folder / name)
+    assert caught.value.where == str(file)
+    assert f"delete {folder / name.split('/')[0]}, then make it anew: kgdistill " in caught.value.hint
+
+
+def test_no_report_of_models_that_were_judged_before_others_took_their_place(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run")
+    run = RunBase.open(folder)
+    (folder / "student" / "stage.json").unlink()
+    run._stage("student", run._inputs("student"), lambda stage: None)
+    with pytest.raises(ArtefactError, match="the evaluation was made from another making of the student"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_recommendations_of_another_student_are_not_shown(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run")
+    run = RunBase.open(folder)
+    for name in ("student", "evaluate"):
+        before = (folder / name / "metrics.json").read_bytes() if name == "evaluate" else b"{}"
+        (folder / name / "stage.json").unlink()
+        kinds = tuple(kind for kind in STAGES["evaluate"].stands_on if kind != "teacher_words")
+        run._stage(
+            name,
+            run._inputs(name, judged=kinds),
+            lambda stage, text=before: (stage / "metrics.json").write_bytes(text),
+        )
+    assert "YOGURT" not in write_report(folder)[1].read_text()
 
 
 def test_a_broken_metrics_file_names_the_place(tmp_path: Path) -> None:
@@ -132,14 +169,6 @@ def test_a_broken_metrics_file_names_the_place(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"metrics\.json: .*arms\.0\.settings"):
         write_report(folder)
     assert not (folder / "report.html").exists()
-
-
-def test_a_history_cut_off_by_a_kill_still_reports(tmp_path: Path) -> None:
-    folder = write_fake_run(tmp_path / "run")
-    with (folder / "student" / "history.jsonl").open("a", encoding="utf-8") as out:
-        out.write('{"epoch": 13, "lo')
-    _, markdown = write_report(folder)
-    assert "| student | 12 |" in markdown.read_text()
 
 
 def test_the_terminal_table_shows_every_arm_with_its_interval() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from kgdistill._run_base import RunBase
 from kgdistill.errors import ArtefactError
 
 T = TypeVar("T")
@@ -146,6 +147,13 @@ class Explained(_Model):
     recommendations: list[Recommendation]
 
 
+class Explanations(_Model):
+    """`explanations.json`: which making of the student recommended it, and to whom what."""
+
+    student: str
+    users: list[Explained]
+
+
 class Trained(_Model):
     """What the report shows of a model's `config.json`."""
 
@@ -171,27 +179,38 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Reads a run folder.
+    """Reads a run folder whose models were judged.
 
     Raises:
-        ArtefactError: the folder or one of config.json, snapshot/manifest.json and
-            evaluate/metrics.json is missing, or a file is not what it should be.
+        ArtefactError: there is no run; what was judged no longer fits the snapshot, settings or models
+            that stand there, or a file is damaged.
     """
     if not folder.is_dir():
         raise ArtefactError("there is no run here", where=str(folder), hint="name the folder of a run")
-    explanations = folder / "explanations.json"
+    run = RunBase.open(folder)
+    metrics = _read(run.read("evaluate") / "metrics.json", Metrics)
+    judged = [name for name in TRAININGS if any(arm.arm == name for arm in metrics.arms)]
+    histories = {name: h for name in judged if (h := _history(run.read(name) / "history.jsonl"))}
+    explained = _explained(folder / "explanations.json", run.need("student").made)
     picture = folder / "explanation.png"
-    histories = {name: h for name in TRAININGS if (h := _history(folder / name / "history.jsonl"))}
     return Run(
         folder=folder,
-        config=_read(folder / "config.json", dict[str, Any]),
-        metrics=_read(folder / "evaluate" / "metrics.json", Metrics),
-        manifest=_read(folder / "snapshot" / "manifest.json", Manifest),
+        config=run.config.model_dump(mode="json"),
+        metrics=metrics,
+        manifest=_read(run.read("graph") / "snapshot" / "manifest.json", Manifest),
         histories=histories,
         kept={name: _kept(folder / name / "config.json", rows) for name, rows in histories.items()},
-        explained=_read(explanations, list[Explained]) if explanations.is_file() else [],
-        picture=picture if picture.is_file() else None,
+        explained=explained,
+        picture=picture if explained and picture.is_file() else None,
     )
+
+
+def _explained(file: Path, student: str) -> list[Explained]:
+    """What the demo wrote for its report; nothing where another student recommended it."""
+    if not file.is_file():
+        return []
+    found = _read(file, Explanations)
+    return found.users if found.student == student else []
 
 
 def _read(file: Path, kind: type[T]) -> T:
@@ -223,17 +242,14 @@ def _kept(file: Path, rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _history(file: Path) -> list[dict[str, float]]:
-    """Numbers by epoch; the last line of a training that was killed may be cut off and is left out."""
+    """Numbers by epoch."""
     if not file.is_file():
         return []
     rows: list[dict[str, float]] = []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
         except ValueError as error:
-            if number == len(lines):
-                break
             raise ArtefactError("is not JSON", where=f"{file}, line {number}") from error
         rows.append({k: float(v) for k, v in row.items() if isinstance(v, int | float)})
     return [row for row in rows if "epoch" in row]

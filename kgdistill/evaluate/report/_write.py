@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kgdistill.distill.stages import write_private
 from kgdistill.evaluate.report._environment import environment
 from kgdistill.evaluate.report._plots import setting_plot, training_plot
 from kgdistill.evaluate.report._run import TRAININGS, Interval, Run, read_run
@@ -36,13 +36,13 @@ def write_report(run_dir: str | Path) -> tuple[Path, Path]:
     tables without the plots. What the run left out is left out here too.
 
     Args:
-        run_dir: a run folder with at least config.json, snapshot/manifest.json and evaluate/metrics.json.
+        run_dir: a run folder whose models were judged.
 
     Returns:
         The paths of report.html and report.md.
 
     Raises:
-        ArtefactError: one of these files is missing or not what it should be; the message names it.
+        ArtefactError: it is no such folder; what was judged no longer fits, or is damaged.
     """
     run = read_run(Path(run_dir))
     context = _context(run)
@@ -136,9 +136,7 @@ def _markdown(value: object) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_private(path, text.encode())  # it says what is recommended to whom
     return path
 
 

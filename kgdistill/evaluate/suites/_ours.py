@@ -83,7 +83,7 @@ def train_runs(
         config = _config(protocol, options, seed)
         place = folder / f"seed-{seed}"
         if runs:
-            shared = ("graph", "text") if config.text.tune == "frozen" else ("graph",)
+            shared = ("graph", "text", "choice") if config.text.tune == "frozen" else ("graph",)
             _share(runs[0].folder, place, shared)
         run = Run(place, config)
         if not runs:
@@ -125,7 +125,8 @@ def ablated_config(config: RunConfig, ablation: Ablation) -> RunConfig:
 def _ablated(run: Run, ablation: Ablation) -> Arm:
     place = run.folder / "ablations" / ablation.arm
     learns = ablation.of in STUDENTS
-    _share(run.folder, place, ("graph", "text", "teacher", "targets") if learns else ("graph", "text"))
+    below = ("graph", "text", "choice")
+    _share(run.folder, place, (*below, "teacher", "targets") if learns else below)
     other = Run(place, ablated_config(run.config, ablation))
     if learns:
         other.train_student("student")
