@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._jobs import ArchiveOption, WaitOption, open_or_put_aside, print_report, print_titled
+from kgdistill.cli._jobs import (
+    ArchiveOption,
+    WaitOption,
+    open_or_put_aside,
+    print_report,
+    print_titled,
+    print_warnings,
+)
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -395,9 +402,11 @@ def _preview(
                 "types": counts,
                 "examples": examples,
                 "rejects": seen.rejects.to_pylist(),
+                "warnings": [dataclasses.asdict(notice) for notice in seen.notices],
             }
         )
         return
+    print_warnings(seen.notices)
     print_titled("would be written", ["type", "rows"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]
