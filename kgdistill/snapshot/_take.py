@@ -44,8 +44,9 @@ def take_snapshot(
     """Freezes the graph as it was known before `cut`.
 
     Facts and events are read, never what is derived or written back. With a cut, events strictly before
-    it stay; a node whose time is at or after it, or missing, goes with its edges; and properties marked
-    `cumulative` are left out, since later events change them. The folder appears whole or not at all,
+    it stay; a node whose time is at or after it, or missing, goes with its edges; properties marked
+    `cumulative` are left out, since later events change them; and other times that are at or after it are
+    null, but for those marked `planned`. The folder appears whole or not at all,
     and takes the place of a former snapshot.
 
     Args:
@@ -176,6 +177,7 @@ def _nodes(store: GraphStore, schema: Schema, label: str, cut: datetime | None) 
     keys = _flat(table[node.key])
     if cut is not None and node.time is not None:
         table = table.filter(before(table[node.time], cut))
+    table = _as_known(table, node, cut)
     types = pa.schema([schema.node_arrow_schema(label).field(name) for name in [node.key, *columns]])
     return keys, _flat_table(table.select(types.names).cast(types))
 
@@ -202,6 +204,7 @@ def _edges(
             )
         if cut is not None:
             table = table.filter(before(table[rel.time], cut))
+    table = _as_known(table, rel, cut)
     ids = {}
     for side, label in (("source", edge[0]), ("target", edge[2])):
         ids[side] = pc.index_in(table[side], value_set=_flat(kept[label]))
@@ -219,6 +222,16 @@ def _edges(
     result = pa.table([*ends, *(table[name] for name in columns)], schema=pa.schema(fields))
     both = pc.and_(pc.is_valid(result["source"]), pc.is_valid(result["target"]))
     return _flat_table(_sorted(result.filter(both), rel))
+
+
+def _as_known(table: pa.Table, item: NodeType | RelationshipType, cut: datetime | None) -> pa.Table:
+    """Without the times that were not known before the cut: when it was delivered, when they registered."""
+    for name, prop in item.properties.items() if cut is not None else ():
+        if prop.type == "timestamp" and not prop.planned and name in table.column_names:
+            column = table[name]
+            known = pc.if_else(before(column, cut), column, pa.scalar(None, column.type))
+            table = table.set_column(table.column_names.index(name), name, known)
+    return table
 
 
 def _sorted(table: pa.Table, rel: RelationshipType) -> pa.Table:

@@ -37,6 +37,8 @@ def arrow_type(kind: PropertyType) -> pa.DataType:
 # Names become labels, types and columns in two databases: plain identifiers only.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _RESERVED = frozenset({"source", "target"})
+AGGREGATES = ("last_at", "count", "spend")
+"""Properties that ingestion makes of all the events between two nodes."""
 
 
 class Property(BaseModel):
@@ -47,6 +49,7 @@ class Property(BaseModel):
     type: PropertyType
     required: bool = False
     cumulative: bool = False
+    planned: bool = False
     description: str = ""
 
 
@@ -99,6 +102,11 @@ class RelationshipType(_Typed):
     endpoints: tuple[tuple[str, str], ...] = Field(min_length=1)
     identity: tuple[str, ...] = ()
 
+    @property
+    def aggregated(self) -> bool:
+        """Whether many events make one relationship: its time is when the first of them happened."""
+        return self.time == "first_at"
+
     @model_validator(mode="after")
     def _consistent(self) -> RelationshipType:
         if (self.kind == "event") != (self.time is not None):
@@ -108,6 +116,9 @@ class RelationshipType(_Typed):
                 raise ValueError(f"identity names {name!r}, which is not a required property here")
         if self.time is not None and self.properties[self.time].cumulative:
             raise ValueError(f"the time {self.time!r} cannot be cumulative")
+        for name in AGGREGATES if self.aggregated else ():
+            if name in self.properties and not self.properties[name].cumulative:
+                raise ValueError(f"later events change {name!r}: write {name}: {{…, cumulative: true}}")
         return self
 
 
