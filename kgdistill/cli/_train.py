@@ -127,10 +127,10 @@ def _protocol(
 def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
     """Cut and test start at quantiles of when the interactions of the store happened."""
     from kgdistill.evaluate.protocol import quantile_protocol
-    from kgdistill.store import load_schema
+    from kgdistill.store import kept_schema
 
     edge = config.protocol.interaction
-    time = load_schema().relationship(edge).time
+    time = kept_schema(store).relationship(edge).time
     if time is None:
         raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
     found = quantile_protocol(store.read_relationships(edge, [time])[time])

@@ -27,7 +27,7 @@ from kgdistill.snapshot._snapshot import (
 )
 from kgdistill.snapshot.leaks import before, check_no_future
 from kgdistill.store.protocol import EdgeType, GraphStore
-from kgdistill.store.schema import NodeType, RelationshipType, Schema, load_schema
+from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
 
 _OURS = {MANIFEST, SCHEMA, "nodes", "edges"}
 _NEEDED = ("User", "Product")
@@ -53,7 +53,7 @@ def take_snapshot(
         store: an open store that holds the schema's types.
         folder: where the snapshot is to lie; new, empty or a former snapshot.
         cut: naive is UTC; None takes everything that is known now.
-        schema: the project's own where None.
+        schema: the one that the store keeps where None.
         needed: labels that must have nodes; a catalogue to search has no users.
 
     Raises:
@@ -66,7 +66,7 @@ def take_snapshot(
     folder = Path(folder)
     _check_place(folder)
     if schema is None:
-        schema = load_schema()
+        schema = kept_schema(store)
     if cut is not None:
         cut = _naive_utc(cut)
     labels = [label for label, node in schema.nodes.items() if not node.output]
@@ -139,7 +139,7 @@ def take_events(
         edge: an edge type of the kind event.
         start: the first moment that counts; naive is UTC.
         end: the first moment that no longer counts; None for no end.
-        schema: the project's own where None.
+        schema: the one that the store keeps where None.
         include_future: True; has no default, so that every such reading is written out.
 
     Returns:
@@ -152,7 +152,7 @@ def take_events(
     """
     if include_future is not True:
         raise LeakError("events at or after a cut are for evaluation only", hint="read a snapshot instead")
-    schema = schema if schema is not None else load_schema()
+    schema = schema if schema is not None else kept_schema(store)
     rel = schema.relationship(edge)
     if rel.kind != "event" or rel.time is None:
         raise InputError(f"{edge_key(edge)} is of the kind {rel.kind}: it has no time")

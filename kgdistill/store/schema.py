@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import yaml
@@ -102,6 +102,15 @@ class RelationshipType(_Typed):
     endpoints: tuple[tuple[str, str], ...] = Field(min_length=1)
     identity: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _later_events_change_these(self) -> RelationshipType:
+        # Whatever the file says of them: a snapshot that kept one would hold the future.
+        changing = {name: self.properties[name] for name in AGGREGATES if name in self.properties}
+        if self.aggregated and not all(prop.cumulative for prop in changing.values()):
+            cumulative = {n: p.model_copy(update={"cumulative": True}) for n, p in changing.items()}
+            return self.model_copy(update={"properties": {**self.properties, **cumulative}})
+        return self
+
     @property
     def aggregated(self) -> bool:
         """Whether many events make one relationship: its time is when the first of them happened."""
@@ -116,9 +125,6 @@ class RelationshipType(_Typed):
                 raise ValueError(f"identity names {name!r}, which is not a required property here")
         if self.time is not None and self.properties[self.time].cumulative:
             raise ValueError(f"the time {self.time!r} cannot be cumulative")
-        for name in AGGREGATES if self.aggregated else ():
-            if name in self.properties and not self.properties[name].cumulative:
-                raise ValueError(f"later events change {name!r}: write {name}: {{…, cumulative: true}}")
         return self
 
 
@@ -259,6 +265,17 @@ class Schema(BaseModel):
             },
         }
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
+
+
+class _Keeps(Protocol):
+    @property
+    def schema(self) -> Schema: ...
+
+
+def kept_schema(store: _Keeps) -> Schema:
+    """The schema that a store was made with; the project's own where it keeps none yet."""
+    kept = store.schema
+    return kept if kept.nodes else load_schema()
 
 
 def load_schema(path: str | Path | None = None) -> Schema:
