@@ -19,13 +19,13 @@ from kgdistill.cli._options import (
     store_at,
 )
 from kgdistill.cli._output import print_json, print_line, print_table, say, shown
-from kgdistill.errors import InputError, StoreDamagedError
+from kgdistill.errors import InputError, SchemaError, StoreDamagedError
 
 if TYPE_CHECKING:
     from kgdistill.ingest._model import Notice
     from kgdistill.ingest.archive import Archive
     from kgdistill.ingest.job import JobReport
-    from kgdistill.store import GraphStore
+    from kgdistill.store import GraphStore, Schema
 
 ArchiveOption = Annotated[
     Path | None,
@@ -216,6 +216,25 @@ def archive_at(path: Path | None, store: str) -> Archive:
             "there is no archive here", where=str(place), hint="name it with --archive; a first job makes one"
         )
     return Archive(place)
+
+
+def schema_of_job(path: Path | None, archive: Path | None, store: str) -> Schema:
+    """The schema that `--schema` names; else that of former jobs, with what the project's own adds."""
+    from kgdistill.ingest.archive import Archive, default_archive
+    from kgdistill.store import load_schema
+
+    own = load_schema(path)
+    place = archive or default_archive(store)
+    if path is not None or not (place / "archive.json").is_file():
+        return own
+    former = Archive(place)
+    if not former.numbers():
+        return own
+    kept = former.schema()
+    try:
+        return kept.joined(own)
+    except SchemaError:
+        return kept
 
 
 def print_report(report: JobReport, url: str, json: bool) -> None:
