@@ -226,7 +226,9 @@ def _edges(
 
 def _as_known(table: pa.Table, item: NodeType | RelationshipType, cut: datetime | None) -> pa.Table:
     """Without the times that were not known before the cut: when it was delivered, when they registered."""
-    for name, prop in item.properties.items() if cut is not None else ():
+    if cut is None:
+        return table
+    for name, prop in item.properties.items():
         if prop.type == "timestamp" and not prop.planned and name in table.column_names:
             column = table[name]
             known = pc.if_else(before(column, cut), column, pa.scalar(None, column.type))
