@@ -55,7 +55,9 @@ DeviceOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=0, help="CPU threads, 0 for all; the run's own setting where left out."),
+    typer.Option(
+        "--threads", min=0, max=1024, help="CPU threads, 0 for all; the run's own setting where left out."
+    ),
 ]
 
 
