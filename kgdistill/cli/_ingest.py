@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._jobs import (
-    ArchiveOption,
-    WaitOption,
-    open_or_put_aside,
-    print_report,
-    print_titled,
-    print_warnings,
-    schema_of_job,
-)
+from kgdistill.cli._jobs import ArchiveOption, WaitOption, open_or_put_aside, print_report, print_titled
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -94,25 +86,35 @@ def init(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the mapping here.")
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of text files; told by their bytes otherwise."),
+    ] = None,
     schema: SchemaOption = None,
     json: JsonOption = False,
 ) -> None:
     """Propose a mapping for files.
 
-    Headers and a sample are read; commented YAML is written, to be looked through.
+    Headers and a sample are read; commented YAML is written, to be looked through. Where nothing looks
+    like an id a skeleton is written, to be filled in, and the exit code is 2.
 
     \b
     Examples:
       kgdistill ingest init orders.csv > shop.yaml
+      kgdistill ingest init export.txt --encoding gb18030
       kgdistill ingest init data/orders.csv.gz data/products.parquet --out shop.yaml
       kgdistill ingest init data/ --out shop.yaml
     """
-    from kgdistill.ingest.propose import propose
+    from kgdistill.ingest.propose import NothingFitsError, propose
 
     if out is not None and out.exists():
         raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
     found = [file for path in files for file in _files_in(path)]
-    text = propose(found, schema_at(schema))
+    lacking: NothingFitsError | None = None
+    try:
+        text = propose(found, schema_at(schema), encoding)
+    except NothingFitsError as error:
+        text, lacking = error.skeleton, error
     if out is not None:
         try:
             out.write_text(text, encoding="utf-8")
@@ -121,9 +123,11 @@ def init(
     if json:
         doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
         print_json({"file": out, "files": found, "mapping": text, "doubts": doubts})
-        return
-    if out is None:
+    elif out is None:
         print(text, end="")
+    if lacking is not None:
+        raise lacking
+    if json or out is None:
         return
     folder = shown(os.path.commonpath([file.absolute().parent for file in found]))
     words = shlex.join(["kgdistill", "ingest", "run", shown(out), folder, "--dry-run"])
@@ -170,7 +174,7 @@ def run(
     _check_mapping(mapping)
     read = load_mapping(mapping)
     own = Path(read.schema_file) if read.schema_file else None
-    described = schema_of_job(schema or own, archive, store)
+    described = schema_at(schema or own)
     if not data.is_dir():
         raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
@@ -234,8 +238,7 @@ def dataset(
     tables = chosen.prepare(data) if chosen.prepare else {}
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
     mapping = load_mapping(chosen.mapping_path)
-    described = schema_of_job(None, archive, store)
-    _ingest(options, mapping, described, data or Path("."), tables, None, _salt(None), dry_run)
+    _ingest(options, mapping, schema_at(None), data or Path("."), tables, None, _salt(None), dry_run)
 
 
 @app.command("folder")
@@ -266,7 +269,7 @@ def folder(
     """
     from kgdistill.ingest.folder import folder_mapping
 
-    described = schema_of_job(schema, archive, store)
+    described = schema_at(schema)
     mapping = folder_mapping(path, described)
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
     _ingest(options, mapping, described, path, {}, None, None, dry_run)
@@ -404,11 +407,9 @@ def _preview(
                 "types": counts,
                 "examples": examples,
                 "rejects": seen.rejects.to_pylist(),
-                "warnings": [dataclasses.asdict(notice) for notice in seen.notices],
             }
         )
         return
-    print_warnings(seen.notices)
     print_titled("would be written", ["type", "rows"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]

@@ -28,8 +28,6 @@ from kgdistill.store.schema import Property, PropertyType, RelationshipType, Sch
 if TYPE_CHECKING:
     from kgdistill.ingest.mapping import SourceMapping
 
-# Goes up when the same mapping makes other keys of the same file, so that it is read again.
-_RULES = 2
 _LINE: dict[str, PropertyType] = {"at": "timestamp", "quantity": "double", "amount": "double"}
 
 
@@ -133,8 +131,7 @@ class _Compiler:
         salt = (
             hashlib.sha256(self.values.salt).hexdigest() if self.values.hashes and self.values.salt else None
         )
-        told = {"source": part, "time_zone": self.values.zone, "salt": salt, "rules": _RULES}
-        text = json.dumps(told, sort_keys=True)
+        text = json.dumps({"source": part, "time_zone": self.values.zone, "salt": salt}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _label(self, label: str, path: str) -> str:
@@ -159,7 +156,7 @@ class _Compiler:
         )
 
     def _key(self, name: str, value: Value, path: str) -> Cell:
-        return self.values.cell(name, value, "string", path, required=True, shape="many", is_key=True)
+        return self.values.cell(name, value, "string", path, required=True, shape="many")
 
     def _end(self, end: End, path: str, side: str) -> tuple[str, Cell]:
         ((label, value),) = end.items()
@@ -217,9 +214,7 @@ class _Compiler:
                     "ends" + (f" and {', '.join(rel.identity)}" if rel.identity else ""),
                     where=f"{path}.event_id",
                 )
-            event_id = self.values.cell(
-                "_id", piece.event_id, "string", f"{path}.event_id", required=True, is_key=True
-            )
+            event_id = self.values.cell("_id", piece.event_id, "string", f"{path}.event_id", required=True)
         if piece.overlap and not aggregated:
             raise SchemaError(f"{piece.type} has no event lines", where=f"{path}.overlap")
         if piece.overlap and event_id is not None:

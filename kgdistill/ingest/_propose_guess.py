@@ -6,50 +6,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kgdistill.ingest._propose_profile import Column, Sample, words
-
-_USER = (
-    "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
+from kgdistill.ingest._propose_events import is_event
+from kgdistill.ingest._propose_profile import Column, Sample
+from kgdistill.ingest._propose_words import (
+    ABOUT,
+    AMOUNT,
+    ATTRIBUTE,
+    BRAND,
+    CATEGORY,
+    EVENT,
+    GRADE,
+    ID,
+    NO_NUMBER,
+    PERSONAL,
+    PRICE,
+    PRODUCT,
+    QUANTITY,
+    QUERY,
+    RATING,
+    TIME,
+    TITLE,
+    USER,
+    words,
 )
-_USER += " haushalt kaeufer besteller account"
-_PRODUCT = "product item article artikel produkt sku asin stock ware material ean gtin upc docid doc listing"
-_ID = "id nr no num number nummer code key sku asin upc ean gtin uuid guid docid"
-_TIME = "time date timestamp datum zeit zeitpunkt zeitstempel at day tag dat when created ordered purchased"
-_QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
-_AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
-_PRICE = "price preis einzelpreis stueckpreis unitprice cost"
-_RATING = "rating stars overall sterne bewertung score"
-_GRADE = "label grade relevance judgement judgment gain relevanz rating"
-_TITLE = "title titel name bezeichnung produktname artikelname artikelbezeichnung"
-_ABOUT = "description desc beschreibung details text produktbeschreibung"
-_BRAND = "brand marke manufacturer hersteller maker vendor supplier lieferant"
-_CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
-_CATEGORY += " hierarchy sortiment produktgruppe productgroup"
-_QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
-_EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
-_ATTRIBUTE = "color colour size farbe groesse material packagesize style features"
-_PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
-_PERSONAL += " address adresse strasse street zip postal postcode postleitzahl plz birth birthday geburt"
-_PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
-_NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg"
-
-VIEWS = ("view", "views", "pageview", "click", "clicks", "ansicht", "klick", "detail", "product_view")
-BUYS = ("purchase", "buy", "order", "transaction", "bought", "kauf", "bestellung", "sale", "conversion")
-SEARCHES = ("search", "query", "suche")
-SHOWS = ("impression", "impressions", "show", "view", "views", "einblendung", "served")
-CLICKS = ("click", "clicks", "klick")
-_EVENTS = {
-    *VIEWS,
-    *BUYS,
-    *SEARCHES,
-    *SHOWS,
-    *CLICKS,
-    "cart",
-    "addtocart",
-    "add_to_cart",
-    "wishlist",
-    "remove",
-}
 
 
 @dataclass
@@ -90,7 +69,7 @@ def has(column: Column, vocabulary: str) -> bool:
 
 def is_id(column: Column) -> bool:
     """Whether the name says that the column tells things apart."""
-    known = _ID.split()
+    known = ID.split()
     last = column.words[-1] if column.words else ""
     return any(w in known for w in column.words) or last.endswith(("id", "nummer", "nr", "code"))
 
@@ -118,14 +97,16 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
         return best
 
     _entities(found, take, left, stem, shared)
-    timed = [c for c in left if c.time is not None and (has(c, _TIME) or c.time.unit is None)]
-    timed = [c for c in timed if not (c.number is not None and not has(c, _TIME))]
+    timed = [c for c in left if c.time is not None and (has(c, TIME) or c.time.unit is None)]
+    timed = [c for c in timed if not (c.number is not None and not has(c, TIME))]
     if timed:
-        found.time = max(timed, key=lambda c: (len(c.values) == c.rows, c.distinct, has(c, _TIME)))
+        found.time = max(timed, key=lambda c: (len(c.values) == c.rows, c.distinct, has(c, TIME)))
         left.remove(found.time)
         if len(timed) > 1:
             found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
-    found.event = take(_is_event)
+    found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
+        lambda c: is_event(c, named=False)
+    )
     _numbers(found, take)
     _words(found, take, left)
     return found
@@ -134,10 +115,10 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
 def _is_personal(column: Column) -> bool:
     if column.personal:
         return True
-    if column.time is None and has(column, _PERSONAL):
+    if column.time is None and has(column, PERSONAL):
         return True
     named = column.words[-1:] in (("name",), ("names",))
-    return named and has(column, _USER + " first last")
+    return named and has(column, USER + " first last")
 
 
 def _entities(
@@ -162,9 +143,9 @@ def _entities(
     def exact(column: Column) -> tuple[object, ...]:
         return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
 
-    found.query_id = take(lambda c: has(c, _QUERY) and is_id(c))
+    found.query_id = take(lambda c: has(c, QUERY) and is_id(c))
     found.query = take(
-        lambda c: has(c, _QUERY) and not is_id(c) and not c.lists and "class" not in c.words, _plain
+        lambda c: has(c, QUERY) and not is_id(c) and not c.lists and "class" not in c.words, _plain
     )
     found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
     found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
@@ -176,9 +157,9 @@ def _entities(
             and c.time is None
         ),
     )
-    found.user = take(lambda c: entity(c, _USER), exact)
+    found.user = take(lambda c: entity(c, USER), exact)
     found.product = take(
-        lambda c: entity(c, _PRODUCT), lambda c: (c.name in shared, len(c.values), c.distinct, exact(c))
+        lambda c: entity(c, PRODUCT), lambda c: (c.name in shared, len(c.values), c.distinct, exact(c))
     )
     _bare(found, left, stem)
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
@@ -194,9 +175,9 @@ def _bare(found: Guess, left: list[Column], stem: tuple[str, ...]) -> None:
     if bare is None or len(bare.values) < bare.rows or found.user is not None:
         return
     weak = found.product is None or len(found.product.values) < found.product.rows
-    if found.product is None and any(w.rstrip("sn") in _USER.split() for w in stem):
+    if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
         found.user = bare
-    elif weak and any(has(c, f"{_TITLE} {_BRAND} {_PRICE}") for c in left):
+    elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
         if found.product is not None:
             left.append(found.product)
         found.product = bare
@@ -208,27 +189,18 @@ def _plain(column: Column) -> object:
     return (column.flat == "query", -len(column.words))
 
 
-def _is_event(column: Column) -> bool:
-    if column.distinct > 50 or column.number is not None or column.lists:
-        return False
-    values = {v.lower() for v in column.values}
-    return (has(column, _EVENT) or "type" in column.words) and bool(values & _EVENTS)
-
-
 def _numbers(found: Guess, take: Callable[..., Column | None]) -> None:
-    def number(vocabulary: str, without: str = _NO_NUMBER) -> Callable[[Column], bool]:
+    def number(vocabulary: str, without: str = NO_NUMBER) -> Callable[[Column], bool]:
         return lambda c: c.number is not None and has(c, vocabulary) and not has_word(c, without)
 
     if found.product is not None and (found.query is not None or found.query_id is not None):
         found.grade = take(
-            lambda c: (
-                has(c, _GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
-            )
+            lambda c: has(c, GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
         )
-    found.quantity = take(number(_QUANTITY, _NO_NUMBER + " rating review reviews"))
-    found.amount = take(number(_AMOUNT))
-    found.price = take(number(_PRICE))
-    found.rating = take(number(_RATING, "average avg count number id"))
+    found.quantity = take(number(QUANTITY, NO_NUMBER + " rating review reviews"))
+    found.amount = take(number(AMOUNT))
+    found.price = take(number(PRICE))
+    found.rating = take(number(RATING, "average avg count number id"))
 
 
 def has_word(column: Column, vocabulary: str) -> bool:
@@ -240,29 +212,24 @@ def _words(found: Guess, take: Callable[..., Column | None], left: list[Column])
     def text(column: Column) -> bool:
         return column.number is None and column.time is None
 
-    brand_or_category = f"{_BRAND} {_CATEGORY} {_USER} group type class review reviewer"
+    brand_or_category = f"{BRAND} {CATEGORY} {USER} group type class review reviewer"
     found.title = take(
         lambda c: (
-            text(c)
-            and not c.lists
-            and has(c, _TITLE)
-            and not has_word(c, brand_or_category + " color colour")
+            text(c) and not c.lists and has(c, TITLE) and not has_word(c, brand_or_category + " color colour")
         ),
-        lambda c: (has_word(c, "title titel"), has_word(c, _PRODUCT), c.distinct),
+        lambda c: (has_word(c, "title titel"), has_word(c, PRODUCT), c.distinct),
     )
     found.brand = take(
-        lambda c: has(c, _BRAND) and not c.lists,
+        lambda c: has(c, BRAND) and not c.lists,
         lambda c: (text(c), 2 * len(c.values) > c.rows, not is_id(c), has_word(c, "brand marke")),
     )
     tree = [
         c
         for c in left
-        if has(c, _CATEGORY)
-        or (has_word(c, "group class type") and (has_word(c, _PRODUCT) or len(c.words) <= 2))
+        if has(c, CATEGORY)
+        or (has_word(c, "group class type") and (has_word(c, PRODUCT) or len(c.words) <= 2))
         if not is_id(c) and text(c)
-        if not has_word(
-            c, f"{_USER} review graphical colour color household payment fit verified query index"
-        )
+        if not has_word(c, f"{USER} review graphical colour color household payment fit verified query index")
     ]
     # The fewer names a level has, the higher it stands; lists and paths hold the whole tree alone.
     whole = [c for c in tree if c.lists or separator(c) is not None]
@@ -273,17 +240,17 @@ def _words(found: Guess, take: Callable[..., Column | None], left: list[Column])
     for column in levels:
         left.remove(column)
     found.about = take(
-        lambda c: text(c) and has(c, _ABOUT) and not has_word(c, "review summary") and c.flat != "reviewtext",
+        lambda c: text(c) and has(c, ABOUT) and not has_word(c, "review summary") and c.flat != "reviewtext",
         lambda c: (has_word(c, "description desc beschreibung"), c.length()),
     )
     if found.title is None and found.about is not None and found.about.length() < 80:
         found.title, found.about = found.about, None
     found.attributes = [
-        c for c in left if has(c, _ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
+        c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
     ][:4]
     if found.rating is not None and found.user is not None:
         # In a review the words are the reviewer's.
-        if found.title is not None and not has_word(found.title, _PRODUCT):
+        if found.title is not None and not has_word(found.title, PRODUCT):
             found.title = None
         found.about, found.attributes = None, []
 

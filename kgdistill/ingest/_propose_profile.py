@@ -3,73 +3,31 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.errors import InputError
+from kgdistill.ingest._propose_events import EVENTS, normal
+from kgdistill.ingest._propose_numbers import NumberShape, number_shape
+from kgdistill.ingest._propose_text import Layout, layout_of
+from kgdistill.ingest._propose_times import TimeShape, count_orders, time_shape, turned
+from kgdistill.ingest._propose_words import words
 from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
 from kgdistill.ingest.readers._source import suffixes
 
 SAMPLE = 1_000
+# Cells that are looked at, so that a file of thousands of columns takes no longer.
+_CELLS = 200_000
+_DISTINCT = 300
+# Different kinds of events that a whole file may have; with more, the column is none of kinds.
+_KINDS = 200
 _NOTHING = ("NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "#N/A")
-_FORMATS = (
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%d/%m/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%m/%d/%y %H:%M",
-    "%d-%m-%Y %H:%M:%S",
-    "%d-%m-%Y %H:%M",
-    "%d-%m-%Y",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d",
-    "%d %b %Y",
-    "%b %d, %Y",
-    "%Y%m%d",
-)
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?)?\Z")
-_PLAIN = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?\Z")
-_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+\Z")
-_MONEY = re.compile(r"[^\d.,+-]+")
-_UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
-_UNITS = (("s", 1e8, 4e9), ("ms", 1e11, 4e12), ("us", 1e14, 4e15), ("ns", 1e17, 4e18))
-_Shape = TypeVar("_Shape")
-# With fewer values nothing is an exception; of more, this share has to fit.
-_FEW = 20
-_SHARE = 0.97
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
-
-
-@dataclass(frozen=True)
-class TimeShape:
-    """How times are written: ISO 8601 where both are None; `other` fits the sample as well."""
-
-    format: str | None = None
-    unit: str | None = None
-    other: str | None = None
-
-
-@dataclass(frozen=True)
-class NumberShape:
-    """How numbers are written: with a decimal comma, with a currency around them, as whole numbers."""
-
-    comma: bool = False
-    money: bool = False
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +40,7 @@ class Column:
         values: its values as text, those that are there.
         rows: rows of the sample.
         lists: its values are lists; `values` then holds their elements.
+        kinds: of a column that names events, those in the whole file.
     """
 
     name: str
@@ -93,6 +52,7 @@ class Column:
     number: NumberShape | None = None
     distinct: int = 0
     personal: bool = False
+    kinds: tuple[str, ...] = ()
 
     @property
     def flat(self) -> str:
@@ -106,86 +66,68 @@ class Column:
 
 @dataclass(frozen=True)
 class Sample:
-    """A file's options, columns and first rows."""
+    """A file's options, columns and first rows, and what is doubtful about how it is written."""
 
     path: Path
     options: SourceOptions
     columns: list[Column] = field(default_factory=list)
     rows: int = 0
+    doubts: tuple[str, ...] = ()
+    plain: bool = False
+    total: tuple[str, str] | None = None
 
 
-def sample(path: Path) -> Sample:
+def sample(path: Path, encoding: str | None = None) -> Sample:
     """Reads the names and the first rows of a file.
+
+    Args:
+        path: the file.
+        encoding: of its text, where it is known.
 
     Raises:
         InputError: it cannot be read, is empty, or nothing tells its format.
     """
-    options = _options(path)
-    source = Source(path.name, path, None, options)
-    names = column_names(source)
-    taken: list[pa.Table] = []
-    rows = 0
-    for batch in read_batches(source, names, batch_rows=SAMPLE, block_bytes=1 << 20):
-        taken.append(batch.table)
-        rows += batch.table.num_rows
-        if rows >= SAMPLE:
-            break
-    tables = [t.slice(0, SAMPLE) for t in taken[:1]] if rows >= SAMPLE and taken[0].num_rows else taken
+    told = suffixes(path)[0]
+    columnar = told in ("parquet", "arrow")
+    layout = Layout(SourceOptions(format=told)) if columnar else layout_of(path, encoding)
+    source = Source(path.name, path, None, layout.options)
+    all_names = column_names(source)
+    counted = Counter(all_names)
+    names = [name for name in all_names if name and counted[name] == 1]
+    doubts = list(layout.doubts)
+    if repeated := [name for name in counted if name and counted[name] > 1]:
+        doubts.append(f"named more than once, and left out: {', '.join(repeated[:20])}")
+    tables, rows = _first_rows(source, names, layout.total is not None)
     columns = [_column(name, [t[name] for t in tables]) for name in names]
-    rows = sum(t.num_rows for t in tables)
-    columns = [_decided(c, source) for c in columns]
+    options = layout.options
     absent = sorted({v for c in columns for v in c.values if v in _NOTHING})
     if absent and options.format in ("csv", "tsv", "recbole"):
-        options = SourceOptions(
-            options.format, options.delimiter, options.encoding, null_values=("", *absent)
-        )
-        columns = [_described(c.name, [v for v in c.values if v not in absent], c.rows) for c in columns]
-    return Sample(path, options, columns, rows)
+        options = replace(options, null_values=("", *absent))
+        columns = [
+            _described(c.name, [v for v in c.values if v not in absent], c.rows)
+            if any(v in absent for v in c.values)
+            else c
+            for c in columns
+        ]
+    source = replace(source, options=options)
+    columns = [_read_on(column, source) for column in columns]
+    return Sample(path, options, columns, rows, tuple(doubts), layout.plain, layout.total)
 
 
-def words(name: str) -> tuple[str, ...]:
-    """The words of a name: CustomerID, customer_id and customer-id are customer, id."""
-    spelled = name
-    for letter, letters in _UMLAUTS.items():
-        spelled = spelled.replace(letter, letters)
-    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
-    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)
-    return tuple(part.lower() for part in parts)
-
-
-def _options(path: Path) -> SourceOptions:
-    told, compression = suffixes(path)
-    if told in ("jsonl", "parquet", "arrow"):
-        return SourceOptions(format=told)
-    if told is None and path.suffix.lower() not in (".txt", ".dat"):
-        raise InputError(
-            "has a suffix that tells no format",
-            where=str(path),
-            hint="rename it: .csv, .tsv, .jsonl, .parquet",
-        )
-    encoding, head = "utf-8", b""
-    if compression is None:
-        try:
-            with path.open("rb") as file:
-                head = file.read(1 << 18)
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    whole = head[: head.rfind(b"\n") + 1] or head
-    try:
-        text = whole.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        encoding, text = "cp1252", whole.decode("cp1252", "replace")
-    if told == "recbole":
-        return SourceOptions(format=told, encoding=encoding)
-    lines = [line for line in text.splitlines()[:1] if line]
-    counts = {mark: lines[0].count(mark) for mark in (",", ";", "\t", "|")} if lines else {}
-    usual = "\t" if told == "tsv" else ","
-    best = max(counts, key=lambda mark: (counts[mark], mark == usual)) if counts else usual
-    if counts.get(best, 0) == 0 or best == usual:
-        return SourceOptions(format=told or "csv", encoding=encoding)
-    if best == "\t":
-        return SourceOptions(format="tsv", encoding=encoding)
-    return SourceOptions(format="csv", delimiter=best, encoding=encoding)
+def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[list[pa.Table], int]:
+    wanted = max(50, min(SAMPLE, _CELLS // max(len(names), 1)))
+    taken: list[pa.Table] = []
+    rows = 0
+    for batch in read_batches(source, names, batch_rows=wanted, block_bytes=1 << 20):
+        taken.append(batch.table)
+        rows += batch.table.num_rows
+        if rows >= wanted:
+            break
+    if rows >= wanted:
+        taken = [taken[0]] if taken[0].num_rows else taken[-1:]
+    elif without_last and taken:
+        taken[-1] = taken[-1].slice(0, taken[-1].num_rows - 1)
+    return taken, sum(t.num_rows for t in taken)
 
 
 def _column(name: str, parts: list[pa.ChunkedArray]) -> Column:
@@ -200,7 +142,7 @@ def _column(name: str, parts: list[pa.ChunkedArray]) -> Column:
         stamps = stamps or pa.types.is_timestamp(part.type) or pa.types.is_date(part.type)
         try:
             texts = pc.cast(part, pa.string()).to_pylist()
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        except (pa.ArrowException, UnicodeDecodeError):
             continue
         values += [text for v in texts if v is not None and (text := v.strip())]
     column = _described(name, values, rows, lists)
@@ -211,98 +153,104 @@ def _column(name: str, parts: list[pa.ChunkedArray]) -> Column:
 
 def _described(name: str, values: list[str], rows: int, lists: bool = False) -> Column:
     counted = Counter(values)
-    some = list(counted)[:300]
-    shaped = some if some else []
+    some = Counter({value: counted[value] for value in list(counted)[:_DISTINCT]})
     return Column(
         name=name,
         words=words(name),
         values=values,
         rows=rows,
         lists=lists,
-        time=None if lists else _tolerant(counted, _time),
-        number=None if lists else _tolerant(counted, _number),
+        time=None if lists else time_shape(some),
+        number=None if lists else number_shape(some),
         distinct=len(counted),
-        personal=bool(shaped) and (_most(shaped, _MAIL) or (_most(shaped, _PHONE) and _any_plus(shaped))),
+        personal=_most(some, _MAIL) or (_most(some, _PHONE) and any(v.startswith("+") for v in some)),
     )
 
 
-def _decided(column: Column, source: Source) -> Column:
-    """Reads on until a time tells whether its day or its month stands first."""
+def _read_on(column: Column, source: Source) -> Column:
+    """What only the whole file tells: whether the day or the month stands first, and all kinds of events."""
     shape = column.time
-    if shape is None or shape.format is None or shape.other is None:
-        return column
-    fitting = [shape.format, shape.other]
+    if shape is not None and shape.other is not None:
+        for counted in _counts(column, source):
+            shape = count_orders(shape, counted)
+        first, other = shape.only
+        return replace(column, time=turned(shape) if other > first else shape)
+    few = column.distinct <= _KINDS // 4 and not column.lists
+    if few and any(normal(value) in EVENTS for value in set(column.values)):
+        kinds: Counter[str] = Counter()
+        for counted in _counts(column, source):
+            kinds.update(counted)
+            if len(kinds) > _KINDS:
+                return column
+        return replace(column, kinds=tuple(kinds))
+    return column
+
+
+def _counts(column: Column, source: Source) -> Iterator[Counter[str]]:
+    """The texts of a column and how often each comes, batch by batch."""
     for batch in read_batches(source, [column.name]):
-        for text in pc.unique(batch.table[column.name]).to_pylist():
-            left = [one for one in fitting if text is None or _fits(text.strip(), one)]
-            # What fits neither is no time at all.
-            fitting = left or fitting
-        if len(fitting) == 1:
-            break
-    return replace(column, time=TimeShape(fitting[0], None, fitting[1] if len(fitting) > 1 else None))
+        values = batch.table[column.name]
+        if not pa.types.is_string(values.type):
+            return
+        found = pc.value_counts(pc.utf8_trim_whitespace(values)).to_pylist()
+        yield Counter({item["values"]: item["counts"] for item in found if item["values"]})
 
 
-def _most(values: list[str], shape: re.Pattern[str]) -> bool:
-    return sum(shape.match(v) is not None for v in values) > 0.8 * len(values)
+def _most(values: Counter[str], shape: re.Pattern[str]) -> bool:
+    return sum(shape.match(v) is not None for v in values) > 0.8 * len(values) > 0
 
 
-def _any_plus(values: list[str]) -> bool:
-    return any(v.startswith("+") for v in values)
-
-
-def _tolerant(counted: Counter[str], guess: Callable[[list[str]], _Shape | None]) -> _Shape | None:
-    """A guess that a few values may contradict: a sample has bad rows as the whole file has."""
-    distinct = list(counted)[:300]
-    whole = guess(distinct)
-    total = sum(counted[value] for value in distinct)
-    if whole is not None or total < _FEW:
-        return whole
-    fitting = [value for value in distinct if guess([value]) is not None]
-    if sum(counted[value] for value in fitting) < total * _SHARE:
+def merged(one: Sample, two: Sample) -> Sample | None:
+    """Both as one, where one description of their columns reads both files; else None."""
+    if [c.name for c in one.columns] != [c.name for c in two.columns] or one.total != two.total:
         return None
-    return guess(fitting)
-
-
-def _time(values: list[str]) -> TimeShape | None:
-    if not values:
+    first, second = one.options, two.options
+    nothing = tuple(dict.fromkeys((*first.null_values, *second.null_values)))
+    # What is all ASCII reads in every encoding.
+    encoding = second.encoding if one.plain else first.encoding
+    first = replace(first, null_values=nothing, encoding=encoding)
+    second = replace(second, null_values=nothing, encoding=encoding if two.plain else second.encoding)
+    columns = [_merged(a, b) for a, b in zip(one.columns, two.columns, strict=True)]
+    if first != second or any(c is None for c in columns):
         return None
-    if all(_ISO.match(v) for v in values):
-        return TimeShape()
-    fitting = [shape for shape in _FORMATS if all(_fits(v, shape) for v in values)]
-    if fitting:
-        return TimeShape(format=fitting[0], other=fitting[1] if len(fitting) > 1 else None)
-    if all(_PLAIN.match(v) for v in values):
-        numbers = [float(v) for v in values]
-        for unit, low, high in _UNITS:
-            if all(low <= number <= high for number in numbers):
-                return TimeShape(unit=unit)
-    return None
+    return Sample(
+        path=one.path,
+        options=first,
+        columns=[c for c in columns if c is not None],
+        rows=one.rows + two.rows,
+        doubts=tuple(dict.fromkeys((*one.doubts, *two.doubts))),
+        plain=one.plain and two.plain,
+        total=one.total,
+    )
 
 
-def _fits(text: str, shape: str) -> bool:
-    if shape == "%Y%m%d" and len(text) != 8:
-        return False
-    try:
-        year = datetime.strptime(text, shape).year
-    except ValueError:
-        return False
-    return 1900 <= year <= 2100
-
-
-def _number(values: list[str]) -> NumberShape | None:
-    if not values:
-        return None
-    money = not all(_PLAIN.match(v) or _COMMA.match(v) for v in values)
-    if money:
-        bare = [_MONEY.sub("", v) for v in values]
-        # Something other than one currency around every number is text.
-        rests = {re.sub(r"[\d.,\s+-]+", "", v) for v in values} - {""}
-        if len(rests) > 1 or any(len(rest) > 3 for rest in rests):
+def _merged(one: Column, two: Column) -> Column | None:
+    """One column of two files, where its times and numbers are written alike in both."""
+    if not one.values or not two.values:
+        full = one if one.values else two
+        return replace(full, rows=one.rows + two.rows)
+    time, number = one.time, one.number
+    if one.time != two.time:
+        known = [c.time for c in (one, two) if c.time is not None]
+        if len(known) < 2 or one.lists or not {known[0].formats, (known[0].other,)} >= {known[1].formats}:
             return None
-        values = bare
-    if all(_PLAIN.match(v) for v in values):
-        whole = all("." not in v or v.endswith(".0") for v in values)
-        return NumberShape(money=money, whole=whole and not money)
-    if all(_COMMA.match(v) or re.fullmatch(r"[-+]?\d+", v) for v in values):
-        return NumberShape(comma=True, money=money)
-    return None
+        # Which stands first, day or month, the one may tell for the other.
+        time = max(known, key=lambda shape: abs(shape.only[0] - shape.only[1]) + (shape.other is None))
+    if one.number is None or two.number is None:
+        number = None
+    elif (one.number.comma, one.number.point) != (two.number.comma, two.number.point):
+        return None
+    elif one.number.bare:
+        number = two.number
+    values = [*one.values, *two.values]
+    return replace(
+        one,
+        values=values,
+        rows=one.rows + two.rows,
+        lists=one.lists or two.lists,
+        time=time,
+        number=number,
+        distinct=len(set(values)),
+        personal=one.personal or two.personal,
+        kinds=tuple(dict.fromkeys((*one.kinds, *two.kinds))),
+    )

@@ -6,19 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kgdistill.ingest._propose_guess import (
-    BUYS,
-    CLICKS,
-    SEARCHES,
-    SHOWS,
-    VIEWS,
-    Guess,
-    guess,
-    separator,
-    used,
-)
+from kgdistill.ingest._propose_events import kinds_for, kinds_of, types_between
+from kgdistill.ingest._propose_guess import Guess, guess, is_id, separator, used
+from kgdistill.ingest._propose_numbers import lost_digits
 from kgdistill.ingest._propose_profile import Column, Sample
-from kgdistill.ingest._propose_yaml import Pieces, comment, flow, scalar
+from kgdistill.ingest._propose_times import doubts_of
+from kgdistill.ingest._propose_yaml import Pieces, comment, flow, listed, names_in, write_skeleton
 from kgdistill.store.schema import Schema
 
 _GRADES = {
@@ -40,7 +33,7 @@ _USER_WORDS = {
 def write_source(
     name: str, files: list[str], sample: Sample, schema: Schema, shared: frozenset[str]
 ) -> tuple[list[str], bool]:
-    """The lines of one source; whether it makes anything, else the lines are comments alone."""
+    """The lines of one source; whether it makes anything, else they are a skeleton to be filled in."""
     found = guess(sample, shared)
     pieces = Pieces(schema, found)
     taken = _canonical(pieces, sample)
@@ -48,13 +41,12 @@ def write_source(
         taken = used(found)
         _guessed(pieces, sample, taken)
     update = _updates(found) if pieces.nodes and taken else None
-    notes = _notes(pieces, sample, "" if update is None else flow(update))
+    head = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
     if not (pieces.nodes or pieces.edges or pieces.trees):
-        columns = ", ".join(c.name for c in sample.columns)
-        told = f"{name}: nothing in {', '.join(files)} looks like an id; columns: {columns}"
-        return [f"  # ? {comment(told)}"], False
-    lines = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
-    lines += notes
+        return [*head, *write_skeleton(sample, found)], False
+    if update is not None:
+        pieces.named |= names_in(update)
+    lines = [*head, *_notes(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
@@ -65,36 +57,63 @@ def write_source(
 
 def _options(sample: Sample) -> list[str]:
     options = sample.options
-    lines = [f"    format: {options.format}"]
-    if options.delimiter is not None:
-        lines.append(f"    delimiter: {scalar(options.delimiter)}")
-    if options.encoding not in (None, "utf-8"):
-        lines.append(f"    encoding: {options.encoding}")
-    if options.null_values != ("",):
-        lines.append(f"    null_values: {flow(list(options.null_values))}")
+    lines = [f"    # ? {comment(doubt)}" for doubt in sample.doubts]
+    lines.append(f"    format: {options.format}")
+    told = {
+        "skip_lines": options.skip_lines or None,
+        "delimiter": options.delimiter,
+        "encoding": options.encoding,
+        "escape": options.escape,
+        "columns": None if options.columns is None else list(options.columns),
+        "null_values": None if options.null_values == ("",) else list(options.null_values),
+    }
+    lines += [f"    {key}: {flow(value)}" for key, value in told.items() if value is not None]
+    if options.quote != '"' and options.format in ("csv", "tsv", "recbole"):
+        lines.append(f"    quote: {flow(options.quote)}")
+    if sample.total is not None:
+        column, text = sample.total
+        told_by = {"not_in": [text]} if text else {"present": True}
+        lines.append(f"    where: {flow([{'column': column, **told_by}])}")
     return lines
 
 
-def _notes(pieces: Pieces, sample: Sample, update: str) -> list[str]:
+def _notes(pieces: Pieces, sample: Sample) -> list[str]:
     found = pieces.found
     lines = []
     # What was recognised and found no place is not used either.
-    written = "\n".join([*pieces.nodes, *pieces.edges, *pieces.trees, update])
-    missing = [
-        c for c in sample.columns if not re.search(rf"(?<!\w){re.escape(scalar(c.name))}(?!\w)", written)
-    ]
-    personal = [c.name for c in found.personal if c in missing]
-    unused = [c.name for c in missing if c.name not in personal]
+    missing = [c.name for c in sample.columns if c.name not in pieces.named]
+    hidden = {c.name for c in found.personal}
+    personal = [name for name in missing if name in hidden]
+    unused = [name for name in missing if name not in hidden]
     if unused:
-        lines.append(f"    # not used: {comment(', '.join(unused))}")
+        lines.append(f"    # not used: {comment(listed(unused))}")
     if personal:
-        lines.append(f"    # left out, as they look personal: {comment(', '.join(personal))}")
+        lines.append(f"    # left out, as they look personal: {comment(listed(personal))}")
         lines.append("    # (as an id, {column: …, hash: true} keeps a salted hash in place of the value)")
     if pieces.salted:
         lines.append("    # The user's id looks personal: it is hashed with the salt in KGDISTILL_SALT.")
     for role, doubt in found.unsure.items():
         lines.append(f"    # ? {role}: {comment(doubt)}")
+    for column in sample.columns:
+        if column.name in pieces.named:
+            lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in _doubts(column)]
     return lines
+
+
+def _doubts(column: Column) -> list[str]:
+    """What is unsure about how a column's values are written."""
+    lost = lost_digits(column.values) if column.time is None and not column.lists else 0
+    doubts = []
+    if lost and (is_id(column) or column.distinct < len(column.values)):
+        doubts.append(
+            f"{lost:,} of {len(column.values):,} values are written like {column.values[0]}:"
+            " a spreadsheet lost their last digits; export them again as text"
+        )
+    if column.time is not None:
+        doubts += doubts_of(column.time)
+    if column.number is not None and column.number.either and column.time is None:
+        doubts.append(f'{column.values[0]} is read with the comma between thousands; else say decimal: ","')
+    return doubts
 
 
 def _key(column: Column, **options: Any) -> Any:
@@ -108,20 +127,23 @@ def _key(column: Column, **options: Any) -> Any:
 
 def _number(column: Column, **options: Any) -> Any:
     given = dict(options)
-    if column.number is not None and column.number.money:
-        given["replace"] = {"[^0-9.,+-]": ""}
-    if column.number is not None and column.number.comma:
-        given["decimal"] = ","
+    shape = column.number
+    if shape is not None and not shape.bare:
+        given["replace"] = {**({r"[^0-9]*\.\s": ""} if shape.dotted else {}), "[^0-9.,+-]": ""}
+    if shape is not None and (shape.comma or shape.point):
+        given["decimal"] = "," if shape.comma else "."
     return {"column": column.name, **given} if given else column.name
 
 
 def _moment(column: Column) -> Any:
     shape = column.time
     given: dict[str, Any] = {}
-    if shape is not None and shape.format is not None:
-        given["format"] = shape.format
+    if shape is not None and shape.formats:
+        given["format"] = shape.formats[0] if len(shape.formats) == 1 else list(shape.formats)
     if shape is not None and shape.unit is not None:
         given["unit"] = shape.unit
+    if shape is not None and shape.zone is not None:
+        given["zone"] = shape.zone
     return {"column": column.name, **given} if given else column.name
 
 
@@ -191,7 +213,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         pieces.node("Query", query, {"text": None if found.query is None else found.query.name})
         if user is not None and found.time is not None:
             ends = ("User", "SEARCHED", "Query")
-            pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, SEARCHES))
+            pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, "SEARCHED"))
         if product is not None and found.grade is not None:
             _judged(pieces, query, product, found.grade)
 
@@ -226,11 +248,9 @@ def _product(pieces: Pieces, product: Any) -> None:
             path = first.name
         elif mark is not None:
             path = {"column": first.name, "split": mark}
-        pieces.trees += ["      - label: Category", f"        path: {flow(path)}"]
         deep = first.lists or mark is not None or len(found.categories) > 1
-        if deep and ("Category", "PART_OF", "Department") in pieces.schema.edges():
-            pieces.trees.append("        root: Department")
-        pieces.trees.append(f"        from: {flow({'Product': product})}")
+        rooted = deep and ("Category", "PART_OF", "Department") in pieces.schema.edges()
+        pieces.tree(path, product, "Department" if rooted else "")
 
 
 def _category_text(levels: list[Column]) -> Any:
@@ -249,58 +269,62 @@ def _events(pieces: Pieces, user: Any, product: Any) -> None:
     if found.time is None:
         found.unsure["time"] = "no column looks like one, and without a time no events can be made"
         return
-    at = _moment(found.time)
+    at = {"at": _moment(found.time)}
     comments = []
-    if found.time.time is not None and found.time.time.other is not None:
-        comments.append(f"? the time could also be {found.time.time.other}")
     if found.order is not None:
         ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
         comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
+        pieces.named.add(found.order.name)
+    line = {**at, **_amounts(found)}
+    rated = {**at, "rating": None if found.rating is None else _number(found.rating)}
+    if found.event is not None:
+        for name in types_between(pieces.schema, "User", "Product"):
+            if kinds_for(found.event, name):
+                given = {"BOUGHT": line, "RATED": rated}.get(name, at)
+                some = comments if name == "BOUGHT" else []
+                ends = ("User", name, "Product")
+                pieces.edge(ends, user, product, given, when=_when(found, name), comments=some)
+        _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), "SEARCHED"])
+        return
     if found.rating is not None:
-        rated = {"at": at, "rating": _number(found.rating)}
         pieces.edge(("User", "RATED", "Product"), user, product, rated, comments=comments)
-        pieces.edge(
-            ("User", "BOUGHT", "Product"), user, product, {"at": at}, doubt="a rating stands for a purchase"
-        )
+        doubt = "a rating stands for a purchase"
+        pieces.edge(("User", "BOUGHT", "Product"), user, product, at, doubt=doubt)
         return
-    amount: Any = None
+    bare = len(line) == 1
+    kind = "VIEWED" if found.query is not None and bare else "BOUGHT"
+    doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
+    needed = at if kind == "VIEWED" else line
+    pieces.edge(("User", kind, "Product"), user, product, needed, doubt=doubt, comments=comments)
+
+
+def _amounts(found: Guess) -> dict[str, Any]:
+    """Quantity and amount of a purchase, as far as there are any."""
+    line: dict[str, Any] = {}
+    if found.quantity is not None:
+        line["quantity"] = _number(found.quantity)
     if found.amount is not None:
-        amount = _number(found.amount)
+        line["amount"] = _number(found.amount)
     elif found.price is not None and found.quantity is not None:
-        amount = {"multiply": [_number(found.quantity), _number(found.price)]}
+        line["amount"] = {"multiply": [_number(found.quantity), _number(found.price)]}
     elif found.price is not None:
-        amount = _number(found.price)
-    quantity = None if found.quantity is None else _number(found.quantity)
-    line = {"at": at, "quantity": quantity, "amount": amount}
-    if found.event is None:
-        searched = found.query is not None
-        doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
-        kind = "VIEWED" if searched and quantity is None and amount is None else "BOUGHT"
-        needed = {"at": at} if kind == "VIEWED" else line
-        pieces.edge(("User", kind, "Product"), user, product, needed, doubt=doubt, comments=comments)
-        return
-    present = {v.lower() for v in found.event.values}
-    if present & set(BUYS):
-        pieces.edge(
-            ("User", "BOUGHT", "Product"), user, product, line, when=_when(found, BUYS), comments=comments
-        )
-    if present & set(VIEWS):
-        pieces.edge(("User", "VIEWED", "Product"), user, product, {"at": at}, when=_when(found, VIEWS))
-    _unheard(pieces, {*BUYS, *VIEWS, *SEARCHES})
+        line["amount"] = _number(found.price)
+    return line
 
 
-def _unheard(pieces: Pieces, known: set[str]) -> None:
-    assert pieces.found.event is not None
-    other = sorted({v for v in pieces.found.event.values if v.lower() not in known})
+def _unheard(pieces: Pieces, types: Sequence[str]) -> None:
+    event = pieces.found.event
+    assert event is not None
+    heard = {kind for name in types for kind in kinds_for(event, name)}
+    other = sorted(set(kinds_of(event)) - heard)
     if other:
-        pieces.found.unsure["event"] = f"these kinds make nothing: {', '.join(other[:10])}"
+        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
 
 
-def _when(found: Guess, kinds: Sequence[str]) -> list[Any]:
+def _when(found: Guess, name: str) -> list[Any]:
     if found.event is None:
         return []
-    present = sorted({v for v in found.event.values if v.lower() in kinds})
-    return [{"column": found.event.name, "in": present or list(kinds)}]
+    return [{"column": found.event.name, "in": kinds_for(found.event, name) or [name]}]
 
 
 def _ads(pieces: Pieces, user: Any, product: Any) -> None:
@@ -320,12 +344,10 @@ def _ads(pieces: Pieces, user: Any, product: Any) -> None:
     if found.event is None:
         pieces.edge(("User", "SAW", "Ad"), user, ad, at, doubt="seen, or clicked?")
         return
-    present = {v.lower() for v in found.event.values}
-    if present & set(SHOWS):
-        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=_when(found, SHOWS))
-    if present & set(CLICKS):
-        pieces.edge(("User", "CLICKED", "Ad"), user, ad, at, when=_when(found, CLICKS))
-    _unheard(pieces, {*SHOWS, *CLICKS})
+    for name in types_between(pieces.schema, "User", "Ad"):
+        if kinds_for(found.event, name):
+            pieces.edge(("User", name, "Ad"), user, ad, at, when=_when(found, name))
+    _unheard(pieces, types_between(pieces.schema, "User", "Ad"))
 
 
 def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:

@@ -9,10 +9,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest._propose_guess import Guess
+from kgdistill.ingest._propose_profile import Sample
 from kgdistill.ingest._rows import is_aggregated
 from kgdistill.store.schema import Schema
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_COLUMNS = 200
+_SKELETON = (
+    "Put columns in place of the dots, and take the # away from what there is:",
+    "nodes:",
+    "  - label: User",
+    "    key: …",
+    "  - label: Product",
+    "    key: …",
+    "    properties: {title: …, brand_text: …, price: …}",
+    "relationships:",
+    "  - type: BOUGHT",
+    "    from: {User: …}",
+    "    to: {Product: …}",
+    "    missing: stub",
+    "    properties: {at: …, quantity: …, amount: …}",
+)
 _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}
 
 
@@ -43,9 +60,22 @@ def flow(value: object) -> str:
     return scalar(value)
 
 
+def names_in(value: Any) -> set[str]:
+    """The columns that a value, a condition or a list of them names."""
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, Mapping):
+        return names_in([value[key] for key in ("column", "columns", "multiply") if key in value])
+    return {name for part in value for name in names_in(part)}
+
+
 @dataclass
 class Pieces:
-    """What one source makes, as lines; what the schema does not have is left out."""
+    """What one source makes, as lines; what the schema does not have is left out.
+
+    Attributes:
+        named: the columns that stand in them.
+    """
 
     schema: Schema
     found: Guess
@@ -53,6 +83,7 @@ class Pieces:
     edges: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
     salted: bool = False
+    named: set[str] = field(default_factory=set)
 
     def has(self, label: str, name: str | None = None) -> bool:
         """Whether the schema has the label, and the property."""
@@ -66,7 +97,9 @@ class Pieces:
         if not self.has(label):
             return
         self.nodes += [f"      - label: {label}", f"        key: {flow(key)}"]
+        self.named |= names_in(key)
         known = {k: v for k, v in properties.items() if v is not None and self.has(label, k)}
+        self.named |= names_in(list(known.values()))
         if known:
             self.nodes.append("        properties:")
             self.nodes += [
@@ -99,7 +132,36 @@ class Pieces:
         known = self.schema.relationship(ends).properties
         lines = ("at", "quantity", "amount") if is_aggregated(self.schema.relationship(ends)) else ()
         kept = {k: v for k, v in properties.items() if v is not None and (k in known or k in lines)}
+        self.named |= names_in([source, target, *when, *kept.values()])
         if kept:
             self.edges.append("        properties:")
             self.edges += [f"          {k}: {flow(v)}" for k, v in kept.items()]
         self.edges += [f"        # {comment(text)}" for text in comments]
+
+    def tree(self, path: Any, source: Any, root: str = "") -> None:
+        """Adds a tree of categories."""
+        self.named |= names_in([path, source])
+        self.trees += ["      - label: Category", f"        path: {flow(path)}"]
+        if root:
+            self.trees.append(f"        root: {root}")
+        self.trees.append(f"        from: {flow({'Product': source})}")
+
+
+def listed(names: Sequence[str], most: int = 60) -> str:
+    """The names one after the other, of many the first."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(name[:60] for name in names[:most]) + more
+
+
+def write_skeleton(sample: Sample, found: Guess) -> list[str]:
+    """What a source is to be made of by hand: its columns with examples, and the pieces, as comments."""
+    hidden = {c.name for c in found.personal}
+    lines = ["    # ? nothing here looks like the id of a user, a product, a query or an ad. The columns:"]
+    for column in sample.columns[:_COLUMNS]:
+        values = [] if column.name in hidden else list(dict.fromkeys(column.values))[:3]
+        shown = "; ".join(value[:30] for value in values)
+        lines.append(comment(f"    #   {scalar(column.name)}" + (f"  such as {shown}" if shown else "")))
+    if len(sample.columns) > _COLUMNS:
+        lines.append(f"    #   and {len(sample.columns) - _COLUMNS:,} more")
+    lines += [f"    # {line}" for line in _SKELETON]
+    return lines

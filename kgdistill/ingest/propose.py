@@ -13,17 +13,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
-from kgdistill.ingest._propose_profile import SAMPLE, Sample, sample
+from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey
+from kgdistill.ingest._propose_encoding import known_encoding
+from kgdistill.ingest._propose_profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest._propose_write import write_source
-from kgdistill.ingest._propose_yaml import scalar
+from kgdistill.ingest._propose_yaml import listed, scalar
 from kgdistill.ingest.job import sources_of
 from kgdistill.ingest.mapper import map_batch
 from kgdistill.ingest.mapping import Mapping
 from kgdistill.ingest.readers import read_batches
 from kgdistill.store.schema import Schema
 
-__all__ = ["Preview", "preview", "propose"]
+__all__ = ["NothingFitsError", "Preview", "preview", "propose"]
 
 
 @dataclass
@@ -36,7 +37,6 @@ class Preview:
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
         whole: every source was read to its end.
-        notices: what is odd about rows that would be accepted.
     """
 
     counts: dict[TypeKey, int] = field(default_factory=dict)
@@ -46,52 +46,54 @@ class Preview:
     skipped: int = 0
     rejected: int = 0
     whole: bool = True
-    notices: tuple[Notice, ...] = ()
 
 
-def propose(files: Sequence[Path], schema: Schema) -> str:
+class NothingFitsError(InputError):
+    """Nothing in the files looks like an id; `skeleton` is a mapping to be filled in by hand."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", skeleton: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.skeleton = skeleton
+
+
+def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) -> str:
     """A commented mapping for these files, guessed from their names and first 1,000 rows each.
 
-    Files with the same columns become one source. The data root of the mapping is the folder that all
-    files are in. Doubtful guesses carry a comment that starts with `# ?`.
+    Files with the same columns, written alike, become one source. The data root of the mapping is the
+    folder that all files are in. Doubtful guesses carry a comment that starts with `# ?`.
+
+    Args:
+        files: to be mapped.
+        schema: the graph's schema.
+        encoding: of the text files, where it is known; else it is told by their bytes.
 
     Raises:
-        InputError: no file is given, one cannot be read, or nothing in any of them looks like an id.
+        NothingFitsError: nothing in any of them looks like an id; it holds a skeleton.
+        InputError: no file is given, or one cannot be read.
     """
     if not files:
         raise InputError("no file was given", hint="name the files to be mapped")
+    if encoding is not None:
+        known_encoding(encoding)
     paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    groups: dict[tuple[object, ...], list[tuple[str, Sample]]] = {}
+    groups: list[tuple[list[str], Sample]] = []
     for path in paths:
-        if not path.is_file():
-            raise InputError("there is no such file", where=str(path))
-        taken = sample(path)
-        names = tuple(c.name for c in taken.columns)
-        alike: tuple[object, ...] = (names, taken.options.format, taken.options.delimiter)
-        if names[:2] == ("source", "target"):
-            alike = (path,)
-        groups.setdefault(alike, []).append((path.relative_to(root).as_posix(), taken))
-    headers = Counter(c.name for group in groups.values() for c in group[0][1].columns)
+        _check_file(path)
+        taken, file = sample(path, encoding), path.relative_to(root).as_posix()
+        for i, (names, other) in enumerate(groups):
+            alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+            both = None if alone else merged(other, taken)
+            if both is not None:
+                groups[i] = ([*names, file], both)
+                break
+        else:
+            groups.append(([file], taken))
+    headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
-    blocks: list[str] = []
     used: set[str] = set()
-    makes = False
-    for group in groups.values():
-        name = _name(group[0][1].path, used)
-        longest = max(group, key=lambda item: item[1].rows)[1]
-        lines, something = write_source(name, [file for file, _ in group], longest, schema, shared)
-        makes = makes or something
-        blocks.append("\n".join(lines))
-    if not makes:
-        columns = "; ".join(
-            f"{g[0][0]}: {', '.join(c.name for c in g[0][1].columns)}" for g in groups.values()
-        )
-        raise InputError(
-            "nothing looks like the id of a user, product, query or ad",
-            where=columns,
-            hint="write a mapping by hand, or give the columns names such as customer_id and product_id",
-        )
+    blocks = [write_source(_name(taken.path, used), names, taken, schema, shared) for names, taken in groups]
+    some = any(makes for _, makes in blocks)
     head = [
         f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
         "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
@@ -100,7 +102,28 @@ def propose(files: Sequence[Path], schema: Schema) -> str:
         "time_zone: UTC  # ? of times that do not say their own, such as Europe/Berlin",
         "sources:",
     ]
-    return "\n".join([*head, *blocks]) + "\n"
+    for lines, makes in blocks:
+        # A source that makes nothing would be refused.
+        head += lines if makes or not some else [f"  #{line[1:]}" for line in lines]
+    text = "\n".join(head) + "\n"
+    if some:
+        return text
+    raise NothingFitsError(
+        "nothing looks like the id of a user, product, query or ad",
+        where="; ".join(f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups),
+        hint="fill in the skeleton by hand, or give the columns names such as customer_id and product_id",
+        skeleton=text,
+    )
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError("is a folder", where=str(path), hint="name the files in it")
+    if not path.is_file():
+        told = "is not a plain file" if path.exists() else "there is no such file"
+        raise InputError(told, where=str(path))
+    if not path.name.isprintable():
+        raise InputError("has a name that cannot be written down", where=ascii(path.name), hint="rename it")
 
 
 def _name(path: Path, used: set[str]) -> str:
@@ -154,7 +177,6 @@ def preview(
                 result.rows += mapped.rows
                 result.skipped += mapped.skipped
                 result.rejected += mapped.rejected
-                result.notices = joined_notices([*result.notices, *mapped.notices])
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
                 for key, table in mapped.tables.items():

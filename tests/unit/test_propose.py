@@ -107,7 +107,7 @@ def test_doubts_and_unused_columns_are_told_and_both_readings_of_a_date_named(tm
     )
     text, mapping = proposed(tmp_path)
     assert "# not used: shelf" in text
-    assert "# ? the time could also be %m/%d/%Y" in text
+    assert "# ? when: the time could also be %m/%d/%Y" in text
     assert "# ? event: these kinds make nothing: cart" in text
     shown = preview(mapping, SCHEMA, tmp_path)
     assert (shown.counts[BOUGHT], shown.counts["User", "VIEWED", "Product"]) == (1, 1)

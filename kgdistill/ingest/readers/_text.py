@@ -167,7 +167,11 @@ class TextBlocks:
             data: bytes = self._first if first else self._stream.read(self._block_bytes)
             last = not data
             if self._decoder is not None:
-                data = self._decoder.decode(data, final=last).encode("utf-8", "surrogateescape")
+                try:
+                    data = self._decoder.decode(data, final=last).encode("utf-8", "surrogateescape")
+                except UnicodeError as error:
+                    # Such as UTF-16 without the mark that tells the order of its bytes.
+                    raise self._source.fail(f"is not {self.encoding.upper()} text: {error}") from error
             if first:
                 data = data.removeprefix(codecs.BOM_UTF8)
                 first = False

@@ -1,0 +1,78 @@
+"""The words by which columns are recognised."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+USER = (
+    "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
+)
+USER += " haushalt kaeufer besteller account"
+PRODUCT = "product item article artikel produkt sku asin stock ware material ean gtin upc docid doc listing"
+ID = "id nr no num number nummer code key sku asin upc ean gtin uuid guid docid"
+TIME = "time date timestamp datum zeit zeitpunkt zeitstempel at day tag dat when created ordered purchased"
+QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
+AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
+PRICE = "price preis einzelpreis stueckpreis unitprice cost"
+RATING = "rating stars overall sterne bewertung score"
+GRADE = "label grade relevance judgement judgment gain relevanz rating"
+TITLE = "title titel name bezeichnung produktname artikelname artikelbezeichnung"
+ABOUT = "description desc beschreibung details text produktbeschreibung"
+BRAND = "brand marke manufacturer hersteller maker vendor supplier lieferant"
+CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
+CATEGORY += " hierarchy sortiment produktgruppe productgroup"
+QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
+EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
+ATTRIBUTE = "color colour size farbe groesse material packagesize style features"
+PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
+PERSONAL += " address adresse strasse street zip postal postcode postleitzahl plz birth birthday geburt"
+PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
+NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg"
+
+_UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words of a name: CustomerID, customer_id and customer-id are customer, id."""
+    spelled = name
+    for letter, letters in _UMLAUTS.items():
+        spelled = spelled.replace(letter, letters)
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)
+    return tuple(part.lower() for part in parts)
+
+
+_ALL = frozenset(
+    " ".join(
+        (
+            USER,
+            PRODUCT,
+            ID,
+            TIME,
+            QUANTITY,
+            AMOUNT,
+            PRICE,
+            RATING,
+            GRADE,
+            TITLE,
+            ABOUT,
+            BRAND,
+            CATEGORY,
+            QUERY,
+            EVENT,
+            ATTRIBUTE,
+            PERSONAL,
+        )
+    ).split()
+)
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a list that is written as text."""
+    return frozenset(text.split())
+
+
+def is_known(some: tuple[str, ...]) -> bool:
+    """Whether a name with these words says what it is of."""
+    return any(word in _ALL for word in some) or "".join(some) in _ALL

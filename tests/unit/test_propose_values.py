@@ -1,0 +1,380 @@
+"""How times, encodings and kinds of events are told; what is proposed is what a job reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kgdistill.errors import InputError, KgdistillError
+from kgdistill.ingest._map_cast import cast_times
+from kgdistill.ingest.mapping import Mapping, parse_mapping
+from kgdistill.ingest.propose import NothingFitsError, Preview, preview, propose
+from kgdistill.store.schema import load_schema
+
+SCHEMA = load_schema()
+BOUGHT = ("User", "BOUGHT", "Product")
+VIEWED = ("User", "VIEWED", "Product")
+AT = datetime(2024, 1, 31, 21, 5, 9)
+MINUTE, DAY = AT.replace(second=0), AT.replace(hour=0, minute=0, second=0)
+HOUR = timedelta(hours=1)
+
+
+def tried(folder: Path, rows: list[list[str]], encoding: str = "utf-8") -> tuple[str, Mapping, Preview]:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    (folder / "orders.csv").write_bytes(text.getvalue().encode(encoding))
+    yaml = propose([folder / "orders.csv"], SCHEMA)
+    mapping = parse_mapping(yaml)
+    return yaml, mapping, preview(mapping, SCHEMA, folder)
+
+
+def bought_at(folder: Path, times: list[str]) -> tuple[str, list[datetime]]:
+    """What is proposed for purchases at these times, and when the graph then has them."""
+    head = ["customer_id", "sku", "order_date"]
+    yaml, _, shown = tried(folder, [head, *([f"c{i}", "s1", time] for i, time in enumerate(times))])
+    assert shown.rejects.to_pylist() == []
+    assert shown.counts[BOUGHT] == len(times)
+    return yaml, shown.examples[BOUGHT]["first_at"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2024-01-31 21:05:09 -0500", AT + 5 * HOUR),
+        ("2024-01-31 21:05:09 -05:00", AT + 5 * HOUR),
+        ("2024-01-31 21:05 +0000", MINUTE),
+        ("2024-01-31T21:05:09Z", AT),
+        ("2024-01-31 21:05:09 Z", AT),
+        ("2024-01-31 21:05:09 UTC", AT),
+        ("2024-01-31 21:05:09 GMT", AT),
+        ("2024-01-31T21:05:09.000+0000", AT),
+        ("2024-01-31 21:05:09 +0000 UTC", AT),
+        ("2024-01-31T21:05:09,000", AT),
+        ("2024-01-31 21:05:09 +01", AT - HOUR),
+        ("2024/01/31 21:05", MINUTE),
+        ("2024/1/31 21:05:09", AT),
+        ("2024.01.31 21:05:09", AT),
+        ("2024-1-31 21:05:09", AT),
+        ("01/31/2024 9:05 PM", MINUTE),
+        ("31/01/2024 09:05:09 pm", AT),
+        ("1/31/24 21:05", MINUTE),
+        ("31.01.24, 21:05", MINUTE),
+        ("31.01.2024 - 21:05:09", AT),
+        ("31-Jan-2024 21:05:09", AT),
+        ("31-Jan-24", DAY),
+        ("Jan 31, 2024 9:05:09 PM", AT),
+        ("January 31, 2024", DAY),
+        ("31 January 2024 21:05", MINUTE),
+        ("20240131", DAY),
+        ("20240131210509", AT),
+        ("20240131T210509Z", AT),
+        ("20240131 2105", MINUTE),
+        ("Wed, 31 Jan 2024 21:05:09 +0000", AT),
+        ("Wed Jan 31 21:05:09 2024", AT),
+        ("31/Jan/2024:21:05:09 +0000", AT),
+        ("31/01/2024 21:05 UTC", MINUTE),
+        ("31/01/2024 21:05:09 +0100", AT - HOUR),
+        ("31.01.2024 21.05", MINUTE),
+        ("31.01.2024 21:05:09.250", AT + timedelta(seconds=0.25)),
+        ("1706735109", AT),
+        ("1706735109.25", AT + timedelta(seconds=0.25)),
+        ("1706735109000", AT),
+        ("1706735109000000", AT),
+        ("1706735109000000000", AT),
+    ],
+)
+def test_a_time_that_is_proposed_is_read_to_the_second(tmp_path: Path, text: str, at: datetime) -> None:
+    yaml, found = bought_at(tmp_path, [text, text])
+    assert found == [at, at]
+    assert "could also be" not in yaml
+
+
+def test_times_in_several_zones_and_shapes_are_one_column(tmp_path: Path) -> None:
+    _, found = bought_at(
+        tmp_path, ["2024-01-03 09:05:00 -0500", "2024-01-03 09:05:00 +0200", "2024-01-03 09:05:00Z"]
+    )
+    assert [at.hour for at in found] == [14, 7, 9]
+    _, found = bought_at(
+        tmp_path, ["31.01.2024 21:05"] * 30 + ["31.01.2024"] * 10 + ["2024-01-31 21:05:09"] * 5
+    )
+    assert len(found) == 10
+
+
+def test_days_up_to_twelve_leave_a_doubt_and_the_whole_file_decides(tmp_path: Path) -> None:
+    days = [f"{n % 12 + 1:02}/{n % 11 + 1:02}/2024" for n in range(1_500)]
+    yaml, found = bought_at(tmp_path, days)
+    assert "# ? order_date: the time could also be %m/%d/%Y" in yaml
+    assert found[1] == datetime(2024, 2, 2)
+    assert found[2] == datetime(2024, 3, 3)
+    yaml, found = bought_at(tmp_path, [*days, "02/25/2024"])
+    assert found[11] == datetime(2024, 12, 1) if len(found) > 11 else True
+    assert 'format: "%m/%d/%Y"' in yaml
+    assert "could also be" not in yaml
+    yaml, _ = bought_at(tmp_path, ["3.4.24", "4.5.24"])
+    assert "could also be %m.%d.%y" in yaml
+    yaml, _ = bought_at(tmp_path, ["03-04-05", "04-05-06"])
+    assert "could also be" in yaml
+
+
+@pytest.mark.parametrize(("most", "least"), [("%d/%m/%Y", "%m/%d/%Y"), ("%m/%d/%Y", "%d/%m/%Y")])
+def test_few_values_in_the_other_order_are_counted_and_never_turned(
+    tmp_path: Path, most: str, least: str
+) -> None:
+    start = datetime(2024, 1, 1)
+    times = [(start + timedelta(days=n % 28)).strftime(most) for n in range(1_596)]
+    times += [datetime(2024, 2, 25).strftime(least)] * 4
+    head = ["customer_id", "sku", "order_date"]
+    yaml, _, shown = tried(tmp_path, [head, *([f"c{i}", "s1", time] for i, time in enumerate(times))])
+    assert f'format: "{most}"' in yaml
+    assert f"4 of 1,600 values, such as {times[-1]}, can only be {least} and would be rejected" in yaml
+    assert (shown.rows, shown.rejected) == (1_600, 4)
+
+
+def test_half_of_each_order_is_said_and_no_job_takes_it(tmp_path: Path) -> None:
+    times = ["25/02/2024", "02/25/2024"] * 30
+    head = ["customer_id", "sku", "order_date"]
+    yaml, _, shown = tried(tmp_path, [head, *([f"c{i}", "s1", time] for i, time in enumerate(times))])
+    assert "30 of 60 values, such as 02/25/2024, can only be %m/%d/%Y" in yaml
+    assert shown.rejected == 30
+
+
+def test_what_lies_ahead_is_not_when_something_was_bought(tmp_path: Path) -> None:
+    head = ["customer_id", "sku", "valid_until", "order_date"]
+    _, _, shown = tried(
+        tmp_path, [head, ["c1", "s1", "2099-12-31", "2024-01-31"], ["c2", "s1", "2099-12-31", "2024-01-31"]]
+    )
+    assert (shown.rejected, shown.counts[BOUGHT]) == (0, 2)
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2024, 1, 1)).map(lambda t: t.replace(microsecond=0)),
+    st.integers(-14 * 60, 14 * 60),
+    st.sampled_from(["", " "]),
+    st.sampled_from(["", ":"]),
+)
+def test_an_offset_is_read_however_it_is_set(at: datetime, minutes: int, blank: str, colon: str) -> None:
+    hours, rest = divmod(abs(minutes), 60)
+    text = f"{at:%Y-%m-%d %H:%M:%S}{blank}{'-' if minutes < 0 else '+'}{hours:02}{colon}{rest:02}"
+    times, bad = cast_times(pa.array([text, None]), (), None, "Asia/Tokyo")
+    assert times.to_pylist() == [at - timedelta(minutes=minutes), None]
+    assert not bad.any()
+
+
+TITLES = {
+    "gb18030": ["苏泊尔电饭煲", "小米手机壳", "洗衣液 2kg"],
+    "gbk": ["苏泊尔电饭煲", "小米手机壳", "洗衣液 2kg"],
+    "big5": ["電鍋", "筆記型電腦", "兒童腳踏車"],
+    "shift_jis": ["炊飯器", "ノートパソコン", "洗濯洗剤"],
+    "euc_jp": ["炊飯器", "ノートパソコン", "洗濯洗剤"],
+    "cp949": ["전기밥솥", "노트북", "세탁세제"],
+    "cp1252": ["Käsereibe für Küche", "Crème brûlée – 5 €", "Señor piñata"],
+    "latin-1": ["Käsereibe", "Müller Öl", "Straße"],
+    "cp1250": ["Żółta łyżka", "Příbor nerezový", "Čajník"],
+    "cp1251": ["Чайник электрический", "Кофеварка", "Нож кухонный"],
+    "koi8_r": ["Чайник электрический", "Кофеварка", "Нож кухонный"],
+    "cp1254": ["Çaydanlık", "Bıçak seti", "Güneş gözlüğü"],
+    "utf-8": ["苏泊尔电饭煲", "Käse", "😀"],
+    "utf-8-sig": ["苏泊尔电饭煲", "Käse", "😀"],
+    "utf-16": ["苏泊尔电饭煲", "Käse", "😀"],
+    "utf-16-le": ["Käsereibe", "Tea", "Mug"],
+    "utf-16-be": ["Käsereibe", "Tea", "Mug"],
+    "utf-32": ["苏泊尔电饭煲", "Käse", "😀"],
+}
+
+
+@pytest.mark.parametrize("encoding", TITLES)
+def test_an_encoding_is_told_by_the_bytes_and_shown(tmp_path: Path, encoding: str) -> None:
+    titles = TITLES[encoding]
+    rows = [["sku", "title"], *([f"s{i}", titles[i % len(titles)]] for i in range(12))]
+    yaml, _, shown = tried(tmp_path, rows, encoding)
+    assert shown.examples["Product"]["title"].to_pylist()[: len(titles)] == titles
+    assert shown.rejected == 0
+    if not encoding.startswith("utf"):
+        assert "# ? encoding" in yaml
+        assert "it would read '" in yaml
+
+
+def test_big_endian_marks_and_compressed_files_are_read_too(tmp_path: Path) -> None:
+    import gzip
+
+    text = "sku,title\n" + "".join(f"s{i},苏泊尔电饭煲\n" for i in range(5))
+    for name, data in (
+        ("be.csv", b"\xfe\xff" + text.encode("utf-16-be")),
+        ("gb.csv.gz", gzip.compress(text.encode("gb18030"))),
+        ("j.jsonl", b'{"sku": "s1", "title": "' + "苏泊尔电饭煲".encode("gb18030") + b'"}\n'),
+    ):
+        (tmp_path / name).write_bytes(data)
+        mapping = parse_mapping(propose([tmp_path / name], SCHEMA))
+        shown = preview(mapping, SCHEMA, tmp_path)
+        assert shown.examples["Product"]["title"][0].as_py() == "苏泊尔电饭煲"
+
+
+def test_an_encoding_that_is_told_is_taken_where_the_text_reads_well(tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_bytes(("sku,title\n" + "".join(f"s{i},苏泊尔电饭煲\n" for i in range(5))).encode("gb18030"))
+    for name in ("gb18030", "GBK", "gb2312"):
+        shown = preview(parse_mapping(propose([file], SCHEMA, name)), SCHEMA, tmp_path)
+        assert shown.examples["Product"]["title"][0].as_py() == "苏泊尔电饭煲"
+    with pytest.raises(InputError, match="looks garbled when read as cp1252: 'ËÕ²´¶û") as failed:
+        propose([file], SCHEMA, "cp1252")
+    assert "苏泊尔电饭煲" in str(failed.value)
+    with pytest.raises(InputError, match="is not utf-8 text"):
+        propose([file], SCHEMA, "utf-8")
+    for wrong in ("gb18300", "hex", "rot13", "", "no such", "\0"):
+        with pytest.raises(InputError, match="is not a text encoding") as failed:
+            propose([file], SCHEMA, wrong)
+        assert ("did you mean 'gb18030'" in str(failed.value)) == (wrong == "gb18300")
+    file.write_text("sku,title\ns1,Tea\n")
+    assert "encoding: cp1252" in propose([file], SCHEMA, "cp1252")
+    with pytest.raises(InputError, match="utf-16"):
+        propose([file], SCHEMA, "utf-16")
+
+
+def test_text_that_was_spoilt_before_is_said(tmp_path: Path) -> None:
+    twice = "Müller Öl".encode().decode("cp1252")
+    yaml, _, _ = tried(tmp_path, [["sku", "title"], *([f"s{i}", f"{twice} {i}"] for i in range(9))])
+    assert "the text looks garbled: 'MÃ¼ller Ã–l 0' was perhaps 'Müller Öl 0'" in yaml
+    yaml, _, _ = tried(tmp_path, [["sku", "title"], ["s1", "M\ufffdller"], ["s2", "Öl"]])
+    assert "1 lines hold \ufffd where a character was lost" in yaml
+    rows = "sku,title\n" + "".join(f"s{i},Müller {i}\n" for i in range(60))
+    (tmp_path / "m.csv").write_bytes(rows.encode() + "s99,Käse\n".encode("cp1252"))
+    yaml = propose([tmp_path / "m.csv"], SCHEMA)
+    assert "1 of 61 lines beyond ASCII are not UTF-8 and would be rejected" in yaml
+    assert preview(parse_mapping(yaml), SCHEMA, tmp_path).rejected == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "seen", "sought", "bought", "nothing"),
+    [
+        ("event_type", ["view"], [], ["purchase"], ["cart", "remove_from_cart"]),
+        (
+            "event_name",
+            ["view_item", "page_view"],
+            ["view_search_results"],
+            ["purchase"],
+            ["add_to_cart", "begin_checkout"],
+        ),
+        ("type", ["VIEWED"], ["SEARCHED"], ["BOUGHT"], ["ADDED"]),
+        ("behavior", ["pv"], [], ["buy"], ["cart", "fav"]),
+        ("what", ["Product Viewed"], ["Products Searched"], ["Order Completed"], ["Product Added"]),
+        ("action", ["productViewed"], [], ["orderCompleted"], ["addToCart"]),
+    ],
+)
+def test_kinds_of_events_become_types_of_the_graph(
+    tmp_path: Path, column: str, seen: list[str], sought: list[str], bought: list[str], nothing: list[str]
+) -> None:
+    kinds = [*seen, *nothing, *sought] * 400 + bought
+    head = ["user_id", "item_id", column, "event_time", "query", "price"]
+    rows = [
+        [
+            f"u{i % 9}",
+            "" if kind in sought else f"p{i % 7}",
+            kind,
+            "2019-10-01 00:00:00 UTC",
+            "tea" if kind in sought else "",
+            "2.5",
+        ]
+        for i, kind in enumerate(kinds)
+    ]
+    yaml, _, shown = tried(tmp_path, [head, *rows])
+    assert shown.rejects.to_pylist() == []
+    assert shown.counts[VIEWED] == 400 * len(seen)
+    # The first of them is beyond the sample's rows.
+    assert shown.counts[BOUGHT] == len(bought)
+    assert shown.counts.get(("User", "SEARCHED", "Query"), 0) == 400 * len(sought)
+    assert f"# ? event: these kinds make nothing: {', '.join(sorted(nothing))}" in yaml
+
+
+def test_a_type_of_ones_own_takes_the_events_of_its_name(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "graph" / "schema.yaml").read_text()
+    rated = text[text.index("  RATED:\n") : text.index("  SAW:\n")]
+    (tmp_path / "own.yaml").write_text(text.replace(rated, rated + rated.replace("RATED", "ADDED"), 1))
+    schema = load_schema(tmp_path / "own.yaml")
+    rows = "user_id,sku,event,ts\nu1,s1,ADDED,2024-01-31\nu1,s1,VIEWED,2024-01-31\nu1,s1,BOUGHT,2024-01-31\n"
+    (tmp_path / "log.csv").write_text(rows)
+    yaml = propose([tmp_path / "log.csv"], schema)
+    shown = preview(parse_mapping(yaml), schema, tmp_path)
+    assert {key[1]: count for key, count in shown.counts.items() if isinstance(key, tuple)} == {
+        "ADDED": 1,
+        "VIEWED": 1,
+        "BOUGHT": 1,
+    }
+    assert "make nothing" not in yaml
+
+
+NAMES = st.sampled_from(
+    ["user_id", "sku", "date", "title", "", "name", "name", "event", "price", "é", "qty", '"', "a b"]
+)
+CELLS = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "1",
+            "2024-01-31",
+            "01/02/2024",
+            "view",
+            "1,5",
+            "€ 2",
+            '"x',
+            "4.0E+12",
+            "\\N",
+            "a;b",
+            "true",
+            "\0",
+            "ï¿½",
+        ]
+    ),
+    st.text(max_size=6),
+)
+
+
+@st.composite
+def some_bytes(draw: st.DrawFn) -> bytes:
+    sign = draw(st.sampled_from([",", ";", "\t", "|", "::"]))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    lines = [sign.join(draw(st.lists(NAMES, max_size=6)))]
+    lines += [sign.join(draw(st.lists(CELLS, max_size=7))) for _ in range(draw(st.integers(0, 6)))]
+    text = draw(st.sampled_from(["", "sep=;\n", "\ufeff", "Report\n\n"])) + end.join(lines)
+    encoding = draw(st.sampled_from(["utf-8", "utf-16", "cp1252", "gb18030", "utf-16-be"]))
+    data = text.encode(encoding, "replace")
+    return data + draw(st.binary(max_size=4))
+
+
+def some_json() -> st.SearchStrategy[bytes]:
+    leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
+    values = st.recursive(
+        leaves,
+        lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3),
+        max_leaves=5,
+    )
+    names = st.sampled_from(["user_id", "sku", "date", "", "a.b", "title"])
+    rows = st.lists(st.dictionaries(names, values, max_size=4), max_size=5)
+    return rows.map(lambda some: "\n".join(map(json.dumps, some)).encode())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.one_of(some_bytes(), st.binary(max_size=200), some_json()),
+    suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".inter"]),
+)
+def test_of_any_bytes_a_proposal_loads_and_runs_or_is_refused_clearly(
+    data: bytes, suffix: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"f{suffix}"
+    file.write_bytes(data)
+    try:
+        yaml = propose([file], SCHEMA)
+    except NothingFitsError as error:
+        parse_mapping(error.skeleton)
+        return
+    except KgdistillError:
+        return
+    preview(parse_mapping(yaml), SCHEMA, tmp_path, salt=b"s")
