@@ -18,6 +18,7 @@ from kgdistill.cli._options import (
     store_at,
 )
 from kgdistill.cli._output import print_json, print_table, say, shown
+from kgdistill.cli._times import in_zone, zone_of
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ def query(
         else:
             values = {name: _typed(name, text) for name, text in pairs}
             table = opened.query(cypher or "", values, limit=limit, timeout_s=timeout)
+        zone = zone_of(opened)
     rows = table.to_pylist()
     if json:
         print_json(rows)
         return
-    print_table(table.column_names, [list(row.values()) for row in rows])
+    print_table(table.column_names, in_zone([list(row.values()) for row in rows], zone))
     say(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
 
 
@@ -159,6 +161,7 @@ def explain(
     cut = moment(before, "--before") if before is not None else None
     with store_at(store, user, password_file) as opened:
         found = find_paths(opened, user_id, product_id, limit=limit, before=cut)
+        zone = zone_of(opened)
     if picture is not None and found:
         draw(subgraph(found), picture)
     if json:
@@ -166,7 +169,7 @@ def explain(
     elif found:
         print_table(
             ["specificity", "last bought", "because"],
-            [[path.specificity, path.bought_at, path.because] for path in found],
+            in_zone([[path.specificity, path.bought_at, path.because] for path in found], zone),
         )
     if not found:
         say(f"no path of the graph leads from what {user_id} bought to {product_id}")

@@ -90,12 +90,13 @@ class StagedSource(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """One job as the archive keeps it; times are UTC."""
+    """One job as the archive keeps it; times are UTC, whatever zone its files meant."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     number: int
     mapping: str
+    time_zone: str = "UTC"
     started_at: datetime
     sealed_at: datetime
     sources: tuple[StagedSource, ...]

@@ -372,6 +372,7 @@ def _read(
             JobRecord(
                 number=number,
                 mapping=mapping.name,
+                time_zone=mapping.time_zone,
                 started_at=started,
                 sealed_at=utc_now(),
                 sources=tuple(staged),

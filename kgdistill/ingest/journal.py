@@ -29,6 +29,7 @@ _JOURNAL = {
         archive="string",
         job_number="int64",
         mapping="string",
+        time_zone="string",
         state="string",
         started_at="timestamp",
         finished_at="timestamp",
@@ -92,6 +93,12 @@ class Journal:
         mine = (e for e in self.entries() if e["archive_id"] == archive.id and e["state"] == "done")
         return {int(entry["job_number"]) for entry in mine}
 
+    def time_zone(self) -> str:
+        """The zone that the last job's files mean, in which a person reads times; UTC where none is known."""
+        finished = [e for e in self.entries() if e["finished_at"] is not None]
+        last = max(finished, key=lambda e: e["finished_at"], default={})
+        return last.get("time_zone") or "UTC"
+
     def write(self, archive: Archive, records: Sequence[JobRecord], state: str) -> None:
         """Says of jobs that they are in `state`; the journal's labels are in the store's schema already."""
         if not records:
@@ -105,6 +112,7 @@ class Journal:
                 "archive": str(archive.folder),
                 "job_number": record.number,
                 "mapping": record.mapping,
+                "time_zone": record.time_zone,
                 "state": state,
                 "started_at": record.started_at,
                 "finished_at": finished,

@@ -1,0 +1,57 @@
+"""Times are stored in UTC and shown in the zone of the files that they came from."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kgdistill.cli import main
+from kgdistill.cli._times import in_zone
+
+_STORE = ["--store", "ladybug:shop.db"]
+_MAPPING = """
+version: 1
+name: orders
+time_zone: Asia/Shanghai
+sources:
+  orders:
+    files: orders.csv
+    nodes:
+      - {label: User, key: user}
+      - {label: Product, key: product}
+    relationships:
+      - type: BOUGHT
+        from: {User: user}
+        to: {Product: product}
+        properties: {at: at}
+"""
+_QUERY = "MATCH (:User)-[b:BOUGHT]->(p:Product) RETURN p.product_id AS product, b.first_at AS at ORDER BY at"
+
+
+def test_a_purchase_just_after_midnight_is_shown_on_its_own_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
+    Path("orders.yaml").write_text(_MAPPING)
+    Path("orders.csv").write_text("user,product,at\nann,tea,2024-03-05 00:30:00\nann,mug,2024-03-06\n")
+    assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+    capsys.readouterr()
+    assert main(["query", _QUERY, *_STORE]) == 0
+    out, err = capsys.readouterr()
+    assert "2024-03-05 00:30:00" in out
+    assert "2024-03-06\n" in out
+    assert "Asia/Shanghai" in err
+    assert main(["query", _QUERY, *_STORE, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["at"].startswith("2024-03-04T16:30:00")
+
+
+def test_other_values_and_utc_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    moment = datetime(2024, 3, 4, 16, 30)
+    assert in_zone([[moment, "a", None, 1]], "UTC") == [[moment, "a", None, 1]]
+    assert in_zone([["a", None, 1]], "Asia/Shanghai") == [["a", None, 1]]
+    assert capsys.readouterr().err == ""
+    assert in_zone([[moment, 1]], "Asia/Shanghai") == [[datetime(2024, 3, 5, 0, 30), 1]]
