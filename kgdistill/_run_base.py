@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill._bundle_file import FORMAT
@@ -41,6 +42,7 @@ from kgdistill.distill.stages import (
 from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.evaluate.task import EvaluationTask, build_task
 from kgdistill.ingest.journal import Journal
+from kgdistill.purchases import frozen_purchases, stored_purchases
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 
@@ -304,17 +306,18 @@ class RunBase:
         events = pq.read_table(self.read("graph") / _HOLDOUT)
         return build_task(self.snapshot, events, self.config.protocol)
 
-    def history(self, user: str) -> list[str] | None:
-        """Keys of what a user bought before the cut, the latest last; None for a user the snapshot lacks."""
-        at = int(self.snapshot.index("User", [user])[0])
-        if at < 0:
-            return None
-        # Not the task's pairs: it leaves out users with few purchases, who have a history all the same.
-        edges = self.snapshot.edge_table(self.config.protocol.interaction)
-        mine = np.flatnonzero(edges["source"].to_numpy() == at)
-        bought = edges["target"].to_numpy()[mine]
-        times = self.snapshot.times(self.config.protocol.interaction)
-        assert times is not None  # training refuses a snapshot without
-        bought = bought[np.lexsort((bought, times[mine]))]
-        bought = bought[np.isin(bought, self.task.items)]
-        return [str(k) for k in self.snapshot.keys("Product")[bought]]
+    def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
+        """All that is known by now of who bought what: for answers alone, as it reaches past the cut.
+
+        Args:
+            store: says it as it is now; without, the snapshot and what came after it when it was taken.
+            user: that user's alone.
+
+        Returns:
+            See `stored_purchases`.
+        """
+        edge = self.config.protocol.interaction
+        if store is not None:
+            return stored_purchases(store, edge, self.snapshot.schema, user=user)
+        table = frozen_purchases(self.snapshot, pq.read_table(self.read("graph") / _HOLDOUT), edge)
+        return table if user is None else table.filter(pc.equal(table["user"], user))

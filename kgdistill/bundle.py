@@ -195,6 +195,7 @@ class Bundle:
         k: int = 20,
         text: str = "",
         exclude_history: bool = True,
+        exclude: Sequence[str] = (),
         cold: bool | None = None,
     ) -> Answer:
         """The best items for a history of item keys, or for a text, or the most bought ones.
@@ -205,6 +206,7 @@ class Bundle:
             text: used where no item of the history is known: the items nearest in words stand in for it,
                 if any shares a word.
             exclude_history: never recommend what is in the history.
+            exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
             cold: True only items with few buyers, False only the others, None all.
 
         Raises:
@@ -223,11 +225,10 @@ class Bundle:
             basis = "popularity"
             scores = self._pools[cold].log_counts.copy()
         pool = self.positions(cold)
-        if exclude_history and len(known):
-            place = np.searchsorted(pool, known)
-            inside = place < len(pool)
-            place, known = place[inside], known[inside]
-            scores[place[pool[place] == known]] = -np.inf
+        out = self.index(exclude)[0]
+        if exclude_history:
+            out = np.concatenate([known, out])
+        scores[np.isin(pool, out)] = -np.inf
         items, best = top_k(scores[None], pool, k)
         found = [
             Recommendation(self.keys[i], self.titles[i], rank, float(score))

@@ -97,7 +97,7 @@ def run_demo(
         _ingest(run, store, households=_QUICK_HOUSEHOLDS if quick else None)
         run.take_snapshot(store)
         metrics = train_all(run)
-        recommendations = run.recommendations(k=20)
+        recommendations = run.recommendations(k=20, store=store)
         write_back(
             store,
             out.name,
@@ -146,7 +146,7 @@ def explain_examples(
     sample = keys[:: max(1, len(keys) // 12)][:12]
     rows = frame[frame["user"].isin(sample) & (frame["rank"] <= products)]
     pairs = list(zip(rows["user"], rows["product"], strict=True))
-    found = explain_many(store, pairs, limit=3, before=run.config.protocol.cut)
+    found = explain_many(store, pairs, limit=3)
     best = sorted(sample, key=lambda u: (-sum(bool(found[p]) for p in pairs if p[0] == u), sample.index(u)))
     titles = dict(zip(map(str, run.snapshot.keys("Product")), run.snapshot.texts("Product"), strict=True))
     examples = []

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from kgdistill._run_chain import CONTROLS, NEEDED, STUDENTS, TEACHERS, StudentKind, TeacherKind
 from kgdistill._run_folder import RunFolder
-from kgdistill.bundle import Bundle
+from kgdistill.bundle import Bundle, load_bundle
 from kgdistill.distill import artefacts
 from kgdistill.distill.adapt import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
 from kgdistill.distill.catalogue import make_catalogue
@@ -38,6 +38,8 @@ from kgdistill.evaluate.task import Setting
 from kgdistill.models.text import TransformerText
 from kgdistill.packing import pack_student, save_text_tower
 from kgdistill.progress import step
+from kgdistill.purchases import gone, histories
+from kgdistill.store import GraphStore
 
 __all__ = [
     "COMPARISONS",
@@ -341,26 +343,35 @@ class Run(RunFolder):
     def _bundle(self) -> Bundle:
         return pack_student(self.student_scorer(), self.catalogue, self.snapshot)
 
-    def recommendations(self, k: int = 20) -> pa.Table:
-        """The student's best `k` items for every eligible user: user, product, rank, score."""
-        bundle = self._bundle()
-        keys = self.snapshot.keys("Product")
-        names = self.snapshot.keys("User")
-        view = self.catalogue.view()
-        lengths = np.diff(view.purchases.indptr)
+    def recommendations(self, k: int = 20, *, store: GraphStore | None = None) -> pa.Table:
+        """The best `k` products for every user with enough purchases: user, product, rank, score.
+
+        They rest on all purchases that are known by now, after the cut too, and leave out what was bought;
+        none of it reaches a model or a figure.
+
+        Args:
+            k: for each user.
+            store: says what was bought, and which products there still are, as it is now; without, the run's
+                folder says it as of the snapshot.
+        """
+        self.need("bundle")
+        bundle = load_bundle(self.folder / "bundle")
+        least, (_, _, label) = self.config.protocol.min_user_events, self.config.protocol.interaction
+        left = gone(store, label, bundle.keys) if store is not None else []
+        known = histories(self.purchases(store), bundle.keys)
+        asked = {user: history for user, history in known.items() if len(history.items) >= least}
         columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
-        with step("Recommending", total=len(self.catalogue.users)) as work:
-            for user in self.catalogue.users:
-                history = view.latest(np.array([user]), int(lengths[user]))[0][::-1]
-                for found in bundle.recommend(
-                    [str(keys[i]) for i in history], k=k, cold=False
-                ).recommendations:
-                    columns["user"].append(str(names[user]))
+        with step("Recommending", total=len(asked)) as work:
+            for user, history in asked.items():
+                out = [*history.beside, *left]
+                for found in bundle.recommend(history.items, k=k, exclude=out, cold=False).recommendations:
+                    columns["user"].append(user)
                     columns["product"].append(found.product)
                     columns["rank"].append(found.rank)
                     columns["score"].append(found.score)
                 work.advance()
-        table = pa.table(columns)
+        types = {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}
+        table = pa.table(columns, schema=pa.schema(types.items()))
         out = pa.BufferOutputStream()
         pq.write_table(table, out)
         write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,12 +16,16 @@ from kgdistill.cli._options import (
     PasswordFileOption,
     UserOption,
     password_in,
+    store_at,
 )
 from kgdistill.cli._output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
+    from kgdistill._run_base import RunBase
+    from kgdistill.bundle import Bundle
     from kgdistill.demo import DemoResult
+    from kgdistill.store import GraphStore
 
 _LONGEST_ID = 200
 _RESTS_ON = {
@@ -57,13 +63,27 @@ def recommend(
             help="Products with few buyers, or the others, as written back; the two are judged apart.",
         ),
     ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="KGDISTILL_STORE",
+            metavar="URL",
+            help="What --user bought, as this store knows it now; as the run's folder does where left out.",
+        ),
+    ] = None,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend products, and say on what the answer rests: a history, a text, or popularity.
 
+    What --user bought is left out, also what was bought after the cut that the models were trained before.
+
     \b
     Examples:
       kgdistill recommend --run runs/demo --user 900
+      kgdistill recommend --run runs/demo --user 900 --store ladybug:runs/demo/graph.db
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --cold --json
     """
@@ -76,49 +96,73 @@ def recommend(
         raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
     if user_id is not None and history is not None:
         raise InputError("give one of: --user, --history")
-    if user_id is not None:
-        _check_id(user_id, "--user")
-    keys = [key.strip() for key in history.split(",")] if history is not None else []
-    for key in keys:
-        _check_id(key, "--history")
-    if run is not None:
-        opened = RunBase.open(run)
+    opened = RunBase.open(run) if run is not None else None
+    if opened is not None:
         opened.need("bundle")
-        bundle = run / "bundle"
-        if user_id is not None:
-            known = opened.history(user_id)
-            keys = known or []
-    assert bundle is not None
-    answer = load_bundle(bundle).recommend(keys, k=k, text=text, cold=cold)
-    rows = [[f.rank, f.product, _title(f.title), f.score] for f in answer.recommendations]
-    notes = []
-    if user_id is not None and not keys:
-        lacks = "does not know the user" if known is None else "holds too few purchases of the user"
-        notes.append(f"the snapshot {lacks} {user_id}")
+    loaded = load_bundle(bundle if bundle is not None else Path(run or "") / "bundle")
+    if user_id is not None and opened is not None:
+        _check_id(user_id, "--user")
+        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
+            asked = _of_user(opened, loaded, user_id, graph)
+    else:
+        keys = [key.strip() for key in history.split(",")] if history is not None else []
+        for key in keys:
+            _check_id(key, "--history")
+        asked = _Asked(keys, [], _RESTS_ON["history"], [])
+    answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold)
+    notes = asked.notes
     if text.strip() and answer.basis == "popularity":
         notes.append("no word of --text stands in any product's text")
-    if answer.unknown and history is not None:
+    if answer.unknown:
         notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+    rests_on = asked.rests_on if answer.basis == "history" else _RESTS_ON[answer.basis]
     if json:
-        unknown = answer.unknown if history is not None else ()
         print_json(
             {
                 "basis": answer.basis,
+                "rests_on": rests_on,
                 "notes": notes,
-                "unknown": unknown,
+                "unknown": answer.unknown,
                 "recommendations": [
-                    dict(zip(("rank", "product", "title", "score"), row, strict=True)) for row in rows
+                    {**dataclasses.asdict(f), "title": _title(f.title)} for f in answer.recommendations
                 ],
             }
         )
         return
     for note in notes:
         say(note)
-    if not rows:
+    if not answer.recommendations:
         say(f"no product is left to recommend; try {'--warm' if cold else '--cold'}")
         return
+    rows = [[f.rank, f.product, _title(f.title), f.score] for f in answer.recommendations]
     print_table(["rank", "product", "title", "score"], rows)
-    say(f"rests on {_RESTS_ON[answer.basis]}")
+    say(f"rests on {rests_on}")
+
+
+class _Asked(NamedTuple):
+    """For whom an answer is: what was bought, what not to recommend beside it, and how that is known."""
+
+    history: list[str]
+    exclude: list[str]
+    rests_on: str
+    notes: list[str]
+
+
+def _of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> _Asked:
+    """All purchases of a user that the store, or else the run's folder, knows by now."""
+    from kgdistill.purchases import gone, histories
+
+    place = "the run's folder" if store is None else store.url
+    label = run.config.protocol.interaction[2]
+    left = gone(store, label, bundle.keys) if store is not None else []
+    known = histories(run.purchases(store, user=user), bundle.keys).get(user)
+    if known is None:
+        return _Asked([], left, "", [f"{place} knows no purchase of the user {user}"])
+    if not known.items:
+        return _Asked([], [*known.beside, *left], "", [f"the run's models know nothing that {user} bought"])
+    bought = f"{len(known.items):,} product{'s' if len(known.items) > 1 else ''}"
+    told = f"{_RESTS_ON['history']}: {bought}, the latest event on {known.until:%Y-%m-%d}, known from {place}"
+    return _Asked(known.items, [*known.beside, *left], told, [])
 
 
 def _check_id(key: str, option: str) -> None:
@@ -215,11 +259,10 @@ def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:
     if told:
         user, found = told[0]
         named = ["--param", f"user={user}", "--param", f"run={out.resolve().name}"]
-        before = str(result.metrics["protocol"]["cut"])
         commands += [
             ["query", "--saved", "recommendations_of_user", *named, *at],
-            ["explain", user, str(found["product"]), "--before", before, *at],
-            ["recommend", "--run", shown(out), "--user", user],
+            ["explain", user, str(found["product"]), *at],
+            ["recommend", "--run", shown(out), "--user", user, *at],
             ["recommend", "--bundle", shown(result.bundle), "--text", _line(str(found["title"]))],
         ]
     return [*commands, ["query", "--list"]]

@@ -313,7 +313,8 @@ def writeback(
 ) -> None:
     """Write a run's recommendations and embeddings into the graph, in place of the run's former ones.
 
-    They carry the name of the run's folder; those of other runs stay.
+    They rest on all that the store knows now, also on purchases after the cut; what a user bought is left
+    out. They carry the name of the run's folder; those of other runs stay.
 
     \b
     Examples:
@@ -328,7 +329,7 @@ def writeback(
         written = write_back(
             graph,
             name,
-            opened.recommendations(),
+            opened.recommendations(store=graph),
             [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in opened.embeddings()],
         )
     if json:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
@@ -40,8 +41,8 @@ def _shop(folder: Path) -> None:
         odds = np.where(np.arange(60) % 2 == user % 2, 5.0, 1.0)
         for product in draw.choice(60, 12, replace=False, p=odds / odds.sum()):
             at = datetime(2024, 1, 1) + timedelta(minutes=int(draw.integers(0, 100_000)))
-            bought.append([f"u{user}", f"p{product}", at.isoformat()])
-    _write(folder / "BOUGHT.csv", ["source", "target", "at"], bought)
+            bought.append([f"u{user}", f"p{product}", at.isoformat(), "1"])
+    _write(folder / "BOUGHT.csv", ["source", "target", "at", "quantity"], bought)
 
 
 def test_files_become_recommendations(
@@ -75,7 +76,7 @@ def test_files_become_recommendations(
     stranger = ask("recommend", "--run", "mine", "--user", "nobody")
     assert (stranger["basis"], stranger["notes"]) == (
         "popularity",
-        ["the snapshot does not know the user nobody"],
+        ["the run's folder knows no purchase of the user nobody"],
     )
     assert ask("recommend", "--run", "mine", "--user", "nobody", "--text", "tea")["basis"] == "text"
 
@@ -84,5 +85,38 @@ def test_files_become_recommendations(
                  "--json", *_STORE]) == 0  # fmt: skip
     rows = json.loads(capsys.readouterr().out)
     assert written["recommendations"] == 40 * 20
-    told = [found["product"] for found in known["recommendations"]]  # type: ignore[attr-defined]
-    assert [row["product"] for row in rows[:5]] == told
+    told = [(f["product"], f["score"]) for f in known["recommendations"]]  # type: ignore[attr-defined]
+    assert [(row["product"], row["score"]) for row in rows[:5]] == told
+
+    def bought_and_recommended() -> int:
+        cypher = "MATCH (u:User)-[:RECOMMENDED]->(p:Product) MATCH (u)-[b:BOUGHT]->(p) RETURN count(b) AS n"
+        return int(ask("query", cypher, *_STORE)[0]["n"])  # type: ignore[index]
+
+    assert bought_and_recommended() == 0
+
+    # A purchase, a user and a return that come after the snapshot, and a product that goes.
+    best = [row["product"] for row in rows]
+    with Path("my-shop/User.csv").open("a") as users, Path("my-shop/BOUGHT.csv").open("a") as events:
+        users.write("new\n")
+        events.write(f"u3,{best[0]},2024-06-01T00:00:00,1\nu3,{best[1]},2024-06-01T00:00:00,0\n")
+        events.writelines(f"new,p{n},2024-06-0{n}T00:00:00,2\n" for n in range(1, 4))
+    ask("ingest", "folder", "my-shop", *_STORE)
+    assert bought_and_recommended() > 0
+    with open_store(_STORE[1]) as store:
+        store.delete_nodes("Product", pa.array([best[2]]))
+    assert ask("writeback", "--run", "mine", *_STORE)["recommendations"] == 41 * 20
+    assert bought_and_recommended() == 0
+    of_user = (
+        "MATCH (u:User {user_id: $u})-[r:RECOMMENDED]->(p:Product) RETURN p.product_id AS p ORDER BY r.rank"
+    )
+    for user, latest, out in (("u3", "2024-06-01", {*best[:3]}), ("new", "2024-06-03", {"p1", "p2", "p3"})):
+        answer = ask("recommend", "--run", "mine", "--user", user, "-k", "20", *_STORE)
+        told = [found["product"] for found in answer["recommendations"]]  # type: ignore[attr-defined]
+        assert not {*told} & out
+        written = ask("query", of_user, "-p", f"u={user}", *_STORE)
+        assert [row["p"] for row in written] == told  # type: ignore[index]
+        assert f"the latest event on {latest}, known from ladybug:" in str(answer["rests_on"])
+    # The folder of the run does not know what came after it was made, and says so.
+    frozen = ask("recommend", "--run", "mine", "--user", "u3")
+    assert frozen["recommendations"][0]["product"] == best[0]  # type: ignore[index]
+    assert "known from the run's folder" in str(frozen["rests_on"])

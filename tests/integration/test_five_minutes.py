@@ -97,6 +97,12 @@ def test_every_command_says_what_the_text_promises(followed: tuple[Path, list[st
     assert "DIFFERS" not in later
     assert "0 errors" in trained
     assert "rests on what was bought before" in trained
+    with open_store(f"ladybug:{folder / 'orders.db'}") as store:
+        told = store.query("MATCH (:User)-[r:RECOMMENDED]->(:Product) RETURN count(r) AS n")
+        twice_sold = store.query(
+            "MATCH (u:User)-[:RECOMMENDED]->(p:Product) MATCH (u)-[b:BOUGHT]->(p) RETURN count(b) AS n"
+        )
+    assert (told["n"][0].as_py() > 700, twice_sold["n"][0].as_py()) == (True, 0)
     for made in ("report.html", "bundle/model.safetensors", "evaluate/metrics.json"):
         assert (folder / "runs" / "mine" / made).is_file()
 

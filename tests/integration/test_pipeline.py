@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from _shop import PROTOCOL, fill_shop
+from _shop import PROTOCOL, fill_shop, purchases
 
 from kgdistill.bundle import load_bundle
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError
 from kgdistill.models.text import TransformerText
 from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
+from kgdistill.purchases import histories
 from kgdistill.store import MemoryStore
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
@@ -172,16 +173,28 @@ def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path
     run = Run.open(trained)
     table = run.recommendations(k=4).to_pandas()
     assert len(table) == 4 * 60
-    history = run.history("u07")
-    assert history is not None
-    assert run.history("nobody") is None
-    # The latest last, as the student read it.
-    view, known = run.catalogue.view(), run.snapshot.keys("Product")
-    latest = view.latest(run.snapshot.index("User", ["u07"]), 80)[0]
-    assert history == [str(known[i]) for i in latest[latest >= 0][::-1]]
-    assert history != sorted(history)
-    got = [r.product for r in bundle.recommend(history, k=4, cold=False).recommendations]
-    assert got == table[table["user"] == "u07"]["product"].tolist()
+    # Without a store the folder says what was bought, after the cut too; the latest last.
+    known = histories(run.purchases(), bundle.keys)
+    events = [row for row in purchases() if row["source"] == "u07"]
+    want = [row["target"] for row in sorted(events, key=lambda row: row["first_at"])]
+    assert known["u07"].items == want
+    assert max(row["first_at"] for row in events) > PROTOCOL.cut
+    assert known["u07"].until == max(row["first_at"] for row in events)
+    assert histories(run.purchases(user="u07"), bundle.keys) == {"u07": known["u07"]}
+    assert histories(run.purchases(user="nobody"), bundle.keys) == {}
+    got = bundle.recommend(want, k=4, cold=False).recommendations
+    mine = table[table["user"] == "u07"]
+    assert [(r.product, r.score) for r in got] == list(zip(mine["product"], mine["score"], strict=True))
+    bought = {(row["source"], row["target"]) for row in purchases()}
+    assert not bought & set(zip(table["user"], table["product"], strict=True))
+
+
+def test_recommendations_need_the_finished_bundle(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    shutil.rmtree(folder / "bundle")
+    with pytest.raises(ArtefactError, match=r"(?s)'bundle' is not finished.*kgdistill train student"):
+        Run.open(folder).recommendations()
 
 
 def test_the_text_tower_loads_and_sees_what_the_students_text_tower_sees(trained: Path) -> None:
