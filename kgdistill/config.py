@@ -16,7 +16,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class TextConfig(_Section):
@@ -27,15 +27,15 @@ class TextConfig(_Section):
     tune: Literal["frozen", "top", "all"] = "frozen"
     """How much of the encoder learns before it reads the texts: nothing, its last layers or all of it.
     Products that are bought together, or share a brand and a category, then come close in text."""
-    top_layers: int = Field(default=2, ge=1)
+    top_layers: int = Field(default=2, ge=1, le=100)
     """How many of the last layers `tune: top` trains."""
-    epochs: int = Field(default=3, ge=1)
+    epochs: int = Field(default=3, ge=1, le=10_000)
     """Of tuning: passes over the texts that have a neighbour."""
-    lr: float = Field(default=5e-5, gt=0)
+    lr: float = Field(default=5e-5, gt=0, le=10)
     """Of tuning: the highest learning rate (AdamW); it rises over a tenth of the steps, then falls to 0."""
-    max_tokens: int = Field(default=64, ge=8)
+    max_tokens: int = Field(default=64, ge=8, le=32_768)
     """Longer texts are cut off, for teacher and student alike."""
-    batch: int = Field(default=64, ge=1)
+    batch: int = Field(default=64, ge=1, le=100_000)
     """Texts at a time, and pairs at a time while tuning."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the encoder; `auto` is bfloat16 where the processor has it, which halves the time."""
@@ -44,7 +44,7 @@ class TextConfig(_Section):
 class TeacherConfig(_Section):
     """Graph encoder, fusion and their training."""
 
-    dim: int = Field(default=48, ge=2)
+    dim: int = Field(default=48, ge=2, le=4096)
     """Width of the relational space (the rank of the collaborative signal)."""
     layers: int = Field(default=3, ge=1, le=4)
     """How many steps along the graph the encoder takes."""
@@ -57,63 +57,63 @@ class TeacherConfig(_Section):
     """Steps of the walk beside the linear expert, with `item_to_item` only; 0 leaves the walk out."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
-    hidden: int = Field(default=16, ge=0)
+    hidden: int = Field(default=16, ge=0, le=4096)
     """Width of the perceptron that fuses the experts beside the linear sum; 0 leaves it out."""
-    candidates: int = Field(default=200, ge=10)
+    candidates: int = Field(default=200, ge=10, le=100_000)
     """Of a user's training list: the unseen items that the teacher itself ranks highest."""
-    random: int = Field(default=50, ge=0)
+    random: int = Field(default=50, ge=0, le=100_000)
     """Of the same list: items drawn at random."""
-    epochs: int = Field(default=6, ge=0)
+    epochs: int = Field(default=6, ge=0, le=10_000)
     """Passes over the users, at most: the one that validates best is kept."""
-    batch: int = Field(default=256, ge=1)
+    batch: int = Field(default=256, ge=1, le=100_000)
     """Users at a time."""
-    lr: float = Field(default=5e-3, gt=0)
+    lr: float = Field(default=5e-3, gt=0, le=10)
     """Learning rate (Adam); the weights of the experts move at four times of it."""
-    cold_weight: float = Field(default=0.5, ge=0)
+    cold_weight: float = Field(default=0.5, ge=0, le=1000)
     """Weight of the lists of cold items in the loss; those of warm items weigh 1."""
     z_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the items that are their text alone, without the relational part, at each step."""
-    evaluate_every: int = Field(default=6, ge=1)
+    evaluate_every: int = Field(default=6, ge=1, le=10_000)
     """Epochs between two validations; the last epoch is always validated."""
 
 
 class StudentConfig(_Section):
     """The student and its losses."""
 
-    hidden: int = Field(default=16, ge=0)
+    hidden: int = Field(default=16, ge=0, le=4096)
     """Width of the perceptron beside the linear sum; 0 leaves it out."""
-    neighbours: int = Field(default=150, ge=0)
+    neighbours: int = Field(default=150, ge=0, le=100_000)
     """Of the linear expert and of the walk, how many of the strongest weights into each item are kept; 0, or
     more than 6,000 items in the snapshot: none."""
-    id_min_count: int = Field(default=2, ge=1)
+    id_min_count: int = Field(default=2, ge=1, le=1_000_000)
     """An item with fewer buyers has no id embedding: it is its text."""
-    candidates: int = Field(default=150, ge=10)
+    candidates: int = Field(default=150, ge=10, le=100_000)
     """Of each list that the teacher hands down, and of those with labels: the highest ranked unseen items."""
-    random: int = Field(default=50, ge=0)
+    random: int = Field(default=50, ge=0, le=100_000)
     """Of the same lists: items drawn at random."""
-    epochs: int = Field(default=6, ge=0)
+    epochs: int = Field(default=6, ge=0, le=10_000)
     """Passes over the users, at most: the last is kept that validates at most 1 % worse than those before, as
     it follows the teacher more closely."""
-    batch: int = Field(default=256, ge=1)
+    batch: int = Field(default=256, ge=1, le=100_000)
     """Users at a time."""
-    lr: float = Field(default=5e-3, gt=0)
+    lr: float = Field(default=5e-3, gt=0, le=10)
     """Learning rate (Adam); the weights of the terms move at four times of it, tables that start at the
     teacher's vectors at a tenth."""
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the list loss, T² KL(softmax(teacher / T), softmax(student / T)): the higher, the more the lower
     ranks of a list count."""
-    task_weight: float = Field(default=0.65, ge=0)
+    task_weight: float = Field(default=0.65, ge=0, le=1000)
     """Weight of the labels beside the teacher; times n / (n + 30,000) for n labels, as few would overfit."""
-    list_weight: float = Field(default=1.0, ge=0)
+    list_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the list loss: the teacher's scores of whole candidate lists."""
-    relational_weight: float = Field(default=0.01, ge=0)
+    relational_weight: float = Field(default=0.01, ge=0, le=1000)
     """Weight of the direction of the item vectors: 1 - cosine with the teacher's; items with more buyers
     count more."""
-    rkd_weight: float = Field(default=0.01, ge=0)
+    rkd_weight: float = Field(default=0.01, ge=0, le=1000)
     """Weight of the distances between item vectors, pair by pair as the teacher has them (RKD)."""
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the items that are their text alone, without their id, at each step."""
-    evaluate_every: int = Field(default=2, ge=1)
+    evaluate_every: int = Field(default=2, ge=1, le=10_000)
     """Epochs between two validations; the last epoch is always validated."""
 
 
@@ -130,9 +130,9 @@ class RunConfig(_Section):
     """See `StudentConfig`."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads for torch; 0 leaves torch's own choice."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of first weights, negatives, batches and dropout."""
 
 
@@ -185,7 +185,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError("is not text in UTF-8", where=str(path)) from error
     except RecursionError as error:
         raise InputError("is nested too deeply", where=str(path)) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that is none
         raise InputError(f"is not YAML: {error}", where=str(path)) from error
     if not isinstance(raw, dict):
         raise InputError("must be a mapping of sections to keys", where=str(path))

@@ -119,9 +119,8 @@ def _inspect(
 ) -> Inspection:
     from kgdistill.graphcheck import inspect_graph, write_page
 
-    described = schema_at(schema)
     with store_at(*place) as opened:
-        found = inspect_graph(opened, described, hub_share=hub_share, gap_days=gap_days)
+        found = inspect_graph(opened, schema_at(schema, opened), hub_share=hub_share, gap_days=gap_days)
     if html is not None:
         say(f"the page is {shown(write_page(found, html))}")
     return found

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kgdistill.cli._jobs import ArchiveOption, WaitOption, open_or_put_aside, print_report, print_titled
+from kgdistill.cli._jobs import (
+    ArchiveOption,
+    WaitOption,
+    open_or_put_aside,
+    print_report,
+    print_titled,
+    print_warnings,
+    schema_of_job,
+)
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -174,7 +182,7 @@ def run(
     _check_mapping(mapping)
     read = load_mapping(mapping)
     own = Path(read.schema_file) if read.schema_file else None
-    described = schema_at(schema or own)
+    described = schema_of_job(schema or own, archive, store)
     if not data.is_dir():
         raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
@@ -238,7 +246,8 @@ def dataset(
     tables = chosen.prepare(data) if chosen.prepare else {}
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
     mapping = load_mapping(chosen.mapping_path)
-    _ingest(options, mapping, schema_at(None), data or Path("."), tables, None, _salt(None), dry_run)
+    described = schema_of_job(None, archive, store)
+    _ingest(options, mapping, described, data or Path("."), tables, None, _salt(None), dry_run)
 
 
 @app.command("folder")
@@ -269,7 +278,7 @@ def folder(
     """
     from kgdistill.ingest.folder import folder_mapping
 
-    described = schema_at(schema)
+    described = schema_of_job(schema, archive, store)
     mapping = folder_mapping(path, described)
     options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
     _ingest(options, mapping, described, path, {}, None, None, dry_run)
@@ -407,9 +416,11 @@ def _preview(
                 "types": counts,
                 "examples": examples,
                 "rejects": seen.rejects.to_pylist(),
+                "warnings": [dataclasses.asdict(notice) for notice in seen.notices],
             }
         )
         return
+    print_warnings(seen.notices)
     print_titled("would be written", ["type", "rows"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]

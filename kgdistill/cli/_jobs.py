@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,13 @@ from kgdistill.cli._options import (
     store_at,
 )
 from kgdistill.cli._output import print_json, print_line, print_table, say, shown
-from kgdistill.errors import InputError, StoreDamagedError
+from kgdistill.errors import InputError, SchemaError, StoreDamagedError
 
 if TYPE_CHECKING:
+    from kgdistill.ingest._model import Notice
     from kgdistill.ingest.archive import Archive
     from kgdistill.ingest.job import JobReport
-    from kgdistill.store import GraphStore
+    from kgdistill.store import GraphStore, Schema
 
 ArchiveOption = Annotated[
     Path | None,
@@ -216,15 +218,36 @@ def archive_at(path: Path | None, store: str) -> Archive:
     return Archive(place)
 
 
+def schema_of_job(path: Path | None, archive: Path | None, store: str) -> Schema:
+    """The schema that `--schema` names; else that of former jobs, with what the project's own adds."""
+    from kgdistill.ingest.archive import Archive, default_archive
+    from kgdistill.store import load_schema
+
+    own = load_schema(path)
+    place = archive or default_archive(store)
+    if path is not None or not (place / "archive.json").is_file():
+        return own
+    former = Archive(place)
+    if not former.numbers():
+        return own
+    kept = former.schema()
+    try:
+        return kept.joined(own)
+    except SchemaError:
+        return kept
+
+
 def print_report(report: JobReport, url: str, json: bool) -> None:
     """Says what a job did."""
     written, removed = report.applied.written, report.applied.removed
     if json:
         reasons = [{"reason": r, "column": c, "rows": n} for r, c, n in report.reasons]
-        values = {"store": url, **vars(report), "reasons": reasons}
+        warnings = [dataclasses.asdict(notice) for notice in report.warnings]
+        values = {"store": url, **vars(report), "reasons": reasons, "warnings": warnings}
         del values["applied"]
         print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
         return
+    print_warnings(report.warnings)
     if report.state == "unchanged":
         seen = f"{_as_they_were(report.unchanged)}, and " if report.unchanged else ""
         say(f"nothing to do: {seen}{url} holds all that was accepted")
@@ -249,6 +272,17 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
+
+
+def print_warnings(notices: Sequence[Notice]) -> None:
+    """Says what is odd, a line each."""
+    for notice in notices:
+        places = [notice.source]
+        places += [f"line {notice.line:,}"] if notice.line else []
+        places += [f"column {notice.column}"] if notice.column else []
+        value = f"{notice.value[:60]!r} " if notice.value else ""
+        more = f" ({notice.rows:,} rows in all)" if notice.rows > 1 else ""
+        say(f"warning: {', '.join(places)}: {value}{notice.reason}{more}")
 
 
 def print_titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -39,7 +39,11 @@ PasswordFileOption = Annotated[
 ]
 SchemaOption = Annotated[
     Path | None,
-    typer.Option("--schema", metavar="FILE", help="A graph schema in YAML instead of the project's own."),
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="A graph schema in YAML; else the one that the store keeps, or the project's own.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of the run.")]
@@ -51,7 +55,9 @@ DeviceOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=0, help="CPU threads, 0 for all; the run's own setting where left out."),
+    typer.Option(
+        "--threads", min=0, max=1024, help="CPU threads, 0 for all; the run's own setting where left out."
+    ),
 ]
 
 
@@ -153,11 +159,14 @@ def password_in(file: Path) -> str:
     return text
 
 
-def schema_at(path: Path | None) -> Schema:
-    """The schema that `--schema` names, or the project's own."""
-    from kgdistill.store import load_schema
+def schema_at(path: Path | None, store: GraphStore | None = None) -> Schema:
+    """The schema that `--schema` names; else the one that the store keeps, or the project's own."""
+    from kgdistill.ingest.journal import without_journal
+    from kgdistill.store import kept_schema, load_schema
 
-    return load_schema(path)
+    if path is not None or store is None:
+        return load_schema(path)
+    return without_journal(kept_schema(store))
 
 
 def moment(text: str, option: str) -> datetime:

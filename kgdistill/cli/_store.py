@@ -50,15 +50,17 @@ def stats(
       kgdistill store stats
       kgdistill store stats --store bolt://localhost:7687 --password-file .neo4j/password
     """
-    described = schema_at(schema)
-    labels, edges = list(described.nodes), described.edges()
-    # Names come from the schema, which allows plain identifiers only.
-    parts = [f"MATCH (n:`{label}`) RETURN {n} AS place, count(n) AS amount" for n, label in enumerate(labels)]
-    parts += [
-        f"MATCH (:`{a}`)-[r:`{name}`]->(:`{b}`) RETURN {n} AS place, count(r) AS amount"
-        for n, (a, name, b) in enumerate(edges, len(labels))
-    ]
     with store_at(store, user, password_file) as opened:
+        described = schema_at(schema, opened)
+        labels, edges = list(described.nodes), described.edges()
+        # Names come from the schema, which allows plain identifiers only.
+        parts = [
+            f"MATCH (n:`{label}`) RETURN {n} AS place, count(n) AS amount" for n, label in enumerate(labels)
+        ]
+        parts += [
+            f"MATCH (:`{a}`)-[r:`{name}`]->(:`{b}`) RETURN {n} AS place, count(r) AS amount"
+            for n, (a, name, b) in enumerate(edges, len(labels))
+        ]
         counted = opened.query(" UNION ALL ".join(parts), limit=len(parts), timeout_s=120.0)
         url = opened.url
     amounts = {row["place"]: int(row["amount"]) for row in counted.to_pylist()}
@@ -136,9 +138,8 @@ def verify(
             marks, differences = compare(opened, other.store, other.schema)
         name = shown(place.folder)
     else:
-        described = schema_at(schema)
         with store_at(store, user, password_file) as opened, store_at(against, user, password_file) as right:
-            marks, differences = compare(opened, right, described)
+            marks, differences = compare(opened, right, schema_at(schema, opened))
             name = right.url
     if json:
         print_json({"store": store, "against": name, "types": marks, "differences": differences})
@@ -180,12 +181,11 @@ def copy(
     """
     from kgdistill.store.compare import copy as copy_all
 
-    described = schema_at(schema)
     with (
         store_at(source, user, password_file) as left,
         store_at(target, user, password_file, existing=False, wait_s=wait) as right,
     ):
-        written = copy_all(left, right, described, wait_s=wait)
+        written = copy_all(left, right, schema_at(schema, left), wait_s=wait)
         names = (left.url, right.url)
     if json:
         print_json({"from": names[0], "to": names[1], "written": written})

@@ -127,10 +127,10 @@ def _protocol(
 def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
     """Cut and test start at quantiles of when the interactions of the store happened."""
     from kgdistill.evaluate.protocol import quantile_protocol
-    from kgdistill.store import load_schema
+    from kgdistill.store import kept_schema
 
     edge = config.protocol.interaction
-    time = load_schema().relationship(edge).time
+    time = kept_schema(store).relationship(edge).time
     if time is None:
         raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
     found = quantile_protocol(store.read_relationships(edge, [time])[time])
@@ -139,6 +139,7 @@ def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
 
 def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> None:
     from kgdistill._run_base import RunBase
+    from kgdistill.distill.reads import unread_edges
 
     run = RunBase(folder, config)
     run.take_snapshot(store)
@@ -150,6 +151,7 @@ def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> N
             where=shown(folder),
             hint="choose other moments: --cut, --test-start",
         )
+    unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, config.protocol.interaction)}
     facts: dict[str, Any] = {
         "run": folder,
         "cut": config.protocol.cut,
@@ -157,6 +159,7 @@ def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> N
         "content_hash": taken.content_hash,
         "nodes": {label: taken.num_nodes(label) for label in taken.labels},
         "relationships": {"-".join(e): taken.num_edges(e) for e in taken.edge_types},
+        "unread": list(unread),
         "users": len(task.users),
         "items": len(task.items),
         "train_pairs": int(task.train.nnz),
@@ -173,6 +176,9 @@ def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> N
         f"{facts['users']:,} users and {facts['items']:,} items count; "
         f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate"
     )
+    if unread:
+        held = ", ".join(f"{name} ({count:,})" for name, count in unread.items())
+        say(f"no model reads these yet: {held}; they serve queries and checks")
     say(f"next:  kgdistill train teacher --run {shown(folder)}")
 
 

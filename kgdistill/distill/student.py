@@ -407,10 +407,10 @@ def _fit(
                             config.relational_weight,
                             relational_cosine(vectors, relational, confidence),
                         )
-                        sample = torch.from_numpy(rng.choice(known, min(256, len(known)), replace=False)).to(
-                            device
-                        )
-                        terms["rkd"] = (config.rkd_weight, rkd_distance(rows_of(vectors, sample), relational[sample]))
+                        some = rng.choice(known, min(256, len(known)), replace=False)
+                        sample = torch.from_numpy(some).to(device)
+                        distance = rkd_distance(rows_of(vectors, sample), relational[sample])
+                        terms["rkd"] = (config.rkd_weight, distance)
                     if not terms:
                         continue
                     loss, logged = combine(terms)

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from kgdistill.distill.reads import parent_fact, product_facts
 from kgdistill.models.graph import Relation
 from kgdistill.snapshot import Snapshot
 
@@ -83,11 +84,8 @@ def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = N
     items = snapshot.num_nodes("Product")
     base: list[Family] = []
     parents: list[Family] = []
-    facts = [e for e in snapshot.schema.edges("fact") if e[0] == "Product" and e in snapshot.edge_types]
-    for edge in facts:
+    for edge in product_facts(snapshot):
         index = snapshot.edge_index(edge)
-        if not index.shape[1]:
-            continue
         matrix = _incidence(index[0], index[1], (items, snapshot.num_nodes(edge[2])))
         if shuffle is not None:
             holders = np.flatnonzero(np.diff(matrix.indptr))
@@ -95,12 +93,10 @@ def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = N
             order[holders] = shuffle.permutation(holders)
             matrix = sp.csr_matrix(matrix[order])
         base.append(Family(edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}", _rows_to_one(matrix)))
-        up = (edge[2], "PART_OF", edge[2])
-        if up in snapshot.edge_types:
+        if (up := parent_fact(snapshot, edge)) is not None:
             above = snapshot.edge_index(up)
-            if above.shape[1]:
-                hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
-                parents.append(Family(f"{edge[1]} > parent", _rows_to_one(sp.csr_matrix(matrix @ hop))))
+            hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
+            parents.append(Family(f"{edge[1]} > parent", _rows_to_one(sp.csr_matrix(matrix @ hop))))
     # A fact that hardly any item has says nothing about a pair of facts.
     common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
     pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]

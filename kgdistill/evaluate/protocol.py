@@ -46,10 +46,16 @@ class DiscoveryProtocol(BaseModel):
     )
     test_end: datetime | None = Field(default=None, description="where the test ends; empty: with the data")
     min_user_events: int = Field(
-        default=5, ge=0, description="users with fewer train interactions are left out; 0: nobody is"
+        default=5,
+        ge=0,
+        le=1_000_000,
+        description="users with fewer train interactions are left out; 0: nobody is",
     )
     min_item_users: int = Field(
-        default=5, ge=1, description="an item with at least so many buyers is warm, any other cold"
+        default=5,
+        ge=1,
+        le=1_000_000,
+        description="an item with at least so many buyers is warm, any other cold",
     )
     refit: bool = Field(
         default=False, description="whether models that the test judges learned from train and validation"
@@ -63,7 +69,7 @@ class DiscoveryProtocol(BaseModel):
         default_factory=list,
         description="names dropped at level 0 (department), level 1, … of category_text split at ' > '",
     )
-    k: int = Field(default=20, ge=1, description="the depth of the ranking that decides")
+    k: int = Field(default=20, ge=1, le=10_000, description="the depth of the ranking that decides")
     ks: tuple[int, ...] = Field(default=(), description="further depths at which the ranking is judged")
     user_column: str = Field(
         default="user_id", description="what users are called in the lists that are written"
@@ -86,8 +92,8 @@ class DiscoveryProtocol(BaseModel):
         taken = {"rank", "score", "setting"}
         if self.user_column == self.item_column or {self.user_column, self.item_column} & taken:
             raise ValueError("user_column and item_column must differ and be none of rank, score, setting")
-        if any(k < 1 for k in self.ks) or len(set(self.settings)) < len(self.settings):
-            raise ValueError("every k must be at least 1, and every setting be named once")
+        if any(not 1 <= k <= 10_000 for k in self.ks) or len(set(self.settings)) < len(self.settings):
+            raise ValueError("every k must be from 1 to 10,000, and every setting be named once")
         return self
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow.compute as pc
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -14,6 +15,8 @@ from kgdistill.graphcheck._model import Finding, Severity, TimeStats
 from kgdistill.graphcheck._times import GAPS
 from kgdistill.graphcheck._values import EXAMPLES
 
+# How spreadsheets write a number of more than eleven digits.
+_SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"
 _GRAVITY: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -73,6 +76,16 @@ def _nodes(facts: Facts) -> Iterator[Finding]:
                 f"have no {node.name}",
                 "nothing can be shown of them, and a text model reads little; give it in the mapping",
             )
+        lost = pc.match_substring_regex(facts.keys[label], _SCIENTIFIC)
+        yield from _marked(
+            facts,
+            "lost-digits",
+            "warning",
+            label,
+            np.asarray(lost),
+            "have a number in scientific notation as their key",
+            "a spreadsheet has cut long ids short, and several may be one: export the column as text",
+        )
         isolated = ~facts.linked[label]
         if any(label in (a, b) for a, _, b in facts.schema.edges("fact", "event", "judgement")):
             yield from _marked(

@@ -289,19 +289,43 @@ class Fold:
     def _plain(self, key: TypeKey) -> str:
         identity = self.identity(key)
         properties = self.columns(key)[len(identity) :]
-        time = None if isinstance(key, str) else self._schema.relationship(key).time
+        rel = None if isinstance(key, str) else self._schema.relationship(key)
         rows = f"SELECT r.* FROM {self._rows(key, [*identity, *properties])} AS r{self._only(key, 'r')}"
         alive = self._alive(key, rows, identity)
+        # The first time that it happened: a later row must not move it past a cut.
+        folded = {rel.time: f"min({quoted(rel.time)})"} if rel is not None and rel.time is not None else {}
+        early = [f"-epoch_us({quoted(name)})" for name in folded]
+        return self._grouped(key, rel, alive, folded, early)
+
+    def _grouped(
+        self,
+        key: TypeKey,
+        rel: RelationshipType | None,
+        rows: str,
+        folded: dict[str, str],
+        early: Sequence[str],
+    ) -> str:
+        """One row a key: `folded` says how, by property; any other keeps the last value that was given.
+
+        Of an event that would be a value from after it happened, which a cut in between must not let through:
+        what later rows do not change is as the first row says, that with the greatest `early`.
+        """
+        identity = self.identity(key)
+        parts = [quoted(name) for name in identity]
+        for name in self.columns(key)[len(identity) :]:
+            if name in folded:
+                value = folded[name]
+            elif rel is None or rel.time is None or rel.properties[name].cumulative:
+                value = _last(name)
+            else:
+                first = f"ROW({', '.join(early)})"
+                value = (
+                    f"CASE WHEN max({first}) FILTER ({quoted(name)} IS NOT NULL) = max({first}) "
+                    f"THEN {_last(name, early)} END"
+                )
+            parts.append(f"{value} AS {quoted(name)}")
         names = ", ".join(quoted(name) for name in identity)
-        folded = [
-            f"min({quoted(name)}) AS {quoted(name)}"
-            # The first time that it happened: a later row must not move it past a cut.
-            if name == time
-            else f"arg_max({quoted(name)}, ROW({_WHEN}, _job, _source, _line)) "
-            f"FILTER ({quoted(name)} IS NOT NULL) AS {quoted(name)}"
-            for name in properties
-        ]
-        return f"SELECT {', '.join([names, *folded])} FROM ({alive}) GROUP BY {names}"
+        return f"SELECT {', '.join(parts)} FROM ({rows}) GROUP BY {names}"
 
     def _alive(self, key: TypeKey, rows: str, identity: Sequence[str]) -> str:
         """Without the rows that remove, and without those that these void."""
@@ -345,7 +369,6 @@ class Fold:
                 f"FROM ({rows}))) WHERE _again = 1 OR NOT coalesce(_overlap, false)"
                 + (" OR _id IS NOT NULL" if ids else "")
             )
-        names = ", ".join(quoted(name) for name in identity)
         bought = (
             "(first_quantity IS NULL OR first_quantity > 0)" if "first_quantity" in properties else "true"
         )
@@ -356,14 +379,7 @@ class Fold:
             "count": 'sum("count")::BIGINT',
             "spend": "sum(spend::DECIMAL(38, 10))::DOUBLE",
         }
-        parts = [
-            f"{folded[name]} AS {quoted(name)}"
-            if name in folded and name in rel.properties
-            else f"arg_max({quoted(name)}, ROW({_WHEN}, _job, _source, _line)) "
-            f"FILTER ({quoted(name)} IS NOT NULL) AS {quoted(name)}"
-            for name in properties
-        ]
-        return f"SELECT {', '.join([names, *parts])} FROM ({rows}) GROUP BY {names}"
+        return self._grouped(key, rel, rows, folded, [f"{bought}::INTEGER", "-epoch_us(first_at)"])
 
     def _last_versions(self, key: TypeKey, rows: str) -> str:
         concerned = ""
@@ -461,6 +477,12 @@ class Fold:
             )
             self._revived[label] = True
         return self._revived[label]
+
+
+def _last(name: str, before: Sequence[str] = ()) -> str:
+    """The last value of a column that is not null: by `before`, then by time, then by job."""
+    order = ", ".join([*before, _WHEN, "_job", "_source", "_line"])
+    return f"arg_max({quoted(name)}, ROW({order})) FILTER ({quoted(name)} IS NOT NULL)"
 
 
 _VOID = (

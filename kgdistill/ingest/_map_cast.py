@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,12 @@ _UTC = pa.timestamp("us", "UTC")
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _WHOLE = r"^([+-]?\d+(\.0*)?|0[xX][0-9a-fA-F]+)$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# Beyond this a number stays in scientific notation.
+_FARTHEST = 1e40
+_WHOLE_WITH_ZEROS = r"^(0|-?[1-9]\d*)\.0+$"
+# Not NAN: that is a brand.
+_NO_NUMBER = ["nan", "NaN", "inf", "-inf", "Infinity", "-Infinity"]
+_SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _ZONED = r"[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"
 # Days that C's strptime may have made of the 29th to 31st of a shorter month.
@@ -91,10 +98,52 @@ def to_text(values: pa.Array) -> Cast:
         whole = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), 2.0**53))
         whole = pc.fill_null(whole, False)
         ints = pc.cast(pc.cast(_nothing_where(pc.invert(whole), values), pa.int64()), pa.string())
-        return pc.coalesce(ints, pc.cast(values, pa.string())), _none(values)
+        texts = pc.coalesce(ints, pc.cast(values, pa.string()))
+        large = _mask(pc.and_(pc.invert(whole), pc.greater_equal(pc.abs(values), 2.0**53)))
+        if large.any():
+            written = [
+                f"{value:.0f}" if is_large and abs(value) < _FARTHEST else None
+                for value, is_large in zip(values.to_pylist(), large, strict=True)
+            ]
+            texts = pc.coalesce(pa.array(written, pa.string()), texts)
+        return texts, _none(values)
     if pa.types.is_nested(kind):
         raise ColumnTypeError(f"holds {kind}, not text")
+    if pa.types.is_decimal(kind):
+        return pa.array([_decimal_text(v) for v in values.to_pylist()], pa.string()), _none(values)
     return _cast_parts(values, lambda part: pc.cast(part, pa.string()), pa.string())
+
+
+def _decimal_text(value: Decimal | None) -> str | None:
+    if value is None:
+        return None
+    return str(int(value)) if value == value.to_integral_value() else format(value, "f")
+
+
+def key_text(texts: pa.Array, *, strip: bool = True) -> pa.Array:
+    """Trimmed text as keys: no sign without width at the ends, no fraction of zeros.
+
+    What spreadsheets and frames make of whole numbers (12.0) and what is copied with a key from a page
+    (a zero-width space) would make another node of it.
+    """
+    if strip and pc.sum(pc.binary_length(texts)) != pc.sum(pc.utf8_length(texts)):
+        edges = r"^[\p{Z}\p{Cf}\s]+|[\p{Z}\p{Cf}\s]+$"
+        texts = trim(pc.replace_substring_regex(texts, edges, ""))
+    if pc.any(pc.match_substring(texts, ".0")).as_py():
+        texts = pc.replace_substring_regex(texts, _WHOLE_WITH_ZEROS, r"\1")
+    return texts
+
+
+def no_number(texts: pa.Array) -> Bools:
+    """Which texts are how a program writes a number that is missing or infinite."""
+    return _mask(pc.is_in(texts, value_set=pa.array(_NO_NUMBER)))
+
+
+def lost_digits(texts: pa.Array) -> Bools:
+    """Which texts are numbers in scientific notation, as spreadsheets write long ids."""
+    if not pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
+        return _none(texts)
+    return _mask(pc.match_substring_regex(texts, _SCIENTIFIC))
 
 
 def trim(values: pa.Array, *, strip: bool = True) -> pa.Array:

@@ -28,6 +28,8 @@ from kgdistill.store.schema import Property, PropertyType, RelationshipType, Sch
 if TYPE_CHECKING:
     from kgdistill.ingest.mapping import SourceMapping
 
+# Goes up when the same mapping makes other keys of the same file, so that it is read again.
+_RULES = 2
 _LINE: dict[str, PropertyType] = {"at": "timestamp", "quantity": "double", "amount": "double"}
 
 
@@ -131,7 +133,8 @@ class _Compiler:
         salt = (
             hashlib.sha256(self.values.salt).hexdigest() if self.values.hashes and self.values.salt else None
         )
-        text = json.dumps({"source": part, "time_zone": self.values.zone, "salt": salt}, sort_keys=True)
+        told = {"source": part, "time_zone": self.values.zone, "salt": salt, "rules": _RULES}
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _label(self, label: str, path: str) -> str:
@@ -156,7 +159,7 @@ class _Compiler:
         )
 
     def _key(self, name: str, value: Value, path: str) -> Cell:
-        return self.values.cell(name, value, "string", path, required=True, shape="many")
+        return self.values.cell(name, value, "string", path, required=True, shape="many", is_key=True)
 
     def _end(self, end: End, path: str, side: str) -> tuple[str, Cell]:
         ((label, value),) = end.items()
@@ -214,7 +217,9 @@ class _Compiler:
                     "ends" + (f" and {', '.join(rel.identity)}" if rel.identity else ""),
                     where=f"{path}.event_id",
                 )
-            event_id = self.values.cell("_id", piece.event_id, "string", f"{path}.event_id", required=True)
+            event_id = self.values.cell(
+                "_id", piece.event_id, "string", f"{path}.event_id", required=True, is_key=True
+            )
         if piece.overlap and not aggregated:
             raise SchemaError(f"{piece.type} has no event lines", where=f"{path}.overlap")
         if piece.overlap and event_id is not None:

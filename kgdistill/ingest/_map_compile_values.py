@@ -47,17 +47,18 @@ class ValueCompiler:
         *,
         required: bool,
         shape: Shape = "one",
+        is_key: bool = False,
     ) -> Cell:
         if value.required is False and required and shape == "one":
             raise InputError("cannot be false: this value must be there", where=f"{path}.required")
         if value.required is not None:
             # A key or end without a value may make nothing instead of a fault.
             required = value.required
-        return Cell(name, self._plan(value, kind, path, shape), required)
+        return Cell(name, self._plan(value, kind, path, shape, is_key), required)
 
-    def _plan(self, value: Value, kind: PropertyType, path: str, shape: Shape) -> Plan:
+    def _plan(self, value: Value, kind: PropertyType, path: str, shape: Shape, is_key: bool = False) -> Plan:
         self.columns |= dict.fromkeys(value.own_columns())
-        identity = json.dumps([value.model_dump(mode="json", exclude_defaults=True), kind, shape])
+        identity = json.dumps([value.model_dump(mode="json", exclude_defaults=True), kind, shape, is_key])
         if identity in self._plans:
             return self._plans[identity]
         self._check_options(value, kind, path)
@@ -76,11 +77,11 @@ class ValueCompiler:
             )
         elif value.coalesce is not None:
             parts = tuple(
-                self._plan(part, inner, f"{path}.coalesce[{i}]", shape)
+                self._plan(part, inner, f"{path}.coalesce[{i}]", shape, is_key)
                 for i, part in enumerate(value.coalesce)
             )
         elif value.value is not None:
-            parts = (self._plan(value.value, inner, f"{path}.value", shape),)
+            parts = (self._plan(value.value, inner, f"{path}.value", shape, is_key),)
         constant = default = outcomes = None
         if value.constant is not None:
             constant = self._literals([value.constant], value, inner, zone, f"{path}.constant")
@@ -105,6 +106,7 @@ class ValueCompiler:
             zone=zone,
             columns=", ".join(dict.fromkeys(value.own_columns())),
             as_text=as_text or kind == "string",
+            is_key=is_key,
             parts=parts,
             constant=constant,
             default=default,

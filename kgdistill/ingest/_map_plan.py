@@ -30,6 +30,7 @@ class Plan:
         zone: of times without one.
         columns: its columns as one text, for rejects.
         as_text: whether it goes through text, whatever the column holds.
+        is_key: whether it tells nodes or events from one another.
         parts: the plans of `coalesce`, `multiply` or `value`.
         constant, default: one-element arrays of `kind`; None where not given.
         outcomes: what `values` gives, an array of `kind` in its order.
@@ -43,6 +44,7 @@ class Plan:
     zone: str
     columns: str
     as_text: bool
+    is_key: bool = False
     parts: tuple[Plan, ...] = ()
     constant: pa.Array | None = None
     default: pa.Array | None = None

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from kgdistill.ingest._map_cast import Bools, is_list, parents_of
 from kgdistill.ingest._map_plan import Cell, EdgePlan, NodePlan
 from kgdistill.ingest._map_values import Column, Evaluator, Fault
-from kgdistill.ingest._model import REJECT_SCHEMA, Lines, TypeKey
+from kgdistill.ingest._model import REJECT_SCHEMA, Lines, Notice, TypeKey
 from kgdistill.ingest._rows import row_schema
 from kgdistill.store.schema import Schema
 
@@ -90,6 +90,7 @@ class Rows:
         book: their faults.
         tables: what they make, by type.
         made: bool [rows]: whether anything was made of it.
+        odd: by column and reason, what is odd about values that are no fault.
     """
 
     schema: Schema
@@ -100,6 +101,7 @@ class Rows:
     book: Book
     tables: dict[TypeKey, list[pa.Table]] = field(default_factory=dict)
     made: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    odd: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
 
     def active(self, conditions: Any) -> Bools:
         """The rows for which all the conditions hold."""
@@ -118,7 +120,24 @@ class Rows:
         """As `check`, of keys, which no store's index takes at any length."""
         column = self.check(cell, mask)
         self.flag_long(column.values, cell.plan.columns, mask)
+        for odd in column.odd:
+            self.odd.setdefault((odd.column, odd.reason), []).append(odd.of(mask))
         return column
+
+    def notices(self, source: str) -> list[Notice]:
+        """What is odd about rows without a fault, each row once for each column."""
+        found = []
+        for (column, reason), faults in self.odd.items():
+            rows = np.concatenate([fault.rows for fault in faults])
+            values = pa.concat_arrays([fault.values for fault in faults])
+            rows, first = np.unique(rows, return_index=True)
+            good = ~self.book.bad[rows]
+            if good.any():
+                at = int(np.argmax(good))
+                value = values[int(first[at])].as_py() or ""
+                line = int(self.lines[rows[at]])
+                found.append(Notice(source, line, column, value, reason, int(np.count_nonzero(good))))
+        return found
 
     def flag_long(self, keys: pa.Array, name: str, mask: Bools) -> None:
         """Notes keys (text, or lists of it) that are too long, for the rows of the mask."""
@@ -210,7 +229,7 @@ class EdgeMaker:
         self._source = rows.check_key(plan.source, self._mask)
         self._target = rows.check_key(plan.target, self._mask)
         alive = self._mask & ~rows.deleted
-        self._id = None if plan.event_id is None else rows.check(plan.event_id, self._mask)
+        self._id = None if plan.event_id is None else rows.check_key(plan.event_id, self._mask)
         self._cells = {
             cell.name: rows.check(cell, self._mask if cell.name in plan.identity else alive)
             for cell in plan.properties

@@ -20,6 +20,9 @@ from kgdistill.ingest._map_cast import (
     cast_values,
     is_list,
     is_text,
+    key_text,
+    lost_digits,
+    no_number,
     parents_of,
     plain_array,
     to_text,
@@ -31,6 +34,10 @@ from kgdistill.ingest._model import Lines
 from kgdistill.store.schema import arrow_type
 
 _JOINED = ", "
+LOST_DIGITS = (
+    "is a number in scientific notation, as spreadsheets write long ids: the digits it lacks are lost; "
+    "export the column as text"
+)
 _SAMPLE = datetime(2017, 4, 1, 13, 5)
 
 
@@ -51,10 +58,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Column:
-    """A value for every row: an array of the plan's type, or of lists of it, and the faults met."""
+    """A value for every row: an array of the plan's type, or of lists of it, the faults met, and oddities."""
 
     values: pa.Array
     faults: tuple[Fault, ...] = ()
+    odd: tuple[Fault, ...] = ()
 
 
 class Evaluator:
@@ -117,8 +125,10 @@ class Evaluator:
             self._raw[name] = as_bytes(plain_array(self._table[name]))
         return self._raw[name]
 
-    def _text(self, name: str) -> pa.Array:
+    def _text(self, name: str, is_key: bool = False) -> pa.Array:
         """A column as trimmed text; the elements of lists are joined."""
+        if is_key:
+            return key_text(self._text(name))
         if name not in self._texts:
             values = self._array(name)
             if is_list(values.type):
@@ -131,7 +141,9 @@ class Evaluator:
     def _work_out(self, plan: Plan) -> Column:
         raw, faults = self._origin(plan)
         done = _Finish(plan, raw, self._salt)
-        return Column(done.values, (*faults, *done.faults))
+        # The plans of its parts are worked out by now.
+        inner = [odd for part in plan.parts for odd in self.column(part).odd]
+        return Column(done.values, (*faults, *done.faults), (*inner, *done.odd))
 
     def _origin(self, plan: Plan) -> tuple[pa.Array, list[Fault]]:
         value = plan.value
@@ -140,14 +152,15 @@ class Evaluator:
         if plan.constant is not None:
             return pc.take(plan.constant, pa.array(np.zeros(self.rows, np.int64))), []
         if value.columns is not None:
-            texts = [self._text(name) for name in value.columns]
+            texts = [self._text(name, plan.is_key) for name in value.columns]
             if value.as_list:
                 return _side_by_side(texts), []
             return _joined(texts, value.separator), []
         if value.template is not None:
             pieces: list[Any] = []
             for text, name in template_parts(value.template):
-                pieces += [pa.scalar(text), *([] if name is None else [self._text(name)])]
+                column = [] if name is None else [self._text(name, plan.is_key)]
+                pieces += [pa.scalar(text), *column]
             return pc.binary_join_element_wise(*pieces, pa.scalar(""), null_handling="emit_null"), []
         columns = [self.column(part) for part in plan.parts]
         if value.multiply is not None:
@@ -174,6 +187,7 @@ class _Finish:
     def __init__(self, plan: Plan, raw: pa.Array, salt: bytes | None) -> None:
         self.plan = plan
         self.faults: list[Fault] = []
+        self.odd: list[Fault] = []
         self._salt = salt
         self._rows = len(raw)
         self._parents: Lines | None = None
@@ -207,21 +221,37 @@ class _Finish:
         return plain_array(pc.list_flatten(lists))
 
     def _note(self, bad: Bools, raw: pa.Array, reason: str) -> None:
-        if not bad.any() or self.plan.value.invalid == "null":
-            return
+        if bad.any() and self.plan.value.invalid != "null":
+            self.faults.append(self._fault(bad, raw, reason))
+
+    def _fault(self, bad: Bools, raw: pa.Array, reason: str) -> Fault:
         where = np.flatnonzero(bad).astype(np.int64)
         rows = where if self._parents is None else self._parents[where]
         texts = pc.utf8_slice_codeunits(to_text(raw.take(pa.array(where)))[0], 0, 200)
         if self.plan.value.hash:
             # What is personal does not go into a file of rejects.
             texts = pa.nulls(len(texts), pa.string())
-        self.faults.append(Fault(rows, self.plan.columns, texts, reason))
+        return Fault(rows, self.plan.columns, texts, reason)
+
+    def _key(self, texts: pa.Array) -> pa.Array:
+        """Trimmed text as keys; what is none is a fault, what has lost its digits is odd."""
+        texts = key_text(texts, strip=self.plan.value.strip)
+        none = no_number(texts)
+        if none.any():
+            self._note(none, texts, "is no key: it stands for a number that is missing or infinite")
+            texts = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), texts)
+        lost = lost_digits(texts)
+        if lost.any():
+            self.odd.append(self._fault(lost, texts, LOST_DIGITS))
+        return texts
 
     def _text(self, values: pa.Array, raw: pa.Array) -> pa.Array:
         value = self.plan.value
         texts, bad = to_text(values)
         self._note(bad, raw, "is not text in UTF-8")
         texts = trim(texts, strip=value.strip)
+        if self.plan.is_key and value.values is None:
+            texts = self._key(texts)
         for pattern, replacement in (value.replace or {}).items():
             texts = pc.replace_substring_regex(texts, pattern, replacement)
         if value.case is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,36 @@ REJECT_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is odd about rows that are in the graph all the same.
+
+    Attributes:
+        source: the source's name.
+        line: the line, or in Parquet the row, of the first; 0 where it is about the source as a whole.
+        column, value: where, and what the first one holds; empty where it is about the row as a whole.
+        reason: what is odd.
+        rows: how many there are.
+    """
+
+    source: str
+    line: int
+    column: str
+    value: str
+    reason: str
+    rows: int = 1
+
+
+def joined_notices(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """One for each source, column and reason: the first, with all rows counted."""
+    found: dict[tuple[str, str, str], Notice] = {}
+    for notice in notices:
+        key = (notice.source, notice.column, notice.reason)
+        first = found.get(key)
+        found[key] = notice if first is None else replace(first, rows=first.rows + notice.rows)
+    return tuple(found.values())
 
 
 def type_name(key: TypeKey) -> str:

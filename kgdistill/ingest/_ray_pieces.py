@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgdistill.errors import KgdistillError
-from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._model import TypeKey, joined_notices, type_name
 from kgdistill.ingest._rows import row_schema
 from kgdistill.ingest._stage import Unit
 from kgdistill.ingest.archive import StagedSource, StagedType
@@ -62,6 +62,7 @@ def joined(unit: Unit, staged: Sequence[StagedSource], schema: Schema) -> Staged
             "rejected": sum(piece.rejected for piece in staged),
             "late": sum(piece.late for piece in staged),
             "types": types,
+            "notices": joined_notices(notice for piece in staged for notice in piece.notices),
             "seconds": sum(piece.seconds for piece in staged),
         }
     )

@@ -15,8 +15,8 @@ OVERLAP = pa.field("_overlap", pa.bool_())
 
 
 def is_aggregated(rel: RelationshipType) -> bool:
-    """Whether many events make one relationship: its time is when the first of them happened."""
-    return rel.time == "first_at"
+    """`RelationshipType.aggregated`."""
+    return rel.aggregated
 
 
 def row_schema(schema: Schema, key: TypeKey) -> pa.Schema:

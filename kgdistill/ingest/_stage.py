@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill.ingest._map_plan import Cell, CompiledSource
-from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey, type_name
+from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices, type_name
 from kgdistill.ingest._rows import is_aggregated, row_schema
 from kgdistill.ingest.archive import StagedSource, StagedType, disk_errors
 from kgdistill.ingest.mapper import Mapped, map_batch
@@ -67,6 +67,7 @@ def stage(
     writers: dict[TypeKey, _Writer] = {}
     rejects = _Rejects(part / "rejects" / f"{unit.place:05d}.parquet")
     rows = skipped = rejected = 0
+    notices: tuple[Notice, ...] = ()
     every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
     try:
         for batch in read_batches(unit.source, unit.compiled.columns):
@@ -78,6 +79,7 @@ def stage(
                 skipped + mapped.skipped,
                 rejected + mapped.rejected,
             )
+            notices = joined_notices([*notices, *mapped.notices])
             with disk_errors(part):
                 _write(mapped, writers, rejects, unit, part, job, schema)
             advance(batch.size)
@@ -96,6 +98,7 @@ def stage(
         rejected=rejected,
         late=sum(writer.late for writer in writers.values()),
         types={type_name(key): writer.summary() for key, writer in writers.items()},
+        notices=notices,
         seconds=time.monotonic() - start,
     )
 

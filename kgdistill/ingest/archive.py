@@ -27,7 +27,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import DiskError, InputError, StoreLockedError
-from kgdistill.ingest._model import TypeKey, types_by_name
+from kgdistill.ingest._model import Notice, TypeKey, types_by_name
 from kgdistill.store.schema import Schema
 
 _ABOUT = "archive.json"
@@ -72,6 +72,7 @@ class StagedSource(BaseModel):
         rejected: rows that do not fit.
         late: accepted event rows from before the latest event that was known before.
         types: by type, such as `Product` or `User-BOUGHT-Product`.
+        notices: what was odd about rows that were accepted.
         seconds: how long reading took.
     """
 
@@ -86,6 +87,7 @@ class StagedSource(BaseModel):
     rejected: int
     late: int = 0
     types: dict[str, StagedType] = Field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
     seconds: float = 0.0
 
 

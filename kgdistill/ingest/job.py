@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
 from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, types_by_name
+from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, Notice, types_by_name
 from kgdistill.ingest._references import check_references
 from kgdistill.ingest._rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
 from kgdistill.ingest._repeats import repeats
@@ -68,6 +68,7 @@ class JobReport:
         repeated: by type, rows that give way to another row of this job: the last write wins.
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
+        warnings: what is odd about sources and rows that were accepted.
         applied: what the store was told.
         read_seconds, apply_seconds: wall time.
     """
@@ -85,6 +86,7 @@ class JobReport:
     repeated: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     rejects_path: Path | None = None
+    warnings: list[Notice] = field(default_factory=list)
     applied: Applied = field(default_factory=Applied)
     read_seconds: float = 0.0
     apply_seconds: float = 0.0
@@ -414,3 +416,4 @@ def _count(report: JobReport, staged: list[StagedSource]) -> None:
     report.rejected = sum(source.rejected for source in staged)
     report.accepted = report.rows - report.skipped - report.rejected
     report.late = sum(source.late for source in staged)
+    report.warnings += [notice for source in staged for notice in source.notices]

@@ -51,6 +51,11 @@ _JOURNAL = {
 }
 
 
+def without_journal(schema: Schema) -> Schema:
+    """`schema` without the labels of the journal, which are no part of anybody's graph."""
+    return schema.restricted(schema.nodes.keys() - _JOURNAL.keys(), schema.relationships)
+
+
 def with_journal(schema: Schema) -> Schema:
     """`schema` with the labels of the journal.
 

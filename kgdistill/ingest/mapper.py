@@ -12,7 +12,7 @@ from kgdistill.ingest._map_plan import CompiledSource
 from kgdistill.ingest._map_rows import Book, EdgeMaker, NodeMaker, Rows, without_repeats
 from kgdistill.ingest._map_trees import TreeMaker
 from kgdistill.ingest._map_values import Evaluator
-from kgdistill.ingest._model import TypeKey
+from kgdistill.ingest._model import Notice, TypeKey, joined_notices
 from kgdistill.ingest.readers import RawBatch
 
 _Maker: TypeAlias = NodeMaker | EdgeMaker | TreeMaker
@@ -28,6 +28,7 @@ class Mapped:
         rows: input rows, those included that could not be split into columns.
         skipped: rows that `where` leaves out or that make nothing.
         rejected: rows with a fault; nothing is made of them.
+        notices: what is odd about rows that are no rejects.
     """
 
     tables: dict[TypeKey, pa.Table]
@@ -35,6 +36,7 @@ class Mapped:
     rows: int
     skipped: int
     rejected: int
+    notices: tuple[Notice, ...] = ()
 
 
 def map_batch(
@@ -91,6 +93,7 @@ def map_batch(
         rows=batch.table.num_rows + batch.rejects.num_rows,
         skipped=batch.table.num_rows - count + idle,
         rejected=rejects.num_rows,
+        notices=joined_notices([*batch.notices, *rows.notices(source_name)]),
     )
 
 

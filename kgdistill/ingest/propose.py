@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import REJECT_SCHEMA, TypeKey
+from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest._propose_encoding import known_encoding
 from kgdistill.ingest._propose_profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest._propose_write import write_source
@@ -37,6 +37,7 @@ class Preview:
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
         whole: every source was read to its end.
+        notices: what is odd about rows that would be accepted.
     """
 
     counts: dict[TypeKey, int] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Preview:
     skipped: int = 0
     rejected: int = 0
     whole: bool = True
+    notices: tuple[Notice, ...] = ()
 
 
 class NothingFitsError(InputError):
@@ -177,6 +179,7 @@ def preview(
                 result.rows += mapped.rows
                 result.skipped += mapped.skipped
                 result.rejected += mapped.rejected
+                result.notices = joined_notices([*result.notices, *mapped.notices])
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
                 for key, table in mapped.tables.items():

@@ -27,7 +27,7 @@ from kgdistill.snapshot._snapshot import (
 )
 from kgdistill.snapshot.leaks import before, check_no_future
 from kgdistill.store.protocol import EdgeType, GraphStore
-from kgdistill.store.schema import NodeType, RelationshipType, Schema, load_schema
+from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
 
 _OURS = {MANIFEST, SCHEMA, "nodes", "edges"}
 _NEEDED = ("User", "Product")
@@ -44,15 +44,16 @@ def take_snapshot(
     """Freezes the graph as it was known before `cut`.
 
     Facts and events are read, never what is derived or written back. With a cut, events strictly before
-    it stay; a node whose time is at or after it, or missing, goes with its edges; and properties marked
-    `cumulative` are left out, since later events change them. The folder appears whole or not at all,
+    it stay; a node whose time is at or after it, or missing, goes with its edges; properties marked
+    `cumulative` are left out, since later events change them; and other times that are at or after it are
+    null, but for those marked `planned`. The folder appears whole or not at all,
     and takes the place of a former snapshot.
 
     Args:
         store: an open store that holds the schema's types.
         folder: where the snapshot is to lie; new, empty or a former snapshot.
         cut: naive is UTC; None takes everything that is known now.
-        schema: the project's own where None.
+        schema: the one that the store keeps where None.
         needed: labels that must have nodes; a catalogue to search has no users.
 
     Raises:
@@ -65,7 +66,7 @@ def take_snapshot(
     folder = Path(folder)
     _check_place(folder)
     if schema is None:
-        schema = load_schema()
+        schema = kept_schema(store)
     if cut is not None:
         cut = _naive_utc(cut)
     labels = [label for label, node in schema.nodes.items() if not node.output]
@@ -138,7 +139,7 @@ def take_events(
         edge: an edge type of the kind event.
         start: the first moment that counts; naive is UTC.
         end: the first moment that no longer counts; None for no end.
-        schema: the project's own where None.
+        schema: the one that the store keeps where None.
         include_future: True; has no default, so that every such reading is written out.
 
     Returns:
@@ -151,7 +152,7 @@ def take_events(
     """
     if include_future is not True:
         raise LeakError("events at or after a cut are for evaluation only", hint="read a snapshot instead")
-    schema = schema if schema is not None else load_schema()
+    schema = schema if schema is not None else kept_schema(store)
     rel = schema.relationship(edge)
     if rel.kind != "event" or rel.time is None:
         raise InputError(f"{edge_key(edge)} is of the kind {rel.kind}: it has no time")
@@ -176,6 +177,7 @@ def _nodes(store: GraphStore, schema: Schema, label: str, cut: datetime | None) 
     keys = _flat(table[node.key])
     if cut is not None and node.time is not None:
         table = table.filter(before(table[node.time], cut))
+    table = _as_known(table, node, cut)
     types = pa.schema([schema.node_arrow_schema(label).field(name) for name in [node.key, *columns]])
     return keys, _flat_table(table.select(types.names).cast(types))
 
@@ -202,6 +204,7 @@ def _edges(
             )
         if cut is not None:
             table = table.filter(before(table[rel.time], cut))
+    table = _as_known(table, rel, cut)
     ids = {}
     for side, label in (("source", edge[0]), ("target", edge[2])):
         ids[side] = pc.index_in(table[side], value_set=_flat(kept[label]))
@@ -219,6 +222,18 @@ def _edges(
     result = pa.table([*ends, *(table[name] for name in columns)], schema=pa.schema(fields))
     both = pc.and_(pc.is_valid(result["source"]), pc.is_valid(result["target"]))
     return _flat_table(_sorted(result.filter(both), rel))
+
+
+def _as_known(table: pa.Table, item: NodeType | RelationshipType, cut: datetime | None) -> pa.Table:
+    """Without the times that were not known before the cut: when it was delivered, when they registered."""
+    if cut is None:
+        return table
+    for name, prop in item.properties.items():
+        if prop.type == "timestamp" and not prop.planned and name in table.column_names:
+            column = table[name]
+            known = pc.if_else(before(column, cut), column, pa.scalar(None, column.type))
+            table = table.set_column(table.column_names.index(name), name, known)
+    return table
 
 
 def _sorted(table: pa.Table, rel: RelationshipType) -> pa.Table:

@@ -21,8 +21,9 @@ def check_no_future(snapshot: Snapshot) -> None:
     """Reads what the snapshot really holds and makes sure that nothing in it is from its cut or later.
 
     Every event and every node with a time is strictly before the cut (a missing time counts as not
-    before), no property that later events change is there, and no edge type or label that is derived
-    or written back. Without a cut only the last holds.
+    before), and so is every other time that stands in it, but for one that is `planned`; no property that
+    later events change is there, and no edge type or label that is derived or written back. Without a cut
+    only the last holds.
 
     Raises:
         LeakError: says which type, how many rows and the first offending time.
@@ -80,19 +81,24 @@ def _check(snapshot: Snapshot, name: str, item: NodeType | RelationshipType, tab
                 where=_at(snapshot),
                 hint=_AGAIN,
             )
-    if item.time is None:
-        return
-    if item.time not in table.column_names:
+    if item.time is not None and item.time not in table.column_names:
         raise LeakError(f"{name} has lost its time {item.time}", where=_at(snapshot), hint=_AGAIN)
-    late = table[item.time].filter(pc.invert(before(table[item.time], cut)))
-    if len(late):
-        first: datetime | None = pc.min(late).as_py()
-        shown = first.isoformat() if first is not None else "without any time"
-        raise LeakError(
-            f"{len(late):,} rows of {name} are not before the cut {cut.isoformat()}; the first: {shown}",
-            where=_at(snapshot),
-            hint=_AGAIN,
-        )
+    for column in table.column_names:
+        prop = item.properties.get(column)
+        if prop is None or prop.type != "timestamp" or (prop.planned and column != item.time):
+            continue
+        late = table[column].filter(pc.invert(before(table[column], cut)))
+        if column != item.time:
+            late = late.drop_null()
+        if len(late):
+            first: datetime | None = pc.min(late).as_py()
+            shown = first.isoformat() if first is not None else "without any time"
+            raise LeakError(
+                f"{len(late):,} rows of {name} are not before the cut {cut.isoformat()} by their {column}; "
+                f"the first: {shown}",
+                where=_at(snapshot),
+                hint=_AGAIN,
+            )
 
 
 def before(times: pa.ChunkedArray, cut: datetime) -> pa.ChunkedArray:

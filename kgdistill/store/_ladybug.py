@@ -76,6 +76,12 @@ class LadybugStore:
         """`ladybug:PATH`."""
         return self._engine.where
 
+    @property
+    def schema(self) -> Schema:
+        """See `GraphStore.schema`."""
+        self._check_open()
+        return self._engine.stored
+
     def apply_schema(self, schema: Schema) -> None:
         """See `GraphStore.apply_schema`."""
         self._check_open()

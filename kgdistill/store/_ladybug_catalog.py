@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kgdistill.errors import StoreSchemaMismatchError
+from pydantic import ValidationError
+
+from kgdistill.errors import SchemaError, StoreSchemaMismatchError
 from kgdistill.store._ladybug_engine import rows
-from kgdistill.store.schema import NodeType, RelationshipType, Schema
+from kgdistill.store.schema import NodeType, RelationshipType, Schema, load_schema
 
 COLUMN = {
     "string": "STRING",
@@ -26,7 +28,10 @@ def quoted(name: str) -> str:
 
 
 def read_schema(connection: Any, where: str) -> Schema:
-    """The schema that the tables of a database make up; descriptions and kinds are not kept there.
+    """The schema that the tables of a database make up, as it was declared.
+
+    A table's comment keeps its declaration. Of a table without one, which a former version made, kind, time
+    and the like are those of the project's own type of that name.
 
     Raises:
         StoreSchemaMismatchError: it holds tables that kgdistill did not make.
@@ -35,27 +40,44 @@ def read_schema(connection: Any, where: str) -> Schema:
     relationships: dict[str, Any] = {}
     for table in rows(connection, "CALL show_tables() RETURN *").to_pylist():
         name = table["name"]
+        comment = json.loads(table["comment"]) if table["comment"] else {}
         info = rows(connection, f"CALL table_info('{name}') RETURN *").to_pylist()
         columns = {column["name"]: _PROPERTY.get(column["type"], column["type"]) for column in info}
+        fixed: dict[str, Any]
         if table["type"] == "NODE":
-            key = next(column["name"] for column in info if column["primary key"])
-            del columns[key]
-            nodes[name] = {"key": key, "name": key, "properties": columns}
+            fixed = {"key": next(column["name"] for column in info if column["primary key"])}
+            del columns[fixed["key"]]
         else:
             pairs = rows(connection, f"CALL show_connection('{name}') RETURN *").to_pylist()
-            identity = json.loads(table["comment"])["identity"] if table["comment"] else []
-            relationships[name] = {
-                "kind": "fact",
-                "endpoints": [list(pair.values())[:2] for pair in pairs],
-                "identity": identity,
-                "properties": {c: {"type": t, "required": c in identity} for c, t in columns.items()},
-            }
+            ends = [list(pair.values())[:2] for pair in pairs]
+            fixed = {"endpoints": ends, "identity": comment.get("identity", [])}
+        declared = comment.get("declared") or _undeclared(name, columns, fixed)
+        (nodes if table["type"] == "NODE" else relationships)[name] = declared
     try:
         return Schema.model_validate({"version": 1, "nodes": nodes, "relationships": relationships})
     except ValueError as error:
         raise StoreSchemaMismatchError(
             f"holds tables that kgdistill did not make: {error}", where=where, hint="use another store"
         ) from error
+
+
+def _undeclared(name: str, columns: dict[str, str], fixed: dict[str, Any]) -> dict[str, Any]:
+    """The project's own type of that name, where the columns fit it; else what the columns say."""
+    shipped = load_schema()
+    own = (shipped.nodes if "key" in fixed else shipped.relationships).get(name)
+    base = own.model_dump(mode="json") if own is not None else {}
+    specs = base.get("properties", {})
+    needed = {column: {"required": True} for column in fixed.get("identity", [])}
+    properties = {c: {**specs.get(c, {}), "type": kind, **needed.get(c, {})} for c, kind in columns.items()}
+    item = {**base, **fixed, "properties": properties}
+    try:
+        if own is not None:
+            type(own).model_validate(item)
+            return item
+    except ValidationError:
+        pass
+    role = {"name": fixed["key"]} if "key" in fixed else {"kind": "fact"}
+    return {**role, **fixed, "properties": properties}
 
 
 def statements(stored: Schema, wanted: Schema, where: str) -> list[str]:
@@ -65,12 +87,21 @@ def statements(stored: Schema, wanted: Schema, where: str) -> list[str]:
         StoreSchemaMismatchError: the two contradict each other.
     """
     _check(stored, wanted, where)
+    try:
+        whole = wanted.joined(stored)
+    except SchemaError as error:
+        raise StoreSchemaMismatchError(
+            f"was made with another schema: {error.message}; nothing was changed",
+            where=where,
+            hint=error.hint,
+        ) from error
     result: list[str] = []
     for label, node in wanted.nodes.items():
         if label not in stored.nodes:
             result.append(_create_node_table(label, node))
         else:
             result += _add_columns(label, stored.nodes[label], node)
+        result += _comment(label, stored.nodes.get(label), whole.nodes[label])
     for name, rel in wanted.relationships.items():
         if name not in stored.relationships:
             result += create_relationship_table(name, rel)
@@ -82,16 +113,27 @@ def statements(stored: Schema, wanted: Schema, where: str) -> list[str]:
             for a, b in rel.endpoints
             if (a, b) not in old.endpoints
         ]
+        result += _comment(name, old, whole.relationships[name])
     return result
 
 
+def _comment(
+    table: str, old: NodeType | RelationshipType | None, new: NodeType | RelationshipType
+) -> list[str]:
+    """What keeps a type's declaration with its table, where that changes."""
+    if old == new:
+        return []
+    text = json.dumps({"declared": new.model_dump(mode="json")})
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"COMMENT ON TABLE {quoted(table)} IS '{plain}'"]
+
+
 def create_relationship_table(name: str, rel: RelationshipType) -> list[str]:
-    """Makes one table for all endpoint pairs of a type; its comment keeps what the columns cannot say."""
+    """Makes one table for all endpoint pairs of a type."""
     pairs = [f"FROM {quoted(a)} TO {quoted(b)}" for a, b in rel.endpoints]
-    note = json.dumps({"identity": list(rel.identity)})
     return [
         f"CREATE REL TABLE {quoted(name)}({', '.join([*pairs, *_columns(rel)])})",
-        f"COMMENT ON TABLE {quoted(name)} IS '{note}'",
+        *_comment(name, None, rel),
     ]
 
 

@@ -101,6 +101,11 @@ class Neo4jStore:
         """Where the store is; it never carries a password."""
         return self._url
 
+    @property
+    def schema(self) -> Schema:
+        """What the store remembers; see `GraphStore.schema`."""
+        return self._stored_schema() or Schema(version=1, nodes={}, relationships={})
+
     def apply_schema(self, schema: Schema) -> None:
         """Creates the unique keys that are missing and remembers the schema in the store.
 

@@ -36,8 +36,13 @@ class GraphStore(Protocol):
         """Where the store is, without any password; safe to log."""
         ...
 
+    @property
+    def schema(self) -> Schema:
+        """Every type that `apply_schema` was given, now or by whoever wrote the store; empty before that."""
+        ...
+
     def apply_schema(self, schema: Schema) -> None:
-        """Creates the constraints or tables that are missing.
+        """Creates the constraints or tables that are missing, and keeps the schema in the store.
 
         Idempotent. Adding types and properties to a store that holds data is allowed.
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import yaml
@@ -37,6 +37,8 @@ def arrow_type(kind: PropertyType) -> pa.DataType:
 # Names become labels, types and columns in two databases: plain identifiers only.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _RESERVED = frozenset({"source", "target"})
+AGGREGATES = ("last_at", "count", "spend")
+"""Properties that ingestion makes of all the events between two nodes."""
 
 
 class Property(BaseModel):
@@ -47,6 +49,7 @@ class Property(BaseModel):
     type: PropertyType
     required: bool = False
     cumulative: bool = False
+    planned: bool = False
     description: str = ""
 
 
@@ -98,6 +101,20 @@ class RelationshipType(_Typed):
     kind: Kind
     endpoints: tuple[tuple[str, str], ...] = Field(min_length=1)
     identity: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _later_events_change_these(self) -> RelationshipType:
+        # Whatever the file says of them: a snapshot that kept one would hold the future.
+        changing = {name: self.properties[name] for name in AGGREGATES if name in self.properties}
+        if self.aggregated and not all(prop.cumulative for prop in changing.values()):
+            cumulative = {n: p.model_copy(update={"cumulative": True}) for n, p in changing.items()}
+            return self.model_copy(update={"properties": {**self.properties, **cumulative}})
+        return self
+
+    @property
+    def aggregated(self) -> bool:
+        """Whether many events make one relationship: its time is when the first of them happened."""
+        return self.time == "first_at"
 
     @model_validator(mode="after")
     def _consistent(self) -> RelationshipType:
@@ -248,6 +265,17 @@ class Schema(BaseModel):
             },
         }
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
+
+
+class _Keeps(Protocol):
+    @property
+    def schema(self) -> Schema: ...
+
+
+def kept_schema(store: _Keeps) -> Schema:
+    """The schema that a store was made with; the project's own where it keeps none yet."""
+    kept = store.schema
+    return kept if kept.nodes else load_schema()
 
 
 def load_schema(path: str | Path | None = None) -> Schema:

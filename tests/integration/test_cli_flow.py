@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
+from kgdistill.pipeline import Run
+from kgdistill.store import open_store
 
 _STORE = ["--store", "ladybug:shop.db"]
 _SETTINGS = """
@@ -87,6 +89,19 @@ def test_files_become_recommendations(
     assert written["recommendations"] == 40 * 20
     told = [(f["product"], f["score"]) for f in known["recommendations"]]  # type: ignore[attr-defined]
     assert [(row["product"], row["score"]) for row in rows[:5]] == told
+
+    # The vectors in the graph are those of the run, each at its product.
+    want = {
+        (space, key): vector
+        for space, keys, vectors in Run.open("mine").embeddings()
+        for key, vector in zip(keys, vectors, strict=True)
+    }
+    with open_store("ladybug:shop.db") as store:
+        held = store.read_nodes("Embedding", ["space", "node_key", "vector"]).to_pylist()
+    assert len(held) == len(want)
+    for row in held:
+        np.testing.assert_allclose(row["vector"], want[row["space"], row["node_key"]], rtol=1e-6)
+        assert np.linalg.norm(row["vector"]) > 0
 
     def bought_and_recommended() -> int:
         cypher = "MATCH (u:User)-[:RECOMMENDED]->(p:Product) MATCH (u)-[b:BOUGHT]->(p) RETURN count(b) AS n"

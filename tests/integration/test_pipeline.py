@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from _shop import PROTOCOL, fill_shop, purchases
 
 from kgdistill.bundle import load_bundle
 from kgdistill.config import RunConfig, resolve_config
-from kgdistill.errors import ArtefactError
+from kgdistill.errors import ArtefactError, DiskError
 from kgdistill.models.text import TransformerText
 from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
 from kgdistill.purchases import histories
@@ -105,6 +106,63 @@ def test_a_stage_that_is_gone_is_made_again_with_what_follows_and_nothing_else(
     assert {name for name in STAGES if after[name] != before[name]} == {"student", "bundle", "evaluate"}
     same = [f / "student" / "model.safetensors" for f in (trained, folder)]
     assert same[0].read_bytes() == same[1].read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["student", "bundle", "evaluate"])
+def test_a_disk_that_is_full_is_one_message_and_the_next_start_goes_on(
+    stage: str, trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    before = marks(folder)
+    shutil.rmtree(folder / stage)
+    # A limit on the size of a file stops the writer in the middle of one, as a full disk would.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, hard))
+    try:
+        with pytest.raises(DiskError, match=r"may not grow that large|File too large"):
+            train_all(Run.open(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = {path.name for path in folder.iterdir()}
+    assert stage not in left
+    assert not any(".part-" in name for name in left)
+    train_all(Run.open(folder))
+    after = marks(folder)
+    follow = {"student": {"student", "bundle", "evaluate"}}.get(stage, {stage})
+    assert {name for name in STAGES if after[name] != before[name]} == follow
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("graph/holdout.parquet", "graph"),
+        ("text/text.safetensors", "text"),
+        ("text/tokenizer/tokenizer.json", "text"),
+        ("choice/linear.json", "choice"),
+        ("teacher/model.safetensors", "teacher"),
+        ("teacher/config.json", "teacher"),
+        ("targets/targets.safetensors", "targets"),
+        ("student/history.jsonl", "student"),
+        ("evaluate/metrics.json", "evaluate"),
+    ],
+)
+def test_a_flipped_bit_is_told_with_the_stage_to_delete(
+    name: str, stage: str, trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    file = folder / name
+    held = bytearray(file.read_bytes())
+    held[len(held) // 2] ^= 1
+    file.write_bytes(held)
+    for later in ("student", "student_nodistill", "bundle", "evaluate"):
+        if stage not in (later, "evaluate"):
+            shutil.rmtree(folder / later)
+    with pytest.raises(ArtefactError, match="was damaged or altered after it was written") as caught:
+        train_all(Run.open(folder))
+    assert caught.value.where == str(file)
+    assert caught.value.hint.startswith(f"delete {folder / stage}, then make it anew: kgdistill ")
 
 
 def test_another_test_period_trains_again_because_validation_chose_the_epoch(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.store import GraphStore, LadybugStore, MemoryStore, Schema, open_store
+from kgdistill.store._neo4j import Neo4jStore
 
 KINDS = {
     "title": "string",
@@ -439,6 +440,34 @@ def test_the_schema_can_grow_over_stored_data(shop: GraphStore) -> None:
     row = by_key(shop.read_nodes("Product"))[0]
     assert (row["title"], row["price"]) == ("one", 9.5)
     assert len(edges(shop, BOUGHT)) == 1
+
+
+def test_the_store_keeps_the_schema_whole(
+    request: pytest.FixtureRequest, store: GraphStore, tmp_path: Path
+) -> None:
+    assert store.schema == schema()
+    liked = {
+        "kind": "event",
+        "description": 'It\'s "quoted", with \\ and {braces}.',
+        "endpoints": [["User", "Product"]],
+        "time": "at",
+        "properties": {"at": {"type": "timestamp", "required": True}, "seen": "int64"},
+    }
+    grown = schema(relationships={"LIKED": liked})
+    store.apply_schema(grown)
+    # A smaller one takes nothing away; what is said of a type again is said anew.
+    changed = schema(nodes={"User": {"key": "user_id", "name": "user_id", "description": "Who buys."}})
+    store.apply_schema(changed)
+    wanted = grown.model_copy(update={"nodes": {**grown.nodes, "User": changed.nodes["User"]}})
+    assert store.schema == wanted
+    if isinstance(store, LadybugStore) and store.url != "memory:":
+        store.close()
+        with LadybugStore(tmp_path / "store") as again:
+            assert again.schema == wanted
+    if store.url.startswith(("neo4j", "bolt")):
+        server = request.getfixturevalue("neo4j_server")
+        with Neo4jStore(server.url, user=server.user, password=server.password) as again:
+            assert again.schema == wanted
 
 
 @pytest.mark.parametrize("part", ["type", "key", "identity"])

@@ -150,8 +150,8 @@ def test_amazon_2023_variants_are_one_product_and_the_store_stands_in_for_a_bran
     made = of_fixture("amazon-2023", tmp_path)
     row = made.edges(*BOUGHT)["AEUSER1", "B0PARENT01"]
     assert (row["count"], row["first_at"]) == (2, datetime(2020, 5, 5, 14, 8, 48, 923000))
-    # The last review counts.
-    assert made.edges(*RATED)["AEUSER1", "B0PARENT01"]["rating"] == 3.0
+    # The first review counts, as its time does.
+    assert made.edges(*RATED)["AEUSER1", "B0PARENT01"]["rating"] == 5.0
     products = made.nodes("Product")
     assert products["B0PARENT01"]["attributes"] == "Blue, 1 Count"
     assert products["B0PARENT01"]["price"] == 3.5

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kgdistill._bundle_file import FORMAT
+from kgdistill._run_base import RunBase
 from kgdistill.bundle import Bundle
 from kgdistill.cli import main
 
@@ -113,6 +114,22 @@ def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_va
         "bought anything new from the cut",
         capsys,
     )
+
+
+def test_a_run_folder_that_another_process_holds_is_refused(
+    stocked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = ["--cut", "2024-01-20", "--test-start", "2024-03-01"]
+    asked = ["snapshot", "--run", "run", "--config", "small.yaml", *moments, *_STORE]
+    assert main(asked) == 0
+    capsys.readouterr()
+    with RunBase.open("run").lock():
+        before = Path("run/config.json").read_bytes()
+        for command in (["train", "teacher"], ["train", "student"], ["train", "student", "--threads", "3"]):
+            _refused([*command, "--run", "run"], "is training in this run folder", capsys)
+        Path("small.yaml").write_text("protocol: {min_user_events: 2, min_item_users: 1}\n")
+        _refused(asked, "is training in this run folder", capsys)
+        assert Path("run/config.json").read_bytes() == before
 
 
 def test_a_broken_run_configuration_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,6 +184,15 @@ def test_a_schema_of_ones_own_is_read_by_its_kinds() -> None:
     assert {f.code for f in found.findings} == {"isolated", "no-brand", "no-category"}
 
 
+def test_keys_that_a_spreadsheet_cut_short_are_found() -> None:
+    keys = ["4006381333931", "4.00638E+12", "4,00638E+12", "1E5", "E12", "4.5"]
+    with open_store("memory:") as store:
+        store.apply_schema(SCHEMA)
+        store.write_nodes("Product", pa.table({"product_id": keys}))
+        (found,) = [f for f in inspect_graph(store, SCHEMA).findings if f.code == "lost-digits"]
+    assert (found.severity, found.subject, found.count, found.total) == ("warning", "Product", 3, 6)
+
+
 def test_an_empty_graph_is_an_error_and_has_a_page() -> None:
     with open_store("memory:") as store:
         store.apply_schema(SCHEMA)

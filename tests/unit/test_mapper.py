@@ -3,6 +3,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -574,3 +575,64 @@ def test_of_a_tree_s_equal_nodes_the_last_by_time_stays() -> None:
         "a > b": datetime(2024, 3, 1),
     }
     assert (result.skipped, result.rejected) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "keys"),
+    [
+        (["12.0", "12.00", "12", "-3.0", "0.0"], ["12", "12", "12", "-3", "0"]),
+        (["007", "007.0", "12.50", "1.0.0", "v1.0", "1e3", "1E5"], None),
+        (
+            ["\u00a0a\u00a0", "\u200ba\ufeff", "a\u200db", "\uff11\uff12"],
+            ["a", "a", "a\u200db", "\uff11\uff12"],
+        ),
+        ([12.0, 2.5, 1e3, 1e20, 2.0**53], ["12", "2.5", "1000", "1" + "0" * 20, str(2**53)]),
+        ([2**64 - 1, 7], [str(2**64 - 1), "7"]),
+        ([Decimal("1.00"), Decimal("12345678901234567890.00"), Decimal("2.50")], None),
+        ([True, False], ["true", "false"]),
+        (["NAN", "Inf.", "Nancy"], None),
+    ],
+)
+def test_a_whole_number_is_one_key_however_it_is_written(cells: list[Any], keys: list[str] | None) -> None:
+    if keys is None:
+        keys = [str(c) if isinstance(c, str) else str(int(c) if c == int(c) else c) for c in cells]
+    source = (
+        "nodes: [{label: Product, key: k, properties: {title: k}}]\n"
+        "relationships: [{type: MADE_BY, from: {Product: k}, to: {Brand: {coalesce: [k]}}}]"
+    )
+    kind = pa.uint64() if cells == [2**64 - 1, 7] else None
+    result = mapped(source, pa.table({"k": pa.array(cells, kind)}))
+    assert faults(result) == []
+    assert {row["product_id"] for row in rows(result, "Product")} == set(keys)
+    found = {(row["source"], row["target"]) for row in rows(result, ("Product", "MADE_BY", "Brand"))}
+    assert found == {(key, key) for key in keys}
+    # What is no key stays as it is written.
+    if isinstance(cells[0], str):
+        titles = {row["title"] for row in rows(result, "Product")}
+        assert titles == {cell.strip() for cell in cells}
+
+
+@pytest.mark.parametrize("cells", [["NaN", "inf", "-Infinity"], [float("inf"), float("-inf"), 1e400]])
+def test_what_stands_for_no_number_is_no_key(cells: list[Any]) -> None:
+    result = mapped("nodes: [{label: User, key: k}]", [{"k": cell} for cell in cells])
+    assert rows(result, "User") == []
+    assert {reason for *_, reason in faults(result)} == {
+        "is no key: it stands for a number that is missing or infinite"
+    }
+
+
+def test_keys_in_scientific_notation_are_told_once_with_line_column_and_count() -> None:
+    source = (
+        "nodes: [{label: Product, key: ean}, {label: User, key: {column: u, hash: true}}]\n"
+        "relationships:\n"
+        "  - {type: BOUGHT, from: {User: {column: u, hash: true}}, to: {Product: ean}, event_id: o,"
+        " properties: {at: t}}"
+    )
+    eans = ["4006381333931", "4.00638E+12", "1E5", "4,00638e+12", "4.0", "E12", "4.1E+12"]
+    table = [{"ean": ean, "u": "1.2E+3", "o": "7", "t": "2024-01-01"} for ean in eans]
+    table[-1]["t"] = "never"
+    result = mapped(source, table)
+    found = {(n.line, n.column, n.value, n.rows) for n in result.notices}
+    # Of a hashed column nothing is shown; the last row is a reject.
+    assert found == {(3, "ean", "4.00638E+12", 3), (2, "u", "", 6)}
+    assert {row["product_id"] for row in rows(result, "Product")} >= {"1E5", "4.00638E+12", "4"}

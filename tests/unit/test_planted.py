@@ -203,6 +203,44 @@ def test_the_gate_goes_away_from_the_text_of_new_items_where_facts_tell(brands: 
     assert after[80:].mean() < before[80:].mean() - 0.01
 
 
+# Texts alone predict ----------------------------------------------------------------------------
+
+
+def kinds_found(scorer: Scorer) -> float:
+    """The share of a user's kind among the two that come first of the ten items that nobody bought."""
+    isolated, users = np.arange(90, 100), np.arange(80)
+    places = np.argsort(-scorer(users, isolated), axis=1, kind="stable")[:, :2]
+    return float((isolated[places] % 5 == users[:, None] % 5).mean())
+
+
+def test_the_text_only_teacher_finds_what_texts_tell_and_not_where_they_are_others(kinds: Planted) -> None:
+    found = []
+    for catalogue in (kinds.catalogue(), dataclasses.replace(kinds.catalogue(), text=noise_like(kinds.text))):
+        trained = train_teacher(
+            catalogue, [], TEACHER, device=CPU, seed=0, validate=constant, use_graph=False
+        )  # fmt: skip
+        found.append(kinds_found(teacher_scorer(trained, catalogue, catalogue.view(), CPU)))
+    assert found[0] > 0.9
+    assert found[1] < 0.5
+
+
+def noise_like(text: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(9).normal(size=text.shape).astype(np.float32)
+
+
+def test_a_student_answers_for_items_without_a_buyer_by_their_words(kinds: Planted) -> None:
+    catalogue = kinds.catalogue()
+    trained = teach(kinds, relations=[])
+    targets = make_targets(scorer_of(trained, kinds), catalogue, top=60, random=10, seed=0)
+    # Its words alone: the token table was fitted to the teacher's vectors, and nothing has an id.
+    config = STUDENT.model_copy(update={"epochs": 0, "id_min_count": 1000})
+    pupil = train_student(
+        catalogue, [], kinds.tokens, lambda until_us: targets, config, dim=12, inner_share=0.15, device=CPU,
+        seed=0, validate=constant,
+    )  # fmt: skip
+    assert kinds_found(pupil_of(pupil, kinds)) > 0.8
+
+
 # Lists alone ------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgdistill.errors import InputError
+from kgdistill.ingest._model import joined_notices
 from kgdistill.ingest.readers import (
     Source,
     SourceOptions,
@@ -26,6 +28,7 @@ from kgdistill.ingest.readers import (
     spool,
     table_source,
 )
+from kgdistill.ingest.readers._records import BACKSLASH, MANY_LINES, SWALLOWED
 
 ROWS = [{"id": "u1", "n": "1", "t": None}, {"id": "u2", "n": "2", "t": "é, x"}]
 Row = dict[str, Any]
@@ -191,6 +194,70 @@ def test_an_escape_makes_text_of_the_character_after_it(tmp_path: Path) -> None:
         assert (lines, rejects) == ([2, 3, 4], [])
 
 
+SIGNS = "a,b,c\n"
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("text", "rows", "rejects"),
+    [
+        # Text after a closing quote.
+        ('1,"Best" tea,3\n4,5,6\n', ["5"], {2: "text follows a closing quote; a quote inside"}),
+        ('1,"Best" ,3\n4,5,6\n', ["5"], {2: "text follows a closing quote"}),
+        ('1,"5\\" pipe",3\n4,5,6\n', ["5"], {2: 'where a backslash escapes quotes, say escape: "\\\\"'}),
+        # A quote that opens, and is closed lines later in the middle of a value: each line is a reject.
+        (
+            '1,"x,2\n\n3,y,4\n5,z 9" w,6\n7,8,9\n',
+            ["8"],
+            dict.fromkeys([2, 4, 5], "opened on line 2 is closed on line 5"),
+        ),
+        (
+            '1,"two\nlines","x,2\n3,"y",4\n5,6,7\n',
+            ["6"],
+            dict.fromkeys([2, 3, 4], "opened on line 3 is closed on line 4"),
+        ),
+        # The same in a row with too many values: as many rejects as lines.
+        ('1,"x,2\n3",y,4\n5,6,7\n', ["6"], dict.fromkeys([2, 3], "has 4 values, not 3")),
+        # A quote within an unquoted value is text, beside quotes that are none.
+        ('1,5" pipe,3\n4,"5"" pipe",6\n7,a "b" c,9\n', ['5" pipe', '5" pipe', 'a "b" c'], {}),
+    ],
+)
+def test_no_line_vanishes_where_a_quote_is_wrong(
+    text: str, rows: list[str], rejects: dict[int, str], packed: str, tmp_path: Path
+) -> None:
+    for newline, block in itertools.product(["\n", "\r\n", "\r"], [3, 1 << 20]):
+        data = (SIGNS + text).replace("\n", newline).encode()
+        data = gzip.compress(data) if packed == ".gz" else data
+        data = pa.compress(data, "zstd", asbytes=True) if packed == ".zst" else data
+        got, _, bad = read(write(tmp_path / f"a.csv{packed}", data), ["b"], block=block)
+        assert [row["b"] for row in got] == rows
+        assert [line for line, _ in bad] == list(rejects)
+        assert all(why in reason for (_, reason), why in zip(bad, rejects.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # Two lines that are each like a row.
+        ('1,2,"x\n3,4,y"\n5,6,z\n', [(2, SWALLOWED, 1)]),
+        ('1,"x,2\n3,y",4\n5,"x,2\n3,y",4\n', [(2, SWALLOWED, 2)]),
+        (f'1,2,"{MANY_LINES * "x"}"\n1,2,"' + MANY_LINES * "x\n" + '"\n', [(3, SWALLOWED, 1)]),
+        ('1,2,"two\nlines"\n1,2,"three\n\nlines, with a comma"\n', []),
+        ('1,"C:\\",3\n', [(2, BACKSLASH, 1)]),
+        ('1,C:\\",3\n1,"a \\""b\\"" c",3\n1,"\\",3\n', [(4, BACKSLASH, 1)]),
+    ],
+)
+def test_a_row_that_may_have_swallowed_others_is_told_with_its_line(
+    text: str, told: list[tuple[int, str, int]], tmp_path: Path
+) -> None:
+    for slow, block in itertools.product([False, True], [1, 1 << 20]):
+        # A NUL byte in a last row makes the slower parser read the block.
+        data = (SIGNS + text + ("1,\0,3\n" if slow else "")).encode()
+        source = Source("s", write(tmp_path / "a.csv", data))
+        notices = [n for b in read_batches(source, ["a"], block_bytes=block) for n in b.notices]
+        assert [(n.line, n.reason, n.rows) for n in joined_notices(notices)] == told
+
+
 def test_a_value_of_a_megabyte_is_read_whole(tmp_path: Path) -> None:
     long = "x" * 1_000_000
     for text in (long, f'{long}\n"{long}'):
@@ -218,7 +285,7 @@ def test_json_paths_lists_and_numbers_keep_what_was_written(tmp_path: Path) -> N
     assert rows[0]["style"] == '{"Color": "red", "n": 1.10}'
     assert [row["images"] for row in rows] == [["x", '{"u": 1.0}'], [], ["one"]]
     assert [row["images.0"] for row in rows] == ["x", None, None]
-    assert rows[0]["images.u"] == [None, "1.0"]
+    assert rows[0]["images.u"] == [None, "1"]
     assert lines == [1, 3, 4]
     assert rejects == []
     assert column_names(Source("s", path)) == ["id", "style.Color", "style.n", "images", "style"]
@@ -237,6 +304,33 @@ def test_every_bad_json_line_is_rejected_with_its_reason(tmp_path: Path) -> None
         (6, "is nested too deeply"),
         (7, "is not JSON: Extra data"),
     ]
+
+
+def test_a_whole_number_in_json_is_written_without_fraction_and_exponent(tmp_path: Path) -> None:
+    numbers = {
+        "11.0": "11",
+        "1e3": "1000",
+        "-0.0": "0",
+        "1.5E1": "15",
+        "1.10": "1.10",
+        "12345678901234567890.0": "12345678901234567890",
+        "1e400": "1e400",
+        "1e-400": "1e-400",
+        "0e9": "0",
+        "1e9999999999999999999999": "1e9999999999999999999999",
+        "100": "100",
+        '"1e3"': "1e3",
+        '"11.0"': "11.0",
+        "[1e2, 2.0]": ["100", "2"],
+    }
+    path = write(
+        tmp_path / "a.jsonl", "\n".join(f'{{"id": {number}}}' for number in numbers if "[" not in number)
+    )
+    rows, _, rejects = read(path, ["id"])
+    assert [row["id"] for row in rows] == [text for text in numbers.values() if isinstance(text, str)]
+    assert rejects == []
+    rows, _, _ = read(write(tmp_path / "b.jsonl", '{"id": [1e2, 2.0]}'), ["id"])
+    assert rows == [{"id": ["100", "2"]}]
 
 
 def test_parquet_rows_are_numbered_through_the_file_with_their_row_group(tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ def line_of(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n") + 1
 
 
+def filled_lines(text: str, first: int = 1) -> list[int]:
+    """The lines of a text that are not blank."""
+    lines = enumerate(io.StringIO(text, newline=""), first)
+    return [line for line, content in lines if content.strip("\r\n")]
+
+
 def read(
     data: bytes, options: SourceOptions, columns: list[str], block: int, batch: int
 ) -> tuple[list[list[Any]], list[int], list[int]]:
@@ -66,13 +72,14 @@ def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
     )
     writer.writerow(["x", "y", "z"])
-    lines = []
+    lines, texts = [], [out.getvalue()]
     for i, row in enumerate(rows):
         if i in blanks:
             out.write(newline)
         lines.append(line_of(out.getvalue()))
         # Only the newer writers quote every kind of newline by themselves.
         (quoter if set("".join(row)) & {"\n", "\r"} else writer).writerow(row)
+        texts.append(out.getvalue())
     text = out.getvalue()
     text = text if ended else text.removesuffix(newline)
     options = SourceOptions("csv", delimiter, encoding, null_values=())
@@ -80,7 +87,11 @@ def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
     good = [i for i, row in enumerate(rows) if len(row) == 3]
     assert got == [[rows[i][2], rows[i][0]] for i in good]
     assert at == [lines[i] for i in good]
-    assert rejects == [line for i, line in enumerate(lines) if i not in good]
+    # A row with another number of values is as many rejects as it has lines that are not blank.
+    starts = [len(text) for text in texts]
+    bad = [i for i in range(len(rows)) if i not in good]
+    of_each = [filled_lines(texts[i + 1][starts[i] :].lstrip("\r\n"), lines[i]) for i in bad]
+    assert rejects == [line for each in of_each for line in each]
 
 
 RUBBISH = ["a", '"', '""', "::", ":", ",", " ", "\x1f", "\0", "\udcff", "é", "\r"]
@@ -94,28 +105,42 @@ RUBBISH = ["a", '"', '""', "::", ":", ",", " ", "\x1f", "\0", "\udcff", "é", "\
     block=BLOCKS,
     batch=st.integers(1, 4),
 )
-def test_rubbish_is_split_as_the_standard_parser_does_at_any_block_size(
+def test_rubbish_is_split_as_the_strict_parser_does_at_any_block_size(
     lines: list[str], delimiter: str, quote: str | None, block: int, batch: int
 ) -> None:
     text = "\n".join([delimiter.join("xyz"), *lines, ""])
     # The standard parser knows no long delimiters; a last line shows whether a quote is still open.
     plain = (text.replace(",", "\1").replace("::", ",") if delimiter == "::" else text) + "end"
     parser = csv.reader(
-        io.StringIO(plain, newline=""), quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
+        io.StringIO(plain, newline=""),
+        quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+        strict=True,
     )
+    whole = list(io.StringIO(plain, newline=""))
     wanted: list[tuple[int, list[str]]] = []
     bad: list[int] = []
     start = 1
-    for row in parser:
-        all_of_it = "".join(row)
-        if len(row) == 3 and "\0" not in all_of_it and "\udcff" not in all_of_it:
+    row: list[str] | None = []
+    while row != ["end"]:
+        unclosed = False
+        try:
+            row = next(parser)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            # The lines from the record's first to the one with the fault are left out.
+            unclosed, row = "unexpected end" in str(error), None
+        all_of_it = "".join(row or "")
+        if row is not None and len(row) == 3 and "\0" not in all_of_it and "\udcff" not in all_of_it:
             wanted.append((start, row))
-        elif row:
-            bad.append(start)
+        elif row != []:
+            bad += filled_lines("".join(whole[start - 1 : parser.line_num]), start)
         start = parser.line_num + 1
+        if unclosed:
+            break
     data = text.encode("utf-8", "surrogateescape")
     options = SourceOptions("csv", delimiter, quote=quote, null_values=())
-    if row != ["end"]:
+    if unclosed:
         with pytest.raises(InputError, match="never closed"):
             read(data, options, ["x", "y", "z"], block, batch)
         return
@@ -125,6 +150,45 @@ def test_rubbish_is_split_as_the_standard_parser_does_at_any_block_size(
     assert rows == [row for _, row in wanted[1:]]
     assert good == [i for i, _ in wanted[1:]]
     assert rejects == bad[:-1]
+
+
+PLAIN = st.text("abc ä,\n", max_size=4)
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(st.tuples(PLAIN, PLAIN, PLAIN), min_size=1, max_size=8),
+    place=st.floats(0, 1),
+    delimiter=st.sampled_from([",", "\t", "::"]),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    block=BLOCKS,
+)
+def test_a_quote_too_many_loses_no_line_without_a_word(
+    rows: list[tuple[str, str, str]], place: float, delimiter: str, newline: str, block: int
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter="\1", lineterminator=newline)
+    writer.writerows(tuple(cell.replace("\n", newline) for cell in row) for row in rows)
+    body = out.getvalue()
+    at = round(place * len(body))
+    # Not between the halves of one line's end.
+    at -= body[at - 1 : at + 1] == "\r\n"
+    body = (body[:at] + '"' + body[at:]).replace("\1", delimiter)
+    text = delimiter.join("xyz") + newline + body
+    options = SourceOptions("csv", delimiter, null_values=())
+    try:
+        got, starts, rejects = read(text.encode(), options, ["x", "y", "z"], block, 10)
+    except InputError:
+        with pytest.raises(InputError, match="never closed"):
+            read(text.encode(), options, ["x", "y", "z"], block, 10)
+        return
+    # A row goes on to where the next row or reject starts; each of its values is on lines of its own.
+    kept = [line for row, line in zip(got, starts, strict=True) for line in lines_of(row, line, newline)]
+    assert sorted({*kept, *rejects} & {*filled_lines(text)} - {1}) == filled_lines(text)[1:]
+
+
+def lines_of(row: list[str], first: int, newline: str) -> range:
+    return range(first, first + "".join(row).count(newline) + 1)
 
 
 JSON = st.recursive(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers._fast import UNIT, FastParser, Parsed, Signs
+from kgdistill.ingest._model import Notice
+from kgdistill.ingest.readers._fast import FastParser, Parsed
+from kgdistill.ingest.readers._records import NUL, Record, Records, Signs
 from kgdistill.ingest.readers._source import (
     RawBatch,
     Source,
@@ -21,18 +21,7 @@ from kgdistill.ingest.readers._source import (
     reject,
     reject_table,
 )
-from kgdistill.ingest.readers._text import (
-    MAX_RECORD_BYTES,
-    TextBlocks,
-    count_lines,
-    open_bytes,
-)
-
-# Stands for UNIT where that is the file's own.
-_OWN_UNIT = "\udc01"
-# Stands for NUL, which Python's parser refuses before 3.11.
-_NUL = "\udc00"
-_FIELD_LIMIT = 2**31 - 1
+from kgdistill.ingest.readers._text import TextBlocks, count_lines, open_bytes
 
 
 def delimited_header(source: Source) -> list[str]:
@@ -52,34 +41,12 @@ def read_delimited(
 
 class _Delimited:
     def __init__(self, source: Source, blocks: TextBlocks, batch_rows: int) -> None:
-        options = source.options
-        default = "\t" if options.format in ("tsv", "recbole") else ","
-        told = _told_delimiter(blocks)
-        self.delimiter = options.delimiter if options.delimiter is not None else told or default
-        self.quote, self.escape = options.quote, options.escape
-        if not self.delimiter or set(self.delimiter) & {"\n", "\r", "\0", self.quote, self.escape}:
-            raise source.fail(f"cannot have the delimiter {self.delimiter!r}")
-        for name, sign in (("quote", self.quote), ("escape", self.escape)):
-            if sign is not None and (len(sign) != 1 or sign in "\n\r\0"):
-                raise source.fail(f"cannot have the {name} {sign!r}", hint="one character, or none")
-        if self.escape is not None and self.escape == self.quote:
-            raise source.fail(f"cannot have the escape {self.escape!r}", hint="a doubled quote needs none")
-        self.swap = len(self.delimiter) > 1 or not self.delimiter.isascii()
-        self.char = UNIT if self.swap else self.delimiter
-        self._nothing = _nothing(self.char, self.escape)
         self.source = source
         self.blocks = blocks
         self.batch_rows = batch_rows
         self.width = 0
-        self.nulls = set(options.null_values)
-        if csv.field_size_limit() < _FIELD_LIMIT:
-            csv.field_size_limit(_FIELD_LIMIT)
-
-    def marked(self, text: str) -> str:
-        """Text in which what stands for nothing (an escape and N, alone) stays as it is when parsed."""
-        if self._nothing is None or self.escape is None:
-            return text
-        return self._nothing.sub(lambda _: f"{self.escape}{self.escape}N", text)
+        self.nulls = set(source.options.null_values)
+        self.signs = _signs(source, _told_delimiter(blocks))
 
     def header(self) -> list[str]:
         """The column names; leaves the blocks after the header."""
@@ -102,20 +69,21 @@ class _Delimited:
         return self.source.fail("is empty", hint="a header line and rows are expected")
 
     def _first_row(self) -> list[str]:
-        rows = _Rows(self)
+        records = Records(self.source, self.blocks, self.signs)
         while (block := self.blocks.next()) is not None:
-            for start, row in rows.parse(block):
-                if not row:
+            for record in records.parse(block):
+                if record.row == []:
                     continue
-                self.blocks.push_back(rows.rest())
-                self.blocks.line = start + rows.taken
-                fault = _fault(row)
+                self.blocks.push_back(records.rest())
+                if record.row is None:
+                    raise self.source.fail(record.fault, place="the header")
+                fault = _fault(record.row)
                 if fault is not None:
                     hint = "say its encoding"
                     if fault:
-                        hint += ", probably utf-16-be" if row[0].startswith(_NUL) else ", probably utf-16-le"
+                        hint += ", probably utf-16-" + ("be" if record.text[0].startswith(NUL) else "le")
                     raise self.source.fail(fault or self.blocks.not_text(), place="the header", hint=hint)
-                names = [cell.strip() for cell in row]
+                names = [cell.strip() for cell in record.row]
                 if self.source.options.format == "recbole":
                     names = [name.rsplit(":", 1)[0] for name in names]
                 return names
@@ -127,8 +95,7 @@ class _Delimited:
             if column not in names:
                 raise missing_column(self.source, column, names)
         wanted = [names.index(column) for column in columns]
-        signs = Signs(self.delimiter, self.quote, self.escape)
-        parser = FastParser(signs, self.width, wanted, list(self.nulls))
+        parser = FastParser(self.signs, self.width, wanted, list(self.nulls))
         while (block := self.blocks.next()) is not None:
             parsed = parser.parse(block)
             if parsed is None:
@@ -144,9 +111,15 @@ class _Delimited:
         first = self.blocks.line
         table, lines = parsed.table.rename_columns(columns), parsed.lines + first
         bad = [
-            reject(self.source, first + line, text.replace(self.char, self.delimiter), self._uneven(values))
+            reject(
+                self.source,
+                first + line,
+                text.replace(self.signs.char, self.signs.delimiter),
+                self._uneven(values),
+            )
             for line, values, text in parsed.uneven
         ]
+        notices = [self._notice(first + line, why, rows) for why, line, rows in parsed.odd]
         for start in range(0, max(table.num_rows, len(bad)), self.batch_rows):
             end = start + self.batch_rows
             yield RawBatch(
@@ -155,44 +128,65 @@ class _Delimited:
                 None,
                 reject_table(bad[start:end]),
                 self.blocks.consumed(),
+                tuple(notices) if start == 0 else (),
             )
 
     def _slowly(self, block: bytes, columns: list[str], wanted: list[int]) -> Iterator[RawBatch]:
-        rows = _Rows(self)
+        records = Records(self.source, self.blocks, self.signs)
         good: list[list[str]] = []
         lines: list[int] = []
         bad: list[dict[str, Any]] = []
+        notices: list[Notice] = []
 
         def flush() -> RawBatch:
             arrays = [self._column(good, i) for i in wanted]
             places = np.asarray(lines, dtype=np.int64)
-            batch = make_batch(columns, arrays, places, bad, self.blocks.consumed())
+            consumed = self.blocks.consumed()
+            batch = make_batch(columns, arrays, places, bad[: self.batch_rows], consumed, tuple(notices))
             good.clear()
             lines.clear()
-            bad.clear()
+            del bad[: self.batch_rows]
+            notices.clear()
             return batch
 
         pulled = 0
-        for line, row in rows.parse(block):
-            if not row:
+        for record in records.parse(block):
+            if record.row == []:
                 continue
-            fault = _fault(row) if rows.dirty else None
-            if fault is not None or len(row) != self.width:
-                bad.append(self._reject(line, row, fault))
+            fault = self._why(record, records.dirty)
+            if fault is not None or record.row is None:
+                bad += self._rejects(records, record, fault or "")
             else:
-                good.append(row)
-                lines.append(line)
-            if len(good) + len(bad) >= self.batch_rows or rows.pulled > pulled:
-                pulled = rows.pulled
+                good.append(record.row)
+                lines.append(record.line)
+                notices += [self._notice(record.line, why) for why in records.odd(record, self.width)]
+            while len(good) + len(bad) >= self.batch_rows or records.pulled > pulled:
+                pulled = records.pulled
                 yield flush()
         if good or bad:
             yield flush()
 
-    def _reject(self, line: int, row: list[str], fault: str | None) -> dict[str, Any]:
-        text = self.delimiter.join(row).replace(_NUL, "\0")
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        reason = self._uneven(len(row)) if fault is None else fault or self.blocks.not_text()
-        return reject(self.source, line, text, reason)
+    def _why(self, record: Record, dirty: bool) -> str | None:
+        """Why a record is no row."""
+        if record.row is None:
+            return record.fault
+        fault = _fault(record.row) if dirty else None
+        if fault is not None:
+            return fault or self.blocks.not_text()
+        return self._uneven(len(record.row)) if len(record.row) != self.width else None
+
+    def _rejects(self, records: Records, record: Record, fault: str) -> list[dict[str, Any]]:
+        """Every line of a record that is not blank, so that as many are counted as are left out."""
+        found = []
+        for line, text in enumerate(record.text, record.line):
+            shown = records.plain(text.rstrip("\r\n")).replace(NUL, "\0")
+            shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            if shown:
+                found.append(reject(self.source, line, shown, fault))
+        return found
+
+    def _notice(self, line: int, why: str, rows: int = 1) -> Notice:
+        return Notice(self.source.name, line, "", "", why, rows)
 
     def _uneven(self, values: int) -> str:
         named = "the header" if self.source.options.columns is None else "the columns named"
@@ -205,11 +199,19 @@ class _Delimited:
         return pa.array(values, pa.string())
 
 
-def _nothing(delimiter: str, escape: str | None) -> re.Pattern[str] | None:
-    if escape is None:
-        return None
-    outside = f"[^{re.escape(delimiter)}\r\n]"
-    return re.compile(f"(?<!{outside}){re.escape(escape)}N(?!{outside})")
+def _signs(source: Source, told: str | None) -> Signs:
+    """What has a meaning in the file; `told`: the delimiter by the file's own first line."""
+    options = source.options
+    default = told or ("\t" if options.format in ("tsv", "recbole") else ",")
+    signs = Signs(default if options.delimiter is None else options.delimiter, options.quote, options.escape)
+    if not signs.delimiter or set(signs.delimiter) & {"\n", "\r", "\0", signs.quote, signs.escape}:
+        raise source.fail(f"cannot have the delimiter {signs.delimiter!r}")
+    for name, sign in (("quote", signs.quote), ("escape", signs.escape)):
+        if sign is not None and (len(sign) != 1 or sign in "\n\r\0"):
+            raise source.fail(f"cannot have the {name} {sign!r}", hint="one character, or none")
+    if signs.escape is not None and signs.escape == signs.quote:
+        raise source.fail(f"cannot have the escape {signs.escape!r}", hint="a doubled quote needs none")
+    return signs
 
 
 def _told_delimiter(blocks: TextBlocks) -> str | None:
@@ -227,123 +229,10 @@ def _told_delimiter(blocks: TextBlocks) -> str | None:
 def _fault(row: list[str]) -> str | None:
     """Why a row is no text; empty where its bytes are not of the encoding."""
     text = "".join(row)
-    if _NUL in text:
+    if NUL in text:
         return "holds a NUL byte"
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         return ""
     return None
-
-
-class _Rows:
-    """Python's parser over one block, and over those that follow while a quote is open."""
-
-    def __init__(self, file: _Delimited) -> None:
-        self._file = file
-        self.dirty = False
-        self.pulled = 0
-        self.taken = 0
-        self._open = False
-        self._text = ""
-        self._stream = io.StringIO()
-
-    def parse(self, block: bytes) -> Iterator[tuple[int, list[str]]]:
-        """(line, values) of each row; of blank lines no values. Counts the file's lines on."""
-        file = self._file
-        reader = csv.reader(
-            self._feed(block),
-            delimiter=file.char,
-            quotechar=file.quote,
-            escapechar=file.escape,
-            quoting=csv.QUOTE_NONE if file.quote is None else csv.QUOTE_MINIMAL,
-        )
-        first = file.blocks.line
-        self._first = self._start = first
-        for row in reader:
-            self._open = False
-            start, self._start = self._start, first + reader.line_num
-            self.taken = self._start - start
-            file.blocks.line = self._start
-            yield start, [self._swapped_back(cell) for cell in row] if file.swap else row
-
-    def _swapped_back(self, text: str) -> str:
-        return text.replace(UNIT, self._file.delimiter).replace(_OWN_UNIT, UNIT)
-
-    def rest(self) -> bytes:
-        """What the parser has not taken of its last block."""
-        text = self._stream.read()
-        if self._file.swap:
-            text = self._swapped_back(text)
-        return text.replace(_NUL, "\0").encode("utf-8", "surrogateescape")
-
-    def _feed(self, block: bytes) -> Iterator[str]:
-        file = self._file
-        record = ""
-        while True:
-            self._text = self._decode(block)
-            self._stream = io.StringIO(self._text, newline="")
-            for line in self._stream:
-                self._open = True
-                yield line
-            if not self._open:
-                return
-            # The record goes on in the next block.
-            lines = list(io.StringIO(self._text, newline=""))
-            if self._start >= self._first:
-                record = "".join(lines[self._start - self._first :])
-            else:
-                record += self._text
-            self._first += len(lines)
-            following = file.blocks.next()
-            if following is None or len(record) > MAX_RECORD_BYTES:
-                raise self._unclosed(record, following is None)
-            self.pulled += 1
-            block = following
-
-    def _decode(self, block: bytes) -> str:
-        try:
-            text = block.decode("utf-8")
-        except UnicodeDecodeError:
-            self.dirty = True
-            text = block.decode("utf-8", "surrogateescape")
-        if "\0" in text:
-            self.dirty = True
-            text = text.replace("\0", _NUL)
-        if self._file.swap:
-            text = text.replace(UNIT, _OWN_UNIT).replace(self._file.delimiter, UNIT)
-        return self._file.marked(text)
-
-    def _unclosed(self, record: str, at_end: bool) -> InputError:
-        file = self._file
-        assert file.quote is not None
-        opened = _open_quote(record, file.char, file.quote)
-        line = self._start + count_lines(record[:opened].encode("utf-8", "replace") + b"x") - 1
-        return file.source.fail(
-            "opens a quote that is never closed"
-            if at_end
-            else f"opens a quote that is not closed within {MAX_RECORD_BYTES >> 20} MiB",
-            place=f"line {line}",
-            hint="double a quote inside quotes, or say that the file has none (quote: null)",
-        )
-
-
-def _open_quote(record: str, delimiter: str, quote: str) -> int:
-    """Where the quote stands that is still open at the end of a record."""
-    at = 0
-    while at < len(record):
-        if record[at] == quote:
-            opened, end = at, at + 1
-            while True:
-                end = record.find(quote, end)
-                if end < 0:
-                    return opened
-                if record[end + 1 : end + 2] != quote:
-                    break
-                end += 2
-            at = end + 1
-        following = record.find(delimiter, at)
-        if following < 0:
-            break
-        at = following + 1
-    return 0

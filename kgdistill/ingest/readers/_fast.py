@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +13,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from kgdistill.ingest._model import Lines
+from kgdistill.ingest.readers._records import BACKSLASH, MANY_LINES, SWALLOWED, UNIT, Signs, like_rows
 from kgdistill.ingest.readers._text import count_lines, is_text
 
-# Stands for delimiters that are no single ASCII character.
-UNIT = "\x1f"
-_LF, _CR = 10, 13
-
-
-@dataclass(frozen=True)
-class Signs:
-    """What has a meaning in a delimited file; None: nothing is a quote, or an escape."""
-
-    delimiter: str
-    quote: str | None
-    escape: str | None
+_LF, _CR, _BACKSLASH = 10, 13, 92
 
 
 @dataclass(frozen=True)
@@ -38,12 +28,24 @@ class Parsed:
         lines: one per row, the line in the block from 0.
         uneven: rows with another number of values: line, that number, the row's text.
         taken: how many bytes; the record that the rest starts goes on in the next block.
+        odd: what is worth a word: why, the first line of it in the block, how many rows.
     """
 
     table: pa.Table
     lines: Lines
     uneven: list[tuple[int, int, str]]
     taken: int
+    odd: list[tuple[str, int, int]]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where rows stand in a block: of each its first line, from 0, and how many it has; the rest as above."""
+
+    starts: Lines
+    heights: Lines
+    taken: int
+    odd: list[tuple[str, int, int]]
 
 
 class FastParser:
@@ -52,8 +54,7 @@ class FastParser:
     def __init__(self, signs: Signs, width: int, wanted: Sequence[int], nulls: Sequence[str]) -> None:
         delimiter, quote = signs.delimiter, signs.quote
         self._delimiter, self._escape = delimiter, signs.escape
-        self._swap = len(delimiter) > 1 or not delimiter.isascii()
-        self._char = UNIT if self._swap else delimiter
+        self._swap, self._char = signs.swap, signs.char
         self._quote = quote
         self._wanted = wanted
         self._names = [str(i) for i in range(width)]
@@ -67,6 +68,12 @@ class FastParser:
             newlines_in_values=True,
             invalid_row_handler=self._skip,
         )
+        if quote is not None:
+            mark, edge = re.escape(quote.encode()), re.escape(self._char.encode())
+            # From a quote at the start of a value to the one that closes it.
+            self._values = re.compile(
+                b"%b(?<![^%b\r\n]%b)(?:[^%b]+|%b%b)*" % (mark, edge, mark, mark, mark, mark)
+            )
         # Arrow wants at least one column.
         ids = [str(i) for i in wanted] or ["0"]
         self._convert = pacsv.ConvertOptions(
@@ -95,29 +102,28 @@ class FastParser:
             if UNIT.encode() in block:
                 return None
             block = block.replace(self._delimiter.encode(), UNIT.encode())
-        options = self._quoted if quoted else self._plain
-        table = None if quoted and self._ends_open(block) else self._read(block, options)
-        if table is not None and table.num_rows + len(self._uneven) == count_lines(block):
-            # Every row has one line, whatever quotes there are.
-            starts, whole = np.arange(count_lines(block), dtype=np.int64), len(block)
-        else:
-            found = self._row_starts(block)
-            if found is None or found[1] == 0:
-                return None
-            starts, whole = found
-            if table is None or whole < len(block):
-                table = self._read(block[:whole], options)
-            if table is None or table.num_rows + len(self._uneven) != len(starts):
-                return None
+        if not quoted:
+            table = self._read(block, self._plain)
+            if table is not None and table.num_rows + len(self._uneven) == count_lines(block):
+                return self._parsed(table, np.arange(count_lines(block), dtype=np.int64), size, [])
+        layout = self._layout(block, quoted)
+        if layout is None or layout.taken == 0:
+            return None
+        if quoted:
+            table = self._read(block[: layout.taken], self._quoted)
+        if table is None or table.num_rows + len(self._uneven) != len(layout.starts):
+            return None
+        if any(layout.heights[n - 1] > 1 for n, _, _ in self._uneven):
+            # Each of its lines is a reject.
+            return None
+        odd = layout.odd
+        return self._parsed(table, layout.starts, size if layout.taken == len(block) else layout.taken, odd)
+
+    def _parsed(self, table: pa.Table, starts: Lines, taken: int, odd: list[tuple[str, int, int]]) -> Parsed:
         uneven = [(int(starts[n - 1]), width, text) for n, width, text in self._uneven]
         if uneven:
             starts = np.delete(starts, [n - 1 for n, _, _ in self._uneven])
-        return Parsed(
-            table if self._wanted else table.select([]),
-            starts,
-            uneven,
-            size if whole == len(block) else whole,
-        )
+        return Parsed(table if self._wanted else table.select([]), starts, uneven, taken, odd)
 
     def _read(self, block: bytes, options: Any) -> pa.Table | None:
         self._uneven.clear()
@@ -127,19 +133,8 @@ class FastParser:
         except pa.ArrowInvalid:
             return None
 
-    def _ends_open(self, block: bytes) -> bool:
-        """Whether the last line leaves a quote open, if the line before it does not."""
-        end = len(block) - (2 if block.endswith(b"\r\n") else block.endswith((b"\n", b"\r")))
-        start = max(block.rfind(b"\n", 0, end), block.rfind(b"\r", 0, end)) + 1
-        lines = iter([block[start:end].decode("utf-8") + "\n", "x"])
-        next(csv.reader(lines, delimiter=self._char, quotechar=self._quote), None)
-        return next(lines, None) is None
-
-    def _row_starts(self, block: bytes) -> tuple[Lines, int] | None:
-        """The line of each row that is not blank, and where the last whole row ends.
-
-        None where quotes stand in any place but around a whole value, or doubled inside.
-        """
+    def _layout(self, block: bytes, quoted: bool) -> _Layout | None:
+        """The rows that are not blank; None where more text follows a closing quote."""
         data = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(data == _LF)
         if b"\r" in block:
@@ -147,10 +142,12 @@ class FastParser:
             ends = np.flatnonzero((data == _LF) | ((data == _CR) & (following != _LF)))
         taken = len(block)
         row_ends = ends
-        if self._quote is not None and self._quote.encode() in block:
-            quotes = np.flatnonzero(data == ord(self._quote))
-            if not self._around_values(data, quotes):
+        quotes = np.zeros(0, np.intp)
+        if quoted:
+            found = self._quotes(block, data)
+            if found is None:
                 return None
+            quotes = found
             row_ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
             if len(quotes) % 2:
                 taken = int(row_ends[-1]) + 1 if len(row_ends) else 0
@@ -159,13 +156,60 @@ class FastParser:
         # A row's CR before its LF is no content.
         crlf = (stops > starts) & (data[np.maximum(stops - 1, 0)] == _CR) & (stops < taken)
         filled = stops - crlf > starts
-        return np.searchsorted(ends, starts[filled]).astype(np.int64), taken
+        first = np.searchsorted(ends, starts[filled]).astype(np.int64)
+        heights = np.searchsorted(ends, stops[filled]).astype(np.int64) - first + 1
+        odd = self._swallowed(data, ends, first, heights) if len(quotes) else []
+        odd += self._backslashed(data, ends, quotes, taken) if quoted else []
+        return _Layout(first, heights, taken, odd)
 
-    def _around_values(self, data: npt.NDArray[np.uint8], quotes: npt.NDArray[np.intp]) -> bool:
+    def _quotes(self, block: bytes, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp] | None:
+        """The quotes that open and close values, in turn, doubled ones as closing and opening anew."""
         assert self._quote is not None
-        opening, closing = quotes[0::2], quotes[1::2]
+        quotes = np.flatnonzero(data == ord(self._quote))
         edges = [ord(self._char), _LF, _CR, ord(self._quote)]
-        opens = (opening == 0) | np.isin(data[np.maximum(opening - 1, 0)], edges)
         last = len(data) - 1
-        closes = (closing == last) | np.isin(data[np.minimum(closing + 1, last)], edges)
-        return bool(opens.all() and closes.all())
+        for _ in range(2):
+            opening, closing = quotes[0::2], quotes[1::2]
+            opens = (opening == 0) | np.isin(data[np.maximum(opening - 1, 0)], edges)
+            closes = (closing == last) | np.isin(data[np.minimum(closing + 1, last)], edges)
+            if opens.all() and closes.all():
+                return quotes
+            # Some may stand in the middle of an unquoted value, where they are text.
+            places = [at for found in self._values.finditer(block) for at in found.span()]
+            quotes = np.array([at for at in places if at <= last], np.intp)
+        return None
+
+    def _swallowed(
+        self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.intp], first: Lines, heights: Lines
+    ) -> list[tuple[str, int, int]]:
+        """Rows over many lines, and those whose lines are each like a row."""
+        tall = np.flatnonzero(heights > 1)
+        if not len(tall):
+            return []
+        delimiters = np.flatnonzero(data == ord(self._char))
+        bounds = np.searchsorted(delimiters, np.r_[0, ends, len(data)])
+        alike = np.diff(bounds) == len(self._names) - 1
+        different = np.r_[0, np.cumsum(~alike)]
+        start, height = first[tall], heights[tall]
+        rows = (different[np.minimum(start + height, len(alike))] == different[start]) & np.array(
+            [like_rows(int(n), len(self._names)) for n in height], bool
+        )
+        wrong = tall[rows | (height > MANY_LINES)]
+        return [(SWALLOWED, int(first[wrong[0]]), len(wrong))] if len(wrong) else []
+
+    def _backslashed(
+        self,
+        data: npt.NDArray[np.uint8],
+        ends: npt.NDArray[np.intp],
+        quotes: npt.NDArray[np.intp],
+        taken: int,
+    ) -> list[tuple[str, int, int]]:
+        """Quoted values that end in a backslash."""
+        assert self._quote is not None
+        opening, closing = quotes[0 : len(quotes) // 2 * 2 : 2], quotes[1::2]
+        last = len(data) - 1
+        end = (closing == last) | (data[np.minimum(closing + 1, last)] != ord(self._quote))
+        wrong = closing[end & (data[closing - 1] == _BACKSLASH) & (closing - 1 > opening) & (closing < taken)]
+        if self._escape is not None or not len(wrong):
+            return []
+        return [(BACKSLASH, int(np.searchsorted(ends, wrong[0])), len(wrong))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ def _constant(text: str) -> str | None:
 
 _decoder = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_constant)
 # What needs no further writing out.
-_TEXTS = {str, _Number, type(None)}
+_TEXTS = {str, type(None)}
+# Beyond this a number is written as it came: nobody means a text of a million zeros.
+_MOST_DIGITS = 40
 
 
 def _decode(data: bytes) -> Any:
@@ -189,11 +192,27 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return [v if v is None or isinstance(v, str) else _dump(v) for v in value]
-    return _dump(value)
+    return [_element(v) for v in value] if isinstance(value, list) else _element(value)
+
+
+def _element(value: Any) -> str | None:
+    if isinstance(value, _Number):
+        return _whole(value)
+    return value if value is None or isinstance(value, str) else _dump(value)
+
+
+def _whole(number: _Number) -> str:
+    """A number as it is written, a whole one without fraction and exponent: 11.0 is 11, 1e3 is 1000."""
+    text = str(number)
+    if text.lstrip("-").isdigit():
+        return text
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return text
+    if abs(value.adjusted()) > _MOST_DIGITS:
+        return text
+    return str(int(value)) if value == value.to_integral_value() else text
 
 
 def _dump(value: Any) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import REJECT_SCHEMA, Lines
+from kgdistill.ingest._model import REJECT_SCHEMA, Lines, Notice
 from kgdistill.ingest._words import nearest
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "recbole")
@@ -117,6 +117,7 @@ class RawBatch:
         row_group: the Parquet row group, from 0; None elsewhere.
         rejects: rows that could not be split into columns (REJECT_SCHEMA).
         size: bytes of the source consumed since the batch before.
+        notices: what is odd about rows that are no rejects.
     """
 
     table: pa.Table
@@ -124,6 +125,7 @@ class RawBatch:
     row_group: int | None
     rejects: pa.Table
     size: int
+    notices: tuple[Notice, ...] = ()
 
 
 def reject_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -137,7 +139,12 @@ def reject(source: Source, line: int, value: str, reason: str) -> dict[str, Any]
 
 
 def make_batch(
-    columns: list[str], arrays: list[Any], lines: Lines, rejects: list[dict[str, Any]], size: int
+    columns: list[str],
+    arrays: list[Any],
+    lines: Lines,
+    rejects: list[dict[str, Any]],
+    size: int,
+    notices: tuple[Notice, ...] = (),
 ) -> RawBatch:
     """A batch of columns made value by value."""
     if columns:
@@ -145,7 +152,7 @@ def make_batch(
     else:
         # A table without columns still has rows.
         table = pa.table({"": pa.nulls(len(lines))}).select([])
-    return RawBatch(table, lines, None, reject_table(rejects), size)
+    return RawBatch(table, lines, None, reject_table(rejects), size, notices)
 
 
 def missing_column(source: Source, column: str, names: list[str]) -> InputError:

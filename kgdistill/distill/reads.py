@@ -1,0 +1,30 @@
+"""Which relationships of a snapshot the models read."""
+
+from __future__ import annotations
+
+from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType
+
+
+def product_facts(snapshot: Snapshot) -> list[EdgeType]:
+    """The facts that lead from a product and that the snapshot holds."""
+    facts = [e for e in snapshot.edge_types if e[0] == "Product" and snapshot.num_edges(e)]
+    return [e for e in facts if snapshot.schema.relationship(e).kind == "fact"]
+
+
+def parent_fact(snapshot: Snapshot, fact: EdgeType) -> EdgeType | None:
+    """The tree above what a fact leads to, where the snapshot holds one."""
+    up = (fact[2], "PART_OF", fact[2])
+    return up if up in snapshot.edge_types and snapshot.num_edges(up) else None
+
+
+def unread_edges(snapshot: Snapshot, interaction: EdgeType) -> list[EdgeType]:
+    """The edge types that the snapshot holds and that no model reads.
+
+    Args:
+        snapshot: an open snapshot.
+        interaction: the edge type that is learnt from.
+    """
+    facts = product_facts(snapshot)
+    read = {interaction, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
+    return [e for e in snapshot.edge_types if snapshot.num_edges(e) and e not in read]

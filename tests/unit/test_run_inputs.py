@@ -1,0 +1,212 @@
+"""What each stage of a run may know, told by runs over stores that differ from some moment on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from _planted import CUT_DAY, TEST_DAY, Event, World, brand_world, late_world, protocol
+from _tiny_encoder import tiny_encoder
+from safetensors.numpy import load_file
+
+from kgdistill import pipeline
+from kgdistill.config import resolve_config
+from kgdistill.distill.linear import LinearChoice
+from kgdistill.distill.student import student_scorer
+from kgdistill.distill.teacher import relational_embeddings
+from kgdistill.explore import NodeEmbeddings, write_back
+from kgdistill.pipeline import Run
+from kgdistill.store import MemoryStore
+
+SMALL: dict[str, Any] = {"epochs": 1, "candidates": 20, "random": 5, "evaluate_every": 1, "batch": 20}
+REFIT = protocol(refit=True)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny", layers=1)
+
+
+def different(world: World, start: float, end: float = np.inf) -> World:
+    """The same world, in which those events from `start` on and before `end` were of other items."""
+
+    def moved(event: Event) -> Event:
+        user, item, day = event
+        # Items 80-99 are those of the brands' last two rows, which nobody buys before the cut.
+        return (user, (item + 13) % 20 + 80, day) if start <= day < end else event
+
+    bought = {(user, item): (user, item, day) for user, item, day in map(moved, world.bought)}
+    return dataclasses.replace(world, bought=list(bought.values()))
+
+
+def started(folder: Path, world: World, encoder: Path, **sections: Any) -> Run:
+    """A run with its snapshot and its texts."""
+    values = {
+        "protocol": world.rules.model_dump(),
+        "text": {
+            "encoder": str(encoder),
+            "precision": "float32",
+            "max_tokens": 12,
+            **sections.get("text", {}),
+        },
+        "teacher": {"dim": 8, "layers": 2, "item_to_item": False, "inner_share": 0.1, **SMALL},
+        "student": SMALL,
+        "device": "cpu",
+        "threads": 1,
+    }
+    run = Run(folder, resolve_config(values))
+    with MemoryStore() as store:
+        world.fill(store)
+        run.take_snapshot(store)
+    run.encode_text()
+    return run
+
+
+def trained(run: Run) -> Run:
+    run.train_teacher()
+    run.make_targets()
+    run.train_student()
+    run.train_student("student_nodistill")
+    return run
+
+
+@pytest.fixture(autouse=True)
+def same_linear_expert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation may choose it; what is compared here must not depend on that."""
+    monkeypatch.setattr(pipeline, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
+        yield trained(started(tmp_path_factory.mktemp("plain") / "run", brand_world(), encoder))
+
+
+def arrays(run: Run, *place: str) -> dict[str, np.ndarray[Any, Any]]:
+    folder = run.folder.joinpath(*place)
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def same(one: Run, other: Run, *place: str) -> bool:
+    mine, yours = arrays(one, *place), arrays(other, *place)
+    assert mine.keys() == yours.keys()
+    return all(np.array_equal(mine[name], yours[name]) for name in mine)
+
+
+def losses(run: Run, stage: str) -> list[dict[str, float]]:
+    lines = (run.folder / stage / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k.startswith("loss")} for line in lines]
+
+
+@pytest.mark.parametrize(("start", "what"), [(TEST_DAY, "the test"), (CUT_DAY, "anything after the cut")])
+def test_no_stage_learns_from(plain: Run, encoder: Path, tmp_path: Path, start: float, what: str) -> None:
+    # One epoch alone, so that validation has nothing to choose either.
+    other = trained(started(tmp_path / "run", different(brand_world(), start), encoder))
+    assert plain.task.validation.nnz > 0
+    for stage in ("text", "teacher", "targets", "student", "student_nodistill"):
+        assert same(plain, other, stage), f"{stage} knows of {what}"
+
+
+def test_what_happens_before_the_cut_is_learned_from(plain: Run, encoder: Path, tmp_path: Path) -> None:
+    other = trained(started(tmp_path / "run", brand_world(seed=1), encoder))
+    for stage in ("teacher", "targets", "student", "student_nodistill"):
+        assert not same(plain, other, stage)
+
+
+def test_a_refit_chooses_blindly_and_ends_with_everything(encoder: Path, tmp_path: Path) -> None:
+    world = dataclasses.replace(brand_world(), rules=REFIT)
+    one, other = (
+        trained(started(tmp_path / name, each, encoder))
+        for name, each in (("one", world), ("other", different(world, CUT_DAY, TEST_DAY)))
+    )
+    # The teacher that chose has seen no validation event, nor has what it handed down while choosing.
+    assert same(one, other, "teacher", "chosen")
+    for stage in ("teacher", "student", "student_nodistill"):
+        assert losses(one, stage) == losses(other, stage)
+        assert losses(one, stage)[-1]
+        # The final models have.
+        assert not same(one, other, stage)
+    assert not same(one, other, "targets")
+
+
+def test_a_student_without_distillation_needs_no_teacher_and_gets_nothing_of_one(
+    plain: Run, encoder: Path, tmp_path: Path
+) -> None:
+    alone = started(tmp_path / "run", brand_world(), encoder)
+    alone.train_student("student_nodistill")
+    assert not (alone.folder / "teacher").exists()
+    assert same(plain, alone, "student_nodistill")
+    assert {name for record in losses(alone, "student_nodistill") for name in record} == {"loss", "loss/task"}
+    kept = json.loads((alone.folder / "student_nodistill" / "config.json").read_text(encoding="utf-8"))
+    assert kept["neighbours"] == []
+    # The distilled one does learn from the teacher, and keeps its neighbours.
+    assert {name for record in losses(plain, "student") for name in record} > {"loss/list", "loss/relational"}
+    assert len(json.loads((plain.folder / "student" / "config.json").read_text())["neighbours"]) == 2
+
+
+def test_the_pairs_that_tune_the_encoder_know_nothing_from_the_inner_cut_on(
+    monkeypatch: pytest.MonkeyPatch, encoder: Path, tmp_path: Path
+) -> None:
+    pairs: list[Any] = []
+    real = pipeline.adapt_encoder
+
+    def adapt(model: Any, texts: Any, given: Any, *args: Any, **more: Any) -> Any:
+        pairs.append(given)
+        return real(model, texts, given, *args, **more)
+
+    monkeypatch.setattr(pipeline, "adapt_encoder", adapt)
+    for name, world in (("one", late_world()), ("other", late_world(5)), ("before", late_world(early=1))):
+        started(tmp_path / name, world, encoder, text={"tune": "top", "top_layers": 1, "epochs": 1})
+    one, other, before = (np.asarray(p.weights.todense()) for p in pairs)
+    np.testing.assert_array_equal(one, other)
+    assert (one != before).any()
+    np.testing.assert_array_equal(*(np.asarray(p.groups.todense()) for p in pairs[:2]))
+
+
+def test_what_is_written_back_is_each_products_own_vector(plain: Run) -> None:
+    with MemoryStore() as store:
+        brand_world().fill(store)
+        given = [NodeEmbeddings("Product", space, keys, v) for space, keys, v in plain.embeddings()]
+        write_back(store, "run", plain.recommendations(k=3), given)
+        held = store.read_nodes("Embedding", ["node_key", "space", "vector"]).to_pylist()
+    view = plain.catalogue.view()
+    teacher = pipeline.artefacts.load_teacher(plain.folder / "teacher", *plain.families("teacher"))
+    pupil = pipeline.artefacts.load_student(plain.folder / "student", plain.fields)
+    want = {
+        "relational": relational_embeddings(teacher, plain.catalogue, view, plain.device),
+        "student": student_scorer(pupil, plain.catalogue, plain.tokens, view, plain.device).vectors.numpy(),
+    }
+    place = {str(key): i for i, key in enumerate(plain.snapshot.keys("Product"))}
+    assert {row["space"] for row in held} == {"relational", "student"}
+    assert {row["node_key"] for row in held} == {f"p{i:03}" for i in view.warm}
+    for row in held:
+        vector = np.array(row["vector"], np.float32)
+        np.testing.assert_array_equal(vector, want[row["space"]][place[row["node_key"]]])
+        assert np.linalg.norm(vector) > 0
+    # All are different, so that each stands where it belongs.
+    for space in want:
+        assert len({tuple(row["vector"]) for row in held if row["space"] == space}) == len(held) // 2
+
+
+def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: Run) -> None:
+    found = plain.recommendations(k=3).to_pandas()
+    view = plain.catalogue.view()
+    pupil = pipeline.artefacts.load_student(plain.folder / "student", plain.fields)
+    scorer = student_scorer(pupil, plain.catalogue, plain.tokens, view, plain.device)
+    warm = np.intersect1d(view.warm, plain.catalogue.items)
+    keys, names = plain.snapshot.keys("Product"), plain.snapshot.keys("User")
+    scores = scorer(plain.catalogue.users, warm)
+    scores[view.purchases[plain.catalogue.users][:, warm].toarray() > 0] = -np.inf
+    assert sorted(found["user"].unique()) == sorted(str(names[u]) for u in plain.catalogue.users)
+    for row, user in enumerate(plain.catalogue.users):
+        mine = found[found["user"] == str(names[user])].sort_values("rank")
+        best = warm[np.argsort(-scores[row], kind="stable")[:3]]
+        assert mine["product"].tolist() == [str(keys[i]) for i in best]
+        np.testing.assert_allclose(mine["score"], np.sort(scores[row])[::-1][:3], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,228 @@
+"""Rules of training that no loss shows: what learns how fast, which epoch is kept, how lists are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _planted import Planted, brand_world, cluster_targets, kind_world, random_world
+
+from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.distill.catalogue import Catalogue
+from kgdistill.distill.linear import LinearChoice, sides_of
+from kgdistill.distill.scoring import Scorer
+from kgdistill.distill.student import TrainedStudent, make_targets, train_student
+from kgdistill.distill.teacher import TrainedTeacher, negatives, teacher_scorer, train_teacher
+from kgdistill.models.linear import fit_linear, fit_walk
+
+CPU = torch.device("cpu")
+ONE_STEP: dict[str, Any] = {"batch": 1000, "candidates": 40, "random": 5, "epochs": 1, "evaluate_every": 1}
+LR = 1e-3
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return kind_world().planted(tmp_path_factory.mktemp("rules") / "world")
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return random_world().planted(tmp_path_factory.mktemp("rules") / "noise")
+
+
+def constant(scorer: Scorer) -> dict[str, float]:
+    return {"constant": 0.0}
+
+
+def teach(catalogue: Catalogue, planted: Planted, epochs: int = 1, **more: Any) -> TrainedTeacher:
+    config = TeacherConfig(dim=6, layers=2, lr=LR, **{**ONE_STEP, "epochs": epochs})
+    given: dict[str, Any] = {"validate": constant, **more}
+    return train_teacher(catalogue, planted.facts(), config, device=CPU, seed=0, **given)
+
+
+def study(
+    catalogue: Catalogue, planted: Planted, epochs: int = 1, *, distilled: bool = True, **more: Any
+) -> TrainedStudent:
+    targets = cluster_targets(catalogue, catalogue.cut_us, dim=6) if distilled else None
+    config = StudentConfig(lr=LR, **{**ONE_STEP, "epochs": epochs, **more.pop("config", {})})
+    given: dict[str, Any] = {"validate": constant, **more}
+    return train_student(
+        catalogue, planted.facts(), planted.tokens, None if targets is None else lambda until_us: targets,
+        config, dim=6, inner_share=0.15, device=CPU, seed=0, **given,
+    )  # fmt: skip
+
+
+def moved(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]:
+    """How far Adam's first step took each parameter at most: its rate, wherever it has a gradient."""
+    held = dict(before.named_parameters())
+    return {
+        name: round(float((parameter - held[name]).detach().abs().max()) / LR, 2)
+        for name, parameter in after.named_parameters()
+    }
+
+
+def test_everything_of_the_teacher_learns_but_the_solved_projection(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    far = moved(teach(catalogue, planted, 0).model, teach(catalogue, planted).model)
+    # The first layer of the perceptron waits until its last one, which starts at 0, has moved.
+    waits = {"blend.mixer.0.weight", "blend.mixer.0.bias"}
+    # A constant added to a whole list changes no softmax.
+    idle = {"blend.mixer.2.bias", *waits}
+    for name, rate in far.items():
+        if name in idle:
+            continue
+        want = 0.0 if name == "text.weight" else 4.0 if name.startswith("blend.") else 1.0
+        assert rate == pytest.approx(want, abs=0.05), name
+
+
+@pytest.mark.parametrize("distilled", [True, False])
+def test_everything_of_the_student_learns_and_tables_only_follow_a_teacher(
+    noise: Planted, distilled: bool
+) -> None:
+    catalogue = noise.catalogue()
+    far = moved(*(study(catalogue, noise, n, distilled=distilled).model for n in (0, 1)))
+    idle = {"blend.mixer.2.bias", "blend.mixer.0.weight", "blend.mixer.0.bias"}
+    for name, rate in far.items():
+        if name in idle:
+            continue
+        head = name.split(".")[0]
+        want = 4.0 if head == "blend" else 1.0
+        if head in ("tokens", "ids", "token_weights"):
+            want = 0.1 if distilled else 1.0
+        assert rate == pytest.approx(want, abs=0.05), name
+
+
+@pytest.mark.parametrize(
+    ("worth", "distilled", "kept"),
+    [
+        # Up to a hundredth worse is as good for the teacher's pupil, who goes on following.
+        ((1.0, 0.995, 0.98), True, 2),
+        ((1.0, 0.995, 0.98), False, 1),
+        ((1.0, 0.98, 0.97), True, 1),
+        # It may not slide down step by step.
+        ((1.0, 0.995, 0.986), True, 2),
+        ((0.5, 0.9, 1.0), True, 3),
+    ],
+)
+def test_the_epoch_that_is_kept(noise: Planted, worth: tuple[float, ...], distilled: bool, kept: int) -> None:
+    asked = iter(worth)
+
+    def validate(scorer: Scorer) -> dict[str, float]:
+        value = next(asked)
+        return {"warm": 0.75 * value, "cold": 0.25 * value}
+
+    trained = study(noise.catalogue(), noise, len(worth), distilled=distilled, validate=validate)
+    assert trained.best_epoch == kept
+
+
+@pytest.mark.parametrize("who", ["teacher", "student"])
+@pytest.mark.parametrize("refits", [False, True])
+def test_new_items_are_lifted_where_they_are_ranked_among_all(
+    planted: Planted, who: str, refits: bool
+) -> None:
+    train: Any = teach if who == "teacher" else study
+    catalogue = planted.catalogue()
+    if refits:
+        catalogue = dataclasses.replace(catalogue, select_us=catalogue.inner_cut(0.3))
+
+    # Ranking everything bears a lift of 0.8.
+    def validate(scorer: Scorer) -> dict[str, float]:
+        lift = float(scorer.model.blend.new_boost)
+        return {"cold_ndcg": lift, "all_ndcg": 1.0 if lift <= 0.8 else 0.9}
+
+    apart = train(catalogue, planted, validate=validate)
+    assert float(apart.model.blend.new_boost) == 0
+    among = dataclasses.replace(catalogue, pools=("all", "cold"))
+    assert float(train(among, planted, validate=validate).model.blend.new_boost) == 0.75
+
+
+def test_random_items_of_a_list_come_evenly_from_the_whole_pool(planted: Planted) -> None:
+    view = planted.catalogue().view()
+    pool, users = view.warm, np.arange(80)
+
+    def flat(who: Any, items: Any) -> Any:
+        return np.zeros((len(who), len(items)), np.float32)
+
+    drawn = negatives(
+        flat, view, users, pool, top=1, random=len(pool) - 1, rng=np.random.default_rng(0)
+    )[:, 1:]  # fmt: skip
+    times = np.bincount(drawn.ravel(), minlength=100)
+    assert set(np.flatnonzero(times)) == set(pool)
+    expected = drawn.size / len(pool)
+    # Five standard deviations of a Poisson count; popular and unpopular alike.
+    assert (np.abs(times[pool] - expected) < 5 * math.sqrt(expected)).all()
+    popular = pool[view.counts[pool] > np.median(view.counts[pool])]
+    assert times[popular].sum() / drawn.size == pytest.approx(len(popular) / len(pool), abs=0.03)
+
+
+def test_targets_are_the_teachers_vectors_weighted_by_their_buyers(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    scorer = teacher_scorer(teach(catalogue, planted), catalogue, catalogue.view(), CPU)
+    targets = make_targets(scorer, catalogue, top=10, random=3, seed=0)
+    np.testing.assert_array_equal(targets.relational, scorer.vectors.numpy())
+    np.testing.assert_allclose(targets.confidence, np.log1p(scorer.view.counts) + 0.1, rtol=1e-6)
+    assert targets.groups == (13, 26)
+    assert targets.users.tolist() == catalogue.users.tolist()
+    # Nothing that a user had is on the hardest part of its lists.
+    for row, user in enumerate(targets.users):
+        had = set(scorer.view.purchases[[user]].indices)
+        assert not had & {*targets.items[row, :10], *targets.items[row, 13:23]}
+
+
+@pytest.mark.parametrize("least", [1, 3, 9])
+def test_an_item_has_an_id_from_so_many_buyers_on(planted: Planted, least: int) -> None:
+    catalogue = planted.catalogue()
+    trained = study(catalogue, planted, 0, config={"id_min_count": least})
+    known = catalogue.view().counts >= least
+    np.testing.assert_array_equal(trained.rows >= 0, known)
+    assert sorted(trained.rows[known]) == list(range(known.sum()))
+    assert trained.model.ids.num_embeddings == max(known.sum(), 1)
+
+
+def test_a_distilled_student_keeps_the_strongest_weights_of_everything_known(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    sides, choice = sides_of(catalogue, planted.facts()), LinearChoice(20.0, 2.0, 0.1, 3)
+    trained = study(catalogue, planted, 0, linear=choice, sides=sides, config={"neighbours": 5})
+    bought = catalogue.view().purchases
+    models: list[Any] = [
+        fit_linear(bought, sides, reg=20.0, side_weight=2.0),
+        fit_walk(bought, sides, steps=3),
+    ]
+    one = np.eye(100, dtype=np.float32)
+    assert [table.mean for table in trained.neighbours] == [False, True]
+    for table, model in zip(trained.neighbours, models, strict=True):
+        weights = model.score(one, np.arange(100))
+        np.fill_diagonal(weights, 0)
+        held = table.weights.toarray()
+        assert ((held > 0).sum(0) <= 5).all()
+        np.testing.assert_allclose(held[held > 0], weights[held > 0], rtol=1e-4)
+        np.testing.assert_allclose(np.sort(held, 0)[-5:], np.sort(np.maximum(weights, 0), 0)[-5:], rtol=1e-4)
+    assert trained.decay == 0.1
+    none = study(catalogue, planted, 0, linear=choice, sides=sides, distilled=False)
+    assert none.neighbours == ()
+
+
+@pytest.mark.parametrize(("decay", "start"), [(0.0, 2.5e-3), (0.15, 0.15)])
+def test_recency_starts_at_the_linear_experts_decay(planted: Planted, decay: float, start: float) -> None:
+    catalogue, choice = planted.catalogue(), LinearChoice(decay=decay)
+    for trained in (
+        teach(catalogue, planted, 0, linear=choice), study(catalogue, planted, 0, linear=choice),
+    ):  # fmt: skip
+        assert float(trained.model.recency.detach().exp()) == pytest.approx(start)
+
+
+def test_the_seed_decides_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = brand_world().planted(tmp_path_factory.mktemp("seed") / "world")
+    one, other, again = (
+        train_student(
+            world.catalogue(), [], world.tokens, None, StudentConfig(**ONE_STEP), dim=6, inner_share=0.15,
+            device=CPU, seed=seed, validate=constant,
+        ).model.state_dict()
+        for seed in (0, 1, 0)
+    )  # fmt: skip
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["tokens.weight"], other["tokens.weight"])
