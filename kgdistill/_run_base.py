@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,7 +94,8 @@ class RunBase:
         """
         path = Path(folder) / _CONFIG
         if not path.is_file():
-            raise ArtefactError("is no run folder", where=str(folder), hint="kgdistill demo makes one")
+            hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
+            raise ArtefactError("is no run folder", where=str(folder), hint=hint)
         return cls(Path(folder), resolve_config(read_config(path), where=str(path)))
 
     # The lock ---------------------------------------------------------------------------------
@@ -209,11 +211,13 @@ class RunBase:
         return tuple(kinds), left_out
 
     def _command(self, name: str) -> str:
-        command = f"{STAGES[name].command} --run {self.folder}"
+        command = [*STAGES[name].command.split(), "--run", str(self.folder)]
         if name == "graph":
             # Without its file the snapshot would start from the settings' defaults.
-            return f"{command} --config {self.folder / _CONFIG}, with the --store it was taken from"
-        return command
+            mark = read_mark(self.folder / "graph")
+            store = mark.values.get("store") if mark is not None else None
+            command += ["--config", str(self.folder / _CONFIG), "--store", str(store or "URL")]
+        return shlex.join(command)
 
     def _settings(self, *names: str) -> dict[str, Any]:
         whole = self.config.model_dump(mode="json")
@@ -298,7 +302,13 @@ class RunBase:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The snapshot of the run."""
-        return open_snapshot(self.read("graph") / "snapshot")
+        folder = self.read("graph")
+        try:
+            return open_snapshot(folder / "snapshot")
+        except ArtefactError as error:
+            # Taken again from the same rows it would be kept.
+            hint = f"delete {folder}, then make it anew: {self._command('graph')}"
+            raise ArtefactError(error.message, where=error.where, hint=hint) from error
 
     @cached_property
     def task(self) -> EvaluationTask:

@@ -131,7 +131,8 @@ class RunConfig(_Section):
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """CPU threads for torch; 0 leaves torch's own choice."""
+    """CPU threads for torch; 0 leaves torch's own choice. Those with nothing to do sleep, unless the
+    environment sets OMP_WAIT_POLICY, GOMP_SPINCOUNT or KMP_BLOCKTIME."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of first weights, negatives, batches and dropout."""
 

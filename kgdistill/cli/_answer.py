@@ -96,18 +96,19 @@ def recommend(
         raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
     if user_id is not None and history is not None:
         raise InputError("give one of: --user, --history")
+    if user_id is not None:
+        _check_id(user_id, "--user")
+    keys = [key.strip() for key in history.split(",")] if history is not None else []
+    for key in keys:
+        _check_id(key, "--history")
     opened = RunBase.open(run) if run is not None else None
     if opened is not None:
         opened.need("bundle")
     loaded = load_bundle(bundle if bundle is not None else Path(run or "") / "bundle")
     if user_id is not None and opened is not None:
-        _check_id(user_id, "--user")
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             asked = _of_user(opened, loaded, user_id, graph)
     else:
-        keys = [key.strip() for key in history.split(",")] if history is not None else []
-        for key in keys:
-            _check_id(key, "--history")
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
     answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold)
     notes = asked.notes

@@ -123,7 +123,9 @@ def load_teacher(
     config = _read_json(folder / "config.json")
     along = (families if relations is None else relations) if config["use_graph"] else []
     if config["families"] != [f.name for f in families] or config.get("relations") != [f.name for f in along]:
-        raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
+        raise ArtefactError(
+            "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
+        )
     state = _read_state(folder / "model.safetensors")
     basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
     linear = None if config["linear"] is None else LinearChoice(**config["linear"])
@@ -178,7 +180,9 @@ def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
     """
     config = _read_json(folder / "config.json")
     if config["families"] != [f.name for f in families] or "neighbours" not in config:
-        raise ArtefactError("was trained on another snapshot", where=str(folder), hint="train it again")
+        raise ArtefactError(
+            "was trained on another snapshot", where=str(folder), hint="kgdistill train student"
+        )
     state = _read_state(folder / "model.safetensors")
     rows = state.pop("rows").numpy()
     tables = []

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +117,28 @@ def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_va
         "bought anything new from the cut",
         capsys,
     )
+
+
+_RUN = """
+import os, sys
+from kgdistill.cli import main
+code = main(sys.argv[1:])
+print(code, "torch" in sys.modules, os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.parametrize("told", [None, "ACTIVE"])
+def test_a_snapshot_loads_no_torch_and_threads_wait_as_the_user_says_or_passively(
+    told: str | None, stocked: Path
+) -> None:
+    moments = ["--cut", "2024-01-20", "--test-start", "2024-03-01"]
+    asked = ["snapshot", "--run", "run", "--config", "small.yaml", *moments, *_STORE]
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment |= {} if told is None else {"OMP_WAIT_POLICY": told}
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, *asked], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"0 False {told or 'PASSIVE'}"
 
 
 def test_a_run_folder_that_another_process_holds_is_refused(

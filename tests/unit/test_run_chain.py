@@ -20,6 +20,7 @@ from _shop import BOUGHT, PROTOCOL, fill_shop, purchases
 from kgdistill._run_base import RunBase
 from kgdistill._run_chain import JUDGED, STAGES
 from kgdistill.config import RunConfig, resolve_config
+from kgdistill.distill.stages import read_mark
 from kgdistill.errors import ArtefactError, InputError, RunLockedError
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
@@ -186,6 +187,20 @@ def test_a_damaged_stage_says_what_to_delete_and_following_it_leads_out(
     _leave(run, *ALL)
     for name in ALL:
         RunBase.open(run.folder).read(name)
+
+
+def test_a_damaged_snapshot_says_what_to_delete(run: RunBase) -> None:
+    file = run.folder / "graph" / "snapshot" / "nodes" / "User.parquet"
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ArtefactError, match="was altered") as caught:
+        _ = RunBase.open(run.folder).snapshot
+    assert caught.value.where == str(file)
+    # What it was taken from is named: started with nothing else it would begin from the defaults.
+    made = f"kgdistill snapshot --run {run.folder} --config {run.folder}/config.json --store "
+    assert f"delete {run.folder}/graph, then make it anew: {made}" in caught.value.hint
+    mark = read_mark(run.folder / "graph")
+    assert mark is not None
+    assert caught.value.hint.endswith(mark.values["store"])
 
 
 def test_a_run_folder_is_for_its_owner(run: RunBase) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,28 @@ def test_a_saved_table_gives_the_students_weighted_means_at_unit_length(
     plain = SentenceTransformer(str(tmp_path / "plain"), device="cpu").encode(TEXTS, show_progress_bar=False)
     lengths = np.linalg.norm(plain, axis=1, keepdims=True)
     np.testing.assert_allclose(plain / np.maximum(lengths, 1e-9), want, atol=1e-5)
+
+
+_SAVE = """
+import sys
+import numpy as np
+from tokenizers import Tokenizer
+from kgdistill.packing import save_static
+tokenizer = Tokenizer.from_file(sys.argv[1])
+save_static(sys.argv[2], tokenizer, np.ones((tokenizer.get_vocab_size(), 2), np.float32))
+print("sentence_transformers" in sys.modules)
+"""
+
+
+def test_a_table_is_saved_without_loading_the_library_that_reads_it(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    arguments = [str(tmp_path / "tokenizer.json"), str(tmp_path / "tower")]
+    done = subprocess.run(
+        [sys.executable, "-c", _SAVE, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 @settings(max_examples=50, deadline=None)

@@ -232,7 +232,9 @@ def _parse(adapter: TypeAdapter[T], text: str, where: str) -> T:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise ArtefactError(
-            f"is not what a run leaves behind: {place + ': ' if place else ''}{first['msg']}", where=where
+            f"is not what a run leaves behind: {place + ': ' if place else ''}{first['msg']}",
+            where=where,
+            hint="delete it, and start the command again that writes it",
         ) from error
 
 

@@ -26,7 +26,8 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     try:
         found = Metrics.model_validate(metrics)
     except ValueError as error:
-        raise ArtefactError(f"the metrics cannot be read: {error}") from error
+        hint = "delete the stage evaluate of the run, then: kgdistill evaluate"
+        raise ArtefactError(f"the metrics cannot be read: {error}", hint=hint) from error
     protocol = found.protocol
     names = list(dict.fromkeys(m for s in protocol.settings for m in found.metric_names(s)))
     table = Table(
