@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.errors import QueryError, SchemaError, StoreError
+from kgdistill.errors import SchemaError, StoreError
 from kgdistill.store import _ladybug_catalog as catalog
 from kgdistill.store._ladybug_catalog import quoted
 from kgdistill.store._ladybug_diff import changed_rows, flat, merge, positions
 from kgdistill.store._ladybug_engine import acquire, release, rows
+from kgdistill.store._ladybug_reader import in_utc
 from kgdistill.store._parquet import conform_file, plain_path
+from kgdistill.store._query_checks import check_limits, check_parameters, check_text
 from kgdistill.store._validate import (
     chosen_columns,
     conform_identities,
@@ -255,17 +257,10 @@ class LadybugStore:
     ) -> pa.Table:
         """See `GraphStore.query`."""
         self._check_open()
-        if limit < 1 or timeout_s <= 0:
-            raise QueryError(
-                "the row limit must be 1 or more and the timeout above 0 seconds", where=self.url
-            )
-        values = dict(parameters or {})
-        for name, value in values.items():
-            for item in value if isinstance(value, (list, tuple)) else [value]:
-                if not isinstance(item, str | int | float | None):
-                    raise QueryError(f"the parameter ${name} is a {type(item).__name__}", where=self.url)
-                if isinstance(item, int) and not -(2**63) <= item < 2**63:
-                    raise QueryError(f"the parameter ${name} does not fit in 64 bits", where=self.url)
+        check_limits(limit, timeout_s, self.url)
+        check_text(cypher, self.url)
+        checked = check_parameters(cypher, parameters or {}, self.url)
+        values = {name: in_utc(value) for name, value in checked.items()}
         return self._engine.query(cypher, values, limit, timeout_s)
 
     def close(self) -> None:

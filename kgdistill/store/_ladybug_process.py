@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from kgdistill.errors import QueryError, StoreError
-from kgdistill.store._ladybug_reader import MEMORY
+from kgdistill.store._ladybug_reader import MEMORY, sendable
 from kgdistill.store._query_process import QueryChild
 
 
@@ -52,7 +52,8 @@ class QueryProcess:
                 ) from error
             # From here on the process holds the file; the engine sets no lock on one that is only read.
             self._open = True
-        request = {"cypher": cypher, "parameters": dict(parameters), "engine_timeout_s": timeout_s}
+        values = {name: sendable(value) for name, value in parameters.items()}
+        request = {"cypher": cypher, "parameters": values, "engine_timeout_s": timeout_s}
         return self._child.ask("query", request, limit=limit, timeout_s=timeout_s)
 
     def release(self) -> None:

@@ -1,8 +1,9 @@
 """One read-only query on an embedded database, and the process that runs queries on a file.
 
-A query is read-only because the engine says so, three times over: the file is opened read-only, the
-transaction is read-only, and every operator of the engine's own plan must be one that only reads the graph.
-The last is what stops `COPY … TO 'file'`, `LOAD FROM 'file'` and settings, which write no graph.
+A query is read-only because its words say so before the engine sees them (`_ladybug_fence`), and because
+the engine says so, three times over: the file is opened read-only, the transaction is read-only, and every
+operator of the engine's own plan must be one that only reads the graph. On a file its process can open
+nothing but the store's folder (`_landlock`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import ladybug
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgdistill.store._ladybug_fence import FUNCTIONS, about_the_query, readable
 from kgdistill.store._landlock import confine
 from kgdistill.store._query_child import (
     RefusedError,
@@ -57,7 +60,7 @@ _READING = {
     *("TOP_K", "TOP_K_SCAN", "UNION_ALL_SCAN", "UNWIND"),
 }
 # READ_FTABLE reads rows that the query itself made.
-_FUNCTIONS = {"READ_FTABLE", "SHOW_TABLES", "TABLE_INFO", "SHOW_CONNECTION", "SHOW_FUNCTIONS", "DB_VERSION"}
+_FUNCTIONS = FUNCTIONS | {"READ_FTABLE"}
 _WHOLE = frozenset({"NODE", "REL", "RECURSIVE_REL"})
 
 
@@ -74,12 +77,13 @@ def run_read_only(
         timeout_s: the engine's own limit; it does not look at the clock inside one long step.
 
     Returns:
-        Columns of plain Arrow types; integers as int64.
+        Columns of plain Arrow types; integers as int64, larger ones as decimals.
 
     Raises:
         RefusedError: a mistake in it, a write, the timeout or the limit.
     """
     values = dict(parameters)
+    cypher = readable(cypher)
     connection.set_query_timeout(max(1, round(timeout_s * 1000)))
     try:
         connection.execute("BEGIN TRANSACTION READ ONLY").close()
@@ -100,7 +104,7 @@ def run_read_only(
             with contextlib.suppress(RuntimeError):
                 connection.execute("ROLLBACK").close()
     except RuntimeError as error:
-        raise _explained(error, timeout_s) from error
+        raise _explained(error, cypher, timeout_s) from error
 
 
 def _prepare(connection: Any, text: str, parameters: dict[str, Any]) -> Any:
@@ -139,17 +143,18 @@ def _table(result: Any, limit: int) -> pa.Table:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_decimal(column.type):
-        whole = column.type.scale == 0
-        try:
-            return column.cast(pa.int64() if whole else pa.float64())
-        except pa.ArrowInvalid:
+        if column.type.scale:
             return pc.cast(column, pa.float64(), safe=False)
+        # The engine counts and sums in 128 bits; what does not fit in 64 stays exact.
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(pa.int64())
+        return column
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64())
     return column
 
 
-def _explained(error: RuntimeError, timeout_s: float) -> RefusedError:
+def _explained(error: RuntimeError, cypher: str, timeout_s: float) -> RefusedError:
     text = str(error)
     low = text.lower()
     if "interrupted" in low:
@@ -160,7 +165,7 @@ def _explained(error: RuntimeError, timeout_s: float) -> RefusedError:
         return RefusedError("the query is not read-only: it would write")
     if "prepare multiple statements" in low:
         return RefusedError("the query holds several statements", "run one at a time")
-    return RefusedError(text)
+    return about_the_query(text, cypher)
 
 
 class _Reader:
@@ -198,12 +203,13 @@ class _Reader:
         return iter(())
 
     def query(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        values = {name: _value(value) for name, value in request["parameters"].items()}
         connection = ladybug.Connection(self._database)
         try:
             table = run_read_only(
                 connection,
                 request["cypher"],
-                request["parameters"],
+                values,
                 request["rows"],
                 request["engine_timeout_s"],
             )
@@ -211,6 +217,28 @@ class _Reader:
             yield from table.to_batches(_BATCH_ROWS)
         finally:
             connection.close()
+
+
+def in_utc(value: Any) -> Any:
+    """A parameter with its times as the store keeps them: in UTC, without saying so."""
+    if isinstance(value, list):
+        return [in_utc(item) for item in value]
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+    return value
+
+
+def sendable(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, list):
+        return [sendable(item) for item in value]
+    return {"time": value.isoformat()} if isinstance(value, datetime) else value
+
+
+def _value(sent: Any) -> Any:
+    if isinstance(sent, list):
+        return [_value(item) for item in sent]
+    return datetime.fromisoformat(sent["time"]) if isinstance(sent, dict) else sent
 
 
 def _warm_up() -> None:
