@@ -73,6 +73,7 @@ def run_demo(
     seed: int = 0,
     neo4j_user: str = "neo4j",
     password: str | None = None,
+    archive: Path | None = None,
 ) -> DemoResult:
     """Runs the main job; started again, it goes on after the last finished stage.
 
@@ -84,6 +85,8 @@ def run_demo(
         threads: CPU threads for torch; 0 leaves torch's choice.
         seed: of the sample, the models and the batches.
         neo4j_user, password: for a Neo4j store.
+        archive: where accepted rows are kept; None: beside an embedded store, of a server in the working
+            folder.
 
     Raises:
         KgdistillError: what is wrong, where, and what to do.
@@ -94,7 +97,7 @@ def run_demo(
     _ = run.device  # an unavailable device is told before any work
     url = store_url or f"ladybug:{out / 'graph.db'}"
     with run.lock(), open_store(url, user=neo4j_user, password=password) as store:
-        _ingest(run, store, households=_QUICK_HOUSEHOLDS if quick else None)
+        _ingest(run, store, archive, households=_QUICK_HOUSEHOLDS if quick else None)
         run.take_snapshot(store)
         metrics = train_all(run)
         recommendations = run.recommendations(k=20, store=store)
@@ -109,7 +112,7 @@ def run_demo(
     return DemoResult(metrics, examples, report, out / "bundle", time.monotonic() - begin, store.url)
 
 
-def _ingest(run: Run, store: GraphStore, *, households: int | None) -> None:
+def _ingest(run: Run, store: GraphStore, archive: Path | None, *, households: int | None) -> None:
     """Files → graph; what was ingested whole is not read again."""
     inputs = {"store": store.url, "households": households, "seed": run.config.seed}
 
@@ -122,7 +125,7 @@ def _ingest(run: Run, store: GraphStore, *, households: int | None) -> None:
             store,
             mapping,
             folder,
-            archive=default_archive(store.url),
+            archive=archive or default_archive(store.url),
             schema=load_schema(),
             tables=sources,
             rejects_path=folder / "rejects.csv",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kgdistill.cli._jobs import ArchiveOption
 from kgdistill.cli._options import (
     JsonOption,
     PasswordFileOption,
@@ -189,6 +190,7 @@ def demo(
     ] = None,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The run's folder.")] = Path(
         "runs/demo"
     ),
@@ -219,7 +221,7 @@ def demo(
 
     result = run_demo(
         out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
-        neo4j_user=user, password=password,
+        neo4j_user=user, password=password, archive=archive,
     )  # fmt: skip
     if json:
         print_json(result)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kgdistill.cli._jobs import KeptOption, WaitOption, say_if_unkept
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     JsonOption,
@@ -62,6 +63,8 @@ def also_bought(
     top_k: TopOption = 20,
     min_support: SupportOption = 5,
     state: StateOption = None,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
     """Derive ALSO_BOUGHT: products bought by the same users.
@@ -73,7 +76,15 @@ def also_bought(
     """
     from kgdistill.ingest.derived import ALSO_BOUGHT
 
-    _derive(ALSO_BOUGHT, cut, (store, user, password_file, schema), (top_k, min_support), state, json)
+    _derive(
+        ALSO_BOUGHT,
+        cut,
+        (store, user, password_file, schema),
+        (top_k, min_support),
+        state,
+        (archive, wait),
+        json,
+    )
 
 
 @app.command("viewed-together")
@@ -86,6 +97,8 @@ def viewed_together(
     top_k: TopOption = 20,
     min_support: SupportOption = 5,
     state: StateOption = None,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
     """Derive VIEWED_TOGETHER: products viewed by the same users.
@@ -97,7 +110,15 @@ def viewed_together(
     """
     from kgdistill.ingest.derived import VIEWED_TOGETHER
 
-    _derive(VIEWED_TOGETHER, cut, (store, user, password_file, schema), (top_k, min_support), state, json)
+    _derive(
+        VIEWED_TOGETHER,
+        cut,
+        (store, user, password_file, schema),
+        (top_k, min_support),
+        state,
+        (archive, wait),
+        json,
+    )
 
 
 @app.command("brand-similar")
@@ -110,6 +131,8 @@ def brand_similar(
     top_k: TopOption = 20,
     min_support: SupportOption = 5,
     state: StateOption = None,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
     """Derive BRAND_SIMILAR: brands of which the same users bought.
@@ -121,7 +144,15 @@ def brand_similar(
     """
     from kgdistill.ingest.derived import BRAND_SIMILAR
 
-    _derive(BRAND_SIMILAR, cut, (store, user, password_file, schema), (top_k, min_support), state, json)
+    _derive(
+        BRAND_SIMILAR,
+        cut,
+        (store, user, password_file, schema),
+        (top_k, min_support),
+        state,
+        (archive, wait),
+        json,
+    )
 
 
 def _derive(
@@ -130,16 +161,27 @@ def _derive(
     place: tuple[str, str, Path | None, Path | None],
     limits: tuple[int, int],
     state: Path | None,
+    kept: tuple[Path | None, float],
     json: bool,
 ) -> None:
     from kgdistill.ingest.derived import derive
 
     before = moment(cut, "--cut")
     url, user, password_file, schema = place
-    with store_at(url, user, password_file) as opened:
+    archive, wait = kept
+    with store_at(url, user, password_file, wait_s=wait) as opened:
         if schema is not None:
             opened.apply_schema(schema_at(schema))
-        report = derive(opened, edge, cut=before, top_k=limits[0], min_support=limits[1], state=state)
+        report = derive(
+            opened,
+            edge,
+            cut=before,
+            top_k=limits[0],
+            min_support=limits[1],
+            state=state,
+            archive=archive,
+            wait_s=wait,
+        )
         where = opened.url
     if json:
         print_json({"store": where, **vars(report)})
@@ -147,3 +189,4 @@ def _derive(
     columns = ["type", "rows", "written", "deleted"]
     print_table(columns, [[report.type, report.rows, report.written, report.deleted]], title=where)
     say(f"{report.counted:,} of {report.items:,} counted anew in {report.seconds:.1f} s")
+    say_if_unkept(report.archive, where)

@@ -37,6 +37,16 @@ ArchiveOption = Annotated[
         "server in the working folder (kgdistill-HOST-PORT.archive).",
     ),
 ]
+KeptOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        envvar="KGDISTILL_ARCHIVE",
+        metavar="FOLDER",
+        help="The store's archive, which keeps this too. Where left out: the one that the store was filled "
+        "from.",
+    ),
+]
 WaitOption = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="How long to wait for another job.")
 ]
@@ -200,6 +210,12 @@ def open_or_put_aside(
             raise
         say(f"{error.message}; it is put aside as {shown(aside)} and made anew from {shown(archive)}")
         return store_at(url, user, password_file, existing=False, wait_s=wait_s)
+
+
+def say_if_unkept(archive: Path | None, url: str) -> None:
+    """Says where no archive keeps what was just written."""
+    if archive is None:
+        say(f"no archive keeps this: {url} was filled from none that is there, and rebuilding it loses it")
 
 
 def archive_at(path: Path | None, store: str) -> Archive:

@@ -84,8 +84,9 @@ def rebuild(
     """Make a store hold what its archive says.
 
     It may be empty, damaged or changed by hand; nodes and relationships that the archive does not know
-    go. Types that no ingestion job wrote (derived relationships, recommendations) are left alone, but for
-    what hangs on nodes that go. An embedded store that cannot be opened is put aside and made anew.
+    go. What runs wrote back and what was derived comes back as the archive keeps it. Of runs and types that
+    it does not know, all is left alone but for what hangs on nodes that go. An embedded store that cannot
+    be opened is put aside and made anew.
 
     \b
     Examples:
@@ -122,7 +123,7 @@ def verify(
     """Compare a store with its archive, or another.
 
     By counts and checksums of every type, whatever order things are stored in.
-    Ends with 2 where they differ. Against the archive, what no ingestion job wrote is not looked at.
+    Ends with 2 where they differ. Against the archive, types that it holds nothing of are not looked at.
 
     \b
     Examples:
@@ -157,6 +158,8 @@ def verify(
                 f"{d.changed:,} with other properties; for example {d.example}"
             )
     if differences:
+        if against is None:
+            say("next:  kgdistill store rebuild; it leaves runs that the archive lacks: write them back")
         raise typer.Exit(2)
 
 

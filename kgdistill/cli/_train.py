@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kgdistill.cli._jobs import KeptOption, WaitOption, say_if_unkept
 from kgdistill.cli._options import (
     DEFAULT_STORE,
     DeviceOption,
@@ -315,12 +316,15 @@ def writeback(
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     device: DeviceOption = None,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
     """Write a run's recommendations and embeddings into the graph, in place of the run's former ones.
 
     They rest on all that the store knows now, also on purchases after the cut; what a user bought is left
-    out. They carry the name of the run's folder; those of other runs stay.
+    out. They carry the name of the run's folder; those of other runs stay. Both are written, or neither, and
+    the store's archive keeps them, so that `store rebuild` brings them back.
 
     \b
     Examples:
@@ -331,18 +335,21 @@ def writeback(
 
     opened = run_at(run, device=device)
     name = run.resolve().name
-    with store_at(store, user, password_file) as graph:
+    with store_at(store, user, password_file, wait_s=wait) as graph:
         written = write_back(
             graph,
             name,
             opened.recommendations(store=graph),
             [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in opened.embeddings()],
+            archive=archive,
+            wait_s=wait,
         )
     if json:
         print_json(written)
         return
     rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
     print_table(["written", "count"], rows)
+    say_if_unkept(written.archive, store)
     say(f"see them:  kgdistill query --saved runs --store {store}")
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.errors import InputError
+from kgdistill.ingest._model import TypeKey
+from kgdistill.ingest.outputs import Outputs
+from kgdistill.ingest.projection import kept_by
 from kgdistill.progress import step
-from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.store.protocol import EdgeType, GraphStore, Write
 
 RECOMMENDED: EdgeType = ("User", "RECOMMENDED", "Product")
 _COLUMNS = pa.schema(
@@ -39,12 +44,16 @@ class NodeEmbeddings:
 
 @dataclass(frozen=True)
 class WriteBackReport:
-    """What was written: relationships, embeddings by `label:space`, and the wall time."""
+    """What was written: relationships, embeddings by `label:space`, and the wall time.
+
+    `archive` is the folder of the archive that keeps it too, for a store made anew; None: none does.
+    """
 
     run: str
     recommendations: int
     embeddings: dict[str, int]
     seconds: float
+    archive: Path | None = None
 
 
 def write_back(
@@ -52,11 +61,17 @@ def write_back(
     run_id: str,
     recommendations: pa.Table,
     embeddings: Sequence[NodeEmbeddings] = (),
+    *,
+    archive: str | Path | None = None,
+    wait_s: float = 0.0,
 ) -> WriteBackReport:
     """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
 
     Recommendations are RECOMMENDED relationships; vectors are Embedding nodes with the id
-    `run:space:label:key`. Other runs' stay. Each of the two types is one transaction.
+    `run:space:label:key`. Other runs' stay. Both are kept, or neither, whatever happens: an embedded store
+    takes them as one block of changes, Neo4j as one transaction. Where that would be too large for Neo4j
+    (8 million values with its default), the vectors go first, in parts: after a kill the recommendations are
+    the former ones, as a whole, some vectors are new, and the same call completes both.
 
     Args:
         store: an open store that holds the users and products.
@@ -64,27 +79,35 @@ def write_back(
         recommendations: user, product (string), rank (int64, 1 is the best), score (float64); one row per
             user and product.
         embeddings: may be empty; the run's former embeddings are then removed.
+        archive: the store's archive, which keeps them too, so that `kgdistill store rebuild` brings them
+            back. None: the one that the store was filled from, if it is still there.
+        wait_s: how long to wait for a job that holds the archive.
 
     Raises:
         InputError: an empty run id, a missing column, a rank below 1, vectors that do not fit their keys or
             are not finite, the same label and space twice; nothing is written.
-        SchemaError: a user or product that the store does not hold; nothing of that type is written.
-        StoreError: from the store.
+        SchemaError: a user or product that the store does not hold; nothing is written.
+        StoreError: from the store; also an archive that is not this store's.
+        DiskError: the archive cannot be written; nothing is written.
     """
     start = time.monotonic()
     if not run_id.strip():
         raise InputError("the run's id is empty")
     edges = _recommended(run_id, recommendations)
     nodes = _embeddings(run_id, embeddings)
-    with step("writing back", total=edges.num_rows + nodes.num_rows) as progress:
-        progress.note("recommendations")
-        written = store.write_relationships(RECOMMENDED, edges, replace={"run": run_id})
-        progress.advance(edges.num_rows)
-        progress.note("embeddings")
-        store.write_nodes("Embedding", nodes, replace={"run": run_id})
-        progress.advance(nodes.num_rows)
+    kept = kept_by(store, archive)
+    own = {"run": run_id}
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(step("writing back", total=edges.num_rows + nodes.num_rows))
+        if kept is not None:
+            tables: dict[TypeKey, pa.Table] = {RECOMMENDED: edges, "Embedding": nodes}
+            stack.enter_context(Outputs(kept).keep("run", run_id, tables, wait_s=wait_s))
+        store.write_together([Write("Embedding", nodes, own), Write(RECOMMENDED, edges, own)])
+        progress.advance(edges.num_rows + nodes.num_rows)
     counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
-    return WriteBackReport(run_id, written, counts, time.monotonic() - start)
+    return WriteBackReport(
+        run_id, edges.num_rows, counts, time.monotonic() - start, kept.folder if kept else None
+    )
 
 
 def _recommended(run_id: str, table: pa.Table) -> pa.Table:

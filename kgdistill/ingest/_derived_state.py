@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import DiskError
 from kgdistill.ingest._together import Choices, Former, Nearest, codes_in
+from kgdistill.private import make_private, private_folder
 
 _FORMAT = "1"
 # One file, so that it is replaced whole: `support` is null where `left` is a user who chose `right`.
@@ -71,8 +72,9 @@ def write_state(file: Path, parameters: Mapping[str, str], choices: Choices, nea
     table = pa.concat_tables([seen, found]).replace_schema_metadata({**parameters, "format": _FORMAT})
     partial = file.with_name(file.name + ".partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
         pq.write_table(table, partial, compression="zstd")
+        make_private(partial)
         os.replace(partial, file)
     except OSError as error:
         raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from kgdistill.errors import InputError
 from kgdistill.ingest._model import REJECT_SCHEMA
 from kgdistill.ingest.archive import disk_errors
+from kgdistill.private import make_private
 
 
 def too_many(
@@ -88,6 +89,7 @@ def write_rejects(rejects: Path | pa.Table | None, path: Path | None) -> Path | 
         part = path.with_name(path.name + ".part")
         csv = path.suffix.lower() == ".csv"
         writer = pacsv.CSVWriter(part, REJECT_SCHEMA) if csv else pq.ParquetWriter(part, REJECT_SCHEMA)
+        make_private(part)
         with writer:
             for batch in _batches(rejects):
                 writer.write_batch(batch)

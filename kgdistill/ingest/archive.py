@@ -6,6 +6,7 @@
     ARCHIVE/jobs/000001/rejects.parquet
     ARCHIVE/jobs/000002.part/       a job that is being read; worth nothing when its process has gone
     ARCHIVE/failures.jsonl          jobs that were refused
+    ARCHIVE/outputs/                what runs and derivations wrote to the store: see `outputs`
 
 A job's folder is renamed into its place when all its rows are in it: it is there as a whole, or not.
 """
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import DiskError, InputError, StoreLockedError
 from kgdistill.ingest._model import Notice, TypeKey, types_by_name
+from kgdistill.private import make_private, private_folder, private_tree
 from kgdistill.store.schema import Schema
 
 _ABOUT = "archive.json"
@@ -187,7 +189,8 @@ class Archive:
                         where=str(self.folder),
                         hint="name a new or empty folder with --archive",
                     )
-                (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
+                private_folder(self.folder)
+                private_folder(self.folder / "jobs")
                 values = {"format": 1, "id": uuid.uuid4().hex, "created": _now().isoformat()}
                 _write_text(about, json.dumps(values, indent=1) + "\n")
             try:
@@ -211,6 +214,7 @@ class Archive:
         """
         with disk_errors(self.folder):
             file = open(self.folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115
+            make_private(self.folder / "lock")
         try:
             _flock(file, self.folder, wait_s)
             # The process id helps people only: a full disk must not stand in the way.
@@ -277,7 +281,8 @@ class Archive:
             for old in left:
                 shutil.rmtree(self.part(old), ignore_errors=True)
             part = self.part(number)
-            (part / "rows").mkdir(parents=True)
+            private_folder(part)
+            private_folder(part / "rows")
         return number, part
 
     def seal(self, record: JobRecord) -> None:
@@ -285,17 +290,20 @@ class Archive:
         part = self.part(record.number)
         with disk_errors(self.folder):
             _write_text(part / "job.json", record.model_dump_json(indent=1, by_alias=True) + "\n")
+            private_tree(part)
             for path in part.rglob("*"):
-                _sync(path)
+                sync(path)
             os.replace(part, self._job_folder(record.number))
-            _sync(self.folder / "jobs")
+            sync(self.folder / "jobs")
         self._records[record.number] = record
 
     def abandon(self, number: int, failure: Failure | None = None) -> None:
         """Removes what a job has staged; keeps `failure` in the history."""
         shutil.rmtree(self.part(number), ignore_errors=True)
         if failure is not None:
-            with disk_errors(self.folder), (self.folder / _FAILURES).open("a", encoding="utf-8") as stream:
+            file = self.folder / _FAILURES
+            with disk_errors(self.folder), file.open("a", encoding="utf-8") as stream:
+                make_private(file)
                 # On a line of its own, whatever a kill has left before it.
                 stream.write("\n" * (stream.tell() > 0) + failure.model_dump_json())
 
@@ -395,10 +403,12 @@ def _flock(file: IO[str], folder: Path, wait_s: float) -> None:
 def _write_text(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".new")
     part.write_text(text, encoding="utf-8")
+    make_private(part)
     os.replace(part, path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Brings a file or folder from the system's memory to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from kgdistill.errors import InputError, SchemaError
 from kgdistill.ingest._derived_state import former_of, read_state, write_state
 from kgdistill.ingest._model import GraphTables, type_name
 from kgdistill.ingest._together import Choices, first_of, nearest_items, pair_table
+from kgdistill.ingest.outputs import Outputs
+from kgdistill.ingest.projection import kept_by
 from kgdistill.store.protocol import EdgeType, GraphStore
 
 ALSO_BOUGHT: EdgeType = ("Product", "ALSO_BOUGHT", "Product")
@@ -68,6 +71,7 @@ class DeriveReport:
         counted: for how many of them the partners were counted, rather than kept.
         cut: UTC.
         seconds: the time it took.
+        archive: the folder of the archive that keeps the relationships too; None: none does.
     """
 
     type: str
@@ -78,6 +82,7 @@ class DeriveReport:
     counted: int
     cut: datetime
     seconds: float
+    archive: Path | None = None
 
 
 def derived_table(
@@ -139,6 +144,8 @@ def derive(
     top_k: int = 20,
     min_support: int = 5,
     state: Path | None = None,
+    archive: str | Path | None = None,
+    wait_s: float = 0.0,
 ) -> DeriveReport:
     """Brings the store's relationships of `edge` to what `derived_table` makes of its events.
 
@@ -152,6 +159,9 @@ def derive(
         cut, top_k, min_support: as for `derived_table`.
         state: a folder for what was seen and found, or None. It holds user keys, and so is as private
             as the store.
+        archive: the store's archive, which keeps the relationships too, so that `kgdistill store rebuild`
+            brings them back. None: the one that the store was filled from, if it is still there.
+        wait_s: how long to wait for another writer.
 
     Raises:
         InputError: as `derived_table`.
@@ -184,8 +194,12 @@ def derive(
     nearest, counted = nearest_items(choices, top_k, min_support, spare=spare, former=former)
     table = pair_table(choices, first_of(nearest, top_k), np.datetime64(moment, "us"))
     gone, changed = _difference(held, table)
-    if gone.num_rows or changed.num_rows:
-        with store.changes():
+    kept = kept_by(store, archive)
+    with contextlib.ExitStack() as stack:
+        if kept is not None:
+            stack.enter_context(Outputs(kept).keep("derived", type_name(edge), {edge: table}, wait_s=wait_s))
+        if gone.num_rows or changed.num_rows:
+            stack.enter_context(store.changes(wait_s=wait_s))
             if gone.num_rows:
                 store.delete_relationships(edge, gone)
             if changed.num_rows:
@@ -201,6 +215,7 @@ def derive(
         counted=counted,
         cut=moment,
         seconds=time.monotonic() - begin,
+        archive=kept.folder if kept is not None else None,
     )
 
 

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from kgdistill.errors import SchemaError, StoreError
+from kgdistill.errors import InputError, SchemaError, StoreError
 from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import TypeKey, type_name
+from kgdistill.ingest._model import TypeKey, type_name, types_by_name
 from kgdistill.ingest.archive import Archive, disk_errors, utc_now
 from kgdistill.ingest.journal import Journal, with_journal
+from kgdistill.ingest.outputs import Outputs, with_outputs
 from kgdistill.progress import step
 from kgdistill.store._ladybug import LadybugStore
-from kgdistill.store.protocol import GraphStore
+from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema
 
 # Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
@@ -61,6 +63,8 @@ def apply(
 ) -> Applied:
     """Writes to the store what the jobs that it does not hold yet change. Again after a kill: the same graph.
 
+    A store that holds none of them gets the archive's outputs too.
+
     Args:
         store: an open store.
         archive: whose lock the caller holds.
@@ -77,9 +81,9 @@ def apply(
     if not result.jobs:
         return result
     journal = Journal(store)
-    schema = archive.schema()
-    records = [archive.job(number) for number in result.jobs]
     first = len(result.jobs) == len(archive.numbers())
+    schema = with_outputs(archive.schema(), Outputs(archive).records() if first else [])
+    records = [archive.job(number) for number in result.jobs]
     with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
         fold = Fold(db, schema, archive.files(schema), None if first else frozenset(result.jobs))
         with store.changes(wait_s=wait_s):
@@ -88,8 +92,39 @@ def apply(
             store.apply_schema(with_journal(schema))
             journal.write(archive, records, "applying")
             _write(store, fold, temporary, first, result, writer)
+            if first:
+                _restore_outputs(store, archive, schema, result)
             journal.write(archive, records, "done")
     return result
+
+
+def kept_by(store: GraphStore, archive: str | Path | None) -> Archive | None:
+    """The archive that keeps what is written to a store.
+
+    Args:
+        store: an open store.
+        archive: its folder, or None for the one that the store's journal names.
+
+    Returns:
+        None where the journal names none, or one that is not there any more.
+
+    Raises:
+        InputError: there is no archive in `archive`.
+        StoreError: it is another store's.
+    """
+    folder = Path(archive) if archive is not None else None
+    if folder is None:
+        named = [Path(entry["archive"]) for entry in Journal(store).entries() if entry["archive"]]
+        if not named or not (named[-1] / "archive.json").is_file():
+            return None
+        folder = named[-1]
+    elif not (folder / "archive.json").is_file():
+        raise InputError(
+            "there is no archive here", where=str(folder), hint="name the store's own; a first job makes one"
+        )
+    place = Archive(folder)
+    check_same_archive(store, place)
+    return place
 
 
 def check_same_archive(store: GraphStore, archive: Archive) -> None:
@@ -197,7 +232,8 @@ def rebuild(
 ) -> Applied:
     """Makes the store hold exactly what the archive says, of the archive's types; others are left alone.
 
-    Nodes and relationships that the archive does not know are removed.
+    Nodes and relationships that the archive does not know are removed. What runs wrote back and what was
+    derived comes back too, where its ends still are; of a run that the archive does not know it stays.
 
     Args:
         store: an open store, empty or not.
@@ -211,7 +247,7 @@ def rebuild(
         InputError: the archive holds no job.
         StoreError, SchemaError, DiskError: from the store; the same call goes on later.
     """
-    schema = archive.schema()
+    schema = with_outputs(archive.schema(), Outputs(archive).records())
     result = Applied(jobs=archive.numbers())
     records = archive.jobs()
     with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
@@ -221,8 +257,36 @@ def rebuild(
             for key in reversed(fold.types()):
                 _remove_strangers(store, fold, key, result)
             _write(store, fold, temporary, True, result, writer, title)
+            _restore_outputs(store, archive, schema, result)
             Journal(store).write(archive, records, "done")
     return result
+
+
+def _restore_outputs(store: GraphStore, archive: Archive, schema: Schema, result: Applied) -> None:
+    outputs, keys = Outputs(archive), types_by_name(schema)
+    for record in outputs.records():
+        for file in record.files:
+            key, table = keys[file.type], outputs.table(record, file)
+            if isinstance(key, str):
+                count = store.write_nodes(key, table, replace={"run": record.name})
+            elif record.kind == "run":
+                count = store.write_relationships(key, _held(store, key, table), replace={"run": record.name})
+            else:
+                ends = ["source", "target"]
+                held = store.read_relationships(key, [])
+                gone = held.join(table.select(ends), ends, join_type="left anti")
+                if gone.num_rows:
+                    store.delete_relationships(key, gone)
+                count = store.write_relationships(key, _held(store, key, table))
+            result.written[file.type] = result.written.get(file.type, 0) + count
+
+
+def _held(store: GraphStore, edge: EdgeType, table: pa.Table) -> pa.Table:
+    """The rows whose ends the store holds: with a node went its relationships."""
+    for side, label in (("source", edge[0]), ("target", edge[2])):
+        keys = store.read_nodes(label, []).column(0).combine_chunks()
+        table = table.filter(pc.is_in(table[side], value_set=keys))
+    return table
 
 
 def _remove_strangers(store: GraphStore, fold: Fold, key: TypeKey, result: Applied) -> None:
@@ -263,7 +327,7 @@ class ArchivedGraph:
 
     Attributes:
         store: holds them.
-        schema: those types alone.
+        schema: those types, and those of its outputs, alone.
     """
 
     store: GraphStore
@@ -272,13 +336,16 @@ class ArchivedGraph:
 
 @contextlib.contextmanager
 def archived_types(archive: Archive) -> Iterator[ArchivedGraph]:
-    """The graph that an archive makes, to be compared with a store. To be called under its lock.
+    """The graph that an archive makes, outputs too, to be compared with a store. To be called under its lock.
 
     Raises:
         InputError: the archive holds no job.
     """
-    whole = archive.schema()
+    outputs = Outputs(archive).records()
+    whole = with_outputs(archive.schema(), outputs)
+    names = types_by_name(whole)
     keys = {file.key for file in archive.files(whole)}
+    keys |= {names[file.type] for record in outputs for file in record.files}
     labels = {key for key in keys if isinstance(key, str)}
     labels |= {label for key in keys if not isinstance(key, str) for label in (key[0], key[2])}
     schema = whole.restricted(labels, {key[1] for key in keys if not isinstance(key, str)})

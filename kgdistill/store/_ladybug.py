@@ -32,7 +32,7 @@ from kgdistill.store._validate import (
     edge_name,
     missing_end,
 )
-from kgdistill.store.protocol import EdgeType, Parameter, Scalar
+from kgdistill.store.protocol import EdgeType, Parameter, Scalar, Write
 from kgdistill.store.schema import RelationshipType, Schema, arrow_type
 
 # Where more stored relationships than this change, writing the table anew beats deleting them one by one
@@ -148,6 +148,17 @@ class LadybugStore:
                 rows(connection, f"{self._match(edge, replaced)} DELETE r", replaced)
             self._upsert_edges(connection, edge, data, clear_nulls)
         return int(data.num_rows)
+
+    def write_together(self, writes: Sequence[Write]) -> list[int]:
+        """See `GraphStore.write_together`; in memory each stands alone."""
+        self._check_open()
+        with self._engine.block():
+            return [
+                self.write_nodes(w.key, w.table, replace=w.replace)
+                if isinstance(w.key, str)
+                else self.write_relationships(w.key, w.table, replace=w.replace)
+                for w in writes
+            ]
 
     def delete_nodes(self, label: str, keys: pa.Array | pa.ChunkedArray) -> int:
         """See `GraphStore.delete_nodes`."""

@@ -241,10 +241,14 @@ class Engine:
         Outside a block of changes it is one itself. The engine's log is not to be trusted with this: after a
         kill it has replayed a part of a transaction that was never committed.
         """
-        with self._lock:
-            alone = contextlib.nullcontext() if self._changing else self.changes(0.0)
-            with alone, self._transaction() as connection:
-                yield connection
+        with self.block(), self._transaction() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        """The block of changes that is open, or one of its own; waits for other threads."""
+        with self._lock, contextlib.nullcontext() if self._changing else self.changes(0.0):
+            yield
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Any]:

@@ -51,6 +51,7 @@ def lock_folder(folder: Path, where: str) -> IO[str] | None:
         file = open(folder / _LOCK, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise StoreError(f"cannot be written: {error.strerror}", where=where) from error
+    make_private(folder / _LOCK)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

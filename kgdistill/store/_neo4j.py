@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -34,13 +35,22 @@ from kgdistill.store._validate import (
     conform_replace,
     edge_name,
 )
-from kgdistill.store.protocol import EdgeType, Parameter, Scalar
+from kgdistill.store.protocol import EdgeType, Parameter, Scalar, Write
 from kgdistill.store.schema import Schema
 
 _VALUES_A_ROW = 80
 _PROGRESS_ROWS = 50_000
 _EDGES_A_RECORD = 20_000
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One write: `everything` in a transaction that is open, or `run` in as many as it takes."""
+
+    everything: Callable[[ManagedTransaction], None]
+    run: Callable[[], None]
+    table: pa.Table
 
 
 class Neo4jStore:
@@ -139,6 +149,12 @@ class Neo4jStore:
         clear_nulls: bool = False,
     ) -> int:
         """Upserts nodes; see `GraphStore.write_nodes`."""
+        self._nodes(label, table, replace, clear_nulls).run()
+        return int(table.num_rows)
+
+    def _nodes(
+        self, label: str, table: pa.Table, replace: Mapping[str, Scalar] | None, clear_nulls: bool
+    ) -> _Work:
         schema = self._required_schema()
         table = conform_nodes(schema, label, table)
         old = conform_replace(schema.node_arrow_schema(label), replace, label)
@@ -156,14 +172,16 @@ class Neo4jStore:
             for rows in self._batches(table, label):
                 write(tx, rows=rows)
 
-        heavy = cypher_text.value_count(table) > self._transaction_rows * _VALUES_A_ROW
-        if heavy or (old is None and table.num_rows > self._transaction_rows):
-            for rows in self._batches(table, label):
-                self._write(partial(write, rows=rows))
-            self._write(clear)
-        else:
-            self._write(everything)
-        return int(table.num_rows)
+        def alone() -> None:
+            heavy = cypher_text.value_count(table) > self._transaction_rows * _VALUES_A_ROW
+            if heavy or (old is None and table.num_rows > self._transaction_rows):
+                for rows in self._batches(table, label):
+                    self._write(partial(write, rows=rows))
+                self._write(clear)
+            else:
+                self._write(everything)
+
+        return _Work(everything, alone, table)
 
     def write_relationships(
         self,
@@ -179,27 +197,61 @@ class Neo4jStore:
         they are created, which is twice as fast as looking for each; as soon as another writer has
         had a turn, they are merged.
         """
+        self._relationships(edge, table, replace, clear_nulls).run()
+        return int(table.num_rows)
+
+    def _relationships(
+        self, edge: EdgeType, table: pa.Table, replace: Mapping[str, Scalar] | None, clear_nulls: bool
+    ) -> _Work:
         schema = self._required_schema()
         table = conform_relationships(schema, edge, table)
         where = edge_name(edge)
         old = conform_replace(schema.edge_arrow_schema(edge), replace, where)
         writer = EdgeWriter(schema, edge, table, self._url, replace=old, clear_nulls=clear_nulls)
-        if old is not None or table.num_rows <= self._transaction_rows:
 
-            def everything(tx: ManagedTransaction) -> None:
-                writer.begin(tx)
-                for rows in self._batches(table, where):
-                    writer.write(tx, rows)
+        def everything(tx: ManagedTransaction) -> None:
+            writer.begin(tx)
+            for rows in self._batches(table, where):
+                writer.write(tx, rows)
 
-            self._write(everything)
-            return int(table.num_rows)
-
-        self._write(writer.begin)
-        writer.confirm()
-        for rows in self._batches(table, where):
-            self._write(partial(writer.write_alone, rows=rows))
+        def alone() -> None:
+            if old is not None or table.num_rows <= self._transaction_rows:
+                self._write(everything)
+                return
+            self._write(writer.begin)
             writer.confirm()
-        return int(table.num_rows)
+            for rows in self._batches(table, where):
+                self._write(partial(writer.write_alone, rows=rows))
+                writer.confirm()
+
+        return _Work(everything, alone, table)
+
+    def write_together(self, writes: Sequence[Write]) -> list[int]:
+        """Several writes as one transaction, where it can hold them; see `GraphStore.write_together`.
+
+        That is up to 80 values for each of `transaction_rows` rows. Above it each write stands alone; the
+        relationships of one with `replace` are a transaction of their own in any case.
+        """
+        works = [
+            self._nodes(w.key, w.table, w.replace, clear_nulls=False)
+            if isinstance(w.key, str)
+            else self._relationships(w.key, w.table, w.replace, clear_nulls=False)
+            for w in writes
+        ]
+        if (
+            sum(cypher_text.value_count(work.table) for work in works)
+            <= self._transaction_rows * _VALUES_A_ROW
+        ):
+
+            def all_of_them(tx: ManagedTransaction) -> None:
+                for work in works:
+                    work.everything(tx)
+
+            self._write(all_of_them)
+        else:
+            for work in works:
+                work.run()
+        return [int(work.table.num_rows) for work in works]
 
     def delete_nodes(self, label: str, keys: pa.Array | pa.ChunkedArray) -> int:
         """Deletes nodes with their relationships; see `GraphStore.delete_nodes`.

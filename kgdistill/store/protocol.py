@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,15 @@ EdgeType: TypeAlias = tuple[str, str, str]
 
 Scalar: TypeAlias = str | int | float | bool | datetime | None
 Parameter: TypeAlias = Scalar | Sequence[Scalar]
+
+
+@dataclass(frozen=True)
+class Write:
+    """The rows of one type, as `write_nodes` and `write_relationships` take them."""
+
+    key: str | EdgeType
+    table: pa.Table
+    replace: Mapping[str, Scalar] | None = None
 
 
 @runtime_checkable
@@ -95,6 +105,17 @@ class GraphStore(Protocol):
         Raises:
             SchemaError: unknown type or column, wrong type, a missing end (the message names the first
                 one), or the same relationship twice; nothing is written.
+        """
+        ...
+
+    def write_together(self, writes: Sequence[Write]) -> list[int]:
+        """Several writes as one, in their order: all of them are kept, or none; returns the rows of each.
+
+        In Neo4j that holds as far as one transaction takes them: where what they write is too much for one
+        (see `Neo4jStore`), each stands alone, in their order.
+
+        Raises:
+            SchemaError: as for each of them; nothing is written.
         """
         ...
 

@@ -312,7 +312,7 @@ def test_a_block_of_changes_killed_anywhere_is_kept_whole_or_not_at_all(tmp_path
         after = state(store)
     assert after != before
     dice, seen = random.Random(4), set()
-    for _ in range(20):
+    for _ in range(10):
         at = tmp_path / "at"
         shutil.copytree(folder, at)
         with python(CHANGES, str(at), str(rows)) as job:
