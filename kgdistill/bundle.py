@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kgdistill._bundle_file import check_parts, read_bundle, write_bundle
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.evaluate.topk import top_k
+from kgdistill.words import WordIndex
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -79,6 +80,7 @@ class Bundle:
         self.arrays = arrays
         self.keys = keys
         self.titles = titles
+        self._words = WordIndex([title.replace(" [SEP] ", " ") for title in titles])
         self._index = {key: i for i, key in enumerate(keys)}
         counts = arrays["counts"].astype(np.float32)
         self._log_counts = np.log1p(counts)
@@ -242,19 +244,8 @@ class Bundle:
 
         Empty where none shares any.
         """
-        words = _words(text)
-        index: dict[str, list[int]] = {}
-        for i, title in enumerate(self.titles):
-            for word in _words(title):
-                index.setdefault(word, []).append(i)
-        score = np.zeros(len(self.keys), np.float32)
-        for word in words:
-            places = index.get(word, [])
-            if places:
-                score[places] += np.log1p(len(self.keys) / len(places))
-        matched = score > 0
+        score = self._words.scores(text)
         score = np.where(score > 0, score + self._log_counts * np.float32(1e-3), np.float32(-np.inf))
-        score[~matched] = -np.inf
         items, _ = top_k(score[None], np.arange(len(score)), min(k, len(score)))
         out: IntArray = items[0][items[0] >= 0]
         return out
@@ -290,10 +281,6 @@ def _gelu(x: FloatArray) -> FloatArray:
         * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
     )
     return out
-
-
-def _words(text: str) -> set[str]:
-    return {w for w in "".join(c.lower() if c.isalnum() else " " for c in text).split() if len(w) > 1}
 
 
 def load_bundle(folder: str | Path) -> Bundle:

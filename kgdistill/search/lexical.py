@@ -56,7 +56,7 @@ class LexicalIndex:
         rows: list[list[str]] = [[] for _ in next(iter(fields.values()))]
         for name, weight in weights.items():
             for row, text in zip(rows, fields[name], strict=True):
-                row += terms(text) * weight
+                row += terms(text, singles=True) * weight
         self._size = len(rows)
         self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
         self._bm25.index(rows, show_progress=False)

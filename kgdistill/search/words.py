@@ -1,20 +1,19 @@
-"""How texts become words for search: folded, split at units, plurals cut, neighbours joined."""
+"""How texts become words for search: as everywhere, with English plurals cut and neighbours joined."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
+
+from kgdistill import words as shared
 
 _INCH = re.compile(r"(?<=\d)\s?[\"”″]")
-_WORD = re.compile(r"[^\W_]+(?:\.\d+)?")
-_PART = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+_PART = re.compile(r"\d+(?:\.\d+)?|[^\d.]+")
 
 
 def fold(text: str) -> str:
-    """Lower case without accents; the sign for inches becomes the word."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    return _INCH.sub(" inch", "".join(c for c in plain if not unicodedata.combining(c)))
+    """The text as words compare it (`kgdistill.words.plain`); the sign for inches becomes the word."""
+    return shared.plain(_INCH.sub(" inch", text))
 
 
 def stem(word: str) -> str:
@@ -30,22 +29,31 @@ def stem(word: str) -> str:
     return word
 
 
-def words(text: str) -> list[str]:
-    """The stemmed words of a text, in order."""
-    return [stem(word) for word in _WORD.findall(fold(text))]
+def words(text: str, *, singles: bool = False) -> list[str]:
+    """The stemmed words of a text, in order; `singles` as in `kgdistill.words.words`."""
+    return [stem(word) for word in shared.words(fold(text), singles=singles)]
 
 
-def terms(text: str) -> list[str]:
+def terms(text: str, *, singles: bool = False) -> list[str]:
     """What an index holds of a text.
 
     Words; the parts of a word that mixes letters and digits ("32gb" is also "32" and "gb"); and each
     pair of alphabetic neighbours written together, so that "power bank" and "powerbank" meet.
+
+    Args:
+        text: any.
+        singles: for a text that is to be found: see `kgdistill.words.words`.
     """
-    base = words(text)
+    base = words(text, singles=singles)
     out = list(base)
     for word in base:
         parts = _PART.findall(word)
         if len(parts) > 1:
             out += [stem(part) for part in parts]
-    out += [a + b for a, b in itertools.pairwise(base) if a.isalpha() and b.isalpha()]
+    alone = [word.isalpha() and not shared.paired(word) for word in base]
+    out += [
+        a + b
+        for (a, first), (b, second) in itertools.pairwise(zip(base, alone, strict=True))
+        if first and second
+    ]
     return out

@@ -1,0 +1,153 @@
+"""How a text becomes words, the same for titles and for what is asked, in whatever script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+# Written without blanks, or with words that endings are glued to: their words are pairs of characters.
+_PAIRED = (
+    ("h", ((0x3005, 0x3007), (0x3100, 0x312F), (0x31A0, 0x31BF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))),
+    ("h", ((0xF900, 0xFAFF), (0x20000, 0x3FFFF))),
+    ("k", ((0x3031, 0x3035), (0x3041, 0x30FF), (0x31F0, 0x31FF), (0x1AFF0, 0x1B16F))),
+    ("g", ((0x1100, 0x11FF), (0xA960, 0xA97F), (0xAC00, 0xD7FF))),
+    ("t", ((0x0E00, 0x0E7F),)),
+    ("l", ((0x0E80, 0x0EFF),)),
+    ("x", ((0x1780, 0x17FF),)),
+    ("y", ((0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F))),
+)
+_SIGNS = str.maketrans({"™": " ", "℠": " ", "⁄": " "})
+# Marks over a Latin or Greek letter: "creme" finds "Crème".
+_ACCENTS = re.compile("(?<=[a-z\u00df-\u024f\u0370-\u03ff\u1e00-\u1fff])[\u0300-\u036f]+")
+_PLAIN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
+_RUN = re.compile(r"([hkgtlxy])(?:\1|m)*|[wdm]+(?:\.d+)?")
+
+
+class _Kinds(dict[int, str]):
+    """What a character is, learned as it comes: one letter for each, so that runs can be found by a pattern.
+
+    h, k, g, t, l, x, y: a script whose words are pairs; d: a digit; m: a mark; w: any other letter or number;
+    a point is itself; a blank stands for all else.
+    """
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = self._kind(code)
+        return found
+
+    @staticmethod
+    def _kind(code: int) -> str:
+        category = unicodedata.category(chr(code))
+        if category[0] not in "LMN":
+            return "." if code == 0x2E else " "
+        for kind, ranges in _PAIRED:
+            if any(low <= code <= high for low, high in ranges):
+                return kind
+        return "m" if category[0] == "M" else "d" if category == "Nd" else "w"
+
+
+class _Visible(dict[int, str | None]):
+    """What a character is replaced by: nothing where it has no shape, a digit of any script by ours."""
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        shapeless = unicodedata.category(char) == "Cf" or code == 0x034F or 0xFE00 <= code <= 0xFE0F
+        found = None if shapeless or 0xE0100 <= code <= 0xE01EF else char
+        if unicodedata.category(char) == "Nd":
+            found = str(unicodedata.decimal(char))
+        elif unicodedata.decomposition(char).startswith("<fraction>"):
+            found = f" {char} "  # 5½ is no 51/2
+        self[code] = found
+        return found
+
+
+_KINDS, _VISIBLE = _Kinds(), _Visible()
+
+
+def plain(text: str) -> str:
+    """The text without what does not tell words apart.
+
+    That is compatibility forms, case, accents of Latin and Greek letters and characters without a shape
+    (Unicode's toNFKC_Casefold, for the most part).
+    """
+    if text.isascii():
+        return text.lower()
+    text = text.translate(_SIGNS).translate(_VISIBLE)
+    for _ in range(2):  # what folding leaves may have a compatibility form of its own
+        text = unicodedata.normalize("NFKD", text).casefold()
+    text = unicodedata.normalize("NFKD", text.translate(_SIGNS)).translate(_VISIBLE)
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", text))
+
+
+def words(text: str, *, singles: bool = False) -> list[str]:
+    """The words of a text, in order, with repeats.
+
+    Letters, digits and the marks on them make words; a decimal point between digits stays. In scripts
+    written without blanks (Chinese, Japanese, Thai, Lao, Khmer, Burmese), and in Korean, each pair of
+    neighbouring characters is one, as is a character that stands alone; another script ends the run.
+
+    Args:
+        text: any.
+        singles: also every character of these scripts by itself, so that it can be found alone: for an index.
+    """
+    text = plain(text)
+    if text.isascii():
+        return _PLAIN.findall(text)
+    found: list[str] = []
+    for run in _RUN.finditer(text.translate(_KINDS)):
+        word = text[run.start() : run.end()]
+        if run[1] is None:
+            found.append(word)
+            continue
+        if len(word) > 1:
+            found += [word[i : i + 2] for i in range(len(word) - 1)]
+        if singles or len(word) == 1:
+            found += word
+    return found
+
+
+def paired(word: str) -> bool:
+    """Whether a word is of a script whose words are pairs of characters."""
+    return _KINDS[ord(word[0])] in "hkgtlxy"
+
+
+class WordIndex:
+    """Which texts hold a word.
+
+    Args:
+        texts: any.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _postings(self) -> tuple[dict[str, int], IntArray, IntArray]:
+        """A number for each word, where its texts begin, and the texts of each word, ascending."""
+        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+        held = [[numbers[word] for word in set(words(text, singles=True))] for text in self._texts]
+        counts = np.fromiter(map(len, held), np.int64, len(held))
+        flat = np.fromiter((n for row in held for n in row), np.int64, int(counts.sum()))
+        order = np.argsort(flat, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(numbers)))])
+        return dict(numbers), starts.astype(np.int64), np.repeat(np.arange(len(held)), counts)[order]
+
+    def scores(self, text: str) -> npt.NDArray[np.float32]:
+        """How much of `text` each text holds: the sum of its distinct words, rarer ones weighing more.
+
+        Returns:
+            float32 [texts], 0 where no word is shared.
+        """
+        numbers, starts, held = self._postings
+        out = np.zeros(len(self._texts), np.float32)
+        for word in dict.fromkeys(words(text)):
+            if (n := numbers.get(word)) is not None:
+                places = held[starts[n] : starts[n + 1]]
+                out[places] += np.float32(np.log1p(len(self._texts) / len(places)))
+        return out
