@@ -1,0 +1,171 @@
+"""Breaks the code in one place at a time and says which tests notice: `python bench/mutants.py`.
+
+The faults stand in mutants.yaml. Each is made in a copy of the tree, where its closest tests run; they are
+to fail. At most three may survive, each with the reason written down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TABLE = Path(__file__).with_name("mutants.yaml")
+RESULTS = Path(__file__).with_name("results") / "mutants.json"
+MOST_SURVIVE = 3
+_LONGEST_S = 600
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault.
+
+    Attributes:
+        name: what is wrong then.
+        file: of the fault.
+        old, new: what stands there, exactly once, and what is put in its place.
+        tests: the closest ones, files or node ids; at least one of them is to fail.
+        why: why it matters.
+        survives: why no test can notice it; empty where one must.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    why: str
+    survives: str = ""
+
+    def broken(self, root: Path) -> str:
+        """The file's text with the fault in it.
+
+        Raises:
+            ValueError: the old text does not stand there exactly once.
+        """
+        text = (root / self.file).read_text(encoding="utf-8")
+        if (times := text.count(self.old)) != 1:
+            raise ValueError(
+                f"{self.name}: the old text stands {times} times in {self.file}: mend mutants.yaml"
+            )
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a mutant fared: whether its tests failed, which one did, and the seconds that took."""
+
+    name: str
+    killed: bool
+    by: str
+    seconds: float
+
+
+def table() -> list[Mutant]:
+    """Every mutant.
+
+    Raises:
+        TypeError: an entry lacks a key or has one too many.
+    """
+    entries = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    return [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
+
+
+def copy_tree(folder: Path) -> None:
+    """Copies what git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def failing(folder: Path, tests: Sequence[str]) -> str | None:
+    """The first test that fails in the copy, or None.
+
+    Raises:
+        RuntimeError: pytest could not run them.
+    """
+    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [*pytest, *tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LONGEST_S
+        )
+    except subprocess.TimeoutExpired:
+        return f"nothing ended within {_LONGEST_S} s"
+    if done.returncode == 0:
+        return None
+    if done.returncode not in (1, 2):
+        raise RuntimeError(
+            f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return lines[0].split(" - ")[0].split(" ", 1)[1] if lines else "collection"
+
+
+def outcomes(mutants: Sequence[Mutant], folder: Path) -> Iterator[Outcome]:
+    """Makes one fault after another in the copy."""
+    for mutant in mutants:
+        file = folder / mutant.file
+        whole = file.read_text(encoding="utf-8")
+        begin = time.monotonic()
+        file.write_text(mutant.broken(folder), encoding="utf-8")
+        try:
+            by = failing(folder, mutant.tests)
+        finally:
+            file.write_text(whole, encoding="utf-8")
+        yield Outcome(mutant.name, by is not None, by or "", round(time.monotonic() - begin, 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", metavar="NAME", action="append", help="those whose name holds this")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args()
+    mutants = [m for m in table() if not given.only or any(part in m.name for part in given.only)]
+    if not mutants:
+        parser.error(f"no mutant's name holds {' or '.join(given.only)}")
+    found: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        folder = Path(temporary)
+        copy_tree(folder)
+        # Tests that fail by themselves would kill anything.
+        if (red := failing(folder, sorted({test for m in mutants for test in m.tests}))) is not None:
+            print(f"a test fails without any fault: {red}", file=sys.stderr)
+            return 2
+        for mutant, outcome in zip(mutants, outcomes(mutants, folder), strict=True):
+            found.append(outcome)
+            if not given.json:
+                fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
+                print(f"{fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})", flush=True)
+    survivors = [o.name for o in found if not o.killed]
+    excused = {m.name for m in mutants if m.survives}
+    document = {"mutants": len(found), "survive": survivors, "outcomes": [asdict(o) for o in found]}
+    if given.json:
+        print(json.dumps(document, indent=1))
+    else:
+        print(f"{len(found) - len(survivors)} of {len(found)} killed")
+    if not given.only:
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return int(len(survivors) > MOST_SURVIVE or bool(set(survivors) - excused))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

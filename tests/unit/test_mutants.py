@@ -1,0 +1,38 @@
+"""The table of faults that bench/mutants.py makes: each can still be made, and names tests that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from _load_script import load_script
+
+ROOT = Path(__file__).parents[2]
+mutants = load_script("bench/mutants.py")
+
+
+@pytest.mark.parametrize("mutant", mutants.table(), ids=lambda m: m.name)
+def test_the_fault_can_be_made_and_its_tests_are_there(mutant) -> None:  # type: ignore[no-untyped-def]
+    broken = mutant.broken(ROOT)
+    assert broken != (ROOT / mutant.file).read_text(encoding="utf-8")
+    compile(broken, mutant.file, "exec")
+    assert mutant.why
+    for test in mutant.tests:
+        file, *name = test.split("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert all(f"def {part.split('[')[0]}" in text for part in name)
+
+
+def test_there_are_enough_of_them_and_few_may_survive() -> None:
+    table = mutants.table()
+    assert len(table) >= 60
+    assert len({m.name for m in table}) == len(table)
+    assert len([m for m in table if m.survives]) <= mutants.MOST_SURVIVE
+
+
+def test_an_old_text_that_is_gone_or_stands_twice_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text("a = 1\na = 1\n", encoding="utf-8")
+    for old, times in (("a = 1", 2), ("b = 1", 0)):
+        mutant = mutants.Mutant("it", "module.py", old, "c = 1", (), "because")
+        with pytest.raises(ValueError, match=f"stands {times} times in module.py"):
+            mutant.broken(tmp_path)
