@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help install demo test bench docs clean
+.PHONY: help install demo test nightly bench docs clean
 
 help:
 	@echo "make install make .venv and install, nothing more"
 	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
+	@echo "make nightly install, then the floors on quality and the faults that tests must notice (an hour)"
 	@echo "make bench   install, then the measured figures (speed, memory, quality)"
 	@echo "make docs    write docs/cli.md, docs/settings.md and the schema's picture anew"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
@@ -23,8 +24,13 @@ demo: $(VENV)/.demo.stamp
 test: $(VENV)/.dev.stamp
 	@.ci/test $(ARGS)
 
+nightly: $(VENV)/.dev.stamp
+	@$(BIN)/python -m pytest -m nightly tests/nightly $(ARGS)
+	@$(BIN)/python bench/mutants.py
+
+# The faults of bench/mutants.py are no figures: they belong to the nightly checks.
 bench: $(VENV)/.dev.stamp
-	@set -e; for script in bench/[!_]*.py; do $(BIN)/python "$$script"; done
+	@set -e; for script in $(filter-out bench/mutants.py,$(wildcard bench/[!_]*.py)); do $(BIN)/python "$$script"; done
 
 docs: $(VENV)/.dev.stamp
 	@$(BIN)/python docs/generate.py

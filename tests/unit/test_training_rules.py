@@ -15,8 +15,9 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.distill.catalogue import Catalogue
 from kgdistill.distill.linear import LinearChoice, sides_of
 from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import TrainedStudent, make_targets, train_student
-from kgdistill.distill.teacher import TrainedTeacher, negatives, teacher_scorer, train_teacher
+from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.distill.teacher import TrainedTeacher, negatives, teacher_scorer, text_matrix, train_teacher
+from kgdistill.models.blend import ExpertBlend
 from kgdistill.models.linear import fit_linear, fit_walk
 
 CPU = torch.device("cpu")
@@ -226,3 +227,89 @@ def test_the_seed_decides_and_nothing_else(tmp_path_factory: pytest.TempPathFact
     )  # fmt: skip
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["tokens.weight"], other["tokens.weight"])
+
+
+def test_hard_negatives_are_looked_for_again_in_the_third_epoch(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists: list[Any] = []
+    real = ExpertBlend.forward
+
+    def forward(self: Any, affinity: Any, evidence: Any, min_count: int) -> Any:
+        # Warm lists alone: cold ones are shorter.
+        if torch.is_grad_enabled() and evidence.counts.shape[1] == 45:
+            lists.append(evidence.typed)
+        return real(self, affinity, evidence, min_count)
+
+    monkeypatch.setattr(ExpertBlend, "forward", forward)
+    teach(planted.catalogue(), planted, 4)
+    one, two, three, four = lists
+    assert torch.equal(one, two)
+    assert not torch.equal(two, three)
+    assert torch.equal(three, four)
+
+
+def test_labels_move_the_terms_of_a_distilled_student_and_not_its_tables(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    off = {"list_weight": 0.0, "relational_weight": 0.0, "rkd_weight": 0.0}
+    far = moved(*(study(catalogue, planted, n, config=off).model for n in (0, 1)))
+    assert {far[name] for name in ("tokens.weight", "ids.weight", "token_weights", "count_gate")} == {0.0}
+    assert far["blend.weights.weight"] > 0
+
+
+def test_texts_are_centred_and_each_item_has_its_own(planted: Planted) -> None:
+    rows = np.random.default_rng(0).integers(0, 40, 100)
+    text = planted.text[:40] + 3
+    catalogue = dataclasses.replace(planted.catalogue(), text=text, text_rows=rows)
+    want = (text - text.mean(0))[rows]
+    np.testing.assert_allclose(text_matrix(catalogue, CPU).numpy(), want, rtol=1e-5, atol=1e-5)
+
+
+def test_items_of_one_text_share_it_by_their_buyers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    alike = random_world(named=False).planted(tmp_path_factory.mktemp("alike") / "world")
+    catalogue = alike.catalogue()
+    draw = np.random.default_rng(3)
+    vectors = draw.normal(size=(36, 6)).astype(np.float32)
+    confidence = np.where(np.arange(36) == 7, 100.0, 0.5).astype(np.float32)
+    users = catalogue.users
+    targets = Targets(
+        users, np.tile(np.arange(5), (len(users), 1)), np.zeros((len(users), 5), np.float32), (5,), vectors,
+        confidence,
+    )  # fmt: skip
+    trained = train_student(
+        catalogue, [], alike.tokens, lambda until_us: targets, StudentConfig(**{**ONE_STEP, "epochs": 0}),
+        dim=6, inner_share=0.15, device=CPU, seed=0, validate=constant,
+    )  # fmt: skip
+    alone = student_scorer(trained, catalogue, alike.tokens, catalogue.view(), CPU, use_ids=False)
+    text, mean, plain = alone.vectors[0].numpy(), np.average(vectors, 0, confidence), vectors.mean(0)
+    near = [np.dot(text, v) / np.linalg.norm(text) / np.linalg.norm(v) for v in (mean, plain)]
+    assert near[0] > 0.8
+    assert near[1] < near[0] - 0.2
+
+
+def test_a_user_is_the_ridge_regression_of_its_history(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    trained = teach(catalogue, planted, linear=LinearChoice(decay=0.2))
+    scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
+    vectors, view = scorer.vectors.numpy().astype(np.float64), scorer.view
+    warm = vectors[view.counts >= 3]
+    ridge, decay = (float(p.detach().exp()) for p in (trained.model.log_ridge, trained.model.recency))
+    for user in (3, 41):
+        # From the latest to the oldest.
+        items = view.latest(np.array([user]), int(view.purchases[[user]].nnz))[0]
+        pooled = (np.exp(-decay * np.arange(len(items)))[:, None] * vectors[items]).sum(0)
+        want = np.linalg.solve(warm.T @ warm + ridge * np.eye(6), pooled)
+        got = scorer.user_vectors(np.array([user]))[0].detach().numpy()
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+
+
+def test_vectors_stay_in_the_basis_that_the_weights_know(planted: Planted) -> None:
+    catalogue = planted.catalogue()
+    trained = teach(catalogue, planted)
+    inner = catalogue.view(catalogue.inner_cut(0.15))
+    before, after = (
+        teacher_scorer(trained, catalogue, view, CPU).vectors.numpy() for view in (inner, catalogue.view())
+    )
+    old = np.arange(60)
+    cosine = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    assert cosine[old].mean() > 0.9
