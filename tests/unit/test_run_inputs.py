@@ -85,7 +85,9 @@ def same_linear_expert(monkeypatch: pytest.MonkeyPatch) -> None:
 def plain(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
-        yield trained(started(tmp_path_factory.mktemp("plain") / "run", brand_world(), encoder))
+        run = trained(started(tmp_path_factory.mktemp("plain") / "run", brand_world(), encoder))
+        run.make_bundle()
+        yield run
 
 
 def arrays(run: Run, *place: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -196,7 +198,11 @@ def test_what_is_written_back_is_each_products_own_vector(plain: Run) -> None:
 
 
 def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: Run) -> None:
-    found = plain.recommendations(k=3).to_pandas()
+    # As the store was at the cut: what came later would count too.
+    world = brand_world()
+    with MemoryStore() as store:
+        dataclasses.replace(world, bought=[b for b in world.bought if b[2] < CUT_DAY]).fill(store)
+        found = plain.recommendations(k=3, store=store).to_pandas()
     view = plain.catalogue.view()
     pupil = pipeline.artefacts.load_student(plain.folder / "student", plain.fields)
     scorer = student_scorer(pupil, plain.catalogue, plain.tokens, view, plain.device)
