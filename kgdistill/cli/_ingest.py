@@ -134,6 +134,8 @@ def init(
     elif out is None:
         print(text, end="")
     if lacking is not None:
+        if out is not None:
+            lacking.hint = f"{shown(out)} is a skeleton: {lacking.hint}"
         raise lacking
     if json or out is None:
         return

@@ -267,6 +267,9 @@ def _detected(foreign: bytes) -> str | None:
 def _neighbour(foreign: bytes, name: str) -> str:
     """The encoding itself, or one with other letters in the same places that is likelier for these."""
     high = {byte for byte in foreign if byte > 127}
+    if name in _LATIN and re.search(rb"\d ?\x80|\x80 ?\d", foreign):
+        # A euro sign beside a number.
+        return name if name.startswith("cp125") else "cp1252"
     if name == "cp1252" and high & set(b"\xdd\xde\xf0\xfd\xfe") and not high & set("áéíóúæ".encode("cp1252")):
         # Without Icelandic's other letters its ý, þ and ð are Turkish ı, ş and ğ.
         return "cp1254"

@@ -172,9 +172,9 @@ def _entities(
 def _bare(found: Guess, left: list[Column], stem: tuple[str, ...]) -> None:
     """A column that is just called id: of what, the file's name or the columns beside it tell."""
     bare = next((c for c in left if c.flat in ("id", "key", "code", "nr", "nummer")), None)
-    if bare is None or len(bare.values) < bare.rows or found.user is not None:
+    if bare is None or not bare.full or found.user is not None:
         return
-    weak = found.product is None or len(found.product.values) < found.product.rows
+    weak = found.product is None or not found.product.full
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
         found.user = bare
     elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):

@@ -15,7 +15,7 @@ from kgdistill.ingest._propose_events import EVENTS, normal
 from kgdistill.ingest._propose_numbers import NumberShape, number_shape
 from kgdistill.ingest._propose_text import Layout, layout_of
 from kgdistill.ingest._propose_times import TimeShape, count_orders, time_shape, turned
-from kgdistill.ingest._propose_words import words
+from kgdistill.ingest._propose_words import word_set, words
 from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
 from kgdistill.ingest.readers._source import suffixes
 
@@ -23,9 +23,10 @@ SAMPLE = 1_000
 # Cells that are looked at, so that a file of thousands of columns takes no longer.
 _CELLS = 200_000
 _DISTINCT = 300
+_GAPS_WITHIN = 500_000
 # Different kinds of events that a whole file may have; with more, the column is none of kinds.
 _KINDS = 200
-_NOTHING = ("NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "#N/A")
+_NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {"0000-00-00 00:00:00"}
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
 
@@ -41,6 +42,7 @@ class Column:
         rows: rows of the sample.
         lists: its values are lists; `values` then holds their elements.
         kinds: of a column that names events, those in the whole file.
+        gaps: beyond the sample some rows have nothing there.
     """
 
     name: str
@@ -53,11 +55,17 @@ class Column:
     distinct: int = 0
     personal: bool = False
     kinds: tuple[str, ...] = ()
+    gaps: bool = False
 
     @property
     def flat(self) -> str:
         """The name's words without anything between them."""
         return "".join(self.words)
+
+    @property
+    def full(self) -> bool:
+        """Whether every row has a value."""
+        return not self.gaps and len(self.values) >= self.rows
 
     def length(self) -> float:
         """The mean length of its values."""
@@ -111,11 +119,30 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
         ]
     source = replace(source, options=options)
     columns = [_read_on(column, source) for column in columns]
+    gaps = _gaps(source, [c.name for c in columns if c.full and c.rows >= _wanted(names) and not c.lists])
+    columns = [replace(c, gaps=c.name in gaps) for c in columns]
     return Sample(path, options, columns, rows, tuple(doubts), layout.plain, layout.total)
 
 
+def _wanted(names: list[str]) -> int:
+    """How many rows are looked at closely."""
+    return max(50, min(SAMPLE, _CELLS // max(len(names), 1)))
+
+
+def _gaps(source: Source, names: list[str]) -> set[str]:
+    """The columns in which rows beyond the sample have nothing."""
+    gaps: set[str] = set()
+    rows = 0
+    for batch in read_batches(source, names) if names else ():
+        gaps |= {name for name in names if batch.table[name].null_count}
+        rows += batch.table.num_rows
+        if rows >= _GAPS_WITHIN:
+            break
+    return gaps
+
+
 def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[list[pa.Table], int]:
-    wanted = max(50, min(SAMPLE, _CELLS // max(len(names), 1)))
+    wanted = _wanted(names)
     taken: list[pa.Table] = []
     rows = 0
     for batch in read_batches(source, names, batch_rows=wanted, block_bytes=1 << 20):
@@ -228,7 +255,7 @@ def _merged(one: Column, two: Column) -> Column | None:
     """One column of two files, where its times and numbers are written alike in both."""
     if not one.values or not two.values:
         full = one if one.values else two
-        return replace(full, rows=one.rows + two.rows)
+        return replace(full, rows=one.rows + two.rows, gaps=one.gaps or two.gaps)
     time, number = one.time, one.number
     if one.time != two.time:
         known = [c.time for c in (one, two) if c.time is not None]
@@ -253,4 +280,5 @@ def _merged(one: Column, two: Column) -> Column | None:
         distinct=len(set(values)),
         personal=one.personal or two.personal,
         kinds=tuple(dict.fromkeys((*one.kinds, *two.kinds))),
+        gaps=one.gaps or two.gaps,
     )

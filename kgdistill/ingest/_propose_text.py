@@ -186,7 +186,9 @@ def _delimiter(text: str, usual: str) -> str:
 def _quoting(text: str, mark: str) -> tuple[str | None, str | None, list[str]]:
     """The quote and the escape with which most records come out as wide as the others."""
     if '"' not in text:
-        return (None if mark == "\t" else '"'), None, []
+        sign = re.escape(mark)
+        single = re.match(rf"('[^'\n]*'{sign})+'[^'\n]*'\r?\n", text) is not None
+        return ("'" if single else None if mark == "\t" else '"'), None, []
     ways: list[tuple[str | None, str | None]] = [('"', None), (None, None)]
     if '\\"' in text:
         ways.insert(1, ('"', "\\"))
@@ -200,13 +202,12 @@ def _quoting(text: str, mark: str) -> tuple[str | None, str | None, list[str]]:
     if best == (None, None):
         said = "quotes mean nothing (quote: null): some values start with one that does not end the value"
         return None, None, [said]
-    if best[1] is not None:
-        return *best, ["a backslash stands before quotes inside quotes (escape)"]
+    said = [] if best[1] is None else ["a backslash stands before quotes inside quotes (escape)"]
     if counts[best][2]:
-        return *best, [
-            f"{counts[best][2]:,} rows have text after a closing quote, or a quote that stays open"
-        ]
-    return *best, []
+        said.append(
+            f"{counts[best][2]:,} quotes are followed by more text or stay open: their lines are rejected"
+        )
+    return *best, said
 
 
 def _is_name(cell: str) -> bool:
@@ -246,6 +247,8 @@ def _looks_like_data(header: Sequence[str], rows: Sequence[Record]) -> bool:
         values = [cells[i] for _, cells in rows[:100] if len(cells) > i and cells[i]]
         if values and sum(not _is_name(value) for value in values) >= 0.9 * len(values):
             typed.append(i)
+    if list(header) in ([str(i) for i in range(n, n + len(header))] for n in (0, 1)):
+        return False
     if not rows:
         return any(cell and not _is_name(cell) for cell in header)
     return bool(typed) and all(header[i] and not _is_name(header[i]) for i in typed)
@@ -267,6 +270,8 @@ def _headed(layout: Layout, rows: Sequence[Record], sep: bool) -> Layout:
         skipped = before or int(sep)
         return _with_columns(layout, names, skipped, doubts)
     names, told = _as_wide(header, body)
+    if len(header) == 1 and "," in header[0]:
+        told.append("every line is one value in quotes: export it again without quotes around whole lines")
     doubts += told
     if names == header and len(set(filter(None, names))) == _filled(names):
         blank = [str(i) for i, name in enumerate(names, 1) if not name]

@@ -40,7 +40,16 @@ def words(name: str) -> tuple[str, ...]:
         spelled = spelled.replace(letter, letters)
     plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)
-    return tuple(part.lower() for part in parts)
+    return tuple(word for part in parts for word in _split(part.lower()))
+
+
+def _split(word: str) -> tuple[str, ...]:
+    """Two words that are written as one where both are known: itemid is item, id."""
+    if word not in _ALL:
+        for i in range(3, len(word) - 1):
+            if word[:i] in _ALL and word[i:] in _ALL:
+                return word[:i], word[i:]
+    return (word,)
 
 
 _ALL = frozenset(

@@ -118,7 +118,7 @@ def _doubts(column: Column) -> list[str]:
 
 def _key(column: Column, **options: Any) -> Any:
     given = dict(options)
-    if len(column.values) < column.rows and not column.lists:
+    if not column.full and not column.lists:
         given["required"] = False
     if column.values and sum(v.endswith(".0") for v in column.values) > 0.9 * len(column.values):
         given["replace"] = {r"\.0$": ""}
@@ -150,7 +150,7 @@ def _moment(column: Column) -> Any:
 def _updates(found: Guess) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
     described = found.title is not None or found.price is not None
-    if found.time is None or found.user is None or not described or len(found.time.values) < found.time.rows:
+    if found.time is None or found.user is None or not described or not found.time.full:
         return None
     return _moment(found.time)
 
@@ -286,16 +286,18 @@ def _events(pieces: Pieces, user: Any, product: Any) -> None:
                 pieces.edge(ends, user, product, given, when=_when(found, name), comments=some)
         _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), "SEARCHED"])
         return
+    when = _when(found, "")
     if found.rating is not None:
-        pieces.edge(("User", "RATED", "Product"), user, product, rated, comments=comments)
+        pieces.edge(("User", "RATED", "Product"), user, product, rated, when=when, comments=comments)
         doubt = "a rating stands for a purchase"
-        pieces.edge(("User", "BOUGHT", "Product"), user, product, at, doubt=doubt)
+        pieces.edge(("User", "BOUGHT", "Product"), user, product, at, when=when, doubt=doubt)
         return
     bare = len(line) == 1
     kind = "VIEWED" if found.query is not None and bare else "BOUGHT"
     doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
     needed = at if kind == "VIEWED" else line
-    pieces.edge(("User", kind, "Product"), user, product, needed, doubt=doubt, comments=comments)
+    ends = ("User", kind, "Product")
+    pieces.edge(ends, user, product, needed, when=when, doubt=doubt, comments=comments)
 
 
 def _amounts(found: Guess) -> dict[str, Any]:
@@ -322,9 +324,15 @@ def _unheard(pieces: Pieces, types: Sequence[str]) -> None:
 
 
 def _when(found: Guess, name: str) -> list[Any]:
-    if found.event is None:
-        return []
-    return [{"column": found.event.name, "in": kinds_for(found.event, name) or [name]}]
+    """What must hold of a row to make an event of this type: its kind, and a time where not all have one."""
+    conditions: list[Any] = []
+    if found.event is not None:
+        conditions.append({"column": found.event.name, "in": kinds_for(found.event, name) or [name]})
+    time = found.time
+    if time is not None and not time.full:
+        conditions.append({"column": time.name, "present": True})
+        found.unsure["time"] = f"rows without {time.name} make no event"
+    return conditions
 
 
 def _ads(pieces: Pieces, user: Any, product: Any) -> None:
@@ -342,7 +350,8 @@ def _ads(pieces: Pieces, user: Any, product: Any) -> None:
         return
     at = {"at": _moment(found.time)}
     if found.event is None:
-        pieces.edge(("User", "SAW", "Ad"), user, ad, at, doubt="seen, or clicked?")
+        when = _when(found, "SAW")
+        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=when, doubt="seen, or clicked?")
         return
     for name in types_between(pieces.schema, "User", "Ad"):
         if kinds_for(found.event, name):
@@ -368,12 +377,18 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
             if at is None:
                 found.unsure["time"] = "who received a campaign needs the time when"
             else:
-                pieces.edge(("User", "RECEIVED", "Campaign"), user, campaign, {"at": at})
+                pieces.edge(
+                    ("User", "RECEIVED", "Campaign"),
+                    user,
+                    campaign,
+                    {"at": at},
+                    when=_when(found, "RECEIVED"),
+                )
     if coupon is None:
         return
     pieces.node("Coupon", coupon, {})
     if user is not None and at is not None:
-        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at})
+        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=_when(found, "REDEEMED"))
     if campaign is not None:
         pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
     if product is not None and user is None:

@@ -174,6 +174,51 @@ def test_init_proposes_what_runs(ask: Ask, capsys: pytest.CaptureFixture[str]) -
     assert "then: kgdistill ingest run again.yaml data --dry-run" in capsys.readouterr().err
 
 
+def test_what_init_proposes_for_odd_files_a_job_reads(ask: Ask, fail: Callable[..., str]) -> None:
+    Path("odd").mkdir()
+    titles = ["苏泊尔电饭煲", "小米手机壳", "洗衣液 2kg"]
+    lines = "".join(f"s{n},{title},2.5\n" for n, title in enumerate(titles))
+    Path("odd/products.csv").write_bytes(f"商品清单,,\n\nsku,title,price\n{lines}".encode("gb18030"))
+    lines = "".join(f"u{n};s{n % 3};view_item;2024-01-{n + 1:02} 09:05:00 -0500;\n" for n in range(20))
+    Path("odd/log.csv").write_text(
+        f"sep=;\nuser_id;sku;event_name;at\n{lines}u1;s1;purchase;2024-01-31 20:05:00 -0500;\n",
+        encoding="utf-16",
+    )
+    said = fail("ingest", "init", "odd/products.csv", "--encoding", "cp1252")
+    assert "looks garbled when read as cp1252" in said
+    assert "gb18030 reads it: '商品清单'" in said
+    assert "did you mean 'gb18030'" in fail("ingest", "init", "odd", "--encoding", "gb18300")
+    doubts = ask("ingest", "init", "odd", "--out", "odd.yaml")["doubts"]
+    assert any(
+        doubt.startswith("encoding gb18030: it would read '商品清单', '苏泊尔电饭煲'") for doubt in doubts
+    )
+    assert "21 of 21 rows have 5 values, not 4 as the header; what is more is always empty" in doubts
+    report = ask("ingest", "run", "odd.yaml", "odd")
+    assert (report["accepted"], report["rejected"]) == (24, 0)
+    with open_store("ladybug:kgdistill.db") as store:
+        held = {p["product_id"]: p["title"] for p in store.read_nodes("Product").to_pylist()}
+        (bought,) = store.read_relationships(BOUGHT).to_pylist()
+        assert store.read_relationships(("User", "VIEWED", "Product")).num_rows == 20
+    assert held == {f"s{n}": title for n, title in enumerate(titles)}
+    assert bought["first_at"].isoformat() == "2024-02-01T01:05:00"
+
+
+def test_where_nothing_fits_init_writes_a_skeleton_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.csv").write_text("colour,weight\nred,2\n")
+    assert main(["ingest", "init", "x.csv"]) == 2
+    said = capsys.readouterr()
+    assert "nothing looks like the id" in said.err
+    assert "Traceback" not in said.err
+    assert set(parse_mapping(said.out).sources) == {"x"}
+    assert main(["ingest", "init", "x.csv", "--out", "x.yaml"]) == 2
+    assert Path("x.yaml").read_text() == said.out
+    assert "x.yaml" in capsys.readouterr().err
+    assert main(["ingest", "init", "x.csv", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["mapping"] == said.out
+    assert main(["ingest", "run", "x.yaml", "."]) == 2
+    assert "makes nothing" in capsys.readouterr().err
+
+
 def test_what_an_archive_holds_can_be_made_again_and_compared(
     ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,6 +139,14 @@ def test_any_name_can_stand_in_a_proposal(tmp_path: Path, name: str) -> None:
     assert (shown.rows, shown.rejected) == (3, 0)
 
 
+def test_names_written_as_one_word_in_single_quotes_are_known(tmp_path: Path) -> None:
+    text = "'userid','itemid','orderdate','unitprice'\n" + "'u1','i1','2024-01-31','2,5'\n" * 2
+    _, mapping, shown = tried(tmp_path, text)
+    assert mapping.sources["orders"].quote == "'"
+    assert shown.examples[BOUGHT].to_pylist()[0]["spend"] == 2.5
+    whole(shown, 2)
+
+
 def test_a_file_without_a_header_is_said_to_have_none_and_gets_a_skeleton(tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text(
         "1::1193::5::978300760\n1::661::3::978302109\n2::914::3::978301968\n"
@@ -285,6 +293,15 @@ def test_the_smallest_files_make_a_proposal_or_a_skeleton(tmp_path: Path, text: 
     except NothingFitsError as error:
         yaml = error.skeleton
     assert "f" in parse_mapping(yaml).sources
+
+
+def test_gaps_beyond_the_sample_cost_no_row(tmp_path: Path) -> None:
+    rows = [f"c{i},s{i % 9},Tea,2024-01-31" for i in range(1_100)]
+    yaml, _, shown = tried(
+        tmp_path, "\n".join(["customer_id,sku,name,date", *rows, ",s1,Tea,2024-01-31", "c1,s1,Tea,"])
+    )
+    assert "rows without date make no event" in yaml
+    assert (shown.rows, shown.rejected, shown.counts[BOUGHT]) == (1_102, 0, 1_100)
 
 
 def test_thousands_of_columns_make_a_short_proposal(tmp_path: Path) -> None:
