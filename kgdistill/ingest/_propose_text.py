@@ -202,12 +202,12 @@ def _quoting(text: str, mark: str) -> tuple[str | None, str | None, list[str]]:
     if best == (None, None):
         said = "quotes mean nothing (quote: null): some values start with one that does not end the value"
         return None, None, [said]
-    said = [] if best[1] is None else ["a backslash stands before quotes inside quotes (escape)"]
+    doubts = [] if best[1] is None else ["a backslash stands before quotes inside quotes (escape)"]
     if counts[best][2]:
-        said.append(
+        doubts.append(
             f"{counts[best][2]:,} quotes are followed by more text or stay open: their lines are rejected"
         )
-    return *best, said
+    return *best, doubts
 
 
 def _is_name(cell: str) -> bool:

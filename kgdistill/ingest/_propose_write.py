@@ -120,8 +120,6 @@ def _key(column: Column, **options: Any) -> Any:
     given = dict(options)
     if not column.full and not column.lists:
         given["required"] = False
-    if column.values and sum(v.endswith(".0") for v in column.values) > 0.9 * len(column.values):
-        given["replace"] = {r"\.0$": ""}
     return {"column": column.name, **given} if given else column.name
 
 
@@ -331,7 +329,7 @@ def _when(found: Guess, name: str) -> list[Any]:
     time = found.time
     if time is not None and not time.full:
         conditions.append({"column": time.name, "present": True})
-        found.unsure["time"] = f"rows without {time.name} make no event"
+        found.unsure["rows"] = f"those without {time.name} make no event"
     return conditions
 
 

@@ -300,7 +300,7 @@ def test_gaps_beyond_the_sample_cost_no_row(tmp_path: Path) -> None:
     yaml, _, shown = tried(
         tmp_path, "\n".join(["customer_id,sku,name,date", *rows, ",s1,Tea,2024-01-31", "c1,s1,Tea,"])
     )
-    assert "rows without date make no event" in yaml
+    assert "# ? rows: those without date make no event" in yaml
     assert (shown.rows, shown.rejected, shown.counts[BOUGHT]) == (1_102, 0, 1_100)
 
 
