@@ -164,7 +164,7 @@ def write_state(root: Path, state: int, scale: int = 1) -> None:
 
 
 def ingest(store: GraphStore, root: Path, archive: Path, **options: Any) -> JobReport:
-    options = {"schema": SCHEMA, "threads": 1, **options}
+    options = {"schema": SCHEMA, "threads": 1, "max_removed_share": 1.0, **options}
     return run_job(store, options.pop("mapping", None) or shop(), root, archive=archive, **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import tempfile
 from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,6 +37,8 @@ from kgdistill.errors import DiskError, InputError, StoreAuthError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kgdistill.ingest._former import Removal
+    from kgdistill.ingest._model import Notice
     from kgdistill.ingest.mapping import Mapping
     from kgdistill.store import Schema
 
@@ -49,6 +52,15 @@ ShareOption = Annotated[
     float,
     typer.Option(
         "--max-reject-share", min=0.0, max=1.0, help="With more rejected rows than this, nothing is changed."
+    ),
+]
+RemovedOption = Annotated[
+    float,
+    typer.Option(
+        "--max-removed-share",
+        min=0.0,
+        max=1.0,
+        help="Where a new version of a file lacks a larger share of its former events, nothing is changed.",
     ),
 ]
 SaltOption = Annotated[
@@ -157,6 +169,7 @@ def run(
     archive: ArchiveOption = None,
     rejects: RejectsOption = Path("rejects.csv"),
     max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
     since: SinceOption = None,
     salt_file: SaltOption = None,
     wait: WaitOption = 0.0,
@@ -187,7 +200,9 @@ def run(
     described = schema_of_job(schema or own, archive, store)
     if not data.is_dir():
         raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
-    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
     before = moment(since, "--since") if since else None
     salt = _salt(salt_file)
     if engine == "local" or dry_run:
@@ -216,6 +231,7 @@ def dataset(
     archive: ArchiveOption = None,
     rejects: RejectsOption = Path("rejects.csv"),
     max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
     wait: WaitOption = 0.0,
     dry_run: DryOption = False,
     json: JsonOption = False,
@@ -246,7 +262,9 @@ def dataset(
     if data is not None and not data.is_dir():
         raise InputError("is not a folder", where=str(data))
     tables = chosen.prepare(data) if chosen.prepare else {}
-    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
     mapping = load_mapping(chosen.mapping_path)
     described = schema_of_job(None, archive, store)
     _ingest(options, mapping, described, data or Path("."), tables, None, _salt(None), dry_run)
@@ -262,6 +280,7 @@ def folder(
     archive: ArchiveOption = None,
     rejects: RejectsOption = Path("rejects.csv"),
     max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
     wait: WaitOption = 0.0,
     dry_run: DryOption = False,
     json: JsonOption = False,
@@ -282,7 +301,9 @@ def folder(
 
     described = schema_of_job(schema, archive, store)
     mapping = folder_mapping(path, described)
-    options = _Options(store, user, password_file, archive, rejects, max_reject_share, wait, json)
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
     _ingest(options, mapping, described, path, {}, None, None, dry_run)
 
 
@@ -294,6 +315,7 @@ class _Options:
     archive: Path | None
     rejects: Path
     max_reject_share: float
+    max_removed_share: float
     wait: float
     json: bool
 
@@ -382,6 +404,7 @@ def _ingest(
             salt=salt,
             rejects_path=options.rejects,
             max_reject_share=options.max_reject_share,
+            max_removed_share=options.max_removed_share,
             since=since,
             stager=stager,
             writer=writer,
@@ -404,6 +427,8 @@ def _preview(
 
     seen = preview(mapping, schema, root, tables=tables, salt=salt)
     counts = {type_name(key): count for key, count in seen.counts.items()}
+    gone, twins = _foreseen(mapping, schema, root, tables, salt, options)
+    warnings = [*seen.notices, *twins]
     considered = seen.rows - seen.skipped
     refused = seen.rejected > options.max_reject_share * considered
     if options.json:
@@ -418,11 +443,13 @@ def _preview(
                 "types": counts,
                 "examples": examples,
                 "rejects": seen.rejects.to_pylist(),
-                "warnings": [dataclasses.asdict(notice) for notice in seen.notices],
+                "gone": [dataclasses.asdict(removal) for removal in gone],
+                "too_many_gone": any(removal.above(options.max_removed_share) for removal in gone),
+                "warnings": [dataclasses.asdict(notice) for notice in warnings],
             }
         )
         return
-    print_warnings(seen.notices)
+    print_warnings(warnings)
     print_titled("would be written", ["type", "rows"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]
@@ -438,7 +465,31 @@ def _preview(
     say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
     if refused:
         say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
+    for removal in gone:
+        kept = f"{removal.rows:,} {removal.type} rows of the former version would go"
+        above = removal.above(options.max_removed_share)
+        more = f", more than {options.max_removed_share:.2%}: the job would be refused" if above else ""
+        say(f"{removal.source}: {removal.gone:,} of {kept}{more}")
     say("nothing was written; whether relationships' ends exist was not looked up")
+
+
+def _foreseen(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    salt: bytes | None,
+    options: _Options,
+) -> tuple[list[Removal], list[Notice]]:
+    """What the archive tells of the sources; nothing where there is none yet."""
+    from kgdistill.ingest.archive import Archive, default_archive
+    from kgdistill.ingest.job import foresee
+
+    place = options.archive or default_archive(options.store)
+    if (place / "archive.json").is_file():
+        return foresee(mapping, root, archive=Archive(place), schema=schema, tables=tables, salt=salt)
+    with tempfile.TemporaryDirectory(prefix="kgdistill-") as folder:
+        return foresee(mapping, root, archive=Archive(folder), schema=schema, tables=tables, salt=salt)
 
 
 def _short(value: Any) -> Any:

@@ -282,6 +282,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         f"{what} in {seconds:.1f} s into {url}"
         + (f"; {_as_they_were(report.unchanged)}" if report.unchanged else "")
         + (f"; {report.late:,} events came late" if report.late else "")
+        + (f"; {report.gone:,} events of former versions are gone" if report.gone else "")
         + (f"; of {repeated}, which rows describe differently, the last counts" if repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )

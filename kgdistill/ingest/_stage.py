@@ -36,6 +36,8 @@ class Unit:
         sha256, size: of its bytes.
         after: by type, the latest event known before; earlier ones are counted as late.
         since: rows with an event before it are skipped.
+        plain_sha256: of the bytes of a compressed file without compression; else empty.
+        former: the version that an earlier job read; None where there is none.
     """
 
     place: int
@@ -45,6 +47,8 @@ class Unit:
     size: int
     after: Mapping[str, datetime]
     since: datetime | None = None
+    plain_sha256: str = ""
+    former: StagedSource | None = None
 
 
 def stage(
@@ -99,6 +103,7 @@ def stage(
         late=sum(writer.late for writer in writers.values()),
         types={type_name(key): writer.summary() for key, writer in writers.items()},
         notices=notices,
+        plain_sha256=unit.plain_sha256,
         seconds=time.monotonic() - start,
     )
 

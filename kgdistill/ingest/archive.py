@@ -75,6 +75,7 @@ class StagedSource(BaseModel):
         late: accepted event rows from before the latest event that was known before.
         types: by type, such as `Product` or `User-BOUGHT-Product`.
         notices: what was odd about rows that were accepted.
+        plain_sha256: of its bytes without compression, where it is compressed; else empty.
         seconds: how long reading took.
     """
 
@@ -90,7 +91,13 @@ class StagedSource(BaseModel):
     late: int = 0
     types: dict[str, StagedType] = Field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    plain_sha256: str = ""
     seconds: float = 0.0
+
+    @property
+    def content(self) -> str:
+        """What is the same for two files that hold the same, whether compressed or not."""
+        return self.plain_sha256 or self.sha256
 
 
 class JobRecord(BaseModel):

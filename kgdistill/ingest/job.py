@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
 from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, Notice, types_by_name
+from kgdistill.ingest._former import Removal, files_of, removals, twins
+from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, Notice
 from kgdistill.ingest._references import check_references
 from kgdistill.ingest._rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
 from kgdistill.ingest._repeats import repeats
@@ -28,7 +30,6 @@ from kgdistill.ingest.archive import (
     Archive,
     Failure,
     JobRecord,
-    RowFile,
     StagedSource,
     utc_now,
 )
@@ -41,10 +42,28 @@ from kgdistill.ingest.projection import (
     folder_beside,
     pending,
 )
-from kgdistill.ingest.readers import Source, find_sources, fingerprint, table_source
+from kgdistill.ingest.readers import Source, find_sources, fingerprint, plain_hash, table_source
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Up to which share, from 0 to 1, rows may be rejected, and events of a source's former version go.
+
+    Raises:
+        InputError: a share is not between 0 and 1.
+    """
+
+    rejected: float = 0.01
+    removed: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, share in (("max_reject_share", self.rejected), ("max_removed_share", self.removed)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{name} is {share}, not between 0 and 1")
+
 
 Given: TypeAlias = "pa.Table | pd.DataFrame | Path"
 """What Python gives for a source: a table, or the path of a file."""
@@ -68,6 +87,7 @@ class JobReport:
         repeated: by type, rows that give way to another row of this job: the last write wins.
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
+        gone: event rows that former versions of the sources gave, and that the new ones lack.
         warnings: what is odd about sources and rows that were accepted.
         applied: what the store was told.
         read_seconds, apply_seconds: wall time.
@@ -86,6 +106,7 @@ class JobReport:
     repeated: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     rejects_path: Path | None = None
+    gone: int = 0
     warnings: list[Notice] = field(default_factory=list)
     applied: Applied = field(default_factory=Applied)
     read_seconds: float = 0.0
@@ -103,6 +124,7 @@ def run_job(
     salt: bytes | None = None,
     rejects_path: str | Path | None = None,
     max_reject_share: float = 0.01,
+    max_removed_share: float = 0.2,
     since: datetime | None = None,
     stager: Stager | None = None,
     writer: Writer | None = None,
@@ -124,6 +146,8 @@ def run_job(
         salt: for values that are hashed.
         rejects_path: where rows that do not fit are written, .csv or .parquet.
         max_reject_share: from 0 to 1; with more rejected rows, the job is refused and nothing is changed.
+        max_removed_share: from 0 to 1; where a new version of a source lacks more of the events that the
+            former one gave (and more than a few), the job is refused and nothing is changed.
         since: events before it are skipped; None for all.
         stager: how the sources are read; None: in this process.
         writer: what writes to the store in place of its own methods; None: these.
@@ -131,12 +155,11 @@ def run_job(
         threads: for folding.
 
     Raises:
-        InputError: a source cannot be read, or too many of its rows are rejected.
+        InputError: a source cannot be read, too many rows are rejected, or too many events would go.
         StoreLockedError: another job is at work.
         DiskError, StoreError, SchemaError: nothing that was stored is lost; the same call goes on.
     """
-    if not 0 <= max_reject_share <= 1:
-        raise InputError(f"max_reject_share is {max_reject_share}, not between 0 and 1")
+    limits = Limits(max_reject_share, max_removed_share)
     wanted = rejects_target(rejects_path)
     place = archive if isinstance(archive, Archive) else Archive(archive)
     start = time.monotonic()
@@ -147,17 +170,8 @@ def run_job(
         units = _plan(place, compiled, Path(root), tables or {}, since, report)
 
         if units:
-            _read(
-                keys_in(store),
-                mapping,
-                schema,
-                place,
-                units,
-                stager or stage_here,
-                max_reject_share,
-                wanted,
-                report,
-            )
+            stage_all = stager or stage_here
+            _read(keys_in(store), mapping, schema, place, units, stage_all, limits, wanted, report)
         report.read_seconds = time.monotonic() - start
         _apply(store, place, report, wait_s, threads, writer)
     return report
@@ -229,7 +243,7 @@ def graph_tables(
         report = JobReport("unchanged", archive.folder)
         units = _plan(archive, compiled, Path(root), tables or {}, None, report)
         known = stored_keys or (lambda _: pa.array([], pa.string()))
-        _read(known, mapping, schema, archive, units, stage_here, 1.0, None, report)
+        _read(known, mapping, schema, archive, units, stage_here, Limits(1.0, 1.0), None, report)
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:
             fold = Fold(db, schema, archive.files(schema))
@@ -275,6 +289,41 @@ def _apply(
     report.apply_seconds = time.monotonic() - start
 
 
+def foresee(
+    mapping: Mapping,
+    root: str | Path,
+    *,
+    archive: Archive,
+    schema: Schema,
+    tables: AnyMapping[str, Given] | None = None,
+    salt: bytes | None = None,
+) -> tuple[list[Removal], list[Notice]]:
+    """What a job would find out about sources that the archive knows; nothing is changed.
+
+    New versions of sources are read as a whole; whether the ends of relationships exist is not looked up.
+
+    Returns:
+        The events that new versions lack, and the sources that hold what another holds too.
+
+    Raises:
+        InputError: a source cannot be read.
+        DiskError: there is no room for the rows on the way.
+    """
+    report = JobReport("unchanged", archive.folder)
+    units = _plan(archive, mapping.compile(schema, salt=salt), Path(root), tables or {}, None, report)
+    known = [source for source, _ in archive.versions().values()]
+    contents = Counter([*(unit.plain_sha256 or unit.sha256 for unit in units), *(s.content for s in known)])
+    again = [
+        unit for unit in units if unit.former is not None or contents[unit.plain_sha256 or unit.sha256] > 1
+    ]
+    again = [replace(unit, place=place) for place, unit in enumerate(again)]
+    with tempfile.TemporaryDirectory(prefix="kgdistill-") as folder, engine(Path(folder)) as db:
+        staged = stage_here(again, Path(folder), 0, schema) if again else []
+        files = files_of(Path(folder), 0, staged, schema)
+        gone = removals(db, schema, again, staged, files, archive.files(schema))
+    return gone, twins(staged, known, schema)
+
+
 def _plan(
     archive: Archive,
     compiled: AnyMapping[str, CompiledSource],
@@ -300,7 +349,11 @@ def _plan(
                 continue
             # Of another version of a source that was read before most lines are old: none of them is late.
             before = after if former is None else {}
-            units.append(Unit(len(units), source, item, mark.sha256, mark.size, before, since))
+            version = former[0] if former is not None else None
+            plain = plain_hash(source)
+            units.append(
+                Unit(len(units), source, item, mark.sha256, mark.size, before, since, plain, version)
+            )
     return units
 
 
@@ -342,7 +395,7 @@ def _read(
     archive: Archive,
     units: list[Unit],
     stager: Stager,
-    max_reject_share: float,
+    limits: Limits,
     rejects_path: Path | None,
     report: JobReport,
 ) -> None:
@@ -361,14 +414,21 @@ def _read(
                 {unit.place: unit.compiled.stubs for unit in units},
                 stored_keys,
             )
-            report.repeated = repeats(db, schema, _files_of(part, number, staged, schema))
+            files = files_of(part, number, staged, schema)
+            report.repeated = repeats(db, schema, files)
+            gone = removals(db, schema, units, staged, files, archive.files(schema))
         _count(report, staged)
+        report.warnings += twins(staged, [source for source, _ in archive.versions().values()], schema)
         rejects = join_rejects(part)
         report.reasons = reasons(rejects)
         report.rejects_path = write_rejects(rejects, rejects_path)
         considered = report.rows - report.skipped
-        if rejects is not None and report.rejected > max_reject_share * considered:
-            raise too_many(rejects, report.rejected, considered, max_reject_share, report.rejects_path)
+        if rejects is not None and report.rejected > limits.rejected * considered:
+            raise too_many(rejects, report.rejected, considered, limits.rejected, report.rejects_path)
+        for removal in gone:
+            if removal.above(limits.removed):
+                raise removal.refusal(limits.removed)
+        report.gone = sum(removal.gone for removal in gone)
         shutil.rmtree(part / "rejects", ignore_errors=True)
         archive.seal(
             JobRecord(
@@ -398,16 +458,6 @@ def _read(
         raise
     report.job = number
     report.read = [unit.source.name for unit in units]
-
-
-def _files_of(part: Path, number: int, staged: list[StagedSource], schema: Schema) -> list[RowFile]:
-    keys = types_by_name(schema)
-    return [
-        RowFile(part / "rows" / name / file, keys[name], number, place, source.name, number, kept)
-        for place, source in enumerate(staged)
-        for name, kept in source.types.items()
-        for file in kept.files
-    ]
 
 
 def _count(report: JobReport, staged: list[StagedSource]) -> None:

@@ -20,7 +20,7 @@ from kgdistill.ingest.readers._source import (
     suffixes,
     table_source,
 )
-from kgdistill.ingest.readers._text import BLOCK_BYTES
+from kgdistill.ingest.readers._text import BLOCK_BYTES, plain_hash
 
 __all__ = [
     "FORMATS",
@@ -31,6 +31,7 @@ __all__ = [
     "column_names",
     "find_sources",
     "fingerprint",
+    "plain_hash",
     "read_batches",
     "spool",
     "suffixes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,21 @@ def _damaged(source: Source, codec: str | None, error: OSError) -> InputError:
     if "Truncated" in str(error):
         return source.fail(f"is cut off: its {codec} data ends too early", hint="copy it again")
     return source.fail(f"is damaged: {error}", hint="copy it again, or name it without .gz or .zst")
+
+
+def plain_hash(source: Source) -> str:
+    """The SHA-256 of a compressed file's bytes without compression; empty for any other source.
+
+    Raises:
+        InputError: the file cannot be read, or is damaged or cut off.
+    """
+    if source.table is not None or compression_of(source) is None:
+        return ""
+    digest = hashlib.sha256()
+    with open_bytes(source) as (stream, _):
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class TextBlocks:
