@@ -350,7 +350,10 @@ def _plan(
             # Of another version of a source that was read before most lines are old: none of them is late.
             before = after if former is None else {}
             version = former[0] if former is not None else None
-            plain = plain_hash(source)
+            plain = ""
+            # What is wrong with a file, reading will say.
+            with contextlib.suppress(InputError):
+                plain = plain_hash(source)
             units.append(
                 Unit(len(units), source, item, mark.sha256, mark.size, before, since, plain, version)
             )
