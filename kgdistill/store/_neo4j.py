@@ -6,25 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session, unit_of_work
+from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session
 from neo4j.exceptions import IncompleteCommit, Neo4jError
 from pydantic import ValidationError
 
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.progress import step
 from kgdistill.store import _neo4j_cypher as cypher_text
-from kgdistill.store._neo4j_checks import check_address, execute_all, refuse_side_effects, united
-from kgdistill.store._neo4j_errors import query_error, translated
+from kgdistill.store._neo4j_checks import check_address, execute_all, united
+from kgdistill.store._neo4j_errors import translated
 from kgdistill.store._neo4j_fences import drop_fences
 from kgdistill.store._neo4j_load import delete_some_nodes, load_file
 from kgdistill.store._neo4j_lock import ChangesLock
-from kgdistill.store._neo4j_values import result_table
+from kgdistill.store._neo4j_query import ZONED, Neo4jQueries
 from kgdistill.store._neo4j_write import EdgeWriter, numbered, one, write_batch
 from kgdistill.store._validate import (
     chosen_columns,
@@ -60,7 +59,7 @@ class Neo4jStore:
     is a transaction per batch: what could refuse it is checked before the first batch, and every
     batch is an upsert, so that running a write that was cut off again completes it. So are nodes with
     `replace` whose vectors no heap would hold at once; there the outdated nodes go last.
-    Timestamps are stored as LOCAL DATETIME. A lost connection is tried again for `retry_s` seconds.
+    Timestamps are stored as ZONED DATETIME in UTC. A lost connection is tried again for `retry_s` seconds.
 
     Args:
         url: `bolt://HOST:PORT` or `neo4j://HOST:PORT` (`+s` and `+ssc` for TLS), without a password.
@@ -90,6 +89,7 @@ class Neo4jStore:
         self._transaction_rows = transaction_rows
         self._retry_s = retry_s
         self._lock: ChangesLock | None = None
+        self._queries = Neo4jQueries(url, user, password)
         with translated(url):
             self._driver = GraphDatabase.driver(
                 url,
@@ -134,11 +134,13 @@ class Neo4jStore:
             if isinstance(cause, Neo4jError) and ".Schema." in (cause.code or ""):
                 raise StoreSchemaMismatchError(error.message, where=self._url) from cause
             raise
+        self._zone_times(known)
         if whole != known:
             text = whole.model_dump_json()
             query = f"MERGE (m:{cypher_text.META} {{id: 1}}) SET m.shape = $text, m.digest = $digest"
             self._write(lambda tx: tx.run(query, text=text, digest=whole.digest()).consume())
         self._schema = whole
+        self._queries.forget()
 
     def write_nodes(
         self,
@@ -341,46 +343,20 @@ class Neo4jStore:
     ) -> pa.Table:
         """Runs one query that only reads; see `GraphStore.query`.
 
-        The server is asked for read access, and for the plan first: what it does not call a read, and
-        LOAD CSV and TERMINATE TRANSACTIONS, is not run. A node, relationship, path or map comes back
-        as a JSON string.
+        It runs in a process of its own. Its words are looked at first, then the server's plan of it:
+        what is not known to read the graph only, LOAD CSV among it, is not run. A value that is compared
+        with a property of the schema is sent in the property's type. A node, relationship, path or map
+        comes back as a JSON string.
         """
-        if limit < 1 or timeout_s <= 0:
-            raise QueryError("the row limit must be 1 or more and the timeout above 0 seconds")
-        values = dict(parameters or {})
-
-        @unit_of_work(timeout=timeout_s)
-        def work(tx: ManagedTransaction) -> pa.Table:
-            try:
-                plan = tx.run("EXPLAIN " + cypher, values).consume()
-                if plan.query_type != "r":
-                    raise QueryError(
-                        "would write, change the schema or administer the server; queries may only read"
-                    )
-                refuse_side_effects(plan.plan)
-                result = tx.run(cypher, values)
-                rows = [record.values() for record in islice(result, limit + 1)]
-                names = result.keys()
-            except Neo4jError as error:
-                refused = query_error(error, timeout_s)
-                if refused is None:
-                    raise
-                raise refused from error
-            if len(rows) > limit:
-                raise QueryError(
-                    f"returns more than {limit:,} rows", hint="add LIMIT to the query, or allow more rows"
-                )
-            return result_table(names, rows)
-
-        try:
-            return self._run(READ_ACCESS, work, fetch_size=limit + 1)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise QueryError(f"a parameter cannot be sent: {error}") from error
+        if limit < 1 or not 0 < timeout_s < float("inf"):
+            raise QueryError("the row limit must be 1 or more and the timeout above 0 seconds, and finite")
+        return self._queries.query(cypher, dict(parameters or {}), limit, timeout_s)
 
     def close(self) -> None:
         """Closes the connections; a second call is harmless."""
         if self._lock is not None:
             self._lock.release()
+        self._queries.stop()
         self._driver.close()
 
     def __enter__(self) -> Neo4jStore:
@@ -421,6 +397,18 @@ class Neo4jStore:
 
         # Records are large: a few on the way suffice.
         return self._run(READ_ACCESS, work, fetch_size=8)
+
+    def _zone_times(self, known: Schema | None) -> None:
+        """Gives the times of a store of an earlier version a zone, and says so in the store."""
+        mark = f"MATCH (m:{cypher_text.META} {{id: 1}}) RETURN m.times"
+        if self._read(lambda tx: one(tx, mark)) == ZONED:
+            return
+        for statement in cypher_text.zone_times(known) if known is not None else ():
+            with translated(self._url), self._session(WRITE_ACCESS, 1) as session:
+                # It takes many transactions, which the server begins and ends itself.
+                session.run(statement).consume()
+        query = f"MERGE (m:{cypher_text.META} {{id: 1}}) SET m.times = $times"
+        self._write(lambda tx: tx.run(query, times=ZONED).consume())
 
     def _stored_schema(self) -> Schema | None:
         query = f"MATCH (m:{cypher_text.META} {{id: 1}}) RETURN m.shape"

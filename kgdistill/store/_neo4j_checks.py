@@ -1,14 +1,13 @@
-"""What the Neo4j store checks: addresses, schemas that meet, and plans of queries."""
+"""What the Neo4j store checks: addresses, and schemas that meet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from neo4j import ManagedTransaction
 
-from kgdistill.errors import InputError, QueryError, SchemaError, StoreSchemaMismatchError
+from kgdistill.errors import InputError, SchemaError, StoreSchemaMismatchError
 from kgdistill.store.schema import Schema
 
 _SCHEMES = frozenset(f"{name}{tls}" for name in ("bolt", "neo4j") for tls in ("", "+s", "+ssc"))
@@ -29,18 +28,6 @@ def check_address(url: str) -> None:
 def execute_all(tx: ManagedTransaction, statements: Sequence[str]) -> None:
     for statement in statements:
         tx.run(statement).consume()
-
-
-def refuse_side_effects(plan: Mapping[str, Any] | None) -> None:
-    """The server calls these reads: one fetches any address for the caller, the other ends others' work."""
-    if plan is None:
-        return
-    operator = str(plan.get("operatorType", "")).partition("@")[0]
-    if operator in ("LoadCSV", "TerminateTransactions"):
-        words = "LOAD CSV" if operator == "LoadCSV" else "TERMINATE TRANSACTIONS"
-        raise QueryError(f"{words} is not allowed in a query")
-    for child in plan.get("children", ()):
-        refuse_side_effects(child)
 
 
 def united(known: Schema, new: Schema, url: str) -> Schema:

@@ -15,7 +15,8 @@ from neo4j.exceptions import (
     SessionExpired,
 )
 
-from kgdistill.errors import InputError, QueryError, StoreAuthError, StoreError, StoreUnreachableError
+from kgdistill.errors import InputError, StoreAuthError, StoreError, StoreUnreachableError
+from kgdistill.store._query_child import RefusedError, too_long
 
 _MEMORY = ("MemoryPoolOutOfMemoryError", "OutOfMemoryError", "TransactionOutOfMemoryError")
 _LOGIN = ("Unauthorized", "AuthenticationRateLimit", "CredentialsExpired", "AuthProviderFailed")
@@ -51,19 +52,17 @@ def is_out_of_memory(error: Neo4jError) -> bool:
     return (error.code or "").rsplit(".", 1)[-1] in _MEMORY
 
 
-def query_error(error: Neo4jError, timeout_s: float) -> QueryError | None:
-    """The QueryError for a refusal that is the query's own fault; None for any other failure."""
+def query_refusal(error: Neo4jError, timeout_s: float) -> RefusedError | None:
+    """The refusal of a query that failed by its own fault; None for any other failure."""
     code = error.code or ""
     if "TransactionTimedOut" in code:
-        return QueryError(
-            f"took longer than {timeout_s:g} s and was stopped", hint="narrow it, or allow it more time"
-        )
+        return too_long(timeout_s)
     if is_out_of_memory(error):
-        return QueryError("needs more memory than the server may use", hint="narrow it")
+        return RefusedError("the query needs more memory than the server may use", "narrow it")
     if code.endswith(("Statement.AccessMode", "Security.Forbidden")):
-        return QueryError("would write, and queries may only read")
+        return RefusedError("the query would write, and queries may only read")
     if code.startswith("Neo.ClientError.") and not isinstance(error, AuthError):
-        return QueryError(error.message or code)
+        return RefusedError(error.message or code)
     return None
 
 

@@ -160,7 +160,7 @@ def test_whole_nodes_paths_and_times_come_back_as_text_and_timestamps(neo4j_stor
     )
 )
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_times_return_to_the_microsecond_and_stand_there_as_local_date_times(
+def test_times_return_to_the_microsecond_and_stand_there_with_their_zone(
     neo4j_store: Neo4jStore, times: list[datetime | None]
 ) -> None:
     neo4j_store.apply_schema(load_schema())
@@ -175,7 +175,7 @@ def test_times_return_to_the_microsecond_and_stand_there_as_local_date_times(
     kinds = neo4j_store.query(
         "MATCH (c:Campaign) WHERE c.start_at IS NOT NULL RETURN DISTINCT valueType(c.start_at) AS kind"
     )
-    assert set(kinds.column("kind").to_pylist()) <= {"LOCAL DATETIME NOT NULL"}
+    assert set(kinds.column("kind").to_pylist()) <= {"ZONED DATETIME NOT NULL"}
 
 
 def test_a_missing_end_stops_a_write_of_many_batches_before_its_first(
