@@ -126,10 +126,8 @@ def _dotted(words: Sequence[Token], start: int) -> tuple[str, int]:
 
 def _check_procedure(name: str) -> None:
     if name not in PROCEDURES:
-        raise QueryError(
-            f"the procedure {name} is not allowed, {_ONLY_READ}",
-            hint=f"allowed: {', '.join(sorted(PROCEDURES))}",
-        )
+        known = ", ".join(sorted(PROCEDURES))
+        raise QueryError(f"calls {name}, {_ONLY_READ}", hint=f"these can be called: {known}")
 
 
 def _check_function(name: str) -> None:

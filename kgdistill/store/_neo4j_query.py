@@ -111,7 +111,7 @@ def notes_of(table: pa.Table) -> list[str]:
 
 def _check_parameters(parameters: Mapping[str, Parameter]) -> None:
     for name, value in parameters.items():
-        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        items = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
         for item in items:
             if not isinstance(item, str | int | float | datetime | None):
                 raise QueryError(

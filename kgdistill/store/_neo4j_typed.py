@@ -25,6 +25,8 @@ _PATTERN_WORDS = frozenset({"MATCH", "WHERE", "AND", "OR", "XOR", "NOT", "EXISTS
 _TIMES = frozenset({"date", "datetime", "localdatetime", "timestamp"})
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+# Of one moment in two zones the server takes one for the later.
+_IN_UTC = re.compile(r"['\"][0-9-]+(T[0-9:.]+)?Z?['\"]\Z")
 _LOOKS_LIKE_A_TIME = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -275,13 +277,16 @@ class _Typing:
     def _call(self, at: int, name: str) -> None:
         """A day or a time of the other sort, as a time of the sort that is stored."""
         close = self._partner.get(at + 1)
-        if close is None or name == ("datetime" if self._zoned else "localdatetime"):
+        if close is None or name == ("localdatetime" if not self._zoned else ""):
+            return
+        plain = close == at + 3 and _IN_UTC.match(self._words[at + 2].text)
+        if name == "datetime" and self._zoned and plain:
             return
         word = self._words[at]
         if name == "timestamp":
             # The embedded store's name for it.
             self._edits.append((word.at, len(word.text), "datetime"))
-            if self._zoned:
+            if self._zoned and plain:
                 return
         zone = "" if name == "date" else ", timezone: 'Z'"
         part = "date" if name == "date" else "datetime"

@@ -66,11 +66,25 @@ def test_compose_gives_the_server_the_same_fences_as_the_local_one(compose: dict
     for name in (
         "dbms.usage_report.enabled",
         "dbms.security.allow_csv_import_from_file_urls",
+        "internal.dbms.cypher_ip_blocklist",
+        "dbms.security.procedures.allowlist",
+        "db.transaction.timeout",
         "db.tx_log.rotation.size",
         "db.tx_log.rotation.retention_policy",
         "db.checkpoint.interval.time",
     ):
         assert docker[name] == local[name]
+    assert local["internal.dbms.cypher_ip_blocklist"] == "0.0.0.0/0,::/0"
+    assert local["dbms.security.allow_csv_import_from_file_urls"] == "false"
+
+
+def test_compose_keeps_the_server_on_a_network_that_leads_nowhere(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert services["neo4j"]["networks"] == ["graph"]
+    assert services["neo4j"]["dns"] == ["127.0.0.1"]
+    options = compose["networks"]["graph"]["driver_opts"]
+    assert options == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert "graph" in services["trainer"]["networks"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Statements that would do more than read the graph, or take more than they may: by store.
+
+`ADDRESS` stands where a statement takes the address of a listener.
+"""
+
+from __future__ import annotations
+
+_LOAD = "LOAD CSV FROM 'ADDRESS' AS row RETURN row[0] AS x"
+# The server calls each of these a read.
+NEO4J_FETCHES = [
+    _LOAD,
+    f"CALL () {{ {_LOAD} }} RETURN x",
+    f"RETURN CASE WHEN true THEN COLLECT {{ {_LOAD} }} END AS a",
+    f"RETURN CASE COUNT {{ {_LOAD} }} WHEN 0 THEN 1 ELSE 2 END AS a",
+    f"RETURN coalesce(null, COLLECT {{ {_LOAD} }}) AS a",
+    f"RETURN [i IN [1, 2] | COLLECT {{ {_LOAD} }}] AS a",
+    f"RETURN [i IN [1, 2] WHERE EXISTS {{ {_LOAD} }}] AS a",
+    f"RETURN any(i IN [1] WHERE EXISTS {{ {_LOAD} }}) AS a",
+    f"RETURN all(i IN [1] WHERE COUNT {{ {_LOAD} }} > 0) AS a",
+    f"RETURN reduce(s = 0, i IN [1, 2] | s + COUNT {{ {_LOAD} }}) AS a",
+    f"RETURN [1, 2][COUNT {{ {_LOAD} }}] AS a",
+    f"RETURN {{a: COLLECT {{ {_LOAD} }}}} AS a",
+    f"RETURN COLLECT {{ {_LOAD} }} AS a",
+    f"UNWIND COLLECT {{ {_LOAD} }} AS y RETURN y",
+    f"WITH 1 AS one WHERE EXISTS {{ {_LOAD} }} RETURN one",
+    f"UNWIND [1] AS n RETURN n ORDER BY COUNT {{ {_LOAD} }}",
+    f"UNWIND [1] AS n RETURN n LIMIT COUNT {{ {_LOAD} }}",
+    f"MATCH (n) RETURN [(n)-->(m) | COLLECT {{ {_LOAD} }}] AS a",
+    f"RETURN [i IN [1] | [j IN [1] | EXISTS {{ WITH 1 AS z RETURN COLLECT {{ {_LOAD} }} AS b }}]] AS a",
+    f"RETURN 1 AS x UNION {_LOAD}",
+    "MATCH (n) WITH collect(n.user_id) AS ids LOAD CSV FROM 'ADDRESS?' + reduce(s = '', i IN ids | s + i) "
+    "AS row RETURN row",
+    "RETURN [i IN [1] | COLLECT { LOAD /* a */ CSV // b\n FROM 'ADDRESS' AS row RETURN row[0] AS x }] AS a",
+    "RETURN [i IN [1] | COLLECT { load\tcsv with headers FROM 'ADDRESS' AS row RETURN row.x AS x }] AS a",
+    r"RETURN [i IN [1] | COLLECT { L\u004fAD CSV FROM 'ADDRESS' AS row RETURN row[0] AS x }] AS a",
+    r"RETURN '\u0027, COLLECT { LOAD CSV FROM \u0027ADDRESS\u0027 AS row RETURN row[0] AS x } //' AS a",
+    "RETURN [i IN [1] | COLLECT { LOAD\u00a0CSV FROM 'ADDRESS' AS row RETURN row[0] AS x }] AS a",
+    "RETURN [i IN [1] | COLLECT { LOAD\u2028CSV FROM 'ADDRESS' AS row RETURN row[0] AS x }] AS a",
+    "RETURN [i IN [1] | COLLECT { LOAD//\rCSV FROM 'ADDRESS' AS row RETURN row[0] AS x }] AS a",
+    f"CYPHER runtime=slotted {_LOAD}",
+    f"PROFILE {_LOAD}",
+    f"EXPLAIN {_LOAD}",
+    f"USE neo4j {_LOAD}",
+]
+NEO4J_CHANGES = [
+    "CALL db.stats.stop('QUERIES')",
+    "CALL db.stats.clear('QUERIES')",
+    "CALL db.stats.collect('QUERIES')",
+    "CALL db.stats.retrieve('QUERIES')",
+    "CALL db.prepareForReplanning()",
+    "CALL db.resampleOutdatedIndexes()",
+    "CALL `db`.`stats` . clear('QUERIES')",
+    "call\tdb.stats./**/clear('QUERIES')",
+    "CALL db.clearQueryCaches()",
+    "CALL dbms.listConfig() YIELD name RETURN name",
+    "CALL dbms.killConnections(['bolt-1'])",
+    "CALL tx.setMetaData({a: 1})",
+    "RETURN [i IN [1] | COLLECT { CALL db.stats.clear('QUERIES') YIELD section RETURN section }] AS a",
+    "RETURN CASE WHEN true THEN COUNT { CALL db.prepareForReplanning() } END AS a",
+    "RETURN [i IN [1] | COLLECT { WITH i, 1. AS f WHERE f < 2. CALL db.stats.clear('QUERIES') YIELD section "
+    "RETURN section }] AS a",
+    "RETURN apoc.load.json('ADDRESS') AS a",
+    "RETURN `apoc`.`util`.sleep(1) AS a",
+    "RETURN genai.vector.encode('a', 'OpenAI', {token: 'x'}) AS a",
+    "SHOW SETTINGS",
+    "SHOW TRANSACTIONS",
+    "SHOW USERS",
+    "TERMINATE TRANSACTIONS 'neo4j-transaction-1'",
+    "RETURN 1; RETURN 2",
+    "CREATE (:User {user_id: 'x'})",
+    "MATCH (n) DETACH DELETE n",
+    "CALL { CREATE (:User {user_id: 'z'}) } RETURN 1",
+    "ALTER CURRENT USER SET PASSWORD FROM 'a' TO 'b'",
+    "STOP DATABASE neo4j",
+]
+# Small texts that the server answers at length, or never.
+NEO4J_LARGE = {
+    "a list of five million": "RETURN range(1, 5000000) AS a",
+    "900 rows of a megabyte": "UNWIND range(1, 900) AS i "
+    "RETURN i, reduce(s = 'x', j IN range(1, 20) | s + s) AS a",
+    "an endless count": "UNWIND range(1, 1000000000) AS a UNWIND range(1, 1000) AS b "
+    "RETURN sum(a * b % 7) AS s",
+    "lists in lists": f"RETURN {'[' * 3000}1{']' * 3000} AS a",
+    "20,000 times NOT": f"RETURN {'NOT ' * 20_000}true AS a",
+    "conditions in conditions": (
+        f"MATCH (n) WHERE {'EXISTS { MATCH (n)-->(m) WHERE ' * 30}true{' }' * 30} RETURN 1 AS a"
+    ),
+    "sixty ends": "MATCH " + "-->".join(["()"] * 60) + " RETURN 1 AS a",
+    "ten thousand clauses": "WITH 1 AS x " + "WITH x " * 10_000 + "RETURN x",
+    "a sum of 20,000": "RETURN " + "+".join(["1"] * 20_000) + " AS a",
+    "a text that doubles": "RETURN reduce(s = 'x', j IN range(1, 40) | s + s) AS a",
+    "a megabyte of text": f"RETURN '{'x' * 1_000_000}' AS a",
+}
