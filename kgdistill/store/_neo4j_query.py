@@ -10,8 +10,14 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from kgdistill import errors
-from kgdistill.errors import QueryError, StoreError, StoreSchemaMismatchError
+from kgdistill.errors import (
+    InputError,
+    QueryError,
+    StoreAuthError,
+    StoreError,
+    StoreSchemaMismatchError,
+    StoreUnreachableError,
+)
 from kgdistill.ingest._words import nearest
 from kgdistill.store._neo4j_fence import check_words
 from kgdistill.store._neo4j_reader import MEMORY, packed, told
@@ -24,6 +30,7 @@ from kgdistill.store.schema import Schema
 # What `_KgdistillSchema.times` says of a store whose times have a zone.
 ZONED = "zoned"
 _NOTES = b"kgdistill.notes"
+_FAILURES = {kind.__name__: kind for kind in (InputError, StoreAuthError, StoreError, StoreUnreachableError)}
 
 
 class Neo4jQueries:
@@ -129,8 +136,7 @@ def _names(schema: Schema) -> list[str]:
 def _raise_failure(says: Mapping[str, Any], url: str) -> None:
     failure = says.get("failure")
     if failure is not None:
-        kind: type[StoreError] = getattr(errors, failure["kind"])
-        raise kind(failure["message"], where=url, hint=failure["hint"])
+        raise _FAILURES[failure["kind"]](failure["message"], where=url, hint=failure["hint"])
 
 
 def _unknown(pairs: Sequence[tuple[str, str]], schema: Schema, url: str) -> QueryError:
