@@ -299,11 +299,11 @@ class Run(RunFolder):
             return {}
         real, shuffled = (self.families(kind)[1] for kind in ("teacher", "teacher_shuffled"))
         if not sum(family.incidence.nnz for family in real):
-            why = "the graph has no facts before the cut, so that there is nothing to shuffle"
+            why = "the graph has no facts before the cut, or hardly any product has one"
         elif all(
             (one.incidence != other.incidence).nnz == 0 for one, other in zip(real, shuffled, strict=True)
         ):
-            why = "every fact stayed where it was, as all products of a kind have the same"
+            why = "every fact stayed where it was, as all products have the same"
         else:
             return {}
         return {"teacher_shuffled": f"the shuffled facts are the real ones: {why}"}

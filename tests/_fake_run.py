@@ -127,6 +127,8 @@ def fake_metrics() -> dict[str, Any]:
             _comparison("student", "student_nodistill", "warm", 0.0028, 0.0019),
             _comparison("student", "student_nodistill", "cold", -0.0031, 0.0012),
             _comparison("student", "ease", "warm", -0.0019, 0.0024),
+            _comparison("student", "popularity", "warm", 0.01, 0.0027),
+            _comparison("student", "popularity", "cold", -0.002, 0.001),
         ],
         "beyond_accuracy": {
             "student": {"coverage": 0.231, "gini": 0.871, "popularity_lift": 1.42},

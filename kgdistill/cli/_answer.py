@@ -139,6 +139,7 @@ def recommend(
     rows = [[f.rank, f.product, _title(f.title), f.score] for f in answer.recommendations]
     print_table(["rank", "product", "title", "score"], rows)
     say(f"rests on {rests_on}")
+    say("the score orders this list alone: it is no probability, nor comparable between users")
 
 
 class _Asked(NamedTuple):
@@ -235,9 +236,9 @@ def _show(result: DemoResult, out: Path, secret: list[str], user: str) -> None:
     print_wide(metrics_table(result.metrics))
     for example in result.examples[:3]:
         found = example["recommendations"][:5]
-        rows = [[r["rank"], r["product"], r["title"], r["score"]] for r in found]
+        rows = [[r["rank"], r["product"], r["title"]] for r in found]
         print(f"for user {_line(example['user'])}")
-        print_table(["rank", "product", "title", "score"], rows)
+        print_table(["rank", "product", "title"], rows)
         told = next(iter(_explained(example)), None)
         if told is not None:
             print(f"why {_line(told['title'])}: {_line(told['because'])}")

@@ -1,7 +1,7 @@
 """Write-back, saved queries, explanations and pictures."""
 
 from kgdistill.explore._queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
-from kgdistill.explore.explain import Explanation, PathLink, PathNode, explain, explain_many
+from kgdistill.explore.explain import Explanation, PathLink, PathNode, explain, explain_frozen, explain_many
 from kgdistill.explore.picture import draw, subgraph
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
 
@@ -15,6 +15,7 @@ __all__ = [
     "WriteBackReport",
     "draw",
     "explain",
+    "explain_frozen",
     "explain_many",
     "run_query",
     "saved_queries",

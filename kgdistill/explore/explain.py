@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import pyarrow as pa
+
 from kgdistill.errors import InputError
+from kgdistill.explore._frozen_paths import FrozenPaths
 from kgdistill.explore._paths import Paths, Row
-from kgdistill.store.protocol import GraphStore
+from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType, GraphStore
 
 Kind = Literal["MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT"]
 
@@ -133,7 +137,41 @@ def explain_many(
     _check_known(store, "User", "user_id", users, paths.users(users))
     names = paths.products(recommended)
     _check_known(store, "Product", "product_id", recommended, names)
+    return _along(paths, wanted, names, limit, before)
 
+
+def explain_frozen(
+    snapshot: Snapshot,
+    purchases: pa.Table,
+    edge: EdgeType,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    limit: int = 5,
+) -> dict[tuple[str, str], list[Explanation]]:
+    """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
+
+    Args:
+        snapshot: has the facts.
+        purchases: user, product (string), at (timestamp), bought (bool): what is known by now.
+        edge: the relationship that stands for a purchase.
+        pairs: users and products; of one that the snapshot lacks nothing is told.
+        limit: at most so many for each.
+    """
+    paths = FrozenPaths(snapshot, purchases, edge)
+    wanted = list(dict.fromkeys(pairs))
+    names = paths.products({product for _, product in wanted})
+    return _along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None)
+
+
+def _along(
+    paths: Paths | FrozenPaths,
+    wanted: list[tuple[str, str]],
+    names: dict[str, str],
+    limit: int,
+    before: datetime | None,
+) -> dict[tuple[str, str], list[Explanation]]:
+    users = {user for user, _ in wanted}
+    recommended = {product for _, product in wanted}
     bought = _purchases(paths, users, before)
     purchased = {product for rows in bought.values() for product in rows}
     links: list[_Links] = []
@@ -220,7 +258,7 @@ def _check_known(store: GraphStore, label: str, key: str, wanted: set[str], know
 
 
 def _purchases(
-    paths: Paths, users: Iterable[str], before: datetime | None
+    paths: Paths | FrozenPaths, users: Iterable[str], before: datetime | None
 ) -> dict[str, dict[str, datetime | None]]:
     found: dict[str, dict[str, datetime | None]] = defaultdict(dict)
     for row in paths.purchases(users):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -16,9 +19,12 @@ from _shop import PROTOCOL, fill_shop, purchases
 from kgdistill.bundle import load_bundle
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError, DiskError
+from kgdistill.evaluate.report import write_report
+from kgdistill.explore import explain_frozen
 from kgdistill.models.text import TransformerText
 from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
 from kgdistill.purchases import histories
+from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
@@ -207,6 +213,86 @@ def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: 
     assert arms["teacher"]["settings"]["warm"]["ndcg@10"]["mean"] > 0.1
     assert not list(trained.rglob("*.bin"))
     assert not list(trained.rglob("*.pkl"))
+
+
+def test_the_report_shows_what_the_bundle_recommends_to_whom_and_why(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder, symlinks=True)
+    text = write_report(folder)[1].read_text(encoding="utf-8")
+    told = text[: text.index("## Is it any good?")]
+    users = re.findall(r"^### User (\w+)$", told, re.M)
+    assert len(users) == 3
+    bundle, run = load_bundle(folder / "bundle"), Run.open(folder)
+    known = histories(run.purchases(), bundle.keys)
+    made_by = dict(run.snapshot.edge_index(("Product", "MADE_BY", "Brand")).T.tolist())
+    for user, part in zip(users, told.split("### User ")[1:], strict=True):
+        listed = re.findall(r"^\d\. .* \((p\d+)\): bought (.*)$", part, re.M)
+        want = bundle.recommend(known[user].items, k=3, exclude=known[user].beside, cold=False)
+        assert [product for product, _ in listed] == [r.product for r in want.recommendations]
+        for product, why in listed:
+            brand = made_by[int(product[1:])]
+            if "made by" in why:
+                assert f"made by maker{brand} " in why
+                # It is named by a product of that brand that the user bought.
+                number = int(re.match(r"thing number(\d+)", why)[1])  # type: ignore[index]
+                assert made_by[number] == brand
+                assert f"p{number:02}" in known[user].items
+    assert "better than popularity" in text
+
+
+def test_what_is_bought_together_explains_where_the_facts_do_not(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_shop(store)
+        taken = take_snapshot(store, tmp_path / "snapshot", cut=PROTOCOL.cut)
+    edge = PROTOCOL.interaction
+    source, target = taken.edge_index(edge)
+    keys, user = taken.keys("Product"), str(taken.keys("User")[source[0]])
+    bought = pa.table(
+        {
+            "user": taken.keys("User")[source],
+            "product": keys[target],
+            "at": taken.times(edge),
+            "bought": np.ones(len(source), bool),
+        }
+    )
+    product = str(keys[target[0]])
+    found = explain_frozen(taken, bought, edge, [(user, product), (user, "unknown")], limit=50)
+    assert list(found) == [(user, product)]
+    told = {e.bought_at: e for e in found[user, product] if e.kind == "ALSO_BOUGHT"}
+    buyers = {str(keys[i]): set(source[target == i].tolist()) for i in np.unique(target)}
+    want = {}
+    for row in bought.filter(pc.equal(bought["user"], user)).to_pylist():
+        both = len(buyers[product] & buyers[row["product"]])
+        chance = len(buyers[product]) * len(buyers[row["product"]]) / len(set(source.tolist()))
+        if row["product"] != product and both >= 3 and both > chance:
+            want[row["at"]] = both / chance
+    assert want
+    assert {at: e.lift for at, e in told.items()} == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("brands", "others", "why"),
+    [
+        (6, True, "the graph has no facts before the cut"),
+        (5, True, "hardly any product has one"),
+        (5, False, "every fact stayed where it was"),
+        (0, True, None),
+    ],
+)
+def test_shuffled_facts_that_are_the_real_ones_are_said_to_show_nothing(
+    brands: int, others: bool, why: str | None, encoder: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", settings(encoder))
+    with MemoryStore() as store:
+        fill_shop(store)
+        store.delete_nodes("Category", pa.array([f"c{c}" for c in range(8)]))
+        store.delete_nodes("Brand", pa.array([f"b{b}" for b in range(brands)]))
+        if not others:
+            store.delete_nodes("Product", pa.array([f"p{p:02}" for p in range(80) if p % 6 < 5]))
+        run.take_snapshot(store)
+    void = run._void(("teacher", "teacher_shuffled"))
+    assert why in void["teacher_shuffled"] if why else void == {}
+    assert run._void(("teacher",)) == {}
 
 
 def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path) -> None:

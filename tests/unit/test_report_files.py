@@ -15,7 +15,7 @@ from kgdistill._run_chain import STAGES
 from kgdistill.errors import ArtefactError
 from kgdistill.evaluate.report import metrics_table, write_report
 from kgdistill.evaluate.report._run import Metrics
-from kgdistill.evaluate.report._words import controls, headline
+from kgdistill.evaluate.report._words import controls, headline, verdict
 
 
 class _Page(HTMLParser):
@@ -106,12 +106,47 @@ def test_the_headline_is_the_students_share_of_the_teacher() -> None:
     assert warm.endswith("99 % of the teacher's 0.0571.")
 
 
+def test_what_is_recommended_comes_first_then_whether_it_is_any_good(run: Path) -> None:
+    html, markdown = (run / "report.html").read_text(), (run / "report.md").read_text()
+    for headings in (re.findall(r"<h2>(.*)</h2>", html), re.findall(r"^## (.*)$", markdown, re.M)):
+        assert headings[:3] == ["What is recommended, and why", "Is it any good?", "Results"]
+    assert html.index("User 1228") < html.index("better than popularity") < html.index("NDCG@20 0.0566")
+
+
+def test_the_verdict_is_against_popularity_and_the_best_baseline_by_the_paired_interval() -> None:
+    assert verdict(Metrics.model_validate(fake_metrics())) == [
+        "Warm, by NDCG@20: better than popularity (+0.0100 [+0.0073, +0.0127]) "
+        "and no difference shown to EASE (λ = 1000) (-0.0019 [-0.0043, +0.0005]).",
+        "Cold, by NDCG@20: worse than popularity (-0.0020 [-0.0030, -0.0010]).",
+    ]
+    assert verdict(Metrics.model_validate(fake_metrics() | {"comparisons": []})) == []
+
+
+def test_a_control_that_can_show_nothing_says_why_and_one_that_is_left_out_is_named(tmp_path: Path) -> None:
+    why = "the shuffled facts are the real ones: the graph has no facts"
+    more = {"void": {"teacher_shuffled": why}, "left_out": {"teacher_text": "it was not trained"}}
+    graph, *_ = controls(Metrics.model_validate(fake_metrics() | more))
+    assert graph.answers == [f"Cannot be told: {why}."]
+    for path in write_report(write_fake_run(tmp_path / "run", fake_metrics() | more)):
+        text = path.read_text()
+        assert f"Cannot be told: {why}." in text
+        assert "Left out: it was not trained." in text
+
+
 def test_what_a_run_left_out_is_left_out(tmp_path: Path) -> None:
     empty = fake_metrics() | {"comparisons": [], "beyond_accuracy": {}}
     folder = write_fake_run(tmp_path / "run", empty, histories=False, explained=False)
     html, markdown = (path.read_text() for path in write_report(folder))
     headings = re.findall(r"^## (.*)$", markdown, re.M)
-    assert headings == ["Results", "Protocol", "Graph", "Configuration", "Environment", "Reproduce"]
+    assert headings == [
+        "Is it any good?",
+        "Results",
+        "Protocol",
+        "Graph",
+        "Configuration",
+        "Environment",
+        "Reproduce",
+    ]
     assert re.findall(r"<h2>(.*)</h2>", html) == headings
 
 

@@ -106,6 +106,8 @@ class Metrics(_Model):
     arms: list[Arm] = Field(min_length=1)
     comparisons: list[Comparison] = Field(default_factory=list)
     beyond_accuracy: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
+    void: dict[str, str] = Field(default_factory=dict)
 
     def title(self, arm: str) -> str:
         """What a reader calls `arm`."""

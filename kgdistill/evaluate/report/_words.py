@@ -8,6 +8,9 @@ from kgdistill.evaluate.report._run import Arm, Comparison, Metrics
 
 _NAMES = {"ndcg": "NDCG", "mrr": "MRR", "recall": "Recall", "precision": "Precision", "hit": "Hit"}
 
+BASELINES = ("popularity", "ease")
+_OUTCOMES = {"better": "better than", "worse": "worse than", "no difference shown": "no difference shown to"}
+
 
 @dataclass(frozen=True)
 class Control:
@@ -73,6 +76,30 @@ def headline(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def verdict(metrics: Metrics) -> list[str]:
+    """Whether the headline arm is any good: against popularity and the best other baseline, by setting.
+
+    A sentence says better or worse only where the paired interval leaves 0 out.
+    """
+    arm, name = headline_arm(metrics), f"ndcg@{metrics.protocol.k}"
+    sentences = []
+    for setting in metrics.protocol.settings:
+        means = {
+            other.arm: found.mean
+            for other in metrics.arms
+            if other.arm in BASELINES and (found := other.settings.get(setting, {}).get(name))
+        }
+        told = []
+        for other in sorted(means, key=lambda a: (a != "popularity", -means[a]))[:2]:
+            rows = [c for c in metrics.compare(arm.arm, other) if (c.setting, c.metric) == (setting, name)]
+            if rows:
+                told.append(f"{_OUTCOMES[outcome(rows[0])]} {metrics.title(other)} ({difference(rows[0])})")
+        if told:
+            title = metric_title(name)
+            sentences.append(f"{setting_title(setting).capitalize()}, by {title}: {' and '.join(told)}.")
+    return sentences
+
+
 def controls(metrics: Metrics) -> list[Control]:
     """What the controls say on NDCG; a control that was not run is left out."""
     name = f"ndcg@{metrics.protocol.k}"
@@ -85,13 +112,10 @@ def controls(metrics: Metrics) -> list[Control]:
     for question, a, b, subject in asked:
         rows = [c for c in metrics.compare(a, b) if c.metric == name]
         if rows:
-            found.append(
-                Control(
-                    question,
-                    f"{metrics.title(a)} minus {metrics.title(b)}, {metric_title(name)}",
-                    [_answer(row, subject) for row in rows],
-                )
-            )
+            why = metrics.void.get(b)
+            answers = [_answer(row, subject) for row in rows] if why is None else [f"Cannot be told: {why}."]
+            compared = f"{metrics.title(a)} minus {metrics.title(b)}, {metric_title(name)}"
+            found.append(Control(question, compared, answers))
     return found
 
 

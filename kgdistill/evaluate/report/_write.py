@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kgdistill._run_base import RunBase
 from kgdistill.distill.stages import write_private
+from kgdistill.evaluate.report._cards import recommended
 from kgdistill.evaluate.report._environment import environment
 from kgdistill.evaluate.report._plots import setting_plot, training_plot
 from kgdistill.evaluate.report._run import TRAININGS, Interval, Run, read_run
@@ -23,10 +26,11 @@ from kgdistill.evaluate.report._words import (
     metric_title,
     outcome,
     setting_title,
+    verdict,
 )
 
 _USERS_SHOWN = 3
-_PRODUCTS_SHOWN = 5
+_PRODUCTS_SHOWN = 3
 
 
 def write_report(run_dir: str | Path) -> tuple[Path, Path]:
@@ -45,6 +49,8 @@ def write_report(run_dir: str | Path) -> tuple[Path, Path]:
         ArtefactError: it is no such folder; what was judged no longer fits, or is damaged.
     """
     run = read_run(Path(run_dir))
+    if not run.explained and (run.folder / "bundle").is_dir():
+        run = replace(run, explained=recommended(RunBase.open(run.folder)))
     context = _context(run)
     return (
         _write(run.folder / "report.html", _render("report.html.j2", context, escape=True)),
@@ -66,6 +72,7 @@ def _context(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "own": headline_arm(metrics),
         "headline": headline(metrics),
+        "verdict": verdict(metrics),
         "controls": controls(metrics),
         "trainings": [
             (TRAININGS[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
