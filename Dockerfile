@@ -9,10 +9,12 @@ COPY kgdistill kgdistill
 COPY graph graph
 RUN pip install -c constraints.txt ".[demo]"
 
-# Runs are written to a mounted folder; nothing needs root.
-RUN useradd --create-home --uid 1000 trainer && mkdir /app/runs && chown trainer /app/runs
+# Whatever is written (runs, archives, an embedded store) goes to the working folder, which is a volume and the
+# user's own: a new volume takes the owner of the folder that it is mounted on. Nothing needs root.
+RUN useradd --create-home --uid 1000 trainer && mkdir /work && chown trainer:trainer /work
 USER trainer
-VOLUME /app/runs
+WORKDIR /work
+VOLUME /work
 
 ENTRYPOINT ["kgdistill"]
 CMD ["--help"]

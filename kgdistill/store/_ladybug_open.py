@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ _LEAST_FILES = 2**28
 # What the engine and its threads take beside the pool and the files, in virtual memory (measured: 650 MiB
 # with two threads, most of it the heaps of the C library).
 _BESIDE = 800 * 2**20
+_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def open_database(file: Path | None, where: str, *, read_only: bool = False) -> 
     reserve = reserve_for(address_space_left(), file.stat().st_size if file and file.exists() else 0, where)
     options: dict[str, Any] = {"buffer_pool_size": reserve.pool}
     if reserve.files is not None:
+        _few_heaps()
         options |= {"max_db_size": reserve.files, "max_num_threads": min(2, os.cpu_count() or 1)}
     elif file is None:
         options = {}
@@ -67,7 +71,7 @@ def open_database(file: Path | None, where: str, *, read_only: bool = False) -> 
         ) from error
 
 
-def reserve_for(left: int | None, size: int, where: str) -> Reserve:
+def reserve_for(left: int | None, size: int, where: str = "") -> Reserve:
     """What to reserve where `left` bytes of virtual memory may still be taken; None for no limit.
 
     Args:
@@ -81,12 +85,12 @@ def reserve_for(left: int | None, size: int, where: str) -> Reserve:
     pool = min(_BUFFER_POOL, _memory() // 4)
     if left is None:
         return Reserve(pool)
-    pool = max(_LEAST_POOL, min(pool, (left - _BESIDE) // 4))
-    least = max(_LEAST_FILES, 4 * size)
-    room = left - _BESIDE - pool
-    if room < least:
+    # More than half of what is left is for the rest of the process: Arrow, DuckDB, their threads.
+    least = 1 << (max(_LEAST_FILES, 4 * size) - 1).bit_length()
+    pool = max(_LEAST_POOL, min(pool, left // 8, left - _BESIDE - least))
+    if _BESIDE + pool + least > left:
         raise _no_memory(_BESIDE + _LEAST_POOL + least, left, where)
-    return Reserve(pool, 1 << (room.bit_length() - 1))
+    return Reserve(pool, max(least, 1 << ((left // 4).bit_length() - 1)))
 
 
 def address_space_left() -> int | None:
@@ -119,6 +123,12 @@ def translate(error: Exception, where: str) -> KgdistillError:
     if _is_memory(text):
         return StoreError(f"not enough memory: {text}", where=where, hint="write or read in smaller parts")
     return StoreError(text, where=where)
+
+
+def _few_heaps() -> None:
+    """Has the C library keep one heap for all threads: each of its heaps reserves 64 MiB or more."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _is_memory(text: str) -> bool:

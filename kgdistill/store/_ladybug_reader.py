@@ -19,7 +19,9 @@ import ladybug
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgdistill.errors import StoreError
 from kgdistill.store._ladybug_fence import FUNCTIONS, about_the_query, readable
+from kgdistill.store._ladybug_open import address_space_left, reserve_for
 from kgdistill.store._landlock import confine
 from kgdistill.store._query_child import (
     RefusedError,
@@ -174,25 +176,31 @@ class _Reader:
     def __init__(self) -> None:
         self._database: Any = None
         self._confined = False
+        self._left: int | None = None
 
     def open(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
         file = Path(request["file"])
         if not self._confined:
             _warm_up()
+            # What the system says of it cannot be read from behind the fence.
+            self._left = address_space_left()
             confine([file.parent])
             self._confined = True
         allow_memory(None)
-        space = _LEAST_SPACE
-        while space < 2 * file.stat().st_size:
+        space, size = _LEAST_SPACE, file.stat().st_size
+        while space < 2 * size:
             space *= 2
         try:
+            reserve = reserve_for(self._left, size)
             self._database = ladybug.Database(
                 str(file),
                 read_only=True,
-                buffer_pool_size=_BUFFER_POOL,
-                max_db_size=space,
+                buffer_pool_size=min(_BUFFER_POOL, reserve.pool),
+                max_db_size=reserve.files or space,
                 max_num_threads=_THREADS,
             )
+        except StoreError as error:
+            raise RefusedError(error.message, error.hint) from error
         except RuntimeError as error:
             raise RefusedError(str(error)) from error
         allow_memory(_BESIDE)

@@ -476,3 +476,35 @@ def test_a_write_leaves_the_file_alone_until_it_is_whole(tmp_path: Path) -> None
             # Another file has taken its place: nothing was ever written into the former.
             assert (folder / "graph.lbug").stat().st_ino != inode
             assert files(folder) == {"graph.lbug", "lock"}
+
+
+LIMITED = """
+    import resource
+    import sys
+    import pyarrow as pa
+    from kgdistill.errors import StoreError
+    from kgdistill.store import LadybugStore
+
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    try:
+        with LadybugStore(sys.argv[1]) as store:
+            store.write_nodes("User", pa.table({"user_id": [str(i) for i in range(20_000)]}))
+            print(store.query("MATCH (u:User) RETURN count(*) AS n").to_pylist())
+    except StoreError as error:
+        print(type(error).__name__, error)
+    """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_where_virtual_memory_is_limited_less_is_reserved_and_too_little_is_said(tmp_path: Path) -> None:
+    with LadybugStore(tmp_path / "store") as store:
+        fill(store)
+    before = (tmp_path / "store" / "graph.lbug").read_bytes()
+    with python(LIMITED, str(tmp_path / "store"), str(700 << 20)) as job:
+        said = job.communicate()[0]
+    assert said.startswith("StoreError ")
+    assert "its memory cannot be reserved" in said
+    assert "ulimit -v" in said
+    assert (tmp_path / "store" / "graph.lbug").read_bytes() == before
+    with python(LIMITED, str(tmp_path / "store"), str(4_000_000 << 10)) as job:
+        assert job.communicate()[0] == "[{'n': 20002}]\n"

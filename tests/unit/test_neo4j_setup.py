@@ -51,9 +51,33 @@ def test_the_trainer_waits_for_a_healthy_store_that_keeps_its_data(compose: dict
     assert services["trainer"]["profiles"] == ["gpu"]
     device = services["trainer"]["deploy"]["resources"]["reservations"]["devices"][0]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    named = {v.split(":")[0] for v in services["neo4j"]["volumes"]}
+    named = {v.split(":")[0] for service in services.values() for v in service["volumes"]}
     assert named == set(compose["volumes"])
     assert "neo4j-data:/data" in services["neo4j"]["volumes"]
+
+
+def test_the_trainer_writes_to_a_volume_that_is_its_users_own(compose: dict[str, Any]) -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    said: dict[str, list[str]] = {}
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        said.setdefault(word, []).append(rest)
+    # Commands run, and write what has no other place, in the last working folder.
+    folder, user = said["WORKDIR"][-1], said["USER"][-1]
+    assert said["VOLUME"] == [folder]
+    assert user != "root"
+    made = next(run for run in said["RUN"] if "useradd" in run)
+    assert f"mkdir {folder}" in made
+    assert f"chown {user}:{user} {folder}" in made
+    trainer = compose["services"]["trainer"]
+    volume, mounted = trainer["volumes"][0].split(":")
+    # A volume of Docker's has the owner of the folder in the image; a folder of the host's has its own.
+    assert volume in compose["volumes"]
+    assert mounted == folder
+    assert Path(trainer["environment"]["KGDISTILL_ARCHIVE"]).is_relative_to(folder)
+    curves = compose["services"]["tensorboard"]
+    assert curves["volumes"] == [f"{volume}:{folder}:ro"]
+    assert f"{folder}/runs" in curves["entrypoint"]
 
 
 def test_compose_gives_the_server_the_same_fences_as_the_local_one(compose: dict[str, Any]) -> None:
