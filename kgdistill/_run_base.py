@@ -43,6 +43,7 @@ from kgdistill.distill.stages import (
 from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.evaluate.task import EvaluationTask, build_task
 from kgdistill.ingest.journal import Journal
+from kgdistill.private import private_folder
 from kgdistill.purchases import frozen_purchases, stored_purchases
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
@@ -71,10 +72,7 @@ class RunBase:
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        # What it will hold tells of people.
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self.folder.mkdir(mode=0o700)
+        private_folder(self.folder)
         # Opening a run to read it must not touch it.
         try:
             same = RunConfig.model_validate_json((self.folder / _CONFIG).read_bytes()) == self.config
@@ -296,7 +294,7 @@ class RunBase:
         self.__dict__.pop("task", None)
         # Where people look for it.
         link = self.folder / "snapshot"
-        if not link.is_symlink():
+        if not link.is_symlink() and not link.exists():
             link.symlink_to(Path("graph") / "snapshot")
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kgdistill._refusals import clear_refusals
 from kgdistill.errors import ArtefactError
+from kgdistill.private import private_tree
 from kgdistill.snapshot._files import file_hash, staged_folder
 
 _MARK = "stage.json"
@@ -139,9 +141,10 @@ def run_stage(
         with staged_folder(target) as partial:
             make(partial)
             seal(partial, inputs, time.monotonic() - begin)
-            _set_modes(partial, private=private)
+            (private_tree if private else _public_tree)(partial)
         if private:
-            target.chmod(0o700)
+            with contextlib.suppress(OSError):
+                target.chmod(0o700)  # it was opened as it was put into place
     return key
 
 
@@ -164,15 +167,10 @@ def write_private(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _set_modes(folder: Path, *, private: bool) -> None:
+def _public_tree(folder: Path) -> None:
     # Libraries write with modes of their own: safetensors 0600, others as the umask says.
-    mask = 0o077 if private else _umask()
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
-
-
-def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
-    return mask
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
