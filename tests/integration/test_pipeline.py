@@ -17,6 +17,7 @@ import torch
 from _shop import PROTOCOL, fill_shop, purchases
 
 from kgdistill.bundle import load_bundle
+from kgdistill.cli import main
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError, DiskError
 from kgdistill.evaluate.report import write_report
@@ -94,6 +95,17 @@ def test_a_second_start_makes_nothing_again(trained: Path) -> None:
     metrics = train_all(Run.open(trained))
     assert marks(trained) == before
     assert metrics == json.loads((trained / "evaluate" / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["teacher", "student"])
+def test_a_command_holds_the_run_folder_from_its_first_stage_to_its_last(
+    command: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No stage has to be made: it is the command that asks.
+    with Run.open(trained).lock():
+        assert main(["train", command, "--run", str(trained)]) == 2
+    assert "is training in this run folder" in capsys.readouterr().err
+    assert main(["train", command, "--run", str(trained)]) == 0
 
 
 def test_a_stage_that_is_gone_is_made_again_with_what_follows_and_nothing_else(

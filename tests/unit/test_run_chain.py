@@ -258,6 +258,9 @@ def test_a_second_process_is_refused_until_the_first_ends_however_it_ends(run: R
         # Who reads alone does not wait, and what stands there finished is not made.
         RunBase.open(run.folder).read("bundle")
         _leave(run, "student")
+        (run.folder / "student" / "stage.json").unlink()
+        with pytest.raises(RunLockedError):
+            _leave(run, "student")
         os.kill(other.pid, signal.SIGKILL)
     left.mkdir(exist_ok=True)
     with run.lock(), run.lock():

@@ -77,23 +77,19 @@ def headline(metrics: Metrics) -> list[str]:
 
 
 def verdict(metrics: Metrics) -> list[str]:
-    """Whether the headline arm is any good: against popularity and the best other baseline, by setting.
+    """Whether the headline arm is any good: against the baselines, by setting.
 
     A sentence says better or worse only where the paired interval leaves 0 out.
     """
     arm, name = headline_arm(metrics), f"ndcg@{metrics.protocol.k}"
     sentences = []
     for setting in metrics.protocol.settings:
-        means = {
-            other.arm: found.mean
-            for other in metrics.arms
-            if other.arm in BASELINES and (found := other.settings.get(setting, {}).get(name))
-        }
-        told = []
-        for other in sorted(means, key=lambda a: (a != "popularity", -means[a]))[:2]:
-            rows = [c for c in metrics.compare(arm.arm, other) if (c.setting, c.metric) == (setting, name)]
-            if rows:
-                told.append(f"{_OUTCOMES[outcome(rows[0])]} {metrics.title(other)} ({difference(rows[0])})")
+        told = [
+            f"{_OUTCOMES[outcome(row)]} {metrics.title(other)} ({difference(row)})"
+            for other in BASELINES
+            for row in metrics.compare(arm.arm, other)
+            if (row.setting, row.metric) == (setting, name)
+        ]
         if told:
             title = metric_title(name)
             sentences.append(f"{setting_title(setting).capitalize()}, by {title}: {' and '.join(told)}.")
