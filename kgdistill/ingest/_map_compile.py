@@ -95,6 +95,7 @@ class _Compiler:
                 skip_lines=source.skip_lines,
                 columns=source.columns,
                 null_values=source.null_values,
+                check_text=source.check_text,
             ),
             columns=self._checked_columns(),
             keys=self.keys,

@@ -144,13 +144,13 @@ def check_text(source: Source, head: bytes) -> None:
     if _MARKUP.match(head[:200].removeprefix(codecs.BOM_UTF8)):
         hint = "some shops call a web page .xls or .csv; open it and save it as CSV (UTF-8)"
         raise source.fail("is HTML or XML, not CSV", hint=hint)
-    if _by_mark(head) is None:
+    if by_mark(head) is None:
         controls = len(re.findall(rb"[\x00-\x06\x0e-\x1a\x7f]", head[:65_536]))
         if controls > 0.05 * len(head[:65_536]):
             raise source.fail("is not text", hint="CSV, TSV, JSON lines, Parquet and Arrow are read")
 
 
-def _by_mark(head: bytes) -> str | None:
+def by_mark(head: bytes) -> str | None:
     """The encoding that a mark at the start, or NUL bytes in every second place, tell."""
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -189,7 +189,7 @@ def encoding_of(source: Source, seen: Scan, told: str | None = None) -> Encoding
     """
     if told is not None:
         return _as_told(source, seen, told)
-    marked = _by_mark(seen.head)
+    marked = by_mark(seen.head)
     if marked is not None and marked != "utf-8":
         doubt = (
             ""
@@ -202,11 +202,13 @@ def encoding_of(source: Source, seen: Scan, told: str | None = None) -> Encoding
     if seen.broken <= 0.05 * seen.lines:
         bad = f"{seen.broken:,} of {seen.lines:,} lines beyond ASCII are not UTF-8 and would be rejected"
         return Encoding("utf-8", bad if seen.broken else _written_twice(seen.foreign), seen.lines == 0)
-    best = _detected(seen.foreign)
+    best = detected(seen.foreign)
     if best is None:
         hint = "say it: --encoding NAME; or export the file again as UTF-8"
         raise source.fail("is text in no encoding that could be recognised", hint=hint)
-    return Encoding(best, f"it would read {_shown(seen.foreign, best)}; another can be said with --encoding")
+    return Encoding(
+        best, f"it would read {shown_as(seen.foreign, best)}; another can be said with --encoding"
+    )
 
 
 def _as_told(source: Source, seen: Scan, told: str) -> Encoding:
@@ -216,19 +218,19 @@ def _as_told(source: Source, seen: Scan, told: str) -> Encoding:
     try:
         codecs.getincrementaldecoder(name)().decode(text, False)
     except UnicodeError as error:
-        other = _detected(seen.foreign) if seen.broken else "utf-8"
+        other = detected(seen.foreign) if seen.broken else "utf-8"
         hint = (
-            f"{other} reads it: {_shown(seen.foreign, other)}" if other and seen.foreign else "name another"
+            f"{other} reads it: {shown_as(seen.foreign, other)}" if other and seen.foreign else "name another"
         )
         raise source.fail(f"is not {name} text", hint=hint) from error
     if not seen.lines or wide:
         return Encoding(name, plain=not seen.lines)
-    other = "utf-8" if seen.broken == 0 else _detected(seen.foreign)
+    other = "utf-8" if seen.broken == 0 else detected(seen.foreign)
     same = codecs.lookup(name).name
     if other is not None and codecs.lookup(other).name != same and not _reads_well(seen.foreign, name):
         raise source.fail(
-            f"looks garbled when read as {name}: {_shown(seen.foreign, name)}",
-            hint=f"{other} reads it: {_shown(seen.foreign, other)}",
+            f"looks garbled when read as {name}: {shown_as(seen.foreign, name)}",
+            hint=f"{other} reads it: {shown_as(seen.foreign, other)}",
         )
     return Encoding(name)
 
@@ -240,7 +242,8 @@ def _reads_well(foreign: bytes, name: str) -> bool:
     return codecs.lookup(name).name in ("utf-8", "utf-8-sig")
 
 
-def _detected(foreign: bytes) -> str | None:
+def detected(foreign: bytes) -> str | None:
+    """The encoding, of those that files come in, that reads these lines best; None where none does well."""
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", foreign)]
     # Accents stand alone between plain letters; signs of two bytes, and other scripts, in runs.
     accents = runs.count(1) > 0.7 * sum(runs)
@@ -321,7 +324,7 @@ def _written_twice(foreign: bytes) -> str:
     return ""
 
 
-def _shown(foreign: bytes, name: str) -> str:
+def shown_as(foreign: bytes, name: str) -> str:
     """Some of the text, as that encoding reads it."""
     text = foreign[:4_000].decode(name, "replace")
     return ", ".join(dict.fromkeys(_piece(line) for line in text.split("\n")[:3] if not line.isascii()))

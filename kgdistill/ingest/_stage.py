@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kgdistill.ingest._garbled import TextCheck
 from kgdistill.ingest._map_plan import Cell, CompiledSource
 from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices, type_name
 from kgdistill.ingest._rows import is_aggregated, row_schema
@@ -72,9 +73,11 @@ def stage(
     rejects = _Rejects(part / "rejects" / f"{unit.place:05d}.parquet")
     rows = skipped = rejected = 0
     notices: tuple[Notice, ...] = ()
+    text = TextCheck(unit.source)
     every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
     try:
         for batch in read_batches(unit.source, unit.compiled.columns):
+            text.see(batch.table, batch.lines)
             mapped = map_batch(unit.compiled, batch, unit.source.name, every_line=every_line)
             if unit.since is not None:
                 mapped = _without_earlier(mapped, unit.since, schema)
@@ -87,6 +90,7 @@ def stage(
             with disk_errors(part):
                 _write(mapped, writers, rejects, unit, part, job, schema)
             advance(batch.size)
+        notices = (*notices, *text.notices())
     finally:
         with disk_errors(part):
             for writer in writers.values():

@@ -65,6 +65,7 @@ class SourceMapping(Part):
     skip_lines: int = Field(0, ge=0, description="Lines of a text file before its header.")
     columns: tuple[str, ...] | None = Field(None, min_length=1, description="For files without a header.")
     null_values: Texts = Field(("",), description="Texts that stand for no value.")
+    check_text: bool = Field(True, description="false: text that looks garbled is taken as it is.")
     where: Conditions = Field((), description="Rows for which one does not hold are skipped.")
     updated_at: Value | None = Field(None, description="A time; by it the last write wins.")
     delete: Deletes = Field(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from kgdistill.errors import InputError
+from kgdistill.ingest._garbled import TextCheck
 from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest._propose_encoding import known_encoding
 from kgdistill.ingest._propose_profile import SAMPLE, Sample, merged, sample
@@ -170,10 +171,12 @@ def preview(
     for name, item in mapping.compile(schema, salt=salt).items():
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
+            text = TextCheck(source)
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
                 if read >= limit:
                     result.whole = False
                     break
+                text.see(batch.table, batch.lines)
                 mapped = map_batch(item, batch, source.name)
                 read += mapped.rows
                 result.rows += mapped.rows
@@ -189,6 +192,7 @@ def preview(
                     else:
                         result.counts[key] = result.counts.get(key, 0) + table.num_rows
                     _show(result, key, table, rows)
+            result.notices = (*result.notices, *text.notices())
     if rejects:
         result.rejects = pa.concat_tables(rejects).slice(0, rows)
     return result

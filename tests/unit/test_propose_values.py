@@ -240,9 +240,14 @@ def test_an_encoding_that_is_told_is_taken_where_the_text_reads_well(tmp_path: P
 
 def test_text_that_was_spoilt_before_is_said(tmp_path: Path) -> None:
     twice = "Müller Öl".encode().decode("cp1252")
-    yaml, _, _ = tried(tmp_path, [["sku", "title"], *([f"s{i}", f"{twice} {i}"] for i in range(9))])
+    file = tmp_path / "a.csv"
+    file.write_text("sku,title\n" + "".join(f"s{i},{twice} {i}\n" for i in range(9)), encoding="utf-8")
+    yaml = propose([file], SCHEMA)
+    with pytest.raises(InputError, match="9 of 9 values beyond ASCII look garbled"):
+        preview(parse_mapping(yaml), SCHEMA, tmp_path)
     assert "the text looks garbled: 'MÃ¼ller Ã–l 0' was perhaps 'Müller Öl 0'" in yaml
-    yaml, _, _ = tried(tmp_path, [["sku", "title"], ["s1", "M\ufffdller"], ["s2", "Öl"]])
+    file.write_text("sku,title\ns1,M\ufffdller\ns2,Öl\n", encoding="utf-8")
+    yaml = propose([file], SCHEMA)
     assert "1 lines hold \ufffd where a character was lost" in yaml
     rows = "sku,title\n" + "".join(f"s{i},Müller {i}\n" for i in range(60))
     (tmp_path / "m.csv").write_bytes(rows.encode() + "s99,Käse\n".encode("cp1252"))
@@ -377,4 +382,6 @@ def test_of_any_bytes_a_proposal_loads_and_runs_or_is_refused_clearly(
         return
     except KgdistillError:
         return
-    preview(parse_mapping(yaml), SCHEMA, tmp_path, salt=b"s")
+    # Text that no encoding makes is another matter.
+    mapping = parse_mapping(yaml.replace("\n    files:", "\n    check_text: false\n    files:"))
+    preview(mapping, SCHEMA, tmp_path, salt=b"s")

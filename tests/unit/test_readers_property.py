@@ -139,7 +139,7 @@ def test_rubbish_is_split_as_the_strict_parser_does_at_any_block_size(
         if unclosed:
             break
     data = text.encode("utf-8", "surrogateescape")
-    options = SourceOptions("csv", delimiter, quote=quote, null_values=())
+    options = SourceOptions("csv", delimiter, "utf-8", quote=quote, null_values=())
     if unclosed:
         with pytest.raises(InputError, match="never closed"):
             read(data, options, ["x", "y", "z"], block, batch)

@@ -79,10 +79,9 @@ class _Delimited:
                     raise self.source.fail(record.fault, place="the header")
                 fault = _fault(record.row)
                 if fault is not None:
-                    hint = "say its encoding"
-                    if fault:
-                        hint += ", probably utf-16-" + ("be" if record.text[0].startswith(NUL) else "le")
-                    raise self.source.fail(fault or self.blocks.not_text(), place="the header", hint=hint)
+                    raise self.source.fail(
+                        fault or self.blocks.not_text(), place="the header", hint="say its encoding"
+                    )
                 names = [cell.strip() for cell in record.row]
                 if self.source.options.format == "recbole":
                     names = [name.rsplit(":", 1)[0] for name in names]

@@ -53,6 +53,7 @@ class SourceOptions:
         escape: takes the meaning from the character after it; None: no character does.
         skip_lines: of a text file, lines before the header (or, without one, before the first row).
         columns: names for files without a header.
+        check_text: whether text that looks garbled is refused.
         null_values: texts that stand for no value in delimited files.
     """
 
@@ -64,6 +65,7 @@ class SourceOptions:
     skip_lines: int = 0
     columns: tuple[str, ...] | None = None
     null_values: tuple[str, ...] = ("",)
+    check_text: bool = True
 
 
 @dataclass(frozen=True)

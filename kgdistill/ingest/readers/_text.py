@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from kgdistill.errors import InputError
+from kgdistill.ingest.readers._encoding import UnlikeTold, refuse_encoding, refuse_unmarked
 from kgdistill.ingest.readers._source import Source, suffixes
 
 BLOCK_BYTES = 4 << 20
@@ -120,6 +121,10 @@ class TextBlocks:
         self._first: bytes = stream.read(max(block_bytes, 4))
         self.encoding = source.options.encoding or _marked(self._first)
         self._decoder = self._make_decoder()
+        # Where somebody says UTF-8, rows that are none are rejected one by one.
+        self._doubted = source.options.encoding is None or self._decoder is not None
+        if source.options.encoding is None and b"\0" in self._first and self._decoder is None:
+            refuse_unmarked(source, self._first)
         self._skip_lines(source.options.skip_lines)
 
     def _make_decoder(self) -> Any:
@@ -179,9 +184,12 @@ class TextBlocks:
 
     def _decoded(self) -> Iterator[bytes]:
         first = True
+        told = None if self._decoder is None else UnlikeTold(self._source, self.encoding)
         while True:
             data: bytes = self._first if first else self._stream.read(self._block_bytes)
             last = not data
+            if told is not None:
+                told.see(data, last)
             if self._decoder is not None:
                 try:
                     data = self._decoder.decode(data, final=last).encode("utf-8", "surrogateescape")
@@ -212,9 +220,17 @@ class TextBlocks:
                 )
             rest = data[cut:]
             if cut:
+                self._check(data[:cut])
                 yield data[:cut]
         if rest:
+            self._check(rest)
             yield rest
+
+    def _check(self, block: bytes) -> None:
+        """Refuses a file that is in another encoding; a few bytes that are no text are left to the rows."""
+        if self._doubted and not is_text(block):
+            refuse_encoding(self._source, self.encoding, block)
+            self._doubted = False
 
 
 def count_lines(block: bytes) -> int:

@@ -1,0 +1,203 @@
+# ruff: noqa: E501
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _jobs import SCHEMA, rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgdistill.errors import InputError
+from kgdistill.ingest._garbled import GARBLED, TextCheck, is_garbled
+from kgdistill.ingest.job import JobReport, run_job
+from kgdistill.ingest.mapping import Mapping, parse_mapping
+from kgdistill.ingest.propose import preview
+from kgdistill.ingest.readers import Source, SourceOptions, read_batches
+from kgdistill.store import open_store
+
+# Real words of shops, by an encoding in which such files come.
+TEXTS = {
+    "gb18030": ["苏泊尔不锈钢炒锅", "美的电饭煲家用智能", "小米手环运动防水", "纯棉四件套床上用品", "龙井绿茶礼盒装"],
+    "big5": ["不鏽鋼炒鍋家用", "智慧型手環運動防水", "純棉床包四件組", "烏龍茶禮盒", "無線藍牙耳機"],
+    "cp932": ["ステンレス製フライパン", "電気炊飯器マイコン", "緑茶ティーバッグ", "ワイヤレスイヤホン", "綿の枕カバー"],
+    "cp949": ["스테인리스 프라이팬", "전기밥솥 가정용", "녹차 선물세트", "무선 이어폰", "순면 베개커버"],
+    "cp1252": ["Käsemesser groß", "Crème brûlée-Schälchen", "Señor Muñoz café", "Grüner Tee Ñandú", "Thé à la menthe « été »"],
+    "cp1250": ["Żółta łódź podwodna", "Příliš žluťoučký kůň", "Čajová sada růžová", "Święta wędzone śliwki", "Nůž na sýr"],
+    "cp1251": ["Чайник электрический", "Сковорода чугунная", "Зелёный чай подарочный", "Наушники беспроводные", "Подушка хлопок"],
+    "cp1253": ["Τηγάνι αντικολλητικό", "Πράσινο τσάι δώρου", "Ασύρματα ακουστικά", "Μαχαίρι τυριού", "Βαμβακερή θήκη"],
+    "cp1254": ["Çaydanlık gümüş", "Paslanmaz tava ığdır", "Yeşil çay hediye", "Kablosuz kulaklık ğ", "Şeker kâsesi"],
+    "cp1256": ["شاي أخضر هدية", "سماعات لاسلكية", "مقلاة غير لاصقة", "سكين الجبن", "وسادة قطن"],
+}  # fmt: skip
+REAL = [
+    *(text for texts in TEXTS.values() for text in texts),
+    "Ấm đun nước siêu tốc", "Chảo chống dính được ưa chuộng", "NESCAFÉ® Gold", "Jäääär", "þýðing á bókum", "½ l für 5 €",
+    "Men’s “Classic” Shirt – 20 % off…", "हिन्दी चाय का प्याला", "ชุดถ้วยชา", "תה ירוק", "İstanbul’da ışık", "🧀 👨‍👩‍👧 x²·³°",
+    "déjà « à » été", "SÃO JOÃO", "MAÇÃ", "Škoda ÄÖÜ", "联通", "naïve façade", "Bücher »Größe«",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(REAL), min_size=1, max_size=6))
+def test_real_text_of_any_script_is_not_garbled(words: list[str]) -> None:
+    assert not any(is_garbled(text) for text in words)
+    assert not is_garbled(" | ".join(words))
+
+
+@pytest.mark.parametrize("read", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("written", ["utf-8", *TEXTS])
+def test_text_read_in_a_wrong_encoding_is_garbled(written: str, read: str) -> None:
+    if written in ("cp1252", "cp1250", "cp1254"):
+        # Single letters that are others: nothing tells them by themselves.
+        return
+    texts = [t for ts in TEXTS.values() for t in ts] if written == "utf-8" else TEXTS[written]
+    garbled = [text.encode(written).decode(read, "replace") for text in texts]
+    assert sum(map(is_garbled, garbled)) >= 0.9 * len(texts), garbled
+
+
+@pytest.mark.parametrize("read", ["gb18030", "big5", "cp932"])
+def test_utf_8_read_as_two_byte_text_is_garbled(read: str) -> None:
+    texts = [*TEXTS["gb18030"], *TEXTS["big5"], *TEXTS["cp932"]]
+    garbled = [text.encode().decode(read, "replace") for text in texts]
+    assert sum(map(is_garbled, garbled)) >= 0.9 * len(texts), garbled
+
+
+def table(texts: list[str], format: str) -> str:
+    if format == "jsonl":
+        return "".join(
+            json.dumps({"sku": f"p{i}", "title": t}, ensure_ascii=False) + "\n" for i, t in enumerate(texts)
+        )
+    mark = "\t" if format == "tsv" else ","
+    return f"sku{mark}title\n" + "".join(f"p{i}{mark}{text}\n" for i, text in enumerate(texts))
+
+
+def read(path: Path, **options: str | None) -> list[str]:
+    source = Source("s", path, None, SourceOptions(**options))  # type: ignore[arg-type]
+    return [text for batch in read_batches(source, ["title"]) for text in batch.table["title"].to_pylist()]
+
+
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_a_file_that_is_not_utf_8_is_refused_with_line_byte_and_the_encoding_to_try(
+    encoding: str, format: str, tmp_path: Path
+) -> None:
+    plain = ["plain"] * 3
+    path = tmp_path / f"a.{format}"
+    texts = [*plain, *TEXTS[encoding] * 4]
+    path.write_bytes(table(texts, format).encode(encoding))
+    with pytest.raises(InputError, match="is not UTF-8 text, first at byte ") as error:
+        read(path)
+    line = 4 + (format != "jsonl")
+    assert error.value.where == f"{path}, line {line}"
+    # The first letter beyond ASCII, counted in the file's own bytes.
+    before = table(texts, format).encode(encoding)
+    byte = int(error.value.message.split("at byte ")[1].split()[0])
+    start = sum(len(part) + 1 for part in before.split(b"\n")[: line - 1])
+    assert start < byte <= start + len(before.split(b"\n")[line - 1])
+    assert "say encoding: " in error.value.hint
+    told = error.value.hint.split("encoding: ")[1].split()[0]
+    assert read(path, encoding=told) == texts or encoding in ("cp1250", "cp1254", "cp1253", "cp1256")
+    assert read(path, encoding=encoding) == texts
+
+
+def test_a_few_damaged_bytes_reject_their_rows_and_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    good = table(["Käse"] * 40, "csv").encode()
+    path.write_bytes(good + b"p,\xe2\x80\n")
+    assert len(read(path)) == 40
+    path.write_bytes(good[:40] + b"p,\xe2\x80\n")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        read(path)
+    assert len(read(path, encoding="utf-8")) > 0
+
+
+@pytest.mark.parametrize("told", ["cp1252", "gb18030", "latin-1"])
+def test_utf_8_that_is_said_to_be_something_else_is_refused(told: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table(["Käse", "Größe", "茶"], "csv"), encoding="utf-8")
+    with pytest.raises(InputError, match=f"is UTF-8, not {told.upper()} text: 'p0,Käse'") as error:
+        read(path, encoding=told)
+    assert error.value.hint == "leave encoding out of the mapping"
+
+
+def test_utf_16_is_told_by_its_mark_and_refused_without(tmp_path: Path) -> None:
+    for format in ("csv", "jsonl"):
+        path = tmp_path / f"a.{format}"
+        for encoding in ("utf-16", "utf-32"):
+            path.write_bytes(table(["Käse", "茶"], format).encode(encoding))
+            assert read(path) == ["Käse", "茶"]
+        for encoding in ("utf-16-le", "utf-16-be"):
+            path.write_bytes(table(["Käse", "plain text"], format).encode(encoding))
+            with pytest.raises(InputError, match=f"without the mark.*\n  say encoding: {encoding}"):
+                read(path)
+            assert read(path, encoding=encoding) == ["Käse", "plain text"]
+
+
+def test_half_a_character_of_utf_16_is_no_text_and_no_other_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("sku,title\n".encode("utf-16-le") + b"p")
+    with pytest.raises(InputError, match="is not UTF-16-LE text, first at byte 2"):
+        read(path, encoding="utf-16-le")
+
+
+def mapping(**more: object) -> Mapping:
+    node = {"label": "Product", "key": "sku", "properties": {"title": "title"}}
+    source = {"files": "a.*", "nodes": [node], **more}
+    return parse_mapping({"version": 1, "name": "m", "sources": {"s": source}})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told", "hint"),
+    [
+        ("gb18030", "cp1252", "say encoding: gb18030 in the mapping, which reads '苏泊尔"),
+        ("utf-8", None, "'Käsemesser groß' in utf-8"),
+    ],
+)
+def test_text_that_looks_garbled_is_refused_and_not_stored(
+    encoding: str, told: str | None, hint: str, tmp_path: Path
+) -> None:
+    texts = TEXTS["gb18030" if encoding == "gb18030" else "cp1252"]
+    data = table(["plain", *texts], "csv").encode(encoding)
+    path = tmp_path / "a.csv"
+    # Of UTF-8 somebody else had read it wrongly, and written it again.
+    path.write_bytes(data if told else data.decode("cp1252").encode())
+    options = {"encoding": told} if told else {}
+    with open_store("memory:") as store:
+        store.apply_schema(SCHEMA)
+
+        def job(told: Mapping) -> JobReport:
+            return run_job(store, told, tmp_path, archive=tmp_path / "x", schema=SCHEMA)
+
+        for look in (job, lambda told: preview(told, SCHEMA, tmp_path)):
+            with pytest.raises(InputError, match="5 of 5 values beyond ASCII look garbled") as error:
+                look(mapping(**options))
+            assert error.value.where == f"{path}, line 3, column title"
+            assert hint in error.value.hint
+        assert rows(store, "Product") == []
+        assert job(mapping(check_text=False, **options)).accepted == 6
+
+
+def check(texts: list[str | None]) -> list[tuple[int, str, str, int]]:
+    found = TextCheck(Source("s", None))
+    for start in range(0, len(texts), 7):
+        part = pa.table({"n": pa.array(range(len(texts[start : start + 7]))), "t": texts[start : start + 7]})
+        found.see(part, np.arange(start + 2, start + 2 + part.num_rows))
+    return [(n.line, n.column, n.value, n.rows) for n in found.notices()]
+
+
+def test_one_odd_title_is_told_and_stops_nothing() -> None:
+    assert check(["a", None, "Käse"] * 10) == []
+    assert check(["a"] * 20 + ["CafÃ©"] + ["a"] * 20) == [(22, "t", "CafÃ©", 1)]
+    assert check(["Käse", "CafÃ©", "Wei\ufffd"] * 2 + ["Tür"] * 9) == [(3, "t", "CafÃ©", 4)]
+    assert GARBLED in [n.reason for n in _notices("CafÃ©")]
+    for texts in (["CafÃ©", "a"], ["a"] * 99 + ["CafÃ©", "ThÃ©", "KÃ¤se"], ["Wei\ufffd"] * 4 + ["Käse"] * 4):
+        with pytest.raises(InputError, match="look garbled"):
+            check(texts)
+
+
+def _notices(text: str) -> list[object]:
+    found = TextCheck(Source("s", None))
+    found.see(pa.table({"t": ["a"] * 30 + [text]}), np.arange(31))
+    return list(found.notices())
