@@ -125,12 +125,14 @@ def measure(items: int, folder: Path, users: int = 2000) -> dict[str, Any]:
     text = _seconds(lambda: loaded.nearest("green tea 17"), repeats=20)
     some = histories[:200]
     single = _seconds(lambda: [loaded.recommend(h, k=20, cold=False) for h in some], repeats=3)
+    many = _seconds(lambda: loaded.recommend_many(histories, k=20, cold=False), repeats=3)
     return {
         "items": items,
         "load_s": round(loading, 4),
         "first_text_s": round(first, 4),
         "text_ms": round(1e3 * text, 3),
         "users_per_s_single": round(len(some) / single),
+        "users_per_s_many": round(users / many),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 

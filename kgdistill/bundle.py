@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kgdistill._bundle_file import check_parts, read_bundle, write_bundle
+from kgdistill._bundle_scores import Scorer
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.evaluate.topk import top_k
 from kgdistill.words import WordIndex
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Basis = Literal["history", "text", "popularity"]
+Basis = Literal["history", "history and text", "text", "popularity"]
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,11 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Answer:
-    """Recommendations and what they rest on: the history, a text, or popularity alone."""
+    """Recommendations and what they rest on: the history, a text, both, or popularity alone."""
 
     basis: Basis
     recommendations: list[Recommendation]
     unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Some items, laid out for scoring: positions [C], vectors [C, D], weights [E, C], codes per family."""
-
-    items: IntArray
-    vectors: FloatArray
-    weights: FloatArray
-    log_counts: FloatArray
-    log_recent: FloatArray
-    state: FloatArray
-    codes: list[IntArray]
 
 
 class Bundle:
@@ -82,47 +71,18 @@ class Bundle:
         self.titles = titles
         self._words = WordIndex([title.replace(" [SEP] ", " ") for title in titles])
         self._index = {key: i for i, key in enumerate(keys)}
-        counts = arrays["counts"].astype(np.float32)
-        self._log_counts = np.log1p(counts)
-        self._log_recent = np.log1p(arrays["recent"])
-        self._decay = float(np.exp(arrays["log_decay"][0]))
-        self._neighbour_decay = float(config.get("neighbour_decay", 0.0))
-        cold = (counts < config["min_count"]).astype(np.float32)
-        self._state: FloatArray = np.stack([self._log_counts / 5.0, cold], axis=1)
-        self._weights: FloatArray = self._state @ arrays["blend.weight"].T + arrays["blend.bias"]
-        self._codes = [self._groups(m) for m in range(len(config["families"]))]
-        is_cold = arrays["counts"] < config["min_count"]
-        everything = np.arange(len(keys), dtype=np.int64)
-        self._pools: dict[bool | None, _Pool] = {
-            wanted: self._pool(everything if wanted is None else np.flatnonzero(is_cold == wanted))
-            for wanted in (None, False, True)
-        }
-
-    def _groups(self, m: int) -> IntArray:
-        """The group of every item in family `m`; one past the last group where it has none."""
-        indptr, indices = self.arrays[f"family{m}.indptr"], self.arrays[f"family{m}.indices"]
-        lengths = np.diff(indptr)
-        codes = np.full(len(lengths), len(self.arrays[f"family{m}.everybody"]), np.int64)
-        codes[lengths == 1] = indices
-        return codes
-
-    def _pool(self, items: IntArray) -> _Pool:
-        return _Pool(
-            items,
-            self.arrays["vectors"][items],
-            np.ascontiguousarray(self._weights[items].T),
-            self._log_counts[items],
-            self._log_recent[items],
-            np.ascontiguousarray(self._state[items].T),
-            [codes[items] for codes in self._codes],
-        )
+        self._scorer = Scorer(config, arrays)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def index(self, keys: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
-        """Positions of the known keys, and the unknown keys; each once, as training counts them."""
-        distinct = list(dict.fromkeys(keys))
+    def index(self, keys: Sequence[str | int]) -> tuple[IntArray, tuple[str, ...]]:
+        """Positions of the known keys, and the unknown keys; each once, as training counts them.
+
+        Raises:
+            InputError: one text instead of several keys, or a key that is neither text nor a whole number.
+        """
+        distinct = list(dict.fromkeys(_texts(keys)))
         known = [self._index[k] for k in distinct if k in self._index]
         return np.array(known, np.int64), tuple(k for k in distinct if k not in self._index)
 
@@ -134,110 +94,116 @@ class Bundle:
             cold: True scores the items with few buyers alone, False the others, None all; the result
                 is in the order of `positions`.
         """
-        arrays, pool = self.arrays, self._pools[cold]
-        attention = np.exp(-self._decay * np.arange(len(history) - 1, -1, -1, dtype=np.float32))
-        user = attention @ arrays["vectors"][history] @ arrays["fold"]
-        # How much each term weighs for a history of this length.
-        own = arrays["blend.user"] * np.float32(np.log1p(len(history)) / 5.0)
-        estimates = [pool.vectors @ user]
-        estimates += [table[pool.items] for table in self._near(history)]
-        terms = [
-            _logit(r, np.float32(np.exp(e))) for r, e in zip(estimates, arrays["blend.log_eps"], strict=True)
-        ]
-        terms += [pool.log_counts, pool.log_recent]
-        for m, codes in enumerate(self._codes):
-            everybody = arrays[f"family{m}.everybody"]
-            groups, times = np.unique(codes[history], return_counts=True)
-            known = groups < len(everybody)
-            groups, times = groups[known], times[known]
-            lift = np.zeros(len(everybody) + 1, np.float32)
-            if len(groups):
-                lift[groups] = np.log1p(times / times.sum() / np.maximum(everybody[groups], 1e-9))
-            terms.append(lift[pool.codes[m]])
-        out = arrays["blend.new_boost"][0] * pool.state[1]
-        for w, o, t in zip(pool.weights, own, terms, strict=True):
-            out = out + (w + o) * t
-        if "mixer.first" in arrays:
-            best = np.arange(len(out))
-            if len(out) > (most := int(self.config["mixed"])):
-                best = np.argpartition(-out, most - 1)[:most]
-            known = np.full(len(best), np.log1p(len(history)) / 5.0, np.float32)
-            inputs = np.stack([*(t[best] for t in terms), *pool.state[:, best], known])
-            inner = _gelu(arrays["mixer.first"] @ inputs + arrays["mixer.first_bias"][:, None])
-            mixed = out[best] + arrays["mixer.last"] @ inner + arrays["mixer.last_bias"][0]
-            if len(best) < len(out):
-                out -= np.float32(self.config["behind"])
-            out[best] = mixed
-        scores: FloatArray = out.astype(np.float32)
-        return scores
-
-    def _near(self, history: IntArray) -> list[FloatArray]:
-        """What each table of weights between items says, float32 [N]."""
-        found = []
-        for a, mean in enumerate(self.config.get("neighbours", [])):
-            data, indices, indptr = (
-                self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
-            )
-            out, total = np.zeros(len(self.keys), np.float32), 0.0
-            for rank, item in enumerate(history[::-1]):
-                part, weight = slice(indptr[item], indptr[item + 1]), np.exp(-rank * self._neighbour_decay)
-                out[indices[part]] += data[part] * np.float32(weight)
-                total += weight
-            found.append(out / np.float32(max(total, 1e-9)) if mean else out)
-        return found
+        return self._scorer.scores(np.asarray(history, np.int64), cold)
 
     def positions(self, cold: bool | None = None) -> IntArray:
         """Which items `scores` is about, ascending positions."""
-        return self._pools[cold].items
+        return self._scorer.pools[cold].items
 
     def recommend(
         self,
-        history: Sequence[str] = (),
+        history: Sequence[str | int] = (),
         *,
         k: int = 20,
         text: str = "",
         exclude_history: bool = True,
-        exclude: Sequence[str] = (),
+        exclude: Sequence[str | int] = (),
         cold: bool | None = None,
     ) -> Answer:
         """The best items for a history of item keys, or for a text, or the most bought ones.
 
         Args:
             history: keys of items bought, the latest last; unknown ones are reported and left out.
-            k: how many.
-            text: used where no item of the history is known: the items nearest in words stand in for it,
-                if any shares a word.
+            k: how many; fewer where fewer are left.
+            text: with a known history, only items are recommended that share at least half as much of the
+                text as the one that shares most, if any shares a word. Without one, the items nearest in
+                words stand in for the history.
             exclude_history: never recommend what is in the history.
             exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
             cold: True only items with few buyers, False only the others, None all.
 
         Raises:
-            InputError: k below 1.
+            InputError: k is no whole number from 1 on; the history or a key of it is of another kind.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; it must be at least 1")
         known, unknown = self.index(history)
-        basis: Basis = "history"
-        if len(known):
-            scores = self.scores(known, cold=cold)
-        elif len(near := self.nearest(text)):
-            basis = "text"
-            scores = self.scores(near[::-1], cold=cold)  # the nearest stands for the latest
-        else:
-            basis = "popularity"
-            scores = self._pools[cold].log_counts.copy()
         pool = self.positions(cold)
+        basis: Basis | None = None
+        if len(known):
+            if (wanted := self._fits(text, pool)).any():
+                scores, basis = self.scores(known, cold=cold), "history and text"
+                scores[~wanted] = -np.inf
+        elif len(near := self.nearest(text)):
+            # The nearest stands for the latest.
+            scores, basis = self.scores(near[::-1], cold=cold), "text"
+        if basis is None:
+            return self.recommend_many(
+                [history], k=k, exclude_history=exclude_history, exclude=[exclude], cold=cold
+            )[0]
         out = self.index(exclude)[0]
+        scores[np.isin(pool, np.concatenate([known, out]) if exclude_history else out)] = -np.inf
+        items, best = top_k(scores[None], pool, self._at_most(k, pool))
+        return Answer(basis, self._told(items[0], best[0]), unknown)
+
+    def recommend_many(
+        self,
+        histories: Sequence[Sequence[str | int]],
+        *,
+        k: int = 20,
+        exclude_history: bool = True,
+        exclude: Sequence[Sequence[str | int]] | None = None,
+        cold: bool | None = None,
+    ) -> list[Answer]:
+        """As `recommend` for every history, several times faster than one by one; memory does not grow.
+
+        Args:
+            histories: keys of items bought, the latest last.
+            k, exclude_history, cold: as `recommend`.
+            exclude: for each history, keys that are not to be recommended either.
+
+        Raises:
+            InputError: as `recommend`, or there are not as many `exclude` as histories.
+        """
+        pool = self.positions(cold)
+        k = self._at_most(k, pool)
+        if exclude is not None and len(exclude) != len(histories):
+            raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
+        indexed = [self.index(history) for history in histories]
+        out = [self.index(keys)[0] for keys in exclude] if exclude is not None else [_NONE] * len(indexed)
         if exclude_history:
-            out = np.concatenate([known, out])
-        scores[np.isin(pool, out)] = -np.inf
-        items, best = top_k(scores[None], pool, k)
-        found = [
-            Recommendation(self.keys[i], self.titles[i], rank, float(score))
-            for rank, (i, score) in enumerate(zip(items[0], best[0], strict=True), start=1)
+            out = [np.concatenate([known, more]) for (known, _), more in zip(indexed, out, strict=True)]
+        asked = [n for n, (known, _) in enumerate(indexed) if len(known)]
+        items, best = self._scorer.best([indexed[n][0] for n in asked], [out[n] for n in asked], k, cold)
+        rows = dict(zip(asked, zip(items, best, strict=True), strict=True))
+        answers = []
+        for n, (_, unknown) in enumerate(indexed):
+            if n in rows:
+                answers.append(Answer("history", self._told(*rows[n]), unknown))
+                continue
+            scores = self._scorer.pools[cold].popularity[0].copy()
+            scores[np.isin(pool, out[n])] = -np.inf
+            first, score = top_k(scores[None], pool, k)
+            answers.append(Answer("popularity", self._told(first[0], score[0]), unknown))
+        return answers
+
+    @staticmethod
+    def _at_most(k: int, pool: IntArray) -> int:
+        """`k`, and no more than there are items."""
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
+        return min(int(k), max(len(pool), 1))
+
+    def _told(self, items: IntArray, scores: FloatArray) -> list[Recommendation]:
+        return [
+            Recommendation(self.keys[i], self.titles[i], rank, score)
+            for rank, (i, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
             if i >= 0
         ]
-        return Answer(basis, found, unknown)
+
+    def _fits(self, text: str, pool: IntArray) -> npt.NDArray[np.bool_]:
+        """Which items of the pool share at least half as much of the text as the one that shares most."""
+        shared = self._words.scores(text)[pool]
+        fits: npt.NDArray[np.bool_] = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
+        return fits
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
         """Positions of the items whose titles and fields share most words with `text`, rarer words first.
@@ -245,8 +211,10 @@ class Bundle:
         Empty where none shares any.
         """
         score = self._words.scores(text)
-        score = np.where(score > 0, score + self._log_counts * np.float32(1e-3), np.float32(-np.inf))
-        items, _ = top_k(score[None], np.arange(len(score)), min(k, len(score)))
+        score = np.where(
+            score > 0, score + self._scorer.pools[None].popularity[0] * np.float32(1e-3), np.float32(-np.inf)
+        )
+        items, _ = top_k(score[None], np.arange(len(score)), max(1, min(k, len(score))))
         out: IntArray = items[0][items[0] >= 0]
         return out
 
@@ -265,22 +233,18 @@ class Bundle:
         write_bundle(Path(folder), self.config, self.arrays, self.keys, self.titles, parts=parts)
 
 
-def _logit(estimate: FloatArray, eps: np.float32) -> FloatArray:
-    """log(eps + eps·softplus(estimate / eps)), as the student has it."""
-    ratio = estimate / eps
-    soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
-    out: FloatArray = np.log(eps * soft + eps)
-    return out
-
-
-def _gelu(x: FloatArray) -> FloatArray:
-    """GELU (Hendrycks & Gimpel 2016) by its tanh approximation, as the student has it."""
-    out: FloatArray = (
-        np.float32(0.5)
-        * x
-        * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
-    )
-    return out
+def _texts(keys: Sequence[str | int]) -> list[str]:
+    """Keys as texts: whole numbers are taken for the ids that they spell."""
+    if isinstance(keys, str | bytes):
+        raise InputError(
+            f"{keys[:20]!r} is one text, not several keys", hint="give a list: ['20000', '20037']"
+        )
+    found = []
+    for key in keys:
+        if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
+            raise InputError(f"the key {str(key)[:20]!r} is a {type(key).__name__}", hint="keys are texts")
+        found.append(str(key))
+    return found
 
 
 def load_bundle(folder: str | Path) -> Bundle:

@@ -54,6 +54,8 @@ __all__ = [
     "train_all",
 ]
 
+_USERS = 1000
+"""How many are answered between two steps of the progress."""
 TITLES = {
     "popularity": "popularity",
     "ease": "EASE",
@@ -362,14 +364,19 @@ class Run(RunFolder):
         asked = {user: history for user, history in known.items() if len(history.items) >= least}
         columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
         with step("Recommending", total=len(asked)) as work:
-            for user, history in asked.items():
-                out = [*history.beside, *left]
-                for found in bundle.recommend(history.items, k=k, exclude=out, cold=False).recommendations:
-                    columns["user"].append(user)
-                    columns["product"].append(found.product)
-                    columns["rank"].append(found.rank)
-                    columns["score"].append(found.score)
-                work.advance()
+            for start in range(0, len(asked), _USERS):
+                part = list(asked.items())[start : start + _USERS]
+                answers = bundle.recommend_many(
+                    [history.items for _, history in part], k=k, cold=False,
+                    exclude=[[*history.beside, *left] for _, history in part],
+                )  # fmt: skip
+                for (user, _), answer in zip(part, answers, strict=True):
+                    for found in answer.recommendations:
+                        columns["user"].append(user)
+                        columns["product"].append(found.product)
+                        columns["rank"].append(found.rank)
+                        columns["score"].append(found.score)
+                work.advance(len(part))
         types = {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}
         table = pa.table(columns, schema=pa.schema(types.items()))
         out = pa.BufferOutputStream()

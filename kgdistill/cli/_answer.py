@@ -54,7 +54,7 @@ def recommend(
         str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
     ] = None,
     text: Annotated[
-        str, typer.Option("--text", metavar="WORDS", help="Words to go by where no history is known.")
+        str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")] = 10,
     cold: Annotated[
@@ -113,11 +113,13 @@ def recommend(
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
     answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold)
     notes = asked.notes
-    if text.strip() and answer.basis == "popularity":
+    if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
     if answer.unknown:
         notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
-    rests_on = asked.rests_on if answer.basis == "history" else _RESTS_ON[answer.basis]
+    rests_on = asked.rests_on if answer.basis.startswith("history") else _RESTS_ON[answer.basis]
+    if answer.basis == "history and text":
+        rests_on += "; only products that fit --text"
     if json:
         print_json(
             {

@@ -1,0 +1,180 @@
+"""Many are answered as each alone, and whatever is asked has a defined answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from _load_script import load_script
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgdistill import _bundle_scores
+from kgdistill._bundle_scores import best_columns
+from kgdistill.bundle import Answer, Bundle
+from kgdistill.errors import InputError
+from kgdistill.evaluate.topk import top_k
+
+random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
+KINDS: dict[str, dict[str, int]] = {
+    "perceptron": {"hidden": 4, "mixed": 60},
+    "all mixed": {"hidden": 4, "mixed": 5000},
+    "linear": {"hidden": 0},
+    "tables": {"hidden": 3, "mixed": 100, "neighbours": 7},
+}
+
+
+@pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    made = random_bundle(700, dim=6, **request.param)
+    # Twins: every tenth item is the one before it, but for its key; only the order tells them apart.
+    last, twin = np.arange(9, 700, 10), np.arange(8, 700, 10)
+    for name in ("vectors", "counts", "recent"):
+        made.arrays[name][last] = made.arrays[name][twin]
+    for m in range(4):
+        codes = made._scorer._groups(m)
+        codes[last] = codes[twin]
+        held = codes < len(made.arrays[f"family{m}.everybody"])
+        made.arrays[f"family{m}.indices"] = codes[held].astype(np.int32)
+        made.arrays[f"family{m}.indptr"] = np.concatenate([[0], np.cumsum(held)]).astype(np.int32)
+    return Bundle(made.config, made.arrays, made.keys, made.titles)
+
+
+def histories(bundle: Bundle) -> list[list[str]]:
+    draw = np.random.default_rng(3)
+    lengths = [0, 1, 2, 5, 40, 200, 0, 3, 700, 1]
+    return [[bundle.keys[i] for i in draw.permutation(700)[:n]] + ["unknown"] * (n == 3) for n in lengths]
+
+
+def same(one: Answer, other: Answer) -> None:
+    assert (one.basis, one.unknown) == (other.basis, other.unknown)
+    assert [(r.product, r.title, r.rank) for r in one.recommendations] == [
+        (r.product, r.title, r.rank) for r in other.recommendations
+    ]
+    mine, yours = ([r.score for r in a.recommendations] for a in (one, other))
+    np.testing.assert_allclose(mine, yours, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [1, 2000, 1 << 21])
+@pytest.mark.parametrize("cold", [None, False, True])
+def test_many_are_answered_as_each_alone(
+    cells: int, cold: bool | None, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bundle_scores, "_CELLS", cells)
+    monkeypatch.setattr(_bundle_scores, "_PASS", 64)
+    asked = histories(bundle)
+    out = [[bundle.keys[n], bundle.keys[3 * n + 1], "unknown"] for n in range(len(asked))]
+    for k in (1, 20, 10_000):
+        many = bundle.recommend_many(asked, k=k, exclude=out, cold=cold)
+        assert len(many) == len(asked)
+        for history, exclude, answer in zip(asked, out, many, strict=True):
+            same(answer, bundle.recommend(history, k=k, exclude=exclude, cold=cold))
+    whole = bundle.recommend_many(asked, k=700, exclude_history=False, cold=cold)
+    assert {len(answer.recommendations) for answer in whole} == {len(bundle.positions(cold))}
+
+
+@pytest.mark.parametrize("k", [5, 150, 700])
+def test_the_best_are_those_of_all_scores_with_equals_in_the_order_of_the_items(
+    k: int, bundle: Bundle
+) -> None:
+    twins = 0
+    for history in histories(bundle)[1:6]:
+        known = bundle.index(history)[0]
+        scores = bundle.scores(known)
+        scores[known] = -np.inf
+        want, value = top_k(scores[None], np.arange(700), k)
+        found = bundle.recommend(history, k=k).recommendations
+        assert [r.product for r in found] == [bundle.keys[i] for i in want[0] if i >= 0]
+        np.testing.assert_allclose([r.score for r in found], value[0][want[0] >= 0], rtol=1e-6)
+        places = [int(r.product) - 10_000_000 for r in found]
+        if not bundle.config["neighbours"]:  # which tell twins apart
+            at = {place: n for n, place in enumerate(places)}
+            pairs = [(at[place - 1], at[place]) for place in places if place % 10 == 9 and place - 1 in at]
+            assert all(first < second for first, second in pairs)
+            twins += len(pairs)
+    assert twins or k < 100 or bundle.config["neighbours"]
+
+
+@given(
+    st.lists(st.integers(-3, 3) | st.floats(-5, 5, width=32), min_size=1, max_size=400), st.integers(1, 400)
+)
+def test_the_best_columns_are_those_of_a_full_sort(values: list[float], most: int) -> None:
+    row = np.array(values, np.float32)
+    want = np.sort(np.lexsort((np.arange(len(row)), -row))[:most])
+    assert best_columns(row, most).tolist() == want.tolist()
+
+
+def test_ids_as_whole_numbers_are_the_texts_that_they_spell(bundle: Bundle) -> None:
+    key = int(bundle.keys[5])
+    want = bundle.recommend([str(key)], k=5)
+    for same_key in (key, np.int64(key)):
+        assert bundle.recommend([same_key], k=5) == want  # type: ignore[list-item]
+        assert bundle.recommend(exclude=[same_key], k=5) == bundle.recommend(exclude=[str(key)], k=5)  # type: ignore[list-item]
+    assert want.basis == "history"
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ("20000", "one text, not several keys"),
+        (b"20000", "one text"),
+        ([2.0], "the key '2.0' is a float"),
+        ([True], "is a bool"),
+        ([None], "is a NoneType"),
+        ([["20000"]], "is a list"),
+    ],
+)
+def test_a_history_of_another_kind_is_refused(history: Any, message: str, bundle: Bundle) -> None:
+    for ask in (
+        lambda: bundle.recommend(history),
+        lambda: bundle.recommend(exclude=history),
+        lambda: bundle.recommend_many([[], history]),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, "3", True, None])
+def test_how_many_is_a_whole_number(k: Any, bundle: Bundle) -> None:
+    for ask in (lambda: bundle.recommend(k=k), lambda: bundle.recommend_many([["1"]], k=k)):
+        with pytest.raises(InputError, match=r"k is .* whole number"):
+            ask()
+
+
+def test_far_more_than_there_is_can_be_asked_for(bundle: Bundle) -> None:
+    assert len(bundle.recommend([bundle.keys[0]], k=10**12).recommendations) == 699
+    everything = bundle.recommend(bundle.keys * 30 + ["unknown"] * 1000)
+    assert (everything.basis, everything.recommendations, everything.unknown) == ("history", [], ("unknown",))
+    assert bundle.recommend_many([]) == []
+    with pytest.raises(InputError, match="2 histories and 1 to exclude"):
+        bundle.recommend_many([[], []], exclude=[[]])
+    assert bundle.recommend(text="green " * 200_000 + "tea", k=3).basis == "text"
+
+
+def test_an_empty_catalogue_has_no_answers() -> None:
+    made = random_bundle(40, dim=4, hidden=2, neighbours=3)
+    arrays = {name: array[:0] if len(array) == 40 else array for name, array in made.arrays.items()}
+    for name in ("family0", "family1", "family2", "family3", "neighbours0", "neighbours1"):
+        arrays[f"{name}.indptr"] = arrays[f"{name}.indptr"][:1]
+        for part in ("indices", "data"):
+            if f"{name}.{part}" in arrays:
+                arrays[f"{name}.{part}"] = arrays[f"{name}.{part}"][:0]
+    empty = Bundle(made.config, arrays, [], [])
+    for answer in (empty.recommend(["x"], text="tea"), *empty.recommend_many([["x"], []])):
+        assert (answer.basis, answer.recommendations) == ("popularity", [])
+    assert len(empty.scores(np.zeros(0, np.int64))) == 0
+
+
+def test_a_text_beside_a_history_says_among_what_the_history_ranks(bundle: Bundle) -> None:
+    history = bundle.keys[:3]
+    ranked = [r.product for r in bundle.recommend(history, k=700).recommendations]
+    answer = bundle.recommend(history, text="123 brand5", k=700)
+    assert answer.basis == "history and text"
+    told = [r.product for r in answer.recommendations]
+    # The number is rare and weighs more than half; the brand alone is too little.
+    assert bundle.keys[123] in told
+    assert [product for product in ranked if product in told] == told
+    assert len(told) < 20
+    assert bundle.recommend(history, text="xylophone", k=9) == bundle.recommend(history, k=9)
