@@ -65,6 +65,8 @@ def query(
     if show:
         _list(json)
         return
+    from kgdistill.store._notes import notes_of
+
     pairs = [_pair(text) for text in param or []]
     repeated = [name for n, (name, _) in enumerate(pairs) if name in [other for other, _ in pairs[:n]]]
     if repeated:
@@ -79,6 +81,8 @@ def query(
             values = {name: _typed(name, text) for name, text in pairs}
             table = opened.query(cypher or "", values, limit=limit, timeout_s=timeout)
         zone = zone_of(opened)
+    for note in notes_of(table):
+        say(f"note: {note}")
     rows = table.to_pylist()
     if json:
         print_json(rows)

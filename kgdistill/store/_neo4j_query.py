@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,13 +22,13 @@ from kgdistill.store._neo4j_fence import check_words
 from kgdistill.store._neo4j_reader import MEMORY, packed, told
 from kgdistill.store._neo4j_tokens import tokens
 from kgdistill.store._neo4j_typed import property_types, typed
+from kgdistill.store._notes import with_notes
 from kgdistill.store._query_process import START_S, QueryChild
 from kgdistill.store.protocol import Parameter
 from kgdistill.store.schema import Schema
 
 # What `_KgdistillSchema.times` says of a store whose times have a zone.
 ZONED = "zoned"
-_NOTES = b"kgdistill.notes"
 _FAILURES = {kind.__name__: kind for kind in (InputError, StoreAuthError, StoreError, StoreUnreachableError)}
 
 
@@ -85,7 +84,7 @@ class Neo4jQueries:
         if "unknown" in says and self._schema is not None:
             raise _unknown(says["unknown"], self._schema, self._url)
         notes += says.get("notes", [])
-        return table.replace_schema_metadata({_NOTES: json.dumps(notes)} if notes else None)
+        return with_notes(table, notes)
 
     def forget(self) -> None:
         """The schema that the store remembers has changed."""
@@ -108,12 +107,6 @@ class Neo4jQueries:
             ) from error
         self._zoned = says.get("times") == ZONED
         self._fresh = True
-
-
-def notes_of(table: pa.Table) -> list[str]:
-    """What a user should know of an answer beside its rows, a sentence each."""
-    found: list[str] = json.loads((table.schema.metadata or {}).get(_NOTES, b"[]"))
-    return found
 
 
 def _check_parameters(parameters: Mapping[str, Parameter]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -11,16 +12,19 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 from neo4j import GraphDatabase
 
+from kgdistill.cli import main
 from kgdistill.errors import QueryError, StoreAuthError, StoreUnreachableError
 from kgdistill.ingest.tables import ingest_tables
 from kgdistill.store import MemoryStore, load_schema
 from kgdistill.store import _neo4j_query as parent
 from kgdistill.store._neo4j import Neo4jStore
-from kgdistill.store._neo4j_query import Neo4jQueries, notes_of
+from kgdistill.store._neo4j_query import Neo4jQueries
+from kgdistill.store._notes import notes_of
 from tests._load_script import load_script
 from tests.integration._stores import BOUGHT, small_graph
 from tests.integration.conftest import Server
@@ -288,6 +292,35 @@ def test_the_process_says_who_does_not_answer_and_who_may_not_ask(neo4j_server: 
         with pytest.raises(StoreUnreachableError):
             nobody.query("RETURN 1 AS x", {}, 1, 5.0)
         nobody.stop()
+
+
+def test_the_password_is_in_no_command_line_and_no_environment(
+    shop: Neo4jStore, neo4j_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KGDISTILL_NEO4J_PASSWORD", neo4j_server.password)
+    shop._queries.stop()
+    shop.query("RETURN 1 AS x")
+    children = psutil.Process().children()
+    assert children
+    for child in children:
+        assert neo4j_server.password not in " ".join([*child.cmdline(), *child.environ().values()])
+
+
+def test_the_command_says_what_the_store_notes(
+    shop: Neo4jStore,
+    neo4j_server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KGDISTILL_NEO4J_PASSWORD", neo4j_server.password)
+    renamed = "MATCH ()-[b:BOUGHT]->() WITH b.first_at AS t WHERE t >= $d RETURN count(*) AS n"
+    command = ["query", renamed, "--store", neo4j_server.url, "--json", "-p"]
+    assert main([*command, "d=2024-01-03"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [{"n": 0}]
+    assert "note: the parameter 'd' is a text" in said.err
+    assert main(["query", "MATCH (p:Prodct) RETURN p", "--store", neo4j_server.url]) == 2
+    assert "did you mean 'Product'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [2**63, [1, [2]], {"a": 1}, b"x", "\ud800"])
