@@ -22,6 +22,9 @@ _NO_MEMORY_WORDS = (
     "out of memory",
     "failed to allocate",
     "not enough memory",
+    "failed to map segment",
+    "can't start new thread",
+    "bad_alloc",
     "storage size calculation overflowed",
     "array is too big",
 )
@@ -60,7 +63,9 @@ def _one(error: BaseException, where: str) -> KgdistillError | None:
         return DiskError(_NO_ROOM[number], where=named, hint=hint)
     if number in _REFUSED and isinstance(error, OSError):
         return DiskError((error.strerror or "refused").lower(), where=named, hint="choose another place")
-    short = isinstance(error, RuntimeError | ValueError) and any(w in text.lower() for w in _NO_MEMORY_WORDS)
+    # An ImportError where there is no room for a library.
+    kinds = RuntimeError | ValueError | ImportError
+    short = isinstance(error, kinds) and any(words in text.lower() for words in _NO_MEMORY_WORDS)
     if isinstance(error, MemoryError) or short or number == errno.ENOMEM:
         told = f": {text.splitlines()[0][:200]}" if text.strip() else ""
         return MemoryShortError(

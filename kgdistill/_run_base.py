@@ -65,6 +65,7 @@ class RunBase:
 
     Raises:
         RunLockedError: the configuration is another than the folder's, and a process is training there.
+        ArtefactError: the folder cannot be made.
     """
 
     folder: Path
@@ -72,7 +73,11 @@ class RunBase:
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        private_folder(self.folder)
+        try:
+            private_folder(self.folder)
+        except OSError as error:
+            reason = f"cannot be made a run folder: {(error.strerror or 'refused').lower()}"
+            raise ArtefactError(reason, where=str(self.folder), hint="name another: --run") from error
         # Opening a run to read it must not touch it.
         try:
             same = RunConfig.model_validate_json((self.folder / _CONFIG).read_bytes()) == self.config

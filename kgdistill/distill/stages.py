@@ -159,10 +159,12 @@ def write_private(path: Path, data: bytes) -> None:
     """Puts a file that tells of people into place at once; its owner alone may read it."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with clear_refusals(str(path)):
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-            os.replace(part, path)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except OSError as error:
+        error.filename = str(path)  # the other name is nobody's business
+        raise
     finally:
         part.unlink(missing_ok=True)
 

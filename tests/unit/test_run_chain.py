@@ -203,6 +203,14 @@ def test_a_damaged_snapshot_says_what_to_delete(run: RunBase) -> None:
     assert caught.value.hint.endswith(mark.values["store"])
 
 
+def test_what_cannot_be_a_run_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(ArtefactError, match="cannot be made a run folder"):
+            RunBase(place, settings())
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_run_folder_is_for_its_owner(run: RunBase) -> None:
     assert stat.S_IMODE(run.folder.stat().st_mode) == 0o700
     for name in ("graph/holdout.parquet", "graph/snapshot/nodes/User.parquet", "evaluate/model.txt"):

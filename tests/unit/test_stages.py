@@ -158,6 +158,11 @@ def _wrapped(error: Exception) -> Callable[[Path], None]:
         (stops(OSError(errno.EROFS, "Read-only file system")), DiskError, "read-only file system"),
         (_grows, MemoryShortError, "there is not enough memory: Unable to allocate"),
         (_torch_grows, MemoryShortError, "there is not enough memory"),
+        (
+            stops(ImportError("libx.so: failed to map segment from shared object")),
+            MemoryShortError,
+            "not enough",
+        ),
         (stops(MemoryError()), MemoryShortError, "there is not enough memory"),
     ],
 )
@@ -193,6 +198,9 @@ def test_a_private_stage_is_for_its_owner_and_another_for_whom_the_umask_lets(
     write_private(tmp_path / "told.json", b"{}")
     assert _mode(tmp_path / "told.json") == 0o600
     assert json.loads((tmp_path / "told.json").read_text()) == {}
+    with pytest.raises(FileNotFoundError) as caught:
+        write_private(tmp_path / "none" / "told.json", b"{}")
+    assert caught.value.filename == str(tmp_path / "none" / "told.json")
 
 
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
