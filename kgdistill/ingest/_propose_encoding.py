@@ -145,7 +145,7 @@ def check_text(source: Source, head: bytes) -> None:
         hint = "some shops call a web page .xls or .csv; open it and save it as CSV (UTF-8)"
         raise source.fail("is HTML or XML, not CSV", hint=hint)
     if by_mark(head) is None:
-        controls = len(re.findall(rb"[\x00-\x06\x0e-\x1a\x7f]", head[:65_536]))
+        controls = len(re.findall(rb"[\x00\x02-\x06\x0e-\x1a\x7f]", head[:65_536]))
         if controls > 0.05 * len(head[:65_536]):
             raise source.fail("is not text", hint="CSV, TSV, JSON lines, Parquet and Arrow are read")
 
@@ -203,6 +203,9 @@ def encoding_of(source: Source, seen: Scan, told: str | None = None) -> Encoding
         bad = f"{seen.broken:,} of {seen.lines:,} lines beyond ASCII are not UTF-8 and would be rejected"
         return Encoding("utf-8", bad if seen.broken else _written_twice(seen.foreign), seen.lines == 0)
     best = detected(seen.foreign)
+    if best is None and seen.broken < seen.lines:
+        told = f"is a mixture: {seen.lines - seen.broken:,} of {seen.lines:,} lines beyond ASCII are UTF-8"
+        raise source.fail(told, hint="export the parts that it was made of again, as UTF-8")
     if best is None:
         hint = "say it: --encoding NAME; or export the file again as UTF-8"
         raise source.fail("is text in no encoding that could be recognised", hint=hint)

@@ -51,7 +51,7 @@ _NAMES = {
 
 def normal(kind: str) -> str:
     """A kind's name as it is compared: Product Viewed, productViewed and so on are product_viewed."""
-    return "_".join(words(kind))
+    return "_".join(words(kind)) if len(kind) <= 60 else kind
 
 
 def kinds_of(column: Column) -> list[str]:

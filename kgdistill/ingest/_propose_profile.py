@@ -101,7 +101,8 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
     source = Source(path.name, path, None, layout.options)
     all_names = column_names(source)
     counted = Counter(all_names)
-    names = [name for name in all_names if name and counted[name] == 1]
+    # Half a character in a name of JSON can stand in no table.
+    names = [n for n in all_names if n and counted[n] == 1 and n == n.encode(errors="ignore").decode()]
     doubts = list(layout.doubts)
     if repeated := [name for name in counted if name and counted[name] > 1]:
         doubts.append(f"named more than once, and left out: {', '.join(repeated[:20])}")
@@ -160,22 +161,20 @@ def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[l
 def _column(name: str, parts: list[pa.ChunkedArray]) -> Column:
     rows = sum(len(part) for part in parts)
     values: list[str] = []
-    lists = stamps = False
+    lists = False
     for part in parts:
         kind = part.type
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             lists = True
             part = pc.list_flatten(part)
-        stamps = stamps or pa.types.is_timestamp(part.type) or pa.types.is_date(part.type)
+        if pa.types.is_floating(part.type):
+            part = pc.if_else(pc.is_nan(part), None, part)
         try:
             texts = pc.cast(part, pa.string()).to_pylist()
         except (pa.ArrowException, UnicodeDecodeError):
             continue
         values += [text for v in texts if v is not None and (text := v.strip())]
-    column = _described(name, values, rows, lists)
-    if stamps and column.time is None:
-        column = replace(column, time=TimeShape())
-    return column
+    return _described(name, values, rows, lists)
 
 
 def _described(name: str, values: list[str], rows: int, lists: bool = False) -> Column:

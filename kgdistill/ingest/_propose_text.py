@@ -23,7 +23,7 @@ from kgdistill.ingest.readers._source import suffixes
 Record: TypeAlias = "tuple[int, list[str]]"
 """The line on which it starts, from 1, and its cells."""
 
-_MARKS = (",", ";", "\t", "|", "::")
+_MARKS = (",", ";", "\t", "|", "::", "^", "\x01")
 _RECORDS = 2_000
 _HEADER_WITHIN = 60
 _VALUE = re.compile(r"[^\w\"']*[-+]?[\d.,]*\d%?[^\w\"']*\Z|\d{4}-\d{2}-\d{2}\b.*\Z", re.DOTALL)
@@ -226,6 +226,9 @@ def _header_at(rows: Sequence[Record]) -> int:
 
     def may_be(cells: Sequence[str]) -> bool:
         blanks = len(cells) - _filled(cells)
+        filled = [cell for cell in cells if cell]
+        if len(cells) == width and len(filled) > 1 and all(is_known(words(cell)) for cell in filled):
+            return all(_is_name(cell) for cell in filled)
         index = 0 < blanks <= 2 and not _filled(cells[:blanks])
         return abs(len(cells) - width) <= 1 and (2 * _filled(cells) > usual or (index and _filled(cells) > 0))
 
@@ -262,7 +265,7 @@ def _headed(layout: Layout, rows: Sequence[Record], sep: bool) -> Layout:
     doubts = []
     before = line - 1 if at else 0
     if at:
-        shown = next(cells for _, cells in rows[:at] if _filled(cells))
+        shown = next((cells for _, cells in rows[:at] if _filled(cells)), [])
         doubts.append(f"{before} lines before the header are skipped: {' '.join(shown).strip()[:60]}")
     if _looks_like_data(header, body):
         names = [f"column_{i}" for i in range(1, _width(rows[at:])[0] + 1)]

@@ -30,6 +30,8 @@ PERSONAL += " address adresse strasse street zip postal postcode postleitzahl pl
 PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
 NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg"
 
+# Of two words together; longer text is no name.
+_LONGEST = 30
 _UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
 
 
@@ -45,7 +47,7 @@ def words(name: str) -> tuple[str, ...]:
 
 def _split(word: str) -> tuple[str, ...]:
     """Two words that are written as one where both are known: itemid is item, id."""
-    if word not in _ALL:
+    if word not in _ALL and len(word) <= _LONGEST:
         for i in range(3, len(word) - 1):
             if word[:i] in _ALL and word[i:] in _ALL:
                 return word[:i], word[i:]

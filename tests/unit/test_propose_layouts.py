@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -302,6 +303,38 @@ def test_gaps_beyond_the_sample_cost_no_row(tmp_path: Path) -> None:
     )
     assert "# ? rows: those without date make no event" in yaml
     assert (shown.rows, shown.rejected, shown.counts[BOUGHT]) == (1_102, 0, 1_100)
+
+
+def test_long_values_and_half_characters_cost_no_time_and_no_traceback(tmp_path: Path) -> None:
+    _, _, shown = tried(tmp_path, f"customer_id,sku,date,name\nc1,s1,2024-01-31,{'x' * 300_000}\n")
+    whole(shown, 1)
+    line = '{"user_id": "u1", "sku": "s1", "date": "2024-01-31", "\\udfff": 1}\n'
+    _, _, shown = tried(tmp_path, line * 2, "s.jsonl")
+    whole(shown, 2)
+
+
+def test_a_header_with_few_names_is_one_and_a_blank_one_is_none(tmp_path: Path) -> None:
+    head, row = ["user_id", "sku", "date"], ["u1", "s1", "2024-01-31"]
+    _, _, shown = tried(
+        tmp_path, "\n".join(["\t".join(head + [""] * 50), *["\t".join(row + ["x"] * 50)] * 3])
+    )
+    whole(shown, 3)
+    (tmp_path / "b.csv").write_text(",,,\n1,2,3,4\n")
+    with pytest.raises(NothingFitsError):
+        propose([tmp_path / "b.csv"], SCHEMA)
+    for sign in ("\x01", "^"):
+        _, _, shown = tried(tmp_path, "\n".join(sign.join(cells) for cells in (head, row, row)))
+        whole(shown, 2)
+
+
+def test_times_ahead_and_ids_that_are_no_number_are_seen_in_parquet(tmp_path: Path) -> None:
+    ahead = pa.array([datetime(2999, 1, 1)] * 2)
+    table = pa.table(
+        {"user_id": [1.0, float("nan")], "sku": ["a", "b"], "valid": ahead, "at": pa.array([1.7e9, None])}
+    )
+    pq.write_table(table, tmp_path / "f.parquet")
+    shown = preview(parse_mapping(propose([tmp_path / "f.parquet"], SCHEMA)), SCHEMA, tmp_path)
+    assert (shown.rejected, shown.counts[BOUGHT]) == (0, 1)
 
 
 def test_thousands_of_columns_make_a_short_proposal(tmp_path: Path) -> None:

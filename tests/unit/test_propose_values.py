@@ -249,6 +249,10 @@ def test_text_that_was_spoilt_before_is_said(tmp_path: Path) -> None:
     file.write_text("sku,title\ns1,M\ufffdller\ns2,Öl\n", encoding="utf-8")
     yaml = propose([file], SCHEMA)
     assert "1 lines hold \ufffd where a character was lost" in yaml
+    both = b"sku,title\n" + b"".join("s,Käse\n".encode("cp1252" if i % 2 else "utf-8") for i in range(20))
+    (tmp_path / "b.csv").write_bytes(both)
+    with pytest.raises(InputError, match="is a mixture: 10 of 20 lines beyond ASCII are UTF-8"):
+        propose([tmp_path / "b.csv"], SCHEMA)
     rows = "sku,title\n" + "".join(f"s{i},Müller {i}\n" for i in range(60))
     (tmp_path / "m.csv").write_bytes(rows.encode() + "s99,Käse\n".encode("cp1252"))
     yaml = propose([tmp_path / "m.csv"], SCHEMA)
