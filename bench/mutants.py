@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -101,6 +102,7 @@ def failing(folder: Path, tests: Sequence[str]) -> str | None:
         RuntimeError: pytest could not run them.
     """
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    pytest += ["--hypothesis-profile=found"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
@@ -155,16 +157,24 @@ def main() -> int:
             if not given.json:
                 fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
                 print(f"{fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})", flush=True)
-    survivors = [o.name for o in found if not o.killed]
-    excused = {m.name for m in mutants if m.survives}
-    document = {"mutants": len(found), "survive": survivors, "outcomes": [asdict(o) for o in found]}
+    document = kept(found)
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if given.json:
         print(json.dumps(document, indent=1))
-    else:
+    survivors = [o.name for o in found if not o.killed]
+    if not given.json:
         print(f"{len(found) - len(survivors)} of {len(found)} killed")
-    if not given.only:
-        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    excused = {m.name for m in mutants if m.survives}
     return int(len(survivors) > MOST_SURVIVE or bool(set(survivors) - excused))
+
+
+def kept(found: Sequence[Outcome]) -> dict[str, Any]:
+    """These outcomes, and the former ones of the faults that were not tried now."""
+    former = json.loads(RESULTS.read_text(encoding="utf-8"))["outcomes"] if RESULTS.is_file() else []
+    known = {o["name"]: o for o in [*former, *map(asdict, found)]}
+    outcomes = [known[m.name] for m in table() if m.name in known]
+    survivors = [o["name"] for o in outcomes if not o["killed"]]
+    return {"mutants": len(outcomes), "survive": survivors, "outcomes": outcomes}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.sparse as sp
 import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world, top_shared
 
@@ -23,6 +24,7 @@ from kgdistill.distill.teacher import (
     text_matrix,
     train_teacher,
 )
+from kgdistill.distill.view import View
 
 CPU = torch.device("cpu")
 TEACHER = TeacherConfig(
@@ -152,6 +154,22 @@ def test_one_hop_is_the_low_pass_filter_of_the_purchases(brands: Planted) -> Non
     z = relational_embeddings(trained, catalogue, view, CPU)
     np.testing.assert_allclose(z @ z.T, want, atol=1e-4)
     assert np.abs(want).max() > 0.1
+
+
+def test_only_items_with_enough_buyers_speak_for_their_brand(brands: Planted, taught: TrainedTeacher) -> None:
+    catalogue = brands.catalogue()
+    view = catalogue.view()
+    known = view.counts[view.purchases.indices] >= 3
+    rows = np.repeat(np.arange(80), np.diff(view.purchases.indptr))[known]
+    bought = sp.csr_matrix(
+        (view.purchases.data[known], (rows, view.purchases.indices[known])), view.purchases.shape
+    )
+    without = View(bought, view.ages[known], view.min_count)
+    z, other = (relational_embeddings(taught, catalogue, v, CPU) for v in (view, without))
+    assert (view.counts[60:80] < 3).any()
+    # What nobody bought has its z of its brand alone.
+    np.testing.assert_array_equal(z[80:], other[80:])
+    assert np.abs(z[60:80] - other[60:80]).max() > 0.01
 
 
 def test_an_items_vector_is_its_text_and_z_in_the_shares_of_its_gate(

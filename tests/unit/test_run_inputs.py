@@ -216,3 +216,12 @@ def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: 
         best = warm[np.argsort(-scores[row], kind="stable")[:3]]
         assert mine["product"].tolist() == [str(keys[i]) for i in best]
         np.testing.assert_allclose(mine["score"], np.sort(scores[row])[::-1][:3], rtol=1e-3, atol=1e-3)
+
+
+def test_each_teacher_gets_its_own_facts(plain: Run) -> None:
+    (brands, *_), (shuffled, *_) = (plain.families(kind)[1] for kind in ("teacher", "teacher_shuffled"))
+    assert brands.name == shuffled.name
+    assert (brands.incidence != shuffled.incidence).nnz > 0
+    # Each brand keeps as many products.
+    np.testing.assert_allclose(brands.incidence.sum(0), shuffled.incidence.sum(0))
+    assert plain.families("teacher_text")[1] == []

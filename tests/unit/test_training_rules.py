@@ -49,7 +49,7 @@ def study(
     catalogue: Catalogue, planted: Planted, epochs: int = 1, *, distilled: bool = True, **more: Any
 ) -> TrainedStudent:
     targets = cluster_targets(catalogue, catalogue.cut_us, dim=6) if distilled else None
-    config = StudentConfig(lr=LR, **{**ONE_STEP, "epochs": epochs, **more.pop("config", {})})
+    config = StudentConfig(**{"lr": LR, **ONE_STEP, "epochs": epochs, **more.pop("config", {})})
     given: dict[str, Any] = {"validate": constant, **more}
     return train_student(
         catalogue, planted.facts(), planted.tokens, None if targets is None else lambda until_us: targets,
@@ -95,6 +95,26 @@ def test_everything_of_the_student_learns_and_tables_only_follow_a_teacher(
         if head in ("tokens", "ids", "token_weights"):
             want = 0.1 if distilled else 1.0
         assert rate == pytest.approx(want, abs=0.05), name
+
+
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_every_step_has_its_own_gradient(planted: Planted, who: str) -> None:
+    # So slow that the gradient stays as it is, Adam goes its rate at every step; where those of former steps
+    # were added it would fall behind.
+    catalogue, steps = planted.catalogue(), 8
+    even: dict[str, Any] = {**ONE_STEP, "candidates": 1000, "random": 0, "lr": 1e-5, "evaluate_every": steps}
+    models = []
+    for epochs in (0, steps):
+        if who == "teacher":
+            teacher = TeacherConfig(dim=6, layers=2, z_dropout=0, **{**even, "epochs": epochs})
+            trained: Any = train_teacher(
+                catalogue, planted.facts(), teacher, device=CPU, seed=0, validate=constant
+            )  # fmt: skip
+        else:
+            trained = study(catalogue, planted, epochs, config={**even, "epochs": epochs, "id_dropout": 0})
+        models.append(trained.model.blend.weights.bias.detach().numpy())
+    far = np.abs(models[1] - models[0]).max() / 4e-5
+    assert far == pytest.approx(steps, rel=0.01)
 
 
 @pytest.mark.parametrize(
