@@ -87,7 +87,7 @@ class Scorer:
 
     def __init__(self, config: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self.config, self.arrays = config, arrays
-        self._decay = float(np.exp(arrays["log_decay"][0]))
+        self.decay = float(np.exp(arrays["log_decay"][0]))
         self._eps: FloatArray = np.exp(arrays["blend.log_eps"])
         self.estimates = len(self._eps)
         counts = arrays["counts"]
@@ -107,7 +107,7 @@ class Scorer:
             )
             for wanted in (None, False, True)
         }
-        self._codes = codes
+        self.codes = codes
 
     def _groups(self, m: int) -> IntArray:
         """The group of every item in family `m`; one past the last group where it has none."""
@@ -128,7 +128,7 @@ class Scorer:
         weights, popularity, state = (np.ascontiguousarray(a[:, items]) for a in (weights, popularity, state))
         user, estimates = self.arrays["blend.user"], self.estimates
         # An estimate of 0 is no evidence; what is some is added to it.
-        constants = np.concatenate([self.arrays["blend.log_eps"][:1], _logit(np.zeros(1), self._eps)[1:]])
+        constants = np.concatenate([self.arrays["blend.log_eps"][:1], logit(np.zeros(1), self._eps)[1:]])
         plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
         mine = [code[items] for code in codes]
         return Pool(
@@ -148,7 +148,7 @@ class Scorer:
     def scores(self, history: IntArray, cold: bool | None) -> FloatArray:
         """Of every item of the pool, float32 [C]."""
         pool = self.pools[cold]
-        block = self._block([history], pool)
+        block = self.block([history], pool)
         return self._whole(block, pool, 0)
 
     def _whole(self, block: Block, pool: Pool, row: int) -> FloatArray:
@@ -197,7 +197,7 @@ class Scorer:
         marked: npt.NDArray[np.bool_],
     ) -> None:
         """`best` of one block, into `items` and `scores`."""
-        block, k, width = self._block(histories, pool), items.shape[1], len(pool.items)
+        block, k, width = self.block(histories, pool), items.shape[1], len(pool.items)
         mixes = "mixer.first" in self.arrays
         most = int(self.config["mixed"]) if mixes else k + max(map(len, exclude))
         most = min(most, width)
@@ -222,7 +222,7 @@ class Scorer:
 
     # Terms ------------------------------------------------------------------------------------
 
-    def _block(self, histories: Sequence[IntArray], pool: Pool) -> Block:
+    def block(self, histories: Sequence[IntArray], pool: Pool) -> Block:
         """The linear sums of B users."""
         lengths = np.array([len(h) for h in histories])
         flat = np.concatenate(histories) if len(histories) else np.zeros(0, np.int64)
@@ -232,7 +232,7 @@ class Scorer:
             np.empty((len(histories), len(pool.items)), np.float32),
             np.empty((len(histories), len(pool.items)), np.float32),
             self._tables(flat, rows, ranks, pool, len(histories)),
-            [self._lift(m, flat, rows, len(histories)) for m in range(len(self._codes))],
+            [self._lift(m, flat, rows, len(histories)) for m in range(len(self.codes))],
             (np.log1p(lengths) / 5.0).astype(np.float32),
         )
         self._add_vectors(block, pool, self._users(flat, rows, ranks, len(histories)))
@@ -240,7 +240,7 @@ class Scorer:
         for a, table in enumerate(block.tables, start=1):
             cells = np.flatnonzero(table)
             row, column = cells // table.shape[1], cells % table.shape[1]
-            above = _logit(table.ravel()[cells], self._eps[a]) - _logit(np.zeros(1), self._eps[a])
+            above = logit(table.ravel()[cells], self._eps[a]) - logit(np.zeros(1), self._eps[a])
             block.linear.ravel()[cells] += (pool.weights[a, column] + own[a] * block.lengths[row]) * above
         for m, lift in enumerate(block.lifts):
             self._add_family(block, pool, m, lift)
@@ -248,7 +248,7 @@ class Scorer:
 
     def _users(self, flat: IntArray, rows: IntArray, ranks: IntArray, users: int) -> FloatArray:
         """Vectors of the users in units of eps, float32 [B, D]."""
-        attention = np.exp(-self._decay * ranks.astype(np.float32))[:, None]
+        attention = np.exp(-self.decay * ranks.astype(np.float32))[:, None]
         summed = np.zeros((users, self.arrays["vectors"].shape[1]), np.float32)
         if len(flat):
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
@@ -303,7 +303,7 @@ class Scorer:
     def _lift(self, m: int, flat: IntArray, rows: IntArray, users: int) -> Lift:
         everybody = self.arrays[f"family{m}.everybody"]
         width = len(everybody) + 1
-        cells, times = np.unique(rows * width + self._codes[m][flat], return_counts=True)
+        cells, times = np.unique(rows * width + self.codes[m][flat], return_counts=True)
         row, group = cells // width, cells % width
         known = group < len(everybody)
         row, group, times = row[known], group[known], times[known]
@@ -332,11 +332,11 @@ class Scorer:
 
     def terms(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
         """The terms of some items of each row, columns int64 [R, m] -> float32 [T, R, m]."""
-        out = np.empty((self.estimates + 2 + len(self._codes), *columns.shape), np.float32)
+        out = np.empty((self.estimates + 2 + len(self.codes), *columns.shape), np.float32)
         at = rows[:, None]
         out[0] = block.near[at, columns] + self.arrays["blend.log_eps"][0]
         for a, table in enumerate(block.tables, start=1):
-            out[a] = _logit(table[at, columns], self._eps[a])
+            out[a] = logit(table[at, columns], self._eps[a])
         out[self.estimates : self.estimates + 2] = pool.popularity[:, columns]
         for m, lift in enumerate(block.lifts):
             out[self.estimates + 2 + m] = lift.values[at, pool.codes[m][columns]]
@@ -394,7 +394,7 @@ def _ranges(starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> tuple[IntArray,
     return np.arange(len(owner)) + (starts - before)[owner], owner
 
 
-def _logit(estimate: npt.NDArray[Any], eps: npt.NDArray[Any]) -> FloatArray:
+def logit(estimate: npt.NDArray[Any], eps: npt.NDArray[Any]) -> FloatArray:
     """log(eps + eps·softplus(estimate / eps)), as the student has it."""
     ratio = estimate / eps
     soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)

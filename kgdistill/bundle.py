@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgdistill._bundle_file import check_parts, read_bundle, write_bundle
+from kgdistill._bundle_reasons import reasons as reasons_of
 from kgdistill._bundle_scores import Scorer
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.evaluate.topk import top_k
@@ -24,7 +25,7 @@ _NONE = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One recommended item: its key, title, rank from 1, and score.
+    """One recommended item: its key, title, rank from 1, and score, which orders one answer and says no more.
 
     The title is the item's whole text as the bundle holds it (see `Bundle`); `title.split(" [SEP] ")[0]` is
     the title alone.
@@ -34,6 +35,7 @@ class Recommendation:
     title: str
     rank: int
     score: float
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Bundle:
         exclude_history: bool = True,
         exclude: Sequence[str | int] = (),
         cold: bool | None = None,
+        reasons: bool = False,
     ) -> Answer:
         """The best items for a history of item keys, or for a text, or the most bought ones.
 
@@ -121,6 +124,7 @@ class Bundle:
             exclude_history: never recommend what is in the history.
             exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
             cold: True only items with few buyers, False only the others, None all.
+            reasons: say for each item which term of the score raises it most, if one stands out.
 
         Raises:
             InputError: k is no whole number from 1 on; the history or a key of it is of another kind.
@@ -128,21 +132,32 @@ class Bundle:
         known, unknown = self.index(history)
         pool = self.positions(cold)
         basis: Basis | None = None
-        if len(known):
-            if (wanted := self._fits(text, pool)).any():
-                scores, basis = self.scores(known, cold=cold), "history and text"
-                scores[~wanted] = -np.inf
-        elif len(near := self.nearest(text)):
-            # The nearest stands for the latest.
-            scores, basis = self.scores(near[::-1], cold=cold), "text"
+        # Without a known history the nearest in words stand for one, the nearest for the latest.
+        bought = known if len(known) else self.nearest(text)[::-1]
+        wanted = self._fits(text, pool) if len(known) else np.ones(len(pool), np.bool_)
+        if len(known) and wanted.any():
+            basis = "history and text"
+        elif len(bought) and not len(known):
+            basis = "text"
         if basis is None:
-            return self.recommend_many(
+            answer = self.recommend_many(
                 [history], k=k, exclude_history=exclude_history, exclude=[exclude], cold=cold
             )[0]
-        out = self.index(exclude)[0]
-        scores[np.isin(pool, np.concatenate([known, out]) if exclude_history else out)] = -np.inf
-        items, best = top_k(scores[None], pool, self._at_most(k, pool))
-        return Answer(basis, self._told(items[0], best[0]), unknown)
+        else:
+            scores, out = self.scores(bought, cold=cold), self.index(exclude)[0]
+            scores[
+                ~wanted | np.isin(pool, np.concatenate([known, out]) if exclude_history else out)
+            ] = -np.inf
+            items, best = top_k(scores[None], pool, self._at_most(k, pool))
+            answer = Answer(basis, self._told(items[0], best[0]), unknown)
+        return self._reasoned(answer, bought, cold) if reasons else answer
+
+    def _reasoned(self, answer: Answer, bought: IntArray, cold: bool | None) -> Answer:
+        """The same answer with what raises each item most."""
+        items = self.index([found.product for found in answer.recommendations])[0]
+        names = [title.split(" [SEP] ")[0] or key for key, title in zip(self.keys, self.titles, strict=True)]
+        told = zip(answer.recommendations, reasons_of(self._scorer, bought, items, cold, names), strict=True)
+        return replace(answer, recommendations=[replace(found, because=why) for found, why in told])
 
     def recommend_many(
         self,

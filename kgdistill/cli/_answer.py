@@ -80,6 +80,8 @@ def recommend(
     """Recommend products, and say on what the answer rests: a history, a text, or popularity.
 
     What --user bought is left out, also what was bought after the cut that the models were trained before.
+    A score orders the products of one answer and is no probability; "because" says what raises it most, and
+    nothing where nothing stands out.
 
     \b
     Examples:
@@ -111,7 +113,7 @@ def recommend(
             asked = _of_user(opened, loaded, user_id, graph)
     else:
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
-    answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold)
+    answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold, reasons=True)
     notes = asked.notes
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
@@ -138,8 +140,8 @@ def recommend(
     if not answer.recommendations:
         say(f"no product is left to recommend; try {'--warm' if cold else '--cold'}")
         return
-    rows = [[f.rank, f.product, _title(f.title), f.score] for f in answer.recommendations]
-    print_table(["rank", "product", "title", "score"], rows)
+    rows = [[f.rank, f.product, _title(f.title), f.score, f.because] for f in answer.recommendations]
+    print_table(["rank", "product", "title", "score", "because"], rows)
     say(f"rests on {rests_on}")
     say("the score orders this list alone: it is no probability, nor comparable between users")
 

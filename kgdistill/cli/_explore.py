@@ -141,7 +141,11 @@ def explain(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many paths.")] = 5,
     before: Annotated[
         str | None,
-        typer.Option("--before", metavar="DATE", help="Purchases from then on do not count."),
+        typer.Option(
+            "--before",
+            metavar="DATE",
+            help="Purchases from then on do not count; of one bought again since, the first is shown.",
+        ),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw the paths as a PNG.")
@@ -172,7 +176,7 @@ def explain(
         print_json([path.to_dict() for path in found])
     elif found:
         print_table(
-            ["specificity", "last bought", "because"],
+            ["specificity", "last bought" if cut is None else "bought", "because"],
             in_zone([[path.specificity, path.bought_at, path.because] for path in found], zone),
         )
     if not found:

@@ -53,7 +53,7 @@ class Explanation:
             divided by lift * (1 - 1 / sqrt(support)): a lift that few users carry weighs less.
         products: n: of the brand, in the category, or bought together with either of the two products.
         lift: how much more often than by chance the two are bought by one user; None for facts.
-        bought_at: the last purchase on this path, and the first where `before` was given; naive UTC.
+        bought_at: the last purchase on this path; where it is not before `before`, the first. Naive UTC.
         purchases: how many products the user bought that lead along this brand or category.
     """
 
@@ -265,8 +265,9 @@ def _purchases(
         if before is None:
             found[row["user"]][row["product"]] = row["last_at"] or row["first_at"]
         elif row["first_at"] is not None and row["first_at"] < before:
-            # last_at may lie after `before`.
-            found[row["user"]][row["product"]] = row["first_at"]
+            # last_at may lie after `before`: then the first purchase is the last that is known.
+            last = row["last_at"]
+            found[row["user"]][row["product"]] = last if last and last < before else row["first_at"]
     return found
 
 

@@ -79,6 +79,9 @@ def test_a_purchase_of_the_product_itself_or_after_the_time_is_on_no_path(store:
     assert explain(store, "ann", "p5", limit=1) == found[:1]
     early = explain(store, "ann", "p4", before=datetime(2024, 1, 5))
     assert {e.bought_at for e in early} == {datetime(2024, 1, 1)}
+    # The last purchase where it came before, and the first where only that is known to have.
+    later = explain(store, "ann", "p4", before=datetime(2099, 1, 1))
+    assert [e.bought_at for e in later] == [e.bought_at for e in explain(store, "ann", "p4")]
     assert explain(store, "ann", "p6") == []
 
 
