@@ -1,10 +1,11 @@
 """What hostile queries cost: time, memory and bytes of answer, beside the limits asked for.
 
     python bench/queries.py ladybug:PATH --timeout 3
-    python bench/queries.py bolt://127.0.0.1:7687 --timeout 3       with the password in KGDISTILL_NEO4J_PASSWORD
+    python bench/queries.py bolt://127.0.0.1:7687 --timeout 3
 
-Where a statement ended the query process, the next one's time has the start of another in it. Prints a line per statement. Beside the store's own query process the memory of this one is shown: an answer
-passes through it.
+The password is read from KGDISTILL_NEO4J_PASSWORD. Prints a line per statement. Beside the store's own query
+process the memory of this one is shown: an answer passes through it. Where a statement ended the query
+process, the next one's time has the start of another in it.
 """
 
 from __future__ import annotations
