@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from kgdistill._refusals import refusal
 from kgdistill.cli._app import app
+from kgdistill.cli._output import say
 from kgdistill.errors import KgdistillError
 
 __all__ = ["app", "main"]
@@ -52,7 +53,7 @@ def _wait_passively() -> None:
 
 def _fail(error: KgdistillError) -> int:
     # The message may hold anything that the data held: nothing in it is markup.
-    print(f"kgdistill: {error}", file=sys.stderr)
+    say(f"kgdistill: {error}")
     return _flushed(error.exit_code)
 
 

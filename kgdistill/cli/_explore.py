@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +18,16 @@ from kgdistill.cli._options import (
     moment,
     store_at,
 )
-from kgdistill.cli._output import print_json, print_table, say, shown
+from kgdistill.cli._output import print_json, print_json_rows, print_table, say, shown
 from kgdistill.cli._times import in_zone, zone_of
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, QueryError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from kgdistill.store.protocol import Parameter
+
+_ROWS_AT_A_TIME = 64
 
 
 def register(root: typer.Typer) -> None:
@@ -83,12 +88,37 @@ def query(
         zone = zone_of(opened)
     for note in notes_of(table):
         say(f"note: {note}")
-    rows = table.to_pylist()
+    rows = _Rows(table)
     if json:
-        print_json(rows)
+        print_json_rows(dict(zip(table.column_names, row, strict=True)) for row in rows)
         return
-    print_table(table.column_names, in_zone([list(row.values()) for row in rows], zone))
+    print_table(table.column_names, rows if zone == "UTC" else in_zone(list(rows), zone))
     say(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
+
+
+class _Rows:
+    """The rows of a table; only a few of them are Python values at a time."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == other for other in self)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for batch in self._table.to_batches(_ROWS_AT_A_TIME):
+            try:
+                columns = [column.to_pylist() for column in batch.columns]
+            except (OverflowError, ValueError) as error:
+                raise QueryError(
+                    "the answer holds a value that cannot be shown, such as a time after the year 9999",
+                    hint="return it as a text: CAST(… AS STRING)",
+                ) from error
+            for row in zip(*columns, strict=True):
+                yield list(row)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -108,6 +138,8 @@ def _typed(name: str, text: str) -> Parameter:
         value: Any = json_module.loads(text, parse_constant=refuse)
     except ValueError:
         return text
+    except RecursionError as error:
+        raise InputError("is nested too deeply", where=f"--param {name}") from error
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float | bool) or item is None for item in items):
         raise InputError(

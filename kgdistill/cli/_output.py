@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+# Scripts and emoji need them.
+_JOINERS = "\u200c\u200d"
+# What steers a terminal or turns the direction of writing, and what no encoding takes.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def print_json(value: Any) -> None:
     """Writes `value` to standard output as JSON; times in ISO 8601, numbers that are none as null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    print(_json(value))
+
+
+def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes what `print_json` writes of the list of rows, holding one of them at a time."""
+    before = "["
+    for row in rows:
+        print(before + "\n  " + _json(row).replace("\n", "\n  "), end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    # JSON itself escapes what is below U+0020; its own line breaks stand between values.
+    return _STEERING.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+
+
+def clean(text: str) -> str:
+    """A text for the terminal: line breaks stay, what would steer it is shown as `\\x1b`."""
+    return _STEERING.sub(lambda found: found[0] if found[0] in "\n\t" else _shown(found[0]), text)
+
+
+def _shown(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _plain(value: Any) -> Any:
@@ -36,10 +67,15 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
-    """Writes a table to standard output: ruled on a terminal, aligned plain text elsewhere."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = [bool(rows) and all(_is_number(row[n]) for row in rows) for n in range(len(columns))]
+def print_table(columns: Sequence[str], rows: Collection[Sequence[Any]], *, title: str = "") -> None:
+    """Writes a table to standard output: ruled on a terminal, aligned plain text elsewhere.
+
+    Elsewhere it goes through the rows three times and keeps none.
+    """
+    names = [_cell(name) for name in columns]
+    right = [len(rows) > 0] * len(names)
+    for row in rows:
+        right = [number and _is_number(value) for number, value in zip(right, row, strict=True)]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -47,14 +83,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         from rich.text import Text
 
         table = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
-        for name, number in zip(columns, right, strict=True):
+        for name, number in zip(names, right, strict=True):
             table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-        for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
+        for row in rows:
+            table.add_row(*(Text(_cell(value)) for value in row))
         Console().print(table)
         return
-    widths = [max(len(line[n]) for line in [list(columns), *cells]) for n in range(len(columns))]
-    for line in [list(columns), *cells]:
+    widths = [len(name) for name in names]
+    for row in rows:
+        widths = [max(width, len(_cell(value))) for width, value in zip(widths, row, strict=True)]
+    for line in itertools.chain([names], ([_cell(value) for value in row] for row in rows)):
         padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
         print("  ".join(padded).rstrip())
 
@@ -86,12 +124,15 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     # A line break or a control character in the data would break the table, or steer the terminal.
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else " " if c.isspace() else _shown(c) for c in text)
 
 
 def say(text: str) -> None:
     """Writes a message to standard error, beside the output."""
-    print(text, file=sys.stderr, flush=True)
+    print(clean(text), file=sys.stderr, flush=True)
 
 
 def shown(path: str | Path) -> str:

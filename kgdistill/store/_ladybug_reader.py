@@ -152,7 +152,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.int64())
         return column
     if pa.types.is_integer(column.type):
-        return column.cast(pa.int64())
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(pa.int64())
     return column
 
 
@@ -163,6 +164,10 @@ def _explained(error: RuntimeError, cypher: str, timeout_s: float) -> RefusedErr
         return too_long(timeout_s)
     if out_of_memory(error):
         return too_much_memory(MEMORY)
+    if "vector with any type" in low:
+        return RefusedError(
+            "the answer holds a list without a value, whose kind nobody knows", "leave it out"
+        )
     if "read-only" in low:
         return RefusedError("the query is not read-only: it would write")
     if "prepare multiple statements" in low:

@@ -14,7 +14,7 @@ from _load_script import load_script
 
 from kgdistill import cli
 from kgdistill.cli import main
-from kgdistill.cli._output import print_json, print_table
+from kgdistill.cli._output import print_json, print_json_rows, print_table, say
 from kgdistill.cli._reference import commands, help_of
 from kgdistill.store import load_schema
 
@@ -237,5 +237,30 @@ def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_plain_table_lines_up_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(["name", "count"], [["tea\x1b[31m\nx", 7], ["coffee", 1200]])
-    assert capsys.readouterr().out == "name        count\ntea [31m x      7\ncoffee       1200\n"
+    print_table(["na\x1bme", "count"], [["tea\x1b[31m\nx", 7], ["coffee\u202e", 1200]])
+    assert capsys.readouterr().out == (
+        "na\\x1bme       count\ntea\\x1b[31m x      7\ncoffee\\u202e    1200\n"
+    )
+
+
+def test_json_and_messages_steer_no_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a\x1b[31m": "b\x9b31m\u202e\ud800"}
+    print_json(value)
+    print_json_rows([value, {}])
+    say("c\x1b[31m\x9b\n  d")
+    out, err = capsys.readouterr()
+    whole, rows = out.split("\n[")
+    assert json.loads(whole) == value
+    assert json.loads(f"[{rows}") == [value, {}]
+    assert err == "c\\x1b[31m\\x9b\n  d\n"
+    assert not set(out + err) & set("\x1b\x9b\u202e\ud800")
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [{"a": [1, {"b": 2}]}, {"a": "x\ny"}]])
+def test_rows_are_written_as_their_list_is(
+    capsys: pytest.CaptureFixture[str], rows: list[dict[str, object]]
+) -> None:
+    print_json(rows)
+    whole = capsys.readouterr().out
+    print_json_rows(rows)
+    assert capsys.readouterr().out == whole

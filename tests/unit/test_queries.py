@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from kgdistill.errors import InputError
 from kgdistill.explore import run_query, saved_queries, saved_query
-from kgdistill.store import MemoryStore
+from kgdistill.store import MemoryStore, open_store
 
 
 def test_every_saved_query_has_a_header_that_matches_its_text() -> None:
@@ -61,3 +63,19 @@ def test_wrong_names_and_values_are_named() -> None:
             run_query(store, "also_bought")
         with pytest.raises(InputError, match="'limit' is 'many', not int"):
             run_query(store, "also_bought", {"product": "1", "limit": "many"})
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["RETURN 1 AS x"]])
+def test_a_query_loads_nothing_that_only_models_and_pictures_need(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    store = f"ladybug:{tmp_path}/graph"
+    with open_store(store):
+        pass
+    code = (
+        "import sys; from kgdistill.cli import main; assert main(sys.argv[1:]) == 0; "
+        "print([m for m in ('torch', 'matplotlib', 'networkx', 'neo4j', 'pandas') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "query", *arguments, "--store", store]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
