@@ -38,6 +38,9 @@ from kgdistill.store.schema import RelationshipType, Schema, arrow_type
 # Where more stored relationships than this change, writing the table anew beats deleting them one by one
 # (40 k/s against 300 k/s); fewer are not worth it.
 _REBUILD_ROWS = 50_000
+# Where stored relationships are at least this many times as many as those of a write, the pairs of these
+# alone are read (of 2 M, for 10 k: 0.6 s of CPU in place of 1.1, and 0.8 less to compare them).
+_LOOKUP_SHARE = 8
 
 
 class LadybugStore:
@@ -177,10 +180,10 @@ class LadybugStore:
         data = conform_identities(self._applied(), edge, table)
         rel = self._engine.stored.relationship(edge)
         with self._engine.transaction() as connection:
-            stored = self._read_edges(connection, edge, self._engine.stored.edge_arrow_schema(edge))
+            stored, total = self._concerned(connection, edge, data)
             where = positions(data, stored, data.column_names)
             where = where[where >= 0]
-            if self._rewrites(rel, len(where), stored.num_rows):
+            if self._rewrites(rel, len(where), total):
                 keep = np.ones(stored.num_rows, dtype=bool)
                 keep[where] = False
                 self._rewrite(connection, edge, stored.filter(pa.array(keep)))
@@ -302,15 +305,38 @@ class LadybugStore:
         columns = ", ".join(f"n.{quoted(name)} AS {quoted(name)}" for name in wanted.names)
         return rows(connection, f"MATCH (n:{quoted(label)}) RETURN {columns}").cast(wanted)
 
-    def _read_edges(self, connection: Any, edge: EdgeType, wanted: pa.Schema) -> pa.Table:
+    def _read_edges(
+        self, connection: Any, edge: EdgeType, wanted: pa.Schema, pairs: pa.Table | None = None
+    ) -> pa.Table:
+        """All relationships of a type, or those between `pairs`, which has the columns c0 and c1."""
         ends = [f"a.{self._key(edge[0])} AS source", f"b.{self._key(edge[2])} AS target"]
         columns = [f"r.{quoted(name)} AS {quoted(name)}" for name in wanted.names[2:]]
-        return rows(connection, f"{self._match(edge)} RETURN {', '.join([*ends, *columns])}").cast(wanted)
+        returned = f"RETURN {', '.join([*ends, *columns])}"
+        if pairs is None:
+            return rows(connection, f"{self._match(edge)} {returned}").cast(wanted)
+        same = f"a.{self._key(edge[0])} = c0 AND b.{self._key(edge[2])} = c1"
+        clause = f"LOAD FROM $t {self._match(edge)} WHERE {same} {returned}"
+        return rows(connection, clause, {"t": pairs}).cast(wanted)
+
+    def _concerned(self, connection: Any, edge: EdgeType, data: pa.Table) -> tuple[pa.Table, int]:
+        """Stored relationships, at least those between the ends in `data`; and how many there are in all.
+
+        They are not all of them only where `data` is too small to have the whole table written anew.
+        """
+        wanted = self._engine.stored.edge_arrow_schema(edge)
+        total = int(rows(connection, f"{self._match(edge)} RETURN count(*) AS n")["n"][0].as_py())
+        if not data.num_rows:
+            return wanted.empty_table(), total
+        if data.num_rows * _LOOKUP_SHARE > total:
+            return self._read_edges(connection, edge, wanted), total
+        pairs = data.select(["source", "target"]).group_by(["source", "target"]).aggregate([])
+        pairs = pairs.select(["source", "target"]).rename_columns(["c0", "c1"])
+        return self._read_edges(connection, edge, wanted, pairs), total
 
     def _upsert_edges(self, connection: Any, edge: EdgeType, data: pa.Table, clear_nulls: bool) -> None:
         # Every stored column, those that the schema in force no longer names too: changed rows are rewritten.
         rel = self._engine.stored.relationship(edge)
-        stored = self._read_edges(connection, edge, self._engine.stored.edge_arrow_schema(edge))
+        stored, total = self._concerned(connection, edge, data)
         where = positions(data, stored, ["source", "target", *rel.identity])
         fresh = data.filter(pa.array(where < 0))
         known = data.filter(pa.array(where >= 0))
@@ -318,7 +344,7 @@ class LadybugStore:
         held = stored.take(pa.array(where))
         altered = changed_rows(known, held, clear_nulls)
         update = merge(known, held, clear_nulls).filter(altered)
-        if self._rewrites(rel, update.num_rows, stored.num_rows):
+        if self._rewrites(rel, update.num_rows, total):
             keep = np.ones(stored.num_rows, dtype=bool)
             keep[where[altered.to_numpy(zero_copy_only=False)]] = False
             self._rewrite(connection, edge, pa.concat_tables([stored.filter(pa.array(keep)), update]))

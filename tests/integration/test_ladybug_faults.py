@@ -508,3 +508,64 @@ def test_where_virtual_memory_is_limited_less_is_reserved_and_too_little_is_said
     assert (tmp_path / "store" / "graph.lbug").read_bytes() == before
     with python(LIMITED, str(tmp_path / "store"), str(4_000_000 << 10)) as job:
         assert job.communicate()[0] == "[{'n': 20002}]\n"
+
+
+@pytest.mark.parametrize("rebuild_rows", [1, 50_000])
+@pytest.mark.parametrize("share", [1, 8, 10**9])
+def test_a_small_write_to_a_large_type_changes_what_it_names_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, share: int, rebuild_rows: int
+) -> None:
+    monkeypatch.setattr("kgdistill.store._ladybug._LOOKUP_SHARE", share)
+    monkeypatch.setattr("kgdistill.store._ladybug._REBUILD_ROWS", rebuild_rows)
+    whole = {
+        "version": 1,
+        "nodes": {
+            "User": {"key": "user_id", "name": "user_id"},
+            "Product": {"key": "product_id", "name": "product_id"},
+        },
+        "relationships": {
+            "RATED": {
+                "kind": "fact",
+                "endpoints": [["User", "Product"]],
+                "identity": ["run"],
+                "properties": {
+                    "run": {"type": "string", "required": True},
+                    "stars": "int64",
+                    "note": "string",
+                },
+            }
+        },
+    }
+    edge = ("User", "RATED", "Product")
+    held = {
+        (f"u{u}", f"p{p}", run): (u + p, "old") for u in range(20) for p in range(20) for run in ("a", "b")
+    }
+
+    def table(rows: dict[tuple[str, str, str], tuple[int, str]], note: bool = True) -> pa.Table:
+        columns = {
+            "source": [k[0] for k in rows],
+            "target": [k[1] for k in rows],
+            "run": [k[2] for k in rows],
+        }
+        given = {"stars": [v[0] for v in rows.values()], "note": [v[1] for v in rows.values()]}
+        return pa.table({**columns, **(given if note else {"stars": given["stars"]})})
+
+    with MemoryStore() as store:
+        store.apply_schema(Schema.model_validate(whole))
+        store.write_nodes("User", pa.table({"user_id": [f"u{u}" for u in range(20)]}))
+        store.write_nodes("Product", pa.table({"product_id": [f"p{p}" for p in range(20)]}))
+        store.write_relationships(edge, table(held))
+        # Changed, as it was, and new ones, between pairs that hold others too; the note is not named.
+        given = {("u1", "p1", "a"): (99, ""), ("u2", "p2", "b"): (4, ""), ("u3", "p3", "c"): (7, "")}
+        store.write_relationships(edge, table(given, note=False))
+        for key, (stars, _) in given.items():
+            held[key] = (stars, held[key][1] if key in held else "")
+        gone = [("u4", "p4", "a"), ("u5", "p5", "no such run")]
+        rows = dict.fromkeys(gone, (0, ""))
+        assert store.delete_relationships(edge, table(rows).select(["source", "target", "run"])) == 1
+        del held[gone[0]]
+        assert store.delete_relationships(edge, table({}).select(["source", "target", "run"]).cast(
+            pa.schema([(name, pa.string()) for name in ("source", "target", "run")]))) == 0  # fmt: skip
+        found = store.read_relationships(edge).to_pylist()
+    assert {(r["source"], r["target"], r["run"]): (r["stars"], r["note"] or "") for r in found} == held
+    assert len(found) == len(held)
