@@ -511,10 +511,11 @@ def test_where_virtual_memory_is_limited_less_is_reserved_and_too_little_is_said
 
 
 @pytest.mark.parametrize("rebuild_rows", [1, 50_000])
-@pytest.mark.parametrize("share", [1, 8, 10**9])
+@pytest.mark.parametrize(("share", "single"), [(1, 2_000), (8, 0), (8, 2_000), (10**9, 0)])
 def test_a_small_write_to_a_large_type_changes_what_it_names_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, share: int, rebuild_rows: int
+    monkeypatch: pytest.MonkeyPatch, share: int, single: int, rebuild_rows: int
 ) -> None:
+    monkeypatch.setattr("kgdistill.store._ladybug._SINGLE_ROWS", single)
     monkeypatch.setattr("kgdistill.store._ladybug._LOOKUP_SHARE", share)
     monkeypatch.setattr("kgdistill.store._ladybug._REBUILD_ROWS", rebuild_rows)
     whole = {
