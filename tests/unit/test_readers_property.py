@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers import Source, SourceOptions, read_batches
+from kgdistill.ingest.readers import Source, SourceOptions, _json, read_batches
 
 BLOCKS = st.sampled_from([1, 2, 3, 5, 8, 13, 40, 1 << 20])
 PIECES = ["a", "é", "漢", '"', '""', "\n", "\r\n", "\r", ",", ";", "|", "\t", " ", "\u2028"]
@@ -216,3 +216,56 @@ def test_every_line_of_json_is_a_row_or_a_reject_at_any_block_size(
             assert len(got) == len(value)
         else:
             assert json.loads(got[0] if isinstance(got, list) else got) == value
+
+
+NUMBERS = st.one_of(
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "-0.0",
+            "1.10",
+            "1.1",
+            "11.0",
+            "1e3",
+            "1E+2",
+            "12345678901234567890",
+            "NaN",
+            "1e400",
+            "-Infinity",
+        ]
+    ),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+)
+CELLS = st.recursive(
+    st.one_of(
+        NUMBERS,
+        st.sampled_from(["true", "null", '"\\ud800"', '"\\u00e9"', '"1.0"']),
+        st.text().map(json.dumps),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda cells: f"[{', '.join(cells)}]"),
+        st.lists(st.tuples(st.sampled_from(["a", "b", "a.b"]), inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f'"{name}": {cell}' for name, cell in pairs) + "}"
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", "a.b"]), CELLS), max_size=4), max_size=5),
+    space=st.sampled_from(["", " ", "\t", "\u00a0"]),
+    columns=st.sampled_from([["a", "b"], ["a", "a.b"]]),
+)
+def test_the_faster_json_parser_reads_what_the_standard_one_does(
+    rows: list[list[tuple[str, str]]], space: str, columns: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["{" + ",".join(f'"{name}":{space}{cell}' for name, cell in row) + "}" for row in rows]
+    data = "\n".join(['{"a": "x", "b": {"b": 1}}', *lines]).encode("utf-8", "surrogatepass")
+    options = SourceOptions("jsonl", encoding="utf-8")
+    fast = read(data, options, columns, 1 << 20, 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(_json, "_quickly", lambda *_: None)
+        assert read(data, options, columns, 1 << 20, 100) == fast
