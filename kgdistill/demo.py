@@ -22,6 +22,7 @@ from kgdistill.ingest.derived import write_also_bought
 from kgdistill.ingest.job import run_job
 from kgdistill.ingest.mapping import load_mapping
 from kgdistill.pipeline import Run, train_all
+from kgdistill.private import make_private
 from kgdistill.store import GraphStore, load_schema, open_store
 
 _QUICK_HOUSEHOLDS = 300
@@ -174,4 +175,5 @@ def explain_examples(
     shown = [e for pair in pairs if pair[0] == best[0] for e in found[pair]]
     if shown:
         draw(subgraph(shown), run.folder / "explanation.png")
+        make_private(run.folder / "explanation.png")  # it names what a user bought
     return examples
