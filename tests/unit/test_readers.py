@@ -333,6 +333,12 @@ def test_a_whole_number_in_json_is_written_without_fraction_and_exponent(tmp_pat
     assert rows == [{"id": ["100", "2"]}]
 
 
+def test_a_number_keeps_its_writing_beside_another_of_its_name(tmp_path: Path) -> None:
+    text = '{"x": {"size": 1.1}, "size": 1.10}\n{"size": 1.1, "size": 1.10}\n{"size": 1.10}\n{"size": 1.1}\n'
+    rows, _, _ = read(write(tmp_path / "a.jsonl", text), ["size"])
+    assert [row["size"] for row in rows] == ["1.10", "1.10", "1.10", "1.1"]
+
+
 def test_parquet_rows_are_numbered_through_the_file_with_their_row_group(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     rows = [
