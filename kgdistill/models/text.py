@@ -216,7 +216,7 @@ class TransformerText(PooledText):
             tokenizer = AutoTokenizer.from_pretrained(path)
             model = AutoModel.from_pretrained(path, dtype=torch.float32)
             head = load_head(path)
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"no text encoder can be loaded: {reason}", where=source) from error
         super().__init__(

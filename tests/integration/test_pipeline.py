@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from _shop import PROTOCOL, fill_shop, purchases
+from _tiny_encoder import tiny_tokenizer
 
 from kgdistill.bundle import load_bundle
 from kgdistill.cli import main
@@ -34,15 +35,14 @@ STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", 
 
 def tiny_encoder(folder: Path) -> Path:
     """A BERT with three layers of width 16 and a vocabulary of the shop's words."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True)
     vocabulary = [*WORDS, *map(str, range(10)), *(f"##{d}" for d in range(10))]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     # A name for every word and digit, as WordPiece joins them.
     pieces = [*vocabulary, "##number", "##maker"]
-    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(pieces)})
-    tokenizer.save_pretrained(folder)
+    tiny_tokenizer(pieces).save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(pieces),

@@ -128,7 +128,9 @@ def test_what_a_piece_brings_has_a_table_and_a_family_of_its_own(tmp_path: Path)
     result.ablations = [("student", "student_nolist")]
     places = write_suite(result, tmp_path / "with")
     document = json.loads(places["document"].read_text("utf-8"))
-    assert document["comparisons"] == plain["comparisons"]
+    # But for the last digits, in which a product of larger matrices may differ.
+    for one, other in zip(document["comparisons"], plain["comparisons"], strict=True):
+        assert one == pytest.approx(other)
     found = {(d["setting"], d["metric"]): d for d in document["ablations"]}
     assert {key for key, d in found.items() if "p_holm" in d} == {("warm", "ndcg@20"), ("cold", "ndcg@10")}
     assert document["bootstrap"]["ablated"] == 2
