@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help install demo test nightly bench docs clean
+.PHONY: help install demo test nightly bench docs clean oldest
 
 help:
 	@echo "make install make .venv and install, nothing more"
 	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
 	@echo "make nightly install, then the floors on quality and the faults that tests must notice (an hour)"
+	@echo "make oldest  the unit tests with the oldest versions allowed, in .venv-oldest"
 	@echo "make bench   install, then the measured figures (speed, memory, quality)"
 	@echo "make docs    write docs/cli.md, docs/settings.md and the schema's picture anew"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
@@ -23,6 +24,9 @@ demo: $(VENV)/.demo.stamp
 
 test: $(VENV)/.dev.stamp
 	@.ci/test $(ARGS)
+
+oldest: $(BIN)/python
+	@.ci/oldest $(ARGS)
 
 nightly: $(VENV)/.dev.stamp
 	@$(BIN)/python -m pytest -m nightly tests/nightly $(ARGS)
@@ -52,5 +56,5 @@ $(BIN)/python:
 
 clean:
 	@[ ! -x $(BIN)/kgdistill ] || [ ! -d .neo4j-test ] || $(BIN)/kgdistill neo4j stop --folder .neo4j-test >/dev/null
-	rm -rf $(VENV) .neo4j-test build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .neo4j-test build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

