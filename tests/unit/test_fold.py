@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.ingest._fold import Fold, engine
@@ -235,8 +235,64 @@ def same(got: dict[tuple[str, ...], dict[str, Any]], wanted: dict[tuple[str, ...
     return all(row.get(n) == v for pair, row in got.items() for n, v in wanted[pair].items())
 
 
+def named(key: TypeKey, day: int | None = None, *, gone: bool = False, **values: Any) -> Any:
+    """A row, with the time of a day or none."""
+    time = None if day is None else START + timedelta(days=day)
+    return key, {"_time": time, "_deleted": gone} | values
+
+
+def bought(user: str, product: str, day: int) -> Any:
+    at = START + timedelta(days=day)
+    return named(
+        BOUGHT, None, source=user, target=product, first_at=at, last_at=at, first_quantity=1, count=1,
+        spend=0.2, _id=None, _overlap=False,
+    )  # fmt: skip
+
+
+def rated(day: int, rating: float) -> Any:
+    return named(RATED, None, source="ann", target="p1", at=START + timedelta(days=day), rating=rating)
+
+
+# Each rule once, as draws may miss one.
+EVERY_RULE: Any = [
+    [
+        (
+            "s",
+            [bought("bob", "p1", 0)],  # its source comes again without it
+        ),
+        (
+            "t",
+            [
+                named("User", None, user_id="ann", age="1"),
+                named("User", None, user_id="bob", age=None),
+                # The later line has no time: the earlier one counts.
+                named("Product", 1, product_id="p1", title="x", price=1.5),
+                named("Product", None, product_id="p1", title="y", price=None),
+                named("Product", None, product_id="p2", title="z", price=2.5),
+                # Removed before and after it was named: the later removal reaches it.
+                named("Brand", 1, gone=True, brand_id="b2", name=None),
+                named("Brand", 2, brand_id="b2", name="m"),
+                named("Brand", 3, gone=True, brand_id="b2", name=None),
+            ],
+        ),
+    ],
+    [
+        (
+            "s",
+            # The first of two purchases and of two ratings; one of a product that goes.
+            [
+                *(bought("ann", product, day) for product, day in (("p1", 3), ("p1", 1), ("p2", 2))),
+                *(rated(4, 1.0), rated(2, 5.0)),
+            ],
+        ),
+        ("t", [named("Product", None, gone=True, product_id="p2", title="z", price=None)]),
+    ],
+]  # fmt: skip
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs=st.lists(job, min_size=1, max_size=4) | st.lists(ratings_job, min_size=1, max_size=3))
+@example(jobs=EVERY_RULE)
 def test_the_fold_is_the_graph_and_applying_jobs_one_by_one_leads_to_it(
     jobs: list[list[tuple[str, list[tuple[TypeKey, dict[str, Any]]]]]],
     tmp_path_factory: Any,
