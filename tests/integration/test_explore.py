@@ -85,6 +85,12 @@ def test_a_purchase_of_the_product_itself_or_after_the_time_is_on_no_path(store:
     assert explain(store, "ann", "p6") == []
 
 
+def test_of_several_purchases_of_a_brand_the_latest_is_named(store: GraphStore) -> None:
+    (made,) = (e for e in explain(store, "cy", "p3") if e.kind == "MADE_BY")
+    assert made.steps[2] == PathNode("Product", "p4", "Spelt")
+    assert (made.purchases, made.bought_at) == (2, datetime(2024, 1, 5))
+
+
 def test_an_unknown_id_is_named_with_ids_near_it(store: GraphStore) -> None:
     with pytest.raises(InputError, match=r"no User with the id 'anne'\n.*ann"):
         explain(store, "anne", "p4")
