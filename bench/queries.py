@@ -3,7 +3,8 @@
     python bench/queries.py ladybug:PATH --timeout 3
     python bench/queries.py bolt://127.0.0.1:7687 --timeout 3
 
-The password is read from KGDISTILL_NEO4J_PASSWORD. Prints a line per statement. Beside the store's own query
+The password is read from KGDISTILL_NEO4J_PASSWORD. Prints a line per statement, writes
+bench/results/queries.json and ends with 1 where a fence fell. Beside the store's own query
 process the memory of this one is shown: an answer passes through it. Where a statement ended the query
 process, the next one's time has the start of another in it.
 """
@@ -11,16 +12,32 @@ process, the next one's time has the start of another in it.
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import psutil
-from _hostile import NEO4J_CHANGES, NEO4J_FETCHES, NEO4J_LARGE
+from _hostile import (
+    LADYBUG_CHANGES,
+    LADYBUG_FILES,
+    LADYBUG_LARGE,
+    NEO4J_CHANGES,
+    NEO4J_FETCHES,
+    NEO4J_LARGE,
+)
 
 from kgdistill.errors import KgdistillError
 from kgdistill.store import GraphStore, open_store
 
 _MIB = 2**20
+_SECRET = "hunter2"
+# Over the timeout: the start of another process where one was ended, on a busy machine.
+_PATIENCE_S = 2.0
+RESULTS = Path(__file__).parent / "results" / "queries.json"
 
 
 class _Peak:
@@ -50,39 +67,81 @@ class _Peak:
                     continue
 
 
-def asked(store: GraphStore, cypher: str, timeout_s: float) -> str:
-    """Seconds, peaks of memory, bytes of the answer and what was said."""
+def asked(store: GraphStore, cypher: str, timeout_s: float) -> dict[str, Any]:
+    """What a statement took, in seconds and MiB, and what was said."""
     begin = time.monotonic()
     size = 0
+    text = ""
     with _Peak() as peak:
         try:
-            size = store.query(cypher, limit=1000, timeout_s=timeout_s).nbytes
-            said = "answered"
+            answer = store.query(cypher, limit=1000, timeout_s=timeout_s)
+            size, said = answer.nbytes, "answered"
+            text = str(answer.slice(0, 5).to_pylist())[:1000] if size < _MIB else ""
         except KgdistillError as error:
             said = error.message
-    figures = f"{time.monotonic() - begin:6.1f} s {peak.started / _MIB:7,.0f} {peak.own / _MIB:6,.0f} MiB"
-    return f"{figures} {size / _MIB:6.1f} MiB  {said[:90]}"
+    return {
+        "seconds": round(time.monotonic() - begin, 2),
+        "process_mib": round(peak.started / _MIB),
+        "client_mib": round(peak.own / _MIB),
+        "answer_mib": round(size / _MIB, 1),
+        "said": said[:200],
+        "leaked": _SECRET in said + text,
+    }
 
 
-def main() -> None:
-    """Asks the hostile statements of one store."""
+def fallen(entry: dict[str, Any], kind: str, timeout_s: float) -> str:
+    """Which fence did not hold; empty where all did."""
+    if entry["leaked"]:
+        return "contents of a file"
+    if kind != "large" and entry["said"] == "answered":
+        return "was run"
+    if entry["seconds"] > timeout_s + _PATIENCE_S:
+        return "time"
+    if entry["process_mib"] > 2048:
+        return "memory"
+    return "bytes of the answer" if entry["answer_mib"] > 257 else ""
+
+
+def statements(store: str, secret: Path) -> list[tuple[str, str, str]]:
+    """Name, kind and text of what is asked of this kind of store."""
+    if store.startswith("ladybug:"):
+        large, others = LADYBUG_LARGE, LADYBUG_FILES + LADYBUG_CHANGES
+    else:
+        large, others = NEO4J_LARGE, NEO4J_FETCHES + NEO4J_CHANGES
+    filled = [text.replace("ADDRESS", "http://127.0.0.1:1/x").replace("FILE", str(secret)) for text in others]
+    return [(name, "large", text) for name, text in large.items()] + [
+        (name, "refused", text) for name, text in zip(others, filled, strict=True)
+    ]
+
+
+def main() -> int:
+    """Asks the hostile statements of one store; 1 where a fence fell."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("store", help="the address of a store")
     parser.add_argument("--timeout", type=float, default=3.0, help="seconds asked for")
     choices = parser.parse_args()
-    with open_store(choices.store) as store:
+    kind = "ladybug" if choices.store.startswith("ladybug:") else "neo4j"
+    entries = []
+    with tempfile.TemporaryDirectory() as folder, open_store(choices.store) as store:
+        secret = Path(folder) / "secret.csv"
+        secret.write_text(f"{_SECRET}\n{_SECRET}\n", encoding="utf-8")
         store.query("RETURN 1 AS one")
-        print(f"{'statement':26} {'time':>8} {'process':>7} {'here':>6}     {'answer':>6}")
-        for name, cypher in NEO4J_LARGE.items():
-            print(f"{name:26} {asked(store, cypher, choices.timeout)}", flush=True)
-        others = [
-            cypher.replace("ADDRESS", "http://127.0.0.1:1/x") for cypher in NEO4J_FETCHES + NEO4J_CHANGES
-        ]
-        for cypher in others:
-            print(f"{cypher[:26]!r:28} {asked(store, cypher, choices.timeout)}", flush=True)
+        print(f"{'statement':32} {'time':>8} {'process':>7} {'here':>6}     {'answer':>6}")
+        for name, sort, cypher in statements(choices.store, secret):
+            entry = asked(store, cypher, choices.timeout)
+            entry["fallen"] = fallen(entry, sort, choices.timeout)
+            entries.append({"statement": name, "kind": sort, "timeout_s": choices.timeout, **entry})
+            figures = f"{entry['seconds']:6.1f} s {entry['process_mib']:7,} {entry['client_mib']:6,} MiB"
+            told = entry["fallen"].upper() or entry["said"][:70].replace("\n", " ")
+            print(f"{name[:32]!r:34} {figures} {entry['answer_mib']:6.1f} MiB  {told}", flush=True)
+    whole = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**whole, kind: entries}, indent=1) + "\n", encoding="utf-8")
+    fell = sum(bool(entry["fallen"]) for entry in entries)
+    print(f"{len(entries)} statements, {fell} fences fell")
+    return 1 if fell else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
