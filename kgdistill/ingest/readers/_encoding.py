@@ -8,7 +8,7 @@ from typing import Any
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers._source import Source
 
-# Up to this share of the lines beyond ASCII may be damaged; with more, the file is in another encoding.
+# One line beyond ASCII, or this share of them, may be damaged; with more, the file is in another encoding.
 _DAMAGED = 0.05
 _BLOCK = 1 << 20
 _HOW = "say encoding: {} in the mapping, which reads it as {}"
@@ -47,7 +47,7 @@ def refuse_encoding(source: Source, encoding: str, block: bytes) -> None:
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         beyond = [line for line in block.splitlines() if not line.isascii()]
         lines, broken = len(beyond), sum(not _is_utf8(line) for line in beyond)
-    if broken <= _DAMAGED * lines:
+    if broken <= max(1, _DAMAGED * lines):
         return
     if seen.lines and not seen.broken:
         raise _is_utf_8(source, encoding, seen.foreign.decode("utf-8"))
