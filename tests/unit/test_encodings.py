@@ -107,7 +107,10 @@ def test_a_few_damaged_bytes_reject_their_rows_and_no_file(tmp_path: Path) -> No
     good = table(["Käse"] * 40, "csv").encode()
     path.write_bytes(good + b"p,\xe2\x80\n")
     assert len(read(path)) == 40
-    path.write_bytes(good[:40] + b"p,\xe2\x80\n")
+    few = good[: good.index(b"\n", 40) + 1]
+    path.write_bytes(few + b"p,\xe2\x80\n")
+    assert len(read(path)) == few.count(b"\n") - 1
+    path.write_bytes(few + b"p,\xe2\x80\nq,\xe2\x80\n")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         read(path)
     assert len(read(path, encoding="utf-8")) > 0

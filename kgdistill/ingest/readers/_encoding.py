@@ -8,7 +8,7 @@ from typing import Any
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers._source import Source
 
-# One line beyond ASCII, or this share of them, may be damaged; with more, the file is in another encoding.
+# One line of UTF-8 beyond ASCII, or this share of such lines, may be damaged; with more, the file is in another encoding.
 _DAMAGED = 0.05
 _BLOCK = 1 << 20
 _HOW = "say encoding: {} in the mapping, which reads it as {}"
@@ -43,11 +43,12 @@ def refuse_encoding(source: Source, encoding: str, block: bytes) -> None:
     from kgdistill.ingest._propose_encoding import detected, scan, shown_as
 
     seen = scan(source)
-    lines, broken = seen.lines, seen.broken
+    lines, broken, few = seen.lines, seen.broken, 1
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
+        few = 0
         beyond = [line for line in block.splitlines() if not line.isascii()]
         lines, broken = len(beyond), sum(not _is_utf8(line) for line in beyond)
-    if broken <= max(1, _DAMAGED * lines):
+    if broken <= max(few, _DAMAGED * lines):
         return
     if seen.lines and not seen.broken:
         raise _is_utf_8(source, encoding, seen.foreign.decode("utf-8"))
