@@ -8,7 +8,7 @@ from typing import Any
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers._source import Source
 
-# One line of UTF-8 beyond ASCII, or this share of such lines, may be damaged; with more, the file is in another encoding.
+# One line of UTF-8 beyond ASCII, or this share of such lines, may be damaged; more is another encoding.
 _DAMAGED = 0.05
 _BLOCK = 1 << 20
 _HOW = "say encoding: {} in the mapping, which reads it as {}"
