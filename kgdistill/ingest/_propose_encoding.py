@@ -22,9 +22,10 @@ _TAIL = 64 << 10
 _KNOWN = (
     "cp1252", "gb18030", "cp932", "big5", "cp949", "euc_jp", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254",
     "cp1255", "cp1256", "cp874", "cp1257", "cp437", "cp850", "mac_roman",
+    "iso8859_2",
 )  # fmt: skip
 _OF_TWO_BYTES = {"gb18030", "cp932", "big5", "cp949", "euc_jp"}
-_LATIN = {"cp1252", "cp1250", "cp1254", "cp1257", "cp437", "cp850", "mac_roman"}
+_LATIN = {"cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp437", "cp850", "mac_roman"}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -58,6 +59,9 @@ _MARKUP = re.compile(rb"\s*<(!doctype|html|table|\?xml|[a-z]+[ >])", re.IGNORECA
 _CJK = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 _KANA = re.compile("[\u3041-\u30ff]")
 _HALF_KANA = re.compile("[\uff61-\uff9f]")
+# č, ć, ě, ř, đ, ň and ů of Central Europe, in either of its encodings.
+_CARONS = set("ČĆŘčćěřđňů".encode("cp1250"))
+_SIGN_IN_WORD = re.compile(rb"[A-Za-z\xe0-\xff][\xb9\xbe\xbb][a-z\xe0-\xff]|[\xa9\xae][a-z\xe0-\xff]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
 
@@ -157,10 +161,12 @@ def by_mark(head: bytes) -> str | None:
             return name
     some = head[: min(len(head), 4_096) & ~1]
     even, odd = some[0::2].count(0), some[1::2].count(0)
-    if odd > 0.3 * len(some[1::2]) and even < 0.05 * len(some):
-        return "utf-16-le"
-    if even > 0.3 * len(some[0::2]) and odd < 0.05 * len(some):
-        return "utf-16-be"
+    for name, here, there in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if here > 0.3 * len(some) / 2 and there < 0.05 * len(some):
+            return name
+        # In scripts other than Latin delimiters, figures and line ends have one.
+        if here > 0.05 * len(some) / 2 and 10 * there < here and "\n" in some.decode(name, "replace"):
+            return name
     return None
 
 
@@ -276,6 +282,16 @@ def _neighbour(foreign: bytes, name: str) -> str:
     if name in _LATIN and re.search(rb"\d ?\x80|\x80 ?\d", foreign):
         # A euro sign beside a number.
         return name if name.startswith("cp125") else "cp1252"
+    if name in ("cp1250", "cp1252") and high & _CARONS and _SIGN_IN_WORD.search(foreign):
+        # ž, š and ť of the standard stand where these have signs.
+        return "iso8859_2"
+    if name == "cp1252" and high & set("šžŠŽ".encode("cp1250")) and high & _CARONS:
+        # What stands beside them is č, ě and ř, not è, ì and ø.
+        return "cp1250"
+    hungarian = all(high & set(some.encode("cp1250")) for some in ("őŐ", "öÖ", "áéíó"))
+    if name == "cp1252" and hungarian and not high & set("äã".encode("cp1252")):
+        # Estonian has õ and ö without accents, and ä; Portuguese has ã.
+        return "cp1250"
     if name == "cp1252" and high & set(b"\xdd\xde\xf0\xfd\xfe") and not high & set("áéíóúæ".encode("cp1252")):
         # Without Icelandic's other letters its ý, þ and ð are Turkish ı, ş and ğ.
         return "cp1254"

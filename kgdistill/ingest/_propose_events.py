@@ -38,6 +38,11 @@ _OTHERS = word_set(
     begin_checkout checkout select_item view_item_list view_cart refund add_payment_info add_shipping_info
     session_start first_visit user_engagement scroll"""
 )
+# What the status of an order says where nothing was bought in the end.
+UNDONE = word_set(
+    """cancelled canceled cancel refunded refund returned return failed declined rejected voided void expired
+    unpaid pending storniert retourniert erstattet abgebrochen"""
+)
 EVENTS = VIEWS | BUYS | SEARCHES | SHOWS | CLICKS | RATES | _OTHERS
 _NAMES = {
     "BOUGHT": BUYS,

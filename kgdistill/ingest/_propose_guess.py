@@ -33,7 +33,10 @@ from kgdistill.ingest._propose_words import (
 
 @dataclass
 class Guess:
-    """What the columns are taken for; None or empty where nothing is."""
+    """What the columns are taken for; None or empty where nothing is.
+
+    `untimed` names columns that should hold times, but in no way that is known, with a value of each.
+    """
 
     user: Column | None = None
     product: Column | None = None
@@ -56,6 +59,7 @@ class Guess:
     categories: list[Column] = field(default_factory=list)
     attributes: list[Column] = field(default_factory=list)
     personal: list[Column] = field(default_factory=list)
+    untimed: str = ""
     unsure: dict[str, str] = field(default_factory=dict)
 
 
@@ -104,6 +108,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
         left.remove(found.time)
         if len(timed) > 1:
             found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
+    else:
+        named = [c for c in left if has(c, TIME) and c.values and not c.lists]
+        found.untimed = ", ".join(f"{c.name} with {c.values[0][:40]}" for c in named[:5])
     found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
         lambda c: is_event(c, named=False)
     )

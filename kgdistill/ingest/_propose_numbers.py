@@ -100,6 +100,11 @@ def _part(text: str) -> tuple[str, str, str] | None:
     return found[1].strip(), re.sub(r"[^\d.,+-]", "", found[2]), found[3].strip()
 
 
+def no_numbers(values: list[str]) -> list[str]:
+    """Those that are no numbers, however they are written."""
+    return [value for value in values if _part(value) is None]
+
+
 def _is_unit(text: str) -> bool:
     """Whether it is a currency, or a word for pieces, or nothing."""
     letters = "".join(c for c in text.strip(" .\u00a0\u202f") if unicodedata.category(c) != "Sc").strip(" .")

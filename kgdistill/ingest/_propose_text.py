@@ -222,7 +222,10 @@ def _filled(cells: Sequence[str]) -> int:
 def _header_at(rows: Sequence[Record]) -> int:
     """Which record is the header: the first that is as full as rows are, and holds names where any does."""
     width = _width(rows)[0]
-    usual = median(_filled(cells) for _, cells in rows if len(cells) == width)
+    full = [cells for _, cells in rows if len(cells) == width]
+    usual = median(map(_filled, full))
+    # Delimiters at the ends of all rows, without values, may lack in the header.
+    least = max((i for cells in full for i, cell in enumerate(cells, 1) if cell), default=width)
 
     def may_be(cells: Sequence[str]) -> bool:
         blanks = len(cells) - _filled(cells)
@@ -230,7 +233,9 @@ def _header_at(rows: Sequence[Record]) -> int:
         if len(cells) == width and len(filled) > 1 and all(is_known(words(cell)) for cell in filled):
             return all(_is_name(cell) for cell in filled)
         index = 0 < blanks <= 2 and not _filled(cells[:blanks])
-        return abs(len(cells) - width) <= 1 and (2 * _filled(cells) > usual or (index and _filled(cells) > 0))
+        return least - 1 <= len(cells) <= width + 1 and (
+            2 * _filled(cells) > usual or (index and _filled(cells) > 0)
+        )
 
     some = [i for i, (_, cells) in enumerate(rows[:_HEADER_WITHIN]) if may_be(cells)]
     named = [i for i in some if all(_is_name(cell) for cell in rows[i][1] if cell)]
@@ -266,7 +271,8 @@ def _headed(layout: Layout, rows: Sequence[Record], sep: bool) -> Layout:
     before = line - 1 if at else 0
     if at:
         shown = next((cells for _, cells in rows[:at] if _filled(cells)), [])
-        doubts.append(f"{before} lines before the header are skipped: {' '.join(shown).strip()[:60]}")
+        some = "1 line before the header is" if before == 1 else f"{before} lines before the header are"
+        doubts.append(f"{some} skipped: {' '.join(shown).strip()[:60]}")
     if _looks_like_data(header, body):
         names = [f"column_{i}" for i in range(1, _width(rows[at:])[0] + 1)]
         doubts.append("the first line looks like data, not like a header: give the columns names that tell")

@@ -173,8 +173,8 @@ def _dates(text: str) -> tuple[list[str], str] | None:
     if (m := _FIGURES.match(text)) is not None:
         year, s = ("%Y" if len(m[4]) == 4 else "%y"), m[2]
         dates = [f"%d{s}%m{s}{year}", f"%m{s}%d{s}{year}"]
-        if year == "%y" and s == "-":
-            dates.append("%y-%m-%d")
+        if year == "%y":
+            dates.append(f"%y{s}%m{s}%d")
         return dates, text[m.end() :]
     if (m := _DAY_MONTH.match(text)) is not None:
         year = "%Y" if len(m[4]) == 4 else "%y"
@@ -244,7 +244,8 @@ def doubts_of(shape: TimeShape) -> list[str]:
         return []
     first, other = shape.only
     if not first and not other:
-        return [f"the time could also be {shape.other}: no value tells the day from the month"]
+        what = "year" if shape.other.find("%y") in range(shape.other.index("%d")) else "month"
+        return [f"the time could also be {shape.other}: no value tells the day from the {what}"]
     if not other:
         return []
     return [

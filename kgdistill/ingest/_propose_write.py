@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kgdistill.ingest._propose_events import kinds_for, kinds_of, types_between
+from kgdistill.ingest._propose_events import UNDONE, kinds_for, kinds_of, normal, types_between
 from kgdistill.ingest._propose_guess import Guess, guess, is_id, separator, used
-from kgdistill.ingest._propose_numbers import lost_digits
+from kgdistill.ingest._propose_numbers import lost_digits, no_numbers
 from kgdistill.ingest._propose_profile import Column, Sample
-from kgdistill.ingest._propose_times import doubts_of
+from kgdistill.ingest._propose_times import doubts_of, fits
 from kgdistill.ingest._propose_yaml import Pieces, comment, flow, listed, names_in, write_skeleton
 from kgdistill.store.schema import Schema
 
@@ -96,7 +96,8 @@ def _notes(pieces: Pieces, sample: Sample) -> list[str]:
         lines.append(f"    # ? {role}: {comment(doubt)}")
     for column in sample.columns:
         if column.name in pieces.named:
-            lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in _doubts(column)]
+            doubts = [*_doubts(column), *_unread(column, found)]
+            lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in doubts]
     return lines
 
 
@@ -114,6 +115,22 @@ def _doubts(column: Column) -> list[str]:
     if column.number is not None and column.number.either and column.time is None:
         doubts.append(f'{column.values[0]} is read with the comma between thousands; else say decimal: ","')
     return doubts
+
+
+def _unread(column: Column, found: Guess) -> list[str]:
+    """The few values that are no times, or no numbers, where the others are."""
+    bad: list[str] = []
+    if column.time is not None and column is found.time:
+        shape = column.time
+        formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
+        read = fits(column.values, formats, shape.unit)
+        bad = [value for value, good in zip(column.values, read, strict=True) if not good]
+    elif column in (found.quantity, found.amount, found.price, found.rating):
+        bad = no_numbers(column.values)
+    if not bad:
+        return []
+    many = f"{len(bad):,} of {len(column.values):,}"
+    return [f"{many} values, such as {bad[0][:40]}, are written in another way and would be rejected"]
 
 
 def _key(column: Column, **options: Any) -> Any:
@@ -202,7 +219,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     elif found.campaign is not None or found.coupon is not None:
         _campaigns(pieces, sample, taken, user, product)
     if found.ad is None and user is not None and product is not None and found.coupon is None:
-        _events(pieces, user, product)
+        _events(pieces, sample, user, product)
     query: Any = None
     if found.query is not None or found.query_id is not None:
         key = found.query_id if found.query_id is not None else found.query
@@ -212,6 +229,8 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         if user is not None and found.time is not None:
             ends = ("User", "SEARCHED", "Query")
             pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, "SEARCHED"))
+            if found.event is not None and product is None:
+                _unheard(pieces, ["SEARCHED"])
         if product is not None and found.grade is not None:
             _judged(pieces, query, product, found.grade)
 
@@ -262,11 +281,20 @@ def _category_text(levels: list[Column]) -> Any:
     return {"column": levels[0].name, "replace": {r"\s*" + re.escape(mark.strip()) + r"\s*": " > "}}
 
 
-def _events(pieces: Pieces, user: Any, product: Any) -> None:
+def _events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
     found = pieces.found
     if found.time is None:
         found.unsure["time"] = "no column looks like one, and without a time no events can be made"
+        if found.untimed:
+            found.unsure["its format"] = (
+                f"of none that is known: {found.untimed}; say at: {{column: …, format: …}}"
+            )
         return
+    for column in sample.columns:
+        undone = sorted(set(column.values) & {v for v in column.values if normal(v) in UNDONE})
+        if undone and {"status", "state"} & set(column.words) and column.distinct <= 50:
+            where = flow([{"column": column.name, "not_in": undone}])
+            found.unsure[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
     at = {"at": _moment(found.time)}
     comments = []
     if found.order is not None:
@@ -282,7 +310,8 @@ def _events(pieces: Pieces, user: Any, product: Any) -> None:
                 some = comments if name == "BOUGHT" else []
                 ends = ("User", name, "Product")
                 pieces.edge(ends, user, product, given, when=_when(found, name), comments=some)
-        _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), "SEARCHED"])
+        asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
+        _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), *asked])
         return
     when = _when(found, "")
     if found.rating is not None:
@@ -317,6 +346,8 @@ def _unheard(pieces: Pieces, types: Sequence[str]) -> None:
     assert event is not None
     heard = {kind for name in types for kind in kinds_for(event, name)}
     other = sorted(set(kinds_of(event)) - heard)
+    if not event.full:
+        pieces.found.unsure["rows"] = f"those without {event.name} make no event"
     if other:
         pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
 

@@ -111,6 +111,13 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     text = "\n".join(head) + "\n"
     if some:
         return text
+    if not any(taken.rows for _, taken in groups):
+        raise NothingFitsError(
+            "there are no rows below the header, and by those it is told what a column holds",
+            where=", ".join(names[0] for names, _ in groups),
+            hint="export the files with rows in them, or fill in the skeleton by hand",
+            skeleton=text,
+        )
     raise NothingFitsError(
         "nothing looks like the id of a user, product, query or ad",
         where="; ".join(f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups),

@@ -56,7 +56,8 @@ def whole(shown: Preview, rows: int = 40, bought: int | None = None) -> None:
 def test_lines_above_the_header_are_skipped_and_shown(tmp_path: Path, before: str, skipped: int) -> None:
     yaml, mapping, shown = tried(tmp_path, before + "\n".join([HEAD, *ROWS]) + "\n")
     assert mapping.sources["orders"].skip_lines == skipped
-    assert (f"{skipped} lines before the header are skipped" in yaml) == (skipped > 0)
+    told = "1 line before the header is" if skipped == 1 else f"{skipped} lines before the header are"
+    assert (f"{told} skipped" in yaml) == (skipped > 0)
     whole(shown)
 
 
@@ -87,6 +88,20 @@ def test_a_header_of_fewer_names_than_values_says_so_and_is_read(tmp_path: Path)
     assert mapping.sources["orders"].columns == ("row", *HEAD.split(","))
     whole(shown)
     assert shown.examples[BOUGHT]["source"][0].as_py() == "c0"
+
+
+@pytest.mark.parametrize("more", [2, 5])
+def test_several_delimiters_at_the_ends_of_rows_are_no_values(tmp_path: Path, more: int) -> None:
+    yaml, mapping, shown = tried(tmp_path, "\n".join([HEAD, *(row + more * "," for row in ROWS)]))
+    assert f"40 of 40 rows have {7 + more} values, not 7 as the header; what is more is always empty" in yaml
+    assert mapping.sources["orders"].skip_lines == 1
+    whole(shown)
+
+
+def test_a_header_without_rows_says_so(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(HEAD + "\n")
+    with pytest.raises(NothingFitsError, match="there are no rows below the header"):
+        propose([tmp_path / "orders.csv"], SCHEMA)
 
 
 def test_rows_of_another_width_are_counted(tmp_path: Path) -> None:

@@ -108,6 +108,64 @@ def test_times_in_several_zones_and_shapes_are_one_column(tmp_path: Path) -> Non
     assert len(found) == 10
 
 
+def test_years_of_two_figures_may_stand_first_whatever_the_mark(tmp_path: Path) -> None:
+    for mark in "/.-":
+        _, found = bought_at(tmp_path, [f"24{mark}03{mark}{day:02}" for day in range(1, 29)])
+        assert set(found) == {datetime(2024, 3, day) for day in range(1, 11)}
+        yaml, _ = bought_at(tmp_path, [f"{day:02}{mark}03{mark}24" for day in range(1, 21)])
+        assert f"could also be %y{mark}%m{mark}%d: no value tells the day from the year" in yaml
+
+
+@pytest.mark.parametrize("time", ["2024-01-31 21:05:09 CET", "45310", "31. März 2024", "21:05 p.m. 31/1"])
+def test_times_in_a_way_that_is_not_known_are_named(tmp_path: Path, time: str) -> None:
+    head = ["customer_id", "sku", "order_date"]
+    yaml, _, shown = tried(tmp_path, [head, *([f"c{i}", "s1", time] for i in range(9))])
+    assert BOUGHT not in shown.counts
+    assert "# ? time: no column looks like one" in yaml
+    assert f"of none that is known: order_date with {time}; say at:" in yaml
+
+
+def test_few_values_that_are_no_times_or_numbers_are_counted(tmp_path: Path) -> None:
+    head = ["customer_id", "sku", "order_date", "quantity", "price"]
+    rows = [[f"c{i}", f"s{i}", f"2024-01-{i % 28 + 1:02}", "1", "2.5"] for i in range(60)]
+    yaml, _, shown = tried(
+        tmp_path, [head, *rows, ["c60", "s60", "soon", "1", "2.5"], ["c", "s", "", "", "(2)"]]
+    )
+    assert "# ? order_date: 1 of 61 values, such as soon, are written in another way and would be" in yaml
+    assert "# ? price: 1 of 62 values, such as (2), are written in another way and would be rejected" in yaml
+    assert "# ? quantity" not in yaml
+    assert shown.rejected == 2
+
+
+def test_the_status_of_orders_that_came_to_nothing_is_named(tmp_path: Path) -> None:
+    head = ["customer_id", "sku", "order_date", "Order Status", "quantity"]
+    kinds = ["completed", "Cancelled", "pending"]
+    rows = [[f"c{i}", "s1", "2024-01-01", kinds[i % 3], "1"] for i in range(9)]
+    yaml, _, _ = tried(tmp_path, [head, *rows])
+    assert 'where: [{column: "Order Status", not_in: [Cancelled, pending]}]' in yaml
+    yaml, _, _ = tried(tmp_path, [head, *rows[::3]])
+    assert "rows of all kinds count" not in yaml
+
+
+def test_searches_without_their_words_and_rows_without_a_kind_make_nothing_and_are_named(
+    tmp_path: Path,
+) -> None:
+    head = ["user_id", "item_id", "event", "event_time"]
+    kinds = ["view_item", "search", "", "view_search_results"]
+    yaml, _, shown = tried(
+        tmp_path, [head, *([f"u{i}", "p1", kinds[i % 4], "2024-01-01"] for i in range(12))]
+    )
+    assert shown.counts[VIEWED] == 3
+    assert "# ? event: these kinds make nothing: search, view_search_results" in yaml
+    assert "# ? rows: those without event make no event" in yaml
+    head[1] = "query"
+    yaml, _, shown = tried(
+        tmp_path, [head, *([f"u{i}", "tea", kinds[i % 4], "2024-01-01"] for i in range(12))]
+    )
+    assert shown.counts["User", "SEARCHED", "Query"] == 6
+    assert "# ? event: these kinds make nothing: view_item" in yaml
+
+
 def test_days_up_to_twelve_leave_a_doubt_and_the_whole_file_decides(tmp_path: Path) -> None:
     days = [f"{n % 12 + 1:02}/{n % 11 + 1:02}/2024" for n in range(1_500)]
     yaml, found = bought_at(tmp_path, days)
@@ -188,6 +246,38 @@ TITLES = {
     "utf-16-be": ["Käsereibe", "Tea", "Mug"],
     "utf-32": ["苏泊尔电饭煲", "Käse", "😀"],
 }
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("title", ["Чайник электрический", "苏泊尔电饭煲", "Käsereibe"])
+def test_utf_16_of_any_script_is_told_without_its_mark(tmp_path: Path, encoding: str, title: str) -> None:
+    yaml, _, shown = tried(
+        tmp_path, [["sku", "title", "brand"], ["s1", title, title], ["s2", title, title]], encoding
+    )
+    assert shown.examples["Product"]["title"].to_pylist() == [title, title]
+    assert f"encoding: {encoding}" in yaml
+
+
+@pytest.mark.parametrize(
+    ("titles", "encodings"),
+    [
+        (["Żelazko parowe", "Łyżka stołowa", "Książka dla dzieci"], ["cp1250", "iso8859_2"]),
+        (["Žehlička napařovací", "Lžíce kuchyňská", "Kniha pro děti"], ["cp1250", "iso8859_2"]),
+        (["Žlica", "Šećer", "Čaj"], ["cp1250", "iso8859_2"]),
+        (["Gőzölős vasaló", "Evőkanál", "Gyerekkönyv"], ["cp1250", "iso8859_2"]),
+        (["Jõulukuusk", "Öölamp", "Küünal šokolaad", "Žanr"], ["cp1252"]),
+        (["Kit Mölkky hôtel dû", "Pâté de goût", "Crème brûlée"], ["cp1252"]),
+        (["Smør", "Brød på fat", "Kjøkkenkniv ålesund"], ["cp1252"]),
+        (["Caffè macinato", "Più buono", "Tè così"], ["cp1252"]),
+    ],
+)
+def test_letters_in_the_same_places_are_those_of_the_language(
+    tmp_path: Path, titles: list[str], encodings: list[str]
+) -> None:
+    for encoding in encodings:
+        rows = [["sku", "title"], *([f"s{i}", titles[i % len(titles)]] for i in range(20))]
+        _, _, shown = tried(tmp_path, rows, encoding)
+        assert shown.examples["Product"]["title"].to_pylist()[: len(titles)] == titles
 
 
 @pytest.mark.parametrize("encoding", TITLES)

@@ -258,6 +258,18 @@ def test_a_row_that_may_have_swallowed_others_is_told_with_its_line(
         assert [(n.line, n.reason, n.rows) for n in joined_notices(notices)] == told
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t", "::"])
+def test_of_two_columns_two_lines_are_like_rows_where_they_do_not_read_as_text(
+    sign: str, tmp_path: Path
+) -> None:
+    text = 'a,b\n1,"x\n2,y"\n3,z\n4,"x\nred, y"\n5,"x\n6,y"\n'.replace(",", sign)
+    for slow, block in itertools.product([False, True], [1, 1 << 20]):
+        data = (text + (f"1{sign}\0\n" if slow else "")).encode()
+        source = Source("s", write(tmp_path / "a.csv", data), None, SourceOptions(delimiter=sign))
+        notices = [n for b in read_batches(source, ["a"], block_bytes=block) for n in b.notices]
+        assert [(n.line, n.reason, n.rows) for n in joined_notices(notices)] == [(2, SWALLOWED, 2)]
+
+
 def test_a_value_of_a_megabyte_is_read_whole(tmp_path: Path) -> None:
     long = "x" * 1_000_000
     for text in (long, f'{long}\n"{long}'):

@@ -16,7 +16,7 @@ from kgdistill.ingest._model import Lines
 from kgdistill.ingest.readers._records import BACKSLASH, MANY_LINES, SWALLOWED, UNIT, Signs, like_rows
 from kgdistill.ingest.readers._text import count_lines, is_text
 
-_LF, _CR, _BACKSLASH = 10, 13, 92
+_LF, _CR, _BLANK, _BACKSLASH = 10, 13, 32, 92
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,12 @@ class FastParser:
         alike = np.diff(bounds) == len(self._names) - 1
         different = np.r_[0, np.cumsum(~alike)]
         start, height = first[tall], heights[tall]
-        rows = (different[np.minimum(start + height, len(alike))] == different[start]) & np.array(
-            [like_rows(int(n), len(self._names)) for n in height], bool
+        stop = np.minimum(start + height, len(alike))
+        spaced = delimiters[data[np.minimum(delimiters + 1, len(data) - 1)] == _BLANK]
+        before = np.asarray(np.searchsorted(spaced, np.r_[0, ends, len(data)]))
+        blanks = before[stop] > before[start]
+        rows = (different[stop] == different[start]) & np.array(
+            [like_rows(int(n), len(self._names), bool(b)) for n, b in zip(height, blanks, strict=True)], bool
         )
         wrong = tall[rows | (height > MANY_LINES)]
         return [(SWALLOWED, int(first[wrong[0]]), len(wrong))] if len(wrong) else []

@@ -132,7 +132,8 @@ class Records:
         if len(record.text) > 1:
             count = len(record.text)
             like = all(line.count(self._signs.char) == width - 1 for line in record.text)
-            if count > MANY_LINES or (like and like_rows(count, width)):
+            blank = any(f"{self._signs.char} " in line for line in record.text)
+            if count > MANY_LINES or (like and like_rows(count, width, blank)):
                 found.append(SWALLOWED)
         if self._signs.quote is not None and self._signs.escape is None:
             text = "".join(record.text)
@@ -211,9 +212,15 @@ class Records:
         )
 
 
-def like_rows(lines: int, width: int) -> bool:
-    """Whether that a row's lines all hold as many delimiters as a row is no chance."""
-    return width > 2 or (width == 2 and lines > 2)
+def like_rows(lines: int, width: int, blank: bool) -> bool:
+    """Whether that a row's lines all hold as many delimiters as a row is no chance.
+
+    Args:
+        lines: how many there are.
+        width: how many values a row has.
+        blank: after a delimiter comes a blank, as in text.
+    """
+    return width > 2 or (width == 2 and (lines > 2 or not blank))
 
 
 def _quoted(signs: Signs) -> re.Pattern[str] | None:
