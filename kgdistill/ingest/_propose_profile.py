@@ -260,6 +260,9 @@ def _merged(one: Column, two: Column) -> Column | None:
         known = [c.time for c in (one, two) if c.time is not None]
         if len(known) < 2 or one.lists or not {known[0].formats, (known[0].other,)} >= {known[1].formats}:
             return None
+        if known[0].formats != known[1].formats and all(shape.only[0] for shape in known):
+            # Each tells for itself, and otherwise.
+            return None
         # Which stands first, day or month, the one may tell for the other.
         time = max(known, key=lambda shape: abs(shape.only[0] - shape.only[1]) + (shape.other is None))
     if one.number is None or two.number is None:

@@ -11,7 +11,10 @@ USER = (
 USER += " haushalt kaeufer besteller account"
 PRODUCT = "product item article artikel produkt sku asin stock ware material ean gtin upc docid doc listing"
 ID = "id nr no num number nummer code key sku asin upc ean gtin uuid guid docid"
-TIME = "time date timestamp datum zeit zeitpunkt zeitstempel at day tag dat when created ordered purchased"
+TIME = (
+    "time ts date timestamp epoch unixtime datum zeit zeitpunkt zeitstempel "
+    "at day tag dat when created ordered purchased"
+)
 QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
 AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
 PRICE = "price preis einzelpreis stueckpreis unitprice cost"

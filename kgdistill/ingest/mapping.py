@@ -81,7 +81,8 @@ class SourceMapping(Part):
         try:
             if value is not None:
                 "".encode(value)
-        except LookupError as error:
+                b"a".decode(value, "replace")
+        except (LookupError, UnicodeError) as error:
             raise fault(f"{value!r} is not an encoding", hint="such as utf-8, latin-1 or cp1252") from error
         return value
 

@@ -69,6 +69,7 @@ def refused(old: str, new: str) -> KgdistillError:
             "did you mean 'present'?",
         ),
         ("key: sku", "key: &k {value: *k}", "sources.orders.nodes[1].key.value", "holds itself"),
+        ("files:", "encoding: idna\n    files:", "sources.orders.encoding", "is not an encoding"),
         ("files:", "encoding: klingon\n    files:", "sources.orders.encoding", "is not an encoding"),
         ("files:", "delimiter: ''\n    files:", "sources.orders.delimiter", "should not be empty"),
         (

@@ -116,6 +116,14 @@ def test_years_of_two_figures_may_stand_first_whatever_the_mark(tmp_path: Path) 
         assert f"could also be %y{mark}%m{mark}%d: no value tells the day from the year" in yaml
 
 
+@pytest.mark.parametrize("name", ["ts", "event_ts", "epoch", "timestamp_ms"])
+def test_numbers_since_1970_are_times_where_the_name_says_so(tmp_path: Path, name: str) -> None:
+    rows = [[f"c{i}", "s1", str(1_706_735_109_000 + i)] for i in range(9)]
+    yaml, _, shown = tried(tmp_path, [["customer_id", "sku", name], *rows])
+    assert f"at: {{column: {name}, unit: ms}}" in yaml
+    assert shown.counts[BOUGHT] == 9
+
+
 @pytest.mark.parametrize("time", ["2024-01-31 21:05:09 CET", "45310", "31. März 2024", "21:05 p.m. 31/1"])
 def test_times_in_a_way_that_is_not_known_are_named(tmp_path: Path, time: str) -> None:
     head = ["customer_id", "sku", "order_date"]
@@ -194,6 +202,16 @@ def test_few_values_in_the_other_order_are_counted_and_never_turned(
     assert f'format: "{most}"' in yaml
     assert f"4 of 1,600 values, such as {times[-1]}, can only be {least} and would be rejected" in yaml
     assert (shown.rows, shown.rejected) == (1_600, 4)
+
+
+def test_files_with_day_and_month_in_either_order_are_read_each_in_its_own(tmp_path: Path) -> None:
+    for name, order in (("a.csv", "{0:02}/03/2024"), ("b.csv", "03/{0:02}/2024"), ("c.csv", "03/03/2024")):
+        lines = [f"c{i},s{i},{order.format(i)}" for i in range(1, 29)]
+        (tmp_path / name).write_text("\n".join(["customer_id,sku,order_date", *lines]) + "\n")
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
+    mapping = parse_mapping(propose(files, SCHEMA))
+    assert [item.files for item in mapping.sources.values()] == [("a.csv", "c.csv"), ("b.csv",)]
+    assert preview(mapping, SCHEMA, tmp_path).rejects.to_pylist() == []
 
 
 def test_half_of_each_order_is_said_and_no_job_takes_it(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_lines_before_the_header_are_skipped_and_counted(tmp_path: Path) -> None
         assert (rows, lines) == ([{"b": "2"}], [5])
     lines_of_json = write(tmp_path / "a.jsonl", 'made by me\n{"b": 2}\n')
     assert read(lines_of_json, ["b"], SourceOptions(skip_lines=1))[:2] == ([{"b": "2"}], [2])
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match="has nothing after the 5 lines"):
         read(tmp_path / "a.csv", ["b"], SourceOptions(skip_lines=5))
 
 
@@ -444,7 +444,7 @@ BIG = b"id,n,t\n" + b"".join(b"u%d,%d,x\n" % (i, i * i) for i in range(20_000))
 DAMAGED = {
     "a.csv": (b"", "is empty"),
     "b.csv": (b"\n\r\n", "is empty"),
-    "c.csv": (b"id,n,t,id\n", "the header: has the column 'id' twice"),
+    "c.csv": (b"id,n,t,id\n", r"the header: has the column 'id' twice\n  rename one.*skip_lines: 1"),
     "d.csv": (b'id,n,t\n1,2,3\n1,"a\nb","c\n1,2,3\n', "line 4: opens a quote that is never closed"),
     "e.csv": (b"id,n,time\n", r"has no column 't'\n  columns: id, n, time"),
     "f.csv": ("id,n,t\n".encode("utf-16-le"), "is UTF-16 without the mark.*\n.*utf-16-le"),
@@ -492,6 +492,8 @@ def test_a_damaged_file_is_one_refusal_that_names_it(name: str, tmp_path: Path) 
         (SourceOptions(escape='"'), "escape"),
         (SourceOptions(escape=","), "delimiter"),
         (SourceOptions(columns=("a", "a")), "twice"),
+        (SourceOptions(skip_lines=2), "has nothing after the 2 lines that are skipped"),
+        (SourceOptions(skip_lines=9, columns=("a",)), "has nothing after the 9 lines that are skipped"),
         (SourceOptions(format="excel"), "unknown format"),
     ],
 )

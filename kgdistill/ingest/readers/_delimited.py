@@ -62,11 +62,14 @@ class _Delimited:
         self.width = len(names)
         repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
         if repeated:
-            raise self.source.fail(f"has the column {repeated[0]!r} twice", place=f"the {what}")
+            hint = "rename one, or skip the header (skip_lines: 1) and say all names (columns) in the mapping"
+            raise self.source.fail(f"has the column {repeated[0]!r} twice", hint=hint, place=f"the {what}")
         return names
 
     def _empty(self) -> InputError:
-        return self.source.fail("is empty", hint="a header line and rows are expected")
+        skipped = self.source.options.skip_lines
+        what = f"has nothing after the {skipped:,} lines that are skipped" if skipped else "is empty"
+        return self.source.fail(what, hint="a header line and rows are expected")
 
     def _first_row(self) -> list[str]:
         records = Records(self.source, self.blocks, self.signs)
@@ -204,7 +207,8 @@ def _signs(source: Source, told: str | None) -> Signs:
     default = told or ("\t" if options.format in ("tsv", "recbole") else ",")
     signs = Signs(default if options.delimiter is None else options.delimiter, options.quote, options.escape)
     if not signs.delimiter or set(signs.delimiter) & {"\n", "\r", "\0", signs.quote, signs.escape}:
-        raise source.fail(f"cannot have the delimiter {signs.delimiter!r}")
+        hint = "another than the quote, the escape and the end of a line"
+        raise source.fail(f"cannot have the delimiter {signs.delimiter!r}", hint=hint)
     for name, sign in (("quote", signs.quote), ("escape", signs.escape)):
         if sign is not None and (len(sign) != 1 or sign in "\n\r\0"):
             raise source.fail(f"cannot have the {name} {sign!r}", hint="one character, or none")

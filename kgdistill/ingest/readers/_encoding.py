@@ -11,7 +11,7 @@ from kgdistill.ingest.readers._source import Source
 # One line of UTF-8 beyond ASCII, or this share of such lines, may be damaged; more is another encoding.
 _DAMAGED = 0.05
 _BLOCK = 1 << 20
-_HOW = "say encoding: {} in the mapping, which reads it as {}"
+_HOW = "say encoding: {} in the mapping, which reads it as {}, or export it again as UTF-8"
 
 
 def refuse_unmarked(source: Source, head: bytes) -> None:
@@ -25,7 +25,8 @@ def refuse_unmarked(source: Source, head: bytes) -> None:
     name = by_mark(head)
     if name is not None and name.startswith("utf-16"):
         raise source.fail(
-            "is UTF-16 without the mark that says so", hint=f"say encoding: {name} in the mapping"
+            "is UTF-16 without the mark that says so",
+            hint=f"say encoding: {name} in the mapping, or export it again as UTF-8",
         )
 
 
