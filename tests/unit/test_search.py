@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from kgdistill.models.text import TransformerText
 from kgdistill.search.catalogue import Facts, SearchCatalogue
 from kgdistill.search.metrics import Judgements, search_metrics
 from kgdistill.search.queries import head_phrases, synthesise, title_phrases
-from kgdistill.search.student import SearchStudent, SearchStudentConfig, load_search_student
+from kgdistill.search.student import SearchStudent, SearchStudentConfig, load_search_student, teacher_list
 from kgdistill.search.teach import (
     SearchTeaching,
     hybrid_scores,
@@ -23,7 +24,7 @@ from kgdistill.search.teach import (
     teach_search,
     with_facts,
 )
-from kgdistill.search.teacher import FactLinks, Fusion, Parts, fuse
+from kgdistill.search.teacher import FactLinks, Fusion, Parts, SearchTargets, fuse, mix_fields
 from kgdistill.search.transformer import SearchTransformerConfig
 from kgdistill.search.words import terms, words
 
@@ -138,6 +139,41 @@ def test_a_query_is_linked_to_the_node_that_it_names_whole() -> None:
     assert not scores[1].any()
 
 
+def test_a_named_fact_raises_its_products_and_the_title_counts_three_times() -> None:
+    zero = np.zeros((1, 3), np.float32)
+    facts = np.array([[0, 1, 0]], np.float32)
+    assert fuse(Parts(zero, zero, zero, facts), Fusion())[0] == pytest.approx([0, 0.2, 0])
+    mixed = mix_fields([np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32)[1:]])
+    assert mixed[0] == pytest.approx(np.array([3, 1]) / math.sqrt(10))
+
+
+def test_the_teachers_list_is_of_the_query_asked_and_mixes_by_its_share() -> None:
+    candidates = np.array([[0, 2], [3, 1]], np.int64)
+    targets = SearchTargets(np.eye(2, dtype=np.float32), candidates, np.array([[9, 8], [2, 1]], np.float32))
+    cosines = torch.tensor([[0.1, 0.4, 0.2]])
+    batch = np.array([1, 2, 3], np.int64)
+    said = teacher_list(targets, np.array([1], np.int64), batch, cosines, 0.5, 0.25).exp()
+    # Product 2 is none of the second query's candidates: it stands below the last of them.
+    by_score = torch.softmax(torch.tensor([[1.0, 0.9, 2.0]]) / 0.5, 1)
+    assert torch.allclose(said, 0.75 * torch.softmax(cosines / 0.5, 1) + 0.25 * by_score)
+
+
+def test_the_teachers_candidates_come_best_first(teaching: SearchTeaching) -> None:
+    asked = ["cedar tea pot", "garden chairs"]
+    targets = teaching.teacher.targets(asked, candidates=5)
+    whole = teaching.teacher.scores(asked)
+    assert targets.scores == pytest.approx(-np.sort(-whole, axis=1)[:, :5])
+    assert np.take_along_axis(whole, targets.candidates, axis=1) == pytest.approx(targets.scores)
+
+
+def test_a_student_hears_every_loss_and_the_ablation_its_task_alone(teaching: SearchTeaching) -> None:
+    config = SearchStudentConfig(dim=16, epochs=1, batch=64)
+    taught = learn_search(teaching, config=config, seed=0).history[0]
+    assert set(taught) == {"epoch", "loss", "query", "product", "list", "margin"}
+    alone = learn_search(teaching, config=config, seed=0, distil=False).history[0]
+    assert set(alone) == {"epoch", "loss", "task"}
+
+
 def test_shuffled_facts_keep_every_degree_and_another_catalogue() -> None:
     catalogue = house()
     before, after = catalogue.facts[0].members, catalogue.shuffled(1).facts[0].members
@@ -160,6 +196,7 @@ def test_synthetic_queries_are_the_same_twice_and_name_kinds_makers_and_numbers(
     assert {"node phrase", "value phrase", "typo", "number", "drop"} <= set(again.templates)
     assert {"alder", "garden chair"} <= set(again.texts)
     held = again.split(0.25, seed=0)
+    assert len(held[1]) == round(0.25 * len(again))
     assert not set(held[0].texts) & set(held[1].texts)
     assert len(held[0]) + len(held[1]) == len(again)
 
