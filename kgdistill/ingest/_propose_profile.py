@@ -109,7 +109,9 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
     tables, rows = _first_rows(source, names, layout.total is not None)
     columns = [_column(name, [t[name] for t in tables]) for name in names]
     options = layout.options
-    absent = sorted({v for c in columns for v in c.values if v in _NOTHING})
+    said = Counter(v for c in columns for v in c.values if v in _NOTHING)
+    # One alone may be a slip, and is better seen among the rejects.
+    absent = sorted(v for v, times in said.items() if times > 1)
     if absent and options.format in ("csv", "tsv", "recbole"):
         options = replace(options, null_values=("", *absent))
         columns = [

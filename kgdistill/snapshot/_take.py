@@ -86,7 +86,8 @@ def take_snapshot(
             (part / SCHEMA).write_text(schema.model_dump_json(indent=1) + "\n", encoding="utf-8")
             files[SCHEMA] = sync_file(part / SCHEMA)
         kept: dict[str, pa.Array] = {}
-        for label in labels:
+        # By name: a store may list its types in any order, and equal graphs have equal hashes.
+        for label in sorted(labels):
             progress.note(label)
             known[label], table = _nodes(store, schema, label, cut)
             kept[label] = table.column(0)
@@ -95,7 +96,7 @@ def take_snapshot(
             files[node_file(label)] = _write(table, part, node_file(label), folder)
             progress.advance()
         _check_whole(store, nodes, cut, needed)
-        for edge in edges:
+        for edge in sorted(edges):
             progress.note(edge_key(edge))
             table = _edges(store, schema, edge, cut, known, kept)
             edge_rows[edge_key(edge)] = table.num_rows
@@ -108,8 +109,8 @@ def take_snapshot(
             cut=cut,
             schema_digest=schema.digest(),
             content_hash=content.hexdigest(),
-            nodes=nodes,
-            edges=edge_rows,
+            nodes={label: nodes[label] for label in labels},
+            edges={edge_key(edge): edge_rows[edge_key(edge)] for edge in edges},
             files=files,
         )
         # What was really written is read back and checked, before anybody can open it.

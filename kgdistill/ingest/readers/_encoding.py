@@ -53,10 +53,13 @@ def refuse_encoding(source: Source, encoding: str, block: bytes) -> None:
         return
     if seen.lines and not seen.broken:
         raise _is_utf_8(source, encoding, seen.foreign.decode("utf-8"))
-    line, byte = _first_fault(source, encoding)
     name = None
     if seen.lines:
         name = detected(seen.foreign) or detected(seen.foreign.replace(b"\t", b", "))
+    if name is None and few:
+        # Damage, not another encoding: each such row is a reject, and the share of rejects decides.
+        return
+    line, byte = _first_fault(source, encoding)
     hint = "say its encoding in the mapping (encoding: NAME), or export it again as UTF-8"
     if name is not None and codecs.lookup(name).name != codecs.lookup(encoding).name:
         hint = _HOW.format(name, shown_as(seen.foreign, name))
