@@ -22,6 +22,7 @@ _TWICE = f"[ÂÃ]{_LATER}|[à-ï]{_LATER}{{2}}|ð{_LATER}{{3}}|(?:[Ä-ß]{_LATER
 _NEVER = "[\ufffd\u0080-\u0084\u0086-\u009f\ue000-\uf8ff]"
 # Shift-JIS read as cp1252.
 _KANA = "[‚ƒ].[‚ƒ]"
+_SURELY = re.compile(f"\ufffd|{_TWICE}")
 _BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}")
 # Letters of other scripts read as cp1252 come in runs, without a plain letter between.
 _RUN = re.compile("[€ƒ‚„†‡ˆ‰ŠŒŽšœžŸ¡-ª¬-º¼-ÿ]{4,}")
@@ -118,23 +119,29 @@ class TextCheck:
             if not seen.garbled:
                 continue
             much = seen.garbled >= _SOME or seen.garbled >= _MUCH * seen.values
-            if much and seen.garbled >= _SHARE * seen.beyond:
+            # Odd signs that no wrong reading explains are somebody's data.
+            explained = _SURELY.search(seen.example) or self._read_as(seen) is not None
+            if much and explained and seen.garbled >= _SHARE * seen.beyond:
                 raise self._refusal(name, seen)
             example = seen.example[:200]
             yield Notice(self._source.name, seen.line, name, example, GARBLED, seen.garbled)
 
-    def _refusal(self, name: str, seen: _Seen) -> InputError:
+    def _read_as(self, seen: _Seen) -> str | None:
+        """The encoding that would have read the example, where there is one."""
         from kgdistill.ingest._propose_encoding import detected
 
+        told = self._source.options.encoding or "cp1252"
+        try:
+            return "utf-8" if _is_utf8_in(seen.example, told) else detected(seen.example.encode(told))
+        except (UnicodeError, LookupError):
+            return None
+
+    def _refusal(self, name: str, seen: _Seen) -> InputError:
         hint = "export it again"
         told = self._source.options.encoding
-        try:
-            raw = seen.example.encode(told or "cp1252")
-            other = "utf-8" if _is_utf8_in(seen.example, told or "cp1252") else detected(raw)
-        except (UnicodeError, LookupError):
-            other = None
+        other = self._read_as(seen)
         if other is not None:
-            was = raw.decode(other, "replace")
+            was = seen.example.encode(told or "cp1252").decode(other, "replace")
             hint = f"say encoding: {other} in the mapping, which reads {was[:40]!r}"
             if told is None:
                 hint = f"it was perhaps {was[:40]!r} in {other}: export it again"

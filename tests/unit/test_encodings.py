@@ -110,9 +110,9 @@ def test_a_few_damaged_bytes_reject_their_rows_and_no_file(tmp_path: Path) -> No
     few = good[: good.index(b"\n", 40) + 1]
     path.write_bytes(few + b"p,\xe2\x80\n")
     assert len(read(path)) == few.count(b"\n") - 1
+    # No encoding reads these: damage, however many there are.
     path.write_bytes(few + b"p,\xe2\x80\nq,\xe2\x80\n")
-    with pytest.raises(InputError, match="is not UTF-8 text"):
-        read(path)
+    assert len(read(path)) == few.count(b"\n") - 1
     assert len(read(path, encoding="utf-8")) > 0
 
 
