@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.errors import SchemaError, StoreError
+from kgdistill.errors import QueryError, SchemaError, StoreError
 from kgdistill.store import _ladybug_catalog as catalog
 from kgdistill.store._ladybug_catalog import quoted
 from kgdistill.store._ladybug_diff import changed_rows, flat, merge, positions
@@ -277,8 +277,25 @@ class LadybugStore:
         check_limits(limit, timeout_s, self.url)
         check_text(cypher, self.url)
         checked = check_parameters(cypher, parameters or {}, self.url)
-        values = {name: in_utc(value) for name, value in checked.items()}
+        values = {name: in_utc(value) for name, value in self._keys_as_text(cypher, checked).items()}
         return self._engine.query(cypher, values, limit, timeout_s)
+
+    def _keys_as_text(self, cypher: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, a number as a text where it stands beside a property that is one, such as a key."""
+        numbers = [
+            v for v in values.values() if isinstance(v[0] if isinstance(v, list) and v else v, int | float)
+        ]
+        if not numbers:
+            return values
+        from kgdistill.store._neo4j_tokens import tokens
+        from kgdistill.store._neo4j_typed import typed
+
+        try:
+            sent = typed(cypher, tokens(cypher), values, self.schema, zoned=True).values
+        except QueryError:
+            return values  # what the engine takes it for, or says of it
+        # Under a name of its own, as the same parameter may stand beside a number too.
+        return {name: sent.get(f"{name} (string)", value) for name, value in values.items()}
 
     def close(self) -> None:
         """See `GraphStore.close`."""

@@ -31,6 +31,12 @@ _NAMESPACES = frozenset(
         *("localtime", "point", "time", "vector", "vector.similarity"),
     )
 )
+# What follows a variable and is no procedure's name: before it CALL is a variable. The plan sees to the rest.
+_AFTER_A_NAME = frozenset(
+    {"AS", "AND", "OR", "XOR", "IN", "IS", "STARTS", "ENDS", "CONTAINS", "ORDER", "SKIP", "LIMIT", "WHERE"}
+    | {"RETURN", "WITH", "MATCH", "OPTIONAL", "UNWIND", "UNION", "ASC", "ASCENDING", "DESC", "DESCENDING"}
+    | {"THEN", "ELSE", "END", "WHEN"}
+)
 _BEGINNINGS = frozenset({"MATCH", "OPTIONAL", "WITH", "UNWIND", "RETURN", "CALL", "SHOW"})
 _READING = """
     AllNodesScan AllRelationshipsScan AntiConditionalApply AntiSemiApply Apply Argument AssertSameNode
@@ -78,7 +84,7 @@ def check_words(words: Sequence[Token]) -> None:
             raise QueryError("holds several statements", hint="run one at a time")
         if not word.is_name or _is_property(words, n):
             continue
-        if word.keyword == "CALL" and after.is_name:
+        if word.keyword == "CALL" and after.is_name and after.keyword not in _AFTER_A_NAME:
             _check_procedure(_dotted(words, n + 1)[0])
             continue
         name, end = _dotted(words, n)
