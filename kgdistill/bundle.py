@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +129,8 @@ class Bundle:
         Raises:
             InputError: k is no whole number from 1 on; the history or a key of it is of another kind.
         """
+        # Read once: an iterator would be empty the second time, and the answer popularity.
+        history, exclude = _texts(history), _texts(exclude)
         known, unknown = self.index(history)
         pool = self.positions(cold)
         basis: Basis | None = None
@@ -254,6 +256,8 @@ def _texts(keys: Sequence[str | int]) -> list[str]:
         raise InputError(
             f"{keys[:20]!r} is one text, not several keys", hint="give a list: ['20000', '20037']"
         )
+    if not isinstance(keys, Iterable):
+        raise InputError(f"{keys!r:.20} is no list of keys", hint="give a list: ['20000', '20037']")
     found = []
     for key in keys:
         if isinstance(key, bool) or not isinstance(key, str | int | np.integer):

@@ -124,6 +124,8 @@ def test_ids_as_whole_numbers_are_the_texts_that_they_spell(bundle: Bundle) -> N
         ([True], "is a bool"),
         ([None], "is a NoneType"),
         ([["20000"]], "is a list"),
+        (None, "is no list of keys"),
+        (20000, "is no list of keys"),
     ],
 )
 def test_a_history_of_another_kind_is_refused(history: Any, message: str, bundle: Bundle) -> None:
@@ -134,6 +136,12 @@ def test_a_history_of_another_kind_is_refused(history: Any, message: str, bundle
     ):
         with pytest.raises(InputError, match=message):
             ask()
+
+
+def test_keys_that_can_be_read_once_are_a_history(bundle: Bundle) -> None:
+    mine = bundle.keys[5:8]
+    assert bundle.recommend(iter(mine), k=5) == bundle.recommend(mine, k=5)  # type: ignore[arg-type]
+    assert bundle.recommend(exclude=iter(mine), k=5) == bundle.recommend(exclude=mine, k=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, "3", True, None])
