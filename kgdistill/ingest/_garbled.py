@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ _TWICE = f"[ÂÃ]{_LATER}|[à-ï]{_LATER}{{2}}|ð{_LATER}{{3}}|(?:[Ä-ß]{_LATER
 _NEVER = "[\ufffd\u0080-\u0084\u0086-\u009f\ue000-\uf8ff]"
 # Shift-JIS read as cp1252.
 _KANA = "[‚ƒ].[‚ƒ]"
-_SURELY = re.compile(f"\ufffd|{_TWICE}")
 _BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}")
 # Letters of other scripts read as cp1252 come in runs, without a plain letter between.
 _RUN = re.compile("[€ƒ‚„†‡ˆ‰ŠŒŽšœžŸ¡-ª¬-º¼-ÿ]{4,}")
@@ -35,6 +34,7 @@ _SOME = 3
 _MUCH = 0.1
 # So many values of a batch are looked at.
 _SAMPLE = 2_000
+_EXAMPLES = 50
 GARBLED = "looks garbled, as text does that was read in a wrong encoding"
 
 
@@ -65,7 +65,11 @@ class _Seen:
     beyond: int = 0
     garbled: int = 0
     line: int = 0
-    example: str = ""
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def example(self) -> str:
+        return self.examples[0] if self.examples else ""
 
 
 class TextCheck:
@@ -105,8 +109,8 @@ class TextCheck:
         ]
         seen.beyond += len(rows)
         if garbled and not seen.garbled:
-            row, seen.example = garbled[0]
-            seen.line = int(lines[row])
+            seen.line = int(lines[garbled[0][0]])
+        seen.examples += [text for _, text in garbled[: _EXAMPLES - len(seen.examples)]]
         seen.garbled += len(garbled) * len(rows) // len(some)
 
     def notices(self) -> Iterable[Notice]:
@@ -120,11 +124,26 @@ class TextCheck:
                 continue
             much = seen.garbled >= _SOME or seen.garbled >= _MUCH * seen.values
             # Odd signs that no wrong reading explains are somebody's data.
-            explained = _SURELY.search(seen.example) or self._read_as(seen) is not None
-            if much and explained and seen.garbled >= _SHARE * seen.beyond:
+            if much and seen.garbled >= _SHARE * seen.beyond and self._explained(seen):
                 raise self._refusal(name, seen)
             example = seen.example[:200]
             yield Notice(self._source.name, seen.line, name, example, GARBLED, seen.garbled)
+
+    def _explained(self, seen: _Seen) -> bool:
+        """Whether most of the values have lost characters, are UTF-8 read wrongly, or all fit an encoding."""
+        from kgdistill.ingest._propose_encoding import detected
+
+        told = self._source.options.encoding or "cp1252"
+        known = [
+            "\ufffd" in text or _is_utf8_in(text, told) or _is_utf8_in(text, "latin-1")
+            for text in seen.examples
+        ]
+        if 2 * sum(known) >= len(known):
+            return True
+        try:
+            return detected("\n".join(seen.examples).encode(told)) is not None
+        except (UnicodeError, LookupError):
+            return False
 
     def _read_as(self, seen: _Seen) -> str | None:
         """The encoding that would have read the example, where there is one."""

@@ -178,12 +178,16 @@ class _Delimited:
         return self._uneven(len(record.row)) if len(record.row) != self.width else None
 
     def _rejects(self, records: Records, record: Record, fault: str) -> list[dict[str, Any]]:
-        """Every line of a record that is not blank, so that as many are counted as are left out."""
-        found = []
+        """Every line of a record that is not blank, so that as many are counted as are left out.
+
+        A record with as many values as the header is one row, however many lines it has.
+        """
+        whole = record.row is not None and len(record.row) == self.width
+        found: list[dict[str, Any]] = []
         for line, text in enumerate(record.text, record.line):
             shown = records.plain(text.rstrip("\r\n")).replace(NUL, "\0")
             shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            if shown:
+            if shown and not (whole and found):
                 found.append(reject(self.source, line, shown, fault))
         return found
 

@@ -8,8 +8,9 @@ from typing import Any
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers._source import Source
 
-# One line of UTF-8 beyond ASCII, or this share of such lines, may be damaged; more is another encoding.
-_DAMAGED = 0.05
+# Up to this share of the lines beyond ASCII may be damaged; with more, the file is in another encoding. UTF-8
+# is seldom valid by chance: there half of them may, and one alone.
+_DAMAGED, _DAMAGED_UTF_8 = 0.05, 0.5
 _BLOCK = 1 << 20
 _HOW = "say encoding: {} in the mapping, which reads it as {}, or export it again as UTF-8"
 
@@ -44,19 +45,19 @@ def refuse_encoding(source: Source, encoding: str, block: bytes) -> None:
     from kgdistill.ingest._propose_encoding import detected, scan, shown_as
 
     seen = scan(source)
-    lines, broken, few = seen.lines, seen.broken, 1
+    lines, broken, utf_8 = seen.lines, seen.broken, True
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
-        few = 0
+        utf_8 = False
         beyond = [line for line in block.splitlines() if not line.isascii()]
         lines, broken = len(beyond), sum(not _is_utf8(line) for line in beyond)
-    if broken <= max(few, _DAMAGED * lines):
+    if broken <= (max(1, _DAMAGED_UTF_8 * lines) if utf_8 else _DAMAGED * lines):
         return
     if seen.lines and not seen.broken:
         raise _is_utf_8(source, encoding, seen.foreign.decode("utf-8"))
     name = None
     if seen.lines:
         name = detected(seen.foreign) or detected(seen.foreign.replace(b"\t", b", "))
-    if name is None and few:
+    if name is None and utf_8:
         # Damage, not another encoding: each such row is a reject, and the share of rejects decides.
         return
     line, byte = _first_fault(source, encoding)
