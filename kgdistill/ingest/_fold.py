@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from kgdistill.errors import DiskError, InputError, KgdistillError, StoreError
 from kgdistill.ingest._model import TypeKey, type_name
-from kgdistill.ingest._rows import is_aggregated, row_schema
+from kgdistill.ingest._rows import row_schema
 from kgdistill.ingest.archive import RowFile
 from kgdistill.store.schema import RelationshipType, Schema
 
@@ -138,7 +138,7 @@ class Fold:
         if isinstance(key, str):
             return self._plain(key)
         rel = self._schema.relationship(key)
-        inner = self._events(key, rel) if is_aggregated(rel) else self._plain(key)
+        inner = self._events(key, rel) if rel.aggregated else self._plain(key)
         for side, label in (("source", key[0]), ("target", key[2])):
             if self._has_dead(label):
                 inner = f"SELECT * FROM ({inner}) ANTI JOIN {self._dead_table(label)} AS d ON {side} = d.k"
@@ -416,7 +416,7 @@ class Fold:
         names = ", ".join(quoted(name) for name in identity)
         schema = self._row_schema(key)
         first = f"SELECT {names} FROM {read(chosen, identity, schema)}"
-        if not isinstance(key, str) and is_aggregated(self._schema.relationship(key)):
+        if not isinstance(key, str) and self._schema.relationship(key).aggregated:
             ids = quoted("ids " + type_name(key))
             with_ids = [f for f in chosen if f.staged.ids]
             self._db.execute(

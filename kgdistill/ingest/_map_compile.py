@@ -19,7 +19,6 @@ from kgdistill.ingest._map_model import (
 )
 from kgdistill.ingest._map_plan import Cell, CompiledSource, EdgePlan, NodePlan, Side, TreePlan
 from kgdistill.ingest._model import TypeKey
-from kgdistill.ingest._rows import is_aggregated
 from kgdistill.ingest._words import nearest
 from kgdistill.ingest.readers import SourceOptions
 from kgdistill.store.protocol import EdgeType
@@ -194,7 +193,7 @@ class _Compiler:
         stop, target = self._end(piece.to, f"{path}.to", "target")
         edge = (start, piece.type, stop)
         rel = self._relationship(edge, path)
-        aggregated = is_aggregated(rel)
+        aggregated = rel.aggregated
         lines = aggregated and bool(piece.properties.keys() & _LINE.keys())
         allowed = dict(rel.properties)
         if lines:

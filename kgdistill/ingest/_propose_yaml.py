@@ -10,7 +10,6 @@ from typing import Any
 
 from kgdistill.ingest._propose_guess import Guess
 from kgdistill.ingest._propose_profile import Sample
-from kgdistill.ingest._rows import is_aggregated
 from kgdistill.store.schema import Schema
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
@@ -130,7 +129,7 @@ class Pieces:
         if when:
             self.edges.append(f"        when: {flow(list(when))}")
         known = self.schema.relationship(ends).properties
-        lines = ("at", "quantity", "amount") if is_aggregated(self.schema.relationship(ends)) else ()
+        lines = ("at", "quantity", "amount") if self.schema.relationship(ends).aggregated else ()
         kept = {k: v for k, v in properties.items() if v is not None and (k in known or k in lines)}
         self.named |= names_in([source, target, *when, *kept.values()])
         if kept:

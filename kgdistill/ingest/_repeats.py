@@ -8,7 +8,7 @@ import duckdb
 
 from kgdistill.ingest._fold import quoted, read
 from kgdistill.ingest._model import TypeKey, type_name
-from kgdistill.ingest._rows import is_aggregated, row_schema
+from kgdistill.ingest._rows import row_schema
 from kgdistill.ingest.archive import RowFile
 from kgdistill.store.schema import Schema
 
@@ -37,7 +37,7 @@ def repeats(
         else:
             rel = schema.relationship(key)
             identity = ["source", "target", *rel.identity]
-            if is_aggregated(rel):
+            if rel.aggregated:
                 if not any(f.staged.ids for f in mine):
                     continue
                 identity, given = ["_id"], ["_line", "_source"]

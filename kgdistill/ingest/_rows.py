@@ -5,18 +5,13 @@ from __future__ import annotations
 import pyarrow as pa
 
 from kgdistill.ingest._model import TypeKey
-from kgdistill.store.schema import RelationshipType, Schema
+from kgdistill.store.schema import Schema
 
 LINE = pa.field("_line", pa.int64())
 TIME = pa.field("_time", pa.timestamp("us"))
 DELETED = pa.field("_deleted", pa.bool_())
 EVENT_ID = pa.field("_id", pa.string())
 OVERLAP = pa.field("_overlap", pa.bool_())
-
-
-def is_aggregated(rel: RelationshipType) -> bool:
-    """`RelationshipType.aggregated`."""
-    return rel.aggregated
 
 
 def row_schema(schema: Schema, key: TypeKey) -> pa.Schema:
@@ -30,6 +25,6 @@ def row_schema(schema: Schema, key: TypeKey) -> pa.Schema:
         fields = list(schema.node_arrow_schema(key))
     else:
         fields = list(schema.edge_arrow_schema(key))
-        if is_aggregated(schema.relationship(key)):
+        if schema.relationship(key).aggregated:
             fields += [EVENT_ID, OVERLAP]
     return pa.schema([*fields, LINE, TIME, DELETED])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from kgdistill.ingest._garbled import TextCheck
 from kgdistill.ingest._map_plan import Cell, CompiledSource
 from kgdistill.ingest._model import REJECT_SCHEMA, Notice, TypeKey, joined_notices, type_name
-from kgdistill.ingest._rows import is_aggregated, row_schema
+from kgdistill.ingest._rows import row_schema
 from kgdistill.ingest.archive import StagedSource, StagedType, disk_errors
 from kgdistill.ingest.mapper import Mapped, map_batch
 from kgdistill.ingest.readers import Source, read_batches
@@ -205,10 +205,9 @@ class _Writer:
     def __post_init__(self) -> None:
         types = row_schema(self.schema, self.key)
         self._types = pa.schema([*types, *_PLACE])
-        self._time = None if isinstance(self.key, str) else self.schema.relationship(self.key).time
-        self._aggregated = self._time is not None and is_aggregated(
-            self.schema.relationship(self.key)  # type: ignore[arg-type]
-        )
+        rel = None if isinstance(self.key, str) else self.schema.relationship(self.key)
+        self._time = rel.time if rel is not None else None
+        self._aggregated = rel is not None and rel.aggregated
         identity = 1 if isinstance(self.key, str) else 2
         self._properties = [n for n in types.names[identity:] if not n.startswith("_")]
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest._model import GraphTables, TypeKey, type_name
-from kgdistill.ingest._rows import is_aggregated
 from kgdistill.ingest._words import nearest
 from kgdistill.ingest.mapping import Mapping, parse_mapping
 from kgdistill.ingest.readers import column_names, find_sources
@@ -112,13 +111,13 @@ def _pieces(key: TypeKey, names: list[str], where: str, schema: Schema) -> dict[
         return {"nodes": [piece]}
     rel = schema.relationship(key)
     ends = ["source", "target"]
-    if is_aggregated(rel) and "at" in names:
+    if rel.aggregated and "at" in names:
         known = [*ends, *(line for line, name in _LINES.items() if name in rel.properties or line == "at")]
         required = [*ends, "at"]
     else:
         known = [*ends, *rel.properties]
         required = [*ends, *(n for n, p in rel.properties.items() if p.required)]
-        if is_aggregated(rel):
+        if rel.aggregated:
             lines = [line for line, name in _LINES.items() if name in rel.properties or line == "at"]
             _check(names, known, required, where, f"; or, for single lines: {', '.join([*ends, *lines])}")
     _check(names, known, required, where)
