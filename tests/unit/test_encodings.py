@@ -200,6 +200,11 @@ def test_one_odd_title_is_told_and_stops_nothing() -> None:
             check(texts)
 
 
+def test_odd_signs_that_no_wrong_reading_explains_are_told_and_stored() -> None:
+    odd = ["Â´)¿<\x98", "\x94Þ&Û\x85·", "Ã¯\x9d!Ø", "\x8fq¤Â§?"]
+    assert [notice[3] for notice in check(["Mill"] * 30 + odd)] == [4]
+
+
 def _notices(text: str) -> list[object]:
     found = TextCheck(Source("s", None))
     found.see(pa.table({"t": ["a"] * 30 + [text]}), np.arange(31))

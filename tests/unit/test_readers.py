@@ -127,6 +127,16 @@ def test_a_stray_row_in_a_csv_is_rejected_and_the_rest_is_read(tmp_path: Path) -
         ]
 
 
+def test_a_whole_record_of_several_lines_that_is_no_text_is_one_reject(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b'id,title\n1,"a\x00\nb\nc"\n2,"d\ne"\n3,"f\nx",4\n5,g\n')
+    rows, lines, rejects = read(path, ["id", "title"])
+    assert [row["id"] for row in rows] == ["2", "5"]
+    assert lines == [5, 9]
+    # One that does not fit the header is told line by line.
+    uneven = "has 3 values, not 2 as the header"
+    assert rejects == [(2, "holds a NUL byte"), (7, uneven), (8, uneven)]
+
+
 def test_a_bad_row_without_quotes_costs_no_other_row_of_its_block(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", b"a\tb\n1\t\xe9\n\n2\tx\n3\n4\ty\n")
     rows, lines, rejects = read(path, ["a"], SourceOptions(encoding="utf-8"))
