@@ -85,7 +85,7 @@ def query(
         else:
             values = {name: _typed(name, text) for name, text in pairs}
             table = opened.query(cypher or "", values, limit=limit, timeout_s=timeout)
-        zone = zone_of(opened)
+        zone = "UTC" if json else zone_of(opened)
     for note in notes_of(table):
         say(f"note: {note}")
     rows = _Rows(table)
@@ -201,7 +201,7 @@ def explain(
     cut = moment(before, "--before") if before is not None else None
     with store_at(store, user, password_file) as opened:
         found = find_paths(opened, user_id, product_id, limit=limit, before=cut)
-        zone = zone_of(opened)
+        zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
         draw(subgraph(found), picture)
     if json:

@@ -294,7 +294,7 @@ class LadybugStore:
             sent = typed(cypher, tokens(cypher), values, self.schema, zoned=True).values
         except QueryError:
             return values  # what the engine takes it for, or says of it
-        # Under a name of its own, as the same parameter may stand beside a number too.
+        # Neo4j is sent it under a name of its own beside the number; here one value takes both places.
         return {name: sent.get(f"{name} (string)", value) for name, value in values.items()}
 
     def close(self) -> None:
