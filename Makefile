@@ -13,7 +13,7 @@ help:
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
 	@echo "make nightly install, then the floors on quality and the faults that tests must notice (an hour)"
 	@echo "make oldest  the unit tests with the oldest versions allowed, in .venv-oldest"
-	@echo "make bench   install, then the measured figures (speed, memory, quality)"
+	@echo "make bench   install, then the measured figures (speed, memory, quality); SUITE=office: of that suite"
 	@echo "make docs    write docs/cli.md, docs/settings.md and the schema's picture anew"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
 
@@ -34,7 +34,11 @@ nightly: $(VENV)/.dev.stamp
 
 # The faults of bench/mutants.py are no figures: they belong to the nightly checks.
 bench: $(VENV)/.dev.stamp
+ifdef SUITE
+	@$(BIN)/python -m bench.suites --suite $(SUITE) $(ARGS)
+else
 	@set -e; for script in $(filter-out bench/mutants.py,$(wildcard bench/[!_]*.py)); do $(BIN)/python "$$script"; done
+endif
 
 docs: $(VENV)/.dev.stamp
 	@$(BIN)/python docs/generate.py

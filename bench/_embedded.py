@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from _process import THREADS
 
-from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import TypeKey, type_name
 from kgdistill.ingest.archive import Archive
+from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.model import TypeKey, type_name
 from kgdistill.store import load_schema, open_store
 
 _TYPES = {

@@ -15,13 +15,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from _process import THREADS
 
-from kgdistill.datasets._adapt_journey import package_folder
+from kgdistill.datasets.adapt_journey import package_folder
 from kgdistill.datasets.adapters import adapter
-from kgdistill.ingest._stage import Unit, stage
 from kgdistill.ingest.archive import StagedSource
 from kgdistill.ingest.job import JobReport, run_job
-from kgdistill.ingest.mapping import Mapping, load_mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Mapping, load_mapping, parse_mapping
 from kgdistill.ingest.readers import find_sources
+from kgdistill.ingest.stage import Unit, stage
 from kgdistill.store import Schema, load_schema, open_store
 
 HERE = Path(__file__).parent

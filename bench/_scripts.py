@@ -10,7 +10,7 @@ import duckdb
 from _embedded import copy_files
 from _process import THREADS
 
-from kgdistill.datasets._adapt_journey import package_folder
+from kgdistill.datasets.adapt_journey import package_folder
 
 _PATH = "concat_ws(' > ', department, product_category, product_type)"
 _SHORT = "concat_ws(' > ', department, product_category)"

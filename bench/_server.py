@@ -19,7 +19,7 @@ from _embedded import files_of, key_of
 from neo4j import Driver, GraphDatabase
 
 from kgdistill.store import load_schema, open_store
-from kgdistill.store._open import PASSWORD_VARIABLE
+from kgdistill.store.open import PASSWORD_VARIABLE
 
 BOUGHT = ("User", "BOUGHT", "Product")
 BATCH = 10_000

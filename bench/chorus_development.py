@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kgdistill.evaluate.suites._chorus import chorus_snapshot
-from kgdistill.evaluate.suites._data import data_folder
-from kgdistill.models.text import TransformerText
-from kgdistill.search.catalogue import SearchCatalogue, search_catalogue
-from kgdistill.search.lexical import LexicalIndex
-from kgdistill.search.metrics import ranking
-from kgdistill.search.teach import SERVING, SearchTeaching, learn_search, learn_transformer, teach_search
-from kgdistill.search.teacher import (
-    FusedTeacher,
+from bench.suites.chorus import chorus_snapshot
+from bench.suites.data import data_folder
+from kgdistill.models.terms.lexical import LexicalIndex
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.ranking.graded import ranking
+from kgdistill.run.search import SERVING, SearchTeaching, learn_search, learn_transformer, teach_search
+from kgdistill.tasks.search_catalogue import SearchCatalogue, search_catalogue
+from kgdistill.train.search_teacher import (
     Fusion,
+    SearchTeacher,
     encode_fields,
     fuse,
     mix_fields,
@@ -193,7 +193,7 @@ def main() -> None:
         teacher, fields = teaching.teacher, teaching.fields
     else:
         fields = encode_fields(catalogue, encoder, prose_fields(catalogue))
-        teacher = FusedTeacher(catalogue, LexicalIndex(catalogue.fields), encoder, mix_fields(fields))
+        teacher = SearchTeacher(catalogue, LexicalIndex(catalogue.fields), encoder, mix_fields(fields))
     asked = encoder.encode(queries)
     parts = teacher.parts(queries, asked)
     # As people judge what a shop shows: of what words find, which comes first.

@@ -324,8 +324,8 @@ def _export(name: str, rows: int, ours: list[float], raw: list[float], beside: s
 @contextlib.contextmanager
 def _local(scratch: Path) -> Iterator[tuple[str, psutil.Process | None]]:
     """A fresh Neo4j for a block: its address and process."""
-    from kgdistill.store import local_neo4j
-    from kgdistill.store._open import PASSWORD_VARIABLE
+    from kgdistill.store.neo4j import local as local_neo4j
+    from kgdistill.store.open import PASSWORD_VARIABLE
 
     folder = Path(tempfile.mkdtemp(prefix="neo4j-", dir=scratch))
     server = local_neo4j.start(folder, heap="1g")

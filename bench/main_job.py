@@ -49,7 +49,7 @@ def latency(bundle: Path, run: Path) -> dict[str, float]:
     code = """
 import json, sys, time
 import numpy as np, pyarrow.parquet as pq
-from kgdistill.bundle import load_bundle
+from kgdistill.serve.bundle import load_bundle
 bundle = load_bundle(sys.argv[1])
 rng = np.random.default_rng(0)
 times = []
@@ -73,7 +73,7 @@ def ingest(url: str) -> dict[str, float]:
     """Seconds of a whole job, from Parquet files to the graph, into an empty store."""
     from kgdistill.datasets.adapters import adapter
     from kgdistill.ingest.job import run_job
-    from kgdistill.ingest.mapping import load_mapping
+    from kgdistill.ingest.mapping.load import load_mapping
     from kgdistill.store import load_schema, open_store
 
     chosen = adapter("complete-journey")

@@ -7,7 +7,7 @@
 
 Each suite runs in a process of its own with two threads: ours first, into an empty folder, which gives its
 time and the most memory that this process held; then the same command again with the peers, for which ours is
-kept. Writes bench/results/models-SUITE.{json,parquet,md,svg} by `kgdistill bench models`, models-cost.json
+kept. Writes bench/results/models-SUITE.{json,parquet,md,svg} by `python -m bench.suites`, models-cost.json
 and models-targets.md.
 """
 
@@ -151,7 +151,7 @@ def run(arguments: list[str]) -> tuple[float, float]:
     """Runs a command; its wall time in seconds and the most resident memory of it and its children in GiB."""
     threads = {f"{name}_NUM_THREADS": str(THREADS) for name in ("OMP", "MKL", "OPENBLAS")}
     started, peak = time.monotonic(), 0
-    command = [sys.executable, "-m", "kgdistill", *arguments]
+    command = [sys.executable, "-m", "bench.suites", *arguments]
     child = psutil.Popen(command, env={**os.environ, **threads}, stdout=subprocess.DEVNULL)
     while child.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):

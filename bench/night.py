@@ -69,7 +69,7 @@ def _events(rng: np.random.Generator, rows: int, users: int, products: int, day:
 def job(store: str, archive: str, folder: str) -> dict[str, Any]:
     """One job, as the command runs it."""
     from kgdistill.ingest.job import run_job
-    from kgdistill.ingest.mapping import parse_mapping
+    from kgdistill.ingest.mapping.load import parse_mapping
     from kgdistill.store import load_schema, open_store
 
     bought = {

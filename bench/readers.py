@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from kgdistill.ingest.readers import Source, SourceOptions, _json, read_batches
+from kgdistill.ingest.readers import Source, SourceOptions, json_lines, read_batches
 
 RESULTS = Path(__file__).parent / "results" / "readers.json"
 RUNS = 3
@@ -88,12 +88,12 @@ def main() -> None:
         "Parquet": ("a.parquet", lambda t, p: pq.write_table(t, p)),
     }
     found = {}
-    quickly = _json._quickly
+    quickly = json_lines._quickly
     with tempfile.TemporaryDirectory() as folder:
         for name, (file, write) in files.items():
             path = Path(folder) / file
             write(table, path)
-            _json._quickly = (lambda *_: None) if "without" in name else quickly
+            json_lines._quickly = (lambda *_: None) if "without" in name else quickly
             spent, read = seconds(Source("s", path, None, SourceOptions()), table.column_names)
             assert read == rows, name
             found[name] = {"rows_per_second": round(rows / spent), "bytes": path.stat().st_size}

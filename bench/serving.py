@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from kgdistill.bundle import Bundle, load_bundle
+from kgdistill.serve.bundle import Bundle, load_bundle
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
 _WORDS = ("tea", "mug", "lamp", "red", "green", "steel", "oats", "paper", "sign", "box", "ml", "set")

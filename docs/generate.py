@@ -11,9 +11,9 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kgdistill.cli._reference import reference
+from kgdistill.cli.reference import reference
 from kgdistill.config import RunConfig
-from kgdistill.ingest.mapping import mapping_json_schema
+from kgdistill.ingest.mapping.load import mapping_json_schema
 from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
 

@@ -10,53 +10,50 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kgdistill.bundle import Bundle, load_bundle
     from kgdistill.config import RunConfig, resolve_config
+    from kgdistill.datasets.complete_journey import complete_journey_protocol
     from kgdistill.demo import run_demo
     from kgdistill.errors import KgdistillError
-    from kgdistill.evaluate.protocol import (
-        DiscoveryProtocol,
-        complete_journey_protocol,
-        quantile_protocol,
-    )
-    from kgdistill.evaluate.report import write_report
     from kgdistill.explore import explain, run_query, write_back
     from kgdistill.ingest.archive import Archive
     from kgdistill.ingest.folder import folder_mapping
     from kgdistill.ingest.job import graph_tables, resume, run_job
-    from kgdistill.ingest.mapping import load_mapping
-    from kgdistill.pipeline import Run, train_all
+    from kgdistill.ingest.mapping.load import load_mapping
+    from kgdistill.run.report import write_report
+    from kgdistill.run.run import Run, train_all
+    from kgdistill.serve.bundle import Bundle, load_bundle
     from kgdistill.snapshot import open_snapshot, take_snapshot
     from kgdistill.store import GraphStore, load_schema, open_store
+    from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
 
 _WHERE = {
     "Archive": "ingest.archive",
-    "Bundle": "bundle",
-    "DiscoveryProtocol": "evaluate.protocol",
+    "Bundle": "serve.bundle",
+    "DiscoveryProtocol": "tasks.protocol",
     "GraphStore": "store",
     "KgdistillError": "errors",
-    "Run": "pipeline",
+    "Run": "run.run",
     "RunConfig": "config",
-    "complete_journey_protocol": "evaluate.protocol",
+    "complete_journey_protocol": "datasets.complete_journey",
     "explain": "explore",
     "folder_mapping": "ingest.folder",
     "graph_tables": "ingest.job",
     "ingest_tables": "ingest.tables",
-    "load_bundle": "bundle",
-    "load_mapping": "ingest.mapping",
+    "load_bundle": "serve.bundle",
+    "load_mapping": "ingest.mapping.load",
     "load_schema": "store",
     "open_snapshot": "snapshot",
     "open_store": "store",
-    "quantile_protocol": "evaluate.protocol",
+    "quantile_protocol": "tasks.protocol",
     "resolve_config": "config",
     "resume": "ingest.job",
     "run_demo": "demo",
     "run_job": "ingest.job",
     "run_query": "explore",
     "take_snapshot": "snapshot",
-    "train_all": "pipeline",
+    "train_all": "run.run",
     "write_back": "explore",
-    "write_report": "evaluate.report",
+    "write_report": "run.report",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import InputError
-from kgdistill.evaluate.protocol import DiscoveryProtocol
+from kgdistill.tasks.protocol import DiscoveryProtocol
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 

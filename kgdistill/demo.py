@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 
 from kgdistill.config import RunConfig, resolve_config
-from kgdistill.datasets._adapt_journey import journey_sources, sampled_journey_sources
+from kgdistill.datasets.adapt_journey import journey_sources, sampled_journey_sources
 from kgdistill.datasets.adapters import adapter
-from kgdistill.distill.stages import finished, run_stage, write_private
-from kgdistill.evaluate.protocol import complete_journey_protocol
-from kgdistill.evaluate.report import write_report
+from kgdistill.datasets.complete_journey import complete_journey_protocol
+from kgdistill.derive.also_bought import write_also_bought
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
 from kgdistill.ingest.archive import default_archive
-from kgdistill.ingest.derived import write_also_bought
 from kgdistill.ingest.job import run_job
-from kgdistill.ingest.mapping import load_mapping
-from kgdistill.pipeline import Run, train_all
+from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.private import make_private
+from kgdistill.run.report import write_report
+from kgdistill.run.run import Run, train_all
+from kgdistill.run.stages import finished, run_stage, write_private
 from kgdistill.store import GraphStore, load_schema, open_store
 
 _QUICK_HOUSEHOLDS = 300

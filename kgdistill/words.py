@@ -11,7 +11,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from kgdistill.arrays import IntArray
+
 # Written without blanks, or with words that endings are glued to: their words are pairs of characters.
 _PAIRED = (
     ("h", ((0x3005, 0x3007), (0x3100, 0x312F), (0x31A0, 0x31BF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))),

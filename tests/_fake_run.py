@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kgdistill._run_base import RunBase
 from kgdistill.config import resolve_config
+from kgdistill.run.base import RunBase
 
 NASTY = '<script>alert(1)</script> Crème | "brûlée" & *more* [x](y) $5 `z`'
 """A product title that must stay text in HTML and in Markdown."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from kgdistill.ingest._model import type_name
 from kgdistill.ingest.job import JobReport, run_job
-from kgdistill.ingest.mapping import Mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.model import type_name
 from kgdistill.store import GraphStore, load_schema, open_store
 
 SCHEMA = load_schema().restricted(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kgdistill.ingest._model import GraphTables
+from kgdistill.ingest.model import GraphTables
 
 SEPARATOR = " > "
 _COLUMNS = {

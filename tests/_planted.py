@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, Tokens
-from kgdistill.distill.view import Family, fact_families, text_families
-from kgdistill.evaluate.protocol import DiscoveryProtocol
-from kgdistill.evaluate.task import build_task
+from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.tasks.catalogue import Catalogue, make_catalogue
+from kgdistill.tasks.families import Family, fact_families, text_families
+from kgdistill.tasks.match import build_task
+from kgdistill.tasks.protocol import DiscoveryProtocol
+from kgdistill.train.student import Targets, Tokens
 
 BOUGHT = ("User", "BOUGHT", "Product")
 START = datetime(2024, 1, 1)

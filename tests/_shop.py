@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.student import Tokens
-from kgdistill.distill.view import Family, fact_families, text_families
-from kgdistill.evaluate.protocol import DiscoveryProtocol
-from kgdistill.evaluate.task import EvaluationTask, build_task
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, load_schema
+from kgdistill.tasks.catalogue import Catalogue, make_catalogue
+from kgdistill.tasks.families import Family, fact_families, text_families
+from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.protocol import DiscoveryProtocol
+from kgdistill.train.student import Tokens
 
 BOUGHT = ("User", "BOUGHT", "Product")
 START = datetime(2024, 1, 1)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array
 
-from kgdistill.evaluate.protocol import DiscoveryProtocol
-from kgdistill.evaluate.task import EvaluationTask
+from kgdistill.tasks.match import EvaluationTask
+from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
 def make_task(

@@ -7,26 +7,30 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from kgdistill._refusals import refusal
-from kgdistill.cli._app import app
-from kgdistill.cli._output import say
+from typer import Typer
+
+from kgdistill.cli.app import app
+from kgdistill.cli.output import say
 from kgdistill.errors import KgdistillError
+from kgdistill.refusals import refusal
 
 __all__ = ["app", "main"]
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: Sequence[str] | None = None, command: Typer | None = None, name: str = "kgdistill") -> int:
     """Runs one command.
 
     Args:
         args: the arguments after the program's name; those of this process where None.
+        command: what is run; the whole command line where None.
+        name: of the program.
 
     Returns:
         The exit code: 0, or 2 after bad input, or 130 after Ctrl-C.
     """
     _wait_passively()
     try:
-        app(args=list(args) if args is not None else None, prog_name="kgdistill")
+        (command or app)(args=list(args) if args is not None else None, prog_name=name)
     except SystemExit as stop:
         return _flushed(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
     except KgdistillError as error:

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from kgdistill.datasets._adapt_chorus import chorus_sources
-from kgdistill.datasets._adapt_journey import journey_sources
-from kgdistill.datasets._adapt_recbole import recbole_sources
+from kgdistill.datasets.adapt_chorus import chorus_sources
+from kgdistill.datasets.adapt_journey import journey_sources
+from kgdistill.datasets.adapt_recbole import recbole_sources
 from kgdistill.errors import InputError
-from kgdistill.ingest._words import nearest
+from kgdistill.nearest import nearest
 
 Prepare: TypeAlias = Callable[["Path | None"], "dict[str, pa.Table | Path]"]
 

@@ -6,14 +6,18 @@ Its timestamps are UTC; campaign dates are days and become midnight.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
-from kgdistill.datasets._adapt_journey import journey_sources, sampled_journey_sources
+from kgdistill.datasets.adapt_journey import journey_sources, sampled_journey_sources
 from kgdistill.datasets.adapters import adapter
-from kgdistill.ingest._model import GraphTables
 from kgdistill.ingest.job import graph_tables
-from kgdistill.ingest.mapping import load_mapping
+from kgdistill.ingest.mapping.load import load_mapping
+from kgdistill.ingest.model import GraphTables
 from kgdistill.store.schema import load_schema
+from kgdistill.tasks.protocol import (
+    DiscoveryProtocol,
+)
 
 EXCLUDED_DEPARTMENTS = frozenset(
     {
@@ -61,3 +65,16 @@ def complete_journey_tables(
         sources = sampled_journey_sources(households, seed, place)
     mapping = load_mapping(adapter("complete-journey").mapping_path)
     return graph_tables(mapping, schema=load_schema(), tables=sources)
+
+
+def complete_journey_protocol() -> DiscoveryProtocol:
+    """Complete Journey, discovery: train weeks 1–42, validation 43–47, test 48–53."""
+    return DiscoveryProtocol(
+        name="complete-journey-discovery",
+        title="Complete Journey, discovery",
+        # Midnight of the shop's own days, in UTC; the second is after the clocks went back.
+        cut=datetime(2017, 10, 16, 4),
+        test_start=datetime(2017, 11, 20, 5),
+        exclude_category_levels=[sorted(EXCLUDED_DEPARTMENTS), sorted(EXCLUDED_CATEGORIES)],
+        user_column="household_id",
+    )

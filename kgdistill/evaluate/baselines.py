@@ -1,27 +1,38 @@
-"""The peers that every run carries, for a task: popularity, EASE, chance."""
+"""The baselines that every run carries: popularity, EASE, chance."""
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array, csr_matrix
 
-from kgdistill.evaluate import peers
-from kgdistill.evaluate.task import EvaluationTask, Scorer
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import InputError
+from kgdistill.models.terms.items import fit_linear
+from kgdistill.progress import step
+from kgdistill.tasks.match import EvaluationTask, Scorer
 
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+Unknown: TypeAlias = Literal["0", "-inf"]
+"""What an item scores of which a model knows nothing: no opinion, or never shown."""
 
 
 def popularity(task: EvaluationTask) -> Scorer:
     """Ranks items by how many eligible users had them in train, for everybody alike."""
-    return peers.popularity(task.train)
+    counts = item_counts(task.train).astype(np.float32)
+
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
+        return np.broadcast_to(counts[candidates], (len(users), len(candidates)))
+
+    return score
 
 
 def random_scorer(seed: int) -> Scorer:
     """Chance: a number in [0, 1) that depends on the seed, the user and the item alone, not on chunks."""
     start = _mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
 
-    def score(users: Ints, candidates: Ints) -> Floats32:
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
         rows = _mixed(users.astype(np.uint64) ^ start)
         cells = _mixed(rows[:, None] ^ candidates.astype(np.uint64)[None, :])
         return (cells >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
@@ -30,7 +41,7 @@ def random_scorer(seed: int) -> Scorer:
 
 
 def ease(task: EvaluationTask, *, reg: float = 1000.0) -> Scorer:
-    """EASE (`peers.ease`) of the task's warm items, fitted on train.
+    """EASE (`ease_of`) of the task's warm items, fitted on train.
 
     Args:
         task: gives the train matrix of its eligible users and its warm items.
@@ -44,11 +55,11 @@ def ease(task: EvaluationTask, *, reg: float = 1000.0) -> Scorer:
         InputError: `reg` is not above 0.
     """
     warm = task.candidates("warm", "validation")
-    scorer = peers.ease(task.train, reg=reg, items=warm, unknown="-inf")
+    scorer = ease_of(task.train, reg=reg, items=warm, unknown="-inf")
     eligible = np.zeros(task.train.shape[0], dtype=np.bool_)
     eligible[task.users] = True
 
-    def score(users: Ints, candidates: Ints) -> Floats32:
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
         if not eligible[users].all():
             raise ValueError(
                 f"user {int(users[~eligible[users]][0])} is not eligible: EASE knows no history of theirs"
@@ -56,6 +67,78 @@ def ease(task: EvaluationTask, *, reg: float = 1000.0) -> Scorer:
         return scorer(users, candidates)
 
     return score
+
+
+def ease_of(
+    history: csr_array, *, reg: float = 200.0, items: IntArray | None = None, unknown: Unknown = "0"
+) -> Scorer:
+    """EASE: a linear item-to-item model with a zero diagonal (Steck 2019).
+
+    It is `fit_linear` without sides: of the users or of the items, whichever are fewer.
+
+    Memory: two dense float64 matrices of min(users, items)², 2·4,096·users, and chunk x candidates.
+
+    Args:
+        history: float32 [users, items].
+        reg: λ, above 0.
+        items: int64, ascending: the items to model; None: those with a user.
+        unknown: what the others score.
+
+    Returns:
+        A scorer; users without a modelled item score 0 everywhere.
+
+    Raises:
+        InputError: `reg` is not above 0.
+    """
+    above("EASE's reg", reg)
+    seen = csr_matrix(presence(history))
+    modelled = np.flatnonzero(item_counts(seen) > 0) if items is None else items
+    among = seen[:, modelled]
+    with step("fitting EASE"):
+        model = fit_linear(among, [], reg=reg, side_weight=0.0, limit=max(among.shape))
+    column_of = np.full(history.shape[1], -1, dtype=np.int64)
+    column_of[modelled] = np.arange(len(modelled))
+
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
+        return model.score(among[users], column_of[candidates])
+
+    return where_unknown(score, column_of >= 0, unknown)
+
+
+def where_unknown(scorer: Scorer, known: npt.NDArray[np.bool_], unknown: Unknown) -> Scorer:
+    """`scorer`, but items that are not `known` (bool [items]) score `unknown`, whatever it says of them."""
+    value = np.float32(float(unknown))
+
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
+        held = known[candidates]
+        if held.all():
+            return scorer(users, candidates)
+        scores = np.full((len(users), len(candidates)), value, dtype=np.float32)
+        if held.any():
+            scores[:, held] = scorer(users, candidates[held])
+        return scores
+
+    return score
+
+
+def above(name: str, value: float, low: float = 0.0, *, equal: bool = False) -> None:
+    """InputError unless `value` is above `low`, or at least `low` where `equal`."""
+    if not (value >= low if equal else value > low):
+        raise InputError(f"{name} is {value}; it must be {'at least' if equal else 'above'} {low:g}")
+
+
+def presence(history: csr_array) -> csr_array:
+    """The same pairs, each once and with the value 1."""
+    ones = csr_array(history, dtype=np.float32, copy=True)
+    ones.sum_duplicates()
+    ones.eliminate_zeros()
+    ones.data[:] = 1.0
+    return ones
+
+
+def item_counts(history: csr_array) -> IntArray:
+    """int64 [items]: users of each."""
+    return np.bincount(presence(history).indices, minlength=history.shape[1]).astype(np.int64)
 
 
 def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kgdistill.explore._queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
 from kgdistill.explore.explain import Explanation, PathLink, PathNode, explain, explain_frozen, explain_many
+from kgdistill.explore.queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
 
 if TYPE_CHECKING:

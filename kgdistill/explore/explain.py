@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.explore._frozen_paths import FrozenPaths
-from kgdistill.explore._paths import Paths, Row
+from kgdistill.explore.frozen_paths import FrozenPaths
+from kgdistill.explore.paths import Paths, Row
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType, GraphStore
 

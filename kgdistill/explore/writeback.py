@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import TypeKey
+from kgdistill.ingest.model import TypeKey
 from kgdistill.ingest.outputs import Outputs
 from kgdistill.ingest.projection import kept_by
 from kgdistill.progress import step

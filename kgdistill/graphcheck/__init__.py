@@ -1,7 +1,7 @@
 """A look at the whole graph: statistics, and findings with what to do."""
 
-from kgdistill.graphcheck._inspect import inspect_graph
-from kgdistill.graphcheck._model import (
+from kgdistill.graphcheck.inspect import inspect_graph
+from kgdistill.graphcheck.model import (
     Distribution,
     EdgeStats,
     Finding,
@@ -12,7 +12,7 @@ from kgdistill.graphcheck._model import (
     NodeStats,
     TimeStats,
 )
-from kgdistill.graphcheck._page import page_html, write_page
+from kgdistill.graphcheck.page import page_html, write_page
 
 __all__ = [
     "Distribution",

@@ -28,7 +28,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import DiskError, InputError, StoreLockedError
-from kgdistill.ingest._model import Notice, TypeKey, types_by_name
+from kgdistill.ingest.model import Notice, TypeKey, types_by_name
 from kgdistill.private import make_private, private_folder, private_tree
 from kgdistill.store.schema import Schema
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import GraphTables, TypeKey, type_name
-from kgdistill.ingest._words import nearest
-from kgdistill.ingest.mapping import Mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.model import GraphTables, TypeKey, type_name
 from kgdistill.ingest.readers import column_names, find_sources
+from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
 
 _LINES = {"at": "at", "quantity": "first_quantity", "amount": "spend"}

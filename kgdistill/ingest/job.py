@@ -19,30 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
-from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._former import Removal, files_of, removals, twins
-from kgdistill.ingest._model import REJECT_SCHEMA, GraphTables, Notice
-from kgdistill.ingest._references import check_references
-from kgdistill.ingest._rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
-from kgdistill.ingest._repeats import repeats
-from kgdistill.ingest._stage import Unit, stage
-from kgdistill.ingest.archive import (
-    Archive,
-    Failure,
-    JobRecord,
-    StagedSource,
-    utc_now,
-)
-from kgdistill.ingest.mapping import CompiledSource, Mapping
-from kgdistill.ingest.projection import (
-    Applied,
-    Writer,
-    apply,
-    check_same_archive,
-    folder_beside,
-    pending,
-)
+from kgdistill.ingest.archive import Archive, Failure, JobRecord, StagedSource, utc_now
+from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.former import Removal, files_of, removals, twins
+from kgdistill.ingest.mapping.load import CompiledSource, Mapping
+from kgdistill.ingest.model import REJECT_SCHEMA, GraphTables, Notice
+from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
 from kgdistill.ingest.readers import Source, find_sources, fingerprint, plain_hash, table_source
+from kgdistill.ingest.references import check_references
+from kgdistill.ingest.rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
+from kgdistill.ingest.repeats import repeats
+from kgdistill.ingest.stage import Unit, stage
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import TypeKey, type_name, types_by_name
 from kgdistill.ingest.archive import Archive, disk_errors, sync, utc_now
+from kgdistill.ingest.model import TypeKey, type_name, types_by_name
 from kgdistill.private import private_folder, private_tree
 from kgdistill.store.schema import Schema, load_schema
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import InputError, SchemaError, StoreError
-from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import TypeKey, type_name, types_by_name
 from kgdistill.ingest.archive import Archive, disk_errors, utc_now
+from kgdistill.ingest.fold import Fold, engine
 from kgdistill.ingest.journal import Journal, with_journal
+from kgdistill.ingest.model import TypeKey, type_name, types_by_name
 from kgdistill.ingest.outputs import Outputs, with_outputs
 from kgdistill.progress import step
-from kgdistill.store._ladybug import LadybugStore
+from kgdistill.store.ladybug.store import LadybugStore
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import GraphTables, type_name
-from kgdistill.ingest._rejects import rejects_target, too_many, write_rejects
 from kgdistill.ingest.folder import tables_mapping
 from kgdistill.ingest.job import graph_tables, keys_in
+from kgdistill.ingest.model import GraphTables, type_name
+from kgdistill.ingest.rejects import rejects_target, too_many, write_rejects
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kgdistill.models.blend import ExpertBlend, HistoryModel, item_state
-from kgdistill.models.encoders import EncoderName, GraphEncoder, Prepared, make_encoder
-from kgdistill.models.graph import Relation
+from kgdistill.models.graph.encoders import EncoderName, GraphEncoder, Prepared, make_encoder
+from kgdistill.models.graph.linear import Relation
 
 
 class FusedTeacher(HistoryModel):

@@ -1,8 +1,8 @@
 """Frozen, hashed copies of the graph at a cut: the only thing training reads."""
 
-from kgdistill.snapshot._snapshot import Snapshot, open_snapshot
-from kgdistill.snapshot._take import take_events, take_snapshot
 from kgdistill.snapshot.leaks import check_disjoint, check_no_future
+from kgdistill.snapshot.snapshot import Snapshot, open_snapshot
+from kgdistill.snapshot.take import take_events, take_snapshot
 
 __all__ = [
     "Snapshot",

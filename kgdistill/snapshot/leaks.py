@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.snapshot._snapshot import Snapshot, edge_key
+from kgdistill.snapshot.snapshot import Snapshot, edge_key
 from kgdistill.store.schema import NodeType, RelationshipType
 
 _AGAIN = "take the snapshot again; where this comes back, it is a defect: please report it"

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kgdistill.store._ladybug import LadybugStore, MemoryStore
-    from kgdistill.store._open import open_store
+    from kgdistill.store.ladybug.store import LadybugStore, MemoryStore
+    from kgdistill.store.open import open_store
     from kgdistill.store.protocol import EdgeType, GraphStore
     from kgdistill.store.schema import Schema, kept_schema, load_schema
 
@@ -28,12 +28,12 @@ __all__ = [
 _WHERE = {
     "EdgeType": "protocol",
     "GraphStore": "protocol",
-    "LadybugStore": "_ladybug",
-    "MemoryStore": "_ladybug",
+    "LadybugStore": "ladybug.store",
+    "MemoryStore": "ladybug.store",
     "Schema": "schema",
     "kept_schema": "schema",
     "load_schema": "schema",
-    "open_store": "_open",
+    "open_store": "open",
 }
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kgdistill._resources import graph_dir
 from kgdistill.errors import SchemaError
+from kgdistill.resources import graph_dir
 
 PropertyType = Literal["string", "int64", "double", "bool", "timestamp", "float_list"]
 Kind = Literal["fact", "event", "derived", "output", "judgement"]

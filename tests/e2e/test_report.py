@@ -6,7 +6,7 @@ import pytest
 from _fake_run import write_fake_run
 from playwright.sync_api import Page
 
-from kgdistill.evaluate.report import write_report
+from kgdistill.run.report import write_report
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from neo4j import GraphDatabase
 
-from kgdistill.store import local_neo4j
-from kgdistill.store._neo4j import Neo4jStore
+from kgdistill.store.neo4j import local as local_neo4j
+from kgdistill.store.neo4j.store import Neo4jStore
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgdistill.evaluate.suites._chorus import chorus_judgements, chorus_snapshot
-from kgdistill.search.catalogue import SearchCatalogue, search_catalogue
-from kgdistill.search.metrics import Judgements, search_metrics
+from bench.suites.chorus import chorus_judgements, chorus_snapshot
+from kgdistill.ranking.graded import Judgements, search_metrics
+from kgdistill.tasks.search_catalogue import SearchCatalogue, search_catalogue
 
 pytest.importorskip("bm25s", reason="search needs bm25s")
 
-from kgdistill.search.lexical import LexicalIndex
+from kgdistill.models.terms.lexical import LexicalIndex
 
 ROOT = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 FOLDER = ROOT / "chorus_icecat"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
-from kgdistill.pipeline import Run
+from kgdistill.run.run import Run
 from kgdistill.store import open_store
 
 _STORE = ["--store", "ladybug:shop.db"]

@@ -17,7 +17,7 @@ import yaml
 
 from kgdistill.cli import main
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.mapping import Condition, Value, load_mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Condition, Value, load_mapping, parse_mapping
 from kgdistill.store import load_schema, open_store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from kgdistill.cli import main
 if TYPE_CHECKING:
     from conftest import Server
 
-    from kgdistill.store._neo4j import Neo4jStore
+    from kgdistill.store.neo4j.store import Neo4jStore
 
 SHOP = str(Path(__file__).resolve().parents[2] / "data" / "sample_shop")
 

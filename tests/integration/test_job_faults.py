@@ -53,9 +53,10 @@ from kgdistill.errors import (
 from kgdistill.ingest.archive import Archive, JobRecord, utc_now
 from kgdistill.ingest.job import JobReport, resume
 from kgdistill.ingest.journal import Journal, with_journal
-from kgdistill.ingest.mapping import parse_mapping
-from kgdistill.store import GraphStore, LadybugStore, MemoryStore, load_schema, local_neo4j, open_store
-from kgdistill.store._neo4j import Neo4jStore
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.store import GraphStore, LadybugStore, MemoryStore, load_schema, open_store
+from kgdistill.store.neo4j import local as local_neo4j
+from kgdistill.store.neo4j.store import Neo4jStore
 from tests.integration.conftest import Server, wipe
 
 COMMAND = [sys.executable, "-c", "import sys; from kgdistill.cli import main; sys.exit(main())"]
@@ -67,7 +68,7 @@ SCALE = {"ladybug": 2, "neo4j": 1}
 def processes() -> Any:
     """Processes that begin in milliseconds: forked from one that has imported everything and no more."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["_jobs", "kgdistill.store._neo4j"])
+    context.set_forkserver_preload(["_jobs", "kgdistill.store.neo4j.store"])
     return context
 
 

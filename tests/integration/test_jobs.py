@@ -36,7 +36,7 @@ from kgdistill.errors import InputError, SchemaError, StoreError
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.journal import Journal
-from kgdistill.ingest.mapping import parse_mapping
+from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.ingest.projection import rebuild
 from kgdistill.store import GraphStore, MemoryStore, load_schema, open_store
 from tests.integration._stores import opened

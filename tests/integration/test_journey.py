@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from _journey import pandas_journey
 
-from kgdistill.datasets._adapt_journey import package_folder
+from kgdistill.datasets.adapt_journey import package_folder
 from kgdistill.datasets.complete_journey import complete_journey_tables
-from kgdistill.ingest._model import TypeKey
+from kgdistill.ingest.model import TypeKey
 
 
 def test_complete_journey_by_mapping_is_the_graph_that_pandas_makes() -> None:

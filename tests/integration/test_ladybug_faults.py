@@ -515,9 +515,9 @@ def test_where_virtual_memory_is_limited_less_is_reserved_and_too_little_is_said
 def test_a_small_write_to_a_large_type_changes_what_it_names_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, share: int, single: int, rebuild_rows: int
 ) -> None:
-    monkeypatch.setattr("kgdistill.store._ladybug._SINGLE_ROWS", single)
-    monkeypatch.setattr("kgdistill.store._ladybug._LOOKUP_SHARE", share)
-    monkeypatch.setattr("kgdistill.store._ladybug._REBUILD_ROWS", rebuild_rows)
+    monkeypatch.setattr("kgdistill.store.ladybug.store._SINGLE_ROWS", single)
+    monkeypatch.setattr("kgdistill.store.ladybug.store._LOOKUP_SHARE", share)
+    monkeypatch.setattr("kgdistill.store.ladybug.store._REBUILD_ROWS", rebuild_rows)
     whole = {
         "version": 1,
         "nodes": {

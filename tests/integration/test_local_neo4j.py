@@ -18,9 +18,10 @@ import pyarrow as pa
 import pytest
 
 from kgdistill.errors import InputError, StoreError, StoreUnreachableError, ToolMissingError
-from kgdistill.store import load_schema, local_neo4j
-from kgdistill.store._neo4j import Neo4jStore
-from kgdistill.store.local_neo4j import LocalServer
+from kgdistill.store import load_schema
+from kgdistill.store.neo4j import local as local_neo4j
+from kgdistill.store.neo4j.local import LocalServer
+from kgdistill.store.neo4j.store import Neo4jStore
 
 MADE_BY = ("Product", "MADE_BY", "Brand")
 

@@ -30,7 +30,7 @@ from kgdistill.errors import (
     StoreUnreachableError,
 )
 from kgdistill.store import load_schema
-from kgdistill.store._neo4j import Neo4jStore
+from kgdistill.store.neo4j.store import Neo4jStore
 from tests.integration.conftest import Server
 
 MADE_BY = ("Product", "MADE_BY", "Brand")
@@ -274,7 +274,7 @@ def at_once(work: Sequence[Callable[[], None]]) -> list[BaseException]:
 HOLDER = """
     import os, sys
     import pyarrow as pa
-    from kgdistill.store._neo4j import Neo4jStore
+    from kgdistill.store.neo4j.store import Neo4jStore
 
     store = Neo4jStore(sys.argv[1], user=sys.argv[2], password=os.environ["PASSWORD_OF_THE_TEST"])
     with store.changes():

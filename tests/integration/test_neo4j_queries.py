@@ -21,10 +21,10 @@ from kgdistill.cli import main
 from kgdistill.errors import QueryError, StoreAuthError, StoreUnreachableError
 from kgdistill.ingest.tables import ingest_tables
 from kgdistill.store import GraphStore, MemoryStore, load_schema
-from kgdistill.store import _neo4j_query as parent
-from kgdistill.store._neo4j import Neo4jStore
-from kgdistill.store._neo4j_query import Neo4jQueries
-from kgdistill.store._notes import notes_of
+from kgdistill.store.neo4j import query as parent
+from kgdistill.store.neo4j.query import Neo4jQueries
+from kgdistill.store.neo4j.store import Neo4jStore
+from kgdistill.store.notes import notes_of
 from tests._load_script import load_script
 from tests.integration._stores import BOUGHT, small_graph
 from tests.integration.conftest import Server

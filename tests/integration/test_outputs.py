@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
+from kgdistill.derive.also_bought import ALSO_BOUGHT, derive
 from kgdistill.errors import DiskError, InputError, SchemaError, StoreError, StoreLockedError
 from kgdistill.explore import NodeEmbeddings, WriteBackReport, write_back
-from kgdistill.ingest._model import type_name
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.derived import ALSO_BOUGHT, derive
 from kgdistill.ingest.job import resume, run_job
-from kgdistill.ingest.mapping import parse_mapping
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.ingest.model import type_name
 from kgdistill.ingest.outputs import Outputs
 from kgdistill.ingest.projection import archived_types, rebuild
 from kgdistill.ingest.tables import GraphTables, ingest_tables, tables_mapping

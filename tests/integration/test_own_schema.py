@@ -11,8 +11,8 @@ import ladybug
 import pytest
 import yaml
 
-from kgdistill._resources import graph_dir
 from kgdistill.cli import main
+from kgdistill.resources import graph_dir
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import LadybugStore, load_schema
 

@@ -17,17 +17,17 @@ import torch
 from _shop import PROTOCOL, fill_shop, purchases
 from _tiny_encoder import tiny_tokenizer
 
-from kgdistill.bundle import load_bundle
 from kgdistill.cli import main
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError, DiskError
-from kgdistill.evaluate.report import write_report
 from kgdistill.explore import explain_frozen
-from kgdistill.models.text import TransformerText
-from kgdistill.pipeline import STUDENTS, TEACHERS, Run, train_all
-from kgdistill.purchases import histories
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run.report import write_report
+from kgdistill.run.run import STUDENTS, TEACHERS, Run, train_all
+from kgdistill.serve.bundle import load_bundle
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore
+from kgdistill.tasks.histories import histories
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
 STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]

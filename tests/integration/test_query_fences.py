@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kgdistill.errors import QueryError
-from kgdistill.store import _landlock, load_schema
-from kgdistill.store._ladybug import LadybugStore, MemoryStore
+from kgdistill.store import load_schema
+from kgdistill.store.ladybug.store import LadybugStore, MemoryStore
+from kgdistill.store.query import landlock
 
 SECRET = "hunter2"
 FORMS = [
@@ -55,7 +56,7 @@ FORMS = [
 READING = [form for form in FORMS if "file_format" in form]
 # A module whose query process lacks some of the fences.
 WITHOUT = """
-from kgdistill.store import _ladybug_reader as reader
+from kgdistill.store.ladybug import reader
 {lines}
 main = reader.main
 """
@@ -144,7 +145,7 @@ def test_the_forms_are_such_that_without_fences_contents_come_out(
 
 
 def _has_landlock() -> bool:
-    code = "from kgdistill.store._landlock import confine; print(confine([]))"
+    code = "from kgdistill.store.query.landlock import confine; print(confine([]))"
     return (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
     )
@@ -152,7 +153,7 @@ def _has_landlock() -> bool:
 
 def test_the_fence_around_files_lets_nothing_but_its_folders_be_read(tmp_path: Path) -> None:
     if not _has_landlock():
-        assert sys.platform != "linux" or not _landlock.confine([tmp_path])
+        assert sys.platform != "linux" or not landlock.confine([tmp_path])
         pytest.skip("the system has no such fence around files")
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder in (inside, outside):
@@ -161,7 +162,7 @@ def test_the_fence_around_files_lets_nothing_but_its_folders_be_read(tmp_path: P
     code = f"""
 import socket
 from pathlib import Path
-from kgdistill.store._landlock import confine
+from kgdistill.store.query.landlock import confine
 server = socket.create_server(("127.0.0.1", 0))
 assert confine([Path({str(inside)!r})])
 print((Path({str(inside)!r}) / "file").read_text())

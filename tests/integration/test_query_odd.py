@@ -13,7 +13,7 @@ import pytest
 
 from kgdistill.cli import main
 from kgdistill.errors import QueryError
-from kgdistill.store._ladybug import LadybugStore, MemoryStore
+from kgdistill.store.ladybug.store import LadybugStore, MemoryStore
 
 
 @pytest.fixture(scope="module", params=["memory", "file"])

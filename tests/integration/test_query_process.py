@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from kgdistill.errors import QueryError
-from kgdistill.store import _query_process, open_store
-from kgdistill.store._ladybug import LadybugStore
+from kgdistill.store import open_store
+from kgdistill.store.ladybug.store import LadybugStore
+from kgdistill.store.query import process
 
 # The engine parses this for long, and looks at no clock.
 ENDLESS = "RETURN " + "[" * 12_000 + "1" + "]" * 12_000 + " AS x"
@@ -83,7 +84,7 @@ def test_the_parent_ends_a_child_that_has_lost_its_deadline(
 ) -> None:
     store.query("RETURN 1 AS x")
     held = child_of(store)
-    monkeypatch.setattr(_query_process, "GRACE_S", 0.1)
+    monkeypatch.setattr(process, "GRACE_S", 0.1)
     os.kill(held.pid, signal.SIGSTOP)
     with pytest.raises(QueryError, match="longer than"):
         store.query("RETURN 1 AS x", timeout_s=0.2)

@@ -16,15 +16,15 @@ import pytest
 
 from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError, StoreLockedError
-from kgdistill.ingest import _ray_pieces
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import JobReport, run_job
-from kgdistill.ingest.mapping import load_mapping
-from kgdistill.ingest.ray_engine import RayEngine
+from kgdistill.ingest.mapping.load import load_mapping
+from kgdistill.ingest.ray import pieces
+from kgdistill.ingest.ray.engine import RayEngine
 from kgdistill.store import GraphStore, load_schema, open_store
-from kgdistill.store._neo4j import Neo4jStore
-from kgdistill.store._neo4j_fences import put_fences
-from kgdistill.store._neo4j_parts import PartWriter
+from kgdistill.store.neo4j.fences import put_fences
+from kgdistill.store.neo4j.parts import PartWriter
+from kgdistill.store.neo4j.store import Neo4jStore
 from tests.integration._stores import BOUGHT, content, opened
 from tests.integration.conftest import Server
 
@@ -128,7 +128,7 @@ def test_a_large_parquet_file_is_read_in_pieces(
     rows = pacsv.read_csv(order_lines(tmp_path / "data", files=1) / "0.csv")
     rows = rows.set_column(6, "CustomerID", rows["CustomerID"].cast(pa.string()))
     pq.write_table(rows, tmp_path / "orders.parquet", row_group_size=150)
-    monkeypatch.setattr(_ray_pieces, "PIECE_BYTES", (tmp_path / "orders.parquet").stat().st_size // 3)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (tmp_path / "orders.parquet").stat().st_size // 3)
     held, sources = [], []
     for name, stager in (("alone", None), ("ray", engine.stage)):
         with open_store("memory:") as store:

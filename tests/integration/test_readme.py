@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kgdistill.cli._reference import commands
+from kgdistill.cli.reference import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from bench import peers
+from bench.peers import recbole
 from kgdistill.errors import ArtefactError, ToolMissingError
-from kgdistill.evaluate import peers
-from kgdistill.evaluate.peers import _recbole
-from kgdistill.evaluate.task import Scorer
+from kgdistill.tasks.match import Scorer
 
 
 @pytest.fixture(scope="module")
 def environment() -> Path:
     try:
-        return _recbole.environment()
+        return recbole.environment()
     except ToolMissingError as error:
         pytest.skip(f"RecBole's environment cannot be made here: {error.message}")
 

@@ -11,7 +11,7 @@ import pytest
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.snapshot import open_snapshot, take_snapshot
 from kgdistill.store import GraphStore, load_schema, open_store
-from kgdistill.store._neo4j import Neo4jStore
+from kgdistill.store.neo4j.store import Neo4jStore
 from tests.integration._stores import BOUGHT, sample_of_complete_journey, small_graph
 
 

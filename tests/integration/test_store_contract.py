@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.store import GraphStore, LadybugStore, MemoryStore, Schema, open_store
-from kgdistill.store._neo4j import Neo4jStore
+from kgdistill.store.neo4j.store import Neo4jStore
 
 KINDS = {
     "title": "string",

@@ -12,11 +12,10 @@ import pytest
 from _shop import PROTOCOL, fill_shop
 from _tiny_encoder import tiny_encoder
 
-from kgdistill.evaluate.suites import SuiteOptions, write_suite
-from kgdistill.evaluate.suites import _ours as ours
-from kgdistill.evaluate.suites._choose import Chooser, Peer
-from kgdistill.evaluate.suites._discovery import Discovery, discovery_suite
-from kgdistill.evaluate.suites._peers import Content, blends, collaborative, content, popular
+from bench.suites import SuiteOptions, ours, write_suite
+from bench.suites.choose import Chooser, Peer
+from bench.suites.discovery import Discovery, discovery_suite
+from bench.suites.peers import Content, blends, collaborative, content, popular
 from kgdistill.store import GraphStore, MemoryStore
 
 REFIT = PROTOCOL.model_copy(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kgdistill.cli import main
-from kgdistill.cli._times import in_zone
+from kgdistill.cli.times import in_zone
 
 _STORE = ["--store", "ladybug:shop.db"]
 _MAPPING = """

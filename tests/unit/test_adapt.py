@@ -11,7 +11,11 @@ import torch
 from _shop import Shop
 from _tiny_encoder import tiny_encoder, tiny_texts
 
-from kgdistill.distill.adapt import (
+from kgdistill.errors import InputError
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.tasks.families import Family
+from kgdistill.tasks.view import View, make_view
+from kgdistill.train.tune import (
     AdaptConfig,
     NeighbourPairs,
     adapt_encoder,
@@ -19,9 +23,6 @@ from kgdistill.distill.adapt import (
     neighbour_pairs,
     ranking_loss,
 )
-from kgdistill.distill.view import Family, View, make_view
-from kgdistill.errors import InputError
-from kgdistill.models.text import TransformerText
 
 TEXTS = tiny_texts()
 CONFIG = AdaptConfig(mode="all", epochs=6, batch=20, lr=1e-2, temperature=0.2, keep_weight=0.0)

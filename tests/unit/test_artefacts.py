@@ -11,12 +11,12 @@ import torch
 from _shop import Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill import artefacts
-from kgdistill.distill.linear import LinearChoice, sides_of
-from kgdistill.distill.student import TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import TrainedTeacher, teacher_scorer, train_teacher
-from kgdistill.distill.view import Family, beside_facts
 from kgdistill.errors import ArtefactError
+from kgdistill.run import artefacts
+from kgdistill.tasks.families import Family, beside_facts
+from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.student import TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import TrainedTeacher, teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 USERS, ITEMS = np.arange(60), np.arange(80)

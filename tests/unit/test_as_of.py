@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import LeakError
 from kgdistill.ingest.job import graph_tables
-from kgdistill.ingest.mapping import parse_mapping
+from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.snapshot import Snapshot, check_no_future, take_snapshot
-from kgdistill.snapshot._files import file_hash
-from kgdistill.snapshot._snapshot import MANIFEST, edge_file, manifest_text
+from kgdistill.snapshot.files import file_hash
+from kgdistill.snapshot.snapshot import MANIFEST, edge_file, manifest_text
 from kgdistill.store import EdgeType, MemoryStore, Schema, load_schema
 
 CUT = datetime(2024, 1, 10)

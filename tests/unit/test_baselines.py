@@ -8,7 +8,7 @@ from _tasks import make_task, random_splits
 
 from kgdistill.errors import InputError
 from kgdistill.evaluate.baselines import ease, popularity, random_scorer
-from kgdistill.models import linear
+from kgdistill.models.terms import items as linear
 
 
 @pytest.mark.parametrize(("users", "items"), [(12, 30), (30, 12)], ids=["dual", "primal"])

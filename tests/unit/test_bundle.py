@@ -16,17 +16,17 @@ import scipy.sparse as sp
 import torch
 from _shop import Shop
 
-from kgdistill import packing as packing_module
-from kgdistill.bundle import Bundle, load_bundle
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.linear import LinearChoice, sides_of
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import teacher_scorer, train_teacher
-from kgdistill.distill.view import View
 from kgdistill.errors import ArtefactError, DiskError, InputError
 from kgdistill.models import blend as blend_module
-from kgdistill.packing import pack_student
+from kgdistill.models.scorer import Scorer
+from kgdistill.serve import pack as packing_module
+from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.pack import pack_student
+from kgdistill.tasks.view import View
+from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.student import Targets, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 
@@ -150,7 +150,7 @@ def test_a_saved_bundle_answers_in_a_process_without_torch_or_a_store(
     script = textwrap.dedent(
         """
         import json, sys
-        from kgdistill.bundle import load_bundle
+        from kgdistill.serve.bundle import load_bundle
         answer = load_bundle(sys.argv[1]).recommend(json.loads(sys.argv[2]), k=5)
         heavy = {"torch", "transformers", "neo4j", "ladybug", "kgdistill.store", "kgdistill.snapshot"}
         print(json.dumps([[r.product for r in answer.recommendations], sorted(heavy & set(sys.modules))]))

@@ -15,8 +15,8 @@ from _load_script import load_script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kgdistill.bundle import Bundle, load_bundle
 from kgdistill.errors import ArtefactError
+from kgdistill.serve.bundle import Bundle, load_bundle
 
 random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
 FILES = ("config.json", "items.json", "model.safetensors", "text_tower/0/tokens.json")

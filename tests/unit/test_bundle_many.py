@@ -11,11 +11,11 @@ from _load_script import load_script
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgdistill import _bundle_scores
-from kgdistill._bundle_scores import best_columns
-from kgdistill.bundle import Answer, Bundle
 from kgdistill.errors import InputError
-from kgdistill.evaluate.topk import top_k
+from kgdistill.ranking.topk import top_k
+from kgdistill.serve import scores
+from kgdistill.serve.bundle import Answer, Bundle
+from kgdistill.serve.scores import best_columns
 
 random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
 KINDS: dict[str, dict[str, int]] = {
@@ -62,8 +62,8 @@ def same(one: Answer, other: Answer) -> None:
 def test_many_are_answered_as_each_alone(
     cells: int, cold: bool | None, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_bundle_scores, "_CELLS", cells)
-    monkeypatch.setattr(_bundle_scores, "_PASS", 64)
+    monkeypatch.setattr(scores, "_CELLS", cells)
+    monkeypatch.setattr(scores, "_PASS", 64)
     asked = histories(bundle)
     out = [[bundle.keys[n], bundle.keys[3 * n + 1], "unknown"] for n in range(len(asked))]
     for k in (1, 20, 10_000):

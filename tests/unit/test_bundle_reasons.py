@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from _load_script import load_script
 
-from kgdistill.bundle import Bundle
+from kgdistill.serve.bundle import Bundle
 
 random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
 

@@ -12,16 +12,16 @@ import torch
 from _shop import BOUGHT, PROTOCOL, Shop, fill_shop
 from _tiny_encoder import tiny_encoder
 
+from bench.sanity_checks import chance_interval, permuted_purchases, plant_edge
 from kgdistill.config import TeacherConfig, resolve_config
-from kgdistill.distill.catalogue import Catalogue
-from kgdistill.distill.stages import read_mark, seal
-from kgdistill.distill.teacher import teacher_scorer, train_teacher
 from kgdistill.errors import LeakError
-from kgdistill.evaluate.canaries import chance_interval, permuted_purchases, plant_edge
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.pipeline import STUDENTS, TEACHERS, Run
+from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.run.run import STUDENTS, TEACHERS, Run
+from kgdistill.run.stages import read_mark, seal
 from kgdistill.snapshot import check_no_future, open_snapshot
 from kgdistill.store import MemoryStore
+from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.train.teacher import teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 

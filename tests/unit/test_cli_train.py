@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgdistill._bundle_file import FORMAT
-from kgdistill._run_base import RunBase
-from kgdistill.bundle import Bundle
 from kgdistill.cli import main
+from kgdistill.run.base import RunBase
+from kgdistill.serve.bundle import Bundle
+from kgdistill.serve.file import FORMAT
 
 _SHOP = Path(__file__).resolve().parents[2] / "data" / "sample_shop"
 _STORE = ["--store", "ladybug:shop.db"]

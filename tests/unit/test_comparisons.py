@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgdistill.evaluate import comparisons
-from kgdistill.evaluate.comparisons import Difference, Estimate, Resamples, holm
+from bench import comparisons
+from bench.comparisons import Difference, Estimate, Resamples, holm
 
 
 def estimate(resamples: Resamples, values: Any) -> Estimate:

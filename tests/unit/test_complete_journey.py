@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kgdistill.datasets import _adapt_journey
+from kgdistill.datasets import adapt_journey
 from kgdistill.datasets.complete_journey import complete_journey_tables
 from kgdistill.errors import InputError
 from kgdistill.ingest.tables import GraphTables
@@ -161,6 +161,6 @@ def test_a_missing_package_and_a_missing_column_say_what_to_do(
     coupons.to_parquet(folder / "coupons.parquet")
     with pytest.raises(InputError, match=r"coupons\.parquet: has no column 'coupon_upc'"):
         complete_journey_tables(folder=folder)
-    monkeypatch.setattr(_adapt_journey, "_PACKAGE", "completejourney_that_is_not_there")
+    monkeypatch.setattr(adapt_journey, "_PACKAGE", "completejourney_that_is_not_there")
     with pytest.raises(InputError, match=r"pip install .kgdistill\[demo\]"):
         complete_journey_tables()

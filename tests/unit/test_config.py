@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from kgdistill.config import RunConfig, StudentConfig, TeacherConfig, TextConfig, read_config, resolve_config
 from kgdistill.errors import InputError
-from kgdistill.evaluate.protocol import DiscoveryProtocol
+from kgdistill.tasks.protocol import DiscoveryProtocol
 
 PROTOCOL = {"name": "n", "title": "t", "cut": "2024-01-01", "test_start": "2024-02-01"}
 

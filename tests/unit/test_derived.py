@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgdistill._resources import graph_dir
 from kgdistill.cli import main
-from kgdistill.errors import InputError
-from kgdistill.ingest import _together
-from kgdistill.ingest.derived import (
+from kgdistill.derive import together
+from kgdistill.derive.also_bought import (
     ALSO_BOUGHT,
     BOUGHT,
     BRAND_SIMILAR,
@@ -25,7 +23,9 @@ from kgdistill.ingest.derived import (
     derive,
     derived_table,
 )
+from kgdistill.errors import InputError
 from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.resources import graph_dir
 from kgdistill.store import GraphStore, load_schema, open_store
 
 CUT = datetime(2024, 3, 1)
@@ -89,7 +89,7 @@ def test_also_bought_equals_brute_force_whatever_the_chunks(
     events: list[Event], top_k: int, min_support: int, cells: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_together, "_CHUNK_CELLS", cells)
+        patch.setattr(together, "_CHUNK_CELLS", cells)
         found = also_bought(bought(events), cut=CUT, top_k=top_k, min_support=min_support)
     assert measured(found) == oracle(events, top_k, min_support)
     assert found["cut"].to_pylist() == [CUT] * found.num_rows
@@ -173,9 +173,9 @@ def test_an_update_equals_a_full_computation_and_can_be_updated_again(
     cells: int,
 ) -> None:
     held = {(user, product): (day, count) for user, product, day, count in before}
-    past: tuple[_together.Choices, _together.Nearest] | None = None
+    past: tuple[together.Choices, together.Nearest] | None = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_together, "_CHUNK_CELLS", cells)
+        patch.setattr(together, "_CHUNK_CELLS", cells)
         for pair, fact in [((0, ""), None), *changes]:
             held.pop((str(pair[0]), pair[1]), None)
             if fact is not None:
@@ -186,13 +186,13 @@ def test_an_update_equals_a_full_computation_and_can_be_updated_again(
                 pa.array([str(i) for i in range(1, 9)]),
                 pa.array([f"p{i}" for i in range(1, 13)]),
             )
-            choices = _together.Choices.of(users, items, users=everyone, items=everything)
-            former = _together.Former(past[1], choices.changed_items(past[0])) if past is not None else None
-            found, _ = _together.nearest_items(choices, top_k, min_support, spare=spare, former=former)
-            whole, _ = _together.nearest_items(choices, top_k, min_support)
+            choices = together.Choices.of(users, items, users=everyone, items=everything)
+            former = together.Former(past[1], choices.changed_items(past[0])) if past is not None else None
+            found, _ = together.nearest_items(choices, top_k, min_support, spare=spare, former=former)
+            whole, _ = together.nearest_items(choices, top_k, min_support)
             cut = np.datetime64(CUT, "us")
-            assert _together.pair_table(choices, _together.first_of(found, top_k), cut).equals(
-                _together.pair_table(choices, whole, cut)
+            assert together.pair_table(choices, together.first_of(found, top_k), cut).equals(
+                together.pair_table(choices, whole, cut)
             )
             past = choices, found
 

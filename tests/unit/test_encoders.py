@@ -13,8 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from kgdistill.distill.view import Family, View, message_adjacency, message_relations
-from kgdistill.models.encoders import (
+from kgdistill.models.graph.encoders import (
     EncoderName,
     GraphEncoder,
     HeteroEncoder,
@@ -23,7 +22,10 @@ from kgdistill.models.encoders import (
     make_encoder,
     symmetric,
 )
-from kgdistill.models.graph import LinearRelationalEncoder, Relation
+from kgdistill.models.graph.linear import LinearRelationalEncoder, Relation
+from kgdistill.models.graph.messages import message_adjacency, message_relations
+from kgdistill.tasks.families import Family
+from kgdistill.tasks.view import View
 
 with warnings.catch_warnings():
     # On importing, PyTorch Geometric uses parts of torch that a newer torch warns of.

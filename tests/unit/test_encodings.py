@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._garbled import GARBLED, TextCheck, is_garbled
+from kgdistill.ingest.garbled import GARBLED, TextCheck, is_garbled
 from kgdistill.ingest.job import JobReport, run_job
-from kgdistill.ingest.mapping import Mapping, parse_mapping
-from kgdistill.ingest.propose import preview
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.propose import preview
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
 from kgdistill.store import open_store
 

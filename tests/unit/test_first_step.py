@@ -11,12 +11,12 @@ import torch
 from _planted import Planted, kind_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, student_scorer, train_student
-from kgdistill.distill.teacher import teacher_scorer, train_teacher
-from kgdistill.distill.view import View
+from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
+from kgdistill.tasks.view import View
+from kgdistill.train.student import Targets, student_scorer, train_student
+from kgdistill.train.teacher import teacher_scorer, train_teacher
 
 Floats = npt.NDArray[np.float64]
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kgdistill.ingest._fold import Fold, engine
-from kgdistill.ingest._model import TypeKey, type_name
-from kgdistill.ingest._rows import row_schema
 from kgdistill.ingest.archive import RowFile, StagedType
+from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.model import TypeKey, type_name
+from kgdistill.ingest.rows import row_schema
 from kgdistill.store import load_schema
 
 SCHEMA = load_schema().restricted(("User", "Product", "Brand"), ("BOUGHT", "MADE_BY", "RATED"))

@@ -17,7 +17,7 @@ from kgdistill.cli import main
 from kgdistill.errors import InputError
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import JobReport, foresee, run_job
-from kgdistill.ingest.mapping import Mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
 from kgdistill.store import GraphStore, open_store
 
 BOUGHT = ("User", "BOUGHT", "Product")

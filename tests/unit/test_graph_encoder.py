@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kgdistill.models.graph import LinearRelationalEncoder, Relation
+from kgdistill.models.graph.linear import LinearRelationalEncoder, Relation
 
 SIZES = {"User": 5, "Product": 7, "Brand": 3}
 RELATIONS: list[Relation] = [

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from kgdistill.cli import main
 from kgdistill.errors import DiskError, InputError
-from kgdistill.graphcheck import Inspection, _facts, inspect_graph, page_html, write_page
-from kgdistill.graphcheck._brands import abbreviated, alike, folded
-from kgdistill.graphcheck._findings import _cycles
-from kgdistill.graphcheck._times import time_stats
+from kgdistill.graphcheck import Inspection, facts, inspect_graph, page_html, write_page
+from kgdistill.graphcheck.brands import abbreviated, alike, folded
+from kgdistill.graphcheck.findings import _cycles
+from kgdistill.graphcheck.times import time_stats
 from kgdistill.store import Schema, load_schema, open_store
 
 SCHEMA = load_schema()
@@ -70,7 +70,7 @@ def test_everything_that_is_odd_is_found_with_its_count_and_examples(odd: Inspec
 def test_a_large_label_is_read_property_by_property_to_the_same_end(
     odd: Inspection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_facts, "_ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(facts, "_ROWS_AT_ONCE", 5)
     with open_store("memory:") as store:
         fill(store, odd_shop())
         assert inspect_graph(store, SCHEMA, now=NOW) == odd

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import QueryError
 from kgdistill.store import MemoryStore, Schema
-from kgdistill.store._cypher_tokens import UnclosedError, tokens
-from kgdistill.store._ladybug import LadybugStore
-from kgdistill.store._ladybug_fence import about_the_query, readable
-from kgdistill.store._query_child import RefusedError
+from kgdistill.store.cypher_tokens import UnclosedError, tokens
+from kgdistill.store.ladybug.fence import about_the_query, readable
+from kgdistill.store.ladybug.store import LadybugStore
+from kgdistill.store.query.child import RefusedError
 from kgdistill.store.schema import NodeType, Property
 
 REFUSED = [

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.distill import linear as linear_module
-from kgdistill.distill.catalogue import Catalogue
-from kgdistill.distill.linear import LinearChoice, choose_linear, linear_of, sides_of
-from kgdistill.distill.student import Tokens
-from kgdistill.distill.view import Family
-from kgdistill.models.linear import fit_linear, fit_walk, strongest
+from kgdistill.models.terms.items import fit_linear, fit_walk, strongest
+from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.families import Family
+from kgdistill.train import choose as linear_module
+from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, sides_of
+from kgdistill.train.student import Tokens
 
 HOUR = 3_600_000_000
 

@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from kgdistill.distill.losses import (
+from kgdistill.train.losses import (
     LossTerms,
     combine,
     hint_mse,
     list_distillation,
     margin_mse,
     relational_cosine,
-    rkd_angle,
     rkd_distance,
     sampled_softmax,
 )
@@ -80,27 +79,15 @@ def test_rkd_by_hand() -> None:
     pairs = [(3 / 4, 3 / 4), (5 / 4, 6 / 4), (4 / 4, 3 / 4)]
     want = sum(0.5 * (a - b) ** 2 for a, b in pairs) / 3
     assert rkd_distance(triangle, line).item() == pytest.approx(want)
-    # Cosines at the three points: 3/5, 0, 4/5 against 1, -1, 1; each stands twice among six triplets.
-    want = sum(0.5 * d**2 for d in (0.4, 1.0, 0.2)) / 3
-    assert rkd_angle(triangle, line).item() == pytest.approx(want)
-    for loss in (rkd_distance, rkd_angle):
-        turned = 7 * triangle @ t([0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]) + 2
-        assert loss(turned, triangle).item() == pytest.approx(0, abs=1e-12)
+    turned = 7 * triangle @ t([0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]) + 2
+    assert rkd_distance(turned, triangle).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_points_that_coincide_are_pairs_but_have_no_angle() -> None:
+def test_points_that_coincide_are_pairs() -> None:
     student, teacher = t([0.0], [0.0], [2.0]), t([0.0], [1.0], [2.0])
     # Distances 0, 2, 2 over 2, the mean of those apart, against 1, 2, 1 over 4/3.
     want = sum(0.5 * d**2 for d in (0.75, 0.5, 0.25)) / 3
     assert rkd_distance(student, teacher).item() == pytest.approx(want)
-    # Cosines 0, 0, 1 against 1, -1, 1.
-    assert rkd_angle(student, teacher).item() == pytest.approx(1 / 3)
-
-
-def test_huber_is_linear_beyond_one() -> None:
-    # Cosines of 1 and -1 differ by 2: 2 - 0.5.
-    angle = rkd_angle(t([0.0], [1.0], [2.0]), t([1.0], [0.0], [2.0]))
-    assert angle.item() == pytest.approx((1.5 + 1.5 + 0) / 3)
 
 
 def test_margin_mse_by_hand() -> None:
@@ -129,7 +116,6 @@ LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
         lambda x: relational_cosine(x, noise(3, 4, seed=1).to(x), t(1, 0, 2).to(x)),
     ),
     "rkd_distance": ((5, 3), lambda x: rkd_distance(x, noise(5, 2, seed=1).to(x))),
-    "rkd_angle": ((5, 3), lambda x: rkd_angle(x, noise(5, 2, seed=1).to(x))),
     "margin_mse": (
         (3, 4),
         lambda x: margin_mse(x, noise(3, 4, seed=1).to(x), torch.tensor([0, -1, 2]), MASK),
@@ -173,8 +159,6 @@ EMPTY: dict[str, Loss] = {
     "no direction": lambda x: relational_cosine(x * 0, x.detach()),
     "one point": lambda x: rkd_distance(x[:1], x[:1]),
     "points that coincide": lambda x: rkd_distance(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
-    "two points": lambda x: rkd_angle(x, x),
-    "angles of one point": lambda x: rkd_angle(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
     "no positive": lambda x: margin_mse(x, x.detach() + 1, torch.tensor([-1, -1])),
     "margins masked, infinite": lambda x: margin_mse(x + INF, INF, torch.tensor([0, 1]), ALL),
     "hints masked": lambda x: hint_mse(x + INF, INF, ALL[:, 0]),

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import REJECT_SCHEMA
-from kgdistill.ingest._rows import row_schema
-from kgdistill.ingest.mapper import Mapped, map_batch
-from kgdistill.ingest.mapping import CompiledSource, parse_mapping
+from kgdistill.ingest.mapping.load import CompiledSource, parse_mapping
+from kgdistill.ingest.mapping.mapper import Mapped, map_batch
+from kgdistill.ingest.model import REJECT_SCHEMA
 from kgdistill.ingest.readers import RawBatch
+from kgdistill.ingest.rows import row_schema
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()

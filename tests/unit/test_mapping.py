@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
-from kgdistill.ingest.mapping import load_mapping, mapping_json_schema, parse_mapping
+from kgdistill.ingest.mapping.load import load_mapping, mapping_json_schema, parse_mapping
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()

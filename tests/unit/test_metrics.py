@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate import topk
-from kgdistill.evaluate.metrics import mrr_at_k, ndcg_at_k, recall_at_k
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.evaluate.topk import top_k
+from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.ranking import topk
+from kgdistill.ranking.metrics import mrr_at_k, ndcg_at_k, recall_at_k
+from kgdistill.ranking.topk import top_k
 
 METRICS = (ndcg_at_k, recall_at_k, mrr_at_k)
 

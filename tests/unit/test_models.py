@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kgdistill.models.blend import Evidence, ExpertBlend, decayed, pool_history
-from kgdistill.models.encoders import Prepared
-from kgdistill.models.graph import Relation
+from kgdistill.models.graph.encoders import Prepared
+from kgdistill.models.graph.linear import Relation
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kgdistill._resources import graph_dir
-from kgdistill.store._neo4j_tools import java_major, neo4j_version
+from kgdistill.resources import graph_dir
+from kgdistill.store.neo4j.tools import java_major, neo4j_version
 
 ROOT = Path(__file__).resolve().parents[2]
 

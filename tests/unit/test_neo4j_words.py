@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import QueryError
 from kgdistill.store import load_schema
-from kgdistill.store._neo4j_fence import check_plan, check_words
-from kgdistill.store._neo4j_tokens import tokens
-from kgdistill.store._neo4j_typed import converted, typed
+from kgdistill.store.neo4j.fence import check_plan, check_words
+from kgdistill.store.neo4j.tokens import tokens
+from kgdistill.store.neo4j.typed import converted, typed
 from tests._load_script import load_script
 
 HOSTILE = load_script("bench/_hostile.py")

@@ -16,18 +16,18 @@ import torch
 from _shop import BOUGHT, CUT, Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill import student as student_module
-from kgdistill.distill import teacher as teacher_module
-from kgdistill.distill.catalogue import Catalogue, make_catalogue
-from kgdistill.distill.linear import LinearChoice, choose_linear, experts_of, sides_of
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, make_targets, train_student
-from kgdistill.distill.teacher import labelled_lists, teacher_scorer, train_teacher
-from kgdistill.distill.view import message_adjacency
 from kgdistill.errors import ArtefactError, LeakError
-from kgdistill.evaluate.ranking import evaluate_arm
+from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.models.graph.messages import message_adjacency
+from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import check_disjoint, open_snapshot
-from kgdistill.snapshot._snapshot import edge_file
+from kgdistill.snapshot.snapshot import edge_file
+from kgdistill.tasks.catalogue import Catalogue, make_catalogue
+from kgdistill.train import student as student_module
+from kgdistill.train import teacher as teacher_module
+from kgdistill.train.choose import LinearChoice, choose_linear, experts_of, sides_of
+from kgdistill.train.student import Targets, make_targets, train_student
+from kgdistill.train.teacher import labelled_lists, teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 SHARE = 0.2

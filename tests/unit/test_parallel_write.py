@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, ToolMissingError
-from kgdistill.ingest._ray_tools import check_answers
-from kgdistill.ingest.ray_engine import RayEngine, ray_stager
+from kgdistill.ingest.ray.engine import RayEngine, ray_stager
+from kgdistill.ingest.ray.tools import check_answers
 from kgdistill.store import load_schema
-from kgdistill.store._neo4j_parts import rounds, split
+from kgdistill.store.neo4j.parts import rounds, split
 
 BOUGHT, ALSO = ("User", "BOUGHT", "Product"), ("Product", "ALSO_BOUGHT", "Product")
 

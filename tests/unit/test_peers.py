@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
+from bench import peers
+from bench.peers import content, neighbours
+from bench.peers.lightgcn import normalised_adjacency, propagate
+from bench.peers.recbole import write_atomic
 from kgdistill.errors import InputError, ToolMissingError
-from kgdistill.evaluate import peers
-from kgdistill.evaluate.peers import _content, _neighbours
-from kgdistill.evaluate.peers._lightgcn import normalised_adjacency, propagate
-from kgdistill.evaluate.peers._recbole import write_atomic
-from kgdistill.evaluate.task import Scorer
-from kgdistill.models import linear
+from kgdistill.models.terms import items as linear
+from kgdistill.tasks.match import Scorer
 
 DAY = 86_400_000_000
 USERS, ITEMS, GROUPS = 7, 11, 4
@@ -78,7 +78,7 @@ def test_item_knn_adds_up_the_nearest_items_cosines(x: Any, most: int, shrink: f
         for value, other in sorted(alike, reverse=True)[:most]:
             want[:, i] += value * x[:, -other]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_neighbours, "_BLOCK_ITEMS", 4)
+        patch.setattr(neighbours, "_BLOCK_ITEMS", 4)
         found = everything(peers.item_knn(csr(x), neighbours=most, shrink=shrink))
     np.testing.assert_allclose(found, want, atol=1e-5)
 
@@ -158,7 +158,7 @@ def test_brand_knn_is_the_share_of_purchases_and_metadata_knn_a_cosine(x: Any, g
 def test_text_knn_is_the_weighted_mean_of_cosines_to_a_power(
     power: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_content, "_BLOCK_ITEMS", 4)
+    monkeypatch.setattr(content, "_BLOCK_ITEMS", 4)
     draw = np.random.default_rng(5)
     x, vectors = draw.random((USERS, ITEMS)) < 0.3, draw.normal(size=(ITEMS, 3)).astype(np.float32)
     x[1], vectors[4] = False, 0

@@ -15,16 +15,16 @@ import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world, top_shared
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import (
+from kgdistill.models.scorer import Scorer
+from kgdistill.tasks.view import View
+from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import (
     TrainedTeacher,
     relational_embeddings,
     teacher_scorer,
     text_matrix,
     train_teacher,
 )
-from kgdistill.distill.view import View
 
 CPU = torch.device("cpu")
 TEACHER = TeacherConfig(

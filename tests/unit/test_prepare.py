@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from _load_script import load_script
 
-from kgdistill.evaluate.suites._chorus import chorus_judgements, chorus_snapshot
-from kgdistill.evaluate.suites._data import office_tables
+from bench.suites.chorus import chorus_judgements, chorus_snapshot
+from bench.suites.data import office_tables
 
 DAY = 86_400
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.mapping import Mapping, parse_mapping
-from kgdistill.ingest.propose import preview, propose
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.propose import preview, propose
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.mapping import Mapping, parse_mapping
-from kgdistill.ingest.propose import NothingFitsError, Preview, preview, propose
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.propose import NothingFitsError, Preview, preview, propose
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()

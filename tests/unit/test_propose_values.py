@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError, KgdistillError
-from kgdistill.ingest._map_cast import cast_times
-from kgdistill.ingest.mapping import Mapping, parse_mapping
-from kgdistill.ingest.propose import NothingFitsError, Preview, preview, propose
+from kgdistill.ingest.mapping.cast import cast_times
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.propose import NothingFitsError, Preview, preview, propose
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from _shop import BOUGHT, CUT, Shop, fill_shop, purchases
 
-from kgdistill.purchases import frozen_purchases, gone, histories, stored_purchases
 from kgdistill.store import MemoryStore, load_schema
+from kgdistill.tasks.histories import frozen_purchases, gone, histories, stored_purchases
 
 DAY = datetime(2024, 1, 1)
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kgdistill.errors import InputError
-from kgdistill.ingest._model import joined_notices
+from kgdistill.ingest.model import joined_notices
 from kgdistill.ingest.readers import (
     Source,
     SourceOptions,
@@ -28,7 +28,7 @@ from kgdistill.ingest.readers import (
     spool,
     table_source,
 )
-from kgdistill.ingest.readers._records import BACKSLASH, MANY_LINES, SWALLOWED
+from kgdistill.ingest.readers.records import BACKSLASH, MANY_LINES, SWALLOWED
 
 ROWS = [{"id": "u1", "n": "1", "t": None}, {"id": "u2", "n": "2", "t": "é, x"}]
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers import Source, SourceOptions, _json, read_batches
+from kgdistill.ingest.readers import Source, SourceOptions, json_lines, read_batches
 
 BLOCKS = st.sampled_from([1, 2, 3, 5, 8, 13, 40, 1 << 20])
 PIECES = ["a", "é", "漢", '"', '""', "\n", "\r\n", "\r", ",", ";", "|", "\t", " ", "\u2028"]
@@ -267,5 +267,5 @@ def test_the_faster_json_parser_reads_what_the_standard_one_does(
     options = SourceOptions("jsonl", encoding="utf-8")
     fast = read(data, options, columns, 1 << 20, 100)
     with monkeypatch.context() as patch:
-        patch.setattr(_json, "_quickly", lambda *_: None)
+        patch.setattr(json_lines, "_quickly", lambda *_: None)
         assert read(data, options, columns, 1 << 20, 100) == fast

@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bench.suites.data import graph_of, office_tables
+from bench.suites.office import office_protocol
+from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import LeakError
-from kgdistill.evaluate.protocol import DiscoveryProtocol, complete_journey_protocol, office_protocol
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.evaluate.suites._data import graph_of, office_tables
-from kgdistill.evaluate.task import EvaluationTask, build_task
+from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import MemoryStore, load_schema
+from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.protocol import DiscoveryProtocol
 
 BOUGHT = ("User", "BOUGHT", "Product")
 CUT = datetime(2024, 3, 1)

@@ -11,8 +11,8 @@ import pytest
 from _tasks import make_task
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.evaluate.repeat import RepeatTask, personal_frequency, repeat_task
+from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.tasks.basket import RepeatTask, personal_frequency, repeat_task
 
 # The tiny task: cut on 1 March, test from 1 April; users u0 and u1, u2 has no train pair; items 100 to 103.
 CUT, TEST = datetime(2024, 3, 1), datetime(2024, 4, 1)

@@ -15,12 +15,12 @@ from _shop import PRODUCTS, USERS, Shop, purchases
 from _tasks import make_task
 
 from kgdistill.config import StudentConfig
-from kgdistill.distill.habits import DAY_US, FEATURES, HALF_LIVES, Past
-from kgdistill.distill.repeat import RepeatScorer, RepeatSettings, repeat_scorer
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import student_scorer, train_student
 from kgdistill.errors import InputError
-from kgdistill.evaluate.repeat import RepeatTask, repeat_task
+from kgdistill.models.scorer import Scorer
+from kgdistill.models.terms.habits import DAY_US, FEATURES, HALF_LIVES, Past
+from kgdistill.tasks.basket import RepeatTask, repeat_task
+from kgdistill.train.basket import RepeatScorer, RepeatSettings, repeat_scorer
+from kgdistill.train.student import student_scorer, train_student
 
 NOW = 1000 * DAY_US
 QUICK = RepeatSettings(windows=2, epochs=30, lr=0.02, popular=5, proposed=3, pool=20)

@@ -10,12 +10,12 @@ import pytest
 from _fake_run import NASTY, fake_metrics, write_fake_run
 from rich.console import Console
 
-from kgdistill._run_base import RunBase
-from kgdistill._run_chain import STAGES
 from kgdistill.errors import ArtefactError
-from kgdistill.evaluate.report import metrics_table, write_report
-from kgdistill.evaluate.report._run import Metrics
-from kgdistill.evaluate.report._words import controls, headline, verdict
+from kgdistill.run.base import RunBase
+from kgdistill.run.chain import STAGES
+from kgdistill.run.report import metrics_table, write_report
+from kgdistill.run.report.run import Metrics
+from kgdistill.run.report.words import controls, headline, verdict
 
 
 class _Page(HTMLParser):

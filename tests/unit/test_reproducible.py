@@ -11,9 +11,9 @@ import torch
 from _planted import Planted, kind_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.linear import LinearChoice, sides_of
-from kgdistill.distill.student import Targets, make_targets, train_student
-from kgdistill.distill.teacher import teacher_scorer, train_teacher
+from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.student import Targets, make_targets, train_student
+from kgdistill.train.teacher import teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 # Steps of so many pairs that threads share their work.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import StoreError
-from kgdistill.store._ladybug_open import reserve_for
+from kgdistill.store.ladybug.open import reserve_for
 
 MIB = 2**20
 

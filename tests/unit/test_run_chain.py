@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from _shop import BOUGHT, PROTOCOL, fill_shop, purchases
 
-from kgdistill._run_base import RunBase
-from kgdistill._run_chain import JUDGED, STAGES
 from kgdistill.config import RunConfig, resolve_config
-from kgdistill.distill.stages import read_mark
 from kgdistill.errors import ArtefactError, InputError, RunLockedError
+from kgdistill.run.base import RunBase
+from kgdistill.run.chain import JUDGED, STAGES
+from kgdistill.run.stages import read_mark
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
 
@@ -240,7 +240,7 @@ def test_a_damaged_configuration_is_one_message(text: bytes, words: str, run: Ru
 
 _HOLD = """
 import sys
-from kgdistill._run_base import RunBase
+from kgdistill.run.base import RunBase
 with RunBase.open(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -14,14 +14,14 @@ from _planted import CUT_DAY, TEST_DAY, Event, World, brand_world, late_world, p
 from _tiny_encoder import tiny_encoder
 from safetensors.numpy import load_file
 
-from kgdistill import pipeline
 from kgdistill.config import resolve_config
-from kgdistill.distill.linear import LinearChoice
-from kgdistill.distill.student import student_scorer
-from kgdistill.distill.teacher import relational_embeddings
 from kgdistill.explore import NodeEmbeddings, write_back
-from kgdistill.pipeline import Run
+from kgdistill.run import run as pipeline
+from kgdistill.run.run import Run
 from kgdistill.store import MemoryStore
+from kgdistill.train.choose import LinearChoice
+from kgdistill.train.student import student_scorer
+from kgdistill.train.teacher import relational_embeddings
 
 SMALL: dict[str, Any] = {"epochs": 1, "candidates": 20, "random": 5, "evaluate_every": 1, "batch": 20}
 REFIT = protocol(refit=True)

@@ -11,12 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
-from kgdistill.models.text import TransformerText
-from kgdistill.search.catalogue import Facts, SearchCatalogue
-from kgdistill.search.metrics import Judgements, search_metrics
-from kgdistill.search.queries import head_phrases, synthesise, title_phrases
-from kgdistill.search.student import SearchStudent, SearchStudentConfig, load_search_student, teacher_list
-from kgdistill.search.teach import (
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.ranking.graded import Judgements, search_metrics
+from kgdistill.run.search import (
     SearchTeaching,
     hybrid_scores,
     learn_search,
@@ -24,13 +21,21 @@ from kgdistill.search.teach import (
     teach_search,
     with_facts,
 )
-from kgdistill.search.teacher import FactLinks, Fusion, Parts, SearchTargets, fuse, mix_fields
-from kgdistill.search.transformer import SearchTransformerConfig
-from kgdistill.search.words import terms, words
+from kgdistill.tasks.search_catalogue import Facts, SearchCatalogue
+from kgdistill.tasks.synthetic import head_phrases, synthesise, title_phrases
+from kgdistill.tasks.words import terms, words
+from kgdistill.train.search_student import (
+    SearchStudent,
+    SearchStudentConfig,
+    load_search_student,
+    teacher_list,
+)
+from kgdistill.train.search_teacher import FactLinks, Fusion, Parts, SearchTargets, fuse, mix_fields
+from kgdistill.train.search_transformer import SearchTransformerConfig
 
 pytest.importorskip("bm25s", reason="search needs bm25s")
 
-from kgdistill.search.lexical import LexicalIndex
+from kgdistill.models.terms.lexical import LexicalIndex
 
 KINDS = ["garden chair", "garden table", "desk lamp", "wool blanket", "oak shelf", "tea pot"]
 MAKERS = ["Alder", "Birch", "Cedar", "Dogwood"]

@@ -25,14 +25,14 @@ from hypothesis import strategies as st
 from kgdistill.errors import ArtefactError, DiskError, InputError, LeakError
 from kgdistill.snapshot import (
     Snapshot,
-    _take,
     check_disjoint,
     check_no_future,
     open_snapshot,
+    take,
     take_events,
     take_snapshot,
 )
-from kgdistill.snapshot._files import disk_errors, file_hash
+from kgdistill.snapshot.files import disk_errors, file_hash
 from kgdistill.store import EdgeType, GraphStore, MemoryStore, Schema, load_schema
 
 BOUGHT = ("User", "BOUGHT", "Product")
@@ -307,7 +307,7 @@ def test_a_snapshot_with_the_future_in_it_is_never_published(
     store: GraphStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A defect in the filter: everything counts as before the cut.
-    monkeypatch.setattr(_take, "before", lambda times, cut: pc.is_valid(times))
+    monkeypatch.setattr(take, "before", lambda times, cut: pc.is_valid(times))
     with pytest.raises(LeakError, match="not before the cut"):
         take_snapshot(store, tmp_path / "snap", cut=CUT)
     assert list(tmp_path.iterdir()) == []

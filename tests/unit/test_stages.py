@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from kgdistill.distill.stages import digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.errors import ArtefactError, DiskError, InputError, KgdistillError, MemoryShortError
+from kgdistill.run.stages import digest, finished, read_mark, run_stage, sweep, verify, write_private
 
 
 def writes(text: str, log: list[str] | None = None) -> Callable[[Path], None]:

@@ -10,17 +10,13 @@ import pytest
 from _tasks import make_task, random_splits
 
 from kgdistill.errors import InputError
-from kgdistill.evaluate import statistics
 from kgdistill.evaluate.baselines import popularity, random_scorer
-from kgdistill.evaluate.ranking import ArmResult, SettingResult, evaluate_arm
-from kgdistill.evaluate.report._run import Metrics
-from kgdistill.evaluate.statistics import (
-    beyond_accuracy,
-    bootstrap_mean,
-    metrics_document,
-    paired_bootstrap,
-)
-from kgdistill.evaluate.task import EvaluationTask
+from kgdistill.evaluate.document import beyond_accuracy, metrics_document
+from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
+from kgdistill.ranking import bootstrap as statistics
+from kgdistill.ranking.bootstrap import bootstrap_mean, paired_bootstrap
+from kgdistill.run.report.run import Metrics
+from kgdistill.tasks.match import EvaluationTask
 
 
 def test_an_interval_covers_the_true_mean_as_often_as_it_says() -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from bench.comparisons import holm
+from bench.suites import ArmScores, SuiteResult, write_suite
 from kgdistill.errors import InputError
-from kgdistill.evaluate.comparisons import holm
-from kgdistill.evaluate.suites import ArmScores, SuiteResult, write_suite
 
 UNITS = {"warm": [f"u{i}" for i in range(40)], "cold": [f"u{i}" for i in range(0, 40, 2)]}
 

@@ -10,19 +10,20 @@ import pytest
 from _shop import PROTOCOL, Shop
 from scipy.sparse import csr_array
 
+from bench import peers
+from bench.peers.common import item_counts
+from bench.suites import ArmScores, SuiteOptions, run_suite
+from bench.suites.__main__ import app
+from bench.suites.choose import Chooser, Known, Peer, among, judged_peer, known, times_among
+from bench.suites.judge import Judge, kept
+from bench.suites.ours import ABLATIONS, ablated_config
+from bench.suites.peers import blends, brand_of, collaborative, groups, popular
 from kgdistill.cli import main
 from kgdistill.config import RunConfig
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate import peers
-from kgdistill.evaluate.peers._common import item_counts
-from kgdistill.evaluate.ranking import evaluate_arm
-from kgdistill.evaluate.statistics import brand_exposure
-from kgdistill.evaluate.suites import ArmScores, SuiteOptions, run_suite
-from kgdistill.evaluate.suites._choose import Chooser, Known, Peer, among, judged_peer, known, times_among
-from kgdistill.evaluate.suites._judge import Judge, kept
-from kgdistill.evaluate.suites._ours import ABLATIONS, ablated_config
-from kgdistill.evaluate.suites._peers import blends, brand_of, collaborative, groups, popular
-from kgdistill.evaluate.task import Scorer, build_task
+from kgdistill.evaluate.document import brand_exposure
+from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.tasks.match import Scorer, build_task
 
 CHOOSE: Any = {s: (s if s == "warm" else "cold", "ndcg@10") for s in ("warm", "cold", "strictly_cold")}
 
@@ -204,7 +205,7 @@ def test_a_suite_that_cannot_run_is_one_message(
         (["--suite", "office", "--device", "tpu"], "unknown device 'tpu'"),
         (["--suite", "office", "--seeds", "0"], "--seeds"),
     ):
-        assert main(["bench", "models", *args]) == 2
+        assert main(args, app) == 2
         said = capsys.readouterr()
         assert words in said.err
         assert said.out == ""

@@ -14,15 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.protocol import (
-    DiscoveryProtocol,
-    complete_journey_protocol,
-    quantile_protocol,
-)
-from kgdistill.evaluate.task import EvaluationTask, build_task
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import MemoryStore, Schema, load_schema
+from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
 
 BOUGHT = ("User", "BOUGHT", "Product")
 CUT = datetime(2024, 3, 1)

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
+from bench.text_speed import texts_per_second, titles_of
 from kgdistill.errors import InputError
 from kgdistill.models.student import Student
-from kgdistill.models.text import TransformerText
-from kgdistill.models.text_speed import texts_per_second, titles_of
-from kgdistill.models.text_towers import StaticText, save_static
-from kgdistill.models.text_words import WordTokens
+from kgdistill.models.text.static import StaticText, save_static
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.words import WordTokens
 
 TEXTS = [*tiny_texts(), "", "  ", "pen\tlamp\ndesk", "[SEP] chair[SEP]", "ÜBER – pen"]
 
@@ -75,7 +75,7 @@ _SAVE = """
 import sys
 import numpy as np
 from tokenizers import Tokenizer
-from kgdistill.packing import save_static
+from kgdistill.serve.pack import save_static
 tokenizer = Tokenizer.from_file(sys.argv[1])
 save_static(sys.argv[2], tokenizer, np.ones((tokenizer.get_vocab_size(), 2), np.float32))
 print("sentence_transformers" in sys.modules)
@@ -145,7 +145,7 @@ def test_the_rate_is_the_median_of_the_repeats_and_threads_are_put_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter([0.0, 1.0, 1.0, 3.0, 3.0, 3.5])
-    monkeypatch.setattr("kgdistill.models.text_speed.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("bench.text_speed.time.perf_counter", lambda: next(clock))
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "as it was")
     seen = []
 

@@ -12,11 +12,15 @@ from _shop import PROTOCOL, Shop
 from safetensors.torch import save
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.catalogue import make_catalogue
-from kgdistill.distill.linear import LinearChoice
-from kgdistill.distill.scoring import Scorer, Witnesses
-from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import (
+from kgdistill.errors import InputError
+from kgdistill.models.blend import ExpertBlend
+from kgdistill.models.scorer import Scorer, Witnesses
+from kgdistill.tasks.catalogue import make_catalogue
+from kgdistill.tasks.families import own_fields
+from kgdistill.tasks.match import build_task
+from kgdistill.train.choose import LinearChoice
+from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import (
     TrainedTeacher,
     labelled_lists,
     negatives,
@@ -26,10 +30,6 @@ from kgdistill.distill.teacher import (
     text_matrix,
     train_teacher,
 )
-from kgdistill.distill.view import own_fields
-from kgdistill.errors import InputError
-from kgdistill.evaluate.task import build_task
-from kgdistill.models.blend import ExpertBlend
 
 CPU = torch.device("cpu")
 LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05, walk=3)

@@ -11,12 +11,12 @@ import torch
 from _planted import Planted, late_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.linear import LinearChoice, sides_of
-from kgdistill.distill.student import Targets, train_student
-from kgdistill.distill.teacher import train_teacher
 from kgdistill.models.blend import ExpertBlend, HistoryModel
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
+from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.student import Targets, train_student
+from kgdistill.train.teacher import train_teacher
 
 CPU = torch.device("cpu")
 SHARE = 0.1

@@ -12,13 +12,13 @@ import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.distill.catalogue import Catalogue
-from kgdistill.distill.linear import LinearChoice, sides_of
-from kgdistill.distill.scoring import Scorer
-from kgdistill.distill.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.distill.teacher import TrainedTeacher, negatives, teacher_scorer, text_matrix, train_teacher
 from kgdistill.models.blend import ExpertBlend
-from kgdistill.models.linear import fit_linear, fit_walk
+from kgdistill.models.scorer import Scorer
+from kgdistill.models.terms.items import fit_linear, fit_walk
+from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import TrainedTeacher, negatives, teacher_scorer, text_matrix, train_teacher
 
 CPU = torch.device("cpu")
 ONE_STEP: dict[str, Any] = {"batch": 1000, "candidates": 40, "random": 5, "epochs": 1, "evaluate_every": 1}

@@ -11,16 +11,9 @@ from _shop import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.distill.view import (
-    Family,
-    View,
-    beside_facts,
-    conjunction,
-    fact_families,
-    make_view,
-    own_fields,
-    user_spectrum,
-)
+from kgdistill.models.graph.messages import user_spectrum
+from kgdistill.tasks.families import Family, beside_facts, conjunction, fact_families, own_fields
+from kgdistill.tasks.view import View, make_view
 
 DAY = 86_400_000_000
 EVENTS = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 5)), st.integers(1, 12), max_size=20)

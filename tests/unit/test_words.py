@@ -9,8 +9,8 @@ from _load_script import load_script
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kgdistill.bundle import Bundle
-from kgdistill.search.words import terms
+from kgdistill.serve.bundle import Bundle
+from kgdistill.tasks.words import terms
 from kgdistill.words import WordIndex, plain, words
 
 _SCRIPTS = (
@@ -87,7 +87,7 @@ def test_a_script_without_blanks_is_searched_by_parts_and_makes_no_compounds() -
     assert terms("绿茶杯 power bank") == ["绿茶", "茶杯", "power", "bank", "powerbank"]
     assert terms("हिन्दी चाय") == ["हिन्दी", "चाय"]
     pytest.importorskip("bm25s", reason="search needs bm25s")
-    from kgdistill.search.lexical import LexicalIndex
+    from kgdistill.models.terms.lexical import LexicalIndex
 
     index = LexicalIndex({"name": ["绿茶杯子", "红茶", "प्याला चाय", "ถ้วยชา", "Straße"]})
     for query, best in (("绿茶", 0), ("红", 1), ("चाय", 2), ("ชา", 3), ("STRASSE", 4)):

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers._columnar import columnar_names, read_columnar
-from kgdistill.ingest.readers._delimited import delimited_header, read_delimited
-from kgdistill.ingest.readers._find import find_sources, spool
-from kgdistill.ingest.readers._json import json_names, read_json
-from kgdistill.ingest.readers._source import (
+from kgdistill.ingest.readers.columnar import columnar_names, read_columnar
+from kgdistill.ingest.readers.delimited import delimited_header, read_delimited
+from kgdistill.ingest.readers.find import find_sources, spool
+from kgdistill.ingest.readers.json_lines import json_names, read_json
+from kgdistill.ingest.readers.source import (
     FORMATS,
     Fingerprint,
     RawBatch,
@@ -20,7 +20,7 @@ from kgdistill.ingest.readers._source import (
     suffixes,
     table_source,
 )
-from kgdistill.ingest.readers._text import BLOCK_BYTES, plain_hash
+from kgdistill.ingest.readers.text import BLOCK_BYTES, plain_hash
 
 __all__ = [
     "FORMATS",

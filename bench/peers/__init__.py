@@ -1,0 +1,61 @@
+"""What people would use instead: peers on plain inputs, each from its paper, with a small grid.
+
+Every function takes the history that may be known (CSR float32 [users, items], ids as in the snapshot) and
+returns a scorer for every user and every item. Users without history get the same score everywhere
+(`with_fallback` gives them something better); items of which a peer knows nothing score 0, or -inf where it
+is asked to never show them. The grids are what a benchmark tries on validation; the defaults stand where
+there is nothing to choose by.
+"""
+
+from bench.peers.blend import WEIGHTS, blend, standardised, tuned_blend
+from bench.peers.common import Grid, Unknown, with_fallback
+from bench.peers.content import TEXT_GRID, group_knn, metadata_knn, text_knn
+from bench.peers.counting import (
+    CATEGORY_GRID,
+    RECENT_GRID,
+    category_popularity,
+    popularity,
+    recency,
+    recent_popularity,
+)
+from bench.peers.factors import ALS_GRID, BPR_GRID, implicit_als, implicit_bpr
+from bench.peers.lightgcn import LIGHTGCN_GRID, lightgcn
+from bench.peers.linear import EASE_GRID, ease
+from bench.peers.neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
+from bench.peers.recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
+
+__all__ = [
+    "ALS_GRID",
+    "BPR_GRID",
+    "CATEGORY_GRID",
+    "EASE_GRID",
+    "ITEM_KNN_GRID",
+    "LIGHTGCN_GRID",
+    "RECBOLE_GRIDS",
+    "RECENT_GRID",
+    "RP3BETA_GRID",
+    "TEXT_GRID",
+    "WEIGHTS",
+    "Grid",
+    "RecboleModel",
+    "RecboleScorer",
+    "Unknown",
+    "blend",
+    "category_popularity",
+    "ease",
+    "group_knn",
+    "implicit_als",
+    "implicit_bpr",
+    "item_knn",
+    "lightgcn",
+    "metadata_knn",
+    "popularity",
+    "recbole",
+    "recency",
+    "recent_popularity",
+    "rp3beta",
+    "standardised",
+    "text_knn",
+    "tuned_blend",
+    "with_fallback",
+]

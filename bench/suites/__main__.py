@@ -1,0 +1,119 @@
+"""`python -m bench.suites`: our models and their peers under one protocol."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.suites import SuiteOptions, run_suite, write_suite
+from bench.suites.document import suite_table
+from kgdistill.cli import main
+from kgdistill.cli.options import JsonOption
+from kgdistill.cli.output import print_json, say, shown
+from kgdistill.errors import InputError
+from kgdistill.models.device import choose_device
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def suites(
+    suite: Annotated[
+        Literal["completejourney", "office", "chorus"],
+        typer.Option("--suite", help="Which data and protocol."),
+    ],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often ours are trained.")] = 3,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the figures go.")] = Path(
+        "bench/results"
+    ),
+    work: Annotated[
+        Path, typer.Option("--work", metavar="FOLDER", help="Where trained models are kept between starts.")
+    ] = Path("runs/bench"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            envvar="KGDISTILL_DATA",
+            help="For office it holds amazon_office/, for chorus chorus_icecat/; data/amazon_office.md and "
+            "data/chorus.md say which files and how to make them. Complete Journey needs none. "
+            "Left out: ../shared/data.",
+        ),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Fit the peers too.")] = True,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Train ours again with one piece removed at a time.")
+    ] = False,
+    ablate_seeds: Annotated[
+        int | None,
+        typer.Option("--ablate-seeds", min=1, help="That with so many of the seeds; left out: with each."),
+    ] = None,
+    recbole_seconds: Annotated[
+        float,
+        typer.Option("--recbole-seconds", min=0, help="How long a model of RecBole trains; 0 leaves it out."),
+    ] = 240.0,
+    second_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--second-encoder",
+            metavar="FOLDER",
+            help="Of Chorus: the second peer's text encoder, in place of all-mpnet-base-v2 from PyPI.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads, 0 for all.")] = 0,
+    households: Annotated[
+        int | None, typer.Option("--households", min=1, help="A sample of Complete Journey.", hidden=True)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train and judge every arm of a suite; write document, scores of every unit, table and plots.
+
+    Hyper-parameters are chosen on validation; the test split is read once per arm. Started again, finished
+    models and peers are kept.
+
+    \b
+    Examples:
+      python -m bench.suites --suite office --data datasets
+      python -m bench.suites --suite completejourney --ablate --out bench/results
+      python -m bench.suites --suite chorus --json
+    """
+    if households is not None and suite != "completejourney":
+        raise InputError("only Complete Journey has households", hint="leave --households out")
+    if second_encoder is not None and suite != "chorus":
+        raise InputError("only Chorus has a second encoder", hint="leave --second-encoder out")
+    choose_device(device)
+    options = SuiteOptions(
+        data=data,
+        work=work,
+        seeds=tuple(range(seeds)),
+        peers=peers,
+        ablate=ablate,
+        ablate_seeds=ablate_seeds,
+        device=device,
+        threads=threads,
+        recbole_seconds=recbole_seconds,
+        households=households,
+        second_encoder="" if second_encoder is None else str(second_encoder),
+    )
+    result = run_suite(suite, options)
+    places = write_suite(result, out)
+    if json:
+        print_json({"suite": suite, "files": places})
+        return
+    print(suite_table(json_module.loads(places["document"].read_text(encoding="utf-8"))))
+    for place in places.values():
+        say(shown(place))
+
+
+if __name__ == "__main__":
+    sys.exit(main(None, app, "python -m bench.suites"))

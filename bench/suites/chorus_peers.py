@@ -1,0 +1,98 @@
+"""Peers on Chorus: BM25 and encoders as they come, alone and together."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from bench.suites.chorus_judge import SearchJudge
+from bench.suites.mpnet import mpnet_folder
+from bench.text_speed import texts_per_second
+from kgdistill.arrays import FloatArray
+from kgdistill.errors import InputError, ToolMissingError
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run.search import SearchTeaching
+from kgdistill.train.search_teacher import Parts
+
+
+def judge_peers(judge: SearchJudge, teaching: SearchTeaching, second: TransformerText | None) -> None:
+    """Adds every peer.
+
+    Args:
+        judge: gets the arms.
+        teaching: what ours are taught from; peers read its catalogue and ask its encoder.
+        second: another encoder; None leaves its arms out.
+    """
+    catalogue, encoder = teaching.catalogue, teaching.encoder
+    judge.add("bm25_title", "BM25, title", "peer", _plain_bm25(catalogue.titles, judge.queries))
+    joined = [" ".join(filter(None, texts)) for texts in zip(*catalogue.fields.values(), strict=True)]
+    bm25 = _plain_bm25(joined, judge.queries)
+    judge.add("bm25", "BM25, all fields", "peer", bm25)
+    asked = encoder.encode(judge.queries)
+    meaning = asked @ teaching.fields[0].T
+    size = encoder.parameters_count
+    rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
+    judge.add("minilm", "MiniLM-L6, title", "peer", meaning, parameters=size, texts_per_second=rate)
+    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), meaning), 0)
+    judge.add("bm25_minilm", "BM25 + MiniLM-L6, cross-validated", "peer", values, parameters=size)
+    if (table := _static_peer(catalogue.titles, judge.queries)) is not None:
+        judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
+    else:
+        judge.notes.append("The static table of wordllama is left out: the package is not installed.")
+    if second is None:
+        return
+    name = Path(second.name).resolve().name
+    far = second.encode(judge.queries) @ second.encode(catalogue.titles).T
+    size = second.parameters_count
+    rate = texts_per_second(second.encode, catalogue.titles[:128], repeats=3)
+    judge.add("second", f"{name}, title", "peer", far, parameters=size, texts_per_second=rate)
+    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), far), 0)
+    judge.add("bm25_second", f"BM25 + {name}, cross-validated", "peer", values, parameters=size)
+
+
+def second_encoder(folder: str, notes: list[str]) -> TransformerText | None:
+    """The peers' other encoder, or None and a note where mpnet cannot be had.
+
+    Raises:
+        InputError: the encoder that is named cannot be loaded.
+    """
+    if folder and not Path(folder).is_dir():
+        raise InputError("is no folder of a text encoder", where=folder)
+    try:
+        return TransformerText(folder or str(mpnet_folder()), precision="float32")
+    except ToolMissingError as error:
+        notes.append(f"BM25 + mpnet is left out: {error.message}")
+        return None
+
+
+def _plain_bm25(texts: list[str], queries: list[str]) -> FloatArray:
+    """Float32 [Q, products], by bm25s as it comes: English stop words, no stemming, k1 1.5, b 0.75."""
+    import bm25s  # type: ignore[import-untyped]
+
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+    asked = bm25s.tokenize(queries, stopwords="en", show_progress=False, return_ids=False)
+    nothing = np.zeros(len(texts), np.float32)
+    return np.stack([index.get_scores(words) if words else nothing for words in asked])
+
+
+def _static_peer(titles: list[str], queries: list[str]) -> FloatArray | None:
+    """Cosines by the token table that the package wordllama carries; None where it is not installed."""
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    found = importlib.util.find_spec("wordllama")
+    if found is None or not found.submodule_search_locations:
+        return None
+    place = Path(found.submodule_search_locations[0])
+    tokenizer = Tokenizer.from_file(str(place / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    table = load_file(place / "weights" / "l2_supercat_256.safetensors")["embedding.weight"]
+    vectors = []
+    for texts in (queries, titles):
+        pooled = np.zeros((len(texts), table.shape[1]), np.float32)
+        for row, encoded in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+            pooled[row] = table[encoded.ids].astype(np.float32).mean(axis=0) if encoded.ids else 0
+        vectors.append(pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9))
+    return np.asarray(vectors[0] @ vectors[1].T, np.float32)

@@ -1,0 +1,144 @@
+"""Judges arms on the test split, each once, and keeps what peers cost hours to find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.suites.result import ArmScores
+from kgdistill.arrays import DoubleArray, IntArray
+from kgdistill.errors import InputError
+from kgdistill.evaluate.document import beyond_accuracy, brand_exposure
+from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
+from kgdistill.run.run import Arm
+from kgdistill.tasks.match import EvaluationTask, Scorer, Setting
+
+_SOURCES = (
+    "bench/peers/*.py",
+    "bench/suites/choose.py",
+    "bench/suites/journey.py",
+    "bench/suites/office.py",
+    "bench/suites/peers.py",
+    "kgdistill/evaluate/baselines.py",
+    "kgdistill/evaluate/judge.py",
+    "kgdistill/ranking/*.py",
+    "kgdistill/tasks/match.py",
+)
+
+
+@dataclass
+class Judge:
+    """Collects the scores of arms on one task.
+
+    Args:
+        task: its test split is opened with the first arm that is judged.
+        brands: the brand of each item, -1 for none, int64 [all items]; None leaves brand exposure out.
+    """
+
+    task: EvaluationTask
+    brands: IntArray | None = None
+    units: dict[str, list[str]] = field(default_factory=dict)
+
+    def ours(self, arm: Arm) -> ArmScores:
+        """Judges one of ours."""
+        scores, extra = self.measure(arm.scorer, arm.arm, arm.title)
+        return ArmScores(
+            arm=arm.arm,
+            title=arm.title,
+            kind=arm.kind,
+            seed=arm.seed,
+            fit_seconds=arm.fit_seconds,
+            parameters=arm.parameters,
+            texts_per_second=None,
+            scores=scores,
+            extra=extra,
+        )
+
+    def measure(
+        self, scorer: Scorer, arm: str, title: str, settings: Sequence[Setting] | None = None
+    ) -> tuple[dict[str, dict[str, DoubleArray]], dict[str, float]]:
+        """Setting -> metric -> values, and what lies beyond accuracy in the widest setting."""
+        self.task.open_test()
+        result = evaluate_arm(
+            scorer, self.task, arm=arm, title=title, k=self.task.protocol.k, settings=settings
+        )
+        scores: dict[str, dict[str, DoubleArray]] = {}
+        for setting, found in result.settings.items():
+            self._same_units(setting, found, arm)
+            scores[setting] = _values(found, result.k)
+        return scores, self._beyond(result)
+
+    def _same_units(self, setting: Setting, found: SettingResult, arm: str) -> None:
+        keys = [str(self.task.user_keys[int(user)]) for user in found.users]
+        if self.units.setdefault(setting, keys) != keys:
+            raise InputError(f"{arm} was judged on other users", where=setting)
+
+    def _beyond(self, result: ArmResult) -> dict[str, float]:
+        wide: tuple[Setting, ...] = ("warm", "all")
+        whole = next((s for s in wide if s in result.settings), None)
+        if whole is None:
+            return {}
+        found = result.settings[whole]
+        told = beyond_accuracy(self.task, found)
+        if self.brands is not None:
+            told |= brand_exposure(self.task, found, self.brands)
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def _values(found: SettingResult, k: int) -> dict[str, DoubleArray]:
+    return {**{f"{m}@{k}": found.values(m) for m in ("ndcg", "recall", "mrr")}, **found.deeper}
+
+
+def kept(
+    folder: Path, key: Mapping[str, Any], make: Callable[[], ArmScores], units: dict[str, list[str]]
+) -> ArmScores:
+    """An arm's scores from `folder` where they were found from the same inputs, else made and kept there.
+
+    Args:
+        folder: of the suite.
+        key: what the scores depend on, beside the code of the peers and of the evaluation.
+        make: finds them, and fills `units`.
+        units: by setting; filled from what was kept.
+    """
+    name = sha256(json.dumps({**key, "code": _code()}, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    place = folder / f"{key['arm']}-{key['seed']}-{name}.npz"
+    if place.is_file():
+        with np.load(place, allow_pickle=False) as held:
+            about = json.loads(str(held["about"]))
+            scores: dict[str, dict[str, DoubleArray]] = {}
+            for column in held.files:
+                if column != "about":
+                    setting, metric = column.split("|")
+                    scores.setdefault(setting, {})[metric] = held[column]
+        for setting, keys in about.pop("units").items():
+            units.setdefault(setting, keys)
+        return ArmScores(scores=scores, **about)
+    found = make()
+    about = {
+        name: getattr(found, name)
+        for name in ("arm", "title", "kind", "seed", "fit_seconds", "parameters", "texts_per_second", "extra")
+    }
+    about["units"] = {setting: units[setting] for setting in found.scores}
+    columns = {f"{s}|{m}": values for s, metrics in found.scores.items() for m, values in metrics.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(".partial.npz")
+    np.savez_compressed(partial, about=np.array(json.dumps(about)), **columns)  # type: ignore[arg-type]
+    partial.rename(place)
+    return found
+
+
+def merged(arm: ArmScores, other: Mapping[str, dict[str, DoubleArray]]) -> ArmScores:
+    """The arm with further settings."""
+    return replace(arm, scores={**arm.scores, **other})
+
+
+def _code() -> str:
+    root = Path(__file__).parents[2]
+    files = sorted(path for pattern in _SOURCES for path in root.glob(pattern))
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

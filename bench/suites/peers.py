@@ -1,0 +1,212 @@
+"""The suites' peers: what people would use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array, hstack
+
+from bench import peers
+from bench.peers import Grid, RecboleModel
+from bench.suites.choose import Chooser, Fit, Known, Peer, among, times_among
+from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.match import Scorer, Setting
+
+_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Content:
+    """What content peers read.
+
+    Attributes:
+        vectors: float32 [all items, E], the text teacher's.
+        brand: float32 CSR [all items, brands].
+        category: float32 CSR [all items, categories]; None where there are none.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    brand: csr_array
+    category: csr_array | None
+
+    @property
+    def facts(self) -> dict[str, csr_array]:
+        """By relation."""
+        more = {"category": self.category} if self.category is not None else {}
+        return {"brand": self.brand, **more}
+
+
+def groups(snapshot: Snapshot, relation: str, label: str) -> csr_array | None:
+    """float32 CSR [products, nodes of `label`], 1 for a relation; None where there is none."""
+    edge = ("Product", relation, label)
+    if edge not in snapshot.edge_types or not snapshot.num_edges(edge):
+        return None
+    source, target = snapshot.edge_index(edge)
+    shape = (snapshot.num_nodes("Product"), snapshot.num_nodes(label))
+    made = csr_array((np.ones(len(source), np.float32), (source, target)), shape=shape)
+    made.data[:] = 1.0
+    return made
+
+
+def brand_of(brand: csr_array) -> npt.NDArray[np.int64]:
+    """int64 [all items]: the first brand of each; -1 for none."""
+    first = np.full(brand.shape[0], -1, dtype=np.int64)
+    some = np.diff(brand.indptr) > 0
+    first[some] = brand.indices[brand.indptr[:-1][some]]
+    return first
+
+
+def collaborative(settings: tuple[Setting, ...]) -> list[Peer]:
+    """Peers that know purchases alone, and rank what enough users bought."""
+
+    def on(make: Callable[..., Scorer]) -> Fit:
+        return lambda now, values: among(now.items, lambda h: make(h, **values), now.history)
+
+    def recent(now: Known, values: Mapping[str, Any]) -> Scorer:
+        return among(
+            now.items,
+            lambda h: peers.recent_popularity(
+                h, times_among(now.items, now), until_us=now.until_us, **values
+            ),
+            now.history,
+        )
+
+    return [
+        Peer("recent_popularity", "recent popularity", recent, peers.RECENT_GRID, settings),
+        Peer("ease", "EASE", on(peers.ease), peers.EASE_GRID, settings),
+        Peer("als", "implicit ALS", on(peers.implicit_als), peers.ALS_GRID, settings),
+        Peer("bpr", "implicit BPR", on(peers.implicit_bpr), peers.BPR_GRID, settings),
+        Peer("item_knn", "ItemKNN", on(peers.item_knn), peers.ITEM_KNN_GRID, settings),
+        Peer("rp3beta", "RP3β", on(peers.rp3beta), _walks(), settings),
+    ]
+
+
+def popular() -> Peer:
+    """Popularity, everywhere."""
+    return Peer("popularity", "popularity", lambda now, values: peers.popularity(now.history))
+
+
+def lightgcn(
+    chooser: Chooser,
+    seeds: tuple[int, ...],
+    by: tuple[Setting, str],
+    settings: tuple[Setting, ...],
+) -> Peer:
+    """LightGCN; its epochs are chosen on validation by that setting and metric."""
+
+    def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
+        return among(now.items, lambda h: peers.lightgcn(h, **values), now.history)
+
+    def finish(now: Known, values: Mapping[str, Any]) -> dict[str, Any]:
+        best = [0.0, 0.0]
+
+        def watch(epoch: int, scorer: Scorer) -> bool:
+            value = chooser.validate(among(now.items, lambda h: scorer, now.history), *by)
+            if value > best[0]:
+                best[:] = [value, epoch]
+            return epoch - best[1] >= _PATIENCE * 10
+
+        among(now.items, lambda h: peers.lightgcn(h, epochs=300, watch=watch, **values), now.history)
+        return {**values, "epochs": int(best[1]) or 10}
+
+    return Peer("lightgcn", "LightGCN", fit, peers.LIGHTGCN_GRID, settings, seeds, finish)
+
+
+def content(what: Content, *, powers: bool) -> list[Peer]:
+    """Peers that know what a product is, and can therefore rank what nobody bought."""
+
+    def text(now: Known, values: Mapping[str, Any]) -> Scorer:
+        return peers.text_knn(now.history, what.vectors, **values)
+
+    found = [
+        Peer("text_knn", "text kNN (MiniLM)", text, peers.TEXT_GRID if powers else ({},)),
+        Peer(
+            "brand_knn",
+            "brand kNN",
+            lambda now, values: peers.group_knn(now.history, what.brand),
+        ),
+    ]
+    if what.category is not None:
+        category = what.category
+        both = csr_array(hstack([what.brand, category]))
+        found += [
+            Peer(
+                "category_popularity",
+                "personal category popularity",
+                lambda now, values: peers.category_popularity(now.history, category, **values),
+                peers.CATEGORY_GRID,
+            ),
+            Peer(
+                "metadata_knn",
+                "metadata kNN (one-hot TF-IDF)",
+                lambda now, values: peers.metadata_knn(now.history, both),
+            ),
+        ]
+    return found
+
+
+def blends(
+    chooser: Chooser, experts: Mapping[str, Peer], made: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> list[Peer]:
+    """Tuned blends of peers: weights found on validation, experts fitted again for the test.
+
+    Args:
+        chooser: has the experts' arguments.
+        experts: by arm.
+        made: the blend's arm -> its title and its experts.
+    """
+
+    def peer(arm: str, title: str, names: tuple[str, ...]) -> Peer:
+        def finish(now: Known, values: Mapping[str, Any]) -> dict[str, Any]:
+            setting: Setting = values["by"]
+            metric = next(m for s, m in chooser.choose.values() if s == setting)
+            held = {n: chooser.fitted(experts[n], "validation", setting)[0] for n in names}
+            weights, _ = peers.tuned_blend(held, lambda s: chooser.validate(s, setting, metric))
+            return {"by": setting, **weights}
+
+        def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
+            held = {n: chooser.fitted(experts[n], now.split, values["by"])[0] for n in names}
+            return peers.blend(held, {n: values[n] for n in names})
+
+        by: Grid = tuple({"by": setting} for setting in dict.fromkeys(s for s, _ in chooser.choose.values()))
+        return Peer(arm, title, fit, by, None, finish=finish)
+
+    return [peer(arm, title, names) for arm, (title, names) in made.items()]
+
+
+def recboles(
+    models: tuple[RecboleModel, ...],
+    facts: Mapping[str, csr_array],
+    folder: Path,
+    seconds: float,
+    settings: tuple[Setting, ...] | None,
+) -> list[Peer]:
+    """RecBole's models with their defaults, stopped after so many seconds: lower bounds."""
+
+    def peer(model: RecboleModel) -> Peer:
+        def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
+            mine = {name: csr_array(groups[now.items]) for name, groups in facts.items()}
+            inner: list[Any] = []
+
+            def train(history: csr_array) -> Scorer:
+                inner.append(
+                    peers.recbole(history, mine, model=model, workdir=folder, budget_seconds=seconds)
+                )
+                scorer: Scorer = inner[0].scorer
+                return scorer
+
+            whole = among(now.items, train, now.history)
+            return peers.RecboleScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
+
+        return Peer(f"recbole_{model.lower()}", f"RecBole {model} †", fit, settings=settings)
+
+    return [peer(model) for model in models]
+
+
+def _walks() -> Grid:
+    return tuple(values for values in peers.RP3BETA_GRID if values.get("neighbours") is not None)

@@ -1,0 +1,279 @@
+"""`kgdistill recommend` and `demo`: what comes out at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import unicodedata
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from kgdistill.cli.jobs import ArchiveOption
+from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, password_in, store_at
+from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.demo import DemoResult
+    from kgdistill.run.base import RunBase
+    from kgdistill.serve.bundle import Bundle
+    from kgdistill.store import GraphStore
+
+_LONGEST_ID = 200
+_RESTS_ON = {
+    "history": "what was bought before",
+    "text": "the products nearest in words to the text",
+    "popularity": "popularity alone",
+}
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    root.command("recommend")(recommend)
+    root.command("demo")(demo)
+
+
+def recommend(
+    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="The folder of a run.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle; nothing else is needed.")
+    ] = None,
+    user_id: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
+    ] = None,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
+    ] = None,
+    text: Annotated[
+        str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
+    ] = "",
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")] = 10,
+    cold: Annotated[
+        bool,
+        typer.Option(
+            "--cold/--warm",
+            help="Products with few buyers, or the others, as written back; the two are judged apart.",
+        ),
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="KGDISTILL_STORE",
+            metavar="URL",
+            help="What --user bought, as this store knows it now; as the run's folder does where left out.",
+        ),
+    ] = None,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Recommend products, and say on what the answer rests: a history, a text, or popularity.
+
+    What --user bought is left out, also what was bought after the cut that the models were trained before.
+    A score orders the products of one answer and is no probability; "because" says what raises it most, and
+    nothing where nothing stands out.
+
+    \b
+    Examples:
+      kgdistill recommend --run runs/demo --user 900
+      kgdistill recommend --run runs/demo --user 900 --store ladybug:runs/demo/graph.db
+      kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
+      kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --cold --json
+    """
+    from kgdistill.run.base import RunBase
+    from kgdistill.serve.bundle import load_bundle
+
+    if (run is None) == (bundle is None):
+        raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
+    if user_id is not None and run is None:
+        raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
+    if user_id is not None and history is not None:
+        raise InputError("give one of: --user, --history")
+    if user_id is not None:
+        _check_id(user_id, "--user")
+    keys = [key.strip() for key in history.split(",")] if history is not None else []
+    for key in keys:
+        _check_id(key, "--history")
+    opened = RunBase.open(run) if run is not None else None
+    if opened is not None:
+        opened.need("bundle")
+    loaded = load_bundle(bundle if bundle is not None else Path(run or "") / "bundle")
+    if user_id is not None and opened is not None:
+        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
+            asked = _of_user(opened, loaded, user_id, graph)
+    else:
+        asked = _Asked(keys, [], _RESTS_ON["history"], [])
+    answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold, reasons=True)
+    notes = asked.notes
+    if text.strip() and "text" not in answer.basis:
+        notes.append("no word of --text stands in any product's text")
+    if answer.unknown:
+        notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+    rests_on = asked.rests_on if answer.basis.startswith("history") else _RESTS_ON[answer.basis]
+    if answer.basis == "history and text":
+        rests_on += "; only products that fit --text"
+    if json:
+        print_json(
+            {
+                "basis": answer.basis,
+                "rests_on": rests_on,
+                "notes": notes,
+                "unknown": answer.unknown,
+                "recommendations": [
+                    {**dataclasses.asdict(f), "title": _title(f.title)} for f in answer.recommendations
+                ],
+            }
+        )
+        return
+    for note in notes:
+        say(note)
+    if not answer.recommendations:
+        say(f"no product is left to recommend; try {'--warm' if cold else '--cold'}")
+        return
+    rows = [[f.rank, f.product, _title(f.title), f.score, f.because] for f in answer.recommendations]
+    print_table(["rank", "product", "title", "score", "because"], rows)
+    say(f"rests on {rests_on}")
+    say("the score orders this list alone: it is no probability, nor comparable between users")
+
+
+class _Asked(NamedTuple):
+    """For whom an answer is: what was bought, what not to recommend beside it, and how that is known."""
+
+    history: list[str]
+    exclude: list[str]
+    rests_on: str
+    notes: list[str]
+
+
+def _of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> _Asked:
+    """All purchases of a user that the store, or else the run's folder, knows by now."""
+    from kgdistill.tasks.histories import gone, histories
+
+    place = "the run's folder" if store is None else store.url
+    label = run.config.protocol.interaction[2]
+    left = gone(store, label, bundle.keys) if store is not None else []
+    known = histories(run.purchases(store, user=user), bundle.keys).get(user)
+    if known is None:
+        return _Asked([], left, "", [f"{place} knows no purchase of the user {user}"])
+    if not known.items:
+        return _Asked([], [*known.beside, *left], "", [f"the run's models know nothing that {user} bought"])
+    bought = f"{len(known.items):,} product{'s' if len(known.items) > 1 else ''}"
+    told = f"{_RESTS_ON['history']}: {bought}, the latest event on {known.until:%Y-%m-%d}, known from {place}"
+    return _Asked(known.items, [*known.beside, *left], told, [])
+
+
+def _check_id(key: str, option: str) -> None:
+    """Refuses what no id can be."""
+    if not key.strip():
+        raise InputError("an id is empty", where=option)
+    if len(key) > _LONGEST_ID:
+        raise InputError(f"an id is {len(key)} characters long; {_LONGEST_ID} are the most", where=option)
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+        raise InputError("an id holds control characters", where=option)
+
+
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="A sample of the households.")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            envvar="KGDISTILL_STORE",
+            metavar="URL",
+            help="The graph store; an embedded one inside the run's folder where left out.",
+        ),
+    ] = None,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The run's folder.")] = Path(
+        "runs/demo"
+    ),
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the sample and starts the training.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Go the whole way on Complete Journey: files, graph, teacher, student, answers, report.
+
+    Stopped and started again, it goes on from the last finished stage.
+
+    \b
+    Examples:
+      kgdistill demo --quick
+      kgdistill demo --device cuda --out runs/gpu
+      kgdistill demo --store neo4j://localhost:7687 --password-file .neo4j/password
+    """
+    from kgdistill.models.device import choose_device
+
+    choose_device(device)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").is_file())):
+        raise InputError("holds something else than a run", where=shown(out), hint="name a new folder: --out")
+    if out.name in ("", ".."):
+        out = out.resolve()  # the folder's name is the run's name in the graph
+    password = password_in(password_file) if password_file is not None else None
+    from kgdistill.demo import run_demo
+
+    result = run_demo(
+        out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
+        neo4j_user=user, password=password, archive=archive,
+    )  # fmt: skip
+    if json:
+        print_json(result)
+        return
+    _show(result, out, [] if password_file is None else ["--password-file", str(password_file)], user)
+
+
+def _show(result: DemoResult, out: Path, secret: list[str], user: str) -> None:
+    from kgdistill.run.report import metrics_table
+
+    print_wide(metrics_table(result.metrics))
+    for example in result.examples[:3]:
+        found = example["recommendations"][:5]
+        rows = [[r["rank"], r["product"], r["title"]] for r in found]
+        print(f"for user {_line(example['user'])}")
+        print_table(["rank", "product", "title"], rows)
+        told = next(iter(_explained(example)), None)
+        if told is not None:
+            print(f"why {_line(told['title'])}: {_line(told['because'])}")
+        print()
+    print(f"report  {shown(result.report)}")
+    print(f"bundle  {shown(result.bundle)}")
+    say(f"took {result.seconds:.0f} s; try next:")
+    at = ["--store", result.store_url, *secret, *(["--neo4j-user", user] if user != "neo4j" else [])]
+    for words in _next(result, out, at):
+        say(f"  kgdistill {shlex.join(words)}")
+
+
+def _explained(example: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recommendations to which a path of the graph leads; every path starts at a purchase."""
+    return [r for r in example["recommendations"] if str(r.get("because", "")).startswith("bought")]
+
+
+def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:
+    """Commands that work for this run."""
+    told = [(str(example["user"]), found) for example in result.examples for found in _explained(example)]
+    commands: list[list[str]] = []
+    if told:
+        user, found = told[0]
+        named = ["--param", f"user={user}", "--param", f"run={out.resolve().name}"]
+        commands += [
+            ["query", "--saved", "recommendations_of_user", *named, *at],
+            ["explain", user, str(found["product"]), *at],
+            ["recommend", "--run", shown(out), "--user", user, *at],
+            ["recommend", "--bundle", shown(result.bundle), "--text", _line(str(found["title"]))],
+        ]
+    return [*commands, ["query", "--list"]]
+
+
+def _title(text: str) -> str:
+    """The title alone, of a text that goes on with brand and category."""
+    return text.split(" [SEP] ")[0]
+
+
+def _line(value: Any) -> str:
+    return "".join(c if c.isprintable() else " " for c in str(value))

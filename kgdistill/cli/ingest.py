@@ -1,0 +1,497 @@
+"""`kgdistill ingest`: files into the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping as AnyMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kgdistill.cli.jobs import (
+    ArchiveOption,
+    WaitOption,
+    open_or_put_aside,
+    print_report,
+    print_titled,
+    print_warnings,
+    schema_of_job,
+)
+from kgdistill.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    PasswordFileOption,
+    SchemaOption,
+    StoreOption,
+    UserOption,
+    moment,
+    schema_at,
+)
+from kgdistill.cli.output import print_json, print_table, say, shown
+from kgdistill.errors import DiskError, InputError, StoreAuthError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from kgdistill.ingest.former import Removal
+    from kgdistill.ingest.mapping.load import Mapping
+    from kgdistill.ingest.model import Notice
+    from kgdistill.store import Schema
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+RejectsOption = Annotated[
+    Path,
+    typer.Option("--rejects", metavar="FILE", help="Where rows that do not fit go (.csv or .parquet)."),
+]
+ShareOption = Annotated[
+    float,
+    typer.Option(
+        "--max-reject-share", min=0.0, max=1.0, help="With more rejected rows than this, nothing is changed."
+    ),
+]
+RemovedOption = Annotated[
+    float,
+    typer.Option(
+        "--max-removed-share",
+        min=0.0,
+        max=1.0,
+        help="Where a new version of a file lacks a larger share of its former events, nothing is changed.",
+    ),
+]
+SaltOption = Annotated[
+    Path | None,
+    typer.Option("--salt-file", metavar="FILE", help="The salt of hashed ids; otherwise KGDISTILL_SALT."),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="DATE", help="Skip events before it."),
+]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be written, with examples; write nothing.")
+]
+EngineOption = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Where sources are read: here, or on Ray.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster; one on this machine otherwise."),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Ray tasks at a time.")]
+
+
+@app.callback()
+def group() -> None:
+    """Read files into the graph; doing it twice is doing it once.
+
+    \b
+    Examples:
+      kgdistill ingest init orders.csv products.jsonl --out shop.yaml
+      kgdistill ingest run shop.yaml data/ --dry-run
+      kgdistill ingest run shop.yaml data/ --store neo4j://localhost:7687
+      kgdistill ingest dataset --list
+      kgdistill ingest history
+    """
+
+
+@app.command("init")
+def init(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Files of each kind that there is, or their folder.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the mapping here.")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of text files; told by their bytes otherwise."),
+    ] = None,
+    schema: SchemaOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Propose a mapping for files.
+
+    Headers and a sample are read; commented YAML is written, to be looked through. Where nothing looks
+    like an id a skeleton is written, to be filled in, and the exit code is 2.
+
+    \b
+    Examples:
+      kgdistill ingest init orders.csv > shop.yaml
+      kgdistill ingest init export.txt --encoding gb18030
+      kgdistill ingest init data/orders.csv.gz data/products.parquet --out shop.yaml
+      kgdistill ingest init data/ --out shop.yaml
+    """
+    from kgdistill.ingest.propose.propose import NothingFitsError, propose
+
+    if out is not None and out.exists():
+        raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
+    found = [file for path in files for file in _files_in(path)]
+    lacking: NothingFitsError | None = None
+    try:
+        text = propose(found, schema_at(schema), encoding)
+    except NothingFitsError as error:
+        text, lacking = error.skeleton, error
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DiskError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
+    if json:
+        doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
+        print_json({"file": out, "files": found, "mapping": text, "doubts": doubts})
+    elif out is None:
+        print(text, end="")
+    if lacking is not None:
+        if out is not None:
+            lacking.hint = f"{shown(out)} is a skeleton: {lacking.hint}"
+        raise lacking
+    if json or out is None:
+        return
+    folder = shown(os.path.commonpath([file.absolute().parent for file in found]))
+    words = shlex.join(["kgdistill", "ingest", "run", shown(out), folder, "--dry-run"])
+    say(f"{shown(out)}: look through it, then: {words}")
+
+
+@app.command("run")
+def run(
+    mapping: Annotated[Path, typer.Argument(metavar="MAPPING", help="The mapping, a YAML file.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder below which the mapping's files are.")
+    ] = Path("."),
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    schema: SchemaOption = None,
+    archive: ArchiveOption = None,
+    rejects: RejectsOption = Path("rejects.csv"),
+    max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
+    since: SinceOption = None,
+    salt_file: SaltOption = None,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
+    engine: EngineOption = "local",
+    ray_address: RayOption = None,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ingest the files of a mapping.
+
+    What was read before and has not changed is left alone. Stopped anywhere, the same command goes on;
+    `kgdistill ingest resume` finishes without the files. Standard input is one source, whose next content
+    takes the former's place.
+
+    \b
+    Examples:
+      kgdistill ingest run shop.yaml data/
+      kgdistill ingest run shop.yaml data/ --dry-run
+      zcat orders.csv.gz | kgdistill ingest run orders.yaml
+      kgdistill ingest run shop.yaml data/ --store neo4j://db:7687 --archive /srv/shop.archive --wait 600
+    """
+    from kgdistill.ingest.mapping.load import load_mapping
+
+    _check_mapping(mapping)
+    read = load_mapping(mapping)
+    own = Path(read.schema_file) if read.schema_file else None
+    described = schema_of_job(schema or own, archive, store)
+    if not data.is_dir():
+        raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
+    before = moment(since, "--since") if since else None
+    salt = _salt(salt_file)
+    if engine == "local" or dry_run:
+        _ingest(options, read, described, data, {}, before, salt, dry_run)
+        return
+    from kgdistill.ingest.ray.engine import RayEngine
+
+    with RayEngine(ray_address, workers=workers) as ray:
+        writer = None
+        if store.startswith(("neo4j", "bolt")):
+            writer = ray.neo4j_writer(store, user=user, password=_password(password_file))
+        _ingest(options, read, described, data, {}, before, salt, dry_run, ray.stage, writer)
+
+
+@app.command("dataset")
+def dataset(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The data set; see --list.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Where its files are; for some a Python package has them."),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the data sets that are known.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    archive: ArchiveOption = None,
+    rejects: RejectsOption = Path("rejects.csv"),
+    max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Ingest a public data set.
+
+    Or a log in a common shape: by a mapping that comes with kgdistill.
+
+    \b
+    Examples:
+      kgdistill ingest dataset --list
+      kgdistill ingest dataset complete-journey
+      kgdistill ingest dataset amazon-2018 downloads/office --store ladybug:office.db
+    """
+    from kgdistill.datasets.adapters import adapter, adapters
+    from kgdistill.ingest.mapping.load import load_mapping
+
+    if listing or name is None:
+        rows = [[a.name, a.title, a.card] for a in adapters()]
+        if json:
+            print_json([{"name": n, "title": t, "card": c} for n, t, c in rows])
+        else:
+            print_table(["name", "data set", "card"], rows)
+        return
+    chosen = adapter(name)
+    if data is None and name != "complete-journey":
+        raise InputError(f"{name} needs the folder with its files", hint=f"see {chosen.card}")
+    if data is not None and not data.is_dir():
+        raise InputError("is not a folder", where=str(data))
+    tables = chosen.prepare(data) if chosen.prepare else {}
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
+    mapping = load_mapping(chosen.mapping_path)
+    described = schema_of_job(None, archive, store)
+    _ingest(options, mapping, described, data or Path("."), tables, None, _salt(None), dry_run)
+
+
+@app.command("folder")
+def folder(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder with one file per type.")],
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    schema: SchemaOption = None,
+    archive: ArchiveOption = None,
+    rejects: RejectsOption = Path("rejects.csv"),
+    max_reject_share: ShareOption = 0.01,
+    max_removed_share: RemovedOption = 0.2,
+    wait: WaitOption = 0.0,
+    dry_run: DryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Ingest a folder with one file per type.
+
+    It needs no mapping, as the files are named after the schema's types. Product.csv has product_id and
+    any of its properties; BOUGHT.csv has source, target and any properties. A type with several pairs of
+    ends names them: Product-PART_OF-Department.csv.
+
+    \b
+    Examples:
+      kgdistill ingest folder my-shop/
+      kgdistill ingest folder my-shop/ --schema my-schema.yaml --rejects bad-rows.csv
+      kgdistill ingest folder my-shop/ --max-reject-share 0 --json
+    """
+    from kgdistill.ingest.folder import folder_mapping
+
+    described = schema_of_job(schema, archive, store)
+    mapping = folder_mapping(path, described)
+    options = _Options(
+        store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
+    )
+    _ingest(options, mapping, described, path, {}, None, None, dry_run)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    store: str
+    user: str
+    password_file: Path | None
+    archive: Path | None
+    rejects: Path
+    max_reject_share: float
+    max_removed_share: float
+    wait: float
+    json: bool
+
+
+def _files_in(path: Path) -> list[Path]:
+    """The file itself; of a folder, those whose names tell that they can be read."""
+    if not path.is_dir():
+        return [path]
+    from kgdistill.ingest.readers import find_sources
+
+    found = [source.path for source in find_sources("data", ["."], path) if source.path is not None]
+    if not found:
+        raise InputError("holds no CSV, TSV, JSON lines, Parquet or Arrow file", where=str(path))
+    return found
+
+
+def _check_mapping(path: Path) -> None:
+    """Refuses what is easily named in a mapping's place: the data."""
+    hint = f"a mapping is a YAML file; one is proposed by: kgdistill ingest init {shlex.quote(str(path))}"
+    if path.is_dir():
+        raise InputError(
+            "is a folder, not a mapping", where=str(path), hint=f"{hint}; then: ingest run MAPPING FOLDER"
+        )
+    if not path.exists():
+        raise InputError(
+            "there is no such mapping",
+            where=str(path),
+            hint="one is proposed by: kgdistill ingest init FILES",
+        )
+    from kgdistill.ingest.readers.source import suffixes
+
+    if suffixes(path)[0] is not None and path.suffix != ".json":
+        raise InputError("holds data, not a mapping", where=str(path), hint=hint)
+
+
+def _salt(file: Path | None) -> bytes | None:
+    if file is None:
+        text = os.environ.get("KGDISTILL_SALT")
+        return text.encode() if text else None
+    try:
+        return file.read_bytes().strip()
+    except OSError as error:
+        raise InputError(f"the salt cannot be read: {error.strerror}", where=str(file)) from error
+
+
+def _password(file: Path | None) -> str:
+    """What every worker needs to reach a Neo4j: nobody can be asked there."""
+    from kgdistill.cli.options import password_in
+
+    text = password_in(file) if file else os.environ.get("KGDISTILL_NEO4J_PASSWORD")
+    if not text:
+        hint = "set KGDISTILL_NEO4J_PASSWORD, or name a file with --password-file"
+        raise StoreAuthError("writing from Ray needs the Neo4j password", hint=hint)
+    return text
+
+
+def _ingest(
+    options: _Options,
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    since: Any,
+    salt: bytes | None,
+    dry_run: bool,
+    stager: Any = None,
+    writer: Any = None,
+) -> None:
+    from kgdistill.ingest.archive import default_archive
+    from kgdistill.ingest.job import run_job
+
+    if dry_run:
+        _preview(mapping, schema, root, tables, salt, options)
+        return
+    archive = options.archive or default_archive(options.store)
+    with open_or_put_aside(
+        options.store, options.user, options.password_file, archive, options.wait
+    ) as opened:
+        report = run_job(
+            opened,
+            mapping,
+            root,
+            archive=archive,
+            schema=schema,
+            tables=tables,
+            salt=salt,
+            rejects_path=options.rejects,
+            max_reject_share=options.max_reject_share,
+            max_removed_share=options.max_removed_share,
+            since=since,
+            stager=stager,
+            writer=writer,
+            wait_s=options.wait,
+        )
+        url = opened.url
+    print_report(report, url, options.json)
+
+
+def _preview(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    salt: bytes | None,
+    options: _Options,
+) -> None:
+    from kgdistill.ingest.model import type_name
+    from kgdistill.ingest.propose.propose import preview
+
+    seen = preview(mapping, schema, root, tables=tables, salt=salt)
+    counts = {type_name(key): count for key, count in seen.counts.items()}
+    gone, twins = _foreseen(mapping, schema, root, tables, salt, options)
+    warnings = [*seen.notices, *twins]
+    considered = seen.rows - seen.skipped
+    refused = seen.rejected > options.max_reject_share * considered
+    if options.json:
+        examples = {type_name(key): table.to_pylist() for key, table in seen.examples.items()}
+        print_json(
+            {
+                "rows": seen.rows,
+                "skipped": seen.skipped,
+                "rejected": seen.rejected,
+                "whole": seen.whole,
+                "too_many_rejected": refused,
+                "types": counts,
+                "examples": examples,
+                "rejects": seen.rejects.to_pylist(),
+                "gone": [dataclasses.asdict(removal) for removal in gone],
+                "too_many_gone": any(removal.above(options.max_removed_share) for removal in gone),
+                "warnings": [dataclasses.asdict(notice) for notice in warnings],
+            }
+        )
+        return
+    print_warnings(warnings)
+    print_titled("would be written", ["type", "rows"], list(counts.items()))
+    for key, table in seen.examples.items():
+        names = [n for n in table.column_names if table[n].null_count < table.num_rows]
+        print()
+        rows = [[_short(row[n]) for n in names] for row in table.select(names).to_pylist()]
+        print_titled(f"{type_name(key)}, the first {len(rows)}", names, rows)
+    if seen.rejects.num_rows:
+        print()
+        names = ["source", "line", "column", "value", "reason"]
+        rows = [[_short(row[n]) for n in names] for row in seen.rejects.to_pylist()]
+        print_titled(f"would be rejected, the first {len(rows)}", names, rows)
+    part = "" if seen.whole else " (the first of each file)"
+    say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
+    if refused:
+        say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
+    for removal in gone:
+        kept = f"{removal.rows:,} {removal.type} rows of the former version would go"
+        above = removal.above(options.max_removed_share)
+        more = f", more than {options.max_removed_share:.2%}: the job would be refused" if above else ""
+        say(f"{removal.source}: {removal.gone:,} of {kept}{more}")
+    say("nothing was written; whether relationships' ends exist was not looked up")
+
+
+def _foreseen(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    tables: AnyMapping[str, pa.Table | Path],
+    salt: bytes | None,
+    options: _Options,
+) -> tuple[list[Removal], list[Notice]]:
+    """What the archive tells of the sources; nothing where there is none yet."""
+    from kgdistill.ingest.archive import Archive, default_archive
+    from kgdistill.ingest.job import foresee
+
+    place = options.archive or default_archive(options.store)
+    if (place / "archive.json").is_file():
+        return foresee(mapping, root, archive=Archive(place), schema=schema, tables=tables, salt=salt)
+    with tempfile.TemporaryDirectory(prefix="kgdistill-") as folder:
+        return foresee(mapping, root, archive=Archive(folder), schema=schema, tables=tables, salt=salt)
+
+
+def _short(value: Any) -> Any:
+    text = str(value)
+    return f"{text[:57]}…" if isinstance(value, str | list) and len(text) > 58 else value

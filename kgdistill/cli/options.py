@@ -1,0 +1,184 @@
+"""Options that several commands share, and what they open."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kgdistill.errors import InputError, StoreAuthError, StoreError
+
+if TYPE_CHECKING:
+    from kgdistill.run.run import Run
+    from kgdistill.store import GraphStore, Schema
+
+DEFAULT_STORE = "ladybug:kgdistill.db"
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="KGDISTILL_STORE",
+        metavar="URL",
+        help="The graph store: ladybug:PATH, neo4j://HOST:PORT or bolt://HOST:PORT.",
+    ),
+]
+UserOption = Annotated[str, typer.Option("--neo4j-user", metavar="NAME", help="The Neo4j user.")]
+PasswordFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="A file, readable by you alone, with the Neo4j password; "
+        "otherwise KGDISTILL_NEO4J_PASSWORD, or a prompt.",
+    ),
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="A graph schema in YAML; else the one that the store keeps, or the project's own.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of the run.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu, cuda or mps; the run's own setting where left out."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=0, max=1024, help="CPU threads, 0 for all; the run's own setting where left out."
+    ),
+]
+
+
+def run_at(folder: Path, *, device: str | None = None, threads: int | None = None, keep: bool = False) -> Run:
+    """Opens the run in `folder`.
+
+    Args:
+        folder: the run's folder.
+        device: where to compute, instead of what the run's configuration says.
+        threads: CPU threads, likewise.
+        keep: write both into the run's configuration; training does, as they are part of what it made.
+
+    Raises:
+        ArtefactError: there is no run.
+        InputError: its configuration has an unknown key or a bad value, or there is no such device.
+    """
+    from kgdistill.config import read_config, resolve_config
+    from kgdistill.run.run import Run
+
+    if device is not None:
+        check_device(device)
+    file = folder / "config.json"
+    if not file.is_file():
+        return Run.open(folder)
+    values = read_config(file)
+    changes = {k: v for k, v in (("device", device), ("threads", threads)) if v is not None}
+    if keep:
+        values |= changes
+    config = resolve_config(values, where=str(file))
+    run = Run(folder, config)
+    if not keep:
+        if device is not None:
+            from kgdistill.models.device import choose_device
+
+            run.device = choose_device(device)
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+    return run
+
+
+def check_device(name: str) -> None:
+    """Refuses a device that is not there; InputError.
+
+    Without torch, which takes seconds to load, where it is not asked for a device of its own.
+    """
+    if name not in ("auto", "cpu"):
+        from kgdistill.models.device import choose_device
+
+        choose_device(name)
+
+
+def store_at(
+    url: str, user: str, password_file: Path | None, *, existing: bool = True, wait_s: float = 0.0
+) -> GraphStore:
+    """Opens the store that the options name.
+
+    Args:
+        url: the store's address.
+        user: the Neo4j user.
+        password_file: a file with the password, or None.
+        existing: refuse a local folder that is not there, instead of making an empty store.
+        wait_s: how long to wait for another process that holds a local folder.
+
+    Raises:
+        StoreError: see `open_store`; also a local store that does not exist.
+        StoreAuthError: the password file cannot be read, or others can read it too.
+    """
+    from kgdistill.store import open_store
+
+    kind, _, path = url.partition(":")
+    if existing and kind == "ladybug" and path and not Path(path).exists():
+        raise StoreError(
+            "there is no store here",
+            where=url,
+            hint="name another with --store, or make it: kgdistill ingest --help",
+        )
+    password = password_in(password_file) if password_file else None
+    return open_store(url, user=user, password=password, wait_s=wait_s)
+
+
+def password_in(file: Path) -> str:
+    """The password that a file holds.
+
+    Raises:
+        StoreAuthError: it cannot be read, is empty, or others can read it too.
+    """
+    try:
+        mode = file.stat().st_mode
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise StoreAuthError(f"the password cannot be read: {reason}", where=str(file)) from error
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise StoreAuthError("others can read the password", where=str(file), hint=f"chmod 600 {file}")
+    if not text:
+        raise StoreAuthError("holds no password", where=str(file))
+    return text
+
+
+def schema_at(path: Path | None, store: GraphStore | None = None) -> Schema:
+    """The schema that `--schema` names; else the one that the store keeps, or the project's own."""
+    from kgdistill.ingest.journal import without_journal
+    from kgdistill.store import kept_schema, load_schema
+
+    if path is not None or store is None:
+        return load_schema(path)
+    return without_journal(kept_schema(store))
+
+
+def moment(text: str, option: str) -> datetime:
+    """A date or a time in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        # Python 3.10 does not read the Z that later versions do.
+        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a date", where=option, hint="write 2017-10-15 or 2017-10-15T12:00:00"
+        ) from error

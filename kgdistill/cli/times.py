@@ -1,0 +1,38 @@
+"""Times as a person reads them: in the zone of the files that they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from kgdistill.cli.output import say
+
+if TYPE_CHECKING:
+    from kgdistill.store import GraphStore
+
+
+def zone_of(store: GraphStore) -> str:
+    """The time zone of the last job's mapping."""
+    from kgdistill.ingest.journal import Journal
+
+    return Journal(store).time_zone()
+
+
+def in_zone(rows: Sequence[Sequence[Any]], zone: str) -> list[list[Any]]:
+    """The rows of a table, their times (naive UTC) in `zone`; says so where there are any."""
+    from zoneinfo import ZoneInfo
+
+    if zone == "UTC":
+        return [list(row) for row in rows]
+    there = ZoneInfo(zone)
+
+    def local(value: Any) -> Any:
+        if not isinstance(value, datetime):
+            return value
+        return value.replace(tzinfo=value.tzinfo or timezone.utc).astimezone(there).replace(tzinfo=None)
+
+    shown = [[local(value) for value in row] for row in rows]
+    if any(isinstance(value, datetime) for row in rows for value in row):
+        say(f"times are those of {zone}; the store, parameters and --json have them in UTC")
+    return shown

@@ -1,0 +1,370 @@
+"""From the graph to answers: `snapshot`, `train`, `evaluate`, `writeback` and `report`."""
+
+from __future__ import annotations
+
+import json as json_module
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from kgdistill.cli.jobs import KeptOption, WaitOption, say_if_unkept
+from kgdistill.cli.options import (
+    DEFAULT_STORE,
+    DeviceOption,
+    JsonOption,
+    PasswordFileOption,
+    RunOption,
+    StoreOption,
+    ThreadsOption,
+    UserOption,
+    check_device,
+    moment,
+    run_at,
+    store_at,
+)
+from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.config import RunConfig
+    from kgdistill.run.run import Run, TeacherKind
+    from kgdistill.store import GraphStore
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+# Stand in for the moments that the store still has to tell, so that a typo is found before it is read.
+_UNTOLD = {"cut": datetime(1, 1, 1), "test_start": datetime(1, 1, 2)}
+
+train_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    root.command("snapshot")(snapshot)
+    root.add_typer(train_app, name="train")
+    root.command("evaluate")(evaluate)
+    root.command("writeback")(writeback)
+    root.command("report")(report)
+
+
+def snapshot(
+    run: RunOption,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings in YAML: protocol, text, teacher, student, …; docs/settings.md says every key.",
+        ),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option("--cut", metavar="DATE", help="Training sees what comes before it; needs --test-start."),
+    ] = None,
+    test_start: Annotated[
+        str | None, typer.Option("--test-start", metavar="DATE", help="Validation ends and the test begins.")
+    ] = None,
+    complete_journey: Annotated[
+        bool, typer.Option("--complete-journey", help="Split and leave out as fits Complete Journey.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Freeze the graph at a cut and make the folder of a run.
+
+    Without --cut and --test-start, nor both in the file, a fifth of the purchases comes after the cut and
+    half of these are the test. The settings in force are written to RUN/config.json.
+
+    \b
+    Examples:
+      kgdistill snapshot --run runs/mine
+      kgdistill snapshot --run runs/mine --cut 2024-03-01 --test-start 2024-04-01 --config mine.yaml
+      kgdistill snapshot --run runs/journey --complete-journey --store neo4j://localhost:7687
+    """
+    from kgdistill.config import read_config, resolve_config
+
+    if run.exists() and (not run.is_dir() or (any(run.iterdir()) and not (run / "config.json").is_file())):
+        raise InputError("holds something else than a run", where=shown(run), hint="name a new folder")
+    values = read_config(config) if config is not None else {}
+    where = str(config) if config is not None else "configuration"
+    protocol = _protocol(values, cut, test_start, complete_journey, where)
+    untold = not {"cut", "test_start"} & protocol.keys()
+    if not untold and not _UNTOLD.keys() <= protocol.keys():
+        raise InputError("give the cut and the test's start together, or neither", hint="--cut, --test-start")
+    resolved = resolve_config(
+        {**values, "protocol": {**(_UNTOLD if untold else {}), **protocol}}, where=where
+    )
+    check_device(resolved.device)
+    with store_at(store, user, password_file) as opened:
+        if untold:
+            protocol |= _quantiles(opened, resolved)
+            resolved = resolve_config({**values, "protocol": protocol}, where=where)
+        _freeze(run, resolved, opened, json)
+
+
+def _protocol(
+    values: dict[str, Any], cut: str | None, test_start: str | None, complete_journey: bool, where: str
+) -> dict[str, Any]:
+    """The protocol's settings that were given; what the options say goes before what the file says."""
+    base: dict[str, Any] = {"name": "discovery", "title": "Discovery"}
+    if complete_journey:
+        from kgdistill.datasets.complete_journey import complete_journey_protocol
+
+        base = complete_journey_protocol().model_dump()
+    given = values.get("protocol") or {}
+    if not isinstance(given, dict):
+        raise InputError("'protocol' must be a mapping of keys to values", where=where)
+    options = {
+        name: moment(text, option)
+        for name, text, option in (("cut", cut, "--cut"), ("test_start", test_start, "--test-start"))
+        if text is not None
+    }
+    return {**base, **given, **options}
+
+
+def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
+    """Cut and test start at quantiles of when the interactions of the store happened."""
+    from kgdistill.store import kept_schema
+    from kgdistill.tasks.protocol import quantile_protocol
+
+    edge = config.protocol.interaction
+    time = kept_schema(store).relationship(edge).time
+    if time is None:
+        raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
+    found = quantile_protocol(store.read_relationships(edge, [time])[time])
+    return {"cut": found.cut, "test_start": found.test_start}
+
+
+def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> None:
+    from kgdistill.run.base import RunBase
+    from kgdistill.tasks.reads import unread_edges
+
+    run = RunBase(folder, config)
+    run.take_snapshot(store)
+    task, taken = run.task, run.snapshot
+    if task.validation.nnz == 0:
+        raise InputError(
+            f"no user who counts bought anything new from the cut {config.protocol.cut} "
+            f"to the test's start {config.protocol.test_start}",
+            where=shown(folder),
+            hint="choose other moments: --cut, --test-start",
+        )
+    unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, config.protocol.interaction)}
+    facts: dict[str, Any] = {
+        "run": folder,
+        "cut": config.protocol.cut,
+        "test_start": config.protocol.test_start,
+        "content_hash": taken.content_hash,
+        "nodes": {label: taken.num_nodes(label) for label in taken.labels},
+        "relationships": {"-".join(e): taken.num_edges(e) for e in taken.edge_types},
+        "unread": list(unread),
+        "users": len(task.users),
+        "items": len(task.items),
+        "train_pairs": int(task.train.nnz),
+        "validation_pairs": int(task.validation.nnz),
+    }
+    if json:
+        print_json(facts)
+        return
+    print_table(["type", "count"], [*facts["nodes"].items(), *facts["relationships"].items()])
+    print()
+    for line in config.protocol.describe():
+        print(line)
+    print(
+        f"{facts['users']:,} users and {facts['items']:,} items count; "
+        f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate"
+    )
+    if unread:
+        held = ", ".join(f"{name} ({count:,})" for name, count in unread.items())
+        say(f"no model reads these yet: {held}; they serve queries and checks")
+    say(f"next:  kgdistill train teacher --run {shown(folder)}")
+
+
+@train_app.callback()
+def group() -> None:
+    """Train the models of a run; a model that stands there from the same settings is kept.
+
+    \b
+    Examples:
+      kgdistill train teacher --run runs/mine
+      kgdistill train student --run runs/mine --device cuda
+    """
+
+
+@train_app.command("teacher")
+def teacher(
+    run: RunOption,
+    control: Annotated[
+        Literal["all", "text", "shuffled", "none"],
+        typer.Option("--control", help="Which controls to train beside the fused teacher."),
+    ] = "all",
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the fused teacher with its controls, and write down what it hands to the student.
+
+    The controls are a teacher that reads texts alone, and the fused one on shuffled facts; `evaluate`
+    compares with those that are there.
+
+    \b
+    Examples:
+      kgdistill train teacher --run runs/mine
+      kgdistill train teacher --run runs/mine --control text --device cpu
+    """
+    opened = run_at(run, device=device, threads=threads, keep=True)
+    controls: dict[str, list[TeacherKind]] = {
+        "all": ["teacher_text", "teacher_shuffled"],
+        "text": ["teacher_text"],
+        "shuffled": ["teacher_shuffled"],
+        "none": [],
+    }
+    kinds: list[TeacherKind] = ["teacher", *controls[control]]
+    with opened.lock():
+        opened.encode_text()
+        for kind in kinds:
+            opened.train_teacher(kind)
+        opened.make_targets()
+    _trained(opened, ["text", *kinds, "targets"], json, "kgdistill train student")
+
+
+@train_app.command("student")
+def student(
+    run: RunOption,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the student, and one without distillation to compare with; pack the bundle.
+
+    \b
+    Examples:
+      kgdistill train student --run runs/mine
+      kgdistill train student --run runs/mine --device cpu --threads 2 --json
+    """
+    opened = run_at(run, device=device, threads=threads, keep=True)
+    with opened.lock():
+        opened.train_student("student")
+        opened.train_student("student_nodistill")
+        opened.make_bundle()
+    _trained(opened, ["student", "student_nodistill", "bundle"], json, "kgdistill evaluate")
+
+
+def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
+    found = [
+        {
+            "stage": name,
+            "folder": run.folder / name,
+            "seconds": run.need(name).seconds,
+            **_best(run.read(name)),
+        }
+        for name in stages
+    ]
+    if json:
+        print_json({"run": run.folder, "stages": found})
+        return
+    columns = ["stage", "seconds", *sorted({key for row in found for key in row if "/" in key})]
+    print_table(columns, [[row.get(column) for column in columns] for row in found])
+    say(f"next:  {following} --run {shown(run.folder)}")
+
+
+def _best(stage: Path) -> dict[str, float]:
+    """The validation figures of a trained model at the epoch that was kept."""
+    history = stage / "history.jsonl"
+    if not history.is_file():
+        return {}
+    kept = json_module.loads((stage / "config.json").read_text(encoding="utf-8"))["best_epoch"]
+    lines = (json_module.loads(line) for line in history.read_text(encoding="utf-8").splitlines())
+    found: dict[str, float] = next((line for line in lines if line["epoch"] == kept), {})
+    return {key: value for key, value in found.items() if key.startswith("valid/")}
+
+
+def evaluate(
+    run: RunOption,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge every model of a run, and the baselines, on the test period.
+
+    \b
+    Examples:
+      kgdistill evaluate --run runs/mine
+      kgdistill evaluate --run runs/mine --json
+    """
+    from kgdistill.run.chain import STAGES
+    from kgdistill.run.report import metrics_table
+
+    metrics = run_at(run, device=device, threads=threads).evaluate()
+    if json:
+        print_json(metrics)
+    else:
+        print_wide(metrics_table(metrics))
+        for kind, why in metrics["left_out"].items():
+            say(f"left out: {why} ({STAGES[kind].command} --run {shown(run)})")
+        for why in metrics["void"].values():
+            say(f"shows nothing: {why}")
+        say(f"next:  kgdistill report {shown(run)}")
+
+
+def writeback(
+    run: RunOption,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    device: DeviceOption = None,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Write a run's recommendations and embeddings into the graph, in place of the run's former ones.
+
+    They rest on all that the store knows now, also on purchases after the cut; what a user bought is left
+    out. They carry the name of the run's folder; those of other runs stay. Both are written, or neither, and
+    the store's archive keeps them, so that `store rebuild` brings them back.
+
+    \b
+    Examples:
+      kgdistill writeback --run runs/mine
+      kgdistill writeback --run runs/mine --store neo4j://localhost:7687 --json
+    """
+    from kgdistill.explore import NodeEmbeddings, write_back
+
+    opened = run_at(run, device=device)
+    name = run.resolve().name
+    with store_at(store, user, password_file, wait_s=wait) as graph:
+        written = write_back(
+            graph,
+            name,
+            opened.recommendations(store=graph),
+            [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in opened.embeddings()],
+            archive=archive,
+            wait_s=wait,
+        )
+    if json:
+        print_json(written)
+        return
+    rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
+    print_table(["written", "count"], rows)
+    say_if_unkept(written.archive, store)
+    say(f"see them:  kgdistill query --saved runs --store {store}")
+
+
+def report(run: RunArgument, json: JsonOption = False) -> None:
+    """Write report.html and report.md of a run anew.
+
+    \b
+    Examples:
+      kgdistill report runs/demo
+    """
+    from kgdistill.run.report import write_report
+
+    html, markdown = write_report(run)
+    if json:
+        print_json({"html": html, "markdown": markdown})
+    else:
+        print(shown(html))
+        print(shown(markdown))

@@ -1,0 +1,1 @@
+"""Relationships computed from events."""

@@ -1,1 +1,0 @@
-"""Losses, targets, training loops and stages."""

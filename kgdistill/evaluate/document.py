@@ -1,0 +1,211 @@
+"""The one document of results: every arm, every setting, and the differences between arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.arrays import DoubleArray
+from kgdistill.errors import InputError
+from kgdistill.evaluate.judge import ArmResult, SettingResult
+from kgdistill.ranking.bootstrap import METRICS, bootstrap_mean, paired_bootstrap
+from kgdistill.tasks.match import SETTINGS, EvaluationTask, Setting, Split
+from kgdistill.tasks.protocol import DiscoveryProtocol
+
+
+def beyond_accuracy(
+    task: EvaluationTask, result: SettingResult, *, split: Split = "test"
+) -> dict[str, float | None]:
+    """What metrics of accuracy do not show of the first k ranks.
+
+    Args:
+        task: where it was asked.
+        result: what an arm showed.
+        split: what was judged; says which history was known.
+
+    Returns:
+        coverage: the share of the candidates that anybody was shown.
+        gini: Gini's coefficient of how often each candidate was shown; 0 when all are shown equally
+            often, near 1 when a few get everything.
+        popularity_lift: for a user, the mean over the shown items of log2(count / mean count in the
+            user's history), count being an item's users in the history (at least 1); the mean over users
+            with a history. 0: as popular as what they already have; 1: twice as popular. None where nothing
+            was shown.
+    """
+    shown = result.items >= 0
+    columns = np.searchsorted(result.candidates, result.items[shown])
+    exposure = np.bincount(columns, minlength=len(result.candidates))
+    if not shown.any():
+        return {"coverage": 0.0, "gini": None, "popularity_lift": None}
+    history = task.history(split)[result.users]
+    counts = np.maximum(task.counts(split), 1).astype(np.float64)
+    had = np.diff(history.indptr)
+    usual = (history @ counts) / np.maximum(had, 1)
+    per_user = shown.sum(axis=1)
+    logs = np.where(shown, np.log2(counts[np.where(shown, result.items, 0)]), 0.0).sum(axis=1)
+    some = (per_user > 0) & (had > 0)
+    lift = logs[some] / per_user[some] - np.log2(usual[some])
+    return {
+        "coverage": float((exposure > 0).mean()),
+        "gini": _gini(exposure),
+        "popularity_lift": float(lift.mean()) if len(lift) else None,
+    }
+
+
+def brand_exposure(
+    task: EvaluationTask, result: SettingResult, brands: npt.NDArray[np.int64], *, split: Split = "test"
+) -> dict[str, float | None]:
+    """How the first k ranks share what they show between brands, against how purchases do.
+
+    Args:
+        task: where it was asked.
+        result: what an arm showed.
+        brands: int64 [all items], each item's brand counted from 0; -1: it has none and is left out.
+        split: what was judged; says which purchases were known.
+
+    Returns:
+        brand_gini: Gini's coefficient of how often each brand was shown, over the brands of the candidates.
+        brand_gini_purchases: the same of the purchases of candidates in the known history.
+        brand_shift: half the sum of |share of what was shown - share of purchases| over brands: 0, both
+            alike; 1, nothing in common.
+        Each None where nothing of a brand was shown, or bought.
+    """
+    there = brands[result.candidates]
+    names, local = np.unique(there[there >= 0], return_inverse=True)
+    where = np.full(int(brands.max(initial=-1)) + 2, -1, dtype=np.int64)
+    where[names] = np.arange(len(names))
+    shown = where[brands[result.items[result.items >= 0]]]
+    seen = np.bincount(shown[shown >= 0], minlength=len(names)).astype(np.float64)
+    bought = np.bincount(
+        local, weights=task.counts(split)[result.candidates][there >= 0], minlength=len(names)
+    )
+    shift = None
+    if seen.sum() and bought.sum():
+        shift = float(np.abs(seen / seen.sum() - bought / bought.sum()).sum() / 2)
+    return {"brand_gini": _gini(seen), "brand_gini_purchases": _gini(bought), "brand_shift": shift}
+
+
+def _gini(amounts: npt.NDArray[Any]) -> float | None:
+    """Half the mean absolute difference over the mean; None where there is nothing."""
+    held = np.sort(amounts)
+    total, n = float(held.sum()), len(held)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ held) / (n * total) if total else None
+
+
+def metrics_document(
+    protocol: DiscoveryProtocol,
+    task: EvaluationTask,
+    results: Sequence[ArmResult],
+    comparisons: Sequence[tuple[str, str]] = (),
+    *,
+    fit_seconds: Mapping[str, float] | None = None,
+    parameters: Mapping[str, int] | None = None,
+    comparison_metrics: Sequence[str] = ("ndcg",),
+    samples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The figures of a comparison, as `evaluate/metrics.json` holds them.
+
+    Args:
+        protocol: what was asked.
+        task: where it was asked; gives what `beyond_accuracy` needs, which is reported for "warm", where that
+            was not judged for "all".
+        results: the arms, all on one split and with one k.
+        comparisons: pairs of arms (a, b) whose difference a - b is wanted, in every setting both have.
+        fit_seconds, parameters: by arm, where known.
+        comparison_metrics: which of "ndcg", "recall", "mrr" to compare.
+        samples, level, seed: as in `bootstrap_mean`.
+
+    Raises:
+        InputError: no results, an arm twice, arms judged on different splits, k or users, or a
+            comparison with an arm that is not there.
+    """
+    by_arm = {result.arm: result for result in results}
+    if not results or len(by_arm) < len(results):
+        raise InputError("a comparison needs results, one for each arm", where=protocol.title)
+    k = results[0].k
+    draw: dict[str, Any] = {"samples": samples, "level": level, "seed": seed}
+    asked: dict[str, SettingResult] = {}
+    for result in results:
+        if (result.k, result.split) != (k, results[0].split):
+            raise InputError(f"{result.arm} and {results[0].arm} were judged on different splits or k")
+        for setting, found in result.settings.items():
+            first = asked.setdefault(setting, found)
+            if not _alike(first, found):
+                raise InputError(f"{result.arm} was judged on other users or candidates", where=setting)
+    for name in (name for pair in comparisons for name in pair):
+        if name not in by_arm:
+            raise InputError(
+                f"no results of the arm {name!r} to compare", hint=f"there are: {', '.join(by_arm)}"
+            )
+    order = [setting for setting in SETTINGS if setting in asked]
+    whole: Setting = "warm" if "warm" in asked else "all"
+    return {
+        "protocol": {
+            "name": protocol.title,
+            "description": protocol.describe(),
+            "cut": protocol.cut.isoformat(),
+            "test_start": protocol.test_start.isoformat(),
+            "k": k,
+            "settings": {
+                s: {"users": len(asked[s].users), "candidates": len(asked[s].candidates)} for s in order
+            },
+            "bootstrap": {"samples": samples, "level": level},
+        },
+        "arms": [
+            {
+                "arm": result.arm,
+                "title": result.title,
+                "fit_seconds": (fit_seconds or {}).get(result.arm),
+                "parameters": (parameters or {}).get(result.arm),
+                "settings": {
+                    setting: {
+                        name: bootstrap_mean(values, **draw)._asdict()
+                        for name, values in _named(result.settings[setting], k).items()
+                    }
+                    for setting in order
+                    if setting in result.settings
+                },
+            }
+            for result in results
+        ],
+        "comparisons": [
+            _difference(by_arm[a], by_arm[b], setting, metric, draw)
+            for a, b in comparisons
+            for setting in order
+            if setting in by_arm[a].settings and setting in by_arm[b].settings
+            for metric in comparison_metrics
+        ],
+        "beyond_accuracy": {
+            result.arm: beyond_accuracy(task, result.settings[whole], split=result.split)
+            for result in results
+            if whole in result.settings
+        },
+    }
+
+
+def _named(found: SettingResult, k: int) -> dict[str, DoubleArray]:
+    return {**{f"{metric}@{k}": found.values(metric) for metric in METRICS}, **found.deeper}
+
+
+def _alike(one: SettingResult, other: SettingResult) -> bool:
+    return np.array_equal(one.users, other.users) and np.array_equal(one.candidates, other.candidates)
+
+
+def _difference(
+    a: ArmResult, b: ArmResult, setting: Any, metric: str, draw: dict[str, Any]
+) -> dict[str, Any]:
+    found = paired_bootstrap(a.settings[setting].values(metric), b.settings[setting].values(metric), **draw)
+    return {
+        "a": a.arm,
+        "b": b.arm,
+        "setting": setting,
+        "metric": f"{metric}@{a.k}",
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+    }

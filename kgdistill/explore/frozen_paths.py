@@ -1,0 +1,134 @@
+"""What explanations are made of, read from a snapshot: a run's report has no store at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csc_array
+
+from kgdistill.explore.paths import Row
+from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType
+
+_MADE_BY: EdgeType = ("Product", "MADE_BY", "Brand")
+_IN_CATEGORY: EdgeType = ("Product", "IN_CATEGORY", "Category")
+_LEAST_TOGETHER = 3
+"""Fewer users who bought both are no evidence."""
+
+
+class FrozenPaths:
+    """As `Paths`, of a snapshot and the purchases that are known by now.
+
+    Args:
+        snapshot: has the facts, and who bought what before its cut.
+        purchases: user, product, at, bought; whom explanations are for.
+        edge: the relationship that stands for a purchase.
+    """
+
+    def __init__(self, snapshot: Snapshot, purchases: pa.Table, edge: EdgeType) -> None:
+        self._snapshot, self._purchases = snapshot, purchases
+        pairs = snapshot.edge_index(edge)
+        shape = (snapshot.num_nodes(edge[0]), snapshot.num_nodes(edge[2]))
+        self._buyers = csc_array((np.ones(pairs.shape[1], np.int64), (pairs[0], pairs[1])), shape=shape)
+        self._buyers.data[:] = 1
+        self._rows = self._buyers.tocsr()
+
+    def products(self, keys: Iterable[str]) -> dict[str, str]:
+        """Those of `keys` that are products, with their names; the key where there is no title."""
+        wanted = sorted(keys)
+        ids = self._snapshot.index("Product", wanted)
+        table = self._snapshot.node_table("Product")
+        if "title" not in table.column_names:
+            return {key: key for key, i in zip(wanted, ids, strict=True) if i >= 0}
+        names = table["title"].take(pa.array(ids[ids >= 0])).to_pylist()
+        known = [key for key, i in zip(wanted, ids, strict=True) if i >= 0]
+        return {key: name or key for key, name in zip(known, names, strict=True)}
+
+    def catalogue(self) -> int:
+        """How many products there are."""
+        return self._snapshot.num_nodes("Product")
+
+    def purchases(self, users: Iterable[str]) -> list[Row]:
+        """user, product, first_at, last_at."""
+        mine = self._purchases.filter(
+            pc.and_(pc.is_in(self._purchases["user"], pa.array(sorted(users))), self._purchases["bought"])
+        )
+        return [
+            {"user": row["user"], "product": row["product"], "first_at": row["at"], "last_at": row["at"]}
+            for row in mine.select(["user", "product", "at"]).to_pylist()
+        ]
+
+    def brands(self, products: Iterable[str]) -> list[Row]:
+        """product, via, name, level (0)."""
+        return self._via(_MADE_BY, products, ("name",))
+
+    def categories(self, products: Iterable[str]) -> list[Row]:
+        """product, via, name, level."""
+        return self._via(_IN_CATEGORY, products, ("path", "name"))
+
+    def brand_sizes(self, brands: Iterable[str]) -> dict[str, int]:
+        """How many products each brand has."""
+        return self._sizes(_MADE_BY, brands)
+
+    def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
+        """How many products stand in each category itself."""
+        return self._sizes(_IN_CATEGORY, categories)
+
+    def also_bought(self, products: Iterable[str]) -> list[Row]:
+        """recommended, bought, support, lift."""
+        found: list[Row] = []
+        keys, users = self._snapshot.keys("Product"), max(int((np.diff(self._rows.indptr) > 0).sum()), 1)
+        for product, place, both in self._together(products):
+            counts = np.diff(self._buyers.indptr)
+            for other in np.flatnonzero(both >= _LEAST_TOGETHER):
+                lift = float(both[other]) * users / (float(counts[place]) * float(counts[other]))
+                row = {"bought": str(keys[other]), "support": int(both[other]), "lift": lift}
+                found.append({"recommended": product, **row})
+        return found
+
+    def partners(self, products: Iterable[str]) -> dict[str, int]:
+        """How many products each is bought together with."""
+        return {key: int((both >= _LEAST_TOGETHER).sum()) for key, _, both in self._together(products)}
+
+    def _together(self, products: Iterable[str]) -> Iterable[tuple[str, int, npt.NDArray[Any]]]:
+        """Each product that is known, its id, and how many of its buyers bought every other one."""
+        wanted = sorted(set(products))
+        for key, i in zip(wanted, self._snapshot.index("Product", wanted), strict=True):
+            if i >= 0:
+                buyers = self._buyers.indices[self._buyers.indptr[i] : self._buyers.indptr[i + 1]]
+                both = np.asarray(self._rows[buyers].sum(axis=0)).ravel()
+                both[i] = 0
+                yield key, int(i), both
+
+    def _via(self, edge: EdgeType, products: Iterable[str], names: tuple[str, ...]) -> list[Row]:
+        if edge not in self._snapshot.edge_types:
+            return []
+        ids = self._snapshot.index("Product", sorted(products))
+        sources, targets = self._snapshot.edge_index(edge)
+        keep = np.isin(sources, ids)
+        keys, vias = self._snapshot.keys("Product"), self._snapshot.keys(edge[2])
+        table = self._snapshot.node_table(edge[2])
+        shown = [table[name].to_pylist() for name in names if name in table.column_names]
+        levels = table["level"].to_pylist() if "level" in table.column_names else [0] * table.num_rows
+        return [
+            {
+                "product": str(keys[source]),
+                "via": str(vias[target]),
+                "name": next((column[target] for column in shown if column[target]), None),
+                "level": levels[target] or 0,
+            }
+            for source, target in zip(sources[keep], targets[keep], strict=True)
+        ]
+
+    def _sizes(self, edge: EdgeType, keys: Iterable[str]) -> dict[str, int]:
+        wanted = sorted(keys)
+        if edge not in self._snapshot.edge_types or not wanted:
+            return {}
+        counts = np.bincount(self._snapshot.edge_index(edge)[1], minlength=self._snapshot.num_nodes(edge[2]))
+        found = zip(wanted, self._snapshot.index(edge[2], wanted), strict=True)
+        return {key: int(counts[i]) for key, i in found if i >= 0}

@@ -1,0 +1,1 @@
+"""Mappings: from the rows of files to nodes and relationships."""

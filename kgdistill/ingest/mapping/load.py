@@ -1,0 +1,276 @@
+"""Mappings: YAML files that say what the columns of sources are in the graph."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping as AnyMapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+
+from kgdistill.errors import InputError
+from kgdistill.ingest.mapping.compile import compile_source
+from kgdistill.ingest.mapping.model import (
+    Condition,
+    Conditions,
+    Deletes,
+    NodePiece,
+    Part,
+    RelationshipPiece,
+    Texts,
+    TreePiece,
+    Value,
+    fault,
+)
+from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.nearest import nearest
+from kgdistill.store.schema import Schema
+
+__all__ = [
+    "CompiledSource",
+    "Condition",
+    "Mapping",
+    "SourceMapping",
+    "Value",
+    "load_mapping",
+    "mapping_json_schema",
+    "parse_mapping",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+
+
+class SourceMapping(Part):
+    """One kind of file or table: how it is written and what each of its rows makes."""
+
+    files: Texts = Field((), description="Files, folders or globs below the data root; - is standard input.")
+    optional: bool = Field(False, description="No fault where there is no such file.")
+    format: Literal["csv", "tsv", "jsonl", "parquet", "arrow", "recbole"] | None = Field(
+        None, description="By the file's suffix where it is left out."
+    )
+    delimiter: str | None = Field(None, min_length=1)
+    encoding: str | None = Field(
+        None,
+        description="Of text, any of Python's; UTF-8 (or by the mark at its start) where it is left out.",
+    )
+    quote: str | None = Field('"', min_length=1, max_length=1, description="null: quotes mean nothing.")
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="Before a quote or delimiter that is text, such as \\."
+    )
+    skip_lines: int = Field(0, ge=0, description="Lines of a text file before its header.")
+    columns: tuple[str, ...] | None = Field(None, min_length=1, description="For files without a header.")
+    null_values: Texts = Field(("",), description="Texts that stand for no value.")
+    check_text: bool = Field(True, description="false: text that looks garbled is taken as it is.")
+    where: Conditions = Field((), description="Rows for which one does not hold are skipped.")
+    updated_at: Value | None = Field(None, description="A time; by it the last write wins.")
+    delete: Deletes = Field(
+        False, description="Rows (all, or those for which it holds) that remove everything that they name."
+    )
+    nodes: tuple[NodePiece, ...] = ()
+    relationships: tuple[RelationshipPiece, ...] = ()
+    trees: tuple[TreePiece, ...] = ()
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                "".encode(value)
+                b"a".decode(value, "replace")
+        except (LookupError, UnicodeError) as error:
+            raise fault(f"{value!r} is not an encoding", hint="such as utf-8, latin-1 or cp1252") from error
+        return value
+
+
+class Mapping(Part):
+    """A whole mapping file."""
+
+    version: Literal[1]
+    name: str
+    description: str = ""
+    schema_file: str | None = Field(
+        None, alias="schema", description="The graph's schema, relative to this file; else the project's own."
+    )
+    time_zone: str = Field("UTC", description="Of times without a zone.")
+    sources: dict[str, SourceMapping] = Field(min_length=1)
+    _where: str = PrivateAttr("")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise fault(f"{value!r} should be letters, digits, '_', '-' and '.'")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not _NAME.match(name):
+                raise fault("a source's name should be letters, digits, '_', '-' and '.'", name)
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError, KeyError) as error:
+            raise fault(f"{value!r} is not a time zone", hint="such as UTC or Europe/Berlin") from error
+        return value
+
+    def compile(
+        self, schema: Schema, *, salt: bytes | None = None, now: datetime | None = None
+    ) -> dict[str, CompiledSource]:
+        """Checks the mapping against the schema and makes it ready for `map_batch`.
+
+        Args:
+            schema: the graph's schema.
+            salt: for `hash: true`.
+            now: the time of the job (UTC), which bounds the times in the data; the clock's where None.
+
+        Raises:
+            SchemaError: a label, type, pair of ends or property that the schema does not have, or a
+                required one that nothing gives; the place is the key path in the mapping.
+            InputError: an option that does not fit its value, or `hash` without a salt.
+        """
+        place = f"{self._where}: " if self._where else ""
+        return {
+            name: compile_source(name, source, schema, self.time_zone, salt, now, place)
+            for name, source in self.sources.items()
+        }
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which only true and false are booleans, dates are text, and no key stands twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """A dict; a key that stands twice is an error."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if isinstance(key, str) and key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith((":timestamp", ":bool", ":int"))]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
+# Without sexagesimal (12:30) and octal (010) numbers.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z"), list("-+0123456789")
+)
+
+
+def load_mapping(path: str | Path) -> Mapping:
+    """Reads a mapping file; its `schema` becomes an absolute path.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or breaks the grammar; the message names the file
+            and the key path, such as `sources.orders.nodes[0].key`, and the nearest valid key.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"cannot be read: {reason}", where=str(file)) from error
+    mapping = parse_mapping(text, where=str(file))
+    if mapping.schema_file is not None:
+        resolved = str((file.parent / mapping.schema_file).resolve())
+        mapping = mapping.model_copy(update={"schema_file": resolved})
+    return mapping
+
+
+def parse_mapping(text: str | AnyMapping[str, Any], *, where: str = "mapping") -> Mapping:
+    """A mapping from YAML text, or from what such text holds.
+
+    Raises:
+        InputError: as `load_mapping`; `where` stands for the file.
+    """
+    raw: Any = text
+    if isinstance(text, str):
+        try:
+            raw = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{where}, line {mark.line + 1}" if mark is not None else where
+            raise InputError(f"is not YAML: {getattr(error, 'problem', error)}", where=place) from error
+    try:
+        mapping = Mapping.model_validate(raw)
+    except ValidationError as error:
+        raise _input_error(error, where) from error
+    mapping._where = where
+    return mapping
+
+
+def key_path(parts: tuple[int | str, ...]) -> str:
+    """How a place in the file is written: sources.orders.nodes[0].key."""
+    text = ""
+    for i, part in enumerate(parts):
+        if i and parts[i - 1] == "delete" and part in ("flag", "condition"):
+            continue
+        if part != "[key]":
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+_SHAPES = {
+    "model_type": "should be a mapping of keys",
+    "dict_type": "should be a mapping of keys",
+    "tuple_type": "should be a list",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "too_short": "should not be empty",
+    "string_too_short": "should not be empty",
+    "string_too_long": "should be one character",
+    "recursion_loop": "holds itself",
+}
+
+
+def _input_error(error: ValidationError, where: str) -> InputError:
+    first = error.errors(include_url=False)[0]
+    path, hint = key_path(first["loc"]), ""
+    context = first.get("ctx", {})
+    kind, message = first["type"], first["msg"]
+    if kind == "mapping":
+        if context["key"]:
+            path = f"{path}.{context['key']}" if path else context["key"]
+        hint = context["hint"]
+    elif kind == "missing":
+        message = "is missing"
+    elif kind in _SHAPES:
+        message = _SHAPES[kind]
+        if context.get("class_name") == "Value":
+            message = f"should be a column's name or {message.removeprefix('should be ')}"
+    elif kind == "literal_error":
+        message = f"is {first['input']!r}, but should be {context['expected']}"
+        hint = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"])).strip()
+    else:
+        message = message.replace("Input should be", "should be").removeprefix("Value error, ")
+    return InputError(message, where=f"{where}: {path}" if path else where, hint=hint)
+
+
+def mapping_json_schema() -> str:
+    """The JSON Schema of mapping files, for editors; it is shipped as `mapping.schema.json`."""
+    schema = Mapping.model_json_schema(by_alias=True)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "kgdistill mapping",
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,108 @@
+"""Makes canonical rows of the graph's types from batches of a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.ingest.mapping.rows import Book, EdgeMaker, NodeMaker, Rows, without_repeats
+from kgdistill.ingest.mapping.trees import TreeMaker
+from kgdistill.ingest.mapping.values import Evaluator
+from kgdistill.ingest.model import Notice, TypeKey, joined_notices
+from kgdistill.ingest.readers import RawBatch
+
+_Maker: TypeAlias = NodeMaker | EdgeMaker | TreeMaker
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a batch made; rows = accepted + skipped + rejected.
+
+    Attributes:
+        tables: rows by type, as `row_schema` says; only types that have any.
+        rejects: REJECT_SCHEMA, by line: the batch's own and each bad row once, with its first fault.
+        rows: input rows, those included that could not be split into columns.
+        skipped: rows that `where` leaves out or that make nothing.
+        rejected: rows with a fault; nothing is made of them.
+        notices: what is odd about rows that are no rejects.
+    """
+
+    tables: dict[TypeKey, pa.Table]
+    rejects: pa.Table
+    rows: int
+    skipped: int
+    rejected: int
+    notices: tuple[Notice, ...] = ()
+
+
+def map_batch(
+    source: CompiledSource, batch: RawBatch, source_name: str, *, every_line: bool = False
+) -> Mapped:
+    """What the rows of a batch make.
+
+    A row is atomic: a fault in anything that it would make rejects the whole of it. Equal nodes and
+    facts of a batch are kept once, with the first line; events are not.
+
+    Args:
+        source: the compiled source of a mapping.
+        batch: its columns are `source.columns`.
+        source_name: the source's identity, for rejects and errors.
+        every_line: keep equal nodes and facts too: for lines of which some may be taken back later, with
+            all that they alone have made.
+
+    Raises:
+        InputError: a column's type can never become what the mapping makes of it.
+    """
+    table, lines = batch.table, batch.lines
+    values = Evaluator(table, source_name, source.salt)
+    if source.where:
+        mask = np.ones(len(lines), bool)
+        for condition in source.where:
+            mask &= values.holds(condition)
+        if not mask.all():
+            table, lines = table.filter(pa.array(mask)), lines[mask]
+            values = Evaluator(table, source_name, source.salt)
+    count = len(lines)
+    book = Book(count)
+    if isinstance(source.delete, bool):
+        deleted = np.full(count, source.delete)
+    else:
+        deleted = values.holds(source.delete)
+    times = None
+    if source.updated_at is not None:
+        column = values.column(source.updated_at.plan)
+        book.check(source.updated_at, column, np.ones(count, bool))
+        times = column.values
+    rows = Rows(source.schema, values, lines, deleted, times, book, made=np.zeros(count, bool))
+    makers: list[_Maker] = [
+        *(NodeMaker(plan, rows) for plan in source.nodes),
+        *(EdgeMaker(plan, rows) for plan in source.edges),
+        *(TreeMaker(plan, rows, every_line) for plan in source.trees),
+    ]
+    for maker in makers:
+        maker.make()
+    rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group)])
+    idle = int(np.count_nonzero(~book.bad & ~rows.made))
+    return Mapped(
+        tables={key: _whole(source, key, parts, every_line) for key, parts in rows.tables.items()},
+        rejects=rejects.sort_by("line") if rejects.num_rows else rejects,
+        rows=batch.table.num_rows + batch.rejects.num_rows,
+        skipped=batch.table.num_rows - count + idle,
+        rejected=rejects.num_rows,
+        notices=joined_notices([*batch.notices, *rows.notices(source_name)]),
+    )
+
+
+def _whole(source: CompiledSource, key: TypeKey, parts: list[pa.Table], every_line: bool) -> pa.Table:
+    table = parts[0]
+    if len(parts) > 1:
+        table = pa.concat_tables(parts)
+        order = np.argsort(np.asarray(table["_line"]), kind="stable")
+        table = table.take(pa.array(order))
+    if not every_line and (isinstance(key, str) or source.schema.relationship(key).kind != "event"):
+        table = without_repeats(table)
+    return table.combine_chunks()

@@ -1,0 +1,1 @@
+"""Proposes a mapping from files."""

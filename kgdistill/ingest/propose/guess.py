@@ -1,0 +1,280 @@
+"""Guesses what the columns of a file are, by the words of their names and the shape of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgdistill.ingest.propose.events import is_event
+from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.words import (
+    ABOUT,
+    AMOUNT,
+    ATTRIBUTE,
+    BRAND,
+    CATEGORY,
+    EVENT,
+    GRADE,
+    ID,
+    NO_NUMBER,
+    PERSONAL,
+    PRICE,
+    PRODUCT,
+    QUANTITY,
+    QUERY,
+    RATING,
+    TIME,
+    TITLE,
+    USER,
+    words,
+)
+
+
+@dataclass
+class Guess:
+    """What the columns are taken for; None or empty where nothing is.
+
+    `untimed` names columns that should hold times, but in no way that is known, with a value of each.
+    """
+
+    user: ColumnProfile | None = None
+    product: ColumnProfile | None = None
+    ad: ColumnProfile | None = None
+    campaign: ColumnProfile | None = None
+    coupon: ColumnProfile | None = None
+    query: ColumnProfile | None = None
+    query_id: ColumnProfile | None = None
+    time: ColumnProfile | None = None
+    order: ColumnProfile | None = None
+    quantity: ColumnProfile | None = None
+    amount: ColumnProfile | None = None
+    price: ColumnProfile | None = None
+    rating: ColumnProfile | None = None
+    grade: ColumnProfile | None = None
+    event: ColumnProfile | None = None
+    title: ColumnProfile | None = None
+    about: ColumnProfile | None = None
+    brand: ColumnProfile | None = None
+    categories: list[ColumnProfile] = field(default_factory=list)
+    attributes: list[ColumnProfile] = field(default_factory=list)
+    personal: list[ColumnProfile] = field(default_factory=list)
+    untimed: str = ""
+    unsure: dict[str, str] = field(default_factory=dict)
+
+
+def has(column: ColumnProfile, vocabulary: str) -> bool:
+    """Whether a word of the name, or the whole of it, is in the vocabulary; longer ones also inside words."""
+    known = vocabulary.split()
+    if column.flat in known or any(word in known for word in column.words):
+        return True
+    return any(len(word) >= 6 and word in column.flat for word in known)
+
+
+def is_id(column: ColumnProfile) -> bool:
+    """Whether the name says that the column tells things apart."""
+    known = ID.split()
+    last = column.words[-1] if column.words else ""
+    return any(w in known for w in column.words) or last.endswith(("id", "nummer", "nr", "code"))
+
+
+def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
+    """What each column is taken for; each column at most once.
+
+    Args:
+        sample: a file's first rows.
+        shared: names of columns that other files have too: by them, rows are tied together.
+    """
+    found = Guess()
+    # A long name is about something special, and so is a column that is nearly always empty.
+    free = [c for c in sample.columns if len(c.words) <= 5 and len(c.values) >= 0.05 * c.rows > 0]
+    found.personal = [c for c in free if _is_personal(c)]
+    left = [c for c in free if c not in found.personal]
+    stem = words(sample.path.name.split(".")[0])
+
+    def take(
+        fits: Callable[[ColumnProfile], bool], rank: Callable[[ColumnProfile], Any] | None = None
+    ) -> ColumnProfile | None:
+        fitting = [c for c in left if fits(c)]
+        if not fitting:
+            return None
+        best = fitting[0] if rank is None else max(fitting, key=rank)
+        left.remove(best)
+        return best
+
+    _entities(found, take, left, stem, shared)
+    timed = [c for c in left if c.time is not None and (has(c, TIME) or c.time.unit is None)]
+    timed = [c for c in timed if not (c.number is not None and not has(c, TIME))]
+    if timed:
+        found.time = max(timed, key=lambda c: (len(c.values) == c.rows, c.distinct, has(c, TIME)))
+        left.remove(found.time)
+        if len(timed) > 1:
+            found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
+    else:
+        named = [c for c in left if has(c, TIME) and c.values and not c.lists]
+        found.untimed = ", ".join(f"{c.name} with {c.values[0][:40]}" for c in named[:5])
+    found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
+        lambda c: is_event(c, named=False)
+    )
+    _numbers(found, take)
+    _words(found, take, left)
+    return found
+
+
+def _is_personal(column: ColumnProfile) -> bool:
+    if column.personal:
+        return True
+    if column.time is None and has(column, PERSONAL):
+        return True
+    named = column.words[-1:] in (("name",), ("names",))
+    return named and has(column, USER + " first last")
+
+
+def _entities(
+    found: Guess,
+    take: Callable[..., ColumnProfile | None],
+    left: list[ColumnProfile],
+    stem: tuple[str, ...],
+    shared: frozenset[str],
+) -> None:
+    other = (
+        "type name title group category brand price status segment count quantity amount description class"
+    )
+    other += " time date text rating score features age coupon gutschein"
+
+    def entity(column: ColumnProfile, vocabulary: str) -> bool:
+        if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
+            return False
+        if any(word in other.split() for word in column.words):
+            return False
+        return is_id(column) or column.flat in vocabulary.split() or len(column.words) == 1
+
+    def exact(column: ColumnProfile) -> tuple[object, ...]:
+        return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
+
+    found.query_id = take(lambda c: has(c, QUERY) and is_id(c))
+    found.query = take(
+        lambda c: has(c, QUERY) and not is_id(c) and not c.lists and "class" not in c.words, _plain
+    )
+    found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
+    found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
+    found.coupon = take(lambda c: has(c, "coupon gutschein voucher") and is_id(c), exact)
+    found.order = take(
+        lambda c: (
+            has(c, "order invoice basket bestellung auftrag rechnung transaction bon receipt session")
+            and (is_id(c) or "nr" in c.flat)
+            and c.time is None
+        ),
+    )
+    found.user = take(lambda c: entity(c, USER), exact)
+    found.product = take(
+        lambda c: entity(c, PRODUCT), lambda c: (c.name in shared, len(c.values), c.distinct, exact(c))
+    )
+    _bare(found, left, stem)
+    if found.user is None and found.product is not None and any(c.time is not None for c in left):
+        mail = [c for c in found.personal if c.personal or (has(c, "email mail") and len(c.words) <= 2)]
+        if mail:
+            found.user = mail[0]
+            found.personal.remove(mail[0])
+
+
+def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
+    """A column that is just called id: of what, the file's name or the columns beside it tell."""
+    bare = next((c for c in left if c.flat in ("id", "key", "code", "nr", "nummer")), None)
+    if bare is None or not bare.full or found.user is not None:
+        return
+    weak = found.product is None or not found.product.full
+    if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
+        found.user = bare
+    elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
+        if found.product is not None:
+            left.append(found.product)
+        found.product = bare
+    if bare in (found.user, found.product):
+        left.remove(bare)
+
+
+def _plain(column: ColumnProfile) -> object:
+    return (column.flat == "query", -len(column.words))
+
+
+def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
+    def number(vocabulary: str, without: str = NO_NUMBER) -> Callable[[ColumnProfile], bool]:
+        return lambda c: c.number is not None and has(c, vocabulary) and not has_word(c, without)
+
+    if found.product is not None and (found.query is not None or found.query_id is not None):
+        found.grade = take(
+            lambda c: has(c, GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
+        )
+    found.quantity = take(number(QUANTITY, NO_NUMBER + " rating review reviews"))
+    found.amount = take(number(AMOUNT))
+    found.price = take(number(PRICE))
+    found.rating = take(number(RATING, "average avg count number id"))
+
+
+def has_word(column: ColumnProfile, vocabulary: str) -> bool:
+    """Whether one of the words of the name is in the vocabulary."""
+    return any(word in vocabulary.split() for word in column.words)
+
+
+def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
+    def text(column: ColumnProfile) -> bool:
+        return column.number is None and column.time is None
+
+    brand_or_category = f"{BRAND} {CATEGORY} {USER} group type class review reviewer"
+    found.title = take(
+        lambda c: (
+            text(c) and not c.lists and has(c, TITLE) and not has_word(c, brand_or_category + " color colour")
+        ),
+        lambda c: (has_word(c, "title titel"), has_word(c, PRODUCT), c.distinct),
+    )
+    found.brand = take(
+        lambda c: has(c, BRAND) and not c.lists,
+        lambda c: (text(c), 2 * len(c.values) > c.rows, not is_id(c), has_word(c, "brand marke")),
+    )
+    tree = [
+        c
+        for c in left
+        if has(c, CATEGORY)
+        or (has_word(c, "group class type") and (has_word(c, PRODUCT) or len(c.words) <= 2))
+        if not is_id(c) and text(c)
+        if not has_word(c, f"{USER} review graphical colour color household payment fit verified query index")
+    ]
+    # The fewer names a level has, the higher it stands; lists and paths hold the whole tree alone.
+    whole = [c for c in tree if c.lists or separator(c) is not None]
+    levels = whole[:1] or sorted(tree, key=lambda c: c.distinct)[:3]
+    if len(tree) > len(levels):
+        found.unsure["categories"] = "or " + ", ".join(c.name for c in tree if c not in levels)
+    found.categories = levels
+    for column in levels:
+        left.remove(column)
+    found.about = take(
+        lambda c: text(c) and has(c, ABOUT) and not has_word(c, "review summary") and c.flat != "reviewtext",
+        lambda c: (has_word(c, "description desc beschreibung"), c.length()),
+    )
+    if found.title is None and found.about is not None and found.about.length() < 80:
+        found.title, found.about = found.about, None
+    found.attributes = [
+        c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
+    ][:4]
+    if found.rating is not None and found.user is not None:
+        # In a review the words are the reviewer's.
+        if found.title is not None and not has_word(found.title, PRODUCT):
+            found.title = None
+        found.about, found.attributes = None, []
+
+
+def separator(column: ColumnProfile) -> str | None:
+    """What stands between the names of a path, where most values are paths."""
+    for mark in (" > ", " / ", " | ", " » ", "|", ">", "/", ";"):
+        with_it = sum(mark in v for v in column.values)
+        if column.values and with_it > 0.5 * len(column.values):
+            return mark
+    return None
+
+
+def used(found: Guess) -> set[str]:
+    """The names of the columns that have a role."""
+    single: Iterable[ColumnProfile | None] = (v for v in vars(found).values() if isinstance(v, ColumnProfile))
+    names = {c.name for c in single if c is not None}
+    return names | {c.name for c in (*found.categories, *found.attributes)}

@@ -1,0 +1,118 @@
+"""How the numbers of a column are written."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from kgdistill.ingest.propose.times import FEW, SHARE
+from kgdistill.ingest.propose.words import word_set
+
+_POINT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
+_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\Z")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\Z")
+# Before, the number, and after it; blanks, and Swiss apostrophes, stand between thousands.
+_AROUND = re.compile(
+    r"([^\d.,+-]*\.?)\s*([-+]?\s?(?:\d{1,3}(?:[\s'’]\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+))([^\d]*)\Z"
+)
+# Codes as they are defined, and what people write; of one letter only beside a sign such as $.
+_CODES = word_set(
+    """USD EUR GBP CHF JPY CNY RMB INR RUB UAH PLN CZK SEK NOK DKK HUF RON BGN TRY BRL MXN ARS CLP COP PEN
+    CAD AUD NZD ZAR KRW TWD HKD SGD THB IDR VND MYR PHP ILS AED SAR EGP NGN KES ISK"""
+)
+_SPOKEN = word_set(
+    """Rs Rp RM kr Kč zł zl Ft lei лв руб р грн TL SFr Fr Euro euro EURO Dollar dollar dollars eur usd gbp chf
+    元 円 원"""
+)
+_BESIDE_SIGN = {"", "A", "C", "R", "S", "US", "HK", "NT", "NZ", "MX", "CA", "AU"}
+_PIECES = word_set("stk stck stück st pcs pc piece pieces pieza piezas ea each unit units")
+_LOST = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+\Z|\d[.,]\d+[eE]\d{2}\Z")
+
+
+@dataclass(frozen=True)
+class NumberShape:
+    """How numbers are written.
+
+    Attributes:
+        comma: with a decimal comma.
+        point: with commas between thousands.
+        bare: nothing stands around them; else a currency or a word for pieces, or blanks within.
+        dotted: what stands around them ends in a dot, such as Rs.
+        whole: all are whole, and bare.
+        either: the comma may as well be a decimal one.
+    """
+
+    comma: bool = False
+    point: bool = False
+    bare: bool = True
+    dotted: bool = False
+    whole: bool = False
+    either: bool = False
+
+
+def number_shape(counted: Counter[str]) -> NumberShape | None:
+    """How most of the texts are written as numbers; None where they are none."""
+    texts = list(counted)
+    parts = {text: _part(text) for text in texts}
+    numbers = [text for text in texts if parts[text] is not None]
+    total = sum(counted.values())
+    if not texts or sum(counted[text] for text in numbers) < (total if total < FEW else total * SHARE):
+        return None
+    shapes = [part for text in numbers if (part := parts[text]) is not None]
+    around = {side for before, _, after in shapes for side in (before, after)} - {""}
+    if len(around) > 1:
+        # Sums in several currencies are no sums.
+        return None
+    shape = NumberShape(
+        bare=all(core == text for text, (_, core, _) in zip(numbers, shapes, strict=True)),
+        dotted=any(side.endswith(".") for side in around),
+    )
+    return _mark([core for _, core, _ in shapes], shape)
+
+
+def _mark(cores: list[str], shape: NumberShape) -> NumberShape | None:
+    """The shape with its decimal mark; None where the numbers have no common one."""
+    if all(_POINT.match(core) for core in cores):
+        whole = all(re.fullmatch(r"[-+]?\d+(\.0*)?", core) for core in cores)
+        return replace(shape, whole=whole and shape.bare)
+    grouped = [core for core in cores if _GROUPED.match(core)]
+    if all(_POINT.match(core) or _GROUPED.match(core) for core in cores) and (
+        any("." in core for core in cores) or all("," not in c or c in grouped for c in cores)
+    ):
+        either = all("." not in core and core.count(",") < 2 for core in cores)
+        return replace(shape, point=True, either=either)
+    if all(_COMMA.match(core) for core in cores):
+        return replace(shape, comma=True)
+    return None
+
+
+def _part(text: str) -> tuple[str, str, str] | None:
+    """What stands before a number, the number without blanks, and what stands after it."""
+    if _POINT.match(text) or _COMMA.match(text):
+        return "", text, ""
+    found = _AROUND.match(text)
+    if found is None or not any(character.isdigit() for character in found[2]):
+        return None
+    if not all(_is_unit(around) for around in (found[1], found[3])):
+        return None
+    return found[1].strip(), re.sub(r"[^\d.,+-]", "", found[2]), found[3].strip()
+
+
+def no_numbers(values: list[str]) -> list[str]:
+    """Those that are no numbers, however they are written."""
+    return [value for value in values if _part(value) is None]
+
+
+def _is_unit(text: str) -> bool:
+    """Whether it is a currency, or a word for pieces, or nothing."""
+    letters = "".join(c for c in text.strip(" .\u00a0\u202f") if unicodedata.category(c) != "Sc").strip(" .")
+    if letters in _CODES or letters in _SPOKEN or letters.lower() in _PIECES:
+        return True
+    return letters in _BESIDE_SIGN if len(letters) < len(text.strip(" .")) else not letters
+
+
+def lost_digits(values: list[str]) -> int:
+    """How many texts are ids of which a spreadsheet left a few digits, such as 4.00638E+12."""
+    return sum(_LOST.match(value) is not None for value in values)

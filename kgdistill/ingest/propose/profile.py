@@ -1,0 +1,288 @@
+"""What the first rows of a file say about its columns."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kgdistill.ingest.propose.events import EVENTS, normal
+from kgdistill.ingest.propose.numbers import NumberShape, number_shape
+from kgdistill.ingest.propose.text import Layout, layout_of
+from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
+from kgdistill.ingest.propose.words import word_set, words
+from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
+from kgdistill.ingest.readers.source import suffixes
+
+SAMPLE = 1_000
+# Cells that are looked at, so that a file of thousands of columns takes no longer.
+_CELLS = 200_000
+_DISTINCT = 300
+_GAPS_WITHIN = 500_000
+# Different kinds of events that a whole file may have; with more, the column is none of kinds.
+_KINDS = 200
+_NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {"0000-00-00 00:00:00"}
+_MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
+_PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """A column of the sample.
+
+    Attributes:
+        name: as in the file.
+        words: the words of its name in lower case, without accents.
+        values: its values as text, those that are there.
+        rows: rows of the sample.
+        lists: its values are lists; `values` then holds their elements.
+        kinds: of a column that names events, those in the whole file.
+        gaps: beyond the sample some rows have nothing there.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    values: list[str]
+    rows: int
+    lists: bool = False
+    time: TimeShape | None = None
+    number: NumberShape | None = None
+    distinct: int = 0
+    personal: bool = False
+    kinds: tuple[str, ...] = ()
+    gaps: bool = False
+
+    @property
+    def flat(self) -> str:
+        """The name's words without anything between them."""
+        return "".join(self.words)
+
+    @property
+    def full(self) -> bool:
+        """Whether every row has a value."""
+        return not self.gaps and len(self.values) >= self.rows
+
+    def length(self) -> float:
+        """The mean length of its values."""
+        return sum(map(len, self.values)) / max(len(self.values), 1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file's options, columns and first rows, and what is doubtful about how it is written."""
+
+    path: Path
+    options: SourceOptions
+    columns: list[ColumnProfile] = field(default_factory=list)
+    rows: int = 0
+    doubts: tuple[str, ...] = ()
+    plain: bool = False
+    total: tuple[str, str] | None = None
+
+
+def sample(path: Path, encoding: str | None = None) -> Sample:
+    """Reads the names and the first rows of a file.
+
+    Args:
+        path: the file.
+        encoding: of its text, where it is known.
+
+    Raises:
+        InputError: it cannot be read, is empty, or nothing tells its format.
+    """
+    told = suffixes(path)[0]
+    columnar = told in ("parquet", "arrow")
+    layout = Layout(SourceOptions(format=told)) if columnar else layout_of(path, encoding)
+    source = Source(path.name, path, None, layout.options)
+    all_names = column_names(source)
+    counted = Counter(all_names)
+    # Half a character in a name of JSON can stand in no table.
+    names = [n for n in all_names if n and counted[n] == 1 and n == n.encode(errors="ignore").decode()]
+    doubts = list(layout.doubts)
+    if repeated := [name for name in counted if name and counted[name] > 1]:
+        doubts.append(f"named more than once, and left out: {', '.join(repeated[:20])}")
+    tables, rows = _first_rows(source, names, layout.total is not None)
+    columns = [_column(name, [t[name] for t in tables]) for name in names]
+    options = layout.options
+    said = Counter(v for c in columns for v in c.values if v in _NOTHING)
+    # One alone may be a slip, and is better seen among the rejects.
+    absent = sorted(v for v, times in said.items() if times > 1)
+    if absent and options.format in ("csv", "tsv", "recbole"):
+        options = replace(options, null_values=("", *absent))
+        columns = [
+            _described(c.name, [v for v in c.values if v not in absent], c.rows)
+            if any(v in absent for v in c.values)
+            else c
+            for c in columns
+        ]
+    source = replace(source, options=options)
+    columns = [_read_on(column, source) for column in columns]
+    gaps = _gaps(source, [c.name for c in columns if c.full and c.rows >= _wanted(names) and not c.lists])
+    columns = [replace(c, gaps=c.name in gaps) for c in columns]
+    return Sample(path, options, columns, rows, tuple(doubts), layout.plain, layout.total)
+
+
+def _wanted(names: list[str]) -> int:
+    """How many rows are looked at closely."""
+    return max(50, min(SAMPLE, _CELLS // max(len(names), 1)))
+
+
+def _gaps(source: Source, names: list[str]) -> set[str]:
+    """The columns in which rows beyond the sample have nothing."""
+    gaps: set[str] = set()
+    rows = 0
+    for batch in read_batches(source, names) if names else ():
+        gaps |= {name for name in names if batch.table[name].null_count}
+        rows += batch.table.num_rows
+        if rows >= _GAPS_WITHIN:
+            break
+    return gaps
+
+
+def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[list[pa.Table], int]:
+    wanted = _wanted(names)
+    taken: list[pa.Table] = []
+    rows = 0
+    for batch in read_batches(source, names, batch_rows=wanted, block_bytes=1 << 20):
+        taken.append(batch.table)
+        rows += batch.table.num_rows
+        if rows >= wanted:
+            break
+    if rows >= wanted:
+        taken = [taken[0]] if taken[0].num_rows else taken[-1:]
+    elif without_last and taken:
+        taken[-1] = taken[-1].slice(0, taken[-1].num_rows - 1)
+    return taken, sum(t.num_rows for t in taken)
+
+
+def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
+    rows = sum(len(part) for part in parts)
+    values: list[str] = []
+    lists = False
+    for part in parts:
+        kind = part.type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            lists = True
+            part = pc.list_flatten(part)
+        if pa.types.is_floating(part.type):
+            part = pc.if_else(pc.is_nan(part), None, part)
+        try:
+            texts = pc.cast(part, pa.string()).to_pylist()
+        except (pa.ArrowException, UnicodeDecodeError):
+            continue
+        values += [text for v in texts if v is not None and (text := v.strip())]
+    return _described(name, values, rows, lists)
+
+
+def _described(name: str, values: list[str], rows: int, lists: bool = False) -> ColumnProfile:
+    counted = Counter(values)
+    some = Counter({value: counted[value] for value in list(counted)[:_DISTINCT]})
+    return ColumnProfile(
+        name=name,
+        words=words(name),
+        values=values,
+        rows=rows,
+        lists=lists,
+        time=None if lists else time_shape(some),
+        number=None if lists else number_shape(some),
+        distinct=len(counted),
+        personal=_most(some, _MAIL) or (_most(some, _PHONE) and any(v.startswith("+") for v in some)),
+    )
+
+
+def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
+    """What only the whole file tells: whether the day or the month stands first, and all kinds of events."""
+    shape = column.time
+    if shape is not None and shape.other is not None:
+        for counted in _counts(column, source):
+            shape = count_orders(shape, counted)
+        first, other = shape.only
+        return replace(column, time=turned(shape) if other > first else shape)
+    few = column.distinct <= _KINDS // 4 and not column.lists
+    if few and any(normal(value) in EVENTS for value in set(column.values)):
+        kinds: Counter[str] = Counter()
+        for counted in _counts(column, source):
+            kinds.update(counted)
+            if len(kinds) > _KINDS:
+                return column
+        return replace(column, kinds=tuple(kinds))
+    return column
+
+
+def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
+    """The texts of a column and how often each comes, batch by batch."""
+    for batch in read_batches(source, [column.name]):
+        values = batch.table[column.name]
+        if not pa.types.is_string(values.type):
+            return
+        found = pc.value_counts(pc.utf8_trim_whitespace(values)).to_pylist()
+        yield Counter({item["values"]: item["counts"] for item in found if item["values"]})
+
+
+def _most(values: Counter[str], shape: re.Pattern[str]) -> bool:
+    return sum(shape.match(v) is not None for v in values) > 0.8 * len(values) > 0
+
+
+def merged(one: Sample, two: Sample) -> Sample | None:
+    """Both as one, where one description of their columns reads both files; else None."""
+    if [c.name for c in one.columns] != [c.name for c in two.columns] or one.total != two.total:
+        return None
+    first, second = one.options, two.options
+    nothing = tuple(dict.fromkeys((*first.null_values, *second.null_values)))
+    # What is all ASCII reads in every encoding.
+    encoding = second.encoding if one.plain else first.encoding
+    first = replace(first, null_values=nothing, encoding=encoding)
+    second = replace(second, null_values=nothing, encoding=encoding if two.plain else second.encoding)
+    columns = [_merged(a, b) for a, b in zip(one.columns, two.columns, strict=True)]
+    if first != second or any(c is None for c in columns):
+        return None
+    return Sample(
+        path=one.path,
+        options=first,
+        columns=[c for c in columns if c is not None],
+        rows=one.rows + two.rows,
+        doubts=tuple(dict.fromkeys((*one.doubts, *two.doubts))),
+        plain=one.plain and two.plain,
+        total=one.total,
+    )
+
+
+def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
+    """One column of two files, where its times and numbers are written alike in both."""
+    if not one.values or not two.values:
+        full = one if one.values else two
+        return replace(full, rows=one.rows + two.rows, gaps=one.gaps or two.gaps)
+    time, number = one.time, one.number
+    if one.time != two.time:
+        known = [c.time for c in (one, two) if c.time is not None]
+        if len(known) < 2 or one.lists or not {known[0].formats, (known[0].other,)} >= {known[1].formats}:
+            return None
+        if known[0].formats != known[1].formats and all(shape.only[0] for shape in known):
+            # Each tells for itself, and otherwise.
+            return None
+        # Which stands first, day or month, the one may tell for the other.
+        time = max(known, key=lambda shape: abs(shape.only[0] - shape.only[1]) + (shape.other is None))
+    if one.number is None or two.number is None:
+        number = None
+    elif (one.number.comma, one.number.point) != (two.number.comma, two.number.point):
+        return None
+    elif one.number.bare:
+        number = two.number
+    values = [*one.values, *two.values]
+    return replace(
+        one,
+        values=values,
+        rows=one.rows + two.rows,
+        lists=one.lists or two.lists,
+        time=time,
+        number=number,
+        distinct=len(set(values)),
+        personal=one.personal or two.personal,
+        kinds=tuple(dict.fromkeys((*one.kinds, *two.kinds))),
+        gaps=one.gaps or two.gaps,
+    )

@@ -1,0 +1,215 @@
+"""Proposes a mapping for files, and shows what a mapping would write."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.ingest.garbled import TextCheck
+from kgdistill.ingest.job import sources_of
+from kgdistill.ingest.mapping.load import Mapping
+from kgdistill.ingest.mapping.mapper import map_batch
+from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
+from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
+from kgdistill.ingest.propose.write import write_source
+from kgdistill.ingest.propose.yaml_text import listed, scalar
+from kgdistill.ingest.readers import read_batches
+from kgdistill.ingest.readers.detect import known_encoding
+from kgdistill.store.schema import Schema
+
+__all__ = ["NothingFitsError", "Preview", "preview", "propose"]
+
+
+@dataclass
+class Preview:
+    """What a mapping would write, as far as it was read.
+
+    Attributes:
+        counts: by type: distinct nodes; rows of relationships, of which each event is one.
+        examples: the first rows of each type, without the columns that only jobs need.
+        rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
+        rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
+        whole: every source was read to its end.
+        notices: what is odd about rows that would be accepted.
+    """
+
+    counts: dict[TypeKey, int] = field(default_factory=dict)
+    examples: dict[TypeKey, pa.Table] = field(default_factory=dict)
+    rejects: pa.Table = field(default_factory=REJECT_SCHEMA.empty_table)
+    rows: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    whole: bool = True
+    notices: tuple[Notice, ...] = ()
+
+
+class NothingFitsError(InputError):
+    """Nothing in the files looks like an id; `skeleton` is a mapping to be filled in by hand."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", skeleton: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.skeleton = skeleton
+
+
+def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) -> str:
+    """A commented mapping for these files, guessed from their names and first 1,000 rows each.
+
+    Files with the same columns, written alike, become one source. The data root of the mapping is the
+    folder that all files are in. Doubtful guesses carry a comment that starts with `# ?`.
+
+    Args:
+        files: to be mapped.
+        schema: the graph's schema.
+        encoding: of the text files, where it is known; else it is told by their bytes.
+
+    Raises:
+        NothingFitsError: nothing in any of them looks like an id; it holds a skeleton.
+        InputError: no file is given, or one cannot be read.
+    """
+    if not files:
+        raise InputError("no file was given", hint="name the files to be mapped")
+    if encoding is not None:
+        known_encoding(encoding)
+    paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    groups: list[tuple[list[str], Sample]] = []
+    for path in paths:
+        _check_file(path)
+        taken, file = sample(path, encoding), path.relative_to(root).as_posix()
+        for i, (names, other) in enumerate(groups):
+            alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+            both = None if alone else merged(other, taken)
+            if both is not None:
+                groups[i] = ([*names, file], both)
+                break
+        else:
+            groups.append(([file], taken))
+    headers = Counter(c.name for _, taken in groups for c in taken.columns)
+    shared = frozenset(name for name, times in headers.items() if times > 1)
+    used: set[str] = set()
+    blocks = [write_source(_name(taken.path, used), names, taken, schema, shared) for names, taken in groups]
+    some = any(makes for _, makes in blocks)
+    head = [
+        f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
+        "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
+        "version: 1",
+        f"name: {scalar(_name(root, set()))}",
+        "time_zone: UTC  # ? of times that do not say their own, such as Europe/Berlin",
+        "sources:",
+    ]
+    for lines, makes in blocks:
+        # A source that makes nothing would be refused.
+        head += lines if makes or not some else [f"  #{line[1:]}" for line in lines]
+    text = "\n".join(head) + "\n"
+    if some:
+        return text
+    if not any(taken.rows for _, taken in groups):
+        raise NothingFitsError(
+            "there are no rows below the header, and by those it is told what a column holds",
+            where=", ".join(names[0] for names, _ in groups),
+            hint="export the files with rows in them, or fill in the skeleton by hand",
+            skeleton=text,
+        )
+    raise NothingFitsError(
+        "nothing looks like the id of a user, product, query or ad",
+        where="; ".join(f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups),
+        hint="fill in the skeleton by hand, or give the columns names such as customer_id and product_id",
+        skeleton=text,
+    )
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError("is a folder", where=str(path), hint="name the files in it")
+    if not path.is_file():
+        told = "is not a plain file" if path.exists() else "there is no such file"
+        raise InputError(told, where=str(path))
+    if not path.name.isprintable():
+        raise InputError("has a name that cannot be written down", where=ascii(path.name), hint="rename it")
+
+
+def _name(path: Path, used: set[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]).strip("-_") or "data"
+    name, number = stem, 1
+    while name in used:
+        number += 1
+        name = f"{stem}-{number}"
+    used.add(name)
+    return name
+
+
+def preview(
+    mapping: Mapping,
+    schema: Schema,
+    root: Path,
+    rows: int = 10,
+    *,
+    tables: AnyMapping[str, pa.Table | Path] | None = None,
+    salt: bytes | None = None,
+    limit: int = 100_000,
+) -> Preview:
+    """What the mapping would write; nothing is written.
+
+    Whether the ends of relationships exist is not looked up.
+
+    Args:
+        mapping: what the columns are in the graph.
+        schema: the graph's schema.
+        root: the folder below which the files are.
+        rows: examples per type, and rejects.
+        tables: by source, a table or a file in place of the files below `root`.
+        salt: for values that are hashed.
+        limit: rows that are read of each file.
+
+    Raises:
+        InputError, SchemaError: the mapping does not fit the schema, or a source cannot be read.
+    """
+    result = Preview()
+    rejects: list[pa.Table] = []
+    seen: dict[str, set[str]] = {}
+    for name, item in mapping.compile(schema, salt=salt).items():
+        for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
+            read = 0
+            text = TextCheck(source)
+            for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
+                if read >= limit:
+                    result.whole = False
+                    break
+                text.see(batch.table, batch.lines)
+                mapped = map_batch(item, batch, source.name)
+                read += mapped.rows
+                result.rows += mapped.rows
+                result.skipped += mapped.skipped
+                result.rejected += mapped.rejected
+                result.notices = joined_notices([*result.notices, *mapped.notices])
+                if sum(t.num_rows for t in rejects) < rows:
+                    rejects.append(mapped.rejects.slice(0, rows))
+                for key, table in mapped.tables.items():
+                    if isinstance(key, str):
+                        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
+                        result.counts[key] = len(seen[key])
+                    else:
+                        result.counts[key] = result.counts.get(key, 0) + table.num_rows
+                    _show(result, key, table, rows)
+            result.notices = (*result.notices, *text.notices())
+    if rejects:
+        result.rejects = pa.concat_tables(rejects).slice(0, rows)
+    return result
+
+
+def _show(result: Preview, key: TypeKey, table: pa.Table, rows: int) -> None:
+    """Adds examples of a type until there are enough."""
+    plain = table.drop_columns([name for name in table.column_names if name.startswith("_")])
+    shown = result.examples.get(key)
+    missing = rows - (0 if shown is None else shown.num_rows)
+    if missing > 0:
+        more = plain.slice(0, missing)
+        result.examples[key] = more if shown is None else pa.concat_tables([shown, more])

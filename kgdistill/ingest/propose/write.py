@@ -1,0 +1,438 @@
+"""Writes the mapping of one kind of file as YAML, with the doubts as comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kgdistill.ingest.propose.events import UNDONE, kinds_for, kinds_of, normal, types_between
+from kgdistill.ingest.propose.guess import Guess, guess, is_id, separator, used
+from kgdistill.ingest.propose.numbers import lost_digits, no_numbers
+from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.times import doubts_of, fits
+from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, write_skeleton
+from kgdistill.store.schema import Schema
+
+_GRADES = {
+    "exact": 3.0, "e": 3.0, "substitute": 2.0, "s": 2.0, "partial": 1.0, "complement": 1.0, "c": 1.0,
+    "irrelevant": 0.0, "i": 0.0, "high": 2.0, "medium": 1.0, "low": 0.0, "relevant": 1.0,
+    "true": 1.0, "false": 0.0,
+}  # fmt: skip
+_USER_WORDS = {
+    "age": "age alter agegroup altersgruppe",
+    "income": "income einkommen",
+    "home_ownership": "homeownership",
+    "marital_status": "maritalstatus familienstand",
+    "household_size": "householdsize haushaltsgroesse",
+    "household_composition": "householdcomposition householdcomp",
+    "kids_count": "kidscount kids children kinder",
+}
+
+
+def write_source(
+    name: str, files: list[str], sample: Sample, schema: Schema, shared: frozenset[str]
+) -> tuple[list[str], bool]:
+    """The lines of one source; whether it makes anything, else they are a skeleton to be filled in."""
+    found = guess(sample, shared)
+    pieces = Pieces(schema, found)
+    taken = _canonical(pieces, sample)
+    if taken is None:
+        taken = used(found)
+        _guessed(pieces, sample, taken)
+    update = _updates(found) if pieces.nodes and taken else None
+    head = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
+    if not (pieces.nodes or pieces.edges or pieces.trees):
+        return [*head, *write_skeleton(sample, found)], False
+    if update is not None:
+        pieces.named |= names_in(update)
+    lines = [*head, *_notes(pieces, sample)]
+    if update is not None:
+        lines.append(f"    updated_at: {flow(update)}")
+    for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
+        if some:
+            lines += [f"    {key}:", *some]
+    return lines, True
+
+
+def _options(sample: Sample) -> list[str]:
+    options = sample.options
+    lines = [f"    # ? {comment(doubt)}" for doubt in sample.doubts]
+    lines.append(f"    format: {options.format}")
+    told = {
+        "skip_lines": options.skip_lines or None,
+        "delimiter": options.delimiter,
+        "encoding": options.encoding,
+        "escape": options.escape,
+        "columns": None if options.columns is None else list(options.columns),
+        "null_values": None if options.null_values == ("",) else list(options.null_values),
+    }
+    lines += [f"    {key}: {flow(value)}" for key, value in told.items() if value is not None]
+    if options.quote != '"' and options.format in ("csv", "tsv", "recbole"):
+        lines.append(f"    quote: {flow(options.quote)}")
+    if sample.total is not None:
+        column, text = sample.total
+        told_by = {"not_in": [text]} if text else {"present": True}
+        lines.append(f"    where: {flow([{'column': column, **told_by}])}")
+    return lines
+
+
+def _notes(pieces: Pieces, sample: Sample) -> list[str]:
+    found = pieces.found
+    lines = []
+    # What was recognised and found no place is not used either.
+    missing = [c.name for c in sample.columns if c.name not in pieces.named]
+    hidden = {c.name for c in found.personal}
+    personal = [name for name in missing if name in hidden]
+    unused = [name for name in missing if name not in hidden]
+    if unused:
+        lines.append(f"    # not used: {comment(listed(unused))}")
+    if personal:
+        lines.append(f"    # left out, as they look personal: {comment(listed(personal))}")
+        lines.append("    # (as an id, {column: …, hash: true} keeps a salted hash in place of the value)")
+    if pieces.salted:
+        lines.append("    # The user's id looks personal: it is hashed with the salt in KGDISTILL_SALT.")
+    for role, doubt in found.unsure.items():
+        lines.append(f"    # ? {role}: {comment(doubt)}")
+    for column in sample.columns:
+        if column.name in pieces.named:
+            doubts = [*_doubts(column), *_unread(column, found)]
+            lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in doubts]
+    return lines
+
+
+def _doubts(column: ColumnProfile) -> list[str]:
+    """What is unsure about how a column's values are written."""
+    lost = lost_digits(column.values) if column.time is None and not column.lists else 0
+    doubts = []
+    if lost and (is_id(column) or column.distinct < len(column.values)):
+        doubts.append(
+            f"{lost:,} of {len(column.values):,} values are written like {column.values[0]}:"
+            " a spreadsheet lost their last digits; export them again as text"
+        )
+    if column.time is not None:
+        doubts += doubts_of(column.time)
+    if column.number is not None and column.number.either and column.time is None:
+        doubts.append(f'{column.values[0]} is read with the comma between thousands; else say decimal: ","')
+    return doubts
+
+
+def _unread(column: ColumnProfile, found: Guess) -> list[str]:
+    """The few values that are no times, or no numbers, where the others are."""
+    bad: list[str] = []
+    if column.time is not None and column is found.time:
+        shape = column.time
+        formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
+        read = fits(column.values, formats, shape.unit)
+        bad = [value for value, good in zip(column.values, read, strict=True) if not good]
+    elif column in (found.quantity, found.amount, found.price, found.rating):
+        bad = no_numbers(column.values)
+    if not bad:
+        return []
+    many = f"{len(bad):,} of {len(column.values):,}"
+    return [f"{many} values, such as {bad[0][:40]}, are written in another way and would be rejected"]
+
+
+def _key(column: ColumnProfile, **options: Any) -> Any:
+    given = dict(options)
+    if not column.full and not column.lists:
+        given["required"] = False
+    return {"column": column.name, **given} if given else column.name
+
+
+def _number(column: ColumnProfile, **options: Any) -> Any:
+    given = dict(options)
+    shape = column.number
+    if shape is not None and not shape.bare:
+        given["replace"] = {**({r"[^0-9]*\.\s": ""} if shape.dotted else {}), "[^0-9.,+-]": ""}
+    if shape is not None and (shape.comma or shape.point):
+        given["decimal"] = "," if shape.comma else "."
+    return {"column": column.name, **given} if given else column.name
+
+
+def _moment(column: ColumnProfile) -> Any:
+    shape = column.time
+    given: dict[str, Any] = {}
+    if shape is not None and shape.formats:
+        given["format"] = shape.formats[0] if len(shape.formats) == 1 else list(shape.formats)
+    if shape is not None and shape.unit is not None:
+        given["unit"] = shape.unit
+    if shape is not None and shape.zone is not None:
+        given["zone"] = shape.zone
+    return {"column": column.name, **given} if given else column.name
+
+
+def _updates(found: Guess) -> Any:
+    """The time of the rows where products are described in them: the last description counts."""
+    described = found.title is not None or found.price is not None
+    if found.time is None or found.user is None or not described or not found.time.full:
+        return None
+    return _moment(found.time)
+
+
+def _canonical(pieces: Pieces, sample: Sample) -> set[str] | None:
+    """A file that is named and written as the graph is: Product.csv, Category-PART_OF-Department.csv."""
+    stem = sample.path.name.split(".")[0]
+    names = {c.name: c for c in sample.columns}
+    label = next((n for n in pieces.schema.nodes if n.lower() == stem.lower()), None)
+    if label is not None and pieces.schema.nodes[label].key in names:
+        item = pieces.schema.nodes[label]
+        given = {p: p for p in item.properties if p in names}
+        if len(given) < len(names) - 1:
+            # Somebody's own file that happens to have that name.
+            return None
+        pieces.node(label, item.key, given)
+        return {item.key, *given}
+    edges = [e for e in pieces.schema.edges() if stem.lower() in ("-".join(e).lower(), e[1].lower())]
+    if len(edges) == 1 and {"source", "target"} <= names.keys():
+        wanted = [*pieces.schema.relationship(edges[0]).properties, "at", "quantity", "amount"]
+        given_props: dict[str, Any] = {}
+        for name in wanted:
+            if name in names:
+                given_props[name] = _moment(names[name]) if names[name].time is not None else name
+        pieces.edge(edges[0], "source", "target", given_props, stub=False)
+        return {"source", "target", *given_props}
+    return None
+
+
+def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
+    found = pieces.found
+    user = None
+    if found.user is not None:
+        hidden = {"hash": True} if found.user.personal or "mail" in found.user.flat else {}
+        pieces.salted = bool(hidden)
+        user = _key(found.user, **hidden)
+        about: dict[str, Any] = {}
+        for name, known in _USER_WORDS.items():
+            column = next(
+                (c for c in sample.columns if c.flat in known.split() and c.name not in taken), None
+            )
+            if column is not None:
+                about[name] = column.name
+                taken.add(column.name)
+        pieces.node("User", user, about)
+    product = None if found.product is None else _key(found.product)
+    if product is not None:
+        _product(pieces, product)
+    if found.ad is not None:
+        _ads(pieces, user, product)
+    elif found.campaign is not None or found.coupon is not None:
+        _campaigns(pieces, sample, taken, user, product)
+    if found.ad is None and user is not None and product is not None and found.coupon is None:
+        _events(pieces, sample, user, product)
+    query: Any = None
+    if found.query is not None or found.query_id is not None:
+        key = found.query_id if found.query_id is not None else found.query
+        assert key is not None
+        query = _key(key)
+        pieces.node("Query", query, {"text": None if found.query is None else found.query.name})
+        if user is not None and found.time is not None:
+            ends = ("User", "SEARCHED", "Query")
+            pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, "SEARCHED"))
+            if found.event is not None and product is None:
+                _unheard(pieces, ["SEARCHED"])
+        if product is not None and found.grade is not None:
+            _judged(pieces, query, product, found.grade)
+
+
+def _product(pieces: Pieces, product: Any) -> None:
+    found = pieces.found
+    properties: dict[str, Any] = {
+        "title": None if found.title is None or found.ad is not None else found.title.name,
+        "description": None if found.about is None else found.about.name,
+        "brand_text": None if found.brand is None else found.brand.name,
+        "category_text": _category_text(found.categories),
+        "price": None if found.price is None else _number(found.price),
+    }
+    if len(found.attributes) == 1:
+        properties["attributes"] = found.attributes[0].name
+    elif found.attributes:
+        names = [c.name for c in found.attributes]
+        properties["attributes"] = {"columns": names, "separator": ", "}
+    alone = found.user is None and found.query is None and found.query_id is None and found.ad is None
+    if any(v is not None for v in properties.values()) or alone:
+        doubts = {"price": "of one unit"} if found.user is not None else {}
+        pieces.node("Product", product, properties, doubts)
+    if found.brand is not None and pieces.has("Brand"):
+        brand = _key(found.brand)
+        pieces.node("Brand", brand, {"name": found.brand.name})
+        pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
+    if found.categories and pieces.has("Category"):
+        first = found.categories[0]
+        mark = separator(first)
+        path: Any = {"columns": [c.name for c in found.categories], "list": True}
+        if first.lists:
+            path = first.name
+        elif mark is not None:
+            path = {"column": first.name, "split": mark}
+        deep = first.lists or mark is not None or len(found.categories) > 1
+        rooted = deep and ("Category", "PART_OF", "Department") in pieces.schema.edges()
+        pieces.tree(path, product, "Department" if rooted else "")
+
+
+def _category_text(levels: list[ColumnProfile]) -> Any:
+    if not levels:
+        return None
+    if len(levels) > 1:
+        return {"columns": [c.name for c in levels], "separator": " > "}
+    mark = separator(levels[0])
+    if mark is None or mark == " > ":
+        return levels[0].name
+    return {"column": levels[0].name, "replace": {r"\s*" + re.escape(mark.strip()) + r"\s*": " > "}}
+
+
+def _events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
+    found = pieces.found
+    if found.time is None:
+        found.unsure["time"] = "no column looks like one, and without a time no events can be made"
+        if found.untimed:
+            found.unsure["its format"] = (
+                f"of none that is known: {found.untimed}; say at: {{column: …, format: …}}"
+            )
+        return
+    for column in sample.columns:
+        undone = sorted(set(column.values) & {v for v in column.values if normal(v) in UNDONE})
+        if undone and {"status", "state"} & set(column.words) and column.distinct <= 50:
+            where = flow([{"column": column.name, "not_in": undone}])
+            found.unsure[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
+    at = {"at": _moment(found.time)}
+    comments = []
+    if found.order is not None:
+        ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
+        comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
+        pieces.named.add(found.order.name)
+    line = {**at, **_amounts(found)}
+    rated = {**at, "rating": None if found.rating is None else _number(found.rating)}
+    if found.event is not None:
+        for name in types_between(pieces.schema, "User", "Product"):
+            if kinds_for(found.event, name):
+                given = {"BOUGHT": line, "RATED": rated}.get(name, at)
+                some = comments if name == "BOUGHT" else []
+                ends = ("User", name, "Product")
+                pieces.edge(ends, user, product, given, when=_when(found, name), comments=some)
+        asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
+        _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), *asked])
+        return
+    when = _when(found, "")
+    if found.rating is not None:
+        pieces.edge(("User", "RATED", "Product"), user, product, rated, when=when, comments=comments)
+        doubt = "a rating stands for a purchase"
+        pieces.edge(("User", "BOUGHT", "Product"), user, product, at, when=when, doubt=doubt)
+        return
+    bare = len(line) == 1
+    kind = "VIEWED" if found.query is not None and bare else "BOUGHT"
+    doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
+    needed = at if kind == "VIEWED" else line
+    ends = ("User", kind, "Product")
+    pieces.edge(ends, user, product, needed, when=when, doubt=doubt, comments=comments)
+
+
+def _amounts(found: Guess) -> dict[str, Any]:
+    """Quantity and amount of a purchase, as far as there are any."""
+    line: dict[str, Any] = {}
+    if found.quantity is not None:
+        line["quantity"] = _number(found.quantity)
+    if found.amount is not None:
+        line["amount"] = _number(found.amount)
+    elif found.price is not None and found.quantity is not None:
+        line["amount"] = {"multiply": [_number(found.quantity), _number(found.price)]}
+    elif found.price is not None:
+        line["amount"] = _number(found.price)
+    return line
+
+
+def _unheard(pieces: Pieces, types: Sequence[str]) -> None:
+    event = pieces.found.event
+    assert event is not None
+    heard = {kind for name in types for kind in kinds_for(event, name)}
+    other = sorted(set(kinds_of(event)) - heard)
+    if not event.full:
+        pieces.found.unsure["rows"] = f"those without {event.name} make no event"
+    if other:
+        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
+
+
+def _when(found: Guess, name: str) -> list[Any]:
+    """What must hold of a row to make an event of this type: its kind, and a time where not all have one."""
+    conditions: list[Any] = []
+    if found.event is not None:
+        conditions.append({"column": found.event.name, "in": kinds_for(found.event, name) or [name]})
+    time = found.time
+    if time is not None and not time.full:
+        conditions.append({"column": time.name, "present": True})
+        found.unsure["rows"] = f"those without {time.name} make no event"
+    return conditions
+
+
+def _ads(pieces: Pieces, user: Any, product: Any) -> None:
+    found = pieces.found
+    assert found.ad is not None
+    ad = _key(found.ad)
+    pieces.node("Ad", ad, {"title": None if found.title is None else found.title.name})
+    if found.campaign is not None:
+        campaign = _key(found.campaign)
+        pieces.node("Campaign", campaign, {})
+        pieces.edge(("Ad", "PART_OF", "Campaign"), ad, campaign, {}, stub=False)
+    if product is not None:
+        pieces.edge(("Ad", "FOR", "Product"), ad, product, {})
+    if user is None or found.time is None:
+        return
+    at = {"at": _moment(found.time)}
+    if found.event is None:
+        when = _when(found, "SAW")
+        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=when, doubt="seen, or clicked?")
+        return
+    for name in types_between(pieces.schema, "User", "Ad"):
+        if kinds_for(found.event, name):
+            pieces.edge(("User", name, "Ad"), user, ad, at, when=_when(found, name))
+    _unheard(pieces, types_between(pieces.schema, "User", "Ad"))
+
+
+def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
+    found = pieces.found
+    at = None if found.time is None else _moment(found.time)
+    campaign = None if found.campaign is None else _key(found.campaign)
+    coupon = None if found.coupon is None else _key(found.coupon)
+    if campaign is not None:
+        told: dict[str, Any] = {}
+        if user is None and coupon is None and product is None:
+            for name, word in (("start_at", "start"), ("end_at", "end"), ("campaign_type", "type")):
+                column = next((c for c in sample.columns if word in c.words and c.values), None)
+                if column is not None:
+                    told[name] = _moment(column)
+                    taken.add(column.name)
+        pieces.node("Campaign", campaign, told)
+        if user is not None and coupon is None:
+            if at is None:
+                found.unsure["time"] = "who received a campaign needs the time when"
+            else:
+                pieces.edge(
+                    ("User", "RECEIVED", "Campaign"),
+                    user,
+                    campaign,
+                    {"at": at},
+                    when=_when(found, "RECEIVED"),
+                )
+    if coupon is None:
+        return
+    pieces.node("Coupon", coupon, {})
+    if user is not None and at is not None:
+        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=_when(found, "REDEEMED"))
+    if campaign is not None:
+        pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
+    if product is not None and user is None:
+        pieces.edge(("Coupon", "FOR", "Product"), coupon, product, {})
+
+
+def _judged(pieces: Pieces, query: Any, product: Any, grade: ColumnProfile) -> None:
+    ends = ("Query", "JUDGED", "Product")
+    if grade.number is not None:
+        pieces.edge(ends, query, product, {"grade": _number(grade)})
+        return
+    seen = list(dict.fromkeys(grade.values))
+    known = all(v.lower() in _GRADES for v in seen)
+    # In the order of the file where the words say nothing.
+    values = {v: _GRADES[v.lower()] if known else float(len(seen) - 1 - i) for i, v in enumerate(seen)}
+    doubt = "" if known else "which verdict is the better? the more the better"
+    properties = {"grade": {"column": grade.name, "values": values}, "verdict": grade.name}
+    pieces.edge(ends, query, product, properties, doubt=doubt)

@@ -1,0 +1,1 @@
+"""Reading and mapping on several processes or machines."""

@@ -1,0 +1,1 @@
+"""Terms of a score: weights between items, words, habits."""

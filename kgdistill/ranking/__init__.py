@@ -1,0 +1,1 @@
+"""Top-k, metrics, graded metrics, bootstrap and paired statistics: NumPy alone."""

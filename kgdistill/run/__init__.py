@@ -1,0 +1,1 @@
+"""A run: its folder, stages, arms and artefacts."""

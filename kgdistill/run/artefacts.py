@@ -1,0 +1,250 @@
+"""Trained models, targets and text embeddings on disk: safetensors, JSON and Parquet only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import ArtefactError
+from kgdistill.models.graph.messages import Spectrum, group_sizes, message_relations
+from kgdistill.models.student import Student
+from kgdistill.models.teacher import FusedTeacher
+from kgdistill.models.terms.items import NeighbourItems
+from kgdistill.tasks.families import Family
+from kgdistill.train.choose import LinearChoice
+from kgdistill.train.student import Targets, Tokens, TrainedStudent
+from kgdistill.train.teacher import TrainedTeacher
+
+_TABLE = ("data", "indices", "indptr")
+CHOSEN = "chosen"
+"""Inside a teacher's folder: the one that was chosen on validation, before it was fitted again."""
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, default=str), encoding="utf-8")
+
+
+def _history(folder: Path, history: list[dict[str, float]]) -> None:
+    with (folder / "history.jsonl").open("w", encoding="utf-8") as file:
+        for record in history:
+            file.write(json.dumps({**record, "epoch": int(record["epoch"])}) + "\n")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            "is not there yet", where=str(path), hint="run the stage before it first"
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtefactError(
+            f"cannot be read: {error}", where=str(path), hint="delete its folder and run the stage again"
+        ) from error
+
+
+def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
+    """Writes the history as TensorBoard events, read by `tensorboard --logdir` on the run's folder."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for record in history:
+            for name, value in record.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, int(record["epoch"]))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _reading(path):
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    with _reading(path):
+        arrays: dict[str, Any] = load_arrays(path)
+    return arrays
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in _read_arrays(path).items()}
+
+
+def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
+    """Writes config.json, model.safetensors and history.jsonl."""
+    model = trained.model
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state["basis.users"] = torch.from_numpy(trained.basis.users)
+    save_file(state, folder / "model.safetensors")
+    config = {
+        "kind": "teacher",
+        "text_dim": model.text.in_features,
+        "dim": model.text.out_features,
+        "layers": model.layers,
+        "encoder": model.encoder_name,
+        "use_graph": model.use_graph,
+        "min_count": model.min_count,
+        "families": [f.name for f in trained.families],
+        "relations": [f.name for f in trained.relations],
+        "linear": None if trained.linear is None else trained.linear.settings(),
+        "hidden": model.hidden,
+        "experts": model.experts,
+        "affinities": model.blend.affinities,
+        "basis_scale": trained.basis.scale,
+        "best_epoch": trained.best_epoch,
+        "seconds": trained.seconds,
+    }
+    _write_json(folder / "config.json", config)
+    _history(folder, trained.history)
+    if trained.chosen is not None:
+        (folder / CHOSEN).mkdir()
+        save_teacher(folder / CHOSEN, trained.chosen)
+
+
+def load_teacher(
+    folder: Path, families: list[Family], relations: list[Family] | None = None
+) -> TrainedTeacher:
+    """Reads a teacher; `families` and `relations` come from the snapshot it was trained on.
+
+    Raises:
+        ArtefactError: the folder is unfinished, or the families are others.
+    """
+    config = _read_json(folder / "config.json")
+    along = (families if relations is None else relations) if config["use_graph"] else []
+    if config["families"] != [f.name for f in families] or config.get("relations") != [f.name for f in along]:
+        raise ArtefactError(
+            "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
+        )
+    state = _read_state(folder / "model.safetensors")
+    basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
+    linear = None if config["linear"] is None else LinearChoice(**config["linear"])
+    model = FusedTeacher(
+        text_dim=config["text_dim"],
+        dim=config["dim"],
+        relations=message_relations(along),
+        layers=config["layers"],
+        experts=config["experts"],
+        affinities=config["affinities"],
+        hidden=config["hidden"],
+        min_count=config["min_count"],
+        use_graph=config["use_graph"],
+        encoder=config["encoder"],
+        groups=group_sizes(along),
+    )
+    model.load_state_dict(state)
+    return TrainedTeacher(model, families, along, basis, linear, seconds=float(config["seconds"]))
+
+
+def save_student(folder: Path, trained: TrainedStudent) -> None:
+    """Writes config.json, model.safetensors and history.jsonl."""
+    model = trained.model
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state["rows"] = torch.from_numpy(trained.rows)
+    for a, table in enumerate(trained.neighbours):
+        for name in _TABLE:
+            state[f"neighbours{a}.{name}"] = torch.from_numpy(getattr(table.weights, name))
+    save_file(state, folder / "model.safetensors")
+    config = {
+        "kind": "student",
+        "vocabulary": model.tokens.num_embeddings,
+        "warm_items": model.ids.num_embeddings,
+        "dim": model.tokens.embedding_dim,
+        "hidden": model.hidden,
+        "min_count": model.min_count,
+        "families": [f.name for f in trained.families],
+        "decay": trained.decay,
+        "best_epoch": trained.best_epoch,
+        "neighbours": [table.mean for table in trained.neighbours],
+        "seconds": trained.seconds,
+    }
+    _write_json(folder / "config.json", config)
+    _history(folder, trained.history)
+
+
+def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
+    """Reads a student; `families` are the snapshot's `text_families`.
+
+    Raises:
+        ArtefactError: the folder is unfinished, or the families are others.
+    """
+    config = _read_json(folder / "config.json")
+    if config["families"] != [f.name for f in families] or "neighbours" not in config:
+        raise ArtefactError(
+            "was trained on another snapshot", where=str(folder), hint="kgdistill train student"
+        )
+    state = _read_state(folder / "model.safetensors")
+    rows = state.pop("rows").numpy()
+    tables = []
+    for a, mean in enumerate(config["neighbours"]):
+        held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
+        tables.append(NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))), mean))
+    model = Student(
+        vocabulary=config["vocabulary"],
+        warm_items=config["warm_items"],
+        dim=config["dim"],
+        experts=len(families),
+        affinities=1 + len(tables),
+        hidden=config["hidden"],
+        min_count=config["min_count"],
+    )
+    model.load_state_dict(state)
+    return TrainedStudent(
+        model, families, rows, tuple(tables), float(config["decay"]), seconds=float(config["seconds"])
+    )
+
+
+def save_text(folder: Path, embeddings: FloatArray, rows: IntArray, tokens: Tokens, encoder: str) -> None:
+    """Writes the embeddings of the distinct texts, each product's row, and the token ids."""
+    save_arrays(
+        {"embeddings": embeddings, "rows": rows, "token_ids": tokens.ids, "token_offsets": tokens.offsets},
+        folder / "text.safetensors",
+    )
+    _write_json(folder / "config.json", {"encoder": encoder, "vocabulary": tokens.vocabulary})
+
+
+def load_text(folder: Path) -> tuple[FloatArray, IntArray, Tokens]:
+    """Reads what `save_text` wrote."""
+    config = _read_json(folder / "config.json")
+    arrays = _read_arrays(folder / "text.safetensors")
+    tokens = Tokens(arrays["token_ids"], arrays["token_offsets"], int(config["vocabulary"]))
+    return arrays["embeddings"], arrays["rows"], tokens
+
+
+def save_choice(folder: Path, choice: LinearChoice) -> None:
+    """Writes linear.json: the settings of the linear expert."""
+    _write_json(folder / "linear.json", choice.settings())
+
+
+def load_choice(folder: Path) -> LinearChoice:
+    """Reads what `save_choice` wrote."""
+    return LinearChoice(**_read_json(folder / "linear.json"))
+
+
+def save_targets(folder: Path, targets: Targets) -> None:
+    """Writes the teacher's lists, scores, relational embeddings and confidences."""
+    arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}
+    save_arrays(arrays, folder / "targets.safetensors")
+    _write_json(folder / "config.json", {"groups": list(targets.groups)})
+
+
+def load_targets(folder: Path) -> Targets:
+    """Reads what `save_targets` wrote."""
+    config = _read_json(folder / "config.json")
+    arrays = _read_arrays(folder / "targets.safetensors")
+    return Targets(groups=tuple(config["groups"]), **{name: arrays[name] for name in _TARGET_ARRAYS})
+
+
+_TARGET_ARRAYS = ("users", "items", "scores", "relational", "confidence")

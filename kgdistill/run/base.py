@@ -1,0 +1,327 @@
+"""A run folder without its models: configuration, lock, snapshot, and which stages stand and fit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kgdistill.config import RunConfig, read_config, resolve_config
+from kgdistill.errors import ArtefactError, RunLockedError
+from kgdistill.ingest.journal import Journal
+from kgdistill.private import private_folder
+from kgdistill.run.chain import (
+    CONTROLS,
+    JUDGED,
+    NEEDED,
+    STAGES,
+    STUDENTS,
+    TEACHERS,
+    StudentKind,
+    TeacherKind,
+    mismatch,
+)
+from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
+from kgdistill.serve.file import FORMAT
+from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
+from kgdistill.store.protocol import GraphStore
+from kgdistill.tasks.histories import frozen_purchases, stored_purchases
+from kgdistill.tasks.match import EvaluationTask, build_task
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_CONFIG, _LOCK, _OWNER = "config.json", ".lock", ".lock.owner"
+_HOLDOUT = "holdout.parquet"
+
+
+@dataclass
+class RunBase:
+    """A run folder with its configuration; reading it needs no torch.
+
+    Args:
+        folder: where everything of the run goes; made for its owner alone where it is missing.
+        config: the resolved configuration.
+
+    Raises:
+        RunLockedError: the configuration is another than the folder's, and a process is training there.
+        ArtefactError: the folder cannot be made.
+    """
+
+    folder: Path
+    config: RunConfig
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        try:
+            private_folder(self.folder)
+        except OSError as error:
+            reason = f"cannot be made a run folder: {(error.strerror or 'refused').lower()}"
+            raise ArtefactError(reason, where=str(self.folder), hint="name another: --run") from error
+        # Opening a run to read it must not touch it.
+        try:
+            same = RunConfig.model_validate_json((self.folder / _CONFIG).read_bytes()) == self.config
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            with self.lock():
+                write_private(self.folder / _CONFIG, self.config.model_dump_json(indent=2).encode())
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """A run that exists.
+
+        Raises:
+            ArtefactError: there is none in `folder`.
+            InputError: its configuration cannot be read.
+        """
+        path = Path(folder) / _CONFIG
+        if not path.is_file():
+            hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
+            raise ArtefactError("is no run folder", where=str(folder), hint=hint)
+        return cls(Path(folder), resolve_config(read_config(path), where=str(path)))
+
+    # The lock ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _lock(self) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.folder / _LOCK, timeout=0)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run folder for one process, which may take it several times; it ends with the process.
+
+        Whoever reads alone needs no lock: a stage takes its place when it is whole.
+
+        Raises:
+            RunLockedError: another process holds it.
+        """
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            owner = self._owner()
+            raise RunLockedError(
+                f"another process{owner} is training in this run folder",
+                where=str(self.folder),
+                hint="wait until it is done, or name another folder: --run",
+            ) from None
+        try:
+            if self._lock.lock_counter == 1:
+                sweep(self.folder)
+                # The process id helps people only: a full disk must not stand in the way.
+                with contextlib.suppress(OSError):
+                    (self.folder / _OWNER).write_text(str(os.getpid()), encoding="ascii")
+            yield
+        finally:
+            self._lock.release()
+
+    def _owner(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            return f" (pid {int((self.folder / _OWNER).read_text(encoding='ascii'))})"
+        return ""
+
+    # Stages that stand and fit ----------------------------------------------------------------
+
+    def need(self, name: str) -> Mark:
+        """The mark of a finished stage that stands on the snapshot and the settings in force.
+
+        Raises:
+            ArtefactError: the stage, or one that it stands on, is not finished or no longer fits; the message
+                says what makes it.
+        """
+        mark = read_mark(self.folder / name)
+        if mark is None:
+            raise ArtefactError(
+                f"the stage {name!r} is not finished",
+                where=str(self.folder),
+                hint=f"run it first: {self._command(name)}",
+            )
+        # A model is told before what merely stands on it, and before the texts, which nobody trains by name.
+        below = [up for up in STAGES[name].stands_on if mark.values.get(up) is not None]
+        for up in below:
+            if up not in ("text", "graph"):
+                self.need(up)
+        if name == "graph":
+            now = self._graph_settings()
+        else:
+            now = self._inputs(name, judged=tuple(k for k in JUDGED if k in below))
+        reason = mismatch(name, mark.values, json.loads(json.dumps(now, default=str)))
+        if reason:
+            raise ArtefactError(
+                f"{STAGES[name].title} {reason}",
+                where=str(self.folder / name),
+                hint=f"make it anew: {self._command(name)}",
+            )
+        if "text" in below:
+            self.need("text")
+        return mark
+
+    def read(self, name: str) -> Path:
+        """The folder of a stage, to read: it fits, and its files are those that were written.
+
+        Raises:
+            ArtefactError: as `need`, or a file is missing or damaged; the message says what to delete.
+        """
+        mark = self.need(name)
+        if mark.made not in self._verified:
+            verify(self.folder / name, mark, again=self._command(name))
+            self._verified.add(mark.made)
+        return self.folder / name
+
+    @cached_property
+    def _verified(self) -> set[str]:
+        return set()
+
+    def judged(self) -> tuple[tuple[TeacherKind | StudentKind, ...], dict[str, str]]:
+        """The models that an evaluation judges, and those that it leaves out with the reason.
+
+        Raises:
+            ArtefactError: there is no teacher or no student, or it no longer fits.
+        """
+        kinds: list[TeacherKind | StudentKind] = []
+        left_out: dict[str, str] = {}
+        for kind in JUDGED:
+            try:
+                self.need(kind)
+                kinds.append(kind)
+            except ArtefactError as error:
+                if kind in NEEDED:
+                    raise
+                if read_mark(self.folder / kind) is not None:
+                    left_out[kind] = error.message
+                elif kind not in CONTROLS:
+                    left_out[kind] = f"{STAGES[kind].title} was not trained"
+        return tuple(kinds), left_out
+
+    def _command(self, name: str) -> str:
+        command = [*STAGES[name].command.split(), "--run", str(self.folder)]
+        if name == "graph":
+            # Without its file the snapshot would start from the settings' defaults.
+            mark = read_mark(self.folder / "graph")
+            store = mark.values.get("store") if mark is not None else None
+            command += ["--config", str(self.folder / _CONFIG), "--store", str(store or "URL")]
+        return shlex.join(command)
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        whole = self.config.model_dump(mode="json")
+        return {name: whole[name] for name in names}
+
+    def _graph_settings(self) -> dict[str, Any]:
+        protocol = self.config.protocol
+        return {"cut": protocol.snapshot_cut.isoformat(), "interaction": list(protocol.interaction)}
+
+    def _data(self) -> dict[str, str]:
+        """What names the data: the snapshot's content, and what was put aside for validation and test."""
+        manifest = json.loads((self.read("graph") / "snapshot" / "manifest.json").read_bytes())
+        return {"snapshot": manifest["content_hash"], "holdout": self.need("graph").files[_HOLDOUT][1]}
+
+    def _made(self, name: str) -> str | None:
+        mark = read_mark(self.folder / name)
+        return None if mark is None else mark.made
+
+    def _inputs(self, name: str, judged: tuple[str, ...] = ()) -> dict[str, Any]:
+        """What a stage is made from: the data, the stages it stands on, and the settings in force."""
+        data, settings = self._data(), self._settings
+        models = {**data, "text": self._made("text"), **settings("protocol", "seed")}
+        if name == "text":
+            inputs = {"snapshot": data["snapshot"], **settings("text")}
+            if self.config.text.tune != "frozen":
+                # A tuned encoder has learned from the events that these give it.
+                share = self.config.teacher.inner_share
+                inputs |= {**data, **settings("protocol", "seed"), "inner_share": share}
+            return inputs
+        if name == "choice":
+            return {**data, "text": self._made("text"), **settings("protocol")}
+        if name in (*TEACHERS, *CONTROLS):
+            return {**models, "kind": name, **settings("teacher", "device")}
+        if name == "targets":
+            student = self.config.student
+            return {
+                "teacher": self._made("teacher"),
+                "lists": [student.candidates, student.random],
+                **settings("seed"),
+            }
+        if name in STUDENTS:
+            targets = self._made("targets") if name == "student" else None
+            return {**models, "targets": targets, **settings("teacher", "student", "device")}
+        if name == "bundle":
+            longest = self.config.text.max_tokens
+            return {"student": self._made("student"), "max_tokens": longest, "format": FORMAT}
+        assert name == "evaluate"
+        return {**{kind: self._made(kind) for kind in judged}, **settings("protocol")}
+
+    def _stage(
+        self, name: str, inputs: dict[str, Any], make: Callable[[Path], None], *, private: bool = True
+    ) -> None:
+        """Makes a stage under the lock, unless it stands there from these inputs."""
+        if finished(self.folder / name) != digest(inputs):
+            with self.lock():
+                run_stage(self.folder, name, inputs, make, private=private)
+
+    # What it was taken from -------------------------------------------------------------------
+
+    def take_snapshot(self, store: GraphStore) -> None:
+        """Freezes the graph at the protocol's cut; what comes later is put aside for evaluation."""
+        protocol = self.config.protocol
+
+        def make(folder: Path) -> None:
+            cut = protocol.snapshot_cut
+            take_snapshot(store, folder / "snapshot", cut=cut)
+            events = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
+            with (folder / _HOLDOUT).open("wb") as file:
+                pq.write_table(events, file)
+
+        # Rows that a later job brings make another graph.
+        jobs = [[e["archive_id"], e["job_number"]] for e in Journal(store).entries() if e["state"] == "done"]
+        inputs = {"store": store.url, "jobs": jobs, **self._graph_settings()}
+        self._stage("graph", inputs, make)
+        self.__dict__.pop("snapshot", None)
+        self.__dict__.pop("task", None)
+        # Where people look for it.
+        link = self.folder / "snapshot"
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(Path("graph") / "snapshot")
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of the run."""
+        folder = self.read("graph")
+        try:
+            return open_snapshot(folder / "snapshot")
+        except ArtefactError as error:
+            # Taken again from the same rows it would be kept.
+            hint = f"delete {folder}, then make it anew: {self._command('graph')}"
+            raise ArtefactError(error.message, where=error.where, hint=hint) from error
+
+    @cached_property
+    def task(self) -> EvaluationTask:
+        """The evaluation task; its test split stays closed until `evaluate`."""
+        events = pq.read_table(self.read("graph") / _HOLDOUT)
+        return build_task(self.snapshot, events, self.config.protocol)
+
+    def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
+        """All that is known by now of who bought what: for answers alone, as it reaches past the cut.
+
+        Args:
+            store: says it as it is now; without, the snapshot and what came after it when it was taken.
+            user: that user's alone.
+
+        Returns:
+            See `stored_purchases`.
+        """
+        edge = self.config.protocol.interaction
+        if store is not None:
+            return stored_purchases(store, edge, self.snapshot.schema, user=user)
+        table = frozen_purchases(self.snapshot, pq.read_table(self.read("graph") / _HOLDOUT), edge)
+        return table if user is None else table.filter(pc.equal(table["user"], user))

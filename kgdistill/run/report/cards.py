@@ -1,0 +1,54 @@
+"""To whom what is recommended, and why: a few users of a run, as its bundle answers them."""
+
+from __future__ import annotations
+
+from kgdistill.explore import explain_frozen
+from kgdistill.run.base import RunBase
+from kgdistill.run.report.run import Explained, ReportedRecommendation
+from kgdistill.serve.bundle import load_bundle
+from kgdistill.tasks.histories import histories
+
+_ASKED, _USERS, _PRODUCTS = 12, 3, 3
+_NO_PATH = "no short path in the graph; near in the student's vectors"
+
+
+def recommended(run: RunBase) -> list[Explained]:
+    """Three users with what `recommend --run` tells them first; those whose lists the graph explains best.
+
+    Of the users with enough purchases a dozen is asked, evenly spread over their ids.
+
+    Raises:
+        ArtefactError: the bundle is not there, or no longer fits.
+    """
+    run.need("bundle")
+    bundle = load_bundle(run.folder / "bundle")
+    protocol, purchases = run.config.protocol, run.purchases()
+    known = histories(purchases, bundle.keys)
+    eligible = [user for user, history in known.items() if len(history.items) >= protocol.min_user_events]
+    asked = eligible[:: max(1, len(eligible) // _ASKED)][:_ASKED]
+    lists = {
+        user: bundle.recommend(
+            known[user].items, k=_PRODUCTS, exclude=known[user].beside, cold=False
+        ).recommendations
+        for user in asked
+    }
+    pairs = [(user, found.product) for user in asked for found in lists[user]]
+    why = explain_frozen(run.snapshot, purchases, protocol.interaction, pairs, limit=1)
+    best = sorted(asked, key=lambda u: -sum(bool(why.get((u, f.product))) for f in lists[u]))[:_USERS]
+    return [
+        Explained(
+            user=user,
+            recommendations=[
+                ReportedRecommendation(
+                    product=found.product,
+                    title=found.title.split(" [SEP] ")[0],
+                    rank=found.rank,
+                    score=found.score,
+                    because=reasons[0].because if (reasons := why.get((user, found.product))) else _NO_PATH,
+                )
+                for found in lists[user]
+            ],
+        )
+        for user in best
+        if lists[user]
+    ]

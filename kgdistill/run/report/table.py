@@ -1,0 +1,63 @@
+"""The arm by metric table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from kgdistill.errors import ArtefactError
+from kgdistill.run.report.run import Metrics, ReportedInterval
+from kgdistill.run.report.words import headline_arm, metric_title, setting_title
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """Every arm's metrics with their intervals, one section per setting.
+
+    Args:
+        metrics: the content of `evaluate/metrics.json`.
+
+    Raises:
+        ArtefactError: `metrics` lacks something that the table shows.
+    """
+    try:
+        found = Metrics.model_validate(metrics)
+    except ValueError as error:
+        hint = "delete the stage evaluate of the run, then: kgdistill evaluate"
+        raise ArtefactError(f"the metrics cannot be read: {error}", hint=hint) from error
+    protocol = found.protocol
+    names = list(dict.fromkeys(m for s in protocol.settings for m in found.metric_names(s)))
+    table = Table(
+        title=f"{protocol.name}; {protocol.bootstrap.level:.0%} intervals over users",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("arm", min_width=26)
+    for name in names:
+        table.add_column(metric_title(name), justify="right")
+    own = headline_arm(found).arm
+    for setting, size in protocol.settings.items():
+        table.add_section()
+        heading = f"{setting_title(setting)}, {size.users:,} users"
+        table.add_row(Text(heading, style="italic"), *("" for _ in names))
+        best = {n: max(v) for n in names if (v := [m for m in _means(found, setting, n) if m is not None])}
+        for arm in found.arms:
+            values = arm.settings.get(setting, {})
+            cells = [_cell(values.get(n), best.get(n)) for n in names]
+            table.add_row(Text(arm.title, style="bold" if arm.arm == own else ""), *cells)
+    return table
+
+
+def _means(metrics: Metrics, setting: str, name: str) -> list[float | None]:
+    intervals = [arm.settings.get(setting, {}).get(name) for arm in metrics.arms]
+    return [interval.mean if interval else None for interval in intervals]
+
+
+def _cell(interval: ReportedInterval | None, best: float | None) -> Text:
+    if interval is None:
+        return Text("–")
+    low, high = (f"{v:.4f}".replace("0.", ".", 1) for v in (interval.low, interval.high))
+    return Text(f"{interval.mean:.4f} [{low} {high}]", style="bold" if interval.mean == best else "")

@@ -1,1 +1,0 @@
-"""Search without click logs: synthetic queries, a fused teacher, a static student beside BM25."""

@@ -1,0 +1,1 @@
+"""The bundle: packing, files, answers without torch."""

@@ -1,0 +1,104 @@
+"""Why a student ranks an item high, from the terms of its score alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.serve.scores import BundleScorer, logit
+
+# The least share of all that speaks for an item which one term must have to be named.
+_LEAST = 1 / 3
+
+
+def reasons(
+    scorer: BundleScorer, history: IntArray, items: IntArray, cold: bool | None, names: Sequence[str]
+) -> list[str]:
+    """The term that raises each item most, in words; empty where none stands out.
+
+    A term's part is by how much the score falls, the perceptron's share with it, when the term says what it
+    says of an item without evidence (popularity: of the average item).
+
+    Args:
+        scorer: of the bundle.
+        history: positions that the scores rest on, the latest last.
+        items: positions in the pool.
+        cold: which pool.
+        names: of all items, for people.
+    """
+    if not len(history) or not len(items):
+        return [""] * len(items)
+    pool = scorer.pools[cold]
+    columns = np.searchsorted(pool.items, items)
+    parts = _parts(scorer, history, cold, columns)
+    found = []
+    for item, mine in zip(items.tolist(), parts.T, strict=True):
+        most = int(mine.argmax())
+        stands_out = mine[most] > 0 and mine[most] >= _LEAST * np.maximum(mine, 0).sum()
+        found.append(_said(scorer, history, item, most, names) if stands_out else "")
+    return found
+
+
+def _parts(scorer: BundleScorer, history: IntArray, cold: bool | None, columns: IntArray) -> FloatArray:
+    """What the estimates, popularity and each family add to some items, float32 [estimates + 1 + M, C]."""
+    pool, own = scorer.pools[cold], scorer.arrays["blend.user"]
+    block = scorer.block([history], pool)
+    terms = scorer.terms(block, pool, np.array([0]), columns[None])
+    weights = pool.weights[:, columns] + own[:, None] * block.lengths[0]
+    e = scorer.estimates
+    silent = np.zeros((len(terms), 1), np.float32)
+    silent[:e, 0] = logit(np.zeros(1), np.exp(scorer.arrays["blend.log_eps"]))
+    silent[e : e + 2, 0] = pool.popularity.mean(1)
+    state = pool.state[:, None, columns]
+    whole = scorer.perceptron(terms, state, block.lengths)[0]
+    groups = [[t] for t in range(e)] + [[e, e + 1]] + [[t] for t in range(e + 2, len(terms))]
+    parts = np.empty((len(groups), len(columns)), np.float32)
+    for row, group in enumerate(groups):
+        without = terms.copy()
+        without[group] = silent[group][:, None]
+        linear = (weights[group] * (terms[group, 0] - silent[group])).sum(0)
+        parts[row] = linear + whole - scorer.perceptron(without, state, block.lengths)[0]
+    return parts
+
+
+def _said(scorer: BundleScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
+    arrays, estimates = scorer.arrays, scorer.estimates
+    if term == 0:
+        weight = np.exp(-scorer.decay * np.arange(len(history) - 1, -1, -1))
+        near = weight * (arrays["vectors"][history] @ arrays["fold"] @ arrays["vectors"][item])
+        return f"like {names[history[int(near.argmax())]]}"
+    if term < estimates:
+        strengths = _into(scorer, history, item, term - 1)
+        verb = "bought by who bought" if scorer.config["neighbours"][term - 1] else "goes with"
+        return f"{verb} {names[history[int(strengths.argmax())]]}"
+    if term == estimates:
+        return "popular"
+    m = term - estimates - 1
+    codes = scorer.codes[m]
+    shared = history[codes[history] == codes[item]]
+    return f"same {_field(scorer.config['families'][m])} as {names[shared[-1]]}" if len(shared) else ""
+
+
+def _into(scorer: BundleScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
+    """What each item of the history adds to one item by a table, float64 [H]."""
+    data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
+    decay = float(scorer.config["neighbour_decay"])
+    out = np.zeros(len(history))
+    for n, bought in enumerate(history.tolist()):
+        part: Any = slice(indptr[bought], indptr[bought + 1])
+        weight = np.exp(-decay * (len(history) - 1 - n))
+        out[n] = weight * data[part][indices[part] == item].sum()
+    return out
+
+
+def _field(name: str) -> str:
+    """What a family is called: "brand_text & category_text" is "brand and category"."""
+    parts = []
+    for part in name.split(" & "):
+        field, _, level = part.partition(" > ")
+        parts.append(("broader " if level else "") + field.removesuffix("_text").replace("_", " "))
+    return " and ".join(parts)

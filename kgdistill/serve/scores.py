@@ -1,0 +1,415 @@
+"""A student's scores without torch: many users at once, in blocks that fit the processor's caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.ranking.topk import top_k
+
+# Scores held at a time, and of these in one pass: some 10 MB in all, and what fits a second-level cache.
+_CELLS, _PASS = 1 << 20, 1 << 15
+_STRIDE = 16
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Some items, laid out for scoring.
+
+    Attributes:
+        items: positions int64 [C], ascending.
+        vectors: float32 [D, C].
+        weights: of the terms, float32 [T, C].
+        fixed, by_length: what a score is made of whatever was bought, and what is added for each unit of the
+            history's length, float32 [C].
+        popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
+        state: float32 [2, C].
+        codes: the group of each item in each family, int64 [C].
+        members: of each family the items ordered by group, and where each group begins.
+    """
+
+    items: IntArray
+    vectors: FloatArray
+    weights: FloatArray
+    fixed: FloatArray
+    by_length: FloatArray
+    popularity: FloatArray
+    state: FloatArray
+    codes: list[IntArray]
+    members: list[tuple[IntArray, IntArray]]
+
+
+@dataclass(frozen=True)
+class Lift:
+    """log(1 + share of the history in each group / everybody's share), and where it is not 0.
+
+    Attributes:
+        values: float32 [B, groups + 1]; the last for items without a group.
+        rows, groups: int64, by row.
+    """
+
+    values: FloatArray
+    rows: IntArray
+    groups: IntArray
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is known of B users, and the linear sum of their terms.
+
+    Attributes:
+        linear: float32 [B, C].
+        near: log(1 + softplus(r / eps)) of the vectors' estimate r, float32 [B, C].
+        tables: what each table of weights between items says, float32 [B, C].
+        lifts: of each family.
+        lengths: log(1 + items in the history) / 5, float32 [B].
+    """
+
+    linear: FloatArray
+    near: FloatArray
+    tables: list[FloatArray]
+    lifts: list[Lift]
+    lengths: FloatArray
+
+
+class BundleScorer:
+    """Scores items for histories of positions.
+
+    Args:
+        config, arrays: a bundle's, checked.
+    """
+
+    def __init__(self, config: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.config, self.arrays = config, arrays
+        self.decay = float(np.exp(arrays["log_decay"][0]))
+        self._eps: FloatArray = np.exp(arrays["blend.log_eps"])
+        self.estimates = len(self._eps)
+        counts = arrays["counts"]
+        cold = counts < config["min_count"]
+        popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
+        state = np.stack([popularity[0] / 5.0, cold]).astype(np.float32)
+        weights = arrays["blend.weight"] @ state + arrays["blend.bias"][:, None]
+        codes = [self._groups(m) for m in range(len(config["families"]))]
+        everything = np.arange(len(counts), dtype=np.int64)
+        self.pools: dict[bool | None, Pool] = {
+            wanted: self._pool(
+                everything if wanted is None else np.flatnonzero(cold == wanted),
+                weights,
+                popularity,
+                state,
+                codes,
+            )
+            for wanted in (None, False, True)
+        }
+        self.codes = codes
+
+    def _groups(self, m: int) -> IntArray:
+        """The group of every item in family `m`; one past the last group where it has none."""
+        indptr, indices = self.arrays[f"family{m}.indptr"], self.arrays[f"family{m}.indices"]
+        lengths = np.diff(indptr)
+        codes = np.full(len(lengths), len(self.arrays[f"family{m}.everybody"]), np.int64)
+        codes[lengths == 1] = indices
+        return codes
+
+    def _pool(
+        self,
+        items: IntArray,
+        weights: FloatArray,
+        popularity: FloatArray,
+        state: FloatArray,
+        codes: list[IntArray],
+    ) -> Pool:
+        weights, popularity, state = (np.ascontiguousarray(a[:, items]) for a in (weights, popularity, state))
+        user, estimates = self.arrays["blend.user"], self.estimates
+        # An estimate of 0 is no evidence; what is some is added to it.
+        constants = np.concatenate([self.arrays["blend.log_eps"][:1], logit(np.zeros(1), self._eps)[1:]])
+        plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
+        mine = [code[items] for code in codes]
+        return Pool(
+            items,
+            np.ascontiguousarray(self.arrays["vectors"][items].T),
+            weights,
+            self.arrays["blend.new_boost"][0] * state[1] + (weights[: estimates + 2] * plain).sum(0),
+            (user[: estimates + 2, None] * plain).sum(0),
+            popularity,
+            state,
+            mine,
+            [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
+        )
+
+    # Whole rows -----------------------------------------------------------------------------------
+
+    def scores(self, history: IntArray, cold: bool | None) -> FloatArray:
+        """Of every item of the pool, float32 [C]."""
+        pool = self.pools[cold]
+        block = self.block([history], pool)
+        return self._whole(block, pool, 0)
+
+    def _whole(self, block: Block, pool: Pool, row: int) -> FloatArray:
+        out: FloatArray = block.linear[row].copy()
+        if "mixer.first" in self.arrays:
+            best = best_columns(out, int(self.config["mixed"]))
+            mixed = self._mixed(block, pool, np.array([row]), best[None])[0]
+            if len(best) < len(out):
+                out -= np.float32(self.config["behind"])
+            out[best] = mixed
+        return out
+
+    # The best of many -----------------------------------------------------------------------------
+
+    def best(
+        self, histories: Sequence[IntArray], exclude: Sequence[IntArray], k: int, cold: bool | None
+    ) -> tuple[IntArray, FloatArray]:
+        """The `k` best items of each history beside those to exclude, ties by position.
+
+        Args:
+            histories: positions, the latest last.
+            exclude: positions for each history.
+            k: at most the pool's size.
+            cold: which pool.
+
+        Returns:
+            Positions int64 [U, k] and scores float32 [U, k]; -1 and -inf where fewer remain.
+        """
+        pool = self.pools[cold]
+        items = np.full((len(histories), k), -1, np.int64)
+        scores = np.full((len(histories), k), -np.inf, np.float32)
+        rows = max(1, _CELLS // max(len(pool.items), 1))
+        marked = np.zeros(len(self.arrays["counts"]), np.bool_)
+        for start in range(0, len(histories), rows) if len(pool.items) else ():
+            part = slice(start, start + rows)
+            self._best(histories[part], exclude[part], pool, items[part], scores[part], marked)
+        return items, scores
+
+    def _best(
+        self,
+        histories: Sequence[IntArray],
+        exclude: Sequence[IntArray],
+        pool: Pool,
+        items: IntArray,
+        scores: FloatArray,
+        marked: npt.NDArray[np.bool_],
+    ) -> None:
+        """`best` of one block, into `items` and `scores`."""
+        block, k, width = self.block(histories, pool), items.shape[1], len(pool.items)
+        mixes = "mixer.first" in self.arrays
+        most = int(self.config["mixed"]) if mixes else k + max(map(len, exclude))
+        most = min(most, width)
+        columns = np.stack([best_columns(row, most) for row in block.linear])
+        if mixes:
+            found = self._mixed(block, pool, np.arange(len(histories)), columns)
+        else:
+            found = np.take_along_axis(block.linear, columns, axis=1)
+        for row, out in enumerate(exclude):
+            marked[out] = True
+            left = ~marked[pool.items[columns[row]]]
+            if left.sum() >= k or most == width:
+                candidates, values = columns[row][left], found[row][left]
+            else:  # among the first there are too few: the others follow in the order of the linear sum
+                values = self._whole(block, pool, row)
+                values[marked[pool.items]] = -np.inf
+                candidates = np.arange(width)
+            marked[out] = False
+            best, score = top_k(values[None], candidates, k)
+            items[row] = np.where(best[0] >= 0, pool.items[best[0]], -1)
+            scores[row] = score[0]
+
+    # Terms ------------------------------------------------------------------------------------
+
+    def block(self, histories: Sequence[IntArray], pool: Pool) -> Block:
+        """The linear sums of B users."""
+        lengths = np.array([len(h) for h in histories])
+        flat = np.concatenate(histories) if len(histories) else np.zeros(0, np.int64)
+        rows = np.repeat(np.arange(len(histories)), lengths)
+        ranks = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(flat)) - 1
+        block = Block(
+            np.empty((len(histories), len(pool.items)), np.float32),
+            np.empty((len(histories), len(pool.items)), np.float32),
+            self._tables(flat, rows, ranks, pool, len(histories)),
+            [self._lift(m, flat, rows, len(histories)) for m in range(len(self.codes))],
+            (np.log1p(lengths) / 5.0).astype(np.float32),
+        )
+        self._add_vectors(block, pool, self._users(flat, rows, ranks, len(histories)))
+        own = self.arrays["blend.user"]
+        for a, table in enumerate(block.tables, start=1):
+            cells = np.flatnonzero(table)
+            row, column = cells // table.shape[1], cells % table.shape[1]
+            above = logit(table.ravel()[cells], self._eps[a]) - logit(np.zeros(1), self._eps[a])
+            block.linear.ravel()[cells] += (pool.weights[a, column] + own[a] * block.lengths[row]) * above
+        for m, lift in enumerate(block.lifts):
+            self._add_family(block, pool, m, lift)
+        return block
+
+    def _users(self, flat: IntArray, rows: IntArray, ranks: IntArray, users: int) -> FloatArray:
+        """Vectors of the users in units of eps, float32 [B, D]."""
+        attention = np.exp(-self.decay * ranks.astype(np.float32))[:, None]
+        summed = np.zeros((users, self.arrays["vectors"].shape[1]), np.float32)
+        if len(flat):
+            starts = np.flatnonzero(np.diff(rows, prepend=-1))
+            summed[rows[starts]] = np.add.reduceat(attention * self.arrays["vectors"][flat], starts, axis=0)
+        out: FloatArray = (summed @ self.arrays["fold"]) / self._eps[0]
+        return out
+
+    def _add_vectors(self, block: Block, pool: Pool, users: FloatArray) -> None:
+        """Fills `near` and starts `linear` with the terms that every item has."""
+        # One row alone would be multiplied in another order than rows of many.
+        asked = np.concatenate([users, users]) if len(users) == 1 else users
+        width, lengths = max(1, _PASS // len(users)), block.lengths[:, None]
+        own = lengths * self.arrays["blend.user"][0]
+        for start in range(0, len(pool.items), width):
+            part = slice(start, min(start + width, len(pool.items)))
+            x = np.matmul(asked, pool.vectors[:, part])[: len(users)]
+            near, out = block.near[:, part], block.linear[:, part]
+            # log(1 + softplus(x)); log1p is several times slower than log.
+            np.abs(x, out=near)
+            np.negative(near, out=near)
+            np.exp(near, out=near)
+            near += 1
+            np.log(near, out=near)
+            near += np.maximum(x, 0, out=x)
+            near += 1
+            np.log(near, out=near)
+            np.add(pool.weights[0, part], own, out=out)
+            out *= near
+            np.multiply(lengths, pool.by_length[part], out=x)
+            out += x
+            out += pool.fixed[part]
+
+    def _tables(
+        self, flat: IntArray, rows: IntArray, ranks: IntArray, pool: Pool, users: int
+    ) -> list[FloatArray]:
+        """What each table of weights between items says, float32 [B, C]."""
+        found, size = [], len(self.arrays["counts"])
+        decayed = np.exp(-ranks * float(self.config["neighbour_decay"]))
+        for a, mean in enumerate(self.config["neighbours"]):
+            data, indices, indptr = (
+                self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
+            )
+            places, owner = _ranges(indptr[flat], indptr[flat + 1])
+            cells = rows[owner] * size + indices[places]
+            summed = np.bincount(cells, data[places] * decayed[owner], minlength=users * size)
+            table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
+            if mean:
+                table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
+            found.append(np.ascontiguousarray(table, np.float32))
+        return found
+
+    def _lift(self, m: int, flat: IntArray, rows: IntArray, users: int) -> Lift:
+        everybody = self.arrays[f"family{m}.everybody"]
+        width = len(everybody) + 1
+        cells, times = np.unique(rows * width + self.codes[m][flat], return_counts=True)
+        row, group = cells // width, cells % width
+        known = group < len(everybody)
+        row, group, times = row[known], group[known], times[known]
+        share = times / np.bincount(row, times, minlength=users)[row]
+        lift = np.zeros((users, width), np.float32)
+        lift[row, group] = np.log1p(share / np.maximum(everybody[group], 1e-9))
+        return Lift(lift, row, group)
+
+    def _add_family(self, block: Block, pool: Pool, m: int, lift: Lift) -> None:
+        term = self.estimates + 2 + m
+        weights, own = pool.weights[term], self.arrays["blend.user"][term]
+        order, starts = pool.members[m]
+        row, group = lift.rows, lift.groups
+        touched = int((starts[group + 1] - starts[group]).sum())
+        if touched > block.linear.size // 4:
+            for at in np.unique(row):
+                part = lift.values[at][pool.codes[m]]
+                part *= weights + own * block.lengths[at]
+                block.linear[at] += part
+            return
+        places, owner = _ranges(starts[group], starts[group + 1])
+        column, mine = order[places], row[owner]
+        value = lift.values[row, group][owner] * (weights[column] + own * block.lengths[mine])
+        # An item has one group at most, so that no cell comes twice.
+        block.linear.ravel()[mine * block.linear.shape[1] + column] += value
+
+    def terms(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
+        """The terms of some items of each row, columns int64 [R, m] -> float32 [T, R, m]."""
+        out = np.empty((self.estimates + 2 + len(self.codes), *columns.shape), np.float32)
+        at = rows[:, None]
+        out[0] = block.near[at, columns] + self.arrays["blend.log_eps"][0]
+        for a, table in enumerate(block.tables, start=1):
+            out[a] = logit(table[at, columns], self._eps[a])
+        out[self.estimates : self.estimates + 2] = pool.popularity[:, columns]
+        for m, lift in enumerate(block.lifts):
+            out[self.estimates + 2 + m] = lift.values[at, pool.codes[m][columns]]
+        return out
+
+    def _mixed(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
+        """The linear sum and the perceptron's part of some items of each row, float32 [R, m]."""
+        terms = self.terms(block, pool, rows, columns)
+        return block.linear[rows[:, None], columns] + self.perceptron(
+            terms, pool.state[:, columns], block.lengths[rows]
+        )
+
+    def perceptron(self, terms: FloatArray, state: FloatArray, lengths: FloatArray) -> FloatArray:
+        """What the perceptron adds: terms [T, R, m], state [2, R, m], lengths [R] -> float32 [R, m]."""
+        if "mixer.first" not in self.arrays:
+            return np.zeros(terms.shape[1:], np.float32)
+        known = np.broadcast_to(lengths[:, None], terms.shape[1:])[None]
+        inputs = np.concatenate([terms, state, known]).reshape(len(terms) + 3, -1)
+        inner = self.arrays["mixer.first"] @ inputs
+        inner += self.arrays["mixer.first_bias"][:, None]
+        out: FloatArray = self.arrays["mixer.last"] @ _gelu(inner) + self.arrays["mixer.last_bias"][0]
+        return out.reshape(terms.shape[1:])
+
+
+def best_columns(row: FloatArray, most: int) -> IntArray:
+    """The columns of the `most` largest of a row, ascending; of equals at the end, the first."""
+    width = len(row)
+    if most >= width:
+        return np.arange(width)
+    groups = width // _STRIDE
+    columns = np.arange(width)
+    if groups > most:
+        # So many groups reach the bound that no smaller value is wanted.
+        highest = row[: groups * _STRIDE].reshape(_STRIDE, groups).max(0)
+        bound = np.partition(highest, groups - most)[groups - most]
+        columns = np.flatnonzero(row >= bound)
+    values = row[columns]
+    last = np.partition(values, len(values) - most)[len(values) - most]
+    above = columns[values > last]
+    equal = columns[values == last][: most - len(above)]
+    return np.sort(np.concatenate([above, equal]))
+
+
+def _members(codes: IntArray, groups: int) -> tuple[IntArray, IntArray]:
+    """Items ordered by group, and where each group begins; one past the last are those without."""
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=groups + 1))])
+    return np.argsort(codes, kind="stable"), starts
+
+
+def _ranges(starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
+    """All numbers of some ranges, one after another, and the range of each."""
+    lengths = (ends - starts).astype(np.int64)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    before = np.cumsum(lengths) - lengths
+    return np.arange(len(owner)) + (starts - before)[owner], owner
+
+
+def logit(estimate: npt.NDArray[Any], eps: npt.NDArray[Any]) -> FloatArray:
+    """log(eps + eps·softplus(estimate / eps)), as the student has it."""
+    ratio = estimate / eps
+    soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
+    out: FloatArray = np.log(eps * soft + eps).astype(np.float32)
+    return out
+
+
+def _gelu(x: FloatArray) -> FloatArray:
+    """GELU (Hendrycks & Gimpel 2016) by its tanh approximation, as the student has it."""
+    inner = x * x
+    inner *= np.float32(0.044715)
+    inner += 1
+    inner *= x
+    inner *= np.float32(np.sqrt(2 / np.pi))
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= x
+    inner *= np.float32(0.5)
+    return inner

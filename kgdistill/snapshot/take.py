@@ -1,0 +1,306 @@
+"""Store → snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kgdistill.errors import InputError, LeakError
+from kgdistill.progress import step
+from kgdistill.snapshot.content import ContentHash
+from kgdistill.snapshot.files import disk_errors, staged_folder, sync_file
+from kgdistill.snapshot.leaks import before, check_no_future
+from kgdistill.snapshot.snapshot import (
+    MANIFEST,
+    SCHEMA,
+    Manifest,
+    Snapshot,
+    edge_file,
+    edge_key,
+    manifest_text,
+    node_file,
+)
+from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
+
+_OURS = {MANIFEST, SCHEMA, "nodes", "edges"}
+_NEEDED = ("User", "Product")
+
+
+def take_snapshot(
+    store: GraphStore,
+    folder: Path,
+    *,
+    cut: datetime | None,
+    schema: Schema | None = None,
+    needed: Sequence[str] = _NEEDED,
+) -> Snapshot:
+    """Freezes the graph as it was known before `cut`.
+
+    Facts and events are read, never what is derived or written back. With a cut, events strictly before
+    it stay; a node whose time is at or after it, or missing, goes with its edges; properties marked
+    `cumulative` are left out, since later events change them; and other times that are at or after it are
+    null, but for those marked `planned`. The folder appears whole or not at all,
+    and takes the place of a former snapshot.
+
+    Args:
+        store: an open store that holds the schema's types.
+        folder: where the snapshot is to lie; new, empty or a former snapshot.
+        cut: naive is UTC; None takes everything that is known now.
+        schema: the one that the store keeps where None.
+        needed: labels that must have nodes; a catalogue to search has no users.
+
+    Raises:
+        InputError: `folder` holds something else; a needed label has no nodes; an edge whose end is
+            missing; an event without a time.
+        DiskError: the disk is full or refuses; nothing is left behind, a former snapshot stays.
+        LeakError: `check_no_future` found something; nothing is published.
+        StoreError, SchemaError: from the store.
+    """
+    folder = Path(folder)
+    _check_place(folder)
+    if schema is None:
+        schema = kept_schema(store)
+    if cut is not None:
+        cut = _naive_utc(cut)
+    labels = [label for label, node in schema.nodes.items() if not node.output]
+    edges = [e for e in schema.edges("fact", "event") if e[0] in labels and e[2] in labels]
+    content = ContentHash(_meaning(schema, labels, edges))
+    known: dict[str, pa.Array] = {}
+    nodes: dict[str, int] = {}
+    edge_rows: dict[str, int] = {}
+    files: dict[str, str] = {}
+    with (
+        staged_folder(folder) as part,
+        step("taking the snapshot", total=len(labels) + len(edges)) as progress,
+    ):
+        with disk_errors(folder):
+            (part / "nodes").mkdir()
+            (part / "edges").mkdir()
+            (part / SCHEMA).write_text(schema.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            files[SCHEMA] = sync_file(part / SCHEMA)
+        kept: dict[str, pa.Array] = {}
+        # By name: a store may list its types in any order, and equal graphs have equal hashes.
+        for label in sorted(labels):
+            progress.note(label)
+            known[label], table = _nodes(store, schema, label, cut)
+            kept[label] = table.column(0)
+            nodes[label] = table.num_rows
+            content.add(label, table)
+            files[node_file(label)] = _write(table, part, node_file(label), folder)
+            progress.advance()
+        _check_whole(store, nodes, cut, needed)
+        for edge in sorted(edges):
+            progress.note(edge_key(edge))
+            table = _edges(store, schema, edge, cut, known, kept)
+            edge_rows[edge_key(edge)] = table.num_rows
+            content.add(edge_key(edge), table)
+            files[edge_file(edge)] = _write(table, part, edge_file(edge), folder)
+            progress.advance()
+        progress.note("")
+        manifest = Manifest(
+            format=1,
+            cut=cut,
+            schema_digest=schema.digest(),
+            content_hash=content.hexdigest(),
+            nodes={label: nodes[label] for label in labels},
+            edges={edge_key(edge): edge_rows[edge_key(edge)] for edge in edges},
+            files=files,
+        )
+        # What was really written is read back and checked, before anybody can open it.
+        check_no_future(Snapshot(part, manifest, schema))
+        with disk_errors(folder):
+            (part / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+            sync_file(part / MANIFEST)
+    return Snapshot(folder, manifest, schema)
+
+
+def take_events(
+    store: GraphStore,
+    edge: EdgeType,
+    *,
+    start: datetime,
+    end: datetime | None,
+    schema: Schema | None = None,
+    include_future: Literal[True],
+) -> pa.Table:
+    """Events from `start` on, which may be at or after a cut. Only evaluation may call it.
+
+    This is the one door through which rows at or after a cut are seen; what trains a model reads a
+    snapshot.
+
+    Args:
+        store: an open store.
+        edge: an edge type of the kind event.
+        start: the first moment that counts; naive is UTC.
+        end: the first moment that no longer counts; None for no end.
+        schema: the one that the store keeps where None.
+        include_future: True; has no default, so that every such reading is written out.
+
+    Returns:
+        source, target (string keys), then the properties that later events do not change, ordered by
+        source, target and time.
+
+    Raises:
+        LeakError: `include_future` is not True.
+        InputError: `edge` is no event, or `end` is before `start`.
+    """
+    if include_future is not True:
+        raise LeakError("events at or after a cut are for evaluation only", hint="read a snapshot instead")
+    schema = schema if schema is not None else kept_schema(store)
+    rel = schema.relationship(edge)
+    if rel.kind != "event" or rel.time is None:
+        raise InputError(f"{edge_key(edge)} is of the kind {rel.kind}: it has no time")
+    first, last = _naive_utc(start), _naive_utc(end) if end is not None else None
+    if last is not None and last < first:
+        raise InputError(f"the end {last.isoformat()} is before the start {first.isoformat()}")
+    columns = [name for name, prop in rel.properties.items() if not prop.cumulative]
+    table = store.read_relationships(edge, columns)
+    times = table[rel.time]
+    keep = pc.fill_null(pc.greater_equal(times, pa.scalar(first, pa.timestamp("us"))), False)
+    if last is not None:
+        keep = pc.and_(keep, before(times, last))
+    return _sorted(table.filter(keep), rel)
+
+
+def _nodes(store: GraphStore, schema: Schema, label: str, cut: datetime | None) -> tuple[pa.Array, pa.Table]:
+    """Every key of `label`, and the table of the nodes that were known before the cut, by key."""
+    node = schema.node(label)
+    columns = _kept(node, cut)
+    table = store.read_nodes(label, columns).combine_chunks()
+    table = table.take(pc.sort_indices(table, sort_keys=[(node.key, "ascending")]))
+    keys = _flat(table[node.key])
+    if cut is not None and node.time is not None:
+        table = table.filter(before(table[node.time], cut))
+    table = _as_known(table, node, cut)
+    types = pa.schema([schema.node_arrow_schema(label).field(name) for name in [node.key, *columns]])
+    return keys, _flat_table(table.select(types.names).cast(types))
+
+
+def _edges(
+    store: GraphStore,
+    schema: Schema,
+    edge: EdgeType,
+    cut: datetime | None,
+    known: dict[str, pa.Array],
+    kept: dict[str, pa.Array],
+) -> pa.Table:
+    """The edges before the cut between kept nodes, with ids for keys."""
+    rel = schema.relationship(edge)
+    columns = _kept(rel, cut)
+    table = store.read_relationships(edge, columns).combine_chunks()
+    if rel.time is not None:
+        if table[rel.time].null_count:
+            raise InputError(
+                f"{table[rel.time].null_count:,} edges have no {rel.time}, so nobody knows whether they "
+                "are before the cut",
+                where=f"{store.url}: {edge_key(edge)}",
+                hint="give them a time, or delete them",
+            )
+        if cut is not None:
+            table = table.filter(before(table[rel.time], cut))
+    table = _as_known(table, rel, cut)
+    ids = {}
+    for side, label in (("source", edge[0]), ("target", edge[2])):
+        ids[side] = pc.index_in(table[side], value_set=_flat(kept[label]))
+        if ids[side].null_count:
+            gone = table[side].filter(pc.invert(pc.is_in(table[side], value_set=known[label])))
+            if len(gone):
+                raise InputError(
+                    f"{len(gone):,} edges have no {label} as their {side}; the first: {gone[0].as_py()!r}",
+                    where=f"{store.url}: {edge_key(edge)}",
+                    hint="ingest again; if something else is writing to the graph, wait until it is done",
+                )
+    types = schema.edge_arrow_schema(edge)
+    fields = [("source", pa.int64()), ("target", pa.int64()), *(types.field(name) for name in columns)]
+    ends = [ids["source"].cast(pa.int64()), ids["target"].cast(pa.int64())]
+    result = pa.table([*ends, *(table[name] for name in columns)], schema=pa.schema(fields))
+    both = pc.and_(pc.is_valid(result["source"]), pc.is_valid(result["target"]))
+    return _flat_table(_sorted(result.filter(both), rel))
+
+
+def _as_known(table: pa.Table, item: NodeType | RelationshipType, cut: datetime | None) -> pa.Table:
+    """Without the times that were not known before the cut: when it was delivered, when they registered."""
+    if cut is None:
+        return table
+    for name, prop in item.properties.items():
+        if prop.type == "timestamp" and not prop.planned and name in table.column_names:
+            column = table[name]
+            known = pc.if_else(before(column, cut), column, pa.scalar(None, column.type))
+            table = table.set_column(table.column_names.index(name), name, known)
+    return table
+
+
+def _sorted(table: pa.Table, rel: RelationshipType) -> pa.Table:
+    # Whatever order the store gave: by the ends and the time, then by what else tells two edges apart.
+    lead = [n for n in (rel.time, *rel.identity) if n is not None]
+    rest = [n for n in table.column_names[2:] if not pa.types.is_nested(table.schema.field(n).type)]
+    names = dict.fromkeys(["source", "target", *lead, *rest])
+    keys = [(n, "ascending") for n in names if n in table.column_names]
+    return table.take(pc.sort_indices(table, sort_keys=keys))
+
+
+def _kept(item: NodeType | RelationshipType, cut: datetime | None) -> Sequence[str]:
+    return [name for name, prop in item.properties.items() if cut is None or not prop.cumulative]
+
+
+def _write(table: pa.Table, part: Path, path: str, folder: Path) -> str:
+    with disk_errors(folder):
+        # Python opens the file, so that a full disk comes with its error number.
+        with (part / path).open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+        return sync_file(part / path)
+
+
+def _check_place(folder: Path) -> None:
+    with disk_errors(folder):
+        if not folder.exists():
+            return
+        if folder.is_dir():
+            held = {p.name for p in folder.iterdir()}
+            if not held or (MANIFEST in held and held <= _OURS):
+                return
+    raise InputError(
+        "holds something else than a snapshot and is not overwritten",
+        where=str(folder),
+        hint="name a new folder",
+    )
+
+
+def _check_whole(
+    store: GraphStore, nodes: dict[str, int], cut: datetime | None, needed: Sequence[str]
+) -> None:
+    then = f" before {cut.isoformat()}" if cut is not None else ""
+    if not any(nodes.values()):
+        raise InputError(f"the graph is empty{then}", where=store.url, hint="ingest something first")
+    for label in needed:
+        if nodes.get(label, 0) == 0:
+            raise InputError(
+                f"the graph has no {label}{then}", where=store.url, hint=f"ingest {label}s first"
+            )
+
+
+def _meaning(schema: Schema, labels: Sequence[str], edges: Sequence[EdgeType]) -> object:
+    # What changes how the same rows are read; descriptions do not.
+    return {
+        "nodes": {label: [schema.node(label).text, schema.node(label).time] for label in labels},
+        "edges": {edge_key(e): schema.relationship(e).time for e in edges},
+    }
+
+
+def _naive_utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo is not None else moment
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
+
+
+def _flat_table(table: pa.Table) -> pa.Table:
+    return pa.table([_flat(c) for c in table.columns], schema=table.schema)

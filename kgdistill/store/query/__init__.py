@@ -1,0 +1,1 @@
+"""Queries in a process of their own."""

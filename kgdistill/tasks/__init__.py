@@ -1,0 +1,1 @@
+"""What is asked of a graph: protocols, interactions, candidate sets, synthetic anchors."""

@@ -1,0 +1,147 @@
+"""What every stage of training shares: who, what, when, and the texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import InputError, LeakError
+from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.match import EvaluationTask
+from kgdistill.tasks.protocol import Setting
+from kgdistill.tasks.view import View, make_view
+
+_NEAR_DIM = 64
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What every stage of training shares: who, what, when, and the texts.
+
+    Attributes:
+        purchases: float32 CSR [users, items], before the cut.
+        times: same sparsity, microseconds since 1970.
+        cut_us: the cut.
+        users: the users to train on, ids.
+        items: the items that can be recommended, ids.
+        text_rows: row of each item in `text`, int64 [items of the snapshot].
+        text: embeddings of the distinct texts, float32 [T, E].
+        min_count: an item with fewer buyers is cold.
+        select_us: until when a model may see while it is chosen on the validation events, which lie after;
+            the cut, unless the protocol fits again on them.
+        pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
+        words: each item's words, weighted, CSR [items, words]; None without.
+    """
+
+    purchases: sp.csr_matrix
+    times: sp.csr_matrix
+    cut_us: int
+    users: IntArray
+    items: IntArray
+    text_rows: IntArray
+    text: FloatArray
+    min_count: int
+    select_us: int
+    pools: tuple[Setting, ...] = ("warm", "cold")
+    words: sp.csr_matrix | None = None
+
+    @property
+    def refits(self) -> bool:
+        """Whether models are fitted again after they were chosen."""
+        return self.select_us < self.cut_us
+
+    def pool(self, name: str, view: View) -> IntArray:
+        """Ids of the items of a pool, ascending."""
+        cold = view.counts[self.items] < self.min_count
+        return self.items if name == "all" else self.items[cold if name == "cold" else ~cold]
+
+    @cached_property
+    def near_text(self) -> FloatArray:
+        """Text vectors on their leading principal axes, of unit length, float32 [items, at most 64]."""
+        text = self.text - self.text.mean(0)
+        _, axes = np.linalg.eigh((text.T @ text).astype(np.float64))
+        vectors = text @ axes[:, ::-1][:, :_NEAR_DIM].astype(np.float32)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        out: FloatArray = vectors.astype(np.float32)[self.text_rows]
+        return out
+
+    def view(self, until_us: int | None = None) -> View:
+        """The view of events before `until_us`, by default the cut."""
+        until = self.cut_us if until_us is None else until_us
+        if until > self.cut_us:
+            raise LeakError("a view may not reach past the cut")
+        return make_view(self.purchases, self.times, until_us=until, min_count=self.min_count)
+
+    def inner_cut(self, share: float, until_us: int | None = None) -> int:
+        """The time after which `share` of the events before `until_us` lie: they are labels in training."""
+        until = self.cut_us if until_us is None else until_us
+        times = self.times.data[self.times.data < until]
+        if not len(times):
+            raise InputError("no purchase lies before the cut", hint="choose a later cut")
+        return int(np.quantile(times, 1 - share))
+
+
+def make_catalogue(
+    snapshot: Snapshot,
+    task: EvaluationTask,
+    text: FloatArray,
+    text_rows: IntArray,
+    *,
+    words: sp.csr_matrix | None = None,
+) -> Catalogue:
+    """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
+
+    Args:
+        snapshot: the graph at the cut.
+        task: says which users, items and pairs are eligible; only its training part is read.
+        text: embeddings of the distinct texts, float32 [T, E].
+        text_rows: row of each product in `text`, int64 [products].
+        words: each product's words, weighted, CSR [products, words].
+
+    Raises:
+        LeakError: an event at or after the cut is among the pairs.
+        InputError: the snapshot has no cut or another's pairs, or every item is cold.
+    """
+    edge = task.protocol.interaction
+    table = snapshot.edge_table(edge)
+    times = snapshot.times(edge)
+    if times is None or snapshot.cut is None:
+        raise InputError("training needs a snapshot with a cut and interactions with a time")
+    cut_us = int(np.datetime64(snapshot.cut, "us").astype(np.int64))
+    rows, columns = table["source"].to_numpy(), table["target"].to_numpy()
+    micros = times.astype("datetime64[us]").astype(np.int64)
+    if len(micros) and int(micros.max()) >= cut_us:
+        raise LeakError("an event at or after the cut is in the snapshot", where=str(snapshot.folder))
+    train = sp.csr_matrix(task.history("test"))
+    everything = sp.csr_matrix((micros, (rows, columns)), shape=train.shape)
+    mask = train.copy()
+    mask.data = np.ones(mask.nnz, np.int64)
+    kept = sp.csr_matrix(everything.multiply(mask.astype(np.int64)))
+    kept.sort_indices()
+    train.sort_indices()
+    if kept.nnz != train.nnz:
+        raise InputError("the task and the snapshot do not hold the same pairs", where=str(snapshot.folder))
+    least = task.protocol.min_item_users
+    if not (task.counts("test")[task.items] >= least).any():
+        raise InputError(
+            f"no item has {least} buyers before the cut {snapshot.cut}, so that nothing can be learned",
+            where=str(snapshot.folder),
+            hint="lower min_item_users or choose a later cut",
+        )
+    return Catalogue(
+        purchases=train.astype(np.float32),
+        times=kept,
+        cut_us=cut_us,
+        users=task.users,
+        items=task.items,
+        text_rows=text_rows,
+        text=text,
+        min_count=least,
+        select_us=task.history_until_us("validation"),
+        pools=("all", "cold") if "all" in task.protocol.settings else ("warm", "cold"),
+        words=words,
+    )

@@ -1,0 +1,139 @@
+"""Groups that items share, along facts and in text fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from kgdistill.arrays import IntArray
+from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.reads import parent_fact, product_facts
+
+
+@dataclass(frozen=True)
+class Family:
+    """Groups that items share: the nodes behind one typed path, or the values of one text field.
+
+    Attributes:
+        name: such as "MADE_BY" or "MADE_BY & IN_CATEGORY".
+        incidence: float32 CSR [items, groups], rows summing to 1 or 0.
+    """
+
+    name: str
+    incidence: sp.csr_matrix
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are."""
+        return int(self.incidence.shape[1])
+
+    @cached_property
+    def codes(self) -> IntArray | None:
+        """The group of every item, int64 [items], `groups` where it has none; None if some have several."""
+        lengths = np.diff(self.incidence.indptr)
+        if (lengths > 1).any():
+            return None
+        codes = np.full(len(lengths), self.groups, np.int64)
+        codes[lengths == 1] = self.incidence.indices
+        return codes
+
+
+def rows_to_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Every row divided by its sum; empty rows stay empty."""
+    total = np.asarray(matrix.sum(1)).ravel()
+    scale = np.divide(1.0, total, out=np.zeros_like(total, dtype=np.float64), where=total > 0)
+    return sp.csr_matrix(sp.diags(scale.astype(np.float32)) @ matrix)
+
+
+def _incidence(rows: IntArray, groups: IntArray, shape: tuple[int, int]) -> sp.csr_matrix:
+    matrix = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, groups)), shape=shape)
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def conjunction(first: Family, second: Family) -> Family:
+    """Pairs of groups that an item belongs to at once, such as this brand in this category."""
+    a, b = first.incidence.tocoo(), second.incidence.tocoo()
+    pairs = pd.DataFrame({"item": a.row, "a": a.col}).merge(
+        pd.DataFrame({"item": b.row, "b": b.col}), on="item"
+    )
+    codes, uniques = pd.factorize(pairs["a"].to_numpy(np.int64) * second.groups + pairs["b"], sort=True)
+    matrix = _incidence(pairs["item"].to_numpy(), codes, (first.incidence.shape[0], max(len(uniques), 1)))
+    return Family(f"{first.name} & {second.name}", rows_to_one(matrix))
+
+
+def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = None) -> list[Family]:
+    """Typed paths from a product along its facts: each fact, its parents, and the pairs of facts.
+
+    Args:
+        snapshot: the snapshot.
+        shuffle: where given, the facts' product ends are permuted, which keeps every degree (the control).
+    """
+    items = snapshot.num_nodes("Product")
+    base: list[Family] = []
+    parents: list[Family] = []
+    for edge in product_facts(snapshot):
+        index = snapshot.edge_index(edge)
+        matrix = _incidence(index[0], index[1], (items, snapshot.num_nodes(edge[2])))
+        if shuffle is not None:
+            holders = np.flatnonzero(np.diff(matrix.indptr))
+            order = np.arange(items)
+            order[holders] = shuffle.permutation(holders)
+            matrix = sp.csr_matrix(matrix[order])
+        base.append(Family(edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}", rows_to_one(matrix)))
+        if (up := parent_fact(snapshot, edge)) is not None:
+            above = snapshot.edge_index(up)
+            hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
+            parents.append(Family(f"{edge[1]} > parent", rows_to_one(sp.csr_matrix(matrix @ hop))))
+    # A fact that hardly any item has says nothing about a pair of facts.
+    common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
+    pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]
+    return common + parents + pairs
+
+
+def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
+    """Whether an item's group nearly always says its value as well."""
+    shared = sp.csr_matrix((groups > 0).T.astype(np.float32) @ (values > 0).astype(np.float32))
+    if not shared.nnz:
+        return False
+    return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
+
+
+def own_fields(facts: list[Family], fields: list[Family]) -> list[Family]:
+    """The text fields whose value follows from no fact (a size, a colour, where the graph lacks them)."""
+    single = [f for f in fields if " & " not in f.name and "parent" not in f.name]
+    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    return [f for f in single if not any(_follows(f.incidence, d.incidence) for d in direct)]
+
+
+def beside_facts(facts: list[Family], own: list[Family]) -> list[Family]:
+    """The typed affinities of the fused teacher: facts, the fields that no fact holds, and pairs of both."""
+    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    return facts + own + [conjunction(d, f) for d in direct for f in own]
+
+
+def text_families(snapshot: Snapshot) -> list[Family]:
+    """Shared text fields, in words alone: each field's value, the levels of a path, and pairs of fields."""
+    table = snapshot.node_table("Product")
+    columns: list[tuple[str, list[str | None]]] = []
+    paths: list[tuple[str, list[str | None]]] = []
+    for name in snapshot.schema.node("Product").text:
+        values = table.column(name).to_pylist()
+        columns.append((name, values))
+        if any(v is not None and " > " in v for v in values):
+            upper = [v.rsplit(" > ", 1)[0] if v is not None and " > " in v else None for v in values]
+            paths.append((f"{name} > parent", upper))
+    families = []
+    for name, values in [*columns, *paths]:
+        codes, uniques = pd.factorize(pd.Series(values, dtype=object), sort=True)
+        known = np.flatnonzero(codes >= 0)
+        matrix = _incidence(known, codes[known], (len(values), max(len(uniques), 1)))
+        families.append(Family(name, matrix))
+    # Fields that nearly every item has to itself share nothing and would only cost time.
+    families = [f for f in families if f.groups < 0.5 * max(f.incidence.nnz, 1)]
+    singles = [f for f in families if "parent" not in f.name]
+    return families + [conjunction(a, b) for i, a in enumerate(singles) for b in singles[i + 1 :]]

@@ -1,0 +1,156 @@
+"""What users bought, as far as a store or a run's folder knows by now: for answers, never for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kgdistill.errors import InputError
+from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.store.schema import Schema
+
+_QUANTITY = "first_quantity"
+_ROWS = 5_000_000
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """What one user bought.
+
+    Attributes:
+        items: the keys that the bundle knows, in the order of the first purchase, the latest last.
+        beside: keys that were only ever returned or given: no purchase, and nothing to recommend either.
+        until: when the latest of all events was; naive UTC.
+    """
+
+    items: list[str]
+    beside: list[str]
+    until: datetime
+
+
+def stored_purchases(
+    store: GraphStore, edge: EdgeType, schema: Schema, *, user: str | None = None
+) -> pa.Table:
+    """What a store holds now.
+
+    Args:
+        store: an open store.
+        edge: the relationship that stands for a purchase.
+        schema: names its properties.
+        user: that user's alone.
+
+    Returns:
+        user, product (string), at (timestamp, naive UTC), bought (bool).
+
+    Raises:
+        InputError: the relationship has no time.
+        StoreError: from the store.
+    """
+    time = _time_of(edge, schema)
+    columns = [time, *([_QUANTITY] if _QUANTITY in schema.relationship(edge).properties else [])]
+    if user is None:
+        return _uniform(store.read_relationships(edge, columns), time)
+    source, target = schema.node(edge[0]).key, schema.node(edge[2]).key
+    returned = ", ".join(f"b.`{name}` AS `{name}`" for name in columns)
+    table = store.query(
+        f"MATCH (u:`{edge[0]}`)-[b:`{edge[1]}`]->(p:`{edge[2]}`) WHERE u.`{source}` = $user "
+        f"RETURN u.`{source}` AS source, p.`{target}` AS target, {returned}",
+        {"user": user}, limit=_ROWS, timeout_s=_TIMEOUT_S,
+    )  # fmt: skip
+    return _uniform(table, time)
+
+
+def frozen_purchases(snapshot: Snapshot, later: pa.Table, edge: EdgeType) -> pa.Table:
+    """What a run's folder holds: the snapshot and the events after its cut, as of when it was taken.
+
+    Args:
+        snapshot: the run's.
+        later: what `take_events` gave from its cut on.
+        edge: the relationship that stands for a purchase.
+
+    Returns:
+        As `stored_purchases`.
+    """
+    time, known = _time_of(edge, snapshot.schema), snapshot.edge_table(edge)
+    before = {
+        "source": snapshot.keys(edge[0])[known["source"].to_numpy()],
+        "target": snapshot.keys(edge[2])[known["target"].to_numpy()],
+        time: known[time],
+        **({_QUANTITY: known[_QUANTITY]} if _QUANTITY in known.column_names else {}),
+    }
+    return pa.concat_tables([_uniform(pa.table(before), time), _uniform(later, time)])
+
+
+def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory]:
+    """Each user's history over the items of a bundle; products that it lacks do not count.
+
+    Args:
+        purchases: from `stored_purchases` or `frozen_purchases`.
+        keys: the bundle's.
+
+    Returns:
+        By user, in the order of the users' ids. One with several purchases of an item has it once, where the
+        first of them stands; those of one moment stand in the order of `keys`, as training counts them.
+    """
+    users = pc.unique(purchases["user"])
+    users = users.take(pc.array_sort_indices(users))
+    who = pc.index_in(purchases["user"], value_set=users).to_numpy()
+    places = pc.index_in(purchases["product"], value_set=pa.array(keys, pa.string()))
+    what = pc.fill_null(places, -1).to_numpy()
+    at = purchases["at"].to_numpy().astype("datetime64[us]")
+    # A moment that nobody knows comes before all others.
+    micros = np.where(np.isnat(at), np.iinfo(np.int64).min, at.astype(np.int64))
+    bought = purchases["bought"].to_numpy()
+    order = np.lexsort((what, micros, who))
+    ends = np.cumsum(np.bincount(who, minlength=len(users)))
+    names = np.array(keys, dtype=object)
+    found: dict[str, UserHistory] = {}
+    for user, start, end in zip(users.to_pylist(), [0, *ends], ends, strict=False):
+        mine = order[start:end]
+        until = at[mine[-1]]
+        mine = mine[what[mine] >= 0]
+        items = dict.fromkeys(what[mine[bought[mine]]].tolist())
+        beside = dict.fromkeys(i for i in what[mine].tolist() if i not in items)
+        found[user] = UserHistory(
+            names[list(items)].tolist(),
+            names[list(beside)].tolist(),
+            until.astype(datetime) if not np.isnat(until) else datetime.min,
+        )
+    return found
+
+
+def gone(store: GraphStore, label: str, keys: Sequence[str]) -> list[str]:
+    """Those of `keys` of which the store holds no node any more, in order."""
+    held = set(store.read_nodes(label, []).column(0).to_pylist())
+    return [key for key in keys if key not in held]
+
+
+def _time_of(edge: EdgeType, schema: Schema) -> str:
+    time = schema.relationship(edge).time
+    if time is None:
+        raise InputError(f"{edge[1]} has no time, so that no history has an order")
+    return time
+
+
+def _uniform(table: pa.Table, time: str) -> pa.Table:
+    """user, product, at and bought: a quantity of 0 or less is no purchase, an unknown one is."""
+    bought = pa.array(np.ones(table.num_rows, np.bool_))
+    if _QUANTITY in table.column_names:
+        counts = table[_QUANTITY].cast(pa.int64())
+        bought = pc.fill_null(pc.greater(counts, 0), True)
+    at = table[time].cast(pa.timestamp("us")) if table.num_rows else pa.array([], pa.timestamp("us"))
+    return pa.table(
+        {
+            "user": table["source"].cast(pa.string()),
+            "product": table["target"].cast(pa.string()),
+            "at": at,
+            "bought": bought,
+        }
+    )

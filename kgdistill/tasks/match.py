@@ -1,0 +1,388 @@
+"""One protocol applied to one graph: who is asked, what is ranked, what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_array
+
+from kgdistill.arrays import IntArray
+from kgdistill.errors import InputError, LeakError
+from kgdistill.snapshot import Snapshot, check_no_future
+from kgdistill.tasks.protocol import HEAD_SHARE, SETTINGS, DiscoveryProtocol, Setting
+
+Scorer: TypeAlias = Callable[[IntArray, IntArray], npt.NDArray[np.float32]]
+"""(users int64 [B], candidates int64 [C]) -> scores float32 [B, C]; higher is better, -inf is never shown."""
+
+Split = Literal["validation", "test"]
+__all__ = ["SETTINGS", "EvaluationTask", "Scorer", "Setting", "Split", "build_task"]
+
+_LEVELS = " > "
+
+
+class EvaluationTask:
+    """Made by `build_task`. Matrices are CSR float32 [all users, all items], 1 where a pair interacted.
+
+    They hold the pairs of eligible users and items only; a pair stands in the first split it happens
+    in and in no other. Ids are the snapshot's. What concerns the test split is refused until
+    `open_test` was called, so that nothing is chosen on it by accident.
+
+    Attributes:
+        protocol: what was applied.
+        train: pairs before the cut.
+        users: int64 [eligible users], ascending.
+        items: int64 [eligible items], ascending: not left out by category, and with a title.
+        item_counts: int64 [all items]; train users of each among the eligible.
+        user_keys, item_keys: the business keys by id; int64 where all of them are integers, else string.
+        unknown_events: how many later events name a user or an item that is not in the snapshot.
+    """
+
+    # Times are of the pairs before the test's start; None for a task that was made without.
+    _times: csr_array | None
+
+    def __init__(
+        self,
+        protocol: DiscoveryProtocol,
+        *,
+        train: csr_array,
+        validation: csr_array,
+        test: csr_array,
+        users: IntArray,
+        items: IntArray,
+        user_keys: pa.Array,
+        item_keys: pa.Array,
+        unknown_events: int = 0,
+        times: csr_array | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.train = train
+        self._later = {"validation": validation, "test": test}
+        self.users = users
+        self.items = items
+        self.item_counts: IntArray = np.bincount(train.indices, minlength=train.shape[1]).astype(np.int64)
+        self.user_keys = user_keys
+        self.item_keys = item_keys
+        self.unknown_events = unknown_events
+        self._times = times
+        self._opened = False
+
+    @property
+    def validation(self) -> csr_array:
+        """Pairs from the cut and before the test's start."""
+        return self.relevant("validation")
+
+    @property
+    def test(self) -> csr_array:
+        """Pairs from the test's start on; LeakError until `open_test` was called."""
+        return self.relevant("test")
+
+    def open_test(self) -> None:
+        """Hands out the test split from now on; for the final evaluation alone."""
+        self._opened = True
+
+    def relevant(self, split: Split) -> csr_array:
+        """The pairs that are right answers in `split`; LeakError for the test before `open_test`."""
+        self._check(split)
+        return self._later[split]
+
+    def history(self, split: Split) -> csr_array:
+        """The pairs that a model may know when it is judged on `split`; the test stays closed.
+
+        Train; for the test with the protocol's `refit`, train and validation.
+        """
+        self._known(split)
+        if split == "test" and self.protocol.refit:
+            return csr_array(self.train + self._later["validation"])
+        return self.train
+
+    def history_until_us(self, split: Split) -> int:
+        """The moment before which everything in `history(split)` happened: microseconds since 1970, UTC."""
+        self._known(split)
+        moment = self.protocol.snapshot_cut if split == "test" else self.protocol.cut
+        return int(np.datetime64(moment, "us").astype(np.int64))
+
+    def history_times_us(self, split: Split) -> IntArray:
+        """When each pair of `history(split)` first happened: int64 [nnz], in the order of its `data`.
+
+        Raises:
+            InputError: the task was made without times.
+        """
+        if self._times is None:
+            raise InputError("the task was made without the times of its pairs", where=self.protocol.title)
+        pairs = self.history(split)
+        pairs.sort_indices()
+        codes = _pair_codes(pairs)
+        found = np.searchsorted(_pair_codes(self._times), codes)
+        return np.asarray(self._times.data[found], dtype=np.int64)
+
+    def counts(self, split: Split) -> IntArray:
+        """int64 [all items]: how many eligible users each has in `history(split)`."""
+        return np.bincount(self.history(split).indices, minlength=self.train.shape[1]).astype(np.int64)
+
+    def seen(self, split: Split) -> csr_array:
+        """The pairs not to recommend in `split`: train for validation, train and validation for test.
+
+        Raises:
+            LeakError: the test, before `open_test` was called.
+        """
+        self._check(split)
+        return self.train if split == "validation" else self.train + self._later["validation"]
+
+    def candidates(self, setting: Setting, split: Split) -> IntArray:
+        """The items to rank, ascending.
+
+        Args:
+            setting: "warm": at least `min_item_users` users in `history(split)`. "cold": fewer, and an
+                interaction in the split. "strictly_cold": those of the cold ones without any such user.
+                "all", "cold_in_all": every eligible item. "tail": what is left of "warm" when the most
+                bought ones, equals by id, are taken away until these have `HEAD_SHARE` of the purchases.
+            split: "validation" or "test".
+
+        Raises:
+            InputError: an unknown setting or split.
+            LeakError: the test, before `open_test` was called.
+        """
+        self._check(split)
+        if setting not in SETTINGS:
+            raise InputError(f"unknown setting {setting!r}", hint=f"known: {', '.join(SETTINGS)}")
+        if setting in ("all", "cold_in_all"):
+            return self.items
+        counts = self.counts(split)[self.items]
+        warm = self.items[counts >= self.protocol.min_item_users]
+        if setting == "warm":
+            return warm
+        if setting == "tail":
+            return _tail(warm, counts[counts >= self.protocol.min_item_users])
+        asked = np.zeros(self.train.shape[1], dtype=np.bool_)
+        asked[self._later[split].indices] = True
+        most = 1 if setting == "strictly_cold" else self.protocol.min_item_users
+        return self.items[(counts < most) & asked[self.items]]
+
+    def judged(self, setting: Setting, split: Split) -> IntArray:
+        """Those of the candidates that count as found, ascending: all, but in "cold_in_all" the cold ones.
+
+        Raises:
+            As `candidates`.
+        """
+        candidates = self.candidates(setting, split)
+        if setting != "cold_in_all":
+            return candidates
+        return candidates[self.counts(split)[candidates] < self.protocol.min_item_users]
+
+    def _known(self, split: str) -> None:
+        if split not in self._later:
+            raise InputError(f"unknown split {split!r}", hint="known: validation, test")
+
+    def _check(self, split: str) -> None:
+        self._known(split)
+        if split == "test" and not self._opened:
+            raise LeakError(
+                "the test split is closed",
+                where=self.protocol.title,
+                hint="choose on the validation split; the final evaluation calls open_test() first",
+            )
+
+
+def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol) -> EvaluationTask:
+    """Applies a protocol.
+
+    Args:
+        snapshot: the graph before `protocol.snapshot_cut`, which must be its own cut.
+        events: the interaction's rows at or after that cut, from `take_events`: `source` and `target`
+            (string keys), the time, and `first_quantity` where there is one.
+        protocol: what counts, where it is split and who is eligible. A quantity of 0 or less is no
+            interaction; a null one is.
+
+    Raises:
+        LeakError: the snapshot has no cut or a later one than the protocol, or `check_no_future` found
+            something in it.
+        InputError: the snapshot's cut is earlier, an event comes before the cut, a column is missing,
+            the interaction has no time, or no user is eligible.
+    """
+    source, _, target = protocol.interaction
+    time = snapshot.schema.relationship(protocol.interaction).time
+    if time is None:
+        raise InputError(f"{protocol.interaction[1]} has no time, so that it cannot be split by time")
+    _check_cut(snapshot, protocol)
+    check_no_future(snapshot)
+    missing = [c for c in ("source", "target", time) if c not in events.column_names]
+    if missing:
+        raise InputError(f"lack the column {missing[0]!r}", where="later events")
+    at = _moments(events[time])
+    start = np.datetime64(protocol.test_start, "us")
+    if (early := at < np.datetime64(protocol.snapshot_cut, "us")).any():
+        raise InputError(
+            f"{int(early.sum()):,} of them come before the cut {protocol.snapshot_cut}",
+            where="later events",
+            hint="take_events(…, cut) gives those at or after it",
+        )
+
+    shape = (snapshot.num_nodes(source), snapshot.num_nodes(target))
+    width = np.int64(shape[1])
+    eligible = _eligible_items(snapshot.node_table(target), protocol)
+    known = snapshot.edge_table(protocol.interaction)
+    sources, targets = known["source"].to_numpy(), known["target"].to_numpy()
+    known_at = _moments(known[time])
+    first = known_at < np.datetime64(protocol.cut, "us")
+    train = _codes(sources, targets, known, eligible, first)
+    rows = snapshot.index(source, events["source"].combine_chunks())
+    columns = snapshot.index(target, events["target"].combine_chunks())
+    found = (rows >= 0) & (columns >= 0)
+    ended = at >= np.datetime64(protocol.test_end, "us") if protocol.test_end is not None else ~found
+    # With a refit, validation lies before the snapshot's cut; else it is among the later events.
+    validation = np.union1d(
+        _codes(sources, targets, known, eligible, ~first),
+        _codes(rows, columns, events, eligible, found & (at < start)),
+    )
+    test = _codes(rows, columns, events, eligible, found & (at >= start) & ~ended)
+
+    counts = np.bincount(train // shape[1], minlength=shape[0])
+    users = np.flatnonzero(counts >= protocol.min_user_events).astype(np.int64)
+    if len(users) == 0:
+        raise InputError(
+            f"no user has {protocol.min_user_events} interactions before the cut {protocol.cut}",
+            where=protocol.title,
+            hint="move the cut or lower min_user_events",
+        )
+    held = np.zeros(shape[0], dtype=np.bool_)
+    held[users] = True
+    splits: list[IntArray] = []
+    for codes in (train, validation, test):
+        mine = codes[held[codes // shape[1]]]
+        # Tables with several events of a pair: the first one counts.
+        for earlier in splits:
+            mine = np.setdiff1d(mine, earlier, assume_unique=True)
+        splits.append(mine)
+    matrices = [_matrix(codes, shape) for codes in splits]
+    return EvaluationTask(
+        protocol,
+        train=matrices[0],
+        validation=matrices[1],
+        test=matrices[2],
+        users=users,
+        items=np.flatnonzero(eligible).astype(np.int64),
+        user_keys=_keys(snapshot.keys(source)),
+        item_keys=_keys(snapshot.keys(target)),
+        unknown_events=int((~found).sum()),
+        times=_first_times(
+            np.concatenate([sources * width + targets, (rows * width + columns)[found]]),
+            np.concatenate([known_at, at[found]]),
+            np.concatenate([_bought(known), _bought(events)[found]]),
+            np.union1d(splits[0], splits[1]),
+            shape,
+        ),
+    )
+
+
+def _check_cut(snapshot: Snapshot, protocol: DiscoveryProtocol) -> None:
+    cut = protocol.snapshot_cut
+    if snapshot.cut == cut:
+        return
+    if snapshot.cut is None or snapshot.cut > cut:
+        then = "has no cut" if snapshot.cut is None else f"was cut at {snapshot.cut}"
+        raise LeakError(
+            f"{then}, so that it may hold what the protocol keeps for testing, from {cut} on",
+            where=str(snapshot.folder),
+            hint="take a snapshot at the protocol's cut",
+        )
+    raise InputError(
+        f"was cut at {snapshot.cut}, before the protocol's cut {cut}: what lies between is missing",
+        where=str(snapshot.folder),
+        hint="take a snapshot at the protocol's cut",
+    )
+
+
+def _eligible_items(table: pa.Table, protocol: DiscoveryProtocol) -> npt.NDArray[np.bool_]:
+    """bool [all items]: with a title, and in no category that the protocol leaves out."""
+    keep = np.ones(table.num_rows, dtype=np.bool_)
+    if "title" in table.column_names:
+        keep &= pc.is_valid(table["title"]).to_numpy()
+    if any(protocol.exclude_category_levels):
+        if "category_text" not in table.column_names:
+            raise InputError(
+                "has no category_text, by which the protocol leaves items out", where=protocol.interaction[2]
+            )
+        paths = table["category_text"].combine_chunks().dictionary_encode()
+        dropped = [
+            path is not None
+            and any(
+                name in names
+                for name, names in zip(path.split(_LEVELS), protocol.exclude_category_levels, strict=False)
+            )
+            for path in paths.dictionary.to_pylist()
+        ]
+        codes = pc.fill_null(paths.indices, len(dropped)).to_numpy(zero_copy_only=False)
+        keep &= ~np.array([*dropped, False])[codes]
+    return keep
+
+
+def _moments(column: pa.ChunkedArray) -> npt.NDArray[np.datetime64]:
+    if column.null_count:
+        raise InputError("have rows without a time", where="later events")
+    return np.asarray(column.to_numpy(), dtype="datetime64[us]")
+
+
+def _codes(
+    rows: IntArray,
+    columns: IntArray,
+    table: pa.Table,
+    eligible: npt.NDArray[np.bool_],
+    among: npt.NDArray[np.bool_] | None = None,
+) -> IntArray:
+    """`row * items + column` of the pairs that count, each once, ascending."""
+    keep = np.ones(len(rows), dtype=np.bool_) if among is None else among
+    keep = keep & eligible[columns] if len(eligible) else keep
+    keep = keep & _bought(table)
+    return np.unique(rows[keep] * np.int64(len(eligible)) + columns[keep])
+
+
+def _tail(items: IntArray, counts: IntArray) -> IntArray:
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    return np.sort(items[order[before >= HEAD_SHARE * counts.sum()]])
+
+
+def _bought(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """bool [rows]: not returned or given, as far as a quantity is known."""
+    if "first_quantity" not in table.column_names:
+        return np.ones(table.num_rows, dtype=np.bool_)
+    return np.asarray(pc.fill_null(pc.greater(table["first_quantity"], 0), True).to_numpy())
+
+
+def _pair_codes(matrix: csr_array) -> IntArray:
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return np.asarray(rows * np.int64(matrix.shape[1]) + matrix.indices, dtype=np.int64)
+
+
+def _first_times(
+    codes: IntArray,
+    at: npt.NDArray[np.datetime64],
+    counted: npt.NDArray[np.bool_],
+    wanted: IntArray,
+    shape: tuple[int, int],
+) -> csr_array:
+    """int64 CSR: the earliest time of each wanted pair among the rows that count, in microseconds."""
+    codes, micros = codes[counted], at[counted].astype(np.int64)
+    order = np.lexsort((micros, codes))
+    kept, first = np.unique(codes[order], return_index=True)
+    times = micros[order][first][np.searchsorted(kept, wanted)]
+    rows, columns = np.divmod(wanted, shape[1])
+    return csr_array((times, (rows, columns)), shape=shape)
+
+
+def _matrix(codes: IntArray, shape: tuple[int, int]) -> csr_array:
+    rows, columns = np.divmod(codes, shape[1])
+    return csr_array((np.ones(len(codes), np.float32), (rows, columns)), shape=shape)
+
+
+def _keys(keys: Any) -> pa.Array:
+    """int64 where every key is an integer written plainly, so that nothing is lost; else strings."""
+    strings = pa.array(keys, type=pa.string())
+    if len(strings) and pc.all(pc.match_substring_regex(strings, r"^(0|-?[1-9][0-9]{0,17})$")).as_py():
+        return strings.cast(pa.int64())
+    return strings

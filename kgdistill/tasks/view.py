@@ -1,0 +1,174 @@
+"""What a model may see of a snapshot up to a time, as matrices and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.tasks.families import (
+    Family,
+)
+
+_DAY_US = 86_400e6
+_RECENT_DAYS = 30.0
+
+
+@dataclass
+class View:
+    """Interactions before `until`, over the snapshot's dense ids, with what follows from them.
+
+    Attributes:
+        purchases: float32 CSR [users, items], 1 where the user bought the item before `until`.
+        ages: days before `until`, float32, aligned with `purchases.data`.
+        counts: buyers of each item, int64 [items].
+        recent: the same, each halved for every 30 days of its age, float32 [items].
+        ranks: how many items the user bought after it, float32, aligned with `purchases.data`; items of one
+            moment count as bought in the order of their ids.
+        min_count: an item with fewer buyers is cold.
+    """
+
+    purchases: sp.csr_matrix
+    ages: FloatArray
+    min_count: int
+    counts: IntArray = field(init=False)
+    recent: FloatArray = field(init=False)
+    ranks: FloatArray = field(init=False)
+    _lift: dict[str, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        bought, items = self.purchases.indices, self.purchases.shape[1]
+        self.counts = np.bincount(bought, minlength=items).astype(np.int64)
+        weights = np.exp2(-self.ages / _RECENT_DAYS)
+        self.recent = np.bincount(bought, weights, minlength=items).astype(np.float32)
+        users = np.repeat(np.arange(self.purchases.shape[0]), np.diff(self.purchases.indptr))
+        order = np.lexsort((-bought, self.ages, users))
+        self.ranks = np.empty(len(order), np.float32)
+        self.ranks[order] = np.arange(len(order)) - self.purchases.indptr[users[order]]
+
+    @property
+    def warm(self) -> IntArray:
+        """Items with at least `min_count` buyers, ascending."""
+        return np.flatnonzero(self.counts >= self.min_count).astype(np.int64)
+
+    def lengths(self, users: IntArray) -> FloatArray:
+        """log(1 + items in the history), float32 [B]."""
+        lengths = np.diff(self.purchases.indptr)[users]
+        out: FloatArray = np.log1p(lengths).astype(np.float32)
+        return out
+
+    def history(self, users: IntArray) -> tuple[Tensor, Tensor, Tensor]:
+        """Items int64 [H], offsets int64 [B] and ranks float32 [H] of these users' histories."""
+        flat, offsets = self._places(users)
+        return (
+            torch.from_numpy(self.purchases.indices[flat].astype(np.int64)),
+            torch.from_numpy(offsets),
+            torch.from_numpy(self.ranks[flat]),
+        )
+
+    def _places(self, users: IntArray) -> tuple[IntArray, IntArray]:
+        starts, ends = self.purchases.indptr[users], self.purchases.indptr[users + 1]
+        lengths = (ends - starts).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum()), offsets
+
+    def latest(self, users: IntArray, most: int) -> IntArray:
+        """The latest items of each history, int64 [B, most]; -1 where it is shorter."""
+        flat, _ = self._places(users)
+        owner = np.repeat(np.arange(len(users)), np.diff(self.purchases.indptr)[users])
+        rank = self.ranks[flat].astype(np.int64)
+        out = np.full((len(users), most), -1, np.int64)
+        keep = rank < most
+        out[owner[keep], rank[keep]] = self.purchases.indices[flat][keep]
+        return out
+
+    def queries(self, users: IntArray, decay: float) -> sp.csr_matrix:
+        """The histories weighted by recency, exp(−decay · rank): float32 CSR [B, items]."""
+        matrix = sp.csr_matrix(
+            (np.exp(-decay * self.ranks).astype(np.float32), self.purchases.indices, self.purchases.indptr),
+            shape=self.purchases.shape,
+        )
+        return sp.csr_matrix(matrix[users])
+
+    def lift(self, family: Family, users: IntArray) -> FloatArray:
+        """log(1 + the user's share of purchases in each group / everybody's share), [B, groups]."""
+        if family.name not in self._lift:
+            shares = sp.csr_matrix(self.purchases @ family.incidence)
+            everybody = np.asarray(shares.sum(0)).ravel()
+            everybody = (everybody / max(everybody.sum(), 1e-9)).astype(np.float32)
+            total = np.maximum(np.asarray(shares.sum(1)).ravel(), 1e-9)
+            self._lift[family.name] = (sp.csr_matrix(sp.diags(1 / total) @ shares), everybody)
+        shares, everybody = self._lift[family.name]
+        dense = shares[users].toarray().astype(np.float32)
+        out: FloatArray = np.log1p(dense / np.maximum(everybody, 1e-9), dtype=np.float32)
+        return out
+
+    def typed(self, families: list[Family], users: IntArray, items: IntArray, *, more: int = 0) -> FloatArray:
+        """Typed affinities of users and items, float32 [B, C, families + more]; each plane is contiguous.
+
+        Args:
+            families: whose.
+            users: ids.
+            items: ids.
+            more: further planes to leave room for, not filled.
+        """
+        out = np.empty((len(families) + more, len(users), len(items)), np.float32)
+        for m, family in enumerate(families):
+            if family.codes is None:
+                out[m] = (family.incidence[items] @ self.lift(family, users).T).T
+            else:
+                # Looking up is several times faster than the product.
+                np.take(_padded(self.lift(family, users)), family.codes[items], axis=1, out=out[m])
+        planes: FloatArray = out.transpose(1, 2, 0)
+        return planes
+
+    def typed_lists(self, families: list[Family], users: IntArray, lists: IntArray) -> FloatArray:
+        """Typed affinities of each user's own list, int64 [B, C] -> float32 [B, C, families]."""
+        out = np.empty((*lists.shape, len(families)), np.float32)
+        for m, family in enumerate(families):
+            lift = self.lift(family, users)
+            if family.codes is not None:
+                out[..., m] = np.take_along_axis(_padded(lift), family.codes[lists], axis=1)
+                continue
+            rows = family.incidence[lists.ravel()]
+            owner = np.repeat(np.repeat(np.arange(len(users)), lists.shape[1]), np.diff(rows.indptr))
+            cell = np.repeat(np.arange(lists.size), np.diff(rows.indptr))
+            values = rows.data * lift[owner, rows.indices]
+            out[..., m] = np.bincount(cell, values, minlength=lists.size).reshape(lists.shape)
+        return out
+
+
+def _padded(lift: FloatArray) -> FloatArray:
+    """With a further group that nobody has, for items without one."""
+    out: FloatArray = np.concatenate([lift, np.zeros((len(lift), 1), np.float32)], axis=1)
+    return out
+
+
+def make_view(purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: int, min_count: int) -> View:
+    """The view of the events strictly before `until_us`.
+
+    Args:
+        purchases: float32 CSR [users, items].
+        first_at: same sparsity, the events' times in microseconds.
+        until_us: microseconds since 1970; events at or after it are left out.
+        min_count: an item with fewer buyers is cold.
+    """
+    coo, times = purchases.tocoo(), first_at.tocoo().data
+    keep = times < until_us
+    ages = ((until_us - times[keep]) / _DAY_US).astype(np.float32)
+    matrix = sp.csr_matrix((ages, (coo.row[keep], coo.col[keep])), shape=purchases.shape)
+    kept = matrix.data.copy()
+    matrix.data = np.ones_like(kept, dtype=np.float32)
+    return View(matrix, kept, min_count)
+
+
+def batches(users: IntArray, size: int, rng: np.random.Generator | None = None) -> Iterator[IntArray]:
+    """Users in batches, shuffled where a generator is given."""
+    order = rng.permutation(users) if rng is not None else users
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

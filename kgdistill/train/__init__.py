@@ -1,0 +1,1 @@
+"""Training: the loop, losses, lists, targets, teacher, student, tuning of text."""

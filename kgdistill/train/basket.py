@@ -1,0 +1,310 @@
+"""What a user buys next, had before or not: habits of the pair, the item and the user, beside the student.
+
+A small network ranks each user's own history together with the most bought items and the student's best. It
+learns from rolling windows: what was known at a moment, and what was bought in the period after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import sparse as sp
+from torch import Tensor, nn
+
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.errors import InputError
+from kgdistill.models.scorer import Scorer
+from kgdistill.models.terms.habits import FEATURES, Past
+from kgdistill.progress import step
+from kgdistill.tasks.basket import RepeatTask
+from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.match import Scorer as AnyScorer
+from kgdistill.tasks.match import Split
+from kgdistill.tasks.view import make_view
+from kgdistill.train.losses import sampled_softmax
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class RepeatSettings:
+    """How the network is fitted and what it ranks.
+
+    Attributes:
+        windows: rolling windows before the split's moment, each as long as the validation period.
+        hidden, epochs, batch, lr, l2: the network's width and its training by Adam.
+        sampled: at most so many of a user's items enter one list in training, drawn evenly.
+        popular: so many of the recently most bought items are ranked for everybody.
+        proposed: so many of the student's best new items, among the `pool` recently most bought.
+    """
+
+    windows: int = 4
+    hidden: int = 32
+    epochs: int = 12
+    batch: int = 64
+    lr: float = 6e-3
+    l2: float = 1e-5
+    sampled: int = 400
+    popular: int = 100
+    proposed: int = 50
+    pool: int = 2000
+
+
+@dataclass(frozen=True)
+class BasketLists:
+    """Each user's own candidates, one after another.
+
+    Attributes:
+        users, items: int64 [n].
+        offsets: int64 [users + 1]; where each user's candidates start.
+        values: float32 [n, features + 2]; the last two are the student's score of an item that the user had,
+            and of one that they had not, less the mean over the latter: 0 for the other kind.
+    """
+
+    users: IntArray
+    items: IntArray
+    offsets: IntArray
+    values: FloatArray
+
+
+def make_lists(past: Past, users: IntArray, student: Scorer | None, settings: RepeatSettings) -> BasketLists:
+    """What is ranked for `users`: their history, the recently most bought, the student's best new ones.
+
+    Args:
+        past: what is known.
+        users: int64 [B].
+        student: None leaves its candidates out and its values at 0.
+        settings: how many.
+    """
+    pool = np.sort(past.popular[: settings.pool])
+    parts: list[IntArray] = []
+    scores: list[FloatArray] = []
+    had: list[BoolArray] = []
+    for start in range(0, len(users), _CHUNK):
+        now = users[start : start + _CHUNK]
+        own = [past.own(int(user)) for user in now]
+        more = [past.popular[: settings.popular]] * len(now)
+        if student is not None:
+            given = student(now, pool)
+            for row, mine in enumerate(own):
+                order = np.argsort(np.where(np.isin(pool, mine), np.inf, -given[row]), kind="stable")
+                more[row] = np.concatenate([more[row], pool[order[: settings.proposed]]])
+        lists = [np.union1d(a, b) for a, b in zip(own, more, strict=True)]
+        parts += lists
+        had += [np.isin(items, mine) for items, mine in zip(lists, own, strict=True)]
+        if student is not None:
+            padded = np.zeros((len(now), max(map(len, lists))), np.int64)
+            for row, items in enumerate(lists):
+                padded[row, : len(items)] = items
+            given = student.lists(now, padded)
+            scores += [given[row, : len(items)] for row, items in enumerate(lists)]
+    lengths = np.array([len(items) for items in parts], dtype=np.int64)
+    flat = np.concatenate([np.zeros(0, np.int64), *parts])
+    owner = np.repeat(users, lengths)
+    values = np.zeros((len(flat), len(FEATURES) + 2), np.float32)
+    values[:, :-2] = past.features(owner, flat)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    for row, score in enumerate(scores):
+        level = score[~had[row]].mean() if not had[row].all() else score.mean()
+        where = slice(offsets[row], offsets[row + 1])
+        values[where, -2] = np.where(had[row], score - level, 0)
+        values[where, -1] = np.where(had[row], 0, score - level)
+    return BasketLists(owner, flat, offsets, values)
+
+
+class RepeatModel(nn.Module):
+    """Two layers over standardised values."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, 1))
+
+    def standardise(self, values: Tensor) -> Tensor:
+        """Zero mean and unit variance over what it learned from; [..., width]."""
+        mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
+        return (values - mean) / scale
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Scores [...] of standardised values [..., width]."""
+        out: Tensor = self.layers(values).squeeze(-1)
+        return out
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """A window's lists, sampled; `witnessed`: whether the student's values may be learned from."""
+
+    values: FloatArray
+    bought: BoolArray
+    offsets: IntArray
+    witnessed: bool
+
+
+def _examples(
+    past: Past, end_us: int, users: IntArray, student: Scorer | None, settings: RepeatSettings,
+    rng: np.random.Generator,
+) -> _Examples:  # fmt: skip
+    """What was known at `past.until_us` and what was bought from then on and before `end_us`."""
+    lists = make_lists(past, users, student, settings)
+    period = (past.at >= past.until_us) & (past.at < end_us)
+    wide = np.int64(past.shape[1])
+    bought = np.isin(lists.users * wide + lists.items, past.users[period] * wide + past.items[period])
+    kept: list[IntArray] = []
+    for start, stop in zip(lists.offsets[:-1], lists.offsets[1:], strict=True):
+        rows = np.arange(start, stop)
+        if len(rows) > settings.sampled:
+            rows = np.sort(rng.choice(rows, settings.sampled, replace=False))
+        # A user who bought none of their list teaches nothing.
+        if bought[rows].any():
+            kept.append(rows)
+    offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in kept])]).astype(np.int64)
+    chosen = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    return _Examples(lists.values[chosen], bought[chosen], offsets, student is not None)
+
+
+def fit_repeat(windows: list[_Examples], settings: RepeatSettings, *, seed: int) -> RepeatModel:
+    """Fits the network by softmax cross-entropy over each user's list.
+
+    Raises:
+        InputError: nobody bought anything in any window.
+    """
+    windows = [window for window in windows if len(window.bought)]
+    if not windows:
+        raise InputError(
+            "no window before the split holds a purchase to learn from", hint="choose a later cut"
+        )
+    values = np.concatenate([window.values for window in windows])
+    witnessed = np.repeat([w.witnessed for w in windows], [len(w.bought) for w in windows])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = RepeatModel(values.shape[1], settings.hidden)
+    mean, scale = values.mean(0), values.std(0)
+    if witnessed.any():
+        mean[-2:], scale[-2:] = values[witnessed, -2:].mean(0), values[witnessed, -2:].std(0)
+    scale[scale < 1e-6] = 1.0
+    model.get_buffer("mean").copy_(torch.from_numpy(mean))
+    model.get_buffer("scale").copy_(torch.from_numpy(scale))
+    inputs = model.standardise(torch.from_numpy(values))
+    # Where the student is not known its values say nothing: they stand at their mean.
+    inputs[torch.from_numpy(~witnessed), -2:] = 0.0
+    bought = torch.from_numpy(np.concatenate([window.bought for window in windows]))
+    lengths = np.concatenate([np.diff(window.offsets) for window in windows])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    draw = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
+    batches = -(-len(lengths) // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.lr, total_steps=settings.epochs * batches
+    )
+    with step("Fitting the repeat model", total=settings.epochs) as work:
+        for _ in range(settings.epochs):
+            for rows in torch.split(torch.randperm(len(lengths), generator=draw), settings.batch):
+                asked = rows.numpy()
+                column = np.arange(lengths[asked].max())
+                absent = column >= lengths[asked, None]
+                place = torch.from_numpy(np.where(absent, 0, offsets[asked, None] + column))
+                loss = sampled_softmax(model(inputs[place]), bought[place], mask=torch.from_numpy(absent))
+                decay = torch.stack([(p**2).sum() for p in model.parameters()]).sum()
+                optimizer.zero_grad()
+                (loss + settings.l2 * decay).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+            work.advance()
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class RepeatScorer:
+    """Scores any users and items: the network for a user's own list, all else below it by popularity.
+
+    Attributes:
+        model: fitted.
+        past: what is known.
+        student: None where it may not be used.
+        settings: what is ranked.
+    """
+
+    model: RepeatModel
+    past: Past
+    student: Scorer | None
+    settings: RepeatSettings
+
+    @torch.no_grad()
+    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
+        """Scores float32 [B, C] of `users` (ids) and `candidates` (ids, ascending)."""
+        place = np.full(self.past.shape[1], -1, np.int64)
+        place[candidates] = np.arange(len(candidates))
+        rank = np.empty(self.past.shape[1], np.float32)
+        rank[self.past.popular] = np.arange(len(rank), dtype=np.float32)
+        rest = -1 - rank[candidates] / len(rank)
+        lists = make_lists(self.past, users, self.student, self.settings)
+        inputs = self.model.standardise(torch.from_numpy(lists.values))
+        if self.student is None:
+            inputs[:, -2:] = 0.0
+        scores = self.model(inputs).numpy()
+        out = np.empty((len(users), len(candidates)), np.float32)
+        for row in range(len(users)):
+            where = slice(lists.offsets[row], lists.offsets[row + 1])
+            out[row] = rest + scores[where].min()
+            asked = place[lists.items[where]]
+            out[row, asked[asked >= 0]] = scores[where][asked >= 0]
+        return out
+
+
+def informed(student: Scorer, past: Past, catalogue: Catalogue) -> Scorer:
+    """The same student with the lines of `past` as the histories that it reads; its weights stay."""
+    known = past.at < past.until_us
+    coded = past.users[known] * np.int64(past.shape[1]) + past.items[known]
+    codes, place = np.unique(coded, return_inverse=True)
+    first = np.full(len(codes), past.until_us, dtype=np.int64)
+    np.minimum.at(first, place, past.at[known])
+    at = (codes // past.shape[1], codes % past.shape[1])
+    ones = sp.csr_matrix((np.ones(len(codes), np.float32), at), shape=past.shape)
+    times = sp.csr_matrix((first, at), shape=past.shape)
+    view = make_view(ones, times, until_us=past.until_us, min_count=catalogue.min_count)
+    return replace(student, witnesses=replace(student.witnesses, view=view))
+
+
+def repeat_scorer(
+    student: Scorer, catalogue: Catalogue, task: RepeatTask, split: Split, *, seed: int,
+    settings: RepeatSettings | None = None,
+) -> AnyScorer:  # fmt: skip
+    """A scorer of the repeat task, learned from what lies before the split alone.
+
+    The student has learned from purchases up to the catalogue's cut, so that its scores flatter it in windows
+    that begin earlier: there they are left out, and altogether where no window begins at the cut or later.
+
+    Args:
+        student: a trained student; only what it scores is read.
+        catalogue: whose cut is the one that the student was trained up to.
+        task: the lines, users and moments.
+        split: "validation" sees lines before the cut; "test" those before the test's start.
+        seed: of the network's weights and samples.
+        settings: how it is fitted.
+
+    Raises:
+        InputError: too little lies before the split.
+    """
+    settings = settings or RepeatSettings()
+    until = task.history_until_us(split)
+    period = task.history_until_us("test") - task.history_until_us("validation")
+    users, items, at = (column[task.lines[2] < until] for column in task.lines)
+    shape = (int(task.train.shape[0]), int(task.train.shape[1]))
+    rng = np.random.default_rng(seed)
+    windows: list[_Examples] = []
+    with step("Looking back for the repeat model", total=settings.windows) as work:
+        for back in range(1, settings.windows + 1):
+            moment = until - back * period
+            if (at < moment).any():
+                past = Past(users, items, at, moment, shape)
+                known = informed(student, past, catalogue) if moment >= catalogue.cut_us else None
+                windows.append(_examples(past, moment + period, task.users, known, settings, rng))
+            work.advance()
+    model = fit_repeat(windows, settings, seed=seed)
+    past = Past(users, items, at, until, shape)
+    witnessed = any(window.witnessed for window in windows)
+    return RepeatScorer(model, past, informed(student, past, catalogue) if witnessed else None, settings)

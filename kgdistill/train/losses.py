@@ -1,0 +1,266 @@
+"""The losses of distillation: pure functions of tensors.
+
+Wherever a `mask` stands, True leaves the entry out. A row with nothing left contributes 0, never
+NaN. Scores in half precision are raised to float32 first, under autocast as well; float64 stays.
+Every mean is over all rows given, those that contribute 0 included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sampled_softmax(
+    scores: Tensor, positive: Tensor, log_q: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """Softmax cross-entropy over a sampled candidate list, corrected for how it was sampled.
+
+    `mean_b -mean_{c in positive_b} log softmax_c(scores_bc - log_q_bc)`. The logQ correction is that
+    of Bengio & Senécal 2008; Yi et al. 2019 (RecSys) use it for two towers.
+
+    Args:
+        scores: [B, C] logits.
+        positive: bool [B, C]; which candidates are the row's labels.
+        log_q: [B, C] or [C]; the log probability with which each candidate was drawn. None: uniform.
+        mask: bool [B, C]; candidates to leave out, such as known positives that are not labels here.
+            A label that is masked is left out too.
+
+    Returns:
+        A scalar.
+    """
+    logits = _raised(scores)
+    if log_q is not None:
+        logits = logits - _raised(log_q)
+    keep = torch.ones_like(positive) if mask is None else ~mask
+    labels = positive & keep
+    log_p = _log_softmax(logits, keep)
+    # torch.where, not a product: 0 * -inf at a masked entry would be NaN.
+    summed = torch.where(labels, log_p, torch.zeros_like(log_p)).sum(dim=1)
+    return _mean(-summed / labels.sum(dim=1).clamp(min=1))
+
+
+def list_distillation(
+    student: Tensor, teacher: Tensor, temperature: float, mask: Tensor | None = None
+) -> Tensor:
+    """The teacher's distribution over a candidate list, softened (Hinton et al. 2015).
+
+    `T² · mean_b KL(softmax(teacher_b / T) || softmax(student_b / T))`. The factor T² keeps the size
+    of the gradient when T changes. No gradient reaches the teacher.
+
+    Args:
+        student, teacher: [B, C] logits; the teacher's may be -inf, which gives probability 0.
+        temperature: T, above 0.
+        mask: bool [B, C]; candidates to leave out of both distributions.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        ValueError: `temperature` is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"the temperature is {temperature}; it must be above 0")
+    target = _raised(teacher.detach()) / temperature
+    keep = torch.ones_like(target, dtype=torch.bool) if mask is None else ~mask
+    log_s = _log_softmax(_raised(student) / temperature, keep)
+    # A row whose every kept score is -inf says nothing.
+    said = keep & (target > -torch.inf).logical_and(keep).any(dim=1, keepdim=True)
+    log_t = _log_softmax(target, said)
+    p = log_t.exp()
+    counted = said & (p > 0)
+    zero = torch.zeros_like(log_t)
+    difference = torch.where(counted, log_t, zero) - torch.where(counted, log_s, zero)
+    return temperature**2 * _mean((torch.where(counted, p, zero) * difference).sum(dim=1))
+
+
+def relational_cosine(student: Tensor, relational: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """How far the student's vectors point from the relational embeddings.
+
+    `sum_n w_n (1 - cos(student_n, relational_n)) / sum_n w_n`. Unlike the other losses this is a
+    weighted mean. A zero vector has no direction: such a row has weight 0.
+
+    Args:
+        student: [N, D].
+        relational: [N, D], already projected into the student's space; gradients reach it.
+        confidence: [N], not negative; the weights w. None: all 1.
+
+    Returns:
+        A scalar in [0, 2]; 0 where no weight is left.
+    """
+    a, b = _raised(student), _raised(relational)
+    weight = torch.ones_like(a[:, 0]) if confidence is None else _raised(confidence)
+    squares = (a * a).sum(dim=1), (b * b).sum(dim=1)
+    directed = (squares[0] > 0) & (squares[1] > 0)
+    weight = torch.where(directed, weight, torch.zeros_like(weight))
+    norms = [torch.where(directed, s, torch.ones_like(s)).sqrt() for s in squares]
+    cosine = (a * b).sum(dim=1) / (norms[0] * norms[1])
+    total = weight.sum()
+    return (weight * (1 - cosine)).sum() / torch.where(total > 0, total, torch.ones_like(total))
+
+
+def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Relational distillation of pair distances (Park et al. 2019, RKD-D).
+
+    The mean over pairs i < j of Huber(d_s(i, j) / mean d_s - d_t(i, j) / mean d_t) with Huber's
+    threshold 1; d is the Euclidean distance, its mean taken over the pairs apart. No gradient
+    reaches the teacher.
+
+    Args:
+        student: [N, D].
+        teacher: [N, E]; the widths may differ.
+
+    Returns:
+        A scalar; 0 for fewer than two rows.
+    """
+    if len(student) < 2:
+        return _nothing(student)
+    return F.smooth_l1_loss(_relative(_raised(student)), _relative(_raised(teacher.detach())))
+
+
+def margin_mse(student: Tensor, teacher: Tensor, positive: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Squared error of the margins between the positive and every other (Hofstätter et al. 2020).
+
+    `mean_b mean_{c != p_b} ((s_bp - s_bc) - (t_bp - t_bc))²`. Scales must agree. No gradient reaches
+    the teacher.
+
+    Args:
+        student, teacher: [B, C] scores.
+        positive: int64 [B]; the column p of each row's positive, -1 where it has none.
+        mask: bool [B, C]; candidates to leave out; a masked positive leaves its row out.
+
+    Returns:
+        A scalar.
+    """
+    keep = torch.ones_like(student, dtype=torch.bool) if mask is None else ~mask
+    at = positive.clamp(min=0)[:, None]
+    rows = (positive[:, None] >= 0) & keep.gather(1, at)
+    others = (keep & rows).scatter(1, at, False)
+    # Left-out scores may be infinite: replaced before any arithmetic.
+    difference = _raised(student), _raised(teacher.detach())
+    kept = keep & rows
+    s, t = (torch.where(kept, d, torch.zeros_like(d)) for d in difference)
+    error = ((s.gather(1, at) - s) - (t.gather(1, at) - t)) ** 2
+    error = torch.where(others, error, torch.zeros_like(error))
+    return _mean(error.sum(dim=1) / others.sum(dim=1).clamp(min=1))
+
+
+def hint_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Squared error of hidden states, the student's already projected (Romero et al. 2015, FitNets).
+
+    The mean over the vectors left of `mean_d (student_d - teacher_d)²`. No gradient reaches the
+    teacher.
+
+    Args:
+        student, teacher: [..., D], of one shape.
+        mask: bool [...]; vectors to leave out, such as padding (the opposite of an attention mask).
+
+    Returns:
+        A scalar; 0 where nothing is left.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape")
+    if student.numel() == 0:
+        return _nothing(student)
+    a, b = _raised(student), _raised(teacher.detach())
+    if mask is not None:
+        left_out = mask[..., None]
+        a, b = (torch.where(left_out, torch.zeros_like(x), x) for x in (a, b))
+    error = ((a - b) ** 2).mean(dim=-1)
+    return error.sum() / (error.numel() if mask is None else (~mask).sum().clamp(min=1))
+
+
+class LossTerms:
+    """Named, weighted terms of one loss.
+
+    A term of weight 0 is left out altogether, so that a broken or infinite value cannot reach the
+    total through `0 * inf`.
+    """
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._parts: dict[str, Tensor] = {}
+
+    def add(self, name: str, weight: float, value: Tensor) -> None:
+        """Adds `weight * value`.
+
+        Args:
+            name: how the term is logged.
+            weight: not negative.
+            value: a scalar.
+
+        Raises:
+            ValueError: a weight below 0, a value that is no scalar, or a name already there.
+        """
+        if not weight >= 0:
+            raise ValueError(f"the loss term {name!r} has weight {weight}; it must be 0 or more")
+        if name in self._parts:
+            raise ValueError(f"the loss term {name!r} stands twice")
+        if weight == 0:
+            return
+        if value.dim() != 0:
+            raise ValueError(f"the loss term {name!r} has shape {tuple(value.shape)}; it must be a scalar")
+        self._parts[name] = value.detach()
+        self._total = weight * value if self._total is None else self._total + weight * value
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum, a scalar with its gradient; ValueError where every weight is 0."""
+        if self._total is None:
+            raise ValueError("no loss term has a weight above 0")
+        return self._total
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """Each term's own value, unweighted and detached, still on its device."""
+        return dict(self._parts)
+
+
+def combine(terms: Mapping[str, tuple[float, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Adds up named terms, each (weight, scalar); those of weight 0 are skipped.
+
+    Returns:
+        The weighted sum, and each term's own value, unweighted and detached.
+
+    Raises:
+        ValueError: as `LossTerms.add` and `LossTerms.total`.
+    """
+    held = LossTerms()
+    for name, (weight, value) in terms.items():
+        held.add(name, weight, value)
+    return held.total, held.parts
+
+
+def _raised(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _nothing(x: Tensor) -> Tensor:
+    """0, still attached to the graph of `x`."""
+    return _raised(x).sum() * 0
+
+
+def _mean(rows: Tensor) -> Tensor:
+    return rows.sum() / max(len(rows), 1)
+
+
+def _log_softmax(logits: Tensor, keep: Tensor) -> Tensor:
+    """Over the kept entries of each row; the others are -inf. A row with none is uniform, not NaN."""
+    some = keep.any(dim=1, keepdim=True)
+    filled = torch.where(some, logits.masked_fill(~keep, -torch.inf), torch.zeros_like(logits))
+    return torch.log_softmax(filled, dim=1)
+
+
+def _relative(x: Tensor) -> Tensor:
+    """Distances of the pairs i < j over their mean; [N (N - 1) / 2]."""
+    with torch.autocast(device_type=x.device.type, enabled=False):
+        distance = F.pdist(x)
+    apart = (distance > 0).sum().clamp(min=1)
+    mean = distance.sum() / apart
+    return distance / torch.where(mean > 0, mean, torch.ones_like(mean))

@@ -1,0 +1,389 @@
+"""Domain adaptation of the text encoder: products that are neighbours in the graph come close in text."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import InputError
+from kgdistill.models.text.layers import Unfreeze, unfreeze
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.progress import step
+from kgdistill.tasks.families import Family
+from kgdistill.tasks.view import View
+from kgdistill.train.losses import combine, relational_cosine, sampled_softmax
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """How the encoder is adapted.
+
+    Attributes:
+        mode: what learns: nothing, the last `top_layers` layers, or all of the encoder.
+        top_layers: for mode "top".
+        epochs: passes over the texts that have a neighbour.
+        batch: pairs at a time; each pair's negatives are the others of its batch.
+        lr: AdamW's, rising over a tenth of the steps and then falling to 0.
+        temperature: of the cosines.
+        keep_weight: of staying near the vectors that the encoder gave before, so that texts without
+            neighbours keep their place.
+    """
+
+    mode: Unfreeze = "top"
+    top_layers: int = 2
+    epochs: int = 3
+    batch: int = 64
+    lr: float = 5e-5
+    temperature: float = 0.05
+    keep_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class NeighbourPairs:
+    """Which texts are neighbours, from what a view knows.
+
+    Attributes:
+        weights: float32 CSR [texts, texts]; a row's weights are how often each neighbour is drawn for it. No
+            text is its own neighbour.
+        groups: float32 CSR [texts, groups]; texts of one group are never each other's negatives.
+    """
+
+    weights: sp.csr_matrix
+    groups: sp.csr_matrix
+
+    @property
+    def anchors(self) -> IntArray:
+        """The texts that have a neighbour."""
+        found: IntArray = np.flatnonzero(np.diff(self.weights.indptr)).astype(np.int64)
+        return found
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.float64]:
+        return np.cumsum(self.weights.data, dtype=np.float64)
+
+    def draw(self, anchors: IntArray, rng: np.random.Generator) -> IntArray:
+        """One neighbour for each anchor, by weight."""
+        ends, first = self._ends, self.weights.indptr[anchors]
+        low = np.where(first > 0, ends[first - 1], 0.0)
+        high = ends[self.weights.indptr[anchors + 1] - 1]
+        at = np.searchsorted(ends, low + rng.random(len(anchors)) * (high - low), side="right")
+        # Rounding must not step out of the row.
+        at = np.clip(at, first, self.weights.indptr[anchors + 1] - 1)
+        drawn: IntArray = self.weights.indices[at].astype(np.int64)
+        return drawn
+
+    def known(self, rows: IntArray, columns: IntArray) -> npt.NDArray[np.bool_]:
+        """Whether two texts are neighbours, share a group or are one: bool [rows, columns]."""
+        near: npt.NDArray[np.bool_] = self.weights[rows][:, columns].toarray() > 0
+        near |= self.weights[columns][:, rows].toarray().T > 0
+        near |= (self.groups[rows] @ self.groups[columns].T).toarray() > 0
+        near |= rows[:, None] == columns[None, :]
+        return near
+
+
+def neighbour_pairs(
+    view: View,
+    families: Sequence[Family],
+    text_rows: IntArray,
+    *,
+    texts: int,
+    top: int = 20,
+    shrink: float = 2.0,
+    bought_share: float = 0.75,
+    max_group: int = 100,
+    seed: int = 0,
+) -> NeighbourPairs:
+    """The neighbours that a view and the facts give, between distinct texts.
+
+    Items are neighbours where the same users bought both (cosine of their buyers, shrunk, a user of many
+    purchases counting less), or where they share a brand and a category; where no two facts
+    meet, one fact in common is enough. Nothing after the view's time is read: facts hold at all times.
+
+    Args:
+        view: the purchases before a time.
+        families: typed paths along the facts (`fact_families`).
+        text_rows: the text of each item, int64 [items].
+        texts: how many distinct texts there are.
+        top: neighbours kept per item and source.
+        shrink: added to the cosine's denominator: the evidence of few buyers counts less.
+        bought_share: how often a neighbour is drawn from the purchases where a text has both kinds.
+        max_group: larger groups say too little to make neighbours of their items.
+        seed: of which items of a group become neighbours where it has more than `top`.
+    """
+    if not 0 <= bought_share <= 1:
+        raise InputError(f"bought_share is {bought_share}; it must be from 0 to 1")
+    items = view.purchases.shape[1]
+    place = sp.csr_matrix((np.ones(items, np.float32), (np.arange(items), text_rows)), shape=(items, texts))
+    bought = _bought_together(view, top=top, shrink=shrink)
+    chosen = [f for f in families if " & " in f.name] or list(families)
+    narrow = [_narrow(f.incidence, max_group) for f in chosen]
+    groups = sp.csr_matrix(sp.hstack(narrow) if narrow else sp.csr_matrix((items, 1), dtype=np.float32))
+    shared = _group_mates(groups, top=top, rng=np.random.default_rng(seed))
+    parts = [
+        _shares(_between_texts(matrix, place)) * share
+        for matrix, share in ((bought, bought_share), (shared, 1 - bought_share))
+    ]
+    weights = sp.csr_matrix(parts[0] + parts[1], dtype=np.float32)
+    weights.eliminate_zeros()
+    weights.sort_indices()
+    grouped = sp.csr_matrix(place.T @ groups, dtype=np.float32)
+    return NeighbourPairs(weights, grouped)
+
+
+def _bought_together(view: View, *, top: int, shrink: float, chunk: int = 256) -> sp.csr_matrix:
+    """The `top` warm items with the most like buyers for each warm item, CSR [items, items]."""
+    items = view.purchases.shape[1]
+    warm = view.warm
+    matrix = sp.csr_matrix(view.purchases[:, warm], dtype=np.float32)
+    lengths = np.diff(matrix.indptr)
+    scaled = sp.csr_matrix(sp.diags(1 / np.log2(1 + np.maximum(lengths, 1)).astype(np.float32)) @ matrix)
+    buyers = np.asarray(matrix.sum(0)).ravel()
+    columns = sp.csr_matrix(scaled.T)
+    rows, found, weights = [], [], []
+    for start in range(0, len(warm), chunk):
+        part = sp.csr_matrix(columns[start : start + chunk] @ matrix)
+        for i in range(part.shape[0]):
+            row = start + i
+            ids = part.indices[part.indptr[i] : part.indptr[i + 1]]
+            value = part.data[part.indptr[i] : part.indptr[i + 1]]
+            value = value / (np.sqrt(buyers[row] * buyers[ids]) + shrink)
+            value = np.where(ids == row, 0, value)
+            # Ties go to the lower id, so that nothing depends on the order of the product.
+            best = np.lexsort((ids, -value))[:top]
+            best = best[value[best] > 0]
+            rows.append(np.full(len(best), warm[row]))
+            found.append(warm[ids[best]])
+            weights.append(value[best])
+    if not rows:
+        return sp.csr_matrix((items, items), dtype=np.float32)
+    triple = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(found)))
+    return sp.csr_matrix(triple, shape=(items, items), dtype=np.float32)
+
+
+def _narrow(incidence: sp.csr_matrix, most: int) -> sp.csr_matrix:
+    """The groups of 2 to `most` items, with ones for entries."""
+    matrix = sp.csc_matrix(incidence, dtype=np.float32, copy=True)
+    matrix.data[:] = 1
+    sizes = np.diff(matrix.indptr)
+    return sp.csr_matrix(matrix[:, (sizes >= 2) & (sizes <= most)])
+
+
+def _group_mates(groups: sp.csr_matrix, *, top: int, rng: np.random.Generator) -> sp.csr_matrix:
+    """For each item up to `top` others of each of its groups, CSR [items, items]."""
+    items = groups.shape[0]
+    columns = sp.csc_matrix(groups)
+    sizes = np.diff(columns.indptr)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    # Members in random order; the next ones round the circle are an item's mates.
+    order = np.lexsort((rng.random(len(group)), group))
+    members = columns.indices[order].astype(np.int64)
+    start, size = columns.indptr[:-1][group].astype(np.int64), sizes[group].astype(np.int64)
+    inside = np.arange(len(group)) - start
+    total = sp.csr_matrix((items, items), dtype=np.float32)
+    for offset in range(1, min(top, int(sizes.max(initial=0)) - 1) + 1):
+        has = size > offset
+        mate = members[(start + (inside + offset) % size)[has]]
+        triple = (np.ones(int(has.sum()), np.float32), (members[has], mate))
+        total = total + sp.csr_matrix(triple, shape=(items, items))
+    return sp.csr_matrix(total)
+
+
+def _between_texts(matrix: sp.csr_matrix, place: sp.csr_matrix) -> sp.csr_matrix:
+    """Pairs of items as pairs of their texts, none with itself."""
+    out = sp.csr_matrix(place.T @ matrix @ place, dtype=np.float32).tocoo()
+    off = out.row != out.col
+    return sp.csr_matrix((out.data[off], (out.row[off], out.col[off])), shape=out.shape)
+
+
+def _shares(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    total = np.asarray(matrix.sum(1)).ravel()
+    scale = np.divide(1.0, total, out=np.zeros_like(total, dtype=np.float64), where=total > 0)
+    return sp.csr_matrix(sp.diags(scale.astype(np.float32)) @ matrix)
+
+
+def ranking_loss(anchors: Tensor, neighbours: Tensor, known: Tensor, temperature: float) -> Tensor:
+    """Multiple-negatives ranking, both ways, with known positives left out of the negatives.
+
+    For each anchor a softmax over the batch's neighbours (Henderson et al. 2017), and for each neighbour one
+    over the anchors.
+
+    Args:
+        anchors, neighbours: unit vectors, [B, D]; row b of one belongs to row b of the other.
+        known: bool [B, B]; pairs that are positives, the diagonal's included.
+        temperature: of the cosines.
+    """
+    scores = anchors.float() @ neighbours.float().T / temperature
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    left_out = known & ~own
+    there = sampled_softmax(scores, own, mask=left_out)
+    back = sampled_softmax(scores.T, own, mask=left_out.T)
+    return (there + back) / 2
+
+
+@dataclass
+class Adapted:
+    """The encoder, adapted in place, each epoch's figures, and the seconds it took."""
+
+    encoder: TransformerText
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def adapt_encoder(
+    encoder: TransformerText,
+    texts: Sequence[str],
+    pairs: NeighbourPairs,
+    config: AdaptConfig,
+    *,
+    seed: int,
+    validate: Callable[[TransformerText], Mapping[str, float]] | None = None,
+) -> Adapted:
+    """Adapts an encoder in place, so that neighbours come close.
+
+    It sees the texts and the pairs, nothing else. With bfloat16 where the encoder's precision allows it.
+
+    Args:
+        encoder: what is adapted.
+        texts: the distinct texts.
+        pairs: `neighbour_pairs` of a view before the cut.
+        config: how.
+        seed: of the neighbours drawn, the batches and dropout.
+        validate: metrics of the encoder as it is; with it the epoch of the greatest sum is kept, the encoder
+            before adaptation (epoch 0) included. Without it the last one is.
+
+    Raises:
+        InputError: no text has a neighbour, or pairs and texts do not fit together.
+    """
+    begin = time.monotonic()
+    adapted = Adapted(encoder)
+    if pairs.weights.shape[0] != len(texts):
+        raise InputError(f"there are {len(texts)} texts, but the pairs are between {pairs.weights.shape[0]}")
+    if config.mode == "frozen":
+        return adapted
+    anchors = pairs.anchors
+    if len(anchors) < 2:
+        raise InputError(
+            "no two texts are neighbours, so that the encoder has nothing to adapt to",
+            hint="set text.tune to frozen",
+        )
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    before = torch.from_numpy(encoder.encode(list(texts))).to(encoder.device)
+    ids = encoder.token_ids(list(texts))
+    model = encoder.model
+    moving = unfreeze(model, config.mode, config.top_layers)
+    optimizer = torch.optim.AdamW(moving, lr=config.lr, weight_decay=0.01)
+    count = -(-len(anchors) // config.batch)
+    steps = max(count * config.epochs, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _warm_then_fall(s / steps))
+    best, state = -np.inf, None
+
+    def end(epoch: int, sums: dict[str, float], note: Callable[[str], None]) -> None:
+        nonlocal best, state
+        record = {"epoch": float(epoch), **{k: v / count for k, v in sums.items()}}
+        if validate is not None:
+            metrics = validate(encoder)
+            record |= {f"valid/{k}": v for k, v in metrics.items()}
+            if sum(metrics.values()) > best:
+                best, state = sum(metrics.values()), copy.deepcopy(model.state_dict())
+        adapted.history.append({**record, "seconds": time.monotonic() - begin})
+        note(" ".join(f"{k} {v:.4f}" for k, v in record.items() if k == "loss" or k.startswith("valid/")))
+
+    with step("Adapting the text encoder", total=config.epochs * len(anchors)) as work:
+        end(0, {}, work.note)
+        for epoch in range(1, config.epochs + 1):
+            sums: dict[str, float] = {}
+            model.train()
+            for part in np.array_split(rng.permutation(anchors), count):
+                near = pairs.draw(part, rng)
+                known = torch.from_numpy(pairs.known(part, near)).to(encoder.device)
+                both = np.concatenate([part, near])
+                with encoder.low_precision_training():
+                    vectors = encoder.vectors([ids[i] for i in both])
+                left, right = vectors[: len(part)], vectors[len(part) :]
+                loss, logged = combine(
+                    {
+                        "rank": (1.0, ranking_loss(left, right, known, config.temperature)),
+                        "keep": (
+                            config.keep_weight,
+                            relational_cosine(vectors, before[torch.from_numpy(both).to(before.device)]),
+                        ),
+                    }
+                )
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(moving, 1.0)
+                optimizer.step()
+                schedule.step()
+                for name, value in (("loss", loss.detach()), *((f"loss/{k}", v) for k, v in logged.items())):
+                    sums[name] = sums.get(name, 0.0) + float(value)
+                work.advance(len(part))
+            model.eval()
+            end(epoch, sums, work.note)
+    if state is not None:
+        model.load_state_dict(state)
+    model.requires_grad_(False)
+    adapted.seconds = time.monotonic() - begin
+    return adapted
+
+
+def _warm_then_fall(done: float) -> float:
+    """Share of the learning rate after this share of the steps."""
+    return min(done / 0.1 + 1e-3, (1 - done) / 0.9, 1.0)
+
+
+def later_purchases(
+    vectors: FloatArray,
+    text_rows: IntArray,
+    before: View,
+    later: sp.csr_matrix,
+    items: IntArray,
+    *,
+    k: int = 20,
+    most: int = 1000,
+) -> dict[str, float]:
+    """How well text alone finds what users bought later: NDCG@k over `items`, and over those without a buyer.
+
+    A user is the mean of the vectors of what they bought before; every item not bought before is ranked.
+
+    Args:
+        vectors: unit vectors of the distinct texts, float32 [texts, E].
+        text_rows: the text of each item, int64 [items of the snapshot].
+        before: what was bought before a time.
+        later: CSR [users, items], what was bought from then on and before the cut.
+        items: candidates, ids.
+        k: depth.
+        most: users, the first ones with both.
+
+    Returns:
+        `all_ndcg@k`, and `cold_ndcg@k` where such purchases were made.
+    """
+    out = {}
+    has = (np.diff(before.purchases.indptr) > 0) & (np.diff(later.indptr) > 0)
+    users = np.flatnonzero(has)[:most]
+    profile = before.purchases[users] @ vectors[text_rows]
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    for name, pool in (("all", items), ("cold", items[before.counts[items] == 0])):
+        wanted = later[users][:, pool].toarray() > 0
+        seen = before.purchases[users][:, pool].toarray() > 0
+        wanted &= ~seen
+        judged = wanted.any(1)
+        if not judged.any():
+            continue
+        scores = np.where(seen[judged], -np.inf, profile[judged] @ vectors[text_rows[pool]].T)
+        first = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        hits = np.take_along_axis(wanted[judged], first, axis=1)
+        gain = (hits * discount[: hits.shape[1]]).sum(1)
+        ideal = np.cumsum(discount)[np.minimum(wanted[judged].sum(1), k) - 1]
+        out[f"{name}_ndcg@{k}"] = float((gain / ideal).mean())
+    return out
