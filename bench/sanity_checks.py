@@ -18,11 +18,11 @@ from kgdistill.ranking.bootstrap import Interval
 from kgdistill.snapshot.files import file_hash
 from kgdistill.snapshot.snapshot import MANIFEST, edge_file, edge_key
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.catalogue import Catalogue
-from kgdistill.tasks.match import EvaluationTask, Setting, Split
+from kgdistill.tasks.match import MatchTask, Setting, Split
+from kgdistill.tasks.training_data import TrainingData
 
 
-def permuted_purchases(catalogue: Catalogue, *, seed: int) -> Catalogue:
+def permuted_purchases(catalogue: TrainingData, *, seed: int) -> TrainingData:
     """A catalogue in which nobody's purchases say anything, about them or about the items.
 
     Every user keeps how many items they bought and when; which ones is drawn anew, all eligible items alike.
@@ -47,7 +47,7 @@ def permuted_purchases(catalogue: Catalogue, *, seed: int) -> Catalogue:
 
 
 def chance_interval(
-    task: EvaluationTask,
+    task: MatchTask,
     *,
     split: Split,
     setting: Setting,

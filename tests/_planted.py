@@ -15,10 +15,10 @@ import pyarrow as pa
 from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
-from kgdistill.tasks.catalogue import Catalogue, make_catalogue
-from kgdistill.tasks.families import Family, fact_families, text_families
+from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
+from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.student import Targets, Tokens
 
 BOUGHT = ("User", "BOUGHT", "Product")
@@ -132,19 +132,19 @@ class Planted:
                 ids[-1].append(16 + item)
         return Tokens.of(ids, 16 + world.items)
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> TrainingData:
         """What training reads."""
         task = build_task(self.snapshot, self.later, self.world.rules)
-        return make_catalogue(self.snapshot, task, self.text, np.arange(self.world.items))
+        return make_training_data(self.snapshot, task, self.text, np.arange(self.world.items))
 
-    def facts(self, shuffle: int | None = None) -> list[Family]:
+    def facts(self, shuffle: int | None = None) -> list[ItemGroups]:
         """The brands, or with a seed the brands of others."""
         draw = None if shuffle is None else np.random.default_rng(shuffle)
-        return fact_families(self.snapshot, shuffle=draw)
+        return fact_groups(self.snapshot, shuffle=draw)
 
-    def fields(self) -> list[Family]:
+    def fields(self) -> list[ItemGroups]:
         """The shared text fields."""
-        return text_families(self.snapshot)
+        return text_groups(self.snapshot)
 
 
 def brand_world(seed: int = 0) -> World:
@@ -206,7 +206,7 @@ def late_world(variant: int = 0, *, early: int = 0) -> World:
     return World(60, 30, bought, np.arange(30) % 5, np.arange(30) % 4)
 
 
-def cluster_targets(catalogue: Catalogue, until_us: int, *, seed: int = 0, dim: int = 8) -> Targets:
+def cluster_targets(catalogue: TrainingData, until_us: int, *, seed: int = 0, dim: int = 8) -> Targets:
     """A teacher that knows hidden clusters of a random world: item i is of cluster i % 3.
 
     It scores an item by how much of the history is of its cluster, the latest item most; its vectors are

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, load_schema
-from kgdistill.tasks.catalogue import Catalogue, make_catalogue
-from kgdistill.tasks.families import Family, fact_families, text_families
-from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
+from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
+from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.student import Tokens
 
 BOUGHT = ("User", "BOUGHT", "Product")
@@ -101,18 +101,18 @@ class Shop:
     def rows(self) -> np.ndarray[Any, Any]:
         return np.arange(PRODUCTS)
 
-    def task(self) -> EvaluationTask:
+    def task(self) -> MatchTask:
         """A task whose test split is closed."""
         return build_task(self.snapshot, self.later, PROTOCOL)
 
-    def catalogue(self) -> Catalogue:
-        return make_catalogue(self.snapshot, self.task(), self.text, self.rows)
+    def catalogue(self) -> TrainingData:
+        return make_training_data(self.snapshot, self.task(), self.text, self.rows)
 
-    def facts(self) -> list[Family]:
-        return fact_families(self.snapshot)
+    def facts(self) -> list[ItemGroups]:
+        return fact_groups(self.snapshot)
 
-    def fields(self) -> list[Family]:
-        return text_families(self.snapshot)
+    def fields(self) -> list[ItemGroups]:
+        return text_groups(self.snapshot)
 
 
 def make_shop(store: GraphStore, folder: Path) -> Shop:

@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array
 
-from kgdistill.tasks.match import EvaluationTask
+from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
 def make_task(
     train: Any, test: Any, validation: Any = None, *, min_item_users: int = 2, opened: bool = True
-) -> EvaluationTask:
+) -> MatchTask:
     """Every item is eligible; the users with a train pair are. Keys are `u0`, … and 100, 101, …"""
     train, test = np.asarray(train, np.float32), np.asarray(test, np.float32)
     validation = np.zeros_like(train) if validation is None else np.asarray(validation, np.float32)
     users, items = train.shape
-    task = EvaluationTask(
+    task = MatchTask(
         DiscoveryProtocol(
             name="tiny",
             title="Tiny",

@@ -16,7 +16,7 @@ from bench.suites.result import ArmScores, Kind
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.progress import step
-from kgdistill.tasks.match import EvaluationTask, Scorer, Setting, Split
+from kgdistill.tasks.match import MatchTask, Scorer, Setting, Split
 
 Choose: TypeAlias = Mapping[Setting, tuple[Setting, str]]
 """Judged setting -> by which setting and metric of the validation split its hyper-parameters are chosen."""
@@ -40,7 +40,7 @@ class Known:
     items: IntArray
 
 
-def known(task: EvaluationTask, split: Split) -> Known:
+def known(task: MatchTask, split: Split) -> Known:
     """What may be known of a task."""
     history = task.history(split)
     history.sort_indices()
@@ -88,7 +88,7 @@ class Chooser:
         chosen: arm -> setting of the validation split -> the arguments that were best there.
     """
 
-    task: EvaluationTask
+    task: MatchTask
     choose: Choose
     chosen: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from kgdistill.errors import InputError
 from kgdistill.evaluate.document import beyond_accuracy, brand_exposure
 from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
 from kgdistill.run.run import Arm
-from kgdistill.tasks.match import EvaluationTask, Scorer, Setting
+from kgdistill.tasks.match import MatchTask, Scorer, Setting
 
 _SOURCES = (
     "bench/peers/*.py",
@@ -41,7 +41,7 @@ class Judge:
         brands: the brand of each item, -1 for none, int64 [all items]; None leaves brand exposure out.
     """
 
-    task: EvaluationTask
+    task: MatchTask
     brands: IntArray | None = None
     units: dict[str, list[str]] = field(default_factory=dict)
 

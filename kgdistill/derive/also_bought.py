@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgdistill.derive.co_occurrence import Choices, first_of, nearest_items, pair_table
 from kgdistill.derive.state import former_of, read_state, write_state
-from kgdistill.derive.together import Choices, first_of, nearest_items, pair_table
 from kgdistill.errors import InputError, SchemaError
 from kgdistill.ingest.model import GraphTables, type_name
 from kgdistill.ingest.outputs import Outputs

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kgdistill.derive.together import Choices, Former, Nearest, codes_in
+from kgdistill.derive.co_occurrence import Choices, Former, Nearest, codes_in
 from kgdistill.errors import DiskError
 from kgdistill.private import make_private, private_folder
 

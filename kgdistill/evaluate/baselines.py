@@ -12,13 +12,13 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.models.terms.items import fit_linear
 from kgdistill.progress import step
-from kgdistill.tasks.match import EvaluationTask, Scorer
+from kgdistill.tasks.match import MatchTask, Scorer
 
 Unknown: TypeAlias = Literal["0", "-inf"]
 """What an item scores of which a model knows nothing: no opinion, or never shown."""
 
 
-def popularity(task: EvaluationTask) -> Scorer:
+def popularity(task: MatchTask) -> Scorer:
     """Ranks items by how many eligible users had them in train, for everybody alike."""
     counts = item_counts(task.train).astype(np.float32)
 
@@ -40,7 +40,7 @@ def random_scorer(seed: int) -> Scorer:
     return score
 
 
-def ease(task: EvaluationTask, *, reg: float = 1000.0) -> Scorer:
+def ease(task: MatchTask, *, reg: float = 1000.0) -> Scorer:
     """EASE (`ease_of`) of the task's warm items, fitted on train.
 
     Args:

@@ -12,12 +12,12 @@ from kgdistill.arrays import DoubleArray
 from kgdistill.errors import InputError
 from kgdistill.evaluate.judge import ArmResult, SettingResult
 from kgdistill.ranking.bootstrap import METRICS, bootstrap_mean, paired_bootstrap
-from kgdistill.tasks.match import SETTINGS, EvaluationTask, Setting, Split
+from kgdistill.tasks.match import SETTINGS, MatchTask, Setting, Split
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
 def beyond_accuracy(
-    task: EvaluationTask, result: SettingResult, *, split: Split = "test"
+    task: MatchTask, result: SettingResult, *, split: Split = "test"
 ) -> dict[str, float | None]:
     """What metrics of accuracy do not show of the first k ranks.
 
@@ -56,7 +56,7 @@ def beyond_accuracy(
 
 
 def brand_exposure(
-    task: EvaluationTask, result: SettingResult, brands: npt.NDArray[np.int64], *, split: Split = "test"
+    task: MatchTask, result: SettingResult, brands: npt.NDArray[np.int64], *, split: Split = "test"
 ) -> dict[str, float | None]:
     """How the first k ranks share what they show between brands, against how purchases do.
 
@@ -97,7 +97,7 @@ def _gini(amounts: npt.NDArray[Any]) -> float | None:
 
 def metrics_document(
     protocol: DiscoveryProtocol,
-    task: EvaluationTask,
+    task: MatchTask,
     results: Sequence[ArmResult],
     comparisons: Sequence[tuple[str, str]] = (),
     *,

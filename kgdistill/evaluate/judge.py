@@ -16,7 +16,7 @@ from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.ranking.metrics import mrr_at_k, ndcg_at_k, recall_at_k
 from kgdistill.ranking.topk import top_k
-from kgdistill.tasks.match import EvaluationTask, Scorer, Setting, Split
+from kgdistill.tasks.match import MatchTask, Scorer, Setting, Split
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ArmResult:
 
 def evaluate_arm(
     scorer: Scorer,
-    task: EvaluationTask,
+    task: MatchTask,
     *,
     arm: str,
     title: str,
@@ -96,7 +96,7 @@ def evaluate_arm(
 
     Args:
         scorer: gives scores float32 [B, C] for B users and C ascending candidates.
-        task: what is asked; for the test split it must be opened (`EvaluationTask.open_test`).
+        task: what is asked; for the test split it must be opened (`MatchTask.open_test`).
         arm, title: the arm's short name and what a reader calls it.
         split: "validation" or "test".
         k: how many ranks count and are kept.
@@ -203,7 +203,7 @@ def _scores(scorer: Scorer, users: IntArray, candidates: IntArray, arm: str) -> 
 
 
 def _table(
-    task: EvaluationTask, setting: Setting, users: IntArray, items: IntArray, scores: FloatArray
+    task: MatchTask, setting: Setting, users: IntArray, items: IntArray, scores: FloatArray
 ) -> pa.Table:
     row, column = np.nonzero(items >= 0)
     return pa.table(

@@ -13,8 +13,8 @@ from kgdistill.models.blend import Evidence
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.models.terms.items import ItemModel
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import ItemGroups
 
 _LATEST = 5
 
@@ -31,8 +31,8 @@ class Witnesses:
         text: text vectors of unit length, float32 [items, E], compared with the history; None without.
     """
 
-    view: View
-    families: list[Family]
+    view: Interactions
+    families: list[ItemGroups]
     linear: tuple[ItemModel, ...] = ()
     decay: float = 0.0
     text: FloatArray | None = None
@@ -106,12 +106,12 @@ class Scorer:
     fold: Tensor
 
     @property
-    def view(self) -> View:
+    def view(self) -> Interactions:
         """What is known."""
         return self.witnesses.view
 
     @property
-    def families(self) -> list[Family]:
+    def families(self) -> list[ItemGroups]:
         """The typed affinities in use."""
         return self.witnesses.families
 
@@ -150,7 +150,12 @@ class Scorer:
 
 
 def evidence_of(
-    view: View, users: IntArray, items: IntArray, typed: FloatArray, others: FloatArray, device: torch.device
+    view: Interactions,
+    users: IntArray,
+    items: IntArray,
+    typed: FloatArray,
+    others: FloatArray,
+    device: torch.device,
 ) -> Evidence:
     """What a scorer knows of these users and items, on the device."""
     return Evidence(

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError
-from kgdistill.models.graph.messages import Spectrum, group_sizes, message_relations
+from kgdistill.models.graph.messages import Svd, group_sizes, message_relations
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.models.terms.items import NeighbourItems
-from kgdistill.tasks.families import Family
+from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.train.choose import LinearChoice
 from kgdistill.train.student import Targets, Tokens, TrainedStudent
 from kgdistill.train.teacher import TrainedTeacher
@@ -115,7 +115,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
 
 
 def load_teacher(
-    folder: Path, families: list[Family], relations: list[Family] | None = None
+    folder: Path, families: list[ItemGroups], relations: list[ItemGroups] | None = None
 ) -> TrainedTeacher:
     """Reads a teacher; `families` and `relations` come from the snapshot it was trained on.
 
@@ -129,7 +129,7 @@ def load_teacher(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
         )
     state = _read_state(folder / "model.safetensors")
-    basis = Spectrum(state.pop("basis.users").numpy(), float(config["basis_scale"]))
+    basis = Svd(state.pop("basis.users").numpy(), float(config["basis_scale"]))
     linear = None if config["linear"] is None else LinearChoice(**config["linear"])
     model = FusedTeacher(
         text_dim=config["text_dim"],
@@ -174,8 +174,8 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     _history(folder, trained.history)
 
 
-def load_student(folder: Path, families: list[Family]) -> TrainedStudent:
-    """Reads a student; `families` are the snapshot's `text_families`.
+def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
+    """Reads a student; `families` are the snapshot's `text_groups`.
 
     Raises:
         ArtefactError: the folder is unfinished, or the families are others.

@@ -37,7 +37,7 @@ from kgdistill.serve.file import FORMAT
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
-from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.match import MatchTask, build_task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -305,7 +305,7 @@ class RunBase:
             raise ArtefactError(error.message, where=error.where, hint=hint) from error
 
     @cached_property
-    def task(self) -> EvaluationTask:
+    def task(self) -> MatchTask:
         """The evaluation task; its test split stays closed until `evaluate`."""
         events = pq.read_table(self.read("graph") / _HOLDOUT)
         return build_task(self.snapshot, events, self.config.protocol)

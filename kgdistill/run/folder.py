@@ -16,10 +16,10 @@ from kgdistill.run.base import RunBase
 from kgdistill.run.chain import STUDENTS, StudentKind, TeacherKind
 from kgdistill.serve.pack import parameters_of, serving_parameters, static_text
 from kgdistill.tasks.basket import RepeatTask
-from kgdistill.tasks.catalogue import Catalogue, make_catalogue
-from kgdistill.tasks.families import Family, beside_facts, fact_families, own_fields, text_families
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Split
+from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
 from kgdistill.train.student import Tokens, student_scorer
 from kgdistill.train.teacher import TrainedTeacher, teacher_scorer
@@ -44,10 +44,10 @@ class RunFolder(RunBase):
         return choose_device(self.config.device)
 
     @cached_property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> TrainingData:
         """What training reads."""
         embeddings, rows, tokens = artefacts.load_text(self.read("text"))
-        return make_catalogue(self.snapshot, self.task, embeddings, rows, words=tokens.weighted(rows))
+        return make_training_data(self.snapshot, self.task, embeddings, rows, words=tokens.weighted(rows))
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -55,28 +55,28 @@ class RunFolder(RunBase):
         return artefacts.load_text(self.read("text"))[2]
 
     @cached_property
-    def facts(self) -> list[Family]:
+    def facts(self) -> list[ItemGroups]:
         """Typed paths along the facts."""
-        return fact_families(self.snapshot)
+        return fact_groups(self.snapshot)
 
     @cached_property
-    def fields(self) -> list[Family]:
+    def fields(self) -> list[ItemGroups]:
         """Shared text fields."""
-        return text_families(self.snapshot)
+        return text_groups(self.snapshot)
 
     @cached_property
-    def own(self) -> list[Family]:
+    def own(self) -> list[ItemGroups]:
         """The text fields that no fact holds."""
         return own_fields(self.facts, self.fields)
 
-    def families(self, kind: TeacherKind) -> tuple[list[Family], list[Family]]:
+    def families(self, kind: TeacherKind) -> tuple[list[ItemGroups], list[ItemGroups]]:
         """A teacher's typed affinities, and the facts along which its messages go."""
         if kind == "teacher_text":
             return self.own, []
         if kind == "teacher_words":
             return self.fields, []
         if kind == "teacher_shuffled":
-            facts = fact_families(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
+            facts = fact_groups(self.snapshot, shuffle=np.random.default_rng(self.config.seed))
         else:
             facts = self.facts
         return beside_facts(facts, self.own), facts

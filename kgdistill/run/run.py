@@ -32,10 +32,10 @@ from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student, save_text_tower
 from kgdistill.store import GraphStore
-from kgdistill.tasks.catalogue import make_catalogue
 from kgdistill.tasks.histories import gone, histories
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Setting
+from kgdistill.tasks.training_data import make_training_data
 from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
 from kgdistill.train.student import Targets, Tokens, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import relational_embeddings, teacher_scorer, train_teacher
@@ -169,7 +169,7 @@ class Run(RunFolder):
         """
         settings = self.config.text
         assert settings.tune != "frozen"
-        catalogue = make_catalogue(self.snapshot, self.task, np.zeros((len(texts), 1), np.float32), rows)
+        catalogue = make_training_data(self.snapshot, self.task, np.zeros((len(texts), 1), np.float32), rows)
         inner = catalogue.view(catalogue.inner_cut(self.config.teacher.inner_share, catalogue.select_us))
         later = sp.csr_matrix(catalogue.view(catalogue.select_us).purchases - inner.purchases)
         later.eliminate_zeros()

@@ -18,10 +18,10 @@ from kgdistill.models.text.static import StaticText, save_static
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.training_data import TrainingData
 
 
-def pack_student(scorer: Scorer, catalogue: Catalogue, snapshot: Snapshot) -> Bundle:
+def pack_student(scorer: Scorer, catalogue: TrainingData, snapshot: Snapshot) -> Bundle:
     """A student over everything before the cut, as arrays that serve without torch."""
     items = catalogue.items
     view = scorer.view

@@ -13,15 +13,15 @@ from scipy.sparse import csr_array
 
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
-from kgdistill.tasks.match import EvaluationTask, Scorer, Split
+from kgdistill.tasks.match import MatchTask, Scorer, Split
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 HALF_LIVES: tuple[timedelta, ...] = tuple(timedelta(weeks=w) for w in (4, 8, 12, 16, 20, 30, 52))
 """What the personal frequency's half-life is tried at on validation."""
 
 
-class RepeatTask(EvaluationTask):
-    """As `EvaluationTask`, but nothing is masked and a pair stands in every split in which it was bought.
+class RepeatTask(MatchTask):
+    """As `MatchTask`, but nothing is masked and a pair stands in every split in which it was bought.
 
     Made by `repeat_task`. The setting is "warm": what anybody eligible had bought before the split is ranked.
 
@@ -61,7 +61,7 @@ class RepeatTask(EvaluationTask):
         return csr_array((weights, (users[known], items[known])), shape=self.train.shape)
 
 
-def repeat_task(task: EvaluationTask, lines: pa.Table) -> RepeatTask:
+def repeat_task(task: MatchTask, lines: pa.Table) -> RepeatTask:
     """The repeat task beside a discovery task: the same users and items, the same periods.
 
     Args:

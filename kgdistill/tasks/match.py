@@ -20,12 +20,12 @@ Scorer: TypeAlias = Callable[[IntArray, IntArray], npt.NDArray[np.float32]]
 """(users int64 [B], candidates int64 [C]) -> scores float32 [B, C]; higher is better, -inf is never shown."""
 
 Split = Literal["validation", "test"]
-__all__ = ["SETTINGS", "EvaluationTask", "Scorer", "Setting", "Split", "build_task"]
+__all__ = ["SETTINGS", "MatchTask", "Scorer", "Setting", "Split", "build_task"]
 
 _LEVELS = " > "
 
 
-class EvaluationTask:
+class MatchTask:
     """Made by `build_task`. Matrices are CSR float32 [all users, all items], 1 where a pair interacted.
 
     They hold the pairs of eligible users and items only; a pair stands in the first split it happens
@@ -188,7 +188,7 @@ class EvaluationTask:
             )
 
 
-def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol) -> EvaluationTask:
+def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol) -> MatchTask:
     """Applies a protocol.
 
     Args:
@@ -259,7 +259,7 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             mine = np.setdiff1d(mine, earlier, assume_unique=True)
         splits.append(mine)
     matrices = [_matrix(codes, shape) for codes in splits]
-    return EvaluationTask(
+    return MatchTask(
         protocol,
         train=matrices[0],
         validation=matrices[1],

@@ -19,10 +19,10 @@ from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms.habits import FEATURES, Past
 from kgdistill.progress import step
 from kgdistill.tasks.basket import RepeatTask
-from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.interactions import interactions_before
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Split
-from kgdistill.tasks.view import make_view
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.losses import sampled_softmax
 
 _CHUNK = 64
@@ -255,7 +255,7 @@ class RepeatScorer:
         return out
 
 
-def informed(student: Scorer, past: Past, catalogue: Catalogue) -> Scorer:
+def informed(student: Scorer, past: Past, catalogue: TrainingData) -> Scorer:
     """The same student with the lines of `past` as the histories that it reads; its weights stay."""
     known = past.at < past.until_us
     coded = past.users[known] * np.int64(past.shape[1]) + past.items[known]
@@ -265,12 +265,12 @@ def informed(student: Scorer, past: Past, catalogue: Catalogue) -> Scorer:
     at = (codes // past.shape[1], codes % past.shape[1])
     ones = sp.csr_matrix((np.ones(len(codes), np.float32), at), shape=past.shape)
     times = sp.csr_matrix((first, at), shape=past.shape)
-    view = make_view(ones, times, until_us=past.until_us, min_count=catalogue.min_count)
+    view = interactions_before(ones, times, until_us=past.until_us, min_count=catalogue.min_count)
     return replace(student, witnesses=replace(student.witnesses, view=view))
 
 
 def repeat_scorer(
-    student: Scorer, catalogue: Catalogue, task: RepeatTask, split: Split, *, seed: int,
+    student: Scorer, catalogue: TrainingData, task: RepeatTask, split: Split, *, seed: int,
     settings: RepeatSettings | None = None,
 ) -> AnyScorer:  # fmt: skip
     """A scorer of the repeat task, learned from what lies before the split alone.

@@ -21,9 +21,9 @@ from kgdistill.models.terms.items import (
 from kgdistill.progress import step
 from kgdistill.ranking.metrics import ndcg_at_k
 from kgdistill.ranking.topk import top_k
-from kgdistill.tasks.catalogue import Catalogue
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.training_data import TrainingData
 
 _REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _SIDE_WEIGHTS = (0.0, 3.0, 10.0)
@@ -52,7 +52,7 @@ class LinearChoice:
         return asdict(self)
 
 
-def sides_of(catalogue: Catalogue, families: list[Family]) -> list[sp.csr_matrix]:
+def sides_of(catalogue: TrainingData, families: list[ItemGroups]) -> list[sp.csr_matrix]:
     """What makes two items alike beside their buyers: shared groups, by 1 / the group's size, and words.
 
     Args:
@@ -61,7 +61,7 @@ def sides_of(catalogue: Catalogue, families: list[Family]) -> list[sp.csr_matrix
     """
     sides = []
     for family in families:
-        if " & " not in family.name:
+        if family.kind != "pair":
             size = np.maximum(np.asarray((family.incidence > 0).sum(0)).ravel(), 1)
             sides.append(sp.csr_matrix(family.incidence @ sp.diags(1 / np.sqrt(size))))
     if catalogue.words is not None:
@@ -69,13 +69,13 @@ def sides_of(catalogue: Catalogue, families: list[Family]) -> list[sp.csr_matrix
     return sides
 
 
-def linear_of(view: View, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:
+def linear_of(view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:
     """The linear expert of a view."""
     return fit_linear(view.purchases, sides, reg=choice.reg, side_weight=choice.side_weight)
 
 
 def experts_of(
-    view: View, sides: list[sp.csr_matrix], choice: LinearChoice
+    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice
 ) -> tuple[LinearItems | WalkItems, ...]:
     """The linear expert of a view and, if wanted, the walk."""
     walk = (fit_walk(view.purchases, sides, steps=choice.walk),) if choice.walk else ()
@@ -83,7 +83,7 @@ def experts_of(
 
 
 def neighbours_of(
-    view: View, sides: list[sp.csr_matrix], choice: LinearChoice, most: int
+    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice, most: int
 ) -> tuple[NeighbourItems, ...]:
     """Of each of `experts_of` the `most` strongest weights into each item.
 
@@ -96,7 +96,7 @@ def neighbours_of(
 
 
 def choose_linear(
-    catalogue: Catalogue, sides: list[sp.csr_matrix], validation: Any, *, k: int = 20
+    catalogue: TrainingData, sides: list[sp.csr_matrix], validation: Any, *, k: int = 20
 ) -> LinearChoice:
     """The settings with the best NDCG@k on the validation events, one setting after another.
 

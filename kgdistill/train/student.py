@@ -21,9 +21,9 @@ from kgdistill.models.scorer import Scorer, Witnesses, evidence_of
 from kgdistill.models.student import Student
 from kgdistill.models.terms.items import NeighbourItems
 from kgdistill.progress import step
-from kgdistill.tasks.catalogue import Catalogue
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View, batches
+from kgdistill.tasks.interactions import Interactions, batches
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbours_of
 from kgdistill.train.loop import Epochs
 from kgdistill.train.losses import (
@@ -71,7 +71,7 @@ class Targets:
     confidence: FloatArray
 
 
-def make_targets(teacher: Scorer, catalogue: Catalogue, *, top: int, random: int, seed: int) -> Targets:
+def make_targets(teacher: Scorer, catalogue: TrainingData, *, top: int, random: int, seed: int) -> Targets:
     """Runs the teacher over the view that its scorer knows.
 
     Lists hold its best unseen items of every pool of the catalogue, each with random ones beside them.
@@ -135,7 +135,7 @@ class TrainedStudent:
     """A student, the ids it knows, what it keeps of the linear experts, and its history."""
 
     model: Student
-    families: list[Family]
+    families: list[ItemGroups]
     rows: IntArray
     neighbours: tuple[NeighbourItems, ...] = ()
     decay: float = 0.0
@@ -150,9 +150,9 @@ def _text_vectors(model: Student, tokens: Tokens, device: torch.device) -> Tenso
 
 def student_scorer(
     trained: TrainedStudent,
-    catalogue: Catalogue,
+    catalogue: TrainingData,
     tokens: Tokens,
-    view: View,
+    view: Interactions,
     device: torch.device,
     *,
     use_ids: bool = True,
@@ -169,14 +169,14 @@ def student_scorer(
 
 
 def _witnesses(
-    trained: TrainedStudent, view: View, neighbours: tuple[NeighbourItems, ...] | None = None
+    trained: TrainedStudent, view: Interactions, neighbours: tuple[NeighbourItems, ...] | None = None
 ) -> Witnesses:
     tables = trained.neighbours if neighbours is None else neighbours
     return Witnesses(view, trained.families, tables, trained.decay)
 
 
 def _start_from_teacher(
-    model: Student, targets: Targets, catalogue: Catalogue, tokens: Tokens, known: IntArray, seed: int
+    model: Student, targets: Targets, catalogue: TrainingData, tokens: Tokens, known: IntArray, seed: int
 ) -> None:
     """Copies relational embeddings into the id table, and fits the token table to them."""
     device = model.ids.weight.device
@@ -214,8 +214,8 @@ def _start_from_teacher(
 
 
 def train_student(
-    catalogue: Catalogue,
-    families: list[Family],
+    catalogue: TrainingData,
+    families: list[ItemGroups],
     tokens: Tokens,
     targets: Callable[[int], Targets] | None,
     config: StudentConfig,
@@ -235,7 +235,7 @@ def train_student(
 
     Args:
         catalogue: users, items and purchases before the cut.
-        families: the shared text fields (`text_families`).
+        families: the shared text fields (`text_groups`).
         tokens: token ids of the distinct texts.
         targets: gives the teacher's over the view until a time (microseconds since 1970); None trains the
             student without distillation.
@@ -272,12 +272,12 @@ def train_student(
 
 
 def _fit(
-    catalogue: Catalogue,
-    families: list[Family],
+    catalogue: TrainingData,
+    families: list[ItemGroups],
     tokens: Tokens,
     targets: Targets | None,
     config: StudentConfig,
-    whole: View,
+    whole: Interactions,
     *,
     dim: int,
     inner_share: float,
@@ -299,7 +299,7 @@ def _fit(
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
 
-    def keep_of(view: View) -> tuple[NeighbourItems, ...]:
+    def keep_of(view: Interactions) -> tuple[NeighbourItems, ...]:
         # They are the teacher's: without distillation there are none.
         return () if targets is None else neighbours_of(view, sides, linear, config.neighbours)
 
@@ -335,7 +335,12 @@ def _fit(
     )  # fmt: skip
 
     def forward(
-        view: View, users: IntArray, items: IntArray, typed: FloatArray, others: FloatArray, vectors: Tensor
+        view: Interactions,
+        users: IntArray,
+        items: IntArray,
+        typed: FloatArray,
+        others: FloatArray,
+        vectors: Tensor,
     ) -> Tensor:
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
         history, offsets, ranks = (t.to(device) for t in view.history(users))
@@ -343,7 +348,7 @@ def _fit(
         evidence = evidence_of(view, users, items, typed, others, device)
         return model.score(u, rows_of(vectors, torch.from_numpy(items).to(device)), evidence)
 
-    def item_vectors(view: View, keep: Tensor | None) -> Tensor:
+    def item_vectors(view: Interactions, keep: Tensor | None) -> Tensor:
         text = rows_of(_text_vectors(model, tokens, device), text_rows)
         return model.items(text, id_rows, torch.from_numpy(view.counts).to(device), keep)
 
@@ -432,7 +437,7 @@ def _fit(
 
 def _task_lists(
     trained: TrainedStudent,
-    catalogue: Catalogue,
+    catalogue: TrainingData,
     tokens: Tokens,
     witnesses: Witnesses,
     labels: sp.csr_matrix,

@@ -19,19 +19,19 @@ from kgdistill.models.blend import ExpertBlend, rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.graph.encoders import Prepared
 from kgdistill.models.graph.messages import (
-    Spectrum,
+    Svd,
     group_sizes,
     message_adjacency,
     message_relations,
-    user_spectrum,
+    user_svd,
 )
 from kgdistill.models.scorer import Scorer, Witnesses, evidence_of
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.progress import step
-from kgdistill.tasks.catalogue import Catalogue
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View, batches
+from kgdistill.tasks.interactions import Interactions, batches
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, experts_of, sides_of
 from kgdistill.train.loop import Epochs
 from kgdistill.train.losses import sampled_softmax
@@ -80,9 +80,9 @@ class TrainedTeacher:
     """
 
     model: FusedTeacher
-    families: list[Family]
-    relations: list[Family]
-    basis: Spectrum
+    families: list[ItemGroups]
+    relations: list[ItemGroups]
+    basis: Svd
     linear: LinearChoice | None = None
     chosen: TrainedTeacher | None = None
     best_epoch: int = 0
@@ -90,17 +90,17 @@ class TrainedTeacher:
     seconds: float = 0.0
 
 
-def text_matrix(catalogue: Catalogue, device: torch.device) -> Tensor:
+def text_matrix(catalogue: TrainingData, device: torch.device) -> Tensor:
     """Centred text embeddings of every item, float32 [items, E]."""
     text = torch.from_numpy(catalogue.text)
     return (text - text.mean(0))[torch.from_numpy(catalogue.text_rows)].to(device)
 
 
 def _witnesses(
-    catalogue: Catalogue,
-    view: View,
-    families: list[Family],
-    relations: list[Family],
+    catalogue: TrainingData,
+    view: Interactions,
+    families: list[ItemGroups],
+    relations: list[ItemGroups],
     choice: LinearChoice | None,
 ) -> Witnesses:
     linear = () if choice is None else experts_of(view, sides_of(catalogue, relations), choice)
@@ -118,7 +118,7 @@ def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float
 
 def negatives(
     scorer: Callable[[IntArray, IntArray], FloatArray],
-    view: View,
+    view: Interactions,
     users: IntArray,
     pool: IntArray,
     *,
@@ -142,7 +142,7 @@ def negatives(
 
 def labelled_lists(
     scorer: Callable[[IntArray, IntArray], FloatArray],
-    view: View,
+    view: Interactions,
     labels: sp.csr_matrix,
     users: IntArray,
     pool: IntArray,
@@ -189,9 +189,9 @@ def labelled_lists(
 
 def _paths(
     model: FusedTeacher,
-    view: View,
-    families: list[Family],
-    spectrum: Spectrum,
+    view: Interactions,
+    families: list[ItemGroups],
+    spectrum: Svd,
     text: Tensor,
     device: torch.device,
 ) -> Prepared | None:
@@ -203,17 +203,19 @@ def _paths(
     )
 
 
-def teacher_scorer(trained: TrainedTeacher, catalogue: Catalogue, view: View, device: torch.device) -> Scorer:
+def teacher_scorer(
+    trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
+) -> Scorer:
     """The teacher over a view: message passing from its events, in the basis that the weights know."""
     witnesses = _witnesses(catalogue, view, trained.families, trained.relations, trained.linear)
     return _scorer(trained, catalogue, witnesses, device)
 
 
 def _scorer(
-    trained: TrainedTeacher, catalogue: Catalogue, witnesses: Witnesses, device: torch.device
+    trained: TrainedTeacher, catalogue: TrainingData, witnesses: Witnesses, device: torch.device
 ) -> Scorer:
     model, view = trained.model.to(device).eval(), witnesses.view
-    spectrum = user_spectrum(view, trained.basis.users.shape[1], like=trained.basis)
+    spectrum = user_svd(view, trained.basis.users.shape[1], like=trained.basis)
     with torch.no_grad():
         text = text_matrix(catalogue, device)
         paths = _paths(model, view, trained.relations, spectrum, text, device)
@@ -224,10 +226,10 @@ def _scorer(
 
 
 def relational_embeddings(
-    trained: TrainedTeacher, catalogue: Catalogue, view: View, device: torch.device
+    trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
 ) -> FloatArray:
     """The graph encoder's z of every item, float32 [items, D]."""
-    spectrum = user_spectrum(view, trained.basis.users.shape[1], like=trained.basis)
+    spectrum = user_svd(view, trained.basis.users.shape[1], like=trained.basis)
     with torch.no_grad():
         text = text_matrix(catalogue, device)
         paths = _paths(trained.model.to(device), view, trained.relations, spectrum, text, device)
@@ -238,14 +240,14 @@ def relational_embeddings(
 
 
 def train_teacher(
-    catalogue: Catalogue,
-    families: list[Family],
+    catalogue: TrainingData,
+    families: list[ItemGroups],
     config: TeacherConfig,
     *,
     device: torch.device,
     seed: int,
     validate: Validate,
-    relations: list[Family] | None = None,
+    relations: list[ItemGroups] | None = None,
     linear: LinearChoice | None = None,
     use_graph: bool = True,
     title: str = "Training the teacher",
@@ -289,9 +291,9 @@ def train_teacher(
 
 
 def _fit(
-    catalogue: Catalogue,
-    families: list[Family],
-    relations: list[Family],
+    catalogue: TrainingData,
+    families: list[ItemGroups],
+    relations: list[ItemGroups],
     linear: LinearChoice | None,
     use_graph: bool,
     config: TeacherConfig,
@@ -312,7 +314,7 @@ def _fit(
     inner = catalogue.view(inner_us)
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
-    basis = user_spectrum(inner, config.dim)
+    basis = user_svd(inner, config.dim)
     witnesses = _witnesses(catalogue, inner, families, relations, linear)
     model = FusedTeacher(
         text_dim=catalogue.text.shape[1],

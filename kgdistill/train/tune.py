@@ -19,8 +19,8 @@ from kgdistill.errors import InputError
 from kgdistill.models.text.layers import Unfreeze, unfreeze
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.progress import step
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.train.losses import combine, relational_cosine, sampled_softmax
 
 
@@ -92,8 +92,8 @@ class NeighbourPairs:
 
 
 def neighbour_pairs(
-    view: View,
-    families: Sequence[Family],
+    view: Interactions,
+    families: Sequence[ItemGroups],
     text_rows: IntArray,
     *,
     texts: int,
@@ -111,7 +111,7 @@ def neighbour_pairs(
 
     Args:
         view: the purchases before a time.
-        families: typed paths along the facts (`fact_families`).
+        families: typed paths along the facts (`fact_groups`).
         text_rows: the text of each item, int64 [items].
         texts: how many distinct texts there are.
         top: neighbours kept per item and source.
@@ -125,7 +125,7 @@ def neighbour_pairs(
     items = view.purchases.shape[1]
     place = sp.csr_matrix((np.ones(items, np.float32), (np.arange(items), text_rows)), shape=(items, texts))
     bought = _bought_together(view, top=top, shrink=shrink)
-    chosen = [f for f in families if " & " in f.name] or list(families)
+    chosen = [f for f in families if f.kind == "pair"] or list(families)
     narrow = [_narrow(f.incidence, max_group) for f in chosen]
     groups = sp.csr_matrix(sp.hstack(narrow) if narrow else sp.csr_matrix((items, 1), dtype=np.float32))
     shared = _group_mates(groups, top=top, rng=np.random.default_rng(seed))
@@ -140,7 +140,7 @@ def neighbour_pairs(
     return NeighbourPairs(weights, grouped)
 
 
-def _bought_together(view: View, *, top: int, shrink: float, chunk: int = 256) -> sp.csr_matrix:
+def _bought_together(view: Interactions, *, top: int, shrink: float, chunk: int = 256) -> sp.csr_matrix:
     """The `top` warm items with the most like buyers for each warm item, CSR [items, items]."""
     items = view.purchases.shape[1]
     warm = view.warm
@@ -345,7 +345,7 @@ def _warm_then_fall(done: float) -> float:
 def later_purchases(
     vectors: FloatArray,
     text_rows: IntArray,
-    before: View,
+    before: Interactions,
     later: sp.csr_matrix,
     items: IntArray,
     *,

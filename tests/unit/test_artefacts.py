@@ -13,7 +13,7 @@ from _shop import Shop
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.run import artefacts
-from kgdistill.tasks.families import Family, beside_facts
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import TrainedTeacher, teacher_scorer, train_teacher
@@ -30,7 +30,7 @@ def teach(shop: Shop, *, use_graph: bool = True) -> TrainedTeacher:
     )  # fmt: skip
 
 
-def beside(shop: Shop) -> list[Family]:
+def beside(shop: Shop) -> list[ItemGroups]:
     """Typed affinities that are others than the relations."""
     return beside_facts(shop.facts(), shop.fields()[:1])
 

@@ -23,7 +23,7 @@ from kgdistill.models.scorer import Scorer
 from kgdistill.serve import pack as packing_module
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import Targets, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import teacher_scorer, train_teacher
@@ -104,7 +104,7 @@ def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_do
     matrix = sp.csr_matrix((ages, (rows, np.concatenate(histories))), shape=(len(histories), 80))
     bought = matrix.copy()
     bought.data = np.ones_like(ages)
-    asking, known = View(bought, matrix.data.copy(), 3), scorer.view
+    asking, known = Interactions(bought, matrix.data.copy(), 3), scorer.view
     # What is known of the items is the shop's; only the histories are others.
     asking.counts, asking.recent = known.counts, known.recent
     for family in scorer.families:

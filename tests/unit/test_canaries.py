@@ -20,13 +20,13 @@ from kgdistill.run.run import STUDENTS, TEACHERS, Run
 from kgdistill.run.stages import read_mark, seal
 from kgdistill.snapshot import check_no_future, open_snapshot
 from kgdistill.store import MemoryStore
-from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.teacher import teacher_scorer, train_teacher
 
 CPU = torch.device("cpu")
 
 
-def shown(shop: Shop, catalogue: Catalogue) -> float:
+def shown(shop: Shop, catalogue: TrainingData) -> float:
     """NDCG on the test of a fused teacher that learned from `catalogue` and knows nothing else."""
     teacher = train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=8, layers=2, epochs=3, candidates=20, random=5),

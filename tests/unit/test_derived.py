@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.cli import main
-from kgdistill.derive import together
+from kgdistill.derive import co_occurrence
 from kgdistill.derive.also_bought import (
     ALSO_BOUGHT,
     BOUGHT,
@@ -89,7 +89,7 @@ def test_also_bought_equals_brute_force_whatever_the_chunks(
     events: list[Event], top_k: int, min_support: int, cells: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(together, "_CHUNK_CELLS", cells)
+        patch.setattr(co_occurrence, "_CHUNK_CELLS", cells)
         found = also_bought(bought(events), cut=CUT, top_k=top_k, min_support=min_support)
     assert measured(found) == oracle(events, top_k, min_support)
     assert found["cut"].to_pylist() == [CUT] * found.num_rows
@@ -173,9 +173,9 @@ def test_an_update_equals_a_full_computation_and_can_be_updated_again(
     cells: int,
 ) -> None:
     held = {(user, product): (day, count) for user, product, day, count in before}
-    past: tuple[together.Choices, together.Nearest] | None = None
+    past: tuple[co_occurrence.Choices, co_occurrence.Nearest] | None = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(together, "_CHUNK_CELLS", cells)
+        patch.setattr(co_occurrence, "_CHUNK_CELLS", cells)
         for pair, fact in [((0, ""), None), *changes]:
             held.pop((str(pair[0]), pair[1]), None)
             if fact is not None:
@@ -186,13 +186,15 @@ def test_an_update_equals_a_full_computation_and_can_be_updated_again(
                 pa.array([str(i) for i in range(1, 9)]),
                 pa.array([f"p{i}" for i in range(1, 13)]),
             )
-            choices = together.Choices.of(users, items, users=everyone, items=everything)
-            former = together.Former(past[1], choices.changed_items(past[0])) if past is not None else None
-            found, _ = together.nearest_items(choices, top_k, min_support, spare=spare, former=former)
-            whole, _ = together.nearest_items(choices, top_k, min_support)
+            choices = co_occurrence.Choices.of(users, items, users=everyone, items=everything)
+            former = (
+                co_occurrence.Former(past[1], choices.changed_items(past[0])) if past is not None else None
+            )
+            found, _ = co_occurrence.nearest_items(choices, top_k, min_support, spare=spare, former=former)
+            whole, _ = co_occurrence.nearest_items(choices, top_k, min_support)
             cut = np.datetime64(CUT, "us")
-            assert together.pair_table(choices, together.first_of(found, top_k), cut).equals(
-                together.pair_table(choices, whole, cut)
+            assert co_occurrence.pair_table(choices, co_occurrence.first_of(found, top_k), cut).equals(
+                co_occurrence.pair_table(choices, whole, cut)
             )
             past = choices, found
 

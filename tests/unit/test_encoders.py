@@ -24,8 +24,8 @@ from kgdistill.models.graph.encoders import (
 )
 from kgdistill.models.graph.linear import LinearRelationalEncoder, Relation
 from kgdistill.models.graph.messages import message_adjacency, message_relations
-from kgdistill.tasks.families import Family
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import ItemGroups
 
 with warnings.catch_warnings():
     # On importing, PyTorch Geometric uses parts of torch that a newer torch warns of.
@@ -49,9 +49,9 @@ def purchases(seed: int = 0) -> sp.csr_matrix:
 
 def graph(*, min_count: int = 2) -> Graph:
     """The matrices that training makes: spectral purchases, and facts by the mean of the warm items."""
-    view = View(purchases(), np.zeros(purchases().nnz, np.float32), min_count)
+    view = Interactions(purchases(), np.zeros(purchases().nnz, np.float32), min_count)
     brand = sp.csr_matrix(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2, 0, 1]])
-    families = [Family("MADE_BY", brand), Family("path > parent.2", brand[:, :2].tocsr())]
+    families = [ItemGroups("MADE_BY", brand), ItemGroups("path > parent.2", brand[:, :2].tocsr())]
     adjacency = message_adjacency(view, families, 2.5, torch.device("cpu"))
     return message_relations(families), adjacency, {f"@{f.name}": f.groups for f in families}
 

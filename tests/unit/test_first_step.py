@@ -14,7 +14,7 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
 from kgdistill.train.student import Targets, student_scorer, train_student
 from kgdistill.train.teacher import teacher_scorer, train_teacher
 
@@ -35,7 +35,7 @@ def log_softmax(scores: Floats) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
-def task_loss(scorer: Scorer, inner: View, labels: Any, users: Any, pool: Any) -> float:
+def task_loss(scorer: Scorer, inner: Interactions, labels: Any, users: Any, pool: Any) -> float:
     """Of each user with a label in the pool the mean of -log softmax over what it had not bought."""
     scores = scorer(users, pool).astype(np.float64)
     losses = []

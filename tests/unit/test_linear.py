@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.models.terms.items import fit_linear, fit_walk, strongest
-from kgdistill.tasks.catalogue import Catalogue
-from kgdistill.tasks.families import Family
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import choose as linear_module
 from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, sides_of
 from kgdistill.train.student import Tokens
@@ -221,26 +221,26 @@ def test_a_ridge_that_is_not_above_zero_is_refused(reg: float) -> None:
         fit_linear(drawn(0, (3, 3)), [], reg=reg, side_weight=1.0)
 
 
-def catalogue_of(first_at: dict[tuple[int, int], int], shape: tuple[int, int], select: int) -> Catalogue:
+def catalogue_of(first_at: dict[tuple[int, int], int], shape: tuple[int, int], select: int) -> TrainingData:
     """Purchases by hour; the validation window begins at `select`."""
     rows, columns = (np.array([pair[i] for pair in first_at], np.int64) for i in range(2))
     hours = np.array(list(first_at.values()), np.int64) * HOUR
     times = sp.csr_matrix((hours, (rows, columns)), shape=shape)
     bought = times.astype(np.float32)
     bought.data[:] = 1.0
-    return Catalogue(
+    return TrainingData(
         purchases=bought, times=times, cut_us=1000 * HOUR, users=np.arange(shape[0]),
         items=np.arange(shape[1]), text_rows=np.arange(shape[1]),
         text=np.zeros((shape[1], 2), np.float32), min_count=1, select_us=select * HOUR, pools=("all", "cold"),
     )  # fmt: skip
 
 
-def later(catalogue: Catalogue, pairs: list[tuple[int, int]]) -> sp.csr_matrix:
+def later(catalogue: TrainingData, pairs: list[tuple[int, int]]) -> sp.csr_matrix:
     rows, columns = zip(*pairs, strict=True)
     return sp.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=catalogue.purchases.shape)
 
 
-def drifting() -> tuple[Catalogue, sp.csr_matrix]:
+def drifting() -> tuple[TrainingData, sp.csr_matrix]:
     """Sixty users move from one half of the items to the other; only the latest items tell what follows."""
     draw, first_at, follow = np.random.default_rng(0), {}, []
     for user in range(60):
@@ -261,7 +261,7 @@ def drifting() -> tuple[Catalogue, sp.csr_matrix]:
     return catalogue, later(catalogue, follow)
 
 
-def quality(catalogue: Catalogue, sides: Any, choice: LinearChoice, validation: Any) -> float:
+def quality(catalogue: TrainingData, sides: Any, choice: LinearChoice, validation: Any) -> float:
     """Mean reciprocal rank of the validation items among the unseen ones, by another way than the code's."""
     view = catalogue.view(catalogue.select_us)
     users = np.flatnonzero(np.diff(validation.indptr))
@@ -334,7 +334,11 @@ def test_choosing_sees_nothing_at_or_after_the_moment_of_choice(monkeypatch: pyt
 def test_two_items_are_alike_by_their_small_groups_their_words_by_half_and_by_no_pair_of_facts() -> None:
     groups = sp.csr_matrix(np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 0]], np.float32))
     both = sp.csr_matrix(np.array([[0.5, 0.5], [1, 0], [0, 1], [0, 0], [0, 0]], np.float32))
-    families = [Family("MADE_BY", groups), Family("IN > parent", both), Family("MADE_BY & IN", groups)]
+    families = [
+        ItemGroups("MADE_BY", groups),
+        ItemGroups("IN > parent", both, "above"),
+        ItemGroups("MADE_BY & IN", groups, "pair"),
+    ]
     words = sp.csr_matrix(np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 0], [0, 0]], np.float32))
     bare = catalogue_of({(0, 0): 1}, (1, 5), select=900)
     plain = sides_of(bare, families)

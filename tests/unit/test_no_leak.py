@@ -22,7 +22,7 @@ from kgdistill.models.graph.messages import message_adjacency
 from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import check_disjoint, open_snapshot
 from kgdistill.snapshot.snapshot import edge_file
-from kgdistill.tasks.catalogue import Catalogue, make_catalogue
+from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train import student as student_module
 from kgdistill.train import teacher as teacher_module
 from kgdistill.train.choose import LinearChoice, choose_linear, experts_of, sides_of
@@ -104,7 +104,7 @@ def test_a_view_past_the_cut_is_refused(shop: Shop) -> None:
 
 def test_training_runs_to_its_end_while_the_test_split_stays_closed(shop: Shop) -> None:
     task = shop.task()
-    catalogue = make_catalogue(shop.snapshot, task, shop.text, shop.rows)
+    catalogue = make_training_data(shop.snapshot, task, shop.text, shop.rows)
 
     def validate(scorer: Scorer) -> dict[str, float]:
         result = evaluate_arm(
@@ -143,7 +143,7 @@ def test_a_model_is_the_same_whatever_happens_after_the_cut(shop: Shop) -> None:
     assert torch.equal(weights[0], weights[1])
 
 
-def refitting(catalogue: Catalogue, select_us: int, keep_later: float = 1.0) -> Catalogue:
+def refitting(catalogue: TrainingData, select_us: int, keep_later: float = 1.0) -> TrainingData:
     """The catalogue of a protocol that fits again, with a share of the events from `select_us` on."""
     draw = np.random.default_rng(5)
     kept = (catalogue.times.data < select_us) | (draw.random(catalogue.times.nnz) < keep_later)
@@ -155,7 +155,7 @@ def refitting(catalogue: Catalogue, select_us: int, keep_later: float = 1.0) -> 
     return dataclasses.replace(catalogue, times=times, purchases=bought, select_us=select_us)
 
 
-def between(catalogue: Catalogue, start_us: int, end_us: int) -> sp.csr_matrix:
+def between(catalogue: TrainingData, start_us: int, end_us: int) -> sp.csr_matrix:
     """Which pairs were first bought then, 1 each."""
     times = catalogue.times.copy()
     times.data = ((times.data >= start_us) & (times.data < end_us)).astype(np.float32)
@@ -184,7 +184,7 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
         judged.append(scorer)
         return {"falls": -float(len(judged))}
 
-    def fit(catalogue: Catalogue, epochs: int = 3) -> Any:
+    def fit(catalogue: TrainingData, epochs: int = 3) -> Any:
         labelled.clear()
         judged.clear()
         asked.clear()
@@ -263,6 +263,6 @@ def test_an_event_planted_at_the_cut_stops_training_before_it_begins(shop: Shop,
         table.set_column(column, table.schema.field(column), pa.array(times, table["first_at"].type)), file
     )
     with pytest.raises(LeakError, match="at or after the cut"):
-        make_catalogue(snapshot, shop.task(), shop.text, shop.rows)
+        make_training_data(snapshot, shop.task(), shop.text, shop.rows)
     with pytest.raises(ArtefactError, match="altered"):
         open_snapshot(folder)

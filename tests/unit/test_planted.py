@@ -16,7 +16,7 @@ from _planted import Planted, brand_world, cluster_targets, kind_world, random_w
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.scorer import Scorer
-from kgdistill.tasks.view import View
+from kgdistill.tasks.interactions import Interactions
 from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import (
     TrainedTeacher,
@@ -164,7 +164,7 @@ def test_only_items_with_enough_buyers_speak_for_their_brand(brands: Planted, ta
     bought = sp.csr_matrix(
         (view.purchases.data[known], (rows, view.purchases.indices[known])), view.purchases.shape
     )
-    without = View(bought, view.ages[known], view.min_count)
+    without = Interactions(bought, view.ages[known], view.min_count)
     z, other = (relational_embeddings(taught, catalogue, v, CPU) for v in (view, without))
     assert (view.counts[60:80] < 3).any()
     # What nobody bought has its z of its brand alone.

@@ -22,7 +22,7 @@ from kgdistill.errors import LeakError
 from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import MemoryStore, load_schema
-from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 BOUGHT = ("User", "BOUGHT", "Product")
@@ -41,7 +41,7 @@ REFIT = DiscoveryProtocol(
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-def refit_task(folder: Path) -> EvaluationTask:
+def refit_task(folder: Path) -> MatchTask:
     """Two users with a history, one that comes with the test; p4 is first bought in the test."""
     schema = load_schema().restricted(("User", "Product"), ("BOUGHT",))
     bought = [("u0", "p0", -5), ("u1", "p1", -3), ("u0", "p1", 4), ("u1", "p2", 9.9), ("u0", "p4", 10)]

@@ -16,7 +16,7 @@ from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
 from kgdistill.ranking import bootstrap as statistics
 from kgdistill.ranking.bootstrap import bootstrap_mean, paired_bootstrap
 from kgdistill.run.report.run import Metrics
-from kgdistill.tasks.match import EvaluationTask
+from kgdistill.tasks.match import MatchTask
 
 
 def test_an_interval_covers_the_true_mean_as_often_as_it_says() -> None:
@@ -79,7 +79,7 @@ def test_beyond_accuracy_equals_the_hand_count() -> None:
     assert nothing == {"coverage": 0.0, "gini": None, "popularity_lift": None}
 
 
-def arms() -> tuple[EvaluationTask, list[ArmResult]]:
+def arms() -> tuple[MatchTask, list[ArmResult]]:
     train, validation, test = random_splits(8, 60, 40)
     train[:, 30:35] = False
     train[0, 30:32] = True

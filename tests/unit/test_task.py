@@ -18,7 +18,7 @@ from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import MemoryStore, Schema, load_schema
-from kgdistill.tasks.match import EvaluationTask, build_task
+from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
 
 BOUGHT = ("User", "BOUGHT", "Product")
@@ -108,7 +108,7 @@ def expected(events: list[Event]) -> dict[str, set[tuple[str, str]]]:
     }
 
 
-def pairs(task: EvaluationTask, matrix: Any) -> set[tuple[str, str]]:
+def pairs(task: MatchTask, matrix: Any) -> set[tuple[str, str]]:
     assert matrix.dtype == np.float32
     assert (matrix.data == 1).all()
     rows, columns = matrix.nonzero()

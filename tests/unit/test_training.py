@@ -15,9 +15,9 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import InputError
 from kgdistill.models.blend import ExpertBlend
 from kgdistill.models.scorer import Scorer, Witnesses
-from kgdistill.tasks.catalogue import make_catalogue
-from kgdistill.tasks.families import own_fields
+from kgdistill.tasks.item_groups import own_fields
 from kgdistill.tasks.match import build_task
+from kgdistill.tasks.training_data import make_training_data
 from kgdistill.train.choose import LinearChoice
 from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import (
@@ -260,7 +260,7 @@ def test_a_shop_whose_every_item_is_cold_is_refused_and_says_what_to_do(shop: Sh
     protocol = PROTOCOL.model_copy(update={"min_item_users": 1000})
     task = build_task(shop.snapshot, shop.later, protocol)
     with pytest.raises(InputError, match=r"(?s)no item has 1000 buyers.*lower min_item_users"):
-        make_catalogue(shop.snapshot, task, shop.text, shop.rows)
+        make_training_data(shop.snapshot, task, shop.text, shop.rows)
 
 
 def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.blend import ExpertBlend
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms.items import fit_linear, fit_walk
-from kgdistill.tasks.catalogue import Catalogue
+from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
 from kgdistill.train.teacher import TrainedTeacher, negatives, teacher_scorer, text_matrix, train_teacher
@@ -39,14 +39,14 @@ def constant(scorer: Scorer) -> dict[str, float]:
     return {"constant": 0.0}
 
 
-def teach(catalogue: Catalogue, planted: Planted, epochs: int = 1, **more: Any) -> TrainedTeacher:
+def teach(catalogue: TrainingData, planted: Planted, epochs: int = 1, **more: Any) -> TrainedTeacher:
     config = TeacherConfig(dim=6, layers=2, lr=LR, **{**ONE_STEP, "epochs": epochs})
     given: dict[str, Any] = {"validate": constant, **more}
     return train_teacher(catalogue, planted.facts(), config, device=CPU, seed=0, **given)
 
 
 def study(
-    catalogue: Catalogue, planted: Planted, epochs: int = 1, *, distilled: bool = True, **more: Any
+    catalogue: TrainingData, planted: Planted, epochs: int = 1, *, distilled: bool = True, **more: Any
 ) -> TrainedStudent:
     targets = cluster_targets(catalogue, catalogue.cut_us, dim=6) if distilled else None
     config = StudentConfig(**{"lr": LR, **ONE_STEP, "epochs": epochs, **more.pop("config", {})})

@@ -11,28 +11,28 @@ from _shop import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.models.graph.messages import user_spectrum
-from kgdistill.tasks.families import Family, beside_facts, conjunction, fact_families, own_fields
-from kgdistill.tasks.view import View, make_view
+from kgdistill.models.graph.messages import user_svd
+from kgdistill.tasks.interactions import Interactions, interactions_before
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, fact_groups, own_fields
 
 DAY = 86_400_000_000
 EVENTS = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 5)), st.integers(1, 12), max_size=20)
 
 
-def view_of(events: dict[tuple[int, int], int], until: int, shape: tuple[int, int] = (5, 6)) -> View:
+def view_of(events: dict[tuple[int, int], int], until: int, shape: tuple[int, int] = (5, 6)) -> Interactions:
     rows = np.array([u for u, _ in events], np.int64)
     columns = np.array([i for _, i in events], np.int64)
     times = sp.csr_matrix((np.array(list(events.values()), np.int64) * DAY, (rows, columns)), shape=shape)
     bought = times.copy().astype(np.float32)
     bought.data[:] = 1.0
-    return make_view(bought, times, until_us=until * DAY, min_count=2)
+    return interactions_before(bought, times, until_us=until * DAY, min_count=2)
 
 
-def family(groups: list[list[int]], width: int, name: str = "F") -> Family:
+def family(groups: list[list[int]], width: int, name: str = "F") -> ItemGroups:
     dense = np.zeros((len(groups), width), np.float32)
     for item, mine in enumerate(groups):
         dense[item, mine] = 1.0 / max(len(mine), 1)
-    return Family(name, sp.csr_matrix(dense))
+    return ItemGroups(name, sp.csr_matrix(dense))
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,6 +132,13 @@ def test_a_field_may_miss_its_fact_in_one_item_of_a_hundred_but_not_in_one_of_te
     assert own_fields([], [brand, conjunction(brand, country)]) == [brand]
 
 
+def test_a_name_says_nothing_of_what_groups_are() -> None:
+    company = family([[item % 4] for item in range(40)], 4, "parent_company")
+    care = family([[item % 3] for item in range(40)], 3, "wash & care")
+    assert own_fields([], [company, care]) == [company, care]
+    assert [f.kind for f in beside_facts([company], [care])] == ["single", "single", "pair"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(EVENTS, st.lists(st.lists(st.integers(0, 2), unique=True), min_size=6, max_size=6))
 def test_lift_and_typed_affinity_equal_a_count_by_hand(
@@ -179,7 +186,7 @@ def test_families_of_facts_are_each_fact_its_parents_and_pairs_of_facts(shop: Sh
 
 
 def test_shuffled_facts_keep_every_degree_but_not_their_ends(shop: Shop) -> None:
-    shuffled = {f.name: f for f in fact_families(shop.snapshot, shuffle=np.random.default_rng(0))}
+    shuffled = {f.name: f for f in fact_groups(shop.snapshot, shuffle=np.random.default_rng(0))}
     for kind in shop.facts():
         if "&" in kind.name or ">" in kind.name:
             continue
@@ -191,7 +198,7 @@ def test_shuffled_facts_keep_every_degree_but_not_their_ends(shop: Shop) -> None
 
 def test_the_spectrum_repeats_and_is_orthonormal(shop: Shop) -> None:
     view = shop.catalogue().view()
-    one, two = user_spectrum(view, 6), user_spectrum(view, 6)
+    one, two = user_svd(view, 6), user_svd(view, 6)
     assert (one.users == two.users).all()
     np.testing.assert_allclose(one.users.T @ one.users, np.eye(6), atol=1e-5)
     matrix = view.purchases[:, view.warm].toarray()
@@ -200,9 +207,9 @@ def test_the_spectrum_repeats_and_is_orthonormal(shop: Shop) -> None:
 
 def test_rotating_the_spectrum_onto_another_keeps_its_subspace_and_comes_nearer(shop: Shop) -> None:
     catalogue = shop.catalogue()
-    basis = user_spectrum(catalogue.view(catalogue.inner_cut(0.2)), 4)
-    plain = user_spectrum(catalogue.view(), 4)
-    rotated = user_spectrum(catalogue.view(), 4, like=basis)
+    basis = user_svd(catalogue.view(catalogue.inner_cut(0.2)), 4)
+    plain = user_svd(catalogue.view(), 4)
+    rotated = user_svd(catalogue.view(), 4, like=basis)
 
     def projector(users: Any) -> Any:
         return users @ users.T
@@ -213,6 +220,6 @@ def test_rotating_the_spectrum_onto_another_keeps_its_subspace_and_comes_nearer(
 
 def test_a_spectrum_wider_than_the_graph_is_padded_with_zeros() -> None:
     view = view_of({(0, 0): 1, (1, 0): 1, (1, 1): 2, (2, 1): 2, (2, 2): 3, (3, 2): 3}, 9)
-    spectrum = user_spectrum(view, 5)
+    spectrum = user_svd(view, 5)
     assert spectrum.users.shape == (5, 5)
     assert np.count_nonzero(np.abs(spectrum.users).sum(0)) == 2

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from kgdistill.arrays import FloatArray
 from kgdistill.models.graph.linear import Relation
-from kgdistill.tasks.families import (
-    Family,
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import (
+    ItemGroups,
     rows_to_one,
 )
-from kgdistill.tasks.view import View
 
 
 def torch_sparse(matrix: sp.csr_matrix, device: torch.device) -> Tensor:
@@ -28,7 +28,7 @@ def torch_sparse(matrix: sp.csr_matrix, device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Svd:
     """The leading user vectors of a view, in a fixed basis.
 
     Attributes:
@@ -40,7 +40,7 @@ class Spectrum:
     scale: float
 
 
-def user_spectrum(view: View, dim: int, *, like: Spectrum | None = None) -> Spectrum:
+def user_svd(view: Interactions, dim: int, *, like: Svd | None = None) -> Svd:
     """H⁰ of the users: the leading left singular vectors of users × warm items.
 
     One linear hop from them gives items the ideal low-pass filter of the purchase graph (Shen et al.
@@ -67,26 +67,26 @@ def user_spectrum(view: View, dim: int, *, like: Spectrum | None = None) -> Spec
     if like is not None:
         u, _, vt = np.linalg.svd(vectors.T @ like.users)
         vectors = vectors @ (u @ vt)
-    return Spectrum(vectors.astype(np.float32), scale)
+    return Svd(vectors.astype(np.float32), scale)
 
 
-def message_relations(families: list[Family]) -> list[Relation]:
+def message_relations(families: list[ItemGroups]) -> list[Relation]:
     """The graph encoder's directed relations: purchases and single facts, both ways."""
     relations: list[Relation] = [("User", "BOUGHT", "Product"), ("Product", "rev_BOUGHT", "User")]
     for family in families:
-        if " & " not in family.name:
+        if family.kind != "pair":
             relations.append(("Product", family.name, f"@{family.name}"))
             relations.append((f"@{family.name}", f"rev_{family.name}", "Product"))
     return relations
 
 
-def group_sizes(families: list[Family]) -> dict[str, int]:
+def group_sizes(families: list[ItemGroups]) -> dict[str, int]:
     """How many groups each label of the message relations has."""
     return {f"@{f.name}": f.groups for f in families}
 
 
 def message_adjacency(
-    view: View, families: list[Family], scale: float, device: torch.device
+    view: Interactions, families: list[ItemGroups], scale: float, device: torch.device
 ) -> dict[Relation, Tensor]:
     """Normalised adjacency per relation: purchases by the spectral norm, facts by the mean."""
     warm = (view.counts >= view.min_count).astype(np.float32)
@@ -96,7 +96,7 @@ def message_adjacency(
         ("Product", "rev_BOUGHT", "User"): torch_sparse(sp.csr_matrix(view.purchases / scale), device),
     }
     for family in families:
-        if " & " in family.name:
+        if family.kind == "pair":
             continue
         # Only items with enough buyers speak for their brand or category.
         towards = rows_to_one(sp.csr_matrix(family.incidence.multiply(warm[:, None]).T))

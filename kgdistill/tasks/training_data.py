@@ -11,15 +11,15 @@ import scipy.sparse as sp
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.match import EvaluationTask
+from kgdistill.tasks.interactions import Interactions, interactions_before
+from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import Setting
-from kgdistill.tasks.view import View, make_view
 
 _NEAR_DIM = 64
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class TrainingData:
     """What every stage of training shares: who, what, when, and the texts.
 
     Attributes:
@@ -54,7 +54,7 @@ class Catalogue:
         """Whether models are fitted again after they were chosen."""
         return self.select_us < self.cut_us
 
-    def pool(self, name: str, view: View) -> IntArray:
+    def pool(self, name: str, view: Interactions) -> IntArray:
         """Ids of the items of a pool, ascending."""
         cold = view.counts[self.items] < self.min_count
         return self.items if name == "all" else self.items[cold if name == "cold" else ~cold]
@@ -69,12 +69,12 @@ class Catalogue:
         out: FloatArray = vectors.astype(np.float32)[self.text_rows]
         return out
 
-    def view(self, until_us: int | None = None) -> View:
+    def view(self, until_us: int | None = None) -> Interactions:
         """The view of events before `until_us`, by default the cut."""
         until = self.cut_us if until_us is None else until_us
         if until > self.cut_us:
             raise LeakError("a view may not reach past the cut")
-        return make_view(self.purchases, self.times, until_us=until, min_count=self.min_count)
+        return interactions_before(self.purchases, self.times, until_us=until, min_count=self.min_count)
 
     def inner_cut(self, share: float, until_us: int | None = None) -> int:
         """The time after which `share` of the events before `until_us` lie: they are labels in training."""
@@ -85,14 +85,14 @@ class Catalogue:
         return int(np.quantile(times, 1 - share))
 
 
-def make_catalogue(
+def make_training_data(
     snapshot: Snapshot,
-    task: EvaluationTask,
+    task: MatchTask,
     text: FloatArray,
     text_rows: IntArray,
     *,
     words: sp.csr_matrix | None = None,
-) -> Catalogue:
+) -> TrainingData:
     """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
 
     Args:
@@ -132,7 +132,7 @@ def make_catalogue(
             where=str(snapshot.folder),
             hint="lower min_item_users or choose a later cut",
         )
-    return Catalogue(
+    return TrainingData(
         purchases=train.astype(np.float32),
         times=kept,
         cut_us=cut_us,

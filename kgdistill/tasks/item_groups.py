@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,18 @@ from kgdistill.tasks.reads import parent_fact, product_facts
 
 
 @dataclass(frozen=True)
-class Family:
+class ItemGroups:
     """Groups that items share: the nodes behind one typed path, or the values of one text field.
 
     Attributes:
         name: such as "MADE_BY" or "MADE_BY & IN_CATEGORY".
         incidence: float32 CSR [items, groups], rows summing to 1 or 0.
+        kind: "single" for one fact or field, "above" for what its groups belong to, "pair" for two at once.
     """
 
     name: str
     incidence: sp.csr_matrix
+    kind: Literal["single", "above", "pair"] = "single"
 
     @property
     def groups(self) -> int:
@@ -55,7 +58,7 @@ def _incidence(rows: IntArray, groups: IntArray, shape: tuple[int, int]) -> sp.c
     return matrix
 
 
-def conjunction(first: Family, second: Family) -> Family:
+def conjunction(first: ItemGroups, second: ItemGroups) -> ItemGroups:
     """Pairs of groups that an item belongs to at once, such as this brand in this category."""
     a, b = first.incidence.tocoo(), second.incidence.tocoo()
     pairs = pd.DataFrame({"item": a.row, "a": a.col}).merge(
@@ -63,10 +66,10 @@ def conjunction(first: Family, second: Family) -> Family:
     )
     codes, uniques = pd.factorize(pairs["a"].to_numpy(np.int64) * second.groups + pairs["b"], sort=True)
     matrix = _incidence(pairs["item"].to_numpy(), codes, (first.incidence.shape[0], max(len(uniques), 1)))
-    return Family(f"{first.name} & {second.name}", rows_to_one(matrix))
+    return ItemGroups(f"{first.name} & {second.name}", rows_to_one(matrix), "pair")
 
 
-def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = None) -> list[Family]:
+def fact_groups(snapshot: Snapshot, *, shuffle: np.random.Generator | None = None) -> list[ItemGroups]:
     """Typed paths from a product along its facts: each fact, its parents, and the pairs of facts.
 
     Args:
@@ -74,8 +77,8 @@ def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = N
         shuffle: where given, the facts' product ends are permuted, which keeps every degree (the control).
     """
     items = snapshot.num_nodes("Product")
-    base: list[Family] = []
-    parents: list[Family] = []
+    base: list[ItemGroups] = []
+    parents: list[ItemGroups] = []
     for edge in product_facts(snapshot):
         index = snapshot.edge_index(edge)
         matrix = _incidence(index[0], index[1], (items, snapshot.num_nodes(edge[2])))
@@ -84,11 +87,14 @@ def fact_families(snapshot: Snapshot, *, shuffle: np.random.Generator | None = N
             order = np.arange(items)
             order[holders] = shuffle.permutation(holders)
             matrix = sp.csr_matrix(matrix[order])
-        base.append(Family(edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}", rows_to_one(matrix)))
+        base.append(
+            ItemGroups(edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}", rows_to_one(matrix))
+        )
         if (up := parent_fact(snapshot, edge)) is not None:
             above = snapshot.edge_index(up)
             hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
-            parents.append(Family(f"{edge[1]} > parent", rows_to_one(sp.csr_matrix(matrix @ hop))))
+            above_it = rows_to_one(sp.csr_matrix(matrix @ hop))
+            parents.append(ItemGroups(f"{edge[1]} > parent", above_it, "above"))
     # A fact that hardly any item has says nothing about a pair of facts.
     common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
     pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]
@@ -103,37 +109,37 @@ def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
     return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
 
 
-def own_fields(facts: list[Family], fields: list[Family]) -> list[Family]:
+def own_fields(facts: list[ItemGroups], fields: list[ItemGroups]) -> list[ItemGroups]:
     """The text fields whose value follows from no fact (a size, a colour, where the graph lacks them)."""
-    single = [f for f in fields if " & " not in f.name and "parent" not in f.name]
-    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    single = [f for f in fields if f.kind == "single"]
+    direct = [f for f in facts if f.kind == "single"]
     return [f for f in single if not any(_follows(f.incidence, d.incidence) for d in direct)]
 
 
-def beside_facts(facts: list[Family], own: list[Family]) -> list[Family]:
+def beside_facts(facts: list[ItemGroups], own: list[ItemGroups]) -> list[ItemGroups]:
     """The typed affinities of the fused teacher: facts, the fields that no fact holds, and pairs of both."""
-    direct = [f for f in facts if " & " not in f.name and "parent" not in f.name]
+    direct = [f for f in facts if f.kind == "single"]
     return facts + own + [conjunction(d, f) for d in direct for f in own]
 
 
-def text_families(snapshot: Snapshot) -> list[Family]:
+def text_groups(snapshot: Snapshot) -> list[ItemGroups]:
     """Shared text fields, in words alone: each field's value, the levels of a path, and pairs of fields."""
     table = snapshot.node_table("Product")
-    columns: list[tuple[str, list[str | None]]] = []
-    paths: list[tuple[str, list[str | None]]] = []
+    columns: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
+    paths: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
     for name in snapshot.schema.node("Product").text:
         values = table.column(name).to_pylist()
-        columns.append((name, values))
+        columns.append((name, "single", values))
         if any(v is not None and " > " in v for v in values):
             upper = [v.rsplit(" > ", 1)[0] if v is not None and " > " in v else None for v in values]
-            paths.append((f"{name} > parent", upper))
+            paths.append((f"{name} > parent", "above", upper))
     families = []
-    for name, values in [*columns, *paths]:
+    for name, kind, values in [*columns, *paths]:
         codes, uniques = pd.factorize(pd.Series(values, dtype=object), sort=True)
         known = np.flatnonzero(codes >= 0)
         matrix = _incidence(known, codes[known], (len(values), max(len(uniques), 1)))
-        families.append(Family(name, matrix))
+        families.append(ItemGroups(name, matrix, kind))
     # Fields that nearly every item has to itself share nothing and would only cost time.
     families = [f for f in families if f.groups < 0.5 * max(f.incidence.nnz, 1)]
-    singles = [f for f in families if "parent" not in f.name]
+    singles = [f for f in families if f.kind == "single"]
     return families + [conjunction(a, b) for i, a in enumerate(singles) for b in singles[i + 1 :]]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.tasks.families import (
-    Family,
+from kgdistill.tasks.item_groups import (
+    ItemGroups,
 )
 
 _DAY_US = 86_400e6
@@ -20,7 +20,7 @@ _RECENT_DAYS = 30.0
 
 
 @dataclass
-class View:
+class Interactions:
     """Interactions before `until`, over the snapshot's dense ids, with what follows from them.
 
     Attributes:
@@ -95,7 +95,7 @@ class View:
         )
         return sp.csr_matrix(matrix[users])
 
-    def lift(self, family: Family, users: IntArray) -> FloatArray:
+    def lift(self, family: ItemGroups, users: IntArray) -> FloatArray:
         """log(1 + the user's share of purchases in each group / everybody's share), [B, groups]."""
         if family.name not in self._lift:
             shares = sp.csr_matrix(self.purchases @ family.incidence)
@@ -108,7 +108,9 @@ class View:
         out: FloatArray = np.log1p(dense / np.maximum(everybody, 1e-9), dtype=np.float32)
         return out
 
-    def typed(self, families: list[Family], users: IntArray, items: IntArray, *, more: int = 0) -> FloatArray:
+    def typed(
+        self, families: list[ItemGroups], users: IntArray, items: IntArray, *, more: int = 0
+    ) -> FloatArray:
         """Typed affinities of users and items, float32 [B, C, families + more]; each plane is contiguous.
 
         Args:
@@ -127,7 +129,7 @@ class View:
         planes: FloatArray = out.transpose(1, 2, 0)
         return planes
 
-    def typed_lists(self, families: list[Family], users: IntArray, lists: IntArray) -> FloatArray:
+    def typed_lists(self, families: list[ItemGroups], users: IntArray, lists: IntArray) -> FloatArray:
         """Typed affinities of each user's own list, int64 [B, C] -> float32 [B, C, families]."""
         out = np.empty((*lists.shape, len(families)), np.float32)
         for m, family in enumerate(families):
@@ -149,7 +151,9 @@ def _padded(lift: FloatArray) -> FloatArray:
     return out
 
 
-def make_view(purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: int, min_count: int) -> View:
+def interactions_before(
+    purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: int, min_count: int
+) -> Interactions:
     """The view of the events strictly before `until_us`.
 
     Args:
@@ -164,7 +168,7 @@ def make_view(purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: in
     matrix = sp.csr_matrix((ages, (coo.row[keep], coo.col[keep])), shape=purchases.shape)
     kept = matrix.data.copy()
     matrix.data = np.ones_like(kept, dtype=np.float32)
-    return View(matrix, kept, min_count)
+    return Interactions(matrix, kept, min_count)
 
 
 def batches(users: IntArray, size: int, rng: np.random.Generator | None = None) -> Iterator[IntArray]:
