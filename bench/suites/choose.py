@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
-from bench.peers import Grid, popularity, with_fallback
+from bench.baselines import Grid, popularity, with_fallback
 from bench.suites.judge import Judge
 from bench.suites.result import ArmScores, Kind
 from kgdistill.arrays import DoubleArray, IntArray

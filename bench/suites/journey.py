@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.peers import RecboleModel
+from bench.baselines import RecboleModel
 from bench.suites.choose import Chooser, Peer
 from bench.suites.data import graph_of, journey_lines
 from bench.suites.discovery import Discovery, discovery_suite, with_tail

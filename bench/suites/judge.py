@@ -20,7 +20,7 @@ from kgdistill.run.run import Arm
 from kgdistill.tasks.match import MatchTask, Scorer, Setting
 
 _SOURCES = (
-    "bench/peers/*.py",
+    "bench/baselines/*.py",
     "bench/suites/choose.py",
     "bench/suites/journey.py",
     "bench/suites/office.py",

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, hstack
 
-from bench import peers
-from bench.peers import Grid, RecboleModel
+from bench import baselines
+from bench.baselines import Grid, RecboleModel
 from bench.suites.choose import Chooser, Fit, Known, Peer, among, times_among
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.match import Scorer, Setting
@@ -70,25 +70,25 @@ def collaborative(settings: tuple[Setting, ...]) -> list[Peer]:
     def recent(now: Known, values: Mapping[str, Any]) -> Scorer:
         return among(
             now.items,
-            lambda h: peers.recent_popularity(
+            lambda h: baselines.recent_popularity(
                 h, times_among(now.items, now), until_us=now.until_us, **values
             ),
             now.history,
         )
 
     return [
-        Peer("recent_popularity", "recent popularity", recent, peers.RECENT_GRID, settings),
-        Peer("ease", "EASE", on(peers.ease), peers.EASE_GRID, settings),
-        Peer("als", "implicit ALS", on(peers.implicit_als), peers.ALS_GRID, settings),
-        Peer("bpr", "implicit BPR", on(peers.implicit_bpr), peers.BPR_GRID, settings),
-        Peer("item_knn", "ItemKNN", on(peers.item_knn), peers.ITEM_KNN_GRID, settings),
-        Peer("rp3beta", "RP3β", on(peers.rp3beta), _walks(), settings),
+        Peer("recent_popularity", "recent popularity", recent, baselines.RECENT_GRID, settings),
+        Peer("ease", "EASE", on(baselines.ease), baselines.EASE_GRID, settings),
+        Peer("als", "implicit ALS", on(baselines.implicit_als), baselines.ALS_GRID, settings),
+        Peer("bpr", "implicit BPR", on(baselines.implicit_bpr), baselines.BPR_GRID, settings),
+        Peer("item_knn", "ItemKNN", on(baselines.item_knn), baselines.ITEM_KNN_GRID, settings),
+        Peer("rp3beta", "RP3β", on(baselines.rp3beta), _walks(), settings),
     ]
 
 
 def popular() -> Peer:
     """Popularity, everywhere."""
-    return Peer("popularity", "popularity", lambda now, values: peers.popularity(now.history))
+    return Peer("popularity", "popularity", lambda now, values: baselines.popularity(now.history))
 
 
 def lightgcn(
@@ -100,7 +100,7 @@ def lightgcn(
     """LightGCN; its epochs are chosen on validation by that setting and metric."""
 
     def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
-        return among(now.items, lambda h: peers.lightgcn(h, **values), now.history)
+        return among(now.items, lambda h: baselines.lightgcn(h, **values), now.history)
 
     def finish(now: Known, values: Mapping[str, Any]) -> dict[str, Any]:
         best = [0.0, 0.0]
@@ -111,24 +111,24 @@ def lightgcn(
                 best[:] = [value, epoch]
             return epoch - best[1] >= _PATIENCE * 10
 
-        among(now.items, lambda h: peers.lightgcn(h, epochs=300, watch=watch, **values), now.history)
+        among(now.items, lambda h: baselines.lightgcn(h, epochs=300, watch=watch, **values), now.history)
         return {**values, "epochs": int(best[1]) or 10}
 
-    return Peer("lightgcn", "LightGCN", fit, peers.LIGHTGCN_GRID, settings, seeds, finish)
+    return Peer("lightgcn", "LightGCN", fit, baselines.LIGHTGCN_GRID, settings, seeds, finish)
 
 
 def content(what: Content, *, powers: bool) -> list[Peer]:
     """Peers that know what a product is, and can therefore rank what nobody bought."""
 
     def text(now: Known, values: Mapping[str, Any]) -> Scorer:
-        return peers.text_knn(now.history, what.vectors, **values)
+        return baselines.text_knn(now.history, what.vectors, **values)
 
     found = [
-        Peer("text_knn", "text kNN (MiniLM)", text, peers.TEXT_GRID if powers else ({},)),
+        Peer("text_knn", "text kNN (MiniLM)", text, baselines.TEXT_GRID if powers else ({},)),
         Peer(
             "brand_knn",
             "brand kNN",
-            lambda now, values: peers.group_knn(now.history, what.brand),
+            lambda now, values: baselines.group_knn(now.history, what.brand),
         ),
     ]
     if what.category is not None:
@@ -138,13 +138,13 @@ def content(what: Content, *, powers: bool) -> list[Peer]:
             Peer(
                 "category_popularity",
                 "personal category popularity",
-                lambda now, values: peers.category_popularity(now.history, category, **values),
-                peers.CATEGORY_GRID,
+                lambda now, values: baselines.category_popularity(now.history, category, **values),
+                baselines.CATEGORY_GRID,
             ),
             Peer(
                 "metadata_knn",
                 "metadata kNN (one-hot TF-IDF)",
-                lambda now, values: peers.metadata_knn(now.history, both),
+                lambda now, values: baselines.metadata_knn(now.history, both),
             ),
         ]
     return found
@@ -166,12 +166,12 @@ def blends(
             setting: Setting = values["by"]
             metric = next(m for s, m in chooser.choose.values() if s == setting)
             held = {n: chooser.fitted(experts[n], "validation", setting)[0] for n in names}
-            weights, _ = peers.tuned_blend(held, lambda s: chooser.validate(s, setting, metric))
+            weights, _ = baselines.tuned_blend(held, lambda s: chooser.validate(s, setting, metric))
             return {"by": setting, **weights}
 
         def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
             held = {n: chooser.fitted(experts[n], now.split, values["by"])[0] for n in names}
-            return peers.blend(held, {n: values[n] for n in names})
+            return baselines.blend(held, {n: values[n] for n in names})
 
         by: Grid = tuple({"by": setting} for setting in dict.fromkeys(s for s, _ in chooser.choose.values()))
         return Peer(arm, title, fit, by, None, finish=finish)
@@ -195,13 +195,13 @@ def recboles(
 
             def train(history: csr_array) -> Scorer:
                 inner.append(
-                    peers.recbole(history, mine, model=model, workdir=folder, budget_seconds=seconds)
+                    baselines.recbole(history, mine, model=model, workdir=folder, budget_seconds=seconds)
                 )
                 scorer: Scorer = inner[0].scorer
                 return scorer
 
             whole = among(now.items, train, now.history)
-            return peers.RecboleScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
+            return baselines.RecboleScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
 
         return Peer(f"recbole_{model.lower()}", f"RecBole {model} †", fit, settings=settings)
 
@@ -209,4 +209,4 @@ def recboles(
 
 
 def _walks() -> Grid:
-    return tuple(values for values in peers.RP3BETA_GRID if values.get("neighbours") is not None)
+    return tuple(values for values in baselines.RP3BETA_GRID if values.get("neighbours") is not None)

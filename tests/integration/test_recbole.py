@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from bench import peers
-from bench.peers import recbole
+from bench import baselines
+from bench.baselines.recbole import environment as recbole_environment
 from kgdistill.errors import ArtefactError, ToolMissingError
 from kgdistill.tasks.match import Scorer
 
@@ -17,7 +17,7 @@ from kgdistill.tasks.match import Scorer
 @pytest.fixture(scope="module")
 def environment() -> Path:
     try:
-        return recbole.environment()
+        return recbole_environment()
     except ToolMissingError as error:
         pytest.skip(f"RecBole's environment cannot be made here: {error.message}")
 
@@ -45,9 +45,9 @@ def _apart(scorer: Scorer) -> float:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("model", ["LightGCN", "KGAT"])
-def test_recbole_tells_two_tastes_apart(model: peers.RecboleModel, tmp_path: Path) -> None:
+def test_recbole_tells_two_tastes_apart(model: baselines.RecboleModel, tmp_path: Path) -> None:
     history, kinds = _shop()
-    found = peers.recbole(
+    found = baselines.recbole(
         history,
         {"kind": kinds},
         model=model,
@@ -66,8 +66,10 @@ def test_recbole_tells_two_tastes_apart(model: peers.RecboleModel, tmp_path: Pat
 @pytest.mark.usefixtures("environment")
 def test_recbole_says_where_training_ended_and_why_it_failed(tmp_path: Path) -> None:
     history, _ = _shop()
-    short = peers.recbole(history, model="BPR", workdir=tmp_path, epochs=10**6, budget_seconds=0.5, threads=1)
+    short = baselines.recbole(
+        history, model="BPR", workdir=tmp_path, epochs=10**6, budget_seconds=0.5, threads=1
+    )
     assert 0 < short.epochs < 10**6
     wrong = {"embedding_size": "many"}
     with pytest.raises(ArtefactError, match=r"RecBole's BPR failed: TypeError: .*but got str"):
-        peers.recbole(history, model="BPR", workdir=tmp_path, parameters=wrong, threads=1)
+        baselines.recbole(history, model="BPR", workdir=tmp_path, parameters=wrong, threads=1)

@@ -10,8 +10,8 @@ import pytest
 from _shop import PROTOCOL, Shop
 from scipy.sparse import csr_array
 
-from bench import peers
-from bench.peers.common import item_counts
+from bench import baselines
+from bench.baselines.common import item_counts
 from bench.suites import ArmScores, SuiteOptions, run_suite
 from bench.suites.__main__ import app
 from bench.suites.choose import Chooser, Known, Peer, among, judged_peer, known, times_among
@@ -60,7 +60,7 @@ def test_the_test_judges_a_peer_as_evaluate_arm_does(shop: Shop) -> None:
     judge = Judge(opened)
     found = judged_peer(popular(), chooser, judge, 0)
     want = evaluate_arm(
-        peers.popularity(opened.history("test")), opened, arm="a", title="A", k=10, progress=False
+        baselines.popularity(opened.history("test")), opened, arm="a", title="A", k=10, progress=False
     )
     assert list(found.scores) == list(want.settings)
     for setting, result in want.settings.items():
@@ -98,7 +98,7 @@ def test_a_blend_s_experts_are_fitted_for_the_split_that_is_asked(shop: Shop) ->
 
     def fit(now: Known, values: Any) -> Scorer:
         splits.append(now.split)
-        return peers.group_knn(now.history, brand)
+        return baselines.group_knn(now.history, brand)
 
     experts = {"brand": Peer("brand", "Brand", fit), "popularity": popular()}
     (blend,) = blends(chooser, experts, {"both": ("Both", ("brand", "popularity"))})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
-from bench.peers.common import Grid, Unknown, above, from_vectors, grid, presence
+from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, presence
 from kgdistill.errors import ToolMissingError
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
-from bench import peers
-from bench.peers import content, neighbours
-from bench.peers.lightgcn import normalised_adjacency, propagate
-from bench.peers.recbole import write_atomic
+from bench import baselines
+from bench.baselines import content, neighbours
+from bench.baselines.lightgcn import normalised_adjacency, propagate
+from bench.baselines.recbole import write_atomic
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.models.terms import items as linear
 from kgdistill.tasks.match import Scorer
@@ -58,9 +58,9 @@ def test_ease_is_the_regression_with_a_zero_diagonal(
         rest = np.delete(dense, j, axis=1)
         gram = rest.T @ rest + 5.0 * np.eye(items - 1)
         weights[np.arange(items) != j, j] = np.linalg.solve(gram, rest.T @ dense[:, j])
-    found = everything(peers.ease(csr(x), reg=5.0), users, items)
+    found = everything(baselines.ease(csr(x), reg=5.0), users, items)
     np.testing.assert_allclose(found, dense @ weights, atol=1e-5)
-    hidden = everything(peers.ease(csr(x), reg=5.0, unknown="-inf"), users, items)
+    hidden = everything(baselines.ease(csr(x), reg=5.0, unknown="-inf"), users, items)
     np.testing.assert_array_equal(hidden, np.where(x.any(axis=0), found, -np.inf))
 
 
@@ -79,7 +79,7 @@ def test_item_knn_adds_up_the_nearest_items_cosines(x: Any, most: int, shrink: f
             want[:, i] += value * x[:, -other]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "_BLOCK_ITEMS", 4)
-        found = everything(peers.item_knn(csr(x), neighbours=most, shrink=shrink))
+        found = everything(baselines.item_knn(csr(x), neighbours=most, shrink=shrink))
     np.testing.assert_allclose(found, want, atol=1e-5)
 
 
@@ -94,17 +94,17 @@ def test_rp3beta_walks_three_steps(x: Any, alpha: float, beta: float) -> None:
                 for j in np.flatnonzero(x[v]):
                     walk = (1 / mine[u]) ** alpha * (1 / buyers[i]) ** alpha * (1 / mine[v]) ** alpha
                     want[u, j] += walk / buyers[j] ** beta
-    found = everything(peers.rp3beta(csr(x), alpha=alpha, beta=beta))
+    found = everything(baselines.rp3beta(csr(x), alpha=alpha, beta=beta))
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
     # All neighbours kept: the same, but for walks that come back to the item they left by.
-    kept = everything(peers.rp3beta(csr(x), alpha=alpha, beta=beta, neighbours=ITEMS))
+    kept = everything(baselines.rp3beta(csr(x), alpha=alpha, beta=beta, neighbours=ITEMS))
     np.testing.assert_allclose(kept[~x], want[~x], rtol=1e-4, atol=1e-6)
 
 
 def test_rp3beta_keeps_an_items_best_ends() -> None:
     # From item 0 one buyer reaches 1, two reach 2: with one neighbour only 2 is left.
     x = csr([[1, 0, 0], [1, 1, 1], [1, 0, 1]])
-    scores = peers.rp3beta(x, alpha=1.0, beta=0.0, neighbours=1)(np.array([0]), np.arange(3))
+    scores = baselines.rp3beta(x, alpha=1.0, beta=0.0, neighbours=1)(np.array([0]), np.arange(3))
     np.testing.assert_allclose(scores, [[0, 0, (1 / 3) * (1 / 3 + 1 / 2)]], rtol=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_category_popularity_is_the_personal_share_over_everybodys(
             if shrink:
                 lift = (many * lift + shrink) / (many + shrink)
             want[u, i] = lift * (1 + x[:, i].sum()) ** power
-    found = everything(peers.category_popularity(csr(x), csr(groups), popularity=power, shrink=shrink))
+    found = everything(baselines.category_popularity(csr(x), csr(groups), popularity=power, shrink=shrink))
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
 
 
@@ -150,8 +150,8 @@ def test_brand_knn_is_the_share_of_purchases_and_metadata_knn_a_cosine(x: Any, g
             if mine and branded[i].any():
                 want[u, i] = np.mean([(branded[i] == branded[j]).all() for j in mine])
             cosine[u, i] = sum(unit[i] @ unit[j] for j in np.flatnonzero(x[u]))
-    np.testing.assert_allclose(everything(peers.group_knn(csr(x), csr(branded))), want, atol=1e-6)
-    np.testing.assert_allclose(everything(peers.metadata_knn(csr(x), csr(groups))), cosine, atol=1e-5)
+    np.testing.assert_allclose(everything(baselines.group_knn(csr(x), csr(branded))), want, atol=1e-6)
+    np.testing.assert_allclose(everything(baselines.metadata_knn(csr(x), csr(groups))), cosine, atol=1e-5)
 
 
 @pytest.mark.parametrize("power", [1, 3])
@@ -176,20 +176,20 @@ def test_text_knn_is_the_weighted_mean_of_cosines_to_a_power(
                     cosine = vectors[i] @ vectors[j] / below if below else 0.0
                     want[u, j] += weight * (cosine if power == 1 else max(cosine, 0.0) ** power)
             want[u] /= total or 1.0
-        found = everything(peers.text_knn(history, vectors, recency=recency, power=power))
+        found = everything(baselines.text_knn(history, vectors, recency=recency, power=power))
         np.testing.assert_allclose(found, want, atol=1e-5)
 
 
 def test_popularity_counts_users_and_recent_popularity_halves_with_age() -> None:
     history = csr([[1, 1, 0], [1, 0, 0]])
     times = np.array([0, 10 * DAY, 20 * DAY])
-    assert peers.popularity(history)(np.arange(2), np.arange(3)).tolist() == [[2, 1, 0]] * 2
-    scores = peers.recent_popularity(history, times, until_us=20 * DAY, half_life_days=10.0)
+    assert baselines.popularity(history)(np.arange(2), np.arange(3)).tolist() == [[2, 1, 0]] * 2
+    scores = baselines.recent_popularity(history, times, until_us=20 * DAY, half_life_days=10.0)
     np.testing.assert_allclose(scores(np.array([1]), np.arange(3)), [[0.25 + 1, 0.5, 0]])
     with pytest.raises(InputError, match="1 pairs come after"):
-        peers.recent_popularity(history, times, until_us=19 * DAY)
+        baselines.recent_popularity(history, times, until_us=19 * DAY)
     with pytest.raises(InputError, match="one for each is needed"):
-        peers.recent_popularity(history, times[1:], until_us=20 * DAY)
+        baselines.recent_popularity(history, times[1:], until_us=20 * DAY)
 
 
 def test_lightgcn_propagates_as_pyg_does() -> None:
@@ -224,14 +224,14 @@ def test_a_learned_peer_tells_two_tastes_apart_and_repeats_itself(name: str) -> 
         pytest.importorskip("implicit", reason="the extra bench is not installed")
     x = _two_tastes()
 
-    def fit(unknown: peers.Unknown) -> np.ndarray[Any, Any]:
+    def fit(unknown: baselines.Unknown) -> np.ndarray[Any, Any]:
         history = csr(x)
         if name == "lightgcn":
-            scorer = peers.lightgcn(history, dim=8, layers=2, epochs=40, lr=0.05, unknown=unknown)
+            scorer = baselines.lightgcn(history, dim=8, layers=2, epochs=40, lr=0.05, unknown=unknown)
         elif name == "implicit_als":
-            scorer = peers.implicit_als(history, factors=4, regularization=1.0, unknown=unknown)
+            scorer = baselines.implicit_als(history, factors=4, regularization=1.0, unknown=unknown)
         else:
-            scorer = peers.implicit_bpr(history, factors=4, regularization=0.001, unknown=unknown)
+            scorer = baselines.implicit_bpr(history, factors=4, regularization=0.001, unknown=unknown)
         return everything(scorer, 21, 17)
 
     scores, hidden = fit("0"), fit("-inf")
@@ -251,13 +251,15 @@ def test_lightgcn_stops_when_it_is_told_to() -> None:
         asked.append(epoch)
         return epoch == 4
 
-    peers.lightgcn(csr(_two_tastes()), dim=4, epochs=50, watch=watch, watch_every=2)
+    baselines.lightgcn(csr(_two_tastes()), dim=4, epochs=50, watch=watch, watch_every=2)
     assert asked == [2, 4]
 
 
 def test_users_without_history_get_the_fallback_alone() -> None:
     history = csr([[1, 0, 1], [0, 0, 0], [1, 0, 0]])
-    scorer = peers.with_fallback(peers.group_knn(history, csr(np.eye(3))), history, peers.popularity(history))
+    scorer = baselines.with_fallback(
+        baselines.group_knn(history, csr(np.eye(3))), history, baselines.popularity(history)
+    )
     scores = scorer(np.arange(3), np.arange(3))
     assert scores.tolist() == [[0.5, 0, 0.5], [2, 0, 1], [1, 0, 0]]
     assert scorer(np.array([1]), np.array([2])).tolist() == [[1]]
@@ -271,7 +273,7 @@ def _table(values: Any) -> Scorer:
 def test_blend_adds_standardised_scores_and_keeps_what_is_never_shown() -> None:
     rows = np.array([[1.0, 2.0, 6.0], [5.0, 5.0, 5.0], [1.0, -np.inf, 3.0]])
     alike = np.array([[0.1] * 3] * 3)
-    blended = peers.blend({"a": _table(rows), "b": _table(alike)}, {"a": 2.0, "b": 1.0})
+    blended = baselines.blend({"a": _table(rows), "b": _table(alike)}, {"a": 2.0, "b": 1.0})
     want = np.zeros((3, 3))
     want[0] = 2 * (rows[0] - rows[0].mean()) / rows[0].std()
     want[2] = [-2, -np.inf, 2]
@@ -300,27 +302,27 @@ def test_the_tuned_blend_finds_the_experts_that_help() -> None:
         return float(np.corrcoef(scorer(*asked).ravel(), truth.ravel())[0, 1])
 
     experts = {name: counted(name) for name in parts}
-    weights, blended = peers.tuned_blend(experts, validate)
+    weights, blended = baselines.tuned_blend(experts, validate)
     assert calls == dict.fromkeys(parts, 1)
     assert list(weights) == list(parts)
     assert weights["noise"] <= 0.1
     assert min(weights["left"], weights["right"]) >= 0.5
     assert max(weights.values()) == 1.0
     assert validate(blended) > max(map(validate, parts.values())) + 0.05
-    assert peers.tuned_blend(parts, validate)[0] == weights
+    assert baselines.tuned_blend(parts, validate)[0] == weights
 
 
 @pytest.mark.parametrize("bad", ["reg", "alpha", "beta", "neighbours", "groups", "vectors", "weights"])
 def test_a_peer_refuses_what_makes_no_sense(bad: str) -> None:
     x = csr(np.eye(3))
     tries = {
-        "reg": lambda: peers.ease(x, reg=0.0),
-        "alpha": lambda: peers.rp3beta(x, alpha=0.0),
-        "beta": lambda: peers.rp3beta(x, beta=-1.0),
-        "neighbours": lambda: peers.item_knn(x, neighbours=0),
-        "groups": lambda: peers.group_knn(x, csr(np.eye(2))),
-        "vectors": lambda: peers.text_knn(x, np.ones((2, 4), np.float32)),
-        "weights": lambda: peers.blend({"a": peers.popularity(x)}, {"a": 0.0}),
+        "reg": lambda: baselines.ease(x, reg=0.0),
+        "alpha": lambda: baselines.rp3beta(x, alpha=0.0),
+        "beta": lambda: baselines.rp3beta(x, beta=-1.0),
+        "neighbours": lambda: baselines.item_knn(x, neighbours=0),
+        "groups": lambda: baselines.group_knn(x, csr(np.eye(2))),
+        "vectors": lambda: baselines.text_knn(x, np.ones((2, 4), np.float32)),
+        "weights": lambda: baselines.blend({"a": baselines.popularity(x)}, {"a": 0.0}),
     }
     with pytest.raises(InputError, match=f"{bad}|one of them above 0"):
         tries[bad]()
@@ -350,7 +352,7 @@ def test_an_environment_that_cannot_be_made_is_refused_and_leaves_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(ToolMissingError, match=r"RecBole's environment cannot be made: .*no-python"):
-        peers.recbole(csr(np.eye(3)), workdir=tmp_path / "work")
+        baselines.recbole(csr(np.eye(3)), workdir=tmp_path / "work")
     assert list((tmp_path / "kgdistill").iterdir()) == []
     with pytest.raises(InputError, match="learns from facts and got none"):
-        peers.recbole(csr(np.eye(3)), model="KGAT", workdir=tmp_path)
+        baselines.recbole(csr(np.eye(3)), model="KGAT", workdir=tmp_path)

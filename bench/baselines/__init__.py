@@ -7,10 +7,10 @@ is asked to never show them. The grids are what a benchmark tries on validation;
 there is nothing to choose by.
 """
 
-from bench.peers.blend import WEIGHTS, blend, standardised, tuned_blend
-from bench.peers.common import Grid, Unknown, with_fallback
-from bench.peers.content import TEXT_GRID, group_knn, metadata_knn, text_knn
-from bench.peers.counting import (
+from bench.baselines.blend import WEIGHTS, blend, standardised, tuned_blend
+from bench.baselines.common import Grid, Unknown, with_fallback
+from bench.baselines.content import TEXT_GRID, group_knn, metadata_knn, text_knn
+from bench.baselines.counting import (
     CATEGORY_GRID,
     RECENT_GRID,
     category_popularity,
@@ -18,11 +18,11 @@ from bench.peers.counting import (
     recency,
     recent_popularity,
 )
-from bench.peers.factors import ALS_GRID, BPR_GRID, implicit_als, implicit_bpr
-from bench.peers.lightgcn import LIGHTGCN_GRID, lightgcn
-from bench.peers.linear import EASE_GRID, ease
-from bench.peers.neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
-from bench.peers.recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
+from bench.baselines.factors import ALS_GRID, BPR_GRID, implicit_als, implicit_bpr
+from bench.baselines.lightgcn import LIGHTGCN_GRID, lightgcn
+from bench.baselines.linear import EASE_GRID, ease
+from bench.baselines.neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
+from bench.baselines.recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
 
 __all__ = [
     "ALS_GRID",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers.common import Grid, grid
+from bench.baselines.common import Grid, grid
 from kgdistill.evaluate.baselines import ease_of as ease
 
 __all__ = ["EASE_GRID", "ease"]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from bench.peers.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
+from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.cache import made_once, run_program
 from kgdistill.errors import ArtefactError, InputError, ToolMissingError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse import csr_array, diags_array, vstack
 
-from bench.peers.common import Grid, Unknown, above, grid, item_counts, presence, where_unknown
+from bench.baselines.common import Grid, Unknown, above, grid, item_counts, presence, where_unknown
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer

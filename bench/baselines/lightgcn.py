@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from bench.peers.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
+from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
 from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer

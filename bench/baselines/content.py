@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from bench.peers.common import Grid, above, grid, presence
-from bench.peers.counting import group_shares, rows_to_one
+from bench.baselines.common import Grid, above, grid, presence
+from bench.baselines.counting import group_shares, rows_to_one
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.tasks.match import Scorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from bench.peers.common import DAY_US, Grid, above, grid, item_counts, presence
+from bench.baselines.common import DAY_US, Grid, above, grid, item_counts, presence
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.tasks.match import Scorer
