@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from kgdistill.arrays import IntArray
 
 _BLOCK_DRAWS = 1 << 21
 METRICS = ("ndcg", "recall", "mrr")
@@ -66,3 +69,33 @@ def paired_bootstrap(
     if one.shape != other.shape:
         raise ValueError(f"paired values have shapes {one.shape} and {other.shape}")
     return bootstrap_mean(one - other, samples=samples, level=level, seed=seed)
+
+
+def bootstrap_statistic(
+    statistic: Callable[[IntArray], float],
+    count: int,
+    *,
+    samples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """A figure of a whole sample that is no mean, such as macro-F1, and its percentile bootstrap interval.
+
+    For a paired difference the statistic is the difference of two figures of the same rows.
+
+    Args:
+        statistic: how often each row counts, int64 [count] -> the figure; it is asked with all ones first.
+        count: how many rows there are.
+        samples, level, seed: as in `bootstrap_mean`; the same seed draws the same rows for any statistic.
+
+    Raises:
+        ValueError: no rows, `samples` below 1, `level` outside (0, 1).
+    """
+    if count < 1 or samples < 1 or not 0 < level < 1:
+        raise ValueError(f"count {count}, samples {samples} must be at least 1, level {level} in (0, 1)")
+    draw = np.random.default_rng(seed)
+    figures = np.empty(samples)
+    for i in range(samples):
+        figures[i] = statistic(np.bincount(draw.integers(count, size=count), minlength=count))
+    low, high = np.quantile(figures, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(np.ones(count, np.int64))), float(low), float(high))
