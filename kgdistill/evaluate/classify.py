@@ -49,16 +49,15 @@ class Classified:
     @property
     def in_scope(self) -> BoolArray:
         """The subjects that have a class, bool [subjects]; with several classes, all of them."""
-        held: BoolArray = self.truth.any(axis=1) | self.several
-        return held
+        return np.asarray(self.truth.any(axis=1) | self.several, np.bool_)
 
     @cached_property
     def lost(self) -> DoubleArray:
-        """-log p of what is right, float64 [subjects]: 0 out of scope; with several, the mean over classes."""
+        """-log p of what is right, float64 [subjects]; 0 out of scope, with several the mean over classes."""
         p = self.probabilities.astype(np.float64)
         held = np.where(self.truth, p, 1 - p if self.several else 1.0)
-        lost: DoubleArray = -np.log(held.clip(_FLOOR, 1.0))
-        return lost.mean(axis=1) if self.several else lost.sum(axis=1)
+        lost = -np.log(held.clip(_FLOOR, 1.0))
+        return np.asarray(lost.mean(axis=1) if self.several else lost.sum(axis=1), np.float64)
 
 
 def macro_f1(given: Classified, weights: IntArray) -> float:
