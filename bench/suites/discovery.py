@@ -21,7 +21,7 @@ from bench.suites.run import SuiteOptions
 from bench.text_speed import texts_per_second, titles_of
 from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.run.run import STUDENTS, Run
+from kgdistill.run.run import Run
 from kgdistill.store import GraphStore
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
@@ -117,7 +117,7 @@ def content_of(run: Run) -> Content:
     brand = groups(run.snapshot, "MADE_BY", "Brand")
     if brand is None:
         raise InputError("no product has a brand", where=str(run.snapshot.folder))
-    catalogue = run.catalogue
+    catalogue = run.by_history.catalogue
     vectors = np.asarray(catalogue.text[catalogue.text_rows], dtype=np.float32)
     return Content(vectors, brand, groups(run.snapshot, "IN_CATEGORY", "Category"))
 
@@ -126,7 +126,7 @@ def _rated(arm: ArmScores, rates: dict[str, float]) -> ArmScores:
     """The arm with the rate of the text tower that it serves from."""
     if arm.arm == "text_knn" or arm.arm.startswith("teacher"):
         return replace(arm, texts_per_second=rates["teacher"])
-    if arm.arm in STUDENTS or arm.arm.startswith("student"):
+    if arm.arm.startswith("student"):
         return replace(arm, texts_per_second=rates["student"])
     return arm
 
@@ -142,7 +142,7 @@ def _rates(run: Run) -> dict[str, float]:
         run.snapshot.texts("Product")[:2000], lambda texts: encoder.token_ids(texts, special=False)
     )
     threads = min(2, os.cpu_count() or 1)
-    static = run.text_tower()
+    static = run.by_history.text_tower()
     return {
         "teacher": texts_per_second(encoder.encode, titles, threads=threads, repeats=3),
         "student": texts_per_second(static.encode, titles * 8, threads=threads),

@@ -16,7 +16,7 @@ from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.evaluate.document import beyond_accuracy, brand_exposure
 from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
-from kgdistill.run.run import Arm
+from kgdistill.run.history_match import JudgedArm
 from kgdistill.tasks.match import MatchTask, Scorer, Setting
 
 _SOURCES = (
@@ -45,7 +45,7 @@ class Judge:
     brands: IntArray | None = None
     units: dict[str, list[str]] = field(default_factory=dict)
 
-    def ours(self, arm: Arm) -> ArmScores:
+    def ours(self, arm: JudgedArm) -> ArmScores:
         """Judges one of ours."""
         scores, extra = self.measure(arm.scorer, arm.arm, arm.title)
         return ArmScores(

@@ -11,7 +11,9 @@ from typing import Any
 from bench.suites.run import SuiteOptions
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.progress import step
-from kgdistill.run.run import CONTROLS, STUDENTS, TEACHERS, Arm, Run, StudentKind, TeacherKind
+from kgdistill.run.chain import HISTORY
+from kgdistill.run.history_match import JudgedArm
+from kgdistill.run.run import Run
 from kgdistill.store import GraphStore
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
@@ -28,7 +30,7 @@ class Ablation:
 
     arm: str
     title: str
-    of: TeacherKind | StudentKind
+    of: str
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -90,19 +92,19 @@ def train_runs(
             with graph() as store:
                 run.take_snapshot(store)
         if not runs or config.text.tune != "frozen":
-            run.encode_text()
+            run.make("text")
         _train(run)
         runs.append(run)
     return runs
 
 
-def our_arms(runs: list[Run]) -> Iterator[Arm]:
+def our_arms(runs: list[Run]) -> Iterator[JudgedArm]:
     """Every arm of every seed, one after another, so that only one is in memory."""
     for run in runs:
-        yield from run.arms()
+        yield from run.by_history.arms()
 
 
-def ablated_arms(runs: list[Run]) -> Iterator[Arm]:
+def ablated_arms(runs: list[Run]) -> Iterator[JudgedArm]:
     """Trains ours again with one piece removed at a time, each with every seed."""
     with step("removing one piece at a time", len(ABLATIONS) * len(runs)) as work:
         for run in runs:
@@ -117,25 +119,23 @@ def ablated_config(config: RunConfig, ablation: Ablation) -> RunConfig:
     Raises:
         InputError: the ablation names a setting that is not there.
     """
-    section = "student" if ablation.of in STUDENTS else "teacher"
+    section = "student" if HISTORY.arms[ablation.of].learner == "student" else "teacher"
     whole = config.model_dump()
     return resolve_config({**whole, section: {**whole[section], **ablation.values}}, where=ablation.arm)
 
 
-def _ablated(run: Run, ablation: Ablation) -> Arm:
+def _ablated(run: Run, ablation: Ablation) -> JudgedArm:
     place = run.folder / "ablations" / ablation.arm
-    learns = ablation.of in STUDENTS
+    learns = HISTORY.arms[ablation.of].learner == "student"
     below = ("graph", "text", "choice")
     _share(run.folder, place, (*below, "teacher", "targets") if learns else below)
     other = Run(place, ablated_config(run.config, ablation))
-    if learns:
-        other.train_student("student")
-    else:
-        other.train_teacher("teacher")
-    scorer = other.student_scorer("student") if learns else other.teacher_scorer("teacher")
-    return Arm(
+    other.make("student" if learns else "teacher")
+    models = other.by_history
+    scorer = models.student_scorer("student") if learns else models.teacher_scorer("teacher")
+    return JudgedArm(
         ablation.arm, ablation.title, "ablation", run.config.seed, scorer, None,
-        run.parameters(ablation.of, scorer),
+        run.by_history.parameters(ablation.of, scorer),
     )  # fmt: skip
 
 
@@ -156,8 +156,6 @@ def _share(source: Path, target: Path, stages: tuple[str, ...]) -> None:
 
 
 def _train(run: Run) -> None:
-    for kind in (*TEACHERS, *CONTROLS):
-        run.train_teacher(kind)
-    run.make_targets()
-    for student in STUDENTS:
-        run.train_student(student)
+    for name in run.pipeline.stages:
+        if name not in ("graph", "text", "bundle", "evaluate"):
+            run.make(name)

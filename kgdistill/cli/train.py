@@ -29,7 +29,7 @@ from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
     from kgdistill.config import RunConfig
-    from kgdistill.run.run import Run, TeacherKind
+    from kgdistill.run.run import Run
     from kgdistill.store import GraphStore
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
@@ -216,19 +216,17 @@ def teacher(
       kgdistill train teacher --run runs/mine --control text --device cpu
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    controls: dict[str, list[TeacherKind]] = {
+    controls = {
         "all": ["teacher_text", "teacher_shuffled"],
         "text": ["teacher_text"],
         "shuffled": ["teacher_shuffled"],
         "none": [],
     }
-    kinds: list[TeacherKind] = ["teacher", *controls[control]]
+    stages = ["text", "teacher", *controls[control], "targets"]
     with opened.lock():
-        opened.encode_text()
-        for kind in kinds:
-            opened.train_teacher(kind)
-        opened.make_targets()
-    _trained(opened, ["text", *kinds, "targets"], json, "kgdistill train student")
+        for name in stages:
+            opened.make(name)
+    _trained(opened, stages, json, "kgdistill train student")
 
 
 @train_app.command("student")
@@ -246,11 +244,11 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
+    stages = ["student", "student_nodistill", "bundle"]
     with opened.lock():
-        opened.train_student("student")
-        opened.train_student("student_nodistill")
-        opened.make_bundle()
-    _trained(opened, ["student", "student_nodistill", "bundle"], json, "kgdistill evaluate")
+        for name in stages:
+            opened.make(name)
+    _trained(opened, stages, json, "kgdistill evaluate")
 
 
 def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
@@ -295,16 +293,16 @@ def evaluate(
       kgdistill evaluate --run runs/mine
       kgdistill evaluate --run runs/mine --json
     """
-    from kgdistill.run.chain import STAGES
     from kgdistill.run.report import metrics_table
 
-    metrics = run_at(run, device=device, threads=threads).evaluate()
+    opened = run_at(run, device=device, threads=threads)
+    metrics = opened.evaluate()
     if json:
         print_json(metrics)
     else:
         print_wide(metrics_table(metrics))
         for kind, why in metrics["left_out"].items():
-            say(f"left out: {why} ({STAGES[kind].command} --run {shown(run)})")
+            say(f"left out: {why} ({opened.pipeline.stages[kind].command} --run {shown(run)})")
         for why in metrics["void"].values():
             say(f"shows nothing: {why}")
         say(f"next:  kgdistill report {shown(run)}")

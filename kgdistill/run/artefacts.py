@@ -233,6 +233,11 @@ def load_choice(folder: Path) -> LinearChoice:
     return LinearChoice(**_read_json(folder / "linear.json"))
 
 
+def save_metrics(folder: Path, document: dict[str, Any]) -> None:
+    """Writes metrics.json."""
+    _write_json(folder / "metrics.json", document)
+
+
 def save_targets(folder: Path, targets: Targets) -> None:
     """Writes the teacher's lists, scores, relational embeddings and confidences."""
     arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +21,8 @@ from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.ingest.journal import Journal
 from kgdistill.private import private_folder
-from kgdistill.run.chain import (
-    CONTROLS,
-    JUDGED,
-    NEEDED,
-    STAGES,
-    STUDENTS,
-    TEACHERS,
-    StudentKind,
-    TeacherKind,
-    mismatch,
-)
+from kgdistill.run.chain import HISTORY, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
-from kgdistill.serve.file import FORMAT
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
@@ -92,6 +81,11 @@ class RunBase:
             raise ArtefactError("is no run folder", where=str(folder), hint=hint)
         return cls(Path(folder), resolve_config(read_config(path), where=str(path)))
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """The stages and arms of this kind of task."""
+        return HISTORY
+
     # The lock ---------------------------------------------------------------------------------
 
     @cached_property
@@ -140,7 +134,7 @@ class RunBase:
             ArtefactError: the stage, or one that it stands on, is not finished or no longer fits; the message
                 says what makes it.
         """
-        mark = read_mark(self.folder / name)
+        mark, stages = read_mark(self.folder / name), self.pipeline.stages
         if mark is None:
             raise ArtefactError(
                 f"the stage {name!r} is not finished",
@@ -148,18 +142,15 @@ class RunBase:
                 hint=f"run it first: {self._command(name)}",
             )
         # A model is told before what merely stands on it, and before the texts, which nobody trains by name.
-        below = [up for up in STAGES[name].stands_on if mark.values.get(up) is not None]
+        below = [up for up in stages[name].stands_on if mark.values.get(up) is not None]
         for up in below:
             if up not in ("text", "graph"):
                 self.need(up)
-        if name == "graph":
-            now = self._graph_settings()
-        else:
-            now = self._inputs(name, judged=tuple(k for k in JUDGED if k in below))
-        reason = mismatch(name, mark.values, json.loads(json.dumps(now, default=str)))
+        now = self._graph_settings() if name == "graph" else self._inputs(name, judged=below)
+        reason = mismatch(stages, name, mark.values, json.loads(json.dumps(now, default=str)))
         if reason:
             raise ArtefactError(
-                f"{STAGES[name].title} {reason}",
+                f"{stages[name].title} {reason}",
                 where=str(self.folder / name),
                 hint=f"make it anew: {self._command(name)}",
             )
@@ -183,29 +174,30 @@ class RunBase:
     def _verified(self) -> set[str]:
         return set()
 
-    def judged(self) -> tuple[tuple[TeacherKind | StudentKind, ...], dict[str, str]]:
-        """The models that an evaluation judges, and those that it leaves out with the reason.
+    def judged(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The trained arms that an evaluation judges, and those that it leaves out with the reason.
 
         Raises:
-            ArtefactError: there is no teacher or no student, or it no longer fits.
+            ArtefactError: an arm that it cannot do without is not there, or no longer fits.
         """
-        kinds: list[TeacherKind | StudentKind] = []
+        there: list[str] = []
         left_out: dict[str, str] = {}
-        for kind in JUDGED:
+        for name in self.pipeline.trained:
+            role = self.pipeline.arms[name].role
             try:
-                self.need(kind)
-                kinds.append(kind)
+                self.need(name)
+                there.append(name)
             except ArtefactError as error:
-                if kind in NEEDED:
+                if role == "needed":
                     raise
-                if read_mark(self.folder / kind) is not None:
-                    left_out[kind] = error.message
-                elif kind not in CONTROLS:
-                    left_out[kind] = f"{STAGES[kind].title} was not trained"
-        return tuple(kinds), left_out
+                if read_mark(self.folder / name) is not None:
+                    left_out[name] = error.message
+                elif role == "control":
+                    left_out[name] = f"{self.pipeline.stages[name].title} was not trained"
+        return tuple(there), left_out
 
     def _command(self, name: str) -> str:
-        command = [*STAGES[name].command.split(), "--run", str(self.folder)]
+        command = [*self.pipeline.stages[name].command.split(), "--run", str(self.folder)]
         if name == "graph":
             # Without its file the snapshot would start from the settings' defaults.
             mark = read_mark(self.folder / "graph")
@@ -230,44 +222,24 @@ class RunBase:
         mark = read_mark(self.folder / name)
         return None if mark is None else mark.made
 
-    def _inputs(self, name: str, judged: tuple[str, ...] = ()) -> dict[str, Any]:
+    def _inputs(self, name: str, judged: Sequence[str] = ()) -> dict[str, Any]:
         """What a stage is made from: the data, the stages it stands on, and the settings in force."""
-        data, settings = self._data(), self._settings
-        models = {**data, "text": self._made("text"), **settings("protocol", "seed")}
-        if name == "text":
-            inputs = {"snapshot": data["snapshot"], **settings("text")}
-            if self.config.text.tune != "frozen":
-                # A tuned encoder has learned from the events that these give it.
-                share = self.config.teacher.inner_share
-                inputs |= {**data, **settings("protocol", "seed"), "inner_share": share}
-            return inputs
-        if name == "choice":
-            return {**data, "text": self._made("text"), **settings("protocol")}
-        if name in (*TEACHERS, *CONTROLS):
-            return {**models, "kind": name, **settings("teacher", "device")}
-        if name == "targets":
-            student = self.config.student
-            return {
-                "teacher": self._made("teacher"),
-                "lists": [student.candidates, student.random],
-                **settings("seed"),
-            }
-        if name in STUDENTS:
-            targets = self._made("targets") if name == "student" else None
-            return {**models, "targets": targets, **settings("teacher", "student", "device")}
-        if name == "bundle":
-            longest = self.config.text.max_tokens
-            return {"student": self._made("student"), "max_tokens": longest, "format": FORMAT}
-        assert name == "evaluate"
-        return {**{kind: self._made(kind) for kind in judged}, **settings("protocol")}
+        stage, data = self.pipeline.stages[name], self._data()
+        inputs: dict[str, Any] = {key: data[key] for key in stage.data}
+        below = judged if name == "evaluate" else stage.stands_on
+        inputs |= {up: self._made(up) for up in below if up != "graph"}
+        inputs |= {**self._settings(*stage.settings), **stage.further(self.config)}
+        if name == "text" and self.config.text.tune != "frozen":
+            # A tuned encoder has learned from the events that these give it.
+            share = self.config.teacher.inner_share
+            inputs |= {**data, **self._settings("protocol", "seed"), "inner_share": share}
+        return inputs
 
-    def _stage(
-        self, name: str, inputs: dict[str, Any], make: Callable[[Path], None], *, private: bool = True
-    ) -> None:
+    def _stage(self, name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> None:
         """Makes a stage under the lock, unless it stands there from these inputs."""
         if finished(self.folder / name) != digest(inputs):
             with self.lock():
-                run_stage(self.folder, name, inputs, make, private=private)
+                run_stage(self.folder, name, inputs, make, private=self.pipeline.stages[name].private)
 
     # What it was taken from -------------------------------------------------------------------
 

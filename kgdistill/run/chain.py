@@ -1,27 +1,55 @@
-"""What each stage of a run stands on, and how a stage that no longer fits is told."""
+"""Arms and stages of each kind of task as data: what stands on what, and why a stage no longer fits."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-TeacherKind = Literal["teacher", "teacher_text", "teacher_words", "teacher_shuffled"]
-StudentKind = Literal["student", "student_nodistill"]
-TEACHERS: tuple[TeacherKind, ...] = ("teacher", "teacher_text", "teacher_shuffled")
-CONTROLS: tuple[TeacherKind, ...] = ("teacher_words",)
-"""Further teachers that only a benchmark asks for."""
-STUDENTS: tuple[StudentKind, ...] = ("student", "student_nodistill")
-JUDGED: tuple[TeacherKind | StudentKind, ...] = (*TEACHERS, *CONTROLS, *STUDENTS)
-NEEDED: tuple[TeacherKind | StudentKind, ...] = ("teacher", "student")
-"""What an evaluation cannot do without; the others are compared where they are there."""
+from kgdistill.config import RunConfig
+from kgdistill.serve.file import FORMAT
 
-_TEACH, _STUDY = "kgdistill train teacher", "kgdistill train student"
+Reads = Literal["fields", "own fields", "facts"]
+"""Item groups: the text fields, those of them that no fact holds, the facts with the nodes above."""
 
 
 @dataclass(frozen=True)
-class StageKind:
+class Arm:
+    """One model in a comparison.
+
+    Attributes:
+        name, title: its short name, which is that of its stage, and what a reader calls it.
+        role: "needed" where an evaluation cannot do without it, "control" where it is compared if there,
+            "benchmark" where only a benchmark asks for it, "baseline" where it is fitted as it is judged.
+        learner: what is trained; None for a baseline.
+        reads: the item groups among its terms.
+        graph: whether relational embeddings and item-to-item terms take part.
+        shuffle: whether the facts' ends are permuted, which keeps every degree.
+        distilled: whether a student learns from the teacher's targets.
+        compared_with: other arms, each a paired difference in the results.
+        settings: where it can be judged; None everywhere.
+    """
+
+    name: str
+    title: str
+    role: Literal["needed", "control", "benchmark", "baseline"]
+    learner: Literal["teacher", "student"] | None = None
+    reads: tuple[Reads, ...] = ()
+    graph: bool = False
+    shuffle: bool = False
+    distilled: bool = False
+    compared_with: tuple[str, ...] = ()
+    settings: tuple[str, ...] | None = None
+
+
+def _nothing(config: RunConfig) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
     """One stage of a run.
 
     Attributes:
@@ -29,47 +57,140 @@ class StageKind:
         how: how it came to be, in a message.
         command: what makes it.
         stands_on: the stages whose making is among its inputs.
+        data: what of the data names itself among its inputs.
+        settings: the sections of the configuration among its inputs.
+        further: other inputs, from the configuration.
+        private: whether its owner alone may read it, as what tells of people is.
     """
 
     title: str
     how: str
     command: str
     stands_on: tuple[str, ...] = ()
+    data: tuple[Literal["snapshot", "holdout"], ...] = ()
+    settings: tuple[str, ...] = ()
+    further: Callable[[RunConfig], dict[str, Any]] = _nothing
+    private: bool = True
 
 
-STAGES: dict[str, StageKind] = {
-    "graph": StageKind("the snapshot", "taken", "kgdistill snapshot"),
-    "text": StageKind("the texts' vectors", "made", _TEACH, ("graph",)),
-    "choice": StageKind("the linear expert's settings", "chosen", _TEACH, ("text",)),
-    "teacher": StageKind("the teacher", "trained", _TEACH, ("text",)),
-    "teacher_text": StageKind("the text-only teacher", "trained", _TEACH, ("text",)),
-    "teacher_shuffled": StageKind("the teacher on shuffled facts", "trained", _TEACH, ("text",)),
-    "teacher_words": StageKind("the teacher with exact fields", "trained", _TEACH, ("text",)),
-    "targets": StageKind("the teacher's targets", "made", _TEACH, ("teacher",)),
-    "student": StageKind("the student", "trained", _STUDY, ("targets", "text")),
-    "student_nodistill": StageKind("the student without distillation", "trained", _STUDY, ("text",)),
-    "bundle": StageKind("the bundle", "packed", _STUDY, ("student",)),
-    "evaluate": StageKind("the evaluation", "made", "kgdistill evaluate", JUDGED),
-}
-# Of the inputs, those that name the data; and those that decide where, not what, a model learns.
-_DATA = ("snapshot", "holdout")
+@dataclass(frozen=True)
+class Pipeline:
+    """What a run of one kind of task makes, in order.
+
+    Attributes:
+        arms: by name, in the order in which they are judged.
+        stages: by name, in the order in which they are made.
+    """
+
+    arms: Mapping[str, Arm]
+    stages: Mapping[str, Stage]
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """The arms that are stages."""
+        return tuple(name for name, arm in self.arms.items() if arm.learner is not None)
+
+    @cached_property
+    def fitted(self) -> tuple[str, ...]:
+        """The stages that `Run.fit` makes, in order: all between the snapshot and the evaluation."""
+        asked = {name for name, arm in self.arms.items() if arm.role == "benchmark"}
+        return tuple(name for name in self.stages if name not in {"graph", "evaluate", *asked})
+
+    @cached_property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """Pairs of arms whose difference is told."""
+        return [(name, other) for name, arm in self.arms.items() for other in arm.compared_with]
+
+
+_TEACH, _STUDY = "kgdistill train teacher", "kgdistill train student"
+_DATA: tuple[Literal["snapshot", "holdout"], ...] = ("snapshot", "holdout")
+
+
+def _by_name(*arms: Arm) -> dict[str, Arm]:
+    return {arm.name: arm for arm in arms}
+
+
+def _teacher(arm: Arm) -> Stage:
+    return Stage(
+        f"the {arm.title}", "trained", _TEACH, ("text",), _DATA, ("protocol", "seed", "teacher", "device"),
+        lambda config: {"kind": arm.name},
+    )  # fmt: skip
+
+
+def _student(arm: Arm) -> Stage:
+    below = ("targets", "text") if arm.distilled else ("text",)
+    sections = ("protocol", "seed", "teacher", "student", "device")
+    return Stage(f"the {arm.title}", "trained", _STUDY, below, _DATA, sections)
+
+
+_HISTORY_ARMS = _by_name(
+    Arm("popularity", "popularity", "baseline"),
+    Arm("ease", "EASE", "baseline", settings=("warm",)),
+    Arm(
+        "teacher", "fused teacher", "needed", "teacher", ("facts", "own fields"), graph=True,
+        compared_with=("teacher_text", "teacher_shuffled"),
+    ),
+    Arm("teacher_text", "text-only teacher", "control", "teacher", ("own fields",)),
+    Arm(
+        "teacher_shuffled", "fused teacher, shuffled facts", "control", "teacher", ("facts", "own fields"),
+        graph=True, shuffle=True,
+    ),
+    Arm("teacher_words", "text-only teacher with exact fields", "benchmark", "teacher", ("fields",)),
+    Arm(
+        "student", "student", "needed", "student", ("fields",), distilled=True,
+        compared_with=("student_nodistill", "teacher", "ease", "popularity"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student", ("fields",)),
+)  # fmt: skip
+
+_GRAPH = Stage("the snapshot", "taken", "kgdistill snapshot")
+_TEXT = Stage("the texts' vectors", "made", _TEACH, ("graph",), ("snapshot",), ("text",))
+
+
+def _history_stages() -> dict[str, Stage]:
+    arms = [arm for arm in _HISTORY_ARMS.values() if arm.learner is not None]
+    return {
+        "graph": _GRAPH,
+        "text": _TEXT,
+        "choice": Stage("the linear expert's settings", "chosen", _TEACH, ("text",), _DATA, ("protocol",)),
+        **{arm.name: _teacher(arm) for arm in arms if arm.learner == "teacher"},
+        "targets": Stage(
+            "the teacher's targets", "made", _TEACH, ("teacher",), (), ("seed",),
+            lambda config: {"lists": [config.student.candidates, config.student.random]},
+        ),
+        **{arm.name: _student(arm) for arm in arms if arm.learner == "student"},
+        "bundle": Stage(
+            "the bundle", "packed", _STUDY, ("student",), (), (),
+            lambda config: {"max_tokens": config.text.max_tokens, "format": FORMAT}, private=False,
+        ),
+        "evaluate": Stage(
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), (), ("protocol",)
+        ),
+    }  # fmt: skip
+
+
+HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
+"""match with anchors by their history."""
+
+# Of the inputs, those that decide where, not what, a model learns.
 _PLACE = ("device", "store", "jobs")
 
 
-def mismatch(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def mismatch(stages: Mapping[str, Stage], name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Why a stage does not fit what is in force, as the end of "the teacher …"; empty where it fits.
 
     Args:
+        stages: of the kind of run.
         name: of the stage.
         then: the inputs that it was made from.
         now: the inputs in force; one that is left out is not asked.
     """
-    how = STAGES[name].how
+    how = stages[name].how
     if any(then.get(key) != now[key] for key in _DATA if key in now):
         return f"was {how} on another snapshot"
-    for key in STAGES[name].stands_on:
+    for key in stages[name].stands_on:
         if key in now and then.get(key) != now[key]:
-            return f"was {how} from another making of {STAGES[key].title}"
+            return f"was {how} from another making of {stages[key].title}"
     for key, value in now.items():
         if key not in (*_DATA, *_PLACE) and then.get(key) != value:
             return f"was {how} with other settings: {_difference(key, then.get(key), value)}"

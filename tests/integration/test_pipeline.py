@@ -23,13 +23,14 @@ from kgdistill.errors import ArtefactError, DiskError
 from kgdistill.explore import explain_frozen
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.report import write_report
-from kgdistill.run.run import STUDENTS, TEACHERS, Run, train_all
+from kgdistill.run.run import Run, train_all
 from kgdistill.serve.bundle import load_bundle
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore
 from kgdistill.tasks.histories import histories
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
+TEACHERS, STUDENTS = ("teacher", "teacher_text", "teacher_shuffled"), ("student", "student_nodistill")
 STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
 
 
@@ -116,7 +117,7 @@ def test_a_stage_that_is_gone_is_made_again_with_what_follows_and_nothing_else(
     before = marks(folder)
     shutil.rmtree(folder / "student")
     with pytest.raises(ArtefactError, match="'student' is not finished"):
-        Run.open(folder).make_bundle()
+        Run.open(folder).make("bundle")
     with pytest.raises(ArtefactError, match="'student' is not finished"):
         Run.open(folder).evaluate()
     train_all(Run.open(folder))
@@ -199,21 +200,20 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
     for stage in ("teacher", "student", "evaluate"):
         with pytest.raises(ArtefactError, match=r"with other settings: protocol\.test_start was"):
             run.need(stage)
-    run.encode_text()
-    run.train_teacher()
+    run.make("text")
+    run.make("teacher")
     after = marks(folder)
     assert after["text"] == before["text"]
     assert after["choice"] != before["choice"]
     assert after["teacher"] != before["teacher"]
     with pytest.raises(ArtefactError, match="targets was made from another making of the teacher"):
-        run.train_student()
+        run.make("student")
 
 
 def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: Path) -> None:
     document = json.loads((trained / "evaluate" / "metrics.json").read_text())
     arms = {arm["arm"]: arm for arm in document["arms"]}
     assert list(arms) == ["popularity", "ease", *TEACHERS, *STUDENTS]
-    assert {*TEACHERS} == {"teacher", "teacher_text", "teacher_shuffled"}
     assert document["protocol"]["k"] == 10
     for name, arm in arms.items():
         assert set(arm["settings"]) >= ({"warm"} if name == "ease" else {"warm", "cold"})
@@ -309,18 +309,20 @@ def test_shuffled_facts_that_are_the_real_ones_are_said_to_show_nothing(
 
 def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path) -> None:
     run = Run.open(trained)
-    facts = {f.name for f in run.facts}
+    facts = {f.name for f in run.by_history.facts}
     for kind in ("teacher_text", "teacher_words"):
-        families, relations = run.families(kind)
+        families, relations = run.by_history.groups(kind)
         assert relations == []
         assert not facts & {f.name for f in families}
-    assert [f.name for f in run.families("teacher_words")[0]] == [f.name for f in run.fields]
-    assert run.teacher_scorer("teacher_text").witnesses.linear == ()
-    fused, shuffled = run.families("teacher"), run.families("teacher_shuffled")
+    assert [f.name for f in run.by_history.groups("teacher_words")[0]] == [
+        f.name for f in run.by_history.fields
+    ]
+    assert run.by_history.teacher_scorer("teacher_text").witnesses.linear == ()
+    fused, shuffled = run.by_history.groups("teacher"), run.by_history.groups("teacher_shuffled")
     assert [f.name for f in fused[0]] == [f.name for f in shuffled[0]]
     assert (fused[1][0].incidence != shuffled[1][0].incidence).nnz
     for kind in ("teacher", "teacher_shuffled"):
-        assert len(run.teacher_scorer(kind).witnesses.linear) == 2
+        assert len(run.by_history.teacher_scorer(kind).witnesses.linear) == 2
 
 
 def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path, tmp_path: Path) -> None:
@@ -361,7 +363,7 @@ def test_the_text_tower_loads_and_sees_what_the_students_text_tower_sees(trained
     texts = sorted(set(run.snapshot.texts("Product")))[:20]
     got = tower.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     # Without its ids the student's item is its text.
-    vectors = run.student_scorer(use_ids=False).vectors.numpy()
+    vectors = run.by_history.student_scorer(use_ids=False).vectors.numpy()
     places = [run.snapshot.texts("Product").index(text) for text in texts]
     want = vectors[places] / np.linalg.norm(vectors[places], axis=1, keepdims=True)
     np.testing.assert_allclose(got @ got.T, want @ want.T, atol=1e-4)
@@ -372,7 +374,7 @@ def test_a_run_with_a_tuned_encoder_keeps_it(encoder: Path, tmp_path: Path) -> N
     with MemoryStore() as store:
         fill_shop(store)
         run.take_snapshot(store)
-    run.encode_text()
+    run.make("text")
     tuned = TransformerText(str(encoder), precision="float32")
     kept = type(tuned.model).from_pretrained(tmp_path / "run" / "text" / "encoder").state_dict()
     changed = {k for k, v in tuned.model.state_dict().items() if not torch.equal(v, kept[k])}

@@ -16,7 +16,7 @@ from bench.sanity_checks import chance_interval, permuted_purchases, plant_edge
 from kgdistill.config import TeacherConfig, resolve_config
 from kgdistill.errors import LeakError
 from kgdistill.evaluate.judge import evaluate_arm
-from kgdistill.run.run import STUDENTS, TEACHERS, Run
+from kgdistill.run.run import Run
 from kgdistill.run.stages import read_mark, seal
 from kgdistill.snapshot import check_no_future, open_snapshot
 from kgdistill.store import MemoryStore
@@ -93,7 +93,7 @@ def run_of(tmp_path: Path, refit: bool) -> Run:
     with MemoryStore() as store:
         fill_shop(store)
         run.take_snapshot(store)
-    run.encode_text()
+    run.make("text")
     return run
 
 
@@ -109,7 +109,7 @@ def test_one_edge_planted_after_the_cut_fails_the_run(tmp_path: Path, refit: boo
     mark = read_mark(folder.parent)
     assert mark is not None
     seal(folder.parent, mark.values, 0.0)  # as if the snapshot itself had been taken so
-    for stage in (lambda r: r.train_teacher(), lambda r: r.catalogue, lambda r: r.task):
+    for stage in (lambda r: r.make("teacher"), lambda r: r.by_history.catalogue, lambda r: r.task):
         with pytest.raises(LeakError, match="1 rows of User-BOUGHT-Product are not before the cut"):
             stage(Run.open(run.folder))
     assert not (run.folder / "teacher").exists()
@@ -120,12 +120,16 @@ def test_every_stage_of_training_does_without_the_test_split(tmp_path: Path, ref
     run = run_of(tmp_path, refit)
     assert run.task.validation.nnz
     run.task._later["test"] = Poison()  # type: ignore[assignment]
-    for kind in TEACHERS:
-        run.train_teacher(kind)
-    run.make_targets()
-    for student in STUDENTS:
-        run.train_student(student)
-    run.make_bundle()
+    for name in (
+        "teacher",
+        "teacher_text",
+        "teacher_shuffled",
+        "targets",
+        "student",
+        "student_nodistill",
+        "bundle",
+    ):
+        run.make(name)
     # The poison works: even an opened task gives nothing else.
     run.task.open_test()
     with pytest.raises(LeakError, match="training asked for"):

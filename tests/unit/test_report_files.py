@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kgdistill.errors import ArtefactError
 from kgdistill.run.base import RunBase
-from kgdistill.run.chain import STAGES
+from kgdistill.run.chain import HISTORY
 from kgdistill.run.report import metrics_table, write_report
 from kgdistill.run.report.run import Metrics
 from kgdistill.run.report.words import controls, headline, verdict
@@ -190,7 +190,7 @@ def test_recommendations_of_another_student_are_not_shown(tmp_path: Path) -> Non
     for name in ("student", "evaluate"):
         before = (folder / name / "metrics.json").read_bytes() if name == "evaluate" else b"{}"
         (folder / name / "stage.json").unlink()
-        kinds = tuple(kind for kind in STAGES["evaluate"].stands_on if kind != "teacher_words")
+        kinds = tuple(kind for kind in HISTORY.stages["evaluate"].stands_on if kind != "teacher_words")
         run._stage(
             name,
             run._inputs(name, judged=kinds),

@@ -20,7 +20,7 @@ from _shop import BOUGHT, PROTOCOL, fill_shop, purchases
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError, InputError, RunLockedError
 from kgdistill.run.base import RunBase
-from kgdistill.run.chain import JUDGED, STAGES
+from kgdistill.run.chain import HISTORY
 from kgdistill.run.stages import read_mark
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
@@ -43,10 +43,10 @@ def _leave(run: RunBase, *names: str) -> None:
         (folder / "model.txt").write_text("learned", encoding="utf-8")
 
     for name in names:
-        run._stage(name, run._inputs(name, judged=JUDGED), make)
+        run._stage(name, run._inputs(name, judged=HISTORY.trained), make)
 
 
-ALL = [name for name in STAGES if name not in ("graph", "teacher_words")]
+ALL = [name for name in HISTORY.stages if name not in ("graph", "teacher_words")]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_stages_that_fit_are_read_and_no_more_than_once_verified(run: RunBase) -
     again = RunBase.open(run.folder)
     for name in ALL:
         assert again.read(name) == run.folder / name
-    assert again.judged() == (tuple(k for k in JUDGED if k != "teacher_words"), {})
+    assert again.judged() == (tuple(k for k in HISTORY.trained if k != "teacher_words"), {})
 
 
 def _another_product(store: GraphStore) -> None:
@@ -108,7 +108,7 @@ def test_every_stage_of_another_snapshot_is_refused(
     for name in ("student", "bundle", "targets", "evaluate", "teacher"):
         error = _refusal(run, name)
         assert (error.message, error.where) == (
-            "the teacher was trained on another snapshot",
+            "the fused teacher was trained on another snapshot",
             str(run.folder / "teacher"),
         )
         assert error.hint == f"make it anew: kgdistill train teacher --run {run.folder}"
@@ -139,10 +139,18 @@ def test_the_same_snapshot_taken_again_leaves_everything_in_force(
     [
         ({"student": {"epochs": 3}}, "bundle", "settings: student.epochs was 6, now it is 3"),
         ({"student": {"candidates": 30}}, "student", "targets was made with other settings: lists"),
-        ({"teacher": {"dim": 8}}, "student", "teacher was trained with other settings: teacher.dim was 48"),
+        (
+            {"teacher": {"dim": 8}},
+            "student",
+            "teacher was trained with other settings: teacher.dim was 48",
+        ),
         ({"text": {"max_tokens": 9}}, "teacher", "was made with other settings: text.max_tokens was 64"),
         ({"seed": 5}, "evaluate", "teacher was trained with other settings: seed was 0, now it is 5"),
-        ({"protocol": {"k": 3}}, "evaluate", "teacher was trained with other settings: protocol.k was 10"),
+        (
+            {"protocol": {"k": 3}},
+            "evaluate",
+            "teacher was trained with other settings: protocol.k was 10",
+        ),
         ({"protocol": {"cut": "2024-02-01"}}, "evaluate", "snapshot was taken with other settings: cut was"),
     ],
 )

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from kgdistill.config import resolve_config
 from kgdistill.explore import NodeEmbeddings, write_back
-from kgdistill.run import run as pipeline
+from kgdistill.run import artefacts, history_match
 from kgdistill.run.run import Run
 from kgdistill.store import MemoryStore
 from kgdistill.train.choose import LinearChoice
@@ -63,30 +63,30 @@ def started(folder: Path, world: World, encoder: Path, **sections: Any) -> Run:
     with MemoryStore() as store:
         world.fill(store)
         run.take_snapshot(store)
-    run.encode_text()
+    run.make("text")
     return run
 
 
 def trained(run: Run) -> Run:
-    run.train_teacher()
-    run.make_targets()
-    run.train_student()
-    run.train_student("student_nodistill")
+    run.make("teacher")
+    run.make("targets")
+    run.make("student")
+    run.make("student_nodistill")
     return run
 
 
 @pytest.fixture(autouse=True)
 def same_linear_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation may choose it; what is compared here must not depend on that."""
-    monkeypatch.setattr(pipeline, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
+    monkeypatch.setattr(history_match, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
+        patch.setattr(history_match, "choose_linear", lambda *args, **more: LinearChoice(reg=5.0, walk=2))
         run = trained(started(tmp_path_factory.mktemp("plain") / "run", brand_world(), encoder))
-        run.make_bundle()
+        run.make("bundle")
         yield run
 
 
@@ -142,7 +142,7 @@ def test_a_student_without_distillation_needs_no_teacher_and_gets_nothing_of_one
     plain: Run, encoder: Path, tmp_path: Path
 ) -> None:
     alone = started(tmp_path / "run", brand_world(), encoder)
-    alone.train_student("student_nodistill")
+    alone.make("student_nodistill")
     assert not (alone.folder / "teacher").exists()
     assert same(plain, alone, "student_nodistill")
     assert {name for record in losses(alone, "student_nodistill") for name in record} == {"loss", "loss/task"}
@@ -157,13 +157,13 @@ def test_the_pairs_that_tune_the_encoder_know_nothing_from_the_inner_cut_on(
     monkeypatch: pytest.MonkeyPatch, encoder: Path, tmp_path: Path
 ) -> None:
     pairs: list[Any] = []
-    real = pipeline.adapt_encoder
+    real = history_match.adapt_encoder
 
     def adapt(model: Any, texts: Any, given: Any, *args: Any, **more: Any) -> Any:
         pairs.append(given)
         return real(model, texts, given, *args, **more)
 
-    monkeypatch.setattr(pipeline, "adapt_encoder", adapt)
+    monkeypatch.setattr(history_match, "adapt_encoder", adapt)
     for name, world in (("one", late_world()), ("other", late_world(5)), ("before", late_world(early=1))):
         started(tmp_path / name, world, encoder, text={"tune": "top", "top_layers": 1, "epochs": 1})
     one, other, before = (np.asarray(p.weights.todense()) for p in pairs)
@@ -178,12 +178,13 @@ def test_what_is_written_back_is_each_products_own_vector(plain: Run) -> None:
         given = [NodeEmbeddings("Product", space, keys, v) for space, keys, v in plain.embeddings()]
         write_back(store, "run", plain.recommendations(k=3), given)
         held = store.read_nodes("Embedding", ["node_key", "space", "vector"]).to_pylist()
-    view = plain.catalogue.view()
-    teacher = pipeline.artefacts.load_teacher(plain.folder / "teacher", *plain.families("teacher"))
-    pupil = pipeline.artefacts.load_student(plain.folder / "student", plain.fields)
+    models = plain.by_history
+    view = models.catalogue.view()
+    teacher = artefacts.load_teacher(plain.folder / "teacher", *models.groups("teacher"))
+    pupil = artefacts.load_student(plain.folder / "student", models.fields)
     want = {
-        "relational": relational_embeddings(teacher, plain.catalogue, view, plain.device),
-        "student": student_scorer(pupil, plain.catalogue, plain.tokens, view, plain.device).vectors.numpy(),
+        "relational": relational_embeddings(teacher, models.catalogue, view, plain.device),
+        "student": student_scorer(pupil, models.catalogue, models.tokens, view, plain.device).vectors.numpy(),
     }
     place = {str(key): i for i, key in enumerate(plain.snapshot.keys("Product"))}
     assert {row["space"] for row in held} == {"relational", "student"}
@@ -203,15 +204,16 @@ def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: 
     with MemoryStore() as store:
         dataclasses.replace(world, bought=[b for b in world.bought if b[2] < CUT_DAY]).fill(store)
         found = plain.recommendations(k=3, store=store).to_pandas()
-    view = plain.catalogue.view()
-    pupil = pipeline.artefacts.load_student(plain.folder / "student", plain.fields)
-    scorer = student_scorer(pupil, plain.catalogue, plain.tokens, view, plain.device)
-    warm = np.intersect1d(view.warm, plain.catalogue.items)
+    models = plain.by_history
+    view = models.catalogue.view()
+    pupil = artefacts.load_student(plain.folder / "student", models.fields)
+    scorer = student_scorer(pupil, models.catalogue, models.tokens, view, plain.device)
+    warm = np.intersect1d(view.warm, models.catalogue.items)
     keys, names = plain.snapshot.keys("Product"), plain.snapshot.keys("User")
-    scores = scorer(plain.catalogue.users, warm)
-    scores[view.purchases[plain.catalogue.users][:, warm].toarray() > 0] = -np.inf
-    assert sorted(found["user"].unique()) == sorted(str(names[u]) for u in plain.catalogue.users)
-    for row, user in enumerate(plain.catalogue.users):
+    scores = scorer(models.catalogue.users, warm)
+    scores[view.purchases[models.catalogue.users][:, warm].toarray() > 0] = -np.inf
+    assert sorted(found["user"].unique()) == sorted(str(names[u]) for u in models.catalogue.users)
+    for row, user in enumerate(models.catalogue.users):
         mine = found[found["user"] == str(names[user])].sort_values("rank")
         best = warm[np.argsort(-scores[row], kind="stable")[:3]]
         assert mine["product"].tolist() == [str(keys[i]) for i in best]
@@ -219,9 +221,11 @@ def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: 
 
 
 def test_each_teacher_gets_its_own_facts(plain: Run) -> None:
-    (brands, *_), (shuffled, *_) = (plain.families(kind)[1] for kind in ("teacher", "teacher_shuffled"))
+    (brands, *_), (shuffled, *_) = (
+        plain.by_history.groups(kind)[1] for kind in ("teacher", "teacher_shuffled")
+    )
     assert brands.name == shuffled.name
     assert (brands.incidence != shuffled.incidence).nnz > 0
     # Each brand keeps as many products.
     np.testing.assert_allclose(brands.incidence.sum(0), shuffled.incidence.sum(0))
-    assert plain.families("teacher_text")[1] == []
+    assert plain.by_history.groups("teacher_text")[1] == []

@@ -14,15 +14,6 @@ from kgdistill.run.base import RunBase
 
 T = TypeVar("T")
 
-TRAININGS = {
-    "teacher": "fused teacher",
-    "teacher_text": "text-only teacher",
-    "teacher_shuffled": "fused teacher on shuffled facts",
-    "student": "student",
-    "student_nodistill": "student without distillation",
-}
-"""The training folders of a run and what a reader calls them."""
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -166,14 +157,16 @@ class Trained(_Model):
 class ReportedRun:
     """Everything a report is made of; the last four may be empty.
 
-    `kept` has, for each training of `histories`, the numbers of the epoch whose model was kept; of the last
-    epoch where a training was stopped before it could say.
+    `titles` are what a reader calls the trained arms. `kept` has, for each training of `histories`, the
+    numbers of the epoch whose model was kept; of the last epoch where a training was stopped before it could
+    say.
     """
 
     folder: Path
     config: dict[str, Any]
     metrics: Metrics
     manifest: ReportedManifest
+    titles: dict[str, str]
     histories: dict[str, list[dict[str, float]]]
     kept: dict[str, dict[str, float]]
     explained: list[Explained]
@@ -191,7 +184,8 @@ def read_run(folder: Path) -> ReportedRun:
         raise ArtefactError("there is no run here", where=str(folder), hint="name the folder of a run")
     run = RunBase.open(folder)
     metrics = _read(run.read("evaluate") / "metrics.json", Metrics)
-    judged = [name for name in TRAININGS if any(arm.arm == name for arm in metrics.arms)]
+    titles = {name: run.pipeline.arms[name].title for name in run.pipeline.trained}
+    judged = [name for name in titles if any(arm.arm == name for arm in metrics.arms)]
     histories = {name: h for name in judged if (h := _history(run.read(name) / "history.jsonl"))}
     explained = _explained(folder / "explanations.json", run.need("student").made)
     picture = folder / "explanation.png"
@@ -200,6 +194,7 @@ def read_run(folder: Path) -> ReportedRun:
         config=run.config.model_dump(mode="json"),
         metrics=metrics,
         manifest=_read(run.read("graph") / "snapshot" / "manifest.json", ReportedManifest),
+        titles=titles,
         histories=histories,
         kept={name: _kept(folder / name / "config.json", rows) for name, rows in histories.items()},
         explained=explained,

@@ -16,7 +16,7 @@ from kgdistill.run.base import RunBase
 from kgdistill.run.report.cards import recommended
 from kgdistill.run.report.environment import environment
 from kgdistill.run.report.plots import setting_plot, training_plot
-from kgdistill.run.report.run import TRAININGS, ReportedInterval, ReportedRun, read_run
+from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
     controls,
     difference,
@@ -61,7 +61,7 @@ def write_report(run_dir: str | Path) -> tuple[Path, Path]:
 def _context(run: ReportedRun) -> dict[str, Any]:
     metrics = run.metrics
     plots = [
-        training_plot(name, TRAININGS[name], rows, run.kept[name]) for name, rows in run.histories.items()
+        training_plot(name, run.titles[name], rows, run.kept[name]) for name, rows in run.histories.items()
     ]
     bars = {setting: setting_plot(metrics, setting) for setting in metrics.protocol.settings}
     picture = ""
@@ -75,13 +75,13 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "verdict": verdict(metrics),
         "controls": controls(metrics),
         "trainings": [
-            (TRAININGS[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
+            (run.titles[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
             for name, plot in zip(run.histories, plots, strict=True)
             if plot
         ],
         "histories": run.histories,
         "kept": run.kept,
-        "training_titles": TRAININGS,
+        "training_titles": run.titles,
         "bars": {setting: Markup(plot) for setting, plot in bars.items()},
         "measures": measures,
         "commands": _commands(),

@@ -1,0 +1,361 @@
+"""Matching by history: what the stages of such a run make, and its models ready to score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+import torch
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.evaluate.baselines import ease, popularity
+from kgdistill.evaluate.document import metrics_document
+from kgdistill.evaluate.judge import ArmResult, evaluate_arm
+from kgdistill.models.scorer import Scorer
+from kgdistill.models.text.static import StaticText
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run import artefacts
+from kgdistill.run.chain import Arm
+from kgdistill.serve.pack import pack_student, parameters_of, save_text_tower, serving_parameters, static_text
+from kgdistill.tasks.basket import RepeatTask
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
+from kgdistill.tasks.match import Scorer as AnyScorer
+from kgdistill.tasks.match import Setting, Split
+from kgdistill.tasks.training_data import TrainingData, make_training_data
+from kgdistill.train.basket import repeat_scorer
+from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
+from kgdistill.train.student import Targets, Tokens, make_targets, student_scorer, train_student
+from kgdistill.train.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, train_teacher
+from kgdistill.train.tune import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
+
+if TYPE_CHECKING:
+    from kgdistill.run.run import Run
+
+
+class JudgedArm(NamedTuple):
+    """One of our models, ready to be judged.
+
+    Attributes:
+        arm, title: its short name and what a reader calls it.
+        kind: "ours", "control" where only a comparison needs it, or "ablation".
+        seed: of its training.
+        scorer: over everything that it may know.
+        fit_seconds: how long training took; None where it was not measured.
+        parameters: how many numbers must be held to answer, the text encoder's among them.
+    """
+
+    arm: str
+    title: str
+    kind: Literal["ours", "control", "ablation"]
+    seed: int
+    scorer: Scorer
+    fit_seconds: float | None
+    parameters: int
+
+
+@dataclass
+class HistoryMatch:
+    """The stages and models of a run whose anchors are known by their history.
+
+    Attributes:
+        run: its folder and configuration.
+        device: where training runs.
+    """
+
+    run: Run
+    device: torch.device
+
+    # What training reads ------------------------------------------------------------------------
+
+    @cached_property
+    def catalogue(self) -> TrainingData:
+        """What training reads."""
+        embeddings, rows, tokens = artefacts.load_text(self.run.read("text"))
+        return make_training_data(
+            self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows)
+        )
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Token ids of the distinct texts."""
+        return artefacts.load_text(self.run.read("text"))[2]
+
+    @cached_property
+    def facts(self) -> list[ItemGroups]:
+        """Item groups along the facts."""
+        return fact_groups(self.run.snapshot)
+
+    @cached_property
+    def fields(self) -> list[ItemGroups]:
+        """Item groups by shared text fields."""
+        return text_groups(self.run.snapshot)
+
+    @cached_property
+    def linear(self) -> LinearChoice:
+        """Settings of the item-to-item terms, chosen on the validation events."""
+        self.run.make("choice")
+        chosen = artefacts.load_choice(self.run.read("choice"))
+        return replace(chosen, walk=self.run.config.teacher.walk)
+
+    @cached_property
+    def own(self) -> list[ItemGroups]:
+        """The text fields that no fact holds."""
+        return own_fields(self.facts, self.fields)
+
+    def groups(self, name: str) -> tuple[list[ItemGroups], list[ItemGroups]]:
+        """The item groups among an arm's terms, and the facts along which its messages go."""
+        arm = self.run.pipeline.arms[name]
+        if "facts" not in arm.reads:
+            return (self.fields if "fields" in arm.reads else self.own), []
+        shuffle = np.random.default_rng(self.run.config.seed) if arm.shuffle else None
+        facts = self.facts if shuffle is None else fact_groups(self.run.snapshot, shuffle=shuffle)
+        return beside_facts(facts, self.own), facts
+
+    # The stages -----------------------------------------------------------------------------------
+
+    def make(self, name: str, folder: Path) -> None:
+        """Makes what a stage leaves, in an empty folder."""
+        arm = self.run.pipeline.arms.get(name)
+        if arm is not None:
+            (self._teacher if arm.learner == "teacher" else self._student)(arm, folder)
+        elif name == "text":
+            self._text(folder)
+        elif name == "choice":
+            sides = sides_of(self.catalogue, self.facts)
+            k = self.run.config.protocol.k
+            artefacts.save_choice(folder, choose_linear(self.catalogue, sides, self.run.task.validation, k=k))
+        elif name == "targets":
+            artefacts.save_targets(folder, self.targets(self.catalogue.cut_us))
+        elif name == "bundle":
+            self._bundle(folder)
+        else:
+            self._judge(folder)
+
+    def _text(self, folder: Path) -> None:
+        """Embeds the distinct texts of the candidates."""
+        settings, label = self.run.config.text, self.run.config.protocol.interaction[2]
+        texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
+        distinct, rows = [str(t) for t in texts], place.astype(np.int64)
+        encoder = TransformerText(
+            settings.encoder, device=self.device, max_tokens=settings.max_tokens,
+            batch=settings.batch, precision=settings.precision,
+        )  # fmt: skip
+        if settings.tune != "frozen":
+            self._tune(encoder, distinct, rows)
+        embeddings = encoder.encode(distinct)
+        # Bare words, as the text tower of the bundle will read them.
+        tokens = Tokens.of(encoder.token_ids(distinct, special=False), len(encoder.tokenizer))
+        artefacts.save_text(folder, embeddings, rows, tokens, encoder.name)
+        encoder.tokenizer.save_pretrained(folder / "tokenizer")
+        if settings.tune != "frozen":
+            encoder.save(folder / "encoder")
+
+    def _tune(self, encoder: TransformerText, texts: list[str], rows: IntArray) -> None:
+        """Adapts the encoder to the catalogue: texts of neighbouring products come close.
+
+        It sees nothing of the inner labels and nothing at or after the moment that models are chosen at.
+        """
+        settings, config = self.run.config.text, self.run.config
+        assert settings.tune != "frozen"
+        unread = np.zeros((len(texts), 1), np.float32)
+        catalogue = make_training_data(self.run.snapshot, self.run.task, unread, rows)
+        inner = catalogue.view(catalogue.inner_cut(config.teacher.inner_share, catalogue.select_us))
+        later = sp.csr_matrix(catalogue.view(catalogue.select_us).purchases - inner.purchases)
+        later.eliminate_zeros()
+        pairs = neighbour_pairs(inner, self.facts, rows, texts=len(texts), seed=config.seed)
+        adapt_encoder(
+            encoder, texts, pairs,
+            AdaptConfig(
+                mode=settings.tune, top_layers=settings.top_layers, epochs=settings.epochs, lr=settings.lr,
+                batch=settings.batch,
+            ),
+            seed=config.seed,
+            validate=lambda e: later_purchases(e.encode(texts), rows, inner, later, catalogue.items),
+        )  # fmt: skip
+
+    def _teacher(self, arm: Arm, folder: Path) -> None:
+        config = self.run.config
+        groups, relations = self.groups(arm.name)
+        linear = self.linear if arm.graph and config.teacher.item_to_item else None
+        trained = train_teacher(
+            self.catalogue, groups, config.teacher, device=self.device, seed=config.seed,
+            validate=self._validate, relations=relations, linear=linear,
+            use_graph=arm.graph, title=f"Training the {arm.title}",
+        )  # fmt: skip
+        artefacts.save_teacher(folder, trained)
+        artefacts.write_curves(folder, trained.history)
+
+    def targets(self, until_us: int) -> Targets:
+        """What the teacher hands to the student, over the interactions before a moment."""
+        student, folder = self.run.config.student, self.run.read("teacher")
+        if until_us < self.catalogue.cut_us:
+            folder /= artefacts.CHOSEN  # the final one has learned from the validation events
+        trained = artefacts.load_teacher(folder, *self.groups("teacher"))
+        scorer = teacher_scorer(trained, self.catalogue, self.catalogue.view(until_us), self.device)
+        return make_targets(
+            scorer, self.catalogue, top=student.candidates, random=student.random, seed=self.run.config.seed
+        )
+
+    def _targets(self, until_us: int) -> Targets:
+        if until_us == self.catalogue.cut_us:
+            return artefacts.load_targets(self.run.read("targets"))
+        return self.targets(until_us)
+
+    def _student(self, arm: Arm, folder: Path) -> None:
+        config = self.run.config
+        trained = train_student(
+            self.catalogue, self.fields, self.tokens, self._targets if arm.distilled else None,
+            config.student, dim=config.teacher.dim, inner_share=config.teacher.inner_share,
+            device=self.device, seed=config.seed, validate=self._validate, linear=self.linear,
+            sides=sides_of(self.catalogue, self.facts), title=f"Training the {arm.title}",
+        )  # fmt: skip
+        artefacts.save_student(folder, trained)
+        artefacts.write_curves(folder, trained.history)
+
+    def _bundle(self, folder: Path) -> None:
+        save_text_tower(
+            artefacts.load_student(self.run.read("student"), self.fields).model,
+            self.run.read("text") / "tokenizer" / "tokenizer.json",
+            folder / "text_tower",
+            max_tokens=self.run.config.text.max_tokens,
+        )
+        packed = pack_student(self.student_scorer(), self.catalogue, self.run.snapshot)
+        packed.save(folder, parts=["text_tower"])
+
+    def _validate(self, scorer: Scorer) -> dict[str, float]:
+        result = evaluate_arm(
+            scorer, self.run.task, arm="validation", title="validation", split="validation",
+            k=self.run.config.protocol.k, settings=list(self.catalogue.pools), progress=False,
+        )  # fmt: skip
+        return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
+
+    # Models, ready to score ------------------------------------------------------------------------
+
+    def _trained(self, kind: str) -> TrainedTeacher:
+        return artefacts.load_teacher(self.run.read(kind), *self.groups(kind))
+
+    def teacher_scorer(self, kind: str = "teacher") -> Scorer:
+        """A trained teacher over everything before the cut."""
+        return teacher_scorer(self._trained(kind), self.catalogue, self.catalogue.view(), self.device)
+
+    def student_scorer(self, kind: str = "student", *, use_ids: bool = True) -> Scorer:
+        """A trained student over everything before the cut."""
+        trained = artefacts.load_student(self.run.read(kind), self.fields)
+        view = self.catalogue.view()
+        return student_scorer(trained, self.catalogue, self.tokens, view, self.device, use_ids=use_ids)
+
+    def repeat_scorer(self, task: RepeatTask, split: Split) -> AnyScorer:
+        """The student with its repeat feature: what a user buys next, had before or not."""
+        return repeat_scorer(
+            self.student_scorer("student"), self.catalogue, task, split, seed=self.run.config.seed
+        )
+
+    def text_tower(self) -> StaticText:
+        """The student's text tower as it serves, on one core."""
+        model = artefacts.load_student(self.run.read("student"), self.fields).model
+        return static_text(
+            model,
+            self.run.read("text") / "tokenizer" / "tokenizer.json",
+            max_tokens=self.run.config.text.max_tokens,
+        )
+
+    def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
+        """What is written back: (space, item keys, vectors float32 [N, D]) of the items with buyers."""
+        view, label = self.catalogue.view(), self.run.config.protocol.interaction[2]
+        items = np.intersect1d(view.warm, self.catalogue.items)
+        keys = [str(k) for k in self.run.snapshot.keys(label)[items]]
+        relational = relational_embeddings(self._trained("teacher"), self.catalogue, view, self.device)
+        student = self.student_scorer().vectors.cpu().numpy()
+        return [("relational", keys, relational[items]), ("student", keys, student[items])]
+
+    def parameters(self, kind: str, scorer: Scorer) -> int:
+        """How many numbers a model of that kind must hold to answer, a teacher's text encoder among them."""
+        if self.run.pipeline.arms[kind].learner == "student":
+            return parameters_of(scorer.model) + sum(m.parameters for m in scorer.witnesses.linear)
+        return self._encoder_parameters + serving_parameters(scorer)
+
+    @cached_property
+    def _encoder_parameters(self) -> int:
+        own = self.run.read("text") / "encoder"
+        encoder = TransformerText(
+            str(own) if own.is_dir() else self.run.config.text.encoder, device=torch.device("cpu")
+        )
+        return encoder.parameters_count
+
+    # Judging --------------------------------------------------------------------------------------
+
+    def arms(self) -> Iterator[JudgedArm]:
+        """The trained arms that are there one after another, so that only one is in memory."""
+        for name in self.run.judged()[0]:
+            arm = self.run.pipeline.arms[name]
+            if arm.learner == "student":
+                pupil = artefacts.load_student(self.run.read(name), self.fields)
+                seconds, scorer = pupil.seconds, self.student_scorer(name)
+            else:
+                seconds, scorer = self._trained(name).seconds, self.teacher_scorer(name)
+            yield JudgedArm(
+                name, arm.title, "ours" if arm.role == "needed" else "control", self.run.config.seed,
+                scorer, seconds, self.parameters(name, scorer),
+            )  # fmt: skip
+
+    def _judge(self, folder: Path) -> None:
+        """Judges every arm that is there once on the test split."""
+        kinds, left_out = self.run.judged()
+        task, protocol, pipeline = self.run.task, self.run.config.protocol, self.run.pipeline
+        task.open_test()
+        results: list[ArmResult] = []
+        fit: dict[str, float] = {}
+        parameters: dict[str, int] = {}
+        (folder / "topk").mkdir()
+        for arm, scorer in self._judged(fit, parameters):
+            where: Any = pipeline.arms[arm].settings
+            settings: list[Setting] | None = list(where) if where else None
+            result = evaluate_arm(
+                scorer, task, arm=arm, title=pipeline.arms[arm].title, k=protocol.k, settings=settings
+            )
+            pq.write_table(result.topk, folder / "topk" / f"{arm}.parquet")
+            results.append(result)
+        there = {result.arm for result in results}
+        comparisons = [pair for pair in pipeline.comparisons if there.issuperset(pair)]
+        document = metrics_document(
+            protocol, task, results, comparisons, fit_seconds=fit, parameters=parameters
+        )
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self._void(kinds)})
+
+    def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
+        baselines = {"popularity": partial(popularity, self.run.task), "ease": partial(ease, self.run.task)}
+        for name, make in baselines.items():
+            start = time.monotonic()
+            scorer = make()
+            if name == "ease":
+                fit[name] = time.monotonic() - start
+            yield name, scorer
+        for arm in self.arms():
+            parameters[arm.arm] = arm.parameters
+            if arm.fit_seconds is not None:
+                fit[arm.arm] = arm.fit_seconds
+            yield arm.arm, arm.scorer
+
+    def _void(self, kinds: tuple[str, ...]) -> dict[str, str]:
+        """Controls that can show nothing on this graph, and why."""
+        void = {}
+        for name in kinds:
+            if not self.run.pipeline.arms[name].shuffle:
+                continue
+            shuffled = self.groups(name)[1]
+            pairs = zip(self.facts, shuffled, strict=True)
+            if not sum(groups.incidence.nnz for groups in self.facts):
+                why = "the graph has no facts before the cut, or hardly any product has one"
+            elif all((one.incidence != other.incidence).nnz == 0 for one, other in pairs):
+                why = "every fact stayed where it was, as all products have the same"
+            else:
+                continue
+            void[name] = f"the shuffled facts are the real ones: {why}"
+        return void
