@@ -16,6 +16,7 @@ from kgdistill.config import RunConfig
 from kgdistill.ingest.mapping.load import mapping_json_schema
 from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
+from kgdistill.tasks.spec import task_json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = ["| key | default | what it is |", "| --- | --- | --- |"]
@@ -65,6 +66,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "settings.md": settings(),
         picture: text,
         ROOT / "kgdistill" / "ingest" / "mapping.schema.json": mapping_json_schema(),
+        ROOT / "kgdistill" / "tasks" / "task.schema.json": task_json_schema(),
     }
 
 

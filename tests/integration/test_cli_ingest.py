@@ -321,7 +321,7 @@ def test_what_cannot_be_done_is_one_message(args: list[str], words: str, fail: C
 def test_a_fault_of_the_mapping_is_named_by_its_path(fail: Callable[..., str]) -> None:
     Path("shop.yaml").write_text(MAPPING.replace("key: who", "kee: who"))
     said = fail(*RUN)
-    assert "shop.yaml: sources.orders.nodes[0].kee: is not a key of the mapping here" in said
+    assert "shop.yaml: sources.orders.nodes[0].kee: is not a key here" in said
     assert "key" in said.splitlines()[1]
     Path("shop.yaml").write_text(MAPPING.replace("type: BOUGHT", "type: BOUHGT"))
     assert "sources.orders.relationships[0].type: unknown relationship type 'BOUHGT'" in fail(*RUN)

@@ -10,25 +10,21 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
-from kgdistill.errors import InputError
+from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
 from kgdistill.ingest.mapping.compile import compile_source
 from kgdistill.ingest.mapping.model import (
     Condition,
     Conditions,
     Deletes,
     NodePiece,
-    Part,
     RelationshipPiece,
     Texts,
     TreePiece,
     Value,
-    fault,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
-from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
 
 __all__ = [
@@ -146,35 +142,6 @@ class Mapping(Part):
         }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are booleans, dates are text, and no key stands twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """A dict; a key that stands twice is an error."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if isinstance(key, str) and key in seen and key_node.tag != "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith((":timestamp", ":bool", ":int"))]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
-)
-# Without sexagesimal (12:30) and octal (010) numbers.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z"), list("-+0123456789")
-)
-
-
 def load_mapping(path: str | Path) -> Mapping:
     """Reads a mapping file; its `schema` becomes an absolute path.
 
@@ -183,12 +150,7 @@ def load_mapping(path: str | Path) -> Mapping:
             and the key path, such as `sources.orders.nodes[0].key`, and the nearest valid key.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"cannot be read: {reason}", where=str(file)) from error
-    mapping = parse_mapping(text, where=str(file))
+    mapping = parse_mapping(read_text(file), where=str(file))
     if mapping.schema_file is not None:
         resolved = str((file.parent / mapping.schema_file).resolve())
         mapping = mapping.model_copy(update={"schema_file": resolved})
@@ -201,68 +163,13 @@ def parse_mapping(text: str | AnyMapping[str, Any], *, where: str = "mapping") -
     Raises:
         InputError: as `load_mapping`; `where` stands for the file.
     """
-    raw: Any = text
-    if isinstance(text, str):
-        try:
-            raw = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f"{where}, line {mark.line + 1}" if mark is not None else where
-            raise InputError(f"is not YAML: {getattr(error, 'problem', error)}", where=place) from error
+    raw: Any = parse_yaml(text, where=where) if isinstance(text, str) else text
     try:
         mapping = Mapping.model_validate(raw)
     except ValidationError as error:
-        raise _input_error(error, where) from error
+        raise validation_fault(error, where) from error
     mapping._where = where
     return mapping
-
-
-def key_path(parts: tuple[int | str, ...]) -> str:
-    """How a place in the file is written: sources.orders.nodes[0].key."""
-    text = ""
-    for i, part in enumerate(parts):
-        if i and parts[i - 1] == "delete" and part in ("flag", "condition"):
-            continue
-        if part != "[key]":
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-_SHAPES = {
-    "model_type": "should be a mapping of keys",
-    "dict_type": "should be a mapping of keys",
-    "tuple_type": "should be a list",
-    "string_type": "should be text",
-    "bool_type": "should be true or false",
-    "bool_parsing": "should be true or false",
-    "too_short": "should not be empty",
-    "string_too_short": "should not be empty",
-    "string_too_long": "should be one character",
-    "recursion_loop": "holds itself",
-}
-
-
-def _input_error(error: ValidationError, where: str) -> InputError:
-    first = error.errors(include_url=False)[0]
-    path, hint = key_path(first["loc"]), ""
-    context = first.get("ctx", {})
-    kind, message = first["type"], first["msg"]
-    if kind == "mapping":
-        if context["key"]:
-            path = f"{path}.{context['key']}" if path else context["key"]
-        hint = context["hint"]
-    elif kind == "missing":
-        message = "is missing"
-    elif kind in _SHAPES:
-        message = _SHAPES[kind]
-        if context.get("class_name") == "Value":
-            message = f"should be a column's name or {message.removeprefix('should be ')}"
-    elif kind == "literal_error":
-        message = f"is {first['input']!r}, but should be {context['expected']}"
-        hint = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"])).strip()
-    else:
-        message = message.replace("Input should be", "should be").removeprefix("Value error, ")
-    return InputError(message, where=f"{where}: {path}" if path else where, hint=hint)
 
 
 def mapping_json_schema() -> str:

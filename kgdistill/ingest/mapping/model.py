@@ -9,9 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     GetJsonSchemaHandler,
@@ -21,16 +19,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 
-from kgdistill.nearest import nearest
+from kgdistill.declared import Part, fault
 
 _ORIGINS = ("column", "columns", "template", "coalesce", "constant", "multiply", "value")
-
-
-def fault(message: str, key: str = "", hint: str = "") -> PydanticCustomError:
-    """An error of the mapping file; `key` is added to its path."""
-    return PydanticCustomError("mapping", "{message}", {"message": message, "key": key, "hint": hint})
 
 
 def scalar_text(value: str | int | float | bool) -> str:
@@ -99,34 +92,6 @@ Texts: TypeAlias = Annotated[
     ),
 ]
 Regex: TypeAlias = Annotated[str, AfterValidator(check_regex)]
-
-
-class Part(BaseModel):
-    """A mapping of keys; any other key is refused with the nearest valid one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, raw: Any) -> Any:
-        raw = cls._long_form(raw)
-        if isinstance(raw, dict):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
-            for key in raw:
-                if key not in known:
-                    free = [k for k in known if k not in raw]
-                    hint = f"{nearest(str(key), free)}it can be: {', '.join(known)}"
-                    raise fault("is not a key of the mapping here", str(key), hint)
-        return raw
-
-    @classmethod
-    def _long_form(cls, raw: Any) -> Any:
-        return raw
-
-    @property
-    def given(self) -> set[str]:
-        """The keys that the file holds."""
-        return {type(self).model_fields[name].alias or name for name in self.model_fields_set}
 
 
 class Value(Part):

@@ -1,0 +1,390 @@
+"""Tasks as they are declared: files of YAML that say what is asked of a graph, and how it is judged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
+from kgdistill.errors import InputError
+from kgdistill.nearest import nearest
+from kgdistill.resources import graph_dir
+from kgdistill.tasks.protocol import SETTINGS, Setting
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+
+By: TypeAlias = Literal["history", "text", "facts"]
+"""What a model may know a node by: what it did, the words on it, what it is tied to."""
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _name(value: str) -> str:
+    if value and not _NAME.match(value):
+        raise fault(f"{value[:80]!r} should be letters, digits, '_' and '-'")
+    return value
+
+
+Sides: TypeAlias = Annotated[tuple[By, ...], BeforeValidator(_listed), Field(min_length=1)]
+Texts: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+
+
+class Side(Part):
+    """Nodes of one label, and what a model may know them by."""
+
+    label: str = Field(min_length=1, description="Of the nodes.")
+    by: Sides = Field(description="What a model knows them by: history, text, facts; one or several.")
+    history: str | None = Field(
+        None, description="The event that is their history; the task's own positives where it is left out."
+    )
+
+    @field_validator("by")
+    @classmethod
+    def _once(cls, value: tuple[By, ...]) -> tuple[By, ...]:
+        if len(set(value)) < len(value):
+            raise fault("names one of them twice")
+        return value
+
+    @model_validator(mode="after")
+    def _history_is_read(self) -> Side:
+        if self.history is not None and "history" not in self.by:
+            raise fault(f"{self.history!r} is read only where `by` names history", "history")
+        return self
+
+
+class Positives(Part):
+    """What was right: an event, a fact, or pairs made up from the catalogue."""
+
+    event: str | None = Field(None, description="A relationship with a time, from anchors to candidates.")
+    weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict,
+        description="Other events between the same labels that count as well, above 0 and at most 1 each; "
+        "in training alone.",
+    )
+    relationship: str | None = Field(None, description="A relationship without a time, in place of an event.")
+    synthetic: Literal["catalogue"] | None = Field(
+        None, description="Anchors made up from the candidates' own texts, where nothing was logged."
+    )
+    otherwise: Literal["synthetic"] | None = Field(
+        None, alias="else", description="Made-up anchors where the graph holds none of the event."
+    )
+    reverse: bool = Field(False, description="The relationship leads from candidates to anchors.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Positives:
+        sources = [name for name in ("event", "relationship", "synthetic") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise fault("should name exactly one of event, relationship, synthetic")
+        if self.weights and self.event is None:
+            raise fault("goes with `event`", "weights")
+        if self.event in self.weights:
+            raise fault(f"names the event itself, {self.event!r}, which weighs 1", "weights")
+        if self.synthetic is not None and (self.otherwise is not None or self.reverse):
+            raise fault("goes with `event` or `relationship`", "else" if self.otherwise else "reverse")
+        return self
+
+    @property
+    def type(self) -> str | None:
+        """The relationship type, whether it has a time or not; None where all are made up."""
+        return self.event or self.relationship
+
+
+class _Judging(Part):
+    k: int = Field(20, ge=1, le=10_000, description="The depth of the ranking that decides.")
+    ks: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field((), description="Further depths.")
+
+
+class TimeSplit(_Judging):
+    """Train before `cut`, validation from then, test from `test_start`; moments or shares of the events."""
+
+    split: Literal["time"]
+    cut: datetime | None = Field(None, description="UTC; after `cut_share` of the events where left out.")
+    test_start: datetime | None = Field(None, description="UTC; after `test_share` where left out.")
+    test_end: datetime | None = Field(None, description="UTC; with the data where left out.")
+    cut_share: Share = Field(0.8, description="About this share of the events comes before the cut.")
+    test_share: Share = Field(0.9, description="About this share comes before the test's start.")
+    min_user_events: int = Field(
+        5, ge=0, le=1_000_000, description="Anchors with fewer train interactions are left out; 0: nobody is."
+    )
+    min_item_users: int = Field(
+        5, ge=1, le=1_000_000, description="A candidate with at least so many anchors is warm, others cold."
+    )
+    refit: bool = Field(
+        False, description="Whether models that the test judges learned from train and validation."
+    )
+    settings: tuple[Setting, ...] = Field(
+        ("warm", "cold", "strictly_cold"), min_length=1, description=f"What is ranked: {', '.join(SETTINGS)}."
+    )
+
+    @field_validator("cut", "test_start", "test_end")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        if value is None or value.tzinfo is None:
+            return value
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TimeSplit:
+        moments = [(n, getattr(self, n)) for n in ("cut", "test_start", "test_end")]
+        known = [(name, moment) for name, moment in moments if moment is not None]
+        for (before, first), (after, second) in itertools.pairwise(known):
+            if not first < second:
+                raise fault(f"{second} does not come after {before} {first}", after)
+        if not self.cut_share < self.test_share:
+            raise fault(f"{self.test_share} is not above cut_share {self.cut_share}", "test_share")
+        if len(set(self.settings)) < len(self.settings):
+            raise fault("names one of them twice", "settings")
+        return self
+
+
+class GivenSplit(_Judging):
+    """A property says which part each belongs to."""
+
+    split: Literal["given"]
+    property: str = Field(description="Holds the part's name.")
+    of: Literal["node", "relationship"] = Field(
+        "node", description="Whose property: the anchor's or subject's, or that of the positives."
+    )
+    train: Texts = Field(("train",), description="Values that mean training.")
+    validation: Texts = Field(
+        ("validation", "valid", "dev"),
+        description="Values that mean validation; where none is there, `validation_share` is taken of train.",
+    )
+    test: Texts = Field(("test",), description="Values that mean test; any other value takes no part.")
+    validation_share: Share = Field(0.1, description="Of train, where no value means validation.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of that share.")
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> GivenSplit:
+        values = [*self.train, *self.validation, *self.test]
+        if len(set(values)) < len(values):
+            raise fault("one value cannot mean two parts")
+        return self
+
+
+class HeldOut(_Judging):
+    """Anchors or subjects are held out whole, by a hash of the key: new ones move none of the others."""
+
+    split: Literal["held_out"]
+    share: Share = Field(0.2, description="Held out for the test.")
+    validation_share: Share = Field(0.1, description="Held out for validation.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Another seed, other ones.")
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> HeldOut:
+        if self.share + self.validation_share >= 1:
+            raise fault("share and validation_share leave nothing to train on")
+        return self
+
+
+class JudgedSplit(_Judging):
+    """The judgements are the test; nothing of them is trained or chosen on."""
+
+    split: Literal["judged"]
+    validation_share: Share = Field(0.1, description="Of the training anchors, held out to choose on.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of that share.")
+
+
+MatchProtocol: TypeAlias = Annotated[
+    TimeSplit | GivenSplit | HeldOut | JudgedSplit, Field(discriminator="split")
+]
+ClassifyProtocol: TypeAlias = Annotated[GivenSplit | HeldOut, Field(discriminator="split")]
+
+
+class _Task(Part):
+    name: Name = Field("", description="The file's own name where it is left out.")
+    title: str = Field("", max_length=200, description="Heads reports; the name where it is left out.")
+    description: str = ""
+    output: str | None = Field(None, description="The relationship that answers are written back as.")
+
+    @property
+    def heading(self) -> str:
+        """What stands above results."""
+        return self.title or self.name
+
+
+class MatchSpec(_Task):
+    """Rank candidates for an anchor."""
+
+    kind: Literal["match"]
+    anchors: Side = Field(description="Who or what asks.")
+    candidates: Side = Field(description="What is ranked.")
+    positives: Positives = Field(description="What was right.")
+    judged_by: str | None = Field(
+        None, description="A relationship with grades that judges, in place of later positives."
+    )
+    repeats: bool = Field(False, description="Whether what an anchor had may be right again.")
+    protocol: MatchProtocol = Field(
+        default_factory=lambda: TimeSplit(split="time"), description="How it is split and judged."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judgements_judge(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("judged_by") is not None and raw.get("protocol") is None:
+            return {**raw, "protocol": {"split": "judged"}}
+        return raw
+
+    @model_validator(mode="after")
+    def _whole(self) -> MatchSpec:
+        split = self.protocol.split
+        if (self.judged_by is not None) != (split == "judged"):
+            raise fault(
+                "judged_by and a protocol with split: judged go together", "protocol", "write both or neither"
+            )
+        if split == "time" and self.positives.event is None:
+            raise fault("a split by time needs positives with an event", "protocol")
+        if self.repeats and split != "time":
+            raise fault("goes with a split by time", "repeats")
+        if self.positives.type is None and "text" not in self.anchors.by:
+            raise fault("made-up anchors are text; `by` should name text", "anchors")
+        return self
+
+    @property
+    def interaction(self) -> tuple[str, str, str] | None:
+        """The positives' relationship as it lies in the graph: source, type, target; None: all made up."""
+        if self.positives.type is None:
+            return None
+        ends = (self.anchors.label, self.candidates.label)
+        source, target = reversed(ends) if self.positives.reverse else ends
+        return source, self.positives.type, target
+
+
+class Target(Part):
+    """What is told of a subject: the value of a property, or what a relationship leads to."""
+
+    property: str | None = Field(None, description="Of the subject; each value is a class.")
+    relationship: str | None = Field(None, description="From the subject; each node it leads to is a class.")
+    several: bool = Field(False, description="Whether a subject may have several classes at once.")
+    none_of_them: str | None = Field(
+        None, description="The class of subjects that belong to none of the others (out of scope)."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Target:
+        if (self.property is None) == (self.relationship is None):
+            raise fault("should name exactly one of property, relationship")
+        if self.several and self.property is not None:
+            raise fault("goes with `relationship`: a property has one value", "several")
+        if self.several and self.none_of_them is not None:
+            raise fault("goes with one class a subject; without a class is none of several", "none_of_them")
+        return self
+
+
+class ClassifySpec(_Task):
+    """Tell a subject's classes."""
+
+    kind: Literal["classify"]
+    subjects: Side = Field(description="What is classified.")
+    targets: dict[str, Target] = Field(min_length=1, description="What is told of them, by name.")
+    protocol: ClassifyProtocol = Field(
+        default_factory=lambda: HeldOut(split="held_out"), description="How it is split and judged."
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Target]) -> dict[str, Target]:
+        for name in value:
+            if not _NAME.match(name):
+                raise fault("a target's name should be letters, digits, '_' and '-'", name)
+        return value
+
+
+TaskSpec: TypeAlias = MatchSpec | ClassifySpec
+_KINDS: dict[str, type[MatchSpec] | type[ClassifySpec]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in (MatchSpec, ClassifySpec)
+}
+
+
+def task_folder() -> Path:
+    """Where the project's own tasks lie."""
+    return graph_dir() / "tasks"
+
+
+def task_names() -> list[str]:
+    """The project's own tasks, by name."""
+    return sorted(file.stem for file in task_folder().glob("*.yaml"))
+
+
+def load_task(name_or_path: str | Path) -> TaskSpec:
+    """Reads a task: one of the project's own by its name, any other by its file.
+
+    Raises:
+        InputError: there is no such task (the message names the nearest), or as `parse_task`.
+    """
+    file = Path(name_or_path)
+    if isinstance(name_or_path, str) and _NAME.match(name_or_path) and not file.is_file():
+        file = task_folder() / f"{name_or_path}.yaml"
+        if not file.is_file():
+            known = task_names()
+            raise InputError(
+                f"there is no task {name_or_path!r}",
+                hint=f"{nearest(name_or_path, known)}known: {', '.join(known)}; or name a file",
+            )
+    return parse_task(read_text(file), name=file.stem, where=str(file))
+
+
+def parse_task(text: str | dict[str, Any], *, name: str = "", where: str = "task") -> TaskSpec:
+    """A task from YAML text, or from what such text holds.
+
+    Args:
+        text: the declaration.
+        name: what the task is called where the declaration does not say.
+        where: stands for the file in messages.
+
+    Raises:
+        InputError: it is not YAML, or has an unknown key or a bad value; the message names the line, the
+            key path and the nearest valid key.
+    """
+    written = text if isinstance(text, str) else None
+    raw: Any = parse_yaml(text, where=where) if isinstance(text, str) else text
+    if not isinstance(raw, dict):
+        says = "is empty" if raw is None else "should be a mapping of keys"
+        raise InputError(says, where=where, hint="kgdistill task show recommend prints an example")
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        shown = "is missing" if kind is None else f"is {str(kind)[:80]!r}, but should be match or classify"
+        meant = [f"did you mean 'kind' by {key!r}? " for key in map(str, raw) if nearest(key, ["kind"])]
+        near = "".join(meant[:1]) if kind is None else nearest(str(kind), _KINDS)
+        hint = f"{near}match: rank candidates for an anchor; classify: tell a subject's classes"
+        raise InputError(shown, where=f"{where}: kind", hint=hint)
+    try:
+        spec = _KINDS[kind].model_validate(raw)
+    except ValidationError as error:
+        raise validation_fault(error, where, written) from error
+    return spec if spec.name else spec.model_copy(update={"name": name})
+
+
+def task_json_schema() -> str:
+    """The JSON Schema of task files, for editors; it is shipped as `task.schema.json`."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[MatchSpec | ClassifySpec, Field(discriminator="kind")])
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **adapter.json_schema(by_alias=True),
+        "title": "kgdistill task",
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

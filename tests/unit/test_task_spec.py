@@ -1,0 +1,223 @@
+"""Declared tasks: what a file may say; anything else is refused with its place and the nearest key."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kgdistill.errors import InputError
+from kgdistill.resources import graph_dir
+from kgdistill.tasks.spec import (
+    ClassifySpec,
+    GivenSplit,
+    HeldOut,
+    JudgedSplit,
+    MatchSpec,
+    TimeSplit,
+    load_task,
+    parse_task,
+    task_json_schema,
+    task_names,
+)
+
+MATCH = """\
+kind: match
+anchors: {label: User, by: history}
+candidates: {label: Product, by: [history, text]}
+positives: {event: BOUGHT}
+protocol: {split: time}
+"""
+CLASSIFY = """\
+kind: classify
+subjects: {label: Utterance, by: text}
+targets: {intent: {relationship: HAS_INTENT}}
+protocol: {split: given, property: split}
+"""
+
+
+def refused(text: str, old: str = "", new: str = "") -> InputError:
+    assert old in text
+    with pytest.raises(InputError) as caught:
+        parse_task(text.replace(old, new, 1) if old else text, where="mine.yaml")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("anchors:", "anchor:", "line 2: anchor", "did you mean 'anchors'?"),
+        ("by: history", "byy: history", "line 2: anchors.byy", "did you mean 'by'?"),
+        ("by: history", "by: histry", "line 2: anchors.by", "did you mean 'history'?"),
+        (", by: history", "", "line 2: anchors.by", "is missing"),
+        ("by: history", "by: []", "line 2: anchors.by", "should not be empty"),
+        ("[history, text]", "[text, text]", "line 3: candidates.by", "twice"),
+        ("[history, text]", "text, history: VIEWED", "line 3: candidates.history", "only where `by` names"),
+        ("label: User", "label: 3", "line 2: anchors.label", "should be text"),
+        ("{event: BOUGHT}", "BOUGHT", "line 4: positives", "should be a mapping"),
+        ("event: BOUGHT", "", "line 4: positives", "exactly one of event, relationship, synthetic"),
+        ("event: BOUGHT", "event: A, relationship: B", "line 4: positives", "exactly one of"),
+        ("event: BOUGHT", "event: A, weights: {A: 1}", "line 4: positives.weights", "names the event itself"),
+        (
+            "event: BOUGHT",
+            "event: A, weights: {B: 2}",
+            "line 4: positives.weights.B",
+            "or equal to 1",
+        ),
+        ("event: BOUGHT", "event: A, weights: {B: .nan}", "line 4: positives.weights.B", "should be"),
+        ("event: BOUGHT", "relationship: A", "line 5: protocol", "needs positives with an event"),
+        ("event: BOUGHT", "event: A, else: nothing", "line 4: positives.else", "should be 'synthetic'"),
+        ("event: BOUGHT", "synthetic: catalogue, reverse: true", "positives.reverse", "goes with"),
+        ("split: time", "split: tim", "line 5: protocol", "did you mean 'time'?"),
+        ("split: time", "", "line 5: protocol.split", "is missing"),
+        ("split: time", "split: time, cutt: 2024-01-01", "line 5: protocol.cutt", "did you mean 'cut'?"),
+        ("split: time", "split: time, cut: 2024-13-01", "line 5: protocol.cut", "month value"),
+        (
+            "split: time",
+            "split: time, cut: 2024-03-01, test_start: 2024-02-01",
+            "line 5: protocol.test_start",
+            "does not come after cut",
+        ),
+        (
+            "split: time",
+            "split: time, cut_share: 0.95",
+            "line 5: protocol.test_share",
+            "not above cut_share",
+        ),
+        ("split: time", "split: time, cut_share: 2", "line 5: protocol.cut_share", "less than 1"),
+        ("split: time", "split: time, settings: [warm, hot]", "line 5: protocol.settings[1]", "is 'hot'"),
+        ("split: time", "split: time, settings: [all, all]", "line 5: protocol.settings", "twice"),
+        ("split: time", "split: held_out, share: 0.95", "line 5: protocol", "leave nothing to train on"),
+        ("split: time", "split: judged", "line 5: protocol", "judged_by"),
+        ("split: time}", "split: held_out}\nrepeats: true", "line 6: repeats", "a split by time"),
+        ("split: time}", "split: time}\nrepeats: perhaps", "line 6: repeats", "true or false"),
+        ("split: time}", "split: time}\nname: my task", "line 6: name", "letters, digits"),
+        ("split: time}", "split: time}\nkind: match", "line 6", "the key 'kind' stands twice"),
+        ("kind: match", "kind: mach", "kind", "did you mean 'match'?"),
+        ("kind: match", "knd: match", "kind", "did you mean 'kind' by 'knd'?"),
+        ("kind: match", "kind: [match]", "kind", "match or classify"),
+        ("{label: User", "&a {label: *a", "line 2: anchors.label", "should be text"),
+    ],
+)
+def test_what_a_match_may_not_say(old: str, new: str, place: str, says: str) -> None:
+    error = refused(MATCH, old, new)
+    assert says in str(error)
+    assert error.where.startswith("mine.yaml")
+    assert error.where.endswith(place)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("subjects:", "anchors:", "line 2: anchors", "it can be: "),
+        (
+            "{relationship: HAS_INTENT}",
+            "{}",
+            "line 3: targets.intent",
+            "exactly one of",
+        ),
+        ("{intent: {relationship: HAS_INTENT}}", "{}", "line 3: targets", "should not be empty"),
+        ("relationship:", "relationshp:", "targets.intent.relationshp", "did you mean 'relationship'?"),
+        ("relationship: HAS_INTENT", "property: a, several: true", "targets.intent.several", "one value"),
+        ("HAS_INTENT", "A, several: true, none_of_them: x", "targets.intent.none_of_them", "one class"),
+        ("{intent:", "{my intent:", "line 3: targets.my intent", "letters, digits"),
+        ("split: given, property: split", "split: time", "line 4: protocol", "'given', 'held_out'"),
+        (", property: split", "", "line 4: protocol.property", "is missing"),
+        ("property: split", "property: s, test: train", "line 4: protocol", "two parts"),
+    ],
+)
+def test_what_a_classification_may_not_say(old: str, new: str, place: str, says: str) -> None:
+    error = refused(CLASSIFY, old, new)
+    assert says in str(error)
+    assert error.where.startswith("mine.yaml")
+    assert error.where.endswith(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("# nothing\n", "is empty"),
+        ("- kind: match\n", "should be a mapping"),
+        ("match\n", "should be a mapping"),
+        ("[" * 100 + "]" * 100, "should be a mapping"),
+        ("kind: match\nanchors: " + "[" * 100 + "]" * 100 + "\n", "anchors: should be a mapping"),
+        ("[" * 100_000, "nested too deeply"),
+        ("kind: match\n\t- x", "is not YAML"),
+        ("? [a]\n: b\n", "is not YAML"),
+        ("kind: match\n--- \nkind: match\n", "is not YAML"),
+    ],
+)
+def test_what_is_no_task_at_all(text: str, says: str) -> None:
+    assert says in str(refused(text))
+
+
+def test_files_that_cannot_be_tasks(tmp_path: Path) -> None:
+    garbled = tmp_path / "garbled.yaml"
+    garbled.write_bytes("kind: match # Größe".encode("latin-1"))
+    huge = tmp_path / "huge.yaml"
+    huge.write_bytes(b"#" * 10_000_001)
+    for file, says in (
+        (garbled, "not UTF-8"),
+        (huge, "too large"),
+        (tmp_path, "directory"),
+        (tmp_path / "none.yaml", "No such file"),
+    ):
+        with pytest.raises(InputError, match=says) as caught:
+            load_task(file)
+        assert caught.value.where == str(file)
+    with pytest.raises(InputError, match=r"no task 'serch'\n  did you mean 'search'\?"):
+        load_task("serch")
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_the_projects_own_tasks_are_short_and_whole(name: str) -> None:
+    spec = load_task(name)
+    assert spec.name == name
+    assert spec.heading
+    assert spec.description
+    assert len((graph_dir() / "tasks" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()) <= 25
+    # As JSON a bundle keeps it.
+    assert parse_task(json.loads(spec.model_dump_json(by_alias=True))) == spec
+
+
+def test_a_task_says_what_it_means() -> None:
+    assert set(task_names()) >= {"recommend", "basket", "search", "intent", "profile"}
+    recommend = load_task("recommend")
+    assert isinstance(recommend, MatchSpec)
+    assert isinstance(recommend.protocol, TimeSplit)
+    assert recommend.interaction == ("User", "BOUGHT", "Product")
+    search = load_task("search")
+    assert isinstance(search, MatchSpec)
+    assert search.interaction is None
+    assert isinstance(search.protocol, JudgedSplit)
+    intent = load_task("intent")
+    assert isinstance(intent, ClassifySpec)
+    assert isinstance(intent.protocol, GivenSplit)
+
+
+def test_what_is_left_out_is_filled_in() -> None:
+    short = MATCH.replace("protocol: {split: time}\n", "")
+    bare = parse_task(short, name="mine")
+    assert isinstance(bare, MatchSpec)
+    assert bare.name == bare.heading == "mine"
+    assert isinstance(bare.protocol, TimeSplit)
+    judged = parse_task(short + "judged_by: JUDGED\n")
+    assert isinstance(judged, MatchSpec)
+    assert isinstance(judged.protocol, JudgedSplit)
+    classify = parse_task(CLASSIFY.replace("protocol: {split: given, property: split}\n", ""))
+    assert isinstance(classify, ClassifySpec)
+    assert isinstance(classify.protocol, HeldOut)
+    turned = parse_task(MATCH.replace("{event: BOUGHT}", "{event: SOLD_TO, reverse: true, weights: {V: 1}}"))
+    assert isinstance(turned, MatchSpec)
+    assert turned.interaction == ("Product", "SOLD_TO", "User")
+    zoned = parse_task(MATCH.replace("split: time", "split: time, cut: '2024-03-01T02:00+02:00'"))
+    assert isinstance(zoned.protocol, TimeSplit)
+    assert zoned.protocol.cut == datetime(2024, 3, 1)
+
+
+def test_the_shipped_json_schema_is_the_codes_own() -> None:
+    shipped = Path(__file__).parents[2] / "kgdistill" / "tasks" / "task.schema.json"
+    assert shipped.read_text(encoding="utf-8") == task_json_schema()
