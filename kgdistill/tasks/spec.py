@@ -59,7 +59,8 @@ class Side(Part):
     label: str = Field(min_length=1, description="Of the nodes.")
     by: Sides = Field(description="What a model knows them by: history, text, facts; one or several.")
     history: str | None = Field(
-        None, description="The event that is their history; the task's own positives where it is left out."
+        default=None,
+        description="The event that is their history; the task's own positives where it is left out.",
     )
 
     @field_validator("by")
@@ -79,20 +80,24 @@ class Side(Part):
 class Positives(Part):
     """What was right: an event, a fact, or pairs made up from the catalogue."""
 
-    event: str | None = Field(None, description="A relationship with a time, from anchors to candidates.")
+    event: str | None = Field(
+        default=None, description="A relationship with a time, from anchors to candidates."
+    )
     weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict,
         description="Other events between the same labels that count as well, above 0 and at most 1 each; "
         "in training alone.",
     )
-    relationship: str | None = Field(None, description="A relationship without a time, in place of an event.")
+    relationship: str | None = Field(
+        default=None, description="A relationship without a time, in place of an event."
+    )
     synthetic: Literal["catalogue"] | None = Field(
-        None, description="Anchors made up from the candidates' own texts, where nothing was logged."
+        default=None, description="Anchors made up from the candidates' own texts, where nothing was logged."
     )
     otherwise: Literal["synthetic"] | None = Field(
-        None, alias="else", description="Made-up anchors where the graph holds none of the event."
+        default=None, alias="else", description="Made-up anchors where the graph holds none of the event."
     )
-    reverse: bool = Field(False, description="The relationship leads from candidates to anchors.")
+    reverse: bool = Field(default=False, description="The relationship leads from candidates to anchors.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Positives:
@@ -114,30 +119,40 @@ class Positives(Part):
 
 
 class _Judging(Part):
-    k: int = Field(20, ge=1, le=10_000, description="The depth of the ranking that decides.")
-    ks: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field((), description="Further depths.")
+    k: int = Field(default=20, ge=1, le=10_000, description="The depth of the ranking that decides.")
+    ks: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(default=(), description="Further depths.")
 
 
 class TimeSplit(_Judging):
     """Train before `cut`, validation from then, test from `test_start`; moments or shares of the events."""
 
     split: Literal["time"]
-    cut: datetime | None = Field(None, description="UTC; after `cut_share` of the events where left out.")
-    test_start: datetime | None = Field(None, description="UTC; after `test_share` where left out.")
-    test_end: datetime | None = Field(None, description="UTC; with the data where left out.")
-    cut_share: Share = Field(0.8, description="About this share of the events comes before the cut.")
-    test_share: Share = Field(0.9, description="About this share comes before the test's start.")
+    cut: datetime | None = Field(
+        default=None, description="UTC; after `cut_share` of the events where left out."
+    )
+    test_start: datetime | None = Field(default=None, description="UTC; after `test_share` where left out.")
+    test_end: datetime | None = Field(default=None, description="UTC; with the data where left out.")
+    cut_share: Share = Field(default=0.8, description="About this share of the events comes before the cut.")
+    test_share: Share = Field(default=0.9, description="About this share comes before the test's start.")
     min_user_events: int = Field(
-        5, ge=0, le=1_000_000, description="Anchors with fewer train interactions are left out; 0: nobody is."
+        default=5,
+        ge=0,
+        le=1_000_000,
+        description="Anchors with fewer train interactions are left out; 0: nobody is.",
     )
     min_item_users: int = Field(
-        5, ge=1, le=1_000_000, description="A candidate with at least so many anchors is warm, others cold."
+        default=5,
+        ge=1,
+        le=1_000_000,
+        description="A candidate with at least so many anchors is warm, others cold.",
     )
     refit: bool = Field(
-        False, description="Whether models that the test judges learned from train and validation."
+        default=False, description="Whether models that the test judges learned from train and validation."
     )
     settings: tuple[Setting, ...] = Field(
-        ("warm", "cold", "strictly_cold"), min_length=1, description=f"What is ranked: {', '.join(SETTINGS)}."
+        default=("warm", "cold", "strictly_cold"),
+        min_length=1,
+        description=f"What is ranked: {', '.join(SETTINGS)}.",
     )
 
     @field_validator("cut", "test_start", "test_end")
@@ -167,16 +182,18 @@ class GivenSplit(_Judging):
     split: Literal["given"]
     property: str = Field(description="Holds the part's name.")
     of: Literal["node", "relationship"] = Field(
-        "node", description="Whose property: the anchor's or subject's, or that of the positives."
+        default="node", description="Whose property: the anchor's or subject's, or that of the positives."
     )
-    train: Texts = Field(("train",), description="Values that mean training.")
+    train: Texts = Field(default=("train",), description="Values that mean training.")
     validation: Texts = Field(
-        ("validation", "valid", "dev"),
+        default=("validation", "valid", "dev"),
         description="Values that mean validation; where none is there, `validation_share` is taken of train.",
     )
-    test: Texts = Field(("test",), description="Values that mean test; any other value takes no part.")
-    validation_share: Share = Field(0.1, description="Of train, where no value means validation.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of that share.")
+    test: Texts = Field(
+        default=("test",), description="Values that mean test; any other value takes no part."
+    )
+    validation_share: Share = Field(default=0.1, description="Of train, where no value means validation.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of that share.")
 
     @model_validator(mode="after")
     def _disjoint(self) -> GivenSplit:
@@ -190,9 +207,9 @@ class HeldOut(_Judging):
     """Anchors or subjects are held out whole, by a hash of the key: new ones move none of the others."""
 
     split: Literal["held_out"]
-    share: Share = Field(0.2, description="Held out for the test.")
-    validation_share: Share = Field(0.1, description="Held out for validation.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Another seed, other ones.")
+    share: Share = Field(default=0.2, description="Held out for the test.")
+    validation_share: Share = Field(default=0.1, description="Held out for validation.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Another seed, other ones.")
 
     @model_validator(mode="after")
     def _leave_some(self) -> HeldOut:
@@ -205,8 +222,10 @@ class JudgedSplit(_Judging):
     """The judgements are the test; nothing of them is trained or chosen on."""
 
     split: Literal["judged"]
-    validation_share: Share = Field(0.1, description="Of the training anchors, held out to choose on.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of that share.")
+    validation_share: Share = Field(
+        default=0.1, description="Of the training anchors, held out to choose on."
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of that share.")
 
 
 MatchProtocol: TypeAlias = Annotated[
@@ -216,10 +235,12 @@ ClassifyProtocol: TypeAlias = Annotated[GivenSplit | HeldOut, Field(discriminato
 
 
 class _Task(Part):
-    name: Name = Field("", description="The file's own name where it is left out.")
-    title: str = Field("", max_length=200, description="Heads reports; the name where it is left out.")
+    name: Name = Field(default="", description="The file's own name where it is left out.")
+    title: str = Field(
+        default="", max_length=200, description="Heads reports; the name where it is left out."
+    )
     description: str = ""
-    output: str | None = Field(None, description="The relationship that answers are written back as.")
+    output: str | None = Field(default=None, description="The relationship that answers are written back as.")
 
     @property
     def heading(self) -> str:
@@ -235,9 +256,9 @@ class MatchSpec(_Task):
     candidates: Side = Field(description="What is ranked.")
     positives: Positives = Field(description="What was right.")
     judged_by: str | None = Field(
-        None, description="A relationship with grades that judges, in place of later positives."
+        default=None, description="A relationship with grades that judges, in place of later positives."
     )
-    repeats: bool = Field(False, description="Whether what an anchor had may be right again.")
+    repeats: bool = Field(default=False, description="Whether what an anchor had may be right again.")
     protocol: MatchProtocol = Field(
         default_factory=lambda: TimeSplit(split="time"), description="How it is split and judged."
     )
@@ -277,11 +298,13 @@ class MatchSpec(_Task):
 class Target(Part):
     """What is told of a subject: the value of a property, or what a relationship leads to."""
 
-    property: str | None = Field(None, description="Of the subject; each value is a class.")
-    relationship: str | None = Field(None, description="From the subject; each node it leads to is a class.")
-    several: bool = Field(False, description="Whether a subject may have several classes at once.")
+    property: str | None = Field(default=None, description="Of the subject; each value is a class.")
+    relationship: str | None = Field(
+        default=None, description="From the subject; each node it leads to is a class."
+    )
+    several: bool = Field(default=False, description="Whether a subject may have several classes at once.")
     none_of_them: str | None = Field(
-        None, description="The class of subjects that belong to none of the others (out of scope)."
+        default=None, description="The class of subjects that belong to none of the others (out of scope)."
     )
 
     @model_validator(mode="after")
