@@ -1,0 +1,68 @@
+"""Which part of a split each anchor, subject or relationship belongs to, where time does not decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.errors import InputError
+from kgdistill.tasks.spec import GivenSplit, HeldOut
+
+Parts: TypeAlias = npt.NDArray[np.int8]
+PART_NAMES: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
+"""By number; -1 takes no part."""
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+def key_draws(keys: Sequence[Any] | npt.NDArray[Any], seed: int) -> npt.NDArray[np.float64]:
+    """A number from 0 to below 1 for each key, by a hash of the key and the seed: other keys change none."""
+    draws = np.empty(len(keys), np.float64)
+    for row, key in enumerate(keys):
+        digest = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        # 53 bits are what a float64 holds, so that no draw rounds up to 1.
+        draws[row] = (int.from_bytes(digest, "big") >> 11) / 2**53
+    return draws
+
+
+def held_out_parts(keys: Sequence[Any] | npt.NDArray[Any], split: HeldOut) -> Parts:
+    """The part of each anchor or subject by its key: int8 [N], numbers of `PART_NAMES`."""
+    draws = key_draws(keys, split.seed)
+    parts = np.full(len(draws), TRAIN, np.int8)
+    parts[draws < split.share + split.validation_share] = VALIDATION
+    parts[draws < split.share] = TEST
+    return parts
+
+
+def given_parts(
+    values: Sequence[str | None], keys: Sequence[Any] | npt.NDArray[Any], split: GivenSplit
+) -> Parts:
+    """The part that a property names: int8 [N], numbers of `PART_NAMES`; -1 for null or any other value.
+
+    Where no value means validation, `validation_share` of train is taken for it, by a hash of the keys.
+
+    Args:
+        values: of the property.
+        keys: of the nodes; of relationships, both keys joined.
+        split: which values mean what.
+
+    Raises:
+        InputError: nothing is in train, or nothing in test; the message says which values there are.
+    """
+    meant = {value: number for number, name in enumerate(PART_NAMES) for value in getattr(split, name)}
+    parts = np.array([meant.get(str(value), -1) for value in values], np.int8)
+    if not (parts == VALIDATION).any():
+        parts[(parts == TRAIN) & (key_draws(keys, split.seed) < split.validation_share)] = VALIDATION
+    for number in (TRAIN, TEST):
+        if not (parts == number).any():
+            there = sorted({str(value) for value in values if value is not None})
+            shown = f"it holds {', '.join(map(repr, there[:8]))}" if there else "nothing has the property"
+            raise InputError(
+                f"no value of {split.property!r} means {PART_NAMES[number]} "
+                f"({', '.join(getattr(split, PART_NAMES[number]))}); {shown}",
+                hint="say in the task's protocol which values mean train, validation and test",
+            )
+    return parts
