@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from kgdistill.arrays import FloatArray, IntArray
@@ -19,6 +19,7 @@ from kgdistill.errors import ArtefactError
 from kgdistill.models.terms.lexical import TITLE_WEIGHT
 from kgdistill.models.text.static import save_static
 from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.vocabulary import first_table, principal_axes
 from kgdistill.progress import step
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries
@@ -133,12 +134,7 @@ def first_student(
     dim: int,
     phrase_vectors: FloatArray | None = None,
 ) -> tuple[SearchStudent, FloatArray]:
-    """A student before training, and the projection from the encoder's space into its own.
-
-    Its vocabulary is that of the encoder, cut to what occurs in the catalogue and the queries, with single
-    ASCII characters for the rest; phrases of several words are tokens too, since a mean of words does not
-    know that a "case fan" is no case. A token starts as the encoder's vector of it, weighted against its
-    frequency (Arora et al. 2017) and projected on the first principal axes of `vectors`.
+    """A student before training (`first_table`), and the projection from the encoder's space into its own.
 
     Args:
         catalogue: the products.
@@ -154,50 +150,12 @@ def first_student(
     """
     fields = prose_fields(catalogue)
     texts = [t for name in fields for t in catalogue.fields[name]]
-    tokenizer, kept, several = _vocabulary(encoder, [*texts, *queries], phrases)
-    start = encoder.encode([word[2:] if word.startswith("##") else word for word in kept])
-    if several:
-        known = (
-            encoder.encode([phrases[i] for i in several])
-            if phrase_vectors is None
-            else phrase_vectors[several]
-        )
-        start = np.concatenate([start, known])
-    counts = np.zeros(len(start))
-    for row in tokenizer.encode_batch(catalogue.titles, add_special_tokens=False):
-        counts[row.ids] += 1
-    share = (counts + 1) / counts.sum()
-    weight = 1e-3 / (1e-3 + share)
-    sample = vectors[:: max(len(vectors) // 20_000, 1)]
-    projection = np.ascontiguousarray(np.linalg.svd(sample, full_matrices=False)[2][:dim].T)
-    table = ((start - start.mean(0)) * weight[:, None] * 5) @ projection
-    student = SearchStudent(tokenizer, torch.from_numpy(table.astype(np.float32)), fields)
-    return student, projection.astype(np.float32)
-
-
-def _vocabulary(
-    encoder: TransformerText, texts: Sequence[str], phrases: Sequence[str]
-) -> tuple[Tokenizer, list[str], list[int]]:
-    """The cut tokenizer, its words in the order of their ids, and which phrases follow them."""
-    backend = encoder.tokenizer.backend_tokenizer
-    described = json.loads(backend.to_str())
-    described.update(truncation=None, padding=None, post_processor=None)
-    whole = Tokenizer.from_str(json.dumps(described))
-    used = {t for e in whole.encode_batch(list(texts), add_special_tokens=False) for t in e.tokens}
-    vocabulary = described["model"]["vocab"]
-    special = {t["content"] for t in described["added_tokens"]}
-    kept = [
-        word
-        for word, _ in sorted(vocabulary.items(), key=lambda item: item[1])
-        if word in used or word in special or (len(word.removeprefix("##")) == 1 and word.isascii())
-    ]
-    described["model"]["vocab"] = {word: i for i, word in enumerate(kept)}
-    for token in described["added_tokens"]:
-        token["id"] = described["model"]["vocab"][token["content"]]
-    tokenizer = Tokenizer.from_str(json.dumps(described))
-    several = [i for i, phrase in enumerate(phrases) if " " in phrase]
-    tokenizer.add_tokens([AddedToken(phrases[i], single_word=True, normalized=True) for i in several])
-    return tokenizer, kept, several
+    projection = principal_axes(vectors, dim)
+    tokenizer, table = first_table(
+        encoder, [*texts, *queries], phrases, projection,
+        counted=catalogue.titles, phrase_vectors=phrase_vectors,
+    )  # fmt: skip
+    return SearchStudent(tokenizer, torch.from_numpy(table), fields), projection
 
 
 @dataclass

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kgdistill.evaluate.classify import METRICS, Classified, classify_metrics, codes, compare_classified
 from kgdistill.ranking.bootstrap import bootstrap_mean, bootstrap_statistic
+from kgdistill.ranking.classes import METRICS, Classified, classify_metrics, codes, compare_classified
 
 
 def one_class(seed: int, rows: int = 60, classes: int = 4) -> Classified:
