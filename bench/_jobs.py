@@ -18,7 +18,7 @@ from _process import THREADS
 from kgdistill.datasets.adapt_journey import package_folder
 from kgdistill.datasets.adapters import adapter
 from kgdistill.ingest.archive import StagedSource
-from kgdistill.ingest.job import JobReport, run_job
+from kgdistill.ingest.job import JobOptions, JobReport, run_job
 from kgdistill.ingest.mapping.load import Mapping, load_mapping, parse_mapping
 from kgdistill.ingest.readers import find_sources
 from kgdistill.ingest.stage import Unit, stage
@@ -59,8 +59,8 @@ def journey(url: str, archive: str) -> dict[str, Any]:
     tables = data.prepare(None)
     with open_store(url) as store:
         report = run_job(
-            store, load_mapping(data.mapping_path), ".", archive=archive, schema=load_schema(), tables=tables,
-            threads=THREADS,
+            store, load_mapping(data.mapping_path), ".", JobOptions(threads=THREADS), archive=archive,
+            schema=load_schema(), tables=tables,
         )  # fmt: skip
     return _told(report, time.monotonic() - begin)
 
@@ -97,7 +97,7 @@ def night(url: str, archive: str, folder: str) -> dict[str, Any]:
     mapping = parse_mapping(_LINES)
     with open_store(url) as store:
         report = run_job(
-            store, mapping, folder, archive=archive, schema=load_schema(), threads=THREADS
+            store, mapping, folder, JobOptions(threads=THREADS), archive=archive, schema=load_schema()
         )  # fmt: skip
     return _told(report, time.monotonic() - begin)
 
@@ -134,8 +134,8 @@ def promotions(folder: str, rows: int | None = None) -> dict[str, Any]:
     pace = _Pace()
     with open_store(f"ladybug:{folder}/store") as store:
         report = run_job(
-            store, mapping, ".", archive=f"{folder}/archive", schema=schema, tables={"promotions": source},
-            stager=pace, threads=THREADS,
+            store, mapping, ".", JobOptions(stager=pace, threads=THREADS), archive=f"{folder}/archive",
+            schema=schema, tables={"promotions": source},
         )  # fmt: skip
     seconds = time.monotonic() - begin
     return {**_told(report, seconds), "fifths": pace.fifths(report.rows)}

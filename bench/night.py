@@ -83,7 +83,7 @@ def job(store: str, archive: str, folder: str) -> dict[str, Any]:
     mapping = parse_mapping({"version": 1, "name": "lines", "sources": {"sales": source}})
     begin = time.monotonic()
     with open_store(f"ladybug:{store}") as opened:
-        report = run_job(opened, mapping, folder, archive=archive, schema=load_schema(), threads=2)
+        report = run_job(opened, mapping, folder, archive=archive, schema=load_schema())
     return {
         "seconds": time.monotonic() - begin,
         "apply_seconds": report.apply_seconds,

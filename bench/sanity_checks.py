@@ -78,7 +78,7 @@ def chance_interval(
             return np.broadcast_to(order[candidates], (len(users), len(candidates)))
 
         result = evaluate_arm(
-            score, task, arm="chance", title="chance", split=split, k=k, ks=(), settings=[setting],
+            score, task, arm="chance", title="chance", split=split, k=k, settings=[setting],
             progress=False,
         )  # fmt: skip
         found.append(result.mean(setting, metric))

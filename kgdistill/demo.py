@@ -17,7 +17,7 @@ from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.derive.also_bought import write_also_bought
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
 from kgdistill.ingest.archive import default_archive
-from kgdistill.ingest.job import run_job
+from kgdistill.ingest.job import JobOptions, run_job
 from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.private import make_private
 from kgdistill.run.report import write_report
@@ -72,8 +72,7 @@ def run_demo(
     device: str = "auto",
     threads: int = 0,
     seed: int = 0,
-    neo4j_user: str = "neo4j",
-    password: str | None = None,
+    login: tuple[str, str | None] = ("neo4j", None),
     archive: Path | None = None,
 ) -> DemoResult:
     """Runs the main job; started again, it goes on after the last finished stage.
@@ -85,7 +84,7 @@ def run_demo(
         device: auto, cpu, cuda or mps.
         threads: CPU threads for torch; 0 leaves torch's choice.
         seed: of the sample, the models and the batches.
-        neo4j_user, password: for a Neo4j store.
+        login: user and password of a Neo4j store.
         archive: where accepted rows are kept; None: beside an embedded store, of a server in the working
             folder.
 
@@ -97,7 +96,7 @@ def run_demo(
     run = Run(out, config)
     _ = run.device  # an unavailable device is told before any work
     url = store_url or f"ladybug:{out / 'graph.db'}"
-    with run.lock(), open_store(url, user=neo4j_user, password=password) as store:
+    with run.lock(), open_store(url, user=login[0], password=login[1]) as store:
         _ingest(run, store, archive, households=_QUICK_HOUSEHOLDS if quick else None)
         run.take_snapshot(store)
         metrics = train_all(run)
@@ -126,10 +125,10 @@ def _ingest(run: Run, store: GraphStore, archive: Path | None, *, households: in
             store,
             mapping,
             folder,
+            JobOptions(rejects_path=folder / "rejects.csv"),
             archive=archive or default_archive(store.url),
             schema=load_schema(),
             tables=sources,
-            rejects_path=folder / "rejects.csv",
         )
         write_also_bought(store, cut=run.config.protocol.cut)
 

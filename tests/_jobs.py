@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kgdistill.ingest.job import JobReport, run_job
+from kgdistill.ingest.job import JobOptions, JobReport, run_job
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
 from kgdistill.ingest.model import type_name
 from kgdistill.store import GraphStore, load_schema, open_store
@@ -164,8 +164,12 @@ def write_state(root: Path, state: int, scale: int = 1) -> None:
 
 
 def ingest(store: GraphStore, root: Path, archive: Path, **options: Any) -> JobReport:
-    options = {"schema": SCHEMA, "threads": 1, "max_removed_share": 1.0, **options}
-    return run_job(store, options.pop("mapping", None) or shop(), root, archive=archive, **options)
+    """A job in one thread that may remove anything; `options` are of `run_job` and of `JobOptions`."""
+    options = {"threads": 1, "max_removed_share": 1.0, **options}
+    given = {name: options.pop(name) for name in ("schema", "tables", "salt") if name in options}
+    mapping = options.pop("mapping", None) or shop()
+    how = JobOptions(**options)
+    return run_job(store, mapping, root, how, archive=archive, **{"schema": SCHEMA, **given})
 
 
 def write_states(work: Path, scale: int = 1) -> None:

@@ -14,7 +14,13 @@ from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
 def make_task(
-    train: Any, test: Any, validation: Any = None, *, min_item_users: int = 2, opened: bool = True
+    train: Any,
+    test: Any,
+    validation: Any = None,
+    *,
+    min_item_users: int = 2,
+    opened: bool = True,
+    ks: tuple[int, ...] = (),
 ) -> MatchTask:
     """Every item is eligible; the users with a train pair are. Keys are `u0`, … and 100, 101, …"""
     train, test = np.asarray(train, np.float32), np.asarray(test, np.float32)
@@ -28,6 +34,7 @@ def make_task(
             test_start=datetime(2024, 4, 1),
             min_user_events=1,
             min_item_users=min_item_users,
+            ks=ks,
         ),
         train=csr_array(train),
         validation=csr_array(validation),

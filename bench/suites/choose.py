@@ -96,7 +96,7 @@ class Chooser:
         """The mean of a metric such as "ndcg@20" on validation."""
         name, _, k = metric.partition("@")
         result = evaluate_arm(
-            scorer, self.task, arm="peer", title="peer", split="validation", k=int(k), ks=(),
+            scorer, self.task, arm="peer", title="peer", split="validation", k=int(k),
             settings=[setting], progress=False,
         )  # fmt: skip
         return result.mean(setting, name)

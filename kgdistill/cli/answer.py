@@ -220,7 +220,7 @@ def demo(
 
     result = run_demo(
         out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
-        neo4j_user=user, password=password, archive=archive,
+        login=(user, password), archive=archive,
     )  # fmt: skip
     if json:
         print_json(result)

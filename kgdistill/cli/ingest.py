@@ -385,7 +385,7 @@ def _ingest(
     writer: Any = None,
 ) -> None:
     from kgdistill.ingest.archive import default_archive
-    from kgdistill.ingest.job import run_job
+    from kgdistill.ingest.job import JobOptions, run_job
 
     if dry_run:
         _preview(mapping, schema, root, tables, salt, options)
@@ -398,17 +398,19 @@ def _ingest(
             opened,
             mapping,
             root,
+            JobOptions(
+                rejects_path=options.rejects,
+                max_reject_share=options.max_reject_share,
+                max_removed_share=options.max_removed_share,
+                since=since,
+                stager=stager,
+                writer=writer,
+                wait_s=options.wait,
+            ),
             archive=archive,
             schema=schema,
             tables=tables,
             salt=salt,
-            rejects_path=options.rejects,
-            max_reject_share=options.max_reject_share,
-            max_removed_share=options.max_removed_share,
-            since=since,
-            stager=stager,
-            writer=writer,
-            wait_s=options.wait,
         )
         url = opened.url
     print_report(report, url, options.json)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kgdistill.derive.co_occurrence import Choices, first_of, nearest_items, pair_table
 from kgdistill.derive.state import former_of, read_state, write_state
 from kgdistill.errors import InputError, SchemaError
+from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.model import GraphTables, type_name
 from kgdistill.ingest.outputs import Outputs
 from kgdistill.ingest.projection import kept_by
@@ -150,15 +151,14 @@ def derive(
     """Brings the store's relationships of `edge` to what `derived_table` makes of its events.
 
     Only what differs from the stored ones is written. With a `state` folder, the next derivation with the
-    same cut and limits counts only what events that changed since then can have altered; the result is the
-    same. A state that is missing, damaged or of another cut only costs the full computation.
+    same cut and limits counts only what changed events can have altered, to the same result. A state that
+    is missing, damaged or of another cut only costs the full computation.
 
     Args:
         store: where the events are.
         edge: one of `DERIVATIONS`.
         cut, top_k, min_support: as for `derived_table`.
-        state: a folder for what was seen and found, or None. It holds user keys, and so is as private
-            as the store.
+        state: a folder for what was seen and found, or None; it holds user keys, as private as the store.
         archive: the store's archive, which keeps the relationships too, so that `kgdistill store rebuild`
             brings them back. None: the one that the store was filled from, if it is still there.
         wait_s: how long to wait for another writer.
@@ -172,45 +172,25 @@ def derive(
     begin = time.monotonic()
     moment = _checked(cut, top_k, min_support)
     # Before the work, since a store that lacks the type refuses here.
-    try:
-        held = store.read_relationships(edge, _MEASURES)
-    except SchemaError as error:
-        raise SchemaError(
-            f"the store cannot hold {type_name(edge)}: {error.message}",
-            where=store.url,
-            hint="apply a schema that has it, such as the project's graph/schema.yaml: --schema FILE",
-        ) from error
-    parameters = {
-        "type": type_name(edge),
-        "cut": moment.isoformat(),
-        "top_k": str(top_k),
-        "min_support": str(min_support),
-    }
+    held = _held(store, edge)
+    parameters = {"type": type_name(edge), "cut": moment.isoformat()}
+    parameters |= {"top_k": str(top_k), "min_support": str(min_support)}
     file = state / f"{type_name(edge)}.parquet" if state is not None else None
     left = read_state(file, parameters) if file is not None else None
     choices = _choices(store, DERIVATIONS[edge], moment, left.choices if left else None)
     former = former_of(left, choices) if left is not None else None
-    spare = _SPARE * top_k if file is not None else 0
+    spare = 0 if file is None else _SPARE * top_k
     nearest, counted = nearest_items(choices, top_k, min_support, spare=spare, former=former)
     table = pair_table(choices, first_of(nearest, top_k), np.datetime64(moment, "us"))
-    gone, changed = _difference(held, table)
     kept = kept_by(store, archive)
-    with contextlib.ExitStack() as stack:
-        if kept is not None:
-            stack.enter_context(Outputs(kept).keep("derived", type_name(edge), {edge: table}, wait_s=wait_s))
-        if gone.num_rows or changed.num_rows:
-            stack.enter_context(store.changes(wait_s=wait_s))
-            if gone.num_rows:
-                store.delete_relationships(edge, gone)
-            if changed.num_rows:
-                store.write_relationships(edge, changed)
+    gone, changed = _bring(store, edge, held, table, kept, wait_s)
     if file is not None and (former is None or former.changed.any()):
         write_state(file, parameters, choices, nearest)
     return DeriveReport(
         type=edge[1],
         rows=table.num_rows,
-        written=changed.num_rows,
-        deleted=gone.num_rows,
+        written=changed,
+        deleted=gone,
         items=int(np.count_nonzero(np.bincount(choices.item, minlength=1))),
         counted=counted,
         cut=moment,
@@ -226,6 +206,34 @@ def write_also_bought(store: GraphStore, *, cut: datetime, top_k: int = 20, min_
         How many relationships there are now.
     """
     return derive(store, ALSO_BOUGHT, cut=cut, top_k=top_k, min_support=min_support).rows
+
+
+def _held(store: GraphStore, edge: EdgeType) -> pa.Table:
+    try:
+        return store.read_relationships(edge, _MEASURES)
+    except SchemaError as error:
+        raise SchemaError(
+            f"the store cannot hold {type_name(edge)}: {error.message}",
+            where=store.url,
+            hint="apply a schema that has it, such as the project's graph/schema.yaml: --schema FILE",
+        ) from error
+
+
+def _bring(
+    store: GraphStore, edge: EdgeType, held: pa.Table, wanted: pa.Table, kept: Archive | None, wait_s: float
+) -> tuple[int, int]:
+    """Writes what differs, into the archive too; returns how many were deleted and written."""
+    gone, changed = _difference(held, wanted)
+    with contextlib.ExitStack() as stack:
+        if kept is not None:
+            stack.enter_context(Outputs(kept).keep("derived", type_name(edge), {edge: wanted}, wait_s=wait_s))
+        if gone.num_rows or changed.num_rows:
+            stack.enter_context(store.changes(wait_s=wait_s))
+            if gone.num_rows:
+                store.delete_relationships(edge, gone)
+            if changed.num_rows:
+                store.write_relationships(edge, changed)
+    return gone.num_rows, changed.num_rows
 
 
 def _checked(cut: datetime, top_k: int, min_support: int) -> datetime:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgdistill.arrays import DoubleArray
 from kgdistill.errors import InputError
 from kgdistill.evaluate.judge import ArmResult, SettingResult
 from kgdistill.ranking.bootstrap import METRICS, bootstrap_mean, paired_bootstrap
 from kgdistill.tasks.match import SETTINGS, MatchTask, Setting, Split
-from kgdistill.tasks.protocol import DiscoveryProtocol
+
+_LEVEL = 0.95
 
 
 def beyond_accuracy(
@@ -96,65 +96,42 @@ def _gini(amounts: npt.NDArray[Any]) -> float | None:
 
 
 def metrics_document(
-    protocol: DiscoveryProtocol,
     task: MatchTask,
     results: Sequence[ArmResult],
     comparisons: Sequence[tuple[str, str]] = (),
     *,
     fit_seconds: Mapping[str, float] | None = None,
     parameters: Mapping[str, int] | None = None,
-    comparison_metrics: Sequence[str] = ("ndcg",),
     samples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """The figures of a comparison, as `evaluate/metrics.json` holds them.
 
     Args:
-        protocol: what was asked.
-        task: where it was asked; gives what `beyond_accuracy` needs, which is reported for "warm", where that
-            was not judged for "all".
+        task: what was asked; `beyond_accuracy` is told of "warm" or, where that was not judged, of "all".
         results: the arms, all on one split and with one k.
-        comparisons: pairs of arms (a, b) whose difference a - b is wanted, in every setting both have.
+        comparisons: pairs of arms (a, b) whose difference a - b in NDCG is wanted, wherever both were judged.
         fit_seconds, parameters: by arm, where known.
-        comparison_metrics: which of "ndcg", "recall", "mrr" to compare.
-        samples, level, seed: as in `bootstrap_mean`.
+        samples: as in `bootstrap_mean`.
 
     Raises:
         InputError: no results, an arm twice, arms judged on different splits, k or users, or a
             comparison with an arm that is not there.
     """
+    protocol = task.protocol
     by_arm = {result.arm: result for result in results}
-    if not results or len(by_arm) < len(results):
-        raise InputError("a comparison needs results, one for each arm", where=protocol.title)
-    k = results[0].k
-    draw: dict[str, Any] = {"samples": samples, "level": level, "seed": seed}
-    asked: dict[str, SettingResult] = {}
-    for result in results:
-        if (result.k, result.split) != (k, results[0].split):
-            raise InputError(f"{result.arm} and {results[0].arm} were judged on different splits or k")
-        for setting, found in result.settings.items():
-            first = asked.setdefault(setting, found)
-            if not _alike(first, found):
-                raise InputError(f"{result.arm} was judged on other users or candidates", where=setting)
-    for name in (name for pair in comparisons for name in pair):
-        if name not in by_arm:
-            raise InputError(
-                f"no results of the arm {name!r} to compare", hint=f"there are: {', '.join(by_arm)}"
-            )
+    asked = _compared(by_arm, results, comparisons, protocol.title)
     order = [setting for setting in SETTINGS if setting in asked]
     whole: Setting = "warm" if "warm" in asked else "all"
+    users = {s: {"users": len(asked[s].users), "candidates": len(asked[s].candidates)} for s in order}
     return {
         "protocol": {
             "name": protocol.title,
             "description": protocol.describe(),
             "cut": protocol.cut.isoformat(),
             "test_start": protocol.test_start.isoformat(),
-            "k": k,
-            "settings": {
-                s: {"users": len(asked[s].users), "candidates": len(asked[s].candidates)} for s in order
-            },
-            "bootstrap": {"samples": samples, "level": level},
+            "k": results[0].k,
+            "settings": users,
+            "bootstrap": {"samples": samples, "level": _LEVEL},
         },
         "arms": [
             {
@@ -162,23 +139,15 @@ def metrics_document(
                 "title": result.title,
                 "fit_seconds": (fit_seconds or {}).get(result.arm),
                 "parameters": (parameters or {}).get(result.arm),
-                "settings": {
-                    setting: {
-                        name: bootstrap_mean(values, **draw)._asdict()
-                        for name, values in _named(result.settings[setting], k).items()
-                    }
-                    for setting in order
-                    if setting in result.settings
-                },
+                "settings": _means(result, order, samples),
             }
             for result in results
         ],
         "comparisons": [
-            _difference(by_arm[a], by_arm[b], setting, metric, draw)
+            _difference(by_arm[a], by_arm[b], setting, samples)
             for a, b in comparisons
             for setting in order
             if setting in by_arm[a].settings and setting in by_arm[b].settings
-            for metric in comparison_metrics
         ],
         "beyond_accuracy": {
             result.arm: beyond_accuracy(task, result.settings[whole], split=result.split)
@@ -188,23 +157,54 @@ def metrics_document(
     }
 
 
-def _named(found: SettingResult, k: int) -> dict[str, DoubleArray]:
-    return {**{f"{metric}@{k}": found.values(metric) for metric in METRICS}, **found.deeper}
+def _compared(
+    by_arm: Mapping[str, ArmResult],
+    results: Sequence[ArmResult],
+    comparisons: Sequence[tuple[str, str]],
+    where: str,
+) -> dict[Setting, SettingResult]:
+    """By setting, one result that says what was asked of all, which must be the same; else InputError."""
+    if not results or len(by_arm) < len(results):
+        raise InputError("a comparison needs results, one for each arm", where=where)
+    asked: dict[Setting, SettingResult] = {}
+    for result in results:
+        if (result.k, result.split) != (results[0].k, results[0].split):
+            raise InputError(f"{result.arm} and {results[0].arm} were judged on different splits or k")
+        for setting, found in result.settings.items():
+            if not _alike(asked.setdefault(setting, found), found):
+                raise InputError(f"{result.arm} was judged on other users or candidates", where=setting)
+    for name in (name for pair in comparisons for name in pair):
+        if name not in by_arm:
+            raise InputError(
+                f"no results of the arm {name!r} to compare", hint=f"there are: {', '.join(by_arm)}"
+            )
+    return asked
+
+
+def _means(result: ArmResult, order: Sequence[Setting], samples: int) -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = {}
+    for setting in (s for s in order if s in result.settings):
+        found = result.settings[setting]
+        named = {**{f"{metric}@{result.k}": found.values(metric) for metric in METRICS}, **found.deeper}
+        told[setting] = {
+            name: bootstrap_mean(values, samples=samples, level=_LEVEL)._asdict()
+            for name, values in named.items()
+        }
+    return told
 
 
 def _alike(one: SettingResult, other: SettingResult) -> bool:
     return np.array_equal(one.users, other.users) and np.array_equal(one.candidates, other.candidates)
 
 
-def _difference(
-    a: ArmResult, b: ArmResult, setting: Any, metric: str, draw: dict[str, Any]
-) -> dict[str, Any]:
-    found = paired_bootstrap(a.settings[setting].values(metric), b.settings[setting].values(metric), **draw)
+def _difference(a: ArmResult, b: ArmResult, setting: Setting, samples: int) -> dict[str, Any]:
+    ours, theirs = (arm.settings[setting].ndcg for arm in (a, b))
+    found = paired_bootstrap(ours, theirs, samples=samples, level=_LEVEL)
     return {
         "a": a.arm,
         "b": b.arm,
         "setting": setting,
-        "metric": f"{metric}@{a.k}",
+        "metric": f"ndcg@{a.k}",
         "difference": found.mean,
         "low": found.low,
         "high": found.high,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,13 @@ from scipy.sparse import csr_array
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.errors import InputError
-from kgdistill.progress import step
+from kgdistill.progress import Step, step
 from kgdistill.ranking.metrics import mrr_at_k, ndcg_at_k, recall_at_k
 from kgdistill.ranking.topk import top_k
 from kgdistill.tasks.match import MatchTask, Scorer, Setting, Split
+
+# Users scored at once.
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -83,96 +87,98 @@ def evaluate_arm(
     title: str,
     split: Split = "test",
     k: int = 20,
-    ks: Sequence[int] | None = None,
     settings: Sequence[Setting] | None = None,
-    chunk: int = 256,
     progress: bool = True,
 ) -> ArmResult:
     """Ranks every candidate for every user with a relevant one, and judges the first `k`.
 
     What the user had before the split is masked. Memory beyond the scorer's own is about
-    10 · `chunk` · candidates bytes (two float32 matrices of that shape and one of bools) and 64 MB, whatever
-    the number of users.
+    2,560 · candidates bytes (for 256 users two float32 matrices and one of bools) and 64 MB, whatever the
+    number of users.
 
     Args:
         scorer: gives scores float32 [B, C] for B users and C ascending candidates.
         task: what is asked; for the test split it must be opened (`MatchTask.open_test`).
         arm, title: the arm's short name and what a reader calls it.
         split: "validation" or "test".
-        k: how many ranks count and are kept.
-        ks: further depths at which the same ranking is judged; None: the protocol's.
+        k: how many ranks count and are kept; the protocol's `ks` are judged beside it.
         settings: which to judge; None: the protocol's. One in which no user has a relevant candidate is left
             out of the result.
-        chunk: how many users are scored at once.
         progress: whether to show how far it is.
 
     Raises:
         LeakError: the test split is not opened.
-        InputError: the scorer gives NaN or another shape; `chunk` is below 1; an unknown setting; nobody
-            to be judged in any setting.
+        InputError: the scorer gives NaN or another shape; `k` is below 1; an unknown setting; nobody to be
+            judged in any setting.
     """
-    others = [other for other in dict.fromkeys(task.protocol.ks if ks is None else ks) if other != k]
-    depth = max(k, *others, 1)
-    if chunk < 1 or min([k, *others]) < 1:
-        raise InputError(f"chunk is {chunk} and k is {k}; both must be at least 1")
+    if k < 1:
+        raise InputError(f"k is {k}; it must be at least 1")
     started = time.perf_counter()
+    asked = _asked(task, split, task.protocol.settings if settings is None else settings)
+    found: dict[Setting, SettingResult] = {}
+    tables = []
+    total = sum(len(part.users) for part in asked.values())
+    with step(f"ranking for {title}", total) if progress else nullcontext() as work:
+        for setting, part in asked.items():
+            found[setting], scores = _judge(scorer, part, k, task.protocol.ks, arm, work)
+            tables.append(_table(task, setting, part.users, found[setting].items, scores))
+    seconds = time.perf_counter() - started
+    return ArmResult(arm, title, split, k, found, pa.concat_tables(tables), seconds)
+
+
+class _Asked(NamedTuple):
+    """A setting's users [U], candidates [C], and CSR [U, C]: what is right, and what a user has had."""
+
+    users: IntArray
+    candidates: IntArray
+    right: csr_array
+    seen: csr_array
+
+
+def _asked(task: MatchTask, split: Split, settings: Sequence[Setting]) -> dict[Setting, _Asked]:
     relevant = task.relevant(split)[task.users]
     seen = task.seen(split)[task.users]
-    asked = []
-    for setting in dict.fromkeys(task.protocol.settings if settings is None else settings):
+    asked = {}
+    for setting in dict.fromkeys(settings):
         candidates = task.candidates(setting, split)
         right = _of(relevant, candidates, task.judged(setting, split))
         rows = np.flatnonzero(np.diff(right.indptr) > 0)
         if len(rows):
-            asked.append((setting, candidates, right[rows], seen[rows][:, candidates], task.users[rows]))
+            asked[setting] = _Asked(task.users[rows], candidates, right[rows], seen[rows][:, candidates])
     if not asked:
         raise InputError(
             f"no eligible user has a relevant candidate in the {split} split", where=task.protocol.title
         )
-    found: dict[Setting, SettingResult] = {}
-    tables = []
-    total = sum(len(users) for *_, users in asked)
-    with step(f"ranking for {title}", total) if progress else nullcontext() as work:
-        for setting, candidates, right, masked, users in asked:
-            items = np.empty((len(users), k), dtype=np.int64)
-            scores = np.empty((len(users), k), dtype=np.float32)
-            hits = np.zeros((len(users), depth), dtype=np.bool_)
-            for start in range(0, len(users), chunk):
-                now = slice(start, min(start + chunk, len(users)))
-                given = _scores(scorer, users[now], candidates, arm)
-                held = masked[now].tocoo()
-                given[held.row, held.col] = -np.inf
-                best, value = top_k(given, candidates, depth)
-                items[now], scores[now] = best[:, :k], value[:, :k]
-                shown = best >= 0
-                columns = np.searchsorted(candidates, np.where(shown, best, candidates[0]))
-                hits[now] = np.take_along_axis(right[now].toarray() > 0, columns, axis=1) & shown
-                if work is not None:
-                    work.advance(now.stop - now.start)
-            counts = np.diff(right.indptr).astype(np.int64)
-            found[setting] = SettingResult(
-                users=users,
-                candidates=candidates,
-                ndcg=ndcg_at_k(hits, counts, k),
-                recall=recall_at_k(hits, counts, k),
-                mrr=mrr_at_k(hits, counts, k),
-                items=items,
-                deeper={
-                    f"{name}@{other}": metric(hits, counts, other)
-                    for other in others
-                    for name, metric in (("ndcg", ndcg_at_k), ("recall", recall_at_k), ("mrr", mrr_at_k))
-                },
-            )
-            tables.append(_table(task, setting, users, items, scores))
-    return ArmResult(
-        arm=arm,
-        title=title,
-        split=split,
-        k=k,
-        settings=found,
-        topk=pa.concat_tables(tables),
-        seconds=time.perf_counter() - started,
-    )
+    return asked
+
+
+def _judge(
+    scorer: Scorer, asked: _Asked, k: int, ks: Sequence[int], arm: str, work: Step | None
+) -> tuple[SettingResult, FloatArray]:
+    """One setting's result, and the scores of what was ranked first, float32 [U, k]."""
+    users, candidates, right, seen = asked
+    others = [other for other in dict.fromkeys(ks) if other != k]
+    depth = max(k, *others, 1)
+    items = np.empty((len(users), k), dtype=np.int64)
+    scores = np.empty((len(users), k), dtype=np.float32)
+    hits = np.zeros((len(users), depth), dtype=np.bool_)
+    for start in range(0, len(users), _CHUNK):
+        now = slice(start, min(start + _CHUNK, len(users)))
+        given = _scores(scorer, users[now], candidates, arm)
+        held = seen[now].tocoo()
+        given[held.row, held.col] = -np.inf
+        best, value = top_k(given, candidates, depth)
+        items[now], scores[now] = best[:, :k], value[:, :k]
+        shown = best >= 0
+        columns = np.searchsorted(candidates, np.where(shown, best, candidates[0]))
+        hits[now] = np.take_along_axis(right[now].toarray() > 0, columns, axis=1) & shown
+        if work is not None:
+            work.advance(now.stop - now.start)
+    counts = np.diff(right.indptr).astype(np.int64)
+    metrics = (("ndcg", ndcg_at_k), ("recall", recall_at_k), ("mrr", mrr_at_k))
+    ndcg, recall, mrr = (metric(hits, counts, k) for _, metric in metrics)
+    deeper = {f"{name}@{other}": metric(hits, counts, other) for other in others for name, metric in metrics}
+    return SettingResult(users, candidates, ndcg, recall, mrr, items, deeper), scores
 
 
 def _of(relevant: csr_array, candidates: IntArray, judged: IntArray) -> csr_array:

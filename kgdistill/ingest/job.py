@@ -34,29 +34,45 @@ from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Up to which share, from 0 to 1, rows may be rejected, and events of a source's former version go.
-
-    Raises:
-        InputError: a share is not between 0 and 1.
-    """
-
-    rejected: float = 0.01
-    removed: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, share in (("max_reject_share", self.rejected), ("max_removed_share", self.removed)):
-            if not 0 <= share <= 1:
-                raise InputError(f"{name} is {share}, not between 0 and 1")
-
-
 Given: TypeAlias = "pa.Table | pd.DataFrame | Path"
 """What Python gives for a source: a table, or the path of a file."""
 
 Stager = Callable[[list[Unit], Path, int, Schema], list[StagedSource]]
 """Stages every unit; the single process is `stage_here`, another engine gives its own."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job is done.
+
+    Attributes:
+        rejects_path: where rows that do not fit are written, .csv or .parquet.
+        max_reject_share: from 0 to 1; with more rejected rows, the job is refused and nothing is changed.
+        max_removed_share: from 0 to 1; where a new version of a source lacks more of the events that the
+            former one gave (and more than a few), the job is refused and nothing is changed.
+        since: events before it are skipped; None for all.
+        stager: how the sources are read; None: in this process.
+        writer: what writes to the store in place of its own methods; None: these.
+        wait_s: how long to wait for another job.
+        threads: for folding.
+
+    Raises:
+        InputError: a share is not between 0 and 1.
+    """
+
+    rejects_path: str | Path | None = None
+    max_reject_share: float = 0.01
+    max_removed_share: float = 0.2
+    since: datetime | None = None
+    stager: Stager | None = None
+    writer: Writer | None = None
+    wait_s: float = 0.0
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("max_reject_share", "max_removed_share"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise InputError(f"{name} is {share}, not between 0 and 1")
 
 
 @dataclass
@@ -104,19 +120,12 @@ def run_job(
     store: GraphStore,
     mapping: Mapping,
     root: str | Path,
+    options: JobOptions | None = None,
     *,
     archive: str | Path,
     schema: Schema,
     tables: AnyMapping[str, Given] | None = None,
     salt: bytes | None = None,
-    rejects_path: str | Path | None = None,
-    max_reject_share: float = 0.01,
-    max_removed_share: float = 0.2,
-    since: datetime | None = None,
-    stager: Stager | None = None,
-    writer: Writer | None = None,
-    wait_s: float = 0.0,
-    threads: int = 2,
 ) -> JobReport:
     """Reads the sources that are new or changed and brings the store up to date.
 
@@ -127,40 +136,30 @@ def run_job(
         store: an open store.
         mapping: what the columns are in the graph.
         root: the folder below which the mapping's files are.
+        options: how it is done.
         archive: the folder of accepted rows; one for each store.
         schema: the graph's schema.
         tables: by the mapping's source name, a table or a file instead of the files below `root`.
         salt: for values that are hashed.
-        rejects_path: where rows that do not fit are written, .csv or .parquet.
-        max_reject_share: from 0 to 1; with more rejected rows, the job is refused and nothing is changed.
-        max_removed_share: from 0 to 1; where a new version of a source lacks more of the events that the
-            former one gave (and more than a few), the job is refused and nothing is changed.
-        since: events before it are skipped; None for all.
-        stager: how the sources are read; None: in this process.
-        writer: what writes to the store in place of its own methods; None: these.
-        wait_s: how long to wait for another job.
-        threads: for folding.
 
     Raises:
         InputError: a source cannot be read, too many rows are rejected, or too many events would go.
         StoreLockedError: another job is at work.
         DiskError, StoreError, SchemaError: nothing that was stored is lost; the same call goes on.
     """
-    limits = Limits(max_reject_share, max_removed_share)
-    wanted = rejects_target(rejects_path)
+    how = options or JobOptions()
+    wanted = rejects_target(how.rejects_path)
     place = archive if isinstance(archive, Archive) else Archive(archive)
     start = time.monotonic()
-    with place.lock(wait_s):
+    with place.lock(how.wait_s):
         check_same_archive(store, place)
         compiled = mapping.compile(schema, salt=salt)
         report = JobReport("unchanged", place.folder)
-        units = _plan(place, compiled, Path(root), tables or {}, since, report)
-
+        units = _plan(place, compiled, Path(root), tables or {}, how.since, report)
         if units:
-            stage_all = stager or stage_here
-            _read(keys_in(store), mapping, schema, place, units, stage_all, limits, wanted, report)
+            _Reading(place, mapping, schema, how, keys_in(store)).read(units, wanted, report)
         report.read_seconds = time.monotonic() - start
-        _apply(store, place, report, wait_s, threads, writer)
+        _apply(store, place, report, how)
     return report
 
 
@@ -182,7 +181,7 @@ def resume(
         for number in archive.unfinished():
             archive.abandon(number)
         report = JobReport("unchanged", archive.folder)
-        _apply(store, archive, report, wait_s, threads, writer)
+        _apply(store, archive, report, JobOptions(wait_s=wait_s, threads=threads, writer=writer))
     return report
 
 
@@ -230,7 +229,8 @@ def graph_tables(
         report = JobReport("unchanged", archive.folder)
         units = _plan(archive, compiled, Path(root), tables or {}, None, report)
         known = stored_keys or (lambda _: pa.array([], pa.string()))
-        _read(known, mapping, schema, archive, units, stage_here, Limits(1.0, 1.0), None, report)
+        how = JobOptions(max_reject_share=1.0, max_removed_share=1.0)
+        _Reading(archive, mapping, schema, how, known).read(units, None, report)
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:
             fold = Fold(db, schema, archive.files(schema))
@@ -261,17 +261,10 @@ def stage_here(units: list[Unit], part: Path, job: int, schema: Schema) -> list[
         return staged
 
 
-def _apply(
-    store: GraphStore,
-    archive: Archive,
-    report: JobReport,
-    wait_s: float,
-    threads: int,
-    writer: Writer | None,
-) -> None:
+def _apply(store: GraphStore, archive: Archive, report: JobReport, how: JobOptions) -> None:
     start = time.monotonic()
     if archive.numbers() and pending(store, archive):
-        report.applied = apply(store, archive, wait_s=wait_s, threads=threads, writer=writer)
+        report.applied = apply(store, archive, wait_s=how.wait_s, threads=how.threads, writer=how.writer)
         report.state = "done"
     report.apply_seconds = time.monotonic() - start
 
@@ -378,82 +371,83 @@ def latest_events(archive: Archive) -> dict[str, datetime]:
     return latest
 
 
-def _read(
-    stored_keys: Callable[[str], pa.Array],
-    mapping: Mapping,
-    schema: Schema,
-    archive: Archive,
-    units: list[Unit],
-    stager: Stager,
-    limits: Limits,
-    rejects_path: Path | None,
-    report: JobReport,
-) -> None:
-    started = utc_now()
-    number, part = archive.begin()
-    try:
-        staged = stager(units, part, number, schema)
-        with folder_beside(archive) as temporary, engine(temporary) as db:
-            staged = check_references(
-                db,
-                schema,
-                part,
-                number,
-                staged,
-                archive.files(schema),
-                {unit.place: unit.compiled.stubs for unit in units},
-                stored_keys,
+@dataclass(frozen=True)
+class _Reading:
+    """A job from its sources to sealed rows in the archive."""
+
+    archive: Archive
+    mapping: Mapping
+    schema: Schema
+    how: JobOptions
+    stored_keys: Callable[[str], pa.Array]
+
+    def read(self, units: list[Unit], rejects_path: Path | None, report: JobReport) -> None:
+        started = utc_now()
+        number, part = self.archive.begin()
+        try:
+            staged, gone = self._stage(units, number, part, report)
+            self._refuse(gone, join_rejects(part), rejects_path, report)
+            shutil.rmtree(part / "rejects", ignore_errors=True)
+            self.archive.seal(
+                JobRecord(
+                    number=number,
+                    mapping=self.mapping.name,
+                    time_zone=self.mapping.time_zone,
+                    started_at=started,
+                    sealed_at=utc_now(),
+                    sources=tuple(staged),
+                    schema=self.schema,
+                )
             )
+        except KgdistillError as error:
+            with contextlib.suppress(KgdistillError):
+                failure = Failure(
+                    number=number,
+                    mapping=self.mapping.name,
+                    started_at=started,
+                    failed_at=utc_now(),
+                    message=str(error).splitlines()[0][:500],
+                )
+                self.archive.abandon(number, failure)
+            raise
+        except BaseException:
+            self.archive.abandon(number)
+            raise
+        report.job = number
+        report.read = [unit.source.name for unit in units]
+
+    def _stage(
+        self, units: list[Unit], number: int, part: Path, report: JobReport
+    ) -> tuple[list[StagedSource], list[Removal]]:
+        """The sources as they stand in `part`, and what their former versions had beside."""
+        schema, archive = self.schema, self.archive
+        staged = (self.how.stager or stage_here)(units, part, number, schema)
+        stubs = {unit.place: unit.compiled.stubs for unit in units}
+        with folder_beside(archive) as temporary, engine(temporary) as db:
+            archived = archive.files(schema)
+            staged = check_references(db, schema, part, number, staged, archived, stubs, self.stored_keys)
             files = files_of(part, number, staged, schema)
             report.repeated = repeats(db, schema, files)
-            gone = removals(db, schema, units, staged, files, archive.files(schema))
-        _count(report, staged)
+            gone = removals(db, schema, units, staged, files, archived)
+        report.rows = sum(source.rows for source in staged)
+        report.skipped = sum(source.skipped for source in staged)
+        report.rejected = sum(source.rejected for source in staged)
+        report.accepted = report.rows - report.skipped - report.rejected
+        report.late = sum(source.late for source in staged)
+        report.warnings += [notice for source in staged for notice in source.notices]
         report.warnings += twins(staged, [source for source, _ in archive.versions().values()], schema)
-        rejects = join_rejects(part)
+        return staged, gone
+
+    def _refuse(
+        self, gone: list[Removal], rejects: Path | None, rejects_path: Path | None, report: JobReport
+    ) -> None:
+        """Raises InputError where too much is rejected or would go; the rejects are written before."""
         report.reasons = reasons(rejects)
         report.rejects_path = write_rejects(rejects, rejects_path)
-        considered = report.rows - report.skipped
-        if rejects is not None and report.rejected > limits.rejected * considered:
-            raise too_many(rejects, report.rejected, considered, limits.rejected, report.rejects_path)
+        considered, most = report.rows - report.skipped, self.how.max_reject_share
+        if rejects is not None and report.rejected > most * considered:
+            raise too_many(rejects, report.rejected, considered, most, report.rejects_path)
         for removal in gone:
-            if removal.above(limits.removed):
-                raise removal.refusal(limits.removed)
+            if removal.above(self.how.max_removed_share):
+                raise removal.refusal(self.how.max_removed_share)
         report.gone = sum(removal.gone for removal in gone)
-        shutil.rmtree(part / "rejects", ignore_errors=True)
-        archive.seal(
-            JobRecord(
-                number=number,
-                mapping=mapping.name,
-                time_zone=mapping.time_zone,
-                started_at=started,
-                sealed_at=utc_now(),
-                sources=tuple(staged),
-                schema=schema,
-            )
-        )
-    except KgdistillError as error:
-        with contextlib.suppress(KgdistillError):
-            message = str(error).splitlines()[0][:500]
-            failure = Failure(
-                number=number,
-                mapping=mapping.name,
-                started_at=started,
-                failed_at=utc_now(),
-                message=message,
-            )
-            archive.abandon(number, failure)
-        raise
-    except BaseException:
-        archive.abandon(number)
-        raise
-    report.job = number
-    report.read = [unit.source.name for unit in units]
-
-
-def _count(report: JobReport, staged: list[StagedSource]) -> None:
-    report.rows = sum(source.rows for source in staged)
-    report.skipped = sum(source.skipped for source in staged)
-    report.rejected = sum(source.rejected for source in staged)
-    report.accepted = report.rows - report.skipped - report.rejected
-    report.late = sum(source.late for source in staged)
-    report.warnings += [notice for source in staged for notice in source.notices]

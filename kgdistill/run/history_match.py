@@ -324,9 +324,7 @@ class HistoryMatch:
             results.append(result)
         there = {result.arm for result in results}
         comparisons = [pair for pair in pipeline.comparisons if there.issuperset(pair)]
-        document = metrics_document(
-            protocol, task, results, comparisons, fit_seconds=fit, parameters=parameters
-        )
+        document = metrics_document(task, results, comparisons, fit_seconds=fit, parameters=parameters)
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self._void(kinds)})
 
     def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:

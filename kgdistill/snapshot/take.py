@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, LeakError
-from kgdistill.progress import step
+from kgdistill.progress import Step, step
 from kgdistill.snapshot.content import ContentHash
 from kgdistill.snapshot.files import disk_errors, staged_folder, sync_file
 from kgdistill.snapshot.leaks import before, check_no_future
@@ -71,54 +71,68 @@ def take_snapshot(
         cut = _naive_utc(cut)
     labels = [label for label, node in schema.nodes.items() if not node.output]
     edges = [e for e in schema.edges("fact", "event") if e[0] in labels and e[2] in labels]
-    content = ContentHash(_meaning(schema, labels, edges))
-    known: dict[str, pa.Array] = {}
-    nodes: dict[str, int] = {}
-    edge_rows: dict[str, int] = {}
-    files: dict[str, str] = {}
     with (
         staged_folder(folder) as part,
         step("taking the snapshot", total=len(labels) + len(edges)) as progress,
     ):
-        with disk_errors(folder):
-            (part / "nodes").mkdir()
-            (part / "edges").mkdir()
-            (part / SCHEMA).write_text(schema.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            files[SCHEMA] = sync_file(part / SCHEMA)
-        kept: dict[str, pa.Array] = {}
-        # By name: a store may list its types in any order, and equal graphs have equal hashes.
-        for label in sorted(labels):
-            progress.note(label)
-            known[label], table = _nodes(store, schema, label, cut)
-            kept[label] = table.column(0)
-            nodes[label] = table.num_rows
-            content.add(label, table)
-            files[node_file(label)] = _write(table, part, node_file(label), folder)
-            progress.advance()
-        _check_whole(store, nodes, cut, needed)
-        for edge in sorted(edges):
-            progress.note(edge_key(edge))
-            table = _edges(store, schema, edge, cut, known, kept)
-            edge_rows[edge_key(edge)] = table.num_rows
-            content.add(edge_key(edge), table)
-            files[edge_file(edge)] = _write(table, part, edge_file(edge), folder)
-            progress.advance()
-        progress.note("")
-        manifest = Manifest(
-            format=1,
-            cut=cut,
-            schema_digest=schema.digest(),
-            content_hash=content.hexdigest(),
-            nodes={label: nodes[label] for label in labels},
-            edges={edge_key(edge): edge_rows[edge_key(edge)] for edge in edges},
-            files=files,
-        )
+        manifest = _written(store, schema, _Wanted(labels, edges, cut, needed), part, folder, progress)
         # What was really written is read back and checked, before anybody can open it.
         check_no_future(Snapshot(part, manifest, schema))
         with disk_errors(folder):
             (part / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
             sync_file(part / MANIFEST)
     return Snapshot(folder, manifest, schema)
+
+
+class _Wanted(NamedTuple):
+    labels: list[str]
+    edges: list[EdgeType]
+    cut: datetime | None
+    needed: Sequence[str]
+
+
+def _written(
+    store: GraphStore, schema: Schema, wanted: _Wanted, part: Path, folder: Path, progress: Step
+) -> Manifest:
+    """Writes every type into `part`; `folder` is what errors name."""
+    labels, edges, cut, needed = wanted
+    content = ContentHash(_meaning(schema, labels, edges))
+    files: dict[str, str] = {}
+    with disk_errors(folder):
+        (part / "nodes").mkdir()
+        (part / "edges").mkdir()
+        (part / SCHEMA).write_text(schema.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        files[SCHEMA] = sync_file(part / SCHEMA)
+    rows: dict[str, int] = {}
+
+    def keep(name: str, file: str, table: pa.Table) -> None:
+        rows[name] = table.num_rows
+        content.add(name, table)
+        files[file] = _write(table, part, file, folder)
+        progress.advance()
+
+    known: dict[str, pa.Array] = {}
+    kept: dict[str, pa.Array] = {}
+    # By name: a store may list its types in any order, and equal graphs have equal hashes.
+    for label in sorted(labels):
+        progress.note(label)
+        known[label], table = _nodes(store, schema, label, cut)
+        kept[label] = table.column(0)
+        keep(label, node_file(label), table)
+    _check_whole(store, rows, cut, needed)
+    for edge in sorted(edges):
+        progress.note(edge_key(edge))
+        keep(edge_key(edge), edge_file(edge), _edges(store, schema, edge, cut, known, kept))
+    progress.note("")
+    return Manifest(
+        format=1,
+        cut=cut,
+        schema_digest=schema.digest(),
+        content_hash=content.hexdigest(),
+        nodes={label: rows[label] for label in labels},
+        edges={edge_key(edge): rows[edge_key(edge)] for edge in edges},
+        files=files,
+    )
 
 
 def take_events(

@@ -17,7 +17,7 @@ import pytest
 from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError, StoreLockedError
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.job import JobReport, run_job
+from kgdistill.ingest.job import JobOptions, JobReport, run_job
 from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.ingest.ray import pieces
 from kgdistill.ingest.ray.engine import RayEngine
@@ -74,8 +74,8 @@ def order_lines(folder: Path, files: int = 4, rows: int = 700) -> Path:
 
 def job(store: GraphStore, root: Path, archive: Path, **how: object) -> JobReport:
     rejects = archive.with_suffix(".parquet")
-    limits = {"rejects_path": rejects, "max_reject_share": 0.05}
-    return run_job(store, MAPPING, root, archive=archive, schema=SCHEMA, **limits, **how)  # type: ignore[arg-type]
+    options = JobOptions(rejects_path=rejects, max_reject_share=0.05, **how)  # type: ignore[arg-type]
+    return run_job(store, MAPPING, root, options, archive=archive, schema=SCHEMA)
 
 
 @pytest.fixture(params=["ladybug", "neo4j"])

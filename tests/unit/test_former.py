@@ -16,7 +16,7 @@ from _jobs import SCHEMA, rows
 from kgdistill.cli import main
 from kgdistill.errors import InputError
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.job import JobReport, foresee, run_job
+from kgdistill.ingest.job import JobOptions, JobReport, foresee, run_job
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
 from kgdistill.store import GraphStore, open_store
 
@@ -51,9 +51,9 @@ def store() -> Iterator[GraphStore]:
 def job(store: GraphStore, work: Path, told: Mapping | None = None, **options: Any) -> JobReport:
     (work / "data").mkdir(exist_ok=True)
     place = work / "archive"
-    return run_job(
-        store, told or mapping(), work / "data", archive=place, schema=SCHEMA, threads=1, **options
-    )
+    tables = options.pop("tables", None)
+    how = JobOptions(threads=1, **options)
+    return run_job(store, told or mapping(), work / "data", how, archive=place, schema=SCHEMA, tables=tables)
 
 
 def count(store: GraphStore) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kgdistill.errors import InputError, LeakError
+from kgdistill.evaluate import judge
 from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.ranking import topk
 from kgdistill.ranking.metrics import mrr_at_k, ndcg_at_k, recall_at_k
@@ -139,12 +141,13 @@ def test_an_arm_is_judged_as_by_brute_force(seed: int, users: int, items: int, c
                     hits = [i in relevant for i in ranked]
                     want.setdefault(setting, []).append((user, ranked, oracle(hits, len(relevant), 3)))
         task = make_task(train, test, validation)
-        given_ = {"arm": "a", "title": "A", "split": split, "k": 3, "chunk": chunk, "progress": False}
+        given_ = {"arm": "a", "title": "A", "split": split, "k": 3, "progress": False}
         if not want:
             with pytest.raises(InputError, match="no eligible user"):
                 evaluate_arm(lambda u, c: table[np.ix_(u, c)], task, **given_)
             continue
-        result = evaluate_arm(lambda u, c: table[np.ix_(u, c)], task, **given_)
+        with patch.object(judge, "_CHUNK", chunk):
+            result = evaluate_arm(lambda u, c: table[np.ix_(u, c)], task, **given_)
         assert set(result.settings) == set(want)
         for setting, found in result.settings.items():
             rows = want[setting]

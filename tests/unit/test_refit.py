@@ -140,9 +140,9 @@ def test_several_depths_in_one_ranking_equal_one_ranking_each(seed: int, depth: 
     test[0, 3] = True
     train[0, 3] = validation[0, 3] = False
     scores = np.random.default_rng(seed).integers(0, 4, size=train.shape).astype(np.float32)
-    task = make_task(train, test, validation)
+    task, deeper = (make_task(train, test, validation, ks=ks) for ks in ((), (depth,)))
     given_ = {"arm": "a", "title": "A", "progress": False, "settings": ["warm", "all"]}
-    both = evaluate_arm(lambda u, c: scores[np.ix_(u, c)], task, k=k, ks=[depth], **given_)
+    both = evaluate_arm(lambda u, c: scores[np.ix_(u, c)], deeper, k=k, **given_)
     alone = evaluate_arm(lambda u, c: scores[np.ix_(u, c)], task, k=depth, **given_)
     assert both.topk.equals(evaluate_arm(lambda u, c: scores[np.ix_(u, c)], task, k=k, **given_).topk)
     for setting, found in both.settings.items():

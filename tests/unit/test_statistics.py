@@ -94,7 +94,6 @@ def arms() -> tuple[MatchTask, list[ArmResult]]:
 def test_the_document_holds_the_figures_and_the_report_reads_it() -> None:
     task, results = arms()
     document = metrics_document(
-        task.protocol,
         task,
         results,
         comparisons=[("popularity", "chance")],
@@ -124,7 +123,6 @@ def test_the_document_holds_the_figures_and_the_report_reads_it() -> None:
 
 def test_arms_that_cannot_be_compared_are_refused() -> None:
     task, (one, other) = arms()
-    protocol = task.protocol
     again = evaluate_arm(
         random_scorer(1), task, arm="valid", title="V", split="validation", k=5, progress=False
     )
@@ -135,4 +133,4 @@ def test_arms_that_cannot_be_compared_are_refused() -> None:
         ([one, other], [("popularity", "nobody")], "'nobody'"),
     ):
         with pytest.raises(InputError, match=says):
-            metrics_document(protocol, task, results, comparisons=pairs)
+            metrics_document(task, results, comparisons=pairs)

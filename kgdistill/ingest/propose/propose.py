@@ -80,18 +80,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         known_encoding(encoding)
     paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    groups: list[tuple[list[str], Sample]] = []
-    for path in paths:
-        _check_file(path)
-        taken, file = sample(path, encoding), path.relative_to(root).as_posix()
-        for i, (names, other) in enumerate(groups):
-            alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
-            both = None if alone else merged(other, taken)
-            if both is not None:
-                groups[i] = ([*names, file], both)
-                break
-        else:
-            groups.append(([file], taken))
+    groups = _grouped(paths, root, encoding)
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
@@ -111,19 +100,32 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     text = "\n".join(head) + "\n"
     if some:
         return text
-    if not any(taken.rows for _, taken in groups):
-        raise NothingFitsError(
-            "there are no rows below the header, and by those it is told what a column holds",
-            where=", ".join(names[0] for names, _ in groups),
-            hint="export the files with rows in them, or fill in the skeleton by hand",
-            skeleton=text,
-        )
-    raise NothingFitsError(
-        "nothing looks like the id of a user, product, query or ad",
-        where="; ".join(f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups),
-        hint="fill in the skeleton by hand, or give the columns names such as customer_id and product_id",
-        skeleton=text,
-    )
+    if any(taken.rows for _, taken in groups):
+        told = "nothing looks like the id of a user, product, query or ad"
+        where = (f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups)
+        hint = "fill in the skeleton by hand, or give the columns names such as customer_id and product_id"
+        raise NothingFitsError(told, where="; ".join(where), hint=hint, skeleton=text)
+    told = "there are no rows below the header, and by those it is told what a column holds"
+    where = (names[0] for names, _ in groups)
+    hint = "export the files with rows in them, or fill in the skeleton by hand"
+    raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
+
+
+def _grouped(paths: list[Path], root: Path, encoding: str | None) -> list[tuple[list[str], Sample]]:
+    """The files below `root`, those with the same columns together."""
+    groups: list[tuple[list[str], Sample]] = []
+    for path in paths:
+        _check_file(path)
+        taken, file = sample(path, encoding), path.relative_to(root).as_posix()
+        for i, (names, other) in enumerate(groups):
+            alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+            both = None if alone else merged(other, taken)
+            if both is not None:
+                groups[i] = ([*names, file], both)
+                break
+        else:
+            groups.append(([file], taken))
+    return groups
 
 
 def _check_file(path: Path) -> None:

@@ -6,7 +6,8 @@ that every machine sees under the same path, and every machine needs this packag
 
     with RayEngine(workers=4) as engine:
         writer = engine.neo4j_writer("neo4j://db:7687", user="neo4j", password=password)
-        run_job(store, mapping, root, archive=archive, schema=schema, stager=engine.stage, writer=writer)
+        options = JobOptions(stager=engine.stage, writer=writer)
+        run_job(store, mapping, root, options, archive=archive, schema=schema)
 """
 
 from __future__ import annotations

@@ -78,20 +78,9 @@ def cut_student(
     tokenizer.model_max_length = teacher.max_tokens
     basis = None
     if width is not None and width != whole:
-        size = whole // int(config.num_attention_heads)
-        if config.model_type != "bert":
-            raise InputError(
-                f"an encoder of type {config.model_type!r} cannot be narrowed", hint="leave width out"
-            )
-        if not 0 < width < whole or width % size:
-            raise InputError(f"width {width} is no multiple of {size} below {whole}")
+        _check_width(config, width)
         basis = _principal_axes(teacher, texts, chosen, width, seed)
-    cut = copy.deepcopy(model).cpu()
-    held = encoder_layers(cut)
-    for i in reversed(range(len(held))):
-        if i not in chosen:
-            del held[i]
-    cut.config.num_hidden_layers = layers
+    cut = _with_layers(model, chosen)
     cut_embeddings(cut, kept, tokenizer.pad_token_id)
     if config.model_type == "bert":
         cut = _rebuilt(cut, basis, positions=min(teacher.max_tokens, int(config.max_position_embeddings)))
@@ -107,6 +96,28 @@ def cut_student(
         max_tokens=teacher.max_tokens, precision=precision,
     )  # fmt: skip
     return Cut(student, chosen, basis)
+
+
+def _with_layers(model: Any, chosen: Sequence[int]) -> Any:
+    """A copy of the model with these of its layers."""
+    cut = copy.deepcopy(model).cpu()
+    held = encoder_layers(cut)
+    for i in reversed(range(len(held))):
+        if i not in chosen:
+            del held[i]
+    cut.config.num_hidden_layers = len(chosen)
+    return cut
+
+
+def _check_width(config: Any, width: int) -> None:
+    whole = int(config.hidden_size)
+    size = whole // int(config.num_attention_heads)
+    if config.model_type != "bert":
+        raise InputError(
+            f"an encoder of type {config.model_type!r} cannot be narrowed", hint="leave width out"
+        )
+    if not 0 < width < whole or width % size:
+        raise InputError(f"width {width} is no multiple of {size} below {whole}")
 
 
 @torch.no_grad()
