@@ -1,0 +1,181 @@
+"""Tasks of the kind classify on a snapshot: splits, what is hidden, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from _classes import START, kind_spec, make_classes, snapshot_of, spec, users, utterances
+
+from kgdistill.errors import InputError, KgdistillError, LeakError
+from kgdistill.tasks.classify import build_classify_task
+
+
+def test_a_given_split_is_followed_and_validation_is_taken_of_train(tmp_path: Path) -> None:
+    tables = utterances()
+    task = make_classes(tables, tmp_path / "s", spec())
+    split = {row["utterance_id"]: row["split"] for row in tables["Utterance"]}
+    test = task.subjects("test")
+    assert {task.keys[i] for i in test} == {key for key, part in split.items() if part == "test"}
+    train, validation = task.subjects("train"), task.subjects("validation")
+    assert not set(train) & set(validation)
+    assert {split[task.keys[i]] for i in [*train, *validation]} == {"train"}
+    assert 0.04 < len(validation) / len(train) < 0.2
+    wanted = {row["source"]: row["target"] for row in tables["Utterance", "HAS_INTENT", "Intent"]}
+    truth = task.truth("intent", "train")
+    names = task.class_names["intent"]
+    assert [names[c] for c in truth.argmax(1)] == [wanted[task.keys[i]] for i in train]
+    assert (truth.sum(1) == 1).all()
+
+
+def test_a_split_may_stand_on_the_relationship_to_the_target(tmp_path: Path) -> None:
+    tables = utterances()
+    task = make_classes(
+        tables, tmp_path / "s", spec(protocol={"split": "given", "property": "part", "of": "relationship"})
+    )
+    wanted = {r["source"] for r in tables["Utterance", "HAS_INTENT", "Intent"] if r["part"] == "test"}
+    assert {task.keys[i] for i in task.subjects("test")} == wanted
+
+
+def test_the_test_stays_closed_until_it_is_opened(tmp_path: Path) -> None:
+    task = make_classes(utterances(), tmp_path / "s", spec())
+    with pytest.raises(LeakError, match="closed"):
+        task.truth("intent", "test")
+    task.open_test()
+    assert len(task.truth("intent", "test")) == len(task.subjects("test"))
+
+
+def test_who_is_held_out_depends_on_the_key_and_the_seed_alone(tmp_path: Path) -> None:
+    def test_keys(tables: dict[Any, Any], folder: str, seed: int = 0) -> set[str]:
+        protocol = {"split": "held_out", "share": 0.25, "validation_share": 0.2, "seed": seed}
+        task = make_classes(tables, tmp_path / folder, kind_spec(protocol=protocol))
+        return {task.keys[i] for i in task.subjects("test")}
+
+    few, many = test_keys(users(150), "a"), test_keys(users(300), "b")
+    assert few == many & {f"u{u:03}" for u in range(100)}
+    assert 10 < len(few) < 40
+    assert test_keys(users(150), "c", seed=1) != few
+
+
+def test_unlabelled_subjects_are_no_part_of_the_split(tmp_path: Path) -> None:
+    task = make_classes(users(150), tmp_path / "s", kind_spec())
+    assert [task.keys[i] for i in task.unlabelled] == [f"u{u:03}" for u in range(100, 150)]
+    labelled = [i for part in ("train", "validation", "test") for i in task.subjects(part)]  # type: ignore[arg-type]
+    assert sorted(labelled) == list(range(100))
+
+
+def test_nothing_of_a_target_is_read(tmp_path: Path) -> None:
+    tables = utterances()
+    for row in tables["Utterance"]:
+        row["hint"] = "secret" + row["mood"]
+    declared = spec(
+        subjects={"label": "Utterance", "by": ["text", "facts"]},
+        targets={"intent": {"relationship": "HAS_INTENT"}, "hint": {"property": "hint"}},
+    )
+    task = make_classes(tables, tmp_path / "s", declared)
+    assert task.texts is not None
+    assert not any("secret" in text for text in task.texts)
+    assert [beside.name for beside in task.neighbours] == ["SENT_BY Channel"]
+
+
+def test_a_history_ends_at_the_cut(tmp_path: Path) -> None:
+    snapshot = snapshot_of(users(later=True), tmp_path / "s", cut=START + timedelta(days=100))
+    task = build_classify_task(
+        snapshot, kind_spec(subjects={"label": "User", "by": ["history", "facts"], "history": "BOUGHT"})
+    )
+    (beside,) = task.neighbours
+    assert np.diff(beside.members.indptr).max() <= 7
+    assert list(beside.groups) == ["MADE_BY Brand"]
+    assert beside.groups["MADE_BY Brand"].shape == (60, 6)
+
+
+def test_none_of_them_is_no_class(tmp_path: Path) -> None:
+    task = make_classes(
+        utterances(), tmp_path / "s",
+        spec(targets={"intent": {"relationship": "HAS_INTENT", "none_of_them": "hours"}}),
+    )  # fmt: skip
+    assert task.class_names["intent"] == ("parcel", "refund")
+    truth = task.truth("intent", "train")
+    assert 0 < (~truth.any(axis=1)).sum() < len(truth)
+    assert "of none of them" in " ".join(task.describe())
+
+
+def test_classes_may_be_several_and_are_values_of_any_plain_type(tmp_path: Path) -> None:
+    tables = utterances()
+    has = tables["Utterance", "HAS_INTENT", "Intent"]
+    has += [{**row, "target": "parcel"} for row in has if row["target"] == "refund"]
+    with pytest.raises(InputError, match="several classes where one is the most"):
+        make_classes(tables, tmp_path / "a", spec())
+    declared = spec(
+        targets={"intent": {"relationship": "HAS_INTENT", "several": True}, "polite": {"property": "polite"}}
+    )
+    task = make_classes(tables, tmp_path / "b", declared)
+    assert set(task.truth("intent", "train").sum(axis=1)) == {1, 2}
+    assert task.class_names["polite"] == ("false", "true")
+
+
+def _alone(tables: dict[Any, Any]) -> None:
+    for row in tables["Utterance", "HAS_INTENT", "Intent"]:
+        row["target"] = "refund"
+
+
+def _silent(tables: dict[Any, Any]) -> None:
+    for row in tables["Utterance"]:
+        row["text"] = ""
+
+
+def _no_test(tables: dict[Any, Any]) -> None:
+    for row in tables["Utterance"]:
+        row["split"] = "train"
+
+
+def _unlabelled(tables: dict[Any, Any]) -> None:
+    tables["Utterance", "HAS_INTENT", "Intent"].clear()
+
+
+def _each_its_own(tables: dict[Any, Any]) -> None:
+    for i, row in enumerate(tables["Utterance"]):
+        row["mood"] = f"mood {i}"
+
+
+HISTORY = {"label": "User", "by": "history"}
+
+
+@pytest.mark.parametrize(
+    ("change", "declared", "message"),
+    [
+        (_alone, {}, r"fewer than two classes: all are 'refund'"),
+        (_silent, {}, r"no Utterance has any text"),
+        (_no_test, {}, r"leave none for test"),
+        (_unlabelled, {}, r"nothing to learn from"),
+        (_each_its_own, {"targets": {"mood": {"property": "mood"}}}, r"nearly one each"),
+        (None, {"targets": {"m": {"property": "moods"}}}, r"(?s)no property 'moods'.*did you mean 'mood'"),
+        (None, {"targets": {"m": {"property": "length"}}}, r"length is double"),
+        (None, {"targets": {"m": {"relationship": "HAS_INTEND"}}}, r"(?s)no fact or event.*HAS_INTENT"),
+        (None, {"subjects": {"label": "Uterance", "by": "text"}}, r"unknown label 'Uterance'"),
+        (None, {"subjects": {"label": "Product", "by": "text"}}, r"the graph has no Product"),
+        (None, {"subjects": {"label": "Utterance", "by": "history"}}, r"0 kinds of events"),
+        (None, {"subjects": {**HISTORY, "label": "Utterance", "history": "BOUGHT"}}, r"no event 'BOUGHT'"),
+        (None, {"protocol": {"split": "given", "property": "splits"}}, r"(?s)no property 'splits'.*'split'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_is_refused_in_one_message(
+    change: Any, declared: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    tables = utterances()
+    if change is not None:
+        change(tables)
+    with pytest.raises(KgdistillError, match=message):
+        make_classes(tables, tmp_path / "s", spec(**declared))
+
+
+def test_facts_that_nobody_has_are_refused(tmp_path: Path) -> None:
+    tables = users()
+    tables["Product", "MADE_BY", "Brand"].clear()
+    with pytest.raises(InputError, match="neither User nor its history has facts"):
+        make_classes(
+            tables, tmp_path / "s", kind_spec(subjects={"label": "User", "by": ["history", "facts"]})
+        )
