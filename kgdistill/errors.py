@@ -86,4 +86,4 @@ class RunLockedError(ArtefactError):
 
 
 class ToolMissingError(KgdistillError):
-    """A program that the command needs (Java, Maven, …) is not on the path."""
+    """A program (Java, Maven, …) or a library that the command needs is not there."""

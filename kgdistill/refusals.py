@@ -1,12 +1,14 @@
-"""What the machine refuses, a full disk or too little memory, told from every library's way of saying it."""
+"""What the machine refuses, told from every library's way of saying it: a full disk, too little memory, and
+a library that is not installed."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import traceback
 from collections.abc import Iterator
 
-from kgdistill.errors import DiskError, KgdistillError, MemoryShortError
+from kgdistill.errors import DiskError, KgdistillError, MemoryShortError, ToolMissingError
 
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
             errno.EFBIG: "a file may not grow that large here"}  # fmt: skip
@@ -29,10 +31,14 @@ _NO_MEMORY_WORDS = (
     "array is too big",
 )
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+# What the extras bring, and those of our packages that make do with the small one.
+_LIBRARIES = frozenset(("charset_normalizer", "duckdb", "matplotlib", "orjson", "pandas", "scipy",
+    "sentence_transformers", "tensorboard", "torch", "torch_geometric", "transformers"))  # fmt: skip
+_INGEST = frozenset(("ingest", "derive", "graphcheck", "store", "explore", "datasets"))
 
 
 def refusal(error: BaseException, where: str = "") -> KgdistillError | None:
-    """The one message for a disk that is full or may not be written, or for too little memory.
+    """The one message for a full disk, one that may not be written, too little memory, a missing library.
 
     Args:
         error: whatever was raised; what it was raised from counts too.
@@ -53,6 +59,8 @@ def refusal(error: BaseException, where: str = "") -> KgdistillError | None:
 
 
 def _one(error: BaseException, where: str) -> KgdistillError | None:
+    if isinstance(error, ModuleNotFoundError):
+        return _not_installed(error)
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
     named = str(error.filename) if isinstance(error, OSError) and error.filename else where
@@ -74,6 +82,21 @@ def _one(error: BaseException, where: str) -> KgdistillError | None:
             hint="use a machine with more memory, or smaller settings: dim, batch, candidates",
         )
     return None
+
+
+def _not_installed(error: ModuleNotFoundError) -> KgdistillError | None:
+    """Names the extra that brings the library: the one of whichever package of ours asked for it."""
+    library = (error.name or "").partition(".")[0]
+    if library not in _LIBRARIES:
+        return None
+    asking = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        ours, _, rest = str(frame.f_globals.get("__name__", "")).partition(".")
+        asking = rest.partition(".")[0] if ours == "kgdistill" else asking
+    extra = "ingest" if asking in _INGEST else "train"
+    return ToolMissingError(
+        f"this needs {library}, which is not installed", hint=f"pip install 'kgdistill[{extra}]'"
+    )
 
 
 @contextlib.contextmanager

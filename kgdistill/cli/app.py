@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import kgdistill
 from kgdistill.cli import answer, derive, explore, graph, ingest, jobs, neo4j, store, train
 from kgdistill.cli.output import say
 
@@ -23,9 +24,7 @@ class _Root(TyperGroup):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"kgdistill {version('kgdistill')}")
+        print(f"kgdistill {kgdistill.__version__}")
         raise typer.Exit
 
 

@@ -19,7 +19,7 @@ from kgdistill.cli.options import (
     store_at,
 )
 from kgdistill.cli.output import print_json, print_line, print_table, say, shown
-from kgdistill.errors import InputError, SchemaError, StoreDamagedError
+from kgdistill.errors import InputError, StoreDamagedError
 
 if TYPE_CHECKING:
     from kgdistill.ingest.archive import Archive
@@ -236,21 +236,11 @@ def archive_at(path: Path | None, store: str) -> Archive:
 
 def schema_of_job(path: Path | None, archive: Path | None, store: str) -> Schema:
     """The schema that `--schema` names; else that of former jobs, with what the project's own adds."""
-    from kgdistill.ingest.archive import Archive, default_archive
+    from kgdistill.ingest.archive import default_archive, job_schema
     from kgdistill.store import load_schema
 
     own = load_schema(path)
-    place = archive or default_archive(store)
-    if path is not None or not (place / "archive.json").is_file():
-        return own
-    former = Archive(place)
-    if not former.numbers():
-        return own
-    kept = former.schema()
-    try:
-        return kept.joined(own)
-    except SchemaError:
-        return kept
+    return own if path is not None else job_schema(archive or default_archive(store), own)
 
 
 def print_report(report: JobReport, url: str, json: bool) -> None:

@@ -50,22 +50,14 @@ def stats(
       kgdistill store stats
       kgdistill store stats --store bolt://localhost:7687 --password-file .neo4j/password
     """
+    from kgdistill.explore import count_types
+
     with store_at(store, user, password_file) as opened:
         described = schema_at(schema, opened)
-        labels, edges = list(described.nodes), described.edges()
-        # Names come from the schema, which allows plain identifiers only.
-        parts = [
-            f"MATCH (n:`{label}`) RETURN {n} AS place, count(n) AS amount" for n, label in enumerate(labels)
-        ]
-        parts += [
-            f"MATCH (:`{a}`)-[r:`{name}`]->(:`{b}`) RETURN {n} AS place, count(r) AS amount"
-            for n, (a, name, b) in enumerate(edges, len(labels))
-        ]
-        counted = opened.query(" UNION ALL ".join(parts), limit=len(parts), timeout_s=120.0)
+        counted = count_types(opened, described)
         url = opened.url
-    amounts = {row["place"]: int(row["amount"]) for row in counted.to_pylist()}
-    nodes = {label: amounts.get(n, 0) for n, label in enumerate(labels)}
-    relationships = {"-".join(e): amounts.get(n, 0) for n, e in enumerate(edges, len(labels))}
+    nodes = counted.nodes
+    relationships = {"-".join(edge): number for edge, number in counted.relationships.items()}
     if json:
         print_json({"store": url, "nodes": nodes, "relationships": relationships})
         return

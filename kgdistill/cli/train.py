@@ -329,19 +329,11 @@ def writeback(
       kgdistill writeback --run runs/mine
       kgdistill writeback --run runs/mine --store neo4j://localhost:7687 --json
     """
-    from kgdistill.explore import NodeEmbeddings, write_back
+    from kgdistill.graph import Graph
 
     opened = run_at(run, device=device)
-    name = run.resolve().name
-    with store_at(store, user, password_file, wait_s=wait) as graph:
-        written = write_back(
-            graph,
-            name,
-            opened.recommendations(store=graph),
-            [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in opened.embeddings()],
-            archive=archive,
-            wait_s=wait,
-        )
+    with store_at(store, user, password_file, wait_s=wait) as held:
+        written = Graph(held, archive=archive).write_back(opened, wait_s=wait)
     if json:
         print_json(written)
         return

@@ -1,15 +1,41 @@
-"""Write-back, saved queries, explanations and pictures."""
+"""Write-back, saved queries, explanations and pictures.
+
+The names are imported when first used: asking the graph needs neither SciPy nor Matplotlib.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from kgdistill.explore.explain import Explanation, PathLink, PathNode, explain, explain_frozen, explain_many
-from kgdistill.explore.queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
-from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
-
 if TYPE_CHECKING:
+    from kgdistill.explore.counts import TypeCounts, count_types
+    from kgdistill.explore.explanations import Explanation, PathLink, PathNode, explain, explain_many
+    from kgdistill.explore.frozen_paths import explain_frozen
     from kgdistill.explore.picture import draw, subgraph
+    from kgdistill.explore.queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
+    from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
+
+_WHERE = {
+    "Explanation": "explanations",
+    "NodeEmbeddings": "writeback",
+    "PathLink": "explanations",
+    "PathNode": "explanations",
+    "QueryParameter": "queries",
+    "SavedQuery": "queries",
+    "TypeCounts": "counts",
+    "WriteBackReport": "writeback",
+    "count_types": "counts",
+    "draw": "picture",
+    "explain": "explanations",
+    "explain_frozen": "frozen_paths",
+    "explain_many": "explanations",
+    "run_query": "queries",
+    "saved_queries": "queries",
+    "saved_query": "queries",
+    "subgraph": "picture",
+    "write_back": "writeback",
+}
 
 __all__ = [
     "Explanation",
@@ -18,7 +44,9 @@ __all__ = [
     "PathNode",
     "QueryParameter",
     "SavedQuery",
+    "TypeCounts",
     "WriteBackReport",
+    "count_types",
     "draw",
     "explain",
     "explain_frozen",
@@ -32,9 +60,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Only what draws needs matplotlib and networkx, which take a second to load.
-    if name not in ("draw", "subgraph"):
+    if name not in _WHERE:
         raise AttributeError(f"module 'kgdistill.explore' has no attribute {name!r}")
-    from kgdistill.explore import picture
-
-    return getattr(picture, name)
+    return getattr(importlib.import_module(f"kgdistill.explore.{_WHERE[name]}"), name)

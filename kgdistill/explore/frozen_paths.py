@@ -11,14 +11,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csc_array
 
-from kgdistill.explore.paths import Row
+from kgdistill.explore.explanations import Explanation, along
+from kgdistill.explore.paths import LEAST_TOGETHER, Row
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 
 _MADE_BY: EdgeType = ("Product", "MADE_BY", "Brand")
 _IN_CATEGORY: EdgeType = ("Product", "IN_CATEGORY", "Category")
-_LEAST_TOGETHER = 3
-"""Fewer users who bought both are no evidence."""
+
+
+def explain_frozen(
+    snapshot: Snapshot,
+    purchases: pa.Table,
+    edge: EdgeType,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    limit: int = 5,
+) -> dict[tuple[str, str], list[Explanation]]:
+    """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
+
+    Args:
+        snapshot: has the facts.
+        purchases: user, product (string), at (timestamp), bought (bool): what is known by now.
+        edge: the relationship that stands for a purchase.
+        pairs: users and products; of one that the snapshot lacks nothing is told.
+        limit: at most so many for each.
+    """
+    paths = FrozenPaths(snapshot, purchases, edge)
+    wanted = list(dict.fromkeys(pairs))
+    names = paths.products({product for _, product in wanted})
+    return along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None)
 
 
 class FrozenPaths:
@@ -85,7 +107,7 @@ class FrozenPaths:
         keys, users = self._snapshot.keys("Product"), max(int((np.diff(self._rows.indptr) > 0).sum()), 1)
         for product, place, both in self._together(products):
             counts = np.diff(self._buyers.indptr)
-            for other in np.flatnonzero(both >= _LEAST_TOGETHER):
+            for other in np.flatnonzero(both >= LEAST_TOGETHER):
                 lift = float(both[other]) * users / (float(counts[place]) * float(counts[other]))
                 row = {"bought": str(keys[other]), "support": int(both[other]), "lift": lift}
                 found.append({"recommended": product, **row})
@@ -93,7 +115,7 @@ class FrozenPaths:
 
     def partners(self, products: Iterable[str]) -> dict[str, int]:
         """How many products each is bought together with."""
-        return {key: int((both >= _LEAST_TOGETHER).sum()) for key, _, both in self._together(products)}
+        return {key: int((both >= LEAST_TOGETHER).sum()) for key, _, both in self._together(products)}
 
     def _together(self, products: Iterable[str]) -> Iterable[tuple[str, int, npt.NDArray[Any]]]:
         """Each product that is known, its id, and how many of its buyers bought every other one."""

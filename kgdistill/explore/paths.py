@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
-from kgdistill.store.protocol import GraphStore
+from kgdistill.store.protocol import GraphStore, Parameter
 
 # Keys in one query, and rows that one may return: a page of users with all they bought.
 _PAGE = 2_000
@@ -50,6 +51,26 @@ _OF_PRODUCT = """
 UNWIND $keys AS k MATCH (p:Product)-[:ALSO_BOUGHT]-(x:Product) WHERE p.product_id = k
 RETURN p.product_id AS key, count(x) AS products
 """
+
+_TOGETHER = """
+MATCH (r:Product)<-[v:BOUGHT]-(u:User)-[w:BOUGHT]->(p:Product)
+WHERE r.product_id = $product AND u.user_id <> $user AND p.product_id <> $product
+  AND coalesce(v.first_quantity, 1) > 0 AND coalesce(w.first_quantity, 1) > 0
+  AND v.first_at < $before AND w.first_at < $before
+RETURN p.product_id AS bought, count(DISTINCT u) AS support
+"""
+_BUYERS = """
+UNWIND $keys AS k MATCH (p:Product)<-[w:BOUGHT]-(u:User) WHERE p.product_id = k
+  AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
+RETURN p.product_id AS key, count(DISTINCT u) AS users
+"""
+_ALL_BUYERS = """
+MATCH (u:User)-[w:BOUGHT]->(:Product)
+WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before RETURN count(DISTINCT u) AS users
+"""
+_NEVER = datetime(9999, 1, 1)
+LEAST_TOGETHER = 3
+"""Fewer users who bought both are no evidence."""
 
 Row = dict[str, Any]
 
@@ -100,11 +121,52 @@ class Paths:
         """How many products each is bought together with."""
         return {row["key"]: row["products"] for row in self._rows(_OF_PRODUCT, products)}
 
-    def _rows(self, cypher: str, keys: Iterable[str], page: int = _PAGE) -> list[Row]:
+    def _rows(self, cypher: str, keys: Iterable[str], page: int = _PAGE, **values: Parameter) -> list[Row]:
         ordered: Sequence[str] = sorted(set(keys))
         found: list[Row] = []
         for start in range(0, len(ordered), page):
             part = ordered[start : start + page]
-            table = self._store.query(cypher, {"keys": part}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+            table = self._store.query(cypher, {"keys": part, **values}, limit=_ROWS, timeout_s=_TIMEOUT_S)
             found += table.to_pylist()
         return found
+
+
+class CountedPaths(Paths):
+    """As `Paths` where nothing was derived: what is bought together with one product is counted now.
+
+    Args:
+        store: an open store.
+        user: whom the explanation is for; their own purchases are no evidence.
+        product: what is explained.
+        before: only purchases first made before it count; None for all.
+    """
+
+    def __init__(self, store: GraphStore, user: str, product: str, before: datetime | None) -> None:
+        super().__init__(store)
+        self._before = before or _NEVER
+        values: dict[str, Parameter] = {"user": user, "product": product, "before": self._before}
+        rows = store.query(_TOGETHER, values, limit=_ROWS, timeout_s=_TIMEOUT_S).to_pylist()
+        self._product = product
+        self._support = {row["bought"]: row["support"] for row in rows if row["support"] >= LEAST_TOGETHER}
+
+    def also_bought(self, products: Iterable[str]) -> list[Row]:
+        """recommended, bought, support, lift."""
+        if not self._support:
+            return []
+        known = self._rows(_BUYERS, [self._product, *self._support], before=self._before)
+        buyers = {row["key"]: row["users"] for row in known}
+        values = {"before": self._before}
+        users = self._store.query(_ALL_BUYERS, values, timeout_s=_TIMEOUT_S)["users"][0].as_py()
+        return [
+            {
+                "recommended": self._product,
+                "bought": other,
+                "support": support,
+                "lift": support * users / (buyers[self._product] * buyers[other]),
+            }
+            for other, support in self._support.items()
+        ]
+
+    def partners(self, products: Iterable[str]) -> dict[str, int]:
+        """How many products each is bought together with; as many as the explained one."""
+        return dict.fromkeys(products, len(self._support))

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from kgdistill.errors import DiskError, InputError
-from kgdistill.explore.explain import Explanation, PathLink, PathNode
+from kgdistill.explore.explanations import Explanation, PathLink, PathNode
 
 NodeKey = tuple[str, str]
 

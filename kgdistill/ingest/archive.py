@@ -27,7 +27,7 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kgdistill.errors import DiskError, InputError, StoreLockedError
+from kgdistill.errors import DiskError, InputError, SchemaError, StoreLockedError
 from kgdistill.ingest.model import Notice, TypeKey, types_by_name
 from kgdistill.private import make_private, private_folder, private_tree
 from kgdistill.store.schema import Schema
@@ -430,6 +430,20 @@ def _now() -> datetime:
 def utc_now() -> datetime:
     """The time in UTC, without a zone, as the records keep it."""
     return _now()
+
+
+def job_schema(folder: Path, own: Schema) -> Schema:
+    """The schema of the former jobs in the archive `folder`, with what `own` adds."""
+    if not (folder / _ABOUT).is_file():
+        return own
+    former = Archive(folder)
+    if not former.numbers():
+        return own
+    kept = former.schema()
+    try:
+        return kept.joined(own)
+    except SchemaError:
+        return kept
 
 
 def default_archive(url: str) -> Path:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from kgdistill.errors import DiskError, InputError, KgdistillError, StoreError
@@ -25,6 +25,9 @@ from kgdistill.ingest.archive import RowFile
 from kgdistill.ingest.model import TypeKey, type_name
 from kgdistill.ingest.rows import row_schema
 from kgdistill.store.schema import RelationshipType, Schema
+
+if TYPE_CHECKING:
+    import duckdb
 
 _ORDER = "ROW(_job, _source, _line)"
 # Nulls would come last in a comparison of rows.
@@ -38,6 +41,8 @@ def engine(temporary: Path, *, memory_mb: int = 640, threads: int = 2) -> Iterat
     Raises:
         DiskError, InputError, StoreError: DuckDB's errors in our words.
     """
+    import duckdb  # The extra `ingest` brings it; writing back a run needs this module alone.
+
     connection = duckdb.connect(":memory:")
     try:
         connection.execute(f"SET memory_limit = '{memory_mb}MB'")

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,6 +34,8 @@ def file_types(file: Path, types: pa.Schema) -> pa.Schema:
 
 def distinct(file: Path, column: str, rows: int) -> Iterator[list[str]]:
     """The distinct values of a text column, in lists of up to `rows`."""
+    import duckdb
+
     with plain_path(file) as path, duckdb.connect() as engine:
         engine.execute("SET memory_limit = '1GB'")
         found = engine.execute(f'SELECT DISTINCT "{column}" FROM read_parquet(?)', [path])
@@ -91,6 +92,8 @@ def conform_file(schema: Schema, key: str | EdgeType, file: Path) -> list[str]:
 
 def _check_keys(path: str, names: Sequence[str], where: str) -> None:
     """Looks for null and repeated keys with bounded memory: what does not fit goes to disk for a while."""
+    import duckdb
+
     columns = ", ".join(f'"{name}"' for name in names)
     with TemporaryDirectory(prefix="kgdistill-") as scratch, duckdb.connect() as engine:
         engine.execute("SET memory_limit = '1GB'")

@@ -22,6 +22,7 @@ LAYERS = (
     ("datasets", "config", "models"),
     ("train", "evaluate", "serve"),
     ("run",),
+    ("graph",),
     ("demo",),
     ("cli",),
 )

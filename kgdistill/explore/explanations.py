@@ -8,17 +8,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple, TypeAlias
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kgdistill.errors import InputError
-from kgdistill.explore.frozen_paths import FrozenPaths
-from kgdistill.explore.paths import Paths, Row
-from kgdistill.snapshot import Snapshot
-from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.explore.paths import CountedPaths, Paths, Row
+from kgdistill.store.protocol import GraphStore
 
-Kind = Literal["MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT"]
+if TYPE_CHECKING:
+    from kgdistill.explore.frozen_paths import FrozenPaths
+
+Kind = Literal["MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT", "NONE"]
 
 
 class PathNode(NamedTuple):
@@ -68,6 +67,9 @@ class Explanation:
     bought_at: datetime | None
     purchases: int
 
+    def __str__(self) -> str:
+        return self.because
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text, steps as lists."""
         steps = [
@@ -96,9 +98,10 @@ def explain(
     """The paths from what `user` bought to `product`, the most telling first.
 
     Paths are: bought -> same brand, bought -> same category (the deepest one) and bought -> bought
-    together. The user's own purchase of `product` is never on one. Paths through one brand or category
-    are one explanation, which names the latest purchase. Ordered by specificity, then by how recent the
-    purchase is, then by kind and keys.
+    together, as derived; where none of these leads there, what is bought together is counted now. The
+    user's own purchase of `product` is never on one. Paths through one brand or category are one
+    explanation, which names the latest purchase. Ordered by specificity, then by how recent the purchase
+    is, then by kind and keys.
 
     Args:
         store: an open store.
@@ -113,7 +116,13 @@ def explain(
         InputError: there is no such user or product; ids near it are named. `limit` is below 1.
         StoreError: from the store.
     """
-    return explain_many(store, [(user, product)], limit=limit, before=before)[(user, product)]
+    pair = (user, product)
+    found = explain_many(store, [pair], limit=limit, before=before)[pair]
+    if found:
+        return found
+    before = _naive(before)
+    counted = CountedPaths(store, user, product, before)
+    return along(counted, [pair], counted.products([product]), limit, before)[pair]
 
 
 def explain_many(
@@ -129,47 +138,24 @@ def explain_many(
         raise InputError(f"limit is {limit}; it is at least 1")
     if not wanted:
         return {}
-    if before is not None and before.tzinfo is not None:
-        before = before.astimezone(timezone.utc).replace(tzinfo=None)
+    before = _naive(before)
     paths = Paths(store)
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
     _check_known(store, "User", "user_id", users, paths.users(users))
     names = paths.products(recommended)
     _check_known(store, "Product", "product_id", recommended, names)
-    return _along(paths, wanted, names, limit, before)
+    return along(paths, wanted, names, limit, before)
 
 
-def explain_frozen(
-    snapshot: Snapshot,
-    purchases: pa.Table,
-    edge: EdgeType,
-    pairs: Iterable[tuple[str, str]],
-    *,
-    limit: int = 5,
-) -> dict[tuple[str, str], list[Explanation]]:
-    """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
-
-    Args:
-        snapshot: has the facts.
-        purchases: user, product (string), at (timestamp), bought (bool): what is known by now.
-        edge: the relationship that stands for a purchase.
-        pairs: users and products; of one that the snapshot lacks nothing is told.
-        limit: at most so many for each.
-    """
-    paths = FrozenPaths(snapshot, purchases, edge)
-    wanted = list(dict.fromkeys(pairs))
-    names = paths.products({product for _, product in wanted})
-    return _along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None)
-
-
-def _along(
+def along(
     paths: Paths | FrozenPaths,
     wanted: list[tuple[str, str]],
     names: dict[str, str],
     limit: int,
     before: datetime | None,
 ) -> dict[tuple[str, str], list[Explanation]]:
+    """The explanations of every pair of `wanted`, whose products are all in `names`."""
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
     bought = _purchases(paths, users, before)
@@ -203,6 +189,12 @@ def _along(
         found += _together(context, by_recommended[product], partners)
         result[(user, product)] = sorted(found, key=_order)[:limit]
     return result
+
+
+def _naive(before: datetime | None) -> datetime | None:
+    if before is None or before.tzinfo is None:
+        return before
+    return before.astimezone(timezone.utc).replace(tzinfo=None)
 
 
 class _Links:

@@ -1,0 +1,273 @@
+"""One graph, wherever it lives: ingest into it, ask it, explain from it, write answers back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping as AnyMapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.explore import Explanation, count_types, explain, run_query, saved_queries, write_back
+from kgdistill.explore.counts import TypeCounts
+from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport
+from kgdistill.ingest.archive import default_archive, job_schema
+from kgdistill.ingest.journal import without_journal
+from kgdistill.refusals import clear_refusals
+from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
+from kgdistill.store.protocol import EdgeType, Parameter
+from kgdistill.tasks.histories import stored_purchases
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from kgdistill.ingest.job import Given, JobReport
+    from kgdistill.ingest.mapping.load import Mapping
+    from kgdistill.run.run import Run
+    from kgdistill.snapshot import Snapshot
+
+BOUGHT: EdgeType = ("User", "BOUGHT", "Product")
+
+
+class Graph:
+    """A knowledge graph in Neo4j, in a local folder or in memory.
+
+    Args:
+        store: `ladybug:PATH` (a folder), `memory:`, `neo4j://HOST:PORT` or `bolt://HOST:PORT`; or a store
+            that is open.
+        user: the Neo4j user.
+        password: the Neo4j password; where None, KGDISTILL_NEO4J_PASSWORD, else asked for on a terminal.
+        archive: the folder that keeps accepted rows; where None, beside an embedded store (PATH.archive), of
+            a server in the working folder.
+        schema: the types that it may hold, or the YAML file that says them; where None, those that the store
+            keeps, or the project's own.
+
+    Raises:
+        InputError: an address of another form, or one that carries a password.
+        StoreError: no usable store there; its kinds say what is wrong.
+        SchemaError: the schema is none.
+    """
+
+    def __init__(
+        self,
+        store: str | GraphStore,
+        *,
+        user: str = "neo4j",
+        password: str | None = None,
+        archive: str | Path | None = None,
+        schema: Schema | str | Path | None = None,
+    ) -> None:
+        described = load_schema(schema) if isinstance(schema, str | Path) else schema
+        if isinstance(store, str):
+            store = open_store(store, user=user, password=password)
+        self.store = store
+        self._schema = described
+        self._archive = Path(archive) if archive is not None else None
+
+    @property
+    def url(self) -> str:
+        """Where the graph is, without any password."""
+        return self.store.url
+
+    @property
+    def schema(self) -> Schema:
+        """The types that the graph may hold."""
+        if self._schema is not None:
+            return self._schema
+        return without_journal(kept_schema(self.store))
+
+    @property
+    def archive(self) -> Path:
+        """The folder of accepted rows, from which the graph can be made again."""
+        if self._archive is None and self.url == "memory:":
+            folder = tempfile.mkdtemp(prefix="kgdistill-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._archive = Path(folder) / "memory.archive"
+        return self._archive if self._archive is not None else default_archive(self.url)
+
+    # In and out -------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        mapping: Mapping | str | Path | None = None,
+        folder: str | Path = ".",
+        *,
+        tables: AnyMapping[str, Given] | None = None,
+        rejects: str | Path | None = None,
+        salt: bytes | None = None,
+    ) -> JobReport:
+        """Reads the files of a mapping that are new or changed; twice is once.
+
+        Args:
+            mapping: what the columns are in the graph: a YAML file, or as parsed. None: the folder has one
+                file per type, such as Product.csv and BOUGHT.csv.
+            folder: below which the mapping's files are.
+            tables: by the mapping's source name, a table or a file instead of the files below `folder`.
+            rejects: where rows that do not fit are written, .csv or .parquet; None: they are counted alone.
+            salt: for values that are hashed.
+
+        Returns:
+            What the job did: rows read, accepted, rejected and why.
+
+        Raises:
+            InputError: a file cannot be read, or too many rows do not fit; nothing is changed.
+            ToolMissingError: the extra `ingest` is not installed.
+        """
+        with clear_refusals(self.url):
+            from kgdistill.ingest.folder import folder_mapping
+            from kgdistill.ingest.job import run_job
+            from kgdistill.ingest.mapping.load import load_mapping
+
+            schema = self._schema
+            if isinstance(mapping, str | Path):
+                mapping = load_mapping(mapping)
+                if schema is None and mapping.schema_file:
+                    schema = load_schema(mapping.schema_file)
+            schema = schema or job_schema(self.archive, load_schema())
+            return run_job(
+                self.store, mapping or folder_mapping(folder, schema), folder, archive=self.archive,
+                schema=schema, tables=tables, rejects_path=rejects, salt=salt,
+            )  # fmt: skip
+
+    def snapshot(self, folder: str | Path, cut: datetime) -> Snapshot:
+        """Freezes what comes before `cut` in `folder`, as Parquet.
+
+        Raises:
+            InputError: the folder holds something already.
+            StoreError: from the store.
+        """
+        from kgdistill.snapshot import take_snapshot
+
+        with clear_refusals(str(folder)):
+            return take_snapshot(self.store, Path(folder), cut=cut)
+
+    def write_back(self, run: Run | str | Path, *, k: int = 20, wait_s: float = 0.0) -> WriteBackReport:
+        """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
+
+        Answers rest on all that the graph knows now, also on purchases after the cut; what a user bought is
+        left out.
+
+        Args:
+            run: a run, or its folder; the folder's name is its name in the graph.
+            k: recommendations for each user.
+            wait_s: how long to wait for a job that holds the archive.
+
+        Raises:
+            ArtefactError: the run has no bundle, or it no longer fits.
+            StoreError, SchemaError, DiskError: as `kgdistill.explore.write_back`; nothing is written.
+        """
+        with clear_refusals(self.url):
+            from kgdistill.run.run import Run as AnyRun
+
+            opened = AnyRun.open(run) if isinstance(run, str | Path) else run
+            answers = opened.recommendations(k, store=self.store)
+            vectors = [NodeEmbeddings("Product", *space) for space in opened.embeddings()]
+            name = opened.folder.resolve().name
+            return write_back(self.store, name, answers, vectors, archive=self._archive, wait_s=wait_s)
+
+    # Questions --------------------------------------------------------------------------------
+
+    def history(self, user: str | int, event: EdgeType = BOUGHT) -> list[str]:
+        """The keys of what a user bought, the latest last; what was only ever returned is left out.
+
+        Args:
+            user: the user's key.
+            event: the relationship that counts, such as ("User", "VIEWED", "Product").
+
+        Raises:
+            InputError: the graph has no such user.
+            SchemaError: the graph has no such relationship.
+        """
+        key, schema = str(user), self.schema
+        label, _, _ = event
+        bought = stored_purchases(self.store, event, schema, user=key)
+        if not bought.num_rows:
+            name = schema.node(label).key
+            known = self.store.query(
+                f"MATCH (u:`{label}`) WHERE u.`{name}` = $key RETURN count(u) AS n", {"key": key}
+            )
+            if not known["n"][0].as_py():
+                raise InputError(f"there is no {label} with the id {key!r}", where=self.url)
+        counted = bought.filter(bought["bought"]).sort_by([("at", "ascending"), ("product", "ascending")])
+        keys: list[str] = counted["product"].to_pylist()
+        return keys
+
+    def explain(
+        self, user: str | int, item: str | int, *, limit: int = 5, before: datetime | None = None
+    ) -> list[Explanation]:
+        """The paths that lead from what a user bought to an item, the most telling first.
+
+        Never empty: where no path leads there, the one explanation says so. `print` shows an explanation in
+        words; its `steps` are the path.
+
+        Args:
+            user, item: keys.
+            limit: at most this many.
+            before: only purchases before this time count; naive is UTC.
+
+        Raises:
+            InputError: there is no such user or item; ids near it are named.
+        """
+        user, item = str(user), str(item)
+        found = explain(self.store, user, item, limit=limit, before=before)
+        if found:
+            return found
+        why = f"no path of the graph leads from what {user} bought to {item}"
+        return [Explanation(user, item, "NONE", (), why, 0.0, 0, None, None, 0)]
+
+    def query(
+        self,
+        cypher: str,
+        parameters: AnyMapping[str, Parameter] | None = None,
+        *,
+        limit: int = 1000,
+        timeout_s: float = 30.0,
+    ) -> pa.Table:
+        """Asks the graph in Cypher, or by a saved query's name; nothing can be written this way.
+
+        Args:
+            cypher: a read-only query with values as `$name` only, or the name of one of `queries`.
+            parameters: the values.
+            limit: more rows than this are an error.
+            timeout_s: the store gives up after this many seconds.
+
+        Raises:
+            QueryError: syntax, a write, the timeout or the row limit.
+            InputError: a saved query lacks a parameter.
+        """
+        if cypher.isidentifier():
+            return run_query(self.store, cypher, parameters, limit=limit, timeout_s=timeout_s)
+        return self.store.query(cypher, parameters, limit=limit, timeout_s=timeout_s)
+
+    @staticmethod
+    def queries() -> dict[str, str]:
+        """The saved queries: what each tells."""
+        return {query.name: query.description for query in saved_queries()}
+
+    def stats(self) -> TypeCounts:
+        """How many nodes and relationships there are, by type."""
+        return count_types(self.store, self.schema)
+
+    def close(self) -> None:
+        """Frees the connection or the file; calling it twice is harmless."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Graph({self.url!r})"

@@ -1,0 +1,102 @@
+"""`kgdistill.Graph`: the sample shop in memory, end to end of what needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kgdistill import Graph
+from kgdistill.errors import InputError, QueryError, SchemaError
+from kgdistill.store import MemoryStore
+
+SHOP = Path(__file__).parents[2] / "data" / "sample_shop"
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Graph]:
+    with Graph("memory:") as graph:
+        graph.ingest(folder=SHOP)
+        yield graph
+
+
+def test_ingesting_twice_is_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Graph("ladybug:shop.db") as graph:
+        first = graph.ingest(folder=SHOP)
+        before = graph.stats()
+        again = graph.ingest(folder=SHOP)
+        assert (first.state, first.accepted, first.rejected) == ("done", 33, 0)
+        assert (again.state, again.rows) == ("unchanged", 0)
+        assert graph.stats() == before
+        assert graph.archive == tmp_path / "shop.db.archive"
+    assert (tmp_path / "shop.db.archive" / "archive.json").is_file()
+
+
+def test_a_graph_in_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Graph("memory:") as graph:
+        assert graph.ingest(folder=SHOP).state == "done"
+    with Graph("memory:") as graph:
+        assert graph.stats().nodes["Product"] == 0
+        assert graph.ingest(folder=SHOP).state == "done"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mapping_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("who,what,when\nann,tea,2024-01-02\nann,pot,2024-01-01\n")
+    (tmp_path / "orders.yaml").write_text(
+        "version: 1\nname: orders\nsources:\n  orders:\n    files: [orders.csv]\n    nodes:\n"
+        "      - {label: User, key: who}\n      - {label: Product, key: what}\n    relationships:\n"
+        "      - {type: BOUGHT, from: {User: who}, to: {Product: what}, properties: {at: when}}\n"
+    )
+    with Graph("memory:") as graph:
+        graph.ingest(tmp_path / "orders.yaml", tmp_path)
+        assert graph.history("ann") == ["pot", "tea"]
+
+
+def test_a_history_is_what_was_bought_the_latest_last(shop: Graph) -> None:
+    rows = shop.query(
+        "MATCH (u:User {user_id: $user})-[b:BOUGHT]->(p:Product) "
+        "RETURN p.product_id AS p ORDER BY b.first_at",
+        {"user": "ann"},
+    )
+    assert shop.history("ann") == rows["p"].to_pylist()
+    assert len(shop.history("ann")) > 1
+    with pytest.raises(InputError, match="no User with the id 'nobody'"):
+        shop.history("nobody")
+    with pytest.raises(SchemaError):
+        shop.history("ann", ("User", "LICKED", "Product"))
+
+
+def test_an_explanation_reads_as_a_sentence_and_is_never_missing(shop: Graph) -> None:
+    (first, *_) = shop.explain("ann", "tea-2")
+    assert str(first) == first.because
+    assert first.because.startswith("bought ")
+    assert first.steps[0].key == "ann"  # type: ignore[union-attr]
+    (none,) = shop.explain("ann", "tea-2", before=datetime(1999, 1, 1))
+    assert (none.kind, none.steps) == ("NONE", ())
+    assert str(none) == "no path of the graph leads from what ann bought to tea-2"
+    with pytest.raises(InputError, match="no Product with the id"):
+        shop.explain("ann", "tea-999")
+
+
+def test_questions_are_cypher_or_a_saved_query(shop: Graph) -> None:
+    assert "history_of_user" in shop.queries()
+    assert shop.query("history_of_user", {"user": "ann"}).num_rows == len(shop.history("ann"))
+    with pytest.raises(InputError, match="no saved query"):
+        shop.query("history_of_usr")
+    with pytest.raises(QueryError):
+        shop.query("MATCH (n) DETACH DELETE n")
+
+
+def test_a_store_that_is_open_is_taken_as_it_is(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        graph = Graph(store)
+        graph.ingest(folder=SHOP)
+        assert (graph.url, repr(graph)) == ("memory:", "Graph('memory:')")
+        assert graph.stats().nodes["User"] == store.read_nodes("User", []).num_rows
+        taken = graph.snapshot(tmp_path / "snapshot", datetime(2024, 3, 1))
+        assert taken.num_nodes("User") <= graph.stats().nodes["User"]
