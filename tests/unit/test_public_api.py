@@ -51,8 +51,8 @@ def test_serving_and_exploring_load_no_library_of_an_extra() -> None:
 @pytest.mark.parametrize(
     ("module", "library", "extra"),
     [
-        ("kgdistill.run.run", "torch", "train"),
-        ("kgdistill.run.run", "scipy", "train"),
+        ("kgdistill.train.teacher", "torch", "train"),
+        ("kgdistill.train.teacher", "scipy", "train"),
         ("kgdistill.ingest.job", "duckdb", "ingest"),
         ("kgdistill.derive.also_bought", "scipy", "ingest"),
         ("kgdistill.explore.picture", "matplotlib", "ingest"),
@@ -70,8 +70,8 @@ def test_what_an_absent_library_needs_is_one_line(module: str, library: str, ext
 
 
 def test_a_public_name_whose_library_is_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [n for n in sys.modules if n.startswith("kgdistill.run") or n.split(".")[0] == "torch"]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "kgdistill.train.losses", raising=False)
+    monkeypatch.setitem(kgdistill._WHERE, "Fitted", ("train.losses", "list_loss"))
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ToolMissingError, match=r"pip install 'kgdistill\[train\]'"):
-        kgdistill.Run  # noqa: B018
+        kgdistill.Fitted  # noqa: B018
