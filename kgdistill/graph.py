@@ -27,7 +27,7 @@ from kgdistill.tasks.histories import stored_purchases
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from kgdistill.ingest.job import Given, JobReport
+    from kgdistill.ingest.job import Given, JobOptions, JobReport
     from kgdistill.ingest.mapping.load import Mapping
     from kgdistill.run.run import Run
     from kgdistill.snapshot import Snapshot
@@ -99,8 +99,8 @@ class Graph:
         folder: str | Path = ".",
         *,
         tables: AnyMapping[str, Given] | None = None,
-        rejects: str | Path | None = None,
         salt: bytes | None = None,
+        options: JobOptions | None = None,
     ) -> JobReport:
         """Reads the files of a mapping that are new or changed; twice is once.
 
@@ -109,8 +109,8 @@ class Graph:
                 file per type, such as Product.csv and BOUGHT.csv.
             folder: below which the mapping's files are.
             tables: by the mapping's source name, a table or a file instead of the files below `folder`.
-            rejects: where rows that do not fit are written, .csv or .parquet; None: they are counted alone.
             salt: for values that are hashed.
+            options: how it is done: where rejected rows are written, how many are too many, ...
 
         Returns:
             What the job did: rows read, accepted, rejected and why.
@@ -130,9 +130,10 @@ class Graph:
                 if schema is None and mapping.schema_file:
                     schema = load_schema(mapping.schema_file)
             schema = schema or job_schema(self.archive, load_schema())
+            chosen = mapping or folder_mapping(folder, schema)
             return run_job(
-                self.store, mapping or folder_mapping(folder, schema), folder, archive=self.archive,
-                schema=schema, tables=tables, rejects_path=rejects, salt=salt,
+                self.store, chosen, folder, options,
+                archive=self.archive, schema=schema, tables=tables, salt=salt,
             )  # fmt: skip
 
     def snapshot(self, folder: str | Path, cut: datetime) -> Snapshot:
