@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from kgdistill.errors import InputError
 from kgdistill.tasks.protocol import DiscoveryProtocol
+from kgdistill.tasks.spec import ClassifySpec, MatchSpec, load_task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+TaskKind = Literal["history", "text", "classify"]
+"""Which stages a task has: match by the anchors' history, match by their text, or classify."""
 
 
 class _Section(BaseModel):
@@ -120,8 +123,12 @@ class StudentConfig(_Section):
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
-    protocol: DiscoveryProtocol
-    """Which events count, split where, and who is judged."""
+    task: Annotated[MatchSpec | ClassifySpec, Field(discriminator="kind")] = Field(
+        default_factory=lambda: load_task("recommend")
+    )
+    """What is asked of the graph; `kgdistill task show` prints examples."""
+    protocol: DiscoveryProtocol | None = None
+    """Of a task that is split by time: which events count, split where, and who is judged."""
     text: TextConfig = TextConfig()
     """See `TextConfig`."""
     teacher: TeacherConfig = TeacherConfig()
@@ -136,15 +143,41 @@ class RunConfig(_Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of first weights, negatives, batches and dropout."""
 
+    @field_serializer("task")
+    def _as_declared(self, task: MatchSpec | ClassifySpec) -> dict[str, Any]:
+        return task.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _split(self) -> RunConfig:
+        if self.kind == "history" and self.protocol is None:
+            raise ValueError("a task that is split by time needs a protocol")
+        return self
+
+    @property
+    def kind(self) -> TaskKind:
+        """Which stages such a task has."""
+        if isinstance(self.task, ClassifySpec):
+            return "classify"
+        return "history" if "history" in self.task.anchors.by else "text"
+
+    @property
+    def discovery(self) -> DiscoveryProtocol:
+        """The protocol of a task that is split by time.
+
+        Raises:
+            InputError: the task is split otherwise.
+        """
+        if self.protocol is None:
+            raise InputError(f"the task {self.task.name!r} is not split by time, and this asks for its split")
+        return self.protocol
+
 
 def _valid_names(path: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in path:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
-            break
-        if issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        inner = () if field is None else (field.annotation, *get_args(field.annotation))
+        model = next((m for m in inner if isinstance(m, type) and issubclass(m, BaseModel)), model)
     return list(model.model_fields)
 
 

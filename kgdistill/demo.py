@@ -130,7 +130,7 @@ def _ingest(run: Run, store: GraphStore, archive: Path | None, *, households: in
             schema=load_schema(),
             tables=sources,
         )
-        write_also_bought(store, cut=run.config.protocol.cut)
+        write_also_bought(store, cut=run.config.discovery.cut)
 
     if finished(run.folder / "ingest") is not None and not store.read_nodes("User", []).num_rows:
         (run.folder / "ingest" / "stage.json").unlink()  # the store was emptied since

@@ -13,6 +13,7 @@ import typer
 from kgdistill.errors import InputError, StoreAuthError, StoreError
 
 if TYPE_CHECKING:
+    from kgdistill.run.base import RunBase
     from kgdistill.run.run import Run
     from kgdistill.store import GraphStore, Schema
 
@@ -59,6 +60,30 @@ ThreadsOption = Annotated[
         "--threads", min=0, max=1024, help="CPU threads, 0 for all; the run's own setting where left out."
     ),
 ]
+
+
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME|FILE",
+        help="What is asked, of a new run: one of `kgdistill task list`, or a file; of one that is there: "
+        "refuse another. Left out: recommend, or the run's own.",
+    ),
+]
+
+
+def check_run_task(run: RunBase, task: str | None) -> None:
+    """InputError where a run is of another task than the one that was named."""
+    if task is None:
+        return
+    from kgdistill.tasks.spec import load_task
+
+    wanted, held = load_task(task), run.config.task
+    if wanted != held:
+        other = "another task called" if held.name == wanted.name else "the task"
+        hint = "leave --task out, or name another run"
+        raise InputError(f"is a run of {other} {held.name!r}", where=str(run.folder), hint=hint)
 
 
 def run_at(folder: Path, *, device: str | None = None, threads: int | None = None, keep: bool = False) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +16,11 @@ from kgdistill.cli.options import (
     PasswordFileOption,
     RunOption,
     StoreOption,
+    TaskOption,
     ThreadsOption,
     UserOption,
     check_device,
+    check_run_task,
     moment,
     run_at,
     store_at,
@@ -28,13 +29,17 @@ from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from kgdistill.config import RunConfig
     from kgdistill.run.run import Run
-    from kgdistill.store import GraphStore
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-# Stand in for the moments that the store still has to tell, so that a typo is found before it is read.
-_UNTOLD = {"cut": datetime(1, 1, 1), "test_start": datetime(1, 1, 2)}
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings in YAML: protocol, text, teacher, student, …; docs/settings.md says every key.",
+    ),
+]
 
 train_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -42,6 +47,7 @@ train_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
     root.command("snapshot")(snapshot)
+    root.command("fit")(fit)
     root.add_typer(train_app, name="train")
     root.command("evaluate")(evaluate)
     root.command("writeback")(writeback)
@@ -50,17 +56,11 @@ def register(root: typer.Typer) -> None:
 
 def snapshot(
     run: RunOption,
+    task: TaskOption = None,
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="Settings in YAML: protocol, text, teacher, student, …; docs/settings.md says every key.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     cut: Annotated[
         str | None,
         typer.Option("--cut", metavar="DATE", help="Training sees what comes before it; needs --test-start."),
@@ -84,103 +84,120 @@ def snapshot(
       kgdistill snapshot --run runs/mine --cut 2024-03-01 --test-start 2024-04-01 --config mine.yaml
       kgdistill snapshot --run runs/journey --complete-journey --store neo4j://localhost:7687
     """
-    from kgdistill.config import read_config, resolve_config
+    values = _values(config, {"--cut": cut, "--test-start": test_start}, complete_journey)
+    opened = _created(run, values, task, (store, user, password_file), str(config or "configuration"))
+    _frozen(opened, json)
 
-    if run.exists() and (not run.is_dir() or (any(run.iterdir()) and not (run / "config.json").is_file())):
-        raise InputError("holds something else than a run", where=shown(run), hint="name a new folder")
+
+def fit(
+    run: RunOption,
+    task: TaskOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make everything of a run up to the bundle: snapshot, teacher, targets, student.
+
+    A run that is not there yet is made from the store; one that is goes on where it was, with the settings
+    that it has. What stands there from the same inputs is kept.
+
+    \b
+    Examples:
+      kgdistill fit --run runs/mine
+      kgdistill fit --run runs/search --task search --store neo4j://localhost:7687
+      kgdistill fit --run runs/viewed --task viewed.yaml --config mine.yaml --device cpu
+    """
+    if not (run / "graph" / "stage.json").is_file():
+        values = _values(config, {}, False)
+        _created(run, values, task, (store, user, password_file), str(config or "configuration"))
+    elif config is not None:
+        raise InputError("has settings already", where=shown(run), hint="name a new run")
+    opened = run_at(run, device=device, threads=threads, keep=True)
+    check_run_task(opened, task)
+    opened.fit()
+    _trained(opened, list(opened.pipeline.fitted), json, "kgdistill evaluate")
+
+
+def _values(config: Path | None, moments: dict[str, str | None], complete_journey: bool) -> dict[str, Any]:
+    """The settings that were given; what the options say goes before what the file says."""
+    from kgdistill.config import read_config
+
     values = read_config(config) if config is not None else {}
-    where = str(config) if config is not None else "configuration"
-    protocol = _protocol(values, cut, test_start, complete_journey, where)
-    untold = not {"cut", "test_start"} & protocol.keys()
-    if not untold and not _UNTOLD.keys() <= protocol.keys():
-        raise InputError("give the cut and the test's start together, or neither", hint="--cut, --test-start")
-    resolved = resolve_config(
-        {**values, "protocol": {**(_UNTOLD if untold else {}), **protocol}}, where=where
-    )
-    check_device(resolved.device)
-    with store_at(store, user, password_file) as opened:
-        if untold:
-            protocol |= _quantiles(opened, resolved)
-            resolved = resolve_config({**values, "protocol": protocol}, where=where)
-        _freeze(run, resolved, opened, json)
-
-
-def _protocol(
-    values: dict[str, Any], cut: str | None, test_start: str | None, complete_journey: bool, where: str
-) -> dict[str, Any]:
-    """The protocol's settings that were given; what the options say goes before what the file says."""
-    base: dict[str, Any] = {"name": "discovery", "title": "Discovery"}
+    given = values.get("protocol") or {}
+    if not isinstance(given, dict):
+        raise InputError("'protocol' must be a mapping of keys to values", where=str(config))
+    base: dict[str, Any] = {}
     if complete_journey:
         from kgdistill.datasets.complete_journey import complete_journey_protocol
 
         base = complete_journey_protocol().model_dump()
-    given = values.get("protocol") or {}
-    if not isinstance(given, dict):
-        raise InputError("'protocol' must be a mapping of keys to values", where=where)
-    options = {
-        name: moment(text, option)
-        for name, text, option in (("cut", cut, "--cut"), ("test_start", test_start, "--test-start"))
+    told = {
+        option[2:].replace("-", "_"): moment(text, option)
+        for option, text in moments.items()
         if text is not None
     }
-    return {**base, **given, **options}
+    protocol = {**base, **given, **told}
+    return {**values, "protocol": protocol} if protocol else values
 
 
-def _quantiles(store: GraphStore, config: RunConfig) -> dict[str, Any]:
-    """Cut and test start at quantiles of when the interactions of the store happened."""
-    from kgdistill.store import kept_schema
-    from kgdistill.tasks.protocol import quantile_protocol
+def _created(
+    run: Path, values: dict[str, Any], task: str | None, store: tuple[str, str, Path | None], where: str
+) -> Run:
+    from kgdistill.run.create import check_new, draft, over_held
+    from kgdistill.run.run import Run
 
-    edge = config.protocol.interaction
-    time = kept_schema(store).relationship(edge).time
-    if time is None:
-        raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
-    found = quantile_protocol(store.read_relationships(edge, [time])[time])
-    return {"cut": found.cut, "test_start": found.test_start}
+    check_new(run)
+    # A typo is told before the store is opened.
+    check_device(draft(over_held(run, values, task), task=task, where=where).config.device)
+    with store_at(*store) as opened:
+        return Run.create(run, opened, task=task, where=where, **values)
 
 
-def _freeze(folder: Path, config: RunConfig, store: GraphStore, json: bool) -> None:
-    from kgdistill.run.base import RunBase
+def _frozen(run: Run, json: bool) -> None:
+    """Tells what a snapshot holds."""
     from kgdistill.tasks.reads import unread_edges
 
-    run = RunBase(folder, config)
-    run.take_snapshot(store)
-    task, taken = run.task, run.snapshot
-    if task.validation.nnz == 0:
-        raise InputError(
-            f"no user who counts bought anything new from the cut {config.protocol.cut} "
-            f"to the test's start {config.protocol.test_start}",
-            where=shown(folder),
-            hint="choose other moments: --cut, --test-start",
-        )
-    unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, config.protocol.interaction)}
+    taken, config = run.snapshot, run.config
     facts: dict[str, Any] = {
-        "run": folder,
-        "cut": config.protocol.cut,
-        "test_start": config.protocol.test_start,
+        "run": run.folder,
+        "task": config.task.name,
         "content_hash": taken.content_hash,
         "nodes": {label: taken.num_nodes(label) for label in taken.labels},
         "relationships": {"-".join(e): taken.num_edges(e) for e in taken.edge_types},
-        "unread": list(unread),
-        "users": len(task.users),
-        "items": len(task.items),
-        "train_pairs": int(task.train.nnz),
-        "validation_pairs": int(task.validation.nnz),
     }
+    lines: list[str] = []
+    if config.protocol is not None:
+        task, protocol = run.task, config.protocol
+        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol.interaction)}
+        facts |= {
+            "cut": protocol.cut,
+            "test_start": protocol.test_start,
+            "unread": list(unread),
+            "users": len(task.users),
+            "items": len(task.items),
+            "train_pairs": int(task.train.nnz),
+            "validation_pairs": int(task.validation.nnz),
+        }
+        lines = [
+            *protocol.describe(),
+            f"{facts['users']:,} users and {facts['items']:,} items count; "
+            f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate",
+        ]
     if json:
         print_json(facts)
         return
     print_table(["type", "count"], [*facts["nodes"].items(), *facts["relationships"].items()])
     print()
-    for line in config.protocol.describe():
+    for line in lines:
         print(line)
-    print(
-        f"{facts['users']:,} users and {facts['items']:,} items count; "
-        f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate"
-    )
-    if unread:
-        held = ", ".join(f"{name} ({count:,})" for name, count in unread.items())
+    if facts.get("unread"):
+        held = ", ".join(f"{name} ({facts['relationships'][name]:,})" for name in facts["unread"])
         say(f"no model reads these yet: {held}; they serve queries and checks")
-    say(f"next:  kgdistill train teacher --run {shown(folder)}")
+    say(f"next:  kgdistill fit --run {shown(run.folder)}")
 
 
 @train_app.callback()
@@ -282,6 +299,7 @@ def _best(stage: Path) -> dict[str, float]:
 
 def evaluate(
     run: RunOption,
+    task: TaskOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -296,6 +314,7 @@ def evaluate(
     from kgdistill.run.report import metrics_table
 
     opened = run_at(run, device=device, threads=threads)
+    check_run_task(opened, task)
     metrics = opened.evaluate()
     if json:
         print_json(metrics)

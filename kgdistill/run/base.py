@@ -21,12 +21,13 @@ from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.ingest.journal import Journal
 from kgdistill.private import private_folder
-from kgdistill.run.chain import HISTORY, Pipeline, mismatch
+from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
 from kgdistill.tasks.match import MatchTask, build_task
+from kgdistill.tasks.spec import ClassifySpec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,7 +85,7 @@ class RunBase:
     @property
     def pipeline(self) -> Pipeline:
         """The stages and arms of this kind of task."""
-        return HISTORY
+        return PIPELINES[self.config.kind]
 
     # The lock ---------------------------------------------------------------------------------
 
@@ -210,6 +211,8 @@ class RunBase:
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:
+        if self.config.protocol is None:
+            return {"cut": None, "interaction": None}
         protocol = self.config.protocol
         return {"cut": protocol.snapshot_cut.isoformat(), "interaction": list(protocol.interaction)}
 
@@ -248,11 +251,15 @@ class RunBase:
         protocol = self.config.protocol
 
         def make(folder: Path) -> None:
-            cut = protocol.snapshot_cut
-            take_snapshot(store, folder / "snapshot", cut=cut)
-            events = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
+            if protocol is None:
+                take_snapshot(store, folder / "snapshot", cut=None, needed=self._labels())
+                later = pa.table({})
+            else:
+                cut = protocol.snapshot_cut
+                take_snapshot(store, folder / "snapshot", cut=cut, needed=self._labels())
+                later = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
             with (folder / _HOLDOUT).open("wb") as file:
-                pq.write_table(events, file)
+                pq.write_table(later, file)
 
         # Rows that a later job brings make another graph.
         jobs = [[e["archive_id"], e["job_number"]] for e in Journal(store).entries() if e["state"] == "done"]
@@ -264,6 +271,14 @@ class RunBase:
         link = self.folder / "snapshot"
         if not link.is_symlink() and not link.exists():
             link.symlink_to(Path("graph") / "snapshot")
+
+    def _labels(self) -> tuple[str, ...]:
+        """The labels that must have nodes."""
+        task = self.config.task
+        if isinstance(task, ClassifySpec):
+            return (task.subjects.label,)
+        asking = (task.anchors.label,) if self.config.kind == "history" else ()
+        return (*asking, task.candidates.label)
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -280,7 +295,7 @@ class RunBase:
     def task(self) -> MatchTask:
         """The evaluation task; its test split stays closed until `evaluate`."""
         events = pq.read_table(self.read("graph") / _HOLDOUT)
-        return build_task(self.snapshot, events, self.config.protocol)
+        return build_task(self.snapshot, events, self.config.discovery)
 
     def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
         """All that is known by now of who bought what: for answers alone, as it reaches past the cut.
@@ -292,7 +307,7 @@ class RunBase:
         Returns:
             See `stored_purchases`.
         """
-        edge = self.config.protocol.interaction
+        edge = self.config.discovery.interaction
         if store is not None:
             return stored_purchases(store, edge, self.snapshot.schema, user=user)
         table = frozen_purchases(self.snapshot, pq.read_table(self.read("graph") / _HOLDOUT), edge)

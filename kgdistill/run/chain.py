@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from kgdistill.config import RunConfig
+from kgdistill.config import RunConfig, TaskKind
 from kgdistill.serve.file import FORMAT
 
 Reads = Literal["fields", "own fields", "facts"]
@@ -171,6 +171,8 @@ def _history_stages() -> dict[str, Stage]:
 
 HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
 """match with anchors by their history."""
+
+PIPELINES: dict[TaskKind, Pipeline] = {"history": HISTORY}
 
 # Of the inputs, those that decide where, not what, a model learns.
 _PLACE = ("device", "store", "jobs")

@@ -129,7 +129,7 @@ class HistoryMatch:
             self._text(folder)
         elif name == "choice":
             sides = sides_of(self.catalogue, self.facts)
-            k = self.run.config.protocol.k
+            k = self.run.config.discovery.k
             artefacts.save_choice(folder, choose_linear(self.catalogue, sides, self.run.task.validation, k=k))
         elif name == "targets":
             artefacts.save_targets(folder, self.targets(self.catalogue.cut_us))
@@ -140,7 +140,7 @@ class HistoryMatch:
 
     def _text(self, folder: Path) -> None:
         """Embeds the distinct texts of the candidates."""
-        settings, label = self.run.config.text, self.run.config.protocol.interaction[2]
+        settings, label = self.run.config.text, self.run.config.discovery.interaction[2]
         texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
         distinct, rows = [str(t) for t in texts], place.astype(np.int64)
         encoder = TransformerText(
@@ -232,7 +232,7 @@ class HistoryMatch:
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         result = evaluate_arm(
             scorer, self.run.task, arm="validation", title="validation", split="validation",
-            k=self.run.config.protocol.k, settings=list(self.catalogue.pools), progress=False,
+            k=self.run.config.discovery.k, settings=list(self.catalogue.pools), progress=False,
         )  # fmt: skip
         return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
 
@@ -268,7 +268,7 @@ class HistoryMatch:
 
     def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
         """What is written back: (space, item keys, vectors float32 [N, D]) of the items with buyers."""
-        view, label = self.catalogue.view(), self.run.config.protocol.interaction[2]
+        view, label = self.catalogue.view(), self.run.config.discovery.interaction[2]
         items = np.intersect1d(view.warm, self.catalogue.items)
         keys = [str(k) for k in self.run.snapshot.keys(label)[items]]
         relational = relational_embeddings(self._trained("teacher"), self.catalogue, view, self.device)
@@ -308,7 +308,7 @@ class HistoryMatch:
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
         kinds, left_out = self.run.judged()
-        task, protocol, pipeline = self.run.task, self.run.config.protocol, self.run.pipeline
+        task, protocol, pipeline = self.run.task, self.run.config.discovery, self.run.pipeline
         task.open_test()
         results: list[ArmResult] = []
         fit: dict[str, float] = {}

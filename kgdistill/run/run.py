@@ -10,19 +10,23 @@ import json
 from collections.abc import Callable
 from functools import cached_property, partial
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
 from kgdistill.arrays import FloatArray
+from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.run.base import RunBase
+from kgdistill.run.create import check_new, draft, over_held
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.store import GraphStore
 from kgdistill.tasks.histories import gone, histories
+from kgdistill.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +36,16 @@ if TYPE_CHECKING:
 _WIDE = 300
 _USERS = 1000
 """How many are answered between two steps of the progress."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """What holds an open store, such as a `Graph`."""
+
+    @property
+    def store(self) -> GraphStore:
+        """The open store."""
+        ...
 
 
 class Results(dict[str, Any]):
@@ -60,6 +74,47 @@ class Run(RunBase):
             import torch
 
             torch.set_num_threads(self.config.threads)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        graph: GraphStore | Holder,
+        *,
+        task: str | Path | TaskSpec | None = None,
+        where: str = "configuration",
+        **settings: Any,
+    ) -> Run:
+        """Makes a run: settles its task, cut, split and settings, and freezes the graph.
+
+        Of a folder that holds a run already, what is not given stays as it is.
+
+        Args:
+            folder: where everything of the run goes.
+            graph: a `Graph` or an open store.
+            task: one of the project's own by name, a file, or a spec; None: the settings', or recommend.
+            where: stands for the settings in messages.
+            settings: sections of the configuration, such as `seed=1`, `teacher={"dim": 64}`,
+                `protocol={"cut": "2024-03-01", "test_start": "2024-04-01"}`; the rest is chosen.
+
+        Raises:
+            InputError: the task or a setting is wrong, or nothing is left to train or validate on.
+        """
+        store = graph.store if isinstance(graph, Holder) else graph
+        check_new(Path(folder))
+        drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
+        config = drafted.settled(store)
+        run = cls(Path(folder), config)
+        run.take_snapshot(store)
+        if run.config.kind == "history" and run.task.validation.nnz == 0:
+            protocol = run.config.discovery
+            raise InputError(
+                f"no user who counts bought anything new from the cut {protocol.cut} "
+                f"to the test's start {protocol.test_start}",
+                where=str(folder),
+                hint="choose other moments: --cut, --test-start",
+            )
+        return run
 
     @cached_property
     def device(self) -> torch.device:
@@ -130,7 +185,7 @@ class Run(RunBase):
                 folder says it as of the snapshot.
         """
         bundle = self.bundle()
-        least, (_, _, label) = self.config.protocol.min_user_events, self.config.protocol.interaction
+        least, (_, _, label) = self.config.discovery.min_user_events, self.config.discovery.interaction
         left = gone(store, label, bundle.keys) if store is not None else []
         known = histories(self.purchases(store), bundle.keys)
         asked = {user: history for user, history in known.items() if len(history.items) >= least}

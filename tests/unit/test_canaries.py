@@ -100,7 +100,7 @@ def run_of(tmp_path: Path, refit: bool) -> Run:
 @pytest.mark.parametrize("refit", [False, True])
 def test_one_edge_planted_after_the_cut_fails_the_run(tmp_path: Path, refit: bool) -> None:
     run = run_of(tmp_path, refit)
-    cut = run.config.protocol.snapshot_cut
+    cut = run.config.discovery.snapshot_cut
     folder = run.folder / "graph" / "snapshot"
     # The last moment before the cut is none of the leak check's business, the next one is.
     plant_edge(folder, BOUGHT, cut - timedelta(microseconds=1))

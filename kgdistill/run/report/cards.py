@@ -22,7 +22,7 @@ def recommended(run: RunBase) -> list[Explained]:
     """
     run.need("bundle")
     bundle = load_bundle(run.folder / "bundle")
-    protocol, purchases = run.config.protocol, run.purchases()
+    protocol, purchases = run.config.discovery, run.purchases()
     known = histories(purchases, bundle.keys)
     eligible = [user for user, history in known.items() if len(history.items) >= protocol.min_user_events]
     asked = eligible[:: max(1, len(eligible) // _ASKED)][:_ASKED]

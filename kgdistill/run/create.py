@@ -1,0 +1,123 @@
+"""The settings in force of a new run: the task's, what was set over them, and moments from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kgdistill.config import RunConfig, read_config, resolve_config
+from kgdistill.errors import InputError
+from kgdistill.store import GraphStore, kept_schema
+from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
+from kgdistill.tasks.spec import MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
+
+# Stand in for moments that the store still has to tell, so that a typo is found before it is read.
+_UNTOLD = {"cut": datetime(1, 1, 1), "test_start": datetime(1, 1, 2)}
+
+
+def check_new(folder: Path) -> None:
+    """InputError where `folder` holds something else than a run."""
+    if folder.exists() and (
+        not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())
+    ):
+        raise InputError("holds something else than a run", where=str(folder), hint="name a new folder")
+
+
+def over_held(folder: Path, values: Mapping[str, Any], task: str | Path | TaskSpec | None) -> dict[str, Any]:
+    """The settings of the run that `folder` holds, if any, with `values` over them.
+
+    Of another task the former's split is not kept.
+    """
+    file = folder / "config.json"
+    held = read_config(file) if file.is_file() else {}
+    named = task if task is not None else values.get("task")
+    if named is not None and "task" in held:
+        same = _task(named, {}, str(file)) == _task(None, held, str(file))
+        held = held if same else {k: v for k, v in held.items() if k not in ("task", "protocol")}
+    merged = dict(held)
+    for name, value in values.items():
+        both = isinstance(value, Mapping) and isinstance(held.get(name), dict) and name != "task"
+        merged[name] = {**held[name], **value} if both else value
+    return merged
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A configuration, checked before any store is read.
+
+    Attributes:
+        config: with moments that stand in where they are untold.
+        untold: the split whose moments the store tells; None where they are told.
+    """
+
+    config: RunConfig
+    untold: TimeSplit | None = None
+
+    def settled(self, store: GraphStore) -> RunConfig:
+        """The configuration in force.
+
+        Raises:
+            InputError: the events of the store cannot be split by time.
+        """
+        if self.untold is None:
+            return self.config
+        edge = self.config.discovery.interaction
+        time = kept_schema(store).relationship(edge).time
+        if time is None:
+            raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
+        times = store.read_relationships(edge, [time])[time]
+        shares = self.untold
+        told = quantile_protocol(times, cut_share=shares.cut_share, test_share=shares.test_share)
+        moments = {"cut": told.cut, "test_start": told.test_start}
+        return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=moments)})
+
+
+def draft(
+    values: Mapping[str, Any], *, task: str | Path | TaskSpec | None = None, where: str = "configuration"
+) -> Draft:
+    """The configuration of a new run, as far as it can be told without its store.
+
+    Args:
+        values: settings by section; those of `protocol` go before the task's own.
+        task: by name, file or spec; that of the values, else recommend, where it is None.
+        where: stands for the values in messages.
+
+    Raises:
+        InputError: the task or a setting is wrong.
+    """
+    spec = _task(task, values, where)
+    given = values.get("protocol") or {}
+    if not isinstance(given, Mapping):
+        raise InputError("'protocol' must be a mapping of keys to values", where=where)
+    whole = {**values, "task": spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    if not isinstance(spec, MatchSpec) or not isinstance(spec.protocol, TimeSplit):
+        if given:
+            raise InputError(f"the task {spec.name!r} is not split by time", where=f"{where}: protocol")
+        return Draft(resolve_config(whole, where=where))
+    protocol = {**_declared(spec, spec.protocol), **given}
+    told = [name for name in _UNTOLD if name in protocol]
+    if len(told) == 1:
+        raise InputError("give the cut and the test's start together, or neither", where=f"{where}: protocol")
+    config = resolve_config({**whole, "protocol": {**_UNTOLD, **protocol}}, where=where)
+    return Draft(config, None if told else spec.protocol)
+
+
+def _task(task: str | Path | TaskSpec | None, values: Mapping[str, Any], where: str) -> TaskSpec:
+    if isinstance(task, str | Path):
+        return load_task(task)
+    if task is not None:
+        return task
+    held = values.get("task")
+    if held is None:
+        return load_task("recommend")
+    return load_task(held) if isinstance(held, str) else parse_task(held, where=f"{where}: task")
+
+
+def _declared(spec: MatchSpec, split: TimeSplit) -> dict[str, Any]:
+    """The protocol's settings that the task tells."""
+    kept = set(DiscoveryProtocol.model_fields) & set(TimeSplit.model_fields)
+    told = split.model_dump(include=kept, exclude_none=True)
+    return {"name": spec.name, "title": spec.heading, "interaction": spec.interaction, **told}

@@ -1,0 +1,120 @@
+"""A run made by one call: what it settles, what it keeps, and the whole way to a table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _shop import BOUGHT, PROTOCOL, fill_shop
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.errors import ArtefactError, InputError
+from kgdistill.run.base import RunBase
+from kgdistill.run.run import Run
+from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.tasks.spec import load_task, parse_task
+
+LATEST: dict[str, Any] = {
+    "kind": "match",
+    "name": "latest",
+    "anchors": {"label": "User", "by": "history"},
+    "candidates": {"label": "Product", "by": ["history", "text"]},
+    "positives": {"event": "BOUGHT"},
+    "protocol": {"split": "time", "cut_share": 0.7, "test_share": 0.85, "k": 7, "min_user_events": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[GraphStore]:
+    with MemoryStore() as opened:
+        fill_shop(opened)
+        yield opened
+
+
+def test_task_cut_and_split_are_chosen_and_can_be_overridden(store: GraphStore, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "plain", store)
+    assert run.config.task == load_task("recommend")
+    protocol = run.config.discovery
+    assert (protocol.name, protocol.title, protocol.interaction) == ("recommend", "Discovery", BOUGHT)
+    times = sorted(store.read_relationships(BOUGHT, ["first_at"])["first_at"].to_pylist())
+    before = sum(time < protocol.cut for time in times) / len(times)
+    assert before == pytest.approx(0.8, abs=0.02)
+
+    other = Run.create(tmp_path / "other", store, task=parse_task(LATEST), seed=3, protocol={"k": 9})
+    assert other.config.seed == 3
+    assert (other.config.discovery.k, other.config.discovery.min_user_events) == (9, 1)
+    assert sum(t < other.config.discovery.cut for t in times) / len(times) == pytest.approx(0.7, abs=0.02)
+
+
+def test_what_is_not_given_again_stays_as_it_is(store: GraphStore, tmp_path: Path) -> None:
+    told = {"cut": PROTOCOL.cut, "test_start": PROTOCOL.test_start}
+    first = Run.create(tmp_path / "run", store, seed=5, teacher={"dim": 8}, protocol=told)
+    again = Run.create(tmp_path / "run", store, teacher={"epochs": 2})
+    assert again.config.seed == 5
+    assert (again.config.teacher.dim, again.config.teacher.epochs) == (8, 2)
+    assert again.config.discovery == first.config.discovery
+    # Of another task the former's split says nothing.
+    moved = Run.create(tmp_path / "run", store, task=parse_task(LATEST))
+    assert moved.config.discovery.cut != PROTOCOL.cut
+    assert moved.config.teacher.dim == 8
+    assert RunBase.open(tmp_path / "run").config == moved.config
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"task": "recomend"}, "there is no task 'recomend'"),
+        ({"teacher": {"dims": 8}}, "unknown key 'teacher.dims'"),
+        ({"protocol": {"cut": "2024-03-01"}}, "give the cut and the test's start together"),
+        ({"protocol": 3}, "'protocol' must be a mapping"),
+        ({"task": "search", "protocol": {"k": 3}}, "the task 'search' is not split by time"),
+        (
+            {"protocol": {"cut": "2034-01-01", "test_start": "2034-02-01"}},
+            "no user who counts bought anything",
+        ),
+    ],
+)
+def test_bad_settings_are_one_message(
+    settings: dict[str, Any], words: str, store: GraphStore, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words):
+        Run.create(tmp_path / "run", store, **settings)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(store: GraphStore, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else than a run"):
+        Run.create(tmp_path, store)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
+    store: GraphStore, tmp_path: Path
+) -> None:
+    small = {"epochs": 1, "candidates": 20, "random": 5, "evaluate_every": 1}
+    run = Run.create(
+        tmp_path / "run",
+        store,
+        task=parse_task({**LATEST, "protocol": {"split": "time", "min_item_users": 3}}),
+        text={"encoder": str(tiny_encoder(tmp_path / "tiny", layers=1)), "precision": "float32"},
+        teacher={"dim": 8, "layers": 2, **small},
+        student=small,
+        device="cpu",
+    )
+    with pytest.raises(ArtefactError, match="'teacher' is not finished"):
+        run.evaluate()
+    run.fit()
+    marks = {name: run.need(name).made for name in run.pipeline.fitted}
+    Run.open(run.folder).fit()
+    assert {name: run.need(name).made for name in run.pipeline.fitted} == marks
+    results = run.evaluate()
+    assert [arm["arm"] for arm in results["arms"]] == [
+        "popularity", "ease", "teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill",
+    ]  # fmt: skip
+    lines = str(results).splitlines()
+    assert lines[0].startswith("latest; 95% intervals over users")
+    assert sum(line.lstrip().startswith("student without distillation") for line in lines) >= 1
+    assert all(line == line.rstrip() for line in lines)
+    assert len(run.bundle().recommend(k=3).recommendations) == 3
