@@ -48,6 +48,12 @@ class Step:
             self._last = time.monotonic()
             self._line(self._position())
 
+    def expect(self, total: int) -> None:
+        """Says how many units there are, where that was not known at the start."""
+        self._total = total
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=total)
+
     def note(self, text: str) -> None:
         """Shows `text` beside the bar, such as the current loss."""
         self._note = text

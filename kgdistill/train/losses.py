@@ -176,65 +176,32 @@ def hint_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Te
     return error.sum() / (error.numel() if mask is None else (~mask).sum().clamp(min=1))
 
 
-class LossTerms:
-    """Named, weighted terms of one loss.
-
-    A term of weight 0 is left out altogether, so that a broken or infinite value cannot reach the
-    total through `0 * inf`.
-    """
-
-    def __init__(self) -> None:
-        self._total: Tensor | None = None
-        self._parts: dict[str, Tensor] = {}
-
-    def add(self, name: str, weight: float, value: Tensor) -> None:
-        """Adds `weight * value`.
-
-        Args:
-            name: how the term is logged.
-            weight: not negative.
-            value: a scalar.
-
-        Raises:
-            ValueError: a weight below 0, a value that is no scalar, or a name already there.
-        """
-        if not weight >= 0:
-            raise ValueError(f"the loss term {name!r} has weight {weight}; it must be 0 or more")
-        if name in self._parts:
-            raise ValueError(f"the loss term {name!r} stands twice")
-        if weight == 0:
-            return
-        if value.dim() != 0:
-            raise ValueError(f"the loss term {name!r} has shape {tuple(value.shape)}; it must be a scalar")
-        self._parts[name] = value.detach()
-        self._total = weight * value if self._total is None else self._total + weight * value
-
-    @property
-    def total(self) -> Tensor:
-        """The weighted sum, a scalar with its gradient; ValueError where every weight is 0."""
-        if self._total is None:
-            raise ValueError("no loss term has a weight above 0")
-        return self._total
-
-    @property
-    def parts(self) -> dict[str, Tensor]:
-        """Each term's own value, unweighted and detached, still on its device."""
-        return dict(self._parts)
-
-
 def combine(terms: Mapping[str, tuple[float, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Adds up named terms, each (weight, scalar); those of weight 0 are skipped.
+    """Adds up named terms, each (weight, scalar).
+
+    One of weight 0 is left out altogether, so that a broken or infinite value cannot reach the total through
+    `0 * inf`.
 
     Returns:
-        The weighted sum, and each term's own value, unweighted and detached.
+        The weighted sum, and each term's own value, unweighted, detached, still on its device.
 
     Raises:
-        ValueError: as `LossTerms.add` and `LossTerms.total`.
+        ValueError: a weight below 0, a value that is no scalar, or no weight above 0.
     """
-    held = LossTerms()
+    total: Tensor | None = None
+    parts: dict[str, Tensor] = {}
     for name, (weight, value) in terms.items():
-        held.add(name, weight, value)
-    return held.total, held.parts
+        if not weight >= 0:
+            raise ValueError(f"the loss term {name!r} has weight {weight}; it must be 0 or more")
+        if weight == 0:
+            continue
+        if value.dim() != 0:
+            raise ValueError(f"the loss term {name!r} has shape {tuple(value.shape)}; it must be a scalar")
+        parts[name] = value.detach()
+        total = weight * value if total is None else total + weight * value
+    if total is None:
+        raise ValueError("no loss term has a weight above 0")
+    return total, parts
 
 
 def _raised(x: Tensor) -> Tensor:

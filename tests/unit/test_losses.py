@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from kgdistill.train.losses import (
-    LossTerms,
     combine,
     hint_mse,
     list_distillation,
@@ -205,7 +204,3 @@ def test_terms_that_mean_nothing_are_refused() -> None:
         combine({"task": (-1.0, one)})
     with pytest.raises(ValueError, match="scalar"):
         combine({"task": (1.0, torch.ones(2))})
-    terms = LossTerms()
-    terms.add("task", 1.0, one)
-    with pytest.raises(ValueError, match="twice"):
-        terms.add("task", 1.0, one)
