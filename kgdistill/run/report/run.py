@@ -147,7 +147,7 @@ class Explanations(_Model):
     users: list[Explained]
 
 
-class Trained(_Model):
+class TrainedConfig(_Model):
     """What the report shows of a model's `config.json`."""
 
     best_epoch: int | None = None
@@ -236,7 +236,7 @@ def _parse(adapter: TypeAdapter[T], text: str, where: str) -> T:
 
 
 def _kept(file: Path, rows: list[dict[str, float]]) -> dict[str, float]:
-    best = _read(file, Trained).best_epoch if file.is_file() else None
+    best = _read(file, TrainedConfig).best_epoch if file.is_file() else None
     return next((row for row in rows if row["epoch"] == best), rows[-1])
 
 
