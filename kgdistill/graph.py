@@ -95,7 +95,7 @@ class Graph:
 
     def ingest(
         self,
-        mapping: Mapping | str | Path | None = None,
+        mapping: Mapping | str | Path,
         folder: str | Path = ".",
         *,
         tables: AnyMapping[str, Given] | None = None,
@@ -105,8 +105,8 @@ class Graph:
         """Reads the files of a mapping that are new or changed; twice is once.
 
         Args:
-            mapping: what the columns are in the graph: a YAML file, or as parsed. None: the folder has one
-                file per type, such as Product.csv and BOUGHT.csv.
+            mapping: what the columns are in the graph: a YAML file, or as parsed; or a folder that has one
+                file per type, such as Product.csv and BOUGHT.csv, and needs no mapping.
             folder: below which the mapping's files are.
             tables: by the mapping's source name, a table or a file instead of the files below `folder`.
             salt: for values that are hashed.
@@ -125,14 +125,15 @@ class Graph:
             from kgdistill.ingest.mapping.load import load_mapping
 
             schema = self._schema
-            if isinstance(mapping, str | Path):
+            if isinstance(mapping, str | Path) and not Path(mapping).is_dir():
                 mapping = load_mapping(mapping)
                 if schema is None and mapping.schema_file:
                     schema = load_schema(mapping.schema_file)
             schema = schema or job_schema(self.archive, load_schema())
-            chosen = mapping or folder_mapping(folder, schema)
+            if isinstance(mapping, str | Path):
+                folder, mapping = mapping, folder_mapping(mapping, schema)
             return run_job(
-                self.store, chosen, folder, options,
+                self.store, mapping, folder, options,
                 archive=self.archive, schema=schema, tables=tables, salt=salt,
             )  # fmt: skip
 

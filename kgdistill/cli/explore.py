@@ -195,7 +195,6 @@ def explain(
       kgdistill explain 900 1095275 --picture why.png
       kgdistill explain 900 1095275 --before 2017-10-15 --json
     """
-    from kgdistill.explore import draw, subgraph
     from kgdistill.explore import explain as find_paths
 
     cut = moment(before, "--before") if before is not None else None
@@ -203,6 +202,8 @@ def explain(
         found = find_paths(opened, user_id, product_id, limit=limit, before=cut)
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
+        from kgdistill.explore import draw, subgraph
+
         draw(subgraph(found), picture)
     if json:
         print_json([path.to_dict() for path in found])

