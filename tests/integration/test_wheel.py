@@ -1,4 +1,4 @@
-"""The built wheel with its base dependencies alone: what it holds, what it does, and what it says it lacks."""
+"""The built wheel with its base dependencies alone: what it holds, does, and says is missing."""
 
 from __future__ import annotations
 
