@@ -149,7 +149,7 @@ HISTORY = {"label": "User", "by": "history"}
     [
         (_alone, {}, r"fewer than two classes: all are 'refund'"),
         (_silent, {}, r"no Utterance has any text"),
-        (_no_test, {}, r"leave none for test"),
+        (_no_test, {}, r"means test"),
         (_unlabelled, {}, r"nothing to learn from"),
         (_each_its_own, {"targets": {"mood": {"property": "mood"}}}, r"nearly one each"),
         (None, {"targets": {"m": {"property": "moods"}}}, r"(?s)no property 'moods'.*did you mean 'mood'"),

@@ -1,0 +1,141 @@
+"""What a subject is known by beside its own words: a history, and the nodes that facts lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from kgdistill.arrays import FloatArray
+from kgdistill.errors import InputError
+from kgdistill.nearest import nearest
+from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType
+from kgdistill.tasks.item_groups import rows_to_one
+from kgdistill.tasks.spec import Side
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What stands beside the subjects along one relationship: a history's items, or the nodes of a fact.
+
+    Attributes:
+        name: the relationship type and the label behind it, such as "BOUGHT Product".
+        label: of the nodes.
+        members: float32 CSR [subjects, nodes], 1 where the two are tied.
+        texts: what is written on each node; empty strings where nothing is.
+        groups: per fact of the nodes that is read, float32 CSR [nodes, groups], rows summing to 1 or 0.
+    """
+
+    name: str
+    label: str
+    members: sp.csr_matrix
+    texts: Sequence[str]
+    groups: Mapping[str, sp.csr_matrix]
+
+
+def field_texts(snapshot: Snapshot, label: str, fields: Sequence[str]) -> list[str]:
+    """The fields of each node as one text, without those that are empty."""
+    table = snapshot.node_table(label)
+    columns = [table[name].cast(pa.string()).to_pylist() for name in fields if name in table.column_names]
+    if not columns:
+        return [""] * table.num_rows
+    return [" ".join(filter(None, row)).strip() for row in zip(*columns, strict=True)]
+
+
+def edges_from(snapshot: Snapshot, label: str, name: str, place: str, kinds: Sequence[str]) -> list[EdgeType]:
+    """The edge types of a relationship that lead from a label, of some kinds."""
+    edges = [e for e in snapshot.edge_types if e[0] == label]
+    known = sorted({e[1] for e in edges if snapshot.schema.relationship(e).kind in kinds})
+    found = [e for e in edges if e[1] == name and name in known]
+    if not found:
+        raise InputError(
+            f"no {' or '.join(kinds)} {name!r} leads from {label}",
+            where=place,
+            hint=f"{nearest(name, known)}known: {', '.join(known) or 'none'}",
+        )
+    return found
+
+
+def neighbours_of(
+    snapshot: Snapshot, side: Side, *, hidden: Collection[str | None], place: str
+) -> list[Neighbours]:
+    """What `side.by` names of history and facts.
+
+    Args:
+        snapshot: everything in it is from before its cut.
+        side: the subjects.
+        hidden: relationship types that are never read, such as the targets'.
+        place: stands for the declaration in messages.
+
+    Raises:
+        InputError: the history is no event of the label or names none where there are several; nobody has
+            one; there are no facts.
+    """
+    out: list[Neighbours] = []
+    if "history" in side.by:
+        events = [e for e in snapshot.schema.edges("event") if e[0] == side.label and e[1] not in hidden]
+        name = side.history
+        if name is None:
+            known = sorted({e[1] for e in events if e in snapshot.edge_types and snapshot.num_edges(e)})
+            if len(known) != 1:
+                raise InputError(
+                    f"{side.label} has {len(known)} kinds of events, and `history` names none of them",
+                    where=place,
+                    hint=f"write history: one of {', '.join(known)}"
+                    if known
+                    else "`by` can name text or facts",
+                )
+            name = known[0]
+        edges = [e for e in edges_from(snapshot, side.label, name, place, ("event",)) if name not in hidden]
+        out += [_beside(snapshot, edge, facts="facts" in side.by, hidden=hidden) for edge in edges]
+        if not any(beside.members.nnz for beside in out):
+            raise InputError(f"no {side.label} has a history of {name}", where=place)
+    if "facts" in side.by:
+        facts = [
+            e
+            for e in snapshot.schema.edges("fact")
+            if e[0] == side.label
+            and e[1] not in hidden
+            and e in snapshot.edge_types
+            and snapshot.num_edges(e)
+        ]
+        out += [_beside(snapshot, edge, facts=False, hidden=hidden) for edge in facts]
+        if not facts and not any(beside.groups for beside in out):
+            raise InputError(
+                f"neither {side.label} nor its history has facts", where=place, hint="leave facts out of `by`"
+            )
+    return out
+
+
+def _beside(snapshot: Snapshot, edge: EdgeType, *, facts: bool, hidden: Collection[str | None]) -> Neighbours:
+    shape = (snapshot.num_nodes(edge[0]), snapshot.num_nodes(edge[2]))
+    groups: dict[str, sp.csr_matrix] = {}
+    for fact in snapshot.schema.edges("fact") if facts else []:
+        if fact[0] == edge[2] and fact[1] not in hidden and fact in snapshot.edge_types:
+            members = _incidence(snapshot, fact, (shape[1], snapshot.num_nodes(fact[2])))
+            if members.nnz:
+                groups[f"{fact[1]} {fact[2]}"] = rows_to_one(members)
+    node = snapshot.schema.node(edge[2])
+    return Neighbours(
+        f"{edge[1]} {edge[2]}", edge[2], _incidence(snapshot, edge, shape),
+        field_texts(snapshot, edge[2], node.text), groups,
+    )  # fmt: skip
+
+
+def _incidence(snapshot: Snapshot, edge: EdgeType, shape: tuple[int, int]) -> sp.csr_matrix:
+    source, target = snapshot.edge_index(edge)
+    matrix = sp.csr_matrix((np.ones(len(source), np.float32), (source, target)), shape=shape)
+    # Several events between the same two are one.
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def mean_of_members(members: sp.csr_matrix, table: FloatArray) -> FloatArray:
+    """The mean of the rows of `table` that each subject is tied to, float32 [subjects, F]; 0 without any."""
+    total = np.asarray(members @ table, np.float32)
+    lengths = np.maximum(np.diff(members.indptr), 1).astype(np.float32)
+    return np.asarray(total / lengths[:, None], np.float32)
