@@ -325,7 +325,7 @@ class HistoryMatch:
         there = {result.arm for result in results}
         comparisons = [pair for pair in pipeline.comparisons if there.issuperset(pair)]
         document = metrics_document(task, results, comparisons, fit_seconds=fit, parameters=parameters)
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self._void(kinds)})
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void(kinds)})
 
     def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
         baselines = {"popularity": partial(popularity, self.run.task), "ease": partial(ease, self.run.task)}
@@ -341,7 +341,7 @@ class HistoryMatch:
                 fit[arm.arm] = arm.fit_seconds
             yield arm.arm, arm.scorer
 
-    def _void(self, kinds: tuple[str, ...]) -> dict[str, str]:
+    def void(self, kinds: tuple[str, ...]) -> dict[str, str]:
         """Controls that can show nothing on this graph, and why."""
         void = {}
         for name in kinds:

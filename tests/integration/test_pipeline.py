@@ -206,7 +206,7 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
     assert after["text"] == before["text"]
     assert after["choice"] != before["choice"]
     assert after["teacher"] != before["teacher"]
-    with pytest.raises(ArtefactError, match="targets was made from another making of the teacher"):
+    with pytest.raises(ArtefactError, match="targets was made from another making of the fused teacher"):
         run.make("student")
 
 
@@ -302,9 +302,9 @@ def test_shuffled_facts_that_are_the_real_ones_are_said_to_show_nothing(
         if not others:
             store.delete_nodes("Product", pa.array([f"p{p:02}" for p in range(80) if p % 6 < 5]))
         run.take_snapshot(store)
-    void = run._void(("teacher", "teacher_shuffled"))
+    void = run.by_history.void(("teacher", "teacher_shuffled"))
     assert why in void["teacher_shuffled"] if why else void == {}
-    assert run._void(("teacher",)) == {}
+    assert run.by_history.void(("teacher",)) == {}
 
 
 def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path) -> None:
