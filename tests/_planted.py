@@ -140,11 +140,11 @@ class Planted:
     def facts(self, shuffle: int | None = None) -> list[ItemGroups]:
         """The brands, or with a seed the brands of others."""
         draw = None if shuffle is None else np.random.default_rng(shuffle)
-        return fact_groups(self.snapshot, shuffle=draw)
+        return fact_groups(self.snapshot, "Product", shuffle=draw)
 
     def fields(self) -> list[ItemGroups]:
         """The shared text fields."""
-        return text_groups(self.snapshot)
+        return text_groups(self.snapshot, "Product")
 
 
 def brand_world(seed: int = 0) -> World:

@@ -109,10 +109,10 @@ class Shop:
         return make_training_data(self.snapshot, self.task(), self.text, self.rows)
 
     def facts(self) -> list[ItemGroups]:
-        return fact_groups(self.snapshot)
+        return fact_groups(self.snapshot, "Product")
 
     def fields(self) -> list[ItemGroups]:
-        return text_groups(self.snapshot)
+        return text_groups(self.snapshot, "Product")
 
 
 def make_shop(store: GraphStore, folder: Path) -> Shop:

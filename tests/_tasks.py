@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_array
 
-from kgdistill.tasks.match import MatchTask
+from kgdistill.tasks.match import MatchTask, SplitPairs
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
@@ -36,9 +36,7 @@ def make_task(
             min_item_users=min_item_users,
             ks=ks,
         ),
-        train=csr_array(train),
-        validation=csr_array(validation),
-        test=csr_array(test),
+        SplitPairs(csr_array(train), csr_array(validation), csr_array(test)),
         users=np.flatnonzero(train.sum(axis=1) > 0).astype(np.int64),
         items=np.arange(items, dtype=np.int64),
         user_keys=pa.array([f"u{i}" for i in range(users)]),

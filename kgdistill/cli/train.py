@@ -172,7 +172,7 @@ def _frozen(run: Run, json: bool) -> None:
     lines: list[str] = []
     if config.protocol is not None:
         task, protocol = run.task, config.protocol
-        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol.interaction)}
+        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol)}
         facts |= {
             "cut": protocol.cut,
             "test_start": protocol.test_start,

@@ -136,7 +136,7 @@ class _Asked(NamedTuple):
 
 
 def _asked(task: MatchTask, split: Split, settings: Sequence[Setting]) -> dict[Setting, _Asked]:
-    relevant = task.relevant(split)[task.users]
+    relevant = task.positives(split)[task.users]
     seen = task.seen(split)[task.users]
     asked = {}
     for setting in dict.fromkeys(settings):

@@ -120,4 +120,10 @@ def _declared(spec: MatchSpec, split: TimeSplit) -> dict[str, Any]:
     """The protocol's settings that the task tells."""
     kept = set(DiscoveryProtocol.model_fields) & set(TimeSplit.model_fields)
     told = split.model_dump(include=kept, exclude_none=True)
-    return {"name": spec.name, "title": spec.heading, "interaction": spec.interaction, **told}
+    return {
+        "name": spec.name,
+        "title": spec.heading,
+        "interaction": spec.interaction,
+        "reverse": spec.positives.reverse,
+        **told,
+    }

@@ -87,15 +87,20 @@ class HistoryMatch:
         """Token ids of the distinct texts."""
         return artefacts.load_text(self.run.read("text"))[2]
 
+    @property
+    def label(self) -> str:
+        """Of the items."""
+        return self.run.config.discovery.candidates
+
     @cached_property
     def facts(self) -> list[ItemGroups]:
         """Item groups along the facts."""
-        return fact_groups(self.run.snapshot)
+        return fact_groups(self.run.snapshot, self.label)
 
     @cached_property
     def fields(self) -> list[ItemGroups]:
         """Item groups by shared text fields."""
-        return text_groups(self.run.snapshot)
+        return text_groups(self.run.snapshot, self.label)
 
     @cached_property
     def linear(self) -> LinearChoice:
@@ -115,7 +120,7 @@ class HistoryMatch:
         if "facts" not in arm.reads:
             return (self.fields if "fields" in arm.reads else self.own), []
         shuffle = np.random.default_rng(self.run.config.seed) if arm.shuffle else None
-        facts = self.facts if shuffle is None else fact_groups(self.run.snapshot, shuffle=shuffle)
+        facts = self.facts if shuffle is None else fact_groups(self.run.snapshot, self.label, shuffle=shuffle)
         return beside_facts(facts, self.own), facts
 
     # The stages -----------------------------------------------------------------------------------
@@ -140,7 +145,7 @@ class HistoryMatch:
 
     def _text(self, folder: Path) -> None:
         """Embeds the distinct texts of the candidates."""
-        settings, label = self.run.config.text, self.run.config.discovery.interaction[2]
+        settings, label = self.run.config.text, self.label
         texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
         distinct, rows = [str(t) for t in texts], place.astype(np.int64)
         encoder = TransformerText(
@@ -268,7 +273,7 @@ class HistoryMatch:
 
     def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
         """What is written back: (space, item keys, vectors float32 [N, D]) of the items with buyers."""
-        view, label = self.catalogue.view(), self.run.config.discovery.interaction[2]
+        view, label = self.catalogue.view(), self.label
         items = np.intersect1d(view.warm, self.catalogue.items)
         keys = [str(k) for k in self.run.snapshot.keys(label)[items]]
         relational = relational_embeddings(self._trained("teacher"), self.catalogue, view, self.device)

@@ -66,7 +66,7 @@ def pack_student(scorer: Scorer, catalogue: TrainingData, snapshot: Snapshot) ->
             f"neighbours{a}.indices": weights.indices.astype(np.int32),
             f"neighbours{a}.indptr": weights.indptr.astype(np.int64),
         }
-    titles = snapshot.texts("Product")
+    titles = snapshot.texts(catalogue.label)
     config = {
         "format": FORMAT,
         "min_count": catalogue.min_count,
@@ -78,7 +78,7 @@ def pack_student(scorer: Scorer, catalogue: TrainingData, snapshot: Snapshot) ->
         "snapshot": snapshot.content_hash,
         "cut": str(snapshot.cut),
     }
-    keys = snapshot.keys("Product")
+    keys = snapshot.keys(catalogue.label)
     return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
 
 

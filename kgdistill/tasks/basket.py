@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
-from kgdistill.tasks.match import MatchTask, Scorer, Split
+from kgdistill.tasks.match import MatchTask, Scorer, Split, SplitPairs
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
 HALF_LIVES: tuple[timedelta, ...] = tuple(timedelta(weeks=w) for w in (4, 8, 12, 16, 20, 30, 52))
@@ -103,9 +103,7 @@ def repeat_task(task: MatchTask, lines: pa.Table) -> RepeatTask:
     return RepeatTask(
         (users[before], items[before], at[before]),
         protocol=protocol,
-        train=pairs(at < cut),
-        validation=pairs((at >= cut) & before),
-        test=pairs((at >= start) & (at < end)),
+        pairs=SplitPairs(pairs(at < cut), pairs((at >= cut) & before), pairs((at >= start) & (at < end))),
         users=task.users,
         items=task.items,
         user_keys=task.user_keys,

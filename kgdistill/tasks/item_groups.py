@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from kgdistill.arrays import IntArray
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.reads import parent_fact, product_facts
+from kgdistill.tasks.reads import facts_of, parent_fact
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,20 @@ def conjunction(first: ItemGroups, second: ItemGroups) -> ItemGroups:
     return ItemGroups(f"{first.name} & {second.name}", rows_to_one(matrix), "pair")
 
 
-def fact_groups(snapshot: Snapshot, *, shuffle: np.random.Generator | None = None) -> list[ItemGroups]:
-    """Typed paths from a product along its facts: each fact, its parents, and the pairs of facts.
+def fact_groups(
+    snapshot: Snapshot, label: str, *, shuffle: np.random.Generator | None = None
+) -> list[ItemGroups]:
+    """Typed paths from an item along its facts: each fact, its parents, and the pairs of facts.
 
     Args:
         snapshot: the snapshot.
-        shuffle: where given, the facts' product ends are permuted, which keeps every degree (the control).
+        label: of the items.
+        shuffle: where given, the facts' item ends are permuted, which keeps every degree (the control).
     """
-    items = snapshot.num_nodes("Product")
+    items = snapshot.num_nodes(label)
     base: list[ItemGroups] = []
     parents: list[ItemGroups] = []
-    for edge in product_facts(snapshot):
+    for edge in facts_of(snapshot, label):
         index = snapshot.edge_index(edge)
         matrix = _incidence(index[0], index[1], (items, snapshot.num_nodes(edge[2])))
         if shuffle is not None:
@@ -122,12 +125,12 @@ def beside_facts(facts: list[ItemGroups], own: list[ItemGroups]) -> list[ItemGro
     return facts + own + [conjunction(d, f) for d in direct for f in own]
 
 
-def text_groups(snapshot: Snapshot) -> list[ItemGroups]:
-    """Shared text fields, in words alone: each field's value, the levels of a path, and pairs of fields."""
-    table = snapshot.node_table("Product")
+def text_groups(snapshot: Snapshot, label: str) -> list[ItemGroups]:
+    """Shared text fields of a label, in words alone: each one's value, the levels of a path, and pairs."""
+    table = snapshot.node_table(label)
     columns: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
     paths: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
-    for name in snapshot.schema.node("Product").text:
+    for name in snapshot.schema.node(label).text:
         values = table.column(name).to_pylist()
         columns.append((name, "single", values))
         if any(v is not None and " > " in v for v in values):

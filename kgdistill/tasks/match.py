@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,16 +23,31 @@ Scorer: TypeAlias = Callable[[IntArray, IntArray], npt.NDArray[np.float32]]
 """(users int64 [B], candidates int64 [C]) -> scores float32 [B, C]; higher is better, -inf is never shown."""
 
 Split = Literal["validation", "test"]
-__all__ = ["SETTINGS", "MatchTask", "Scorer", "Setting", "Split", "build_task"]
+__all__ = ["SETTINGS", "MatchTask", "Scorer", "Setting", "Split", "SplitPairs", "build_task"]
 
 _LEVELS = " > "
 
 
-class MatchTask:
-    """Made by `build_task`. Matrices are CSR float32 [all users, all items], 1 where a pair interacted.
+@dataclass(frozen=True)
+class SplitPairs:
+    """The pairs of each part: CSR float32 [all users, all items], 1 where a pair interacted.
 
-    They hold the pairs of eligible users and items only; a pair stands in the first split it happens
-    in and in no other. Ids are the snapshot's. What concerns the test split is refused until
+    Attributes:
+        train, validation, test: a pair stands in the first part that it happens in and in no other.
+        times: int64 CSR of the pairs of train and validation: when each first happened, in microseconds
+            since 1970, UTC; None for pairs that were made without.
+    """
+
+    train: csr_array
+    validation: csr_array
+    test: csr_array
+    times: csr_array | None = None
+
+
+class MatchTask:
+    """Made by `build_task`: the pairs of eligible users and items, by the snapshot's ids.
+
+    What concerns the test split is refused until
     `open_test` was called, so that nothing is chosen on it by accident.
 
     Attributes:
@@ -42,50 +60,44 @@ class MatchTask:
         unknown_events: how many later events name a user or an item that is not in the snapshot.
     """
 
-    # Times are of the pairs before the test's start; None for a task that was made without.
-    _times: csr_array | None
-
     def __init__(
         self,
         protocol: DiscoveryProtocol,
+        pairs: SplitPairs,
         *,
-        train: csr_array,
-        validation: csr_array,
-        test: csr_array,
         users: IntArray,
         items: IntArray,
         user_keys: pa.Array,
         item_keys: pa.Array,
         unknown_events: int = 0,
-        times: csr_array | None = None,
     ) -> None:
         self.protocol = protocol
-        self.train = train
-        self._later = {"validation": validation, "test": test}
+        self.train = pairs.train
+        self._later = {"validation": pairs.validation, "test": pairs.test}
+        self._times = pairs.times
         self.users = users
         self.items = items
-        self.item_counts: IntArray = np.bincount(train.indices, minlength=train.shape[1]).astype(np.int64)
+        self.item_counts: IntArray = np.bincount(self.train.indices, minlength=self.train.shape[1])
         self.user_keys = user_keys
         self.item_keys = item_keys
         self.unknown_events = unknown_events
-        self._times = times
         self._opened = False
 
     @property
     def validation(self) -> csr_array:
         """Pairs from the cut and before the test's start."""
-        return self.relevant("validation")
+        return self.positives("validation")
 
     @property
     def test(self) -> csr_array:
         """Pairs from the test's start on; LeakError until `open_test` was called."""
-        return self.relevant("test")
+        return self.positives("test")
 
     def open_test(self) -> None:
         """Hands out the test split from now on; for the final evaluation alone."""
         self._opened = True
 
-    def relevant(self, split: Split) -> csr_array:
+    def positives(self, split: Split) -> csr_array:
         """The pairs that are right answers in `split`; LeakError for the test before `open_test`."""
         self._check(split)
         return self._later[split]
@@ -204,44 +216,19 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
         InputError: the snapshot's cut is earlier, an event comes before the cut, a column is missing,
             the interaction has no time, or no user is eligible.
     """
-    source, _, target = protocol.interaction
     time = snapshot.schema.relationship(protocol.interaction).time
     if time is None:
         raise InputError(f"{protocol.interaction[1]} has no time, so that it cannot be split by time")
     _check_cut(snapshot, protocol)
     check_no_future(snapshot)
-    missing = [c for c in ("source", "target", time) if c not in events.column_names]
-    if missing:
-        raise InputError(f"lack the column {missing[0]!r}", where="later events")
-    at = _moments(events[time])
-    start = np.datetime64(protocol.test_start, "us")
-    if (early := at < np.datetime64(protocol.snapshot_cut, "us")).any():
-        raise InputError(
-            f"{int(early.sum()):,} of them come before the cut {protocol.snapshot_cut}",
-            where="later events",
-            hint="take_events(…, cut) gives those at or after it",
-        )
-
-    shape = (snapshot.num_nodes(source), snapshot.num_nodes(target))
-    width = np.int64(shape[1])
-    eligible = _eligible_items(snapshot.node_table(target), protocol)
-    known = snapshot.edge_table(protocol.interaction)
-    sources, targets = known["source"].to_numpy(), known["target"].to_numpy()
-    known_at = _moments(known[time])
-    first = known_at < np.datetime64(protocol.cut, "us")
-    train = _codes(sources, targets, known, eligible, first)
-    rows = snapshot.index(source, events["source"].combine_chunks())
-    columns = snapshot.index(target, events["target"].combine_chunks())
-    found = (rows >= 0) & (columns >= 0)
-    ended = at >= np.datetime64(protocol.test_end, "us") if protocol.test_end is not None else ~found
+    known, later = _known_rows(snapshot, protocol, time), _later_rows(snapshot, events, protocol, time)
+    eligible = _eligible_items(snapshot, protocol)
+    shape = (snapshot.num_nodes(protocol.anchors), len(eligible))
+    pairs, first = _first_times(known, later, eligible)
+    moments = (None, protocol.cut, protocol.test_start, protocol.test_end)
     # With a refit, validation lies before the snapshot's cut; else it is among the later events.
-    validation = np.union1d(
-        _codes(sources, targets, known, eligible, ~first),
-        _codes(rows, columns, events, eligible, found & (at < start)),
-    )
-    test = _codes(rows, columns, events, eligible, found & (at >= start) & ~ended)
-
-    counts = np.bincount(train // shape[1], minlength=shape[0])
+    train, validation, test = (_between(first, start, end) for start, end in itertools.pairwise(moments))
+    counts = np.bincount(pairs[train] // shape[1], minlength=shape[0])
     users = np.flatnonzero(counts >= protocol.min_user_events).astype(np.int64)
     if len(users) == 0:
         raise InputError(
@@ -249,34 +236,64 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             where=protocol.title,
             hint="move the cut or lower min_user_events",
         )
-    held = np.zeros(shape[0], dtype=np.bool_)
-    held[users] = True
-    splits: list[IntArray] = []
-    for codes in (train, validation, test):
-        mine = codes[held[codes // shape[1]]]
-        # Tables with several events of a pair: the first one counts.
-        for earlier in splits:
-            mine = np.setdiff1d(mine, earlier, assume_unique=True)
-        splits.append(mine)
-    matrices = [_matrix(codes, shape) for codes in splits]
+    mine = (counts >= protocol.min_user_events)[pairs // shape[1]]
+    known_to_all = mine & (train | validation)
     return MatchTask(
         protocol,
-        train=matrices[0],
-        validation=matrices[1],
-        test=matrices[2],
+        SplitPairs(
+            *(_matrix(pairs[mine & part], np.float32(1), shape) for part in (train, validation, test)),
+            times=_matrix(pairs[known_to_all], first[known_to_all], shape),
+        ),
         users=users,
         items=np.flatnonzero(eligible).astype(np.int64),
-        user_keys=_keys(snapshot.keys(source)),
-        item_keys=_keys(snapshot.keys(target)),
-        unknown_events=int((~found).sum()),
-        times=_first_times(
-            np.concatenate([sources * width + targets, (rows * width + columns)[found]]),
-            np.concatenate([known_at, at[found]]),
-            np.concatenate([_bought(known), _bought(events)[found]]),
-            np.union1d(splits[0], splits[1]),
-            shape,
-        ),
+        user_keys=_keys(snapshot.keys(protocol.anchors)),
+        item_keys=_keys(snapshot.keys(protocol.candidates)),
+        unknown_events=int((~later.known).sum()),
     )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Interactions by the snapshot's ids, -1 where it lacks them: int64 [N] each; counted is bool [N]."""
+
+    anchors: IntArray
+    candidates: IntArray
+    at: IntArray
+    counted: npt.NDArray[np.bool_]
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        return (self.anchors >= 0) & (self.candidates >= 0)
+
+
+def _known_rows(snapshot: Snapshot, protocol: DiscoveryProtocol, time: str) -> _Rows:
+    table = snapshot.edge_table(protocol.interaction)
+    anchors, candidates = (table[end].to_numpy() for end in _ends(protocol))
+    return _Rows(anchors, candidates, _micros(table[time]), _bought(table))
+
+
+def _later_rows(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol, time: str) -> _Rows:
+    missing = [c for c in ("source", "target", time) if c not in events.column_names]
+    if missing:
+        raise InputError(f"lack the column {missing[0]!r}", where="later events")
+    at = _micros(events[time])
+    early = at < np.datetime64(protocol.snapshot_cut, "us").astype(np.int64)
+    if early.any():
+        raise InputError(
+            f"{int(early.sum()):,} of them come before the cut {protocol.snapshot_cut}",
+            where="later events",
+            hint="take_events(…, cut) gives those at or after it",
+        )
+    anchors, candidates = (
+        snapshot.index(label, events[end].combine_chunks())
+        for label, end in zip((protocol.anchors, protocol.candidates), _ends(protocol), strict=True)
+    )
+    return _Rows(anchors, candidates, at, _bought(events))
+
+
+def _ends(protocol: DiscoveryProtocol) -> tuple[str, str]:
+    """The columns of a relationship's table that hold the anchors and the candidates."""
+    return ("target", "source") if protocol.reverse else ("source", "target")
 
 
 def _check_cut(snapshot: Snapshot, protocol: DiscoveryProtocol) -> None:
@@ -297,16 +314,16 @@ def _check_cut(snapshot: Snapshot, protocol: DiscoveryProtocol) -> None:
     )
 
 
-def _eligible_items(table: pa.Table, protocol: DiscoveryProtocol) -> npt.NDArray[np.bool_]:
-    """bool [all items]: with a title, and in no category that the protocol leaves out."""
+def _eligible_items(snapshot: Snapshot, protocol: DiscoveryProtocol) -> npt.NDArray[np.bool_]:
+    """bool [all items]: with a name to show, and in no category that the protocol leaves out."""
+    label = protocol.candidates
+    table, name = snapshot.node_table(label), snapshot.schema.node(label).name
     keep = np.ones(table.num_rows, dtype=np.bool_)
-    if "title" in table.column_names:
-        keep &= pc.is_valid(table["title"]).to_numpy()
+    if name in table.column_names:
+        keep &= pc.is_valid(table[name]).to_numpy()
     if any(protocol.exclude_category_levels):
         if "category_text" not in table.column_names:
-            raise InputError(
-                "has no category_text, by which the protocol leaves items out", where=protocol.interaction[2]
-            )
+            raise InputError("has no category_text, by which the protocol leaves items out", where=label)
         paths = table["category_text"].combine_chunks().dictionary_encode()
         dropped = [
             path is not None
@@ -321,24 +338,37 @@ def _eligible_items(table: pa.Table, protocol: DiscoveryProtocol) -> npt.NDArray
     return keep
 
 
-def _moments(column: pa.ChunkedArray) -> npt.NDArray[np.datetime64]:
+def _micros(column: pa.ChunkedArray) -> IntArray:
     if column.null_count:
         raise InputError("have rows without a time", where="later events")
-    return np.asarray(column.to_numpy(), dtype="datetime64[us]")
+    return np.asarray(column.to_numpy(), dtype="datetime64[us]").astype(np.int64)
 
 
-def _codes(
-    rows: IntArray,
-    columns: IntArray,
-    table: pa.Table,
-    eligible: npt.NDArray[np.bool_],
-    among: npt.NDArray[np.bool_] | None = None,
-) -> IntArray:
-    """`row * items + column` of the pairs that count, each once, ascending."""
-    keep = np.ones(len(rows), dtype=np.bool_) if among is None else among
-    keep = keep & eligible[columns] if len(eligible) else keep
-    keep = keep & _bought(table)
-    return np.unique(rows[keep] * np.int64(len(eligible)) + columns[keep])
+def _first_times(known: _Rows, later: _Rows, eligible: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
+    """Every pair that counts, as `anchor * candidates + candidate`, ascending, and when it first happened.
+
+    Tables may have several events of a pair: the first one counts.
+    """
+    codes, at = [], []
+    for rows in (known, later):
+        keep = rows.known & rows.counted
+        keep[keep] = eligible[rows.candidates[keep]]
+        codes.append(rows.anchors[keep] * np.int64(len(eligible)) + rows.candidates[keep])
+        at.append(rows.at[keep])
+    pairs, micros = np.concatenate(codes), np.concatenate(at)
+    order = np.lexsort((micros, pairs))
+    pairs, first = np.unique(pairs[order], return_index=True)
+    return pairs, micros[order][first]
+
+
+def _between(at: IntArray, start: datetime | None, end: datetime | None) -> npt.NDArray[np.bool_]:
+    """bool [N]: from `start` on and before `end`; None has no bound."""
+    inside = np.ones(len(at), dtype=np.bool_)
+    if start is not None:
+        inside &= at >= np.datetime64(start, "us").astype(np.int64)
+    if end is not None:
+        inside &= at < np.datetime64(end, "us").astype(np.int64)
+    return inside
 
 
 def _tail(items: IntArray, counts: IntArray) -> IntArray:
@@ -359,25 +389,9 @@ def _pair_codes(matrix: csr_array) -> IntArray:
     return np.asarray(rows * np.int64(matrix.shape[1]) + matrix.indices, dtype=np.int64)
 
 
-def _first_times(
-    codes: IntArray,
-    at: npt.NDArray[np.datetime64],
-    counted: npt.NDArray[np.bool_],
-    wanted: IntArray,
-    shape: tuple[int, int],
-) -> csr_array:
-    """int64 CSR: the earliest time of each wanted pair among the rows that count, in microseconds."""
-    codes, micros = codes[counted], at[counted].astype(np.int64)
-    order = np.lexsort((micros, codes))
-    kept, first = np.unique(codes[order], return_index=True)
-    times = micros[order][first][np.searchsorted(kept, wanted)]
-    rows, columns = np.divmod(wanted, shape[1])
-    return csr_array((times, (rows, columns)), shape=shape)
-
-
-def _matrix(codes: IntArray, shape: tuple[int, int]) -> csr_array:
+def _matrix(codes: IntArray, values: Any, shape: tuple[int, int]) -> csr_array:
     rows, columns = np.divmod(codes, shape[1])
-    return csr_array((np.ones(len(codes), np.float32), (rows, columns)), shape=shape)
+    return csr_array((np.broadcast_to(values, codes.shape), (rows, columns)), shape=shape)
 
 
 def _keys(keys: Any) -> pa.Array:

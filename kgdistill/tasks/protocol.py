@@ -38,6 +38,9 @@ class DiscoveryProtocol(BaseModel):
     interaction: EdgeType = Field(
         default=_BOUGHT, description="the relationship that counts: source, type, target"
     )
+    reverse: bool = Field(
+        default=False, description="whether the relationship leads from what is ranked to who is asked"
+    )
     cut: datetime = Field(
         description="train is what happened before it; UTC; left out: after four fifths of the purchases"
     )
@@ -95,6 +98,16 @@ class DiscoveryProtocol(BaseModel):
         if any(not 1 <= k <= 10_000 for k in self.ks) or len(set(self.settings)) < len(self.settings):
             raise ValueError("every k must be from 1 to 10,000, and every setting be named once")
         return self
+
+    @property
+    def anchors(self) -> str:
+        """The label of those who are asked."""
+        return self.interaction[2 if self.reverse else 0]
+
+    @property
+    def candidates(self) -> str:
+        """The label of what is ranked."""
+        return self.interaction[0 if self.reverse else 2]
 
     @property
     def snapshot_cut(self) -> datetime:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
+from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
-def product_facts(snapshot: Snapshot) -> list[EdgeType]:
-    """The facts that lead from a product and that the snapshot holds."""
-    facts = [e for e in snapshot.edge_types if e[0] == "Product" and snapshot.num_edges(e)]
+def facts_of(snapshot: Snapshot, label: str) -> list[EdgeType]:
+    """The facts that lead from nodes of a label and that the snapshot holds."""
+    facts = [e for e in snapshot.edge_types if e[0] == label and snapshot.num_edges(e)]
     return [e for e in facts if snapshot.schema.relationship(e).kind == "fact"]
 
 
@@ -18,13 +19,13 @@ def parent_fact(snapshot: Snapshot, fact: EdgeType) -> EdgeType | None:
     return up if up in snapshot.edge_types and snapshot.num_edges(up) else None
 
 
-def unread_edges(snapshot: Snapshot, interaction: EdgeType) -> list[EdgeType]:
+def unread_edges(snapshot: Snapshot, protocol: DiscoveryProtocol) -> list[EdgeType]:
     """The edge types that the snapshot holds and that no model reads.
 
     Args:
         snapshot: an open snapshot.
-        interaction: the edge type that is learnt from.
+        protocol: names the interaction that is learnt from.
     """
-    facts = product_facts(snapshot)
-    read = {interaction, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
+    facts = facts_of(snapshot, protocol.candidates)
+    read = {protocol.interaction, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
     return [e for e in snapshot.edge_types if snapshot.num_edges(e) and e not in read]

@@ -33,6 +33,7 @@ class TrainingData:
         min_count: an item with fewer buyers is cold.
         select_us: until when a model may see while it is chosen on the validation events, which lie after;
             the cut, unless the protocol fits again on them.
+        label: of the items in the graph.
         pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
         words: each item's words, weighted, CSR [items, words]; None without.
     """
@@ -46,6 +47,7 @@ class TrainingData:
     text: FloatArray
     min_count: int
     select_us: int
+    label: str
     pools: tuple[Setting, ...] = ("warm", "cold")
     words: sp.csr_matrix | None = None
 
@@ -104,27 +106,16 @@ def make_training_data(
 
     Raises:
         LeakError: an event at or after the cut is among the pairs.
-        InputError: the snapshot has no cut or another's pairs, or every item is cold.
+        InputError: the snapshot has no cut, or every item is cold.
     """
-    edge = task.protocol.interaction
-    table = snapshot.edge_table(edge)
-    times = snapshot.times(edge)
-    if times is None or snapshot.cut is None:
+    known = snapshot.times(task.protocol.interaction)
+    if known is None or snapshot.cut is None:
         raise InputError("training needs a snapshot with a cut and interactions with a time")
-    cut_us = int(np.datetime64(snapshot.cut, "us").astype(np.int64))
-    rows, columns = table["source"].to_numpy(), table["target"].to_numpy()
-    micros = times.astype("datetime64[us]").astype(np.int64)
-    if len(micros) and int(micros.max()) >= cut_us:
+    if len(known) and known.max() >= np.datetime64(snapshot.cut, "us"):
         raise LeakError("an event at or after the cut is in the snapshot", where=str(snapshot.folder))
-    train = sp.csr_matrix(task.history("test"))
-    everything = sp.csr_matrix((micros, (rows, columns)), shape=train.shape)
-    mask = train.copy()
-    mask.data = np.ones(mask.nnz, np.int64)
-    kept = sp.csr_matrix(everything.multiply(mask.astype(np.int64)))
-    kept.sort_indices()
-    train.sort_indices()
-    if kept.nnz != train.nnz:
-        raise InputError("the task and the snapshot do not hold the same pairs", where=str(snapshot.folder))
+    pairs = sp.csr_matrix(task.history("test"))
+    pairs.sort_indices()
+    times = sp.csr_matrix((task.history_times_us("test"), pairs.indices, pairs.indptr), shape=pairs.shape)
     least = task.protocol.min_item_users
     if not (task.counts("test")[task.items] >= least).any():
         raise InputError(
@@ -133,9 +124,9 @@ def make_training_data(
             hint="lower min_item_users or choose a later cut",
         )
     return TrainingData(
-        purchases=train.astype(np.float32),
-        times=kept,
-        cut_us=cut_us,
+        purchases=pairs,
+        times=times,
+        cut_us=task.history_until_us("test"),
         users=task.users,
         items=task.items,
         text_rows=text_rows,
@@ -144,4 +135,5 @@ def make_training_data(
         select_us=task.history_until_us("validation"),
         pools=("all", "cold") if "all" in task.protocol.settings else ("warm", "cold"),
         words=words,
+        label=task.protocol.candidates,
     )

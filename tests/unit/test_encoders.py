@@ -22,7 +22,14 @@ from kgdistill.models.graph.encoders import (
     make_encoder,
     symmetric,
 )
-from kgdistill.models.graph.linear import LinearRelationalEncoder, Relation
+from kgdistill.models.graph.linear import (
+    ANCHOR,
+    CANDIDATE,
+    INTERACTED,
+    INTERACTED_BY,
+    LinearRelationalEncoder,
+    Relation,
+)
 from kgdistill.models.graph.messages import message_adjacency, message_relations
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
@@ -34,7 +41,7 @@ with warnings.catch_warnings():
 
 NAMES: tuple[EncoderName, ...] = get_args(EncoderName)
 USERS, ITEMS, DIM = 9, 8, 4
-BOUGHT: Relation = ("User", "BOUGHT", "Product")
+BOUGHT = INTERACTED
 Graph = tuple[list[Relation], dict[Relation, Tensor], dict[str, int]]
 
 
@@ -104,7 +111,7 @@ def test_propagation_is_lightgcn_with_items_that_start_at_zero() -> None:
 def test_the_linear_encoder_is_the_default_one_and_loads_its_weights() -> None:
     relations, adjacency, _ = graph()
     ours = made("linear", graph())
-    theirs = LinearRelationalEncoder(relations, 3, "User", "Product")
+    theirs = LinearRelationalEncoder(relations, 3, ANCHOR, CANDIDATE)
     torch.nn.init.normal_(theirs.scalars)
     ours.load_state_dict(theirs.state_dict())
     h0, text = start()
@@ -124,7 +131,7 @@ def test_sage_over_the_training_matrices_is_pygs_mean_over_the_edges() -> None:
     for i, relation in enumerate(relations):
         rows, columns = adjacency[relation].coalesce().indices()
         edges[f"{relation[0]}", f"r{i}", f"{relation[2]}"] = torch.stack([columns, rows])
-    state = {"User": h0 / h0.pow(2).mean().sqrt(), "Product": text / text.pow(2).mean().sqrt()}
+    state = {ANCHOR: h0 / h0.pow(2).mean().sqrt(), CANDIDATE: text / text.pow(2).mean().sqrt()}
     state |= {label: encoder.groups[encoder._node[label]] for label in groups}
     with torch.no_grad():
         for ours in encoder.convs:
@@ -135,7 +142,7 @@ def test_sage_over_the_training_matrices_is_pygs_mean_over_the_edges() -> None:
             layers.append(HeteroConv(convs, aggr="mean"))
             state = {label: h.relu() for label, h in layers[-1](state, edges).items()}
         first = adjacency[BOUGHT].to_dense() @ h0
-        want = first + first.pow(2).mean().sqrt() * encoder.out(state["Product"])
+        want = first + first.pow(2).mean().sqrt() * encoder.out(state[CANDIDATE])
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
@@ -144,11 +151,11 @@ def test_the_numbering_of_users_and_items_does_not_matter(name: EncoderName) -> 
     relations, adjacency, _ = made_of = graph()
     encoder = made(name, made_of)
     h0, text = start()
-    order = {"User": torch.randperm(USERS), "Product": torch.randperm(ITEMS)}
+    order = {ANCHOR: torch.randperm(USERS), CANDIDATE: torch.randperm(ITEMS)}
     moved = {r: renumbered(m, order.get(r[2]), order.get(r[0])) for r, m in adjacency.items()}
     assert list(moved) == relations
-    z = z_of(encoder, moved, h0[order["User"]], text[order["Product"]])
-    torch.testing.assert_close(z, z_of(encoder, adjacency, h0, text)[order["Product"]], rtol=1e-4, atol=1e-5)
+    z = z_of(encoder, moved, h0[order[ANCHOR]], text[order[CANDIDATE]])
+    torch.testing.assert_close(z, z_of(encoder, adjacency, h0, text)[order[CANDIDATE]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,7 +175,7 @@ def test_an_entry_of_zero_is_no_message(name: EncoderName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_reaches_the_items_within_the_hops_and_no_others(name: EncoderName) -> None:
-    relations: list[Relation] = [BOUGHT, ("Product", "rev_BOUGHT", "User")]
+    relations: list[Relation] = [BOUGHT, INTERACTED_BY]
     # A chain: user 0 - item 0 - user 1 - item 1 - user 2 - item 2.
     chain = torch.zeros(3, 3)
     chain[[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]] = 1.0
@@ -222,7 +229,7 @@ def test_missing_labels_and_relations_are_told() -> None:
     relations, _, groups = graph()
     with pytest.raises(ValueError, match="@MADE_BY"):
         make_encoder("sage", relations, layers=2, dim=DIM, groups={})
-    with pytest.raises(ValueError, match="no relation leads from User to Product"):
+    with pytest.raises(ValueError, match="no relation leads from anchor to candidate"):
         make_encoder("linear", relations[1:], layers=2, dim=DIM, groups=groups)
 
 

@@ -231,7 +231,8 @@ def catalogue_of(first_at: dict[tuple[int, int], int], shape: tuple[int, int], s
     return TrainingData(
         purchases=bought, times=times, cut_us=1000 * HOUR, users=np.arange(shape[0]),
         items=np.arange(shape[1]), text_rows=np.arange(shape[1]),
-        text=np.zeros((shape[1], 2), np.float32), min_count=1, select_us=select * HOUR, pools=("all", "cold"),
+        text=np.zeros((shape[1], 2), np.float32), min_count=1, select_us=select * HOUR, label="Product",
+        pools=("all", "cold"),
     )  # fmt: skip
 
 

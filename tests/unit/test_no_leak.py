@@ -18,6 +18,7 @@ from _shop import BOUGHT, CUT, Shop
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError, LeakError
 from kgdistill.evaluate.judge import evaluate_arm
+from kgdistill.models.graph.linear import INTERACTED, INTERACTED_BY
 from kgdistill.models.graph.messages import message_adjacency
 from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import check_disjoint, open_snapshot
@@ -78,8 +79,8 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     # The first graph is the one that is trained on; the later ones serve validation and hold everything.
     trained, whole = messages[0], messages[-1]
     items, labels = catalogue.purchases.shape[1], edges(late)
-    known = edges(trained["User", "BOUGHT", "Product"])[::-1]
-    back = edges(trained["Product", "rev_BOUGHT", "User"])[::-1]
+    known = edges(trained[INTERACTED])[::-1]
+    back = edges(trained[INTERACTED_BY])[::-1]
     assert known.shape[1] == back.shape[1] == catalogue.times.nnz - late.nnz
     check_disjoint(known, labels, items, reverse=back)
     # The linear expert of training knows the same events, and of the items their facts alone.
@@ -90,9 +91,9 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     with pytest.raises(LeakError):
         check_disjoint(edges(known_to_linear[-1][0]), labels, items)
     with pytest.raises(LeakError):
-        check_disjoint(edges(whole["User", "BOUGHT", "Product"])[::-1], labels, items)
+        check_disjoint(edges(whole[INTERACTED])[::-1], labels, items)
     with pytest.raises(LeakError):
-        check_disjoint(known, labels, items, reverse=edges(whole["Product", "rev_BOUGHT", "User"])[::-1])
+        check_disjoint(known, labels, items, reverse=edges(whole[INTERACTED_BY])[::-1])
 
 
 def test_a_view_past_the_cut_is_refused(shop: Shop) -> None:
@@ -125,7 +126,7 @@ def test_training_runs_to_its_end_while_the_test_split_stays_closed(shop: Shop) 
         validate=validate,
     )  # fmt: skip
     with pytest.raises(LeakError, match="closed"):
-        task.relevant("test")
+        task.positives("test")
     with pytest.raises(LeakError, match="closed"):
         evaluate_arm(scorer, task, arm="v", title="v", split="test", progress=False)
 

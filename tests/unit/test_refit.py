@@ -63,7 +63,7 @@ def refit_task(folder: Path) -> MatchTask:
         )
         early = take_snapshot(store, folder / "early", cut=CUT, schema=schema)
         with pytest.raises(LeakError, match="closed"):
-            build_task(snapshot, later, REFIT).relevant("test")
+            build_task(snapshot, later, REFIT).positives("test")
         # Without the refit, validation must not be in the snapshot.
         with pytest.raises(LeakError, match="keeps for testing"):
             build_task(snapshot, later, REFIT.model_copy(update={"refit": False}))

@@ -52,7 +52,7 @@ def test_a_peer_is_chosen_on_validation_and_fitted_again_for_the_test(shop: Shop
     assert chooser.chosen == {"p": {"warm": {"what": "right"}}}
     assert list(found.scores) == ["warm"]
     with pytest.raises(LeakError, match="closed"):
-        task.relevant("test")
+        task.positives("test")
 
 
 def test_the_test_judges_a_peer_as_evaluate_arm_does(shop: Shop) -> None:

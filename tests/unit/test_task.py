@@ -189,7 +189,7 @@ def test_the_test_split_stays_closed_until_it_is_opened(snapshot: Snapshot) -> N
     task = build_task(snapshot, table([("1", "p10", 0.0, 1), ("2", "p10", 10.0, 1)]), PROTOCOL)
     doors = [
         lambda: task.test,
-        lambda: task.relevant("test"),
+        lambda: task.positives("test"),
         lambda: task.seen("test"),
         lambda: task.candidates("cold", "test"),
     ]
@@ -225,7 +225,7 @@ def test_what_cannot_be_a_task_is_refused(snapshot: Snapshot) -> None:
     with pytest.raises(InputError, match="unknown setting 'hot'"):
         task.candidates("hot", "validation")
     with pytest.raises(InputError, match="unknown split 'train'"):
-        task.relevant("train")
+        task.positives("train")
 
 
 def test_a_protocol_out_of_order_is_refused_and_zones_become_utc() -> None:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from kgdistill.models.graph.linear import LinearRelationalEncoder, Relation
+from kgdistill.models.graph.linear import ANCHOR, CANDIDATE, LinearRelationalEncoder, Relation
 
 EncoderName = Literal["linear", "propagation", "sage", "hgt"]
 
@@ -60,8 +60,8 @@ def make_encoder(
     layers: int,
     dim: int,
     groups: Mapping[str, int],
-    source: str = "User",
-    target: str = "Product",
+    source: str = ANCHOR,
+    target: str = CANDIDATE,
 ) -> GraphEncoder:
     """The encoder of this name, an `nn.Module`.
 

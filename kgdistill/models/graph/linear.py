@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 Relation = tuple[str, str, str]
+ANCHOR, CANDIDATE = "anchor", "candidate"
+"""What the two sides of the interaction are called among the messages, whatever their labels are."""
+INTERACTED: Relation = (ANCHOR, "interacted", CANDIDATE)
+INTERACTED_BY: Relation = (CANDIDATE, "rev_interacted", ANCHOR)
 
 
 class LinearRelationalEncoder(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray
-from kgdistill.models.graph.linear import Relation
+from kgdistill.models.graph.linear import CANDIDATE, INTERACTED, INTERACTED_BY, Relation
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import (
     ItemGroups,
@@ -72,11 +72,11 @@ def user_svd(view: Interactions, dim: int, *, like: Svd | None = None) -> Svd:
 
 def message_relations(families: list[ItemGroups]) -> list[Relation]:
     """The graph encoder's directed relations: purchases and single facts, both ways."""
-    relations: list[Relation] = [("User", "BOUGHT", "Product"), ("Product", "rev_BOUGHT", "User")]
+    relations = [INTERACTED, INTERACTED_BY]
     for family in families:
         if family.kind != "pair":
-            relations.append(("Product", family.name, f"@{family.name}"))
-            relations.append((f"@{family.name}", f"rev_{family.name}", "Product"))
+            relations.append((CANDIDATE, family.name, f"@{family.name}"))
+            relations.append((f"@{family.name}", f"rev_{family.name}", CANDIDATE))
     return relations
 
 
@@ -92,14 +92,14 @@ def message_adjacency(
     warm = (view.counts >= view.min_count).astype(np.float32)
     bought = sp.csr_matrix(view.purchases.T / scale)
     adjacency: dict[Relation, Tensor] = {
-        ("User", "BOUGHT", "Product"): torch_sparse(bought, device),
-        ("Product", "rev_BOUGHT", "User"): torch_sparse(sp.csr_matrix(view.purchases / scale), device),
+        INTERACTED: torch_sparse(bought, device),
+        INTERACTED_BY: torch_sparse(sp.csr_matrix(view.purchases / scale), device),
     }
     for family in families:
         if family.kind == "pair":
             continue
         # Only items with enough buyers speak for their brand or category.
         towards = rows_to_one(sp.csr_matrix(family.incidence.multiply(warm[:, None]).T))
-        adjacency["Product", family.name, f"@{family.name}"] = torch_sparse(towards, device)
-        adjacency[f"@{family.name}", f"rev_{family.name}", "Product"] = torch_sparse(family.incidence, device)
+        adjacency[CANDIDATE, family.name, f"@{family.name}"] = torch_sparse(towards, device)
+        adjacency[f"@{family.name}", f"rev_{family.name}", CANDIDATE] = torch_sparse(family.incidence, device)
     return adjacency
