@@ -237,13 +237,11 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             hint="move the cut or lower min_user_events",
         )
     mine = (counts >= protocol.min_user_events)[pairs // shape[1]]
-    known_to_all = mine & (train | validation)
+    dated = mine & (train | validation)
+    matrices = [_matrix(pairs[mine & part], np.float32(1), shape) for part in (train, validation, test)]
     return MatchTask(
         protocol,
-        SplitPairs(
-            *(_matrix(pairs[mine & part], np.float32(1), shape) for part in (train, validation, test)),
-            times=_matrix(pairs[known_to_all], first[known_to_all], shape),
-        ),
+        SplitPairs(*matrices, _matrix(pairs[dated], first[dated], shape)),
         users=users,
         items=np.flatnonzero(eligible).astype(np.int64),
         user_keys=_keys(snapshot.keys(protocol.anchors)),
