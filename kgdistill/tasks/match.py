@@ -238,10 +238,14 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
         )
     mine = (counts >= protocol.min_user_events)[pairs // shape[1]]
     dated = mine & (train | validation)
-    matrices = [_matrix(pairs[mine & part], np.float32(1), shape) for part in (train, validation, test)]
     return MatchTask(
         protocol,
-        SplitPairs(*matrices, _matrix(pairs[dated], first[dated], shape)),
+        SplitPairs(
+            _matrix(pairs[mine & train], np.float32(1), shape),
+            _matrix(pairs[mine & validation], np.float32(1), shape),
+            _matrix(pairs[mine & test], np.float32(1), shape),
+            times=_matrix(pairs[dated], first[dated], shape),
+        ),
         users=users,
         items=np.flatnonzero(eligible).astype(np.int64),
         user_keys=_keys(snapshot.keys(protocol.anchors)),
