@@ -10,27 +10,21 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bench.suites.chorus import chorus_snapshot
+from bench.suites.chorus import chorus_task
 from bench.suites.data import data_folder
-from kgdistill.models.terms.lexical import LexicalIndex
+from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.ranking.graded import ranking
-from kgdistill.run.search import SERVING, SearchTeaching, learn_search, learn_transformer, teach_search
-from kgdistill.tasks.search_catalogue import SearchCatalogue, search_catalogue
-from kgdistill.train.search_teacher import (
-    Fusion,
-    SearchTeacher,
-    encode_fields,
-    fuse,
-    mix_fields,
-    prose_fields,
-    unit,
-)
+from kgdistill.models.text_teacher import TextTeacher
+from kgdistill.ranking.fusion import SERVING, WHOLE, Fusion, fuse
+from kgdistill.ranking.topk import top_k
+from kgdistill.run.text_match import TextTeaching, encode_catalogue, start_student, teach
+from kgdistill.tasks.lexical import lexical_index
+from kgdistill.tasks.search_catalogue import SearchCatalogue
+from kgdistill.train.text_match import train_token_table, train_transformer
 
 POOL = 40
 
@@ -146,11 +140,15 @@ def relevant(titles: list[str]) -> list[np.ndarray]:
     return out
 
 
+def firsts(scores: np.ndarray, limit: int) -> np.ndarray:
+    return top_k(np.asarray(scores, np.float32), np.arange(scores.shape[1]), limit)[0]
+
+
 def measure(scores: np.ndarray, answers: list[np.ndarray], pools: np.ndarray) -> tuple[float, float, float]:
     """Mean nDCG@10 (binary), recall@50, and nDCG@10 where only a query's pool is ranked."""
     discount = 1 / np.log2(np.arange(2, 12))
     ndcg, recall, rerank = [], [], []
-    for row, values, right, pool in zip(ranking(scores, 50), scores, answers, pools, strict=True):
+    for row, values, right, pool in zip(firsts(scores, 50), scores, answers, pools, strict=True):
         hit = np.isin(row, right)
         ndcg.append((hit[:10] * discount).sum() / discount[: min(10, len(right))].sum())
         recall.append(hit.sum() / min(50, len(right)))
@@ -163,19 +161,22 @@ def measure(scores: np.ndarray, answers: list[np.ndarray], pools: np.ndarray) ->
 
 def catalogue_of(data: Path | None) -> SearchCatalogue:
     with tempfile.TemporaryDirectory() as place:
-        snapshot = chorus_snapshot(data_folder("chorus_icecat", data), Path(place) / "snapshot")
-        return search_catalogue(snapshot)
+        return chorus_task(data_folder("chorus_icecat", data), Path(place) / "snapshot").catalogue
 
 
-def students_of(teaching: SearchTeaching, queries: list[str]) -> dict[str, np.ndarray]:
+def students_of(
+    teaching: TextTeaching, encoder: TransformerText, queries: list[str]
+) -> dict[str, np.ndarray]:
     """Cosines of one static and one transformer student, seed 0."""
-    static = learn_search(teaching, seed=0)
-    transformer = learn_transformer(teaching, seed=0)
+    config = SearchConfig()
+    start = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
+    static = train_token_table(*start, teaching.lessons, config, seed=0)
+    transformer = train_transformer(encoder, teaching.lessons, SearchTransformerConfig(), seed=0)
     print(f"seconds of training: static {static.seconds:.0f}, transformer {transformer.seconds:.0f}")
     return {
-        "student (static)": static.student.encode(queries) @ static.student.products(teaching.catalogue).T,
+        "student (static)": static.student.encode(queries) @ static.student.items(teaching.catalogue).T,
         "student (transformer)": transformer.student.encode(queries)
-        @ transformer.products(teaching.catalogue).T,
+        @ transformer.student.encode(teaching.catalogue.titles).T,
     }
 
 
@@ -189,28 +190,29 @@ def main() -> None:
     answers = relevant([title.lower() for title in catalogue.titles])
     encoder = TransformerText(precision="float32")
     if given.students:
-        teaching = teach_search(catalogue, encoder)
-        teacher, fields = teaching.teacher, teaching.fields
+        teaching = teach(catalogue, encoder)
+        teacher, vectors = teaching.teacher, teaching.vectors
     else:
-        fields = encode_fields(catalogue, encoder, prose_fields(catalogue))
-        teacher = SearchTeacher(catalogue, LexicalIndex(catalogue.fields), encoder, mix_fields(fields))
+        vectors = encode_catalogue(catalogue, encoder)
+        teacher = TextTeacher(catalogue, lexical_index(catalogue.fields), encoder, vectors.items)
     asked = encoder.encode(queries)
     parts = teacher.parts(queries, asked)
     # As people judge what a shop shows: of what words find, which comes first.
-    words = unit(parts.lexical) + Fusion().coverage * parts.coverage
-    pools = ranking(words, POOL)
-    tried = {"words": words, "meaning, title": asked @ fields[0].T, "meaning": parts.meaning}
+    plain = {name: parts[name] for name in ("words", "coverage")}
+    words = fuse(plain, WHOLE)
+    pools = firsts(words, POOL)
+    tried = {"words": words, "meaning, title": asked @ vectors.fields[0].T, "meaning": parts["near"]}
     if given.students:
-        for name, cosines in students_of(teaching, queries).items():
+        for name, cosines in students_of(teaching, encoder, queries).items():
             tried[name] = cosines
-            tried[f"{name} + words"] = fuse(replace(parts, meaning=cosines, facts=None), SERVING)
+            tried[f"{name} + words"] = fuse({**plain, "near": cosines}, SERVING)
     for meaning in (0.3, 0.5, 0.7):
         for coverage in (0.0, 0.5, 1.0):
             tried[f"meaning {meaning}, coverage {coverage}"] = fuse(parts, Fusion(meaning, coverage))
     for facts in (0.0, 0.1, 0.2, 0.4):
         tried[f"facts {facts}"] = fuse(parts, Fusion(facts=facts))
     for depth in (50, 100, 200):
-        tried[f"depth {depth}"] = fuse(parts, replace(Fusion(), depth=depth))
+        tried[f"depth {depth}"] = fuse(parts, Fusion(depth=depth))
     print(f"{len(queries)} queries of our own; nDCG@10, recall@50, nDCG@10 within the first {POOL} by words")
     for name, scores in tried.items():
         print(f"{name:32} " + " ".join(f"{value:.4f}" for value in measure(scores, answers, pools)))

@@ -120,6 +120,73 @@ class StudentConfig(_Section):
     """Epochs between two validations; the last epoch is always validated."""
 
 
+class TextLossConfig(_Section):
+    """What the losses of every student that matches by text share."""
+
+    temperature: float = Field(default=0.05, ge=0.001, le=100)
+    """Of the cosines on both sides of the list loss."""
+    fused_share: float = Field(default=0.1, ge=0, le=1)
+    """Of the teacher's fused score in the list loss; the rest is the text teacher's cosine."""
+    vector_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the direction of the vectors: 1 - cosine with the text teacher's."""
+    list_weight: float = Field(default=3.0, ge=0, le=1000)
+    """Weight of the list loss."""
+    margin_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the margins between a query's own item and the others (margin-MSE)."""
+
+
+class SearchConfig(TextLossConfig):
+    """Matching by text: the queries that are made up, the teacher's fusion and the student."""
+
+    queries: int = Field(default=40_000, ge=1, le=10_000_000)
+    """Items that made-up queries are drawn from; fewer queries come of them where they repeat."""
+    candidates: int = Field(default=32, ge=1, le=10_000)
+    """Of each query's list that the teacher hands down: its first items."""
+    meaning: float = Field(default=0.5, ge=0, le=1)
+    """How much nearness in meaning weighs against BM25, which weighs the rest."""
+    coverage: float = Field(default=0.5, ge=0, le=100)
+    """How much the share of a query's words weighs that an item holds."""
+    facts: float = Field(default=0.2, ge=0, le=100)
+    """How much the facts weigh that a query names."""
+    depth: int = Field(default=100, ge=1, le=1_000_000)
+    """Of the ranking by words, how many of the first are ordered by the whole score when answering."""
+    dim: int = Field(default=240, ge=2, le=4096)
+    """Width of the student's vectors; at most the encoder's."""
+    epochs: int = Field(default=8, ge=0, le=10_000)
+    """Passes over the queries."""
+    batch: int = Field(default=512, ge=1, le=100_000)
+    """Queries at a time, and random items beside theirs."""
+    lr: float = Field(default=3e-3, gt=0, le=10)
+    """Learning rate (Adam), falling to 0."""
+    negatives: int = Field(default=1, ge=0, le=10_000)
+    """Of each query's candidates, how many are drawn into a batch."""
+
+
+class SearchTransformerConfig(TextLossConfig):
+    """The transformer student, which a benchmark trains beside the token table."""
+
+    list_weight: float = Field(default=0.3, ge=0, le=1000)
+    """Weight of the list loss."""
+    layers: int = Field(default=3, ge=1, le=100)
+    """How many layers are cut from the text teacher."""
+    width: int | None = Field(default=192, ge=1, le=8192)
+    """Of the layers; None keeps the teacher's."""
+    epochs: int = Field(default=4, ge=0, le=10_000)
+    """Passes over the titles and the queries."""
+    titles: int = Field(default=64, ge=1, le=100_000)
+    """Titles at a time."""
+    queries: int = Field(default=128, ge=1, le=100_000)
+    """Queries at a time."""
+    lr: float = Field(default=2e-3, gt=0, le=10)
+    """The highest learning rate (AdamW); it rises over a twentieth of the steps, then falls to 0."""
+    candidates: int = Field(default=4, ge=0, le=10_000)
+    """Of each query's candidates, how many are drawn into a batch."""
+    others: int = Field(default=512, ge=0, le=1_000_000)
+    """Random items in a batch."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """In which it encodes."""
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
@@ -135,6 +202,8 @@ class RunConfig(_Section):
     """See `TeacherConfig`."""
     student: StudentConfig = StudentConfig()
     """See `StudentConfig`."""
+    search: SearchConfig = SearchConfig()
+    """See `SearchConfig`."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import tempfile
@@ -20,19 +19,17 @@ from bench.suites.chorus_ours import judge_students, judge_teachers
 from bench.suites.chorus_peers import judge_peers, second_encoder
 from bench.suites.data import data_folder, graph_of
 from bench.suites.result import SuiteResult
+from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.ranking.graded import Judgements
-from kgdistill.run.search import teach_search
-from kgdistill.snapshot import Snapshot, take_snapshot
+from kgdistill.run.text_match import teach
+from kgdistill.snapshot import take_snapshot
 from kgdistill.store import load_schema
-from kgdistill.tasks.judgements import read_judgements
-from kgdistill.tasks.search_catalogue import search_catalogue
-from kgdistill.train.search_student import SearchStudentConfig
-from kgdistill.train.search_transformer import SearchTransformerConfig
+from kgdistill.tasks.judgements import JudgedTask, stored_judgements
+from kgdistill.tasks.spec import MatchSpec, load_task
 
 _PLAIN = ("id", "title", "short_description", "supplier", "price", "attr_t_product_type")
 
@@ -60,16 +57,16 @@ class ChorusOptions:
     peers: bool = True
     second_encoder: str = ""
     queries: int = 40_000
-    student: SearchStudentConfig = field(default_factory=SearchStudentConfig)
+    student: SearchConfig = field(default_factory=SearchConfig)
     transformer: SearchTransformerConfig = field(default_factory=SearchTransformerConfig)
     transformers: int = 1
 
 
-def chorus_snapshot(folder: Path, target: Path) -> Snapshot:
-    """The catalogue as a snapshot: every text attribute counts as one, and no judgement is in it.
+def chorus_task(folder: Path, target: Path) -> JudgedTask:
+    """The task of search on its graph: every text attribute counts as one; the judgements stay closed.
 
     Args:
-        folder: with products.jsonl.gz.
+        folder: with products.jsonl.gz and judgements.csv.
         target: where the snapshot is to lie.
 
     Raises:
@@ -89,25 +86,12 @@ def chorus_snapshot(folder: Path, target: Path) -> Snapshot:
     table = pa.Table.from_pylist(rows, schema=schema)
     text: dict[str, Any] = yaml.safe_load(adapter("chorus").mapping_path.read_text(encoding="utf-8"))
     text["sources"]["products"]["nodes"][0]["properties"]["attributes"] = "text_attributes"
-    del text["sources"]["judgements"]
     tables = graph_tables(parse_mapping(text), folder, schema=load_schema(), tables={"products": table})
+    spec = load_task("search")
+    assert isinstance(spec, MatchSpec)
     with graph_of(tables) as store:
-        return take_snapshot(store, target, cut=None, needed=("Product",))
-
-
-def chorus_judgements(folder: Path, snapshot: Snapshot) -> Judgements:
-    """The judged queries.
-
-    Raises:
-        InputError: the file is missing or is not what it should be.
-    """
-    file = folder / "judgements.csv"
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = [(r["query"], r["docid"], float(r["rating"])) for r in csv.DictReader(lines)]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(file)) from error
-    return read_judgements(snapshot, rows)
+        snapshot = take_snapshot(store, target, cut=None, needed=("Product",))
+        return JudgedTask(snapshot, spec, stored_judgements(store, spec))
 
 
 def chorus_suite(options: ChorusOptions) -> SuiteResult:
@@ -121,13 +105,13 @@ def chorus_suite(options: ChorusOptions) -> SuiteResult:
     notes: list[str] = []
     second = second_encoder(options.second_encoder, notes) if options.peers else None
     with tempfile.TemporaryDirectory() as place:
-        snapshot = chorus_snapshot(folder, Path(place) / "snapshot")
-        judgements = chorus_judgements(folder, snapshot)
-        catalogue = search_catalogue(snapshot)
+        task = chorus_task(folder, Path(place) / "snapshot")
+        task.open_test()
+        judgements, catalogue = task.judgements, task.catalogue
     judge = SearchJudge(judgements, notes)
     encoder = TransformerText(options.encoder, precision="float32")
     started = time.monotonic()
-    teaching = teach_search(catalogue, encoder, count=options.queries)
+    teaching = teach(catalogue, encoder, count=options.queries)
     taught = time.monotonic() - started
     if options.peers:
         judge_peers(judge, teaching, second)

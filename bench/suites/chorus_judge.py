@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 
 from bench.suites.result import ArmScores, Kind, SuiteResult
 from kgdistill.arrays import DoubleArray, FloatArray
-from kgdistill.ranking.graded import Judgements, search_metrics
-from kgdistill.train.search_teacher import Fusion, Parts, fuse
+from kgdistill.evaluate.graded import by_setting
+from kgdistill.ranking.fusion import Fusion, fuse
+from kgdistill.ranking.graded import CUT, Judgements, search_metrics
 
 _FOLDS = 5
 # For peers and ours alike: how much meaning weighs, and how much of the lexical ranking is reordered.
@@ -45,16 +47,7 @@ class SearchJudge:
         `whole` is the score without a depth, by which judged products alone are ranked: where the candidates
         are given, there is nothing to find first.
         """
-        found = search_metrics(scores, self.judgements, given=whole)
-        full, relevant, rerank = (self._kept[name] for name in ("full", "relevant", "rerank"))
-        return {
-            "full": {
-                "ndcg@10": found["full/ndcg@10"][full],
-                "judged@10": found["full/judged@10"][full],
-            },
-            "relevant": {"recall@50": found["full/recall@50"][relevant]},
-            "rerank": {"ndcg@10": found["rerank/ndcg@10"][rerank]},
-        }
+        return by_setting(search_metrics(scores, self.judgements, given=whole), CUT)
 
     def add(
         self,
@@ -77,7 +70,9 @@ class SearchJudge:
             )
         )
 
-    def cross_validated(self, parts: Parts, coverage: float) -> dict[str, dict[str, DoubleArray]]:
+    def cross_validated(
+        self, parts: Mapping[str, FloatArray], coverage: float
+    ) -> dict[str, dict[str, DoubleArray]]:
         """Words and meaning, weighed for each query as is best for nDCG@10 on the other folds' queries."""
         fold = np.random.default_rng(0).permutation(len(self.queries)) % _FOLDS
         measured = []
@@ -142,4 +137,4 @@ class SearchJudge:
 
 
 def _last(judgements: Judgements) -> int:
-    return max((int(ids[-1]) for ids in judgements.products if len(ids)), default=0)
+    return max((int(ids[-1]) for ids in judgements.items if len(ids)), default=0)

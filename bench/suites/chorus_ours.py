@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,47 +11,40 @@ import numpy as np
 from bench.suites.chorus_judge import SearchJudge
 from bench.text_speed import texts_per_second
 from kgdistill.arrays import DoubleArray, FloatArray
-from kgdistill.run.search import (
-    SERVING,
-    WHOLE,
-    SearchTeaching,
-    learn_search,
-    learn_transformer,
-    start_student,
-    titles_as_queries,
-    with_facts,
-)
-from kgdistill.train.search_student import SearchStudentConfig, TrainedSearchStudent
-from kgdistill.train.search_teacher import Parts, SearchTeacher, fuse, unit
-from kgdistill.train.search_transformer import SearchTransformerConfig
+from kgdistill.config import SearchConfig, SearchTransformerConfig
+from kgdistill.models.text.token_table import TokenTable
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.ranking.fusion import SERVING, WHOLE, fuse
+from kgdistill.run.text_match import TextTeaching, start_student, titles_as_queries, with_facts
+from kgdistill.train.text_match import TrainedText, train_token_table, train_transformer
 
 
-def judge_teachers(judge: SearchJudge, teaching: SearchTeaching, seconds: float) -> None:
+def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float) -> None:
     """Adds the fused teacher and what it is made of; `seconds` is how long the teaching took."""
-    asked = teaching.encoder.encode(judge.queries)
-    parts = teaching.teacher.parts(judge.queries, asked)
-    size = teaching.encoder.parameters_count
-    lexical = unit(parts.lexical) + SERVING.coverage * parts.coverage
+    teacher = teaching.teacher
+    assert isinstance(teacher.encoder, TransformerText)
+    asked = teacher.encoder.encode(judge.queries)
+    parts = teacher.parts(judge.queries, asked)
+    size = teacher.encoder.parameters_count
+    lexical = fuse({name: parts[name] for name in ("words", "coverage")}, SERVING)
     judge.add("lexical", "words alone: BM25 with stems, pairs and field weights", "control", lexical)
-    judge.add("meaning", "MiniLM-L6, all running text", "control", parts.meaning, parameters=size)
+    judge.add("meaning", "MiniLM-L6, all running text", "control", parts["near"], parameters=size)
     fused = _ranked(judge, parts)
     judge.add("teacher", "fused teacher", "ours", fused, fit_seconds=seconds, parameters=size)
-    alone = _ranked(judge, replace(parts, facts=None))
+    alone = _ranked(judge, {name: part for name, part in parts.items() if name != "named"})
     judge.add("teacher_text", "text-only teacher", "control", alone, parameters=size)
     for seed in range(3):
-        other = SearchTeacher(
-            teaching.catalogue.shuffled(seed), teaching.teacher.lexical, teaching.encoder, teaching.vectors
-        )
+        other = teacher.over(teaching.catalogue.shuffled(seed))
         scores = _ranked(judge, other.parts(judge.queries, asked))
         judge.add("teacher_shuffled", "teacher on shuffled facts", "control", scores, seed=seed)
 
 
 def judge_students(
     judge: SearchJudge,
-    teaching: SearchTeaching,
+    teaching: TextTeaching,
     *,
     seeds: Sequence[int],
-    config: SearchStudentConfig,
+    config: SearchConfig,
     transformer: SearchTransformerConfig,
     transformers: int,
 ) -> None:
@@ -66,22 +58,21 @@ def judge_students(
         transformer: how the transformers are trained.
         transformers: of how many seeds, the first ones.
     """
-    first = start_student(teaching, config.dim)
+    encoder, index = teaching.teacher.encoder, teaching.teacher.index
+    assert isinstance(encoder, TransformerText)
+    first = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
 
-    def learn(held: SearchTeaching, seed: int, distil: bool = True) -> TrainedSearchStudent:
-        return learn_search(held, config=config, seed=seed, distil=distil, first=copy.deepcopy(first))
+    def learn(held: TextTeaching, seed: int, distil: bool = True) -> TrainedText[TokenTable]:
+        return train_token_table(*copy.deepcopy(first), held.lessons, config, seed=seed, distil=distil)
 
-    def cosines(trained: TrainedSearchStudent) -> FloatArray:
+    def cosines(trained: TrainedText[TokenTable]) -> FloatArray:
         student = trained.student
-        return np.asarray(student.encode(judge.queries) @ student.products(teaching.catalogue).T, np.float32)
+        return np.asarray(student.encode(judge.queries) @ student.items(teaching.catalogue).T, np.float32)
 
-    lexical = teaching.teacher.lexical
-    words = Parts(
-        lexical.scores(judge.queries), lexical.coverage(judge.queries), np.zeros((0, 0), np.float32)
-    )
+    words = {"words": index.scores(judge.queries), "coverage": index.coverage(judge.queries)}
 
     def hybrid(meaning: FloatArray) -> dict[str, dict[str, DoubleArray]]:
-        return _ranked(judge, replace(words, meaning=meaning))
+        return _ranked(judge, {**words, "near": meaning})
 
     for seed in seeds:
         trained = learn(teaching, seed)
@@ -91,7 +82,7 @@ def judge_students(
         judge.add("student", "student alone (static)", "ours", mine, texts_per_second=rate, **told)
         both = hybrid(mine)
         judge.add("student_hybrid", "student + BM25", "ours", both, texts_per_second=rate, **told)
-        values = judge.cross_validated(replace(words, meaning=mine), SERVING.coverage)
+        values = judge.cross_validated({**words, "near": mine}, SERVING.coverage)
         judge.add("student_hybrid_cv", "student + BM25, cross-validated", "ours", values, **told)
         plain = learn(teaching, seed, distil=False)
         told["fit_seconds"] = plain.seconds
@@ -101,9 +92,9 @@ def judge_students(
     if 0 < transformers < len(seeds):
         judge.notes.append(f"Seeds of the transformer student: {transformers}; it trains for minutes.")
     for seed in seeds[:transformers]:
-        wide = learn_transformer(teaching, config=transformer, seed=seed)
+        wide = train_transformer(encoder, teaching.lessons, transformer, seed=seed)
         encode, size = wide.student.encode, wide.student.parameters_count
-        mine = np.asarray(encode(judge.queries) @ wide.products(teaching.catalogue).T, np.float32)
+        mine = np.asarray(encode(judge.queries) @ encode(teaching.catalogue.titles).T, np.float32)
         rate = texts_per_second(encode, teaching.catalogue.titles[:512], repeats=3)
         told = {"seed": seed, "fit_seconds": wide.seconds, "parameters": size, "texts_per_second": rate}
         layers = f"transformer, {transformer.layers} layers"
@@ -121,6 +112,6 @@ def judge_students(
         judge.add(arm, title, "ablation", cosines(learn(held, seed)), seed=seed)
 
 
-def _ranked(judge: SearchJudge, parts: Parts) -> dict[str, dict[str, DoubleArray]]:
+def _ranked(judge: SearchJudge, parts: Mapping[str, FloatArray]) -> dict[str, dict[str, DoubleArray]]:
     """What the parts are worth together: as they serve, and over the whole catalogue."""
     return judge.measure(fuse(parts, SERVING), fuse(parts, WHOLE))

@@ -13,11 +13,10 @@ from bench.text_speed import texts_per_second
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.run.search import SearchTeaching
-from kgdistill.train.search_teacher import Parts
+from kgdistill.run.text_match import TextTeaching
 
 
-def judge_peers(judge: SearchJudge, teaching: SearchTeaching, second: TransformerText | None) -> None:
+def judge_peers(judge: SearchJudge, teaching: TextTeaching, second: TransformerText | None) -> None:
     """Adds every peer.
 
     Args:
@@ -25,17 +24,18 @@ def judge_peers(judge: SearchJudge, teaching: SearchTeaching, second: Transforme
         teaching: what ours are taught from; peers read its catalogue and ask its encoder.
         second: another encoder; None leaves its arms out.
     """
-    catalogue, encoder = teaching.catalogue, teaching.encoder
+    catalogue, encoder = teaching.catalogue, teaching.teacher.encoder
+    assert isinstance(encoder, TransformerText)
     judge.add("bm25_title", "BM25, title", "peer", _plain_bm25(catalogue.titles, judge.queries))
     joined = [" ".join(filter(None, texts)) for texts in zip(*catalogue.fields.values(), strict=True)]
     bm25 = _plain_bm25(joined, judge.queries)
     judge.add("bm25", "BM25, all fields", "peer", bm25)
     asked = encoder.encode(judge.queries)
-    meaning = asked @ teaching.fields[0].T
+    meaning = asked @ teaching.vectors.fields[0].T
     size = encoder.parameters_count
     rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
     judge.add("minilm", "MiniLM-L6, title", "peer", meaning, parameters=size, texts_per_second=rate)
-    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), meaning), 0)
+    values = judge.cross_validated({"words": bm25, "near": meaning}, 0)
     judge.add("bm25_minilm", "BM25 + MiniLM-L6, cross-validated", "peer", values, parameters=size)
     if (table := _static_peer(catalogue.titles, judge.queries)) is not None:
         judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
@@ -48,7 +48,7 @@ def judge_peers(judge: SearchJudge, teaching: SearchTeaching, second: Transforme
     size = second.parameters_count
     rate = texts_per_second(second.encode, catalogue.titles[:128], repeats=3)
     judge.add("second", f"{name}, title", "peer", far, parameters=size, texts_per_second=rate)
-    values = judge.cross_validated(Parts(bm25, np.zeros_like(bm25), far), 0)
+    values = judge.cross_validated({"words": bm25, "near": far}, 0)
     judge.add("bm25_second", f"BM25 + {name}, cross-validated", "peer", values, parameters=size)
 
 

@@ -1,61 +1,68 @@
-"""What a ranking of a whole catalogue is worth, query by query, against judged products."""
+"""What a ranking of a whole catalogue is worth, query by query, against graded items."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.errors import InputError
+from kgdistill.ranking.topk import top_k
 
 CUT = 10
 DEPTH = 50
 RELEVANT = 2.0
+# 2^grade is the gain: of higher grades one would outweigh all others.
+_HIGHEST = 30.0
 
 
 @dataclass(frozen=True)
 class Judgements:
-    """Graded products of a list of queries.
+    """Graded items of a list of queries.
 
     Attributes:
         queries: the texts.
-        products: for each query the judged products, int64 ids, ascending.
+        items: for each query the judged items, int64 ids, ascending.
         grades: for each query their grades, float64, not negative.
     """
 
     queries: list[str]
-    products: list[IntArray]
+    items: list[IntArray]
     grades: list[DoubleArray]
 
     @classmethod
     def of(cls, judged: Mapping[str, Mapping[int, float]]) -> Judgements:
-        """From query → product id → grade, in the order given.
+        """From query → item id → grade, in the order given.
 
         Raises:
-            InputError: a grade is negative or no number.
+            InputError: a grade is negative, above 30 or no number.
         """
-        products, grades = [], []
-        for query, found in judged.items():
-            ids = np.array(sorted(found), np.int64)
-            values = np.array([found[int(i)] for i in ids], np.float64)
-            if not (values >= 0).all():
-                raise InputError(f"the query {query!r} has a grade that is negative or no number")
-            products.append(ids)
+        items, grades = [], []
+        for query, graded in judged.items():
+            ids = np.array(sorted(graded), np.int64)
+            values = np.array([graded[int(i)] for i in ids], np.float64)
+            if not ((values >= 0) & (values <= _HIGHEST)).all():
+                raise InputError(
+                    f"the query {query!r} has a grade that is negative, above {_HIGHEST:g} or no number",
+                    hint="map grades to a scale such as 0 to 3",
+                )
+            items.append(ids)
             grades.append(values)
-        return cls(list(judged), products, grades)
+        return cls(list(judged), items, grades)
 
+    @cached_property
+    def relevant(self) -> float:
+        """The grade from which an item is relevant: 2, or the highest where none reaches it."""
+        return min(RELEVANT, max((float(g.max()) for g in self.grades if len(g)), default=RELEVANT))
 
-def ranking(scores: FloatArray, limit: int) -> IntArray:
-    """The `limit` best columns of each row, ties by the lower column; int64 [Q, limit]."""
-    limit = min(limit, scores.shape[1])
-    out = np.empty((len(scores), limit), np.int64)
-    for row, values in enumerate(-scores):
-        # Only what can be among the first is sorted.
-        near = np.flatnonzero(values <= np.partition(values, limit - 1)[limit - 1])
-        out[row] = near[np.argsort(values[near], kind="stable")[:limit]]
-    return out
+    def take(self, rows: IntArray) -> Judgements:
+        """Of some queries alone; what is relevant there stays."""
+        part = Judgements(*([held[r] for r in rows] for held in (self.queries, self.items, self.grades)))
+        part.__dict__["relevant"] = self.relevant
+        return part
 
 
 def gain(grades: DoubleArray) -> float:
@@ -64,42 +71,43 @@ def gain(grades: DoubleArray) -> float:
 
 
 def search_metrics(
-    scores: FloatArray, judgements: Judgements, *, given: FloatArray | None = None
+    scores: FloatArray, judgements: Judgements, *, k: int = CUT, given: FloatArray | None = None
 ) -> dict[str, DoubleArray]:
     """Four measures of every query, float64 [Q].
 
-    `full/ndcg@10`: the whole catalogue ranked, unjudged products have grade 0; gain 2^grade − 1; NaN
-    where no product has a grade above 0. `full/recall@50`: of products with grade 2 or more; NaN where
-    there are none. `full/judged@10`: share of the first ten that is judged. `rerank/ndcg@10`: only the
-    judged products ranked. Ties go to the lower id.
+    `full/ndcg@k`: the whole catalogue ranked, unjudged items have grade 0; gain 2^grade − 1; NaN
+    where no item has a grade above 0. `full/recall@50`: of relevant items (`Judgements.relevant`); NaN where
+    there are none. `full/judged@k`: share of the first k that is judged. `rerank/ndcg@k`: only the
+    judged items ranked. Ties go to the lower id.
 
     Args:
-        scores: float32 [Q, products], higher is better.
+        scores: float32 [Q, items], higher is better.
         judgements: of the same queries.
-        given: the scores by which judged products alone are ranked, where they are others; float32
-            [Q, products].
+        k: how many ranks count.
+        given: the scores by which judged items alone are ranked, where they are others; float32 [Q, items].
 
     Raises:
         InputError: the shapes do not fit.
     """
     if scores.ndim != 2 or len(scores) != len(judgements.queries):
         raise InputError(f"scores of shape {scores.shape} for {len(judgements.queries)} queries")
-    names = ("full/ndcg@10", "full/recall@50", "full/judged@10", "rerank/ndcg@10")
+    names = (f"full/ndcg@{k}", f"full/recall@{DEPTH}", f"full/judged@{k}", f"rerank/ndcg@{k}")
     given = scores if given is None else given
-    out = {name: np.full(len(scores), np.nan) for name in names}
-    for row, (ids, grades) in enumerate(zip(judgements.products, judgements.grades, strict=True)):
-        order = ranking(scores[row : row + 1], DEPTH)[0]
-        found = np.zeros(scores.shape[1])
-        found[ids] = grades
-        known = np.zeros(scores.shape[1], bool)
-        known[ids] = True
-        ideal = gain(np.sort(grades)[::-1][:CUT])
-        out["full/judged@10"][row] = known[order[:CUT]].mean()
+    measured = {name: np.full(len(scores), np.nan) for name in names}
+    full, recall, judged, rerank = measured.values()
+    every = np.arange(scores.shape[1])
+    first = top_k(scores, every, min(max(DEPTH, k), max(len(every), 1)))[0]
+    for row, (ids, grades) in enumerate(zip(judgements.items, judgements.grades, strict=True)):
+        order = first[row]
+        graded = np.zeros(scores.shape[1])
+        graded[ids] = grades
+        ideal = gain(np.sort(grades)[::-1][:k])
+        judged[row] = np.isin(order[:k], ids).mean()
         if ideal > 0:
-            out["full/ndcg@10"][row] = gain(found[order[:CUT]]) / ideal
-            only = ids[np.argsort(-given[row, ids], kind="stable")[:CUT]]
-            out["rerank/ndcg@10"][row] = gain(found[only]) / ideal
-        relevant = grades >= RELEVANT
-        if relevant.any():
-            out["full/recall@50"][row] = np.isin(ids[relevant], order).mean()
-    return out
+            full[row] = gain(graded[order[:k]]) / ideal
+            only = ids[np.argsort(-given[row, ids], kind="stable")[:k]]
+            rerank[row] = gain(graded[only]) / ideal
+        relevant = ids[(grades >= judgements.relevant) & (grades > 0)]
+        if len(relevant):
+            recall[row] = np.isin(relevant, order[:DEPTH]).mean()
+    return measured

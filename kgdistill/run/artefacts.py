@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
@@ -81,6 +82,17 @@ def _read_arrays(path: Path) -> dict[str, Any]:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in _read_arrays(path).items()}
+
+
+def save_part(folder: Path, arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
+    """Writes arrays.safetensors and config.json into a folder that is there."""
+    save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "arrays.safetensors")
+    _write_json(folder / "config.json", config)
+
+
+def load_part(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Reads what `save_part` wrote; ArtefactError where it is not there or cannot be read."""
+    return _read_arrays(folder / "arrays.safetensors"), _read_json(folder / "config.json")
 
 
 def save_teacher(folder: Path, trained: TrainedTeacher) -> None:

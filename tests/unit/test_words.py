@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgdistill.serve.bundle import Bundle
+from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.words import terms
 from kgdistill.words import WordIndex, plain, words
 
@@ -86,10 +87,7 @@ def test_words_of_many_scripts(text: str, found: list[str]) -> None:
 def test_a_script_without_blanks_is_searched_by_parts_and_makes_no_compounds() -> None:
     assert terms("绿茶杯 power bank") == ["绿茶", "茶杯", "power", "bank", "powerbank"]
     assert terms("हिन्दी चाय") == ["हिन्दी", "चाय"]
-    pytest.importorskip("bm25s", reason="search needs bm25s")
-    from kgdistill.models.terms.lexical import LexicalIndex
-
-    index = LexicalIndex({"name": ["绿茶杯子", "红茶", "प्याला चाय", "ถ้วยชา", "Straße"]})
+    index = lexical_index({"name": ["绿茶杯子", "红茶", "प्याला चाय", "ถ้วยชา", "Straße"]})
     for query, best in (("绿茶", 0), ("红", 1), ("चाय", 2), ("ชา", 3), ("STRASSE", 4)):
         assert index.scores([query])[0].argmax() == best
         assert index.coverage([query])[0, best] == 1

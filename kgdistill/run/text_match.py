@@ -1,0 +1,179 @@
+"""Matching by text: what the stages of such a run make of a catalogue, and the arms that are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.evaluate.graded import Parts
+from kgdistill.models.terms import Term
+from kgdistill.models.terms.near import NearTerm
+from kgdistill.models.terms.words import CoverageTerm, WordsTerm
+from kgdistill.models.text.token_table import TokenTable
+from kgdistill.models.text.transformer import PooledText, TextEncoder, TransformerText
+from kgdistill.models.text.vocabulary import first_table, principal_axes
+from kgdistill.models.text_teacher import TextTargets, TextTeacher, term_parts
+from kgdistill.run.artefacts import load_part, save_part
+from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
+from kgdistill.tasks.search_catalogue import SearchCatalogue
+from kgdistill.tasks.synthetic import SyntheticQueries, head_phrases, synthesise, title_phrases
+from kgdistill.train.text_match import TextLessons
+
+
+@dataclass(frozen=True)
+class CatalogueVectors:
+    """What the text teacher says of a catalogue.
+
+    Attributes:
+        fields: of the fields of running text, the title first, each float32 [items, E].
+        phrases: the title phrases.
+        phrase_vectors: theirs, float32 [phrases, E].
+    """
+
+    fields: list[FloatArray]
+    phrases: list[str]
+    phrase_vectors: FloatArray
+
+    @cached_property
+    def items(self) -> FloatArray:
+        """Of the items, float32 [items, E]."""
+        return mix_fields(self.fields)
+
+    def save(self, folder: Path) -> None:
+        """Writes arrays.safetensors and config.json."""
+        fields = {f"field{i}": vectors for i, vectors in enumerate(self.fields)}
+        save_part(folder, {**fields, "phrases": self.phrase_vectors}, {"phrases": self.phrases})
+
+    @classmethod
+    def load(cls, folder: Path) -> CatalogueVectors:
+        """What `save` wrote; ArtefactError where it is not there or cannot be read."""
+        arrays, config = load_part(folder)
+        phrases = arrays.pop("phrases")
+        return cls([arrays[f"field{i}"] for i in range(len(arrays))], config["phrases"], phrases)
+
+
+def encode_catalogue(catalogue: SearchCatalogue, encoder: TextEncoder) -> CatalogueVectors:
+    """Encodes the catalogue's running text, each distinct text once, and its title phrases."""
+    place: dict[str, int] = {}
+    names = catalogue.prose
+    for text in (text for name in names for text in catalogue.fields[name] if text):
+        place.setdefault(text, len(place))
+    encoded = encoder.encode(list(place))
+    # The last row stands for an empty field.
+    table = np.concatenate([encoded, np.zeros((1, encoded.shape[1]), np.float32)])
+    fields = [table[[place.get(text, len(place)) for text in catalogue.fields[name]]] for name in names]
+    phrases = title_phrases(catalogue)
+    vectors = encoder.encode(phrases) if phrases else np.zeros((0, encoded.shape[1]), np.float32)
+    return CatalogueVectors(fields, phrases, vectors)
+
+
+def training_queries(
+    catalogue: SearchCatalogue,
+    vectors: CatalogueVectors,
+    *,
+    count: int,
+    seed: int,
+    clicked: SyntheticQueries | None = None,
+) -> SyntheticQueries:
+    """What was clicked, and beside it queries that are made up from the catalogue; see `synthesise`."""
+    heads = head_phrases(catalogue, vectors.phrases, vectors.phrase_vectors, vectors.fields[0])
+    made = synthesise(catalogue, vectors.phrases, heads, count=count, seed=seed)
+    return made if clicked is None else clicked.beside(made)
+
+
+@dataclass(frozen=True)
+class TextTeaching:
+    """A teacher with the queries that it was asked, and what it says of them.
+
+    Attributes:
+        teacher: fused, or an ablation of it.
+        vectors: of the catalogue's texts.
+        queries: to learn from.
+        targets: the teacher's lists for them.
+    """
+
+    teacher: TextTeacher
+    vectors: CatalogueVectors
+    queries: SyntheticQueries
+    targets: TextTargets
+
+    @property
+    def catalogue(self) -> SearchCatalogue:
+        """The items."""
+        return self.teacher.catalogue
+
+    @property
+    def lessons(self) -> TextLessons:
+        """What a student learns from."""
+        return TextLessons(self.catalogue, self.queries, self.targets, self.vectors.items)
+
+
+def teach(
+    catalogue: SearchCatalogue, encoder: TextEncoder, *, count: int = 40_000, seed: int = 0
+) -> TextTeaching:
+    """Encodes a catalogue, makes up queries and asks the fused teacher about them."""
+    vectors = encode_catalogue(catalogue, encoder)
+    queries = training_queries(catalogue, vectors, count=count, seed=seed)
+    teacher = TextTeacher(catalogue, lexical_index(catalogue.fields), encoder, vectors.items)
+    return TextTeaching(teacher, vectors, queries, teacher.targets(queries.texts))
+
+
+def with_facts(teaching: TextTeaching, catalogue: SearchCatalogue) -> TextTeaching:
+    """The same teaching with another catalogue's facts: none, or shuffled ones (ablations)."""
+    teacher = teaching.teacher.over(catalogue)
+    targets = teacher.targets(teaching.queries.texts, teaching.targets.queries)
+    return replace(teaching, teacher=teacher, targets=targets)
+
+
+def titles_as_queries(teaching: TextTeaching) -> TextTeaching:
+    """The same teaching with the titles in place of synthetic queries (ablation)."""
+    titles = teaching.catalogue.titles
+    place = {title: row for row, title in reversed(list(enumerate(titles))) if title}
+    rows = np.array(sorted(place.values()), np.int64)
+    queries = SyntheticQueries([titles[row] for row in rows], rows, ["title"] * len(rows))
+    targets = teaching.teacher.targets(queries.texts, teaching.vectors.fields[0][rows])
+    return replace(teaching, queries=queries, targets=targets)
+
+
+def start_student(
+    lessons: TextLessons, vectors: CatalogueVectors, encoder: TransformerText, dim: int
+) -> tuple[TokenTable, FloatArray]:
+    """A token table before training, and float32 [E, D]: the way from the encoder's space into its own."""
+    both = np.concatenate([lessons.vectors, lessons.targets.queries])
+    axes = principal_axes(both, min(dim, both.shape[1]))
+    fields = lessons.catalogue.prose
+    texts = [t for name in fields for t in lessons.catalogue.fields[name]]
+    tokenizer, table = first_table(
+        encoder, [*texts, *lessons.queries.texts], vectors.phrases, axes,
+        counted=lessons.catalogue.titles, phrase_vectors=vectors.phrase_vectors,
+    )  # fmt: skip
+    return TokenTable(tokenizer, torch.from_numpy(table), fields), axes
+
+
+def query_parts(teacher: TextTeacher, queries: list[str], names: tuple[str, ...]) -> Parts:
+    """What some of the teacher's terms say of queries."""
+    terms = [term for term in teacher.terms(queries) if term.name in names]
+    return _parts(terms, len(teacher.catalogue))
+
+
+def student_parts(
+    student: TokenTable | PooledText, items: FloatArray, queries: list[str], index: LexicalIndex | None
+) -> Parts:
+    """What a student says of queries, beside words where there is an index of them."""
+    terms: list[Term] = [NearTerm(student.encode(queries), items)]
+    if index is not None:
+        terms += [WordsTerm(queries, index), CoverageTerm(queries, index)]
+    return _parts(terms, len(items))
+
+
+def _parts(terms: list[Term], items: int) -> Parts:
+    def of(queries: IntArray) -> Mapping[str, FloatArray]:
+        return term_parts(terms, queries, items)
+
+    return of
