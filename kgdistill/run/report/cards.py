@@ -15,11 +15,14 @@ _NO_PATH = "no short path in the graph; near in the student's vectors"
 def recommended(run: RunBase) -> list[Explained]:
     """Three users with what `recommend --run` tells them first; those whose lists the graph explains best.
 
-    Of the users with enough purchases a dozen is asked, evenly spread over their ids.
+    Of the users with enough purchases a dozen is asked, evenly spread over their ids; none where the task
+    does not know its anchors by history.
 
     Raises:
         ArtefactError: the bundle is not there, or no longer fits.
     """
+    if run.config.kind != "history":
+        return []
     run.need("bundle")
     bundle = load_bundle(run.folder / "bundle")
     protocol, purchases = run.config.discovery, run.purchases()

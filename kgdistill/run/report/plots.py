@@ -71,7 +71,7 @@ def _curves(axes: Axes, label: str, names: list[str], history: list[dict[str, fl
 
 def setting_plot(metrics: Metrics, setting: str) -> str:
     """Bars of NDCG with intervals, one per arm; empty where no arm has it."""
-    name = f"ndcg@{metrics.protocol.k}"
+    name = metrics.protocol.headline
     found = [(a, i) for a in metrics.arms if (i := a.settings.get(setting, {}).get(name))]
     if not found:
         return ""

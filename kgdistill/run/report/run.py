@@ -45,15 +45,23 @@ class Bootstrap(_Model):
 
 
 class Protocol(_Model):
-    """How every arm was judged."""
+    """How every arm was judged: `units` are asked, and what is `ranked` is put in order for each."""
 
     name: str
     description: list[str] = Field(default_factory=list)
-    cut: str
-    test_start: str
+    cut: str | None = None
+    test_start: str | None = None
     k: int
     settings: dict[str, Setting]
     bootstrap: Bootstrap
+    units: str = "users"
+    ranked: str = "items"
+    metric: str = ""
+
+    @property
+    def headline(self) -> str:
+        """The metric that decides."""
+        return self.metric or f"ndcg@{self.k}"
 
 
 class ReportedArm(_Model):

@@ -31,7 +31,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     protocol = found.protocol
     names = list(dict.fromkeys(m for s in protocol.settings for m in found.metric_names(s)))
     table = Table(
-        title=f"{protocol.name}; {protocol.bootstrap.level:.0%} intervals over users",
+        title=f"{protocol.name}; {protocol.bootstrap.level:.0%} intervals over {protocol.units}",
         box=box.SIMPLE_HEAD,
         title_justify="left",
     )

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 
 from kgdistill.run.report.run import Comparison, Metrics, ReportedArm
 
-_NAMES = {"ndcg": "NDCG", "mrr": "MRR", "recall": "Recall", "precision": "Precision", "hit": "Hit"}
+_NAMES = {
+    "macro_f1": "macro-F1",
+    "log_loss": "log-loss",
+    "ece": "ECE",
+    "mcc": "MCC",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "recall": "Recall",
+    "precision": "Precision",
+    "hit": "Hit",
+}
 
-BASELINES = ("popularity", "ease")
+BASELINES = ("popularity", "ease", "words", "majority", "tfidf")
 _OUTCOMES = {"better": "better than", "worse": "worse than", "no difference shown": "no difference shown to"}
 
 
@@ -47,7 +57,7 @@ def headline_arm(metrics: Metrics) -> ReportedArm:
         if arm.arm == "student":
             return arm
     setting = next(iter(metrics.protocol.settings))
-    name = f"ndcg@{metrics.protocol.k}"
+    name = metrics.protocol.headline
 
     def value(arm: ReportedArm) -> float:
         interval = arm.settings.get(setting, {}).get(name)
@@ -57,8 +67,8 @@ def headline_arm(metrics: Metrics) -> ReportedArm:
 
 
 def headline(metrics: Metrics) -> list[str]:
-    """One sentence per setting: the headline arm's NDCG with its interval, beside the teacher's."""
-    arm, name = headline_arm(metrics), f"ndcg@{metrics.protocol.k}"
+    """One sentence per setting: the headline arm's metric with its interval, beside the teacher's."""
+    arm, name = headline_arm(metrics), metrics.protocol.headline
     teacher = next((a for a in metrics.arms if a.arm == "teacher"), None)
     sentences = []
     for setting, size in metrics.protocol.settings.items():
@@ -66,8 +76,8 @@ def headline(metrics: Metrics) -> list[str]:
         if own is None:
             continue
         text = (
-            f"{setting_title(setting).capitalize()}: {metric_title(name)} {own} over {size.users:,} users, "
-            f"each ranking {size.candidates:,} items"
+            f"{setting_title(setting).capitalize()}: {metric_title(name)} {own} over {size.users:,} "
+            f"{metrics.protocol.units}, each ranking {size.candidates:,} {metrics.protocol.ranked}"
         )
         theirs = teacher.settings.get(setting, {}).get(name) if teacher and teacher is not arm else None
         if theirs is not None and theirs.mean > 0:
@@ -81,7 +91,7 @@ def verdict(metrics: Metrics) -> list[str]:
 
     A sentence says better or worse only where the paired interval leaves 0 out.
     """
-    arm, name = headline_arm(metrics), f"ndcg@{metrics.protocol.k}"
+    arm, name = headline_arm(metrics), metrics.protocol.headline
     sentences = []
     for setting in metrics.protocol.settings:
         told = [
@@ -97,8 +107,8 @@ def verdict(metrics: Metrics) -> list[str]:
 
 
 def controls(metrics: Metrics) -> list[Control]:
-    """What the controls say on NDCG; a control that was not run is left out."""
-    name = f"ndcg@{metrics.protocol.k}"
+    """What the controls say on the metric that decides; a control that was not run is left out."""
+    name = metrics.protocol.headline
     asked = [
         ("Did the graph's facts help?", "teacher", "teacher_shuffled", "the graph"),
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
