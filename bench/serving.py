@@ -24,15 +24,31 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.file import FORMAT
+from kgdistill.serve.history import History
+from kgdistill.serve.items import Items
+from kgdistill.serve.tower import TextTower
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
 _WORDS = ("tea", "mug", "lamp", "red", "green", "steel", "oats", "paper", "sign", "box", "ml", "set")
 
 
 def random_bundle(
-    items: int, *, dim: int = 48, neighbours: int = 0, hidden: int = 16, seed: int = 0, mixed: int = 1000
+    items: int,
+    *,
+    dim: int = 48,
+    neighbours: int = 0,
+    hidden: int = 16,
+    seed: int = 0,
+    mixed: int = 1000,
+    pool: str = "all",
+    text: bool = False,
 ) -> Bundle:
     """A bundle of random numbers with the shapes that training gives.
 
@@ -43,12 +59,15 @@ def random_bundle(
         hidden: of the perceptron; 0 for none.
         seed: draws everything.
         mixed: how many items the perceptron orders.
+        pool: what is ranked unless told otherwise.
+        text: with a text tower.
     """
     draw = np.random.default_rng(seed)
     groups = [max(2, items // n) for n in (10, 25, 200)]
     codes = [(g * draw.random(items) ** 2).astype(np.int64) for g in groups]
     codes.append(np.unique(codes[0] * groups[1] + codes[1], return_inverse=True)[1])
-    families = ["brand_text", "category_text", "category_text > parent", "brand_text & category_text"]
+    fields = (["brand"], ["category"], ["category"], ["brand", "category"])
+    families = [{"fields": names, "above": m == 2} for m, names in enumerate(fields)]
     counts = np.sort((draw.pareto(1.0, items) * 4).astype(np.int64))[draw.permutation(items)]
     estimates, terms = 1 + 2 * bool(neighbours), 3 + 2 * bool(neighbours) + len(families)
 
@@ -90,14 +109,29 @@ def random_bundle(
             f"neighbours{a}.indptr": np.arange(0, into.size + 1, neighbours).astype(np.int64),
         }
     names = draw.choice(_WORDS, (items, 6))
-    titles = [
-        f"{' '.join(row)} {i} [SEP] brand{b}" for i, (row, b) in enumerate(zip(names, codes[0], strict=True))
-    ]
-    config = {
-        "min_count": 3, "mixed": mixed, "behind": 1000.0, "families": families,
+    table = pa.table(
+        {
+            "id": [str(10_000_000 + i) for i in range(items)],
+            "title": [f"{' '.join(row)} {i}" for i, row in enumerate(names)],
+            "brand": [f"brand{b}" for b in codes[0]],
+            "category": [f"range{c} > kind{b}" for b, c in zip(codes[1], codes[2], strict=True)],
+            "price": np.round(1 + draw.pareto(2.0, items) * 5, 2),
+            "stock": draw.random(items) < 0.9,
+        }
+    )
+    settings = {
+        "min_count": 3, "pool": pool, "mixed": mixed, "behind": 1000.0, "families": families,
         "neighbours": [False, True][: estimates - 1], "neighbour_decay": 0.05,
     }  # fmt: skip
-    return Bundle({"format": 4, **config}, arrays, [str(10_000_000 + i) for i in range(items)], titles)
+    config = {"format": FORMAT, "reads": ["title", "brand"], "task": {"kind": "match", "name": "recommend"}}
+    tower = None
+    if text:
+        vocabulary = ["[UNK]", *_WORDS, *map(str, range(min(items, 30_000)))]
+        tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = BertPreTokenizer()
+        shape = len(vocabulary), dim
+        tower = TextTower.of(tokenizer, numbers(*shape), draw.random(shape[0], np.float32), 64)
+    return Bundle(config, Items(table), history=History(settings, arrays, items), text=tower)
 
 
 def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
@@ -112,7 +146,7 @@ def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 def measure(items: int, folder: Path, users: int = 2000) -> dict[str, Any]:
     """Seconds of loading, of a text and of answers, one at a time and all at once."""
-    bundle = random_bundle(items, neighbours=100 if items <= 6000 else 0)
+    bundle = random_bundle(items, neighbours=100 if items <= 6000 else 0, pool="warm")
     bundle.save(folder)
     draw = np.random.default_rng(1)
     histories = [
@@ -124,8 +158,8 @@ def measure(items: int, folder: Path, users: int = 2000) -> dict[str, Any]:
     first = _seconds(lambda: loaded.nearest("green tea 17"), repeats=1)
     text = _seconds(lambda: loaded.nearest("green tea 17"), repeats=20)
     some = histories[:200]
-    single = _seconds(lambda: [loaded.recommend(h, k=20, cold=False) for h in some], repeats=3)
-    many = _seconds(lambda: loaded.recommend_many(histories, k=20, cold=False), repeats=3)
+    single = _seconds(lambda: [loaded.recommend(h, k=20) for h in some], repeats=3)
+    many = _seconds(lambda: loaded.recommend_many(histories, k=20), repeats=3)
     return {
         "items": items,
         "load_s": round(loading, 4),

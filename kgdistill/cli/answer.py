@@ -51,13 +51,14 @@ def recommend(
         str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")] = 10,
-    cold: Annotated[
-        bool,
+    pool: Annotated[
+        str | None,
         typer.Option(
-            "--cold/--warm",
-            help="Products with few buyers, or the others, as written back; the two are judged apart.",
+            "--pool",
+            metavar="POOL",
+            help="all, warm or cold: products with few buyers, or the others; left out: as written back.",
         ),
-    ] = False,
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +83,7 @@ def recommend(
       kgdistill recommend --run runs/demo --user 900
       kgdistill recommend --run runs/demo --user 900 --store ladybug:runs/demo/graph.db
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
-      kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --cold --json
+      kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
     """
     from kgdistill.run.base import RunBase
     from kgdistill.serve.bundle import load_bundle
@@ -107,7 +108,7 @@ def recommend(
             asked = _of_user(opened, loaded, user_id, graph)
     else:
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
-    answer = loaded.recommend(asked.history, k=k, text=text, exclude=asked.exclude, cold=cold, reasons=True)
+    answer = loaded.recommend(asked.history, k, text=text, exclude=asked.exclude, pool=pool, reasons=True)
     notes = asked.notes
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
@@ -123,19 +124,17 @@ def recommend(
                 "rests_on": rests_on,
                 "notes": notes,
                 "unknown": answer.unknown,
-                "recommendations": [
-                    {**dataclasses.asdict(f), "title": _title(f.title)} for f in answer.recommendations
-                ],
+                "hits": [dataclasses.asdict(hit) for hit in answer],
             }
         )
         return
     for note in notes:
         say(note)
-    if not answer.recommendations:
-        say(f"no product is left to recommend; try {'--warm' if cold else '--cold'}")
+    if not answer:
+        say("no product is left to recommend; try --pool all")
         return
-    rows = [[f.rank, f.product, _title(f.title), f.score, f.because] for f in answer.recommendations]
-    print_table(["rank", "product", "title", "score", "because"], rows)
+    rows = [[hit.rank, hit.id, hit.title, hit.score, hit.because] for hit in answer]
+    print_table(["rank", "id", "title", "score", "because"], rows)
     say(f"rests on {rests_on}")
     say("the score orders this list alone: it is no probability, nor comparable between users")
 
@@ -268,11 +267,6 @@ def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:
             ["recommend", "--bundle", shown(result.bundle), "--text", _line(str(found["title"]))],
         ]
     return [*commands, ["query", "--list"]]
-
-
-def _title(text: str) -> str:
-    """The title alone, of a text that goes on with brand and category."""
-    return text.split(" [SEP] ")[0]
 
 
 def _line(value: Any) -> str:

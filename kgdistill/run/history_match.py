@@ -23,7 +23,7 @@ from kgdistill.models.text.static import StaticText
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
-from kgdistill.serve.pack import pack_student, parameters_of, save_text_tower, serving_parameters, static_text
+from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
 from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import Scorer as AnyScorer
@@ -225,14 +225,16 @@ class HistoryMatch:
         artefacts.write_curves(folder, trained.history)
 
     def _bundle(self, folder: Path) -> None:
-        save_text_tower(
+        config = self.run.config
+        tower = pack_tower(
             artefacts.load_student(self.run.read("student"), self.fields).model,
             self.run.read("text") / "tokenizer" / "tokenizer.json",
-            folder / "text_tower",
-            max_tokens=self.run.config.text.max_tokens,
+            max_tokens=config.text.max_tokens,
         )
-        packed = pack_student(self.student_scorer(), self.catalogue, self.run.snapshot)
-        packed.save(folder, parts=["text_tower"])
+        pack_student(
+            self.student_scorer(), self.catalogue, self.run.snapshot,
+            tower=tower, task=config.model_dump(mode="json")["task"],
+        ).save(folder)  # fmt: skip
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         result = evaluate_arm(

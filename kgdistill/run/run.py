@@ -194,15 +194,15 @@ class Run(RunBase):
             for start in range(0, len(asked), _USERS):
                 part = list(asked.items())[start : start + _USERS]
                 answers = bundle.recommend_many(
-                    [history.items for _, history in part], k=k, cold=False,
+                    [history.items for _, history in part], k,
                     exclude=[[*history.beside, *left] for _, history in part],
                 )  # fmt: skip
                 for (user, _), answer in zip(part, answers, strict=True):
-                    for found in answer.recommendations:
+                    for hit in answer:
                         columns["user"].append(user)
-                        columns["product"].append(found.product)
-                        columns["rank"].append(found.rank)
-                        columns["score"].append(found.score)
+                        columns["product"].append(hit.id)
+                        columns["rank"].append(hit.rank)
+                        columns["score"].append(hit.score)
                 work.advance(len(part))
         types = {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}
         table = pa.table(columns, schema=pa.schema(types.items()))

@@ -2,80 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
-from kgdistill.serve.file import check_parts, read_bundle, write_bundle
+from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
+from kgdistill.serve.history import POOLS, History
+from kgdistill.serve.items import Items, Where
+from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.reasons import reasons as reasons_of
-from kgdistill.serve.scores import BundleScorer
+from kgdistill.serve.scores import Pool
+from kgdistill.serve.tower import TextTower
 from kgdistill.words import WordIndex
 
-Basis = Literal["history", "history and text", "text", "popularity"]
 _NONE = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item: its key, title, rank from 1, and score, which orders one answer and says no more.
-
-    The title is the item's whole text as the bundle holds it (see `Bundle`); `title.split(" [SEP] ")[0]` is
-    the title alone.
-    """
-
-    product: str
-    title: str
-    rank: int
-    score: float
-    because: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Recommendations and what they rest on: the history, a text, both, or popularity alone."""
-
-    basis: Basis
-    recommendations: list[Recommendation]
-    unknown: tuple[str, ...] = ()
+_POOLS = 16
+"""How many pools and filters are kept ready."""
+_Part = TypeVar("_Part")
 
 
 class Bundle:
     """A student ready to serve.
 
     Args:
-        config: what `config.json` holds.
-        arrays: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, per
-            family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
-        keys: item keys, ascending ids.
-        titles: item texts, one per key: title, brand, category and attributes, as far as the graph has them,
-            joined by " [SEP] " (`Snapshot.texts`). Training read them so, `nearest` looks for words in all of
-            them, and `Recommendation.title` gives them back whole; callers pass plain words as `text`.
+        config: what `config.json` says of the whole: `format`, `task` (what was declared), `reads` (the
+            columns that the tower reads of an item, in order).
+        items: what is answered with.
+        history: answers `recommend`.
+        text: the text tower.
 
     Raises:
-        ArtefactError: settings, arrays, keys and titles do not fit together.
+        ArtefactError: the parts do not fit together.
     """
 
+    score_is: Literal["rank only"] = "rank only"
+    """What a score is: it orders the items of one answer, and says no more."""
+
     def __init__(
-        self, config: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], keys: list[str], titles: list[str]
+        self,
+        config: Mapping[str, Any],
+        items: Items,
+        *,
+        history: History | None = None,
+        text: TextTower | None = None,
     ) -> None:
-        check_parts(config, arrays, keys, titles)
-        self.config = config
-        self.arrays = arrays
-        self.keys = keys
-        self.titles = titles
-        self._words = WordIndex([title.replace(" [SEP] ", " ") for title in titles])
-        self._index = {key: i for i, key in enumerate(keys)}
-        self._scorer = BundleScorer(config, arrays)
+        reads = config.get("reads")
+        if not isinstance(reads, list) or not set(reads) <= set(items.properties):
+            raise refuse("the setting 'reads' names no columns of the items", "config.json")
+        self.config, self.items = dict(config), items
+        self.history, self.text = history, text
+        self._words = WordIndex([t.replace(" [SEP] ", " ") for t in items.texts(reads)])
+        self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.items)
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """The task as it was declared."""
+        return dict(self.config.get("task") or {})
+
+    @property
+    def keys(self) -> list[str]:
+        """The items' ids."""
+        return self.items.keys
+
+    @property
+    def pool(self) -> str:
+        """What `recommend` ranks unless told otherwise: what the student was trained and judged for."""
+        pool: str = self._history("recommend").settings()["pool"]
+        return pool
+
+    def _history(self, verb: str) -> History:
+        return self._need(self.history, verb)
+
+    def _need(self, part: _Part | None, verb: str) -> _Part:
+        if part is None:
+            name = self.task.get("name") or self.task.get("kind") or "another task"
+            raise InputError(
+                f"this bundle was made for {name!r}; it cannot {verb}",
+                hint="train a bundle for a task that does: kgdistill task list",
+            )
+        return part
 
     def index(self, keys: Sequence[str | int]) -> tuple[IntArray, tuple[str, ...]]:
         """Positions of the known keys, and the unknown keys; each once, as training counts them.
@@ -83,33 +100,57 @@ class Bundle:
         Raises:
             InputError: one text instead of several keys, or a key that is neither text nor a whole number.
         """
-        distinct = list(dict.fromkeys(_texts(keys)))
-        known = [self._index[k] for k in distinct if k in self._index]
-        return np.array(known, np.int64), tuple(k for k in distinct if k not in self._index)
+        places, distinct = self.items.places, list(dict.fromkeys(_texts(keys)))
+        known = [places[k] for k in distinct if k in places]
+        return np.array(known, np.int64), tuple(k for k in distinct if k not in places)
 
-    def scores(self, history: IntArray, *, cold: bool | None = None) -> FloatArray:
-        """Scores of the items, float32, for one history of positions.
+    # Recommending -------------------------------------------------------------------------------
+
+    def ranked(self, pool: str | None = None, where: Where | None = None) -> Pool:
+        """What is ranked, laid out for scoring.
+
+        Args:
+            pool: `warm` (items with enough buyers), `cold` (the others), `all`; None as the bundle says.
+            where: what must hold for an item; see `Items.mask`.
+
+        Raises:
+            InputError: no such pool; a filter that cannot be used.
+        """
+        history = self._history("recommend")
+        name = self.pool if pool is None else pool
+        if name not in POOLS:
+            known = ", ".join(POOLS)
+            raise InputError(f"no pool {name!r}", hint=f"{nearest(str(name), POOLS)}known: {known}")
+        mask = self.items.mask(where) if where else None
+        cached = (name, repr(sorted((where or {}).items(), key=str)))
+        if cached not in self._pools:
+            items = history.positions(name)
+            made = history.scorer.pool(items if mask is None else items[mask[items]])
+            while len(self._pools) >= _POOLS:
+                self._pools.pop(next(iter(self._pools)), None)
+            self._pools[cached] = made
+        return self._pools[cached]
+
+    def scores(self, history: IntArray, *, pool: str | None = None, where: Where | None = None) -> FloatArray:
+        """Scores of the items `ranked(pool, where).items`, float32, for one history of positions.
 
         Args:
             history: int64 positions, the latest last.
-            cold: True scores the items with few buyers alone, False the others, None all; the result
-                is in the order of `positions`.
+            pool, where: as `ranked`.
         """
-        return self._scorer.scores(np.asarray(history, np.int64), cold)
-
-    def positions(self, cold: bool | None = None) -> IntArray:
-        """Which items `scores` is about, ascending positions."""
-        return self._scorer.pools[cold].items
+        ranked = self.ranked(pool, where)
+        return self._history("recommend").scorer.scores(np.asarray(history, np.int64), ranked)
 
     def recommend(
         self,
         history: Sequence[str | int] = (),
-        *,
         k: int = 20,
+        *,
         text: str = "",
+        where: Where | None = None,
+        pool: str | None = None,
         exclude_history: bool = True,
         exclude: Sequence[str | int] = (),
-        cold: bool | None = None,
         reasons: bool = False,
     ) -> Answer:
         """The best items for a history of item keys, or for a text, or the most bought ones.
@@ -120,67 +161,73 @@ class Bundle:
             text: with a known history, only items are recommended that share at least half as much of the
                 text as the one that shares most, if any shares a word. Without one, the items nearest in
                 words stand in for the history.
+            where: what must hold for an item, before ranking: the others are as if they were not there.
+            pool: `warm`, `cold` or `all`; None as the bundle was trained for (`Bundle.pool`).
             exclude_history: never recommend what is in the history.
             exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
-            cold: True only items with few buyers, False only the others, None all.
             reasons: say for each item which term of the score raises it most, if one stands out.
 
         Raises:
-            InputError: k is no whole number from 1 on; the history or a key of it is of another kind.
+            InputError: the bundle cannot recommend; k is no whole number from 1 on; the history or a key of
+                it is of another kind; a filter cannot be used.
         """
         # Read once: an iterator would be empty the second time, and the answer popularity.
         history, exclude = _texts(history), _texts(exclude)
         known, unknown = self.index(history)
-        pool = self.positions(cold)
+        ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         basis: Basis | None = None
         # Without a known history the nearest in words stand for one, the nearest for the latest.
         bought = known if len(known) else self.nearest(text)[::-1]
-        wanted = self._fits(text, pool) if len(known) else np.ones(len(pool), np.bool_)
+        wanted = self._fits(text, ranked.items) if len(known) else np.zeros(0, np.bool_)
         if len(known) and wanted.any():
             basis = "history and text"
         elif len(bought) and not len(known):
             basis = "text"
         if basis is None:
             answer = self.recommend_many(
-                [history], k=k, exclude_history=exclude_history, exclude=[exclude], cold=cold
+                [history], k, where=where, pool=pool, exclude_history=exclude_history, exclude=[exclude]
             )[0]
         else:
-            scores, out = self.scores(bought, cold=cold), self.index(exclude)[0]
-            scores[
-                ~wanted | np.isin(pool, np.concatenate([known, out]) if exclude_history else out)
-            ] = -np.inf
-            items, best = top_k(scores[None], pool, self._at_most(k, pool))
+            if basis == "history and text":
+                ranked = scorer.pool(ranked.items[wanted])
+            out = self.index(exclude)[0]
+            if exclude_history:
+                out = np.concatenate([known, out])
+            items, best = scorer.best([bought], [out], self._at_most(k, ranked), ranked)
             answer = Answer(basis, self._told(items[0], best[0]), unknown)
-        return self._reasoned(answer, bought, cold) if reasons else answer
+        return self._reasoned(answer, bought, ranked) if reasons else answer
 
-    def _reasoned(self, answer: Answer, bought: IntArray, cold: bool | None) -> Answer:
+    def _reasoned(self, answer: Answer, bought: IntArray, ranked: Pool) -> Answer:
         """The same answer with what raises each item most."""
-        items = self.index([found.product for found in answer.recommendations])[0]
-        names = [title.split(" [SEP] ")[0] or key for key, title in zip(self.keys, self.titles, strict=True)]
-        told = zip(answer.recommendations, reasons_of(self._scorer, bought, items, cold, names), strict=True)
-        return replace(answer, recommendations=[replace(found, because=why) for found, why in told])
+        items = self.index([hit.id for hit in answer])[0]
+        names = [title or key for key, title in zip(self.keys, self.items.titles, strict=True)]
+        told = zip(
+            answer, reasons_of(self._history("recommend").scorer, bought, items, ranked, names), strict=True
+        )
+        return replace(answer, hits=tuple(replace(hit, because=why) for hit, why in told))
 
     def recommend_many(
         self,
         histories: Sequence[Sequence[str | int]],
-        *,
         k: int = 20,
+        *,
+        where: Where | None = None,
+        pool: str | None = None,
         exclude_history: bool = True,
         exclude: Sequence[Sequence[str | int]] | None = None,
-        cold: bool | None = None,
     ) -> list[Answer]:
         """As `recommend` for every history, several times faster than one by one; memory does not grow.
 
         Args:
             histories: keys of items bought, the latest last.
-            k, exclude_history, cold: as `recommend`.
+            k, where, pool, exclude_history: as `recommend`.
             exclude: for each history, keys that are not to be recommended either.
 
         Raises:
             InputError: as `recommend`, or there are not as many `exclude` as histories.
         """
-        pool = self.positions(cold)
-        k = self._at_most(k, pool)
+        ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
+        k = self._at_most(k, ranked)
         if exclude is not None and len(exclude) != len(histories):
             raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]
@@ -188,36 +235,37 @@ class Bundle:
         if exclude_history:
             out = [np.concatenate([known, more]) for (known, _), more in zip(indexed, out, strict=True)]
         asked = [n for n, (known, _) in enumerate(indexed) if len(known)]
-        items, best = self._scorer.best([indexed[n][0] for n in asked], [out[n] for n in asked], k, cold)
+        items, best = scorer.best([indexed[n][0] for n in asked], [out[n] for n in asked], k, ranked)
         rows = dict(zip(asked, zip(items, best, strict=True), strict=True))
         answers = []
         for n, (_, unknown) in enumerate(indexed):
             if n in rows:
                 answers.append(Answer("history", self._told(*rows[n]), unknown))
                 continue
-            scores = self._scorer.pools[cold].popularity[0].copy()
-            scores[np.isin(pool, out[n])] = -np.inf
-            first, score = top_k(scores[None], pool, k)
+            scores = ranked.popularity[0].copy()
+            scores[np.isin(ranked.items, out[n])] = -np.inf
+            first, score = top_k(scores[None], ranked.items, k)
             answers.append(Answer("popularity", self._told(first[0], score[0]), unknown))
         return answers
 
     @staticmethod
-    def _at_most(k: int, pool: IntArray) -> int:
+    def _at_most(k: int, pool: Pool) -> int:
         """`k`, and no more than there are items."""
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
-        return min(int(k), max(len(pool), 1))
+        return min(int(k), max(len(pool.items), 1))
 
-    def _told(self, items: IntArray, scores: FloatArray) -> list[Recommendation]:
-        return [
-            Recommendation(self.keys[i], self.titles[i], rank, score)
+    def _told(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
+        titles, brands, categories = self.items.shown
+        return tuple(
+            Hit(rank, self.keys[i], titles[i], brands[i], categories[i], score)
             for rank, (i, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
             if i >= 0
-        ]
+        )
 
-    def _fits(self, text: str, pool: IntArray) -> npt.NDArray[np.bool_]:
-        """Which items of the pool share at least half as much of the text as the one that shares most."""
-        shared = self._words.scores(text)[pool]
+    def _fits(self, text: str, items: IntArray) -> npt.NDArray[np.bool_]:
+        """Which items share at least half as much of the text as the one that shares most."""
+        shared = self._words.scores(text)[items]
         fits: npt.NDArray[np.bool_] = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
         return fits
 
@@ -227,26 +275,25 @@ class Bundle:
         Empty where none shares any.
         """
         score = self._words.scores(text)
-        score = np.where(
-            score > 0, score + self._scorer.pools[None].popularity[0] * np.float32(1e-3), np.float32(-np.inf)
-        )
+        popularity = self._history("recommend").scorer.popularity[0]
+        score = np.where(score > 0, score + popularity * np.float32(1e-3), np.float32(-np.inf))
         items, _ = top_k(score[None], np.arange(len(score)), max(1, min(k, len(score))))
         out: IntArray = items[0][items[0] >= 0]
         return out
 
-    def save(self, folder: Path, *, parts: Sequence[str] = ()) -> None:
-        """Writes config.json, items.json and model.safetensors.
+    def save(self, folder: str | Path) -> None:
+        """Writes the bundle.
 
         `config.json` comes last, with the checksum of every other file: without it nothing loads the folder.
 
         Args:
             folder: made where it is not there.
-            parts: folders inside it that stand there already and belong to the bundle, such as text_tower.
 
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        write_bundle(Path(folder), self.config, self.arrays, self.keys, self.titles, parts=parts)
+        parts: list[BundlePart | None] = [self.history, self.text]
+        write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
 
 
 def _texts(keys: Sequence[str | int]) -> list[str]:
@@ -273,9 +320,15 @@ def load_bundle(folder: str | Path) -> Bundle:
     Raises:
         ArtefactError: a file is missing, damaged, of another copy or of another format.
     """
-    parts = read_bundle(Path(folder))
+    stored = read_bundle(Path(folder))
     try:
-        return Bundle(*parts)
+        items = Items.from_bytes(stored[ITEMS])
+        if len(items) != stored.size:
+            raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
+        arrays, parts = stored.arrays(), {}
+        for kind in (History, TextTower):
+            if (settings := stored.parts.get(kind.name)) is not None:
+                parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
+        return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
     except ArtefactError as error:
-        where = str(Path(folder) / error.where)
-        raise ArtefactError(error.message, where=where, hint=error.hint) from error
+        raise ArtefactError(error.message, where=str(Path(folder) / error.where), hint=error.hint) from error

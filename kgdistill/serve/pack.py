@@ -1,28 +1,107 @@
-"""A trained student as arrays that serve without torch, and what serving needs."""
+"""A trained student as parts that serve without torch, and what serving needs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from tokenizers import Tokenizer
 
-from kgdistill.arrays import FloatArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.blend import BEHIND, MIXED
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.models.terms.items import NeighbourItems
-from kgdistill.models.text.static import StaticText, save_static
+from kgdistill.models.text.static import StaticText
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
+from kgdistill.serve.history import History
+from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 
+_LONGEST = 120
+"""A text property is kept for filters where its values have at most so many characters on average."""
 
-def pack_student(scorer: Scorer, catalogue: TrainingData, snapshot: Snapshot) -> Bundle:
-    """A student over everything before the cut, as arrays that serve without torch."""
+
+def pack_student(
+    scorer: Scorer,
+    catalogue: TrainingData,
+    snapshot: Snapshot,
+    *,
+    tower: TextTower | None = None,
+    task: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """A student over everything before the cut, as a bundle.
+
+    Args:
+        scorer: of the student.
+        catalogue: what it was trained on.
+        snapshot: says what the items are called.
+        tower: the student's text tower; see `pack_tower`.
+        task: the declared task as JSON.
+    """
+    table, reads = kept_items(snapshot, catalogue.label, catalogue.items)
+    config = {
+        "format": FORMAT,
+        "task": dict(task) if task is not None else {"kind": "match", "name": "recommend"},
+        "label": catalogue.label,
+        "reads": reads,
+        "snapshot": snapshot.content_hash,
+        "cut": str(snapshot.cut),
+    }
+    return Bundle(config, Items(table), history=_history(scorer, catalogue), text=tower)
+
+
+def kept_items(snapshot: Snapshot, label: str, items: IntArray) -> tuple[pa.Table, list[str]]:
+    """What a bundle keeps of some nodes, and which columns a text model reads of them, in order.
+
+    The schema's name of a node is its `title`; a property such as `brand_text` is the column `brand`. Of the
+    others every one is kept that is a number, a truth, a time or a short text.
+    """
+    node, table = snapshot.schema.node(label), snapshot.node_table(label).take(pa.array(items))
+    columns: dict[str, Any] = {"id": pa.array([str(k) for k in snapshot.keys(label)[items]], pa.string())}
+    columns |= {name: pa.nulls(len(items), pa.string()) for name in SHOWN}
+    reads = []
+    for name in [*node.text, *(n for n in node.properties if n not in node.text)]:
+        if name not in table.column_names or name == node.key:
+            continue
+        column = table[name].cast(pa.string()) if name in node.text else _plain(table[name])
+        own = "title" if name == node.name else name.removesuffix("_text")
+        if column is None or (own in columns and own not in SHOWN):
+            continue
+        shown = own in SHOWN or name in node.text
+        if not shown and pa.types.is_string(column.type) and _mean_length(column) > _LONGEST:
+            continue
+        columns[own] = column
+        if name in node.text:
+            reads.append(own)
+    return pa.table(columns), reads
+
+
+def _mean_length(column: Any) -> float:
+    return float(pc.mean(pc.utf8_length(column)).as_py() or 0)
+
+
+def _plain(column: Any) -> Any:
+    """The column in one of the types that items can have, None where it is of no such kind."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) or pa.types.is_large_string(kind):
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us"))
+    wanted = (pa.types.is_string, pa.types.is_int64, pa.types.is_float64, pa.types.is_boolean)
+    return column if any(is_kind(kind) for is_kind in wanted) else None
+
+
+def _history(scorer: Scorer, catalogue: TrainingData) -> History:
     items = catalogue.items
     view = scorer.view
     blend = scorer.model.blend
@@ -66,20 +145,22 @@ def pack_student(scorer: Scorer, catalogue: TrainingData, snapshot: Snapshot) ->
             f"neighbours{a}.indices": weights.indices.astype(np.int32),
             f"neighbours{a}.indptr": weights.indptr.astype(np.int64),
         }
-    titles = snapshot.texts(catalogue.label)
-    config = {
-        "format": FORMAT,
+    settings = {
         "min_count": catalogue.min_count,
+        "pool": catalogue.pools[0],
         "mixed": MIXED,
         "behind": BEHIND,
-        "families": [f.name for f in scorer.families],
+        "families": [_family(f) for f in scorer.families],
         "neighbours": [isinstance(t, NeighbourItems) and t.mean for t in scorer.witnesses.linear],
         "neighbour_decay": scorer.witnesses.decay,
-        "snapshot": snapshot.content_hash,
-        "cut": str(snapshot.cut),
     }
-    keys = snapshot.keys(catalogue.label)
-    return Bundle(config, arrays, [str(k) for k in keys[items]], [titles[i] for i in items])
+    return History(settings, arrays, len(items))
+
+
+def _family(family: ItemGroups) -> dict[str, Any]:
+    """Which columns make up the groups."""
+    names = family.name.removesuffix(" > parent").split(" & ")
+    return {"fields": [n.removesuffix("_text") for n in names], "above": family.kind == "above"}
 
 
 def serving_parameters(scorer: Scorer) -> int:
@@ -93,16 +174,15 @@ def parameters_of(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def save_text_tower(model: Student, tokenizer: Path, folder: Path, *, max_tokens: int) -> None:
-    """Saves the student's token table so that `SentenceTransformer(folder)` loads it.
+def pack_tower(model: Student, tokenizer: Path, *, max_tokens: int) -> TextTower:
+    """The student's text tower.
 
     Args:
         model: the student.
         tokenizer: the tokenizer.json whose ids are the table's rows.
-        folder: where to.
         max_tokens: how many tokens of a text training read.
     """
-    save_static(folder, *_tower(model, tokenizer), max_tokens=max_tokens)
+    return TextTower.of(*_tower(model, tokenizer), max_tokens)
 
 
 def static_text(model: Student, tokenizer: Path, *, max_tokens: int) -> StaticText:

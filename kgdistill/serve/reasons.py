@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.serve.scores import BundleScorer, logit
+from kgdistill.serve.scores import HistoryScorer, Pool, logit
 
 # The least share of all that speaks for an item which one term must have to be named.
 _LEAST = 1 / 3
 
 
 def reasons(
-    scorer: BundleScorer, history: IntArray, items: IntArray, cold: bool | None, names: Sequence[str]
+    scorer: HistoryScorer, history: IntArray, items: IntArray, pool: Pool, names: Sequence[str]
 ) -> list[str]:
     """The term that raises each item most, in words; empty where none stands out.
 
@@ -26,15 +26,14 @@ def reasons(
     Args:
         scorer: of the bundle.
         history: positions that the scores rest on, the latest last.
-        items: positions in the pool.
-        cold: which pool.
+        items: positions, all in the pool.
+        pool: what was ranked.
         names: of all items, for people.
     """
     if not len(history) or not len(items):
         return [""] * len(items)
-    pool = scorer.pools[cold]
     columns = np.searchsorted(pool.items, items)
-    parts = _parts(scorer, history, cold, columns)
+    parts = _parts(scorer, history, pool, columns)
     found = []
     for item, mine in zip(items.tolist(), parts.T, strict=True):
         most = int(mine.argmax())
@@ -43,16 +42,16 @@ def reasons(
     return found
 
 
-def _parts(scorer: BundleScorer, history: IntArray, cold: bool | None, columns: IntArray) -> FloatArray:
+def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArray) -> FloatArray:
     """What the estimates, popularity and each family add to some items, float32 [estimates + 1 + M, C]."""
-    pool, own = scorer.pools[cold], scorer.arrays["blend.user"]
+    own = scorer.arrays["blend.user"]
     block = scorer.block([history], pool)
     terms = scorer.terms(block, pool, np.array([0]), columns[None])
     weights = pool.weights[:, columns] + own[:, None] * block.lengths[0]
     e = scorer.estimates
     silent = np.zeros((len(terms), 1), np.float32)
     silent[:e, 0] = logit(np.zeros(1), np.exp(scorer.arrays["blend.log_eps"]))
-    silent[e : e + 2, 0] = pool.popularity.mean(1)
+    silent[e : e + 2, 0] = scorer.popularity.mean(1)
     state = pool.state[:, None, columns]
     whole = scorer.perceptron(terms, state, block.lengths)[0]
     groups = [[t] for t in range(e)] + [[e, e + 1]] + [[t] for t in range(e + 2, len(terms))]
@@ -65,7 +64,7 @@ def _parts(scorer: BundleScorer, history: IntArray, cold: bool | None, columns: 
     return parts
 
 
-def _said(scorer: BundleScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
+def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
     arrays, estimates = scorer.arrays, scorer.estimates
     if term == 0:
         weight = np.exp(-scorer.decay * np.arange(len(history) - 1, -1, -1))
@@ -73,32 +72,25 @@ def _said(scorer: BundleScorer, history: IntArray, item: int, term: int, names: 
         return f"like {names[history[int(near.argmax())]]}"
     if term < estimates:
         strengths = _into(scorer, history, item, term - 1)
-        verb = "bought by who bought" if scorer.config["neighbours"][term - 1] else "goes with"
+        verb = "bought by who bought" if scorer.settings["neighbours"][term - 1] else "goes with"
         return f"{verb} {names[history[int(strengths.argmax())]]}"
     if term == estimates:
         return "popular"
-    m = term - estimates - 1
-    codes = scorer.codes[m]
+    family = scorer.settings["families"][term - estimates - 1]
+    codes = scorer.codes[term - estimates - 1]
     shared = history[codes[history] == codes[item]]
-    return f"same {_field(scorer.config['families'][m])} as {names[shared[-1]]}" if len(shared) else ""
+    above = "broader " if family["above"] else ""
+    fields = " and ".join(above + name.replace("_", " ") for name in family["fields"])
+    return f"same {fields} as {names[shared[-1]]}" if len(shared) else ""
 
 
-def _into(scorer: BundleScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
+def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
     """What each item of the history adds to one item by a table, float64 [H]."""
     data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
-    decay = float(scorer.config["neighbour_decay"])
+    decay = float(scorer.settings["neighbour_decay"])
     out = np.zeros(len(history))
     for n, bought in enumerate(history.tolist()):
         part: Any = slice(indptr[bought], indptr[bought + 1])
         weight = np.exp(-decay * (len(history) - 1 - n))
         out[n] = weight * data[part][indices[part] == item].sum()
     return out
-
-
-def _field(name: str) -> str:
-    """What a family is called: "brand_text & category_text" is "brand and category"."""
-    parts = []
-    for part in name.split(" & "):
-        field, _, level = part.partition(" > ")
-        parts.append(("broader " if level else "") + field.removesuffix("_text").replace("_", " "))
-    return " and ".join(parts)

@@ -77,36 +77,24 @@ class Block:
     lengths: FloatArray
 
 
-class BundleScorer:
+class HistoryScorer:
     """Scores items for histories of positions.
 
     Args:
-        config, arrays: a bundle's, checked.
+        settings, arrays: of a bundle's `History`, checked.
     """
 
-    def __init__(self, config: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        self.config, self.arrays = config, arrays
+    def __init__(self, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.settings, self.arrays = settings, arrays
         self.decay = float(np.exp(arrays["log_decay"][0]))
         self._eps: FloatArray = np.exp(arrays["blend.log_eps"])
         self.estimates = len(self._eps)
         counts = arrays["counts"]
-        cold = counts < config["min_count"]
-        popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
-        state = np.stack([popularity[0] / 5.0, cold]).astype(np.float32)
-        weights = arrays["blend.weight"] @ state + arrays["blend.bias"][:, None]
-        codes = [self._groups(m) for m in range(len(config["families"]))]
-        everything = np.arange(len(counts), dtype=np.int64)
-        self.pools: dict[bool | None, Pool] = {
-            wanted: self._pool(
-                everything if wanted is None else np.flatnonzero(cold == wanted),
-                weights,
-                popularity,
-                state,
-                codes,
-            )
-            for wanted in (None, False, True)
-        }
-        self.codes = codes
+        self.cold = counts < settings["min_count"]
+        self.popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
+        self._state = np.stack([self.popularity[0] / 5.0, self.cold]).astype(np.float32)
+        self._weights = arrays["blend.weight"] @ self._state + arrays["blend.bias"][:, None]
+        self.codes = [self._groups(m) for m in range(len(settings["families"]))]
 
     def _groups(self, m: int) -> IntArray:
         """The group of every item in family `m`; one past the last group where it has none."""
@@ -116,20 +104,16 @@ class BundleScorer:
         codes[lengths == 1] = indices
         return codes
 
-    def _pool(
-        self,
-        items: IntArray,
-        weights: FloatArray,
-        popularity: FloatArray,
-        state: FloatArray,
-        codes: list[IntArray],
-    ) -> Pool:
-        weights, popularity, state = (np.ascontiguousarray(a[:, items]) for a in (weights, popularity, state))
+    def pool(self, items: IntArray) -> Pool:
+        """Some items, ascending, as if there were no others."""
+        weights, popularity, state = (
+            np.ascontiguousarray(a[:, items]) for a in (self._weights, self.popularity, self._state)
+        )
         user, estimates = self.arrays["blend.user"], self.estimates
         # An estimate of 0 is no evidence; what is some is added to it.
         constants = np.concatenate([self.arrays["blend.log_eps"][:1], logit(np.zeros(1), self._eps)[1:]])
         plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
-        mine = [code[items] for code in codes]
+        mine = [code[items] for code in self.codes]
         return Pool(
             items,
             np.ascontiguousarray(self.arrays["vectors"][items].T),
@@ -144,26 +128,25 @@ class BundleScorer:
 
     # Whole rows -----------------------------------------------------------------------------------
 
-    def scores(self, history: IntArray, cold: bool | None) -> FloatArray:
+    def scores(self, history: IntArray, pool: Pool) -> FloatArray:
         """Of every item of the pool, float32 [C]."""
-        pool = self.pools[cold]
         block = self.block([history], pool)
         return self._whole(block, pool, 0)
 
     def _whole(self, block: Block, pool: Pool, row: int) -> FloatArray:
         out: FloatArray = block.linear[row].copy()
         if "mixer.first" in self.arrays:
-            best = best_columns(out, int(self.config["mixed"]))
+            best = best_columns(out, int(self.settings["mixed"]))
             mixed = self._mixed(block, pool, np.array([row]), best[None])[0]
             if len(best) < len(out):
-                out -= np.float32(self.config["behind"])
+                out -= np.float32(self.settings["behind"])
             out[best] = mixed
         return out
 
     # The best of many -----------------------------------------------------------------------------
 
     def best(
-        self, histories: Sequence[IntArray], exclude: Sequence[IntArray], k: int, cold: bool | None
+        self, histories: Sequence[IntArray], exclude: Sequence[IntArray], k: int, pool: Pool
     ) -> tuple[IntArray, FloatArray]:
         """The `k` best items of each history beside those to exclude, ties by position.
 
@@ -171,12 +154,11 @@ class BundleScorer:
             histories: positions, the latest last.
             exclude: positions for each history.
             k: at most the pool's size.
-            cold: which pool.
+            pool: what is ranked.
 
         Returns:
             Positions int64 [U, k] and scores float32 [U, k]; -1 and -inf where fewer remain.
         """
-        pool = self.pools[cold]
         items = np.full((len(histories), k), -1, np.int64)
         scores = np.full((len(histories), k), -np.inf, np.float32)
         rows = max(1, _CELLS // max(len(pool.items), 1))
@@ -198,7 +180,7 @@ class BundleScorer:
         """`best` of one block, into `items` and `scores`."""
         block, k, width = self.block(histories, pool), items.shape[1], len(pool.items)
         mixes = "mixer.first" in self.arrays
-        most = int(self.config["mixed"]) if mixes else k + max(map(len, exclude))
+        most = int(self.settings["mixed"]) if mixes else k + max(map(len, exclude))
         most = min(most, width)
         columns = np.stack([best_columns(row, most) for row in block.linear])
         if mixes:
@@ -285,8 +267,8 @@ class BundleScorer:
     ) -> list[FloatArray]:
         """What each table of weights between items says, float32 [B, C]."""
         found, size = [], len(self.arrays["counts"])
-        decayed = np.exp(-ranks * float(self.config["neighbour_decay"]))
-        for a, mean in enumerate(self.config["neighbours"]):
+        decayed = np.exp(-ranks * float(self.settings["neighbour_decay"]))
+        for a, mean in enumerate(self.settings["neighbours"]):
             data, indices, indptr = (
                 self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
             )

@@ -74,7 +74,7 @@ def test_files_become_recommendations(
 
     known = ask("recommend", "--run", "mine", "--user", "u3", "-k", "5")
     assert known["basis"] == "history"
-    assert len(known["recommendations"]) == 5  # type: ignore[arg-type]
+    assert len(known["hits"]) == 5  # type: ignore[arg-type]
     stranger = ask("recommend", "--run", "mine", "--user", "nobody")
     assert (stranger["basis"], stranger["notes"]) == (
         "popularity",
@@ -87,7 +87,7 @@ def test_files_become_recommendations(
                  "--json", *_STORE]) == 0  # fmt: skip
     rows = json.loads(capsys.readouterr().out)
     assert written["recommendations"] == 40 * 20
-    told = [(f["product"], f["score"]) for f in known["recommendations"]]  # type: ignore[attr-defined]
+    told = [(f["id"], f["score"]) for f in known["hits"]]  # type: ignore[attr-defined]
     assert [(row["product"], row["score"]) for row in rows[:5]] == told
 
     # The vectors in the graph are those of the run, each at its product.
@@ -126,12 +126,12 @@ def test_files_become_recommendations(
     )
     for user, latest, out in (("u3", "2024-06-01", {*best[:3]}), ("new", "2024-06-03", {"p1", "p2", "p3"})):
         answer = ask("recommend", "--run", "mine", "--user", user, "-k", "20", *_STORE)
-        told = [found["product"] for found in answer["recommendations"]]  # type: ignore[attr-defined]
+        told = [found["id"] for found in answer["hits"]]  # type: ignore[attr-defined]
         assert not {*told} & out
         written = ask("query", of_user, "-p", f"u={user}", *_STORE)
         assert [row["p"] for row in written] == told  # type: ignore[index]
         assert f"the latest event on {latest}, known from ladybug:" in str(answer["rests_on"])
     # The folder of the run does not know what came after it was made, and says so.
     frozen = ask("recommend", "--run", "mine", "--user", "u3")
-    assert frozen["recommendations"][0]["product"] == best[0]  # type: ignore[index]
+    assert frozen["hits"][0]["id"] == best[0]  # type: ignore[index]
     assert "known from the run's folder" in str(frozen["rests_on"])

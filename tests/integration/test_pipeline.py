@@ -239,8 +239,8 @@ def test_the_report_shows_what_the_bundle_recommends_to_whom_and_why(trained: Pa
     made_by = dict(run.snapshot.edge_index(("Product", "MADE_BY", "Brand")).T.tolist())
     for user, part in zip(users, told.split("### User ")[1:], strict=True):
         listed = re.findall(r"^\d\. .* \((p\d+)\): bought (.*)$", part, re.M)
-        want = bundle.recommend(known[user].items, k=3, exclude=known[user].beside, cold=False)
-        assert [product for product, _ in listed] == [r.product for r in want.recommendations]
+        want = bundle.recommend(known[user].items, k=3, exclude=known[user].beside)
+        assert [product for product, _ in listed] == [r.id for r in want]
         for product, why in listed:
             brand = made_by[int(product[1:])]
             if "made by" in why:
@@ -340,9 +340,9 @@ def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path
     assert known["u07"].until == max(row["first_at"] for row in events)
     assert histories(run.purchases(user="u07"), bundle.keys) == {"u07": known["u07"]}
     assert histories(run.purchases(user="nobody"), bundle.keys) == {}
-    got = bundle.recommend(want, k=4, cold=False).recommendations
+    got = bundle.recommend(want, k=4)
     mine = table[table["user"] == "u07"]
-    assert [(r.product, r.score) for r in got] == list(zip(mine["product"], mine["score"], strict=True))
+    assert [(r.id, r.score) for r in got] == list(zip(mine["product"], mine["score"], strict=True))
     bought = {(row["source"], row["target"]) for row in purchases()}
     assert not bought & set(zip(table["user"], table["product"], strict=True))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from _bundle import arrays
 from _shop import Shop
 
 from kgdistill.config import StudentConfig, TeacherConfig
@@ -90,7 +91,7 @@ def test_the_bundle_scores_every_user_as_the_student_does(shop: Shop, scorer: Sc
     for user in range(60):
         known, unknown = bundle.index(keys(shop, scorer, user))
         assert unknown == ()
-        np.testing.assert_allclose(bundle.scores(known), want[user], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(bundle.scores(known, pool="all"), want[user], rtol=1e-4, atol=1e-4)
 
 
 def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_does(
@@ -116,7 +117,7 @@ def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_do
     other = replace(scorer, witnesses=replace(scorer.witnesses, view=asking))
     want = other(np.arange(len(histories)), items)
     for row, history in enumerate(histories):
-        got = bundle.scores(np.searchsorted(items, history))
+        got = bundle.scores(np.searchsorted(items, history), pool="all")
         np.testing.assert_allclose(got, want[row], rtol=1e-4, atol=1e-4)
     # Order counts, and so does every length.
     assert np.abs(want[4] - want[6]).max() > 0.01
@@ -133,7 +134,7 @@ def test_behind_the_first_thousand_bundle_and_student_rank_by_the_linear_sum_ali
     few, want = pack_student(scorer, shop.catalogue(), shop.snapshot), scorer(np.arange(60), items)
     for user in range(60):
         known, _ = few.index(keys(shop, scorer, user))
-        np.testing.assert_allclose(few.scores(known), want[user], rtol=1e-4, atol=2e-4)
+        np.testing.assert_allclose(few.scores(known, pool="all"), want[user], rtol=1e-4, atol=2e-4)
         if scorer.model.hidden:
             first = np.argsort(-want[user])[:7]
             np.testing.assert_allclose(want[user][first], whole[user][first], rtol=1e-4, atol=1e-4)
@@ -153,7 +154,7 @@ def test_a_saved_bundle_answers_in_a_process_without_torch_or_a_store(
         from kgdistill.serve.bundle import load_bundle
         answer = load_bundle(sys.argv[1]).recommend(json.loads(sys.argv[2]), k=5)
         heavy = {"torch", "transformers", "neo4j", "ladybug", "kgdistill.store", "kgdistill.snapshot"}
-        print(json.dumps([[r.product for r in answer.recommendations], sorted(heavy & set(sys.modules))]))
+        print(json.dumps([[r.id for r in answer], sorted(heavy & set(sys.modules))]))
         """
     )
     done = subprocess.run(
@@ -162,42 +163,39 @@ def test_a_saved_bundle_answers_in_a_process_without_torch_or_a_store(
     )  # fmt: skip
     products, loaded = json.loads(done.stdout)
     assert loaded == []
-    assert products == [r.product for r in bundle.recommend(history, k=5).recommendations]
+    assert products == [r.id for r in bundle.recommend(history, k=5)]
 
 
 def test_recommendations_are_ranked_leave_the_history_out_and_name_unknown_keys(
     shop: Shop, scorer: Scorer, bundle: Bundle
 ) -> None:
     history = keys(shop, scorer, 8)
-    answer = bundle.recommend(["nope", *history, "nope", history[0]], k=1000)
+    answer = bundle.recommend(["nope", *history, "nope", history[0]], k=1000, pool="all")
     assert (answer.basis, answer.unknown) == ("history", ("nope",))
-    found = answer.recommendations
-    assert {r.product for r in found} == set(bundle.keys) - set(history)
-    assert [r.rank for r in found] == list(range(1, len(found) + 1))
-    assert [r.score for r in found] == sorted((r.score for r in found), reverse=True)
-    assert found == bundle.recommend(history, k=1000).recommendations
-    assert {
-        r.product for r in bundle.recommend(history, k=1000, exclude_history=False).recommendations
-    } == set(bundle.keys)
+    assert {r.id for r in answer} == set(bundle.keys) - set(history)
+    assert [r.rank for r in answer] == list(range(1, len(answer) + 1))
+    assert [r.score for r in answer] == sorted((r.score for r in answer), reverse=True)
+    assert answer[:] == bundle.recommend(history, k=1000, pool="all")[:]
+    assert {r.id for r in bundle.recommend(history, k=1000, exclude_history=False, pool="all")} == set(
+        bundle.keys
+    )
 
 
 def test_cold_items_can_be_asked_for_alone_or_left_out(bundle: Bundle, shop: Shop, scorer: Scorer) -> None:
-    cold = {k for k, n in zip(bundle.keys, bundle.arrays["counts"], strict=True) if n < 3}
+    cold = {k for k, n in zip(bundle.keys, arrays(bundle)["counts"], strict=True) if n < 3}
     assert cold
     history = keys(shop, scorer, 0)
-    assert {r.product for r in bundle.recommend(history, k=99, cold=True).recommendations} == cold - set(
-        history
-    )
-    assert not cold & {r.product for r in bundle.recommend(history, k=99, cold=False).recommendations}
+    assert {r.id for r in bundle.recommend(history, k=99, pool="cold")} == cold - set(history)
+    assert not cold & {r.id for r in bundle.recommend(history, k=99, pool="warm")}
 
 
 @pytest.mark.parametrize("history", [[], ["nope"]])
 def test_without_a_known_item_the_most_bought_come_first(history: list[str], bundle: Bundle) -> None:
     answer = bundle.recommend(history, k=7)
     assert answer.basis == "popularity"
-    counts = dict(zip(bundle.keys, bundle.arrays["counts"], strict=True))
+    counts = dict(zip(bundle.keys, arrays(bundle)["counts"], strict=True))
     want = sorted(bundle.keys, key=lambda key: (-counts[key], key))[:7]
-    assert [r.product for r in answer.recommendations] == want
+    assert [r.id for r in answer] == want
 
 
 def test_without_a_known_item_a_text_is_answered_by_the_items_nearest_in_words(bundle: Bundle) -> None:
@@ -207,7 +205,7 @@ def test_without_a_known_item_a_text_is_answered_by_the_items_nearest_in_words(b
     assert (answer.basis, answer.unknown) == ("text", ("nope",))
     # The nearest stands for what was bought last.
     want = bundle.scores(bundle.nearest("number42 maker0")[::-1])
-    assert answer.recommendations[0].score == pytest.approx(want.max())
+    assert answer[0].score == pytest.approx(want.max())
 
 
 def test_a_text_that_shares_no_word_with_any_item_falls_back_on_popularity(bundle: Bundle) -> None:

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from _load_script import load_script
+from _bundle import arrays, history_of, random_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import ArtefactError
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.history import History
+from kgdistill.serve.items import Items
 
-random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
-FILES = ("config.json", "items.json", "model.safetensors", "text_tower/0/tokens.json")
+FILES = ("config.json", "items.arrow", "model.safetensors", "text_tower/tokenizer.json")
 
 
 def small(seed: int = 0, items: int = 40) -> Bundle:
-    return random_bundle(items, dim=4, neighbours=5, hidden=3, seed=seed, mixed=15)
+    return random_bundle(items, dim=4, neighbours=5, hidden=3, seed=seed, mixed=15, text=True)
 
 
 def answers(bundle: Bundle) -> list[Any]:
@@ -34,11 +36,7 @@ def answers(bundle: Bundle) -> list[Any]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "bundle"
-    tower = folder / "text_tower" / "0"
-    tower.mkdir(parents=True)
-    (tower / "tokens.json").write_text('{"a": 1, "tea": 2}')
-    (tower / "tokens.json").chmod(0o600)
-    small().save(folder, parts=["text_tower"])
+    small().save(folder)
     (folder / "stage.json").write_text("{}")  # a run marks its stages so
     return folder
 
@@ -46,10 +44,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_bundle_comes_back_as_it_was_made(folder: Path) -> None:
     loaded, made = load_bundle(folder), small()
     assert answers(loaded) == answers(made)
-    assert loaded.config == made.config
-    assert {name: array.tobytes() for name, array in loaded.arrays.items()} == {
-        name: array.tobytes() for name, array in made.arrays.items()
+    assert (loaded.config, loaded.items.table) == (made.config, made.items.table)
+    assert {name: array.tobytes() for name, array in arrays(loaded).items()} == {
+        name: array.tobytes() for name, array in arrays(made).items()
     }
+    assert loaded.text is not None
+    assert made.text is not None
+    texts = ["red tea 17", "", "unheard of"]
+    np.testing.assert_array_equal(loaded.text.encode(texts), made.text.encode(texts))
+    loaded.save(folder.parent / "again")
+    for name in FILES:
+        assert (folder.parent / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_every_file_has_the_mode_of_the_others(folder: Path) -> None:
@@ -84,10 +89,11 @@ def _edited(folder: Path, **values: Any) -> None:
     _write(file, {**json.loads(file.read_text()), **values})
 
 
-def _items(folder: Path, change: Callable[[dict[str, list[str]]], object]) -> None:
-    held = json.loads((folder / "items.json").read_text())
-    change(held)
-    _write(folder / "items.json", held)
+def _rows(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    file = folder / "items.arrow"
+    table = change(pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all())
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def _of_another(folder: Path, name: str, **other: int) -> None:
@@ -101,26 +107,25 @@ _NOT_IT = "is not the file that the bundle was made with"
 @pytest.mark.parametrize(
     ("damage", "file", "message"),
     [
-        (lambda f: _of_another(f, "items.json", items=50), "items.json", _NOT_IT),
+        (lambda f: _of_another(f, "items.arrow", items=50), "items.arrow", _NOT_IT),
         (lambda f: _of_another(f, "model.safetensors", seed=1), "model.safetensors", _NOT_IT),
-        (lambda f: _of_another(f, "config.json", items=50), "items.json", _NOT_IT),
-        (lambda f: _items(f, lambda held: held["keys"].reverse()), "items.json", _NOT_IT),
-        (lambda f: _items(f, lambda held: held["titles"].pop()), "items.json", _NOT_IT),
-        (lambda f: _items(f, lambda held: held.pop("keys")), "items.json", _NOT_IT),
-        (lambda f: _write(f / "items.json", "[]"), "items.json", _NOT_IT),
+        (lambda f: _of_another(f, "config.json", items=50), "items.arrow", _NOT_IT),
+        (lambda f: _rows(f, lambda table: table[::-1]), "items.arrow", _NOT_IT),
+        (lambda f: _rows(f, lambda table: table.slice(1)), "items.arrow", _NOT_IT),
+        (lambda f: _write(f / "items.arrow", "[]"), "items.arrow", _NOT_IT),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors", _NOT_IT),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors", "is missing"),
-        (lambda f: (f / "items.json").unlink(), "items.json", "is missing"),
-        (lambda f: shutil.rmtree(f / "text_tower"), "text_tower/0/tokens.json", "is missing"),
+        (lambda f: (f / "items.arrow").unlink(), "items.arrow", "is missing"),
+        (lambda f: shutil.rmtree(f / "text_tower"), "text_tower/model.safetensors", "is missing"),
         (lambda f: (f / "config.json").unlink(), "config.json", "is no finished bundle"),
         (lambda f: _write(f / "config.json", "[]"), "config.json", "no JSON object"),
         (lambda f: _write(f / "config.json", "[" * 100_000), "config.json", "cannot be read"),
-        (lambda f: _write(f / "config.json", '{"format": 4'), "config.json", "cannot be read"),
+        (lambda f: _write(f / "config.json", '{"format": 5'), "config.json", "cannot be read"),
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "config.json", "cannot be read"),
-        (lambda f: _edited(f, min_count=5), "config.json", "was changed"),
+        (lambda f: _edited(f, parts={}), "config.json", "was changed"),
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
-        (lambda f: _edited(f, format=3), "config.json", "has format 3, this version reads 4"),
+        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 5"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],
 )  # fmt: skip
@@ -136,7 +141,7 @@ def test_a_bundle_of_two_copies_or_a_damaged_one_names_the_file(
     assert "train student" in error.value.hint or "train a student" in error.value.hint
 
 
-@pytest.mark.parametrize("name", ["config.json", "items.json"])
+@pytest.mark.parametrize("name", ["config.json", "items.arrow"])
 def test_what_is_no_file_is_not_waited_for(name: str, folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(folder, copy)
@@ -146,11 +151,11 @@ def test_what_is_no_file_is_not_waited_for(name: str, folder: Path, tmp_path: Pa
         load_bundle(copy)
 
 
-def _with(name: str, change: Callable[[np.ndarray[Any, Any]], Any]) -> Callable[[Bundle], None]:
-    def damage(bundle: Bundle) -> None:
-        bundle.arrays[name] = change(bundle.arrays[name].copy())
+Damage = Callable[[dict[str, Any], dict[str, Any]], object]
 
-    return damage
+
+def _with(name: str, change: Callable[[np.ndarray[Any, Any]], Any]) -> Damage:
+    return lambda settings, held: held.update({name: change(held[name].copy())})
 
 
 def _put(value: float) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
@@ -161,14 +166,14 @@ def _put(value: float) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
     return change
 
 
-def _setting(name: str, value: Any) -> Callable[[Bundle], None]:
-    return lambda bundle: bundle.config.update({name: value})
+def _setting(name: str, value: Any) -> Damage:
+    return lambda settings, held: settings.update({name: value})
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_with("vectors", _put(np.nan)), "vectors holds a number that is not finite"),
+        (_with("vectors", _put(np.nan)), "history.vectors holds a number that is not finite"),
         (_with("blend.bias", _put(np.inf)), "blend.bias holds a number"),
         (_with("counts", _put(-1)), "counts holds a negative number"),
         (_with("recent", _put(-1)), "recent holds a negative number"),
@@ -177,9 +182,9 @@ def _setting(name: str, value: Any) -> Callable[[Bundle], None]:
         (_with("vectors", lambda a: a.astype(np.float64)), "vectors is float64"),
         (_with("blend.user", lambda a: a[:-1]), "blend.user is"),
         (_with("mixer.first", lambda a: a[:, 1:]), "mixer.first is"),
-        (lambda b: b.arrays.pop("mixer.last_bias"), "'mixer.last_bias' is missing"),
-        (lambda b: b.arrays.pop("vectors"), "'vectors' is missing"),
-        (lambda b: b.arrays.update(more=np.zeros(1)), "'more' is unknown"),
+        (lambda _, held: held.pop("mixer.last_bias"), "'history.mixer.last_bias' is missing"),
+        (lambda _, held: held.pop("vectors"), "'history.vectors' is missing"),
+        (lambda _, held: held.update(more=np.zeros(1)), "'history.more' is unknown"),
         (_with("family0.indices", _put(10_000)), "family0 is no sparse table"),
         (_with("family0.indptr", _put(10_000)), "family0 is no sparse table"),
         (_with("neighbours1.indices", _put(-1)), "neighbours1 is no sparse table"),
@@ -188,33 +193,47 @@ def _setting(name: str, value: Any) -> Callable[[Bundle], None]:
             _with("neighbours0.indptr", lambda a: np.concatenate([a[:1], a[:0:-1]])),
             "neighbours0 is no sparse table",
         ),
-        (lambda b: b.keys.__setitem__(0, b.keys[1]), "a key stands there twice"),
-        (lambda b: b.keys.__setitem__(0, 7), "'keys' is no list of texts"),  # type: ignore[call-overload]
-        (lambda b: b.titles.pop(), "40 keys and 39 titles"),
         (_setting("min_count", "3"), "'min_count'"),
+        (_setting("pool", "tepid"), "'pool'"),
         (_setting("mixed", 0), "'mixed'"),
         (_setting("behind", float("nan")), "'behind'"),
         (_setting("families", "brand"), "'families'"),
+        (_setting("families", [{"fields": [], "above": False}]), "'families'"),
         (_setting("neighbours", [1, 0]), "'neighbours'"),
         (_setting("neighbour_decay", None), "'neighbour_decay'"),
     ],
 )
-def test_parts_that_do_not_fit_together_make_no_bundle(
-    damage: Callable[[Bundle], object], message: str
-) -> None:
-    made = small()
-    damage(made)
+def test_settings_and_arrays_that_do_not_fit_together_make_no_history(damage: Damage, message: str) -> None:
+    made = history_of(small())
+    settings, held = made.settings(), dict(made.arrays())
+    damage(settings, held)
     with pytest.raises(ArtefactError, match=message):
-        Bundle(made.config, made.arrays, made.keys, made.titles)
+        History(settings, held, 40)
 
 
 def test_an_item_with_two_values_in_a_field_makes_no_bundle() -> None:
-    made = small()
-    indptr = made.arrays["family0.indptr"]
+    made = history_of(small())
+    indptr = made.arrays()["family0.indptr"]
     one = int(np.flatnonzero(np.diff(indptr) == 1)[0])
     indptr[1 : one + 1] = indptr[one + 1] - 2 if indptr[one + 1] >= 2 else 0
     indptr[: one + 1] = 0
     indptr[one + 1 : one + 2] = 2
     indptr[one + 2 :] = np.maximum(indptr[one + 2 :], 2)
-    with pytest.raises(ArtefactError, match="several values in the text field brand_text"):
-        Bundle(made.config, made.arrays, made.keys, made.titles)
+    with pytest.raises(ArtefactError, match="several values of brand"):
+        History(made.settings(), made.arrays(), 40)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a", "a"]}, "an id stands there twice"),
+        ({"id": pa.array(["a", None])}, "an id is empty"),
+        ({"id": [1, 2]}, "'id' holds no texts"),
+        ({"title": None}, "'title' is missing"),
+        ({"price": [[1], [2]]}, "'price' is of type list"),
+    ],
+)
+def test_a_table_that_names_no_items_makes_none(columns: dict[str, Any], message: str) -> None:
+    table = {"id": ["a", "b"], "title": ["x", "y"], "brand": ["", "z"], "category": ["", "z"], **columns}
+    with pytest.raises(ArtefactError, match=message):
+        Items(pa.table({name: values for name, values in table.items() if values is not None}))

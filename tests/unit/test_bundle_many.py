@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from _load_script import load_script
+from _bundle import arrays, history_of, random_bundle, remade
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve import scores
-from kgdistill.serve.bundle import Answer, Bundle
+from kgdistill.serve.answer import Answer
+from kgdistill.serve.bundle import Bundle
+from kgdistill.serve.history import History
+from kgdistill.serve.items import Items
 from kgdistill.serve.scores import best_columns
 
-random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
 KINDS: dict[str, dict[str, int]] = {
     "perceptron": {"hidden": 4, "mixed": 60},
     "all mixed": {"hidden": 4, "mixed": 5000},
@@ -32,14 +33,14 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     # Twins: every tenth item is the one before it, but for its key; only the order tells them apart.
     last, twin = np.arange(9, 700, 10), np.arange(8, 700, 10)
     for name in ("vectors", "counts", "recent"):
-        made.arrays[name][last] = made.arrays[name][twin]
+        arrays(made)[name][last] = arrays(made)[name][twin]
     for m in range(4):
-        codes = made._scorer._groups(m)
+        codes = history_of(made).scorer._groups(m)
         codes[last] = codes[twin]
-        held = codes < len(made.arrays[f"family{m}.everybody"])
-        made.arrays[f"family{m}.indices"] = codes[held].astype(np.int32)
-        made.arrays[f"family{m}.indptr"] = np.concatenate([[0], np.cumsum(held)]).astype(np.int32)
-    return Bundle(made.config, made.arrays, made.keys, made.titles)
+        held = codes < len(arrays(made)[f"family{m}.everybody"])
+        arrays(made)[f"family{m}.indices"] = codes[held].astype(np.int32)
+        arrays(made)[f"family{m}.indptr"] = np.concatenate([[0], np.cumsum(held)]).astype(np.int32)
+    return remade(made)
 
 
 def histories(bundle: Bundle) -> list[list[str]]:
@@ -50,29 +51,27 @@ def histories(bundle: Bundle) -> list[list[str]]:
 
 def same(one: Answer, other: Answer) -> None:
     assert (one.basis, one.unknown) == (other.basis, other.unknown)
-    assert [(r.product, r.title, r.rank) for r in one.recommendations] == [
-        (r.product, r.title, r.rank) for r in other.recommendations
-    ]
-    mine, yours = ([r.score for r in a.recommendations] for a in (one, other))
+    assert [(r.id, r.title, r.rank) for r in one] == [(r.id, r.title, r.rank) for r in other]
+    mine, yours = ([r.score for r in a] for a in (one, other))
     np.testing.assert_allclose(mine, yours, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("cells", [1, 2000, 1 << 21])
-@pytest.mark.parametrize("cold", [None, False, True])
+@pytest.mark.parametrize("pool", ["all", "warm", "cold"])
 def test_many_are_answered_as_each_alone(
-    cells: int, cold: bool | None, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    cells: int, pool: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scores, "_CELLS", cells)
     monkeypatch.setattr(scores, "_PASS", 64)
     asked = histories(bundle)
     out = [[bundle.keys[n], bundle.keys[3 * n + 1], "unknown"] for n in range(len(asked))]
     for k in (1, 20, 10_000):
-        many = bundle.recommend_many(asked, k=k, exclude=out, cold=cold)
+        many = bundle.recommend_many(asked, k=k, exclude=out, pool=pool)
         assert len(many) == len(asked)
-        for history, exclude, answer in zip(asked, out, many, strict=True):
-            same(answer, bundle.recommend(history, k=k, exclude=exclude, cold=cold))
-    whole = bundle.recommend_many(asked, k=700, exclude_history=False, cold=cold)
-    assert {len(answer.recommendations) for answer in whole} == {len(bundle.positions(cold))}
+        for bought, exclude, answer in zip(asked, out, many, strict=True):
+            same(answer, bundle.recommend(bought, k=k, exclude=exclude, pool=pool))
+    whole = bundle.recommend_many(asked, k=700, exclude_history=False, pool=pool)
+    assert {len(answer) for answer in whole} == {len(bundle.ranked(pool).items)}
 
 
 @pytest.mark.parametrize("k", [5, 150, 700])
@@ -80,21 +79,21 @@ def test_the_best_are_those_of_all_scores_with_equals_in_the_order_of_the_items(
     k: int, bundle: Bundle
 ) -> None:
     twins = 0
-    for history in histories(bundle)[1:6]:
-        known = bundle.index(history)[0]
+    for bought in histories(bundle)[1:6]:
+        known = bundle.index(bought)[0]
         scores = bundle.scores(known)
         scores[known] = -np.inf
         want, value = top_k(scores[None], np.arange(700), k)
-        found = bundle.recommend(history, k=k).recommendations
-        assert [r.product for r in found] == [bundle.keys[i] for i in want[0] if i >= 0]
+        found = bundle.recommend(bought, k=k)
+        assert [r.id for r in found] == [bundle.keys[i] for i in want[0] if i >= 0]
         np.testing.assert_allclose([r.score for r in found], value[0][want[0] >= 0], rtol=1e-6)
-        places = [int(r.product) - 10_000_000 for r in found]
-        if not bundle.config["neighbours"]:  # which tell twins apart
+        places = [int(r.id) - 10_000_000 for r in found]
+        if not history_of(bundle).settings()["neighbours"]:  # which tell twins apart
             at = {place: n for n, place in enumerate(places)}
             pairs = [(at[place - 1], at[place]) for place in places if place % 10 == 9 and place - 1 in at]
             assert all(first < second for first, second in pairs)
             twins += len(pairs)
-    assert twins or k < 100 or bundle.config["neighbours"]
+    assert twins or k < 100 or history_of(bundle).settings()["neighbours"]
 
 
 @given(
@@ -152,9 +151,9 @@ def test_how_many_is_a_whole_number(k: Any, bundle: Bundle) -> None:
 
 
 def test_far_more_than_there_is_can_be_asked_for(bundle: Bundle) -> None:
-    assert len(bundle.recommend([bundle.keys[0]], k=10**12).recommendations) == 699
+    assert len(bundle.recommend([bundle.keys[0]], k=10**12)) == 699
     everything = bundle.recommend(bundle.keys * 30 + ["unknown"] * 1000)
-    assert (everything.basis, everything.recommendations, everything.unknown) == ("history", [], ("unknown",))
+    assert (everything.basis, everything.hits, everything.unknown) == ("history", (), ("unknown",))
     assert bundle.recommend_many([]) == []
     with pytest.raises(InputError, match="2 histories and 1 to exclude"):
         bundle.recommend_many([[], []], exclude=[[]])
@@ -163,27 +162,34 @@ def test_far_more_than_there_is_can_be_asked_for(bundle: Bundle) -> None:
 
 def test_an_empty_catalogue_has_no_answers() -> None:
     made = random_bundle(40, dim=4, hidden=2, neighbours=3)
-    arrays = {name: array[:0] if len(array) == 40 else array for name, array in made.arrays.items()}
+    held = {name: array[:0] if len(array) == 40 else array for name, array in arrays(made).items()}
     for name in ("family0", "family1", "family2", "family3", "neighbours0", "neighbours1"):
-        arrays[f"{name}.indptr"] = arrays[f"{name}.indptr"][:1]
+        held[f"{name}.indptr"] = held[f"{name}.indptr"][:1]
         for part in ("indices", "data"):
-            if f"{name}.{part}" in arrays:
-                arrays[f"{name}.{part}"] = arrays[f"{name}.{part}"][:0]
-    empty = Bundle(made.config, arrays, [], [])
+            if f"{name}.{part}" in held:
+                held[f"{name}.{part}"] = held[f"{name}.{part}"][:0]
+    part = History(history_of(made).settings(), held, 0)
+    empty = Bundle(made.config, Items(made.items.table.slice(0, 0)), history=part)
     for answer in (empty.recommend(["x"], text="tea"), *empty.recommend_many([["x"], []])):
-        assert (answer.basis, answer.recommendations) == ("popularity", [])
+        assert (answer.basis, answer.hits) == ("popularity", ())
     assert len(empty.scores(np.zeros(0, np.int64))) == 0
 
 
 def test_a_text_beside_a_history_says_among_what_the_history_ranks(bundle: Bundle) -> None:
-    history = bundle.keys[:3]
-    ranked = [r.product for r in bundle.recommend(history, k=700).recommendations]
-    answer = bundle.recommend(history, text="123 green", k=700)
+    bought = bundle.keys[:3]
+    ranked = [r.id for r in bundle.recommend(bought, k=700)]
+    answer = bundle.recommend(bought, text="123 green", k=700)
     assert answer.basis == "history and text"
-    told = [r.product for r in answer.recommendations]
+    told = [r.id for r in answer]
     # The number is rare and weighs more than half; a word that many have is too little.
     assert told == [bundle.keys[123]]
-    told = [r.product for r in bundle.recommend(history, text="green", k=700).recommendations]
+    told = [r.id for r in bundle.recommend(bought, text="green", k=700)]
     assert 20 < len(told) < len(ranked)
-    assert [product for product in ranked if product in told] == told
-    assert bundle.recommend(history, text="xylophone", k=9) == bundle.recommend(history, k=9)
+    # As if there were no others.
+    part, known = history_of(bundle), bundle.index(bought)[0]
+    held = [i for i, title in enumerate(bundle.items.titles) if "green" in title.split()]
+    pool = part.scorer.pool(np.array(held))
+    scores = part.scorer.scores(known, pool)
+    order = [held[i] for i in np.lexsort((pool.items, -scores))]
+    assert told == [bundle.keys[i] for i in order if i not in known]
+    assert bundle.recommend(bought, text="xylophone", k=9) == bundle.recommend(bought, k=9)

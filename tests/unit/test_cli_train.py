@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
 from kgdistill.run.base import RunBase
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
+from kgdistill.serve.history import History
+from kgdistill.serve.items import Items
 
 _SHOP = Path(__file__).resolve().parents[2] / "data" / "sample_shop"
 _STORE = ["--store", "ladybug:shop.db"]
@@ -178,18 +181,25 @@ def _bundle(folder: Path) -> None:
         "blend.new_boost": np.zeros(1, np.float32),
         "log_decay": np.zeros(1, np.float32),
     }
-    config = {
-        "format": FORMAT,
+    settings = {
         "min_count": 5,
+        "pool": "warm",
         "mixed": 1000,
         "behind": 1.0,
         "families": [],
         "neighbours": [],
         "neighbour_decay": 0.0,
     }
-    Bundle(config, arrays, ["p0", "p1", "p2", "p3"], ["tea [SEP] Alpha", "mug", "bread", "rare tin"]).save(
-        folder
+    table = pa.table(
+        {
+            "id": ["p0", "p1", "p2", "p3"],
+            "title": ["tea", "mug", "bread", "rare tin"],
+            "brand": pa.array(["Alpha", None, None, None], pa.string()),
+            "category": pa.nulls(4, pa.string()),
+        }
     )
+    config = {"format": FORMAT, "reads": ["title", "brand"], "task": {"kind": "match", "name": "recommend"}}
+    Bundle(config, Items(table), history=History(settings, arrays, 4)).save(folder)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +219,9 @@ def test_an_answer_says_on_what_it_rests(
     answer = json.loads(capsys.readouterr().out)
     assert answer["basis"] == basis
     assert answer["unknown"] == (["zz"] if basis == "history" else [])
-    products = [found["product"] for found in answer["recommendations"]]
+    products = [hit["id"] for hit in answer["hits"]]
     assert set(products) == ({"p1", "p2"} if basis == "history" else {"p0", "p1", "p2"})
-    assert "tea" in [f["title"] for f in answer["recommendations"]] or basis == "history"
+    assert "tea" in [hit["title"] for hit in answer["hits"]] or basis == "history"
     assert len(answer["notes"]) == ("zzz" in given or basis == "history")
     if basis == "popularity":
         assert products == ["p0", "p1", "p2"]
@@ -219,7 +229,7 @@ def test_an_answer_says_on_what_it_rests(
 
 def test_unknown_products_of_a_history_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     _bundle(Path("bundle"))
-    assert main(["recommend", "--bundle", "bundle", "--history", "zz,yy", "--cold"]) == 0
+    assert main(["recommend", "--bundle", "bundle", "--history", "zz,yy", "--pool", "cold"]) == 0
     said = capsys.readouterr()
     assert "unknown in --history: zz, yy" in said.err
     assert "rests on popularity alone" in said.err

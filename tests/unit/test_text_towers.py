@@ -75,7 +75,7 @@ _SAVE = """
 import sys
 import numpy as np
 from tokenizers import Tokenizer
-from kgdistill.serve.pack import save_static
+from kgdistill.models.text.static import save_static
 tokenizer = Tokenizer.from_file(sys.argv[1])
 save_static(sys.argv[2], tokenizer, np.ones((tokenizer.get_vocab_size(), 2), np.float32))
 print("sentence_transformers" in sys.modules)

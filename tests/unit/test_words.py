@@ -5,11 +5,10 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from _load_script import load_script
+from _bundle import random_bundle, remade
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kgdistill.serve.bundle import Bundle
 from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.words import terms
 from kgdistill.words import WordIndex, plain, words
@@ -94,16 +93,9 @@ def test_a_script_without_blanks_is_searched_by_parts_and_makes_no_compounds() -
 
 
 def test_a_bundle_finds_a_title_by_a_part_of_it_in_any_script() -> None:
-    made: Bundle = load_script("bench/serving.py").random_bundle(40, dim=4, hidden=0)
-    titles = [
-        "हिन्दी चाय",
-        "ถ้วยชา",
-        "绿茶杯子",
-        "Cafe\u0301 au lait [SEP] Straße",
-        "C++ in 24 hours",
-        "size L",
-    ]
-    bundle = Bundle(made.config, made.arrays, made.keys, titles + made.titles[len(titles) :])
+    made = random_bundle(40, dim=4, hidden=0)
+    titles = ["हिन्दी चाय", "ถ้วยชา", "绿茶杯子", "Cafe\u0301 au lait Straße", "C++ in 24 hours", "size L"]
+    bundle = remade(made, titles=titles)
     for n, query in enumerate(["चाय", "วยชา", "绿茶", "CAFÉ STRASSE", "c++", "l"]):
         assert bundle.nearest(query)[0] == n
         assert bundle.recommend(text=query).basis == "text"

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 
 from kgdistill.arrays import FloatArray
-from kgdistill.errors import InputError
+from kgdistill.models.text.static_files import check_table, static_files
 from kgdistill.models.text.words import WordTokens
 
 
@@ -118,25 +117,12 @@ def save_static(
     Raises:
         InputError: table, weights and tokenizer do not fit together.
     """
-    _fits(tokenizer, table, weights)
+    check_table(tokenizer, table, weights)
     # Written here: loading the library takes 6 s and 800 MB, for a table and three short files.
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    # Bytes, as save_file reports a full disk as an error of its own kind.
-    (place / "model.safetensors").write_bytes(save({"embedding.weight": folded_table(table, weights)}))
-    _plain(tokenizer, max_tokens).save(str(place / "tokenizer.json"))
-    parts = [("", "StaticEmbedding"), *([("1_Normalize", "Normalize")] if normalize else [])]
-    modules = [
-        # The names that every version from 3 on knows.
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(parts)
-    ]
-    if normalize:
-        (place / "1_Normalize").mkdir(exist_ok=True)
-        (place / "1_Normalize" / "config.json").write_text("{}", encoding="utf-8")
-    about = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
-    for name, value in (("modules.json", modules), ("config_sentence_transformers.json", about)):
-        (place / name).write_text(json.dumps(value, indent=2), encoding="utf-8")
+    files = static_files(tokenizer, folded_table(table, weights), max_tokens=max_tokens, normalize=normalize)
+    for name, data in files.items():
+        (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+        (Path(folder) / name).write_bytes(data)
 
 
 class StaticText:
@@ -167,7 +153,7 @@ class StaticText:
         words: int = 200_000,
         name: str = "static",
     ) -> None:
-        _fits(tokenizer, table, weights)
+        check_table(tokenizer, table, weights)
         self.name = name
         self._table = torch.from_numpy(folded_table(table, weights))
         self._max_tokens = max_tokens
@@ -194,24 +180,3 @@ class StaticText:
                 total = nn.functional.embedding_bag(torch.from_numpy(flat), self._table, offsets, mode="sum")
                 out[start : start + 4096] = nn.functional.normalize(total, dim=-1).numpy()
         return out
-
-
-def _plain(tokenizer: Tokenizer, max_tokens: int | None) -> Tokenizer:
-    """A copy that pads nothing and cuts off only what it is told to."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_padding()
-    if max_tokens is None:
-        copy.no_truncation()
-    else:
-        copy.enable_truncation(max_tokens)
-    return copy
-
-
-def _fits(tokenizer: Tokenizer, table: FloatArray, weights: FloatArray | None) -> None:
-    size = tokenizer.get_vocab_size()
-    if table.ndim != 2 or len(table) < size:
-        raise InputError(f"the table has shape {table.shape}, but the tokenizer has {size} tokens")
-    if weights is not None and weights.size != len(table):
-        raise InputError(f"{weights.size} weights do not fit a table of {len(table)} tokens")
-    if weights is not None and not (weights >= 0).all():
-        raise InputError("a token's weight is below 0, or no number")

@@ -30,24 +30,21 @@ def recommended(run: RunBase) -> list[Explained]:
     eligible = [user for user, history in known.items() if len(history.items) >= protocol.min_user_events]
     asked = eligible[:: max(1, len(eligible) // _ASKED)][:_ASKED]
     lists = {
-        user: bundle.recommend(
-            known[user].items, k=_PRODUCTS, exclude=known[user].beside, cold=False
-        ).recommendations
-        for user in asked
+        user: bundle.recommend(known[user].items, _PRODUCTS, exclude=known[user].beside) for user in asked
     }
-    pairs = [(user, found.product) for user in asked for found in lists[user]]
+    pairs = [(user, found.id) for user in asked for found in lists[user]]
     why = explain_frozen(run.snapshot, purchases, protocol.interaction, pairs, limit=1)
-    best = sorted(asked, key=lambda u: -sum(bool(why.get((u, f.product))) for f in lists[u]))[:_USERS]
+    best = sorted(asked, key=lambda u: -sum(bool(why.get((u, f.id))) for f in lists[u]))[:_USERS]
     return [
         Explained(
             user=user,
             recommendations=[
                 ReportedRecommendation(
-                    product=found.product,
-                    title=found.title.split(" [SEP] ")[0],
+                    product=found.id,
+                    title=found.title,
                     rank=found.rank,
                     score=found.score,
-                    because=reasons[0].because if (reasons := why.get((user, found.product))) else _NO_PATH,
+                    because=reasons[0].because if (reasons := why.get((user, found.id))) else _NO_PATH,
                 )
                 for found in lists[user]
             ],

@@ -1,0 +1,200 @@
+"""The part of a bundle that answers for a history: the student's scorer over vectors, groups and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.serve.parts import (
+    Arrays,
+    all_of,
+    check_arrays,
+    check_settings,
+    check_table,
+    number,
+    refuse,
+    whole,
+)
+from kgdistill.serve.scores import HistoryScorer
+
+_MIXER = ("mixer.first", "mixer.first_bias", "mixer.last", "mixer.last_bias")
+POOLS = ("all", "warm", "cold")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Groups that items share by what their fields say.
+
+    Attributes:
+        fields: columns of the items; two make pairs of values.
+        above: the path in the field without its last level, not the whole.
+    """
+
+    fields: tuple[str, ...]
+    above: bool = False
+
+    def values(self, columns: Mapping[str, Sequence[str | None]]) -> list[tuple[str, ...] | None]:
+        """What each item says, None where it says nothing."""
+        rows = zip(*(columns[name] for name in self.fields), strict=True)
+        if not self.above:
+            return [tuple(v for v in row if v is not None) if None not in row else None for row in rows]
+        return [(v.rsplit(" > ", 1)[0],) if v is not None and " > " in v else None for (v,) in rows]
+
+
+class History:
+    """What the student knows of items and histories.
+
+    Args:
+        given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told), `mixed`
+            and `behind` (how many the perceptron orders, and how far the others follow), `families`
+            ({fields, above}), `neighbours` (per table of weights, whether it is a mean), `neighbour_decay`.
+        held: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, per
+            family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
+        items: how many there are.
+
+    Raises:
+        ArtefactError: settings and arrays do not fit together.
+    """
+
+    name: ClassVar[str] = "history"
+
+    def __init__(self, given: Mapping[str, Any], held: Arrays, items: int) -> None:
+        _check(given, held, items)
+        self._given, self._held = dict(given), held
+        self.families = [Family(tuple(f["fields"]), f["above"]) for f in given["families"]]
+        self.scorer = HistoryScorer(given, held)
+
+    def settings(self) -> dict[str, Any]:
+        """See `BundlePart`."""
+        return self._given
+
+    def arrays(self) -> Arrays:
+        """See `BundlePart`."""
+        return self._held
+
+    def files(self) -> dict[str, bytes]:
+        """See `BundlePart`."""
+        return {}
+
+    @classmethod
+    def from_arrays(
+        cls, settings: Mapping[str, Any], arrays: Arrays, files: Mapping[str, bytes], items: int
+    ) -> History:
+        """See `BundlePart`."""
+        return cls(settings, arrays, items)
+
+    def positions(self, pool: str) -> IntArray:
+        """The items of a pool: `all`, `warm` or `cold`, as the student's training counts them."""
+        cold = self.scorer.cold
+        return np.arange(len(cold)) if pool == "all" else np.flatnonzero(cold == (pool == "cold"))
+
+    @cached_property
+    def unit(self) -> FloatArray:
+        """The items' vectors at unit length, float32 [N, D]; one of length 0 stays."""
+        vectors = self._held["vectors"]
+        unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return unit
+
+    def with_items(
+        self, vectors: FloatArray, old: Mapping[str, Sequence[str | None]], new: Mapping[str, Sequence[Any]]
+    ) -> History:
+        """The same part with items that nobody has bought yet.
+
+        Args:
+            vectors: of the new items, by the text tower, float32 [M, D].
+            old, new: the columns of the items so far and of the new ones; a value that no item has had makes
+                no group, as there is nothing to say of it.
+        """
+        held, more, items = dict(self._held), len(vectors), len(self._held["counts"])
+        held["vectors"] = np.concatenate([held["vectors"], vectors])
+        held["counts"] = np.concatenate([held["counts"], np.zeros(more, np.int64)])
+        held["recent"] = np.concatenate([held["recent"], np.zeros(more, np.float32)])
+        for m, family in enumerate(self.families):
+            groups = len(held[f"family{m}.everybody"])
+            known = dict(zip(family.values(old), self.scorer.codes[m].tolist(), strict=True))
+            codes = np.array([known.get(v, groups) if v else groups for v in family.values(new)], np.int64)
+            indptr, own = held[f"family{m}.indptr"], np.cumsum(codes < groups)
+            held[f"family{m}.indptr"] = np.concatenate([indptr, indptr[-1] + own]).astype(np.int32)
+            added = codes[codes < groups].astype(np.int32)
+            held[f"family{m}.indices"] = np.concatenate([held[f"family{m}.indices"], added])
+        for a in range(len(self._given["neighbours"])):
+            indptr = held[f"neighbours{a}.indptr"]
+            held[f"neighbours{a}.indptr"] = np.concatenate([indptr, np.full(more, indptr[-1])])
+        return History(self._given, held, items + more)
+
+
+def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
+    families = settings.get("families")
+    check_settings(
+        settings,
+        {
+            "min_count": whole(settings.get("min_count")),
+            "pool": settings.get("pool") in POOLS,
+            "mixed": whole(settings.get("mixed"), 1),
+            "behind": number(settings.get("behind")),
+            "families": all_of(families, dict) and all(map(_is_family, families or [])),
+            "neighbours": all_of(settings.get("neighbours"), bool),
+            "neighbour_decay": number(settings.get("neighbour_decay")),
+        },
+    )
+    check_arrays("history", arrays, _wanted(settings, arrays, items))
+    for name in ("counts", "recent"):
+        if (arrays[name] < 0).any():
+            raise refuse(f"history.{name} holds a negative number")
+    tables = [(f"family{m}", len(arrays[f"family{m}.everybody"])) for m in range(len(settings["families"]))]
+    tables += [(f"neighbours{a}", items) for a in range(len(settings["neighbours"]))]
+    for name, width in tables:
+        check_table(f"history.{name}", arrays[f"{name}.indptr"], arrays[f"{name}.indices"], width)
+    for m, family in enumerate(settings["families"]):
+        if (np.diff(arrays[f"family{m}.indptr"]) > 1).any():
+            raise refuse(f"an item has several values of {' and '.join(family['fields'])}")
+
+
+def _is_family(value: Mapping[str, Any]) -> bool:
+    fields = value.get("fields")
+    return all_of(fields, str) and bool(fields) and isinstance(value.get("above"), bool)
+
+
+def _wanted(
+    settings: Mapping[str, Any], arrays: Arrays, items: int
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """dtype and shape of every array; -1 for any length."""
+    none: npt.NDArray[Any] = np.zeros(0)
+    dim = arrays["vectors"].shape[-1] if "vectors" in arrays and arrays["vectors"].ndim else -1
+    estimates = 1 + len(settings["neighbours"])
+    terms = estimates + 2 + len(settings["families"])
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        "vectors": ("float32", (items, dim)),
+        "fold": ("float32", (dim, dim)),
+        "counts": ("int64", (items,)),
+        "recent": ("float32", (items,)),
+        "blend.weight": ("float32", (terms, 2)),
+        "blend.bias": ("float32", (terms,)),
+        "blend.user": ("float32", (terms,)),
+        "blend.log_eps": ("float32", (estimates,)),
+        "blend.new_boost": ("float32", (1,)),
+        "log_decay": ("float32", (1,)),
+    }
+    if any(name in arrays for name in _MIXER):
+        hidden = len(arrays["mixer.last"]) if "mixer.last" in arrays and arrays["mixer.last"].ndim else -1
+        shapes = [(hidden, terms + 3), (hidden,), (hidden,), (1,)]
+        wanted |= {name: ("float32", shape) for name, shape in zip(_MIXER, shapes, strict=True)}
+    for m in range(len(settings["families"])):
+        wanted |= {
+            f"family{m}.indices": ("int32", (-1,)),
+            f"family{m}.indptr": ("int32", (items + 1,)),
+            f"family{m}.everybody": ("float32", (-1,)),
+        }
+    for a in range(len(settings["neighbours"])):
+        wanted |= {
+            f"neighbours{a}.data": ("float32", (arrays.get(f"neighbours{a}.indices", none).size,)),
+            f"neighbours{a}.indices": ("int32", (-1,)),
+            f"neighbours{a}.indptr": ("int64", (items + 1,)),
+        }
+    return wanted

@@ -1,0 +1,247 @@
+"""The items that a bundle answers with: what is shown of them, and what they can be filtered by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kgdistill.errors import ArtefactError, InputError
+from kgdistill.nearest import nearest
+from kgdistill.serve.parts import refuse
+from kgdistill.words import plain
+
+Mask = npt.NDArray[np.bool_]
+Where = Mapping[str, Any]
+"""Property → a value, a list of which one must hold, or a pair (least, most), either of which may be None."""
+_FILE = "items.arrow"
+SHOWN = ("title", "brand", "category")
+_TYPES = {"text": pa.string(), "number": pa.float64(), "whole": pa.int64(), "truth": pa.bool_()}
+_TYPES["time"] = pa.timestamp("us")
+_SAID = {
+    "text": "a text",
+    "number": "a number",
+    "whole": "a number",
+    "truth": "true or false",
+    "time": "a time",
+}
+_KINDS = {kind: name for name, kind in _TYPES.items()}
+_CACHED = 64
+
+
+class Items:
+    """A catalogue in columns.
+
+    Args:
+        table: `id` (texts, each once), `title`, `brand`, `category` and any further properties: texts,
+            numbers, truths or times; all but `id` may be null.
+
+    Raises:
+        ArtefactError: a column is missing or of another type, or an id is null or stands there twice.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        for name in ("id", *SHOWN):
+            if name not in table.column_names:
+                raise refuse(f"the column {name!r} is missing", _FILE)
+            if table.schema.field(name).type != pa.string():
+                raise refuse(f"the column {name!r} holds no texts", _FILE)
+        if len(set(table.column_names)) < table.num_columns:
+            raise refuse("a column stands there twice", _FILE)
+        for field in table.schema:
+            if field.type not in _KINDS:
+                raise refuse(f"the column {field.name!r} is of type {field.type}", _FILE)
+        self.table = table.combine_chunks()
+        self.keys: list[str] = table["id"].to_pylist()
+        if None in (places := {key: place for place, key in enumerate(self.keys)}):
+            raise refuse("an id is empty", _FILE)
+        if len(places) < len(self.keys):
+            raise refuse("an id stands there twice", _FILE)
+        self.places = places
+        self._masks: dict[tuple[str, str], Mask] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def properties(self) -> list[str]:
+        """What items can be filtered by."""
+        return list(self.table.column_names[1:])
+
+    @cached_property
+    def shown(self) -> tuple[list[str], list[str], list[str]]:
+        """Titles, brands and categories, empty where unknown."""
+        title, brand, category = ([v or "" for v in self.table[name].to_pylist()] for name in SHOWN)
+        return title, brand, category
+
+    @property
+    def titles(self) -> list[str]:
+        """What each item is called."""
+        return self.shown[0]
+
+    def texts(self, fields: Sequence[str]) -> list[str]:
+        """The fields' texts joined by " [SEP] ", those without text left out: what the tower reads."""
+        columns = [self.table[name].to_pylist() for name in fields]
+        return [" [SEP] ".join(filter(None, row)) for row in zip(*columns, strict=True)]
+
+    def to_bytes(self) -> bytes:
+        """The table as an Arrow file."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, self.table.schema) as writer:
+            writer.write_table(self.table)
+        return bytes(sink.getvalue().to_pybytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Items:
+        """What `to_bytes` wrote.
+
+        Raises:
+            ArtefactError: it is no such table.
+        """
+        try:
+            table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ArtefactError(f"cannot be read: {error}", where=_FILE) from error
+        return cls(table)
+
+    def with_rows(self, rows: Sequence[Mapping[str, Any]]) -> Items:
+        """The items and further ones behind them, each a value by column; what is left out is null.
+
+        Raises:
+            InputError: a column is unknown, a value of the wrong kind or no finite number, an id is there.
+        """
+        taken = dict(self.places)
+        for number, row in enumerate(rows, start=1):
+            where = f"item {number}"
+            for name, value in row.items():
+                if name not in self.table.column_names:
+                    hint = (
+                        f"{nearest(name, self.table.column_names)}known: {', '.join(self.table.column_names)}"
+                    )
+                    raise InputError(f"the bundle keeps no property {name!r}", where=where, hint=hint)
+                if value is not None:
+                    self._value(name, value, where)
+            key = row.get("id")
+            if not key:
+                raise InputError("has no id", where=where, hint="give ids=[…], one for each item")
+            if taken.setdefault(key, -1) != -1 or key in self.places:
+                raise InputError(
+                    f"the id {key!r} is there already", where=where, hint="each item needs its own"
+                )
+            taken[key] = len(taken)
+        schema = self.table.schema
+        return Items(
+            pa.concat_tables([self.table, pa.Table.from_pylist([dict(r) for r in rows], schema=schema)])
+        )
+
+    # Filters ------------------------------------------------------------------------------------
+
+    def mask(self, where: Where) -> Mask:
+        """Which items every condition holds for, bool [N].
+
+        Texts are compared without case; one that is a path also by its first levels. An item without a value
+        meets no condition but None, which asks for those.
+
+        Raises:
+            InputError: a property that the bundle does not hold, or a value of another kind.
+        """
+        if not isinstance(where, Mapping):
+            raise InputError(f"{where!r:.40} is no filter", hint="give a dict: {'brand': 'Acme'}")
+        out = np.ones(len(self), np.bool_)
+        for name, wanted in where.items():
+            if name not in self.properties:
+                raise InputError(
+                    f"the bundle keeps no property {str(name)[:40]!r} to filter by",
+                    where="where",
+                    hint=f"{nearest(str(name), self.properties)}known: {', '.join(self.properties)}",
+                )
+            asked = sorted(wanted, key=str) if isinstance(wanted, set | frozenset) else wanted
+            cached = (name, repr(asked))
+            if cached not in self._masks:
+                mask = self._mask(name, asked)
+                if len(self._masks) >= _CACHED:
+                    self._masks.pop(next(iter(self._masks)))
+                self._masks[cached] = mask
+            out &= self._masks[cached]
+        return out
+
+    def _mask(self, name: str, wanted: Any) -> Mask:
+        if isinstance(wanted, list):
+            any_of = [self._mask(name, one) for one in wanted]
+            return np.asarray(np.logical_or.reduce([np.zeros(len(self), np.bool_), *any_of]))
+        kind, values, known = self._column(name)
+        if wanted is None:
+            return np.asarray(~known)
+        if isinstance(wanted, tuple):
+            return known & self._within(name, kind, values, wanted)
+        value = self._value(name, wanted, "where")
+        if kind == "text":
+            texts = self._texts[name]
+            low = plain(value)
+            hit = np.array([t == low or t.startswith(f"{low} > ") for t in texts], np.bool_)
+            return np.asarray(known & np.append(hit, False)[values], np.bool_)
+        return np.asarray(known & (values == value), np.bool_)
+
+    def _within(self, name: str, kind: str, values: npt.NDArray[Any], wanted: tuple[Any, ...]) -> Mask:
+        if len(wanted) != 2 or kind in ("text", "truth"):
+            told = f"{name} is {_SAID[kind]}" if kind in ("text", "truth") else f"{wanted!r:.60} is no pair"
+            raise InputError(
+                f"{told}, so that it has no range", where="where",
+                hint="give (least, most) for a number or a time, a list for one of several values",
+            )  # fmt: skip
+        least, most = (None if end is None else self._value(name, end, "where") for end in wanted)
+        inside = np.ones(len(self), np.bool_)
+        if least is not None:
+            inside &= values >= least
+        if most is not None:
+            inside &= values <= most
+        return inside
+
+    def _value(self, name: str, value: Any, where: str) -> Any:
+        """A value as the column has it."""
+        kind = _KINDS[self.table.schema.field(name).type]
+        if kind == "text" and isinstance(value, str):
+            return value
+        if kind == "truth" and isinstance(value, bool | np.bool_):
+            return bool(value)
+        is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if kind in ("number", "whole") and is_number and np.isfinite(value):
+            return value
+        if kind == "time" and isinstance(value, str | datetime | np.datetime64):
+            try:
+                return np.datetime64(value, "us")  # type: ignore[call-overload]
+            except ValueError:
+                pass
+        raise InputError(f"{name} is {_SAID[kind]}; {str(value)[:40]!r} is none", where=where)
+
+    def _column(self, name: str) -> tuple[str, npt.NDArray[Any], Mask]:
+        """Kind, values and which are known; a text's values are places in `_texts`."""
+        if name not in self._columns:
+            column = self.table[name].combine_chunks()
+            kind = _KINDS[column.type]
+            known = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False), np.bool_)
+            if kind == "text":
+                encoded = column.dictionary_encode()
+                if isinstance(encoded, pa.ChunkedArray):
+                    encoded = encoded.combine_chunks()
+                self._texts[name] = [plain(t) for t in encoded.dictionary.to_pylist()]
+                values = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+            else:
+                values = column.to_numpy(zero_copy_only=False)
+                if kind == "truth":
+                    values = np.array([bool(v) for v in values], np.bool_)
+            self._columns[name] = kind, values, known
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, npt.NDArray[Any], Mask]]:
+        return {}
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
