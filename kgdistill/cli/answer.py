@@ -153,7 +153,7 @@ def _of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) 
     from kgdistill.tasks.histories import gone, histories
 
     place = "the run's folder" if store is None else store.url
-    label = run.config.discovery.interaction[2]
+    label = run.config.discovery.candidates
     left = gone(store, label, bundle.keys) if store is not None else []
     known = histories(run.purchases(store, user=user), bundle.keys).get(user)
     if known is None:

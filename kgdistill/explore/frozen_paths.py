@@ -16,9 +16,6 @@ from kgdistill.explore.paths import LEAST_TOGETHER, Row
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 
-_MADE_BY: EdgeType = ("Product", "MADE_BY", "Brand")
-_IN_CATEGORY: EdgeType = ("Product", "IN_CATEGORY", "Category")
-
 
 def explain_frozen(
     snapshot: Snapshot,
@@ -27,6 +24,7 @@ def explain_frozen(
     pairs: Iterable[tuple[str, str]],
     *,
     limit: int = 5,
+    reverse: bool = False,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
 
@@ -36,8 +34,9 @@ def explain_frozen(
         edge: the relationship that stands for a purchase.
         pairs: users and products; of one that the snapshot lacks nothing is told.
         limit: at most so many for each.
+        reverse: the relationship leads from the product to the user.
     """
-    paths = FrozenPaths(snapshot, purchases, edge)
+    paths = FrozenPaths(snapshot, purchases, edge, reverse=reverse)
     wanted = list(dict.fromkeys(pairs))
     names = paths.products({product for _, product in wanted})
     return along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None)
@@ -50,12 +49,18 @@ class FrozenPaths:
         snapshot: has the facts, and who bought what before its cut.
         purchases: user, product, at, bought; whom explanations are for.
         edge: the relationship that stands for a purchase.
+        reverse: it leads from the product to the user.
     """
 
-    def __init__(self, snapshot: Snapshot, purchases: pa.Table, edge: EdgeType) -> None:
+    def __init__(
+        self, snapshot: Snapshot, purchases: pa.Table, edge: EdgeType, *, reverse: bool = False
+    ) -> None:
         self._snapshot, self._purchases = snapshot, purchases
-        pairs = snapshot.edge_index(edge)
-        shape = (snapshot.num_nodes(edge[0]), snapshot.num_nodes(edge[2]))
+        user, self._label = (edge[2], edge[0]) if reverse else (edge[0], edge[2])
+        self._made_by: EdgeType = (self._label, "MADE_BY", "Brand")
+        self._in_category: EdgeType = (self._label, "IN_CATEGORY", "Category")
+        pairs = snapshot.edge_index(edge)[:: -1 if reverse else 1]
+        shape = (snapshot.num_nodes(user), snapshot.num_nodes(self._label))
         self._buyers = csc_array((np.ones(pairs.shape[1], np.int64), (pairs[0], pairs[1])), shape=shape)
         self._buyers.data[:] = 1
         self._rows = self._buyers.tocsr()
@@ -63,17 +68,18 @@ class FrozenPaths:
     def products(self, keys: Iterable[str]) -> dict[str, str]:
         """Those of `keys` that are products, with their names; the key where there is no title."""
         wanted = sorted(keys)
-        ids = self._snapshot.index("Product", wanted)
-        table = self._snapshot.node_table("Product")
-        if "title" not in table.column_names:
+        ids = self._snapshot.index(self._label, wanted)
+        table = self._snapshot.node_table(self._label)
+        shown = self._snapshot.schema.node(self._label).name
+        if shown not in table.column_names:
             return {key: key for key, i in zip(wanted, ids, strict=True) if i >= 0}
-        names = table["title"].take(pa.array(ids[ids >= 0])).to_pylist()
+        names = table[shown].take(pa.array(ids[ids >= 0])).to_pylist()
         known = [key for key, i in zip(wanted, ids, strict=True) if i >= 0]
         return {key: name or key for key, name in zip(known, names, strict=True)}
 
     def catalogue(self) -> int:
         """How many products there are."""
-        return self._snapshot.num_nodes("Product")
+        return self._snapshot.num_nodes(self._label)
 
     def purchases(self, users: Iterable[str]) -> list[Row]:
         """user, product, first_at, last_at."""
@@ -87,24 +93,24 @@ class FrozenPaths:
 
     def brands(self, products: Iterable[str]) -> list[Row]:
         """product, via, name, level (0)."""
-        return self._via(_MADE_BY, products, ("name",))
+        return self._via(self._made_by, products, ("name",))
 
     def categories(self, products: Iterable[str]) -> list[Row]:
         """product, via, name, level."""
-        return self._via(_IN_CATEGORY, products, ("path", "name"))
+        return self._via(self._in_category, products, ("path", "name"))
 
     def brand_sizes(self, brands: Iterable[str]) -> dict[str, int]:
         """How many products each brand has."""
-        return self._sizes(_MADE_BY, brands)
+        return self._sizes(self._made_by, brands)
 
     def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
         """How many products stand in each category itself."""
-        return self._sizes(_IN_CATEGORY, categories)
+        return self._sizes(self._in_category, categories)
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""
         found: list[Row] = []
-        keys, users = self._snapshot.keys("Product"), max(int((np.diff(self._rows.indptr) > 0).sum()), 1)
+        keys, users = self._snapshot.keys(self._label), max(int((np.diff(self._rows.indptr) > 0).sum()), 1)
         for product, place, both in self._together(products):
             counts = np.diff(self._buyers.indptr)
             for other in np.flatnonzero(both >= LEAST_TOGETHER):
@@ -120,7 +126,7 @@ class FrozenPaths:
     def _together(self, products: Iterable[str]) -> Iterable[tuple[str, int, npt.NDArray[Any]]]:
         """Each product that is known, its id, and how many of its buyers bought every other one."""
         wanted = sorted(set(products))
-        for key, i in zip(wanted, self._snapshot.index("Product", wanted), strict=True):
+        for key, i in zip(wanted, self._snapshot.index(self._label, wanted), strict=True):
             if i >= 0:
                 buyers = self._buyers.indices[self._buyers.indptr[i] : self._buyers.indptr[i + 1]]
                 both = np.asarray(self._rows[buyers].sum(axis=0)).ravel()
@@ -130,10 +136,10 @@ class FrozenPaths:
     def _via(self, edge: EdgeType, products: Iterable[str], names: tuple[str, ...]) -> list[Row]:
         if edge not in self._snapshot.edge_types:
             return []
-        ids = self._snapshot.index("Product", sorted(products))
+        ids = self._snapshot.index(self._label, sorted(products))
         sources, targets = self._snapshot.edge_index(edge)
         keep = np.isin(sources, ids)
-        keys, vias = self._snapshot.keys("Product"), self._snapshot.keys(edge[2])
+        keys, vias = self._snapshot.keys(self._label), self._snapshot.keys(edge[2])
         table = self._snapshot.node_table(edge[2])
         shown = [table[name].to_pylist() for name in names if name in table.column_names]
         levels = table["level"].to_pylist() if "level" in table.column_names else [0] * table.num_rows

@@ -307,8 +307,9 @@ class RunBase:
         Returns:
             See `stored_purchases`.
         """
-        edge = self.config.discovery.interaction
+        edge, reverse = self.config.discovery.interaction, self.config.discovery.reverse
         if store is not None:
-            return stored_purchases(store, edge, self.snapshot.schema, user=user)
-        table = frozen_purchases(self.snapshot, pq.read_table(self.read("graph") / _HOLDOUT), edge)
+            return stored_purchases(store, edge, self.snapshot.schema, user=user, reverse=reverse)
+        later = pq.read_table(self.read("graph") / _HOLDOUT)
+        table = frozen_purchases(self.snapshot, later, edge, reverse=reverse)
         return table if user is None else table.filter(pc.equal(table["user"], user))

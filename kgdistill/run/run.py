@@ -185,7 +185,7 @@ class Run(RunBase):
                 folder says it as of the snapshot.
         """
         bundle = self.bundle()
-        least, (_, _, label) = self.config.discovery.min_user_events, self.config.discovery.interaction
+        least, label = self.config.discovery.min_user_events, self.config.discovery.candidates
         left = gone(store, label, bundle.keys) if store is not None else []
         known = histories(self.purchases(store), bundle.keys)
         asked = {user: history for user, history in known.items() if len(history.items) >= least}

@@ -36,7 +36,12 @@ class UserHistory:
 
 
 def stored_purchases(
-    store: GraphStore, edge: EdgeType, schema: Schema, *, user: str | None = None
+    store: GraphStore,
+    edge: EdgeType,
+    schema: Schema,
+    *,
+    user: str | None = None,
+    reverse: bool = False,
 ) -> pa.Table:
     """What a store holds now.
 
@@ -45,6 +50,7 @@ def stored_purchases(
         edge: the relationship that stands for a purchase.
         schema: names its properties.
         user: that user's alone.
+        reverse: the relationship leads from the product to the user.
 
     Returns:
         user, product (string), at (timestamp, naive UTC), bought (bool).
@@ -56,24 +62,28 @@ def stored_purchases(
     time = _time_of(edge, schema)
     columns = [time, *([_QUANTITY] if _QUANTITY in schema.relationship(edge).properties else [])]
     if user is None:
-        return _uniform(store.read_relationships(edge, columns), time)
+        return _uniform(store.read_relationships(edge, columns), time, reverse)
     source, target = schema.node(edge[0]).key, schema.node(edge[2]).key
     returned = ", ".join(f"b.`{name}` AS `{name}`" for name in columns)
+    asked = f"p.`{target}`" if reverse else f"u.`{source}`"
     table = store.query(
-        f"MATCH (u:`{edge[0]}`)-[b:`{edge[1]}`]->(p:`{edge[2]}`) WHERE u.`{source}` = $user "
+        f"MATCH (u:`{edge[0]}`)-[b:`{edge[1]}`]->(p:`{edge[2]}`) WHERE {asked} = $user "
         f"RETURN u.`{source}` AS source, p.`{target}` AS target, {returned}",
         {"user": user}, limit=_ROWS, timeout_s=_TIMEOUT_S,
     )  # fmt: skip
-    return _uniform(table, time)
+    return _uniform(table, time, reverse)
 
 
-def frozen_purchases(snapshot: Snapshot, later: pa.Table, edge: EdgeType) -> pa.Table:
+def frozen_purchases(
+    snapshot: Snapshot, later: pa.Table, edge: EdgeType, *, reverse: bool = False
+) -> pa.Table:
     """What a run's folder holds: the snapshot and the events after its cut, as of when it was taken.
 
     Args:
         snapshot: the run's.
         later: what `take_events` gave from its cut on.
         edge: the relationship that stands for a purchase.
+        reverse: it leads from the product to the user.
 
     Returns:
         As `stored_purchases`.
@@ -85,7 +95,7 @@ def frozen_purchases(snapshot: Snapshot, later: pa.Table, edge: EdgeType) -> pa.
         time: known[time],
         **({_QUANTITY: known[_QUANTITY]} if _QUANTITY in known.column_names else {}),
     }
-    return pa.concat_tables([_uniform(pa.table(before), time), _uniform(later, time)])
+    return pa.concat_tables([_uniform(part, time, reverse) for part in (pa.table(before), later)])
 
 
 def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory]:
@@ -139,17 +149,18 @@ def _time_of(edge: EdgeType, schema: Schema) -> str:
     return time
 
 
-def _uniform(table: pa.Table, time: str) -> pa.Table:
+def _uniform(table: pa.Table, time: str, reverse: bool) -> pa.Table:
     """user, product, at and bought: a quantity of 0 or less is no purchase, an unknown one is."""
     bought = pa.array(np.ones(table.num_rows, np.bool_))
     if _QUANTITY in table.column_names:
         counts = table[_QUANTITY].cast(pa.int64())
         bought = pc.fill_null(pc.greater(counts, 0), True)
     at = table[time].cast(pa.timestamp("us")) if table.num_rows else pa.array([], pa.timestamp("us"))
+    user, product = ("target", "source") if reverse else ("source", "target")
     return pa.table(
         {
-            "user": table["source"].cast(pa.string()),
-            "product": table["target"].cast(pa.string()),
+            "user": table[user].cast(pa.string()),
+            "product": table[product].cast(pa.string()),
             "at": at,
             "bought": bought,
         }

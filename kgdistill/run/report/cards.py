@@ -33,7 +33,9 @@ def recommended(run: RunBase) -> list[Explained]:
         user: bundle.recommend(known[user].items, _PRODUCTS, exclude=known[user].beside) for user in asked
     }
     pairs = [(user, found.id) for user in asked for found in lists[user]]
-    why = explain_frozen(run.snapshot, purchases, protocol.interaction, pairs, limit=1)
+    why = explain_frozen(
+        run.snapshot, purchases, protocol.interaction, pairs, limit=1, reverse=protocol.reverse
+    )
     best = sorted(asked, key=lambda u: -sum(bool(why.get((u, f.id))) for f in lists[u]))[:_USERS]
     return [
         Explained(

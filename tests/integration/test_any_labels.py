@@ -1,0 +1,170 @@
+"""A task is a file: other events and other labels train, judge, pack and answer without a line of code."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from _shop import fill_shop, purchases
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.run.report import write_report
+from kgdistill.run.run import Run
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.store.schema import Schema
+
+START = datetime(2024, 1, 1)
+SMALL: dict[str, Any] = {
+    "teacher": {"dim": 8, "layers": 2, "epochs": 1, "candidates": 20, "random": 5},
+    "student": {"epochs": 1, "candidates": 20, "random": 5},
+    "device": "cpu",
+}
+ON_VIEWS = """\
+kind: match
+title: Products to look at
+anchors: {label: User, by: history}
+candidates: {label: Product, by: [history, text, facts]}
+positives: {event: VIEWED}
+protocol: {split: time, min_item_users: 3, k: 10}
+"""
+BOOKS = """\
+kind: match
+title: Books
+anchors: {label: Reader, by: history}
+candidates: {label: Book, by: [history, text, facts]}
+positives: {event: READ}
+protocol: {split: time, min_item_users: 3, min_user_events: 2, k: 5}
+"""
+READ_BY = BOOKS.replace("READ}", "READ_BY, reverse: true}")
+LIBRARY = {
+    "version": 1,
+    "nodes": {
+        "Reader": {"key": "card", "name": "card"},
+        "Book": {
+            "key": "isbn",
+            "name": "heading",
+            "text": ["heading", "blurb"],
+            "properties": {"heading": "string", "blurb": "string"},
+        },
+        "Author": {"key": "author_id", "name": "author_id"},
+    },
+    "relationships": {
+        "WRITTEN_BY": {"kind": "fact", "endpoints": [["Book", "Author"]]},
+        "READ": {
+            "kind": "event",
+            "endpoints": [["Reader", "Book"]],
+            "time": "at",
+            "identity": ["at"],
+            "properties": {"at": {"type": "timestamp", "required": True}},
+        },
+        "READ_BY": {
+            "kind": "event",
+            "endpoints": [["Book", "Reader"]],
+            "time": "at",
+            "identity": ["at"],
+            "properties": {"at": {"type": "timestamp", "required": True}},
+        },
+    },
+}
+READERS, BOOKS_HELD = 40, 36
+
+
+def shop() -> GraphStore:
+    """The shop, in which users also view, other products than they buy."""
+    store = MemoryStore()
+    fill_shop(store)
+    schema = load_schema()
+    rows = [
+        {name: value for name, value in row.items() if name != "first_quantity"} for row in purchases(seed=1)
+    ]
+    viewed = ("User", "VIEWED", "Product")
+    store.write_relationships(viewed, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(viewed)))
+    return store
+
+
+def library() -> GraphStore:
+    """Readers of two tastes; a book is read twice now and then. Relationships stand both ways round."""
+    schema = Schema.model_validate(LIBRARY)
+    store = MemoryStore()
+    store.apply_schema(schema)
+    draw = np.random.default_rng(0)
+    events = [
+        {"source": f"r{reader}", "target": f"b{book}", "at": START + timedelta(days=float(day))}
+        for reader in range(READERS)
+        for book in draw.choice([b for b in range(BOOKS_HELD) if b % 2 == reader % 2], 12, replace=False)
+        for day in draw.uniform(0, 300, draw.integers(1, 3))
+    ]
+    tables: dict[Any, list[dict[str, Any]]] = {
+        "Reader": [{"card": f"r{n}"} for n in range(READERS)],
+        "Book": [
+            {"isbn": f"b{n}", "heading": f"book {n}", "blurb": f"of kind {n % 2}"} for n in range(BOOKS_HELD)
+        ],
+        "Author": [{"author_id": f"a{n}"} for n in range(4)],
+        ("Book", "WRITTEN_BY", "Author"): [
+            {"source": f"b{n}", "target": f"a{n % 4}"} for n in range(BOOKS_HELD)
+        ],
+        ("Reader", "READ", "Book"): events,
+        ("Book", "READ_BY", "Reader"): [
+            {"source": e["target"], "target": e["source"], "at": e["at"]} for e in events
+        ],
+    }
+    for key, rows in tables.items():
+        if isinstance(key, str):
+            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
+        else:
+            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    return store
+
+
+def trained(store: GraphStore, text: str, folder: Path) -> Run:
+    folder.mkdir()
+    file = folder / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    encoder = {"encoder": str(tiny_encoder(folder / "encoder", layers=1)), "precision": "float32"}
+    with store:
+        run = Run.create(folder / "run", store, task=file, text=encoder, **SMALL)
+    run.fit()
+    run.evaluate()
+    return run
+
+
+def recall(run: Run, arm: str) -> float:
+    """Of the warm items."""
+    results = run.evaluate()
+    found = next(a for a in results["arms"] if a["arm"] == arm)["settings"]["warm"]
+    return next(float(v["mean"]) for name, v in found.items() if name.startswith("recall"))
+
+
+def test_views_are_recommended_by_a_file_alone(tmp_path: Path) -> None:
+    run = trained(shop(), ON_VIEWS, tmp_path / "views")
+    assert run.task.protocol.interaction == ("User", "VIEWED", "Product")
+    # What was bought is another event: it neither trains nor is left out.
+    viewed = {(row["source"], row["target"]) for row in purchases(seed=1)}
+    seen = run.task.history("validation")
+    users, items = run.task.user_keys.to_pylist(), run.task.item_keys.to_pylist()
+    assert {(users[u], items[i]) for u, i in zip(*seen.nonzero(), strict=True)} <= viewed
+    assert recall(run, "teacher") > recall(run, "popularity") + 0.1
+    assert len(run.recommendations(3)) > 0
+    write_report(run.folder)
+
+
+def test_readers_and_books_need_no_line_of_code_whichever_way_the_relationship_leads(tmp_path: Path) -> None:
+    run = trained(library(), BOOKS, tmp_path / "books")
+    assert recall(run, "teacher") > recall(run, "popularity") + 0.1
+    bundle, answers = run.bundle(), run.recommendations(3)
+    assert set(answers["product"].to_pylist()) <= set(bundle.keys) <= {f"b{n}" for n in range(BOOKS_HELD)}
+    known = run.task.history("test")
+    readers, books = run.task.user_keys.to_pylist(), run.task.item_keys.to_pylist()
+    had = {(readers[u], books[i]) for u, i in zip(*known.nonzero(), strict=True)}
+    assert had.isdisjoint(zip(answers["user"].to_pylist(), answers["product"].to_pylist(), strict=True))
+    write_report(run.folder)
+
+    turned = trained(library(), READ_BY, tmp_path / "turned")
+    assert turned.task.protocol.interaction == ("Book", "READ_BY", "Reader")
+    for arm in ("ease", "teacher", "student"):
+        assert recall(turned, arm) == recall(run, arm)
+    assert turned.recommendations(3).equals(answers)
+    write_report(turned.folder)
