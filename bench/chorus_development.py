@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bench.suites.chorus import chorus_task
 from bench.suites.data import data_folder
@@ -24,6 +25,7 @@ from kgdistill.ranking.topk import top_k
 from kgdistill.run.text_match import TextTeaching, encode_catalogue, start_student, teach
 from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.search_catalogue import SearchCatalogue
+from kgdistill.train.loop import Context
 from kgdistill.train.text_match import train_token_table, train_transformer
 
 POOL = 40
@@ -170,13 +172,14 @@ def students_of(
     """Cosines of one static and one transformer student, seed 0."""
     config = SearchConfig()
     start = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
-    static = train_token_table(*start, teaching.lessons, config, seed=0)
-    transformer = train_transformer(encoder, teaching.lessons, SearchTransformerConfig(), seed=0)
+    context = Context(torch.device("cpu"), seed=0)
+    static = train_token_table(*start, teaching.lessons, config, context)
+    transformer = train_transformer(encoder, teaching.lessons, SearchTransformerConfig(), context)
     print(f"seconds of training: static {static.seconds:.0f}, transformer {transformer.seconds:.0f}")
     return {
-        "student (static)": static.student.encode(queries) @ static.student.items(teaching.catalogue).T,
-        "student (transformer)": transformer.student.encode(queries)
-        @ transformer.student.encode(teaching.catalogue.titles).T,
+        "student (static)": static.model.encode(queries) @ static.model.items(teaching.catalogue).T,
+        "student (transformer)": transformer.model.encode(queries)
+        @ transformer.model.encode(teaching.catalogue.titles).T,
     }
 
 

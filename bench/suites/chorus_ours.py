@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench.suites.chorus_judge import SearchJudge
 from bench.text_speed import texts_per_second
@@ -16,7 +17,8 @@ from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.ranking.fusion import SERVING, WHOLE, fuse
 from kgdistill.run.text_match import TextTeaching, start_student, titles_as_queries, with_facts
-from kgdistill.train.text_match import TrainedText, train_token_table, train_transformer
+from kgdistill.train.loop import Context, Trained
+from kgdistill.train.text_match import train_token_table, train_transformer
 
 
 def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float) -> None:
@@ -62,11 +64,12 @@ def judge_students(
     assert isinstance(encoder, TransformerText)
     first = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
 
-    def learn(held: TextTeaching, seed: int, distil: bool = True) -> TrainedText[TokenTable]:
-        return train_token_table(*copy.deepcopy(first), held.lessons, config, seed=seed, distil=distil)
+    def learn(held: TextTeaching, seed: int, distil: bool = True) -> Trained[TokenTable]:
+        context = Context(torch.device("cpu"), seed)
+        return train_token_table(*copy.deepcopy(first), held.lessons, config, context, distil=distil)
 
-    def cosines(trained: TrainedText[TokenTable]) -> FloatArray:
-        student = trained.student
+    def cosines(trained: Trained[TokenTable]) -> FloatArray:
+        student = trained.model
         return np.asarray(student.encode(judge.queries) @ student.items(teaching.catalogue).T, np.float32)
 
     words = {"words": index.scores(judge.queries), "coverage": index.coverage(judge.queries)}
@@ -76,8 +79,8 @@ def judge_students(
 
     for seed in seeds:
         trained = learn(teaching, seed)
-        mine, size = cosines(trained), trained.student.parameters_count
-        rate = texts_per_second(trained.student.encode, teaching.catalogue.titles[:4096])
+        mine, size = cosines(trained), trained.model.parameters_count
+        rate = texts_per_second(trained.model.encode, teaching.catalogue.titles[:4096])
         told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
         judge.add("student", "student alone (static)", "ours", mine, texts_per_second=rate, **told)
         both = hybrid(mine)
@@ -92,8 +95,8 @@ def judge_students(
     if 0 < transformers < len(seeds):
         judge.notes.append(f"Seeds of the transformer student: {transformers}; it trains for minutes.")
     for seed in seeds[:transformers]:
-        wide = train_transformer(encoder, teaching.lessons, transformer, seed=seed)
-        encode, size = wide.student.encode, wide.student.parameters_count
+        wide = train_transformer(encoder, teaching.lessons, transformer, Context(torch.device("cpu"), seed))
+        encode, size = wide.model.encode, wide.model.parameters_count
         mine = np.asarray(encode(judge.queries) @ encode(teaching.catalogue.titles).T, np.float32)
         rate = texts_per_second(encode, teaching.catalogue.titles[:512], repeats=3)
         told = {"seed": seed, "fit_seconds": wide.seconds, "parameters": size, "texts_per_second": rate}

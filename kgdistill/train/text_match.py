@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,14 +18,14 @@ from kgdistill.models.text.cut import cut_student
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.models.text_teacher import TextTargets
-from kgdistill.progress import step
 from kgdistill.tasks.lexical import TITLE_WEIGHT
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries
-from kgdistill.train.losses import combine, list_distillation, margin_mse, relational_cosine, sampled_softmax
+from kgdistill.train.loop import Context, Draws, Lesson, Recipe, Terms, Trained, fit
+from kgdistill.train.losses import list_distillation, margin_mse, relational_cosine, sampled_softmax
 
-LossParts = dict[str, tuple[float, Tensor]]
-StudentT = TypeVar("StudentT", TokenTable, PooledText)
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,8 @@ class TextLessons:
     vectors: FloatArray
 
 
-@dataclass
-class TrainedText(Generic[StudentT]):
-    """A student with each epoch's mean losses, and the seconds that training took."""
-
-    student: StudentT
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-def train_token_table(
-    student: TokenTable,
-    projection: FloatArray,
-    lessons: TextLessons,
-    config: SearchConfig,
-    *,
-    seed: int,
-    distil: bool = True,
-) -> TrainedText[TokenTable]:
-    """Trains a token table in place.
+class TableLesson(Lesson[IntArray]):
+    """What a token table learns: batches of queries, and the items that they are held against.
 
     Each batch holds queries, the item that each was made from, items drawn from the teacher's first
     ones, and random ones. The student's vectors follow the text teacher's (relational cosine), its list
@@ -73,50 +55,77 @@ def train_token_table(
     of the softmax of its cosines and that of its fused scores.
 
     Args:
-        student, projection: from `first_table`.
+        student, axes: a token table before training, and the way into its space.
         lessons: what it learns from.
         config: how.
-        seed: of the batches.
         distil: False learns from the queries' own items alone (sampled softmax), the ablation.
     """
-    rng = _seeded(seed)
-    queries, catalogue, device = lessons.queries, lessons.catalogue, student.table.weight.device
-    asked = student.token_ids(queries.texts)
-    shown = [student.token_ids(catalogue.fields[name]) for name in student.fields]
-    wanted, items = (
-        F.normalize(torch.from_numpy(v @ projection), dim=-1).to(device)
-        for v in (lessons.targets.queries, lessons.vectors)
-    )
-    optimizer = torch.optim.Adam(student.parameters(), lr=config.lr)
-    count = max(len(queries) // config.batch, 1)
-    steps = config.epochs * count
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: max(1 - s / steps, 0.0))
 
-    def batches() -> Iterator[LossParts]:
-        for rows in np.array_split(rng.permutation(len(queries)), count):
-            batch, own = _drawn(lessons, rows, config.negatives, config.batch, rng)
-            q = student.vectors([asked[i] for i in rows])
-            d = _mixed([student.vectors([ids[i] for i in batch]) for ids in shown])
-            own = own.to(device)
-            if not distil:
-                positive = F.one_hot(own, len(batch)).bool()
-                yield {"task": (1.0, sampled_softmax(q @ d.T / config.temperature, positive))}
-                continue
-            mine, theirs = wanted[torch.from_numpy(rows)], items[torch.from_numpy(batch)]
-            parts = _of_lists(q @ d.T, mine @ theirs.T, (rows, batch, own), lessons.targets, config)
-            yield {
-                "query": (config.vector_weight, relational_cosine(q, mine)),
-                "product": (config.vector_weight, relational_cosine(d, theirs)),
-                **parts,
-            }
+    def __init__(
+        self, student: TokenTable, axes: FloatArray, lessons: TextLessons, config: SearchConfig, distil: bool
+    ) -> None:
+        self.student, self.lessons, self.config, self.distil = student, lessons, config, distil
+        self.asked = student.token_ids(lessons.queries.texts)
+        self.shown = [student.token_ids(lessons.catalogue.fields[name]) for name in student.fields]
+        self.device = student.table.weight.device
+        self.wanted, self.items = (
+            F.normalize(torch.from_numpy(vectors @ axes), dim=-1).to(self.device)
+            for vectors in (lessons.targets.queries, lessons.vectors)
+        )
 
-    return _epochs(student, optimizer, schedule, batches, config.epochs)
+    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+        """Queries in random order."""
+        count = len(self.asked)
+        return np.array_split(draws.numpy.permutation(count), max(count // self.config.batch, 1))
+
+    def loss(self, batch: IntArray, draws: Draws) -> Terms:
+        """Of some queries."""
+        config, student = self.config, self.student
+        items, own = _drawn(self.lessons, batch, config.negatives, config.batch, draws.numpy)
+        q = student.vectors([self.asked[i] for i in batch])
+        d = _mixed([student.vectors([ids[i] for i in items]) for ids in self.shown])
+        own = own.to(self.device)
+        if not self.distil:
+            positive = F.one_hot(own, len(items)).bool()
+            return {"task": (1.0, sampled_softmax(q @ d.T / config.temperature, positive))}
+        mine, theirs = self.wanted[torch.from_numpy(batch)], self.items[torch.from_numpy(items)]
+        return {
+            "query": (config.vector_weight, relational_cosine(q, mine)),
+            "product": (config.vector_weight, relational_cosine(d, theirs)),
+            **_of_lists(q @ d.T, mine @ theirs.T, (batch, items, own), self.lessons.targets, config),
+        }
 
 
-def train_transformer(
-    encoder: PooledText, lessons: TextLessons, config: SearchTransformerConfig, *, seed: int
-) -> TrainedText[PooledText]:
-    """Cuts a student from the text teacher and trains it.
+def train_token_table(
+    student: TokenTable,
+    axes: FloatArray,
+    lessons: TextLessons,
+    config: SearchConfig,
+    context: Context,
+    *,
+    distil: bool = True,
+) -> Trained[TokenTable]:
+    """Trains a token table in place; see `TableLesson`."""
+    draws = context.draws()
+    lesson = TableLesson(student.to(context.device), axes, lessons, config, distil)
+    recipe = Recipe(epochs=config.epochs, lr=config.lr, schedule="fall")
+    title = "Training the student" if distil else "Training the student without distillation"
+    return fit(student, lesson, recipe, draws, title=title, checkpoint=context.checkpoint)
+
+
+class _Moving(nn.Module):
+    """What of an encoder learns, without dropout: as it encodes."""
+
+    def __init__(self, encoder: PooledText) -> None:
+        super().__init__()
+        self.model, self.head = encoder.model, encoder.head
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+class LayersLesson(Lesson[tuple[IntArray | None, IntArray | None]]):
+    """What a transformer student learns: titles, and queries beside them.
 
     A title is to say what the teacher says of all the item's running text. A query follows the
     teacher's vector (relational cosine), its list over items (list distillation) and its margins between
@@ -124,10 +133,55 @@ def train_transformer(
     that only short queries are encoded for a list.
 
     Args:
-        encoder: the text teacher.
+        student: cut from the teacher.
+        titles: distinct, with the item of each.
         lessons: what it learns from.
         config: how.
-        seed: of the cut and the batches.
+    """
+
+    def __init__(
+        self,
+        student: PooledText,
+        titles: Mapping[str, int],
+        lessons: TextLessons,
+        config: SearchTransformerConfig,
+    ) -> None:
+        self.student, self.lessons, self.config = student, lessons, config
+        self.at: IntArray = np.array(list(titles.values()), np.int64)
+        self.shown = student.token_ids(list(titles))
+        self.asked = student.token_ids(lessons.queries.texts)
+        self.items = torch.from_numpy(lessons.vectors).to(student.device)
+        self.wanted = torch.from_numpy(lessons.targets.queries).to(student.device)
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[tuple[IntArray | None, IntArray | None]]:
+        """Titles and queries evenly beside one another, each batch of texts of like length."""
+        titles = _alike(self.shown, self.config.titles, draws.numpy)
+        queries = _alike(self.asked, self.config.queries, draws.numpy)
+        count = max(len(titles), len(queries))
+        return list(zip(_spread(titles, count), _spread(queries, count), strict=True))
+
+    def loss(self, batch: tuple[IntArray | None, IntArray | None], draws: Draws) -> Terms:
+        """Of some titles and some queries, either of which may be none."""
+        titles, rows = batch
+        config, student, parts = self.config, self.student, {}
+        if titles is not None:
+            said = student.vectors([self.shown[i] for i in titles])
+            theirs = self.items[torch.from_numpy(self.at[titles])]
+            parts["product"] = (config.vector_weight, relational_cosine(said, theirs))
+        if rows is not None:
+            q, mine = student.vectors([self.asked[i] for i in rows]), self.wanted[torch.from_numpy(rows)]
+            items, own = _drawn(self.lessons, rows, config.candidates, config.others, draws.numpy)
+            theirs = self.items[torch.from_numpy(items)]
+            at = rows, items, own.to(q.device)
+            parts["query"] = (config.vector_weight, relational_cosine(q, mine))
+            parts |= _of_lists(q @ theirs.T, mine @ theirs.T, at, self.lessons.targets, config)
+        return parts
+
+
+def train_transformer(
+    encoder: PooledText, lessons: TextLessons, config: SearchTransformerConfig, context: Context
+) -> Trained[PooledText]:
+    """Cuts a student from the text teacher and trains it; see `LayersLesson`.
 
     Raises:
         InputError: the encoder cannot be cut so, or its vectors have another width than its layers.
@@ -136,84 +190,24 @@ def train_transformer(
         raise InputError(
             "a transformer student is cut from an encoder without a head, whose vectors it follows"
         )
-    rng = _seeded(seed)
-    place = {title: row for row, title in reversed(list(enumerate(lessons.catalogue.titles))) if title}
-    at: IntArray = np.array(sorted(place.values()), np.int64)
-    titles = [lessons.catalogue.titles[row] for row in at]
+    draws = context.draws()
+    named = enumerate(lessons.catalogue.titles)
+    place = {title: row for row, title in reversed(list(named)) if title}
+    titles = dict(sorted(place.items(), key=lambda held: held[1]))
     student = cut_student(
         encoder, [*titles, *lessons.queries.texts],
-        layers=config.layers, width=config.width, precision=config.precision, seed=seed,
+        layers=config.layers, width=config.width, precision=config.precision, seed=context.seed,
     ).student  # fmt: skip
-    shown, asked = student.token_ids(titles), student.token_ids(lessons.queries.texts)
-    items = torch.from_numpy(lessons.vectors).to(student.device)
-    wanted = torch.from_numpy(lessons.targets.queries).to(student.device)
-    moving = [*student.model.parameters(), *(student.head.parameters() if student.head is not None else ())]
-    optimizer = torch.optim.AdamW(moving, lr=config.lr, weight_decay=0.01)
-    count = max(-(-len(asked) // config.queries), -(-len(shown) // config.titles))
-    steps = config.epochs * count
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(s / steps / 0.05 + 1e-3, (1 - s / steps) / 0.95, 1.0)
+    lesson = LayersLesson(student, titles, lessons, config)
+    recipe = Recipe(
+        epochs=config.epochs, lr=config.lr, weight_decay=0.01, schedule="fall", warm=0.05, clip=1.0
     )
-
-    def batches() -> Iterator[LossParts]:
-        of_titles, of_queries = _alike(shown, config.titles, rng), _alike(asked, config.queries, rng)
-        for some, rows in zip(_spread(of_titles, count), _spread(of_queries, count), strict=True):
-            parts: LossParts = {}
-            if some is not None:
-                said = student.vectors([shown[i] for i in some])
-                theirs = items[torch.from_numpy(at[some])]
-                parts["product"] = (config.vector_weight, relational_cosine(said, theirs))
-            if rows is not None:
-                q, mine = student.vectors([asked[i] for i in rows]), wanted[torch.from_numpy(rows)]
-                batch, own = _drawn(lessons, rows, config.candidates, config.others, rng)
-                theirs = items[torch.from_numpy(batch)]
-                parts["query"] = (config.vector_weight, relational_cosine(q, mine))
-                at_batch = rows, batch, own.to(q.device)
-                parts |= _of_lists(q @ theirs.T, mine @ theirs.T, at_batch, lessons.targets, config)
-            yield parts
-
-    trained = _epochs(student, optimizer, schedule, batches, config.epochs, clip=1.0)
-    student.model.requires_grad_(False).eval()
-    return trained
-
-
-def _seeded(seed: int) -> np.random.Generator:
-    torch.manual_seed(seed)
-    return np.random.default_rng(seed)
-
-
-def _epochs(
-    student: StudentT,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    batches: Callable[[], Iterable[LossParts]],
-    epochs: int,
-    *,
-    clip: float | None = None,
-) -> TrainedText[StudentT]:
-    began, trained = time.monotonic(), TrainedText(student)
-    moving = [p for group in optimizer.param_groups for p in group["params"]]
-    with step("Training the student", total=epochs) as work:
-        for epoch in range(epochs):
-            logged: dict[str, list[float]] = {}
-            loss: Tensor
-            told: dict[str, Tensor]
-            for parts in batches():
-                loss, told = combine(parts)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if clip is not None:
-                    nn.utils.clip_grad_norm_(moving, clip)
-                optimizer.step()
-                schedule.step()
-                for name, value in (("loss", loss.detach()), *told.items()):
-                    logged.setdefault(name, []).append(float(value))
-            means = {name: float(np.mean(each)) for name, each in logged.items()}
-            trained.history.append({"epoch": float(epoch), **means})
-            work.advance()
-            work.note(f"loss {means['loss']:.4f}")
-    trained.seconds = time.monotonic() - began
-    return trained
+    moving = _Moving(student)
+    trained = fit(
+        moving, lesson, recipe, draws, title="Training the transformer", checkpoint=context.checkpoint
+    )
+    moving.requires_grad_(False)
+    return Trained(student, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds)
 
 
 def _drawn(
@@ -234,7 +228,7 @@ def _of_lists(
     at: tuple[IntArray, IntArray, Tensor],
     targets: TextTargets,
     config: TextLossConfig,
-) -> LossParts:
+) -> dict[str, tuple[float, Tensor]]:
     """The losses over lists: cosines of the student and of the text teacher, float32 [B, C].
 
     `at` says whose: the queries int64 [B], the items int64 [C] and each query's own place in them.

@@ -25,10 +25,12 @@ from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
 from kgdistill.tasks.search_catalogue import Facts, SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries, head_phrases, synthesise, title_phrases
 from kgdistill.tasks.words import terms, words
-from kgdistill.train.text_match import TrainedText, teacher_list, train_token_table, train_transformer
+from kgdistill.train.loop import Context, Trained
+from kgdistill.train.text_match import teacher_list, train_token_table, train_transformer
 
 KINDS = ["garden chair", "garden table", "desk lamp", "wool blanket", "oak shelf", "tea pot"]
 MAKERS = ["Alder", "Birch", "Cedar", "Dogwood"]
+CONTEXT = Context(torch.device("cpu"), seed=0)
 COLOURS = ["red", "green", "blue", "white"]
 
 
@@ -53,11 +55,11 @@ def teaching() -> TextTeaching:
     return teach(house(), TransformerText(), count=600)
 
 
-def learn(teaching: TextTeaching, config: SearchConfig, *, distil: bool = True) -> TrainedText[TokenTable]:
+def learn(teaching: TextTeaching, config: SearchConfig, *, distil: bool = True) -> Trained[TokenTable]:
     encoder = teaching.teacher.encoder
     assert isinstance(encoder, TransformerText)
     start = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
-    return train_token_table(*start, teaching.lessons, config, seed=0, distil=distil)
+    return train_token_table(*start, teaching.lessons, config, CONTEXT, distil=distil)
 
 
 def test_words_meet_across_plurals_units_accents_and_compounds() -> None:
@@ -223,10 +225,18 @@ def test_the_teachers_candidates_come_best_first(teaching: TextTeaching) -> None
 
 def test_a_student_hears_every_loss_and_the_ablation_its_task_alone(teaching: TextTeaching) -> None:
     config = SearchConfig(dim=16, epochs=1, batch=64)
-    taught = learn(teaching, config).history[0]
-    assert set(taught) == {"epoch", "loss", "query", "product", "list", "margin"}
-    alone = learn(teaching, config, distil=False).history[0]
-    assert set(alone) == {"epoch", "loss", "task"}
+    taught = learn(teaching, config).history[1]
+    assert set(taught) == {
+        "epoch",
+        "seconds",
+        "loss",
+        "loss/query",
+        "loss/product",
+        "loss/list",
+        "loss/margin",
+    }
+    alone = learn(teaching, config, distil=False).history[1]
+    assert set(alone) == {"epoch", "seconds", "loss", "loss/task"}
 
 
 def test_shuffled_facts_keep_every_degree_and_another_catalogue() -> None:
@@ -278,12 +288,12 @@ def test_a_student_learns_the_catalogue_is_deterministic_and_loads_elsewhere(
 ) -> None:
     config = SearchConfig(dim=64, epochs=12, batch=64)
     trained = learn(teaching, config)
-    assert trained.history[-1]["list"] < 0.7 * trained.history[0]["list"]
-    student = trained.student
+    assert trained.history[-1]["loss/list"] < 0.7 * trained.history[1]["loss/list"]
+    student = trained.model
     queries = [f"{kind}s" for kind in KINDS]
     first = (student.encode(queries) @ student.items(teaching.catalogue).T).argmax(axis=1)
     assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, first, strict=True)] == [True] * 6
-    again = learn(teaching, config).student
+    again = learn(teaching, config).model
     assert np.array_equal(student.encode(queries), again.encode(queries))
 
     student.save(tmp_path / "student")
@@ -303,15 +313,15 @@ def test_a_transformer_student_learns_titles_and_queries_and_loads_elsewhere(
     config = SearchTransformerConfig(layers=1, epochs=4, titles=16, queries=64)
     encoder = teaching.teacher.encoder
     assert isinstance(encoder, TransformerText)
-    trained = train_transformer(encoder, teaching.lessons, config, seed=0)
-    first, last = trained.history[0], trained.history[-1]
-    assert all(last[name] < 0.8 * first[name] for name in ("product", "query", "list"))
-    student = trained.student
+    trained = train_transformer(encoder, teaching.lessons, config, CONTEXT)
+    first, last = trained.history[1], trained.history[-1]
+    assert all(last[f"loss/{name}"] < 0.8 * first[f"loss/{name}"] for name in ("product", "query", "list"))
+    student = trained.model
     assert student.parameters_count < encoder.parameters_count / 6
     queries = [f"{kind}s" for kind in KINDS]
     best = (student.encode(queries) @ student.encode(teaching.catalogue.titles).T).argmax(axis=1)
     assert [kind in teaching.catalogue.titles[i] for kind, i in zip(KINDS, best, strict=True)] == [True] * 6
-    again = train_transformer(encoder, teaching.lessons, config, seed=0).student
+    again = train_transformer(encoder, teaching.lessons, config, CONTEXT).model
     assert np.array_equal(student.encode(queries), again.encode(queries))
 
     student.save(tmp_path / "student")
