@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
-from kgdistill.models.terms.items import fit_linear
+from kgdistill.models.terms.linear import fit_linear
 from kgdistill.progress import step
 from kgdistill.tasks.match import MatchTask, Scorer
 
@@ -100,7 +100,8 @@ def ease_of(
     column_of[modelled] = np.arange(len(modelled))
 
     def score(users: IntArray, candidates: IntArray) -> FloatArray:
-        return model.score(among[users], column_of[candidates])
+        scores: FloatArray = model.score(among[users], column_of[candidates]).numpy()
+        return scores
 
     return where_unknown(score, column_of >= 0, unknown)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from kgdistill.models.terms.protocol import Unit
 
 MIXED = 1000
 """How many items of each user the perceptron orders when whole catalogues are ranked."""
@@ -21,91 +24,101 @@ def item_state(counts: Tensor, min_count: int) -> Tensor:
     return torch.stack([torch.log1p(counts) / 5.0, (counts < min_count).float()], dim=-1)
 
 
+UNITS: tuple[Unit, ...] = ("probability", "count", "score", "cosine")
+"""In this order a blend takes its terms."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a scorer knows of B users and C items beside their vectors; [C] where all users share the items.
 
     Attributes:
         counts: buyers, int64 [B, C] or [C].
-        recent: buyers weighted by recency, float32, same shape.
-        typed: typed affinities, float32 [B, C, M]; `ExpertBlend.set_scales` learns their units.
         lengths: log(1 + items in the history), float32 [B].
-        affinities: further estimates of a purchase probability, float32 [B, C, A]; A may be 0.
+        terms: what each term says, in its unit, float32 [B, C], or [C] where it says the same to all users.
     """
 
     counts: Tensor
-    recent: Tensor
-    typed: Tensor
     lengths: Tensor
-    affinities: Tensor
+    terms: tuple[Tensor, ...] = ()
 
 
-class ExpertBlend(nn.Module):
-    """Adds up affinities, popularity and typed affinities, weighted by the item's and the user's state.
+class Blend(nn.Module):
+    """Adds up the vectors' affinity and the terms, weighted by the item's and the user's state.
 
-    score = Σ_a w_a·log(eps_a + eps_a·softplus(r_a/eps_a)) + w_p·log(1 + buyers) + w_q·log(1 + recent
-    buyers) + Σ_m w_m·affinity_m, where the weights are linear in `item_state` and log(1 + history). The
-    logarithm makes an affinity r, which estimates a purchase probability, a logit like the other terms.
-    With `hidden` a small perceptron over the same terms is added; it starts at 0. Cold items get `new_boost`
-    on top, which is 0 in training.
+    score = Σ_t w_t·x_t, where the weights are linear in `item_state` and log(1 + history), and x_t of a term
+    is log(eps + eps·softplus(r / eps)) of a probability r, which makes it a logit like the others, log(1 + c)
+    of a count c, and a cosine or a score in units of its spread. The vectors' affinity is the first of the
+    probabilities. With `hidden` a small perceptron over the same x_t is added; it starts at 0. Cold items get
+    `new_boost` on top, which is 0 in training.
 
     Args:
-        experts: how many typed affinities there are.
-        affinities: how many estimates r of a purchase probability there are.
+        units: of the terms, in the order of `UNITS`.
         hidden: width of the perceptron; 0 leaves it out.
+
+    Raises:
+        ValueError: the units come in another order.
     """
 
-    def __init__(self, experts: int, *, affinities: int = 1, hidden: int = 0) -> None:
+    def __init__(self, units: Sequence[Unit], *, hidden: int = 0) -> None:
         super().__init__()
-        self.affinities = affinities
-        terms = affinities + 2 + experts
+        if sorted(units, key=UNITS.index) != list(units):
+            raise ValueError(f"terms come in the order {', '.join(UNITS)}, not {', '.join(units)}")
+        self.units = tuple(units)
+        self.affinities = 1 + self.units.count("probability")
+        self.counted = self.units.count("count")
+        terms = 1 + len(self.units)
         self.weights = nn.Linear(2, terms)
         self.user = nn.Linear(1, terms, bias=False)
-        self.log_eps = nn.Parameter(torch.full((affinities,), -3.9))
+        self.log_eps = nn.Parameter(torch.full((self.affinities,), -3.9))
         self.mixer = (
             nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, 1))
             if hidden
             else None
         )
-        # Typed affinities come in their own units: counts, cosines, logarithms.
         self.typed_scale: Tensor
-        self.register_buffer("typed_scale", torch.ones(experts))
+        self.register_buffer("typed_scale", torch.ones(terms - self.affinities - self.counted))
         self.new_boost: Tensor
         self.register_buffer("new_boost", torch.zeros(()))
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.user.weight)
         with torch.no_grad():
-            # Few buyers make a weak collaborative signal: cold items start on their typed affinities.
-            self.weights.weight[0, 1] = -0.8 / affinities
-            start = [1.0 / affinities] * affinities + [0.1, 0.1] + [0.1] * experts
-            self.weights.bias.copy_(torch.tensor(start))
+            # Few buyers make a weak collaborative signal: cold items start on the other terms.
+            self.weights.weight[0, 1] = -0.8 / self.affinities
+            self.weights.bias.fill_(0.1)
+            self.weights.bias[: self.affinities] = 1.0 / self.affinities
         if self.mixer is not None:
             for parameter in list(self.mixer.children())[2].parameters():
                 nn.init.zeros_(parameter)
 
     @torch.no_grad()
-    def set_scales(self, typed: Tensor, affinities: Tensor) -> None:
-        """Measures the units of the experts before training.
+    def set_scales(self, values: Tensor) -> None:
+        """Measures the terms' units before training, on `values` of them, float32 [N, terms].
 
-        Each typed affinity is divided by its standard deviation over `typed` [N, M]; each further affinity
-        starts with eps at that of its values, `affinities` [N, A].
+        A cosine or a score is divided by its standard deviation; a probability starts with eps at that of
+        its values.
         """
-        if len(typed) > 1:
-            spread = typed.float().std(0) if typed.shape[1] else self.typed_scale
-            # One that never varies here has no unit: it must not explode where it does.
-            self.typed_scale.copy_(torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 1.0))
-            if affinities.shape[1]:
-                self.log_eps[1:] = affinities.float().std(0).clamp(min=1e-8).log()
+        if len(values) < 2:
+            return
+        spread = values.float().std(0)
+        probabilities, own = spread[: self.affinities - 1], spread[self.affinities - 1 + self.counted :]
+        # One that never varies here has no unit: it must not explode where it does.
+        self.typed_scale.copy_(torch.where(own > 1e-6, 1 / own.clamp(min=1e-6), 1.0))
+        self.log_eps[1:] = probabilities.clamp(min=1e-8).log()
 
     def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
         """Scores, float32 [B, C], from the vectors' affinity r [B, C] and the evidence."""
+        given = [affinity, *(term.expand(affinity.shape) for term in evidence.terms)]
+        probabilities, counts = self.affinities, self.affinities + self.counted
         eps = self.log_eps.float().exp()
-        r = torch.cat([affinity[..., None].float(), evidence.affinities.float()], dim=-1)
-        logit = torch.log(eps * F.softplus(r / eps) + eps)
+        r = torch.stack(given[:probabilities], dim=-1).float()
+        parts = [torch.log(eps * F.softplus(r / eps) + eps)]
+        if self.counted:
+            parts.append(torch.log1p(torch.stack(given[probabilities:counts], dim=-1).float()))
+        if len(self.typed_scale):
+            parts.append(torch.stack(given[counts:], dim=-1).float() * self.typed_scale)
+        terms = torch.cat(parts, dim=-1)
         state = item_state(evidence.counts, min_count)
-        popularity = torch.stack([torch.log1p(evidence.counts.float()), torch.log1p(evidence.recent)], -1)
-        typed = evidence.typed.float() * self.typed_scale
-        terms = torch.cat([logit, popularity.expand(*logit.shape[:2], 2), typed], dim=-1)
         weights = self.weights(state).float()
         user = self.user(evidence.lengths[:, None] / 5.0).float()
         score: Tensor = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
@@ -124,12 +137,13 @@ class ExpertBlend(nn.Module):
         eps = self.log_eps.float().exp()
         state = item_state(evidence.counts, min_count)
         weights, user = self.weights(state).float(), self.user(evidence.lengths[:, None] / 5.0).float()
-        given = [affinity.float(), *evidence.affinities.unbind(-1)]
-        planes = [torch.log(e * F.softplus(r / e) + e) for r, e in zip(given, eps, strict=True)]
-        for known in (evidence.counts.float(), evidence.recent):
-            planes.append(torch.log1p(known).expand(affinity.shape))
-        units = [*affinity.new_ones(len(planes)), *self.typed_scale]
-        planes += evidence.typed.unbind(-1)
+        planes = [affinity.float(), *evidence.terms]
+        for t, e in enumerate(eps):
+            planes[t] = torch.log(e * F.softplus(planes[t] / e) + e)
+        for t in range(self.affinities, self.affinities + self.counted):
+            planes[t] = torch.log1p(planes[t].float())
+        planes = [plane.expand(affinity.shape) for plane in planes]
+        units = [*affinity.new_ones(self.affinities + self.counted), *self.typed_scale]
         score = (self.new_boost * state[..., 1]).expand(affinity.shape).clone()
         for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):
             score.addcmul_(plane, (weights[:, t] * unit).expand(plane.shape))
@@ -204,7 +218,7 @@ class HistoryModel(nn.Module):
         min_count: an item with fewer buyers is cold.
     """
 
-    blend: ExpertBlend
+    blend: Blend
     log_ridge: Tensor
     recency: Tensor
     min_count: int

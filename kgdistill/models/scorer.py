@@ -2,118 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.models.blend import Evidence
+from kgdistill.models.blend import UNITS, Evidence
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
-from kgdistill.models.terms.items import ItemModel
+from kgdistill.models.terms import (
+    ItemWeights,
+    NearText,
+    Popularity,
+    RecentPopularity,
+    SharedGroups,
+    Term,
+    Unit,
+)
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
 
-_LATEST = 5
-
 
 @dataclass(frozen=True)
-class Witnesses:
-    """What a model asks beside its own vectors, over one view.
+class Terms:
+    """What a model asks beside its own vectors, over one view: its terms, in the order of its blend.
 
     Attributes:
         view: what is known.
-        families: typed affinities.
-        linear: item-to-item models of the view.
-        decay: recency decay of the histories that these see.
-        text: text vectors of unit length, float32 [items, E], compared with the history; None without.
+        terms: ordered by their units, as `UNITS`.
+        device: where they compute.
     """
 
     view: Interactions
-    families: list[ItemGroups]
-    linear: tuple[ItemModel, ...] = ()
-    decay: float = 0.0
-    text: FloatArray | None = None
+    terms: tuple[Term, ...]
+    device: torch.device
 
     @property
-    def typed_count(self) -> int:
-        """How many typed affinities there are."""
-        return len(self.families) + (0 if self.text is None else 2)
+    def units(self) -> tuple[Unit, ...]:
+        """Of the terms."""
+        return tuple(term.unit for term in self.terms)
 
     @property
-    def affinity_count(self) -> int:
-        """How many estimates of a purchase probability there are beside the vectors' own."""
-        return len(self.linear)
+    def parameters(self) -> int:
+        """How many numbers the weights between items are."""
+        return sum(term.model.parameters for term in self.terms if isinstance(term, ItemWeights))
 
-    def pairs(self, users: IntArray, items: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Typed affinities float32 [B, C, M] and linear ones [B, C, A] of users and shared items."""
-        typed = self.view.typed(self.families, users, items, more=self.typed_count - len(self.families))
-        if self.text is not None:
-            near, mean = self._nearness(users)
-            text = self.text[items].T
-            for start in range(0, len(users), 16):
-                part = near[start : start + 16]
-                # One product for all of them; many small ones are slower.
-                like = (part.reshape(-1, part.shape[-1]) @ text).reshape(*part.shape[:2], -1)
-                typed[start : start + 16, :, -2] = like.max(1)
-            typed[:, :, -1] = mean @ text
-        others = np.empty((len(users), len(items), self.affinity_count), np.float32)
-        queries = self.view.queries(users, self.decay)
-        for a, model in enumerate(self.linear):
-            others[..., a] = model.score(queries, items)
-        return typed, others
+    def over(self, view: Interactions) -> Terms:
+        """The same terms for other histories; what was fitted stays."""
+        terms: tuple[Any, ...] = self.terms
+        return Terms(view, tuple(replace(term, view=view) for term in terms), self.device)
 
-    def lists(self, users: IntArray, lists: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The same for each user's own list, int64 [B, C]."""
-        typed = self.view.typed_lists(self.families, users, lists)
-        if self.text is not None:
-            near, mean = self._nearness(users)
-            text = self.text[lists]
-            most = np.einsum("bce,bne->bcn", text, near).max(-1)
-            typed = np.concatenate(
-                [typed, most[..., None], np.einsum("bce,be->bc", text, mean)[..., None]], axis=-1
-            )
-        others = np.empty((*lists.shape, self.affinity_count), np.float32)
-        items, place = np.unique(lists, return_inverse=True)
-        queries = self.view.queries(users, self.decay)
-        for a, model in enumerate(self.linear):
-            scores = model.score(queries, items)
-            others[..., a] = np.take_along_axis(scores, place.reshape(lists.shape), axis=1)
-        return typed.astype(np.float32), others
+    def pairs(self, users: IntArray, items: IntArray) -> Evidence:
+        """Of users int64 [B] and shared items int64 [C]."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self._evidence(users, items, tuple(term.pairs(users, items) for term in self.terms))
 
-    def _nearness(self, users: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Text of the latest items [B, n, E] (zeros where there are none) and the history's mean [B, E]."""
-        assert self.text is not None
-        latest = self.view.latest(users, _LATEST)
-        near = np.where((latest >= 0)[..., None], self.text[latest], np.float32(0))
-        mean = np.asarray(self.view.purchases[users] @ self.text)
-        length = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
-        return near, (mean / length).astype(np.float32)
+    def values(self, users: IntArray, lists: IntArray, *, chunk: int = 256) -> FloatArray:
+        """What the terms say of each user's own list, int64 [B, C]: float32 [B, C, terms]."""
+        out = np.empty((*lists.shape, len(self.terms)), np.float32)
+        for start in range(0, len(users), chunk):
+            part = slice(start, start + chunk)
+            for t, term in enumerate(self.terms):
+                with torch.autocast(self.device.type, enabled=False):
+                    out[part, :, t] = term.lists(users[part], lists[part]).cpu().numpy()
+        return out
+
+    def lists(self, users: IntArray, lists: IntArray, values: FloatArray | None = None) -> Evidence:
+        """Of each user's own list, int64 [B, C]; `values` where they are known already."""
+        known = torch.from_numpy(self.values(users, lists) if values is None else values).to(self.device)
+        return self._evidence(users, lists, known.unbind(-1))
+
+    def _evidence(self, users: IntArray, items: IntArray, terms: tuple[Tensor, ...]) -> Evidence:
+        return Evidence(
+            counts=torch.from_numpy(self.view.counts[items]).to(self.device),
+            lengths=torch.from_numpy(self.view.lengths(users)).to(self.device),
+            terms=terms,
+        )
+
+
+def terms_of(
+    view: Interactions,
+    families: Sequence[ItemGroups],
+    weights: Sequence[ItemWeights] = (),
+    *,
+    text: FloatArray | None = None,
+    device: torch.device,
+) -> Terms:
+    """The terms of a model that ranks items by histories.
+
+    Args:
+        view: what is known.
+        families: groups that items share.
+        weights: between items.
+        text: vectors of unit length, float32 [items, E], compared with the history; None without.
+        device: where to compute.
+    """
+    near = None if text is None else torch.from_numpy(text).to(device)
+    terms: list[Term] = [
+        *weights,
+        Popularity(view, device),
+        RecentPopularity(view, device),
+        *(SharedGroups(view, family, device) for family in families),
+        *([] if near is None else [NearText(view, near, "latest"), NearText(view, near, "all")]),
+    ]
+    return Terms(view, tuple(sorted(terms, key=lambda term: UNITS.index(term.unit))), device)
 
 
 @dataclass
 class Scorer:
     """Scores users against candidates with item vectors that were computed once.
 
-    Calling it gives float32 [B, C] on the CPU; memory is B × C × (families + 20) floats.
+    Calling it gives float32 [B, C] on the CPU; memory is 64 × C × (terms + 20) floats beside them.
     """
 
     model: FusedTeacher | Student
-    witnesses: Witnesses
+    terms: Terms
     vectors: Tensor
     fold: Tensor
 
     @property
     def view(self) -> Interactions:
         """What is known."""
-        return self.witnesses.view
-
-    @property
-    def families(self) -> list[ItemGroups]:
-        """The typed affinities in use."""
-        return self.witnesses.families
+        return self.terms.view
 
     @property
     def device(self) -> torch.device:
@@ -129,39 +143,17 @@ class Scorer:
     def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
         """Scores float32 [B, C] of `users` (ids) and `candidates` (ids)."""
         out = np.empty((len(users), len(candidates)), np.float32)
+        vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
         for start in range(0, len(users), 64):
             now = users[start : start + 64]
-            typed, others = self.witnesses.pairs(now, candidates)
-            evidence = evidence_of(self.view, now, candidates, typed, others, self.device)
-            vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
-            scores = self.model.rank(self.user_vectors(now), vectors, evidence)
+            scores = self.model.rank(self.user_vectors(now), vectors, self.terms.pairs(now, candidates))
             out[start : start + 64] = scores.float().cpu().numpy()
         return out
 
     @torch.no_grad()
     def lists(self, users: IntArray, lists: IntArray) -> FloatArray:
         """Scores float32 [B, C] of each user's own list int64 [B, C]."""
-        typed, others = self.witnesses.lists(users, lists)
-        evidence = evidence_of(self.view, users, lists, typed, others, self.device)
         vectors = self.vectors[torch.from_numpy(lists).to(self.device)]
-        scores = self.model.score(self.user_vectors(users), vectors, evidence)
+        scores = self.model.score(self.user_vectors(users), vectors, self.terms.lists(users, lists))
         out: FloatArray = scores.float().cpu().numpy().astype(np.float32)
         return out
-
-
-def evidence_of(
-    view: Interactions,
-    users: IntArray,
-    items: IntArray,
-    typed: FloatArray,
-    others: FloatArray,
-    device: torch.device,
-) -> Evidence:
-    """What a scorer knows of these users and items, on the device."""
-    return Evidence(
-        counts=torch.from_numpy(view.counts[items]).to(device),
-        recent=torch.from_numpy(view.recent[items]).to(device),
-        typed=torch.from_numpy(typed).to(device),
-        lengths=torch.from_numpy(view.lengths(users)).to(device),
-        affinities=torch.from_numpy(others).to(device),
-    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kgdistill.models.blend import ExpertBlend, HistoryModel
+from kgdistill.models.blend import Blend, HistoryModel
+from kgdistill.models.terms.protocol import Unit
 
 
 class Student(HistoryModel):
@@ -19,8 +22,7 @@ class Student(HistoryModel):
         vocabulary: size of the token table.
         warm_items: rows of the id table.
         dim: width of the vectors.
-        experts: how many families of shared text fields the scorer gets.
-        affinities: how many estimates of a purchase probability, the vectors' own among them.
+        units: of the terms beside the vectors, in the order of `UNITS`.
         min_count: an item with fewer buyers is cold.
         log_decay: where the history's recency decay starts (`decayed`).
     """
@@ -31,9 +33,8 @@ class Student(HistoryModel):
         vocabulary: int,
         warm_items: int,
         dim: int,
-        experts: int,
+        units: Sequence[Unit],
         min_count: int,
-        affinities: int = 1,
         hidden: int = 0,
         log_decay: float = -6.0,
     ) -> None:
@@ -43,7 +44,7 @@ class Student(HistoryModel):
         self.token_weights = nn.Parameter(torch.zeros(vocabulary))
         self.ids = nn.Embedding(warm_items, dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.blend = ExpertBlend(experts, affinities=affinities, hidden=hidden)
+        self.blend = Blend(units, hidden=hidden)
         self.hidden = hidden
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))

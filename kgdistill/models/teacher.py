@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from kgdistill.models.blend import ExpertBlend, HistoryModel, item_state
+from kgdistill.models.blend import Blend, HistoryModel, item_state
 from kgdistill.models.graph.encoders import EncoderName, GraphEncoder, Prepared, make_encoder
 from kgdistill.models.graph.linear import Relation
+from kgdistill.models.terms.protocol import Unit
 
 
 class FusedTeacher(HistoryModel):
@@ -23,8 +24,7 @@ class FusedTeacher(HistoryModel):
         dim: width of the relational space.
         relations: what the graph encoder passes messages along.
         layers: hops of the graph encoder.
-        experts: how many typed affinities the scorer gets.
-        affinities: how many estimates of a purchase probability, the vectors' own among them.
+        units: of the terms beside the vectors, in the order of `UNITS`.
         hidden: width of the scorer's perceptron; 0 leaves it out.
         log_decay: where the history's recency decay starts (`decayed`).
         min_count: an item with fewer buyers is cold.
@@ -38,9 +38,8 @@ class FusedTeacher(HistoryModel):
         dim: int,
         relations: list[Relation],
         layers: int,
-        experts: int,
+        units: Sequence[Unit],
         min_count: int,
-        affinities: int = 1,
         hidden: int = 0,
         log_decay: float = -6.0,
         use_graph: bool = True,
@@ -62,9 +61,8 @@ class FusedTeacher(HistoryModel):
         )
         self.encoder_name: EncoderName = encoder
         self.gate = nn.Linear(2 * dim + 2, dim)
-        self.blend = ExpertBlend(experts, affinities=affinities, hidden=hidden)
+        self.blend = Blend(units, hidden=hidden)
         self.hidden = hidden
-        self.experts = experts
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.zeros_(self.gate.weight)

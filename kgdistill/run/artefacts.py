@@ -22,7 +22,7 @@ from kgdistill.errors import ArtefactError
 from kgdistill.models.graph.messages import Svd, group_sizes, message_relations
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
-from kgdistill.models.terms.items import NeighbourItems
+from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.train.choose import LinearChoice
 from kgdistill.train.student import Targets, Tokens, TrainedStudent
@@ -113,8 +113,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "relations": [f.name for f in trained.relations],
         "linear": None if trained.linear is None else trained.linear.settings(),
         "hidden": model.hidden,
-        "experts": model.experts,
-        "affinities": model.blend.affinities,
+        "units": list(model.blend.units),
         "basis_scale": trained.basis.scale,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
@@ -148,8 +147,7 @@ def load_teacher(
         dim=config["dim"],
         relations=message_relations(along),
         layers=config["layers"],
-        experts=config["experts"],
-        affinities=config["affinities"],
+        units=config["units"],
         hidden=config["hidden"],
         min_count=config["min_count"],
         use_graph=config["use_graph"],
@@ -175,6 +173,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "warm_items": model.ids.num_embeddings,
         "dim": model.tokens.embedding_dim,
         "hidden": model.hidden,
+        "units": list(model.blend.units),
         "min_count": model.min_count,
         "families": [f.name for f in trained.families],
         "decay": trained.decay,
@@ -207,8 +206,7 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
         vocabulary=config["vocabulary"],
         warm_items=config["warm_items"],
         dim=config["dim"],
-        experts=len(families),
-        affinities=1 + len(tables),
+        units=config["units"],
         hidden=config["hidden"],
         min_count=config["min_count"],
     )

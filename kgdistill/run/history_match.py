@@ -135,7 +135,8 @@ class HistoryMatch:
         elif name == "choice":
             sides = sides_of(self.catalogue, self.facts)
             k = self.run.config.discovery.k
-            artefacts.save_choice(folder, choose_linear(self.catalogue, sides, self.run.task.validation, k=k))
+            chosen = choose_linear(self.catalogue, sides, self.run.task.validation, k=k, device=self.device)
+            artefacts.save_choice(folder, chosen)
         elif name == "targets":
             artefacts.save_targets(folder, self.targets(self.catalogue.cut_us))
         elif name == "bundle":
@@ -285,7 +286,7 @@ class HistoryMatch:
     def parameters(self, kind: str, scorer: Scorer) -> int:
         """How many numbers a model of that kind must hold to answer, a teacher's text encoder among them."""
         if self.run.pipeline.arms[kind].learner == "student":
-            return parameters_of(scorer.model) + sum(m.parameters for m in scorer.witnesses.linear)
+            return parameters_of(scorer.model) + scorer.terms.parameters
         return self._encoder_parameters + serving_parameters(scorer)
 
     @cached_property

@@ -16,7 +16,8 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.blend import BEHIND, MIXED
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
-from kgdistill.models.terms.items import NeighbourItems
+from kgdistill.models.terms import ItemWeights, SharedGroups
+from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.models.text.static import StaticText
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
@@ -103,21 +104,20 @@ def _plain(column: Any) -> Any:
 
 def _history(scorer: Scorer, catalogue: TrainingData) -> History:
     items = catalogue.items
-    view = scorer.view
     blend = scorer.model.blend
-    # The typed affinities' units go into their weights.
-    units = torch.cat([torch.ones(blend.affinities + 2), blend.typed_scale.cpu()]).numpy()
+    # The terms' units go into their weights.
+    units = torch.cat([torch.ones(blend.affinities + blend.counted), blend.typed_scale.cpu()]).numpy()
     arrays: dict[str, Any] = {
         "vectors": scorer.vectors.cpu().numpy()[items],
         "fold": scorer.fold.detach().cpu().numpy(),
-        "counts": view.counts[items],
         "blend.weight": blend.weights.weight.detach().cpu().numpy() * units[:, None],
         "blend.bias": blend.weights.bias.detach().cpu().numpy() * units,
         "blend.log_eps": blend.log_eps.detach().cpu().numpy(),
         "blend.new_boost": blend.new_boost.detach().cpu().numpy().reshape(1),
         "blend.user": blend.user.weight.detach().cpu().numpy().ravel() * units,
         "log_decay": scorer.model.recency.detach().cpu().numpy().reshape(1),
-        "recent": view.recent[items],
+        "counts": scorer.view.counts[items],
+        "recent": scorer.view.recent[items],
     }
     if blend.mixer is not None:
         # The perceptron reads the typed affinities in their units too; the three states come last.
@@ -129,30 +129,20 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
             "mixer.last": held["2.weight"].ravel(),
             "mixer.last_bias": held["2.bias"],
         }
-    for m, family in enumerate(scorer.families):
-        rows = family.incidence[items]
-        bought = np.asarray((view.purchases @ family.incidence).sum(0)).ravel()
-        arrays |= {
-            f"family{m}.indices": rows.indices.astype(np.int32),
-            f"family{m}.indptr": rows.indptr.astype(np.int32),
-            f"family{m}.everybody": (bought / max(bought.sum(), 1e-9)).astype(np.float32),
-        }
-    for a, table in enumerate(scorer.witnesses.linear):
-        assert isinstance(table, NeighbourItems)  # a student keeps no other
-        weights = table.weights[items][:, items]
-        arrays |= {
-            f"neighbours{a}.data": weights.data,
-            f"neighbours{a}.indices": weights.indices.astype(np.int32),
-            f"neighbours{a}.indptr": weights.indptr.astype(np.int64),
-        }
+    groups = [term for term in scorer.terms.terms if isinstance(term, SharedGroups)]
+    tables = [term for term in scorer.terms.terms if isinstance(term, ItemWeights)]
+    kept = [(f"family{m}", term.packed(items)) for m, term in enumerate(groups)]
+    for name, packed in [*kept, *((f"neighbours{a}", term.packed(items)) for a, term in enumerate(tables))]:
+        assert packed is not None  # a student keeps no other
+        arrays |= {f"{name}.{part}": array for part, array in packed.items()}
     settings = {
         "min_count": catalogue.min_count,
         "pool": catalogue.pools[0],
         "mixed": MIXED,
         "behind": BEHIND,
-        "families": [_family(f) for f in scorer.families],
-        "neighbours": [isinstance(t, NeighbourItems) and t.mean for t in scorer.witnesses.linear],
-        "neighbour_decay": scorer.witnesses.decay,
+        "families": [_family(term.family) for term in groups],
+        "neighbours": [isinstance(term.model, NeighbourItems) and term.model.mean for term in tables],
+        "neighbour_decay": tables[0].decay if tables else 0.0,
     }
     return History(settings, arrays, len(items))
 
@@ -165,8 +155,7 @@ def _family(family: ItemGroups) -> dict[str, Any]:
 
 def serving_parameters(scorer: Scorer) -> int:
     """How many numbers a teacher's answer needs beside its text encoder: vectors, linear expert, weights."""
-    linear = sum(model.parameters for model in scorer.witnesses.linear)
-    return parameters_of(scorer.model) + scorer.vectors.numel() + linear
+    return parameters_of(scorer.model) + scorer.vectors.numel() + scorer.terms.parameters
 
 
 def parameters_of(model: torch.nn.Module) -> int:

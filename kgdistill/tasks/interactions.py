@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,6 +32,7 @@ class Interactions:
         ranks: how many items the user bought after it, float32, aligned with `purchases.data`; items of one
             moment count as bought in the order of their ids.
         min_count: an item with fewer buyers is cold.
+        fits: what was fitted on it and what with, to be fitted once.
     """
 
     purchases: sp.csr_matrix
@@ -39,7 +41,8 @@ class Interactions:
     counts: IntArray = field(init=False)
     recent: FloatArray = field(init=False)
     ranks: FloatArray = field(init=False)
-    _lift: dict[str, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
+    fits: dict[Any, Any] = field(init=False, default_factory=dict)
+    _shares: dict[str, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         bought, items = self.purchases.indices, self.purchases.shape[1]
@@ -89,66 +92,20 @@ class Interactions:
 
     def queries(self, users: IntArray, decay: float) -> sp.csr_matrix:
         """The histories weighted by recency, exp(−decay · rank): float32 CSR [B, items]."""
-        matrix = sp.csr_matrix(
-            (np.exp(-decay * self.ranks).astype(np.float32), self.purchases.indices, self.purchases.indptr),
-            shape=self.purchases.shape,
-        )
-        return sp.csr_matrix(matrix[users])
+        flat, offsets = self._places(users)
+        weights = np.exp(-decay * self.ranks[flat]).astype(np.float32)
+        rows = (weights, self.purchases.indices[flat], np.append(offsets, len(flat)))
+        return sp.csr_matrix(rows, shape=(len(users), self.purchases.shape[1]))
 
-    def lift(self, family: ItemGroups, users: IntArray) -> FloatArray:
-        """log(1 + the user's share of purchases in each group / everybody's share), [B, groups]."""
-        if family.name not in self._lift:
-            shares = sp.csr_matrix(self.purchases @ family.incidence)
-            everybody = np.asarray(shares.sum(0)).ravel()
+    def group_shares(self, family: ItemGroups) -> tuple[sp.csr_matrix, FloatArray]:
+        """Each user's share of purchases in each group, CSR [users, groups], and everybody's, float32."""
+        if family.name not in self._shares:
+            bought = sp.csr_matrix(self.purchases @ family.incidence)
+            everybody = np.asarray(bought.sum(0)).ravel()
             everybody = (everybody / max(everybody.sum(), 1e-9)).astype(np.float32)
-            total = np.maximum(np.asarray(shares.sum(1)).ravel(), 1e-9)
-            self._lift[family.name] = (sp.csr_matrix(sp.diags(1 / total) @ shares), everybody)
-        shares, everybody = self._lift[family.name]
-        dense = shares[users].toarray().astype(np.float32)
-        out: FloatArray = np.log1p(dense / np.maximum(everybody, 1e-9), dtype=np.float32)
-        return out
-
-    def typed(
-        self, families: list[ItemGroups], users: IntArray, items: IntArray, *, more: int = 0
-    ) -> FloatArray:
-        """Typed affinities of users and items, float32 [B, C, families + more]; each plane is contiguous.
-
-        Args:
-            families: whose.
-            users: ids.
-            items: ids.
-            more: further planes to leave room for, not filled.
-        """
-        out = np.empty((len(families) + more, len(users), len(items)), np.float32)
-        for m, family in enumerate(families):
-            if family.codes is None:
-                out[m] = (family.incidence[items] @ self.lift(family, users).T).T
-            else:
-                # Looking up is several times faster than the product.
-                np.take(_padded(self.lift(family, users)), family.codes[items], axis=1, out=out[m])
-        planes: FloatArray = out.transpose(1, 2, 0)
-        return planes
-
-    def typed_lists(self, families: list[ItemGroups], users: IntArray, lists: IntArray) -> FloatArray:
-        """Typed affinities of each user's own list, int64 [B, C] -> float32 [B, C, families]."""
-        out = np.empty((*lists.shape, len(families)), np.float32)
-        for m, family in enumerate(families):
-            lift = self.lift(family, users)
-            if family.codes is not None:
-                out[..., m] = np.take_along_axis(_padded(lift), family.codes[lists], axis=1)
-                continue
-            rows = family.incidence[lists.ravel()]
-            owner = np.repeat(np.repeat(np.arange(len(users)), lists.shape[1]), np.diff(rows.indptr))
-            cell = np.repeat(np.arange(lists.size), np.diff(rows.indptr))
-            values = rows.data * lift[owner, rows.indices]
-            out[..., m] = np.bincount(cell, values, minlength=lists.size).reshape(lists.shape)
-        return out
-
-
-def _padded(lift: FloatArray) -> FloatArray:
-    """With a further group that nobody has, for items without one."""
-    out: FloatArray = np.concatenate([lift, np.zeros((len(lift), 1), np.float32)], axis=1)
-    return out
+            total = np.maximum(np.asarray(bought.sum(1)).ravel(), 1e-9)
+            self._shares[family.name] = (sp.csr_matrix(sp.diags(1 / total) @ bought), everybody)
+        return self._shares[family.name]
 
 
 def interactions_before(

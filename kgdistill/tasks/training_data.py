@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +50,7 @@ class TrainingData:
     label: str
     pools: tuple[Setting, ...] = ("warm", "cold")
     words: sp.csr_matrix | None = None
+    _views: dict[int, Interactions] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def refits(self) -> bool:
@@ -72,11 +73,15 @@ class TrainingData:
         return out
 
     def view(self, until_us: int | None = None) -> Interactions:
-        """The view of events before `until_us`, by default the cut."""
+        """The view of events before `until_us`, by default the cut; the same one whenever it is asked for."""
         until = self.cut_us if until_us is None else until_us
         if until > self.cut_us:
             raise LeakError("a view may not reach past the cut")
-        return interactions_before(self.purchases, self.times, until_us=until, min_count=self.min_count)
+        if until not in self._views:
+            self._views[until] = interactions_before(
+                self.purchases, self.times, until_us=until, min_count=self.min_count
+            )
+        return self._views[until]
 
     def inner_cut(self, share: float, until_us: int | None = None) -> int:
         """The time after which `share` of the events before `until_us` lie: they are labels in training."""

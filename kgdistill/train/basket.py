@@ -266,7 +266,7 @@ def informed(student: Scorer, past: Past, catalogue: TrainingData) -> Scorer:
     ones = sp.csr_matrix((np.ones(len(codes), np.float32), at), shape=past.shape)
     times = sp.csr_matrix((first, at), shape=past.shape)
     view = interactions_before(ones, times, until_us=past.until_us, min_count=catalogue.min_count)
-    return replace(student, witnesses=replace(student.witnesses, view=view))
+    return replace(student, terms=student.terms.over(view))
 
 
 def repeat_scorer(

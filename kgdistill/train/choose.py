@@ -1,23 +1,23 @@
-"""The linear item-to-item experts: their settings by validation, and their fit on a view."""
+"""The weights between items: their settings by validation, and their fit on a view."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
-from kgdistill.arrays import FloatArray
-from kgdistill.models.terms.items import (
-    LIMIT,
-    LinearItems,
-    NeighbourItems,
-    WalkItems,
-    fit_linear,
-    fit_walk,
-    strongest,
-)
+from kgdistill.arrays import IntArray
+from kgdistill.models.terms import ItemWeights
+from kgdistill.models.terms.item_weights import LIMIT, WholeModel
+from kgdistill.models.terms.linear import LinearRows
+from kgdistill.models.terms.neighbours import NeighbourItems, likely_pairs, strongest
+from kgdistill.models.terms.walk import fit_walk
 from kgdistill.progress import step
 from kgdistill.ranking.metrics import ndcg_at_k
 from kgdistill.ranking.topk import top_k
@@ -29,11 +29,14 @@ _REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _SIDE_WEIGHTS = (0.0, 3.0, 10.0)
 _DECAYS = (0.0, 0.05, 0.15)
 _ASKED = 600
+_CPU = torch.device("cpu")
+_Fitted = TypeVar("_Fitted")
+_LEAST, _LOOKED = 8, 64
 
 
 @dataclass(frozen=True)
 class LinearChoice:
-    """Settings of the linear experts.
+    """Settings of the weights between items.
 
     Attributes:
         reg: λ.
@@ -69,34 +72,94 @@ def sides_of(catalogue: TrainingData, families: list[ItemGroups]) -> list[sp.csr
     return sides
 
 
-def linear_of(view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice) -> LinearItems:
-    """The linear expert of a view."""
-    return fit_linear(view.purchases, sides, reg=choice.reg, side_weight=choice.side_weight)
+def linear_of(
+    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice, *, device: torch.device = _CPU
+) -> WholeModel:
+    """The linear model of a view, fitted once."""
+
+    def fit() -> WholeModel:
+        rows = LinearRows(view.purchases, sides, side_weight=choice.side_weight, device=device)
+        return rows.fit(choice.reg)
+
+    return _once(view, ("linear", choice.reg, choice.side_weight), sides, fit, device)
 
 
-def experts_of(
-    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice
-) -> tuple[LinearItems | WalkItems, ...]:
-    """The linear expert of a view and, if wanted, the walk."""
-    walk = (fit_walk(view.purchases, sides, steps=choice.walk),) if choice.walk else ()
-    return (linear_of(view, sides, choice), *walk)
+def item_weights(
+    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice, *, device: torch.device = _CPU
+) -> tuple[ItemWeights, ...]:
+    """The linear model of a view and, if wanted, the walk, as terms."""
+    models = _models(view, sides, choice, device)
+    return tuple(ItemWeights(name, view, model, choice.decay) for name, model in models.items())
 
 
-def neighbours_of(
-    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice, most: int
+def neighbour_weights(
+    view: Interactions,
+    sides: list[sp.csr_matrix],
+    choice: LinearChoice,
+    most: int,
+    *,
+    device: torch.device = _CPU,
 ) -> tuple[NeighbourItems, ...]:
-    """Of each of `experts_of` the `most` strongest weights into each item.
+    """Of each model of `item_weights` the `most` strongest weights into each item; none for 0.
 
-    None for 0, and for catalogues beyond `LIMIT`: the tables would outgrow the student.
+    Beyond `LIMIT` items they are looked for among those that share most (`likely_pairs`), and there are as
+    many in all as `LIMIT` items would have, though at least `_LEAST` into each.
     """
     count = view.purchases.shape[1]
-    if not most or count > LIMIT:
+    if not most:
         return ()
-    return tuple(strongest(model, most, count) for model in experts_of(view, sides, choice))
+    each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
+
+    def table(model: WholeModel) -> NeighbourItems:
+        among = None
+        if count > LIMIT:
+            likely = partial(likely_pairs, view.purchases, sides, max(_LOOKED, 4 * each))
+            among = _once(view, ("pairs", each), sides, likely, device)
+        return strongest(model, each, count, among)
+
+    return tuple(
+        _once(view, ("table", name, choice, each), sides, partial(table, model), device)
+        for name, model in _models(view, sides, choice, device).items()
+    )
+
+
+def _models(
+    view: Interactions, sides: list[sp.csr_matrix], choice: LinearChoice, device: torch.device
+) -> dict[str, WholeModel]:
+    models = {"linear": linear_of(view, sides, choice, device=device)}
+    if choice.walk:
+        fit = partial(fit_walk, view.purchases, sides, steps=choice.walk, device=device)
+        models["walk"] = _once(view, ("walk", choice.walk), sides, fit, device)
+    return models
+
+
+def _once(
+    view: Interactions,
+    key: tuple[Hashable, ...],
+    sides: list[sp.csr_matrix],
+    fit: Callable[[], _Fitted],
+    device: torch.device,
+) -> _Fitted:
+    """What was fitted on this view with these sides, as long as the view lives."""
+    said = hashlib.blake2b()
+    for side in sides:
+        for array in (side.data, side.indices, side.indptr, np.array(side.shape)):
+            said.update(np.ascontiguousarray(array).tobytes())
+    whole = (*key, str(device), said.digest())
+    if whole not in view.fits:
+        with torch.autocast(device.type, enabled=False):
+            view.fits[whole] = fit()
+    fitted: _Fitted = view.fits[whole]
+    return fitted
 
 
 def choose_linear(
-    catalogue: TrainingData, sides: list[sp.csr_matrix], validation: Any, *, k: int = 20
+    catalogue: TrainingData,
+    sides: list[sp.csr_matrix],
+    validation: Any,
+    *,
+    k: int = 20,
+    device: torch.device = _CPU,
 ) -> LinearChoice:
     """The settings with the best NDCG@k on the validation events, one setting after another.
 
@@ -105,6 +168,7 @@ def choose_linear(
         sides: groups of the items, CSR [items, groups].
         validation: CSR [users, items], the events after `select_us`.
         k: ranks that count.
+        device: where to compute.
     """
     view = catalogue.view(catalogue.select_us)
     asked = np.flatnonzero(np.diff(sp.csr_matrix(validation).indptr))
@@ -112,47 +176,59 @@ def choose_linear(
     if not len(asked):
         return LinearChoice()
     asked = asked[:: max(1, len(asked) // _ASKED)]
-    pool = catalogue.pool(catalogue.pools[0], view)
-    right = sp.csr_matrix(validation)[asked][:, pool].toarray() > 0
-    seen = view.purchases[asked][:, pool].toarray() > 0
+    judge = _Judge(view, asked, catalogue.pool(catalogue.pools[0], view), validation, k)
+    weights = _SIDE_WEIGHTS if sides else (0.0,)
+    best, reached = LinearChoice(side_weight=weights[len(weights) // 2]), -1.0
 
-    def quality(model: LinearItems, decay: float) -> float:
-        scores: FloatArray = model.score(view.queries(asked, decay), pool)
-        scores[seen] = -np.inf
-        items, _ = top_k(scores, pool, k)
-        place = np.searchsorted(pool, np.where(items >= 0, items, pool[0]))
-        hits = np.take_along_axis(right, place, axis=1) & (items >= 0)
-        counts = right.sum(1).astype(np.int64)
-        judged = counts > 0
-        return float(ndcg_at_k(hits[judged], counts[judged], k).mean()) if judged.any() else 0.0
+    kept: WholeModel | None = None
+    title = "Choosing the linear model's settings"
+    with step(title, total=len(_REGS) + len(weights) + len(_DECAYS) - 2) as work:
 
-    best, reached = LinearChoice(side_weight=_SIDE_WEIGHTS[1]), -1.0
-    model: LinearItems | None = None
-    # Beyond the size where sides take part, only one side weight exists.
-    weights = _SIDE_WEIGHTS if sides and view.purchases.shape[1] <= LIMIT else (0.0,)
-    with step(
-        "Choosing the linear expert's settings", total=len(_REGS) + len(weights) + len(_DECAYS) - 2
-    ) as work:
-        for reg in _REGS:
-            tried = linear_of(view, sides, LinearChoice(reg, weights[len(weights) // 2]))
-            now = quality(tried, 0.0)
+        def judged(choice: LinearChoice, model: WholeModel) -> float:
+            nonlocal best, reached, kept
+            now = judge(model, choice.decay)
             work.advance()
             if now > reached:
-                best, reached, model = LinearChoice(reg, weights[len(weights) // 2]), now, tried
-            elif now < 0.98 * reached:
-                break  # λ is past its best
-        for weight in weights:
-            if weight == best.side_weight:
-                continue
-            tried = linear_of(view, sides, LinearChoice(best.reg, weight))
-            now = quality(tried, 0.0)
-            work.advance()
-            if now > reached:
-                best, reached, model = LinearChoice(best.reg, weight), now, tried
-        assert model is not None
+                best, reached, kept = choice, now, model
+            return now
+
+        first = best.side_weight
+        for weight in (first, *(w for w in weights if w != first)):
+            rows = LinearRows(view.purchases, sides, side_weight=weight, device=device)
+            for reg in _REGS if weight == first else (best.reg,):
+                if judged(replace(best, reg=reg, side_weight=weight), rows.fit(reg)) < 0.98 * reached:
+                    break  # λ is past its best
+        assert kept is not None
+        model = kept
         for decay in _DECAYS[1:]:
-            now = quality(model, decay)
-            work.advance()
-            if now > reached:
-                best, reached = LinearChoice(best.reg, best.side_weight, decay), now
+            judged(replace(best, decay=decay), model)
+    _once(view, ("linear", best.reg, best.side_weight), sides, lambda: model, device)
     return best
+
+
+class _Judge:
+    """NDCG@k on the validation events of a model with a decay.
+
+    Args:
+        view: what is known.
+        asked: users with such an event, ids.
+        pool: the items to rank, ids.
+        validation: CSR [users, items].
+        k: ranks that count.
+    """
+
+    def __init__(self, view: Interactions, asked: IntArray, pool: IntArray, validation: Any, k: int) -> None:
+        self._view, self._asked, self._pool, self._k = view, asked, pool, k
+        self._right = sp.csr_matrix(validation)[asked][:, pool].toarray() > 0
+        self._seen = view.purchases[asked][:, pool].toarray() > 0
+
+    def __call__(self, model: WholeModel, decay: float) -> float:
+        """The mean over the users with a right item in the pool; 0 without."""
+        scores = model.score(self._view.queries(self._asked, decay), self._pool).cpu().numpy()
+        scores[self._seen] = -np.inf
+        items, _ = top_k(scores, self._pool, self._k)
+        place = np.searchsorted(self._pool, np.where(items >= 0, items, self._pool[0]))
+        hits = np.take_along_axis(self._right, place, axis=1) & (items >= 0)
+        counts = self._right.sum(1).astype(np.int64)
+        judged = counts > 0
+        return float(ndcg_at_k(hits[judged], counts[judged], self._k).mean()) if judged.any() else 0.0

@@ -17,14 +17,15 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import StudentConfig
 from kgdistill.models.blend import rows_of
 from kgdistill.models.device import autocast
-from kgdistill.models.scorer import Scorer, Witnesses, evidence_of
+from kgdistill.models.scorer import Scorer, Terms, terms_of
 from kgdistill.models.student import Student
-from kgdistill.models.terms.items import NeighbourItems
+from kgdistill.models.terms import ItemWeights
+from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.progress import step
 from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
-from kgdistill.train.choose import LinearChoice, neighbours_of
+from kgdistill.train.choose import LinearChoice, neighbour_weights
 from kgdistill.train.loop import Epochs
 from kgdistill.train.losses import (
     combine,
@@ -165,14 +166,22 @@ def student_scorer(
         counts = torch.from_numpy(view.counts).to(device)
         vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, _witnesses(trained, view), vectors, fold)
+    terms = _terms(trained.families, trained.neighbours, trained.decay, view, device)
+    return Scorer(model, terms, vectors, fold)
 
 
-def _witnesses(
-    trained: TrainedStudent, view: Interactions, neighbours: tuple[NeighbourItems, ...] | None = None
-) -> Witnesses:
-    tables = trained.neighbours if neighbours is None else neighbours
-    return Witnesses(view, trained.families, tables, trained.decay)
+def _terms(
+    families: list[ItemGroups],
+    tables: tuple[NeighbourItems, ...],
+    decay: float,
+    view: Interactions,
+    device: torch.device,
+) -> Terms:
+    weights = [
+        ItemWeights("walk" if table.mean else "linear", view, replace(table, device=device), decay)
+        for table in tables
+    ]
+    return terms_of(view, families, weights, device=device)
 
 
 def _start_from_teacher(
@@ -299,11 +308,15 @@ def _fit(
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
 
+    # They are the teacher's: without distillation there are none.
+    most = 0 if targets is None else config.neighbours
+
     def keep_of(view: Interactions) -> tuple[NeighbourItems, ...]:
-        # They are the teacher's: without distillation there are none.
-        return () if targets is None else neighbours_of(view, sides, linear, config.neighbours)
+        return neighbour_weights(view, sides, linear, most, device=device)
 
     keeps = keep_of(whole)
+    known_then = _terms(families, keeps, linear.decay, whole, device)
+    known_before = _terms(families, keep_of(inner), linear.decay, inner, device)
     known = np.intersect1d(np.flatnonzero(whole.counts >= config.id_min_count), catalogue.items)
     rows = np.full(len(whole.counts), -1, np.int64)
     rows[known] = np.arange(len(known))
@@ -311,15 +324,12 @@ def _fit(
         vocabulary=tokens.vocabulary,
         warm_items=max(len(known), 1),
         dim=dim,
-        experts=len(families),
-        affinities=1 + len(keeps),
+        units=known_then.units,
         hidden=config.hidden,
         min_count=catalogue.min_count,
         log_decay=math.log(max(linear.decay, 2.5e-3)),
     ).to(device)
     trained = TrainedStudent(model, families, rows, keeps, linear.decay)
-    known_then = _witnesses(trained, whole)
-    known_before = _witnesses(trained, inner, keep_of(inner))
     text_rows = torch.from_numpy(catalogue.text_rows).to(device)
     id_rows = torch.from_numpy(rows).to(device)
 
@@ -335,18 +345,14 @@ def _fit(
     )  # fmt: skip
 
     def forward(
-        view: Interactions,
-        users: IntArray,
-        items: IntArray,
-        typed: FloatArray,
-        others: FloatArray,
-        vectors: Tensor,
+        terms: Terms, users: IntArray, items: IntArray, values: FloatArray, vectors: Tensor
     ) -> Tensor:
+        view = terms.view
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
         history, offsets, ranks = (t.to(device) for t in view.history(users))
         u = model.users(vectors, fold, history, offsets, ranks)
-        evidence = evidence_of(view, users, items, typed, others, device)
-        return model.score(u, rows_of(vectors, torch.from_numpy(items).to(device)), evidence)
+        own = rows_of(vectors, torch.from_numpy(items).to(device))
+        return model.score(u, own, terms.lists(users, items, values))
 
     def item_vectors(view: Interactions, keep: Tensor | None) -> Tensor:
         text = rows_of(_text_vectors(model, tokens, device), text_rows)
@@ -357,13 +363,9 @@ def _fit(
             _start_from_teacher(model, targets, catalogue, tokens, known, seed)
         task = _task_lists(trained, catalogue, tokens, known_before, labels, config, rng, device)
         set_scales(model.blend, task)
-        typed = others = None
+        said = None
         if targets is not None:
-            given = [
-                known_then.lists(targets.users[s : s + 256], targets.items[s : s + 256])
-                for s in range(0, len(targets.users), 256)
-            ]
-            typed, others = (np.concatenate([part[i] for part in given]) for i in range(2))
+            said = known_then.values(targets.users, targets.items)
             relational = torch.from_numpy(targets.relational).to(device)
             confidence = torch.from_numpy(targets.confidence).to(device)
             place = np.full(int(targets.users.max()) + 1, -1, np.int64)
@@ -390,7 +392,7 @@ def _fit(
                             inside = inside.detach()
                         values = [
                             sampled_softmax(
-                                forward(inner, p.users, p.items, p.typed, p.others, inside),
+                                forward(known_before, p.users, p.items, p.values, inside),
                                 torch.from_numpy(p.labels).to(device),
                                 mask=torch.from_numpy(p.left_out).to(device),
                             )
@@ -400,9 +402,9 @@ def _fit(
                             config.task_weight * share if targets is not None else 1.0,
                             torch.stack(values).sum(),
                         )
-                    if targets is not None and typed is not None and others is not None:
+                    if targets is not None and said is not None:
                         at = place[users]
-                        scores = forward(whole, users, targets.items[at], typed[at], others[at], vectors)
+                        scores = forward(known_then, users, targets.items[at], said[at], vectors)
                         want = torch.from_numpy(targets.scores[at]).to(device)
                         bounds = [0, *targets.groups]
                         soft = [
@@ -439,15 +441,15 @@ def _task_lists(
     trained: TrainedStudent,
     catalogue: TrainingData,
     tokens: Tokens,
-    witnesses: Witnesses,
+    terms: Terms,
     labels: sp.csr_matrix,
     config: StudentConfig,
     rng: np.random.Generator,
     device: torch.device,
 ) -> list[Lists | None]:
     """Labelled lists over warm and cold items, hard negatives by the student's own first scores."""
-    inner = witnesses.view
-    start = replace(student_scorer(trained, catalogue, tokens, inner, device), witnesses=witnesses)
+    inner = terms.view
+    start = replace(student_scorer(trained, catalogue, tokens, inner, device), terms=terms)
     sold = np.asarray(labels.sum(0)).ravel() > 0
     lists = []
     for name in catalogue.pools:
@@ -455,7 +457,7 @@ def _task_lists(
         lists.append(
             labelled_lists(
                 start, inner, labels, catalogue.users, pool[sold[pool]] if name == "cold" else pool,
-                witnesses, top=config.candidates, random=config.random, rng=rng,
+                terms, top=config.candidates, random=config.random, rng=rng,
             )
         )  # fmt: skip
     return lists

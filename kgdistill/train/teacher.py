@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.config import TeacherConfig
-from kgdistill.models.blend import ExpertBlend, rows_of
+from kgdistill.models.blend import Blend, rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.graph.encoders import Prepared
 from kgdistill.models.graph.messages import (
@@ -25,14 +25,14 @@ from kgdistill.models.graph.messages import (
     message_relations,
     user_svd,
 )
-from kgdistill.models.scorer import Scorer, Witnesses, evidence_of
+from kgdistill.models.scorer import Scorer, Terms, terms_of
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.progress import step
 from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
-from kgdistill.train.choose import LinearChoice, experts_of, sides_of
+from kgdistill.train.choose import LinearChoice, item_weights, sides_of
 from kgdistill.train.loop import Epochs
 from kgdistill.train.losses import sampled_softmax
 
@@ -54,16 +54,14 @@ class Lists:
         items: int64 [U, C].
         labels: bool [U, C].
         left_out: bool [U, C]: what the user bought before, and repeats; it counts neither way.
-        typed: float32 [U, C, typed affinities].
-        others: float32 [U, C, linear affinities].
+        values: what the terms say, float32 [U, C, terms].
     """
 
     users: IntArray
     items: IntArray
     labels: BoolArray
     left_out: BoolArray
-    typed: FloatArray
-    others: FloatArray
+    values: FloatArray
 
 
 @dataclass
@@ -96,15 +94,17 @@ def text_matrix(catalogue: TrainingData, device: torch.device) -> Tensor:
     return (text - text.mean(0))[torch.from_numpy(catalogue.text_rows)].to(device)
 
 
-def _witnesses(
+def _terms(
     catalogue: TrainingData,
     view: Interactions,
     families: list[ItemGroups],
     relations: list[ItemGroups],
     choice: LinearChoice | None,
-) -> Witnesses:
-    linear = () if choice is None else experts_of(view, sides_of(catalogue, relations), choice)
-    return Witnesses(view, families, linear, 0.0 if choice is None else choice.decay, catalogue.near_text)
+    device: torch.device,
+) -> Terms:
+    sides = sides_of(catalogue, relations)
+    weights = () if choice is None else item_weights(view, sides, choice, device=device)
+    return terms_of(view, families, weights, text=catalogue.near_text, device=device)
 
 
 def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float = 1.0) -> Tensor:
@@ -146,7 +146,7 @@ def labelled_lists(
     labels: sp.csr_matrix,
     users: IntArray,
     pool: IntArray,
-    witnesses: Witnesses,
+    terms: Terms,
     *,
     top: int,
     random: int,
@@ -160,7 +160,7 @@ def labelled_lists(
         labels: CSR [users, items], the events after the view.
         users: ids.
         pool: item ids to choose from.
-        witnesses: what to attach to the lists.
+        terms: what they say of the lists is attached.
         top: hardest items per user.
         random: random items per user.
         rng: draws the random ones.
@@ -182,9 +182,7 @@ def labelled_lists(
     if not keep.any():
         return None
     users, items = users[keep], items[keep]
-    parts = [witnesses.lists(users[s : s + 256], items[s : s + 256]) for s in range(0, len(users), 256)]
-    typed, others = (np.concatenate([p[i] for p in parts]) for i in range(2))
-    return Lists(users, items, hit[keep], left_out[keep], typed, others)
+    return Lists(users, items, hit[keep], left_out[keep], terms.values(users, items))
 
 
 def _paths(
@@ -207,14 +205,12 @@ def teacher_scorer(
     trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
 ) -> Scorer:
     """The teacher over a view: message passing from its events, in the basis that the weights know."""
-    witnesses = _witnesses(catalogue, view, trained.families, trained.relations, trained.linear)
-    return _scorer(trained, catalogue, witnesses, device)
+    terms = _terms(catalogue, view, trained.families, trained.relations, trained.linear, device)
+    return _scorer(trained, catalogue, terms, device)
 
 
-def _scorer(
-    trained: TrainedTeacher, catalogue: TrainingData, witnesses: Witnesses, device: torch.device
-) -> Scorer:
-    model, view = trained.model.to(device).eval(), witnesses.view
+def _scorer(trained: TrainedTeacher, catalogue: TrainingData, terms: Terms, device: torch.device) -> Scorer:
+    model, view = trained.model.to(device).eval(), terms.view
     spectrum = user_svd(view, trained.basis.users.shape[1], like=trained.basis)
     with torch.no_grad():
         text = text_matrix(catalogue, device)
@@ -222,7 +218,7 @@ def _scorer(
         counts = torch.from_numpy(view.counts).to(device)
         vectors = model.items(model.project(text), paths, counts)
         fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, witnesses, vectors, fold)
+    return Scorer(model, terms, vectors, fold)
 
 
 def relational_embeddings(
@@ -315,14 +311,13 @@ def _fit(
     labels = sp.csr_matrix(whole.purchases - inner.purchases)
     labels.eliminate_zeros()
     basis = user_svd(inner, config.dim)
-    witnesses = _witnesses(catalogue, inner, families, relations, linear)
+    terms = _terms(catalogue, inner, families, relations, linear, device)
     model = FusedTeacher(
         text_dim=catalogue.text.shape[1],
         dim=config.dim,
         relations=message_relations(relations),
         layers=config.layers,
-        experts=witnesses.typed_count,
-        affinities=1 + witnesses.affinity_count,
+        units=terms.units,
         hidden=config.hidden,
         log_decay=log_decay(linear),
         min_count=catalogue.min_count,
@@ -349,7 +344,7 @@ def _fit(
         pools[name] = (pool[sold[pool]], config.cold_weight) if name == "cold" else (pool, 1.0)
     judged = None
     if validate is not None:
-        judged = _witnesses(catalogue, whole, families, relations, linear)
+        judged = _terms(catalogue, whole, families, relations, linear, device)
 
     def metrics() -> dict[str, float]:
         if judged is None or validate is None:
@@ -363,10 +358,10 @@ def _fit(
         def mine(users: IntArray) -> dict[str, Lists | None]:
             with torch.no_grad():
                 vectors = model.items(text, paths, counts)
-                start = Scorer(model, witnesses, vectors, model.fold(vectors, warm))
+                start = Scorer(model, terms, vectors, model.fold(vectors, warm))
             return {
                 name: labelled_lists(
-                    start, inner, labels, users, pool, witnesses,
+                    start, inner, labels, users, pool, terms,
                     top=config.candidates, random=config.random, rng=rng,
                 )
                 for name, (pool, _) in pools.items()
@@ -393,7 +388,7 @@ def _fit(
                         history = [t.to(device) for t in inner.history(part.users)]
                         u = model.users(vectors, fold, *history)
                         index = torch.from_numpy(part.items).to(device)
-                        evidence = evidence_of(inner, part.users, part.items, part.typed, part.others, device)
+                        evidence = terms.lists(part.users, part.items, part.values)
                         value = sampled_softmax(
                             model.score(u, rows_of(vectors, index), evidence),
                             torch.from_numpy(part.labels).to(device),
@@ -415,8 +410,8 @@ def _fit(
     return trained
 
 
-def raise_new(blend: ExpertBlend, metrics: Callable[[], dict[str, float]]) -> None:
-    """Lifts new items among all others as far as validation allows (`ExpertBlend.new_boost`).
+def raise_new(blend: Blend, metrics: Callable[[], dict[str, float]]) -> None:
+    """Lifts new items among all others as far as validation allows (`Blend.new_boost`).
 
     Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
     and nobody ever buys them. The largest lift is kept that costs at most 2 % of the metric over all items.
@@ -445,13 +440,12 @@ def parameter_groups(model: FusedTeacher | Student, lr: float, tables: float = 1
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def set_scales(blend: ExpertBlend, lists: Iterable[Lists | None]) -> None:
-    """Measures the experts' units on the lists (`ExpertBlend.set_scales`)."""
+def set_scales(blend: Blend, lists: Iterable[Lists | None]) -> None:
+    """Measures the terms' units on the lists (`Blend.set_scales`)."""
     given = [part for part in lists if part is not None]
     if given:
-        typed = np.concatenate([p.typed.reshape(p.items.size, p.typed.shape[-1]) for p in given])
-        others = np.concatenate([p.others.reshape(p.items.size, p.others.shape[-1]) for p in given])
-        blend.set_scales(torch.from_numpy(typed), torch.from_numpy(others))
+        values = np.concatenate([p.values.reshape(p.items.size, p.values.shape[-1]) for p in given])
+        blend.set_scales(torch.from_numpy(values))
 
 
 def log_decay(choice: LinearChoice | None) -> float:
@@ -467,6 +461,5 @@ def batch_of(lists: Lists | None, users: IntArray) -> Lists | None:
     if not len(rows):
         return None
     return Lists(
-        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows],
-        lists.typed[rows], lists.others[rows],
+        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows], lists.values[rows],
     )  # fmt: skip

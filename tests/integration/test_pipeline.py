@@ -317,12 +317,13 @@ def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path)
     assert [f.name for f in run.by_history.groups("teacher_words")[0]] == [
         f.name for f in run.by_history.fields
     ]
-    assert run.by_history.teacher_scorer("teacher_text").witnesses.linear == ()
+    assert run.by_history.teacher_scorer("teacher_text").terms.parameters == 0
     fused, shuffled = run.by_history.groups("teacher"), run.by_history.groups("teacher_shuffled")
     assert [f.name for f in fused[0]] == [f.name for f in shuffled[0]]
     assert (fused[1][0].incidence != shuffled[1][0].incidence).nnz
     for kind in ("teacher", "teacher_shuffled"):
-        assert len(run.by_history.teacher_scorer(kind).witnesses.linear) == 2
+        names = [term.name for term in run.by_history.teacher_scorer(kind).terms.terms]
+        assert names[:2] == ["linear", "walk"]
 
 
 def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path, tmp_path: Path) -> None:

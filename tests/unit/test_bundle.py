@@ -21,6 +21,7 @@ from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError, DiskError, InputError
 from kgdistill.models import blend as blend_module
 from kgdistill.models.scorer import Scorer
+from kgdistill.models.terms import SharedGroups
 from kgdistill.serve import pack as packing_module
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student
@@ -108,13 +109,11 @@ def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_do
     asking, known = Interactions(bought, matrix.data.copy(), 3), scorer.view
     # What is known of the items is the shop's; only the histories are others.
     asking.counts, asking.recent = known.counts, known.recent
-    for family in scorer.families:
-        shares = sp.csr_matrix(bought @ family.incidence)
-        total = np.maximum(np.asarray(shares.sum(1)).ravel(), 1e-9)
-        known.lift(family, np.array([0]))
-        everybody = known._lift[family.name][1]
-        asking._lift[family.name] = sp.csr_matrix(sp.diags(1 / total) @ shares), everybody
-    other = replace(scorer, witnesses=replace(scorer.witnesses, view=asking))
+    for term in scorer.terms.terms:
+        if isinstance(term, SharedGroups):
+            own, _ = asking.group_shares(term.family)
+            asking._shares[term.name] = own, known.group_shares(term.family)[1]
+    other = replace(scorer, terms=scorer.terms.over(asking))
     want = other(np.arange(len(histories)), items)
     for row, history in enumerate(histories):
         got = bundle.scores(np.searchsorted(items, history), pool="all")

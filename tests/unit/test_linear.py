@@ -11,7 +11,11 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.models.terms.items import fit_linear, fit_walk, strongest
+from kgdistill.models.terms import linear as linear_form
+from kgdistill.models.terms.item_weights import DenseItems, FactorItems, ItemModel
+from kgdistill.models.terms.linear import KernelItems, LinearRows, fit_linear
+from kgdistill.models.terms.neighbours import strongest
+from kgdistill.models.terms.walk import fit_walk
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import choose as linear_module
@@ -19,6 +23,10 @@ from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, sides
 from kgdistill.train.student import Tokens
 
 HOUR = 3_600_000_000
+
+
+def scored(model: ItemModel, histories: Any, items: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return model.score(histories, items).numpy()
 
 
 def drawn(seed: int, shape: tuple[int, int], share: float = 0.4) -> sp.csr_matrix:
@@ -67,11 +75,11 @@ def test_scores_equal_the_dense_formula_whichever_matrix_is_the_smaller(
     asked = sp.csr_matrix(
         drawn(seed + 1, (5, items)).multiply(np.random.default_rng(seed).random((5, items)))
     )
-    got = model.score(asked, np.arange(items))
+    got = scored(model, asked, np.arange(items))
     np.testing.assert_allclose(got, asked.toarray() @ want, rtol=1e-3, atol=1e-4)
     # A part of the items, in any order, gets the same scores.
     some = np.random.default_rng(seed).permutation(items)[:3]
-    np.testing.assert_allclose(model.score(asked, some), got[:, some], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scored(model, asked, some), got[:, some], rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,11 +93,11 @@ def test_both_forms_of_one_model_give_the_same_scores(seed: int, reg: float) -> 
     wide = sp.csr_matrix(sp.hstack([histories, sp.csr_matrix((9, 14))]))
     lonely = sp.csr_matrix(([1.0], ([20], [0])), shape=(21, 1))
     dual = fit_linear(wide, [lonely], reg=reg, side_weight=1.0)
-    assert (primal.weights is None, dual.weights is None) == (False, True)
+    assert (type(primal), type(dual)) == (DenseItems, KernelItems)
     asked = drawn(seed + 1, (4, 7))
     padded = sp.csr_matrix(sp.hstack([asked, sp.csr_matrix((4, 14))]))
     np.testing.assert_allclose(
-        dual.score(padded, np.arange(7)), primal.score(asked, np.arange(7)), rtol=1e-3, atol=1e-4
+        scored(dual, padded, np.arange(7)), scored(primal, asked, np.arange(7)), rtol=1e-3, atol=1e-4
     )
     assert primal.parameters == 49
     rows = np.count_nonzero(np.diff(histories.indptr)) + 1
@@ -100,9 +108,9 @@ def test_both_forms_of_one_model_give_the_same_scores(seed: int, reg: float) -> 
 def test_an_item_never_votes_for_itself(users: int) -> None:
     histories = drawn(1, (users, 12))
     model = fit_linear(histories, [side(1, 12, 3)], reg=1.0, side_weight=2.0)
-    assert (model.weights is None) == (users == 4)
+    assert type(model) is (KernelItems if users == 4 else DenseItems)
     alone = sp.csr_matrix(np.eye(12, dtype=np.float32))
-    scores = model.score(alone, np.arange(12))
+    scores = scored(model, alone, np.arange(12))
     np.testing.assert_allclose(np.diag(scores), 0, atol=1e-6)
     assert np.abs(scores).max() > 0.01
 
@@ -116,30 +124,47 @@ def test_an_item_that_nobody_bought_scores_zero_unless_a_side_tells_of_it(users:
     asked = sp.csr_matrix(np.ones((1, 12), np.float32))
     bare = fit_linear(histories, [], reg=1.0, side_weight=1.0)
     assert bare.items.tolist() == [1, 2, 3, 4, 6, 7, 8, 9, 10]
-    scores = bare.score(asked, np.array([11, 3, 0, 5]))[0]
+    scores = scored(bare, asked, np.array([11, 3, 0, 5]))[0]
     assert scores[[0, 2, 3]].tolist() == [0, 0, 0]
     assert scores[1] != 0
-    assert bare.score(asked, np.array([0, 11])).tolist() == [[0, 0]]
-    told = fit_linear(histories, [kinds], reg=1.0, side_weight=1.0).score(asked, np.array([0, 5, 11]))
+    assert scored(bare, asked, np.array([0, 11])).tolist() == [[0, 0]]
+    told = scored(fit_linear(histories, [kinds], reg=1.0, side_weight=1.0), asked, np.array([0, 5, 11]))
     assert (told > 0.01).all()
     # A weight of 0 leaves the sides out.
     unweighted = fit_linear(histories, [kinds], reg=1.0, side_weight=0.0)
     assert unweighted.items.tolist() == bare.items.tolist()
 
 
-def test_beyond_the_limit_the_most_active_users_remain_and_sides_step_aside() -> None:
-    # More users and more items than the limit; the last eight users bought the most.
-    histories = drawn(3, (20, 15), 0.15).tolil()
-    histories[12:] = (np.random.default_rng(0).random((8, 15)) < 0.8).astype(np.float32)
-    histories = sp.csr_matrix(histories)
-    assert np.diff(histories.indptr)[12:].min() > np.diff(histories.indptr)[:12].max()
-    model = fit_linear(histories, [side(3, 15, 3)], reg=2.0, side_weight=1.0, limit=8)
-    assert model.kernel is not None
-    assert model.kernel.shape == (8, 8)
-    asked = drawn(4, (5, 15))
-    known = np.flatnonzero(np.asarray(histories.sum(0)).ravel())
-    want = asked.toarray() @ dense(histories[12:], [], 2.0, 0.0)
-    np.testing.assert_allclose(model.score(asked, known), want[:, known], rtol=1e-3, atol=1e-4)
+def test_beyond_the_limit_the_leading_vectors_stand_for_users_and_sides() -> None:
+    # More users and more items than the limit, of four tastes: a matrix of few vectors, but for its noise.
+    draw = np.random.default_rng(3)
+    tastes = (draw.random((40, 4)) < 0.4).astype(float) @ (draw.random((4, 30)) < 0.3)
+    histories = sp.csr_matrix((tastes > 0).astype(np.float32))
+    sides = [side(3, 30, 3)]
+    model = fit_linear(histories, sides, reg=2.0, side_weight=1.0, limit=8)
+    assert isinstance(model, FactorItems)
+    asked, everything = drawn(4, (5, 30)), np.arange(30)
+    # With all vectors kept it is the formula, but for an item's own weight, which is 0 in both.
+    want = asked @ dense(histories, sides, 2.0, 1.0)
+    np.testing.assert_allclose(scored(model, asked, everything), want, rtol=1e-3, atol=1e-4)
+    some = draw.permutation(30)[:7]
+    np.testing.assert_allclose(scored(model, asked, some), want[:, some], rtol=1e-3, atol=1e-4)
+    table, whole = strongest(model, 30, 30).weights.toarray(), dense(histories, sides, 2.0, 1.0)
+    np.testing.assert_allclose(table, np.maximum(whole, 0), rtol=1e-3, atol=1e-4)
+
+
+def test_fewer_vectors_keep_what_many_buy_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(5)
+    kinds = np.arange(60) // 12
+    bought = (kinds[None] == draw.integers(0, 5, 80)[:, None]) * draw.random((80, 60)) > 0.4
+    histories = sp.csr_matrix(bought.astype(np.float32))
+    monkeypatch.setattr(linear_form, "RANK", 5)
+    model = fit_linear(histories, [], reg=5.0, side_weight=0.0, limit=8)
+    assert isinstance(model, FactorItems)
+    assert model.left.shape == (60, 5)
+    weights = scored(model, sp.csr_matrix(np.eye(60, dtype=np.float32)), np.arange(60))
+    within = (kinds[:, None] == kinds) & ~np.eye(60, dtype=bool)
+    assert weights[within].min() > 5 * np.abs(weights[kinds[:, None] != kinds]).max()
 
 
 @settings(max_examples=60, deadline=None)
@@ -159,30 +184,28 @@ def test_a_walk_ends_where_its_steps_one_by_one_end(
     asked = sp.csr_matrix(
         drawn(seed + 1, (4, items)).multiply(np.random.default_rng(seed).random((4, items)))
     )
-    for limit, known_sides in ((6000, sides), (1, [])):
-        # Beyond the limit the walk goes from user to user, without sides; who is most active stays.
+    for limit in (6000, 1):
+        # Beyond the limit it is a product of factors, which leave out what an item says of itself.
         model = fit_walk(histories, sides, steps=steps, side_weight=weight, limit=limit)
+        whole = limit > 1 or len(model.items) <= 1
+        assert isinstance(model, DenseItems if whole else FactorItems)
         rows = histories.toarray().astype(np.float64)
-        if limit < min(len(model.items), np.count_nonzero(rows.sum(1))):
-            rows = rows[[np.argsort(-rows.sum(1), kind="stable")[0]]]
-        parts = [(1.0, rows.T), *((weight, s.toarray().astype(np.float64)) for s in known_sides)]
-        where = asked.toarray() / np.maximum(asked.toarray().sum(1, keepdims=True), 1e-9)
-        if limit == 1 or not sides:
-            where[:, np.asarray(histories.sum(0)).ravel() == 0] = 0
-            left = where.sum(1, keepdims=True)
-            where = where / np.maximum(left, 1e-9)
+        parts = [(1.0, rows.T), *((weight, s.toarray().astype(np.float64)) for s in sides)]
         degree = sum(w * s.sum(1) for w, s in parts)
-        for _ in range(steps):
-            leaving = where / np.maximum(degree, 1e-9)
-            where = sum(w * ((leaving @ s) / np.maximum(s.sum(0), 1e-9)) @ s.T for w, s in parts)
-        got = model.score(asked, np.arange(items))
-        np.testing.assert_allclose(got, where, rtol=1e-4, atol=1e-6)
+        step = sum(w * s / np.maximum(s.sum(0), 1e-9) @ s.T for w, s in parts)
+        many = np.linalg.matrix_power(step / np.maximum(degree, 1e-9)[:, None], steps)
+        if not whole:
+            np.fill_diagonal(many, 0)
+        start = asked.toarray()
+        if not sides:
+            start[:, np.asarray(histories.sum(0)).ravel() == 0] = 0
+        want = start / np.maximum(start.sum(1, keepdims=True), 1e-9) @ many
+        got = scored(model, asked, np.arange(items))
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-6)
         some = np.random.default_rng(seed).permutation(items)[:3]
-        np.testing.assert_allclose(model.score(asked, some), got[:, some], rtol=1e-5, atol=1e-7)
-        # Nothing is won on the way, and with no dead end nothing is lost.
+        np.testing.assert_allclose(scored(model, asked, some), got[:, some], rtol=1e-5, atol=1e-6)
+        # Nothing is won on the way.
         assert (got.sum(1) <= 1 + 1e-5).all()
-        assert (model.weights is None) == (model.kernel is not None)
-        assert model.parameters > 0 or not len(model.items)
 
 
 def test_a_walk_without_a_step_is_refused() -> None:
@@ -199,7 +222,7 @@ def test_of_every_item_the_strongest_weights_remain(users: int, walk: bool) -> N
         if walk
         else fit_linear(histories, sides, reg=1.0, side_weight=2.0)
     )
-    whole = model.score(sp.csr_matrix(np.eye(12, dtype=np.float32)), np.arange(12))
+    whole = scored(model, sp.csr_matrix(np.eye(12, dtype=np.float32)), np.arange(12)).copy()
     np.fill_diagonal(whole, 0)
     table = strongest(model, 3, 12)
     kept = table.weights.toarray()
@@ -211,7 +234,7 @@ def test_of_every_item_the_strongest_weights_remain(users: int, walk: bool) -> N
     want = (asked @ kept)[:, [7, 2]]
     if walk:
         want = want / np.maximum(asked.toarray().sum(1, keepdims=True), 1e-9)
-    np.testing.assert_allclose(table.score(asked, np.array([7, 2])), want, rtol=1e-5)
+    np.testing.assert_allclose(scored(table, asked, np.array([7, 2])), want, rtol=1e-5)
     assert table.parameters == 2 * np.count_nonzero(kept)
 
 
@@ -267,7 +290,7 @@ def quality(catalogue: TrainingData, sides: Any, choice: LinearChoice, validatio
     view = catalogue.view(catalogue.select_us)
     users = np.flatnonzero(np.diff(validation.indptr))
     items = np.arange(catalogue.purchases.shape[1])
-    scores = linear_of(view, sides, choice).score(view.queries(users, choice.decay), items)
+    scores = scored(linear_of(view, sides, choice), view.queries(users, choice.decay), items)
     scores[view.purchases[users].toarray() > 0] = -np.inf
     ranks = (-scores).argsort(1, kind="stable").argsort(1)
     return float((1 / (1 + ranks[validation[users].toarray() > 0])).mean())
@@ -311,20 +334,20 @@ def test_choosing_sees_nothing_at_or_after_the_moment_of_choice(monkeypatch: pyt
         (int(u), int(i)): int(draw.integers(1, 1000)) for u, i in draw.integers(0, (40, 20), (400, 2))
     }
     first_at[0, 0] = 600
-    views: list[Any] = []
+    known: list[Any] = []
 
-    def spy(view: Any, sides: Any, choice: Any) -> Any:
-        views.append(view)
-        return linear_of(view, sides, choice)
+    def spy(histories: Any, *args: Any, **more: Any) -> Any:
+        known.append(histories)
+        return LinearRows(histories, *args, **more)
 
-    monkeypatch.setattr(linear_module, "linear_of", spy)
+    monkeypatch.setattr(linear_module, "LinearRows", spy)
     whole = catalogue_of(first_at, (40, 20), select=600)
     validation = later(whole, [pair for pair, hour in first_at.items() if hour >= 600])
     chosen = choose_linear(whole, [side(1, 20, 3)], validation)
-    assert len(views) >= 4
-    for view in views:
-        assert view.purchases.nnz == sum(hour < 600 for hour in first_at.values())
-        assert view.purchases[0, 0] == 0
+    assert len(known) == 3
+    for histories in known:
+        assert histories.nnz == sum(hour < 600 for hour in first_at.values())
+        assert histories[0, 0] == 0
     # The same without any of it in the catalogue.
     early = catalogue_of({pair: hour for pair, hour in first_at.items() if hour < 600}, (40, 20), select=600)
     assert choose_linear(early, [side(1, 20, 3)], validation) == chosen

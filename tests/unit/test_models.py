@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kgdistill.models.blend import Evidence, ExpertBlend, decayed, pool_history
+from kgdistill.models.blend import Blend, Evidence, decayed, pool_history
 from kgdistill.models.graph.encoders import Prepared
 from kgdistill.models.graph.linear import Relation
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
+from kgdistill.models.terms import Unit
 
 RELATIONS: list[Relation] = [("User", "BOUGHT", "Product"), ("Product", "rev_BOUGHT", "User")]
 N, D, T, B, C, M = 12, 4, 6, 3, 5, 2
@@ -26,18 +27,26 @@ def evidence(shape: tuple[int, ...] = (C,), affinities: int = 0, device: str = "
     counts = torch.arange(C, device=device).expand(shape)
     return Evidence(
         counts=counts,
-        recent=(counts / 3.0).float(),
-        typed=torch.randn(B, C, M, device=device),
         lengths=torch.arange(B, device=device).float(),
-        affinities=torch.rand(B, C, affinities, device=device),
+        terms=(
+            *torch.rand(affinities, B, C, device=device),
+            counts.float(),
+            (counts / 3.0).float(),
+            *torch.randn(M, B, C, device=device),
+        ),
     )
 
 
-def teacher(*, use_graph: bool = True, affinities: int = 1, hidden: int = 0) -> FusedTeacher:
+def units(affinities: int = 0) -> list[Unit]:
+    """Of what `evidence` gives."""
+    return [*["probability"] * affinities, "count", "count", "score", "cosine"]  # type: ignore[list-item]
+
+
+def teacher(*, use_graph: bool = True, affinities: int = 0, hidden: int = 0) -> FusedTeacher:
     torch.manual_seed(0)
     model = FusedTeacher(
-        text_dim=T, dim=D, relations=RELATIONS, layers=3, experts=M, min_count=3, use_graph=use_graph,
-        affinities=affinities, hidden=hidden,
+        text_dim=T, dim=D, relations=RELATIONS, layers=3, units=units(affinities),
+        min_count=3, use_graph=use_graph, hidden=hidden,
     )  # fmt: skip
     torch.nn.init.normal_(model.gate.weight)
     torch.nn.init.normal_(model.mix.weight)
@@ -46,10 +55,10 @@ def teacher(*, use_graph: bool = True, affinities: int = 1, hidden: int = 0) -> 
 
 def student() -> Student:
     torch.manual_seed(0)
-    return Student(vocabulary=20, warm_items=6, dim=D, experts=M, min_count=3)
+    return Student(vocabulary=20, warm_items=6, dim=D, units=units(), min_count=3)
 
 
-def stir(blend: ExpertBlend) -> None:
+def stir(blend: Blend) -> None:
     """Makes every weight count: most start at 0."""
     for parameter in blend.parameters():
         torch.nn.init.normal_(parameter)
@@ -114,7 +123,8 @@ def test_scores_of_shared_candidates_equal_those_of_each_users_own_list(
     stir(model.blend)
     users, items, known = torch.randn(B, D), torch.randn(C, D), evidence()
     shared = model.score(users, items, known)
-    lists = replace(known, counts=known.counts.expand(B, C), recent=known.recent.expand(B, C))
+    apart = tuple(term.expand(B, C) for term in known.terms)
+    lists = replace(known, counts=known.counts.expand(B, C), terms=apart)
     own = model.score(users, items.expand(B, C, D), lists)
     assert (shared.shape, shared.dtype) == ((B, C), torch.float32)
     torch.testing.assert_close(shared, own)
@@ -123,7 +133,7 @@ def test_scores_of_shared_candidates_equal_those_of_each_users_own_list(
 @torch.no_grad()
 def test_a_blend_adds_up_its_terms_as_its_formula_says() -> None:
     torch.manual_seed(3)
-    blend, known, affinity = ExpertBlend(M, affinities=2), evidence(affinities=1), torch.randn(B, C)
+    blend, known, affinity = Blend(units(1)), evidence(affinities=1), torch.randn(B, C)
     stir(blend)
     got = blend(affinity, known, 3)
     eps = blend.log_eps.exp()
@@ -132,17 +142,22 @@ def test_a_blend_adds_up_its_terms_as_its_formula_says() -> None:
             buyers = known.counts[item]
             state = torch.stack([torch.log1p(buyers.float()) / 5, (buyers < 3).float()])
             weights = blend.weights(state) + blend.user(known.lengths[user, None] / 5)
-            r = torch.stack([affinity[user, item], known.affinities[user, item, 0]])
+            r = torch.stack([affinity[user, item], known.terms[0][user, item]])
             logits = torch.log(eps + eps * torch.log1p(torch.exp(r / eps)))
-            popularity = torch.log1p(torch.stack([buyers.float(), known.recent[item]]))
-            typed = known.typed[user, item] * blend.typed_scale
+            popularity = torch.log1p(torch.stack([buyers.float(), known.terms[2][item]]))
+            typed = torch.stack([t[user, item] for t in known.terms[3:]]) * blend.typed_scale
             torch.testing.assert_close(got[user, item], weights @ torch.cat([logits, popularity, typed]))
+
+
+def test_terms_in_another_order_than_the_blends_are_refused() -> None:
+    with pytest.raises(ValueError, match="probability, count, score, cosine"):
+        Blend(["count", "probability"])
 
 
 @torch.no_grad()
 def test_a_lift_for_new_items_moves_cold_ones_alone_and_by_just_that() -> None:
     torch.manual_seed(5)
-    blend, known, affinity = ExpertBlend(M, affinities=2, hidden=3), evidence(affinities=1), torch.randn(B, C)
+    blend, known, affinity = Blend(units(1), hidden=3), evidence(affinities=1), torch.randn(B, C)
     stir(blend)
     cold = known.counts < 3
     assert cold.any()
@@ -157,11 +172,11 @@ def test_a_lift_for_new_items_moves_cold_ones_alone_and_by_just_that() -> None:
 @torch.no_grad()
 def test_a_perceptron_adds_nothing_before_training_and_something_after() -> None:
     torch.manual_seed(4)
-    plain, mixed = ExpertBlend(M, affinities=2), ExpertBlend(M, affinities=2, hidden=3)
+    plain, mixed = Blend(units(1)), Blend(units(1), hidden=3)
     known, affinity = evidence(affinities=1), torch.randn(B, C)
     assert torch.equal(plain(affinity, known, 3), mixed(affinity, known, 3))
     stir(mixed)
-    without = ExpertBlend(M, affinities=2)
+    without = Blend(units(1))
     without.load_state_dict(mixed.state_dict(), strict=False)
     assert (mixed(affinity, known, 3) - without(affinity, known, 3)).std() > 0.1
 
@@ -173,17 +188,18 @@ def test_an_experts_unit_changes_no_order_once_the_scales_are_set(
     typed_powers: list[float], power: float, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    blend, known, affinity = ExpertBlend(M, affinities=2), evidence(affinities=1), torch.randn(B, C)
+    blend, known, affinity = Blend(units(1)), evidence(affinities=1), torch.randn(B, C)
     torch.nn.init.normal_(blend.weights.weight[3:])
     torch.nn.init.normal_(blend.user.weight)
     other = replace(
         known,
-        typed=known.typed * 10 ** torch.tensor(typed_powers),
-        affinities=known.affinities * 10**power,
+        terms=tuple(
+            term * 10.0**p for term, p in zip(known.terms, [power, 0, 0, *typed_powers], strict=True)
+        ),
     )
     scores = []
     for measured in (known, other):
-        blend.set_scales(measured.typed.reshape(-1, M), measured.affinities.reshape(-1, 1))
+        blend.set_scales(torch.stack([t.expand(B, C).flatten() for t in measured.terms], -1))
         scores.append(blend(affinity, measured, 3))
     # A logarithm's unit moves all of a user's scores alike; a typed affinity's moves none.
     moved = scores[1] - scores[0]
@@ -195,11 +211,11 @@ def test_an_experts_unit_changes_no_order_once_the_scales_are_set(
 
 @torch.no_grad()
 def test_scales_leave_the_vectors_unit_alone_and_stay_where_nothing_can_be_measured() -> None:
-    blend = ExpertBlend(M)
+    blend = Blend(units())
     before = blend.log_eps.clone()
-    blend.set_scales(torch.tensor([[5.0, 1.0]]), torch.empty(1, 0))
+    blend.set_scales(torch.tensor([[9.0, 9.0, 5.0, 1.0]]))
     assert blend.typed_scale.tolist() == [1, 1]
-    blend.set_scales(torch.tensor([[0.0, 7.0], [2.0, 7.0]]), torch.empty(2, 0))
+    blend.set_scales(torch.tensor([[1.0, 2.0, 0.0, 7.0], [5.0, 4.0, 2.0, 7.0]]))
     assert torch.equal(blend.log_eps, before)
     # What never varied among the lists has no unit: divided by nearly 0 it would outweigh all else later.
     assert blend.typed_scale.tolist() == [pytest.approx(2**-0.5), 1]
@@ -226,7 +242,7 @@ def test_a_history_without_items_is_a_zero_user() -> None:
 
 @pytest.mark.parametrize("use_graph", [True, False])
 def test_every_tensor_of_the_teacher_stays_on_the_models_device(use_graph: bool) -> None:
-    model = teacher(use_graph=use_graph, affinities=2, hidden=3).to(META)
+    model = teacher(use_graph=use_graph, affinities=1, hidden=3).to(META)
     assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
     history, offsets = (
         torch.zeros(7, dtype=torch.int64, device=META),

@@ -26,7 +26,7 @@ from kgdistill.snapshot.snapshot import edge_file
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train import student as student_module
 from kgdistill.train import teacher as teacher_module
-from kgdistill.train.choose import LinearChoice, choose_linear, experts_of, sides_of
+from kgdistill.train.choose import LinearChoice, choose_linear, item_weights, sides_of
 from kgdistill.train.student import Targets, make_targets, train_student
 from kgdistill.train.teacher import labelled_lists, teacher_scorer, train_teacher
 
@@ -58,12 +58,12 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
         supervised.append(labels)
         return labelled_lists(scorer, view, labels, *args, **more)
 
-    def linear(view: Any, sides: Any, choice: Any) -> Any:
+    def linear(view: Any, sides: Any, choice: Any, **more: Any) -> Any:
         known_to_linear.append((view.purchases, sides))
-        return experts_of(view, sides, choice)
+        return item_weights(view, sides, choice, **more)
 
     monkeypatch.setattr(teacher_module, "message_adjacency", adjacency)
-    monkeypatch.setattr(teacher_module, "experts_of", linear)
+    monkeypatch.setattr(teacher_module, "item_weights", linear)
     monkeypatch.setattr(teacher_module, "labelled_lists", lists)
     train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, inner_share=SHARE, candidates=10),

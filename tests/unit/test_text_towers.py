@@ -34,7 +34,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def student(tokenizer: Tokenizer) -> Student:
     torch.manual_seed(0)
-    model = Student(vocabulary=tokenizer.get_vocab_size(), warm_items=1, dim=4, experts=1, min_count=1)
+    model = Student(vocabulary=tokenizer.get_vocab_size(), warm_items=1, dim=4, units=["score"], min_count=1)
     torch.nn.init.normal_(model.token_weights)
     return model
 

@@ -13,8 +13,9 @@ from safetensors.torch import save
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import InputError
-from kgdistill.models.blend import ExpertBlend
-from kgdistill.models.scorer import Scorer, Witnesses
+from kgdistill.models.blend import Blend
+from kgdistill.models.scorer import Scorer, terms_of
+from kgdistill.models.terms import ItemWeights, SharedGroups
 from kgdistill.tasks.item_groups import own_fields
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.training_data import make_training_data
@@ -87,24 +88,22 @@ def losses(history: list[dict[str, float]]) -> list[float]:
 
 
 def test_a_teacher_asks_the_texts_the_latest_items_and_the_linear_expert(shop: Shop, scorer: Scorer) -> None:
-    witnesses, view = scorer.witnesses, scorer.view
-    assert witnesses.text is not None
-    items = np.array([3, 44, 79, 12])
-    typed, linear = witnesses.pairs(np.array([9, 30]), items)
-    assert typed.shape == (2, 4, len(shop.facts()) + 2)
-    assert len(witnesses.linear) == 2
-    for a, model in enumerate(witnesses.linear):
+    terms, view, items = scorer.terms, scorer.view, np.array([3, 44, 79, 12])
+    names = ["linear", "walk", "popularity", "recent popularity", *(family.name for family in shop.facts())]
+    assert [term.name for term in terms.terms] == [*names, "text, latest", "text, all"]
+    said = terms.pairs(np.array([9, 30]), items).terms
+    for term, value in zip(terms.terms[:2], said, strict=False):
+        assert isinstance(term, ItemWeights)
         asked = view.queries(np.array([9, 30]), LINEAR.decay)
-        np.testing.assert_allclose(linear[..., a], model.score(asked, items))
-        assert linear[..., a].std() > 0
+        torch.testing.assert_close(value, term.model.score(asked, items))
+        assert value.std() > 0
+    text = shop.catalogue().near_text
     for row, user in enumerate((9, 30)):
         latest = view.latest(np.array([user]), 5)[0]
-        mean = witnesses.text[view.purchases[[user]].indices].mean(0)
-        near = witnesses.text[items] @ witnesses.text[latest].T
-        np.testing.assert_allclose(typed[row, :, -2], near.max(1), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(
-            typed[row, :, -1], witnesses.text[items] @ mean / np.linalg.norm(mean), rtol=1e-4, atol=1e-6
-        )
+        mean = text[view.purchases[[user]].indices].mean(0)
+        near = text[items] @ text[latest].T
+        np.testing.assert_allclose(said[-2][row], near.max(1), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(said[-1][row], text[items] @ mean / np.linalg.norm(mean), atol=1e-6)
 
 
 def test_the_teachers_loss_is_finite_and_falls(teacher: TrainedTeacher) -> None:
@@ -188,10 +187,11 @@ def test_the_text_only_teacher_reads_neither_graph_nor_facts(shop: Shop) -> None
     bare = train_teacher(*given, validate=improving(), **more)
     assert weights(trained.model) == weights(bare.model)
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
-    assert (trained.relations, trained.linear, scorer.families) == ([], None, [])
-    assert scorer.witnesses.linear == ()
-    # What is left beside popularity are the text's own two affinities.
-    assert scorer.witnesses.pairs(np.arange(2), np.arange(5))[0].shape == (2, 5, 2)
+    assert (trained.relations, trained.linear) == ([], None)
+    # What is left are popularity and the text's own.
+    assert [term.name for term in scorer.terms.terms] == [
+        "popularity", "recent popularity", "text, latest", "text, all",
+    ]  # fmt: skip
     assert trained.model.encoder is None
     with pytest.raises(ValueError, match="without a graph"):
         relational_embeddings(trained, catalogue, catalogue.view(), CPU)
@@ -228,7 +228,7 @@ def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
         labels,
         catalogue.users,
         np.arange(80),
-        Witnesses(inner, shop.fields()),
+        terms_of(inner, shop.fields(), device=CPU),
         top=60,
         random=40,
         rng=np.random.default_rng(0),
@@ -239,10 +239,11 @@ def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
         assert len(set(counted)) == len(counted)
         assert not set(counted) & set(inner.purchases[[user]].indices)
         assert set(lists.items[row][lists.labels[row]]) == set(labels[[user]].indices) & set(counted)
-        want = inner.typed(shop.fields(), np.array([user]), lists.items[row])[0]
-        np.testing.assert_allclose(lists.typed[row], want, rtol=1e-5, atol=1e-6)
+        for m, family in enumerate(shop.fields(), start=2):
+            want = SharedGroups(inner, family, CPU).pairs(np.array([user]), lists.items[row])[0]
+            np.testing.assert_allclose(lists.values[row, :, m], want, rtol=1e-5, atol=1e-6)
     assert lists.left_out.any()
-    assert lists.others.shape == (*lists.items.shape, 0)
+    assert lists.values.shape == (*lists.items.shape, 2 + len(shop.fields()))
 
 
 def test_a_student_without_ids_answers_from_text_alone(shop: Shop, targets: Targets) -> None:
@@ -287,7 +288,7 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
 def test_new_items_are_lifted_as_far_as_two_percent_of_the_whole_allow(
     falls: tuple[float, ...], kept: float
 ) -> None:
-    blend, asked = ExpertBlend(2), list(falls)
+    blend, asked = Blend(["score", "score"]), list(falls)
 
     def metrics() -> dict[str, float]:
         assert float(blend.new_boost) == 0.25 * (len(falls) - len(asked))

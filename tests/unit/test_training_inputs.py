@@ -11,7 +11,7 @@ import torch
 from _planted import Planted, late_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.models.blend import ExpertBlend, HistoryModel
+from kgdistill.models.blend import Blend, HistoryModel
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.train.choose import LinearChoice, sides_of
@@ -25,7 +25,8 @@ WHOLE: dict[str, Any] = {"batch": 25, "candidates": 1000, "random": 0, "epochs":
 POOL = 30
 """Items with enough buyers, which are all: how wide a list with labels is."""
 Seen = dict[str, list[Any]]
-OF_EVIDENCE = ("counts", "recent", "typed", "lengths", "affinities")
+OF_TERMS = {"probability": "affinities", "count": "popularity", "score": "groups", "cosine": "texts"}
+"""What terms of a unit are called here."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def record(monkeypatch: pytest.MonkeyPatch, model: type[Any], train: Callable[[]
         for name, array in arrays.items():
             seen.setdefault(name, []).append(torch.as_tensor(array).detach().numpy().copy())
 
-    items, users, fold, blend = model.items, HistoryModel.users, HistoryModel.fold, ExpertBlend.forward
+    items, users, fold, blend = model.items, HistoryModel.users, HistoryModel.fold, Blend.forward
 
     def spy_items(self: Any, text: Any, second: Any, counts: Any, keep: Any = None) -> Any:
         if torch.is_grad_enabled():
@@ -72,14 +73,18 @@ def record(monkeypatch: pytest.MonkeyPatch, model: type[Any], train: Callable[[]
     def spy_blend(self: Any, affinity: Any, evidence: Any, min_count: int) -> Any:
         # Lists with labels are as wide as the pool; those of a teacher are not.
         if torch.is_grad_enabled() and affinity.shape[1] == POOL:
-            note(**last, **{name: getattr(evidence, name) for name in OF_EVIDENCE})
+            note(**last, counts=evidence.counts, lengths=evidence.lengths)
+            for unit, name in OF_TERMS.items():
+                given = zip(self.units, evidence.terms, strict=True)
+                terms = [term for of, term in given if of == unit]
+                note(**{name: torch.stack(terms, -1) if terms else torch.empty(*affinity.shape, 0)})
         return blend(self, affinity, evidence, min_count)
 
     with monkeypatch.context() as patch:
         patch.setattr(model, "items", spy_items)
         patch.setattr(HistoryModel, "users", spy_users)
         patch.setattr(HistoryModel, "fold", spy_fold)
-        patch.setattr(ExpertBlend, "forward", spy_blend)
+        patch.setattr(Blend, "forward", spy_blend)
         trained = train()
     seen["scales"] = [trained.model.blend.typed_scale.numpy()]
     if model is FusedTeacher:
@@ -148,7 +153,7 @@ def assert_blind(seen: dict[str, Seen], name: str, *, shows: bool = True) -> Non
     "name",
     [
         "spectrum", "text regression", "text", "messages", "item_counts", "history", "ranks", "counts",
-        "recent", "typed", "affinities", "scales",
+        "popularity", "groups", "texts", "affinities", "scales",
     ],
 )  # fmt: skip
 def test_an_input_of_the_teacher_knows_nothing_from_the_inner_cut_on(
@@ -167,7 +172,7 @@ def test_lengths_and_warm_items_of_the_teacher_are_those_before_the_inner_cut(
     np.testing.assert_allclose(teachers["one"][name][0], want[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["history", "ranks", "counts", "recent", "typed", "scales"])
+@pytest.mark.parametrize("name", ["history", "ranks", "counts", "popularity", "groups", "scales"])
 @pytest.mark.parametrize("kind", ["students", "distilled"])
 def test_an_input_of_the_students_task_knows_nothing_from_the_inner_cut_on(
     request: pytest.FixtureRequest, kind: str, name: str

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.models.blend import ExpertBlend
+from kgdistill.models.blend import Blend
 from kgdistill.models.scorer import Scorer
-from kgdistill.models.terms.items import fit_linear, fit_walk
+from kgdistill.models.terms.linear import fit_linear
+from kgdistill.models.terms.walk import fit_walk
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
@@ -213,10 +215,10 @@ def test_a_distilled_student_keeps_the_strongest_weights_of_everything_known(pla
         fit_linear(bought, sides, reg=20.0, side_weight=2.0),
         fit_walk(bought, sides, steps=3),
     ]
-    one = np.eye(100, dtype=np.float32)
+    one = sp.csr_matrix(np.eye(100, dtype=np.float32))
     assert [table.mean for table in trained.neighbours] == [False, True]
     for table, model in zip(trained.neighbours, models, strict=True):
-        weights = model.score(one, np.arange(100))
+        weights = model.score(one, np.arange(100)).numpy()
         np.fill_diagonal(weights, 0)
         held = table.weights.toarray()
         assert ((held > 0).sum(0) <= 5).all()
@@ -253,15 +255,15 @@ def test_hard_negatives_are_looked_for_again_in_the_third_epoch(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists: list[Any] = []
-    real = ExpertBlend.forward
+    real = Blend.forward
 
     def forward(self: Any, affinity: Any, evidence: Any, min_count: int) -> Any:
         # Warm lists alone: cold ones are shorter.
         if torch.is_grad_enabled() and evidence.counts.shape[1] == 45:
-            lists.append(evidence.typed)
+            lists.append(torch.stack(evidence.terms))
         return real(self, affinity, evidence, min_count)
 
-    monkeypatch.setattr(ExpertBlend, "forward", forward)
+    monkeypatch.setattr(Blend, "forward", forward)
     teach(planted.catalogue(), planted, 4)
     one, two, three, four = lists
     assert torch.equal(one, two)

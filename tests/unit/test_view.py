@@ -139,36 +139,6 @@ def test_a_name_says_nothing_of_what_groups_are() -> None:
     assert [f.kind for f in beside_facts([company], [care])] == ["single", "single", "pair"]
 
 
-@settings(max_examples=40, deadline=None)
-@given(EVENTS, st.lists(st.lists(st.integers(0, 2), unique=True), min_size=6, max_size=6))
-def test_lift_and_typed_affinity_equal_a_count_by_hand(
-    events: dict[tuple[int, int], int], groups: list[list[int]]
-) -> None:
-    view, kind = view_of(events, 20), family(groups, 3)
-    spent = np.zeros((5, 3))
-    for user, item in events:
-        for group in groups[item]:
-            spent[user, group] += 1 / len(groups[item])
-    everybody = spent.sum(0) / max(spent.sum(), 1e-9)
-    own = spent / np.maximum(spent.sum(1, keepdims=True), 1e-9)
-    lift = np.log1p(own / np.maximum(everybody, 1e-9))
-    np.testing.assert_allclose(view.lift(kind, np.arange(5)), lift, rtol=1e-4, atol=1e-6)
-    typed = view.typed([kind], np.array([3, 0]), np.array([5, 2, 1]))
-    want = [[np.mean([lift[u, g] for g in groups[i]] or [0.0]) for i in (5, 2, 1)] for u in (3, 0)]
-    np.testing.assert_allclose(typed[..., 0], want, rtol=1e-4, atol=1e-6)
-
-
-def test_typed_affinities_of_lists_equal_those_of_the_same_pairs(shop: Shop) -> None:
-    view, families = shop.catalogue().view(), shop.facts()
-    users = np.array([7, 3, 40])
-    lists = np.random.default_rng(0).integers(0, 80, (3, 9))
-    got = view.typed_lists(families, users, lists)
-    for row, user in enumerate(users):
-        want = view.typed(families, np.array([user]), lists[row])[0]
-        np.testing.assert_allclose(got[row], want, rtol=1e-5, atol=1e-6)
-    assert got.std() > 0
-
-
 def test_a_conjunction_has_a_group_for_every_pair_that_occurs() -> None:
     both = conjunction(family([[0], [0, 1], [], [1]], 2, "A"), family([[2], [2], [0], [1]], 3, "B"))
     assert both.name == "A & B"

@@ -1,0 +1,149 @@
+"""Each item's strongest weights of a model, and where to look for them among many items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from kgdistill.arrays import IntArray
+from kgdistill.models.terms.item_weights import WholeModel
+
+_CPU = torch.device("cpu")
+_BLOCK = 512
+_SHARED = 256
+
+
+@dataclass(frozen=True)
+class NeighbourItems:
+    """Each item's strongest weights of a model: what a student keeps of it.
+
+    Attributes:
+        weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
+        mean: whether a history counts by its mean, as in a walk, or by its sum.
+        device: where scores are computed.
+    """
+
+    weights: sp.csr_matrix
+    mean: bool = False
+    device: torch.device = _CPU
+
+    def score(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
+        """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
+        users, width = histories.shape
+        starts, ends = (self.weights.indptr[histories.indices + end].astype(np.int64) for end in (0, 1))
+        lengths = ends - starts
+        flat = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        owner = np.repeat(np.repeat(np.arange(users), np.diff(histories.indptr)), lengths)
+        cells = torch.from_numpy(owner * width + self.weights.indices[flat]).to(self.device)
+        values = torch.from_numpy(self.weights.data[flat] * np.repeat(histories.data, lengths))
+        summed = torch.zeros(users * width, device=self.device).index_add_(
+            0, cells, values.to(self.device, torch.float32)
+        )
+        out = summed.reshape(users, width)
+        if len(items) < width or (np.diff(items) != 1).any():
+            out = out[:, torch.from_numpy(items).to(self.device)]
+        if self.mean:
+            total = np.maximum(np.asarray(histories.sum(1), dtype=np.float32), np.float32(1e-9))
+            out = out / torch.from_numpy(total).to(self.device)
+        return out
+
+    def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
+        """The weights among these candidates, as CSR."""
+        weights = self.weights[candidates][:, candidates]
+        return {
+            "data": weights.data,
+            "indices": weights.indices.astype(np.int32),
+            "indptr": weights.indptr.astype(np.int64),
+        }
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers scoring needs: each weight and where it stands."""
+        return 2 * int(self.weights.nnz)
+
+
+def strongest(model: WholeModel, most: int, count: int, among: IntArray | None = None) -> NeighbourItems:
+    """The `most` largest positive weights into each item; memory is items × `_BLOCK` floats without `among`.
+
+    Args:
+        model: any.
+        most: per item.
+        count: how many items there are in all.
+        among: for each of all items the ids of others to look among, int64 [count, M], -1 for none
+            (`likely_pairs`); None looks among all.
+    """
+    place = np.full(count + 1, -1, np.int64)  # the last is that of no item
+    place[model.items] = np.arange(len(model.items))
+    parts: list[list[IntArray]] = []
+    device = _CPU
+    for start in range(0, len(model.items), _BLOCK):
+        into = model.items[start : start + _BLOCK]
+        rows = None if among is None else torch.from_numpy(place[among[into]].T)
+        asked = None if rows is None else rows.clamp(min=0)
+        weights = model.into(start, start + len(into), asked).float()
+        device = weights.device
+        if rows is None:
+            column = torch.arange(len(into), device=device)
+            weights = weights.index_put((column + start, column), weights.new_zeros(()))
+        else:
+            own = torch.arange(start, start + len(into))
+            weights = torch.where(((rows < 0) | (rows == own)).to(device), 0.0, weights)
+        values, best = (a.cpu() for a in weights.topk(min(most, len(weights)), dim=0))
+        best = best if rows is None else rows.gather(0, best)
+        row, column = torch.nonzero(values > 0, as_tuple=True)
+        parts.append([model.items[best[row, column]], into[column], values[row, column].numpy()])
+    if not parts:
+        return NeighbourItems(sp.csr_matrix((count, count), dtype=np.float32), model.mean)
+    rows_, columns, data = (np.concatenate(column) for column in zip(*parts, strict=True))
+    table = sp.csr_matrix((data, (rows_, columns)), shape=(count, count), dtype=np.float32)
+    table.sort_indices()
+    return NeighbourItems(table, model.mean, device)
+
+
+def likely_pairs(histories: sp.csr_matrix, sides: list[sp.csr_matrix], most: int) -> IntArray:
+    """Of each item the `most` others that share the most with it: ids, int64 [items, most], -1 for none.
+
+    Users, groups and words count by one over the root of their size on each side, as in one step of a walk;
+    of one with more than `_SHARED` items so many are drawn, so that the cost grows with the events.
+
+    Args:
+        histories: CSR [users, items].
+        sides: CSR [items, features] each, not negative.
+        most: per item.
+    """
+    halves = []
+    for part in (histories.T, *sides):
+        thin = _thinned(sp.csc_matrix(part))
+        size = np.maximum(np.asarray(thin.sum(0)).ravel(), 1e-9)
+        halves.append(thin @ sp.diags(1 / np.sqrt(size)))
+    half = sp.csr_matrix(sp.hstack(halves), dtype=np.float32)
+    back = sp.csr_matrix(half.T)
+    out = np.full((half.shape[0], most), -1, np.int64)
+    for start in range(0, half.shape[0], _BLOCK):
+        shared = sp.csr_matrix(half[start : start + _BLOCK] @ back)
+        for row, (low, high) in enumerate(zip(shared.indptr, shared.indptr[1:], strict=False), start=start):
+            items, values = shared.indices[low:high], shared.data[low:high]
+            items, values = items[items != row], values[items != row]
+            if len(items) > most:
+                items = items[np.argpartition(-values, most - 1)[:most]]
+            out[row, : len(items)] = items
+    return out
+
+
+def _thinned(matrix: sp.csc_matrix) -> sp.csc_matrix:
+    """`matrix` with at most `_SHARED` entries a column, drawn from a fixed start;"""
+    lengths = np.diff(matrix.indptr)
+    column = np.repeat(np.arange(matrix.shape[1]), lengths)
+    order = np.lexsort((np.random.default_rng(0).random(matrix.nnz), column))
+    place = np.empty(matrix.nnz, np.int64)
+    place[order] = np.arange(matrix.nnz) - matrix.indptr[column[order]]
+    kept = place < _SHARED
+    return sp.csc_matrix(
+        (matrix.data[kept], (matrix.indices[kept], column[kept])), shape=matrix.shape, dtype=np.float64
+    )

@@ -1,0 +1,42 @@
+"""SciPy matrices as torch tensors, and the leading singular vectors of a large one."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+RANK = 512
+"""How many vectors stand for a matrix between more than `LIMIT` items."""
+_MORE, _ROUNDS = 32, 2
+
+
+def csr_tensor(matrix: sp.csr_matrix, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A SciPy matrix as a sparse CSR tensor."""
+    indptr, indices = (torch.from_numpy(a.astype(np.int64)) for a in (matrix.indptr, matrix.indices))
+    values = torch.from_numpy(matrix.data).to(dtype)
+    with warnings.catch_warnings():  # its products are all that is needed of this layout
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(
+            indptr, indices, values, size=matrix.shape, device=device, check_invariants=False
+        )
+
+
+def leading(matrix: sp.csr_matrix, rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The largest squared singular values [r] and the left vectors [rows, r], float32, of CSR `matrix`.
+
+    By subspace iteration from a fixed random start (Halko et al. 2011); r is at most the smaller side.
+    """
+    wide, rank = min(rank + _MORE, *matrix.shape), min(rank, *matrix.shape)
+    forward, back = csr_tensor(matrix, device), csr_tensor(sp.csr_matrix(matrix.T), device)
+    start = torch.randn(matrix.shape[1], wide, generator=torch.Generator().manual_seed(0)).to(device)
+    basis = torch.linalg.qr(forward @ start).Q
+    for _ in range(_ROUNDS):
+        basis = torch.linalg.qr(forward @ (back @ basis)).Q
+    projected = back @ basis
+    values, turned = torch.linalg.eigh((projected.T @ projected).double())
+    order = torch.arange(wide - 1, wide - 1 - rank, -1, device=device)
+    return values[order].clamp(min=0).float(), basis @ turned[:, order].float()
