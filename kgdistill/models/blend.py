@@ -244,5 +244,5 @@ class HistoryModel(nn.Module):
         return score
 
     def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores of a whole catalogue, float32 [B, C], for its ranking (`ExpertBlend.ranked`)."""
+        """Scores of a whole catalogue, float32 [B, C], for its ranking (`Blend.ranked`)."""
         return self.blend.ranked(users @ items.T, evidence, self.min_count)
