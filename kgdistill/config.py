@@ -187,6 +187,41 @@ class SearchTransformerConfig(TextLossConfig):
     """In which it encodes."""
 
 
+class ClassifyConfig(_Section):
+    """Teacher and student of a task that tells classes."""
+
+    dim: int = Field(default=128, ge=2, le=4096)
+    """Width of the student's text vectors."""
+    hidden: int = Field(default=256, ge=0, le=65_536)
+    """Width of the student's layer under the classes; 0 leaves it out."""
+    teacher_hidden: int = Field(default=512, ge=0, le=65_536)
+    """Width of the teacher's."""
+    rank: int = Field(default=32, ge=1, le=4096)
+    """Of what stands beside a subject (a history, facts): most numbers for who has which."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the features and of the layer that is left out at each step."""
+    epochs: int = Field(default=60, ge=0, le=10_000)
+    """Passes over the subjects, at most: the one that validates best is kept."""
+    patience: int = Field(default=8, ge=1, le=10_000)
+    """Epochs without a better validation after which training ends."""
+    batch: int = Field(default=128, ge=1, le=100_000)
+    """Subjects at a time."""
+    lr: float = Field(default=2e-3, gt=0, le=10)
+    """Learning rate (AdamW): it rises over a tenth of the steps, then falls to 0."""
+    table_rate: float = Field(default=2.0, ge=0, le=1000)
+    """Of the student's token table, as a multiple of it."""
+    weight_decay: float = Field(default=0.01, ge=0, le=10)
+    """Of the same."""
+    temperature: float = Field(default=2.0, ge=0.01, le=1000)
+    """T of the distillation, T² KL(softmax(teacher / T), softmax(student / T))."""
+    task_weight: float = Field(default=0.5, ge=0, le=1000)
+    """Weight of the labels beside the teacher."""
+    list_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the teacher's logits."""
+    text_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the direction of the text vectors: 1 - cosine with the teacher's."""
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
@@ -204,6 +239,8 @@ class RunConfig(_Section):
     """See `StudentConfig`."""
     search: SearchConfig = SearchConfig()
     """See `SearchConfig`."""
+    classify: ClassifyConfig = ClassifyConfig()
+    """See `ClassifyConfig`."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

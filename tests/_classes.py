@@ -114,17 +114,17 @@ def users(count: int = 150, items: int = 60, seed: int = 0, *, later: bool = Fal
             chosen += [(int(i), 200.0) for i in draw.choice(items, 20, replace=False)]
         for item, day in dict(reversed(chosen)).items():
             bought.append(
-                {"source": f"u{user:03}", "target": f"p{item:03}", "first_at": START + timedelta(days=day)}
+                {"source": f"u{user:03}", "target": f"p{item:04}", "first_at": START + timedelta(days=day)}
             )
     return {
         "User": [
             {"user_id": f"u{u:03}", "kind": kinds[u % 3] if u < count * 2 // 3 else None}
             for u in range(count)
         ],
-        "Product": [{"product_id": f"p{i:03}", "title": "a thing"} for i in range(items)],
+        "Product": [{"product_id": f"p{i:04}", "title": "a thing"} for i in range(items)],
         "Brand": [{"brand_id": f"b{b}"} for b in range(6)],
         ("Product", "MADE_BY", "Brand"): [
-            {"source": f"p{i:03}", "target": f"b{i % 6}"} for i in range(items)
+            {"source": f"p{i:04}", "target": f"b{i % 6}"} for i in range(items)
         ],
         ("User", "BOUGHT", "Product"): bought,
     }

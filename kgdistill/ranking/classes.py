@@ -60,6 +60,33 @@ class Classified:
         return np.asarray(lost.mean(axis=1) if self.several else lost.sum(axis=1), np.float64)
 
 
+def probabilities(logits: FloatArray, temperature: float, *, several: bool) -> FloatArray:
+    """Softmax, with several classes a subject the logistic function, of logits over the temperature."""
+    x = logits.astype(np.float64) / temperature
+    if several:
+        return np.asarray(0.5 * (1 + np.tanh(x / 2)), np.float32)
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float32)
+
+
+def decide(p: FloatArray, threshold: float, *, several: bool) -> BoolArray:
+    """The classes that are said to hold, bool [subjects, classes].
+
+    Args:
+        p: probabilities, float32 [subjects, classes].
+        threshold: with several, every class from it on; else the likeliest, the first of equals, unless it
+            is below.
+        several: whether a subject can have several.
+    """
+    if several:
+        return np.asarray(p >= threshold, np.bool_)
+    best = p.argmax(axis=1)
+    out = np.zeros(p.shape, np.bool_)
+    rows = np.flatnonzero(p[np.arange(len(p)), best] >= threshold)
+    out[rows, best[rows]] = True
+    return out
+
+
 def macro_f1(given: Classified, weights: IntArray) -> float:
     """The mean over the classes of F1 = 2 TP / (2 TP + FP + FN); out of scope is no class of its own.
 

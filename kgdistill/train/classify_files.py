@@ -1,0 +1,143 @@
+"""Teacher and student of a task that tells classes, on disk: safetensors and JSON, nothing unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from tokenizers import Tokenizer
+from torch import nn
+
+from kgdistill.errors import ArtefactError
+from kgdistill.models.beside import NodeTable
+from kgdistill.models.heads import Calibration, ClassifyHead, StaticClassifier
+from kgdistill.train.classify import ClassStudent, ClassTeacher
+
+_ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.json"
+
+
+def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
+    """Writes a teacher into a folder."""
+    beside = {"size": teacher.size, "dropout": teacher.head.dropout}
+    arrays = {} if teacher.middle is None else {"middle": teacher.middle}
+    _save(folder, teacher, teacher.head, arrays, beside)
+
+
+def load_class_teacher(folder: Path) -> ClassTeacher:
+    """What `save_class_teacher` wrote.
+
+    Raises:
+        ArtefactError: a file is missing, damaged or of something else.
+    """
+    folder = Path(folder)
+    try:
+        about, arrays, state = _load(folder)
+        width = sum(table.width for table in about["tables"])
+        middle = arrays.get("middle")
+        head = ClassifyHead(
+            width + (0 if middle is None else len(middle)), _counts(about),
+            hidden=_hidden(state, "hidden.weight"), dropout=about["dropout"],
+        )  # fmt: skip
+        head.load_state_dict(state)
+        return ClassTeacher(head.eval(), middle, about["size"], **_common(about))
+    except _BROKEN as error:
+        raise ArtefactError("holds no teacher of classes", where=str(folder)) from error
+
+
+def save_class_student(folder: Path, student: ClassStudent) -> None:
+    """Writes a student into a folder."""
+    beside = {"max_tokens": student.max_tokens, "dropout": student.model.head.dropout}
+    _save(folder, student, student.model, {}, beside)
+    if student.tokenizer is not None:
+        student.tokenizer.save(str(Path(folder) / _TOKENIZER))
+
+
+def load_class_student(folder: Path) -> ClassStudent:
+    """What `save_class_student` wrote.
+
+    Raises:
+        ArtefactError: a file is missing, damaged or of something else.
+    """
+    folder = Path(folder)
+    try:
+        about, _, state = _load(folder)
+        table = state.get("table.weight")
+        tokenizer = None if table is None else Tokenizer.from_file(str(folder / _TOKENIZER))
+        model = StaticClassifier(
+            table, sum(t.width for t in about["tables"]), _counts(about),
+            hidden=_hidden(state, "head.hidden.weight"), dropout=about["dropout"],
+        )  # fmt: skip
+        model.load_state_dict(state)
+        return ClassStudent(model.eval(), tokenizer, about["max_tokens"], **_common(about))
+    except Exception as error:
+        # The tokenizer's own errors have no type but Exception.
+        raise ArtefactError("holds no student of classes", where=str(folder)) from error
+
+
+_BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+
+
+def _save(
+    folder: Path,
+    trained: ClassTeacher | ClassStudent,
+    module: nn.Module,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    about: Mapping[str, Any],
+) -> None:
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {f"module.{k}": v.detach().cpu().numpy() for k, v in module.state_dict().items()}
+    held |= {f"tables.{i}": table.rows for i, table in enumerate(trained.tables)}
+    whole = {k: np.ascontiguousarray(v) for k, v in {**held, **arrays}.items()}
+    # Bytes, as save_file reports a full disk as an error of its own kind.
+    (folder / _ARRAYS).write_bytes(save(whole))
+    text = {
+        **about,
+        "tables": [[t.name, t.middle, t.spread] for t in trained.tables],
+        "classes": trained.classes,
+        "several": sorted(trained.several),
+        "calibration": {name: asdict(c) for name, c in trained.calibration.items()},
+        "history": trained.history,
+        "seconds": trained.seconds,
+    }
+    (folder / _ABOUT).write_text(json.dumps(text, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict[str, torch.Tensor]]:
+    about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    arrays = load_file(folder / _ARRAYS)
+    about["tables"] = [
+        NodeTable(name, arrays[f"tables.{i}"], middle, spread)
+        for i, (name, middle, spread) in enumerate(about["tables"])
+    ]
+    state = {
+        k.removeprefix("module."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("module.")
+    }
+    return about, arrays, state
+
+
+def _common(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "tables": about["tables"],
+        "classes": {name: tuple(classes) for name, classes in about["classes"].items()},
+        "several": frozenset(about["several"]),
+        "calibration": {name: Calibration(**c) for name, c in about["calibration"].items()},
+        "history": about["history"],
+        "seconds": about["seconds"],
+    }
+
+
+def _counts(about: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, int]:
+    return {name: len(classes) for name, classes in about["classes"].items()}
+
+
+def _hidden(state: Mapping[str, torch.Tensor], name: str) -> int:
+    return len(state[name]) if name in state else 0

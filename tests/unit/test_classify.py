@@ -1,0 +1,282 @@
+"""Teacher and student of classes learn what is planted, from where it is planted, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _classes import START, kind_spec, make_classes, spec, users, utterances, word_vectors
+from _tiny_encoder import tiny_tokenizer
+
+from kgdistill.arrays import FloatArray
+from kgdistill.config import ClassifyConfig
+from kgdistill.errors import ArtefactError
+from kgdistill.models.heads import Calibration, calibrate
+from kgdistill.ranking.classes import Classified, accuracy, decide, probabilities
+from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.train.classify import (
+    ClassStudent,
+    ClassTeacher,
+    Logits,
+    SubjectVectors,
+    encode_task,
+    label_loss,
+    soft_loss,
+    train_class_student,
+    train_class_teacher,
+)
+from kgdistill.train.classify_files import (
+    load_class_student,
+    load_class_teacher,
+    save_class_student,
+    save_class_teacher,
+)
+from kgdistill.train.loop import Context
+from kgdistill.train.losses import list_distillation
+
+CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02)
+WORDS = ["coin", "truck", "clock", "please", "today", "my", "the", "order", "again", "hello", "thanks"]
+
+
+class WordEncoder:
+    """A text teacher in which each word has a vector of its own."""
+
+    name = "words"
+    max_tokens = 16
+
+    def __init__(self) -> None:
+        self.tokenizer = tiny_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
+
+    def encode(self, texts: list[str]) -> FloatArray:
+        return word_vectors(texts)
+
+
+@dataclass
+class World:
+    """A task with its text vectors."""
+
+    task: ClassifyTask
+    vectors: SubjectVectors
+
+    @cached_property
+    def teacher(self) -> ClassTeacher:
+        return train_class_teacher(self.task, self.vectors, CONFIG, context())
+
+    @cached_property
+    def student(self) -> ClassStudent:
+        return self.trained(self.teacher.logits(self.task, self.vectors))
+
+    def trained(self, soft: Logits | None, *, seed: int = 0, config: ClassifyConfig = CONFIG) -> ClassStudent:
+        encoder: Any = WordEncoder() if self.task.texts is not None else None
+        return train_class_student(self.task, encoder, self.vectors, config, context(seed), soft=soft)
+
+    def right(self, logits: FloatArray, target: str) -> float:
+        """The accuracy on the test."""
+        self.task.open_test()
+        truth, rows = self.task.truth(target, "test"), self.task.subjects("test", target)
+        p = probabilities(logits[rows], 1.0, several=False)
+        given = Classified(truth, p, decide(p, 0.0, several=False))
+        return accuracy(given, np.ones(len(rows), np.int64))
+
+
+def context(seed: int = 0) -> Context:
+    return Context(torch.device("cpu"), seed)
+
+
+def world(task: ClassifyTask) -> World:
+    return World(task, encode_task(task, WordEncoder()))
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return world(make_classes(utterances(unlabelled=60), tmp_path_factory.mktemp("words") / "s", spec()))
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return world(make_classes(users(), tmp_path_factory.mktemp("history") / "s", kind_spec()))
+
+
+def test_classes_that_the_words_tell_are_learned(words: World) -> None:
+    teacher, student = words.teacher, words.student
+    assert words.right(teacher.logits(words.task, words.vectors)["intent"], "intent") > 0.95
+    assert words.right(student.logits(words.task)["intent"], "intent") > 0.95
+
+
+def test_classes_that_the_history_alone_tells_are_learned(history: World) -> None:
+    teacher, student = history.teacher, history.student
+    assert student.tokenizer is None
+    assert history.right(teacher.logits(history.task, history.vectors)["kind"], "kind") > 0.9
+    assert history.right(student.logits(history.task)["kind"], "kind") > 0.9
+
+
+def test_facts_of_the_history_tell_what_single_items_do_not(tmp_path: Path) -> None:
+    # Every user bought other items: only the brand is shared.
+    tables = users(150, items=150 * 18)
+    tables["User", "BOUGHT", "Product"] = [
+        {"source": f"u{u:03}", "target": f"p{u * 18 + j * 6 + u % 3:04}", "first_at": START}
+        for u in range(150)
+        for j in range(3)
+    ]
+    facts = kind_spec(subjects={"label": "User", "by": ["history", "facts"], "history": "BOUGHT"})
+    known = world(make_classes(tables, tmp_path / "a", facts))
+    longer = CONFIG.model_copy(update={"epochs": 40})
+    assert known.right(known.trained(None, config=longer).logits(known.task)["kind"], "kind") > 0.9
+    alone = world(make_classes(tables, tmp_path / "b", kind_spec()))
+    assert alone.right(alone.trained(None, config=longer).logits(alone.task)["kind"], "kind") < 0.6
+
+
+def test_swapped_targets_are_told_wrong(words: World) -> None:
+    logits = words.student.logits(words.task)["intent"]
+    words.task.open_test()
+    assert words.right(logits[:, [1, 2, 0]], "intent") < 0.1
+
+
+def test_what_the_teacher_says_is_learned_where_labels_are_silent(tmp_path: Path) -> None:
+    """No label of the third class is left in training; the teacher's logits have it all the same."""
+    tables = utterances(unlabelled=60)
+    kept = make_classes(tables, tmp_path / "a", spec())
+    silent = [i for i in kept.subjects("train") if i % 3 == 2]
+    has = tables["Utterance", "HAS_INTENT", "Intent"]
+    lost = {kept.keys[i] for i in silent}
+    tables["Utterance", "HAS_INTENT", "Intent"] = [row for row in has if row["source"] not in lost]
+    for row in tables["Utterance"]:
+        if row["utterance_id"] in lost:
+            row["split"] = None
+    few = world(make_classes(tables, tmp_path / "b", spec()))
+    whole = world(kept)
+    soft = whole.teacher.logits(whole.task, whole.vectors)
+    column = few.task.class_names["intent"].index("hours")
+    rows = [i for i in few.task.subjects("test") if i % 3 == 2]
+    told = few.trained(soft)
+    assert (told.logits(few.task)["intent"][rows].argmax(1) == column).mean() > 0.9
+    alone = few.trained(None)
+    assert (alone.logits(few.task)["intent"][rows].argmax(1) == column).mean() < 0.1
+    # Switched off, the same logits teach nothing.
+    deaf = CONFIG.model_copy(update={"list_weight": 0.0, "text_weight": 0.0})
+    off = few.trained(soft, config=deaf)
+    assert (off.logits(few.task)["intent"][rows].argmax(1) == column).mean() < 0.1
+
+
+def test_a_seed_decides_everything(words: World) -> None:
+    soft = words.teacher.logits(words.task, words.vectors)
+    one, other = (words.trained(soft, seed=s).logits(words.task)["intent"] for s in (0, 1))
+    again = words.student.logits(words.task)["intent"]
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["words", "history"])
+def test_teacher_and_student_come_back_from_disk(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    here: World = request.getfixturevalue(kind)
+    teacher, student = here.teacher, here.student
+    save_class_teacher(tmp_path / "teacher", teacher)
+    save_class_student(tmp_path / "student", student)
+    name = next(iter(here.task.class_names))
+    old = load_class_teacher(tmp_path / "teacher")
+    assert np.array_equal(
+        old.logits(here.task, here.vectors)[name], teacher.logits(here.task, here.vectors)[name]
+    )
+    back = load_class_student(tmp_path / "student")
+    assert np.array_equal(back.logits(here.task)[name], student.logits(here.task)[name])
+    assert back.calibration == student.calibration
+    assert back.classes == dict(here.task.class_names)
+    (tmp_path / "student" / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ArtefactError, match="no student"):
+        load_class_student(tmp_path / "student")
+    with pytest.raises(ArtefactError, match="no teacher"):
+        load_class_teacher(tmp_path)
+
+
+def test_a_temperature_makes_probabilities_of_logits_that_are_too_sure() -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.normal(0, 1.5, (4000, 5)).astype(np.float32)
+    p = probabilities(logits, 1.0, several=False)
+    drawn = (p.cumsum(1) > draw.random((4000, 1))).argmax(1)
+    truth = np.eye(5, dtype=bool)[drawn]
+    found = calibrate(logits * 3, truth, several=False, reject=False)
+    assert found.temperature == pytest.approx(3, rel=0.1)
+    assert found.threshold == 0.0
+    both = draw.random((4000, 5)) < 1 / (1 + np.exp(-logits))
+    found = calibrate(logits * 3, both, several=True, reject=False)
+    assert found == Calibration(pytest.approx(3, rel=0.1), 0.5)
+
+
+def test_a_threshold_parts_what_is_in_scope_from_what_is_not() -> None:
+    sure, unsure = np.array([[4.0, 0, 0]] * 30), np.array([[0.3, 0, 0]] * 30)
+    logits = np.concatenate([sure, unsure]).astype(np.float32)
+    truth = np.zeros((60, 3), bool)
+    truth[:30, 0] = True
+    found = calibrate(logits, truth, several=False, reject=True)
+    chosen = decide(probabilities(logits, found.temperature, several=False), found.threshold, several=False)
+    assert np.array_equal(chosen, truth)
+    # Without any of them, the share of the sure that is asked for is kept.
+    mixed = np.random.default_rng(0).normal(0, 1, (200, 3)).astype(np.float32)
+    truth = np.eye(3, dtype=bool)[mixed.argmax(1)]
+    found = calibrate(mixed, truth, several=False, reject=True, keep=0.9)
+    kept = decide(probabilities(mixed, found.temperature, several=False), found.threshold, several=False)
+    assert kept.any(axis=1).mean() == pytest.approx(0.9, abs=0.01)
+
+
+def test_out_of_scope_is_learned_as_no_class(tmp_path: Path) -> None:
+    declared = spec(targets={"intent": {"relationship": "HAS_INTENT", "none_of_them": "hours"}})
+    here = world(make_classes(utterances(), tmp_path / "s", declared))
+    student = here.student
+    c = student.calibration["intent"]
+    assert c.threshold > 0.4
+    here.task.open_test()
+    rows, truth = here.task.subjects("test"), here.task.truth("intent", "test")
+    p = probabilities(student.logits(here.task)["intent"][rows], c.temperature, several=False)
+    assert (decide(p, c.threshold, several=False) == truth).all(axis=1).mean() > 0.9
+
+
+def test_several_classes_at_once_are_learned(tmp_path: Path) -> None:
+    tables = utterances()
+    has = tables["Utterance", "HAS_INTENT", "Intent"]
+    has += [{**row, "target": "parcel"} for row in has if row["target"] == "refund"]
+    declared = spec(targets={"intent": {"relationship": "HAS_INTENT", "several": True}})
+    here = world(make_classes(tables, tmp_path / "s", declared))
+    student = here.student
+    here.task.open_test()
+    rows, truth = here.task.subjects("test"), here.task.truth("intent", "test")
+    p = probabilities(student.logits(here.task)["intent"][rows], 1.0, several=True)
+    assert ((p >= 0.5) == truth).all(axis=1).mean() > 0.95
+
+
+def test_the_losses_are_what_they_say() -> None:
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(4, 3, generator=draw) for _ in range(2))
+    assert torch.equal(
+        soft_loss(student, teacher, 2.0, several=False), list_distillation(student, teacher, 2.0)
+    )
+    # Of several: the mean over all classes of T² KL of two Bernoulli distributions.
+    p, q = torch.sigmoid(teacher / 2), torch.sigmoid(student / 2)
+    by_hand = 4 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    assert soft_loss(student, teacher, 2.0, several=True) == pytest.approx(float(by_hand), rel=1e-4)
+    labels = torch.eye(3)[[0, 1, 2]]
+    nobody = torch.cat([labels, torch.zeros(1, 3)])
+    log_p = torch.log_softmax(student, 1)
+    wanted = -(log_p[0, 0] + log_p[1, 1] + log_p[2, 2] + log_p[3].mean()) / 4
+    assert label_loss(student, nobody, several=False) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_nothing_is_learned_from_validation_or_test(words: World) -> None:
+    """Other texts of the held-out subjects change no weight but by the epoch that is chosen."""
+    task = words.task
+    held = {*task.subjects("test").tolist()}
+    texts = [("thanks" if i in held else text) for i, text in enumerate(task.texts or [])]
+    other = ClassifyTask(
+        task.spec, keys=task.keys, texts=texts, neighbours=(), targets=list(task._targets.values()),
+        parts=task._parts,
+    )  # fmt: skip
+    a, b = words.student, world(other).student
+    for (name, one), two in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+    assert a.calibration["intent"] == b.calibration["intent"]
