@@ -33,6 +33,8 @@ from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items
+from kgdistill.serve.readings import Readings
+from kgdistill.serve.search import search_index
 from kgdistill.serve.tower import TextTower
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
@@ -123,7 +125,12 @@ def random_bundle(
         "min_count": 3, "pool": pool, "mixed": mixed, "behind": 1000.0, "families": families,
         "neighbours": [False, True][: estimates - 1], "neighbour_decay": 0.05,
     }  # fmt: skip
-    config = {"format": FORMAT, "reads": ["title", "brand"], "task": {"kind": "match", "name": "recommend"}}
+    reads = Readings.joined(["title", "brand"])
+    config = {
+        "format": FORMAT,
+        "reads": reads.settings(),
+        "task": {"kind": "match", "name": "recommend"},
+    }
     tower = None
     if text:
         vocabulary = ["[UNK]", *_WORDS, *map(str, range(min(items, 30_000)))]
@@ -131,7 +138,10 @@ def random_bundle(
         tokenizer.pre_tokenizer = BertPreTokenizer()
         shape = len(vocabulary), dim
         tower = TextTower.of(tokenizer, numbers(*shape), draw.random(shape[0], np.float32), 64)
-    return Bundle(config, Items(table), history=History(settings, arrays, items), text=tower)
+    catalogue = Items(table)
+    columns = catalogue.columns(reads.columns)
+    index = search_index(reads.texts(columns), reads.vectors(columns, tower))
+    return Bundle(config, catalogue, history=History(settings, arrays, items), text=tower, search=index)
 
 
 def _seconds(work: Callable[[], object], repeats: int = 5) -> float:

@@ -4,14 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
-from functools import cached_property
-
-import numpy as np
-import numpy.typing as npt
-
-from kgdistill.arrays import IntArray
 
 # Written without blanks, or with words that endings are glued to: their words are pairs of characters.
 _PAIRED = (
@@ -116,39 +108,3 @@ def words(text: str, *, singles: bool = False) -> list[str]:
 def paired(word: str) -> bool:
     """Whether a word is of a script whose words are pairs of characters."""
     return _KINDS[ord(word[0])] in "hkgtlxy"
-
-
-class WordIndex:
-    """Which texts hold a word.
-
-    Args:
-        texts: any.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
-
-    @cached_property
-    def _postings(self) -> tuple[dict[str, int], IntArray, IntArray]:
-        """A number for each word, where its texts begin, and the texts of each word, ascending."""
-        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-        held = [[numbers[word] for word in set(words(text, singles=True))] for text in self._texts]
-        counts = np.fromiter(map(len, held), np.int64, len(held))
-        flat = np.fromiter((n for row in held for n in row), np.int64, int(counts.sum()))
-        order = np.argsort(flat, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(numbers)))])
-        return dict(numbers), starts.astype(np.int64), np.repeat(np.arange(len(held)), counts)[order]
-
-    def scores(self, text: str) -> npt.NDArray[np.float32]:
-        """How much of `text` each text holds: the sum of its distinct words, rarer ones weighing more.
-
-        Returns:
-            float32 [texts], 0 where no word is shared.
-        """
-        numbers, starts, held = self._postings
-        out = np.zeros(len(self._texts), np.float32)
-        for word in dict.fromkeys(words(text)):
-            if (n := numbers.get(word)) is not None:
-                places = held[starts[n] : starts[n + 1]]
-                out[places] += np.float32(np.log1p(len(self._texts) / len(places)))
-        return out

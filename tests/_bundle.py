@@ -12,6 +12,7 @@ from _load_script import load_script
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items
+from kgdistill.serve.search import search_index
 
 random_bundle: Callable[..., Bundle] = load_script("bench/serving.py").random_bundle
 Numbers = np.ndarray[Any, Any]
@@ -43,4 +44,7 @@ def remade(
     part = History(
         {**history_of(bundle).settings(), **(settings or {})}, held or arrays(bundle), table.num_rows
     )
-    return Bundle(bundle.config, Items(table), history=part, text=bundle.text)
+    items, reads = Items(table), bundle.reads
+    columns = items.columns(reads.columns)
+    search = search_index(reads.texts(columns), reads.vectors(columns, bundle.text))
+    return Bundle(bundle.config, items, history=part, text=bundle.text, search=search)

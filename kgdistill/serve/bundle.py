@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.answer import Answer, Basis, Hit
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
-from kgdistill.serve.items import Items, Where
+from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.parts import BundlePart, refuse
+from kgdistill.serve.readings import Readings
 from kgdistill.serve.reasons import reasons as reasons_of
 from kgdistill.serve.scores import Pool
-from kgdistill.serve.tower import TextTower
-from kgdistill.words import WordIndex
+from kgdistill.serve.search import LONGEST, SearchIndex
+from kgdistill.serve.tower import TextTower, unit
 
 _NONE = np.zeros(0, np.int64)
+_CELLS = 1 << 22
 _POOLS = 16
 """How many pools and filters are kept ready."""
 _Part = TypeVar("_Part")
@@ -34,11 +35,12 @@ class Bundle:
     """A student ready to serve.
 
     Args:
-        config: what `config.json` says of the whole: `format`, `task` (what was declared), `reads` (the
-            columns that the tower reads of an item, in order).
+        config: what `config.json` says of the whole: `format`, `task` (what was declared), `reads` (what
+            of an item is read; see `Readings`).
         items: what is answered with.
-        history: answers `recommend`.
-        text: the text tower.
+        history: answers `recommend`, and `similar` by the student's vectors.
+        text: the text tower; reads what is searched for, and new items.
+        search: answers `search`, and a text in `recommend`.
 
     Raises:
         ArtefactError: the parts do not fit together.
@@ -54,13 +56,13 @@ class Bundle:
         *,
         history: History | None = None,
         text: TextTower | None = None,
+        search: SearchIndex | None = None,
     ) -> None:
-        reads = config.get("reads")
-        if not isinstance(reads, list) or not set(reads) <= set(items.properties):
-            raise refuse("the setting 'reads' names no columns of the items", "config.json")
+        self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
+        if search is not None and search.vectors.shape[1] != width:
+            raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
         self.config, self.items = dict(config), items
-        self.history, self.text = history, text
-        self._words = WordIndex([t.replace(" [SEP] ", " ") for t in items.texts(reads)])
+        self.history, self.text, self.search_index = history, text, search
         self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
@@ -177,8 +179,11 @@ class Bundle:
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         basis: Basis | None = None
         # Without a known history the nearest in words stand for one, the nearest for the latest.
-        bought = known if len(known) else self.nearest(text)[::-1]
-        wanted = self._fits(text, ranked.items) if len(known) else np.zeros(0, np.bool_)
+        bought, wanted = known, np.zeros(0, np.bool_)
+        if text.strip() and len(known):
+            wanted = self._fits(text, ranked.items)
+        elif text.strip():
+            bought = self.nearest(text)[::-1]
         if len(known) and wanted.any():
             basis = "history and text"
         elif len(bought) and not len(known):
@@ -193,7 +198,7 @@ class Bundle:
             out = self.index(exclude)[0]
             if exclude_history:
                 out = np.concatenate([known, out])
-            items, best = scorer.best([bought], [out], self._at_most(k, ranked), ranked)
+            items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
             answer = Answer(basis, self._told(items[0], best[0]), unknown)
         return self._reasoned(answer, bought, ranked) if reasons else answer
 
@@ -227,7 +232,7 @@ class Bundle:
             InputError: as `recommend`, or there are not as many `exclude` as histories.
         """
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
-        k = self._at_most(k, ranked)
+        k = _at_most(k, len(ranked.items))
         if exclude is not None and len(exclude) != len(histories):
             raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]
@@ -248,13 +253,6 @@ class Bundle:
             answers.append(Answer("popularity", self._told(first[0], score[0]), unknown))
         return answers
 
-    @staticmethod
-    def _at_most(k: int, pool: Pool) -> int:
-        """`k`, and no more than there are items."""
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
-        return min(int(k), max(len(pool.items), 1))
-
     def _told(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
         titles, brands, categories = self.items.shown
         return tuple(
@@ -263,23 +261,116 @@ class Bundle:
             if i >= 0
         )
 
-    def _fits(self, text: str, items: IntArray) -> npt.NDArray[np.bool_]:
+    def _fits(self, text: str, items: IntArray) -> BoolArray:
         """Which items share at least half as much of the text as the one that shares most."""
-        shared = self._words.scores(text)[items]
-        fits: npt.NDArray[np.bool_] = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
+        shared = self._need(self.search_index, "search").words.coverage([text[:LONGEST]])[0, items]
+        fits: BoolArray = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
         return fits
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
-        """Positions of the items whose titles and fields share most words with `text`, rarer words first.
-
-        Empty where none shares any.
-        """
-        score = self._words.scores(text)
+        """Positions of the items whose words say most of `text`, of equals the most bought; maybe none."""
+        score = self._need(self.search_index, "search").words.coverage([text[:LONGEST]])[0]
         popularity = self._history("recommend").scorer.popularity[0]
         score = np.where(score > 0, score + popularity * np.float32(1e-3), np.float32(-np.inf))
         items, _ = top_k(score[None], np.arange(len(score)), max(1, min(k, len(score))))
         out: IntArray = items[0][items[0] >= 0]
         return out
+
+    # Finding ------------------------------------------------------------------------------------
+
+    def search(self, text: str, k: int = 20, *, where: Where | None = None) -> Answer:
+        """The items that fit a text best, whoever buys them.
+
+        Words find, what the text means to the tower reorders; `Answer.basis` says which of both spoke. A text
+        without any word or token that the bundle knows has no items. What a text has beyond its first 2,000
+        characters is not read.
+
+        Args:
+            text: what is searched for.
+            k: how many; fewer where fewer fit.
+            where: what must hold for an item, before ranking; see `Items.mask`.
+
+        Raises:
+            InputError: the bundle cannot search; k is no whole number from 1 on; a filter cannot be used.
+        """
+        return self.search_many([text], k, where=where)[0]
+
+    def search_many(self, texts: Sequence[str], k: int = 20, *, where: Where | None = None) -> list[Answer]:
+        """As `search` for every text; memory does not grow with their number."""
+        index = self._need(self.search_index, "search")
+        items = np.flatnonzero(self.items.mask(where)) if where else None
+        pool = np.arange(len(self)) if items is None else items
+        k, answers, texts = _at_most(k, len(pool)), [], _texts(texts)
+        for start in range(0, len(texts), rows := max(1, _CELLS // max(len(pool), 1))):
+            part = [text[:LONGEST] for text in texts[start : start + rows]]
+            vectors = np.zeros((len(part), 0), np.float32)
+            if self.text is not None:
+                vectors = unit(self.text.encode(part, known=True))
+            scores, bases = index.ranked(part, vectors, items)
+            best, score = top_k(scores, pool, k)
+            answers += [Answer(b, self._told(i, s)) for b, i, s in zip(bases, best, score, strict=True)]
+        return answers
+
+    def similar(self, item: str | int, k: int = 20, *, where: Where | None = None) -> Answer:
+        """The items nearest to one in the student's vectors, by their cosine; itself not among them.
+
+        Args:
+            item: its key.
+            k: how many; fewer where fewer are left.
+            where: what must hold for an item, before ranking; see `Items.mask`.
+
+        Raises:
+            InputError: the bundle does not know the item, or has no vectors; k or a filter cannot be used.
+        """
+        known, unknown = self.index([item])
+        if unknown:
+            raise InputError(
+                f"the bundle knows no item {unknown[0][:40]!r}", hint=nearest(unknown[0], self.keys[:10_000])
+            )
+        if self.history is not None:
+            vectors = self.history.unit
+        else:
+            vectors = self._need(self.search_index, "tell what is similar").vectors
+        mask = self.items.mask(where) if where else np.ones(len(self), np.bool_)
+        pool = np.flatnonzero(mask & (np.arange(len(self)) != known[0]))
+        scores = (vectors @ vectors[known[0]])[pool]
+        best, score = top_k(scores[None], pool, _at_most(k, len(pool)))
+        return Answer("vectors", self._told(best[0], score[0]))
+
+    # New items ----------------------------------------------------------------------------------
+
+    def add_items(
+        self,
+        items: Sequence[str | Mapping[str, Any]],
+        *,
+        ids: Sequence[str | int] | None = None,
+        groups: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
+        """Takes in items that the student has not seen, by their text alone; nothing is trained.
+
+        They are found at once, and recommended where cold items are (`pool="all"` or `"cold"`), as nobody has
+        bought them yet; `save` keeps them. Either all of them are taken in or none. Not while another thread
+        asks.
+
+        Args:
+            items: of each the title, or its properties by name: `title`, `brand`, `category`, …
+            ids: their keys, unless the properties hold an `id`.
+            groups: of each further properties, such as its brand and category.
+
+        Raises:
+            InputError: the bundle has no text tower; an item has no text, no id or one that is there; a
+                property is unknown or its value of another kind, such as NaN.
+        """
+        tower = self._need(self.text, "take in new items")
+        columns = list(dict.fromkeys([*self.reads.columns, *(self.history.columns if self.history else [])]))
+        rows, texts = new_rows(self.items, columns, items, ids, groups)
+        grown, history, search = self.items.with_rows(rows), self.history, self.search_index
+        if history is not None:
+            vectors = tower.encode(self.reads.tower[0].texts(texts))
+            history = history.with_items(vectors, self.items.columns(history.columns), texts)
+        if search is not None:
+            search = search.extended(self.reads.texts(texts), self.reads.vectors(texts, tower))
+        self.items, self.history, self.search_index, self._pools = grown, history, search, {}
 
     def save(self, folder: str | Path) -> None:
         """Writes the bundle.
@@ -292,8 +383,15 @@ class Bundle:
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        parts: list[BundlePart | None] = [self.history, self.text]
+        parts: list[BundlePart | None] = [self.history, self.text, self.search_index]
         write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
+
+
+def _at_most(k: int, items: int) -> int:
+    """`k`, and no more than there are items."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
+    return min(int(k), max(items, 1))
 
 
 def _texts(keys: Sequence[str | int]) -> list[str]:
@@ -326,7 +424,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower):
+        for kind in (History, TextTower, SearchIndex):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
         return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]

@@ -94,6 +94,11 @@ class History:
         cold = self.scorer.cold
         return np.arange(len(cold)) if pool == "all" else np.flatnonzero(cold == (pool == "cold"))
 
+    @property
+    def columns(self) -> list[str]:
+        """What is read of an item to put it in its groups."""
+        return list(dict.fromkeys(name for family in self.families for name in family.fields))
+
     @cached_property
     def unit(self) -> FloatArray:
         """The items' vectors at unit length, float32 [N, D]; one of length 0 stays."""

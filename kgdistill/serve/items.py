@@ -32,6 +32,7 @@ _SAID = {
 }
 _KINDS = {kind: name for name, kind in _TYPES.items()}
 _CACHED = 64
+_ITEM = "give a title, or {'title': …, 'brand': …}"
 
 
 class Items:
@@ -84,10 +85,9 @@ class Items:
         """What each item is called."""
         return self.shown[0]
 
-    def texts(self, fields: Sequence[str]) -> list[str]:
-        """The fields' texts joined by " [SEP] ", those without text left out: what the tower reads."""
-        columns = [self.table[name].to_pylist() for name in fields]
-        return [" [SEP] ".join(filter(None, row)) for row in zip(*columns, strict=True)]
+    def columns(self, names: Sequence[str]) -> dict[str, list[str | None]]:
+        """Texts by column."""
+        return {name: self.table[name].to_pylist() for name in names}
 
     def to_bytes(self) -> bytes:
         """The table as an Arrow file."""
@@ -206,6 +206,8 @@ class Items:
         """A value as the column has it."""
         kind = _KINDS[self.table.schema.field(name).type]
         if kind == "text" and isinstance(value, str):
+            if any("\ud800" <= c <= "\udfff" for c in value):
+                raise InputError(f"{name} holds half a character: {value[:40]!a}", where=where)
             return value
         if kind == "truth" and isinstance(value, bool | np.bool_):
             return bool(value)
@@ -245,3 +247,45 @@ class Items:
     @cached_property
     def _texts(self) -> dict[str, list[str]]:
         return {}
+
+
+def new_rows(
+    known: Items,
+    reads: Sequence[str],
+    items: Sequence[str | Mapping[str, Any]],
+    ids: Sequence[str | int] | None,
+    groups: Sequence[Mapping[str, str]] | None,
+) -> tuple[list[dict[str, Any]], dict[str, list[str | None]]]:
+    """What is to be kept of new items, and their texts by column.
+
+    Args:
+        known: the items so far.
+        reads: columns that are read, whether they are kept or not.
+        items, ids, groups: see `Bundle.add_items`.
+
+    Raises:
+        InputError: see `Bundle.add_items`.
+    """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
+        raise InputError(f"{items!r:.40} is no list of items", hint='give a list: ["Green tea, 20 bags"]')
+    for name, given in (("ids", ids), ("groups", groups)):
+        if given is not None and (isinstance(given, str | Mapping) or len(given) != len(items)):
+            raise InputError(f"there are {len(items):,} items and not as many {name}")
+    rows: list[dict[str, Any]] = []
+    for number, item in enumerate(items):
+        if not isinstance(item, str | Mapping):
+            raise InputError(f"is a {type(item).__name__}", where=f"item {number + 1}", hint=_ITEM)
+        row = {"title": item} if isinstance(item, str) else dict(item)
+        row |= dict(groups[number]) if groups is not None else {}
+        row |= {"id": ids[number]} if ids is not None else {}
+        if isinstance(row.get("id"), int | np.integer) and not isinstance(row.get("id"), bool):
+            row["id"] = str(row["id"])
+        for name in reads:
+            if not isinstance(row.get(name), str | None):
+                raise InputError(f"{name} is no text: {str(row[name])[:40]!r}", where=f"item {number + 1}")
+        if not any((row.get(name) or "").strip() for name in reads):
+            raise InputError("has no text", where=f"item {number + 1}", hint=_ITEM)
+        rows.append(row)
+    texts: dict[str, list[str | None]] = {name: [row.get(name) or None for row in rows] for name in reads}
+    beside = set(reads) - set(known.table.column_names)
+    return [{name: row[name] for name in row if name not in beside} for row in rows], texts

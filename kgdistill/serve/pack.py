@@ -23,6 +23,8 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.serve.history import History
 from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.readings import Readings
+from kgdistill.serve.search import search_index
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.item_groups import ItemGroups
@@ -49,16 +51,19 @@ def pack_student(
         tower: the student's text tower; see `pack_tower`.
         task: the declared task as JSON.
     """
-    table, reads = kept_items(snapshot, catalogue.label, catalogue.items)
+    table, names = kept_items(snapshot, catalogue.label, catalogue.items)
     config = {
         "format": FORMAT,
         "task": dict(task) if task is not None else {"kind": "match", "name": "recommend"},
         "label": catalogue.label,
-        "reads": reads,
+        "reads": Readings.joined(names).settings(),
         "snapshot": snapshot.content_hash,
         "cut": str(snapshot.cut),
     }
-    return Bundle(config, Items(table), history=_history(scorer, catalogue), text=tower)
+    items, reads = Items(table), Readings.joined(names)
+    columns = items.columns(reads.columns)
+    search = search_index(reads.texts(columns), reads.vectors(columns, tower))
+    return Bundle(config, items, history=_history(scorer, catalogue), text=tower, search=search)
 
 
 def kept_items(snapshot: Snapshot, label: str, items: IntArray) -> tuple[pa.Table, list[str]]:
@@ -84,7 +89,7 @@ def kept_items(snapshot: Snapshot, label: str, items: IntArray) -> tuple[pa.Tabl
         columns[own] = column
         if name in node.text:
             reads.append(own)
-    return pa.table(columns), reads
+    return pa.table(columns), reads or ["title"]
 
 
 def _mean_length(column: Any) -> float:

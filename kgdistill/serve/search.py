@@ -11,12 +11,13 @@ import numpy as np
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError
 from kgdistill.ranking.fusion import SERVING, Fusion, fuse
+from kgdistill.serve.answer import Basis
 from kgdistill.serve.parts import Arrays, check_arrays, check_settings, number, refuse, whole
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index
 
 _VECTORS = "vectors"
 # A query is a few words: what follows is neither counted nor read.
-_LONGEST = 2000
+LONGEST = 2000
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SearchIndex:
             queries: the texts.
             asked: their unit vectors by the text tower, float32 [Q, D]; 0 where it knows none of a text.
         """
-        short = [query[:_LONGEST] for query in queries]
+        short = [query[:LONGEST] for query in queries]
         return {
             "words": self.words.scores(short),
             "coverage": self.words.coverage(short),
@@ -51,10 +52,30 @@ class SearchIndex:
 
     def scores(self, queries: Sequence[str], asked: FloatArray, items: IntArray | None = None) -> FloatArray:
         """Float32 [Q, N], or of some items alone, which are ranked as if there were no others."""
+        return fuse(self._of(queries, asked, items), self.fusion)
+
+    def ranked(
+        self, queries: Sequence[str], asked: FloatArray, items: IntArray | None = None
+    ) -> tuple[FloatArray, list[Basis]]:
+        """The scores, -inf where nothing speaks for an item, and what each row rests on."""
+        parts = self._of(queries, asked, items)
+        words = parts["words"]
+        if not words.shape[1]:
+            return words, ["nothing"] * len(queries)
+        out = fuse(parts, self.fusion)
+        shares, meant = np.asarray(words.any(axis=1)), np.asarray(asked.any(axis=1))
+        # Behind the depth, what has no word of a text follows in no order.
+        out[shares[:, None] & (out <= -10)] = -np.inf
+        out[(~meant)[:, None] & (words <= 0)] = -np.inf
+        told: dict[tuple[bool, bool], Basis] = {
+            (True, True): "words and meaning", (True, False): "words",
+            (False, True): "meaning", (False, False): "nothing",
+        }  # fmt: skip
+        return out, [told[bool(a), bool(b)] for a, b in zip(shares, meant, strict=True)]
+
+    def _of(self, queries: Sequence[str], asked: FloatArray, items: IntArray | None) -> dict[str, FloatArray]:
         parts = self.parts(queries, asked)
-        if items is not None:
-            parts = {name: part[:, items] for name, part in parts.items()}
-        return fuse(parts, self.fusion)
+        return parts if items is None else {name: part[:, items] for name, part in parts.items()}
 
     def extended(self, texts: Mapping[str, Sequence[str]], vectors: FloatArray) -> SearchIndex:
         """The index with further items behind these.

@@ -72,9 +72,10 @@ class TextTower:
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Rows of the table that each text is."""
         most = self.max_tokens
-        if most is not None:
-            texts = [text[: _CHARACTERS * most] for text in texts]
-        return self._split[0].ids(list(texts), most)
+        longest = None if most is None else _CHARACTERS * most
+        # Half a surrogate pair is no character, and no tokenizer takes it.
+        whole = [text[:longest].encode(errors="replace").decode() for text in texts]
+        return self._split[0].ids(whole, most)
 
     def encode(self, texts: Sequence[str], *, known: bool = False) -> FloatArray:
         """Vectors, float32 [N, D]; a text without tokens is 0.

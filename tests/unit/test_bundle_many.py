@@ -18,6 +18,7 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items
 from kgdistill.serve.scores import best_columns
+from kgdistill.serve.search import search_index
 
 KINDS: dict[str, dict[str, int]] = {
     "perceptron": {"hidden": 4, "mixed": 60},
@@ -169,7 +170,10 @@ def test_an_empty_catalogue_has_no_answers() -> None:
             if f"{name}.{part}" in held:
                 held[f"{name}.{part}"] = held[f"{name}.{part}"][:0]
     part = History(history_of(made).settings(), held, 0)
-    empty = Bundle(made.config, Items(made.items.table.slice(0, 0)), history=part)
+    items = Items(made.items.table.slice(0, 0))
+    index = search_index({"title": []}, np.zeros((0, 0), np.float32))
+    empty = Bundle(made.config, items, history=part, search=index)
+    assert (empty.search("tea").hits, empty.search("tea").basis) == ((), "nothing")
     for answer in (empty.recommend(["x"], text="tea"), *empty.recommend_many([["x"], []])):
         assert (answer.basis, answer.hits) == ("popularity", ())
     assert len(empty.scores(np.zeros(0, np.int64))) == 0

@@ -16,6 +16,7 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items
+from kgdistill.serve.search import search_index
 
 _SHOP = Path(__file__).resolve().parents[2] / "data" / "sample_shop"
 _STORE = ["--store", "ladybug:shop.db"]
@@ -198,8 +199,14 @@ def _bundle(folder: Path) -> None:
             "category": pa.nulls(4, pa.string()),
         }
     )
-    config = {"format": FORMAT, "reads": ["title", "brand"], "task": {"kind": "match", "name": "recommend"}}
-    Bundle(config, Items(table), history=History(settings, arrays, 4)).save(folder)
+    config = {
+        "format": FORMAT,
+        "reads": {"words": ["title"], "tower": []},
+        "task": {"kind": "match", "name": "recommend"},
+    }
+    items = Items(table)
+    search = search_index(items.columns(["title"]), np.zeros((4, 0), np.float32))
+    Bundle(config, items, history=History(settings, arrays, 4), search=search).save(folder)
 
 
 @pytest.mark.parametrize(

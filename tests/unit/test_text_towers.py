@@ -21,6 +21,7 @@ from kgdistill.models.student import Student
 from kgdistill.models.text.static import StaticText, save_static
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text.words import WordTokens
+from kgdistill.serve.tower import TextTower
 
 TEXTS = [*tiny_texts(), "", "  ", "pen\tlamp\ndesk", "[SEP] chair[SEP]", "ÜBER – pen"]
 
@@ -64,6 +65,12 @@ def test_a_saved_table_gives_the_students_weighted_means_at_unit_length(
     np.testing.assert_allclose(loaded.encode(TEXTS, show_progress_bar=False), want, atol=1e-5)
     fast = StaticText(tokenizer, *weights_of(student), max_tokens=max_tokens)
     np.testing.assert_allclose(fast.encode(TEXTS), want, atol=1e-5)
+    # A bundle has the vectors themselves.
+    tower = TextTower.of(tokenizer, *weights_of(student), max_tokens)
+    flat = torch.tensor([i for row in ids for i in row])
+    offsets = torch.from_numpy(np.cumsum([0, *map(len, ids)])[:-1])
+    with torch.no_grad():
+        np.testing.assert_allclose(tower.encode(TEXTS), student.text(flat, offsets).numpy(), atol=1e-6)
     # Without unit length only the cosines are the student's.
     save_static(tmp_path / "plain", tokenizer, *weights_of(student), max_tokens=max_tokens, normalize=False)
     plain = SentenceTransformer(str(tmp_path / "plain"), device="cpu").encode(TEXTS, show_progress_bar=False)

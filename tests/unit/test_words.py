@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.words import terms
-from kgdistill.words import WordIndex, plain, words
+from kgdistill.words import plain, words
 
 _SCRIPTS = (
     "aZéßŒ ñİıΑΆςЙё½²™ﬁ①٣४๓-_.,'+\u200d\u200b\u00ad\ufe0f\u0301\u0323"
@@ -51,7 +51,7 @@ def test_a_part_of_a_title_without_blanks_finds_it(filler: str, data: st.DataObj
     shown = plain(title)
     start = data.draw(st.integers(0, len(shown) - 1))
     part = shown[start : data.draw(st.integers(start + 1, len(shown)))]
-    assert WordIndex([filler, title + " x"]).scores(part)[1] > 0
+    assert lexical_index({"title": [filler, title + " x"]}).coverage([part])[0, 1] > 0
     assert set(words(part)) <= set(words(title, singles=True))
 
 
