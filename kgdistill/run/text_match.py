@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import InputError
 from kgdistill.evaluate.graded import Parts
 from kgdistill.models.terms import Term
 from kgdistill.models.terms.near import NearTerm
@@ -81,10 +82,17 @@ def training_queries(
     seed: int,
     clicked: SyntheticQueries | None = None,
 ) -> SyntheticQueries:
-    """What was clicked, and beside it queries that are made up from the catalogue; see `synthesise`."""
+    """What was clicked, and beside it queries that are made up from the catalogue; see `synthesise`.
+
+    Raises:
+        InputError: nothing was clicked, and the catalogue has no words to make queries of.
+    """
     heads = head_phrases(catalogue, vectors.phrases, vectors.phrase_vectors, vectors.fields[0])
     made = synthesise(catalogue, vectors.phrases, heads, count=count, seed=seed)
-    return made if clicked is None else clicked.beside(made)
+    queries = made if clicked is None else clicked.beside(made)
+    if not len(queries):
+        raise InputError("no query can be made up: no text of the catalogue has a word with a letter")
+    return queries
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from _tiny_encoder import tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -343,3 +345,19 @@ def test_a_catalogue_without_titles_or_with_uneven_fields_is_refused() -> None:
         SearchCatalogue({"headline": []}, [])
     with pytest.raises(InputError, match="differ in length"):
         SearchCatalogue({"headline": ["a"], "blurb": []}, [])
+
+
+def test_a_catalogue_of_numbers_alone_teaches_nothing(teaching: TextTeaching) -> None:
+    with pytest.raises(InputError, match="no query can be made up"):
+        teach(SearchCatalogue({"headline": ["123", "4 5"]}, []), teaching.teacher.encoder)
+
+
+def test_an_encoder_without_word_pieces_is_refused(teaching: TextTeaching, tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path / "tiny", layers=1)
+    file = folder / "tokenizer.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    pieces = [[word, -1.0] for word in described["model"]["vocab"]]
+    described["model"] = {"type": "Unigram", "unk_id": 1, "vocab": pieces}
+    file.write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(InputError, match="Unigram, whose vocabulary cannot be cut"):
+        start_student(teaching.lessons, teaching.vectors, TransformerText(str(folder)), 8)

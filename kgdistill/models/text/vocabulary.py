@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from kgdistill.arrays import FloatArray
+from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
 
 
@@ -45,6 +46,9 @@ def first_table(
 
     Returns:
         The tokenizer, and float32 [vocabulary, D].
+
+    Raises:
+        InputError: the encoder's tokenizer has no word pieces.
     """
     tokenizer, kept, several = _vocabulary(encoder, texts, phrases)
     start = encoder.encode([word[2:] if word.startswith("##") else word for word in kept])
@@ -70,6 +74,12 @@ def _vocabulary(
     """The cut tokenizer, its words in the order of their ids, and which phrases follow them."""
     backend = encoder.tokenizer.backend_tokenizer
     described = json.loads(backend.to_str())
+    if described["model"].get("type") not in ("WordPiece", "WordLevel"):
+        raise InputError(
+            f"splits texts by {described['model'].get('type')}, whose vocabulary cannot be cut for a student",
+            where=encoder.name,
+            hint="name an encoder of word pieces, such as a BERT, as text.encoder",
+        )
     described.update(truncation=None, padding=None, post_processor=None)
     whole = Tokenizer.from_str(json.dumps(described))
     used = {t for e in whole.encode_batch(list(texts), add_special_tokens=False) for t in e.tokens}
