@@ -233,13 +233,15 @@ def teacher(
       kgdistill train teacher --run runs/mine --control text --device cpu
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    controls = {
-        "all": ["teacher_text", "teacher_shuffled"],
-        "text": ["teacher_text"],
-        "shuffled": ["teacher_shuffled"],
-        "none": [],
+    teachers, _ = opened.pipeline.by_learner
+    left_out = {
+        name
+        for name, arm in opened.pipeline.arms.items()
+        if arm.role == "control"
+        and control != "all"
+        and (control == "none" or arm.shuffle != (control == "shuffled"))
     }
-    stages = ["text", "teacher", *controls[control], "targets"]
+    stages = [name for name in teachers if name not in left_out]
     with opened.lock():
         for name in stages:
             opened.make(name)
@@ -261,7 +263,7 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    stages = ["student", "student_nodistill", "bundle"]
+    stages = list(opened.pipeline.by_learner[1])
     with opened.lock():
         for name in stages:
             opened.make(name)
@@ -291,7 +293,8 @@ def _best(stage: Path) -> dict[str, float]:
     history = stage / "history.jsonl"
     if not history.is_file():
         return {}
-    kept = json_module.loads((stage / "config.json").read_text(encoding="utf-8"))["best_epoch"]
+    file = next(f for f in (stage / "training.json", stage / "config.json") if f.is_file())
+    kept = json_module.loads(file.read_text(encoding="utf-8"))["best_epoch"]
     lines = (json_module.loads(line) for line in history.read_text(encoding="utf-8").splitlines())
     found: dict[str, float] = next((line for line in lines if line["epoch"] == kept), {})
     return {key: value for key, value in found.items() if key.startswith("valid/")}

@@ -18,13 +18,19 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.config import TextConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.models.graph.messages import Svd, group_sizes, message_relations
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.models.terms.neighbours import NeighbourItems
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text_teacher import TextTargets
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.train.choose import LinearChoice
+from kgdistill.train.classify import SubjectVectors
+from kgdistill.train.loop import Trained
 from kgdistill.train.student import Targets, Tokens, TrainedStudent
 from kgdistill.train.teacher import TrainedTeacher
 
@@ -37,7 +43,8 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, default=str), encoding="utf-8")
 
 
-def _history(folder: Path, history: list[dict[str, float]]) -> None:
+def save_history(folder: Path, history: list[dict[str, float]]) -> None:
+    """Writes history.jsonl: the figures of each epoch."""
     with (folder / "history.jsonl").open("w", encoding="utf-8") as file:
         for record in history:
             file.write(json.dumps({**record, "epoch": int(record["epoch"])}) + "\n")
@@ -55,6 +62,14 @@ def _reading(path: Path) -> Iterator[None]:
         raise ArtefactError(
             f"cannot be read: {error}", where=str(path), hint="delete its folder and run the stage again"
         ) from error
+
+
+def text_encoder(settings: TextConfig, device: torch.device) -> TransformerText:
+    """The text teacher that a run's settings name."""
+    return TransformerText(
+        settings.encoder, device=device, max_tokens=settings.max_tokens,
+        batch=settings.batch, precision=settings.precision,
+    )  # fmt: skip
 
 
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
@@ -119,7 +134,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
-    _history(folder, trained.history)
+    save_history(folder, trained.history)
     if trained.chosen is not None:
         (folder / CHOSEN).mkdir()
         save_teacher(folder / CHOSEN, trained.chosen)
@@ -182,7 +197,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
-    _history(folder, trained.history)
+    save_history(folder, trained.history)
 
 
 def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
@@ -243,9 +258,58 @@ def load_choice(folder: Path) -> LinearChoice:
     return LinearChoice(**_read_json(folder / "linear.json"))
 
 
+def save_subjects(folder: Path, vectors: SubjectVectors) -> None:
+    """Writes the vectors of a classify task's texts."""
+    arrays = {f"node.{label}": array for label, array in vectors.nodes.items()}
+    if vectors.subjects is not None:
+        arrays["subjects"] = vectors.subjects
+    save_part(folder, arrays, {"labels": list(vectors.nodes)})
+
+
+def load_subjects(folder: Path) -> SubjectVectors:
+    """Reads what `save_subjects` wrote."""
+    arrays, config = load_part(folder)
+    nodes = {label: arrays[f"node.{label}"] for label in config["labels"]}
+    return SubjectVectors(arrays.get("subjects"), nodes)
+
+
 def save_metrics(folder: Path, document: dict[str, Any]) -> None:
     """Writes metrics.json."""
     _write_json(folder / "metrics.json", document)
+
+
+def save_training(folder: Path, trained: Trained[Any]) -> None:
+    """Writes history.jsonl, curves and training.json beside a model that saves itself."""
+    save_history(folder, trained.history)
+    write_curves(folder, trained.history)
+    _write_json(folder / "training.json", {"seconds": trained.seconds, "best_epoch": trained.best_epoch})
+
+
+def training_seconds(folder: Path) -> float:
+    """How long a training took that `save_training` tells of."""
+    return float(_read_json(folder / "training.json")["seconds"])
+
+
+def save_queries(folder: Path, queries: SyntheticQueries) -> None:
+    """Writes the queries that a student learns from, and what each came from."""
+    config = {"texts": queries.texts, "templates": queries.templates}
+    save_part(folder, {"sources": queries.sources}, config)
+
+
+def load_queries(folder: Path) -> SyntheticQueries:
+    """Reads what `save_queries` wrote."""
+    arrays, config = load_part(folder)
+    return SyntheticQueries(config["texts"], arrays["sources"], config["templates"])
+
+
+def save_text_targets(folder: Path, targets: TextTargets) -> None:
+    """Writes what the teacher says of the queries."""
+    save_part(folder, vars(targets), {})
+
+
+def load_text_targets(folder: Path) -> TextTargets:
+    """Reads what `save_text_targets` wrote."""
+    return TextTargets(**load_part(folder)[0])
 
 
 def save_targets(folder: Path, targets: Targets) -> None:

@@ -26,8 +26,9 @@ from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, s
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
+from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
-from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.tasks.spec import ClassifySpec, MatchSpec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -253,7 +254,7 @@ class RunBase:
         def make(folder: Path) -> None:
             if protocol is None:
                 take_snapshot(store, folder / "snapshot", cut=None, needed=self._labels())
-                later = pa.table({})
+                later = self._judgements(store)
             else:
                 cut = protocol.snapshot_cut
                 take_snapshot(store, folder / "snapshot", cut=cut, needed=self._labels())
@@ -271,6 +272,18 @@ class RunBase:
         link = self.folder / "snapshot"
         if not link.is_symlink() and not link.exists():
             link.symlink_to(Path("graph") / "snapshot")
+
+    def _judgements(self, store: GraphStore) -> pa.Table:
+        """What people judged, put aside like later events; empty where the task names none."""
+        task = self.config.task
+        if isinstance(task, MatchSpec) and task.judged_by is not None:
+            return stored_judgements(store, task)
+        return pa.table({})
+
+    @property
+    def holdout(self) -> Path:
+        """The file with what was put aside: for evaluation alone."""
+        return self.read("graph") / _HOLDOUT
 
     def _labels(self) -> tuple[str, ...]:
         """The labels that must have nodes."""
@@ -294,7 +307,7 @@ class RunBase:
     @cached_property
     def task(self) -> MatchTask:
         """The evaluation task; its test split stays closed until `evaluate`."""
-        events = pq.read_table(self.read("graph") / _HOLDOUT)
+        events = pq.read_table(self.holdout)
         return build_task(self.snapshot, events, self.config.discovery)
 
     def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -97,6 +97,14 @@ class Pipeline:
         return tuple(name for name in self.stages if name not in {"graph", "evaluate", *asked})
 
     @cached_property
+    def by_learner(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`fitted` in two: up to what the teacher hands down, and from the first student on."""
+        first = next(
+            i for i, n in enumerate(self.fitted) if n in self.arms and self.arms[n].learner == "student"
+        )
+        return self.fitted[:first], self.fitted[first:]
+
+    @cached_property
     def comparisons(self) -> list[tuple[str, str]]:
         """Pairs of arms whose difference is told."""
         return [(name, other) for name, arm in self.arms.items() for other in arm.compared_with]
@@ -172,7 +180,59 @@ def _history_stages() -> dict[str, Stage]:
 HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
 """match with anchors by their history."""
 
-PIPELINES: dict[TaskKind, Pipeline] = {"history": HISTORY}
+_TEXT_ARMS = _by_name(
+    Arm("words", "words alone (BM25)", "baseline"),
+    Arm("teacher", "fused teacher", "baseline", compared_with=("teacher_text", "teacher_shuffled", "words")),
+    Arm("teacher_text", "text-only teacher", "baseline"),
+    Arm("teacher_shuffled", "fused teacher, shuffled facts", "baseline"),
+    Arm(
+        "student", "student", "needed", "student", distilled=True,
+        compared_with=("student_nodistill", "teacher", "words"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student"),
+)  # fmt: skip
+_FIT = "kgdistill fit"
+_TEXT_BUNDLE = Stage(
+    "the bundle", "packed", _FIT, ("student",), (), (), lambda config: {"format": FORMAT}, private=False
+)
+
+
+_FUSION = {"meaning", "coverage", "facts", "candidates"}
+
+
+def _text_student(arm: Arm) -> Stage:
+    below, sections = ("text", "queries", "targets"), ("search", "seed", "device")
+    return Stage(
+        f"the {arm.title}", "trained", _FIT, below, ("snapshot",), sections, lambda config: {"kind": arm.name}
+    )
+
+
+def _text_stages() -> dict[str, Stage]:
+    arms = [arm for arm in _TEXT_ARMS.values() if arm.learner is not None]
+    return {
+        "graph": _GRAPH,
+        "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
+        "queries": Stage(
+            "the queries", "made", _FIT, ("text",), ("snapshot",), ("task", "seed"),
+            lambda config: {"queries": config.search.queries},
+        ),
+        "targets": Stage(
+            "the teacher's targets", "made", _FIT, ("text", "queries"), ("snapshot",), ("task",),
+            lambda config: {"fusion": config.search.model_dump(include=_FUSION)},
+        ),
+        **{arm.name: _text_student(arm) for arm in arms},
+        "bundle": _TEXT_BUNDLE,
+        "evaluate": Stage(
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA,
+            ("search", "task", "seed"),
+        ),
+    }  # fmt: skip
+
+
+TEXT = Pipeline(_TEXT_ARMS, _text_stages())
+"""match with anchors by their text; its teacher is terms alone and needs no training."""
+
+PIPELINES: dict[TaskKind, Pipeline] = {"history": HISTORY, "text": TEXT}
 
 # Of the inputs, those that decide where, not what, a model learns.
 _PLACE = ("device", "store", "jobs")

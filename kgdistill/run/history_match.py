@@ -149,10 +149,7 @@ class HistoryMatch:
         settings, label = self.run.config.text, self.label
         texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
         distinct, rows = [str(t) for t in texts], place.astype(np.int64)
-        encoder = TransformerText(
-            settings.encoder, device=self.device, max_tokens=settings.max_tokens,
-            batch=settings.batch, precision=settings.precision,
-        )  # fmt: skip
+        encoder = artefacts.text_encoder(settings, self.device)
         if settings.tune != "frozen":
             self._tune(encoder, distinct, rows)
         embeddings = encoder.encode(distinct)

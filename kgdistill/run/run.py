@@ -31,6 +31,7 @@ from kgdistill.tasks.spec import TaskSpec
 if TYPE_CHECKING:
     import torch
 
+    from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
 
 _WIDE = 300
@@ -45,6 +46,14 @@ class Holder(Protocol):
     @property
     def store(self) -> GraphStore:
         """The open store."""
+        ...
+
+
+class Maker(Protocol):
+    """What a kind of task makes at each of its stages."""
+
+    def make(self, name: str, folder: Path) -> None:
+        """Makes what a stage leaves, in an empty folder."""
         ...
 
 
@@ -130,6 +139,17 @@ class Run(RunBase):
 
         return HistoryMatch(self, self.device)
 
+    @cached_property
+    def by_text(self) -> TextMatch:
+        """The same of a run whose anchors are known by their text."""
+        from kgdistill.run.by_text import TextMatch
+
+        return TextMatch(self, self.device)
+
+    @property
+    def _maker(self) -> Maker:
+        return self.by_history if self.config.kind == "history" else self.by_text
+
     def make(self, name: str) -> None:
         """Makes one stage, unless it stands there from the same inputs.
 
@@ -138,9 +158,10 @@ class Run(RunBase):
         """
         for below in self.pipeline.stages[name].stands_on if name != "evaluate" else ():
             self.need(below)
-        self._stage(name, self._inputs(name), partial(self.by_history.make, name))
-        if name == "text":
-            self.__dict__.pop("by_history", None)
+        self._stage(name, self._inputs(name), partial(self._maker.make, name))
+        if name == "text":  # what was read of the former texts
+            for kind in ("by_history", "by_text"):
+                self.__dict__.pop(kind, None)
 
     def fit(self) -> None:
         """Makes every stage between the snapshot and the evaluation, in order; what stands there is kept.
@@ -160,7 +181,7 @@ class Run(RunBase):
         """
         kinds, left_out = self.judged()
         inputs = {**self._inputs("evaluate", judged=kinds), "left_out": left_out}
-        self._stage("evaluate", inputs, partial(self.by_history.make, "evaluate"))
+        self._stage("evaluate", inputs, partial(self._maker.make, "evaluate"))
         text = (self.read("evaluate") / "metrics.json").read_text(encoding="utf-8")
         return Results(json.loads(text))
 

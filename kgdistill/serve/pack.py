@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from kgdistill.models.student import Student
 from kgdistill.models.terms import ItemWeights, SharedGroups
 from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.models.text.static import StaticText
+from kgdistill.models.text.token_table import TokenTable
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.serve.history import History
 from kgdistill.serve.items import SHOWN, Items
-from kgdistill.serve.readings import Readings
-from kgdistill.serve.search import search_index
+from kgdistill.serve.readings import Reading, Readings
+from kgdistill.serve.search import SearchIndex, search_index
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.lexical import TITLE_WEIGHT
+from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData
 
 _LONGEST = 120
@@ -64,6 +67,43 @@ def pack_student(
     columns = items.columns(reads.columns)
     search = search_index(reads.texts(columns), reads.vectors(columns, tower))
     return Bundle(config, items, history=_history(scorer, catalogue), text=tower, search=search)
+
+
+def pack_text_match(
+    student: TokenTable,
+    search: SearchIndex,
+    snapshot: Snapshot,
+    task: MatchSpec,
+    fields: Mapping[str, Sequence[str]],
+) -> Bundle:
+    """A student that matches by text, as a bundle.
+
+    Args:
+        student: trained; its table is the text tower.
+        search: the candidates' words and vectors.
+        snapshot: says what the candidates are called.
+        task: the declared task.
+        fields: name → text of each candidate; the first is the title.
+    """
+    label = task.candidates.label
+    table, _ = kept_items(snapshot, label, np.arange(snapshot.num_nodes(label)))
+    names = {name: "title" if i == 0 else name.removesuffix("_text") for i, name in enumerate(fields)}
+    for name, texts in fields.items():
+        column = pa.array([text or None for text in texts], pa.string())
+        if names[name] in table.column_names:
+            table = table.drop_columns(names[name])
+        table = table.append_column(names[name], column)
+    tower_reads = (Reading((names[n],), TITLE_WEIGHT if i == 0 else 1) for i, n in enumerate(student.fields))
+    config = {
+        "format": FORMAT,
+        "task": task.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "label": label,
+        "reads": Readings(tuple(names.values()), tuple(tower_reads)).settings(),
+        "snapshot": snapshot.content_hash,
+        "cut": str(snapshot.cut),
+    }
+    tower = TextTower.of(student.tokenizer, student.table.weight.detach().cpu().numpy(), None, None)
+    return Bundle(config, Items(table), text=tower, search=search)
 
 
 def kept_items(snapshot: Snapshot, label: str, items: IntArray) -> tuple[pa.Table, list[str]]:

@@ -41,7 +41,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     own = headline_arm(found).arm
     for setting, size in protocol.settings.items():
         table.add_section()
-        heading = f"{setting_title(setting)}, {size.users:,} users"
+        heading = f"{setting_title(setting)}, {size.users:,} {protocol.units}"
         table.add_row(Text(heading, style="italic"), *("" for _ in names))
         best = {n: max(v) for n in names if (v := [m for m in _means(found, setting, n) if m is not None])}
         for arm in found.arms:

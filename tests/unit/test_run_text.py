@@ -1,0 +1,144 @@
+"""Search as a run: declared in a file, judged by the graph's own grades, answering without torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.errors import InputError, LeakError
+from kgdistill.ranking.fusion import Fusion, fuse
+from kgdistill.ranking.topk import top_k
+from kgdistill.run.run import Run
+from kgdistill.run.text_match import student_parts
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+
+BRANDS = ["acorn", "birch", "cedar", "dogwood", "elm"]
+THINGS = ["paper", "pen", "chair", "desk", "lamp", "folder"]
+SMALL: dict[str, Any] = {"queries": 200, "epochs": 4, "batch": 32, "dim": 12, "candidates": 8}
+
+
+def fill_search_shop(store: GraphStore) -> None:
+    """Thirty things by five makers, whom no title names; a query names a thing, and some its maker too."""
+    schema = load_schema()
+    products = [
+        {"product_id": f"p{b}{t}", "title": f"{thing} number {b}{t}"}
+        for b in range(len(BRANDS))
+        for t, thing in enumerate(THINGS)
+    ]
+    queries = [{"query_id": f"q{t}", "text": thing} for t, thing in enumerate(THINGS)]
+    queries += [
+        {"query_id": f"q{t}{b}", "text": f"{brand} {THINGS[t]}"}
+        for t in range(3)
+        for b, brand in enumerate(BRANDS)
+    ]
+    judged = [
+        {"source": f"q{t}", "target": f"p{b}{t}", "grade": 2.0}
+        for t in range(len(THINGS))
+        for b in range(len(BRANDS))
+    ]
+    judged += [
+        {"source": f"q{t}{b}", "target": f"p{other}{t}", "grade": 3.0 if other == b else 1.0}
+        for t in range(3)
+        for b in range(len(BRANDS))
+        for other in range(len(BRANDS))
+    ]
+    tables: dict[Any, list[dict[str, Any]]] = {
+        "Product": products,
+        "Brand": [{"brand_id": f"b{b}", "name": brand} for b, brand in enumerate(BRANDS)],
+        "Query": queries,
+        ("Product", "MADE_BY", "Brand"): [
+            {"source": p["product_id"], "target": f"b{p['product_id'][1]}"} for p in products
+        ],
+        ("Query", "JUDGED", "Product"): judged,
+    }
+    store.apply_schema(schema)
+    for key, rows in tables.items():
+        if isinstance(key, str):
+            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
+        else:
+            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[GraphStore]:
+    with MemoryStore() as opened:
+        fill_search_shop(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def run(store: GraphStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("search")
+    encoder = tiny_encoder(folder / "tiny", layers=1)
+    text = {"encoder": str(encoder), "precision": "float32"}
+    made = Run.create(folder / "run", store, task="search", text=text, search=SMALL, device="cpu")
+    made.fit()
+    return made
+
+
+def test_the_judgements_stay_closed_until_they_judge(run: Run) -> None:
+    assert run.pipeline.fitted == ("text", "queries", "targets", "student", "student_nodistill", "bundle")
+    with pytest.raises(LeakError, match="the judgements are the test"):
+        _ = run.by_text.task.judgements
+    texts = json.loads((run.read("queries") / "config.json").read_text(encoding="utf-8"))["texts"]
+    assert len(texts) > 20
+    assert ("Query", "JUDGED", "Product") not in run.snapshot.edge_types
+
+
+def test_the_results_have_the_shape_of_every_run_and_the_facts_matter(run: Run) -> None:
+    results = run.evaluate()
+    assert [arm["arm"] for arm in results["arms"]] == [
+        "words", "teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill",
+    ]  # fmt: skip
+    assert results["protocol"]["settings"]["full"] == {"users": 21, "candidates": 30}
+    full = {arm["arm"]: arm["settings"]["full"]["ndcg@10"]["mean"] for arm in results["arms"]}
+    # No title names a maker: only the graph knows whose paper it is.
+    assert full["teacher"] > full["teacher_text"] + 0.05
+    assert full["teacher"] > full["teacher_shuffled"] + 0.05
+    assert "Search; 95% intervals over queries" in str(results)
+    pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
+    assert pairs >= {("teacher", "teacher_text"), ("student", "student_nodistill"), ("student", "words")}
+
+
+def test_a_stage_of_other_settings_is_made_again_and_the_others_are_not(
+    run: Run, store: GraphStore, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run", symlinks=True)
+    other = Run.create(tmp_path / "run", store, search={"epochs": 3})
+    assert other.config.task.name == "search"
+    other.fit()
+    again = {name for name in run.pipeline.fitted if other.need(name).made != run.need(name).made}
+    assert again == {"student", "student_nodistill", "bundle"}
+
+
+def test_a_graph_without_judgements_is_refused(tmp_path: Path) -> None:
+    with MemoryStore() as bare:
+        fill_search_shop(bare)
+        bare.delete_nodes("Query", pa.array([f"q{t}" for t in range(len(THINGS))]))
+        bare.delete_nodes("Query", pa.array([f"q{t}{b}" for t in range(3) for b in range(5)]))
+        with pytest.raises(InputError, match="the graph holds no JUDGED to judge by"):
+            Run.create(tmp_path / "run", bare, task="search")
+
+
+def test_the_bundle_finds_as_the_run_was_judged(run: Run) -> None:
+    bundle, models = run.bundle(), run.by_text
+    queries = ["acorn paper", "elm lamp", "desk number"]
+    student, every = models.student(), np.arange(30)
+    parts = student_parts(student, student.items(models.task.catalogue), queries, models.index)
+    scores = fuse(parts(np.arange(3)), Fusion(depth=100))
+    keys = run.snapshot.keys("Product")
+    for query, row in zip(queries, scores, strict=True):
+        best, values = top_k(row[None], every, 5)
+        hits = bundle.search(query, k=5)
+        assert [hit.id for hit in hits] == [str(keys[i]) for i in best[0]]
+        np.testing.assert_allclose([hit.score for hit in hits], values[0], rtol=1e-4)
+    with pytest.raises(InputError, match="it cannot recommend"):
+        bundle.recommend(["p00"])
