@@ -28,7 +28,7 @@ def settings() -> str:
         "# Settings\n\nThe keys of `--config FILE.yaml` (`kgdistill snapshot`), made from the code by "
         "`make docs`; a test compares. What is left out keeps its default; an unknown key is refused with "
         "the nearest valid one. `RUN/config.json` says what is in force. Words are explained in the "
-        "[README](../README.md#words).\n"
+        "[training.md](training.md#words).\n"
     ]
     top = []
     for name, field in RunConfig.model_fields.items():

@@ -85,7 +85,6 @@ def recommend(
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
     """
-    from kgdistill.run.base import RunBase
     from kgdistill.serve.bundle import load_bundle
 
     if (run is None) == (bundle is None):
@@ -99,8 +98,11 @@ def recommend(
     keys = [key.strip() for key in history.split(",")] if history is not None else []
     for key in keys:
         _check_id(key, "--history")
-    opened = RunBase.open(run) if run is not None else None
-    if opened is not None:
+    opened = None
+    if run is not None:
+        from kgdistill.run.base import RunBase
+
+        opened = RunBase.open(run)
         opened.need("bundle")
     loaded = load_bundle(bundle if bundle is not None else Path(run or "") / "bundle")
     if user_id is not None and opened is not None:

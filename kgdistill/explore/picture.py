@@ -99,10 +99,9 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
 
 
 def _stops(left: NodeKey, right: NodeKey, graph: nx.MultiDiGraph[NodeKey]) -> list[NodeKey]:
-    """The places that the line between two nodes passes: one more in a column that it crosses."""
-    if graph.nodes[right]["layer"] - graph.nodes[left]["layer"] < 2:
-        return [left, right]
-    return [left, (f"{left} between {right}", ""), right]
+    """The places that the line between two nodes passes: one more in each column that it crosses."""
+    first, last = graph.nodes[left]["layer"], graph.nodes[right]["layer"]
+    return [left, *((f"{left} between {right}", str(layer)) for layer in range(first + 1, last)), right]
 
 
 def _layout(graph: nx.MultiDiGraph[NodeKey]) -> dict[NodeKey, tuple[float, float]]:
@@ -114,8 +113,8 @@ def _layout(graph: nx.MultiDiGraph[NodeKey]) -> dict[NodeKey, tuple[float, float
     for ends in graph.edges():
         left, right = sorted(ends, key=lambda n: graph.nodes[n]["layer"])
         stops = _stops(left, right, graph)
-        if len(stops) == 3:
-            layers[graph.nodes[left]["layer"] + 1].add(stops[1])
+        for layer, stop in enumerate(stops[1:-1], graph.nodes[left]["layer"] + 1):
+            layers[layer].add(stop)
         for first, second in pairwise(stops):
             near[first].append(second)
             near[second].append(first)
@@ -141,15 +140,14 @@ def _line(axes: Any, stops: list[tuple[float, float]], text: str, heads: tuple[b
     """A line from the right side of the first stop to the left side of the last, named in its middle."""
     half = _BOX_WIDTH / 2
     (x, y), (end_x, end_y) = stops[0], stops[-1]
-    points = [(x + half, y), *stops[1:-1], (end_x - half, end_y)]
-    if len(points) == 3:
-        points[1:2] = [(stops[1][0] - half, stops[1][1]), (stops[1][0] + half, stops[1][1])]
+    between = [(stop_x + side, stop_y) for stop_x, stop_y in stops[1:-1] for side in (-half, half)]
+    points = [(x + half, y), *between, (end_x - half, end_y)]
     axes.plot(*zip(*points, strict=True), color="#777777", lw=1.2, zorder=1)
     arrow = {"arrowstyle": "-|>", "color": "#777777", "lw": 1.2}
     for wanted, tip, other in ((heads[0], points[0], points[1]), (heads[1], points[-1], points[-2])):
         if wanted:
             axes.annotate("", tip, other, arrowprops=arrow, zorder=1)
-    first, last = (points[1], points[2]) if len(points) == 4 else (points[0], points[-1])
+    first, last = (points[1], points[2]) if between else (points[0], points[-1])
     axes.text(
         (first[0] + last[0]) / 2,
         (first[1] + last[1]) / 2,

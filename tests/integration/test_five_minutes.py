@@ -1,4 +1,4 @@
-"""The README's section "Your own data in five minutes", followed word by word."""
+"""docs/own-data.md, "Your own data in five minutes", followed word by word."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from _load_script import load_script
 from kgdistill.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 SAMPLE = ROOT / "data" / "sample_orders"
-SECTION = README.split("## Your own data in five minutes\n")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```sh\n(.*?)```", SECTION, flags=re.S)
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S)
 CLOSED = {"12041", "12328"}
 
 
 def _follow(folder: Path) -> list[str]:
-    """What each block of the section says, run one after the other in one shell as from a clone."""
+    """What each block of the page says, run one after the other in one shell as from a clone."""
     (folder / "data").symlink_to(ROOT / "data")
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "kgdistill").symlink_to(Path(sys.executable).parent / "kgdistill")

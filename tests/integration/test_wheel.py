@@ -12,6 +12,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from _load_script import load_script
 from packaging.requirements import Requirement
 
 from kgdistill import Graph
@@ -60,7 +61,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (folder / top).symlink_to(purelib / top)
     (folder / "run.py").write_text(
         f"import sys\nsys.path[:0] = [{str(folder)!r}]\n"
-        "from kgdistill.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+        "from kgdistill.cli import main\n"
+        "if sys.argv[1] == '-c':\n    exec(sys.argv[2])\nelse:\n    sys.exit(main(sys.argv[1:]))\n"
     )
     return folder
 
@@ -117,6 +119,38 @@ def test_it_explores_without_extras(installed: Path, shop: Path, command: list[s
     assert done.returncode == 0 or not says, done.stderr
     assert says in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_answers_without_extras(installed: Path, tmp_path: Path) -> None:
+    bundle = load_script("bench/serving.py").random_bundle(60, text=True)
+    bundle.save(tmp_path / "bundle")
+    told = run(installed, tmp_path, "recommend", "--bundle", "bundle", "--history", bundle.keys[0], "-k", "3")
+    assert told.returncode == 0, told.stderr
+    assert "rests on what was bought before" in told.stderr
+    code = (
+        "import kgdistill as kg\n"
+        "bundle = kg.load('bundle')\n"
+        "print(len(bundle.recommend(bundle.keys[:2], k=5)), len(bundle.search('green tea', k=4)))\n"
+        "print(len(bundle.similar(bundle.keys[0], k=3)))\n"
+        "bundle.add_items(['green tea'], ids=['new'])\n"
+    )
+    done = run(installed, tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "5 4\n3\n"
+
+
+def test_a_run_is_made_where_the_extra_is(installed: Path, shop: Path) -> None:
+    code = (
+        "import kgdistill as kg\n"
+        "graph = kg.Graph('ladybug:shop.db')\n"
+        "print(graph.history('ann'), graph.explain('ann', 'tea-2')[0])\n"
+        "try:\n    kg.Run.create('runs/mine', graph).fit()\n"
+        "except kg.KgdistillError as error:\n    print(error)"
+    )
+    done = run(installed, shop, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "bought Green tea" in done.stdout
+    assert "pip install 'kgdistill[train]'" in done.stdout
 
 
 def test_it_reaches_a_neo4j_without_extras(installed: Path, shop: Path) -> None:
