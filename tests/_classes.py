@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
+from _tiny_encoder import tiny_tokenizer
 
 from kgdistill.arrays import FloatArray
+from kgdistill.config import ClassifyConfig
+from kgdistill.ranking.classes import Classified, accuracy, decide, probabilities
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.store import MemoryStore
 from kgdistill.store.schema import Schema
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, parse_task
+from kgdistill.train.class_lesson import Logits
+from kgdistill.train.classify import (
+    ClassStudent,
+    ClassTeacher,
+    SubjectVectors,
+    encode_task,
+    train_class_student,
+    train_class_teacher,
+)
+from kgdistill.train.loop import Context
 
 Row = dict[str, Any]
 START = datetime(2024, 1, 1)
@@ -170,3 +186,56 @@ def word_vectors(texts: Sequence[str], dim: int = 16) -> FloatArray:
                 known[word] = draw.standard_normal(dim).astype(np.float32)
             out[row] += known[word]
     return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02)
+WORDS = ["coin", "truck", "clock", "please", "today", "my", "the", "order", "again", "hello", "thanks"]
+
+
+class WordEncoder:
+    """A text teacher in which each word has a vector of its own."""
+
+    name = "words"
+    max_tokens = 16
+
+    def __init__(self) -> None:
+        self.tokenizer = tiny_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
+
+    def encode(self, texts: list[str]) -> FloatArray:
+        return word_vectors(texts)
+
+
+@dataclass
+class World:
+    """A task with its text vectors."""
+
+    task: ClassifyTask
+    vectors: SubjectVectors
+
+    @cached_property
+    def teacher(self) -> ClassTeacher:
+        return train_class_teacher(self.task, self.vectors, CONFIG, context())
+
+    @cached_property
+    def student(self) -> ClassStudent:
+        return self.trained(self.teacher.logits(self.task, self.vectors))
+
+    def trained(self, soft: Logits | None, *, seed: int = 0, config: ClassifyConfig = CONFIG) -> ClassStudent:
+        encoder: Any = WordEncoder() if self.task.texts is not None else None
+        return train_class_student(self.task, encoder, self.vectors, config, context(seed), soft=soft)
+
+    def right(self, logits: FloatArray, target: str) -> float:
+        """The accuracy on the test."""
+        self.task.open_test()
+        truth, rows = self.task.truth(target, "test"), self.task.subjects("test", target)
+        p = probabilities(logits[rows], 1.0, several=False)
+        given = Classified(truth, p, decide(p, 0.0, several=False))
+        return accuracy(given, np.ones(len(rows), np.int64))
+
+
+def context(seed: int = 0) -> Context:
+    return Context(torch.device("cpu"), seed)
+
+
+def world(task: ClassifyTask) -> World:
+    return World(task, encode_task(task, WordEncoder()))

@@ -22,12 +22,14 @@ class NodeTable:
     """One kind of neighbours.
 
     Attributes:
-        name: of the relationship and the label behind it.
+        relationship, label, history: see `Neighbours`.
         rows: float32 [nodes, F].
         middle, spread: of log(1 + how many nodes a subject has).
     """
 
-    name: str
+    relationship: str
+    label: str
+    history: bool
     rows: FloatArray
     middle: float
     spread: float
@@ -83,11 +85,11 @@ def node_table(
     held = np.diff(shares.indptr) > 0
     scaled = [block for block in (_scaled(block, shares[held]) for block in blocks) if block is not None]
     lengths = np.log1p(np.diff(beside.members[learned].indptr))
-    spread = float(lengths.std()) if len(lengths) else 0.0
+    middle, spread = (float(lengths.mean()), float(lengths.std())) if len(lengths) else (0.0, 0.0)
     rows = np.concatenate(scaled, axis=1) if scaled else np.zeros((beside.members.shape[1], 0), np.float32)
     return NodeTable(
-        beside.name, np.ascontiguousarray(rows, np.float32), float(lengths.mean() if len(lengths) else 0.0),
-        spread if spread > 1e-6 else 1.0,
+        beside.relationship, beside.label, beside.history, np.ascontiguousarray(rows, np.float32),
+        middle, spread if spread > 1e-6 else 1.0,
     )  # fmt: skip
 
 

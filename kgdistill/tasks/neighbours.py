@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.snapshot import Snapshot
@@ -23,15 +22,17 @@ class Neighbours:
     """What stands beside the subjects along one relationship: a history's items, or the nodes of a fact.
 
     Attributes:
-        name: the relationship type and the label behind it, such as "BOUGHT Product".
+        relationship: such as "BOUGHT".
         label: of the nodes.
+        history: whether it is an event.
         members: float32 CSR [subjects, nodes], 1 where the two are tied.
         texts: what is written on each node; empty strings where nothing is.
         groups: per fact of the nodes that is read, float32 CSR [nodes, groups], rows summing to 1 or 0.
     """
 
-    name: str
+    relationship: str
     label: str
+    history: bool
     members: sp.csr_matrix
     texts: Sequence[str]
     groups: Mapping[str, sp.csr_matrix]
@@ -121,8 +122,8 @@ def _beside(snapshot: Snapshot, edge: EdgeType, *, facts: bool, hidden: Collecti
                 groups[f"{fact[1]} {fact[2]}"] = rows_to_one(members)
     node = snapshot.schema.node(edge[2])
     return Neighbours(
-        f"{edge[1]} {edge[2]}", edge[2], _incidence(snapshot, edge, shape),
-        field_texts(snapshot, edge[2], node.text), groups,
+        edge[1], edge[2], snapshot.schema.relationship(edge).kind == "event",
+        _incidence(snapshot, edge, shape), field_texts(snapshot, edge[2], node.text), groups,
     )  # fmt: skip
 
 
@@ -132,10 +133,3 @@ def _incidence(snapshot: Snapshot, edge: EdgeType, shape: tuple[int, int]) -> sp
     # Several events between the same two are one.
     matrix.data[:] = 1.0
     return matrix
-
-
-def mean_of_members(members: sp.csr_matrix, table: FloatArray) -> FloatArray:
-    """The mean of the rows of `table` that each subject is tied to, float32 [subjects, F]; 0 without any."""
-    total = np.asarray(members @ table, np.float32)
-    lengths = np.maximum(np.diff(members.indptr), 1).astype(np.float32)
-    return np.asarray(total / lengths[:, None], np.float32)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -19,13 +17,10 @@ from kgdistill.models.heads import Calibration, ClassifyHead, StaticClassifier, 
 from kgdistill.models.text.transformer import TextEncoder, TransformerText
 from kgdistill.models.text.vocabulary import first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
-from kgdistill.ranking.classes import Classified, decide, macro_f1, probabilities
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.train.loop import Context, Draws, Lesson, Recipe, Terms, fit
-from kgdistill.train.losses import list_distillation, relational_cosine
+from kgdistill.train.class_lesson import ClassLesson, Logits
+from kgdistill.train.loop import Context, Recipe, fit
 
-Logits = Mapping[str, FloatArray]
-"""Of each target, float32 [subjects, classes]."""
 _ROWS = 4096
 
 
@@ -109,6 +104,16 @@ class ClassStudent:
     calibration: dict[str, Calibration]
     history: list[dict[str, float]]
     seconds: float
+
+    def weights(self) -> dict[str, FloatArray]:
+        """The table, the shared layer and each target's layer, as a bundle names them."""
+        names = {"table.weight": "table", "head.hidden.": "hidden.", "head.outputs.": "target."}
+        out: dict[str, FloatArray] = {}
+        for name, held in self.model.state_dict().items():
+            for ours, theirs in names.items():
+                if name.startswith(ours):
+                    out[theirs + name.removeprefix(ours)] = held.detach().cpu().numpy()
+        return out
 
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
@@ -212,121 +217,6 @@ def train_class_student(
     )  # fmt: skip
     student.calibration = calibrations(task, student.logits(task))
     return student
-
-
-class ClassLesson(Lesson[IntArray]):
-    """Labels of the training subjects, and what the teacher says of these and of unlabelled ones.
-
-    Args:
-        task: what is told; its test stays closed.
-        logits: of some subjects, int64 [B] -> logits by target, and text vectors float32 [B, D] or None.
-        config: weights, temperature, batch and patience.
-        soft: the teacher's logits of every subject.
-        wanted: the teacher's text vectors in the student's space, float32 [subjects, D].
-    """
-
-    def __init__(
-        self,
-        task: ClassifyTask,
-        logits: Callable[[IntArray], tuple[dict[str, Tensor], Tensor | None]],
-        config: ClassifyConfig,
-        *,
-        soft: Logits | None = None,
-        wanted: Tensor | None = None,
-    ) -> None:
-        self._task, self._logits, self._config = task, logits, config
-        self._soft = None if soft is None else {k: torch.from_numpy(v) for k, v in soft.items()}
-        self._wanted = wanted
-        train = task.subjects("train")
-        self._subjects = train if soft is None else np.concatenate([train, task.unlabelled])
-        self._labels: dict[str, tuple[Tensor, Tensor]] = {}
-        for name in task.class_names:
-            rows, truth = task.subjects("train", name), task.truth(name, "train")
-            known = torch.zeros(len(task), dtype=torch.bool)
-            labels = torch.zeros(len(task), truth.shape[1])
-            known[torch.from_numpy(rows)] = True
-            labels[torch.from_numpy(rows)] = torch.from_numpy(truth.astype(np.float32))
-            self._labels[name] = known, labels
-        self._best, self._since = -np.inf, 0
-
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
-        """See `Lesson`."""
-        order = draws.numpy.permutation(self._subjects)
-        return np.array_split(order, max(len(order) // self._config.batch, 1))
-
-    def loss(self, batch: IntArray, draws: Draws) -> Terms:
-        """See `Lesson`."""
-        config, at = self._config, torch.from_numpy(batch)
-        logits, text = self._logits(batch)
-        terms: dict[str, tuple[float, Tensor]] = {}
-        for name, x in logits.items():
-            known, labels = (part[at].to(x.device) for part in self._labels[name])
-            several = self._task.several(name)
-            if known.any():
-                weight = 1.0 if self._soft is None else config.task_weight
-                terms[f"task/{name}"] = weight, label_loss(x[known], labels[known], several=several)
-            if self._soft is not None:
-                soft = self._soft[name][at].to(x.device)
-                terms[f"list/{name}"] = (
-                    config.list_weight, soft_loss(x, soft, config.temperature, several=several)
-                )  # fmt: skip
-        if text is not None and self._wanted is not None:
-            terms["text"] = config.text_weight, relational_cosine(text, self._wanted[at.to(text.device)])
-        return terms
-
-    def validate(self) -> dict[str, float]:
-        """Macro-F1 less the log-loss of the validation subjects, the mean over the targets."""
-        reached = []
-        for name in self._task.class_names:
-            rows, truth = self._task.subjects("validation", name), self._task.truth(name, "validation")
-            several = self._task.several(name)
-            with torch.inference_mode():
-                x = self._logits(rows)[0][name].float().cpu().numpy()
-            p = probabilities(x, 1.0, several=several)
-            given = Classified(truth, p, decide(p, 0.5 if several else 0.0, several=several), several)
-            lost = float(given.lost[given.in_scope].mean()) if given.in_scope.any() else 0.0
-            reached.append((macro_f1(given, np.ones(len(rows), np.int64)), -lost))
-        f1, likelihood = np.mean(reached, axis=0)
-        better = f1 + likelihood > self._best
-        self._best, self._since = max(self._best, f1 + likelihood), 0 if better else self._since + 1
-        return {"macro_f1": float(f1), "log_likelihood": float(likelihood)}
-
-    def enough(self, epoch: int) -> bool:
-        """Whether validation has not become better for as many epochs as the patience lasts."""
-        return self._since >= self._config.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Lesson`."""
-        return {"best": float(self._best), "since": self._since}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Lesson`."""
-        self._best, self._since = state["best"], state["since"]
-
-
-def label_loss(logits: Tensor, labels: Tensor, *, several: bool) -> Tensor:
-    """Cross-entropy against labels, a scalar.
-
-    Args:
-        logits: float32 [B, C].
-        labels: float32 [B, C] of 0 and 1. With one class a subject, a row of none is out of scope: every
-            class is to be as likely as any other (Hendrycks et al. 2019).
-        several: the mean over the classes of each one's binary cross-entropy.
-    """
-    if several:
-        return F.binary_cross_entropy_with_logits(logits, labels)
-    held = labels.sum(dim=1, keepdim=True)
-    even = torch.full_like(labels, 1 / labels.shape[1])
-    return F.cross_entropy(logits, torch.where(held > 0, labels, even))
-
-
-def soft_loss(student: Tensor, teacher: Tensor, temperature: float, *, several: bool) -> Tensor:
-    """`list_distillation` over the classes; with several, over each class and its absence."""
-    if several:
-        student, teacher = (
-            torch.stack([x, torch.zeros_like(x)], dim=2).flatten(0, 1) for x in (student, teacher)
-        )
-    return list_distillation(student, teacher, temperature)
 
 
 def calibrations(task: ClassifyTask, logits: Logits) -> dict[str, Calibration]:

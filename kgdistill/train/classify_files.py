@@ -101,7 +101,7 @@ def _save(
     (folder / _ARRAYS).write_bytes(save(whole))
     text = {
         **about,
-        "tables": [[t.name, t.middle, t.spread] for t in trained.tables],
+        "tables": [[t.relationship, t.label, t.history, t.middle, t.spread] for t in trained.tables],
         "classes": trained.classes,
         "several": sorted(trained.several),
         "calibration": {name: asdict(c) for name, c in trained.calibration.items()},
@@ -115,8 +115,8 @@ def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], di
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     arrays = load_file(folder / _ARRAYS)
     about["tables"] = [
-        NodeTable(name, arrays[f"tables.{i}"], middle, spread)
-        for i, (name, middle, spread) in enumerate(about["tables"])
+        NodeTable(relationship, label, history, arrays[f"tables.{i}"], middle, spread)
+        for i, (relationship, label, history, middle, spread) in enumerate(about["tables"])
     ]
     state = {
         k.removeprefix("module."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("module.")

@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from _classes import START, kind_spec, make_classes, spec, users, utterances, word_vectors
-from _tiny_encoder import tiny_tokenizer
+from _classes import CONFIG, START, World, kind_spec, make_classes, spec, users, utterances, world
 
-from kgdistill.arrays import FloatArray
-from kgdistill.config import ClassifyConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.models.heads import Calibration, calibrate
-from kgdistill.ranking.classes import Classified, accuracy, decide, probabilities
+from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.train.classify import (
-    ClassStudent,
-    ClassTeacher,
-    Logits,
-    SubjectVectors,
-    encode_task,
-    label_loss,
-    soft_loss,
-    train_class_student,
-    train_class_teacher,
-)
+from kgdistill.train.class_lesson import label_loss, soft_loss
 from kgdistill.train.classify_files import (
     load_class_student,
     load_class_teacher,
     save_class_student,
     save_class_teacher,
 )
-from kgdistill.train.loop import Context
 from kgdistill.train.losses import list_distillation
-
-CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02)
-WORDS = ["coin", "truck", "clock", "please", "today", "my", "the", "order", "again", "hello", "thanks"]
-
-
-class WordEncoder:
-    """A text teacher in which each word has a vector of its own."""
-
-    name = "words"
-    max_tokens = 16
-
-    def __init__(self) -> None:
-        self.tokenizer = tiny_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
-
-    def encode(self, texts: list[str]) -> FloatArray:
-        return word_vectors(texts)
-
-
-@dataclass
-class World:
-    """A task with its text vectors."""
-
-    task: ClassifyTask
-    vectors: SubjectVectors
-
-    @cached_property
-    def teacher(self) -> ClassTeacher:
-        return train_class_teacher(self.task, self.vectors, CONFIG, context())
-
-    @cached_property
-    def student(self) -> ClassStudent:
-        return self.trained(self.teacher.logits(self.task, self.vectors))
-
-    def trained(self, soft: Logits | None, *, seed: int = 0, config: ClassifyConfig = CONFIG) -> ClassStudent:
-        encoder: Any = WordEncoder() if self.task.texts is not None else None
-        return train_class_student(self.task, encoder, self.vectors, config, context(seed), soft=soft)
-
-    def right(self, logits: FloatArray, target: str) -> float:
-        """The accuracy on the test."""
-        self.task.open_test()
-        truth, rows = self.task.truth(target, "test"), self.task.subjects("test", target)
-        p = probabilities(logits[rows], 1.0, several=False)
-        given = Classified(truth, p, decide(p, 0.0, several=False))
-        return accuracy(given, np.ones(len(rows), np.int64))
-
-
-def context(seed: int = 0) -> Context:
-    return Context(torch.device("cpu"), seed)
-
-
-def world(task: ClassifyTask) -> World:
-    return World(task, encode_task(task, WordEncoder()))
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_nothing_of_a_target_is_read(tmp_path: Path) -> None:
     task = make_classes(tables, tmp_path / "s", declared)
     assert task.texts is not None
     assert not any("secret" in text for text in task.texts)
-    assert [beside.name for beside in task.neighbours] == ["SENT_BY Channel"]
+    assert [(b.relationship, b.label) for b in task.neighbours] == [("SENT_BY", "Channel")]
 
 
 def test_a_history_ends_at_the_cut(tmp_path: Path) -> None:

@@ -191,7 +191,8 @@ def test_a_task_says_what_it_means() -> None:
     assert recommend.interaction == ("User", "BOUGHT", "Product")
     search = load_task("search")
     assert isinstance(search, MatchSpec)
-    assert search.interaction is None
+    assert search.interaction == ("Query", "CLICKED", "Product")
+    assert search.positives.otherwise == "synthetic"
     assert isinstance(search.protocol, JudgedSplit)
     intent = load_task("intent")
     assert isinstance(intent, ClassifySpec)

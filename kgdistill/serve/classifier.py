@@ -1,0 +1,389 @@
+"""The part of a bundle that tells classes: token means, histories and facts under one head, by NumPy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kgdistill.arrays import FloatArray
+from kgdistill.errors import InputError
+from kgdistill.nearest import nearest
+from kgdistill.ranking.classes import decide, probabilities
+from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
+from kgdistill.serve.tower import TextTower, unit
+
+_NODES = "classifier/nodes.json"
+Keys = Sequence[str]
+
+
+@dataclass(frozen=True)
+class TargetClasses:
+    """What a target can be.
+
+    Attributes:
+        names: the classes, in the order of the head's outputs.
+        several: whether several can hold at once.
+        temperature: logits are divided by it.
+        threshold: see `kgdistill.ranking.classes.decide`.
+    """
+
+    names: tuple[str, ...]
+    several: bool
+    temperature: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of one target.
+
+    Attributes:
+        classes: those that hold, the likeliest first; none where it is out of scope.
+        probabilities: of every class, the likeliest first; with one class a subject they sum to 1.
+        out_of_scope: whether it is said to be none of the classes.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: dict[str, float]
+    out_of_scope: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is told of one subject.
+
+    Attributes:
+        targets: by the target's name.
+        known: whether anything of what was given is known to the model; if not, it tells what is common.
+        unknown: keys of the history or the facts that are not known.
+    """
+
+    targets: dict[str, Told]
+    known: bool
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> Told:
+        """The only target; InputError where there are several."""
+        if len(self.targets) > 1:
+            raise InputError(f"there are several targets: {', '.join(self.targets)}")
+        return next(iter(self.targets.values()))
+
+
+@dataclass(frozen=True)
+class KnownNodes:
+    """The nodes of one label that subjects can be tied to by one relationship.
+
+    Attributes:
+        relationship, label: such as "BOUGHT" and "Product".
+        history: whether they are events.
+        keys: of the nodes.
+        rows: float32 [nodes, F].
+        middle, spread: of log(1 + how many nodes a subject has).
+    """
+
+    relationship: str
+    label: str
+    history: bool
+    keys: tuple[str, ...]
+    rows: FloatArray
+    middle: float
+    spread: float
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The row of each key."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    def of(self, keys: Sequence[Keys]) -> FloatArray:
+        """The mean of each subject's rows, and how many: float32 [subjects, F + 1]."""
+        out = np.zeros((len(keys), self.rows.shape[1] + 1), np.float32)
+        for i, mine in enumerate(keys):
+            rows = [self.places[key] for key in dict.fromkeys(mine) if key in self.places]
+            if rows:
+                out[i, :-1] = self.rows[rows].mean(axis=0)
+            out[i, -1] = (np.log1p(len(rows)) - self.middle) / self.spread
+        return out
+
+
+class Classifier:
+    """Tells classes from text vectors, histories and facts.
+
+    Args:
+        targets: by name.
+        layers: the head: `hidden.weight` float32 [H, W] and `hidden.bias` [H] where there is a shared layer,
+            and for each target `target.NAME.weight` and `target.NAME.bias`.
+        nodes: what subjects can be tied to.
+        dim: width of the text vectors; 0 where texts are not read.
+    """
+
+    name: ClassVar[str] = "classifier"
+
+    def __init__(
+        self,
+        targets: Mapping[str, TargetClasses],
+        layers: Mapping[str, FloatArray],
+        nodes: Sequence[KnownNodes],
+        dim: int,
+    ) -> None:
+        self.targets, self.nodes, self.dim = dict(targets), tuple(nodes), dim
+        self._layers = dict(layers)
+
+    @property
+    def relationships(self) -> list[str]:
+        """What facts and histories can be given of a subject."""
+        return list(dict.fromkeys(n.relationship for n in self.nodes))
+
+    def classify(
+        self,
+        texts: Sequence[str] | None = None,
+        histories: Sequence[Keys] | None = None,
+        facts: Sequence[Mapping[str, Keys]] | None = None,
+        *,
+        tower: TextTower | None = None,
+    ) -> list[Prediction]:
+        """What is told of each subject; those of `texts`, `histories` and `facts` are the same, in one order.
+
+        Args:
+            texts: on each subject.
+            histories: keys of what each subject did something with.
+            facts: of each subject, by relationship the keys of the nodes that it leads to.
+            tower: of the same bundle.
+
+        Raises:
+            InputError: nothing is given, or something that these classes are not told from; their lengths
+                differ; a relationship that is not known; one text or one key instead of several.
+        """
+        count = self._check(texts, histories, facts, tower)
+        vectors, known = None, np.zeros(count, np.bool_)
+        if self.dim:
+            vectors = np.zeros((count, self.dim), np.float32)
+            if texts is not None and tower is not None:
+                vectors = tower.encode(texts, known=True)
+                known |= vectors.any(axis=1)
+        given, unknown = self._ties(count, histories, facts)
+        beside = [n.of(keys) for n, keys in zip(self.nodes, given, strict=True)]
+        for nodes, keys in zip(self.nodes, given, strict=True):
+            known |= np.array([any(key in nodes.places for key in mine) for mine in keys], np.bool_)
+        logits = self.logits(vectors, beside)
+        told = {name: self._told(name, x) for name, x in logits.items()}
+        return [
+            Prediction({name: parts[i] for name, parts in told.items()}, bool(known[i]), unknown[i])
+            for i in range(count)
+        ]
+
+    def logits(self, vectors: FloatArray | None, beside: Sequence[FloatArray]) -> dict[str, FloatArray]:
+        """Of each target, float32 [subjects, classes].
+
+        Args:
+            vectors: of the texts, of any length, float32 [subjects, dim]; None where texts are not read.
+            beside: what each of `nodes` gives.
+        """
+        parts = [] if vectors is None else [unit(vectors) * np.float32(self.dim**0.5)]
+        x = np.concatenate([*parts, *beside], axis=1)
+        if "hidden.weight" in self._layers:
+            x = np.maximum(x @ self._layers["hidden.weight"].T + self._layers["hidden.bias"], 0)
+        return {
+            name: np.asarray(
+                x @ self._layers[f"target.{name}.weight"].T + self._layers[f"target.{name}.bias"], np.float32
+            )
+            for name in self.targets
+        }
+
+    def _told(self, name: str, logits: FloatArray) -> list[Told]:
+        target = self.targets[name]
+        p = probabilities(logits, target.temperature, several=target.several)
+        chosen = decide(p, target.threshold, several=target.several)
+        order = np.argsort(-p, axis=1, kind="stable")
+        out = []
+        for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
+            names = {target.names[c]: row[c] for c in ranks}
+            held = tuple(target.names[c] for c in ranks if holds[c])
+            out.append(Told(held, names, not held and not target.several))
+        return out
+
+    def _check(
+        self,
+        texts: Sequence[str] | None,
+        histories: Sequence[Keys] | None,
+        facts: Sequence[Mapping[str, Keys]] | None,
+        tower: TextTower | None,
+    ) -> int:
+        reads = {
+            "texts": bool(self.dim),
+            "histories": any(n.history for n in self.nodes),
+            "facts": any(not n.history for n in self.nodes),
+        }
+        known = " and ".join(name for name, read in reads.items() if read)
+        given = {"texts": texts, "histories": histories, "facts": facts}
+        there = {name: values for name, values in given.items() if values is not None}
+        for name in there:
+            if not reads[name]:
+                raise InputError(f"these classes are told from {known}, not from {name}")
+        if not there:
+            raise InputError(f"nothing to tell classes from; give {known}")
+        if any(isinstance(values, str | bytes | Mapping) for values in there.values()):
+            raise InputError("give a list of subjects, not one alone")
+        lengths = {name: len(values) for name, values in there.items()}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{count:,} {name}" for name, count in lengths.items())
+            raise InputError(f"there are {shown}: one of each a subject")
+        if any(not isinstance(text, str) for text in texts or ()):
+            raise InputError("a text is no string")
+        if self.dim and texts is not None and tower is None:
+            raise InputError("the bundle holds no text tower; it cannot classify texts")
+        return next(iter(lengths.values()))
+
+    def _ties(
+        self, count: int, histories: Sequence[Keys] | None, facts: Sequence[Mapping[str, Keys]] | None
+    ) -> tuple[list[list[list[str]]], list[tuple[str, ...]]]:
+        """The keys of every subject for each of `nodes`, and those of which none is known."""
+        facts = [{}] * count if facts is None else facts
+        histories = [[]] * count if histories is None else histories
+        names = {n.relationship for n in self.nodes if not n.history}
+        for mine in facts:
+            for name in mine:
+                if name not in names:
+                    raise InputError(
+                        f"no relationship {name!r} is known to these classes",
+                        hint=f"{nearest(str(name), names)}known: {', '.join(sorted(names))}",
+                    )
+        out: list[list[list[str]]] = []
+        for nodes in self.nodes:
+            tied = histories if nodes.history else [f.get(nodes.relationship, []) for f in facts]
+            out.append([_texts(keys) for keys in tied])
+        held = [
+            (_texts(h), [key for keys in f.values() for key in _texts(keys)])
+            for h, f in zip(histories, facts, strict=True)
+        ]
+        places = {kind: [n.places for n in self.nodes if n.history == kind] for kind in (True, False)}
+        unknown = [
+            tuple(
+                key
+                for keys, kind in ((done, True), (tied, False))
+                for key in dict.fromkeys(keys)
+                if not any(key in known for known in places[kind])
+            )
+            for done, tied in held
+        ]
+        return out, unknown
+
+    # On disk --------------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """See `BundlePart`."""
+        return {
+            "dim": self.dim,
+            "targets": {
+                name: {
+                    "classes": list(t.names), "several": t.several, "temperature": t.temperature,
+                    "threshold": t.threshold,
+                }
+                for name, t in self.targets.items()
+            },
+            "nodes": [
+                [n.relationship, n.label, n.history, n.middle, n.spread] for n in self.nodes
+            ],
+        }  # fmt: skip
+
+    def arrays(self) -> Arrays:
+        """See `BundlePart`."""
+        return {**self._layers, **{f"nodes.{i}": n.rows for i, n in enumerate(self.nodes)}}
+
+    def files(self) -> dict[str, bytes]:
+        """See `BundlePart`."""
+        keys = [list(n.keys) for n in self.nodes]
+        return {_NODES: json.dumps(keys, ensure_ascii=False).encode()} if keys else {}
+
+    @classmethod
+    def from_arrays(
+        cls, settings: Mapping[str, Any], arrays: Arrays, files: Mapping[str, bytes], items: int
+    ) -> Classifier:
+        """See `BundlePart`."""
+        targets, nodes, dim = _read_settings(settings)
+        try:
+            keys = json.loads(files[_NODES]) if nodes else []
+        except (KeyError, ValueError) as error:
+            raise refuse("cannot be read", _NODES) from error
+        fits = isinstance(keys, list) and len(keys) == len(nodes) and all(all_of(k, str) for k in keys)
+        if not fits:
+            raise refuse("does not hold the keys of the nodes", _NODES)
+        wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+            f"nodes.{i}": ("float32", (len(mine), -1)) for i, mine in enumerate(keys)
+        }
+        width = dim + sum(arrays[n].shape[1] + 1 for n in wanted if n in arrays and arrays[n].ndim == 2)
+        if "hidden.weight" in arrays:
+            hidden = len(arrays["hidden.weight"])
+            wanted |= {"hidden.weight": ("float32", (hidden, width)), "hidden.bias": ("float32", (hidden,))}
+            width = hidden
+        for name, target in targets.items():
+            count = len(target.names)
+            wanted |= {
+                f"target.{name}.weight": ("float32", (count, width)),
+                f"target.{name}.bias": ("float32", (count,)),
+            }
+        check_arrays("classifier", arrays, wanted)
+        known = [
+            KnownNodes(relationship, label, history, tuple(mine), arrays[f"nodes.{i}"], middle, spread)
+            for i, ((relationship, label, history, middle, spread), mine) in enumerate(
+                zip(nodes, keys, strict=True)
+            )
+        ]
+        layers = {name: array for name, array in arrays.items() if not name.startswith("nodes.")}
+        return cls(targets, layers, known, dim)
+
+
+def _read_settings(
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, TargetClasses], list[tuple[str, str, bool, float, float]], int]:
+    dim, nodes, raw = settings.get("dim"), settings.get("nodes"), settings.get("targets")
+    check_settings(
+        settings,
+        {
+            "dim": isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0,
+            "targets": isinstance(raw, dict) and bool(raw) and all(_is_target(t) for t in raw.values()),
+            "nodes": isinstance(nodes, list) and all(_is_node(n) for n in nodes),
+        },
+    )
+    assert isinstance(raw, dict)
+    assert isinstance(nodes, list)
+    assert isinstance(dim, int)
+    targets = {
+        name: TargetClasses(tuple(t["classes"]), t["several"], float(t["temperature"]), float(t["threshold"]))
+        for name, t in raw.items()
+    }
+    return targets, [(n[0], n[1], n[2], float(n[3]), float(n[4])) for n in nodes], dim
+
+
+def _is_target(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all_of(value.get("classes"), str)
+        and bool(value["classes"])
+        and isinstance(value.get("several"), bool)
+        and number(value.get("temperature"))
+        and value["temperature"] > 0
+        and number(value.get("threshold"))
+    )
+
+
+def _is_node(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 5
+        and all_of(value[:2], str)
+        and isinstance(value[2], bool)
+        and all(number(v) for v in value[3:])
+        and value[4] > 0
+    )
+
+
+def _texts(keys: Keys) -> list[str]:
+    if isinstance(keys, str | bytes):
+        raise InputError(f"{keys!r} is one key; give a list of keys")
+    return [str(key) for key in keys]

@@ -1,0 +1,82 @@
+"""A trained student of classes as parts of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from kgdistill.arrays import FloatArray
+from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
+from kgdistill.serve.tower import TextTower
+
+
+class _Table(Protocol):
+    @property
+    def relationship(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def history(self) -> bool: ...
+    @property
+    def rows(self) -> FloatArray: ...
+    @property
+    def middle(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+
+
+class _Calibration(Protocol):
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def threshold(self) -> float: ...
+
+
+class _Trained(Protocol):
+    """A trained student of classes, as far as a bundle needs it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def tables(self) -> Sequence[_Table]: ...
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def several(self) -> frozenset[str]: ...
+    @property
+    def calibration(self) -> Mapping[str, _Calibration]: ...
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]: ...
+
+
+def pack_classifier(
+    student: _Trained, keys: Mapping[str, Sequence[str]]
+) -> tuple[TextTower | None, Classifier]:
+    """The text tower and the classifier of a bundle.
+
+    Args:
+        student: trained.
+        keys: of the nodes of each label that its tables are over, by id.
+    """
+    weights = student.weights()
+    tower, table = None, weights.pop("table", None)
+    if table is not None and student.tokenizer is not None:
+        tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
+    targets = {
+        name: TargetClasses(
+            names, name in student.several, student.calibration[name].temperature,
+            student.calibration[name].threshold,
+        )
+        for name, names in student.classes.items()
+    }  # fmt: skip
+    nodes = [
+        KnownNodes(t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread)
+        for t in student.tables
+    ]
+    return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim)
