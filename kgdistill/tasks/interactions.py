@@ -42,7 +42,7 @@ class Interactions:
     recent: FloatArray = field(init=False)
     ranks: FloatArray = field(init=False)
     fits: dict[Any, Any] = field(init=False, default_factory=dict)
-    _shares: dict[str, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
+    _shares: dict[ItemGroups, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         bought, items = self.purchases.indices, self.purchases.shape[1]
@@ -99,13 +99,14 @@ class Interactions:
 
     def group_shares(self, family: ItemGroups) -> tuple[sp.csr_matrix, FloatArray]:
         """Each user's share of purchases in each group, CSR [users, groups], and everybody's, float32."""
-        if family.name not in self._shares:
+        # By the groups themselves: shuffled ones have the same name.
+        if family not in self._shares:
             bought = sp.csr_matrix(self.purchases @ family.incidence)
             everybody = np.asarray(bought.sum(0)).ravel()
             everybody = (everybody / max(everybody.sum(), 1e-9)).astype(np.float32)
             total = np.maximum(np.asarray(bought.sum(1)).ravel(), 1e-9)
-            self._shares[family.name] = (sp.csr_matrix(sp.diags(1 / total) @ bought), everybody)
-        return self._shares[family.name]
+            self._shares[family] = (sp.csr_matrix(sp.diags(1 / total) @ bought), everybody)
+        return self._shares[family]
 
 
 def interactions_before(

@@ -15,7 +15,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.reads import facts_of, parent_fact
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemGroups:
     """Groups that items share: the nodes behind one typed path, or the values of one text field.
 

@@ -117,4 +117,4 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
     assert lines[0].startswith("latest; 95% intervals over users")
     assert sum(line.lstrip().startswith("student without distillation") for line in lines) >= 1
     assert all(line == line.rstrip() for line in lines)
-    assert len(run.bundle().recommend(k=3).recommendations) == 3
+    assert len(run.bundle().recommend(k=3)) == 3

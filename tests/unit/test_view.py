@@ -132,6 +132,16 @@ def test_a_field_may_miss_its_fact_in_one_item_of_a_hundred_but_not_in_one_of_te
     assert own_fields([], [brand, conjunction(brand, country)]) == [brand]
 
 
+def test_groups_of_one_name_are_not_taken_for_each_other() -> None:
+    view = view_of({(0, 0): 1, (0, 1): 2, (1, 2): 3}, 20)
+    real, shuffled = family([[0], [0], [1], [1], [2], [2]], 3), family([[1], [0], [0], [1], [1], [0]], 2)
+    for groups in (real, shuffled, real):
+        want = np.asarray((view.purchases @ groups.incidence).todense())
+        shares, everybody = view.group_shares(groups)
+        np.testing.assert_allclose(shares.toarray(), want / np.maximum(want.sum(1, keepdims=True), 1e-9))
+        np.testing.assert_allclose(everybody, want.sum(0) / want.sum(), rtol=1e-6)
+
+
 def test_a_name_says_nothing_of_what_groups_are() -> None:
     company = family([[item % 4] for item in range(40)], 4, "parent_company")
     care = family([[item % 3] for item in range(40)], 3, "wash & care")
