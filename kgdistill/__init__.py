@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kgdistill.serve.bundle import load_bundle as load
     from kgdistill.snapshot import Snapshot
     from kgdistill.store import GraphStore, Schema, load_schema, open_store
+    from kgdistill.tasks.spec import load_task
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _WHERE = {
     "Snapshot": ("snapshot", "Snapshot"),
     "load": ("serve.bundle", "load_bundle"),
     "load_schema": ("store", "load_schema"),
+    "load_task": ("tasks.spec", "load_task"),
     "open_store": ("store", "open_store"),
     "run_demo": ("demo", "run_demo"),
 }
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "load",
     "load_schema",
+    "load_task",
     "open_store",
     "run_demo",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -81,3 +82,19 @@ def test_every_command_and_option_that_a_page_shows_exists(page: str) -> None:
         assert not hasattr(known[name], "commands"), f"{name} {' '.join(words)}"
         options = {text for parameter in known[name].params for text in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= options, name
+
+
+def test_what_the_command_line_can_do_python_can() -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \| (.+) \|$", PAGES["docs/python.md"], flags=re.M)
+    told = [command for cell, _ in rows for command in re.findall(r"`([^`]+)`", cell)]
+    there = [
+        name.removeprefix("kgdistill ")
+        for name, command in commands()
+        if not hasattr(command, "commands") and name != "kgdistill"
+    ]
+    assert sorted(told) == sorted(there)
+    for cell, calls in rows:
+        names = re.findall(r"`(kgdistill[\w.]+)`", calls)
+        assert names, cell
+        for name in names:
+            assert pkgutil.resolve_name(name) is not None, name
