@@ -36,7 +36,9 @@ class GradedArm:
     parameters: int | None = None
 
 
-def judge_parts(parts: Parts, judgements: Judgements, fusion: Fusion, *, items: int, k: int) -> Settings:
+def judge_parts(
+    parts: Parts, judgements: Judgements, fusion: Fusion, *, items: int, ks: Sequence[int]
+) -> Settings:
     """Ranks every item for every judged query.
 
     full: all items ranked, as a shop would serve them; relevant: how many of the relevant are among the first
@@ -48,16 +50,25 @@ def judge_parts(parts: Parts, judgements: Judgements, fusion: Fusion, *, items: 
         judgements: of the queries.
         fusion: what the parts weigh.
         items: how many are ranked.
-        k: how many ranks count.
+        ks: how many ranks count; the first decides.
     """
     block = max(_CELLS // max(items, 1), 1)
-    found: list[dict[str, DoubleArray]] = []
+    blocks: list[dict[str, DoubleArray]] = []
     for start in range(0, len(judgements.queries), block):
         rows = np.arange(start, min(start + block, len(judgements.queries)))
         held = parts(rows)
         score, whole = fuse(held, fusion), fuse(held, replace(fusion, depth=None))
-        found.append(search_metrics(score, judgements.take(rows), k=k, given=whole))
-    return by_setting({name: np.concatenate([part[name] for part in found]) for name in found[0]}, k)
+        mine = judgements.take(rows)
+        measured: dict[str, DoubleArray] = {}
+        for k in ks:
+            measured |= search_metrics(score, mine, k=k, given=whole)
+        blocks.append(measured)
+    whole_of = {name: np.concatenate([part[name] for part in blocks]) for name in blocks[0]}
+    settings: Settings = {}
+    for k in ks:
+        for setting, metrics in by_setting(whole_of, k).items():
+            settings.setdefault(setting, {}).update(metrics)
+    return settings
 
 
 def by_setting(measured: Mapping[str, DoubleArray], k: int) -> Settings:

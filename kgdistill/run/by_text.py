@@ -16,6 +16,7 @@ from kgdistill.models.text.token_table import TokenTable, load_token_table
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTargets, TextTeacher
 from kgdistill.ranking.fusion import Fusion
+from kgdistill.ranking.graded import DEPTH
 from kgdistill.run import artefacts
 from kgdistill.run.text_match import (
     CatalogueVectors,
@@ -139,11 +140,10 @@ class TextMatch:
         _, left_out = self.run.judged()
         spec, pipeline, task = self.task.spec, self.run.pipeline, self.task
         task.open_test()
+        ks = list(dict.fromkeys([spec.protocol.k, *spec.protocol.ks]))
         arms = []
         for name, parts, seconds, size in self._arms(task.judgements.queries):
-            measured = judge_parts(
-                parts, task.judgements, self._serving, items=len(task.catalogue), k=spec.protocol.k
-            )
+            measured = judge_parts(parts, task.judgements, self._serving, items=len(task.catalogue), ks=ks)
             arms.append(GradedArm(name, pipeline.arms[name].title, measured, seconds, size))
         there = {arm.arm for arm in arms}
         protocol = {
@@ -164,7 +164,8 @@ class TextMatch:
         return [
             f"Judged by {spec.judged_by}: grades of {spec.candidates.label} for {spec.anchors.label}.",
             "full: every candidate is ranked, what nobody judged has grade 0; gain 2^grade - 1.",
-            "relevant: how many of the candidates with grade 2 or more are among the first 50.",
+            f"relevant: how many of the candidates with grade {self.task.judgements.relevant:g} or more are "
+            f"among the first {DEPTH}.",
             "rerank: the judged candidates alone are ranked.",
             "Ties go to the smaller item index. No judgement was trained or chosen on.",
         ]
@@ -179,5 +180,8 @@ class TextMatch:
         yield "teacher_shuffled", query_parts(shuffled, queries, (*text, "named")), None, size
         for name in self.run.judged()[0]:
             student = self.student(name)
-            parts = student_parts(student, student.items(self.task.catalogue), queries, self.index)
-            yield name, parts, artefacts.training_seconds(self.run.read(name)), student.parameters_count
+            items = student.items(self.task.catalogue)
+            seconds, size = artefacts.training_seconds(self.run.read(name)), student.parameters_count
+            yield name, student_parts(student, items, queries, self.index), seconds, size
+            if name == "student":
+                yield "student_vectors", student_parts(student, items, queries, None), seconds, size

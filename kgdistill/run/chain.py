@@ -189,6 +189,7 @@ _TEXT_ARMS = _by_name(
         "student", "student", "needed", "student", distilled=True,
         compared_with=("student_nodistill", "teacher", "words"),
     ),
+    Arm("student_vectors", "student's vectors, without words", "baseline"),
     Arm("student_nodistill", "student without distillation", "control", "student"),
 )  # fmt: skip
 _FIT = "kgdistill fit"

@@ -222,10 +222,6 @@ class JudgedSplit(_Judging):
     """The judgements are the test; nothing of them is trained or chosen on."""
 
     split: Literal["judged"]
-    validation_share: Share = Field(
-        default=0.1, description="Of the training anchors, held out to choose on."
-    )
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of that share.")
 
 
 MatchProtocol: TypeAlias = Annotated[

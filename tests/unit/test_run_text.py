@@ -14,10 +14,12 @@ import pytest
 from _tiny_encoder import tiny_encoder
 
 from kgdistill.errors import InputError, LeakError
+from kgdistill.evaluate.graded import judge_parts
 from kgdistill.ranking.fusion import Fusion, fuse
+from kgdistill.ranking.graded import search_metrics
 from kgdistill.ranking.topk import top_k
 from kgdistill.run.run import Run
-from kgdistill.run.text_match import student_parts
+from kgdistill.run.text_match import query_parts, student_parts
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
 BRANDS = ["acorn", "birch", "cedar", "dogwood", "elm"]
@@ -96,7 +98,8 @@ def test_the_judgements_stay_closed_until_they_judge(run: Run) -> None:
 def test_the_results_have_the_shape_of_every_run_and_the_facts_matter(run: Run) -> None:
     results = run.evaluate()
     assert [arm["arm"] for arm in results["arms"]] == [
-        "words", "teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill",
+        "words", "teacher", "teacher_text", "teacher_shuffled", "student", "student_vectors",
+        "student_nodistill",
     ]  # fmt: skip
     assert results["protocol"]["settings"]["full"] == {"users": 21, "candidates": 30}
     full = {arm["arm"]: arm["settings"]["full"]["ndcg@10"]["mean"] for arm in results["arms"]}
@@ -142,3 +145,18 @@ def test_the_bundle_finds_as_the_run_was_judged(run: Run) -> None:
         np.testing.assert_allclose([hit.score for hit in hits], values[0], rtol=1e-4)
     with pytest.raises(InputError, match="it cannot recommend"):
         bundle.recommend(["p00"])
+
+
+def test_further_depths_are_judged_too(run: Run) -> None:
+    models = run.by_text
+    models.task.open_test()
+    judgements = models.task.judgements
+    parts = query_parts(models.teacher, judgements.queries, ("words", "coverage"))
+    found = judge_parts(parts, judgements, Fusion(), items=30, ks=[10, 1])
+    assert list(found["full"]) == ["ndcg@10", "judged@10", "ndcg@1", "judged@1"]
+    alone = judge_parts(parts, judgements, Fusion(), items=30, ks=[1])
+    assert np.array_equal(found["full"]["ndcg@1"], alone["full"]["ndcg@1"])
+    # Block by block it is the same.
+    rows = np.arange(len(judgements.queries))
+    once = search_metrics(fuse(parts(rows), Fusion()), judgements)["full/ndcg@10"]
+    assert np.array_equal(found["full"]["ndcg@10"], once[np.isfinite(once)])

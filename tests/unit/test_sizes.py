@@ -16,8 +16,6 @@ OVER = {
     "tasks/match.py:build_task",
     "tasks/protocol.py:quantile_protocol",
     "train/choose.py:choose_linear",
-    "train/search_student.py:train_search_student",
-    "train/search_transformer.py:train_search_transformer",
     "train/student.py:_fit",
     "train/student.py:train_student",
     "train/teacher.py:_fit",
