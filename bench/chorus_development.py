@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.suites.chorus import chorus_task
 from bench.suites.data import data_folder
+from bench.suites.search import search_task
+from bench.suites.spec import SearchSuite, load_suite
 from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTeacher
@@ -163,7 +164,9 @@ def measure(scores: np.ndarray, answers: list[np.ndarray], pools: np.ndarray) ->
 
 def catalogue_of(data: Path | None) -> SearchCatalogue:
     with tempfile.TemporaryDirectory() as place:
-        return chorus_task(data_folder("chorus_icecat", data), Path(place) / "snapshot").catalogue
+        suite = load_suite("chorus")
+        assert isinstance(suite, SearchSuite)
+        return search_task(suite, data_folder(suite.data, data), Path(place) / "snapshot").catalogue
 
 
 def students_of(

@@ -129,7 +129,7 @@ def measure(suite: str, given: argparse.Namespace) -> None:
     scratch = None if given.work else tempfile.mkdtemp(prefix="kgdistill-bench-")
     work = given.work or Path(str(scratch))
     try:
-        base = ["bench", "models", "--suite", suite, "--seeds", str(given.seeds), "--work", str(work)]
+        base = ["--suite", suite, "--seeds", str(given.seeds), "--work", str(work)]
         base += ["--threads", str(THREADS), "--out", str(RESULTS)]
         fresh = not work.exists() or not any(work.iterdir())
         seconds, peak = run([*base, "--no-peers"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from bench.suites.document import suite_table
 from kgdistill.cli import main
 from kgdistill.cli.options import JsonOption
 from kgdistill.cli.output import print_json, say, shown
-from kgdistill.errors import InputError
 from kgdistill.models.device import choose_device
 
 app = typer.Typer(
@@ -28,8 +27,12 @@ app = typer.Typer(
 @app.command()
 def suites(
     suite: Annotated[
-        Literal["completejourney", "office", "chorus"],
-        typer.Option("--suite", help="Which data and protocol."),
+        str,
+        typer.Option(
+            "--suite",
+            metavar="NAME|FOLDER",
+            help="Which data and protocol: completejourney, office, chorus, or a folder with a suite.yaml.",
+        ),
     ],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often ours are trained.")] = 3,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the figures go.")] = Path(
@@ -45,8 +48,8 @@ def suites(
             metavar="FOLDER",
             envvar="KGDISTILL_DATA",
             help="For office it holds amazon_office/, for chorus chorus_icecat/; data/amazon_office.md and "
-            "data/chorus.md say which files and how to make them. Complete Journey needs none. "
-            "Left out: ../shared/data.",
+            "data/chorus.md say which files and how to make them. Complete Journey needs none, a folder of "
+            "your own is the data. Left out: ../shared/data.",
         ),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Fit the peers too.")] = True,
@@ -66,14 +69,11 @@ def suites(
         typer.Option(
             "--second-encoder",
             metavar="FOLDER",
-            help="Of Chorus: the second peer's text encoder, in place of all-mpnet-base-v2 from PyPI.",
+            help="Of search: the second peer's text encoder, in place of all-mpnet-base-v2 from PyPI.",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads, 0 for all.")] = 0,
-    households: Annotated[
-        int | None, typer.Option("--households", min=1, help="A sample of Complete Journey.", hidden=True)
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train and judge every arm of a suite; write document, scores of every unit, table and plots.
@@ -86,11 +86,8 @@ def suites(
       python -m bench.suites --suite office --data datasets
       python -m bench.suites --suite completejourney --ablate --out bench/results
       python -m bench.suites --suite chorus --json
+      python -m bench.suites --suite my-shop --seeds 1
     """
-    if households is not None and suite != "completejourney":
-        raise InputError("only Complete Journey has households", hint="leave --households out")
-    if second_encoder is not None and suite != "chorus":
-        raise InputError("only Chorus has a second encoder", hint="leave --second-encoder out")
     choose_device(device)
     options = SuiteOptions(
         data=data,
@@ -102,13 +99,12 @@ def suites(
         device=device,
         threads=threads,
         recbole_seconds=recbole_seconds,
-        households=households,
         second_encoder="" if second_encoder is None else str(second_encoder),
     )
     result = run_suite(suite, options)
     places = write_suite(result, out)
     if json:
-        print_json({"suite": suite, "files": places})
+        print_json({"suite": result.suite, "files": places})
         return
     print(suite_table(json_module.loads(places["document"].read_text(encoding="utf-8"))))
     for place in places.values():

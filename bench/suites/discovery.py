@@ -1,57 +1,52 @@
-"""A suite of discovery: ours and the peers on one graph under one protocol."""
+"""A suite of discovery: ours and the baselines on one graph under one protocol."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from bench.suites.choose import Choose, Chooser, Peer, judged_peer
+from bench.suites.choose import Chooser, Peer, judged_peer
+from bench.suites.data import graph_of, purchase_lines, suite_tables
 from bench.suites.judge import Judge, kept
 from bench.suites.ours import ABLATIONS, COMPARISONS, SHARES, ablated_arms, our_arms, train_runs
-from bench.suites.peers import Content, brand_of, groups
+from bench.suites.peers import (
+    Content,
+    blends,
+    brand_of,
+    collaborative,
+    content,
+    groups,
+    lightgcn,
+    popular,
+    recboles,
+)
+from bench.suites.repeat import add_repeat
 from bench.suites.result import ArmScores, SuiteResult
 from bench.suites.run import SuiteOptions
+from bench.suites.spec import DiscoverySuite
 from bench.text_speed import texts_per_second, titles_of
-from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.run import Run
 from kgdistill.store import GraphStore
 from kgdistill.tasks.match import build_task
-from kgdistill.tasks.protocol import DiscoveryProtocol
 
 
-@dataclass(frozen=True)
-class Discovery:
-    """What makes a suite.
+def discovery_suite(
+    what: DiscoverySuite, folder: Path, options: SuiteOptions
+) -> tuple[SuiteResult, list[Run]]:
+    """Trains ours with every seed, chooses and fits the baselines, and judges each arm once on the test.
 
-    Attributes:
-        name: of the suite.
-        protocol: what is asked.
-        graph: opens the graph.
-        choose: by what peers' hyper-parameters are chosen.
-        peers: makes them, given the chooser, the content and the folder of the suite.
-        headline: setting -> the metric shown first.
-        against: peers that the student is compared with.
-    """
-
-    name: str
-    protocol: DiscoveryProtocol
-    graph: Callable[[], AbstractContextManager[GraphStore]]
-    choose: Choose
-    peers: Callable[[Chooser, Content, Path], Sequence[Peer]]
-    headline: dict[str, str]
-    against: tuple[str, ...]
-
-
-def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult, list[Run]]:
-    """Trains ours with every seed, chooses and fits the peers, and judges each arm once on the test split.
+    Args:
+        what: the suite.
+        folder: of its data.
+        options: how it is run.
 
     Returns:
         The figures, and the runs of ours.
@@ -59,32 +54,26 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
     Raises:
         InputError: from the data or the configuration.
     """
-    folder = options.work / what.name
-    runs = train_runs(folder, what.protocol, what.graph, options)
+    work = options.work / what.name
+    graph = partial(_graph, what, folder)
+    runs = train_runs(work, what.protocol, graph, _own(what, options))
     first = runs[0]
     read = content_of(first)
     # The runs' own tasks stay closed: training and choosing have no other.
     events = pq.read_table(first.folder / "graph" / "holdout.parquet")
-    judge = Judge(build_task(first.snapshot, events, what.protocol), brand_of(read.brand))
+    brands = None if read.brand is None else brand_of(read.brand)
+    judge = Judge(build_task(first.snapshot, events, what.protocol), brands)
     rates = _rates(first)
     arms = [_rated(judge.ours(arm), rates) for arm in our_arms(runs)]
     if options.ablate:
         arms += [_rated(judge.ours(arm), rates) for arm in ablated_arms(runs[: options.ablate_seeds])]
     notes = [f"Ours with the seeds {', '.join(map(str, options.seeds))}; settings by validation alone."]
     if options.peers:
-        chooser = Chooser(first.task, what.choose)
-        from_ = {
-            "protocol": what.protocol.model_dump(mode="json"),
-            "choose": dict(what.choose),
-            "snapshot": first.snapshot.content_hash,
-            "encoder": first.config.text.model_dump(mode="json"),
-        }
-        for peer in what.peers(chooser, read, folder):
-            budget = options.recbole_seconds if peer.arm.startswith("recbole") else None
-            for seed in peer.seeds:
-                key = {**from_, "arm": peer.arm, "seed": seed, "grid": list(peer.grid), "budget": budget}
-                make = partial(judged_peer, peer, chooser, judge, seed)
-                arms.append(_rated(kept(folder / "peers", key, make, judge.units), rates))
+        found = _judged_peers(what, work, first, read, judge, options)
+        arms += [_rated(arm, rates) for arm in found]
+        missing = {*what.baselines, *what.blends} - {arm.arm for arm in found}
+        if missing:
+            notes.append(f"The graph lacks what these read: {', '.join(sorted(missing))}.")
         if any(arm.title.endswith("†") for arm in arms):
             notes.append(f"† RecBole's defaults, 300 epochs or {options.recbole_seconds:g} s: lower bounds.")
     names = {arm.arm for arm in arms}
@@ -100,26 +89,69 @@ def discovery_suite(what: Discovery, options: SuiteOptions) -> tuple[SuiteResult
         headline=dict(what.headline),
         notes=notes,
     )
+    if what.repeat is not None:
+        add_repeat(result, runs, purchase_lines(what.repeat, folder), options.peers)
     return result, runs
 
 
-def with_tail(protocol: DiscoveryProtocol) -> DiscoveryProtocol:
-    """The protocol with the long tail as a further setting."""
-    return protocol.model_copy(update={"settings": (*protocol.settings, "tail")})
+def _graph(what: DiscoverySuite, folder: Path) -> AbstractContextManager[GraphStore]:
+    return graph_of(*suite_tables(what.data, folder))
+
+
+def _own(what: DiscoverySuite, options: SuiteOptions) -> SuiteOptions:
+    """The options with the suite's own configuration below what is asked for."""
+    text = {"text": {"encoder": what.encoder}} if what.encoder else {}
+    config: dict[str, dict[str, Any]] = {}
+    for sections in (text, what.config, options.config):
+        for name, values in sections.items():
+            config[name] = {**config.get(name, {}), **values}
+    return replace(options, config=config)
+
+
+def _judged_peers(
+    what: DiscoverySuite, work: Path, first: Run, read: Content, judge: Judge, options: SuiteOptions
+) -> list[ArmScores]:
+    chooser = Chooser(first.task, what.choose)
+    from_ = {
+        "protocol": what.protocol.model_dump(mode="json"),
+        "choose": dict(what.choose),
+        "snapshot": first.snapshot.content_hash,
+        "encoder": first.config.text.model_dump(mode="json"),
+    }
+    arms = []
+    for peer in _peers(what, work, chooser, read, options):
+        budget = options.recbole_seconds if peer.arm.startswith("recbole") else None
+        for seed in peer.seeds:
+            key = {**from_, "arm": peer.arm, "seed": seed, "grid": list(peer.grid), "budget": budget}
+            make = partial(judged_peer, peer, chooser, judge, seed)
+            arms.append(kept(work / "peers", key, make, judge.units))
+    return arms
+
+
+def _peers(
+    what: DiscoverySuite, work: Path, chooser: Chooser, read: Content, options: SuiteOptions
+) -> list[Peer]:
+    """The suite's baselines, as far as the graph has what they read."""
+    alone, by = what.purchases_alone, what.choose[what.protocol.settings[0]]
+    every = [popular(), *collaborative(alone), *content(read, powers=what.text_grid)]
+    there = {peer.arm: peer for peer in (*every, lightgcn(chooser, options.seeds, by, alone))}
+    found = [there[name] for name in what.baselines if name in there]
+    made = {arm: (b.title, b.of) for arm, b in what.blends.items() if there.keys() >= set(b.of)}
+    found += blends(chooser, there, made)
+    if what.recbole and options.recbole_seconds > 0:
+        found += recboles(what.recbole, read.facts, work / "recbole", options.recbole_seconds, alone)
+    return found
 
 
 def content_of(run: Run) -> Content:
-    """What content peers read: the text teacher's vectors, brands and categories of a run.
-
-    Raises:
-        InputError: the graph has no brands.
-    """
-    brand = groups(run.snapshot, "MADE_BY", "Brand")
-    if brand is None:
-        raise InputError("no product has a brand", where=str(run.snapshot.folder))
+    """What content baselines read: the text teacher's vectors, brands and categories of a run."""
     catalogue = run.by_history.catalogue
     vectors = np.asarray(catalogue.text[catalogue.text_rows], dtype=np.float32)
-    return Content(vectors, brand, groups(run.snapshot, "IN_CATEGORY", "Category"))
+    brand, category = (
+        groups(run.snapshot, relation, label)
+        for relation, label in (("MADE_BY", "Brand"), ("IN_CATEGORY", "Category"))
+    )
+    return Content(vectors, brand, category)
 
 
 def _rated(arm: ArmScores, rates: dict[str, float]) -> ArmScores:

@@ -22,8 +22,7 @@ from kgdistill.tasks.match import MatchTask, Scorer, Setting
 _SOURCES = (
     "bench/baselines/*.py",
     "bench/suites/choose.py",
-    "bench/suites/journey.py",
-    "bench/suites/office.py",
+    "bench/suites/discovery.py",
     "bench/suites/peers.py",
     "kgdistill/evaluate/baselines.py",
     "kgdistill/evaluate/judge.py",

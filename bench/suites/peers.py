@@ -26,19 +26,19 @@ class Content:
 
     Attributes:
         vectors: float32 [all items, E], the text teacher's.
-        brand: float32 CSR [all items, brands].
-        category: float32 CSR [all items, categories]; None where there are none.
+        brand: float32 CSR [all items, brands]; None where there are none.
+        category: float32 CSR [all items, categories], likewise.
     """
 
     vectors: npt.NDArray[np.float32]
-    brand: csr_array
+    brand: csr_array | None
     category: csr_array | None
 
     @property
     def facts(self) -> dict[str, csr_array]:
         """By relation."""
-        more = {"category": self.category} if self.category is not None else {}
-        return {"brand": self.brand, **more}
+        known = {"brand": self.brand, "category": self.category}
+        return {name: groups for name, groups in known.items() if groups is not None}
 
 
 def groups(snapshot: Snapshot, relation: str, label: str) -> csr_array | None:
@@ -123,17 +123,16 @@ def content(what: Content, *, powers: bool) -> list[Peer]:
     def text(now: Known, values: Mapping[str, Any]) -> Scorer:
         return baselines.text_knn(now.history, what.vectors, **values)
 
-    found = [
-        Peer("text_knn", "text kNN (MiniLM)", text, baselines.TEXT_GRID if powers else ({},)),
-        Peer(
-            "brand_knn",
-            "brand kNN",
-            lambda now, values: baselines.group_knn(now.history, what.brand),
-        ),
-    ]
+    grid = baselines.TEXT_GRID if powers else ({},)
+    found = [Peer("text_knn", "text kNN (MiniLM)", text, grid)]
+    if what.brand is not None:
+        brand = what.brand
+        found.append(
+            Peer("brand_knn", "brand kNN", lambda now, values: baselines.group_knn(now.history, brand))
+        )
     if what.category is not None:
         category = what.category
-        both = csr_array(hstack([what.brand, category]))
+        both = csr_array(hstack(list(what.facts.values())))
         found += [
             Peer(
                 "category_popularity",

@@ -1,16 +1,16 @@
-"""Runs a suite by its name."""
+"""Runs a suite by its name or its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from bench.suites.data import data_folder
 from bench.suites.result import SuiteResult
+from bench.suites.spec import DiscoverySuite, data_root, load_suite, suite_file
 from kgdistill.errors import InputError
-
-SuiteName = Literal["completejourney", "office", "chorus"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class SuiteOptions:
     """What a suite runs on.
 
     Attributes:
-        data: the folder that holds the data sets; None as in `data_folder`. Complete Journey comes from its
-            package.
+        data: the folder in which the suite's is looked for; None: beside its file, and of the project's own
+            suites as in `data_folder`.
         work: where run folders and finished peers are kept, so that a suite that was stopped goes on.
         seeds: of ours, and of peers with chance in them where that is cheap.
         peers: whether to fit the peers.
@@ -28,8 +28,7 @@ class SuiteOptions:
         device, threads: as in the configuration of a run.
         recbole_seconds: how long each of RecBole's models may train; 0 leaves them out.
         config: sections of a run's configuration over its defaults, such as {"teacher": {"epochs": 1}}.
-        households: of Complete Journey, a sample; None: all.
-        second_encoder: of Chorus, the folder of the second peer's encoder; empty: all-mpnet-base-v2.
+        second_encoder: of search, the folder of the second peer's encoder; empty: all-mpnet-base-v2.
     """
 
     data: Path | None = None
@@ -42,39 +41,29 @@ class SuiteOptions:
     threads: int = 0
     recbole_seconds: float = 240.0
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    households: int | None = None
     second_encoder: str = ""
 
 
-def run_suite(name: str, options: SuiteOptions) -> SuiteResult:
+def run_suite(name_or_path: str | Path, options: SuiteOptions) -> SuiteResult:
     """Trains and judges every arm of a suite under its protocol.
 
     Args:
-        name: "completejourney", "office" or "chorus".
-        options: what it runs on.
+        name_or_path: one of the project's own, a folder with a `suite.yaml`, or such a file.
+        options: how it is run.
 
     Raises:
-        InputError: an unknown name, no seeds, or data that are not there.
+        InputError: there is no such suite, it is not valid, no seeds, or data that are not there.
     """
-    if name not in get_args(SuiteName):
-        raise InputError(f"no suite is called {name!r}", hint=f"there are: {', '.join(get_args(SuiteName))}")
     if not options.seeds or len(set(options.seeds)) < len(options.seeds):
         raise InputError("a suite needs one seed or more, each once")
-    if name == "completejourney":
-        from bench.suites.journey import journey_suite
+    what = load_suite(name_or_path)
+    if options.second_encoder and what.kind != "search":
+        raise InputError("only suites of search have a second encoder", hint="leave --second-encoder out")
+    folder = data_folder(what.data, options.data or data_root(suite_file(name_or_path)))
+    if isinstance(what, DiscoverySuite):
+        from bench.suites.discovery import discovery_suite
 
-        return journey_suite(options)
-    if name == "office":
-        from bench.suites.office import office_suite
+        return discovery_suite(what, folder, options)[0]
+    from bench.suites.search import search_suite
 
-        return office_suite(options)
-    from bench.suites.chorus import ChorusOptions, chorus_suite
-
-    return chorus_suite(
-        ChorusOptions(
-            data=options.data,
-            seeds=options.seeds,
-            peers=options.peers,
-            second_encoder=options.second_encoder,
-        )
-    )
+    return search_suite(what, folder, options)

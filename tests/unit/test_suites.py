@@ -18,8 +18,10 @@ from bench.suites.choose import Chooser, Known, Peer, among, judged_peer, known,
 from bench.suites.judge import Judge, kept
 from bench.suites.ours import ABLATIONS, ablated_config
 from bench.suites.peers import blends, brand_of, collaborative, groups, popular
+from bench.suites.spec import DiscoverySuite, load_suite, suite_names
 from kgdistill.cli import main
 from kgdistill.config import RunConfig
+from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.document import brand_exposure
 from kgdistill.evaluate.judge import evaluate_arm
@@ -200,8 +202,9 @@ def test_a_suite_that_cannot_run_is_one_message(
     for args, words in (
         (["--suite", "office", "--data", "nowhere"], "nowhere: has no folder 'amazon_office'"),
         (["--suite", "chorus", "--data", "nowhere"], "nowhere: has no folder 'chorus_icecat'"),
-        (["--suite", "movies"], "'movies' is not one of"),
-        (["--suite", "office", "--households", "3"], "only Complete Journey has households"),
+        (["--suite", "ofice"], "no suite is called 'ofice'"),
+        (["--suite", "ofice"], "did you mean 'office'?"),
+        (["--suite", "."], "has no suite.yaml"),
         (["--suite", "office", "--device", "tpu"], "unknown device 'tpu'"),
         (["--suite", "office", "--seeds", "0"], "--seeds"),
     ):
@@ -215,3 +218,12 @@ def test_a_suite_that_cannot_run_is_one_message(
             run_suite("office", options)
     with pytest.raises(InputError, match="no suite is called"):
         run_suite("movies", SuiteOptions())
+
+
+def test_the_suites_of_the_project_ask_what_the_demo_asks() -> None:
+    suite = load_suite("completejourney")
+    assert isinstance(suite, DiscoverySuite)
+    demo = complete_journey_protocol()
+    assert suite.protocol == demo.model_copy(update={"settings": (*demo.settings, "tail")})
+    assert suite_names() == ["chorus", "completejourney", "office"]
+    assert {load_suite(name).name for name in suite_names()} == set(suite_names())

@@ -1,4 +1,4 @@
-"""Our arms on Chorus: the fused teacher and its controls, the students and their ablations."""
+"""Our arms of search: the fused teacher and its controls, the students and their ablations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.suites.chorus_judge import SearchJudge
+from bench.suites.search_judge import SearchJudge
 from bench.text_speed import texts_per_second
 from kgdistill.arrays import DoubleArray, FloatArray
 from kgdistill.config import SearchConfig, SearchTransformerConfig
@@ -21,8 +21,15 @@ from kgdistill.train.loop import Context, Trained
 from kgdistill.train.text_match import train_token_table, train_transformer
 
 
-def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float) -> None:
-    """Adds the fused teacher and what it is made of; `seconds` is how long the teaching took."""
+def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float, title: str) -> None:
+    """Adds the fused teacher and what it is made of.
+
+    Args:
+        judge: gets the arms.
+        teaching: the teacher.
+        seconds: how long the teaching took.
+        title: what the text teacher is called.
+    """
     teacher = teaching.teacher
     assert isinstance(teacher.encoder, TransformerText)
     asked = teacher.encoder.encode(judge.queries)
@@ -30,7 +37,7 @@ def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float) -
     size = teacher.encoder.parameters_count
     lexical = fuse({name: parts[name] for name in ("words", "coverage")}, SERVING)
     judge.add("lexical", "words alone: BM25 with stems, pairs and field weights", "control", lexical)
-    judge.add("meaning", "MiniLM-L6, all running text", "control", parts["near"], parameters=size)
+    judge.add("meaning", f"{title}, all running text", "control", parts["near"], parameters=size)
     fused = _ranked(judge, parts)
     judge.add("teacher", "fused teacher", "ours", fused, fit_seconds=seconds, parameters=size)
     alone = _ranked(judge, {name: part for name, part in parts.items() if name != "named"})

@@ -1,4 +1,4 @@
-"""Peers on Chorus: BM25 and encoders as they come, alone and together."""
+"""Baselines of search: BM25 and encoders as they come, alone and together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.suites.chorus_judge import SearchJudge
 from bench.suites.mpnet import mpnet_folder
+from bench.suites.search_judge import SearchJudge
 from bench.text_speed import texts_per_second
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError, ToolMissingError
@@ -16,13 +16,16 @@ from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.text_match import TextTeaching
 
 
-def judge_peers(judge: SearchJudge, teaching: TextTeaching, second: TransformerText | None) -> None:
+def judge_peers(
+    judge: SearchJudge, teaching: TextTeaching, second: TransformerText | None, title: str
+) -> None:
     """Adds every peer.
 
     Args:
         judge: gets the arms.
         teaching: what ours are taught from; peers read its catalogue and ask its encoder.
         second: another encoder; None leaves its arms out.
+        title: what the text teacher is called.
     """
     catalogue, encoder = teaching.catalogue, teaching.teacher.encoder
     assert isinstance(encoder, TransformerText)
@@ -34,9 +37,9 @@ def judge_peers(judge: SearchJudge, teaching: TextTeaching, second: TransformerT
     meaning = asked @ teaching.vectors.fields[0].T
     size = encoder.parameters_count
     rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
-    judge.add("minilm", "MiniLM-L6, title", "peer", meaning, parameters=size, texts_per_second=rate)
+    judge.add("minilm", f"{title}, title", "peer", meaning, parameters=size, texts_per_second=rate)
     values = judge.cross_validated({"words": bm25, "near": meaning}, 0)
-    judge.add("bm25_minilm", "BM25 + MiniLM-L6, cross-validated", "peer", values, parameters=size)
+    judge.add("bm25_minilm", f"BM25 + {title}, cross-validated", "peer", values, parameters=size)
     if (table := _static_peer(catalogue.titles, judge.queries)) is not None:
         judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
     else:

@@ -1,4 +1,4 @@
-"""Judges search arms on Chorus's queries and collects what they score."""
+"""Judges search arms on graded queries and collects what they score."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ class SearchJudge:
                     metrics[metric][rows] = best[setting][metric][rows]
         return out
 
-    def result(self) -> SuiteResult:
+    def result(self, suite: str, headline: dict[str, str]) -> SuiteResult:
         """Everything that was added."""
         names = {arm.arm for arm in self.arms}
+        most = max((float(grades.max()) for grades in self.judgements.grades if len(grades)), default=0.0)
         wanted = [
             ("student_hybrid", "bm25_minilm"),
             ("student_hybrid", "bm25_second"),
@@ -113,10 +114,10 @@ class SearchJudge:
         ablations = [("student", "student_nograph"), ("student", "student_titles")]
         shares = [("student_hybrid", "teacher"), ("student", "minilm"), ("student_transformer", "minilm")]
         return SuiteResult(
-            suite="chorus",
+            suite=suite,
             protocol=[
-                f"{len(self.queries)} queries with products judged 0 to 3; the whole catalogue is ranked, "
-                "ties by product id, and an unjudged product counts as 0.",
+                f"{len(self.queries)} queries with products judged 0 to {most:g}; the whole catalogue is "
+                "ranked, ties by product id, and an unjudged product counts as 0.",
                 "full nDCG@10 has the gain 2^grade − 1, over queries with a grade above 0; recall@50 is of "
                 "products graded 2 or more; judged@10 is the share of the first ten that is judged.",
                 "rerank ranks only the judged products.",
@@ -131,7 +132,7 @@ class SearchJudge:
             comparisons=[pair for pair in wanted if set(pair) <= names],
             ablations=[pair for pair in ablations if set(pair) <= names],
             shares=[pair for pair in shares if set(pair) <= names],
-            headline={"full": "ndcg@10", "relevant": "recall@50", "rerank": "ndcg@10"},
+            headline=headline,
             notes=self.notes,
         )
 
