@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import kgdistill
-from kgdistill.cli import answer, derive, explore, graph, ingest, jobs, neo4j, store, train
+from kgdistill.cli import answer, derive, explore, graph, ingest, jobs, neo4j, store, task, train
 from kgdistill.cli.output import say
 
 
@@ -59,6 +59,7 @@ jobs.register(ingest.app)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(derive.app, name="derive")
 app.add_typer(graph.app, name="graph")
+app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
 explore.register(app)

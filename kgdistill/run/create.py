@@ -11,6 +11,7 @@ from typing import Any
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.store import GraphStore, kept_schema
+from kgdistill.tasks.check import check_graph
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
 from kgdistill.tasks.spec import MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
 
@@ -62,6 +63,7 @@ class Draft:
         Raises:
             InputError: the events of the store cannot be split by time.
         """
+        check_graph(self.config.task, store)
         if self.untold is None:
             return self.config
         edge = self.config.discovery.interaction

@@ -349,21 +349,32 @@ def task_names() -> list[str]:
     return sorted(file.stem for file in task_folder().glob("*.yaml"))
 
 
+def task_file(name_or_path: str | Path) -> Path:
+    """The file of a task: the project's own for a name, else the file that is named.
+
+    Raises:
+        InputError: a name that no task has; the message names the nearest.
+    """
+    file = Path(name_or_path)
+    if not isinstance(name_or_path, str) or not _NAME.match(name_or_path) or file.is_file():
+        return file
+    own = task_folder() / f"{name_or_path}.yaml"
+    if not own.is_file():
+        known = task_names()
+        raise InputError(
+            f"there is no task {name_or_path!r}",
+            hint=f"{nearest(name_or_path, known)}known: {', '.join(known)}; or name a file",
+        )
+    return own
+
+
 def load_task(name_or_path: str | Path) -> TaskSpec:
     """Reads a task: one of the project's own by its name, any other by its file.
 
     Raises:
         InputError: there is no such task (the message names the nearest), or as `parse_task`.
     """
-    file = Path(name_or_path)
-    if isinstance(name_or_path, str) and _NAME.match(name_or_path) and not file.is_file():
-        file = task_folder() / f"{name_or_path}.yaml"
-        if not file.is_file():
-            known = task_names()
-            raise InputError(
-                f"there is no task {name_or_path!r}",
-                hint=f"{nearest(name_or_path, known)}known: {', '.join(known)}; or name a file",
-            )
+    file = task_file(name_or_path)
     return parse_task(read_text(file), name=file.stem, where=str(file))
 
 

@@ -1,0 +1,301 @@
+"""A declared task beside a schema and a graph: what it names that they lack, and what it could not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kgdistill.errors import InputError
+from kgdistill.nearest import nearest
+from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
+
+CLASS_TYPES = ("string", "bool", "int64")
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class GraphCounts:
+    """How much a graph holds of what a task names.
+
+    Attributes:
+        nodes: by label.
+        edges: by edge type.
+        classes: by a classification's target: how many there are.
+    """
+
+    nodes: Mapping[str, int] = field(default_factory=dict)
+    edges: Mapping[EdgeType, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_task(spec: TaskSpec, schema: Schema, counts: GraphCounts | None = None, *, where: str = "") -> None:
+    """Makes sure that a task can be asked of a graph.
+
+    Args:
+        spec: the task.
+        schema: of the graph.
+        counts: what the graph holds; without, the schema alone is looked at.
+        where: stands for the task's file in messages.
+
+    Raises:
+        InputError: a label, relationship or property that the schema lacks or that cannot serve, with the
+            nearest that can; no anchors, candidates, positives, judgements or subjects; fewer than two
+            classes.
+    """
+    check = _Check(schema, where or f"task {spec.name}")
+    if isinstance(spec, MatchSpec):
+        check.match(spec)
+        if counts is not None:
+            _check_match_counts(spec, counts, check.where)
+    else:
+        check.classify(spec)
+        if counts is not None:
+            _check_class_counts(spec, counts, check.where)
+
+
+class _Check:
+    """The task's names against the schema; each method raises InputError at the key's place."""
+
+    def __init__(self, schema: Schema, where: str) -> None:
+        self.schema, self.where = schema, where
+
+    def fail(self, key: str, message: str, hint: str = "") -> InputError:
+        return InputError(message, where=f"{self.where}: {key}", hint=hint)
+
+    def match(self, spec: MatchSpec) -> None:
+        self.side("anchors", spec.anchors)
+        self.side("candidates", spec.candidates)
+        positives, protocol = spec.positives, spec.protocol
+        edge = spec.interaction
+        if edge is not None:
+            role = "event" if positives.event is not None else "relationship"
+            self.edge(f"positives.{role}", edge, ("event",) if role == "event" else ("fact",))
+            for name in positives.weights:
+                self.edge(f"positives.weights.{name}", (edge[0], name, edge[2]), ("event",))
+            if positives.weights:
+                raise self.fail("positives.weights", "no model weighs other events yet", "leave them out")
+        asked = (spec.anchors.label, spec.candidates.label)
+        if spec.judged_by is not None:
+            judged = (asked[0], spec.judged_by, asked[1])
+            self.edge("judged_by", judged, ("judgement",))
+            if "grade" not in self.schema.relationship(judged).properties:
+                raise self.fail("judged_by", f"{spec.judged_by} has no property grade")
+        if spec.output is not None:
+            self.edge("output", (asked[0], spec.output, asked[1]), ("output",))
+        if isinstance(protocol, GivenSplit):
+            if protocol.of == "relationship" and edge is None:
+                raise self.fail("protocol.of", "made-up anchors have no relationship that says their part")
+            self.given(protocol, spec.anchors.label, edge)
+
+    def classify(self, spec: ClassifySpec) -> None:
+        label = spec.subjects.label
+        self.side("subjects", spec.subjects)
+        for name, target in spec.targets.items():
+            self.target(f"targets.{name}", label, target)
+        if spec.output is not None:
+            self.type("output", spec.output, ("output",))
+        if isinstance(spec.protocol, GivenSplit):
+            told = next((t.relationship for t in spec.targets.values() if t.relationship), None)
+            edges = [e for e in self.schema.edges() if e[:2] == (label, told)]
+            if spec.protocol.of == "relationship" and not edges:
+                raise self.fail("protocol.of", "no target is a relationship that could say its part")
+            self.given(spec.protocol, label, edges[0] if edges else None)
+
+    def side(self, key: str, side: Side) -> None:
+        node = self.label(f"{key}.label", side.label)
+        if "text" in side.by and not node.text:
+            raise self.fail(
+                f"{key}.by",
+                f"the schema names no text of {side.label}, so that it is not known by text",
+                f"list properties under `text` of {side.label} in the schema, or leave text out",
+            )
+        if side.history is not None:
+            events = [e for e in self.schema.edges("event") if side.label in (e[0], e[2])]
+            names = {e[1] for e in events}
+            if side.history not in names:
+                self.type(f"{key}.history", side.history, ("event",))
+                raise self.fail(
+                    f"{key}.history", f"{side.history} does not touch {side.label}", _those(names)
+                )
+
+    def label(self, key: str, label: str) -> NodeType:
+        known = {name for name, node in self.schema.nodes.items() if not node.output}
+        if label not in known:
+            raise self.fail(key, f"the schema has no label {label!r}", nearest(label, known) + _those(known))
+        return self.schema.nodes[label]
+
+    def type(self, key: str, name: str, kinds: tuple[Kind, ...]) -> None:
+        """Refuses a relationship type that there is not, or that is of another kind."""
+        known = {n for n, rel in self.schema.relationships.items() if rel.kind in kinds}
+        if name in known:
+            return
+        of_kind = " or ".join(kinds)
+        if name in self.schema.relationships:
+            kind = self.schema.relationships[name].kind
+            why = ", which has no time" if kinds == ("event",) else ""
+            raise self.fail(
+                key, f"{name} is of the kind {kind}{why}, where {of_kind} is asked", _those(known)
+            )
+        near = nearest(name, known)
+        raise self.fail(key, f"the schema has no {of_kind} {name!r}", near + _those(known))
+
+    def edge(self, key: str, edge: EdgeType, kinds: tuple[Kind, ...]) -> None:
+        source, name, target = edge
+        self.type(key, name, kinds)
+        ends = self.schema.relationships[name].endpoints
+        if (source, target) in ends:
+            return
+        pairs = ", ".join(f"({a})-[{name}]->({b})" for a, b in ends)
+        turned = "it leads the other way: write reverse; " if (target, source) in ends else ""
+        raise self.fail(
+            key, f"{name} does not lead from {source} to {target}", f"{turned}the schema has: {pairs}"
+        )
+
+    def property(self, key: str, owner: str, properties: Iterable[str], name: str) -> None:
+        known = sorted(properties)
+        if name not in known:
+            raise self.fail(key, f"{owner} has no property {name!r}", nearest(name, known) + _those(known))
+
+    def target(self, key: str, label: str, target: Target) -> None:
+        if target.property is not None:
+            properties = self.schema.nodes[label].properties
+            self.property(f"{key}.property", label, properties, target.property)
+            kind = properties[target.property].type
+            if kind not in CLASS_TYPES:
+                raise self.fail(
+                    f"{key}.property",
+                    f"{target.property} is {kind}, whose values are no classes",
+                    f"a class is one of: {', '.join(CLASS_TYPES)}",
+                )
+            return
+        name = str(target.relationship)
+        self.type(f"{key}.relationship", name, ("fact", "event"))
+        starts = {source for source, _ in self.schema.relationships[name].endpoints}
+        if label not in starts:
+            raise self.fail(
+                f"{key}.relationship",
+                f"{name} does not lead from {label}",
+                f"it leads from: {', '.join(starts)}",
+            )
+
+    def given(self, protocol: GivenSplit, label: str, edge: EdgeType | None) -> None:
+        if protocol.of == "relationship" and edge is not None:
+            properties = self.schema.relationship(edge).properties
+            self.property("protocol.property", edge[1], properties, protocol.property)
+        else:
+            self.property("protocol.property", label, self.schema.nodes[label].properties, protocol.property)
+
+
+def _those(known: Iterable[str]) -> str:
+    names = sorted(known)
+    return f"there is: {', '.join(names)}" if names else "there is none"
+
+
+def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> None:
+    asking, ranked, edge = spec.anchors.label, spec.candidates.label, spec.interaction
+    if edge is not None and not counts.nodes.get(asking, 0) and spec.positives.otherwise is None:
+        raise InputError(f"the graph has no {asking}: nobody asks", where=f"{where}: anchors")
+    if counts.nodes.get(ranked, 0) < 2:
+        held = "one" if counts.nodes.get(ranked, 0) else "no"
+        raise InputError(f"the graph has {held} {ranked}: nothing to rank", where=f"{where}: candidates")
+    if edge is not None and not counts.edges.get(edge, 0) and spec.positives.otherwise is None:
+        hint = (
+            "write else: synthetic to make up anchors" if "text" in spec.anchors.by else "ingest some first"
+        )
+        raise InputError(
+            f"the graph has no ({edge[0]})-[{edge[1]}]->({edge[2]}): nothing to learn from",
+            where=f"{where}: positives",
+            hint=hint,
+        )
+    judged = (asking, str(spec.judged_by), ranked)
+    if spec.judged_by is not None and not counts.edges.get(judged, 0):
+        raise InputError(
+            f"the graph has no ({judged[0]})-[{judged[1]}]->({judged[2]}): nothing judges",
+            where=f"{where}: judged_by",
+            hint="ingest judgements, or leave judged_by out",
+        )
+
+
+def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> None:
+    label = spec.subjects.label
+    if not counts.nodes.get(label, 0):
+        raise InputError(f"the graph has no {label}: nothing to classify", where=f"{where}: subjects")
+    for name, target in spec.targets.items():
+        classes, source = counts.classes.get(name, 0), target.property or target.relationship
+        least = 1 if target.several else 2
+        if classes < least:
+            held = "no" if not classes else "only one"
+            raise InputError(
+                f"the {label}s of the graph have {held} class of {source}: nothing to tell apart",
+                where=f"{where}: targets.{name}",
+            )
+
+
+def check_graph(
+    spec: TaskSpec, store: GraphStore, schema: Schema | None = None, *, where: str = ""
+) -> GraphCounts:
+    """Checks a task against what a store holds; its own schema where `schema` is None.
+
+    Raises:
+        InputError: as `check_task`.
+        StoreError: from the store.
+    """
+    schema = schema if schema is not None else kept_schema(store)
+    check_task(spec, schema, where=where)
+    counts = count_graph(store, schema, spec)
+    check_task(spec, schema, counts, where=where)
+    return counts
+
+
+def count_graph(store: GraphStore, schema: Schema, spec: TaskSpec) -> GraphCounts:
+    """Counts what a task names in a graph; `spec` must stand with the schema (see `check_task`).
+
+    Raises:
+        StoreError: from the store.
+    """
+    if isinstance(spec, MatchSpec):
+        labels = (spec.anchors.label, spec.candidates.label)
+        judged = [(labels[0], spec.judged_by, labels[1])] if spec.judged_by is not None else []
+        edges = [*([spec.interaction] if spec.interaction is not None else []), *judged]
+        return GraphCounts(
+            {label: count_nodes(store, label) for label in labels},
+            {edge: count_edges(store, edge) for edge in edges},
+        )
+    label = spec.subjects.label
+    classes = {
+        name: count_values(store, label, target.property)
+        if target.property is not None
+        else _count_ends(store, [e for e in schema.edges() if e[:2] == (label, target.relationship)])
+        for name, target in spec.targets.items()
+    }
+    return GraphCounts({label: count_nodes(store, label)}, classes=classes)
+
+
+def count_nodes(store: GraphStore, label: str) -> int:
+    """How many nodes a label has."""
+    return _number(store, f"MATCH (n:`{label}`) RETURN count(n) AS n")
+
+
+def count_edges(store: GraphStore, edge: EdgeType) -> int:
+    """How many relationships of an edge type there are."""
+    source, name, target = edge
+    return _number(store, f"MATCH (:`{source}`)-[r:`{name}`]->(:`{target}`) RETURN count(r) AS n")
+
+
+def count_values(store: GraphStore, label: str, name: str) -> int:
+    """How many different values a property has."""
+    return _number(store, f"MATCH (n:`{label}`) RETURN count(DISTINCT n.`{name}`) AS n")
+
+
+def _count_ends(store: GraphStore, edges: list[EdgeType]) -> int:
+    return sum(
+        _number(store, f"MATCH (:`{a}`)-[:`{name}`]->(c:`{b}`) RETURN count(DISTINCT c) AS n")
+        for a, name, b in edges
+    )
+
+
+def _number(store: GraphStore, query: str) -> int:
+    # Labels, types and properties are the schema's, which are plain identifiers.
+    return int(store.query(query, {}, timeout_s=_TIMEOUT_S)["n"][0].as_py())

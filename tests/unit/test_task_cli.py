@@ -1,0 +1,240 @@
+"""`kgdistill task`, and a task beside a schema and a graph: what they lack is named, with the nearest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from _shop import fill_shop
+
+from kgdistill.cli import main
+from kgdistill.errors import InputError
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.tasks.check import GraphCounts, check_graph, check_task
+from kgdistill.tasks.propose import propose_task
+from kgdistill.tasks.spec import load_task, parse_task, task_names
+
+SCHEMA = load_schema()
+MATCH = """\
+kind: match
+anchors: {label: User, by: history}
+candidates: {label: Product, by: [history, text]}
+positives: {event: BOUGHT}
+output: RECOMMENDED
+"""
+SEARCH = """\
+kind: match
+anchors: {label: Query, by: text}
+candidates: {label: Product, by: text}
+positives: {synthetic: catalogue}
+judged_by: JUDGED
+"""
+CLASSIFY = """\
+kind: classify
+subjects: {label: User, by: history, history: BOUGHT}
+targets: {income: {property: income}}
+"""
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[GraphStore]:
+    with MemoryStore() as held:
+        fill_shop(held)
+        yield held
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_the_projects_own_tasks_stand_with_its_schema(name: str) -> None:
+    check_task(load_task(name), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "place", "says"),
+    [
+        (MATCH, "label: User", "label: Usr", "anchors.label", "no label 'Usr'\n  did you mean 'User'?"),
+        (MATCH, "label: Product", "label: Embedding", "candidates.label", "no label 'Embedding'"),
+        (MATCH, "BOUGHT", "BOUGTH", "positives.event", "no event 'BOUGTH'\n  did you mean 'BOUGHT'?"),
+        (MATCH, "BOUGHT", "MADE_BY", "positives.event", "of the kind fact, which has no time"),
+        (MATCH, "BOUGHT", "SAW", "positives.event", "does not lead from User to Product"),
+        (MATCH, "event: BOUGHT", "event: BOUGHT, reverse: true", "positives.event", "(User)-[BOUGHT]->"),
+        (
+            MATCH,
+            "event: BOUGHT",
+            "event: BOUGHT, weights: {VIEWD: 0.2}",
+            "positives.weights.VIEWD",
+            "'VIEWED'",
+        ),
+        (MATCH, "event: BOUGHT", "event: BOUGHT, weights: {VIEWED: 0.2}", "positives.weights", "yet"),
+        (MATCH, "RECOMMENDED", "RECOMENDED", "output", "did you mean 'RECOMMENDED'?"),
+        (MATCH, "RECOMMENDED", "BOUGHT", "output", "of the kind event, where output is asked"),
+        (MATCH, "by: history}", "by: text}", "anchors.by", "names no text of User"),
+        (MATCH, "by: history}", "by: history, history: SERCHED}", "anchors.history", "'SEARCHED'?"),
+        (MATCH, "[history, text]}", "history, history: SAW}", "candidates.history", "does not touch Product"),
+        (
+            MATCH,
+            "event: BOUGHT}",
+            "relationship: MADE_BY}\nprotocol: {split: held_out}",
+            "positives.relationship",
+            "does not lead from User to Product",
+        ),
+        (
+            MATCH,
+            "event: BOUGHT}",
+            "event: BOUGHT}\nprotocol: {split: given, property: prt}",
+            "protocol.property",
+            "User has no property 'prt'",
+        ),
+        (
+            MATCH,
+            "event: BOUGHT}",
+            "event: BOUGHT}\nprotocol: {split: given, property: cont, of: relationship}",
+            "protocol.property",
+            "did you mean 'count'?",
+        ),
+        (SEARCH, "JUDGED", "JUGED", "judged_by", "did you mean 'JUDGED'?"),
+        (SEARCH, "label: Query", "label: Utterance", "judged_by", "does not lead from Utterance to Product"),
+        (
+            CLASSIFY,
+            "property: income",
+            "property: incom",
+            "targets.income.property",
+            "did you mean 'income'?",
+        ),
+        (CLASSIFY, "label: User", "label: Usr", "subjects.label", "did you mean 'User'?"),
+        (
+            CLASSIFY,
+            "property: income",
+            "relationship: HAS_INTENT",
+            "targets.income.relationship",
+            "does not lead from User",
+        ),
+        (
+            CLASSIFY.replace("User", "Product").replace("income}", "price}"),
+            "kind",
+            "kind",
+            "targets.income.property",
+            "price is double",
+        ),
+    ],
+)
+def test_what_the_schema_lacks_is_named_with_the_nearest(
+    text: str, old: str, new: str, place: str, says: str
+) -> None:
+    assert old in text
+    with pytest.raises(InputError) as caught:
+        check_task(parse_task(text.replace(old, new, 1)), SCHEMA, where="mine.yaml")
+    assert says in str(caught.value)
+    assert caught.value.where == f"mine.yaml: {place}"
+
+
+PAIR = ("User", "BOUGHT", "Product")
+JUDGED = ("Query", "JUDGED", "Product")
+
+
+@pytest.mark.parametrize(
+    ("text", "counts", "place", "says"),
+    [
+        (MATCH, GraphCounts({"Product": 9}, {PAIR: 9}), "anchors", "has no User"),
+        (MATCH, GraphCounts({"User": 9}, {PAIR: 9}), "candidates", "has no Product"),
+        (MATCH, GraphCounts({"User": 9, "Product": 1}, {PAIR: 9}), "candidates", "has one Product"),
+        (MATCH, GraphCounts({"User": 9, "Product": 9}, {PAIR: 0}), "positives", "nothing to learn from"),
+        (SEARCH, GraphCounts({"Query": 9, "Product": 9}, {JUDGED: 0}), "judged_by", "nothing judges"),
+        (CLASSIFY, GraphCounts({}, {}, {"income": 3}), "subjects", "has no User"),
+        (CLASSIFY, GraphCounts({"User": 9}, {}, {"income": 1}), "targets.income", "only one class"),
+        (CLASSIFY, GraphCounts({"User": 9}, {}, {"income": 0}), "targets.income", "no class"),
+    ],
+)
+def test_what_the_graph_lacks_is_named(text: str, counts: GraphCounts, place: str, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        check_task(parse_task(text), SCHEMA, counts, where="mine.yaml")
+    assert caught.value.where == f"mine.yaml: {place}"
+
+
+def test_a_graph_is_counted(store: GraphStore) -> None:
+    counts = check_graph(load_task("recommend"), store)
+    assert counts.nodes == {"User": 60, "Product": 80}
+    assert counts.edges == {PAIR: store.read_relationships(PAIR, []).num_rows}
+    made_by = CLASSIFY.replace("User, by: history, history: BOUGHT", "Product, by: text")
+    found = check_graph(parse_task(made_by.replace("property: income", "relationship: MADE_BY")), store)
+    assert (found.nodes, found.classes) == ({"Product": 80}, {"income": 6})
+    found = check_graph(parse_task(made_by.replace("property: income", "property: category_text")), store)
+    assert found.classes == {"income": 6}
+    with pytest.raises(InputError, match="no class of income"):
+        check_graph(load_task("profile"), store)
+    with pytest.raises(InputError, match="nothing judges"):
+        check_graph(load_task("search"), store)
+
+
+def test_a_proposed_task_can_be_asked(store: GraphStore) -> None:
+    for held in (None, store):
+        text = propose_task(SCHEMA, held)
+        spec = parse_task(text)
+        assert spec.kind == "match"
+        assert spec.interaction == PAIR
+        check_graph(spec, store)
+        assert ("1,020 in the graph" in text) == (held is not None)
+        assert ("(User)-[VIEWED]->(Product)" in text) == (held is None)
+    check_task(parse_task(propose_task(SCHEMA, kind="classify")), SCHEMA)
+    with pytest.raises(InputError, match="no property in the graph has from 2 to 100 values"):
+        propose_task(SCHEMA.restricted(("User",), ()), store, kind="classify")
+    with pytest.raises(InputError, match="no event stands in the schema"):
+        propose_task(SCHEMA.restricted(("User", "Product"), ()))
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> tuple[str, str]:
+    assert main(["task", *args]) == code
+    said = capsys.readouterr()
+    return said.out, said.err
+
+
+def test_tasks_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = run(capsys, "list")
+    assert all(name in out for name in task_names())
+    listed = json.loads(run(capsys, "list", "--json")[0])
+    assert [task["name"] for task in listed] == task_names()
+    out, _ = run(capsys, "show", "recommend")
+    assert parse_task(out, name="recommend") == load_task("recommend")
+    shown = json.loads(run(capsys, "show", "recommend", "--json")[0])
+    assert parse_task(shown) == load_task("recommend")
+    _, err = run(capsys, "show", "recomend", code=2)
+    assert "did you mean 'recommend'?" in err
+
+
+def test_a_task_is_checked_and_proposed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    from kgdistill.store import open_store
+
+    with open_store("ladybug:shop.db") as held:
+        fill_shop(held)
+    here = ["--store", "ladybug:shop.db"]
+    out, err = run(capsys, "init", "mine.yaml", *here)
+    assert Path("mine.yaml").read_text() == out
+    assert "kgdistill task check mine.yaml" in err
+    checked: dict[str, Any] = json.loads(run(capsys, "check", "mine.yaml", *here, "--json")[0])
+    assert checked["counts"] == {"User": 60, "Product": 80, "(User)-[BOUGHT]->(Product)": 1020}
+    assert checked["task"]["name"] == "mine"
+    out, err = run(capsys, "check", "mine.yaml")
+    assert (out, err) == ("", "mine can be asked of this schema\n")
+    # What is there stays as it is.
+    _, err = run(capsys, "init", "mine.yaml", *here, code=2)
+    assert "is there already" in err
+    assert yaml.safe_load(Path("mine.yaml").read_text())["positives"] == {"event": "BOUGHT"}
+    for args, says in (
+        (("init", "x.yaml", "--kind", "both"), "no kind of task"),
+        (("init", "no/such/folder.yaml"), "cannot be written"),
+        (("check", "intent", *here), "has no Utterance"),
+        (("check", "mine.yaml", "--store", "ladybug:none.db"), "there is no store here"),
+    ):
+        out, err = run(capsys, *args, code=2)
+        assert out == ""
+        assert says in err
+    assert not Path("x.yaml").exists()
+    Path("wrong.yaml").write_text("kind: match\nanchor: {}\n")
+    _, err = run(capsys, "check", "wrong.yaml", code=2)
+    assert "wrong.yaml, line 2: anchor: is not a key here" in err
