@@ -89,11 +89,12 @@ def _not_installed(error: ModuleNotFoundError) -> KgdistillError | None:
     library = (error.name or "").partition(".")[0]
     if library not in _LIBRARIES:
         return None
-    asking = ""
+    asking, demo = "", False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         ours, _, rest = str(frame.f_globals.get("__name__", "")).partition(".")
         asking = rest.partition(".")[0] if ours == "kgdistill" else asking
-    extra = "ingest" if asking in _INGEST else "train"
+        demo = demo or (ours, rest) == ("kgdistill", "demo")
+    extra = "demo" if demo else "ingest" if asking in _INGEST else "train"
     return ToolMissingError(
         f"this needs {library}, which is not installed", hint=f"pip install 'kgdistill[{extra}]'"
     )

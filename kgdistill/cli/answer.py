@@ -209,6 +209,7 @@ def demo(
       kgdistill demo --device cuda --out runs/gpu
       kgdistill demo --store neo4j://localhost:7687 --password-file .neo4j/password
     """
+    from kgdistill.demo import run_demo
     from kgdistill.models.device import choose_device
 
     choose_device(device)
@@ -217,8 +218,6 @@ def demo(
     if out.name in ("", ".."):
         out = out.resolve()  # the folder's name is the run's name in the graph
     password = password_in(password_file) if password_file is not None else None
-    from kgdistill.demo import run_demo
-
     result = run_demo(
         out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
         login=(user, password), archive=archive,

@@ -168,7 +168,7 @@ def test_it_reaches_a_neo4j_without_extras(installed: Path, shop: Path) -> None:
         (["derive", "also-bought", "--cut", "2024-03-01"], "ingest"),
         (["graph", "check"], "ingest"),
         (["explain", "ann", "tea-2", "--picture", "why.png"], "ingest"),
-        (["demo", "--quick", "--out", "demo"], "train"),
+        (["demo", "--quick", "--out", "demo"], "demo"),
     ],
 )
 def test_what_an_extra_brings_is_named_where_it_is_missing(
