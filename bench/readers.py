@@ -88,12 +88,12 @@ def main() -> None:
         "Parquet": ("a.parquet", lambda t, p: pq.write_table(t, p)),
     }
     found = {}
-    quickly = json_lines._quickly
+    objects = json_lines._objects
     with tempfile.TemporaryDirectory() as folder:
         for name, (file, write) in files.items():
             path = Path(folder) / file
             write(table, path)
-            json_lines._quickly = (lambda *_: None) if "without" in name else quickly
+            json_lines._objects = (lambda lines: [None] * len(lines)) if "without" in name else objects
             spent, read = seconds(Source("s", path, None, SourceOptions()), table.column_names)
             assert read == rows, name
             found[name] = {"rows_per_second": round(rows / spent), "bytes": path.stat().st_size}

@@ -355,6 +355,26 @@ def test_a_whole_number_in_json_is_written_without_fraction_and_exponent(tmp_pat
     assert rows == [{"id": ["100", "2"]}]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        r'{"x": {"size": 1.1}, "s\u0069ze": 1.10}',
+        r'{"x\"size": 1.1, "s\u0069ze": 1.10}',
+        r'{"x": "\"size\": 1.1", "size" : 1.10}',
+        r'{"x\"size": 1.1, "size": 1.10}',
+    ],
+)
+def test_a_number_keeps_its_writing_whatever_is_like_its_name(tmp_path: Path, line: str) -> None:
+    rows, _, _ = read(write(tmp_path / "a.jsonl", f'{{"size": 2.50}}\n{line}\n{{"size": 3}}\n'), ["size"])
+    assert [row["size"] for row in rows] == ["2.50", "1.10", "3"]
+
+
+def test_a_name_that_can_be_written_in_two_ways_keeps_its_numbers(tmp_path: Path) -> None:
+    text = r'{"x": {"a/b": 1.1}, "a\/b": 1.10}'
+    rows, _, _ = read(write(tmp_path / "a.jsonl", text), ["a/b"])
+    assert rows == [{"a/b": "1.10"}]
+
+
 def test_a_number_keeps_its_writing_beside_another_of_its_name(tmp_path: Path) -> None:
     text = '{"x": {"size": 1.1}, "size": 1.10}\n{"size": 1.1, "size": 1.10}\n{"size": 1.10}\n{"size": 1.1}\n'
     rows, _, _ = read(write(tmp_path / "a.jsonl", text), ["size"])

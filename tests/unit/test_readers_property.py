@@ -267,5 +267,5 @@ def test_the_faster_json_parser_reads_what_the_standard_one_does(
     options = SourceOptions("jsonl", encoding="utf-8")
     fast = read(data, options, columns, 1 << 20, 100)
     with monkeypatch.context() as patch:
-        patch.setattr(json_lines, "_quickly", lambda *_: None)
+        patch.setattr(json_lines, "_objects", lambda lines: [None] * len(lines))
         assert read(data, options, columns, 1 << 20, 100) == fast

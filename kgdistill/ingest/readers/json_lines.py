@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,11 @@ _decoder = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_consta
 _TEXTS = {str, type(None)}
 # Beyond this a number is written as it came: nobody means a text of a million zeros.
 _MOST_DIGITS = 40
+_BOOLEANS = ("false", "true")
+# A name that is written in one way only, unless a character of ASCII is escaped for no need.
+_PLAIN_NAME = re.compile(r"[ !#-.0-\[\]-~]+")
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+_NUMBER_AFTER = rb'"%b"[ \t]*:[ \t]*(-?[0-9][0-9.eE+-]*)'
 
 
 def _decode(data: bytes) -> Any:
@@ -130,88 +137,105 @@ def _split(block: bytes) -> list[bytes]:
 def _parse(
     blocks: TextBlocks, source: Source, lines: list[bytes], first: int, columns: list[str]
 ) -> RawBatch:
-    rows: list[list[Any]] = []
-    places: list[int] = []
+    values = _objects(lines)
+    slow = {i for i, value in enumerate(values) if value is None} if None in values else set()
+    objects = [value or {} for value in values] if slow else values
+    cells = [_cells(lines, objects, column, slow) for column in columns]
+    dropped = set()
     bad: list[dict[str, Any]] = []
-    dotted = any("." in column for column in columns)
-    for line, data in enumerate(lines, first):
-        if not data or data.isspace():
+    for i in sorted(slow):
+        data = lines[i]
+        row = None if not data or data.isspace() else _row(blocks, data, columns)
+        if isinstance(row, list):
+            for column, cell in zip(cells, row, strict=True):
+                column[i] = cell
             continue
-        quick = _quickly(data, columns, dotted)
-        if quick is not None:
-            rows.append(quick)
-            places.append(line)
-            continue
-        try:
-            value = _decode(data)
-            if not isinstance(value, dict):
-                reason = "is not a JSON object"
-            else:
-                if dotted:
-                    row = [value[c] if c in value else _at(value, c) for c in columns]
-                else:
-                    row = [value.get(c) for c in columns]
-                if not _TEXTS.issuperset(map(type, row)):
-                    row = [_as_text(v) for v in row]
-                if b"\\u" in data or b"\\U" in data:
-                    _check_characters(row)
-                rows.append(row)
-                places.append(line)
-                continue
-        except json.JSONDecodeError as error:
-            reason = f"is not JSON: {error.msg}"
-        except UnicodeDecodeError:
-            reason = blocks.not_text()
-        except UnicodeEncodeError:
-            reason = "holds half a character (a lone surrogate)"
-        except RecursionError:
-            reason = "is nested too deeply"
-        bad.append(reject(source, line, data[:1000].decode("utf-8", "replace"), reason))
-    arrays = [_column([row[i] for row in rows]) for i in range(len(columns))]
-    return make_batch(columns, arrays, np.asarray(places, dtype=np.int64), bad, blocks.consumed())
+        dropped.add(i)
+        if row is not None:
+            bad.append(reject(source, first + i, data[:1000].decode("utf-8", "replace"), row))
+    places = np.arange(first, first + len(lines), dtype=np.int64)
+    if dropped:
+        kept = [i for i in range(len(lines)) if i not in dropped]
+        cells = [[column[i] for i in kept] for column in cells]
+        places = places[kept]
+    return make_batch(columns, [_column(column) for column in cells], places, bad, blocks.consumed())
 
 
-def _quickly(data: bytes, columns: list[str], dotted: bool) -> list[Any] | None:
-    """A row by the faster parser; None where it may differ from the other, as in how a number is written."""
+def _row(blocks: TextBlocks, data: bytes, columns: list[str]) -> list[Any] | str:
+    """A row by the standard parser, which tells how numbers are written; or why it is none."""
     try:
-        value = orjson.loads(data)
+        value = _decode(data)
+        if not isinstance(value, dict):
+            return "is not a JSON object"
+        row = [_as_text(_at(value, column)) for column in columns]
+        if b"\\u" in data:
+            _check_characters(row)
+        return row
+    except json.JSONDecodeError as error:
+        return f"is not JSON: {error.msg}"
+    except UnicodeDecodeError:
+        return blocks.not_text()
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate)"
+    except RecursionError:
+        return "is nested too deeply"
+
+
+def _objects(lines: list[bytes]) -> list[Any]:
+    """Each line's object by the faster parser; None where it refuses the line, or finds no object."""
+    try:
+        values = list(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        values = [_object(line) for line in lines]
+    if set(map(type, values)) == {dict}:
+        return values
+    return [value if type(value) is dict else None for value in values]
+
+
+def _object(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if type(value) is not dict:
-        return None
-    if dotted:
-        row = [value[c] if c in value else _at(value, c) for c in columns]
+
+
+def _cells(lines: list[bytes], objects: list[Any], column: str, slow: set[int]) -> list[Any]:
+    """A column's texts and lists of texts; adds to `slow` the rows for which the other parser is needed."""
+    if "." in column:
+        cells = [_at(value, column) for value in objects]
     else:
-        row = [value.get(c) for c in columns]
-    if _TEXTS.issuperset(map(type, row)):
-        return row
-    for i, cell in enumerate(row):
-        kind = type(cell)
-        if kind is float:
-            text = repr(cell)
-            if not cell or not _stands_there(data, columns[i], text):
-                return None
-            row[i] = text.removesuffix(".0")
-        elif kind is int:
-            row[i] = str(cell)
-        elif kind is bool:
-            row[i] = "true" if cell else "false"
-        elif kind is list:
-            if not _TEXTS.issuperset(map(type, cell)):
-                return None
-        elif kind is dict:
-            return None
-    return row
+        cells = [value.get(column) for value in objects]
+    kinds = set(map(type, cells))
+    if kinds <= _TEXTS:
+        return cells
+    if float in kinds:
+        _write_numbers(lines, cells, column, slow)
+    if int in kinds:
+        cells = [str(cell) if type(cell) is int else cell for cell in cells]
+    if bool in kinds:
+        cells = [_BOOLEANS[cell] if type(cell) is bool else cell for cell in cells]
+    if list in kinds:
+        slow.update(i for i, c in enumerate(cells) if type(c) is list and not _TEXTS.issuperset(map(type, c)))
+    if dict in kinds:
+        slow.update(i for i, cell in enumerate(cells) if type(cell) is dict)
+    return cells
 
 
-def _stands_there(data: bytes, column: str, number: str) -> bool:
-    """Whether a line has the name once, and the number as it is written here after it."""
-    name = f'"{column}"'.encode()
-    if data.count(name) != 1:
-        return False
-    after = data[data.index(name) + len(name) :].lstrip(b" :")
-    text = number.encode()
-    return after.startswith(text) and after[len(text) : len(text) + 1] in (b",", b"}", b" ")
+def _write_numbers(lines: list[bytes], cells: list[Any], column: str, slow: set[int]) -> None:
+    """Replaces numbers by what is written in the lines, whole ones without fraction and exponent."""
+    rows = [i for i, cell in enumerate(cells) if type(cell) in (int, float)]
+    block = b"\n".join([lines[i] for i in rows])
+    found: list[bytes] = []
+    # Each of these rows has the name and a number after it; no more of them than rows means one in each.
+    if _PLAIN_NAME.fullmatch(column) and not _ESCAPED_ASCII.search(block):
+        found = re.findall(_NUMBER_AFTER % re.escape(column).encode(), block)
+    if len(found) != len(rows):
+        slow.update(i for i in rows if type(cells[i]) is float)
+        return
+    for i, number in zip(rows, found, strict=True):
+        cell, text = cells[i], number.decode()
+        # A fraction is no whole number, however it is written.
+        cells[i] = _whole(text) if type(cell) is int or cell.is_integer() else text
 
 
 def _check_characters(row: list[Any]) -> None:
@@ -247,13 +271,13 @@ def _as_text(value: Any) -> Any:
 
 def _element(value: Any) -> str | None:
     if isinstance(value, _Number):
-        return _whole(value)
+        return _whole(str(value))
     return value if value is None or isinstance(value, str) else _dump(value)
 
 
-def _whole(number: _Number) -> str:
+@lru_cache(4096)
+def _whole(text: str) -> str:
     """A number as it is written, a whole one without fraction and exponent: 11.0 is 11, 1e3 is 1000."""
-    text = str(number)
     if text.lstrip("-").isdigit() and text != "-0":
         return text
     try:
@@ -277,7 +301,7 @@ def _dump(value: Any) -> str:
 
 
 def _column(values: list[Any]) -> Any:
-    if any(type(value) is list for value in values):
+    if list in set(map(type, values)):
         lists = [v if v is None or isinstance(v, list) else [v] for v in values]
         return pa.array(lists, pa.list_(pa.string()))
     return pa.array(values, pa.string())
