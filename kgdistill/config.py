@@ -14,8 +14,8 @@ from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, load_task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-TaskKind = Literal["history", "text", "classify"]
-"""Which stages a task has: match by the anchors' history, match by their text, or classify."""
+TaskKind = Literal["history", "basket", "text", "classify"]
+"""Which stages a task has: match by history, without repeats or with them, match by text, or classify."""
 
 
 class _Section(BaseModel):
@@ -255,7 +255,7 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _split(self) -> RunConfig:
-        if self.kind == "history" and self.protocol is None:
+        if self.kind in ("history", "basket") and self.protocol is None:
             raise ValueError("a task that is split by time needs a protocol")
         return self
 
@@ -264,7 +264,9 @@ class RunConfig(_Section):
         """Which stages such a task has."""
         if isinstance(self.task, ClassifySpec):
             return "classify"
-        return "history" if "history" in self.task.anchors.by else "text"
+        if "history" in self.task.anchors.by:
+            return "basket" if self.task.repeats else "history"
+        return "text"
 
     @property
     def discovery(self) -> DiscoveryProtocol:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
-from kgdistill.store import GraphStore, load_schema
+from kgdistill.store import GraphStore, Schema, load_schema
 from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
 from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
@@ -51,9 +51,9 @@ def purchases(seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
-def fill_shop(store: GraphStore) -> None:
+def fill_shop(store: GraphStore, schema: Schema | None = None) -> None:
     """Writes the shop into an empty store."""
-    schema = load_schema()
+    schema = schema or load_schema()
     store.apply_schema(schema)
     leaf = {p: 2 + p % 6 // 2 * 2 + p // 6 % 2 for p in range(PRODUCTS)}
     path = {c: f"root{c % 2}" if c < 2 else f"root{c % 2} > leaf{c}" for c in range(8)}

@@ -290,7 +290,7 @@ class RunBase:
         task = self.config.task
         if isinstance(task, ClassifySpec):
             return (task.subjects.label,)
-        asking = (task.anchors.label,) if self.config.kind == "history" else ()
+        asking = (task.anchors.label,) if "history" in task.anchors.by else ()
         return (*asking, task.candidates.label)
 
     @cached_property

@@ -180,6 +180,18 @@ def _history_stages() -> dict[str, Stage]:
 HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
 """match with anchors by their history."""
 
+BASKET = replace(
+    HISTORY,
+    arms={
+        **_HISTORY_ARMS,
+        "frequency": Arm("frequency", "personal frequency with decay", "baseline"),
+        "basket": Arm(
+            "basket", "student with repeats", "baseline", compared_with=("frequency", "popularity")
+        ),
+    },
+)
+"""The same where what was had before may be right again."""
+
 _TEXT_ARMS = _by_name(
     Arm("words", "words alone (BM25)", "baseline"),
     Arm("teacher", "fused teacher", "baseline", compared_with=("teacher_text", "teacher_shuffled", "words")),
@@ -233,7 +245,11 @@ def _text_stages() -> dict[str, Stage]:
 TEXT = Pipeline(_TEXT_ARMS, _text_stages())
 """match with anchors by their text; its teacher is terms alone and needs no training."""
 
-PIPELINES: dict[TaskKind, Pipeline] = {"history": HISTORY, "text": TEXT}
+PIPELINES: dict[TaskKind, Pipeline] = {
+    "history": HISTORY,
+    "basket": BASKET,
+    "text": TEXT,
+}
 
 # Of the inputs, those that decide where, not what, a model learns.
 _PLACE = ("device", "store", "jobs")

@@ -64,6 +64,8 @@ class Draft:
             InputError: the events of the store cannot be split by time.
         """
         check_graph(self.config.task, store)
+        if self.config.kind == "basket":
+            _check_repeats(store, self.config)
         if self.untold is None:
             return self.config
         edge = self.config.discovery.interaction
@@ -75,6 +77,16 @@ class Draft:
         told = quantile_protocol(times, cut_share=shares.cut_share, test_share=shares.test_share)
         moments = {"cut": told.cut, "test_start": told.test_start}
         return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=moments)})
+
+
+def _check_repeats(store: GraphStore, config: RunConfig) -> None:
+    edge = config.discovery.interaction
+    if kept_schema(store).relationship(edge).aggregated:
+        raise InputError(
+            f"the graph keeps one {edge[1]} of a pair, its first, so that no repeat can be told",
+            where=f"task {config.task.name}: repeats",
+            hint="declare the time as its identity in the schema (identity: [at]), or drop repeats",
+        )
 
 
 def draft(

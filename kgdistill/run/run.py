@@ -115,7 +115,7 @@ class Run(RunBase):
         config = drafted.settled(store)
         run = cls(Path(folder), config)
         run.take_snapshot(store)
-        if run.config.kind == "history" and run.task.validation.nnz == 0:
+        if run.config.protocol is not None and run.task.validation.nnz == 0:
             protocol = run.config.discovery
             raise InputError(
                 f"no user who counts bought anything new from the cut {protocol.cut} "
@@ -135,9 +135,10 @@ class Run(RunBase):
     @cached_property
     def by_history(self) -> HistoryMatch:
         """What the stages make, and the models ready to score."""
+        from kgdistill.run.by_basket import BasketMatch
         from kgdistill.run.history_match import HistoryMatch
 
-        return HistoryMatch(self, self.device)
+        return (BasketMatch if self.config.kind == "basket" else HistoryMatch)(self, self.device)
 
     @cached_property
     def by_text(self) -> TextMatch:
@@ -148,7 +149,7 @@ class Run(RunBase):
 
     @property
     def _maker(self) -> Maker:
-        return self.by_history if self.config.kind == "history" else self.by_text
+        return self.by_text if self.config.kind == "text" else self.by_history
 
     def make(self, name: str) -> None:
         """Makes one stage, unless it stands there from the same inputs.
