@@ -16,9 +16,12 @@ import pyarrow as pa
 from kgdistill.errors import InputError
 from kgdistill.explore import Explanation, count_types, explain, run_query, saved_queries, write_back
 from kgdistill.explore.counts import TypeCounts
+from kgdistill.explore.queries import dialect_of
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport
 from kgdistill.ingest.archive import default_archive, job_schema
 from kgdistill.ingest.journal import without_journal
+from kgdistill.moment import moment
+from kgdistill.nearest import nearest
 from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
 from kgdistill.store.protocol import EdgeType, Parameter
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
     from kgdistill.ingest.mapping.load import Mapping
     from kgdistill.run.run import Run
     from kgdistill.snapshot import Snapshot
-
-BOUGHT: EdgeType = ("User", "BOUGHT", "Product")
 
 
 class Graph:
@@ -66,6 +67,9 @@ class Graph:
         described = load_schema(schema) if isinstance(schema, str | Path) else schema
         if isinstance(store, str):
             store = open_store(store, user=user, password=password)
+        elif not isinstance(store, GraphStore):
+            hint = "use ladybug:PATH, memory:, neo4j://HOST:PORT or bolt://HOST:PORT, or an open store"
+            raise InputError(f"{store!r:.80} is not the address of a store", hint=hint)
         self.store = store
         self._schema = described
         self._archive = Path(archive) if archive is not None else None
@@ -137,7 +141,7 @@ class Graph:
                 archive=self.archive, schema=schema, tables=tables, salt=salt,
             )  # fmt: skip
 
-    def snapshot(self, folder: str | Path, cut: datetime) -> Snapshot:
+    def snapshot(self, folder: str | Path, cut: datetime | str) -> Snapshot:
         """Freezes what comes before `cut` in `folder`, as Parquet.
 
         Raises:
@@ -147,7 +151,9 @@ class Graph:
         from kgdistill.snapshot import take_snapshot
 
         with clear_refusals(str(folder)):
-            return take_snapshot(self.store, Path(folder), cut=cut)
+            return take_snapshot(
+                self.store, Path(folder), cut=moment(cut, "cut") if isinstance(cut, str) else cut
+            )
 
     def write_back(self, run: Run | str | Path, *, k: int = 20, wait_s: float = 0.0) -> WriteBackReport:
         """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
@@ -175,20 +181,21 @@ class Graph:
 
     # Questions --------------------------------------------------------------------------------
 
-    def history(self, user: str | int, event: EdgeType = BOUGHT) -> list[str]:
+    def history(self, user: str | int, event: str | EdgeType = "BOUGHT") -> list[str]:
         """The keys of what a user bought, the latest last; what was only ever returned is left out.
 
         Args:
             user: the user's key.
-            event: the relationship that counts, such as ("User", "VIEWED", "Product").
+            event: the relationship that counts, such as VIEWED; with its ends where it has several.
 
         Raises:
             InputError: the graph has no such user.
             SchemaError: the graph has no such relationship.
         """
-        key, schema = str(user), self.schema
-        label, _, _ = event
-        bought = stored_purchases(self.store, event, schema, user=key)
+        key, schema = str(user), self._filled()
+        edge = _edge(event, schema) if isinstance(event, str) else event
+        label = edge[0]
+        bought = stored_purchases(self.store, edge, schema, user=key)
         if not bought.num_rows:
             name = schema.node(label).key
             known = self.store.query(
@@ -201,7 +208,7 @@ class Graph:
         return keys
 
     def explain(
-        self, user: str | int, item: str | int, *, limit: int = 5, before: datetime | None = None
+        self, user: str | int, item: str | int, *, limit: int = 5, before: datetime | str | None = None
     ) -> list[Explanation]:
         """The paths that lead from what a user bought to an item, the most telling first.
 
@@ -211,13 +218,20 @@ class Graph:
         Args:
             user, item: keys.
             limit: at most this many.
-            before: only purchases before this time count; naive is UTC.
+            before: only purchases before this time, or ISO text, count; naive is UTC.
 
         Raises:
             InputError: there is no such user or item; ids near it are named.
         """
+        self._filled()
         user, item = str(user), str(item)
-        found = explain(self.store, user, item, limit=limit, before=before)
+        found = explain(
+            self.store,
+            user,
+            item,
+            limit=limit,
+            before=moment(before, "before") if isinstance(before, str) else before,
+        )
         if found:
             return found
         why = f"no path of the graph leads from what {user} bought to {item}"
@@ -247,6 +261,12 @@ class Graph:
             return run_query(self.store, cypher, parameters, limit=limit, timeout_s=timeout_s)
         return self.store.query(cypher, parameters, limit=limit, timeout_s=timeout_s)
 
+    def _filled(self) -> Schema:
+        """The schema of a graph that something was ingested into."""
+        if dialect_of(self.store) == "ladybug" and not self.store.schema.nodes:
+            raise InputError("nothing was ingested here yet", where=self.url, hint="Graph.ingest(...)")
+        return self.schema
+
     @staticmethod
     def queries() -> dict[str, str]:
         """The saved queries: what each tells."""
@@ -273,3 +293,17 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"Graph({self.url!r})"
+
+
+def _edge(name: str, schema: Schema) -> EdgeType:
+    """The one relationship of this name.
+
+    Raises:
+        InputError: there is none, or it stands between several pairs of labels.
+    """
+    known = [edge for edge in schema.edges() if edge[1] == name]
+    if len(known) != 1:
+        ends = "; ".join(map(str, known))
+        hint = f"name one of: {ends}" if known else nearest(name, schema.relationships)
+        raise InputError(f"the graph has {len(known) or 'no'} relationships {name!r}", hint=hint)
+    return known[0]

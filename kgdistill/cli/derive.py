@@ -15,11 +15,11 @@ from kgdistill.cli.options import (
     SchemaOption,
     StoreOption,
     UserOption,
-    moment,
     schema_at,
     store_at,
 )
 from kgdistill.cli.output import print_json, print_table, say
+from kgdistill.moment import moment
 
 if TYPE_CHECKING:
     from kgdistill.store.protocol import EdgeType

@@ -15,12 +15,12 @@ from kgdistill.cli.options import (
     PasswordFileOption,
     StoreOption,
     UserOption,
-    moment,
     store_at,
 )
 from kgdistill.cli.output import print_json, print_json_rows, print_table, say, shown
 from kgdistill.cli.times import in_zone, zone_of
 from kgdistill.errors import InputError, QueryError
+from kgdistill.moment import moment
 
 if TYPE_CHECKING:
     import pyarrow as pa

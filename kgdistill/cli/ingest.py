@@ -28,11 +28,11 @@ from kgdistill.cli.options import (
     SchemaOption,
     StoreOption,
     UserOption,
-    moment,
     schema_at,
 )
 from kgdistill.cli.output import print_json, print_table, say, shown
 from kgdistill.errors import DiskError, InputError, StoreAuthError
+from kgdistill.moment import moment
 
 if TYPE_CHECKING:
     import pyarrow as pa

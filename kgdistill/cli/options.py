@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -192,18 +191,3 @@ def schema_at(path: Path | None, store: GraphStore | None = None) -> Schema:
     if path is not None or store is None:
         return load_schema(path)
     return without_journal(kept_schema(store))
-
-
-def moment(text: str, option: str) -> datetime:
-    """A date or a time in ISO 8601; without a zone it is UTC.
-
-    Raises:
-        InputError: it is neither.
-    """
-    try:
-        # Python 3.10 does not read the Z that later versions do.
-        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    except ValueError as error:
-        raise InputError(
-            f"{text!r} is not a date", where=option, hint="write 2017-10-15 or 2017-10-15T12:00:00"
-        ) from error

@@ -21,12 +21,12 @@ from kgdistill.cli.options import (
     UserOption,
     check_device,
     check_run_task,
-    moment,
     run_at,
     store_at,
 )
 from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
+from kgdistill.moment import moment
 
 if TYPE_CHECKING:
     from kgdistill.run.run import Run

@@ -67,8 +67,14 @@ def test_a_history_is_what_was_bought_the_latest_last(shop: Graph) -> None:
     assert len(shop.history("ann")) > 1
     with pytest.raises(InputError, match="no User with the id 'nobody'"):
         shop.history("nobody")
+    assert shop.history("ann", ("User", "BOUGHT", "Product")) == shop.history("ann", "BOUGHT")
+    assert shop.history("ann", "VIEWED") == []
     with pytest.raises(SchemaError):
         shop.history("ann", ("User", "LICKED", "Product"))
+    with pytest.raises(InputError, match=r"no relationships 'BUOGHT'\n.*'BOUGHT'"):
+        shop.history("ann", "BUOGHT")
+    with pytest.raises(InputError, match="PART_OF"):
+        shop.history("ann", "PART_OF")
 
 
 def test_an_explanation_reads_as_a_sentence_and_is_never_missing(shop: Graph) -> None:
@@ -76,7 +82,9 @@ def test_an_explanation_reads_as_a_sentence_and_is_never_missing(shop: Graph) ->
     assert str(first) == first.because
     assert first.because.startswith("bought ")
     assert first.steps[0].key == "ann"  # type: ignore[union-attr]
-    (none,) = shop.explain("ann", "tea-2", before=datetime(1999, 1, 1))
+    (none,) = shop.explain("ann", "tea-2", before="1999-01-01")
+    with pytest.raises(InputError, match="'soon' is not a date"):
+        shop.explain("ann", "tea-2", before="soon")
     assert (none.kind, none.steps) == ("NONE", ())
     assert str(none) == "no path of the graph leads from what ann bought to tea-2"
     with pytest.raises(InputError, match="no Product with the id"):
@@ -90,6 +98,16 @@ def test_questions_are_cypher_or_a_saved_query(shop: Graph) -> None:
         shop.query("history_of_usr")
     with pytest.raises(QueryError):
         shop.query("MATCH (n) DETACH DELETE n")
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    for wrong in (tmp_path, None, 7):
+        with pytest.raises(InputError, match="is not the address of a store"):
+            Graph(wrong)  # type: ignore[arg-type]
+    with Graph("memory:") as empty:
+        for ask in (lambda: empty.history("ann"), lambda: empty.explain("ann", "tea-2")):
+            with pytest.raises(InputError, match="nothing was ingested here yet"):
+                ask()
 
 
 def test_a_store_that_is_open_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # From the ground up; those of one line do not know of each other.
 LAYERS = (
     ("errors", "arrays", "resources", "nearest", "private"),
-    ("progress", "refusals", "plotting", "words", "declared"),
+    ("moment", "progress", "refusals", "plotting", "words", "declared"),
     ("cache",),
     ("store",),
     ("ranking", "snapshot", "ingest", "graphcheck"),

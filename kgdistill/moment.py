@@ -1,0 +1,21 @@
+"""Dates and times that a person writes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from kgdistill.errors import InputError
+
+
+def moment(text: str, where: str) -> datetime:
+    """A date or a time in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        # Python 3.10 does not read the Z that later versions do.
+        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError as error:
+        hint = "write 2017-10-15 or 2017-10-15T12:00:00"
+        raise InputError(f"{text!r} is not a date", where=where, hint=hint) from error
