@@ -13,10 +13,11 @@ from torch import Tensor
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
-from kgdistill.models.heads import Calibration, ClassifyHead, StaticClassifier, calibrate
+from kgdistill.models.heads import ClassifyHead, StaticClassifier
 from kgdistill.models.text.transformer import TextEncoder, TransformerText
 from kgdistill.models.text.vocabulary import first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
+from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Recipe, fit

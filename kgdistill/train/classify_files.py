@@ -18,7 +18,8 @@ from torch import nn
 
 from kgdistill.errors import ArtefactError
 from kgdistill.models.beside import NodeTable
-from kgdistill.models.heads import Calibration, ClassifyHead, StaticClassifier
+from kgdistill.models.heads import ClassifyHead, StaticClassifier
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
 _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.json"

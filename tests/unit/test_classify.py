@@ -10,7 +10,7 @@ import torch
 from _classes import CONFIG, START, World, kind_spec, make_classes, spec, users, utterances, world
 
 from kgdistill.errors import ArtefactError
-from kgdistill.models.heads import Calibration, calibrate
+from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import label_loss, soft_loss
