@@ -11,9 +11,12 @@ from scipy.sparse import csr_array, csr_matrix
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.models.terms.linear import fit_linear
+from kgdistill.models.terms.sparse import RANK
 from kgdistill.progress import step
 from kgdistill.tasks.match import MatchTask, Scorer
 
+EXACT = 12_000
+"""Up to so many users, or items, EASE is exact: the matrix between them takes a gigabyte."""
 Unknown: TypeAlias = Literal["0", "-inf"]
 """What an item scores of which a model knows nothing: no opinion, or never shown."""
 
@@ -74,9 +77,10 @@ def ease_of(
 ) -> Scorer:
     """EASE: a linear item-to-item model with a zero diagonal (Steck 2019).
 
-    It is `fit_linear` without sides: of the users or of the items, whichever are fewer.
+    It is `fit_linear` without sides: of the users or of the items, whichever are fewer. Where both are more
+    than `EXACT`, the leading singular vectors stand for the matrix, which the progress says.
 
-    Memory: two dense float64 matrices of min(users, items)², 2·4,096·users, and chunk x candidates.
+    Memory: three dense float64 matrices of min(users, items, `EXACT`)², and chunk x candidates.
 
     Args:
         history: float32 [users, items].
@@ -94,8 +98,11 @@ def ease_of(
     seen = csr_matrix(presence(history))
     modelled = np.flatnonzero(item_counts(seen) > 0) if items is None else items
     among = seen[:, modelled]
-    with step("fitting EASE"):
-        model = fit_linear(among, [], reg=reg, side_weight=0.0, limit=max(among.shape))
+    title = "fitting EASE"
+    if min(among.shape) > EXACT:
+        title += f" by {RANK} singular vectors, as there are more than {EXACT:,} users and items"
+    with step(title):
+        model = fit_linear(among, [], reg=reg, side_weight=0.0, limit=EXACT)
     column_of = np.full(history.shape[1], -1, dtype=np.int64)
     column_of[modelled] = np.arange(len(modelled))
 

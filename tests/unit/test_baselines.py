@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from _tasks import make_task, random_splits
 
 from kgdistill.errors import InputError
+from kgdistill.evaluate import baselines
 from kgdistill.evaluate.baselines import ease, popularity, random_scorer
-from kgdistill.models.terms import items as linear
+from kgdistill.models.terms import linear
 
 
 @pytest.mark.parametrize(("users", "items"), [(12, 30), (30, 12)], ids=["dual", "primal"])
@@ -28,6 +32,28 @@ def test_ease_equals_its_closed_form(users: int, items: int, monkeypatch: pytest
     asked, among = np.array([4, 1, 9]), np.array([0, 2, 3, 7, items - 1])
     assert len(warm) < items
     np.testing.assert_allclose(ease(task, reg=5.0)(asked, among), want[np.ix_(asked, among)], atol=1e-6)
+
+
+def test_ease_of_many_users_and_items_forms_no_matrix_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation, test = random_splits(4, 40, 30)
+    task = make_task(train, test, validation, min_item_users=1)
+    users, items = np.arange(5), task.candidates("warm", "validation")
+    exact = ease(task, reg=5.0)(users, items)
+    formed: list[tuple[int, ...]] = []
+    real = linear.LinearRows.fit
+
+    def fit(self: Any, reg: float) -> Any:
+        model = real(self, reg)
+        formed.extend(a.shape for a in vars(model).values() if isinstance(a, torch.Tensor))
+        return model
+
+    monkeypatch.setattr(linear.LinearRows, "fit", fit)
+    monkeypatch.setattr(baselines, "EXACT", 10)
+    monkeypatch.setattr(linear, "RANK", 7)
+    low = ease(task, reg=5.0)(users, items)
+    assert formed == [(len(items), 7)] * 2
+    # Seven vectors of thirty know what is popular with whom.
+    assert np.corrcoef(low.ravel(), exact.ravel())[0, 1] > 0.5
 
 
 def test_ease_refuses_users_without_history_and_no_regularisation() -> None:

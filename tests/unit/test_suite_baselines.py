@@ -22,7 +22,7 @@ from bench.baselines import content, neighbours
 from bench.baselines.lightgcn import normalised_adjacency, propagate
 from bench.baselines.recbole import write_atomic
 from kgdistill.errors import InputError, ToolMissingError
-from kgdistill.models.terms import items as linear
+from kgdistill.models.terms import linear
 from kgdistill.tasks.match import Scorer
 
 DAY = 86_400_000_000

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-RANK = 512
+RANK = 256
 """How many vectors stand for a matrix between more than `LIMIT` items."""
 _MORE, _ROUNDS = 32, 2
 
