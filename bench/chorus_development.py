@@ -17,13 +17,14 @@ import torch
 
 from bench.suites.data import data_folder
 from bench.suites.search import search_task
+from bench.suites.search_teaching import TextTeaching, teach
 from bench.suites.spec import SearchSuite, load_suite
 from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTeacher
 from kgdistill.ranking.fusion import SERVING, WHOLE, Fusion, fuse
 from kgdistill.ranking.topk import top_k
-from kgdistill.run.text_match import TextTeaching, encode_catalogue, start_student, teach
+from kgdistill.run.text_match import encode_catalogue, start_student
 from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.train.loop import Context

@@ -12,10 +12,10 @@ from bench.suites.run import SuiteOptions
 from bench.suites.search_judge import SearchJudge
 from bench.suites.search_ours import judge_students, judge_teachers
 from bench.suites.search_peers import judge_peers, second_encoder
+from bench.suites.search_teaching import teach
 from bench.suites.spec import SearchSuite
 from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.run.text_match import teach
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.judgements import JudgedTask, stored_judgements
 from kgdistill.tasks.spec import MatchSpec, load_task

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from bench.suites.search_judge import SearchJudge
+from bench.suites.search_teaching import TextTeaching, titles_as_queries, with_facts
 from bench.text_speed import texts_per_second
 from kgdistill.arrays import DoubleArray, FloatArray
 from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.ranking.fusion import SERVING, WHOLE, fuse
-from kgdistill.run.text_match import TextTeaching, start_student, titles_as_queries, with_facts
+from kgdistill.run.text_match import start_student
 from kgdistill.train.loop import Context, Trained
 from kgdistill.train.text_match import train_token_table, train_transformer
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from bench.suites.mpnet import mpnet_folder
 from bench.suites.search_judge import SearchJudge
+from bench.suites.search_teaching import TextTeaching
 from bench.text_speed import texts_per_second
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.run.text_match import TextTeaching
 
 
 def judge_peers(

@@ -41,9 +41,10 @@ def judge_parts(
 ) -> Settings:
     """Ranks every item for every judged query.
 
-    full: all items ranked, as a shop would serve them; relevant: how many of the relevant are among the first
-    50; rerank: the judged items alone, ranked without a depth, as there is nothing to find first. Each over
-    the queries that have a grade above 0. Memory is a few float32 matrices of 8 M cells.
+    full: all items ranked, as a shop would serve them. relevant: how many of the relevant are among the first
+    50. rerank: the judged items alone, without a depth, as there is nothing to find first; left out where no
+    query has grades to tell apart. Each over the queries that have a grade above 0. Memory is a few matrices
+    of 8 M float32.
 
     Args:
         parts: of the score.
@@ -68,6 +69,8 @@ def judge_parts(
     for k in ks:
         for setting, metrics in by_setting(whole_of, k).items():
             settings.setdefault(setting, {}).update(metrics)
+    if all(len(np.unique(grades)) < 2 for grades in judgements.grades):
+        settings.pop("rerank", None)
     return settings
 
 

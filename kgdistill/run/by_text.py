@@ -56,7 +56,8 @@ class TextMatch:
         """What is asked; the judgements stay closed until they judge."""
         spec = self.run.config.task
         assert isinstance(spec, MatchSpec)
-        return JudgedTask(self.run.snapshot, spec, pq.read_table(self.run.holdout))
+        table = pq.read_table(self.run.holdout)
+        return JudgedTask(self.run.snapshot, spec, table, self.run.config.protocol)
 
     @cached_property
     def encoder(self) -> TransformerText:
@@ -160,9 +161,12 @@ class TextMatch:
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": void})
 
     def _described(self) -> list[str]:
-        spec = self.task.spec
+        spec, protocol = self.task.spec, self.task.protocol
+        judged = f"{spec.judged_by}: grades of {spec.candidates.label} for {spec.anchors.label}"
+        if protocol is not None:
+            judged = f"{spec.positives.event} from {protocol.test_start} (UTC) on, each as grade 1"
         return [
-            f"Judged by {spec.judged_by}: grades of {spec.candidates.label} for {spec.anchors.label}.",
+            f"Judged by {judged}.",
             "full: every candidate is ranked, what nobody judged has grade 0; gain 2^grade - 1.",
             f"relevant: how many of the candidates with grade {self.task.judgements.relevant:g} or more are "
             f"among the first {DEPTH}.",

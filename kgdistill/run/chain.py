@@ -237,7 +237,7 @@ def _text_stages() -> dict[str, Stage]:
         "bundle": _TEXT_BUNDLE,
         "evaluate": Stage(
             "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA,
-            ("search", "task", "seed"),
+            ("search", "task", "seed", "protocol"),
         ),
     }  # fmt: skip
 

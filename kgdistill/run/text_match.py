@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from kgdistill.models.terms.words import CoverageTerm, WordsTerm
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.transformer import PooledText, TextEncoder, TransformerText
 from kgdistill.models.text.vocabulary import first_table, principal_axes
-from kgdistill.models.text_teacher import TextTargets, TextTeacher, term_parts
+from kgdistill.models.text_teacher import TextTeacher, term_parts
 from kgdistill.run.artefacts import load_part, save_part
-from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
+from kgdistill.tasks.lexical import LexicalIndex, mix_fields
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries, head_phrases, synthesise, title_phrases
 from kgdistill.train.text_match import TextLessons
@@ -93,60 +93,6 @@ def training_queries(
     if not len(queries):
         raise InputError("no query can be made up: no text of the catalogue has a word with a letter")
     return queries
-
-
-@dataclass(frozen=True)
-class TextTeaching:
-    """A teacher with the queries that it was asked, and what it says of them.
-
-    Attributes:
-        teacher: fused, or an ablation of it.
-        vectors: of the catalogue's texts.
-        queries: to learn from.
-        targets: the teacher's lists for them.
-    """
-
-    teacher: TextTeacher
-    vectors: CatalogueVectors
-    queries: SyntheticQueries
-    targets: TextTargets
-
-    @property
-    def catalogue(self) -> SearchCatalogue:
-        """The items."""
-        return self.teacher.catalogue
-
-    @property
-    def lessons(self) -> TextLessons:
-        """What a student learns from."""
-        return TextLessons(self.catalogue, self.queries, self.targets, self.vectors.items)
-
-
-def teach(
-    catalogue: SearchCatalogue, encoder: TextEncoder, *, count: int = 40_000, seed: int = 0
-) -> TextTeaching:
-    """Encodes a catalogue, makes up queries and asks the fused teacher about them."""
-    vectors = encode_catalogue(catalogue, encoder)
-    queries = training_queries(catalogue, vectors, count=count, seed=seed)
-    teacher = TextTeacher(catalogue, lexical_index(catalogue.fields), encoder, vectors.items)
-    return TextTeaching(teacher, vectors, queries, teacher.targets(queries.texts))
-
-
-def with_facts(teaching: TextTeaching, catalogue: SearchCatalogue) -> TextTeaching:
-    """The same teaching with another catalogue's facts: none, or shuffled ones (ablations)."""
-    teacher = teaching.teacher.over(catalogue)
-    targets = teacher.targets(teaching.queries.texts, teaching.targets.queries)
-    return replace(teaching, teacher=teacher, targets=targets)
-
-
-def titles_as_queries(teaching: TextTeaching) -> TextTeaching:
-    """The same teaching with the titles in place of synthetic queries (ablation)."""
-    titles = teaching.catalogue.titles
-    place = {title: row for row, title in reversed(list(enumerate(titles))) if title}
-    rows = np.array(sorted(place.values()), np.int64)
-    queries = SyntheticQueries([titles[row] for row in rows], rows, ["title"] * len(rows))
-    targets = teaching.teacher.targets(queries.texts, teaching.vectors.fields[0][rows])
-    return replace(teaching, queries=queries, targets=targets)
 
 
 def start_student(

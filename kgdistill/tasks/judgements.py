@@ -1,4 +1,4 @@
-"""Matching by text, declared: what was clicked before, and what people judged, which stays closed."""
+"""Matching by text, declared: what was clicked before, and what judges, which stays closed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as types
 
 from kgdistill.errors import InputError, LeakError
 from kgdistill.ranking.graded import Judgements
 from kgdistill.snapshot import Snapshot, take_judgements
 from kgdistill.store.protocol import EdgeType, GraphStore
+from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.search_catalogue import SearchCatalogue, search_catalogue
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.synthetic import SyntheticQueries
@@ -52,17 +54,19 @@ def stored_judgements(store: GraphStore, spec: MatchSpec) -> pa.Table:
 
 @dataclass
 class JudgedTask:
-    """Candidates ranked for anchors that are known by their text; people's grades are the test.
+    """Candidates ranked for anchors that are known by their text; people's grades, or later events, judge.
 
     Attributes:
         snapshot: what a model may see.
         spec: the task.
-        table: from `stored_judgements`; read only once the test is opened.
+        table: from `stored_judgements`, or the events from the cut on; read only once the test is opened.
+        protocol: of a task that is split by time: when later events judge.
     """
 
     snapshot: Snapshot
     spec: MatchSpec
     table: pa.Table
+    protocol: DiscoveryProtocol | None = None
     _open: bool = field(default=False, init=False)
 
     def open_test(self) -> None:
@@ -81,15 +85,15 @@ class JudgedTask:
 
         Raises:
             LeakError: the test is closed.
-            InputError: a judged candidate is not in the snapshot, or no grade is above 0.
+            InputError: a judged candidate is not in the snapshot, no grade is above 0, or nothing judges.
         """
         if not self._open:
             raise LeakError("the judgements are the test, which is not opened", hint="call open_test()")
-        label = self.spec.candidates.label
-        keys = self.table["target"].to_pylist()
+        label, table = self.spec.candidates.label, self._graded()
+        keys = table["target"].to_pylist()
         judged: dict[str, dict[int, float]] = {}
-        rows = zip(self.table["source"].to_pylist(), self.table["text"].to_pylist(), strict=True)
-        graded = zip(keys, self.snapshot.index(label, keys), self.table[_GRADE].to_pylist(), strict=True)
+        rows = zip(table["source"].to_pylist(), table["text"].to_pylist(), strict=True)
+        graded = zip(keys, self.snapshot.index(label, keys), table[_GRADE].to_pylist(), strict=True)
         for (source, text), (key, item, grade) in zip(rows, graded, strict=True):
             if item < 0:
                 raise InputError(f"the judged {label} {key!r} is not in the snapshot")
@@ -102,6 +106,41 @@ class JudgedTask:
         if not any(grade > 0 for held in judged.values() for grade in held.values()):
             raise InputError("no judged grade is above 0", where=self.spec.name)
         return Judgements.of(judged)
+
+    def _graded(self) -> pa.Table:
+        """What judges: source, target, grade, text; a later event between what was known counts as 1."""
+        if _GRADE in self.table.column_names:
+            return self.table
+        if self.protocol is None:
+            raise InputError(
+                "nothing judges: the task names no grades, and no later events",
+                where=self.spec.name,
+                hint="declare judged_by, or positives with an event and a split by time",
+            )
+        edge, protocol = self.protocol.interaction, self.protocol
+        times = self.table[str(self.snapshot.schema.relationship(edge).time)]
+        kept = pc.greater_equal(times, pa.scalar(protocol.test_start, times.type))
+        if protocol.test_end is not None:
+            kept = pc.and_(kept, pc.less(times, pa.scalar(protocol.test_end, times.type)))
+        asking, ranked = ("target", "source") if protocol.reverse else ("source", "target")
+        later = self.table.filter(kept)
+        anchors, items = later[asking].to_pylist(), later[ranked].to_pylist()
+        label, texts = self.spec.anchors.label, self.snapshot.texts(self.spec.anchors.label)
+        places = zip(
+            self.snapshot.index(label, anchors),
+            self.snapshot.index(self.spec.candidates.label, items),
+            strict=True,
+        )
+        known = [row for row, (anchor, item) in enumerate(places) if anchor >= 0 and item >= 0]
+        if not known:
+            raise InputError(f"no {edge[1]} in the test period judges", where=self.spec.name)
+        ids = self.snapshot.index(label, [anchors[row] for row in known])
+        return pa.table({
+            "source": [anchors[row] for row in known],
+            "target": [items[row] for row in known],
+            _GRADE: [1.0] * len(known),
+            "text": [texts[i] for i in ids],
+        })  # fmt: skip
 
     def clicked(self) -> SyntheticQueries | None:
         """What followed on an anchor, each pair once; None where the task names no event or none is there."""

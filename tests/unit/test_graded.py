@@ -47,6 +47,12 @@ def test_where_the_candidates_are_given_the_depth_does_not_count() -> None:
     assert found["full"]["ndcg@10"] == [0.0]
 
 
+def test_what_was_only_clicked_has_no_order_of_its_own() -> None:
+    clicked = Judgements.of({"a": {0: 1.0, 3: 1.0}, "b": {2: 1.0}})
+    found = judge_parts(parts_of, clicked, Fusion(), items=ITEMS, ks=[10])
+    assert set(found) == {"full", "relevant"}
+
+
 def test_grades_below_two_are_relevant_where_there_are_no_higher_ones() -> None:
     binary = Judgements.of({"q": {0: 1.0, 1: 0.0}})
     assert binary.relevant == 1

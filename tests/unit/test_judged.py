@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot, take_judgements, take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.judgements import JudgedTask, stored_judgements
+from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
 
 JUDGED = ("Query", "JUDGED", "Product")
@@ -151,3 +152,36 @@ def test_a_task_without_facts_reads_none(store: GraphStore, tmp_path: Path) -> N
     )
     assert JudgedTask(snapshot, plain, pa.table({})).catalogue.facts == []
     assert np.array_equal(catalogue.facts[0].members.toarray().ravel(), [1, 1, 0, 0])
+
+
+def test_later_events_judge_where_the_task_is_split_by_time(store: GraphStore, tmp_path: Path) -> None:
+    schema, day = load_schema(), timedelta(days=1)
+    rows = [("q1", "p1", 5), ("q2", "p2", 12), ("q1", "p0", 14), ("q2", "p3", 30)]
+    later = pa.Table.from_pylist(
+        [{"source": q, "target": p, "first_at": AT + n * day} for q, p, n in rows],
+        schema=schema.edge_arrow_schema(CLICKED),
+    )
+    spec = parse_task({
+        "kind": "match", "anchors": {"label": "Query", "by": "text"},
+        "candidates": {"label": "Product", "by": "text"}, "positives": {"event": "CLICKED"},
+    })  # fmt: skip
+    assert isinstance(spec, MatchSpec)
+    protocol = DiscoveryProtocol(
+        name="clicks", title="Clicks", interaction=CLICKED, cut=AT + 4 * day, test_start=AT + 10 * day,
+        test_end=AT + 20 * day,
+    )  # fmt: skip
+    task = JudgedTask(snapshot_of(store, tmp_path / "s"), spec, later, protocol)
+    with pytest.raises(LeakError):
+        _ = task.judgements
+    task.open_test()
+    # Neither what came between the cut and the test nor what came after its end.
+    assert task.judgements.queries == ["oak desk", "lamp"]
+    assert [items.tolist() for items in task.judgements.items] == [[2], [0]]
+    nothing = JudgedTask(task.snapshot, spec, later.slice(0, 1), protocol)
+    nothing.open_test()
+    with pytest.raises(InputError, match="no CLICKED in the test period"):
+        _ = nothing.judgements
+    unjudged = JudgedTask(task.snapshot, spec, pa.table({}))
+    unjudged.open_test()
+    with pytest.raises(InputError, match="nothing judges"):
+        _ = unjudged.judgements

@@ -12,6 +12,7 @@ from _tiny_encoder import tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.suites.search_teaching import TextTeaching, teach, with_facts
 from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.models.terms.named import NamedTerm
@@ -22,7 +23,7 @@ from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.ranking.fusion import Fusion, fuse
 from kgdistill.ranking.graded import Judgements, search_metrics
-from kgdistill.run.text_match import TextTeaching, start_student, teach, with_facts
+from kgdistill.run.text_match import start_student
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
 from kgdistill.tasks.search_catalogue import Facts, SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries, head_phrases, synthesise, title_phrases
