@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import unicodedata
 from contextlib import nullcontext
@@ -126,7 +125,7 @@ def recommend(
                 "rests_on": rests_on,
                 "notes": notes,
                 "unknown": answer.unknown,
-                "hits": [dataclasses.asdict(hit) for hit in answer],
+                "hits": [hit._asdict() for hit in answer],
             }
         )
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 Basis = Literal[
     "history", "history and text", "text", "popularity",
@@ -14,8 +14,7 @@ Basis = Literal[
 shared, what the text means to the tower, both or nothing; for a similar item the vectors."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One item of an answer.
 
     Attributes:

@@ -209,7 +209,7 @@ class Bundle:
         told = zip(
             answer, reasons_of(self._history("recommend").scorer, bought, items, ranked, names), strict=True
         )
-        return replace(answer, hits=tuple(replace(hit, because=why) for hit, why in told))
+        return replace(answer, hits=tuple(hit._replace(because=why) for hit, why in told))
 
     def recommend_many(
         self,
@@ -402,12 +402,14 @@ def _texts(keys: Sequence[str | int]) -> list[str]:
         )
     if not isinstance(keys, Iterable):
         raise InputError(f"{keys!r:.20} is no list of keys", hint="give a list: ['20000', '20037']")
-    found = []
-    for key in keys:
+    found = list(keys)
+    if set(map(type, found)) <= {str}:
+        return found  # type: ignore[return-value]
+    for n, key in enumerate(found):
         if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
             raise InputError(f"the key {str(key)[:20]!r} is a {type(key).__name__}", hint="keys are texts")
-        found.append(str(key))
-    return found
+        found[n] = str(key)
+    return found  # type: ignore[return-value]
 
 
 def load_bundle(folder: str | Path) -> Bundle:

@@ -87,5 +87,5 @@ def test_reasons_change_no_answer() -> None:
         {"history": bundle.keys[:2], "text": "17"},
     ):
         plain, told = bundle.recommend(**asked), bundle.recommend(**asked, reasons=True)
-        assert replace(told, hits=tuple(replace(hit, because="") for hit in told)) == plain
+        assert replace(told, hits=tuple(hit._replace(because="") for hit in told)) == plain
         assert any(r.because for r in told)
