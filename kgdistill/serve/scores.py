@@ -14,7 +14,7 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.ranking.topk import top_k
 
 # Scores held at a time, and of these in one pass: some 10 MB in all, and what fits a second-level cache.
-_CELLS, _PASS = 1 << 20, 1 << 15
+_CELLS, _PASS = 1 << 20, 1 << 16
 # How many items go through the perceptron at a time.
 _MIXED = 1 << 12
 _STRIDE = 64
@@ -317,10 +317,12 @@ class HistoryScorer:
                 block.linear[at] += part
             return
         places, owner = _ranges(starts[group], starts[group + 1])
-        column, mine = order[places], row[owner]
-        value = lift.values[row, group][owner] * (weights[column] + own * block.lengths[mine])
+        columns, raised = order[places], lift.values[row, group]
+        value = weights[columns] * raised[owner]
+        value += (raised * own * block.lengths[row])[owner]
+        columns += (row * block.linear.shape[1])[owner]
         # An item has one group at most, so that no cell comes twice.
-        block.linear.ravel()[mine * block.linear.shape[1] + column] += value
+        block.linear.ravel()[columns] += value
 
     def terms(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
         """The terms of some items of each row, columns int64 [R, m] -> float32 [T, R, m]."""
