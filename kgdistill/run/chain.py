@@ -245,10 +245,45 @@ def _text_stages() -> dict[str, Stage]:
 TEXT = Pipeline(_TEXT_ARMS, _text_stages())
 """match with anchors by their text; its teacher is terms alone and needs no training."""
 
+_CLASS_ARMS = _by_name(
+    Arm("majority", "the commonest class", "baseline"),
+    Arm("teacher", "fused teacher", "needed", "teacher", compared_with=("majority",)),
+    Arm(
+        "student", "student", "needed", "student", distilled=True,
+        compared_with=("student_nodistill", "teacher", "majority"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student"),
+)  # fmt: skip
+
+
+def _class_arm(arm: Arm) -> Stage:
+    below = ("text", "teacher") if arm.distilled else ("text",)
+    sections = ("classify", "task", "seed", "device")
+    return Stage(
+        f"the {arm.title}", "trained", _FIT, below, ("snapshot",), sections, lambda config: {"kind": arm.name}
+    )
+
+
+def _class_stages() -> dict[str, Stage]:
+    arms = [arm for arm in _CLASS_ARMS.values() if arm.learner is not None]
+    return {
+        "graph": _GRAPH,
+        "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
+        **{arm.name: _class_arm(arm) for arm in arms},
+        "bundle": _TEXT_BUNDLE,
+        "evaluate": Stage(
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)
+        ),
+    }
+
+
+CLASSIFY = Pipeline(_CLASS_ARMS, _class_stages())
+
 PIPELINES: dict[TaskKind, Pipeline] = {
     "history": HISTORY,
     "basket": BASKET,
     "text": TEXT,
+    "classify": CLASSIFY,
 }
 
 # Of the inputs, those that decide where, not what, a model learns.

@@ -31,6 +31,7 @@ from kgdistill.tasks.spec import TaskSpec
 if TYPE_CHECKING:
     import torch
 
+    from kgdistill.run.by_classes import Classifying
     from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
 
@@ -147,9 +148,18 @@ class Run(RunBase):
 
         return TextMatch(self, self.device)
 
+    @cached_property
+    def by_classes(self) -> Classifying:
+        """The same of a run that tells classes."""
+        from kgdistill.run.by_classes import Classifying
+
+        return Classifying(self, self.device)
+
     @property
     def _maker(self) -> Maker:
-        return self.by_text if self.config.kind == "text" else self.by_history
+        if self.config.kind in ("history", "basket"):
+            return self.by_history
+        return self.by_text if self.config.kind == "text" else self.by_classes
 
     def make(self, name: str) -> None:
         """Makes one stage, unless it stands there from the same inputs.
@@ -161,7 +171,7 @@ class Run(RunBase):
             self.need(below)
         self._stage(name, self._inputs(name), partial(self._maker.make, name))
         if name == "text":  # what was read of the former texts
-            for kind in ("by_history", "by_text"):
+            for kind in ("by_history", "by_text", "by_classes"):
                 self.__dict__.pop(kind, None)
 
     def fit(self) -> None:

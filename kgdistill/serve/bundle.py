@@ -14,6 +14,7 @@ from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.classifier import Classifier, Keys, Prediction
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
 from kgdistill.serve.items import Items, Where, new_rows
@@ -41,6 +42,7 @@ class Bundle:
         history: answers `recommend`, and `similar` by the student's vectors.
         text: the text tower; reads what is searched for, and new items.
         search: answers `search`, and a text in `recommend`.
+        classifier: answers `classify`.
 
     Raises:
         ArtefactError: the parts do not fit together.
@@ -57,12 +59,14 @@ class Bundle:
         history: History | None = None,
         text: TextTower | None = None,
         search: SearchIndex | None = None,
+        classifier: Classifier | None = None,
     ) -> None:
         self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
         if search is not None and search.vectors.shape[1] != width:
             raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
         self.config, self.items = dict(config), items
         self.history, self.text, self.search_index = history, text, search
+        self.classifier = classifier
         self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
@@ -372,6 +376,22 @@ class Bundle:
             search = search.extended(self.reads.texts(texts), self.reads.vectors(texts, tower))
         self.items, self.history, self.search_index, self._pools = grown, history, search, {}
 
+    # Telling classes ------------------------------------------------------------------------------
+
+    def classify(
+        self,
+        texts: Sequence[str] | None = None,
+        histories: Sequence[Keys] | None = None,
+        facts: Sequence[Mapping[str, Keys]] | None = None,
+    ) -> list[Prediction]:
+        """What is told of each subject, with probabilities; see `Classifier.classify`.
+
+        Raises:
+            InputError: the bundle was made for another task, or as `Classifier.classify`.
+        """
+        part = self._need(self.classifier, "tell classes")
+        return part.classify(texts, histories, facts, tower=self.text)
+
     def save(self, folder: str | Path) -> None:
         """Writes the bundle.
 
@@ -383,7 +403,7 @@ class Bundle:
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        parts: list[BundlePart | None] = [self.history, self.text, self.search_index]
+        parts: list[BundlePart | None] = [self.history, self.text, self.search_index, self.classifier]
         write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
 
 
@@ -426,7 +446,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex):
+        for kind in (History, TextTower, SearchIndex, Classifier):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
         return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]

@@ -7,11 +7,18 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from tokenizers import Tokenizer
 
 from kgdistill.arrays import FloatArray
+from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
+from kgdistill.serve.file import FORMAT
+from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
+from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.spec import ClassifySpec
 
 
 class _Table(Protocol):
@@ -80,3 +87,26 @@ def pack_classifier(
         for t in student.tables
     ]
     return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim)
+
+
+def pack_classes(
+    student: _Trained, keys: Mapping[str, Sequence[str]], snapshot: Snapshot, task: ClassifySpec
+) -> Bundle:
+    """A student of classes, as a bundle; it holds no items.
+
+    Args:
+        student, keys: as `pack_classifier`.
+        snapshot: that it was trained on.
+        task: the declared task.
+    """
+    tower, classifier = pack_classifier(student, keys)
+    config = {
+        "format": FORMAT,
+        "task": task.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "label": task.subjects.label,
+        "reads": Readings.joined(["title"]).settings(),
+        "snapshot": snapshot.content_hash,
+        "cut": str(snapshot.cut),
+    }
+    nothing = pa.table({name: pa.array([], pa.string()) for name in ("id", *SHOWN)})
+    return Bundle(config, Items(nothing), text=tower, classifier=classifier)

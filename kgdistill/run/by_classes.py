@@ -1,0 +1,167 @@
+"""Classifying as a run: what each stage makes, and the arms that held-out subjects judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run import artefacts
+from kgdistill.serve.pack import parameters_of
+from kgdistill.serve.pack_classes import pack_classes
+from kgdistill.tasks.classify import ClassifyTask, build_classify_task
+from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.train.classify import (
+    ClassStudent,
+    ClassTeacher,
+    SubjectVectors,
+    encode_task,
+    train_class_student,
+    train_class_teacher,
+)
+from kgdistill.train.classify_files import (
+    load_class_student,
+    load_class_teacher,
+    save_class_student,
+    save_class_teacher,
+)
+from kgdistill.train.loop import Context
+
+if TYPE_CHECKING:
+    from kgdistill.run.run import Run
+
+_MAIN = "macro_f1"
+
+
+@dataclass
+class Classifying:
+    """The stages and models of a run that tells classes.
+
+    Attributes:
+        run: its folder and configuration.
+        device: where training runs.
+    """
+
+    run: Run
+    device: torch.device
+
+    @cached_property
+    def task(self) -> ClassifyTask:
+        """What is asked; the test's classes stay closed until they judge."""
+        spec = self.run.config.task
+        assert isinstance(spec, ClassifySpec)
+        return build_classify_task(self.run.snapshot, spec)
+
+    @cached_property
+    def encoder(self) -> TransformerText:
+        """The text teacher."""
+        return artefacts.text_encoder(self.run.config.text, self.device)
+
+    @cached_property
+    def vectors(self) -> SubjectVectors:
+        """What the text teacher says of the task's texts."""
+        return artefacts.load_subjects(self.run.read("text"))
+
+    def make(self, name: str, folder: Path) -> None:
+        """Makes what a stage leaves, in an empty folder."""
+        config = self.run.config
+        context = Context(self.device, config.seed)
+        if name == "text":
+            artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
+        elif name == "teacher":
+            teacher = train_class_teacher(self.task, self.vectors, config.classify, context)
+            save_class_teacher(folder, teacher)
+            artefacts.save_history(folder, teacher.history)
+        elif (arm := self.run.pipeline.arms.get(name)) is not None:
+            encoder = self.encoder if self.task.texts is not None else None
+            soft = self.teacher.logits(self.task, self.vectors) if arm.distilled else None
+            student = train_class_student(
+                self.task, encoder, self.vectors, config.classify, context, soft=soft
+            )
+            save_class_student(folder, student)
+            artefacts.save_history(folder, student.history)
+        elif name == "bundle":
+            self._bundle(folder)
+        else:
+            self._judge(folder)
+
+    @property
+    def teacher(self) -> ClassTeacher:
+        """The trained teacher."""
+        return load_class_teacher(self.run.read("teacher"))
+
+    def student(self, name: str = "student") -> ClassStudent:
+        """A trained student."""
+        return load_class_student(self.run.read(name))
+
+    def _bundle(self, folder: Path) -> None:
+        student, labels = self.student(), {beside.label for beside in self.task.neighbours}
+        keys = {label: [str(key) for key in self.run.snapshot.keys(label)] for label in labels}
+        pack_classes(student, keys, self.run.snapshot, self.task.spec).save(folder)
+
+    # Judging --------------------------------------------------------------------------------------
+
+    def _judge(self, folder: Path) -> None:
+        there, left_out = self.run.judged()
+        arms = self.run.pipeline.arms
+        self.task.open_test()
+        teacher = ClassArm(
+            arms["teacher"].title, self.teacher.logits(self.task, self.vectors), self.teacher.calibration
+        )
+        judged = {"majority": majority(self.task), "teacher": teacher}
+        seconds, sizes = {"teacher": self.teacher.seconds}, {"teacher": self._size(self.teacher.head)}
+        for name in there:
+            if arms[name].learner == "student":
+                student = self.student(name)
+                judged[name] = ClassArm(arms[name].title, student.logits(self.task), student.calibration)
+                seconds[name], sizes[name] = student.seconds, parameters_of(student.model)
+        pairs = [pair for pair in self.run.pipeline.comparisons if judged.keys() >= set(pair)]
+        figures = judge_classes(self.task, judged, part="test", compared=pairs)
+        document = self._document(figures, seconds, sizes)
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": {}})
+
+    def _size(self, head: torch.nn.Module) -> int:
+        """Of the teacher, with its text encoder where it reads texts."""
+        reads = self.task.texts is not None or any(any(beside.texts) for beside in self.task.neighbours)
+        return parameters_of(head) + (self.encoder.parameters_count if reads else 0)
+
+    def _document(
+        self, figures: dict[str, Any], seconds: dict[str, float], sizes: dict[str, int]
+    ) -> dict[str, Any]:
+        """The figures in the shape of every run; each target is a setting."""
+        targets = figures["targets"]
+
+        def measured(name: str) -> dict[str, dict[str, float]]:
+            held = {t: f["arms"][name] for t, f in targets.items()}
+            return {t: {m: v for m, v in row.items() if m != "title"} for t, row in held.items()}
+
+        names = list(next(iter(targets.values()))["arms"])
+        sized = {t: {"users": f["subjects"], "candidates": f["classes"]} for t, f in targets.items()}
+        return {
+            "protocol": {
+                "name": self.task.spec.heading, "description": figures["protocol"], "k": 1, "metric": _MAIN,
+                "units": "subjects", "ranked": "classes", "settings": sized,
+                "bootstrap": {"samples": 1000, "level": 0.95},
+            },
+            "arms": [
+                {
+                    "arm": name, "title": self.run.pipeline.arms[name].title,
+                    "fit_seconds": seconds.get(name), "parameters": sizes.get(name),
+                    "settings": measured(name),
+                }
+                for name in names
+            ],
+            "comparisons": [
+                {
+                    "a": row["arm"], "b": row["other"], "setting": t, "metric": _MAIN,
+                    "difference": row[_MAIN]["mean"], "low": row[_MAIN]["low"], "high": row[_MAIN]["high"],
+                }
+                for t, f in targets.items()
+                for row in f["compared"]
+            ],
+        }  # fmt: skip

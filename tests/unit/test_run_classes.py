@@ -1,0 +1,102 @@
+"""Classes as a run: declared in a file, judged on held-out subjects, told without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.errors import InputError, LeakError
+from kgdistill.run.run import Run
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.tasks.spec import parse_task
+
+THINGS = {
+    "paper": "office",
+    "pen": "office",
+    "chair": "home",
+    "lamp": "home",
+    "desk": "home",
+    "folder": "office",
+}
+TASK: dict[str, Any] = {
+    "kind": "classify",
+    "name": "department",
+    "title": "Department",
+    "subjects": {"label": "Product", "by": "text"},
+    "targets": {"department": {"relationship": "IN_CATEGORY"}},
+    "protocol": {"split": "held_out", "share": 0.3, "validation_share": 0.2},
+}
+
+
+def fill_departments(store: GraphStore) -> None:
+    """Things whose titles tell their department, in a graph that says it of each."""
+    schema = load_schema()
+    store.apply_schema(schema)
+    names = list(THINGS)
+    things = [names[i % len(names)] for i in range(120)]
+    tables: dict[Any, list[dict[str, Any]]] = {
+        "Product": [{"product_id": f"p{i:03}", "title": f"{t} number {i}"} for i, t in enumerate(things)],
+        "Category": [{"category_id": c, "name": c, "path": c} for c in ("home", "office")],
+        ("Product", "IN_CATEGORY", "Category"): [
+            {"source": f"p{i:03}", "target": THINGS[t]} for i, t in enumerate(things)
+        ],
+    }
+    for key, rows in tables.items():
+        if isinstance(key, str):
+            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
+        else:
+            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[GraphStore]:
+    with MemoryStore() as opened:
+        fill_departments(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def run(store: GraphStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("classes")
+    text = {"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"}
+    small = {"epochs": 15, "batch": 16, "dim": 12, "hidden": 16, "teacher_hidden": 16, "lr": 0.01}
+    made = Run.create(folder / "run", store, task=parse_task(TASK), text=text, classify=small, device="cpu")
+    made.fit()
+    return made
+
+
+def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> None:
+    assert run.pipeline.fitted == ("text", "teacher", "student", "student_nodistill", "bundle")
+    with pytest.raises(LeakError, match="the test's classes are closed"):
+        run.by_classes.task.truth("department", "test")
+    results = run.evaluate()
+    scores = {arm["arm"]: arm["settings"]["department"]["macro_f1"]["mean"] for arm in results["arms"]}
+    assert list(scores) == ["majority", "teacher", "student", "student_nodistill"]
+    assert scores["student"] > 0.9 > 0.5 > scores["majority"]
+    assert "Department; 95% intervals over subjects" in str(results)
+    assert {(c["a"], c["b"]) for c in results["comparisons"]} >= {("student", "student_nodistill")}
+
+
+def test_the_bundle_tells_what_the_student_tells(run: Run) -> None:
+    bundle, student = run.bundle(), run.by_classes.student()
+    task = run.by_classes.task
+    assert task.texts is not None
+    logits = student.logits(task)["department"]
+    names = student.classes["department"]
+    for text, row in list(zip(task.texts, logits, strict=True))[:10]:
+        told = bundle.classify([text])[0].told
+        assert told.classes[0] == names[int(np.argmax(row))]
+    with pytest.raises(InputError, match="it cannot recommend"):
+        bundle.recommend(["p000"])
+
+
+def test_a_task_with_one_class_is_refused(store: GraphStore, tmp_path: Path) -> None:
+    one = {**TASK, "targets": {"title": {"property": "size"}}}
+    with pytest.raises(InputError):
+        Run.create(tmp_path / "run", store, task=parse_task(one)).fit()
