@@ -22,8 +22,8 @@ import torch
 from scipy.sparse import csr_array
 
 from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
+from bench.cache import made_once, run_program
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.cache import made_once, run_program
 from kgdistill.errors import ArtefactError, InputError, ToolMissingError
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer

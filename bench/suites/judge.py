@@ -14,10 +14,10 @@ import numpy as np
 from bench.suites.result import ArmScores
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.errors import InputError
-from kgdistill.evaluate.document import beyond_accuracy, brand_exposure
+from kgdistill.evaluate.document import beyond_accuracy, gini
 from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
 from kgdistill.run.history_match import JudgedArm
-from kgdistill.tasks.match import MatchTask, Scorer, Setting
+from kgdistill.tasks.match import MatchTask, Scorer, Setting, Split
 
 _SOURCES = (
     "bench/baselines/*.py",
@@ -130,6 +130,39 @@ def kept(
     np.savez_compressed(partial, about=np.array(json.dumps(about)), **columns)  # type: ignore[arg-type]
     partial.rename(place)
     return found
+
+
+def brand_exposure(
+    task: MatchTask, result: SettingResult, brands: IntArray, *, split: Split = "test"
+) -> dict[str, float | None]:
+    """How the first k ranks share what they show between brands, against how purchases do.
+
+    Args:
+        task: where it was asked.
+        result: what an arm showed.
+        brands: int64 [all items], each item's brand counted from 0; -1: it has none and is left out.
+        split: what was judged; says which purchases were known.
+
+    Returns:
+        brand_gini: Gini's coefficient of how often each brand was shown, over the brands of the candidates.
+        brand_gini_purchases: the same of the purchases of candidates in the known history.
+        brand_shift: half the sum of |share of what was shown - share of purchases| over brands: 0, both
+            alike; 1, nothing in common.
+        Each None where nothing of a brand was shown, or bought.
+    """
+    there = brands[result.candidates]
+    names, local = np.unique(there[there >= 0], return_inverse=True)
+    where = np.full(int(brands.max(initial=-1)) + 2, -1, dtype=np.int64)
+    where[names] = np.arange(len(names))
+    shown = where[brands[result.items[result.items >= 0]]]
+    seen = np.bincount(shown[shown >= 0], minlength=len(names)).astype(np.float64)
+    bought = np.bincount(
+        local, weights=task.counts(split)[result.candidates][there >= 0], minlength=len(names)
+    )
+    shift = None
+    if seen.sum() and bought.sum():
+        shift = float(np.abs(seen / seen.sum() - bought / bought.sum()).sum() / 2)
+    return {"brand_gini": gini(seen), "brand_gini_purchases": gini(bought), "brand_shift": shift}
 
 
 def merged(arm: ArmScores, other: Mapping[str, dict[str, DoubleArray]]) -> ArmScores:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kgdistill.cache import made_once, run_program
+from bench.cache import made_once, run_program
 from kgdistill.errors import ArtefactError, ToolMissingError
 from kgdistill.models.text.transformer import TransformerText
 

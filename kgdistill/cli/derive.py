@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from kgdistill.cli.options import (
 )
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.moment import moment
-
-if TYPE_CHECKING:
-    from kgdistill.store.protocol import EdgeType
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,140 +50,56 @@ def group() -> None:
     """
 
 
-@app.command("also-bought")
-def also_bought(
-    cut: CutOption,
-    store: StoreOption = DEFAULT_STORE,
-    user: UserOption = "neo4j",
-    password_file: PasswordFileOption = None,
-    schema: SchemaOption = None,
-    top_k: TopOption = 20,
-    min_support: SupportOption = 5,
-    state: StateOption = None,
-    archive: KeptOption = None,
-    wait: WaitOption = 0.0,
-    json: JsonOption = False,
-) -> None:
-    """Derive ALSO_BOUGHT: products bought by the same users.
+def _command(name: str, what: str, more: str) -> None:
+    """Adds the command that derives relationships of the type that it is named after."""
+    edge = name.replace("-", "_").upper()
 
-    \b
-    Examples:
-      kgdistill derive also-bought --cut 2017-10-15
-      kgdistill derive also-bought --cut 2017-10-15 --top-k 10 --state state/ --json
-    """
-    from kgdistill.derive.also_bought import ALSO_BOUGHT
+    def run(
+        cut: CutOption,
+        store: StoreOption = DEFAULT_STORE,
+        user: UserOption = "neo4j",
+        password_file: PasswordFileOption = None,
+        schema: SchemaOption = None,
+        top_k: TopOption = 20,
+        min_support: SupportOption = 5,
+        state: StateOption = None,
+        archive: KeptOption = None,
+        wait: WaitOption = 0.0,
+        json: JsonOption = False,
+    ) -> None:
+        from kgdistill.derive.also_bought import DERIVATIONS, derive
 
-    _derive(
-        ALSO_BOUGHT,
-        cut,
-        (store, user, password_file, schema),
-        (top_k, min_support),
-        state,
-        (archive, wait),
-        json,
-    )
+        before = moment(cut, "--cut")
+        with store_at(store, user, password_file, wait_s=wait) as opened:
+            if schema is not None:
+                opened.apply_schema(schema_at(schema))
+            report = derive(
+                opened,
+                next(known for known in DERIVATIONS if known[1] == edge),
+                cut=before,
+                top_k=top_k,
+                min_support=min_support,
+                state=state,
+                archive=archive,
+                wait_s=wait,
+            )
+            where = opened.url
+        if json:
+            print_json({"store": where, **vars(report)})
+            return
+        columns = ["type", "rows", "written", "deleted"]
+        print_table(columns, [[report.type, report.rows, report.written, report.deleted]], title=where)
+        say(f"{report.counted:,} of {report.items:,} counted anew in {report.seconds:.1f} s")
+        say_if_unkept(report.archive, where)
 
-
-@app.command("viewed-together")
-def viewed_together(
-    cut: CutOption,
-    store: StoreOption = DEFAULT_STORE,
-    user: UserOption = "neo4j",
-    password_file: PasswordFileOption = None,
-    schema: SchemaOption = None,
-    top_k: TopOption = 20,
-    min_support: SupportOption = 5,
-    state: StateOption = None,
-    archive: KeptOption = None,
-    wait: WaitOption = 0.0,
-    json: JsonOption = False,
-) -> None:
-    """Derive VIEWED_TOGETHER: products viewed by the same users.
-
-    \b
-    Examples:
-      kgdistill derive viewed-together --cut 2017-10-15
-      kgdistill derive viewed-together --cut 2017-10-15 --min-support 3 --json
-    """
-    from kgdistill.derive.also_bought import VIEWED_TOGETHER
-
-    _derive(
-        VIEWED_TOGETHER,
-        cut,
-        (store, user, password_file, schema),
-        (top_k, min_support),
-        state,
-        (archive, wait),
-        json,
-    )
+    example = f"kgdistill derive {name} --cut 2017-10-15"
+    run.__doc__ = f"Derive {edge}: {what}.\n\n\b\nExamples:\n  {example}\n  {example} {more}"
+    app.command(name)(run)
 
 
-@app.command("brand-similar")
-def brand_similar(
-    cut: CutOption,
-    store: StoreOption = DEFAULT_STORE,
-    user: UserOption = "neo4j",
-    password_file: PasswordFileOption = None,
-    schema: SchemaOption = None,
-    top_k: TopOption = 20,
-    min_support: SupportOption = 5,
-    state: StateOption = None,
-    archive: KeptOption = None,
-    wait: WaitOption = 0.0,
-    json: JsonOption = False,
-) -> None:
-    """Derive BRAND_SIMILAR: brands of which the same users bought.
-
-    \b
-    Examples:
-      kgdistill derive brand-similar --cut 2017-10-15
-      kgdistill derive brand-similar --cut 2017-10-15 --top-k 10 --json
-    """
-    from kgdistill.derive.also_bought import BRAND_SIMILAR
-
-    _derive(
-        BRAND_SIMILAR,
-        cut,
-        (store, user, password_file, schema),
-        (top_k, min_support),
-        state,
-        (archive, wait),
-        json,
-    )
-
-
-def _derive(
-    edge: EdgeType,
-    cut: str,
-    place: tuple[str, str, Path | None, Path | None],
-    limits: tuple[int, int],
-    state: Path | None,
-    kept: tuple[Path | None, float],
-    json: bool,
-) -> None:
-    from kgdistill.derive.also_bought import derive
-
-    before = moment(cut, "--cut")
-    url, user, password_file, schema = place
-    archive, wait = kept
-    with store_at(url, user, password_file, wait_s=wait) as opened:
-        if schema is not None:
-            opened.apply_schema(schema_at(schema))
-        report = derive(
-            opened,
-            edge,
-            cut=before,
-            top_k=limits[0],
-            min_support=limits[1],
-            state=state,
-            archive=archive,
-            wait_s=wait,
-        )
-        where = opened.url
-    if json:
-        print_json({"store": where, **vars(report)})
-        return
-    columns = ["type", "rows", "written", "deleted"]
-    print_table(columns, [[report.type, report.rows, report.written, report.deleted]], title=where)
-    say(f"{report.counted:,} of {report.items:,} counted anew in {report.seconds:.1f} s")
-    say_if_unkept(report.archive, where)
+for _name, _what, _more in (
+    ("also-bought", "products bought by the same users", "--top-k 10 --state state/ --json"),
+    ("viewed-together", "products viewed by the same users", "--min-support 3 --json"),
+    ("brand-similar", "brands of which the same users bought", "--top-k 10 --json"),
+):
+    _command(_name, _what, _more)

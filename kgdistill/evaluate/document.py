@@ -50,46 +50,13 @@ def beyond_accuracy(
     lift = logs[some] / per_user[some] - np.log2(usual[some])
     return {
         "coverage": float((exposure > 0).mean()),
-        "gini": _gini(exposure),
+        "gini": gini(exposure),
         "popularity_lift": float(lift.mean()) if len(lift) else None,
     }
 
 
-def brand_exposure(
-    task: MatchTask, result: SettingResult, brands: npt.NDArray[np.int64], *, split: Split = "test"
-) -> dict[str, float | None]:
-    """How the first k ranks share what they show between brands, against how purchases do.
-
-    Args:
-        task: where it was asked.
-        result: what an arm showed.
-        brands: int64 [all items], each item's brand counted from 0; -1: it has none and is left out.
-        split: what was judged; says which purchases were known.
-
-    Returns:
-        brand_gini: Gini's coefficient of how often each brand was shown, over the brands of the candidates.
-        brand_gini_purchases: the same of the purchases of candidates in the known history.
-        brand_shift: half the sum of |share of what was shown - share of purchases| over brands: 0, both
-            alike; 1, nothing in common.
-        Each None where nothing of a brand was shown, or bought.
-    """
-    there = brands[result.candidates]
-    names, local = np.unique(there[there >= 0], return_inverse=True)
-    where = np.full(int(brands.max(initial=-1)) + 2, -1, dtype=np.int64)
-    where[names] = np.arange(len(names))
-    shown = where[brands[result.items[result.items >= 0]]]
-    seen = np.bincount(shown[shown >= 0], minlength=len(names)).astype(np.float64)
-    bought = np.bincount(
-        local, weights=task.counts(split)[result.candidates][there >= 0], minlength=len(names)
-    )
-    shift = None
-    if seen.sum() and bought.sum():
-        shift = float(np.abs(seen / seen.sum() - bought / bought.sum()).sum() / 2)
-    return {"brand_gini": _gini(seen), "brand_gini_purchases": _gini(bought), "brand_shift": shift}
-
-
-def _gini(amounts: npt.NDArray[Any]) -> float | None:
-    """Half the mean absolute difference over the mean; None where there is nothing."""
+def gini(amounts: npt.NDArray[Any]) -> float | None:
+    """Gini's coefficient: half the mean absolute difference over the mean; None where there is nothing."""
     held = np.sort(amounts)
     total, n = float(held.sum()), len(held)
     return float((2 * np.arange(1, n + 1) - n - 1) @ held) / (n * total) if total else None

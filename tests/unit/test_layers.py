@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("errors", "arrays", "resources", "nearest", "private"),
     ("moment", "progress", "refusals", "plotting", "words", "declared"),
-    ("cache",),
     ("store",),
     ("ranking", "snapshot", "ingest", "graphcheck"),
     ("derive", "tasks", "explore"),

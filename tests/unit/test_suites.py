@@ -15,7 +15,7 @@ from bench.baselines.common import item_counts
 from bench.suites import ArmScores, SuiteOptions, run_suite
 from bench.suites.__main__ import app
 from bench.suites.choose import Chooser, Known, Peer, among, judged_peer, known, times_among
-from bench.suites.judge import Judge, kept
+from bench.suites.judge import Judge, brand_exposure, kept
 from bench.suites.ours import ABLATIONS, ablated_config
 from bench.suites.peers import blends, brand_of, collaborative, groups, popular
 from bench.suites.spec import DiscoverySuite, load_suite, suite_names
@@ -23,7 +23,6 @@ from kgdistill.cli import main
 from kgdistill.config import RunConfig
 from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.document import brand_exposure
 from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.tasks.match import Scorer, build_task
 

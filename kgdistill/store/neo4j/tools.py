@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
-from kgdistill.cache import cache_root
 from kgdistill.errors import DiskError, StoreError, StoreLockedError, ToolMissingError
 from kgdistill.progress import step
-from kgdistill.resources import graph_dir
+from kgdistill.resources import cache_root, graph_dir
 
 MARKER = ".kgdistill-neo4j.lock"
 _JAVA_HINT = (

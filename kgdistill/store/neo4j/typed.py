@@ -19,7 +19,6 @@ from kgdistill.store.neo4j.tokens import Neo4jToken
 from kgdistill.store.protocol import Parameter
 from kgdistill.store.schema import PropertyType, Schema
 
-_COMPARING = frozenset({"=", "<>", "<", ">", "<=", ">=", "=~"})
 _COMPARING_WORDS = frozenset({"IN", "CONTAINS", "WITH"})
 _PATTERN_WORDS = frozenset({"MATCH", "WHERE", "AND", "OR", "XOR", "NOT", "EXISTS"})
 _TIMES = frozenset({"date", "datetime", "localdatetime", "timestamp"})

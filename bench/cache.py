@@ -11,12 +11,7 @@ from pathlib import Path
 
 from kgdistill.errors import KgdistillError, ToolMissingError
 from kgdistill.progress import step
-
-
-def cache_root() -> Path:
-    """Where things are kept: under XDG_CACHE_HOME, else ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "kgdistill"
+from kgdistill.resources import cache_root
 
 
 def made_once(name: str, make: Callable[[Path], Path], *, doing: str, failed: str) -> Path:
