@@ -50,6 +50,8 @@ def _row(name: str, field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         words += f" ({', '.join(get_args(field.annotation))})"
     given = "" if field.is_required() else field.get_default(call_default_factory=True)
+    if isinstance(given, BaseModel):
+        given = getattr(given, "name", "")
     if isinstance(given, tuple | list):
         given = "[" + ", ".join(map(str, given)) + "]"
     shown = "" if given in ("", None) else f"`{str(given).lower() if isinstance(given, bool) else given}`"

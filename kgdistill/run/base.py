@@ -233,6 +233,8 @@ class RunBase:
         below = judged if name == "evaluate" else stage.stands_on
         inputs |= {up: self._made(up) for up in below if up != "graph"}
         inputs |= {**self._settings(*stage.settings), **stage.further(self.config)}
+        if isinstance(self.config.task, MatchSpec):
+            inputs["reads"] = list(self.config.task.candidates.by)
         if name == "text" and self.config.text.tune != "frozen":
             # A tuned encoder has learned from the events that these give it.
             share = self.config.teacher.inner_share

@@ -10,9 +10,9 @@ from typing import Any
 
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import InputError
-from kgdistill.store import GraphStore, kept_schema
-from kgdistill.tasks.check import check_graph
-from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
+from kgdistill.store import GraphStore, Schema, kept_schema
+from kgdistill.tasks.check import check_graph, check_trainable
+from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
 from kgdistill.tasks.spec import MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
 
 # Stand in for moments that the store still has to tell, so that a typo is found before it is read.
@@ -64,29 +64,18 @@ class Draft:
             InputError: the events of the store cannot be split by time.
         """
         check_graph(self.config.task, store)
-        if self.config.kind == "basket":
-            _check_repeats(store, self.config)
-        if self.untold is None:
+        if self.config.protocol is None:
             return self.config
-        edge = self.config.discovery.interaction
-        time = kept_schema(store).relationship(edge).time
-        if time is None:
-            raise InputError(f"{edge[1]} has no time, so that it cannot be split by time", where="protocol")
-        times = store.read_relationships(edge, [time])[time]
-        shares = self.untold
-        told = quantile_protocol(times, cut_share=shares.cut_share, test_share=shares.test_share)
-        moments = {"cut": told.cut, "test_start": told.test_start}
-        return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=moments)})
-
-
-def _check_repeats(store: GraphStore, config: RunConfig) -> None:
-    edge = config.discovery.interaction
-    if kept_schema(store).relationship(edge).aggregated:
-        raise InputError(
-            f"the graph keeps one {edge[1]} of a pair, its first, so that no repeat can be told",
-            where=f"task {config.task.name}: repeats",
-            hint="declare the time as its identity in the schema (identity: [at]), or drop repeats",
-        )
+        edge, schema = self.config.discovery.interaction, kept_schema(store)
+        told: dict[str, Any] = _columns(self.config.discovery, schema)
+        if self.untold is not None:
+            time = schema.relationship(edge).time
+            if time is None:
+                raise InputError(f"{edge[1]} has no time to be split by", where="protocol")
+            times, shares = store.read_relationships(edge, [time])[time], self.untold
+            moments = quantile_moments(times, cut_share=shares.cut_share, test_share=shares.test_share)
+            told |= {"cut": moments[0], "test_start": moments[1]}
+        return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=told)})
 
 
 def draft(
@@ -103,6 +92,7 @@ def draft(
         InputError: the task or a setting is wrong.
     """
     spec = _task(task, values, where)
+    check_trainable(spec)
     given = values.get("protocol") or {}
     if not isinstance(given, Mapping):
         raise InputError("'protocol' must be a mapping of keys to values", where=where)
@@ -119,9 +109,22 @@ def draft(
     return Draft(config, None if told else spec.protocol)
 
 
-def _task(task: str | Path | TaskSpec | None, values: Mapping[str, Any], where: str) -> TaskSpec:
+def _columns(protocol: DiscoveryProtocol, schema: Schema) -> dict[str, str]:
+    """What lists call anchors and candidates: their labels' keys, where nothing else was set."""
+    keys = schema.node(protocol.anchors).key, schema.node(protocol.candidates).key
+    set_already = {"user_column", "item_column"} & protocol.model_fields_set
+    if set_already or keys[0] == keys[1] or {"rank", "score", "setting"} & set(keys):
+        return {}
+    return {"user_column": keys[0], "item_column": keys[1]}
+
+
+def _task(
+    task: str | Path | TaskSpec | Mapping[str, Any] | None, values: Mapping[str, Any], where: str
+) -> TaskSpec:
     if isinstance(task, str | Path):
         return load_task(task)
+    if isinstance(task, Mapping):
+        return parse_task(dict(task), where=f"{where}: task")
     if task is not None:
         return task
     held = values.get("task")

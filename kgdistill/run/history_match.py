@@ -28,6 +28,7 @@ from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Setting, Split
+from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
 from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
@@ -95,7 +96,7 @@ class HistoryMatch:
     @cached_property
     def facts(self) -> list[ItemGroups]:
         """Item groups along the facts."""
-        return fact_groups(self.run.snapshot, self.label)
+        return self._fact_groups()
 
     @cached_property
     def fields(self) -> list[ItemGroups]:
@@ -120,8 +121,14 @@ class HistoryMatch:
         if "facts" not in arm.reads:
             return (self.fields if "fields" in arm.reads else self.own), []
         shuffle = np.random.default_rng(self.run.config.seed) if arm.shuffle else None
-        facts = self.facts if shuffle is None else fact_groups(self.run.snapshot, self.label, shuffle=shuffle)
+        facts = self.facts if shuffle is None else self._fact_groups(shuffle)
         return beside_facts(facts, self.own), facts
+
+    def _fact_groups(self, shuffle: np.random.Generator | None = None) -> list[ItemGroups]:
+        task = self.run.config.task
+        if isinstance(task, MatchSpec) and "facts" not in task.candidates.by:
+            return []
+        return fact_groups(self.run.snapshot, self.label, shuffle=shuffle)
 
     # The stages -----------------------------------------------------------------------------------
 

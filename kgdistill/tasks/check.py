@@ -74,6 +74,12 @@ class _Check:
             self.edge(f"positives.{role}", edge, ("event",) if role == "event" else ("fact",))
             for name in positives.weights:
                 self.edge(f"positives.weights.{name}", (edge[0], name, edge[2]), ("event",))
+            if spec.repeats and self.schema.relationship(edge).aggregated:
+                raise self.fail(
+                    "repeats",
+                    f"the graph keeps one {edge[1]} of a pair, its first, so that no repeat can be told",
+                    "declare the time as its identity in the schema (identity: [at]), or drop repeats",
+                )
             if positives.weights:
                 raise self.fail("positives.weights", "no model weighs other events yet", "leave them out")
         asked = (spec.anchors.label, spec.candidates.label)
@@ -231,6 +237,53 @@ def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> 
                 f"the {label}s of the graph have {held} class of {source}: nothing to tell apart",
                 where=f"{where}: targets.{name}",
             )
+
+
+def check_trainable(spec: TaskSpec) -> None:
+    """Refuses what can be declared of a match and judged, but what no run learns from yet.
+
+    Raises:
+        InputError: says which part of the task, and what to write.
+    """
+    if not isinstance(spec, MatchSpec):
+        return
+    anchors, candidates, event = spec.anchors, spec.candidates, spec.positives.event
+    others = {side.history for side in (anchors, candidates)} - {None, event}
+    by_history = "history" in anchors.by
+    for wrong, key, message, hint in (
+        (
+            by_history and spec.protocol.split != "time",
+            "protocol",
+            "anchors that are known by their history are split by time",
+            "write protocol: {split: time}",
+        ),
+        (
+            by_history and len(anchors.by) > 1,
+            "anchors.by",
+            "anchors with a history are known by it alone",
+            "write by: history",
+        ),
+        (
+            by_history and not {"history", "text"} <= set(candidates.by),
+            "candidates.by",
+            "what is ranked for a history is known by its own history and its text",
+            "write by: [history, text] or by: [history, text, facts]",
+        ),
+        (
+            bool(others),
+            "anchors.history",
+            f"{', '.join(map(str, others))} is not learned from",
+            f"{event} is",
+        ),
+        (
+            not by_history and spec.judged_by is None,
+            "judged_by",
+            "anchors that are known by text are judged by people's grades, and no relationship names them",
+            "write judged_by: TYPE, or let anchors be known by their history",
+        ),
+    ):
+        if wrong:
+            raise InputError(message, where=f"task {spec.name}: {key}", hint=hint)
 
 
 def check_graph(

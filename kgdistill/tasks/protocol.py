@@ -166,25 +166,18 @@ class DiscoveryProtocol(BaseModel):
         return [words[setting] for setting in SETTINGS if setting in self.settings]
 
 
-def quantile_protocol(
+def quantile_moments(
     event_times: pa.Array | pa.ChunkedArray | npt.NDArray[np.datetime64],
     *,
-    name: str = "discovery",
-    title: str = "Discovery",
-    interaction: EdgeType = _BOUGHT,
     cut_share: float = 0.8,
     test_share: float = 0.9,
-    min_user_events: int = 5,
-    min_item_users: int = 5,
-    k: int = 20,
-) -> DiscoveryProtocol:
-    """A protocol for any data: the cut and the test's start at quantiles of the event times.
+) -> tuple[datetime, datetime]:
+    """The cut and the test's start at quantiles of when events happened.
 
     Args:
-        event_times: when each interaction happened (UTC), in any order; nulls are left out.
+        event_times: of each interaction (UTC), in any order; nulls are left out.
         cut_share: about this share of the events comes before the cut.
         test_share: about this share comes before the test's start.
-        name, title, interaction, min_user_events, min_item_users, k: as in `DiscoveryProtocol`.
 
     Raises:
         InputError: the shares are not 0 < cut_share < test_share < 1, or the events have too few
@@ -206,16 +199,7 @@ def quantile_protocol(
             f"the cut would be {cut} and the test's start {test}",
             hint="name the cut and the test's start yourself",
         )
-    return DiscoveryProtocol(
-        name=name,
-        title=title,
-        interaction=interaction,
-        cut=cut.item(),
-        test_start=test.item(),
-        min_user_events=min_user_events,
-        min_item_users=min_item_users,
-        k=k,
-    )
+    return cut.item(), test.item()
 
 
 def _moment(value: datetime) -> str:

@@ -70,6 +70,18 @@ def test_what_is_not_given_again_stays_as_it_is(store: GraphStore, tmp_path: Pat
         ({"protocol": {"cut": "2024-03-01"}}, "give the cut and the test's start together"),
         ({"protocol": 3}, "'protocol' must be a mapping"),
         ({"task": "search", "protocol": {"k": 3}}, "the task 'search' is not split by time"),
+        ({"task": "basket"}, "no repeat can be told"),
+        ({"task": {**LATEST, "protocol": {"split": "held_out"}}}, "are split by time"),
+        ({"task": {**LATEST, "anchors": {"label": "User", "by": ["history", "facts"]}}}, "by it alone"),
+        ({"task": {**LATEST, "candidates": {"label": "Product", "by": "history"}}}, "and its text"),
+        (
+            {"task": {**LATEST, "anchors": {"label": "User", "by": "history", "history": "VIEWED"}}},
+            "VIEWED is not learned from",
+        ),
+        ({"task": {**LATEST, "anchors": {"label": "Query", "by": "text"}}}, "by people's grades"),
+        ({"task": {**LATEST, "positives": {"event": "VIEWED"}}}, "nothing to learn from"),
+        ({"task": {**LATEST, "positives": {"event": "VIEWD"}}}, "did you mean 'VIEWED'"),
+        ({"task": "profile"}, "no class of income"),
         (
             {"protocol": {"cut": "2034-01-01", "test_start": "2034-02-01"}},
             "no user who counts bought anything",

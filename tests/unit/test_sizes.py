@@ -12,9 +12,6 @@ LINES, PARAMETERS, MODULE_LINES = 60, 8, 500
 # Still over; names only ever leave this list.
 OVER = {
     "models/teacher.py:__init__",
-    "tasks/match.py:__init__",
-    "tasks/match.py:build_task",
-    "tasks/protocol.py:quantile_protocol",
     "train/choose.py:choose_linear",
     "train/student.py:_fit",
     "train/student.py:train_student",

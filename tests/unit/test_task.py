@@ -19,7 +19,7 @@ from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import MemoryStore, Schema, load_schema
 from kgdistill.tasks.match import MatchTask, build_task
-from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_protocol
+from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
 
 BOUGHT = ("User", "BOUGHT", "Product")
 CUT = datetime(2024, 3, 1)
@@ -248,7 +248,8 @@ def test_a_protocol_says_what_it_does() -> None:
     words = " ".join(complete_journey_protocol().describe())
     for part in ("2017-10-16 04:00", "2017-11-20 05:00", "FUEL", "BOTTLE DEPOSITS", "at least 5", "NDCG@20"):
         assert part in words
-    assert "Left out by category" not in " ".join(quantile_protocol(days(range(10))).describe())
+    whole = PROTOCOL.model_copy(update={"exclude_category_levels": []})
+    assert "Left out by category" not in " ".join(whole.describe())
 
 
 def days(numbers: Any) -> pa.Array:
@@ -258,16 +259,16 @@ def days(numbers: Any) -> pa.Array:
 @settings(deadline=None)
 @given(numbers=st.lists(st.integers(0, 400), min_size=30, max_size=80, unique=True))
 def test_quantiles_split_the_events_in_three(numbers: list[int]) -> None:
-    found = quantile_protocol(days([*numbers, None]))
+    cut, test_start = quantile_moments(days([*numbers, None]))
     moments = [CUT + timedelta(days=n) for n in numbers]
-    assert found.cut in moments
-    assert sum(m < found.cut for m in moments) / len(moments) == pytest.approx(0.8, abs=1 / 29)
-    assert sum(m < found.test_start for m in moments) / len(moments) == pytest.approx(0.9, abs=1 / 29)
+    assert cut in moments
+    assert sum(m < cut for m in moments) / len(moments) == pytest.approx(0.8, abs=1 / 29)
+    assert sum(m < test_start for m in moments) / len(moments) == pytest.approx(0.9, abs=1 / 29)
 
 
 def test_events_that_time_cannot_split_are_refused() -> None:
     for numbers, says in (([], "no events"), ([3] * 50, "1 distinct"), ([1, 2], "2 distinct")):
         with pytest.raises(InputError, match=says):
-            quantile_protocol(days(numbers))
+            quantile_moments(days(numbers))
     with pytest.raises(InputError, match="cannot split"):
-        quantile_protocol(days(range(9)), cut_share=0.9, test_share=0.5)
+        quantile_moments(days(range(9)), cut_share=0.9, test_share=0.5)
