@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import InputError
@@ -14,6 +14,9 @@ from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.tasks.check import check_graph, check_trainable
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
 from kgdistill.tasks.spec import MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
+
+TaskLike: TypeAlias = str | Path | TaskSpec | Mapping[str, Any]
+"""A task by name, by its file, as a spec, or as what a file holds."""
 
 # Stand in for moments that the store still has to tell, so that a typo is found before it is read.
 _UNTOLD = {"cut": datetime(1, 1, 1), "test_start": datetime(1, 1, 2)}
@@ -27,7 +30,7 @@ def check_new(folder: Path) -> None:
         raise InputError("holds something else than a run", where=str(folder), hint="name a new folder")
 
 
-def over_held(folder: Path, values: Mapping[str, Any], task: str | Path | TaskSpec | None) -> dict[str, Any]:
+def over_held(folder: Path, values: Mapping[str, Any], task: TaskLike | None) -> dict[str, Any]:
     """The settings of the run that `folder` holds, if any, with `values` over them.
 
     Of another task the former's split is not kept.
@@ -78,9 +81,7 @@ class Draft:
         return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=told)})
 
 
-def draft(
-    values: Mapping[str, Any], *, task: str | Path | TaskSpec | None = None, where: str = "configuration"
-) -> Draft:
+def draft(values: Mapping[str, Any], *, task: TaskLike | None = None, where: str = "configuration") -> Draft:
     """The configuration of a new run, as far as it can be told without its store.
 
     Args:
@@ -118,9 +119,7 @@ def _columns(protocol: DiscoveryProtocol, schema: Schema) -> dict[str, str]:
     return {"user_column": keys[0], "item_column": keys[1]}
 
 
-def _task(
-    task: str | Path | TaskSpec | Mapping[str, Any] | None, values: Mapping[str, Any], where: str
-) -> TaskSpec:
+def _task(task: TaskLike | None, values: Mapping[str, Any], where: str) -> TaskSpec:
     if isinstance(task, str | Path):
         return load_task(task)
     if isinstance(task, Mapping):

@@ -21,12 +21,11 @@ from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.run.base import RunBase
-from kgdistill.run.create import check_new, draft, over_held
+from kgdistill.run.create import TaskLike, check_new, draft, over_held
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.store import GraphStore
 from kgdistill.tasks.histories import gone, histories
-from kgdistill.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +90,7 @@ class Run(RunBase):
         folder: str | Path,
         graph: GraphStore | Holder,
         *,
-        task: str | Path | TaskSpec | None = None,
+        task: TaskLike | None = None,
         where: str = "configuration",
         **settings: Any,
     ) -> Run:
@@ -102,7 +101,7 @@ class Run(RunBase):
         Args:
             folder: where everything of the run goes.
             graph: a `Graph` or an open store.
-            task: one of the project's own by name, a file, or a spec; None: the settings', or recommend.
+            task: a name, a file, what a file holds, or a spec; None: the settings', or recommend.
             where: stands for the settings in messages.
             settings: sections of the configuration, such as `seed=1`, `teacher={"dim": 64}`,
                 `protocol={"cut": "2024-03-01", "test_start": "2024-04-01"}`; the rest is chosen.
