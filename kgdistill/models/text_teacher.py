@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.terms import Term
@@ -47,6 +48,7 @@ class TextTeacher:
         encoder: of the queries.
         vectors: of the items by the same encoder, float32 [items, E]; see `mix_fields`.
         fusion: the weights.
+        device: where vectors are compared.
     """
 
     catalogue: SearchCatalogue
@@ -54,6 +56,7 @@ class TextTeacher:
     encoder: TextEncoder
     vectors: FloatArray
     fusion: Fusion = WHOLE
+    device: torch.device | None = None
 
     def over(self, catalogue: SearchCatalogue) -> TextTeacher:
         """The same teacher over another catalogue's facts: none, or shuffled ones."""
@@ -61,7 +64,8 @@ class TextTeacher:
 
     def terms(self, queries: Sequence[str], vectors: FloatArray | None = None) -> list[Term]:
         """The terms of the score; `vectors` are the queries', where they are known already."""
-        near = NearTerm(self.encoder.encode(list(queries)) if vectors is None else vectors, self.vectors)
+        asked = self.encoder.encode(list(queries)) if vectors is None else vectors
+        near = NearTerm(asked, self.vectors, self.device)
         held: list[Term] = [WordsTerm(queries, self.index), CoverageTerm(queries, self.index), near]
         if self.catalogue.facts:
             held.append(NamedTerm(queries, self.catalogue.facts, len(self.catalogue)))

@@ -78,7 +78,9 @@ class TextMatch:
     def teacher(self) -> TextTeacher:
         """The fused teacher."""
         whole = replace(self._serving, depth=None)
-        return TextTeacher(self.task.catalogue, self.index, self.encoder, self.vectors.items, whole)
+        return TextTeacher(
+            self.task.catalogue, self.index, self.encoder, self.vectors.items, whole, self.device
+        )
 
     @property
     def _serving(self) -> Fusion:
