@@ -38,13 +38,16 @@ from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms.linear import LinearRows
 from kgdistill.models.terms.walk import fit_walk
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.tasks.item_groups import ItemGroups, conjunction
 from kgdistill.tasks.match import MatchTask, SplitPairs
 from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import choose_linear, item_weights, neighbour_weights, sides_of
-from kgdistill.train.student import Tokens, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import teacher_scorer, train_teacher
+from kgdistill.train.loop import Context
+from kgdistill.train.student import StudentInputs, student_scorer, train_student
+from kgdistill.train.targets import make_targets
+from kgdistill.train.teacher import TeacherInputs, teacher_scorer, train_teacher
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 _CPU = torch.device("cpu")
@@ -171,16 +174,15 @@ def measured(users: int, items: int, events: int, epochs: int) -> dict[str, Any]
         )
         return {f"{setting}_ndcg": judged.mean(setting) for setting in judged.settings}
 
-    teacher = clock("teacher", lambda: train_teacher(
-        data, groups, TeacherConfig(epochs=epochs, evaluate_every=epochs), device=_CPU, seed=0,
-        validate=validate, linear=choice,
-    ))  # fmt: skip
+    context = Context(_CPU, 0)
+    asked = TeacherInputs(data, groups, linear=choice)
+    settings = TeacherConfig(epochs=epochs, evaluate_every=epochs)
+    teacher = clock("teacher", lambda: train_teacher(asked, settings, context, validate))
     scorer = teacher_scorer(teacher, data, view, _CPU)
     targets = clock("targets", lambda: make_targets(scorer, data, top=150, random=50, seed=0))
-    student = clock("student", lambda: train_student(
-        data, groups, shop.tokens, lambda until: targets, StudentConfig(epochs=epochs, evaluate_every=epochs),
-        dim=48, inner_share=0.1, device=_CPU, seed=0, validate=validate, linear=choice, sides=sides,
-    ))  # fmt: skip
+    given = StudentInputs(data, groups, shop.tokens, 48, 0.1, choice, sides)
+    small = StudentConfig(epochs=epochs, evaluate_every=epochs)
+    student = clock("student", lambda: train_student(given, lambda until: targets, small, context, validate))
     pupil = student_scorer(student, data, shop.tokens, view, _CPU)
     task.open_test()
     arms = {"ease": ease(task), "teacher": scorer, "student": pupil}

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.models.scorer import Scorer
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.training_data import TrainingData, make_training_data
-from kgdistill.train.student import Targets, Tokens
+from kgdistill.train.targets import Targets
 
 BOUGHT = ("User", "BOUGHT", "Product")
 START = datetime(2024, 1, 1)

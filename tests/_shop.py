@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, Schema, load_schema
 from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
 from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.training_data import TrainingData, make_training_data
-from kgdistill.train.student import Tokens
 
 BOUGHT = ("User", "BOUGHT", "Product")
 START = datetime(2024, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,27 @@ from kgdistill.models.blend import Blend, HistoryModel
 from kgdistill.models.terms.protocol import Unit
 
 
+@dataclass(frozen=True)
+class StudentShape:
+    """What a student's weights are.
+
+    Attributes:
+        vocabulary: size of the token table.
+        warm_items: rows of the id table.
+        dim: width of the vectors.
+        units: of the terms beside the vectors, in the order of `UNITS`.
+        hidden: width of the scorer's perceptron; 0 leaves it out.
+        min_count: an item with fewer buyers is cold.
+    """
+
+    vocabulary: int
+    warm_items: int
+    dim: int
+    units: Sequence[Unit]
+    min_count: int
+    hidden: int = 0
+
+
 class Student(HistoryModel):
     """Static text tower plus, for warm items, an id embedding behind a learned count gate.
 
@@ -19,33 +41,19 @@ class Student(HistoryModel):
     An item without a row in the id table is its text alone.
 
     Args:
-        vocabulary: size of the token table.
-        warm_items: rows of the id table.
-        dim: width of the vectors.
-        units: of the terms beside the vectors, in the order of `UNITS`.
-        min_count: an item with fewer buyers is cold.
+        shape: of the weights.
         log_decay: where the history's recency decay starts (`decayed`).
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary: int,
-        warm_items: int,
-        dim: int,
-        units: Sequence[Unit],
-        min_count: int,
-        hidden: int = 0,
-        log_decay: float = -6.0,
-    ) -> None:
+    def __init__(self, shape: StudentShape, *, log_decay: float = -6.0) -> None:
         super().__init__()
-        self.min_count = min_count
-        self.tokens = nn.Embedding(vocabulary, dim)
-        self.token_weights = nn.Parameter(torch.zeros(vocabulary))
-        self.ids = nn.Embedding(warm_items, dim)
+        self.shape = shape
+        self.min_count = shape.min_count
+        self.tokens = nn.Embedding(shape.vocabulary, shape.dim)
+        self.token_weights = nn.Parameter(torch.zeros(shape.vocabulary))
+        self.ids = nn.Embedding(shape.warm_items, shape.dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.blend = Blend(units, hidden=hidden)
-        self.hidden = hidden
+        self.blend = Blend(shape.units, hidden=shape.hidden)
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,31 @@ from kgdistill.models.graph.linear import Relation
 from kgdistill.models.terms.protocol import Unit
 
 
+@dataclass(frozen=True)
+class TeacherShape:
+    """What a teacher's weights are, beside the relations that it passes messages along.
+
+    Attributes:
+        text_dim: width of the text embeddings.
+        dim: width of the relational space.
+        layers: hops of the graph encoder.
+        units: of the terms beside the vectors, in the order of `UNITS`.
+        hidden: width of the scorer's perceptron; 0 leaves it out.
+        min_count: an item with fewer buyers is cold.
+        use_graph: whether z takes part.
+        encoder: of the graph.
+    """
+
+    text_dim: int
+    dim: int
+    layers: int
+    units: Sequence[Unit]
+    min_count: int
+    hidden: int = 0
+    use_graph: bool = True
+    encoder: EncoderName = "linear"
+
+
 class FusedTeacher(HistoryModel):
     """Scores items for users from text, relational embeddings and typed paths.
 
@@ -20,49 +46,34 @@ class FusedTeacher(HistoryModel):
     relational embedding's length carries how sure it is. Without a graph (`use_graph` False) f = t.
 
     Args:
-        text_dim: width of the text embeddings.
-        dim: width of the relational space.
+        shape: of the weights.
         relations: what the graph encoder passes messages along.
-        layers: hops of the graph encoder.
-        units: of the terms beside the vectors, in the order of `UNITS`.
-        hidden: width of the scorer's perceptron; 0 leaves it out.
+        groups: how many groups each label of the relations has.
         log_decay: where the history's recency decay starts (`decayed`).
-        min_count: an item with fewer buyers is cold.
-        use_graph: whether z takes part.
     """
 
     def __init__(
         self,
-        *,
-        text_dim: int,
-        dim: int,
+        shape: TeacherShape,
         relations: list[Relation],
-        layers: int,
-        units: Sequence[Unit],
-        min_count: int,
-        hidden: int = 0,
-        log_decay: float = -6.0,
-        use_graph: bool = True,
-        encoder: EncoderName = "linear",
         groups: Mapping[str, int] | None = None,
+        *,
+        log_decay: float = -6.0,
     ) -> None:
         super().__init__()
-        self.min_count = min_count
-        self.use_graph = use_graph
-        self.layers = layers
+        self.shape, dim = shape, shape.dim
+        self.min_count = shape.min_count
         # The projection is solved in closed form before training and then only mixed.
-        self.text = nn.Linear(text_dim, dim, bias=False).requires_grad_(False)
+        self.text = nn.Linear(shape.text_dim, dim, bias=False).requires_grad_(False)
         self.mix = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.mix.weight)
         self.encoder: GraphEncoder | None = (
-            make_encoder(encoder, relations, layers=layers, dim=dim, groups=groups or {})
-            if use_graph
+            make_encoder(shape.encoder, relations, layers=shape.layers, dim=dim, groups=groups or {})
+            if shape.use_graph
             else None
         )
-        self.encoder_name: EncoderName = encoder
         self.gate = nn.Linear(2 * dim + 2, dim)
-        self.blend = Blend(units, hidden=hidden)
-        self.hidden = hidden
+        self.blend = Blend(shape.units, hidden=shape.hidden)
         self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.zeros_(self.gate.weight)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,9 +22,10 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TextConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.models.graph.messages import Svd, group_sizes, message_relations
-from kgdistill.models.student import Student
-from kgdistill.models.teacher import FusedTeacher
+from kgdistill.models.student import Student, StudentShape
+from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms.neighbours import NeighbourItems
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.tasks.item_groups import ItemGroups
@@ -31,9 +33,11 @@ from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.train.choose import LinearChoice
 from kgdistill.train.classify import SubjectVectors
 from kgdistill.train.loop import Trained
-from kgdistill.train.student import Targets, Tokens, TrainedStudent
+from kgdistill.train.student import TrainedStudent
+from kgdistill.train.targets import Targets
 from kgdistill.train.teacher import TrainedTeacher
 
+S = TypeVar("S", TeacherShape, StudentShape)
 _TABLE = ("data", "indices", "indptr")
 CHOSEN = "chosen"
 """Inside a teacher's folder: the one that was chosen on validation, before it was fitted again."""
@@ -89,6 +93,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _section(folder: Path, config: dict[str, Any], kind: type[S]) -> S:
+    """The shape of a model, as its `config.json` says."""
+    try:
+        return kind(**config["shape"])
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(
+            "was written by another version",
+            where=str(folder),
+            hint="delete its folder and run the stage again",
+        ) from error
+
+
 def _read_arrays(path: Path) -> dict[str, Any]:
     with _reading(path):
         arrays: dict[str, Any] = load_arrays(path)
@@ -118,17 +134,10 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
     save_file(state, folder / "model.safetensors")
     config = {
         "kind": "teacher",
-        "text_dim": model.text.in_features,
-        "dim": model.text.out_features,
-        "layers": model.layers,
-        "encoder": model.encoder_name,
-        "use_graph": model.use_graph,
-        "min_count": model.min_count,
+        "shape": asdict(model.shape),
         "families": [f.name for f in trained.families],
         "relations": [f.name for f in trained.relations],
         "linear": None if trained.linear is None else trained.linear.settings(),
-        "hidden": model.hidden,
-        "units": list(model.blend.units),
         "basis_scale": trained.basis.scale,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
@@ -149,7 +158,8 @@ def load_teacher(
         ArtefactError: the folder is unfinished, or the families are others.
     """
     config = _read_json(folder / "config.json")
-    along = (families if relations is None else relations) if config["use_graph"] else []
+    shape = _section(folder, config, TeacherShape)
+    along = (families if relations is None else relations) if shape.use_graph else []
     if config["families"] != [f.name for f in families] or config.get("relations") != [f.name for f in along]:
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
@@ -157,18 +167,7 @@ def load_teacher(
     state = _read_state(folder / "model.safetensors")
     basis = Svd(state.pop("basis.users").numpy(), float(config["basis_scale"]))
     linear = None if config["linear"] is None else LinearChoice(**config["linear"])
-    model = FusedTeacher(
-        text_dim=config["text_dim"],
-        dim=config["dim"],
-        relations=message_relations(along),
-        layers=config["layers"],
-        units=config["units"],
-        hidden=config["hidden"],
-        min_count=config["min_count"],
-        use_graph=config["use_graph"],
-        encoder=config["encoder"],
-        groups=group_sizes(along),
-    )
+    model = FusedTeacher(shape, message_relations(along), group_sizes(along))
     model.load_state_dict(state)
     return TrainedTeacher(model, families, along, basis, linear, seconds=float(config["seconds"]))
 
@@ -184,12 +183,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     save_file(state, folder / "model.safetensors")
     config = {
         "kind": "student",
-        "vocabulary": model.tokens.num_embeddings,
-        "warm_items": model.ids.num_embeddings,
-        "dim": model.tokens.embedding_dim,
-        "hidden": model.hidden,
-        "units": list(model.blend.units),
-        "min_count": model.min_count,
+        "shape": asdict(model.shape),
         "families": [f.name for f in trained.families],
         "decay": trained.decay,
         "best_epoch": trained.best_epoch,
@@ -217,14 +211,7 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
     for a, mean in enumerate(config["neighbours"]):
         held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
         tables.append(NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))), mean))
-    model = Student(
-        vocabulary=config["vocabulary"],
-        warm_items=config["warm_items"],
-        dim=config["dim"],
-        units=config["units"],
-        hidden=config["hidden"],
-        min_count=config["min_count"],
-    )
+    model = Student(_section(folder, config, StudentShape))
     model.load_state_dict(state)
     return TrainedStudent(
         model, families, rows, tuple(tables), float(config["decay"]), seconds=float(config["seconds"])

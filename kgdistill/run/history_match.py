@@ -20,6 +20,7 @@ from kgdistill.evaluate.document import metrics_document
 from kgdistill.evaluate.judge import ArmResult, evaluate_arm
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.text.static import StaticText
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
@@ -32,8 +33,16 @@ from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
 from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
-from kgdistill.train.student import Targets, Tokens, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, train_teacher
+from kgdistill.train.loop import Context
+from kgdistill.train.student import StudentInputs, student_scorer, train_student
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import (
+    TeacherInputs,
+    TrainedTeacher,
+    relational_embeddings,
+    teacher_scorer,
+    train_teacher,
+)
 from kgdistill.train.tune import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
 
 if TYPE_CHECKING:
@@ -72,6 +81,11 @@ class HistoryMatch:
 
     run: Run
     device: torch.device
+
+    @property
+    def context(self) -> Context:
+        """Where training runs, and what it draws from."""
+        return Context(self.device, self.run.config.seed)
 
     # What training reads ------------------------------------------------------------------------
 
@@ -194,11 +208,10 @@ class HistoryMatch:
         config = self.run.config
         groups, relations = self.groups(arm.name)
         linear = self.linear if arm.graph and config.teacher.item_to_item else None
+        inputs = TeacherInputs(self.catalogue, groups, relations, linear, use_graph=arm.graph)
         trained = train_teacher(
-            self.catalogue, groups, config.teacher, device=self.device, seed=config.seed,
-            validate=self._validate, relations=relations, linear=linear,
-            use_graph=arm.graph, title=f"Training the {arm.title}",
-        )  # fmt: skip
+            inputs, config.teacher, self.context, self._validate, title=f"Training the {arm.title}"
+        )
         artefacts.save_teacher(folder, trained)
         artefacts.write_curves(folder, trained.history)
 
@@ -220,11 +233,13 @@ class HistoryMatch:
 
     def _student(self, arm: Arm, folder: Path) -> None:
         config = self.run.config
+        inputs = StudentInputs(
+            self.catalogue, self.fields, self.tokens, config.teacher.dim, config.teacher.inner_share,
+            self.linear, sides_of(self.catalogue, self.facts),
+        )  # fmt: skip
         trained = train_student(
-            self.catalogue, self.fields, self.tokens, self._targets if arm.distilled else None,
-            config.student, dim=config.teacher.dim, inner_share=config.teacher.inner_share,
-            device=self.device, seed=config.seed, validate=self._validate, linear=self.linear,
-            sides=sides_of(self.catalogue, self.facts), title=f"Training the {arm.title}",
+            inputs, self._targets if arm.distilled else None, config.student, self.context, self._validate,
+            title=f"Training the {arm.title}",
         )  # fmt: skip
         artefacts.save_student(folder, trained)
         artefacts.write_curves(folder, trained.history)

@@ -14,7 +14,7 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.ranking.classes import Classified, decide, macro_f1, probabilities
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.train.loop import Draws, Lesson, Terms
+from kgdistill.train.loop import Draws, Lesson, LossTerms
 from kgdistill.train.losses import list_distillation, relational_cosine
 
 Logits = Mapping[str, FloatArray]
@@ -61,7 +61,7 @@ class ClassLesson(Lesson[IntArray]):
         order = draws.numpy.permutation(self._subjects)
         return np.array_split(order, max(len(order) // self._config.batch, 1))
 
-    def loss(self, batch: IntArray, draws: Draws) -> Terms:
+    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """See `Lesson`."""
         config, at = self._config, torch.from_numpy(batch)
         logits, text = self._logits(batch)

@@ -20,7 +20,7 @@ from kgdistill.train.losses import combine
 B = TypeVar("B")
 M = TypeVar("M")
 Module = TypeVar("Module", bound=nn.Module)
-Terms = Mapping[str, tuple[float, Tensor]]
+LossTerms = Mapping[str, tuple[float, Tensor]]
 """The terms of a loss by name: each its weight, and a scalar."""
 
 
@@ -71,14 +71,13 @@ class Trained(Generic[M]):
 
 
 class Draws:
-    """Every source of chance of a training; making one seeds torch itself, for first weights and dropout.
+    """Every source of chance of a training: generators of its own, and torch's, which dropout draws from.
 
     Attributes:
-        numpy, torch: generators of the training's own.
+        numpy, torch: the training's own.
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
-        torch.manual_seed(seed)
         self.numpy = np.random.default_rng(seed)
         self.torch = torch.Generator().manual_seed(seed)
         beside = device is not None and device.type != "cpu"
@@ -109,7 +108,7 @@ class Lesson(Generic[B]):
         """The batches of an epoch, from 1 on, in their order: ids, not what is made of them."""
         raise NotImplementedError
 
-    def loss(self, batch: B, draws: Draws) -> Terms:
+    def loss(self, batch: B, draws: Draws) -> LossTerms:
         """The terms of a batch's loss; none where it teaches nothing."""
         raise NotImplementedError
 
@@ -150,7 +149,8 @@ class Context:
     checkpoint: Checkpoint | None = None
 
     def draws(self) -> Draws:
-        """Fresh generators; torch is seeded with them."""
+        """Fresh generators; torch itself is seeded too, for first weights and dropout."""
+        torch.manual_seed(self.seed)
         return Draws(self.seed, self.device)
 
 
@@ -337,61 +337,3 @@ def _rise_and_fall(done: float, warm: float) -> float:
     """Share of the learning rate after this share of the steps."""
     rise = done / warm + 1e-3 if warm else 1.0
     return min(rise, (1 - done) / (1 - warm), 1.0)
-
-
-class Epochs:
-    """Records epochs, validates some of them and keeps the weights that validate best, or nearly (`slack`).
-
-    Args:
-        model: what is trained.
-        validate: validation metrics of the model as it is; their sum decides.
-        history: gets one record per epoch.
-        begin: when training began, by `time.monotonic`.
-        last: the last epoch, always validated.
-        every: how many epochs lie between validations.
-        slack: a later epoch may be worse by this share and is still preferred.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        validate: Callable[[], Mapping[str, float]],
-        history: list[dict[str, float]],
-        *,
-        begin: float,
-        last: int,
-        every: int,
-        slack: float = 0.0,
-    ) -> None:
-        self._model = model
-        self._validate = validate
-        self._history = history
-        self._begin = begin
-        self._last = last
-        self._every = every
-        self._slack = slack
-        self._best = -np.inf
-        self._best_epoch = 0
-        self._state = copy.deepcopy(model.state_dict())
-
-    def end(self, epoch: int, losses: Mapping[str, list[float]], work: Step) -> None:
-        """Ends an epoch (0: before training) with the losses of its steps, by name."""
-        record = {"epoch": float(epoch), **{k: float(np.mean(v)) for k, v in losses.items()}}
-        if epoch:
-            work.note(f"loss {record.get('loss', float('nan')):.4f}")
-        if (epoch and epoch % self._every == 0) or epoch == self._last:
-            metrics = self._validate()
-            self._model.train()
-            record |= {f"valid/{k}": v for k, v in metrics.items()}
-            reached = sum(metrics.values())
-            if reached > self._best - self._slack * abs(self._best) or not self._best_epoch:
-                self._best_epoch = epoch
-                self._state = copy.deepcopy(self._model.state_dict())
-            self._best = max(self._best, reached)
-        self._history.append({**record, "seconds": time.monotonic() - self._begin})
-        work.advance()
-
-    def restore_best(self) -> int:
-        """Puts the weights of the epoch that is kept back; returns which it was."""
-        self._model.load_state_dict(self._state)
-        return self._best_epoch

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TeacherConfig
-from kgdistill.models.blend import Blend, rows_of
+from kgdistill.models.blend import rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.graph.encoders import Prepared
 from kgdistill.models.graph.messages import (
@@ -26,66 +23,77 @@ from kgdistill.models.graph.messages import (
     user_svd,
 )
 from kgdistill.models.scorer import Scorer, Terms, terms_of
-from kgdistill.models.student import Student
-from kgdistill.models.teacher import FusedTeacher
-from kgdistill.progress import step
+from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, item_weights, sides_of
-from kgdistill.train.loop import Epochs
-from kgdistill.train.losses import sampled_softmax
+from kgdistill.train.lists import Lists, label_pools, labelled, negatives, set_scales
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe
+from kgdistill.train.rounds import (
+    Round,
+    TrainedRanker,
+    Validate,
+    choose_and_refit,
+    first_round,
+    log_decay,
+)
 
 _MINE_AGAIN = 3
 _SCALED = 200
-_BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-_BOOST_KEEPS = 0.98
-
-Validate = Callable[[Scorer], dict[str, float]]
-"""Gives the validation metrics of a scorer; it sees events between the cut and the test period only."""
+_RATES = {"blend": 4.0}
+"""A blend's few weights may move fast."""
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Candidate lists with labels for the users of a view.
+class TeacherInputs:
+    """What a teacher learns from.
 
     Attributes:
-        users: int64 [U].
-        items: int64 [U, C].
-        labels: bool [U, C].
-        left_out: bool [U, C]: what the user bought before, and repeats; it counts neither way.
-        values: what the terms say, float32 [U, C, terms].
+        catalogue: users, items, purchases and texts before the cut.
+        families: the item groups among its terms.
+        relations: the families that messages are passed along; None: `families`.
+        linear: settings of the item-to-item terms; None leaves it out.
+        use_graph: False makes the text-only teacher: no messages and no item-to-item terms.
     """
 
-    users: IntArray
-    items: IntArray
-    labels: BoolArray
-    left_out: BoolArray
-    values: FloatArray
+    catalogue: TrainingData
+    families: list[ItemGroups]
+    relations: list[ItemGroups] | None = None
+    linear: LinearChoice | None = None
+    use_graph: bool = True
+
+    def terms(self, view: Interactions, device: torch.device) -> Terms:
+        """What the teacher asks over a view."""
+        return _terms(self.catalogue, view, self.families, self.along, self.choice, device)
+
+    @property
+    def along(self) -> list[ItemGroups]:
+        """Where messages go."""
+        along = self.families if self.relations is None else self.relations
+        return along if self.use_graph else []
+
+    @property
+    def choice(self) -> LinearChoice | None:
+        """Of the item-to-item terms."""
+        return self.linear if self.use_graph else None
 
 
 @dataclass
-class TrainedTeacher:
+class TrainedTeacher(TrainedRanker[FusedTeacher]):
     """A teacher with what it needs to score.
 
     Attributes:
-        model: the weights.
-        families: the typed affinities of its scorer.
+        families: the item groups among its terms.
         relations: the families that messages are passed along; none without a graph.
         basis: the user vectors it learned in.
-        linear: settings of its linear expert; None without one.
-        chosen: where the protocol fits again, the teacher that knew nothing of the validation events.
+        linear: settings of its item-to-item terms; None without one.
     """
 
-    model: FusedTeacher
     families: list[ItemGroups]
     relations: list[ItemGroups]
     basis: Svd
     linear: LinearChoice | None = None
-    chosen: TrainedTeacher | None = None
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def text_matrix(catalogue: TrainingData, device: torch.device) -> Tensor:
@@ -114,75 +122,6 @@ def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float
     gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weight: Tensor = torch.linalg.solve(gram, x.T @ y).T.float()
     return weight
-
-
-def negatives(
-    scorer: Callable[[IntArray, IntArray], FloatArray],
-    view: Interactions,
-    users: IntArray,
-    pool: IntArray,
-    *,
-    top: int,
-    random: int,
-    rng: np.random.Generator,
-    chunk: int = 256,
-) -> IntArray:
-    """Each user's hardest unseen items of `pool` and some random ones, int64 [U, top + random]."""
-    top, random = min(top, len(pool)), random if len(pool) > top else 0
-    out = np.empty((len(users), top + random), np.int64)
-    for start in range(0, len(users), chunk):
-        part = users[start : start + chunk]
-        scores = scorer(part, pool)
-        scores[view.purchases[part][:, pool].toarray() > 0] = -np.inf
-        best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-        out[start : start + chunk, :top] = pool[best]
-        out[start : start + chunk, top:] = pool[rng.integers(0, len(pool), (len(part), random))]
-    return out
-
-
-def labelled_lists(
-    scorer: Callable[[IntArray, IntArray], FloatArray],
-    view: Interactions,
-    labels: sp.csr_matrix,
-    users: IntArray,
-    pool: IntArray,
-    terms: Terms,
-    *,
-    top: int,
-    random: int,
-    rng: np.random.Generator,
-) -> Lists | None:
-    """Candidate lists over `pool` with the labels among them; users without one are left out.
-
-    Args:
-        scorer: whose top items are the hard negatives.
-        view: what is known; its purchases are left out.
-        labels: CSR [users, items], the events after the view.
-        users: ids.
-        pool: item ids to choose from.
-        terms: what they say of the lists is attached.
-        top: hardest items per user.
-        random: random items per user.
-        rng: draws the random ones.
-    """
-    if len(pool) < 2:
-        return None
-    items = negatives(scorer, view, users, pool, top=top, random=random, rng=rng)
-    rows = np.repeat(users, items.shape[1])
-    hit = np.asarray(labels[rows, items.ravel()]).reshape(items.shape) > 0
-    # A random item may repeat one of the list; the first place counts.
-    order = np.argsort(items, axis=1, kind="stable")
-    ranked = np.take_along_axis(items, order, 1)
-    repeat = np.zeros_like(hit)
-    np.put_along_axis(repeat, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
-    # Where a user has few unseen items, bought ones fill the list.
-    left_out = repeat | (np.asarray(view.purchases[rows, items.ravel()]).reshape(items.shape) > 0)
-    hit &= ~left_out
-    keep = hit.any(1)
-    if not keep.any():
-        return None
-    users, items = users[keep], items[keep]
-    return Lists(users, items, hit[keep], left_out[keep], terms.values(users, items))
 
 
 def _paths(
@@ -236,230 +175,132 @@ def relational_embeddings(
 
 
 def train_teacher(
-    catalogue: TrainingData,
-    families: list[ItemGroups],
+    inputs: TeacherInputs,
     config: TeacherConfig,
-    *,
-    device: torch.device,
-    seed: int,
+    context: Context,
     validate: Validate,
-    relations: list[ItemGroups] | None = None,
-    linear: LinearChoice | None = None,
-    use_graph: bool = True,
+    *,
     title: str = "Training the teacher",
 ) -> TrainedTeacher:
     """Trains a teacher and keeps the epoch that validates best.
 
     The latest `inner_share` of the known events are labels; the message-passing graph, the counts, the
-    spectrum and the typed affinities come from the events before them, so that no label edge reaches the
+    spectrum and the terms come from the events before them, so that no label edge reaches the
     model. Afterwards the same weights run on everything known. Where the protocol fits again, the number
     of epochs is chosen on the validation events first; then the validation events are the labels.
 
     Args:
-        catalogue: users, items, purchases and texts before the cut.
-        families: the typed affinities of the scorer.
+        inputs: what it learns from.
         config: sizes and training.
-        device: where to train.
-        seed: of initial weights, negatives and batches.
+        context: where to train, and the seed of initial weights, negatives and batches.
         validate: metrics of a scorer on the validation events; the sum of its values chooses the epoch.
-        relations: the families that messages are passed along; None: `families`.
-        linear: settings of the linear expert; None leaves it out.
-        use_graph: False trains the text-only teacher: no messages and no linear expert.
         title: shown while it runs.
     """
-    begin = time.monotonic()
-    along = (families if relations is None else relations) if use_graph else []
-    choice = linear if use_graph else None
-    trained = _fit(
-        catalogue, families, along, choice, use_graph, config, device, seed,
-        until_us=catalogue.select_us, epochs=config.epochs, validate=validate, title=title,
-    )  # fmt: skip
-    if catalogue.refits:
-        best, chosen = max(1, trained.best_epoch), trained
-        trained = _fit(
-            catalogue, families, along, choice, use_graph, config, device, seed,
-            until_us=catalogue.cut_us, epochs=best, validate=None, title=f"{title}, on everything",
-        )  # fmt: skip
-        trained.best_epoch, trained.history, trained.chosen = best, chosen.history, chosen
-        trained.model.blend.new_boost.copy_(chosen.model.blend.new_boost)
-    trained.seconds = time.monotonic() - begin
-    return trained
+    first = first_round(inputs.catalogue, config.inner_share, config.epochs, validate, title, context)
+    return choose_and_refit(first, lambda now: _fit(inputs, config, now))
 
 
-def _fit(
-    catalogue: TrainingData,
-    families: list[ItemGroups],
-    relations: list[ItemGroups],
-    linear: LinearChoice | None,
-    use_graph: bool,
-    config: TeacherConfig,
-    device: torch.device,
-    seed: int,
-    *,
-    until_us: int,
-    epochs: int,
-    validate: Validate | None,
-    title: str,
-) -> TrainedTeacher:
-    begin = time.monotonic()
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    whole = catalogue.view(until_us)
-    # Fitting again, what chose the epoch is what there is to learn from.
-    inner_us = catalogue.select_us if validate is None else catalogue.inner_cut(config.inner_share, until_us)
-    inner = catalogue.view(inner_us)
-    labels = sp.csr_matrix(whole.purchases - inner.purchases)
-    labels.eliminate_zeros()
-    basis = user_svd(inner, config.dim)
-    terms = _terms(catalogue, inner, families, relations, linear, device)
-    model = FusedTeacher(
+def _fit(inputs: TeacherInputs, config: TeacherConfig, now: Round) -> TrainedTeacher:
+    device, catalogue = now.context.device, inputs.catalogue
+    draws = now.context.draws()
+    basis, terms = user_svd(now.inner, config.dim), inputs.terms(now.inner, device)
+    shape = TeacherShape(
         text_dim=catalogue.text.shape[1],
         dim=config.dim,
-        relations=message_relations(relations),
         layers=config.layers,
         units=terms.units,
         hidden=config.hidden,
-        log_decay=log_decay(linear),
         min_count=catalogue.min_count,
-        use_graph=use_graph,
+        use_graph=inputs.use_graph,
         encoder=config.encoder,
-        groups=group_sizes(relations),
+    )
+    along = inputs.along
+    model = FusedTeacher(
+        shape, message_relations(along), group_sizes(along), log_decay=log_decay(inputs.choice)
     ).to(device)
-    trained = TrainedTeacher(model, families, relations, basis, linear)
+    trained = TrainedTeacher(model, inputs.families, along, basis, inputs.choice)
+    lesson = _Lesson(trained, now, terms, config)
+    lesson.measure(draws)
+    judged = None if now.validate is None else inputs.terms(now.whole, device)
 
-    text = text_matrix(catalogue, device)
-    counts = torch.from_numpy(inner.counts).to(device)
-    warm = torch.from_numpy(inner.warm).to(device)
-    signal = inner.purchases.T @ basis.users / basis.scale
-    with torch.no_grad():
-        target = torch.from_numpy(signal.astype(np.float32)).to(device)
-        model.text.weight.copy_(text_regression(text, target, warm))
-        paths = _paths(model, inner, relations, basis, text, device)
-        text = model.project(text)
-    sold = np.asarray(labels.sum(0)).ravel() > 0
-    pools = {}
-    for name in catalogue.pools:
-        pool = catalogue.pool(name, inner)
-        # Judged among themselves, cold items that nobody bought afterwards teach nothing.
-        pools[name] = (pool[sold[pool]], config.cold_weight) if name == "cold" else (pool, 1.0)
-    judged = None
-    if validate is not None:
-        judged = _terms(catalogue, whole, families, relations, linear, device)
+    def score() -> Scorer:
+        assert judged is not None
+        return _scorer(trained, catalogue, judged, device)
 
-    def metrics() -> dict[str, float]:
-        if judged is None or validate is None:
-            return {}
-        return validate(_scorer(trained, catalogue, judged, device))
+    recipe = Recipe(now.epochs, config.lr, rates=_RATES, evaluate_every=config.evaluate_every)
+    return now.run(trained, lesson, recipe, draws, score)
 
-    records = Epochs(model, metrics, trained.history, begin=begin, last=epochs, every=config.evaluate_every)
-    optimizer = torch.optim.Adam(parameter_groups(model, config.lr))
-    with step(title, total=epochs + 1) as work:
 
-        def mine(users: IntArray) -> dict[str, Lists | None]:
-            with torch.no_grad():
-                vectors = model.items(text, paths, counts)
-                start = Scorer(model, terms, vectors, model.fold(vectors, warm))
-            return {
-                name: labelled_lists(
-                    start, inner, labels, users, pool, terms,
-                    top=config.candidates, random=config.random, rng=rng,
-                )
-                for name, (pool, _) in pools.items()
-            }  # fmt: skip
+class _Lesson(Lesson[IntArray]):
+    """Lists of every pool for users in batches; all it reads is from before the labels."""
 
-        sample = catalogue.users[:: max(1, len(catalogue.users) // _SCALED)]
-        set_scales(model.blend, mine(sample).values())
-        lists = mine(catalogue.users)
-        records.end(0, {}, work)
-        for epoch in range(1, epochs + 1):
-            if epoch == _MINE_AGAIN:
-                lists = mine(catalogue.users)  # what the untrained blend found hard no longer is
-            sums: dict[str, list[float]] = {}
-            for users in batches(catalogue.users, config.batch, rng):
-                with autocast(device):
-                    keep = torch.rand(len(counts), device=device) >= config.z_dropout
-                    vectors = model.items(text, paths, counts, keep)
-                    fold = model.fold(vectors, warm)
-                    loss = vectors.new_zeros(())
-                    for name, (_, weight) in pools.items():
-                        part = batch_of(lists[name], users)
-                        if part is None or weight == 0:
-                            continue
-                        history = [t.to(device) for t in inner.history(part.users)]
-                        u = model.users(vectors, fold, *history)
-                        index = torch.from_numpy(part.items).to(device)
-                        evidence = terms.lists(part.users, part.items, part.values)
-                        value = sampled_softmax(
-                            model.score(u, rows_of(vectors, index), evidence),
-                            torch.from_numpy(part.labels).to(device),
-                            mask=torch.from_numpy(part.left_out).to(device),
-                        )
-                        loss = loss + weight * value
-                        sums.setdefault(f"loss/{name}", []).append(float(value.detach()))
-                if not loss.requires_grad:
+    def __init__(self, trained: TrainedTeacher, now: Round, terms: Terms, config: TeacherConfig) -> None:
+        inner, basis = now.inner, trained.basis
+        self.model, self.now, self.config, self.terms = trained.model, now, config, terms
+        self.device = now.context.device
+        self.counts = torch.from_numpy(inner.counts).to(self.device)
+        self.warm = torch.from_numpy(inner.warm).to(self.device)
+        signal = inner.purchases.T @ basis.users / basis.scale
+        text = text_matrix(now.catalogue, self.device)
+        with torch.no_grad():
+            target = torch.from_numpy(signal.astype(np.float32)).to(self.device)
+            self.model.text.weight.copy_(text_regression(text, target, self.warm))
+            self.paths = _paths(self.model, inner, trained.relations, basis, text, self.device)
+            self.text = self.model.project(text)
+        self.pools = label_pools(now.catalogue, inner, now.labels)
+        self.mined: dict[str, IntArray] = {}
+        self.lists: dict[str, Lists | None] = {}
+
+    def measure(self, draws: Draws) -> None:
+        """Learns the units of the terms from the lists of some users."""
+        users = self.now.catalogue.users
+        sample = users[:: max(1, len(users) // _SCALED)]
+        set_scales(self.model.blend, self._labelled(sample, self._mine(sample, draws)).values())
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+        """Users in batches; what the untrained blend found hard no longer is in the third epoch."""
+        users = self.now.catalogue.users
+        if epoch in (1, _MINE_AGAIN):
+            self.load_state_dict(self._mine(users, draws))
+        return list(batches(users, self.config.batch, draws.numpy))
+
+    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+        """The sampled softmax of each pool's lists."""
+        inner, terms = self.now.inner, {}
+        with autocast(self.device):
+            keep = torch.rand(len(self.counts), device=self.device) >= self.config.z_dropout
+            vectors = self.model.items(self.text, self.paths, self.counts, keep)
+            fold = self.model.fold(vectors, self.warm)
+            for name, lists in self.lists.items():
+                part = None if lists is None else lists.of(batch)
+                weight = self.config.cold_weight if name == "cold" else 1.0
+                if part is None or weight == 0:
                     continue
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                sums.setdefault("loss", []).append(float(loss.detach()))
-            records.end(epoch, sums, work)
-    if validate is not None:
-        trained.best_epoch = records.restore_best()
-        if "all" in catalogue.pools:
-            raise_new(model.blend, metrics)
-    return trained
+                history = [t.to(self.device) for t in inner.history(part.users)]
+                u = self.model.users(vectors, fold, *history)
+                items = rows_of(vectors, torch.from_numpy(part.items).to(self.device))
+                evidence = self.terms.lists(part.users, part.items, part.values)
+                terms[name] = (weight, part.loss(self.model.score(u, items, evidence)))
+        return terms
 
+    def state_dict(self) -> dict[str, Any]:
+        """The items of the lists; all else follows from them."""
+        return dict(self.mined)
 
-def raise_new(blend: Blend, metrics: Callable[[], dict[str, float]]) -> None:
-    """Lifts new items among all others as far as validation allows (`Blend.new_boost`).
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Labels the items again."""
+        self.mined = dict(state)
+        self.lists = self._labelled(self.now.catalogue.users, self.mined)
 
-    Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
-    and nobody ever buys them. The largest lift is kept that costs at most 2 % of the metric over all items.
-    """
+    def _mine(self, users: IntArray, draws: Draws) -> dict[str, IntArray]:
+        with torch.no_grad():
+            vectors = self.model.items(self.text, self.paths, self.counts)
+            start = Scorer(self.model, self.terms, vectors, self.model.fold(vectors, self.warm))
+        top, random = self.config.candidates, self.config.random
+        return {
+            name: negatives(start, self.now.inner, users, pool, top=top, random=random, rng=draws.numpy)
+            for name, pool in self.pools.items()
+        }
 
-    def overall() -> float:
-        return next(value for name, value in metrics().items() if name.startswith("all_"))
-
-    before, kept = overall(), 0.0
-    for boost in _BOOSTS:
-        blend.new_boost.fill_(boost)
-        if overall() < _BOOST_KEEPS * before:
-            break
-        kept = boost
-    blend.new_boost.fill_(kept)
-
-
-def parameter_groups(model: FusedTeacher | Student, lr: float, tables: float = 1.0) -> list[dict[str, Any]]:
-    """Parameters with their rates: a blend's few may move fast; `tables` scales the rate of the tables."""
-    groups: dict[float, list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            head = name.split(".")[0]
-            scale = 4.0 if head == "blend" else tables if head in ("tokens", "ids", "token_weights") else 1.0
-            groups.setdefault(lr * scale, []).append(parameter)
-    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-
-
-def set_scales(blend: Blend, lists: Iterable[Lists | None]) -> None:
-    """Measures the terms' units on the lists (`Blend.set_scales`)."""
-    given = [part for part in lists if part is not None]
-    if given:
-        values = np.concatenate([p.values.reshape(p.items.size, p.values.shape[-1]) for p in given])
-        blend.set_scales(torch.from_numpy(values))
-
-
-def log_decay(choice: LinearChoice | None) -> float:
-    """Where the recency decay of a model's history starts."""
-    return math.log(max(choice.decay, 2.5e-3)) if choice is not None else -6.0
-
-
-def batch_of(lists: Lists | None, users: IntArray) -> Lists | None:
-    """The part of the lists that belongs to these users."""
-    if lists is None:
-        return None
-    rows = np.flatnonzero(np.isin(lists.users, users))
-    if not len(rows):
-        return None
-    return Lists(
-        lists.users[rows], lists.items[rows], lists.labels[rows], lists.left_out[rows], lists.values[rows],
-    )  # fmt: skip
+    def _labelled(self, users: IntArray, mined: Mapping[str, IntArray]) -> dict[str, Lists | None]:
+        return {name: labelled(users, items, self.now.labels, self.terms) for name, items in mined.items()}

@@ -21,7 +21,7 @@ from kgdistill.models.text_teacher import TextTargets
 from kgdistill.tasks.lexical import TITLE_WEIGHT
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries
-from kgdistill.train.loop import Context, Draws, Lesson, Recipe, Terms, Trained, fit
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, fit
 from kgdistill.train.losses import list_distillation, margin_mse, relational_cosine, sampled_softmax
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TableLesson(Lesson[IntArray]):
         count = len(self.asked)
         return np.array_split(draws.numpy.permutation(count), max(count // self.config.batch, 1))
 
-    def loss(self, batch: IntArray, draws: Draws) -> Terms:
+    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """Of some queries."""
         config, student = self.config, self.student
         items, own = _drawn(self.lessons, batch, config.negatives, config.batch, draws.numpy)
@@ -160,7 +160,7 @@ class LayersLesson(Lesson[tuple[IntArray | None, IntArray | None]]):
         count = max(len(titles), len(queries))
         return list(zip(_spread(titles, count), _spread(queries, count), strict=True))
 
-    def loss(self, batch: tuple[IntArray | None, IntArray | None], draws: Draws) -> Terms:
+    def loss(self, batch: tuple[IntArray | None, IntArray | None], draws: Draws) -> LossTerms:
         """Of some titles and some queries, either of which may be none."""
         titles, rows = batch
         config, student, parts = self.config, self.student, {}

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from _shop import Shop
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.run import artefacts
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts
 from kgdistill.train.choose import LinearChoice, sides_of
-from kgdistill.train.student import TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import TrainedTeacher, teacher_scorer, train_teacher
+from kgdistill.train.student import TrainedStudent, student_scorer
+from kgdistill.train.targets import make_targets
+from kgdistill.train.teacher import TrainedTeacher, teacher_scorer
 
 CPU = torch.device("cpu")
 USERS, ITEMS = np.arange(60), np.arange(80)

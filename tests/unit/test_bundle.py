@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 from _bundle import arrays
 from _shop import Shop
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError, DiskError, InputError
@@ -27,8 +28,9 @@ from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.train.choose import LinearChoice, sides_of
-from kgdistill.train.student import Targets, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import teacher_scorer, train_teacher
+from kgdistill.train.student import student_scorer
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import teacher_scorer
 
 CPU = torch.device("cpu")
 
@@ -134,7 +136,7 @@ def test_behind_the_first_thousand_bundle_and_student_rank_by_the_linear_sum_ali
     for user in range(60):
         known, _ = few.index(keys(shop, scorer, user))
         np.testing.assert_allclose(few.scores(known, pool="all"), want[user], rtol=1e-4, atol=2e-4)
-        if scorer.model.hidden:
+        if scorer.model.shape.hidden:
             first = np.argsort(-want[user])[:7]
             np.testing.assert_allclose(want[user][first], whole[user][first], rtol=1e-4, atol=1e-4)
             assert np.delete(want[user], first).max() < want[user][first].min() - 100

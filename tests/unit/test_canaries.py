@@ -11,6 +11,7 @@ import pytest
 import torch
 from _shop import BOUGHT, PROTOCOL, Shop, fill_shop
 from _tiny_encoder import tiny_encoder
+from _train import train_teacher
 
 from bench.sanity_checks import chance_interval, permuted_purchases, plant_edge
 from kgdistill.config import TeacherConfig, resolve_config
@@ -21,7 +22,7 @@ from kgdistill.run.stages import read_mark, seal
 from kgdistill.snapshot import check_no_future, open_snapshot
 from kgdistill.store import MemoryStore
 from kgdistill.tasks.training_data import TrainingData
-from kgdistill.train.teacher import teacher_scorer, train_teacher
+from kgdistill.train.teacher import teacher_scorer
 
 CPU = torch.device("cpu")
 

@@ -9,14 +9,16 @@ import numpy.typing as npt
 import pytest
 import torch
 from _planted import Planted, kind_world
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.tasks.interactions import Interactions
-from kgdistill.train.student import Targets, student_scorer, train_student
-from kgdistill.train.teacher import teacher_scorer, train_teacher
+from kgdistill.train.student import student_scorer
+from kgdistill.train.targets import Targets
+from kgdistill.train.teacher import teacher_scorer
 
 Floats = npt.NDArray[np.float64]
 CPU = torch.device("cpu")

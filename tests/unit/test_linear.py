@@ -16,11 +16,11 @@ from kgdistill.models.terms.item_weights import DenseItems, FactorItems, ItemMod
 from kgdistill.models.terms.linear import KernelItems, LinearRows, fit_linear
 from kgdistill.models.terms.neighbours import strongest
 from kgdistill.models.terms.walk import fit_walk
+from kgdistill.models.text.tokens import Tokens
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import choose as linear_module
 from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, sides_of
-from kgdistill.train.student import Tokens
 
 HOUR = 3_600_000_000
 

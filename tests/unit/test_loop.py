@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kgdistill.errors import InputError
-from kgdistill.train.loop import Draws, Lesson, Recipe, Terms, Trained, TrainState, fit
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, TrainState, fit
 
 RECIPE = Recipe(epochs=4, lr=0.05, rates={"0": 0.5})
 
@@ -31,7 +31,7 @@ class Rows(Lesson[np.ndarray[Any, Any]]):
                 self.wanted = self.model(self.inputs).squeeze(-1) + 1
         return np.array_split(draws.numpy.permutation(10), 3)
 
-    def loss(self, batch: np.ndarray[Any, Any], draws: Draws) -> Terms:
+    def loss(self, batch: np.ndarray[Any, Any], draws: Draws) -> LossTerms:
         noise = torch.rand(len(batch), generator=draws.torch) + float(draws.numpy.random())
         rows = torch.from_numpy(batch)
         error = self.model(self.inputs[rows]).squeeze(-1) - self.wanted[rows] - 0.1 * noise
@@ -68,7 +68,7 @@ class Memory:
 def train(
     recipe: Recipe = RECIPE, memory: Memory | None = None, values: Sequence[float] = ()
 ) -> Trained[nn.Sequential]:
-    draws = Draws(7)
+    draws = Context(torch.device("cpu"), 7).draws()
     model = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.3), nn.Linear(5, 1))
     lesson = Rows(model)
 
@@ -164,7 +164,7 @@ class Line(Lesson[int]):
     def plan(self, epoch: int, draws: Draws) -> Sequence[int]:
         return self.batches
 
-    def loss(self, batch: int, draws: Draws) -> Terms:
+    def loss(self, batch: int, draws: Draws) -> LossTerms:
         total: Tensor = sum((p.sum() for p in self.model.parameters()), torch.zeros(()))
         return {"line": (1.0, total)} if batch >= 0 else {}
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from kgdistill.models.blend import Blend, Evidence, decayed, pool_history
 from kgdistill.models.graph.encoders import Prepared
 from kgdistill.models.graph.linear import Relation
-from kgdistill.models.student import Student
-from kgdistill.models.teacher import FusedTeacher
+from kgdistill.models.student import Student, StudentShape
+from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms import Unit
 
 RELATIONS: list[Relation] = [("User", "BOUGHT", "Product"), ("Product", "rev_BOUGHT", "User")]
@@ -44,10 +44,10 @@ def units(affinities: int = 0) -> list[Unit]:
 
 def teacher(*, use_graph: bool = True, affinities: int = 0, hidden: int = 0) -> FusedTeacher:
     torch.manual_seed(0)
-    model = FusedTeacher(
-        text_dim=T, dim=D, relations=RELATIONS, layers=3, units=units(affinities),
-        min_count=3, use_graph=use_graph, hidden=hidden,
-    )  # fmt: skip
+    shape = TeacherShape(
+        text_dim=T, dim=D, layers=3, units=units(affinities), min_count=3, use_graph=use_graph, hidden=hidden
+    )
+    model = FusedTeacher(shape, RELATIONS)
     torch.nn.init.normal_(model.gate.weight)
     torch.nn.init.normal_(model.mix.weight)
     return model
@@ -55,7 +55,7 @@ def teacher(*, use_graph: bool = True, affinities: int = 0, hidden: int = 0) -> 
 
 def student() -> Student:
     torch.manual_seed(0)
-    return Student(vocabulary=20, warm_items=6, dim=D, units=units(), min_count=3)
+    return Student(StudentShape(vocabulary=20, warm_items=6, dim=D, units=units(), min_count=3))
 
 
 def stir(blend: Blend) -> None:

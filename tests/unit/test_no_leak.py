@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from _shop import BOUGHT, CUT, Shop
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError, LeakError
@@ -27,8 +28,9 @@ from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train import student as student_module
 from kgdistill.train import teacher as teacher_module
 from kgdistill.train.choose import LinearChoice, choose_linear, item_weights, sides_of
-from kgdistill.train.student import Targets, make_targets, train_student
-from kgdistill.train.teacher import labelled_lists, teacher_scorer, train_teacher
+from kgdistill.train.lists import labelled
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import teacher_scorer
 
 CPU = torch.device("cpu")
 SHARE = 0.2
@@ -54,9 +56,9 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
         messages.append(message_adjacency(*args))
         return messages[-1]
 
-    def lists(scorer: Any, view: Any, labels: Any, *args: Any, **more: Any) -> Any:
+    def lists(users: Any, items: Any, labels: Any, terms: Any) -> Any:
         supervised.append(labels)
-        return labelled_lists(scorer, view, labels, *args, **more)
+        return labelled(users, items, labels, terms)
 
     def linear(view: Any, sides: Any, choice: Any, **more: Any) -> Any:
         known_to_linear.append((view.purchases, sides))
@@ -64,7 +66,7 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
 
     monkeypatch.setattr(teacher_module, "message_adjacency", adjacency)
     monkeypatch.setattr(teacher_module, "item_weights", linear)
-    monkeypatch.setattr(teacher_module, "labelled_lists", lists)
+    monkeypatch.setattr(teacher_module, "labelled", lists)
     train_teacher(
         catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, inner_share=SHARE, candidates=10),
         device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(),
@@ -169,16 +171,16 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
     shop: Shop, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     select_us = shop.catalogue().inner_cut(0.25)
-    labelled: list[tuple[Any, Any]] = []
+    drawn: list[tuple[Any, Any]] = []
     judged: list[Scorer] = []
     asked: list[int] = []
 
-    def lists(scorer: Any, view: Any, labels: Any, *args: Any, **more: Any) -> Any:
-        labelled.append((view.purchases, labels))
-        return labelled_lists(scorer, view, labels, *args, **more)
+    def lists(users: Any, items: Any, labels: Any, terms: Any) -> Any:
+        drawn.append((terms.view.purchases, labels))
+        return labelled(users, items, labels, terms)
 
-    monkeypatch.setattr(teacher_module, "labelled_lists", lists)
-    monkeypatch.setattr(student_module, "labelled_lists", lists)
+    monkeypatch.setattr(teacher_module, "labelled", lists)
+    monkeypatch.setattr(student_module, "labelled", lists)
 
     # The first of three epochs is the best, so that the refit has one.
     def validate(scorer: Scorer) -> dict[str, float]:
@@ -186,7 +188,7 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
         return {"falls": -float(len(judged))}
 
     def fit(catalogue: TrainingData, epochs: int = 3) -> Any:
-        labelled.clear()
+        drawn.clear()
         judged.clear()
         asked.clear()
         more: dict[str, Any] = {"device": CPU, "seed": 0, "validate": validate}
@@ -213,8 +215,8 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
     # Chosen on what was there before the validation window, ...
     inner_us = catalogue.inner_cut(SHARE, select_us)
     assert inner_us < select_us
-    chosen_with = [(known, labels) for known, labels in labelled if known.nnz < labelled[-1][0].nnz]
-    refitted_with = [(known, labels) for known, labels in labelled if known.nnz == labelled[-1][0].nnz]
+    chosen_with = [(known, labels) for known, labels in drawn if known.nnz < drawn[-1][0].nnz]
+    refitted_with = [(known, labels) for known, labels in drawn if known.nnz == drawn[-1][0].nnz]
     assert chosen_with
     assert refitted_with
     for known, labels in chosen_with:

@@ -13,19 +13,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world, top_shared
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms import SharedGroups
 from kgdistill.tasks.interactions import Interactions
-from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import (
-    TrainedTeacher,
-    relational_embeddings,
-    teacher_scorer,
-    text_matrix,
-    train_teacher,
-)
+from kgdistill.train.student import TrainedStudent, student_scorer
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, text_matrix
 
 CPU = torch.device("cpu")
 TEACHER = TeacherConfig(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from _shop import PRODUCTS, USERS, Shop, purchases
 from _tasks import make_task
+from _train import train_student
 
 from kgdistill.config import StudentConfig
 from kgdistill.errors import InputError
@@ -20,7 +21,7 @@ from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms.habits import DAY_US, FEATURES, HALF_LIVES, Past
 from kgdistill.tasks.basket import RepeatTask, repeat_task
 from kgdistill.train.basket import RepeatScorer, RepeatSettings, repeat_scorer
-from kgdistill.train.student import student_scorer, train_student
+from kgdistill.train.student import student_scorer
 
 NOW = 1000 * DAY_US
 QUICK = RepeatSettings(windows=2, epochs=30, lr=0.02, popular=5, proposed=3, pool=20)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from _planted import Planted, kind_world
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.train.choose import LinearChoice, sides_of
-from kgdistill.train.student import Targets, make_targets, train_student
-from kgdistill.train.teacher import teacher_scorer, train_teacher
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import teacher_scorer
 
 CPU = torch.device("cpu")
 # Steps of so many pairs that threads share their work.

@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from bench.text_speed import texts_per_second, titles_of
 from kgdistill.errors import InputError
-from kgdistill.models.student import Student
+from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.text.static import StaticText, save_static
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text.words import WordTokens
@@ -35,7 +35,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def student(tokenizer: Tokenizer) -> Student:
     torch.manual_seed(0)
-    model = Student(vocabulary=tokenizer.get_vocab_size(), warm_items=1, dim=4, units=["score"], min_count=1)
+    size = tokenizer.get_vocab_size()
+    model = Student(StudentShape(vocabulary=size, warm_items=1, dim=4, units=["score"], min_count=1))
     torch.nn.init.normal_(model.token_weights)
     return model
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from _shop import PROTOCOL, Shop
+from _train import train_student, train_teacher
 from safetensors.torch import save
 
 from kgdistill.config import StudentConfig, TeacherConfig
@@ -20,17 +21,11 @@ from kgdistill.tasks.item_groups import own_fields
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.training_data import make_training_data
 from kgdistill.train.choose import LinearChoice
-from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import (
-    TrainedTeacher,
-    labelled_lists,
-    negatives,
-    raise_new,
-    relational_embeddings,
-    teacher_scorer,
-    text_matrix,
-    train_teacher,
-)
+from kgdistill.train.lists import labelled, negatives
+from kgdistill.train.rounds import raise_new
+from kgdistill.train.student import TrainedStudent, student_scorer
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, text_matrix
 
 CPU = torch.device("cpu")
 LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05, walk=3)
@@ -222,17 +217,9 @@ def test_what_a_user_bought_and_repeats_are_left_out_of_a_list_with_labels(
     inner = catalogue.view(catalogue.inner_cut(0.15))
     labels = catalogue.purchases - inner.purchases
     labels.eliminate_zeros()
-    lists = labelled_lists(
-        scorer,
-        inner,
-        labels,
-        catalogue.users,
-        np.arange(80),
-        terms_of(inner, shop.fields(), device=CPU),
-        top=60,
-        random=40,
-        rng=np.random.default_rng(0),
-    )
+    rng, users = np.random.default_rng(0), catalogue.users
+    items = negatives(scorer, inner, users, np.arange(80), top=60, random=40, rng=rng)
+    lists = labelled(users, items, labels, terms_of(inner, shop.fields(), device=CPU))
     assert lists is not None
     for row, user in enumerate(lists.users):
         counted = lists.items[row][~lists.left_out[row]]

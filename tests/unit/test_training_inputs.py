@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from _planted import Planted, late_world
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.blend import Blend, HistoryModel
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.train.choose import LinearChoice, sides_of
-from kgdistill.train.student import Targets, train_student
-from kgdistill.train.teacher import train_teacher
+from kgdistill.train.targets import Targets
 
 CPU = torch.device("cpu")
 SHARE = 0.1

@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from _planted import Planted, brand_world, cluster_targets, kind_world, random_world
+from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.blend import Blend
@@ -19,8 +20,10 @@ from kgdistill.models.terms.linear import fit_linear
 from kgdistill.models.terms.walk import fit_walk
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, sides_of
-from kgdistill.train.student import Targets, TrainedStudent, make_targets, student_scorer, train_student
-from kgdistill.train.teacher import TrainedTeacher, negatives, teacher_scorer, text_matrix, train_teacher
+from kgdistill.train.lists import negatives
+from kgdistill.train.student import TrainedStudent, student_scorer
+from kgdistill.train.targets import Targets, make_targets
+from kgdistill.train.teacher import TrainedTeacher, teacher_scorer, text_matrix
 
 CPU = torch.device("cpu")
 ONE_STEP: dict[str, Any] = {"batch": 1000, "candidates": 40, "random": 5, "epochs": 1, "evaluate_every": 1}

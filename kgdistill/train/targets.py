@@ -1,0 +1,60 @@
+"""What a teacher hands down to its student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.models.scorer import Scorer
+from kgdistill.progress import step
+from kgdistill.tasks.interactions import batches
+from kgdistill.tasks.training_data import TrainingData
+from kgdistill.train.lists import negatives
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teacher hands down.
+
+    Attributes:
+        users: int64 [U].
+        items: candidate lists, int64 [U, C].
+        scores: the teacher's scores of them (soft logits), float32 [U, C].
+        groups: how many lists stand side by side in a row (warm, cold), and where each ends.
+        relational: fused item vectors, float32 [items, D].
+        confidence: weight of each item's vector, float32 [items].
+    """
+
+    users: IntArray
+    items: IntArray
+    scores: FloatArray
+    groups: tuple[int, ...]
+    relational: FloatArray
+    confidence: FloatArray
+
+
+def make_targets(teacher: Scorer, catalogue: TrainingData, *, top: int, random: int, seed: int) -> Targets:
+    """Runs the teacher over the view that its scorer knows.
+
+    Lists hold its best unseen items of every pool of the catalogue, each with random ones beside them.
+    """
+    rng = np.random.default_rng(seed)
+    view = teacher.view
+    pools = [p for p in (catalogue.pool(name, view) for name in catalogue.pools) if len(p) > 1]
+    users = catalogue.users
+    with step("Writing down the teacher's targets", total=len(users)) as work:
+        parts, ends = [], []
+        for chunk in batches(users, 256):
+            rows = [negatives(teacher, view, chunk, pool, top=top, random=random, rng=rng) for pool in pools]
+            parts.append(np.concatenate(rows, axis=1))
+            ends = list(np.cumsum([r.shape[1] for r in rows]))
+            work.advance(len(chunk))
+        items = np.concatenate(parts)
+        scores = np.concatenate(
+            [teacher.lists(users[s : s + 256], items[s : s + 256]) for s in range(0, len(users), 256)]
+        )
+    confidence = np.log1p(view.counts).astype(np.float32) + 0.1
+    vectors: FloatArray = teacher.vectors.float().cpu().numpy()
+    return Targets(users, items, scores, tuple(int(e) for e in ends), vectors, confidence)
