@@ -12,12 +12,12 @@ from torch import Tensor
 
 from kgdistill.models.blend import Blend, Evidence, decayed, pool_history
 from kgdistill.models.graph.encoders import Prepared
-from kgdistill.models.graph.linear import Relation
+from kgdistill.models.graph.linear import INTERACTED, INTERACTED_BY, Relation
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms import Unit
 
-RELATIONS: list[Relation] = [("User", "BOUGHT", "Product"), ("Product", "rev_BOUGHT", "User")]
+RELATIONS: list[Relation] = [INTERACTED, INTERACTED_BY]
 N, D, T, B, C, M = 12, 4, 6, 3, 5, 2
 META = torch.device("meta")
 
