@@ -118,3 +118,27 @@ def test_a_store_that_is_open_is_taken_as_it_is(tmp_path: Path) -> None:
         assert graph.stats().nodes["User"] == store.read_nodes("User", []).num_rows
         taken = graph.snapshot(tmp_path / "snapshot", datetime(2024, 3, 1))
         assert taken.num_nodes("User") <= graph.stats().nodes["User"]
+
+
+def test_what_is_bought_together_is_counted_where_nothing_was_derived(tmp_path: Path) -> None:
+    # Four others bought tea and pot, two tea and mug, three a hat; ann gave her pot back.
+    bought = [("ann", "tea", 2), *((f"u{n}", item, 3) for n in range(4) for item in ("tea", "pot"))]
+    bought += [(f"v{n}", item, 3) for n in range(2) for item in ("tea", "mug")]
+    bought += [(f"w{n}", "hat", 3) for n in range(3)]
+    lines = [f"{user},{item},2024-01-0{day},1" for user, item, day in bought]
+    rows = "\n".join(["source,target,at,quantity", *lines, "ann,pot,2024-01-01,-1"])
+    (tmp_path / "BOUGHT.csv").write_text(rows)
+    for label, key, keys in (("User", "user_id", 0), ("Product", "product_id", 1)):
+        known = {row[keys] for row in bought}
+        (tmp_path / f"{label}.csv").write_text("\n".join([key, *sorted(map(str, known))]))
+    with Graph("memory:") as graph:
+        graph.ingest(tmp_path)
+        assert graph.history("ann") == ["tea"]
+        (pot,) = graph.explain("ann", "pot")
+        # 4 of 10 buyers have both, 7 have tea and 4 have pot.
+        assert str(pot) == "bought tea -> 4 who bought it also bought this, 1.4 times as many as by chance"
+        assert pot.lift == pytest.approx(4 * 10 / (7 * 4))
+        assert graph.explain("ann", "pot", before="2024-01-03")[0].kind == "NONE"
+        assert graph.explain("ann", "mug")[0].kind == "NONE"
+        # His own purchase of both is no evidence for u0.
+        assert "bought tea -> 3 who" in str(graph.explain("u0", "pot")[0])
