@@ -188,7 +188,7 @@ def _classes(snapshot: Snapshot, label: str, name: str, target: Target, where: s
         pairs = _behind(snapshot, label, str(target.relationship), place)
     if not pairs:
         source = target.property or target.relationship
-        raise InputError(f"no {label} has a {source}: there is nothing to learn from", where=place)
+        raise InputError(f"no {label} has any {source}: there is nothing to learn from", where=place)
     none = target.none_of_them
     names = tuple(sorted({value for _, value in pairs} - {none}))
     at = {value: i for i, value in enumerate(names)}

@@ -91,8 +91,12 @@ def test_what_is_not_known_is_said(both: World, history: World) -> None:
     assert (empty.known, word.known, strange.known) == (False, True, False)
     assert strange.targets == empty.targets
     _, classifier = packed(history)
-    nobody, mixed = classifier.classify(histories=[[], ["p0001", "nothing", "nothing"]])
+    nobody, mixed, plain = classifier.classify(
+        histories=[[], ["p0001", "nothing", "nothing"], ["p0001", "p0001"]]
+    )
     assert (nobody.known, mixed.known, mixed.unknown) == (False, True, ("nothing",))
+    # What is not known, and what is named again, counts nothing.
+    assert mixed.targets == plain.targets
 
 
 def test_out_of_scope_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kgdistill.errors import ArtefactError
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.train import classify
 from kgdistill.train.class_lesson import label_loss, soft_loss
 from kgdistill.train.classify_files import (
     load_class_student,
@@ -94,6 +95,14 @@ def test_what_the_teacher_says_is_learned_where_labels_are_silent(tmp_path: Path
     assert (off.logits(few.task)["intent"][rows].argmax(1) == column).mean() < 0.1
 
 
+def test_logits_are_the_same_however_many_are_read_at_once(
+    words: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = words.student.logits(words.task)["intent"]
+    monkeypatch.setattr(classify, "_ROWS", 77)
+    assert words.student.logits(words.task)["intent"] == pytest.approx(whole, abs=1e-5)
+
+
 def test_a_seed_decides_everything(words: World) -> None:
     soft = words.teacher.logits(words.task, words.vectors)
     one, other = (words.trained(soft, seed=s).logits(words.task)["intent"] for s in (0, 1))
@@ -135,6 +144,10 @@ def test_a_temperature_makes_probabilities_of_logits_that_are_too_sure() -> None
     found = calibrate(logits * 3, truth, several=False, reject=False)
     assert found.temperature == pytest.approx(3, rel=0.1)
     assert found.threshold == 0.0
+    # Of what is out of scope no class is right.
+    beside = np.concatenate([logits * 3, logits * 30])
+    none = np.concatenate([truth, np.zeros_like(truth)])
+    assert calibrate(beside, none, several=False, reject=True).temperature == pytest.approx(found.temperature)
     both = draw.random((4000, 5)) < 1 / (1 + np.exp(-logits))
     found = calibrate(logits * 3, both, several=True, reject=False)
     assert found == Calibration(pytest.approx(3, rel=0.1), 0.5)

@@ -1,0 +1,226 @@
+"""Measures tasks that tell classes: intents on Banking77 by words, a property of users by history.
+
+    python bench/classify.py                     both, three seeds
+    python bench/classify.py --task intent       one alone
+    python bench/classify.py --seeds 1
+
+Both go the whole way: files, mapping, graph, snapshot, declared task, teacher, student, the bundle's parts.
+Prints tables and writes bench/results/classify.json. Banking77 lies in `banking77` of the folder that
+KGDISTILL_DATA names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import kgdistill as kg
+from kgdistill.config import ClassifyConfig
+from kgdistill.datasets.adapt_journey import journey_sources
+from kgdistill.datasets.adapters import adapter
+from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.ranking.calibration import calibrate
+from kgdistill.ranking.classes import METRICS
+from kgdistill.serve.pack_classes import pack_classifier
+from kgdistill.snapshot import Snapshot, take_snapshot
+from kgdistill.tasks.classify import ClassifyTask, build_classify_task
+from kgdistill.tasks.spec import ClassifySpec, load_task
+from kgdistill.train.classify import ClassStudent, encode_task, train_class_student, train_class_teacher
+from kgdistill.train.loop import Context
+
+BENCH = Path(__file__).parent
+RESULTS = BENCH / "results" / "classify.json"
+COMPARED = [("student", "student_plain"), ("student", "tfidf"), ("teacher", "student")]
+
+
+def banking77(folder: Path) -> Snapshot:
+    """The snapshot of Banking77, ingested by its mapping."""
+    root = Path(os.environ.get("KGDISTILL_DATA", BENCH.parents[1] / "shared" / "data")) / "banking77"
+    with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
+        graph.ingest(BENCH / "banking77.yaml", root)
+        return take_snapshot(graph.store, folder / "snapshot", cut=None, needed=())
+
+
+def complete_journey(folder: Path) -> Snapshot:
+    """The snapshot of the demo's graph, all of it."""
+    with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
+        graph.ingest(adapter("complete-journey").mapping_path, tables=journey_sources(None))
+        return take_snapshot(graph.store, folder / "snapshot", cut=None)
+
+
+def words_and_features(task: ClassifyTask) -> Any:
+    """What the linear baseline reads: TF-IDF of words and pairs of words, or of nodes and their groups."""
+    import scipy.sparse as sp
+    from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+
+    train, parts = task.subjects("train"), []
+    if task.texts is not None:
+        vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        vectors.fit([task.texts[i] for i in train])
+        parts.append(vectors.transform(task.texts))
+    for beside in task.neighbours:
+        for table in (beside.members, *(beside.members @ groups for groups in beside.groups.values())):
+            weights = TfidfTransformer().fit(table[train])
+            parts.append(weights.transform(table))
+    return sp.csr_matrix(sp.hstack(parts))
+
+
+def linear(task: ClassifyTask) -> ClassArm:
+    """Logistic regression over TF-IDF, its strength chosen on validation."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = words_and_features(task)
+    (name,) = task.class_names
+    train, valid = task.subjects("train"), task.subjects("validation")
+    truth = task.truth(name, "train").argmax(axis=1)
+    best: tuple[float, Any] = (-np.inf, None)
+    for strength in (0.1, 1.0, 10.0, 100.0):
+        model = LogisticRegression(C=strength, max_iter=1000).fit(x[train], truth)
+        reached = float((model.predict(x[valid]) == task.truth(name, "validation").argmax(axis=1)).mean())
+        if reached > best[0]:
+            best = reached, model
+    model = best[1]
+    logits = np.full((len(task), len(task.class_names[name])), -20.0, np.float32)
+    scores = model.decision_function(x)
+    logits[:, model.classes_] = scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], 1)
+    calibration = calibrate(logits[valid], task.truth(name, "validation"), several=False, reject=False)
+    return ClassArm("TF-IDF and logistic regression", {name: logits}, {name: calibration})
+
+
+def milliseconds(work: Callable[[int], object], count: int = 200) -> float:
+    """The median processor time of one answer, one subject at a time."""
+    spent = []
+    for i in range(count):
+        begin = time.process_time()
+        work(i)
+        spent.append(time.process_time() - begin)
+    return 1000 * float(np.median(spent))
+
+
+def answer_times(
+    task: ClassifyTask, snapshot: Snapshot, student: ClassStudent, encoder: TransformerText | None
+) -> dict[str, float]:
+    """Of one subject by the bundle's parts, of one among many, and by the text encoder alone."""
+    keys = {t.label: snapshot.keys(t.label).tolist() for t in student.tables}
+    tower, classifier = pack_classifier(student, keys)
+    rows = task.subjects("test")
+    given: dict[str, list[Any]] = {}
+    if task.texts is not None:
+        given["texts"] = [task.texts[i] for i in rows]
+    for beside in task.neighbours:
+        if beside.history:
+            places = np.split(beside.members.indices, beside.members.indptr[1:-1])
+            given["histories"] = [[keys[beside.label][j] for j in places[i]] for i in rows]
+    count = len(rows)
+    one = milliseconds(
+        lambda i: classifier.classify(**{k: [v[i % count]] for k, v in given.items()}, tower=tower)
+    )
+    begin = time.process_time()
+    classifier.classify(**given, tower=tower)
+    times = {"one": one, "batch": 1000 * (time.process_time() - begin) / count}
+    if encoder is not None and task.texts is not None:
+        texts = given["texts"]
+        times["encoder"] = milliseconds(lambda i: encoder.encode([texts[i % count]]), 50)
+    return times
+
+
+def measure(
+    snapshot: Snapshot, task: ClassifyTask, config: ClassifyConfig, seeds: int, samples: int
+) -> dict[str, Any]:
+    """Every arm and seed of one task."""
+    encoder = TransformerText()
+    began = time.monotonic()
+    vectors = encode_task(task, encoder)
+    encoded = time.monotonic() - began
+    task.open_test()
+    runs = []
+    for seed in range(seeds):
+        context = Context(torch.device("cpu"), seed)
+        teacher = train_class_teacher(task, vectors, config, context)
+        soft = teacher.logits(task, vectors)
+        reads = encoder if task.texts is not None else None
+        student = train_class_student(task, reads, vectors, config, context, soft=soft)
+        plain = train_class_student(task, reads, vectors, config, context, soft=None)
+        arms = {
+            "teacher": ClassArm("teacher", soft, teacher.calibration),
+            "student": ClassArm("student", student.logits(task), student.calibration),
+            "student_plain": ClassArm("student without distillation", plain.logits(task), plain.calibration),
+        }
+        if not seed:
+            arms |= {"majority": majority(task), "tfidf": linear(task)}
+            first = arms
+        found = judge_classes(
+            task, {**first, **arms}, part="test", compared=COMPARED, samples=samples if not seed else 1
+        )
+        seconds = {"teacher": teacher.seconds, "student": student.seconds, "student_plain": plain.seconds}
+        runs.append({"seed": seed, "seconds": seconds, **found})
+        if not seed:
+            times = answer_times(task, snapshot, student, encoder)
+    return {"encode_seconds": encoded, "milliseconds": times, "runs": runs}
+
+
+def show(name: str, found: dict[str, Any], console: Console) -> None:
+    """One table a target."""
+    first = found["runs"][0]
+    for sentence in first["protocol"]:
+        console.print(sentence)
+    for target, judged in first["targets"].items():
+        table = Table(title=f"{name}: {target}, {judged['subjects']:,} test subjects, 95 % intervals")
+        for column in ("model", *METRICS, "accuracy by seed"):
+            table.add_column(column)
+        for arm, said in judged["arms"].items():
+            cells = [f"{said[m]['mean']:.3f} [{said[m]['low']:.3f}, {said[m]['high']:.3f}]" for m in METRICS]
+            by_seed = [run["targets"][target]["arms"].get(arm) for run in found["runs"]]
+            seeds = " ".join(f"{s['accuracy']['mean']:.3f}" for s in by_seed if s is not None)
+            table.add_row(said["title"], *cells, seeds)
+        console.print(table)
+        for pair in judged["compared"]:
+            shown = ", ".join(
+                f"{m} {pair[m]['mean']:+.3f} [{pair[m]['low']:+.3f}, {pair[m]['high']:+.3f}]" for m in METRICS
+            )
+            console.print(f"{pair['arm']} - {pair['other']}: {shown}")
+    console.print(
+        f"milliseconds of one core: {found['milliseconds']}; encoding {found['encode_seconds']:.0f} s"
+    )
+
+
+TASKS: dict[str, Callable[[Path], Snapshot]] = {"intent": banking77, "profile": complete_journey}
+
+
+def main() -> None:
+    """Measures what is asked for."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--task", choices=[*TASKS], action="append")
+    asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--samples", type=int, default=1000)
+    options = asked.parse_args()
+    torch.set_num_threads(1)
+    console = Console(width=200)
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.task or TASKS:
+        spec = load_task(name)
+        assert isinstance(spec, ClassifySpec)
+        with TemporaryDirectory() as scratch:
+            snapshot = TASKS[name](Path(scratch))
+            task = build_classify_task(snapshot, spec)
+            kept[name] = measure(snapshot, task, ClassifyConfig(), options.seeds, options.samples)
+        show(name, kept[name], console)
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
