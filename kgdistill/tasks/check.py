@@ -276,10 +276,10 @@ def check_trainable(spec: TaskSpec) -> None:
             f"{event} is",
         ),
         (
-            not by_history and spec.judged_by is None,
-            "judged_by",
-            "anchors that are known by text are judged by people's grades, and no relationship names them",
-            "write judged_by: TYPE, or let anchors be known by their history",
+            not by_history and spec.protocol.split not in ("time", "judged"),
+            "protocol",
+            "anchors that are known by text are judged by people's grades or by later events",
+            "write judged_by: TYPE, or protocol: {split: time}",
         ),
     ):
         if wrong:

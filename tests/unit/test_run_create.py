@@ -78,7 +78,16 @@ def test_what_is_not_given_again_stays_as_it_is(store: GraphStore, tmp_path: Pat
             {"task": {**LATEST, "anchors": {"label": "User", "by": "history", "history": "VIEWED"}}},
             "VIEWED is not learned from",
         ),
-        ({"task": {**LATEST, "anchors": {"label": "Query", "by": "text"}}}, "by people's grades"),
+        (
+            {
+                "task": {
+                    **LATEST,
+                    "anchors": {"label": "Query", "by": "text"},
+                    "protocol": {"split": "held_out"},
+                }
+            },
+            "by people's grades or by later events",
+        ),
         ({"task": {**LATEST, "positives": {"event": "VIEWED"}}}, "nothing to learn from"),
         ({"task": {**LATEST, "positives": {"event": "VIEWD"}}}, "did you mean 'VIEWED'"),
         ({"task": "profile"}, "no class of income"),

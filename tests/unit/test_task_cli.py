@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 from _shop import fill_shop
 
 from kgdistill.cli import main
 from kgdistill.errors import InputError
-from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
+from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema, open_store
 from kgdistill.tasks.check import GraphCounts, check_graph, check_task
 from kgdistill.tasks.propose import propose_task
 from kgdistill.tasks.spec import load_task, parse_task, task_names
@@ -217,16 +219,21 @@ def test_a_task_is_checked_and_proposed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    from kgdistill.store import open_store
-
+    narrow = SCHEMA.restricted(
+        ("User", "Product", "Utterance", "Intent"), ("BOUGHT", "HAS_INTENT", "RECOMMENDED")
+    )
     with open_store("ladybug:shop.db") as held:
-        fill_shop(held)
+        held.apply_schema(narrow)
+        held.write_nodes("User", pa.table({"user_id": ["u1", "u2"]}))
+        held.write_nodes("Product", pa.table({"product_id": ["p1", "p2"], "title": ["a", "b"]}))
+        row = {"source": "u1", "target": "p1", "first_at": datetime(2024, 1, 1), "first_quantity": 1}
+        held.write_relationships(PAIR, pa.Table.from_pylist([row], schema=narrow.edge_arrow_schema(PAIR)))
     here = ["--store", "ladybug:shop.db"]
     out, err = run(capsys, "init", "mine.yaml", *here)
     assert Path("mine.yaml").read_text() == out
     assert "kgdistill task check mine.yaml" in err
     checked: dict[str, Any] = json.loads(run(capsys, "check", "mine.yaml", *here, "--json")[0])
-    assert checked["counts"] == {"User": 60, "Product": 80, "(User)-[BOUGHT]->(Product)": 1020}
+    assert checked["counts"] == {"User": 2, "Product": 2, "(User)-[BOUGHT]->(Product)": 1}
     assert checked["task"]["name"] == "mine"
     out, err = run(capsys, "check", "mine.yaml")
     assert (out, err) == ("", "mine can be asked of this schema\n")

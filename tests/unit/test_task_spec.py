@@ -144,7 +144,7 @@ def test_what_a_classification_may_not_say(old: str, new: str, place: str, says:
         ("match\n", "should be a mapping"),
         ("[" * 100 + "]" * 100, "should be a mapping"),
         ("kind: match\nanchors: " + "[" * 100 + "]" * 100 + "\n", "anchors: should be a mapping"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 5_000, "nested too deeply"),
         ("kind: match\n\t- x", "is not YAML"),
         ("? [a]\n: b\n", "is not YAML"),
         ("kind: match\n--- \nkind: match\n", "is not YAML"),
