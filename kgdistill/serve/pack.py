@@ -87,12 +87,16 @@ def pack_text_match(
     """
     label = task.candidates.label
     table, _ = kept_items(snapshot, label, np.arange(snapshot.num_nodes(label)))
-    names = {name: "title" if i == 0 else name.removesuffix("_text") for i, name in enumerate(fields)}
+    names: dict[str, str] = {}
+    for name in fields:
+        column = name.removesuffix("_text") if names else "title"
+        while column in ("id", *names.values()):
+            column += "_text"
+        names[name] = column
     for name, texts in fields.items():
-        column = pa.array([text or None for text in texts], pa.string())
         if names[name] in table.column_names:
             table = table.drop_columns(names[name])
-        table = table.append_column(names[name], column)
+        table = table.append_column(names[name], pa.array([text or None for text in texts], pa.string()))
     tower_reads = (Reading((names[n],), TITLE_WEIGHT if i == 0 else 1) for i, n in enumerate(student.fields))
     config = {
         "format": FORMAT,

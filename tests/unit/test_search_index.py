@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -17,9 +20,15 @@ from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text_teacher import term_parts
 from kgdistill.ranking.fusion import Fusion, fuse
 from kgdistill.ranking.topk import top_k
+from kgdistill.serve.bundle import load_bundle
+from kgdistill.serve.pack import pack_text_match
 from kgdistill.serve.search import SearchIndex, search_index
 from kgdistill.serve.tower import TextTower, unit
+from kgdistill.snapshot import take_snapshot
+from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.lexical import lexical_index, mix_fields
+from kgdistill.tasks.search_catalogue import search_catalogue
+from kgdistill.tasks.spec import MatchSpec, parse_task
 
 WORDS = ["[UNK]", "red", "blue", "lamp", "chair", "desk", "garden", "oak"]
 TITLES = [f"{a} {b}" for a in ("red", "blue", "oak") for b in ("lamp", "chair", "desk lamp", "garden chair")]
@@ -105,3 +114,38 @@ def test_a_query_that_means_nothing_and_shares_no_word_scores_all_alike(table: T
     scores = packed.scores(["zebra"], np.zeros((1, 6), np.float32))
     assert not scores.any()
     assert top_k(scores, np.arange(len(TITLES)), 3)[0].tolist() == [[0, 1, 2]]
+
+
+def test_fields_of_a_schema_of_ones_own_keep_their_names_apart(table: TokenTable, tmp_path: Path) -> None:
+    texts = dict.fromkeys(("headline", "title", "id", "brand_text", "brand"), TITLES)
+    properties = ", ".join(f"{name}: string" for name in texts)
+    file = tmp_path / "schema.yaml"
+    file.write_text(
+        "version: 1\nnodes:\n  Article: {key: article_id, name: headline, "
+        f"text: [{', '.join(texts)}], properties: {{{properties}}}}}\n"
+        "  Ask: {key: ask_id, name: ask_id}\nrelationships:\n"
+        "  RATED: {kind: judgement, endpoints: [[Ask, Article]], properties: {grade: double}}\n",
+        encoding="utf-8",
+    )
+    schema = load_schema(file)
+    with MemoryStore() as store:
+        store.apply_schema(schema)
+        rows = [{"article_id": f"x{i:02}", **{n: f"{t} {n}" for n in texts}} for i, t in enumerate(TITLES)]
+        store.write_nodes("Article", pa.Table.from_pylist(rows, schema=schema.node_arrow_schema("Article")))
+        snapshot = take_snapshot(store, tmp_path / "s", cut=None, needed=("Article",))
+    spec = parse_task({
+        "kind": "match", "name": "own", "anchors": {"label": "Ask", "by": "text"},
+        "candidates": {"label": "Article", "by": "text"}, "positives": {"synthetic": "catalogue"},
+        "judged_by": "RATED",
+    })  # fmt: skip
+    assert isinstance(spec, MatchSpec)
+    fields = search_catalogue(snapshot, "Article").fields
+    student = TokenTable(table.tokenizer, table.table.weight.detach(), ["headline"])
+    vectors = student.encode(fields["headline"])
+    bundle = pack_text_match(student, search_index(fields, vectors, FUSION), snapshot, spec, fields)
+    assert bundle.items.table.column_names.count("title") == 1
+    bundle.save(tmp_path / "bundle")
+    again = load_bundle(tmp_path / "bundle")
+    (hit,) = again.search("blue desk", k=1)
+    assert (hit.id, hit.title) == ("x06", "blue desk lamp headline")
+    assert again.search("brand", k=1)[0].brand == "red lamp brand_text"
