@@ -200,7 +200,7 @@ class HistoryMatch:
                 mode=settings.tune, top_layers=settings.top_layers, epochs=settings.epochs, lr=settings.lr,
                 batch=settings.batch,
             ),
-            seed=config.seed,
+            self.context,
             validate=lambda e: later_purchases(e.encode(texts), rows, inner, later, catalogue.items),
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ learns from rolling windows: what was known at a moment, and what was bought in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from kgdistill.tasks.interactions import interactions_before
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Split
 from kgdistill.tasks.training_data import TrainingData
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import sampled_softmax
 
 _CHUNK = 64
@@ -166,6 +168,50 @@ def _examples(
     return _Examples(lists.values[chosen], bought[chosen], offsets, student is not None)
 
 
+class _Lesson(Lesson[IntArray]):
+    """Users' lists in batches.
+
+    Args:
+        model: takes its standardisation from the values.
+        windows: some with a list.
+        settings: how many lists at a time.
+    """
+
+    def __init__(self, model: RepeatModel, windows: list[_Examples], settings: RepeatSettings) -> None:
+        self.model, self.settings = model, settings
+        values = np.concatenate([window.values for window in windows])
+        witnessed = np.repeat([w.witnessed for w in windows], [len(w.bought) for w in windows])
+        mean, scale = values.mean(0), values.std(0)
+        if witnessed.any():
+            mean[-2:], scale[-2:] = values[witnessed, -2:].mean(0), values[witnessed, -2:].std(0)
+        scale[scale < 1e-6] = 1.0
+        model.get_buffer("mean").copy_(torch.from_numpy(mean))
+        model.get_buffer("scale").copy_(torch.from_numpy(scale))
+        self.inputs = model.standardise(torch.from_numpy(values))
+        # Where the student is not known its values say nothing: they stand at their mean.
+        self.inputs[torch.from_numpy(~witnessed), -2:] = 0.0
+        self.bought = torch.from_numpy(np.concatenate([window.bought for window in windows]))
+        self.lengths = np.concatenate([np.diff(window.offsets) for window in windows])
+        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+        """Lists, shuffled."""
+        order = torch.randperm(len(self.lengths), generator=draws.torch)
+        return [rows.numpy() for rows in torch.split(order, self.settings.batch)]
+
+    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+        """Softmax cross-entropy over each list, and the squared weights."""
+        column = np.arange(self.lengths[batch].max())
+        absent = column >= self.lengths[batch, None]
+        place = torch.from_numpy(np.where(absent, 0, self.offsets[batch, None] + column))
+        scores = self.model(self.inputs[place])
+        decay = torch.stack([(p**2).sum() for p in self.model.parameters()]).sum()
+        return {
+            "list": (1.0, sampled_softmax(scores, self.bought[place], mask=torch.from_numpy(absent))),
+            "decay": (self.settings.l2, decay),
+        }
+
+
 def fit_repeat(windows: list[_Examples], settings: RepeatSettings, *, seed: int) -> RepeatModel:
     """Fits the network by softmax cross-entropy over each user's list.
 
@@ -177,44 +223,13 @@ def fit_repeat(windows: list[_Examples], settings: RepeatSettings, *, seed: int)
         raise InputError(
             "no window before the split holds a purchase to learn from", hint="choose a later cut"
         )
-    values = np.concatenate([window.values for window in windows])
-    witnessed = np.repeat([w.witnessed for w in windows], [len(w.bought) for w in windows])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = RepeatModel(values.shape[1], settings.hidden)
-    mean, scale = values.mean(0), values.std(0)
-    if witnessed.any():
-        mean[-2:], scale[-2:] = values[witnessed, -2:].mean(0), values[witnessed, -2:].std(0)
-    scale[scale < 1e-6] = 1.0
-    model.get_buffer("mean").copy_(torch.from_numpy(mean))
-    model.get_buffer("scale").copy_(torch.from_numpy(scale))
-    inputs = model.standardise(torch.from_numpy(values))
-    # Where the student is not known its values say nothing: they stand at their mean.
-    inputs[torch.from_numpy(~witnessed), -2:] = 0.0
-    bought = torch.from_numpy(np.concatenate([window.bought for window in windows]))
-    lengths = np.concatenate([np.diff(window.offsets) for window in windows])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    draw = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
-    batches = -(-len(lengths) // settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.lr, total_steps=settings.epochs * batches
+    draws = Context(torch.device("cpu"), seed).draws()
+    model = RepeatModel(windows[0].values.shape[1], settings.hidden)
+    lesson, recipe = (
+        _Lesson(model, windows, settings),
+        Recipe(settings.epochs, settings.lr, schedule="one_cycle"),
     )
-    with step("Fitting the repeat model", total=settings.epochs) as work:
-        for _ in range(settings.epochs):
-            for rows in torch.split(torch.randperm(len(lengths), generator=draw), settings.batch):
-                asked = rows.numpy()
-                column = np.arange(lengths[asked].max())
-                absent = column >= lengths[asked, None]
-                place = torch.from_numpy(np.where(absent, 0, offsets[asked, None] + column))
-                loss = sampled_softmax(model(inputs[place]), bought[place], mask=torch.from_numpy(absent))
-                decay = torch.stack([(p**2).sum() for p in model.parameters()]).sum()
-                optimizer.zero_grad()
-                (loss + settings.l2 * decay).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            work.advance()
-    return model.eval()
+    return fit(model, lesson, recipe, draws, title="Fitting the repeat model").model
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,10 +16,10 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.models.text.layers import Unfreeze, unfreeze
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.progress import step
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
-from kgdistill.train.losses import combine, relational_cosine, sampled_softmax
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, fit
+from kgdistill.train.losses import relational_cosine, sampled_softmax
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,40 @@ class NeighbourPairs:
         return near
 
 
+@dataclass(frozen=True)
+class NeighbourSettings:
+    """Which items are neighbours.
+
+    Attributes:
+        top: neighbours kept per item and source.
+        shrink: added to the cosine's denominator: the evidence of few buyers counts less.
+        bought_share: how often a neighbour is drawn from the purchases where a text has both kinds.
+        max_group: larger groups say too little to make neighbours of their items.
+
+    Raises:
+        InputError: `bought_share` is no share.
+    """
+
+    top: int = 20
+    shrink: float = 2.0
+    bought_share: float = 0.75
+    max_group: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bought_share <= 1:
+            raise InputError(f"bought_share is {self.bought_share}; it must be from 0 to 1")
+
+
+_NEIGHBOURS = NeighbourSettings()
+
+
 def neighbour_pairs(
     view: Interactions,
     families: Sequence[ItemGroups],
     text_rows: IntArray,
+    settings: NeighbourSettings = _NEIGHBOURS,
     *,
     texts: int,
-    top: int = 20,
-    shrink: float = 2.0,
-    bought_share: float = 0.75,
-    max_group: int = 100,
     seed: int = 0,
 ) -> NeighbourPairs:
     """The neighbours that a view and the facts give, between distinct texts.
@@ -113,25 +135,21 @@ def neighbour_pairs(
         view: the purchases before a time.
         families: typed paths along the facts (`fact_groups`).
         text_rows: the text of each item, int64 [items].
+        settings: how many, and how they are weighed.
         texts: how many distinct texts there are.
-        top: neighbours kept per item and source.
-        shrink: added to the cosine's denominator: the evidence of few buyers counts less.
-        bought_share: how often a neighbour is drawn from the purchases where a text has both kinds.
-        max_group: larger groups say too little to make neighbours of their items.
         seed: of which items of a group become neighbours where it has more than `top`.
     """
-    if not 0 <= bought_share <= 1:
-        raise InputError(f"bought_share is {bought_share}; it must be from 0 to 1")
+    top, share = settings.top, settings.bought_share
     items = view.purchases.shape[1]
     place = sp.csr_matrix((np.ones(items, np.float32), (np.arange(items), text_rows)), shape=(items, texts))
-    bought = _bought_together(view, top=top, shrink=shrink)
+    bought = _bought_together(view, top=top, shrink=settings.shrink)
     chosen = [f for f in families if f.kind == "pair"] or list(families)
-    narrow = [_narrow(f.incidence, max_group) for f in chosen]
+    narrow = [_narrow(f.incidence, settings.max_group) for f in chosen]
     groups = sp.csr_matrix(sp.hstack(narrow) if narrow else sp.csr_matrix((items, 1), dtype=np.float32))
     shared = _group_mates(groups, top=top, rng=np.random.default_rng(seed))
     parts = [
-        _shares(_between_texts(matrix, place)) * share
-        for matrix, share in ((bought, bought_share), (shared, 1 - bought_share))
+        _shares(_between_texts(matrix, place)) * part
+        for matrix, part in ((bought, share), (shared, 1 - share))
     ]
     weights = sp.csr_matrix(parts[0] + parts[1], dtype=np.float32)
     weights.eliminate_zeros()
@@ -230,13 +248,35 @@ def ranking_loss(anchors: Tensor, neighbours: Tensor, known: Tensor, temperature
     return (there + back) / 2
 
 
-@dataclass
-class Adapted:
-    """The encoder, adapted in place, each epoch's figures, and the seconds it took."""
+class _Lesson(Lesson[IntArray]):
+    """Pairs of neighbours in batches; each pair's negatives are the others of its batch."""
 
-    encoder: TransformerText
-    history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
+    def __init__(
+        self, encoder: TransformerText, texts: Sequence[str], pairs: NeighbourPairs, config: AdaptConfig
+    ) -> None:
+        self.encoder, self.pairs, self.config = encoder, pairs, config
+        self.before = torch.from_numpy(encoder.encode(list(texts))).to(encoder.device)
+        self.ids = encoder.token_ids(list(texts))
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+        """The texts that have a neighbour, shuffled."""
+        anchors = self.pairs.anchors
+        count = -(-len(anchors) // self.config.batch)
+        return [*np.array_split(draws.numpy.permutation(anchors), count)]
+
+    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+        """Nearness to a neighbour drawn, and to what the encoder said before."""
+        near = self.pairs.draw(batch, draws.numpy)
+        known = torch.from_numpy(self.pairs.known(batch, near)).to(self.encoder.device)
+        both = np.concatenate([batch, near])
+        with self.encoder.low_precision_training():
+            vectors = self.encoder.vectors([self.ids[i] for i in both])
+        left, right = vectors[: len(batch)], vectors[len(batch) :]
+        before = self.before[torch.from_numpy(both).to(self.before.device)]
+        return {
+            "rank": (1.0, ranking_loss(left, right, known, self.config.temperature)),
+            "keep": (self.config.keep_weight, relational_cosine(vectors, before)),
+        }
 
 
 def adapt_encoder(
@@ -244,10 +284,10 @@ def adapt_encoder(
     texts: Sequence[str],
     pairs: NeighbourPairs,
     config: AdaptConfig,
+    context: Context,
     *,
-    seed: int,
     validate: Callable[[TransformerText], Mapping[str, float]] | None = None,
-) -> Adapted:
+) -> Trained[TransformerText]:
     """Adapts an encoder in place, so that neighbours come close.
 
     It sees the texts and the pairs, nothing else. With bfloat16 where the encoder's precision allows it.
@@ -257,89 +297,34 @@ def adapt_encoder(
         texts: the distinct texts.
         pairs: `neighbour_pairs` of a view before the cut.
         config: how.
-        seed: of the neighbours drawn, the batches and dropout.
+        context: its seed is that of the neighbours drawn, the batches and dropout.
         validate: metrics of the encoder as it is; with it the epoch of the greatest sum is kept, the encoder
             before adaptation (epoch 0) included. Without it the last one is.
 
     Raises:
         InputError: no text has a neighbour, or pairs and texts do not fit together.
     """
-    begin = time.monotonic()
-    adapted = Adapted(encoder)
     if pairs.weights.shape[0] != len(texts):
         raise InputError(f"there are {len(texts)} texts, but the pairs are between {pairs.weights.shape[0]}")
     if config.mode == "frozen":
-        return adapted
-    anchors = pairs.anchors
-    if len(anchors) < 2:
+        return Trained(encoder)
+    if len(pairs.anchors) < 2:
         raise InputError(
             "no two texts are neighbours, so that the encoder has nothing to adapt to",
             hint="set text.tune to frozen",
         )
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    before = torch.from_numpy(encoder.encode(list(texts))).to(encoder.device)
-    ids = encoder.token_ids(list(texts))
-    model = encoder.model
-    moving = unfreeze(model, config.mode, config.top_layers)
-    optimizer = torch.optim.AdamW(moving, lr=config.lr, weight_decay=0.01)
-    count = -(-len(anchors) // config.batch)
-    steps = max(count * config.epochs, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _warm_then_fall(s / steps))
-    best, state = -np.inf, None
-
-    def end(epoch: int, sums: dict[str, float], note: Callable[[str], None]) -> None:
-        nonlocal best, state
-        record = {"epoch": float(epoch), **{k: v / count for k, v in sums.items()}}
-        if validate is not None:
-            metrics = validate(encoder)
-            record |= {f"valid/{k}": v for k, v in metrics.items()}
-            if sum(metrics.values()) > best:
-                best, state = sum(metrics.values()), copy.deepcopy(model.state_dict())
-        adapted.history.append({**record, "seconds": time.monotonic() - begin})
-        note(" ".join(f"{k} {v:.4f}" for k, v in record.items() if k == "loss" or k.startswith("valid/")))
-
-    with step("Adapting the text encoder", total=config.epochs * len(anchors)) as work:
-        end(0, {}, work.note)
-        for epoch in range(1, config.epochs + 1):
-            sums: dict[str, float] = {}
-            model.train()
-            for part in np.array_split(rng.permutation(anchors), count):
-                near = pairs.draw(part, rng)
-                known = torch.from_numpy(pairs.known(part, near)).to(encoder.device)
-                both = np.concatenate([part, near])
-                with encoder.low_precision_training():
-                    vectors = encoder.vectors([ids[i] for i in both])
-                left, right = vectors[: len(part)], vectors[len(part) :]
-                loss, logged = combine(
-                    {
-                        "rank": (1.0, ranking_loss(left, right, known, config.temperature)),
-                        "keep": (
-                            config.keep_weight,
-                            relational_cosine(vectors, before[torch.from_numpy(both).to(before.device)]),
-                        ),
-                    }
-                )
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(moving, 1.0)
-                optimizer.step()
-                schedule.step()
-                for name, value in (("loss", loss.detach()), *((f"loss/{k}", v) for k, v in logged.items())):
-                    sums[name] = sums.get(name, 0.0) + float(value)
-                work.advance(len(part))
-            model.eval()
-            end(epoch, sums, work.note)
-    if state is not None:
-        model.load_state_dict(state)
-    model.requires_grad_(False)
-    adapted.seconds = time.monotonic() - begin
-    return adapted
-
-
-def _warm_then_fall(done: float) -> float:
-    """Share of the learning rate after this share of the steps."""
-    return min(done / 0.1 + 1e-3, (1 - done) / 0.9, 1.0)
+    draws = context.draws()
+    lesson = _Lesson(encoder, texts, pairs, config)
+    unfreeze(encoder.model, config.mode, config.top_layers)
+    recipe = Recipe(
+        config.epochs, config.lr, weight_decay=0.01, schedule="fall", warm=0.1, clip=1.0, evaluate_first=True
+    )
+    done = fit(
+        encoder.model, lesson, recipe, draws, title="Adapting the text encoder",
+        validate=None if validate is None else (lambda: validate(encoder)), checkpoint=context.checkpoint,
+    )  # fmt: skip
+    encoder.model.requires_grad_(False)
+    return Trained(encoder, history=done.history, best_epoch=done.best_epoch, seconds=done.seconds)
 
 
 def later_purchases(

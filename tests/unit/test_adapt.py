@@ -15,15 +15,18 @@ from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.tasks.interactions import Interactions, interactions_before
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.train.loop import Context
 from kgdistill.train.tune import (
     AdaptConfig,
     NeighbourPairs,
+    NeighbourSettings,
     adapt_encoder,
     later_purchases,
     neighbour_pairs,
     ranking_loss,
 )
 
+CPU = torch.device("cpu")
 TEXTS = tiny_texts()
 CONFIG = AdaptConfig(mode="all", epochs=6, batch=20, lr=1e-2, temperature=0.2, keep_weight=0.0)
 
@@ -51,7 +54,7 @@ EVENTS = [(0, 0, 1), (0, 1, 2), (1, 0, 3), (1, 1, 4), (1, 2, 5), (2, 3, 6)]
 
 def test_items_bought_by_the_same_users_are_neighbours_by_the_shrunk_cosine_of_their_buyers() -> None:
     view = view_of(EVENTS, until=10, items=4)
-    pairs = neighbour_pairs(view, [], np.arange(4), texts=4, shrink=2, bought_share=1)
+    pairs = neighbour_pairs(view, [], np.arange(4), NeighbourSettings(shrink=2, bought_share=1), texts=4)
     # Two purchases count 1 / log2(3) and three 1 / log2(4), whoever makes them.
     first, second = 1 / np.log2(3), 1 / np.log2(4)
     one, two = (first + second) / (2 + 2), second / (np.sqrt(2) + 2)
@@ -75,9 +78,9 @@ def test_facts_make_neighbours_of_items_that_share_two_of_them_in_a_group_that_i
     both = family("MADE_BY & IN_CATEGORY", [0, 0, -1, 1, 1, 1])
     one = family("MADE_BY", [0, 0, 0, 1, 1, 1])
     view = view_of([(0, 5, 1)], until=10, items=6)
-    pairs = neighbour_pairs(view, [one, both], np.arange(6), texts=6, max_group=2)
+    pairs = neighbour_pairs(view, [one, both], np.arange(6), NeighbourSettings(max_group=2), texts=6)
     assert sorted(zip(*pairs.weights.nonzero(), strict=True)) == [(0, 1), (1, 0)]
-    alone = neighbour_pairs(view, [one], np.arange(6), texts=6, max_group=3, top=1)
+    alone = neighbour_pairs(view, [one], np.arange(6), NeighbourSettings(top=1, max_group=3), texts=6)
     # With one mate each the circle of three still keeps every member of the group from being a negative.
     assert np.diff(alone.weights.indptr).tolist() == [1] * 6
     assert alone.known(np.array([3]), np.array([4, 5, 0])).tolist() == [[True, True, False]]
@@ -85,7 +88,7 @@ def test_facts_make_neighbours_of_items_that_share_two_of_them_in_a_group_that_i
 
 def test_items_of_one_text_are_one_text_and_no_neighbour_of_themselves() -> None:
     view = view_of(EVENTS, until=10, items=4)
-    pairs = neighbour_pairs(view, [], np.array([0, 0, 1, 2]), texts=3, bought_share=1)
+    pairs = neighbour_pairs(view, [], np.array([0, 0, 1, 2]), NeighbourSettings(bought_share=1), texts=3)
     assert (pairs.weights.toarray() > 0).tolist() == [
         [False, True, False],
         [True, False, False],
@@ -164,8 +167,8 @@ def test_adapting_brings_neighbours_close_and_is_decided_by_the_seed(
     runs = []
     for seed in (0, 0, 1):
         encoder = encoder_of(folder)
-        done = adapt_encoder(encoder, TEXTS, pairs, CONFIG, seed=seed)
-        assert done.encoder is encoder
+        done = adapt_encoder(encoder, TEXTS, pairs, CONFIG, Context(CPU, seed))
+        assert done.model is encoder
         assert [h["epoch"] for h in done.history] == [0, 1, 2, 3, 4, 5, 6]
         assert done.history[-1]["loss/rank"] < done.history[1]["loss/rank"]
         runs.append(encoder)
@@ -186,7 +189,7 @@ def test_adapting_moves_the_layers_it_names_and_no_other(
     encoder = encoder_of(folder)
     before = weights(encoder)
     config = AdaptConfig(mode=mode, top_layers=2, epochs=1, batch=16, lr=1e-3)  # type: ignore[arg-type]
-    adapt_encoder(encoder, TEXTS, pairs, config, seed=0)
+    adapt_encoder(encoder, TEXTS, pairs, config, Context(CPU, 0))
     changed = {k for k, v in encoder.model.state_dict().items() if not torch.equal(v, before[k])}
     assert {int(k.split(".")[2]) for k in changed if k.startswith("encoder.layer.")} == moved
     assert any(k.startswith("embeddings.") for k in changed) == (mode == "all")
@@ -199,7 +202,9 @@ def test_the_epoch_that_validates_best_is_kept_and_be_it_the_one_before_adapting
     encoder = encoder_of(folder)
     before = weights(encoder)
     values = iter([0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
-    done = adapt_encoder(encoder, TEXTS, pairs, CONFIG, seed=0, validate=lambda e: {"x": next(values)})
+    done = adapt_encoder(
+        encoder, TEXTS, pairs, CONFIG, Context(CPU, 0), validate=lambda e: {"x": next(values)}
+    )
     assert [h["valid/x"] for h in done.history] == [0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     assert all(torch.equal(v, before[k]) for k, v in encoder.model.state_dict().items())
 
@@ -210,7 +215,7 @@ def test_the_weight_of_keeping_holds_the_vectors_back(folder: Path, pairs: Neigh
     for weight in (0.0, 20.0):
         encoder = encoder_of(folder)
         config = AdaptConfig(mode="all", epochs=2, batch=16, lr=2e-3, keep_weight=weight)
-        adapt_encoder(encoder, TEXTS, pairs, config, seed=0)
+        adapt_encoder(encoder, TEXTS, pairs, config, Context(CPU, 0))
         kept.append(float((encoder.encode(TEXTS) * start).sum(1).mean()))
     assert kept[1] > kept[0]
 
@@ -221,11 +226,11 @@ def test_an_encoder_without_pairs_or_with_those_of_other_texts_is_refused(
     encoder = encoder_of(folder)
     none = NeighbourPairs(sp.csr_matrix((60, 60), dtype=np.float32), pairs.groups)
     with pytest.raises(InputError, match=r"(?s)no two texts are neighbours.*frozen"):
-        adapt_encoder(encoder, TEXTS, none, CONFIG, seed=0)
+        adapt_encoder(encoder, TEXTS, none, CONFIG, Context(CPU, 0))
     with pytest.raises(InputError, match="59 texts, but the pairs are between 60"):
-        adapt_encoder(encoder, TEXTS[:-1], pairs, CONFIG, seed=0)
+        adapt_encoder(encoder, TEXTS[:-1], pairs, CONFIG, Context(CPU, 0))
     with pytest.raises(InputError, match="top_layers is 5, but the encoder has 4 layers"):
-        adapt_encoder(encoder, TEXTS, pairs, AdaptConfig(mode="top", top_layers=5), seed=0)
+        adapt_encoder(encoder, TEXTS, pairs, AdaptConfig(mode="top", top_layers=5), Context(CPU, 0))
 
 
 def test_pairs_come_from_a_real_shops_catalogue_before_its_inner_cut(shop: Shop) -> None:
