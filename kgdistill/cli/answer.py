@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kgdistill.cli.asking import (
+    BundleOption,
+    BundleTaskOption,
+    CountOption,
+    RunBundleOption,
+    WhereOption,
+    ask,
+    conditions,
+    show,
+)
 from kgdistill.cli.jobs import ArchiveOption
 from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, password_in, store_at
 from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
@@ -36,10 +46,8 @@ def register(root: typer.Typer) -> None:
 
 
 def recommend(
-    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="The folder of a run.")] = None,
-    bundle: Annotated[
-        Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle; nothing else is needed.")
-    ] = None,
+    run: RunBundleOption = None,
+    bundle: BundleOption = None,
     user_id: Annotated[
         str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
     ] = None,
@@ -49,7 +57,8 @@ def recommend(
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")] = 10,
+    k: CountOption = 10,
+    where: WhereOption = None,
     pool: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +78,7 @@ def recommend(
     ] = None,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
+    task: BundleTaskOption = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend products, and say on what the answer rests: a history, a text, or popularity.
@@ -83,9 +93,8 @@ def recommend(
       kgdistill recommend --run runs/demo --user 900 --store ladybug:runs/demo/graph.db
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
+      kgdistill recommend --run runs/demo --user 900 --where brand=PRIVATE --where price=..5
     """
-    from kgdistill.serve.bundle import load_bundle
-
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
     if user_id is not None and run is None:
@@ -97,20 +106,17 @@ def recommend(
     keys = [key.strip() for key in history.split(",")] if history is not None else []
     for key in keys:
         _check_id(key, "--history")
-    opened = None
-    if run is not None:
-        from kgdistill.run.base import RunBase
-
-        opened = RunBase.open(run)
-        opened.need("bundle")
-    loaded = load_bundle(bundle if bundle is not None else Path(run or "") / "bundle")
+    loaded, opened = ask(bundle, run, task, "recommend")
+    filtered, notes = conditions(loaded, where)
     if user_id is not None and opened is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             asked = _of_user(opened, loaded, user_id, graph)
     else:
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
-    answer = loaded.recommend(asked.history, k, text=text, exclude=asked.exclude, pool=pool, reasons=True)
-    notes = asked.notes
+    answer = loaded.recommend(
+        asked.history, k, text=text, where=filtered, exclude=asked.exclude, pool=pool, reasons=True
+    )
+    notes += asked.notes
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
     if answer.unknown:
@@ -118,26 +124,10 @@ def recommend(
     rests_on = asked.rests_on if answer.basis.startswith("history") else _RESTS_ON[answer.basis]
     if answer.basis == "history and text":
         rests_on += "; only products that fit --text"
-    if json:
-        print_json(
-            {
-                "basis": answer.basis,
-                "rests_on": rests_on,
-                "notes": notes,
-                "unknown": answer.unknown,
-                "hits": [hit._asdict() for hit in answer],
-            }
-        )
-        return
-    for note in notes:
-        say(note)
-    if not answer:
-        say("no product is left to recommend; try --pool all")
-        return
-    rows = [[hit.rank, hit.id, hit.title, hit.score, hit.because] for hit in answer]
-    print_table(["rank", "id", "title", "score", "because"], rows)
-    say(f"rests on {rests_on}")
-    say("the score orders this list alone: it is no probability, nor comparable between users")
+    show(
+        loaded, answer, notes, rests_on=rests_on, columns=["rank", "id", "title", "score", "because"],
+        nothing="no product is left to recommend; try --pool all", json=json,
+    )  # fmt: skip
 
 
 class _Asked(NamedTuple):

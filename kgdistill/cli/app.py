@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import kgdistill
-from kgdistill.cli import answer, derive, explore, graph, ingest, jobs, neo4j, store, task, train
+from kgdistill.cli import answer, derive, explore, find, graph, ingest, jobs, neo4j, store, task, train
 from kgdistill.cli.output import say
 
 
@@ -62,6 +62,7 @@ app.add_typer(graph.app, name="graph")
 app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
+find.register(app)
 explore.register(app)
 app.add_typer(store.app, name="store")
 store.register(app)

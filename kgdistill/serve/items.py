@@ -141,6 +141,51 @@ class Items:
 
     # Filters ------------------------------------------------------------------------------------
 
+    def kind(self, name: str) -> str:
+        """What a property is: a text, a number, …
+
+        Raises:
+            InputError: the bundle does not hold it.
+        """
+        if name not in self.properties:
+            raise InputError(
+                f"the bundle keeps no property {str(name)[:40]!r} to filter by",
+                where="where",
+                hint=f"{nearest(str(name), self.properties)}known: {', '.join(self.properties)}",
+            )
+        return _KINDS[self.table.schema.field(name).type]
+
+    def values(self, name: str) -> list[str]:
+        """What a text property is, each once."""
+        return [value for value in self.table[name].unique().to_pylist() if value is not None]
+
+    def parsed(self, name: str, text: str) -> Any:
+        """A condition that is written down, as `mask` takes it: "5", "true", "2024-01-31", "3..20", "".
+
+        Raises:
+            InputError: as `mask`.
+        """
+        kind = self.kind(name)
+        if not text:
+            return None
+        if kind == "text":
+            return text
+        if ".." in text and kind != "truth":
+            least, _, most = text.partition("..")
+            return tuple(self._read(name, end.strip()) if end.strip() else None for end in (least, most))
+        return self._read(name, text)
+
+    def _read(self, name: str, text: str) -> Any:
+        kind, value = self.kind(name), text
+        if kind == "truth":
+            return {"true": True, "false": False}.get(text.lower(), text)
+        if kind in ("number", "whole"):
+            try:
+                return float(value)
+            except ValueError:
+                return self._value(name, value, "where")
+        return self._value(name, value, "where")
+
     def mask(self, where: Where) -> Mask:
         """Which items every condition holds for, bool [N].
 
@@ -154,12 +199,7 @@ class Items:
             raise InputError(f"{where!r:.40} is no filter", hint="give a dict: {'brand': 'Acme'}")
         out = np.ones(len(self), np.bool_)
         for name, wanted in where.items():
-            if name not in self.properties:
-                raise InputError(
-                    f"the bundle keeps no property {str(name)[:40]!r} to filter by",
-                    where="where",
-                    hint=f"{nearest(str(name), self.properties)}known: {', '.join(self.properties)}",
-                )
+            self.kind(name)
             asked = sorted(wanted, key=str) if isinstance(wanted, set | frozenset) else wanted
             cached = (name, repr(asked))
             if cached not in self._masks:

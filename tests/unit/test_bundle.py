@@ -114,7 +114,7 @@ def test_the_bundle_scores_histories_of_every_length_and_order_as_the_student_do
     for term in scorer.terms.terms:
         if isinstance(term, SharedGroups):
             own, _ = asking.group_shares(term.family)
-            asking._shares[term.name] = own, known.group_shares(term.family)[1]
+            asking._shares[term.family] = own, known.group_shares(term.family)[1]
     other = replace(scorer, terms=scorer.terms.over(asking))
     want = other(np.arange(len(histories)), items)
     for row, history in enumerate(histories):

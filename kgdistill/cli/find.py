@@ -1,0 +1,157 @@
+"""`kgdistill search`, `similar` and `classify`: what else a bundle answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgdistill.cli.asking import (
+    BundleOption,
+    BundleTaskOption,
+    CountOption,
+    RunBundleOption,
+    WhereOption,
+    ask,
+    conditions,
+    show,
+)
+from kgdistill.cli.options import JsonOption
+from kgdistill.cli.output import print_json, print_table, say
+from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from kgdistill.serve.classifier import Prediction
+
+_RESTS_ON = {
+    "words and meaning": "the words that are shared, reordered by what they mean to the text tower",
+    "words": "the words that are shared",
+    "meaning": "what the text means to the text tower alone: no item shares a word",
+    "nothing": "nothing: no word of the text is known",
+}
+_LIKELIEST = 3
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (search, similar, classify):
+        root.command(command.__name__)(command)
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is searched for.")],
+    bundle: BundleOption = None,
+    run: RunBundleOption = None,
+    k: CountOption = 10,
+    where: WhereOption = None,
+    task: BundleTaskOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find items by text, and say on what the answer rests.
+
+    \b
+    Examples:
+      kgdistill search 'green tea' --bundle runs/demo/bundle
+      kgdistill search 'green tea' --run runs/demo -k 5 --where brand=PRIVATE --json
+    """
+    asked = ask(bundle, run, task, "search")
+    filtered, notes = conditions(asked.bundle, where)
+    answer = asked.bundle.search(text, k, where=filtered)
+    show(
+        asked.bundle, answer, notes, rests_on=_RESTS_ON[answer.basis],
+        columns=["rank", "id", "title", "brand", "category", "score"],
+        nothing="nothing fits that text" + (" among what --where leaves" if filtered else ""), json=json,
+    )  # fmt: skip
+
+
+def similar(
+    item: Annotated[str, typer.Argument(metavar="ID", help="The item's id.")],
+    bundle: BundleOption = None,
+    run: RunBundleOption = None,
+    k: CountOption = 10,
+    where: WhereOption = None,
+    task: BundleTaskOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the items nearest to one in the student's vectors.
+
+    \b
+    Examples:
+      kgdistill similar 1095275 --bundle runs/demo/bundle
+      kgdistill similar 1095275 --run runs/demo --where brand=PRIVATE --json
+    """
+    asked = ask(bundle, run, task, "similar")
+    filtered, notes = conditions(asked.bundle, where)
+    answer = asked.bundle.similar(item, k, where=filtered)
+    show(
+        asked.bundle, answer, notes, rests_on="the student's vectors",
+        columns=["rank", "id", "title", "brand", "category", "score"], nothing="no item is left", json=json,
+    )  # fmt: skip
+
+
+def classify(
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One subject each.")] = None,
+    bundle: BundleOption = None,
+    run: RunBundleOption = None,
+    history: Annotated[
+        str | None,
+        typer.Option("--history", metavar="ID,ID,...", help="What one subject did something with, by id."),
+    ] = None,
+    facts: Annotated[
+        list[str] | None,
+        typer.Option("--fact", metavar="RELATIONSHIP=ID", help="What one subject is tied to; repeated."),
+    ] = None,
+    task: BundleTaskOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell the classes of texts, or of one subject by its history and facts.
+
+    Each class has a probability.
+
+    \b
+    Examples:
+      kgdistill classify 'where is my card?' 'top up failed' --bundle runs/intent/bundle
+      kgdistill classify --history 1095275,1082185 --run runs/profile --json
+    """
+    if not texts and history is None and not facts:
+        raise InputError("give a TEXT, --history or --fact", hint="kgdistill classify --help")
+    asked = ask(bundle, run, task, "classify")
+    tied: dict[str, list[str]] = {}
+    for fact in facts or ():
+        name, equals, key = fact.partition("=")
+        if not equals:
+            raise InputError(f"{fact[:60]!r} is no RELATIONSHIP=ID", where="--fact")
+        tied.setdefault(name.strip(), []).append(key.strip())
+    done = [key.strip() for key in history.split(",") if key.strip()] if history is not None else None
+    told = asked.bundle.classify(texts or None, None if done is None else [done], [tied] if tied else None)
+    subjects = texts or ["it"]
+    if json:
+        print_json([_as_json(text, one) for text, one in zip(subjects, told, strict=True)])
+        return
+    rows = []
+    for text, one in zip(subjects, told, strict=True):
+        for name, target in one.targets.items():
+            likeliest = list(target.probabilities.items())[:_LIKELIEST]
+            held = ", ".join(target.classes) or ("none of them" if target.out_of_scope else "none")
+            rows.append([text[:60], name, held, ", ".join(f"{c} {p:.2f}" for c, p in likeliest)])
+        if not one.known:
+            say(f"nothing of {text[:60]!r} is known: told is what is common")
+        if one.unknown:
+            say(f"unknown: {', '.join(one.unknown)}")
+    print_table(["subject", "target", "told", "probabilities"], rows)
+
+
+def _as_json(text: str, prediction: Prediction) -> dict[str, Any]:
+    return {
+        "subject": text,
+        "known": prediction.known,
+        "unknown": prediction.unknown,
+        "targets": {
+            name: {
+                "classes": target.classes,
+                "out_of_scope": target.out_of_scope,
+                "probabilities": target.probabilities,
+            }
+            for name, target in prediction.targets.items()
+        },
+    }

@@ -1,0 +1,112 @@
+"""What a bundle answers, from the command line: the same as from Python, and one clear message otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _bundle import random_bundle
+
+from kgdistill.cli import main
+from kgdistill.serve.bundle import Bundle, load_bundle
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = random_bundle(300, dim=6, hidden=2, text=True, pool="warm")
+    made.save(tmp_path_factory.mktemp("bundles") / "bundle")
+    return tmp_path_factory.getbasetemp() / "bundles0" / "bundle"
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return load_bundle(folder)
+
+
+def told(args: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main([*args, "--bundle", str(folder), "--json"]) == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+WHERE = [
+    "--where",
+    "price=..9",
+    "--where",
+    "stock=true",
+    "--where",
+    "brand=brand3",
+    "--where",
+    "brand=BRAND4",
+]
+SAME = {"price": (None, 9.0), "stock": True, "brand": ["brand3", "brand4"]}
+
+
+def test_the_commands_answer_as_python_does(
+    folder: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = bundle.keys[:2]
+    for args, want in (
+        (["search", "red tea 17"], bundle.search("red tea 17", 10)),
+        (["search", "red tea 17", "-k", "3", *WHERE], bundle.search("red tea 17", 3, where=SAME)),
+        (["similar", first], bundle.similar(first, 10)),
+        (["similar", first, *WHERE], bundle.similar(first, 10, where=SAME)),
+        (["recommend", "--history", f"{first},{second}"],
+         bundle.recommend([first, second], 10, reasons=True)),
+        (["recommend", "--history", first, "--pool", "all", *WHERE],
+         bundle.recommend([first], 10, where=SAME, pool="all", reasons=True)),
+        (["recommend", "--pool", "cold"], bundle.recommend(k=10, pool="cold")),
+    ):  # fmt: skip
+        answer = told(args, folder, capsys)
+        assert answer["basis"] == want.basis
+        assert answer["score_is"] == "rank only"
+        assert answer["hits"] == [hit._asdict() for hit in want]
+        assert want
+
+
+def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "red tea", "--bundle", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert "category" in said.out
+    assert "rests on the words that are shared" in said.err
+    assert "no probability" in said.err
+    assert main(["search", "xylophone", "--bundle", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "nothing fits that text\n")
+    assert main(["search", "tea", "--bundle", str(folder), "--where", "brand=brandd3"]) == 0
+    assert "no item has brand 'brandd3'; did you mean 'brand3'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["search", "tea", "--where", "brnd=x"], "no property 'brnd'"),
+        (["search", "tea", "--where", "price"], "'price' is no KEY=VALUE"),
+        (["search", "tea", "--where", "price=cheap"], "price is a number; 'cheap' is none"),
+        (["search", "tea", "--where", "price=1..x"], "'x' is none"),
+        (["search", "tea", "--where", "price=nan"], "'nan' is none"),
+        (["search", "tea", "--where", "stock=perhaps"], "stock is true or false"),
+        (["similar", "nobody"], "knows no item 'nobody'"),
+        (["classify", "tea"], "made for 'recommend'; it cannot tell classes"),
+        (["classify"], "give a TEXT, --history or --fact"),
+        (["classify", "--fact", "BOUGHT"], "is no RELATIONSHIP=ID"),
+        (["recommend", "--pool", "tepid"], "no pool 'tepid'"),
+        (["recommend", "--task", "search"], "was made for 'recommend', not for 'search'"),
+        (["search", "tea", "--task", "recomend"], "recomend"),
+        (["search", "tea", "--run", "none"], "give one of: --run, --bundle"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_message(
+    args: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*args, "--bundle", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_bundle_of_the_named_task_is_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(["recommend", "--task", "recommend"], folder, capsys)["hits"]
