@@ -1,5 +1,6 @@
 """What hostile queries cost: time, memory and bytes of answer, beside the limits asked for.
 
+    python bench/queries.py                          on the sample shop in an embedded store
     python bench/queries.py ladybug:PATH --timeout 3
     python bench/queries.py bolt://127.0.0.1:7687 --timeout 3
 
@@ -31,13 +32,16 @@ from _hostile import (
 )
 
 from kgdistill.errors import KgdistillError
-from kgdistill.store import GraphStore, open_store
+from kgdistill.ingest.folder import folder_mapping
+from kgdistill.ingest.job import run_job
+from kgdistill.store import GraphStore, load_schema, open_store
 
 _MIB = 2**20
 _SECRET = "hunter2"
 # Over the timeout: the start of another process where one was ended, on a busy machine.
 _PATIENCE_S = 2.0
-RESULTS = Path(__file__).parent / "results" / "queries.json"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "queries.json"
 
 
 class _Peak:
@@ -114,22 +118,31 @@ def statements(store: str, secret: Path) -> list[tuple[str, str, str]]:
     ]
 
 
+def sample(folder: str) -> str:
+    """The address of an embedded store with the sample shop."""
+    url, shop, schema = f"ladybug:{folder}/store", HERE.parent / "data" / "sample_shop", load_schema()
+    with open_store(url) as store:
+        store.apply_schema(schema)
+        run_job(store, folder_mapping(shop, schema), shop, archive=f"{folder}/archive", schema=schema)
+    return url
+
+
 def main() -> int:
     """Asks the hostile statements of one store; 1 where a fence fell."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("store", help="the address of a store")
+    parser.add_argument("store", nargs="?", help="the address of a store; left out: the sample shop")
     parser.add_argument("--timeout", type=float, default=3.0, help="seconds asked for")
     choices = parser.parse_args()
-    kind = "ladybug" if choices.store.startswith("ladybug:") else "neo4j"
     entries = []
-    with tempfile.TemporaryDirectory() as folder, open_store(choices.store) as store:
+    with tempfile.TemporaryDirectory() as folder, open_store(choices.store or sample(folder)) as store:
+        kind = "ladybug" if store.url.startswith("ladybug:") else "neo4j"
         secret = Path(folder) / "secret.csv"
         secret.write_text(f"{_SECRET}\n{_SECRET}\n", encoding="utf-8")
         store.query("RETURN 1 AS one")
         print(f"{'statement':32} {'time':>8} {'process':>7} {'here':>6}     {'answer':>6}")
-        for name, sort, cypher in statements(choices.store, secret):
+        for name, sort, cypher in statements(store.url, secret):
             entry = asked(store, cypher, choices.timeout)
             entry["fallen"] = fallen(entry, sort, choices.timeout)
             entries.append({"statement": name, "kind": sort, "timeout_s": choices.timeout, **entry})
