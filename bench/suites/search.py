@@ -65,4 +65,4 @@ def search_suite(what: SearchSuite, folder: Path, options: SuiteOptions) -> Suit
         judge, teaching, seeds=options.seeds, config=what.search, transformer=what.transformer,
         transformers=what.transformers,
     )  # fmt: skip
-    return judge.result(what.name, dict(what.headline))
+    return judge.result(what.name)

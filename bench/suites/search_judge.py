@@ -91,7 +91,7 @@ class SearchJudge:
                     metrics[metric][rows] = best[setting][metric][rows]
         return out
 
-    def result(self, suite: str, headline: dict[str, str]) -> SuiteResult:
+    def result(self, suite: str) -> SuiteResult:
         """Everything that was added."""
         names = {arm.arm for arm in self.arms}
         most = max((float(grades.max()) for grades in self.judgements.grades if len(grades)), default=0.0)
@@ -132,7 +132,7 @@ class SearchJudge:
             comparisons=[pair for pair in wanted if set(pair) <= names],
             ablations=[pair for pair in ablations if set(pair) <= names],
             shares=[pair for pair in shares if set(pair) <= names],
-            headline=headline,
+            headline={"full": "ndcg@10", "relevant": "recall@50", "rerank": "ndcg@10"},
             notes=self.notes,
         )
 

@@ -98,9 +98,6 @@ class _Suite(Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", description="Of the files it writes.")
     data: Data
     encoder: str = Field(default="", description="The text teacher's folder; the packaged one if left out.")
-    headline: dict[str, Metric] = Field(
-        default_factory=dict, description="By setting, the metric shown first."
-    )
 
 
 class DiscoverySuite(_Suite):
@@ -110,6 +107,9 @@ class DiscoverySuite(_Suite):
     protocol: DiscoveryProtocol
     choose: dict[Setting, tuple[Setting, Metric]] = Field(
         min_length=1, description="By judged setting, that of validation, and its metric, to choose by."
+    )
+    headline: dict[str, Metric] = Field(
+        default_factory=dict, description="By setting, the metric shown first."
     )
     baselines: tuple[str, ...] = Field(default=BASELINES, description="In their order.")
     purchases_alone: tuple[Setting, ...] = Field(
@@ -137,27 +137,30 @@ class DiscoverySuite(_Suite):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> DiscoverySuite:
-        settings = self.protocol.settings
-        for key, told in (("choose", self.choose), ("headline", self.headline)):
-            for setting in told:
-                if setting not in settings and not (setting == "repeat" and self.repeat is not None):
-                    raise fault(
-                        f"names the setting {setting!r}, which the protocol lacks",
-                        key,
-                        nearest(setting, settings),
-                    )
-        missing = [setting for setting in settings if setting not in self.choose]
-        if missing:
-            raise fault(f"says nothing of the setting {missing[0]!r}", "choose")
-        for key, names, known in (
-            ("baselines", self.baselines, BASELINES),
-            ("blends", [n for blend in self.blends.values() for n in blend.of], self.baselines),
+        protocol, settings = self.protocol, self.protocol.settings
+        shown = [*settings, *(["repeat"] if self.repeat is not None else [])]
+        arms = [*self.baselines, *self.blends, *(f"recbole_{model.lower()}" for model in self.recbole)]
+        # What is wrong is told before hours of training, not after.
+        for key, what, names, known in (
+            ("choose", "setting of the protocol", self.choose, settings),
+            ("headline", "setting of the protocol", self.headline, shown),
+            ("purchases_alone", "setting of the protocol", self.purchases_alone, settings),
+            ("baselines", "baseline", self.baselines, BASELINES),
+            ("blends", "baseline", [n for blend in self.blends.values() for n in blend.of], self.baselines),
+            ("against", "baseline of this suite", self.against, arms),
         ):
             for name in names:
                 if name not in known:
-                    raise fault(
-                        f"there is no baseline {name!r}", key, f"{nearest(name, known)}{', '.join(known)}"
-                    )
+                    hint = f"{nearest(name, known)}there are: {', '.join(known)}"
+                    raise fault(f"there is no {what} {name!r}", key, hint)
+        missing = [setting for setting in settings if setting not in self.choose]
+        if missing:
+            raise fault(f"says nothing of the setting {missing[0]!r}", "choose")
+        depths = {protocol.k, *protocol.ks}
+        for setting, metric in self.headline.items():
+            if int(metric.partition("@")[2]) not in depths and setting != "repeat":
+                hint = f"the protocol's k and ks are {', '.join(map(str, sorted(depths)))}"
+                raise fault(f"{metric} is not judged", f"headline.{setting}", hint)
         return self
 
 

@@ -184,7 +184,6 @@ data: {{mapping: corner.yaml, without: [till]}}
 encoder: {encoder}
 search: {{queries: 40, dim: 8, epochs: 1}}
 transformers: 0
-headline: {{full: ndcg@10}}
 """
     (folder / "suite.yaml").write_text(suite, encoding="utf-8")
     out = tmp_path / "out"
@@ -213,6 +212,9 @@ headline: {{full: ndcg@10}}
         ("test_start: ", "test_start: 2020-", "protocol.test_start"),
         ("[popularity,", "[popularty,", "no baseline 'popularty' … mean 'popularity'"),
         ("cold: [cold, ndcg@5]", "cold: [cold, ndgc@5]", "is 'ndgc@5', but should be ndcg, recall or mrr"),
+        ("headline: {all: ndcg@10", "headline: {all: ndcg@7", "ndcg@7 is not judged … ks are 5, 10"),
+        ("against: [blend,", "against: [blnd,", "no baseline of this suite 'blnd' … mean 'blend'"),
+        ("purchases_alone: [all", "purchases_alone: [warm", "no setting of the protocol 'warm'"),
         ("cold: [cold, ndcg@5], ", "", "says nothing of the setting 'cold'"),
         ("mapping: corner.yaml", "mapping: korner.yaml", "there is no mapping 'korner.yaml'"),
         ("mapping: corner.yaml", "mapping: corner.yaml, folder: away", "has no folder 'away'"),
