@@ -69,9 +69,10 @@ def _classify(schema: Schema, store: GraphStore | None) -> str:
             hint="a task can tell what a relationship leads to as well: {relationship: TYPE}",
         )
     (label, name), classes = max(candidates, key=lambda found: found[1])
-    events = [e[1] for e in schema.edges("event") if e[0] == label]
+    events = [e for e in schema.edges("event") if e[0] == label]
     text = bool(schema.nodes[label].text)
-    known_by = "text" if text else f"[history], history: {events[0]}" if events else "facts"
+    often = max(events, key=lambda e: count_edges(store, e) if store is not None else 0, default=None)
+    known_by = "text" if text else f"history, history: {often[1]}" if often is not None else "facts"
     others = [f"#   {lab}.{prop}" for (lab, prop), _ in candidates if (lab, prop) != (label, name)]
     lines = [
         f"# Tell the {name} of a {label}{_counted(classes or None, 'values')}.",

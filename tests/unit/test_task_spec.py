@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -217,6 +218,12 @@ def test_what_is_left_out_is_filled_in() -> None:
     zoned = parse_task(MATCH.replace("split: time", "split: time, cut: '2024-03-01T02:00+02:00'"))
     assert isinstance(zoned.protocol, TimeSplit)
     assert zoned.protocol.cut == datetime(2024, 3, 1)
+
+
+def test_the_examples_of_the_page_are_tasks() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    examples = [parse_task(text) for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.S)]
+    assert [spec.kind for spec in examples] == ["match", "classify"]
 
 
 def test_the_shipped_json_schema_is_the_codes_own() -> None:
