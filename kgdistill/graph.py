@@ -168,16 +168,33 @@ class Graph:
 
         Raises:
             ArtefactError: the run has no bundle, or it no longer fits.
+            InputError: its task has no such answers, or the schema no relationship for them.
             StoreError, SchemaError, DiskError: as `kgdistill.explore.write_back`; nothing is written.
         """
         with clear_refusals(self.url):
             from kgdistill.run.run import Run as AnyRun
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
+            task, name = opened.config.task, opened.folder.resolve().name
+            if opened.config.kind != "history":
+                raise InputError(
+                    f"a run of the task {task.name!r} has nothing to write back",
+                    where=str(opened.folder),
+                    hint="of `recommend`, and of tasks like it, recommendations and embeddings are written",
+                )
+            protocol = opened.config.discovery
+            edge = (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)
+            if edge not in self.store.schema.edges():
+                raise InputError(
+                    f"the graph's schema has no relationship {'-'.join(edge)} to write to",
+                    where=self.url,
+                    hint="declare it, with run, rank and score, and name it as the task's output",
+                )
             answers = opened.recommendations(k, store=self.store)
-            vectors = [NodeEmbeddings("Product", *space) for space in opened.embeddings()]
-            name = opened.folder.resolve().name
-            return write_back(self.store, name, answers, vectors, archive=self._archive, wait_s=wait_s)
+            kept = opened.embeddings() if "Embedding" in self.store.schema.nodes else []
+            vectors = [NodeEmbeddings(edge[2], *space) for space in kept]
+            archive = self._archive
+            return write_back(self.store, name, answers, vectors, edge=edge, archive=archive, wait_s=wait_s)
 
     # Questions --------------------------------------------------------------------------------
 

@@ -62,12 +62,13 @@ def write_back(
     recommendations: pa.Table,
     embeddings: Sequence[NodeEmbeddings] = (),
     *,
+    edge: EdgeType = RECOMMENDED,
     archive: str | Path | None = None,
     wait_s: float = 0.0,
 ) -> WriteBackReport:
     """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
 
-    Recommendations are RECOMMENDED relationships; vectors are Embedding nodes with the id
+    Recommendations are relationships of type `edge`; vectors are Embedding nodes with the id
     `run:space:label:key`. Other runs' stay. Both are kept, or neither, whatever happens: an embedded store
     takes them as one block of changes, Neo4j as one transaction. Where that would be too large for Neo4j
     (8 million values with its default), the vectors go first, in parts: after a kill the recommendations are
@@ -79,6 +80,7 @@ def write_back(
         recommendations: user, product (string), rank (int64, 1 is the best), score (float64); one row per
             user and product.
         embeddings: may be empty; the run's former embeddings are then removed.
+        edge: what recommendations are written as; its properties are run, rank and score.
         archive: the store's archive, which keeps them too, so that `kgdistill store rebuild` brings them
             back. None: the one that the store was filled from, if it is still there.
         wait_s: how long to wait for a job that holds the archive.
@@ -95,14 +97,17 @@ def write_back(
         raise InputError("the run's id is empty")
     edges = _recommended(run_id, recommendations)
     nodes = _embeddings(run_id, embeddings)
+    tables: dict[TypeKey, pa.Table] = {edge: edges}
+    # A schema of one's own need not have them.
+    if nodes.num_rows or "Embedding" in store.schema.nodes:
+        tables = {"Embedding": nodes, edge: edges}
     kept = kept_by(store, archive)
     own = {"run": run_id}
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(step("writing back", total=edges.num_rows + nodes.num_rows))
         if kept is not None:
-            tables: dict[TypeKey, pa.Table] = {RECOMMENDED: edges, "Embedding": nodes}
             stack.enter_context(Outputs(kept).keep("run", run_id, tables, wait_s=wait_s))
-        store.write_together([Write("Embedding", nodes, own), Write(RECOMMENDED, edges, own)])
+        store.write_together([Write(key, table, own) for key, table in tables.items()])
         progress.advance(edges.num_rows + nodes.num_rows)
     counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
     return WriteBackReport(

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from _shop import fill_shop, purchases
 from _tiny_encoder import tiny_encoder
 
+from kgdistill import Graph
+from kgdistill.errors import InputError
 from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
 from kgdistill.store import GraphStore, MemoryStore, load_schema
@@ -37,6 +40,7 @@ anchors: {label: Reader, by: history}
 candidates: {label: Book, by: [history, text, facts]}
 positives: {event: READ}
 protocol: {split: time, min_item_users: 3, min_user_events: 2, k: 5}
+output: SUGGESTED
 """
 READ_BY = BOOKS.replace("READ}", "READ_BY, reverse: true}")
 LIBRARY = {
@@ -59,6 +63,16 @@ LIBRARY = {
             "time": "at",
             "identity": ["at"],
             "properties": {"at": {"type": "timestamp", "required": True}},
+        },
+        "SUGGESTED": {
+            "kind": "output",
+            "endpoints": [["Reader", "Book"]],
+            "identity": ["run"],
+            "properties": {
+                "run": {"type": "string", "required": True},
+                "rank": {"type": "int64", "required": True},
+                "score": {"type": "double", "required": True},
+            },
         },
         "READ_BY": {
             "kind": "event",
@@ -161,6 +175,18 @@ def test_readers_and_books_need_no_line_of_code_whichever_way_the_relationship_l
     had = {(readers[u], books[i]) for u, i in zip(*known.nonzero(), strict=True)}
     assert had.isdisjoint(zip(answers["user"].to_pylist(), answers["product"].to_pylist(), strict=True))
     write_report(run.folder)
+    with Graph(library()) as graph:
+        assert graph.write_back(run, k=3).recommendations == len(answers)
+        told = graph.store.read_relationships(("Reader", "SUGGESTED", "Book"))
+        assert set(zip(told["source"].to_pylist(), told["target"].to_pylist(), strict=True)) == set(
+            zip(answers["user"].to_pylist(), answers["product"].to_pylist(), strict=True)
+        )
+        assert set(graph.history("r0", "READ")) >= {book for reader, book in had if reader == "r0"}
+    with (
+        Graph(shop()) as other,
+        pytest.raises(InputError, match="no relationship Reader-SUGGESTED-Book to write to"),
+    ):
+        other.write_back(run)
 
     turned = trained(library(), READ_BY, tmp_path / "turned")
     assert turned.task.protocol.interaction == ("Book", "READ_BY", "Reader")

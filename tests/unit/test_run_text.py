@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from _tiny_encoder import tiny_encoder
 
+from kgdistill import Graph
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.graded import judge_parts
 from kgdistill.ranking.fusion import Fusion, fuse
@@ -160,3 +161,8 @@ def test_further_depths_are_judged_too(run: Run) -> None:
     rows = np.arange(len(judgements.queries))
     once = search_metrics(fuse(parts(rows), Fusion()), judgements)["full/ndcg@10"]
     assert np.array_equal(found["full"]["ndcg@10"], once[np.isfinite(once)])
+
+
+def test_a_search_has_no_answers_to_write_back(run: Run, store: GraphStore) -> None:
+    with pytest.raises(InputError, match="a run of the task 'search' has nothing to write back"):
+        Graph(store).write_back(run)
