@@ -26,7 +26,7 @@ from kgdistill.serve.search import LONGEST, SearchIndex
 from kgdistill.serve.tower import TextTower, unit
 
 _NONE = np.zeros(0, np.int64)
-_CELLS = 1 << 22
+_CELLS = 1 << 19
 _POOLS = 16
 """How many pools and filters are kept ready."""
 _Part = TypeVar("_Part")
