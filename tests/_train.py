@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,34 @@ from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import student, teacher
 from kgdistill.train.choose import LinearChoice
-from kgdistill.train.loop import Checkpoint, Context
+from kgdistill.train.loop import Checkpoint, Context, TrainState
 from kgdistill.train.rounds import Validate
 from kgdistill.train.targets import Targets
 
 CPU = torch.device("cpu")
+
+
+class KilledError(Exception):
+    """The process is no more."""
+
+
+class Memory:
+    """A checkpoint that keeps every state; the process ends after `stop` steps."""
+
+    def __init__(self, stop: int = -1) -> None:
+        self.stop = stop
+        self.kept: dict[str, Any] = {}
+
+    def load(self, title: str) -> Mapping[str, Any] | None:
+        """What was kept of it last."""
+        return self.kept.get(title)
+
+    def save(self, title: str, state: TrainState) -> None:
+        """Keeps it, and dies where it is time."""
+        self.kept[title] = state.state_dict()
+        self.stop -= 1
+        if not self.stop:
+            raise KilledError
 
 
 def train_teacher(

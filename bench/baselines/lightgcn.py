@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
 from kgdistill.errors import InputError
-from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 
 LIGHTGCN_GRID: Grid = grid(layers=(3, 4), lr=(0.002, 0.005), weight_decay=(1e-4, 1e-3))
 """The epochs are `watch`'s to choose."""
@@ -58,44 +58,70 @@ def lightgcn(
     # Items that nobody had would only cost: most of a large catalogue.
     known = np.flatnonzero(item_counts(seen) > 0)
     among = seen[:, known]
-    users, items = among.shape
-    draw = torch.Generator().manual_seed(seed)
-    table = torch.nn.Parameter(torch.empty(users + items, dim).normal_(0, 0.1, generator=draw))
-    adjacency = normalised_adjacency(among)
-    optimizer = torch.optim.Adam([table], lr=lr)
-    pairs = np.repeat(np.arange(users), np.diff(among.indptr)), among.indices
-    left, right = (torch.from_numpy(part.astype(np.int64)) for part in pairs)
-    codes = torch.sort(left * items + right).values
+    draws = Context(torch.device("cpu"), seed).draws()
+    model = _Table(among, dim, layers, draws)
 
     def scorer() -> Scorer:
         with torch.no_grad():
-            out = propagate(table.detach(), adjacency, layers).numpy()
+            out = model().numpy()
         vectors = np.zeros((history.shape[1], dim), dtype=np.float32)
-        vectors[known] = out[users:]
-        return from_vectors(out[:users], vectors, seen, unknown)
+        vectors[known] = out[len(out) - len(known) :]
+        return from_vectors(out[: len(out) - len(known)], vectors, seen, unknown)
 
-    with step("training LightGCN", epochs) as work:
-        for epoch in range(1, epochs + 1):
-            order = torch.randperm(len(left), generator=draw)
-            total = 0.0
-            for chosen in torch.split(order, batch):
-                user, positive = left[chosen], right[chosen]
-                negative = _negatives(user, items, codes, draw)
-                out = propagate(table, adjacency, layers)
-                good, bad = users + positive, users + negative
-                margin = (out[user] * (out[good] - out[bad])).sum(dim=1)
-                own = table[user].square() + table[good].square() + table[bad].square()
-                loss = torch.nn.functional.softplus(-margin).mean()
-                loss = loss + 0.5 * weight_decay * own.sum() / len(chosen)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += float(loss.detach()) * len(chosen)
-            work.advance()
-            work.note(f"loss {total / len(left):.4f}")
-            if watch is not None and epoch % watch_every == 0 and watch(epoch, scorer()):
-                break
+    def enough(epoch: int) -> bool:
+        return watch is not None and epoch % watch_every == 0 and watch(epoch, scorer())
+
+    lesson = _Lesson(model, among, weight_decay, batch, enough)
+    fit(model, lesson, Recipe(epochs, lr), draws, title="Training LightGCN")
     return scorer()
+
+
+class _Table(torch.nn.Module):
+    """Vectors of users and items before propagation, [users + items, dim]."""
+
+    def __init__(self, history: csr_array, dim: int, layers: int, draws: Draws) -> None:
+        super().__init__()
+        start = torch.empty(sum(history.shape), dim).normal_(0, 0.1, generator=draws.torch)
+        self.table, self.layers = torch.nn.Parameter(start), layers
+        self.adjacency = normalised_adjacency(history)
+
+    def forward(self) -> Tensor:
+        """The vectors after propagation."""
+        return propagate(self.table, self.adjacency, self.layers)
+
+
+class _Lesson(Lesson[Tensor]):
+    """Pairs in batches, one drawn negative for each; `until` says when it is enough."""
+
+    def __init__(
+        self, model: _Table, history: csr_array, decay: float, batch: int, until: Callable[[int], bool]
+    ) -> None:
+        self.model, self.decay, self.batch, self.until = model, decay, batch, until
+        self.users, self.items = history.shape
+        pairs = np.repeat(np.arange(self.users), np.diff(history.indptr)), history.indices
+        self.left, self.right = (torch.from_numpy(part.astype(np.int64)) for part in pairs)
+        self.codes = torch.sort(self.left * self.items + self.right).values
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
+        """All pairs, shuffled."""
+        return torch.split(torch.randperm(len(self.left), generator=draws.torch), self.batch)
+
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
+        """BPR, and the squared vectors of the batch."""
+        user, positive = self.left[batch], self.right[batch]
+        negative = _negatives(user, self.items, self.codes, draws.torch)
+        out, table = self.model(), self.model.table
+        good, bad = self.users + positive, self.users + negative
+        margin = (out[user] * (out[good] - out[bad])).sum(dim=1)
+        own = table[user].square() + table[good].square() + table[bad].square()
+        return {
+            "bpr": (1.0, torch.nn.functional.softplus(-margin).mean()),
+            "decay": (1.0, 0.5 * self.decay * own.sum() / len(batch)),
+        }
+
+    def enough(self, epoch: int) -> bool:
+        """See `fit`."""
+        return self.until(epoch)
 
 
 def normalised_adjacency(history: csr_array) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from _train import KilledError, Memory
 from torch import Tensor, nn
 
 from kgdistill.errors import InputError
@@ -42,27 +43,6 @@ class Rows(Lesson[np.ndarray[Any, Any]]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.wanted = state["wanted"]
-
-
-class KilledError(Exception):
-    pass
-
-
-class Memory:
-    """Keeps every state; `stop` ends the process after so many steps of the next training."""
-
-    def __init__(self, stop: int = -1) -> None:
-        self.stop = stop
-        self.kept: dict[str, Any] = {}
-
-    def load(self, title: str) -> Mapping[str, Any] | None:
-        return self.kept.get(title)
-
-    def save(self, title: str, state: TrainState) -> None:
-        self.kept[title] = state.state_dict()
-        self.stop -= 1
-        if not self.stop:
-            raise KilledError
 
 
 def train(

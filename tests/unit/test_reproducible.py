@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from _planted import Planted, kind_world
-from _train import train_student, train_teacher
+from _train import KilledError, Memory, train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.train.choose import LinearChoice, sides_of
@@ -76,3 +77,38 @@ def test_the_same_teacher_writes_down_the_same_targets(planted: Planted, targets
     one, other = (make_targets(scorer, catalogue, top=60, random=10, seed=0) for _ in range(2))
     for name in ("users", "items", "scores", "relational", "confidence"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("who", ["teacher", "student"])
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
+    planted: Planted, targets: Targets, who: str
+) -> None:
+    # It is fitted twice, and the teacher looks for negatives anew in its third epoch.
+    catalogue = planted.catalogue()
+    catalogue = dataclasses.replace(catalogue, select_us=catalogue.inner_cut(0.3))
+    config = {**LARGE, "batch": 40, "epochs": 4, "evaluate_every": 4}
+
+    def train(memory: Memory) -> Any:
+        more: dict[str, Any] = {"checkpoint": memory, "validate": lambda scorer: {"constant": 0.0}}
+        facts = planted.facts()
+        if who == "teacher":
+            return train_teacher(catalogue, facts, TeacherConfig(dim=24, layers=2, **config), **more)
+        return train_student(
+            catalogue, facts, planted.tokens, lambda until: targets, StudentConfig(**config), dim=24,
+            inner_share=0.15, **more,
+        )  # fmt: skip
+
+    count = Memory()
+    whole = train(count)
+    steps = -1 - count.stop
+    assert len(count.kept) == (2 if who == "teacher" else 4)
+    for stop in (1, steps // 4 + 2, steps // 2 - 1, steps // 2 + 2, steps - 1):
+        memory = Memory(stop)
+        with pytest.raises(KilledError):
+            train(memory)
+        resumed = train(memory)
+        # What was done is not done again.
+        assert -memory.stop == steps - stop
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(tensor, resumed.model.state_dict()[name]), (stop, name)
+        assert [r["loss"] for r in whole.history[1:]] == [r["loss"] for r in resumed.history[1:]]
