@@ -212,7 +212,7 @@ class TrainState:
         """
         terms = self.lesson.loss(self.batches[self.position], self.draws)
         self.position += 1
-        if not terms:
+        if not any(weight for weight, _ in terms.values()):
             return
         loss, parts = combine(terms)
         self.optimizer.zero_grad()
