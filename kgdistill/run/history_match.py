@@ -48,6 +48,9 @@ from kgdistill.train.tune import AdaptConfig, adapt_encoder, later_purchases, ne
 if TYPE_CHECKING:
     from kgdistill.run.run import Run
 
+_VALIDATED = 10_000
+"""At most so many users say which epoch is best."""
+
 
 class JudgedArm(NamedTuple):
     """One of our models, ready to be judged.
@@ -257,8 +260,9 @@ class HistoryMatch:
         ).save(folder)  # fmt: skip
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
+        task = self.run.task.thinned(_VALIDATED)
         result = evaluate_arm(
-            scorer, self.run.task, arm="validation", title="validation", split="validation",
+            scorer, task, arm="validation", title="validation", split="validation",
             k=self.run.config.discovery.k, settings=list(self.catalogue.pools), progress=False,
         )  # fmt: skip
         return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,6 +97,12 @@ class MatchTask:
     def open_test(self) -> None:
         """Hands out the test split from now on; for the final evaluation alone."""
         self._opened = True
+
+    def thinned(self, most: int) -> MatchTask:
+        """The same task, asked for every second, third, … user, so that there are at most `most`."""
+        part = copy.copy(self)
+        part.users = self.users[:: max(1, -(-len(self.users) // most))]
+        return part
 
     def positives(self, split: Split) -> csr_array:
         """The pairs that are right answers in `split`; LeakError for the test before `open_test`."""

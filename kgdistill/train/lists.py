@@ -12,10 +12,14 @@ from torch import Tensor
 
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.models.blend import Blend
+from kgdistill.models.candidates import best_unseen
 from kgdistill.models.scorer import Terms
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.losses import sampled_softmax
+
+MANY = 20_000
+"""Up to so many users, hard negatives are looked for for each."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,20 @@ def negatives(
 ) -> IntArray:
     """Each user's hardest unseen items of `pool` and some random ones, int64 [U, top + random]."""
     top, random = min(top, len(pool)), random if len(pool) > top else 0
-    out = np.empty((len(users), top + random), np.int64)
-    for start in range(0, len(users), chunk):
-        part = users[start : start + chunk]
-        scores = scorer(part, pool)
-        scores[view.purchases[part][:, pool].toarray() > 0] = -np.inf
-        best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-        out[start : start + chunk, :top] = pool[best]
-        out[start : start + chunk, top:] = pool[rng.integers(0, len(pool), (len(part), random))]
+    best = best_unseen(scorer, view.purchases, users, pool, top)
+    parts = (users[start : start + chunk] for start in range(0, len(users), chunk))
+    drawn = [rng.integers(0, len(pool), (len(part), random)) for part in parts]
+    out: IntArray = np.concatenate([best, pool[np.concatenate(drawn)]], axis=1)
     return out
+
+
+def learners(users: IntArray, labels: sp.csr_matrix) -> IntArray:
+    """Whose labels are learned from: of more than `MANY` users every so-manieth of those that have any."""
+    if len(users) <= MANY:
+        return users
+    having = users[np.diff(labels.indptr)[users] > 0]
+    some: IntArray = having[:: max(1, -(-len(having) // MANY))]
+    return some
 
 
 def labelled(users: IntArray, items: IntArray, labels: sp.csr_matrix, terms: Terms) -> Lists | None:

@@ -25,7 +25,7 @@ from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbour_weights
-from kgdistill.train.lists import Lists, label_pools, labelled, negatives, set_scales
+from kgdistill.train.lists import Lists, label_pools, labelled, learners, negatives, set_scales
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import list_distillation, relational_cosine, rkd_distance
 from kgdistill.train.rounds import (
@@ -295,13 +295,12 @@ class _Lesson(Lesson[IntArray]):
         """Draws the lists with labels, and learns the units of the terms from them."""
         now, catalogue, config = self.now, self.inputs.catalogue, self.config
         start = student_scorer(self.trained, catalogue, self.inputs.tokens, now.inner, self.device)
-        start = replace(start, terms=self.before)
+        start, users = replace(start, terms=self.before), learners(catalogue.users, now.labels)
         for pool in label_pools(catalogue, now.inner, now.labels).values():
             items = negatives(
-                start, now.inner, catalogue.users, pool, top=config.candidates, random=config.random,
-                rng=draws.numpy,
-            )  # fmt: skip
-            lists = labelled(catalogue.users, items, now.labels, self.before)
+                start, now.inner, users, pool, top=config.candidates, random=config.random, rng=draws.numpy
+            )
+            lists = labelled(users, items, now.labels, self.before)
             self.task += [] if lists is None else [lists]
         set_scales(self.model.blend, self.task)
 

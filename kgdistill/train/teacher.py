@@ -28,7 +28,7 @@ from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, item_weights, sides_of
-from kgdistill.train.lists import Lists, label_pools, labelled, negatives, set_scales
+from kgdistill.train.lists import Lists, label_pools, labelled, learners, negatives, set_scales
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe
 from kgdistill.train.rounds import (
     Round,
@@ -248,21 +248,20 @@ class _Lesson(Lesson[IntArray]):
             self.paths = _paths(self.model, inner, trained.relations, basis, text, self.device)
             self.text = self.model.project(text)
         self.pools = label_pools(now.catalogue, inner, now.labels)
+        self.users = learners(now.catalogue.users, now.labels)
         self.mined: dict[str, IntArray] = {}
         self.lists: dict[str, Lists | None] = {}
 
     def measure(self, draws: Draws) -> None:
         """Learns the units of the terms from the lists of some users."""
-        users = self.now.catalogue.users
-        sample = users[:: max(1, len(users) // _SCALED)]
+        sample = self.users[:: max(1, len(self.users) // _SCALED)]
         set_scales(self.model.blend, self._labelled(sample, self._mine(sample, draws)).values())
 
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """Users in batches; what the untrained blend found hard no longer is in the third epoch."""
-        users = self.now.catalogue.users
         if epoch in (1, _MINE_AGAIN):
-            self.load_state_dict(self._mine(users, draws))
-        return list(batches(users, self.config.batch, draws.numpy))
+            self.load_state_dict(self._mine(self.users, draws))
+        return list(batches(self.users, self.config.batch, draws.numpy))
 
     def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """The sampled softmax of each pool's lists."""
@@ -290,7 +289,7 @@ class _Lesson(Lesson[IntArray]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Labels the items again."""
         self.mined = dict(state)
-        self.lists = self._labelled(self.now.catalogue.users, self.mined)
+        self.lists = self._labelled(self.users, self.mined)
 
     def _mine(self, users: IntArray, draws: Draws) -> dict[str, IntArray]:
         with torch.no_grad():

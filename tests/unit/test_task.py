@@ -202,6 +202,20 @@ def test_the_test_split_stays_closed_until_it_is_opened(snapshot: Snapshot) -> N
         door()
 
 
+def test_a_thinned_task_asks_every_so_manieth_user_and_is_as_closed(snapshot: Snapshot) -> None:
+    task = build_task(snapshot, table([("1", "p10", 0.0, 1)]), PROTOCOL)
+    assert len(task.users) > 2
+    for most in (1, 2, 100):
+        part = task.thinned(most)
+        assert 0 < len(part.users) <= most
+        assert set(part.users) <= set(task.users)
+        assert part.users[0] == task.users[0]
+        assert (part.validation != task.validation).nnz == 0
+    assert task.thinned(100).users.tolist() == task.users.tolist()
+    with pytest.raises(LeakError, match="closed"):
+        task.thinned(2).test  # noqa: B018
+
+
 def test_a_snapshot_of_another_cut_is_refused(store: MemoryStore, snapshot: Snapshot, tmp_path: Path) -> None:
     whole = take_snapshot(store, tmp_path / "whole", cut=None, schema=narrow())
     with pytest.raises(LeakError, match="has no cut"):
