@@ -22,7 +22,8 @@ class ClassifyHead(nn.Module):
     def __init__(self, width: int, classes: Mapping[str, int], *, hidden: int, dropout: float) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, hidden) if hidden else None
-        self.outputs = nn.ModuleDict({name: nn.Linear(hidden or width, n) for name, n in classes.items()})
+        # A module cannot be called as one of its own methods is: a target may be named "type".
+        self.outputs = nn.ModuleDict({f"of {t}": nn.Linear(hidden or width, n) for t, n in classes.items()})
         self.dropout = dropout
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
@@ -30,7 +31,7 @@ class ClassifyHead(nn.Module):
         x = F.dropout(features, self.dropout, self.training)
         if self.hidden is not None:
             x = F.dropout(F.relu(self.hidden(x)), self.dropout, self.training)
-        return {name: output(x) for name, output in self.outputs.items()}
+        return {name.removeprefix("of "): output(x) for name, output in self.outputs.items()}
 
 
 class StaticClassifier(nn.Module):

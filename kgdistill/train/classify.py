@@ -108,7 +108,7 @@ class ClassStudent:
 
     def weights(self) -> dict[str, FloatArray]:
         """The table, the shared layer and each target's layer, as a bundle names them."""
-        names = {"table.weight": "table", "head.hidden.": "hidden.", "head.outputs.": "target."}
+        names = {"table.weight": "table", "head.hidden.": "hidden.", "head.outputs.of ": "target."}
         out: dict[str, FloatArray] = {}
         for name, held in self.model.state_dict().items():
             for ours, theirs in names.items():

@@ -27,7 +27,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> World:
     has += [{**row, "target": "parcel"} for row in has if row["target"] == "refund"]
     declared = spec(
         subjects={"label": "Utterance", "by": ["text", "facts"]},
-        targets={"intent": {"relationship": "HAS_INTENT", "several": True}, "mood": {"property": "mood"}},
+        targets={"intent": {"relationship": "HAS_INTENT", "several": True}, "type": {"property": "mood"}},
     )
     return world(make_classes(tables, tmp_path_factory.mktemp("both") / "s", declared))
 
@@ -57,7 +57,7 @@ def test_texts_and_facts_are_told_as_the_student_tells_them(both: World) -> None
     facts = [{"SENT_BY": keys} for keys in ties(both)]
     told = classifier.classify(list(both.task.texts), facts=facts, tower=tower)
     logits = both.student.logits(both.task)
-    for name, several in (("intent", True), ("mood", False)):
+    for name, several in (("intent", True), ("type", False)):
         names, t = both.student.classes[name], both.student.calibration[name].temperature
         wanted = probabilities(logits[name], t, several=several)
         found = np.array([[p.targets[name].probabilities[c] for c in names] for p in told])
@@ -66,7 +66,7 @@ def test_texts_and_facts_are_told_as_the_student_tells_them(both: World) -> None
     assert [set(p.targets["intent"].classes) for p in told[:3]] == [
         {"refund", "parcel"}, {"parcel"}, {"hours"},
     ]  # fmt: skip
-    with pytest.raises(InputError, match="several targets: intent, mood"):
+    with pytest.raises(InputError, match="several targets: intent, type"):
         _ = told[0].told
 
 
