@@ -17,6 +17,7 @@ from kgdistill.models.terms import ItemWeights
 from kgdistill.models.terms.item_weights import LIMIT, WholeModel
 from kgdistill.models.terms.linear import LinearRows
 from kgdistill.models.terms.neighbours import NeighbourItems, likely_pairs, strongest
+from kgdistill.models.terms.sparse import RANK
 from kgdistill.models.terms.walk import fit_walk
 from kgdistill.progress import step
 from kgdistill.ranking.metrics import ndcg_at_k
@@ -182,6 +183,8 @@ def choose_linear(
 
     kept: WholeModel | None = None
     title = "Choosing the linear model's settings"
+    if view.purchases.shape[1] > LIMIT:
+        title += f" (beyond {LIMIT:,} items weights are not formed: {RANK} singular vectors stand for them)"
     with step(title, total=len(_REGS) + len(weights) + len(_DECAYS) - 2) as work:
 
         def judged(choice: LinearChoice, model: WholeModel) -> float:

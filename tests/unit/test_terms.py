@@ -204,3 +204,13 @@ def test_likely_pairs_share_most_and_a_large_group_is_drawn_from(monkeypatch: py
     # Three of the forty were drawn: they have one another, and the rest have none.
     assert sorted((bare >= 0).sum(1)) == [0] * 37 + [2] * 3
     np.testing.assert_array_equal(bare, likely_pairs(sp.csr_matrix((2, 40)), [everything], 4))
+
+
+def test_a_run_says_where_weights_between_items_are_no_longer_formed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = shop.catalogue()
+    for limit, said in ((6000, False), (40, True)):
+        monkeypatch.setattr(choose, "LIMIT", limit)
+        choose.choose_linear(catalogue, [], shop.task().validation)
+        assert ("beyond 40 items" in capsys.readouterr().err) == said
