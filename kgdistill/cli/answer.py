@@ -108,7 +108,7 @@ def recommend(
         _check_id(key, "--history")
     loaded, opened = ask(bundle, run, task, "recommend")
     filtered, notes = conditions(loaded, where)
-    if user_id is not None and opened is not None:
+    if user_id is not None and opened is not None and loaded.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             asked = _of_user(opened, loaded, user_id, graph)
     else:

@@ -100,7 +100,7 @@ def check(
       kgdistill task check mine.yaml --store ladybug:shop.db
       kgdistill task check search --schema mine-schema.yaml --json
     """
-    from kgdistill.tasks.check import GraphCounts, check_graph, check_task
+    from kgdistill.tasks.check import GraphCounts, check_graph, check_task, check_trainable
     from kgdistill.tasks.spec import load_task, task_file
 
     spec, where = load_task(task), shown(task_file(task))
@@ -117,6 +117,10 @@ def check(
     if rows:
         print_table(["what", "count"], [list(row) for row in rows])
     say(f"{spec.name} can be asked of this {'schema' if store is None else 'graph'}")
+    try:
+        check_trainable(spec)
+    except InputError as error:
+        say(f"but no run learns it yet: {error}")
 
 
 @app.command("init")

@@ -293,7 +293,9 @@ def _best(stage: Path) -> dict[str, float]:
     history = stage / "history.jsonl"
     if not history.is_file():
         return {}
-    file = next(f for f in (stage / "training.json", stage / "config.json") if f.is_file())
+    file = next((f for f in (stage / "training.json", stage / "config.json") if f.is_file()), None)
+    if file is None:
+        return {}
     kept = json_module.loads(file.read_text(encoding="utf-8"))["best_epoch"]
     lines = (json_module.loads(line) for line in history.read_text(encoding="utf-8").splitlines())
     found: dict[str, float] = next((line for line in lines if line["epoch"] == kept), {})

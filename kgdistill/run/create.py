@@ -13,7 +13,7 @@ from kgdistill.errors import InputError
 from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.tasks.check import check_graph, check_trainable
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
-from kgdistill.tasks.spec import MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
+from kgdistill.tasks.spec import ClassifySpec, MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
 
 TaskLike: TypeAlias = str | Path | TaskSpec | Mapping[str, Any]
 """A task by name, by its file, as a spec, or as what a file holds."""
@@ -125,6 +125,8 @@ def _task(task: TaskLike | None, values: Mapping[str, Any], where: str) -> TaskS
     if isinstance(task, Mapping):
         return parse_task(dict(task), where=f"{where}: task")
     if task is not None:
+        if not isinstance(task, MatchSpec | ClassifySpec):
+            raise InputError(f"{task!r:.80} is no task", where=where, hint="give a name, a file or a mapping")
         return task
     held = values.get("task")
     if held is None:

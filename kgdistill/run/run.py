@@ -110,6 +110,8 @@ class Run(RunBase):
             InputError: the task or a setting is wrong, or nothing is left to train or validate on.
         """
         store = graph.store if isinstance(graph, Holder) else graph
+        if not isinstance(store, GraphStore):
+            raise InputError(f"{store!r:.80} is no graph", hint="give kgdistill.Graph(...) or an open store")
         check_new(Path(folder))
         drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
         config = drafted.settled(store)

@@ -326,6 +326,8 @@ class Bundle:
         Raises:
             InputError: the bundle does not know the item, or has no vectors; k or a filter cannot be used.
         """
+        if self.history is None:
+            self._need(self.search_index, "tell what is similar")
         known, unknown = self.index([item])
         if unknown:
             raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, QueryError
 from kgdistill.nearest import nearest
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
@@ -270,6 +270,18 @@ def check_trainable(spec: TaskSpec) -> None:
             "write by: [history, text] or by: [history, text, facts]",
         ),
         (
+            not by_history and "text" not in anchors.by,
+            "anchors.by",
+            "anchors are known by their history or by their text",
+            "write by: history or by: text",
+        ),
+        (
+            not by_history and "text" not in candidates.by,
+            "candidates.by",
+            "what is ranked for a text is known by its text",
+            "write by: text or by: [text, facts]",
+        ),
+        (
             bool(others),
             "anchors.history",
             f"{', '.join(map(str, others))} is not learned from",
@@ -292,12 +304,19 @@ def check_graph(
     """Checks a task against what a store holds; its own schema where `schema` is None.
 
     Raises:
-        InputError: as `check_task`.
+        InputError: as `check_task`, or the store is empty.
         StoreError: from the store.
     """
     schema = schema if schema is not None else kept_schema(store)
     check_task(spec, schema, where=where)
-    counts = count_graph(store, schema, spec)
+    try:
+        counts = count_graph(store, schema, spec)
+    except QueryError as error:
+        if store.schema.nodes:
+            raise
+        raise InputError(
+            "nothing was ingested here yet", where=store.url, hint="kgdistill ingest --help"
+        ) from error
     check_task(spec, schema, counts, where=where)
     return counts
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from _tiny_encoder import tiny_encoder
 
+from kgdistill.cli import main
 from kgdistill.errors import InputError, LeakError
 from kgdistill.run.run import Run
 from kgdistill.store import GraphStore, MemoryStore, load_schema
@@ -94,6 +95,19 @@ def test_the_bundle_tells_what_the_student_tells(run: Run) -> None:
         assert told.classes[0] == names[int(np.argmax(row))]
     with pytest.raises(InputError, match="it cannot recommend"):
         bundle.recommend(["p000"])
+
+
+def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["--run", str(run.folder)]
+    for args in (["fit", *at, "--json"], ["train", "teacher", *at], ["train", "student", *at]):
+        assert main(args) == 0
+    assert "student_nodistill" in capsys.readouterr().out
+    for args, words in (
+        (["recommend", *at, "--user", "u1"], "made for 'department'; it cannot recommend"),
+        (["similar", "p000", *at], "made for 'department'; it cannot tell what is similar"),
+    ):
+        assert main(args) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_a_task_with_one_class_is_refused(store: GraphStore, tmp_path: Path) -> None:

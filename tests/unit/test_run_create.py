@@ -88,6 +88,18 @@ def test_what_is_not_given_again_stays_as_it_is(store: GraphStore, tmp_path: Pat
             },
             "by people's grades or by later events",
         ),
+        ({"task": {**LATEST, "anchors": {"label": "User", "by": "facts"}}}, "by their history or by their"),
+        (
+            {
+                "task": {
+                    **LATEST,
+                    "anchors": {"label": "Query", "by": "text"},
+                    "candidates": {"label": "Product", "by": "facts"},
+                }
+            },
+            "what is ranked for a text is known by its text",
+        ),
+        ({"task": 5}, "5 is no task"),
         ({"task": {**LATEST, "positives": {"event": "VIEWED"}}}, "nothing to learn from"),
         ({"task": {**LATEST, "positives": {"event": "VIEWD"}}}, "did you mean 'VIEWED'"),
         ({"task": "profile"}, "no class of income"),
@@ -102,6 +114,15 @@ def test_bad_settings_are_one_message(
 ) -> None:
     with pytest.raises(InputError, match=words):
         Run.create(tmp_path / "run", store, **settings)
+
+
+@pytest.mark.parametrize("task", ["recommend", "search", "profile"])
+def test_a_graph_that_holds_nothing_is_told(task: str, tmp_path: Path) -> None:
+    with MemoryStore() as empty, pytest.raises(InputError, match="nothing was ingested here yet"):
+        Run.create(tmp_path / "run", empty, task=task)
+    with pytest.raises(InputError, match="is no graph"):
+        Run.create(tmp_path / "run", "ladybug:shop.db", task=task)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(store: GraphStore, tmp_path: Path) -> None:

@@ -237,6 +237,8 @@ def test_a_task_is_checked_and_proposed(
     assert checked["task"]["name"] == "mine"
     out, err = run(capsys, "check", "mine.yaml")
     assert (out, err) == ("", "mine can be asked of this schema\n")
+    Path("given.yaml").write_text(MATCH + "protocol: {split: held_out}\n")
+    assert "but no run learns it yet: task given: protocol: " in run(capsys, "check", "given.yaml")[1]
     # What is there stays as it is.
     _, err = run(capsys, "init", "mine.yaml", *here, code=2)
     assert "is there already" in err
