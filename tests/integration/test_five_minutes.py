@@ -69,9 +69,16 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     return folder, _follow(folder)
 
 
+@pytest.mark.parametrize("made", ["orders.yaml", "exports", "shop.db", "runs/mine"])
+def test_it_can_be_followed_after_the_readmes_program(made: str) -> None:
+    """A file that stands there would be refused, and a run would go on with the other graph."""
+    assert made in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.search(rf"(?<![\w-]){re.escape(made)}\b", "".join(BLOCKS))
+
+
 def test_every_command_says_what_the_text_promises(followed: tuple[Path, list[str]]) -> None:
     folder, (proposed, tried, twice, later, trained) = followed
-    assert "then: kgdistill ingest run orders.yaml my-orders --dry-run" in proposed
+    assert "then: kgdistill ingest run my-orders.yaml my-orders --dry-run" in proposed
     assert "550 rows read: 4 do not fit, 73 make nothing" in tried
     assert "nothing was written" in tried
     for title in ("User", "Product", "User-BOUGHT-Product"):
@@ -103,7 +110,7 @@ def test_every_command_says_what_the_text_promises(followed: tuple[Path, list[st
         )
     assert (told["n"][0].as_py() > 700, twice_sold["n"][0].as_py()) == (True, 0)
     for made in ("report.html", "bundle/model.safetensors", "evaluate/metrics.json"):
-        assert (folder / "runs" / "mine" / made).is_file()
+        assert (folder / "runs" / "orders" / made).is_file()
 
 
 def test_the_graph_is_what_plain_python_makes_of_the_files(followed: tuple[Path, list[str]]) -> None:
