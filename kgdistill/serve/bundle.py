@@ -179,6 +179,8 @@ class Bundle:
         """
         # Read once: an iterator would be empty the second time, and the answer popularity.
         history, exclude = _texts(history), _texts(exclude)
+        if not isinstance(text, str):
+            raise InputError(f"{text!r:.20} is no text", where="text")
         known, unknown = self.index(history)
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         basis: Basis | None = None
@@ -237,6 +239,10 @@ class Bundle:
         """
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         k = _at_most(k, len(ranked.items))
+        if not isinstance(histories, Iterable):
+            raise InputError(
+                f"{histories!r:.20} is no list of histories", hint="give a list of lists of keys"
+            )
         if exclude is not None and len(exclude) != len(histories):
             raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]

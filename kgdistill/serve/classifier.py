@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -227,7 +227,10 @@ class Classifier:
                 raise InputError(f"these classes are told from {known}, not from {name}")
         if not there:
             raise InputError(f"nothing to tell classes from; give {known}")
-        if any(isinstance(values, str | bytes | Mapping) for values in there.values()):
+        if any(
+            isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable)
+            for values in there.values()
+        ):
             raise InputError("give a list of subjects, not one alone")
         lengths = {name: len(values) for name, values in there.items()}
         if len(set(lengths.values())) > 1:

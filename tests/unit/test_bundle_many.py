@@ -138,6 +138,15 @@ def test_a_history_of_another_kind_is_refused(history: Any, message: str, bundle
             ask()
 
 
+@pytest.mark.parametrize("text", [None, 5, b"tea", ["tea"]])
+def test_a_text_of_another_kind_is_refused(text: Any, bundle: Bundle) -> None:
+    for history in ([], bundle.keys[:1]):
+        with pytest.raises(InputError, match="is no text"):
+            bundle.recommend(history, text=text)
+    with pytest.raises(InputError, match="None is no list of histories"):
+        bundle.recommend_many(None)  # type: ignore[arg-type]
+
+
 def test_keys_that_can_be_read_once_are_a_history(bundle: Bundle) -> None:
     mine = bundle.keys[5:8]
     assert bundle.recommend(iter(mine), k=5) == bundle.recommend(mine, k=5)  # type: ignore[arg-type]

@@ -113,6 +113,7 @@ def test_out_of_scope_is_told(tmp_path: Path) -> None:
     [
         ({}, "nothing to tell classes from; give texts and facts"),
         ({"texts": "coin"}, "a list of subjects"),
+        ({"texts": 5}, "a list of subjects"),
         ({"texts": [3]}, "no string"),
         ({"histories": [["p0001"]]}, "told from texts and facts, not from histories"),
         ({"texts": ["a", "b"], "facts": [{}]}, "2 texts, 1 facts"),
