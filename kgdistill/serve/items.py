@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.moment import moment
 from kgdistill.nearest import nearest
 from kgdistill.serve.parts import refuse
 from kgdistill.words import plain
@@ -255,10 +257,15 @@ class Items:
         if kind in ("number", "whole") and is_number and np.isfinite(value):
             return value
         if kind == "time" and isinstance(value, str | datetime | np.datetime64):
-            try:
-                return np.datetime64(value, "us")  # type: ignore[call-overload]
-            except ValueError:
-                pass
+            with contextlib.suppress(ValueError, InputError):
+                # NumPy reads dates and months, but no zone: those are made UTC, as everything in a store is.
+                if isinstance(value, str) and len(value) > len("2024-01-31"):
+                    value = moment(value, where)
+                if isinstance(value, datetime) and value.tzinfo is not None:
+                    value = value.astimezone(timezone.utc).replace(tzinfo=None)
+                time = np.datetime64(value, "us")  # type: ignore[arg-type]
+                if not np.isnat(time):
+                    return time
         raise InputError(f"{name} is {_SAID[kind]}; {str(value)[:40]!r} is none", where=where)
 
     def _column(self, name: str) -> tuple[str, npt.NDArray[Any], Mask]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,12 @@ def test_times_are_filtered_by_dates(bundle: Bundle) -> None:
     items = Items(table)
     assert items.mask({"since": ("2024-02-01", None)}).tolist() == [False, False, True]
     assert items.mask({"since": "2024-01-05T00:00:00"}).tolist() == [True, False, False]
+    aware = datetime(2024, 1, 5, 1, tzinfo=timezone(timedelta(hours=1)))
+    for same in ("2024-01-05T00:00:00Z", "2024-01-05 02:00:00+02:00", aware):
+        assert items.mask({"since": same}).tolist() == [True, False, False]
+    for wrong in ("NaT", "2024-01-05T00:00:00+x"):
+        with pytest.raises(InputError, match="since is a time"):
+            items.mask({"since": wrong})
     with pytest.raises(InputError, match="since is a time; 'soon' is none"):
         items.mask({"since": ("soon", None)})
 
