@@ -151,10 +151,12 @@ def _created(
     from kgdistill.run.run import Run
 
     check_new(run)
+    named = values.get("task") if task is None else task
+    values = {name: value for name, value in values.items() if name != "task"}
     # A typo is told before the store is opened.
-    check_device(draft(over_held(run, values, task), task=task, where=where).config.device)
+    check_device(draft(over_held(run, values, named), task=named, where=where).config.device)
     with store_at(*store) as opened:
-        return Run.create(run, opened, task=task, where=where, **values)
+        return Run.create(run, opened, task=named, where=where, **values)
 
 
 def _frozen(run: Run, json: bool) -> None:

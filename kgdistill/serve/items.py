@@ -263,7 +263,7 @@ class Items:
                     value = moment(value, where)
                 if isinstance(value, datetime) and value.tzinfo is not None:
                     value = value.astimezone(timezone.utc).replace(tzinfo=None)
-                time = np.datetime64(value, "us")  # type: ignore[arg-type]
+                time = np.datetime64(value, "us")
                 if not np.isnat(time):
                     return time
         raise InputError(f"{name} is {_SAID[kind]}; {str(value)[:40]!r} is none", where=where)
