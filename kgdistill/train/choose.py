@@ -15,7 +15,7 @@ import torch
 from kgdistill.arrays import IntArray
 from kgdistill.models.terms import ItemWeights
 from kgdistill.models.terms.item_weights import LIMIT, WholeModel
-from kgdistill.models.terms.linear import LinearRows
+from kgdistill.models.terms.linear import LinearRows, sides_count
 from kgdistill.models.terms.neighbours import NeighbourItems, likely_pairs, strongest
 from kgdistill.models.terms.sparse import RANK
 from kgdistill.models.terms.walk import fit_walk
@@ -178,12 +178,13 @@ def choose_linear(
         return LinearChoice()
     asked = asked[:: max(1, len(asked) // _ASKED)]
     judge = _Judge(view, asked, catalogue.pool(catalogue.pools[0], view), validation, k)
-    weights = _SIDE_WEIGHTS if sides else (0.0,)
+    formed = sides_count(view.purchases)
+    weights = _SIDE_WEIGHTS if sides and formed else (0.0,)
     best, reached = LinearChoice(side_weight=weights[len(weights) // 2]), -1.0
 
     kept: WholeModel | None = None
     title = "Choosing the linear model's settings"
-    if view.purchases.shape[1] > LIMIT:
+    if min(view.purchases.shape) > LIMIT:
         title += f" (beyond {LIMIT:,} items weights are not formed: {RANK} singular vectors stand for them)"
     with step(title, total=len(_REGS) + len(weights) + len(_DECAYS) - 2) as work:
 

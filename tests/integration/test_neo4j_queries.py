@@ -315,7 +315,7 @@ def test_the_password_is_in_no_command_line_and_no_environment(
     shop._queries.stop()
     shop.query("RETURN 1 AS x")
     # Not any other process that the tests left: the one that asks.
-    children = [c for c in psutil.Process().children() if "_neo4j_reader" in " ".join(c.cmdline())]
+    children = [c for c in psutil.Process().children() if "neo4j.reader" in " ".join(c.cmdline())]
     assert children
     for child in children:
         assert neo4j_server.password not in " ".join([*child.cmdline(), *child.environ().values()])

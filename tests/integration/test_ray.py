@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -72,10 +73,10 @@ def order_lines(folder: Path, files: int = 4, rows: int = 700) -> Path:
     return folder
 
 
-def job(store: GraphStore, root: Path, archive: Path, **how: object) -> JobReport:
+def job(store: GraphStore, root: Path, archive: Path, tables: Any = None, **how: object) -> JobReport:
     rejects = archive.with_suffix(".parquet")
     options = JobOptions(rejects_path=rejects, max_reject_share=0.05, **how)  # type: ignore[arg-type]
-    return run_job(store, MAPPING, root, options, archive=archive, schema=SCHEMA)
+    return run_job(store, MAPPING, root, options, archive=archive, schema=SCHEMA, tables=tables)
 
 
 @pytest.fixture(params=["ladybug", "neo4j"])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from kgdistill.models.terms import linear as linear_form
 from kgdistill.models.terms.item_weights import DenseItems, FactorItems, ItemModel
-from kgdistill.models.terms.linear import KernelItems, LinearRows, fit_linear
+from kgdistill.models.terms.linear import KernelItems, LinearRows, fit_linear, sides_count
 from kgdistill.models.terms.neighbours import strongest
-from kgdistill.models.terms.walk import fit_walk
+from kgdistill.models.terms.walk import KernelWalk, fit_walk
 from kgdistill.models.text.tokens import Tokens
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
@@ -184,20 +184,23 @@ def test_a_walk_ends_where_its_steps_one_by_one_end(
     asked = sp.csr_matrix(
         drawn(seed + 1, (4, items)).multiply(np.random.default_rng(seed).random((4, items)))
     )
-    for limit in (6000, 1):
-        # Beyond the limit it is a product of factors, which leave out what an item says of itself.
+    for limit in (6000, users, 1):
+        # Beyond the limit it goes between the users, without sides, or is a product of factors, which leave
+        # out what an item says of itself.
         model = fit_walk(histories, sides, steps=steps, side_weight=weight, limit=limit)
-        whole = limit > 1 or len(model.items) <= 1
-        assert isinstance(model, DenseItems if whole else FactorItems)
+        by_users = users <= limit < items and len(model.items) > limit
+        whole = by_users or len(model.items) <= limit
+        assert isinstance(model, KernelWalk if by_users else DenseItems if whole else FactorItems)
         rows = histories.toarray().astype(np.float64)
-        parts = [(1.0, rows.T), *((weight, s.toarray().astype(np.float64)) for s in sides)]
+        counted = sides if sides_count(histories, limit) else []
+        parts = [(1.0, rows.T), *((weight, s.toarray().astype(np.float64)) for s in counted)]
         degree = sum(w * s.sum(1) for w, s in parts)
         step = sum(w * s / np.maximum(s.sum(0), 1e-9) @ s.T for w, s in parts)
         many = np.linalg.matrix_power(step / np.maximum(degree, 1e-9)[:, None], steps)
         if not whole:
             np.fill_diagonal(many, 0)
         start = asked.toarray()
-        if not sides:
+        if not counted:
             start[:, np.asarray(histories.sum(0)).ravel() == 0] = 0
         want = start / np.maximum(start.sum(1, keepdims=True), 1e-9) @ many
         got = scored(model, asked, np.arange(items))
@@ -206,6 +209,11 @@ def test_a_walk_ends_where_its_steps_one_by_one_end(
         np.testing.assert_allclose(scored(model, asked, some), got[:, some], rtol=1e-5, atol=1e-6)
         # Nothing is won on the way.
         assert (got.sum(1) <= 1 + 1e-5).all()
+        if by_users:
+            count = len(model.items)
+            every = sp.csr_matrix(np.eye(items, dtype=np.float32)[model.items])
+            into = model.into(0, count).numpy()
+            np.testing.assert_allclose(into, scored(model, every, model.items), rtol=1e-4, atol=2e-6)
 
 
 def test_a_walk_without_a_step_is_refused() -> None:
