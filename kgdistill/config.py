@@ -57,9 +57,9 @@ class TeacherConfig(_Section):
     item_to_item: bool = True
     """Whether linear item-to-item experts take part: weights between items, fitted in closed form."""
     walk: int = Field(default=5, ge=0, le=20)
-    """Steps of the walk beside the linear model, with `item_to_item` only; 0 leaves the walk out. Beyond
-    6,000 items (the linear model: and as many users, groups and words) 256 singular vectors stand for what is
-    known between them."""
+    """Steps of the walk beside the linear model, with `item_to_item` only; 0 leaves the walk out. Of more
+    than 6,000 items both go between the users, without groups and words; of as many users too, 256 singular
+    vectors stand for what is known between the items."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
     hidden: int = Field(default=16, ge=0, le=4096)
@@ -89,7 +89,8 @@ class StudentConfig(_Section):
     """Width of the perceptron beside the linear sum; 0 leaves it out."""
     neighbours: int = Field(default=150, ge=0, le=100_000)
     """Of the linear model and the walk, how many of the strongest weights into each item are kept; 0: none.
-    Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8."""
+    Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; none
+    where the users are no more than 6,000."""
     id_min_count: int = Field(default=2, ge=1, le=1_000_000)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10, le=100_000)

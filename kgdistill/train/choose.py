@@ -103,11 +103,14 @@ def neighbour_weights(
 ) -> tuple[NeighbourItems, ...]:
     """Of each model of `item_weights` the `most` strongest weights into each item; none for 0.
 
+    None either where the items alone are more than `LIMIT`: on Complete Journey, with 9 into each item, they
+    brought the student nothing on validation, and two thirds more numbers.
+
     Beyond `LIMIT` items they are looked for among those that share most (`likely_pairs`), and there are as
     many in all as `LIMIT` items would have, though at least `_LEAST` into each.
     """
     count = view.purchases.shape[1]
-    if not most:
+    if not most or not sides_count(view.purchases):
         return ()
     each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
 

@@ -20,7 +20,7 @@ from kgdistill.models.text.tokens import Tokens
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import choose as linear_module
-from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, sides_of
+from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, neighbour_weights, sides_of
 
 HOUR = 3_600_000_000
 
@@ -396,3 +396,17 @@ def test_words_weigh_by_rarity_count_once_and_have_unit_length() -> None:
     second = np.array([once, 0, np.log(4), np.log(4), 0])
     want = [first / np.linalg.norm(first), first / np.linalg.norm(first), second / np.linalg.norm(second)]
     np.testing.assert_allclose(words, [*want, np.zeros(5)], rtol=1e-5)
+
+
+def test_tables_are_left_out_where_the_items_alone_are_more_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("kgdistill.train.choose", "kgdistill.models.terms.linear"):
+        monkeypatch.setattr(f"{module}.LIMIT", 20)
+    monkeypatch.setattr("kgdistill.train.choose.sides_count", lambda h: sides_count(h, 20))
+    for users, tables in ((15, 0), (30, 1)):
+        view = catalogue_of(
+            {(u, i): 10 + u for u in range(users) for i in range(u, u + 4)}, (users, 40), 900
+        ).view()
+        choice = LinearChoice(reg=1.0, side_weight=0.0)
+        assert len(neighbour_weights(view, [], choice, 3)) == tables
