@@ -227,6 +227,28 @@ def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: 
     assert not list(trained.rglob("*.pkl"))
 
 
+def test_the_figures_say_where_an_arm_was_judged_and_what_it_costs(trained: Path, encoder: Path) -> None:
+    document = json.loads((trained / "evaluate" / "metrics.json").read_text())
+    arms = {arm["arm"]: arm for arm in document["arms"]}
+    assert list(arms["ease"]["settings"]) == ["warm"]
+    assert arms["popularity"]["fit_seconds"] is None
+    assert all(arms[name]["fit_seconds"] > 0 for name in ("ease", *TEACHERS, *STUDENTS))
+    assert arms["popularity"]["parameters"] is None
+    assert arms["ease"]["parameters"] is None
+    of_texts = TransformerText(str(encoder), device=torch.device("cpu")).parameters_count
+    models = Run.open(trained).by_history
+    for name in TEACHERS:
+        scorer = models.teacher_scorer(name)
+        weights = sum(p.numel() for p in scorer.model.parameters())
+        # A teacher cannot answer without its text encoder and its items' vectors.
+        held = weights + scorer.vectors.numel() + scorer.terms.parameters + of_texts
+        assert arms[name]["parameters"] == held
+    for name in STUDENTS:
+        scorer = models.student_scorer(name)
+        weights = sum(p.numel() for p in scorer.model.parameters())
+        assert arms[name]["parameters"] == weights + scorer.terms.parameters
+
+
 def test_the_report_shows_what_the_bundle_recommends_to_whom_and_why(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trained, folder, symlinks=True)

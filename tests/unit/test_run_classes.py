@@ -81,6 +81,11 @@ def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> 
     assert list(scores) == ["majority", "teacher", "student", "student_nodistill"]
     assert scores["student"] > 0.9 > 0.5 > scores["majority"]
     assert "Department; 95% intervals over subjects" in str(results)
+    told = {arm["arm"]: (arm["fit_seconds"], arm["parameters"]) for arm in results["arms"]}
+    assert told["majority"] == (None, None)
+    assert all(told[name][0] > 0 for name in ("teacher", "student", "student_nodistill"))
+    # The teacher reads the texts with its encoder, which the student does without.
+    assert told["teacher"][1] > run.by_classes.encoder.parameters_count > told["student"][1] > 0
     assert {(c["a"], c["b"]) for c in results["comparisons"]} >= {("student", "student_nodistill")}
 
 

@@ -108,6 +108,11 @@ def test_the_results_have_the_shape_of_every_run_and_the_facts_matter(run: Run) 
     assert full["teacher"] > full["teacher_text"] + 0.05
     assert full["teacher"] > full["teacher_shuffled"] + 0.05
     assert "Search; 95% intervals over queries" in str(results)
+    told = {arm["arm"]: (arm["fit_seconds"], arm["parameters"]) for arm in results["arms"]}
+    assert told["words"] == (None, None)
+    assert told["teacher"] == (None, run.by_text.encoder.parameters_count)
+    assert told["student"] == told["student_vectors"]
+    assert all(told[name][0] > 0 and told[name][1] > 0 for name in ("student", "student_nodistill"))
     pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
     assert pairs >= {("teacher", "teacher_text"), ("student", "student_nodistill"), ("student", "words")}
 
