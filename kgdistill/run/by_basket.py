@@ -10,13 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill.evaluate.baselines import popularity
-from kgdistill.evaluate.document import metrics_document
 from kgdistill.evaluate.judge import evaluate_arm
-from kgdistill.run import artefacts
-from kgdistill.run.history_match import HistoryMatch
+from kgdistill.run.history_match import Contender, HistoryMatch
 from kgdistill.tasks.basket import HALF_LIVES, RepeatTask, personal_frequency, repeat_task
 from kgdistill.tasks.histories import frozen_purchases
-from kgdistill.tasks.match import Scorer
 
 
 class BasketMatch(HistoryMatch):
@@ -34,23 +31,13 @@ class BasketMatch(HistoryMatch):
         return task
 
     def _judge(self, folder: Path) -> None:
-        _, left_out = self.run.judged()
-        arms, task = self.run.pipeline.arms, self.repeats(opened=True)
-        (folder / "topk").mkdir()
-        results = []
-        for name, scorer in self._next(task):
-            result = evaluate_arm(scorer, task, arm=name, title=arms[name].title, k=task.protocol.k)
-            pq.write_table(result.topk, folder / "topk" / f"{name}.parquet")
-            results.append(result)
-        there = {result.arm for result in results}
-        comparisons = [pair for pair in self.run.pipeline.comparisons if there.issuperset(pair)]
-        document = metrics_document(task, results, comparisons)
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": {}})
+        task = self.repeats(opened=True)
+        self._judge_each(task, self._next(task), folder, void={})
 
-    def _next(self, task: RepeatTask) -> Iterator[tuple[str, Scorer]]:
-        yield "popularity", popularity(task)
-        yield "frequency", personal_frequency(task, "test", half_life=self._half_life())
-        yield "basket", self.repeat_scorer(task, "test")
+    def _next(self, task: RepeatTask) -> Iterator[Contender]:
+        yield Contender("popularity", popularity(task))
+        yield Contender("frequency", personal_frequency(task, "test", half_life=self._half_life()))
+        yield Contender("basket", self.repeat_scorer(task, "test"))
 
     def _half_life(self) -> timedelta:
         """Of the personal frequency, by validation."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
-from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run import artefacts
+from kgdistill.run.maker import Maker
 from kgdistill.serve.pack import parameters_of
 from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
@@ -30,25 +29,12 @@ from kgdistill.train.classify_files import (
     save_class_student,
     save_class_teacher,
 )
-from kgdistill.train.loop import Context
-
-if TYPE_CHECKING:
-    from kgdistill.run.run import Run
 
 _MAIN = "macro_f1"
 
 
-@dataclass
-class Classifying:
-    """The stages and models of a run that tells classes.
-
-    Attributes:
-        run: its folder and configuration.
-        device: where training runs.
-    """
-
-    run: Run
-    device: torch.device
+class Classifying(Maker):
+    """The stages and models of a run that tells classes."""
 
     @cached_property
     def task(self) -> ClassifyTask:
@@ -58,11 +44,6 @@ class Classifying:
         return build_classify_task(self.run.snapshot, spec)
 
     @cached_property
-    def encoder(self) -> TransformerText:
-        """The text teacher."""
-        return artefacts.text_encoder(self.run.config.text, self.device)
-
-    @cached_property
     def vectors(self) -> SubjectVectors:
         """What the text teacher says of the task's texts."""
         return artefacts.load_subjects(self.run.read("text"))
@@ -70,18 +51,17 @@ class Classifying:
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
         config = self.run.config
-        context = Context(self.device, config.seed)
         if name == "text":
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
         elif name == "teacher":
-            teacher = train_class_teacher(self.task, self.vectors, config.classify, context)
+            teacher = train_class_teacher(self.task, self.vectors, config.classify, self.context)
             save_class_teacher(folder, teacher)
             artefacts.save_history(folder, teacher.history)
         elif (arm := self.run.pipeline.arms.get(name)) is not None:
             encoder = self.encoder if self.task.texts is not None else None
-            soft = self.teacher.logits(self.task, self.vectors) if arm.distilled else None
+            soft = self.teacher().logits(self.task, self.vectors) if arm.distilled else None
             student = train_class_student(
-                self.task, encoder, self.vectors, config.classify, context, soft=soft
+                self.task, encoder, self.vectors, config.classify, self.context, soft=soft
             )
             save_class_student(folder, student)
             artefacts.save_history(folder, student.history)
@@ -90,7 +70,6 @@ class Classifying:
         else:
             self._judge(folder)
 
-    @property
     def teacher(self) -> ClassTeacher:
         """The trained teacher."""
         return load_class_teacher(self.run.read("teacher"))
@@ -110,17 +89,19 @@ class Classifying:
         there, left_out = self.run.judged()
         arms = self.run.pipeline.arms
         self.task.open_test()
-        teacher = ClassArm(
-            arms["teacher"].title, self.teacher.logits(self.task, self.vectors), self.teacher.calibration
-        )
-        judged = {"majority": majority(self.task), "teacher": teacher}
-        seconds, sizes = {"teacher": self.teacher.seconds}, {"teacher": self._size(self.teacher.head)}
+        teacher = self.teacher()
+        logits = teacher.logits(self.task, self.vectors)
+        judged = {
+            "majority": majority(self.task),
+            "teacher": ClassArm(arms["teacher"].title, logits, teacher.calibration),
+        }
+        seconds, sizes = {"teacher": teacher.seconds}, {"teacher": self._size(teacher.head)}
         for name in there:
             if arms[name].learner == "student":
                 student = self.student(name)
                 judged[name] = ClassArm(arms[name].title, student.logits(self.task), student.calibration)
                 seconds[name], sizes[name] = student.seconds, parameters_of(student.model)
-        pairs = [pair for pair in self.run.pipeline.comparisons if judged.keys() >= set(pair)]
+        pairs = self.run.pipeline.compared(judged)
         figures = judge_classes(self.task, judged, part="test", compared=pairs)
         document = self._document(figures, seconds, sizes)
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": {}})

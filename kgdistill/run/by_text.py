@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-import torch
 
 from kgdistill.evaluate.graded import GradedArm, Parts, graded_document, judge_parts
 from kgdistill.models.text.token_table import TokenTable, load_token_table
-from kgdistill.models.text.transformer import TransformerText
-from kgdistill.models.text_teacher import TextTargets, TextTeacher
+from kgdistill.models.text_teacher import TextTeacher
 from kgdistill.ranking.fusion import Fusion
 from kgdistill.ranking.graded import DEPTH
 from kgdistill.run import artefacts
+from kgdistill.run.maker import Maker
 from kgdistill.run.text_match import (
     CatalogueVectors,
     encode_catalogue,
@@ -31,25 +29,11 @@ from kgdistill.serve.search import SearchIndex
 from kgdistill.tasks.judgements import JudgedTask
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index
 from kgdistill.tasks.spec import MatchSpec
-from kgdistill.tasks.synthetic import SyntheticQueries
-from kgdistill.train.loop import Context
 from kgdistill.train.text_match import TextLessons, train_token_table
 
-if TYPE_CHECKING:
-    from kgdistill.run.run import Run
 
-
-@dataclass
-class TextMatch:
-    """The stages and models of a run whose anchors are known by their text.
-
-    Attributes:
-        run: its folder and configuration.
-        device: where training runs.
-    """
-
-    run: Run
-    device: torch.device
+class TextMatch(Maker):
+    """The stages and models of a run whose anchors are known by their text."""
 
     @cached_property
     def task(self) -> JudgedTask:
@@ -58,11 +42,6 @@ class TextMatch:
         assert isinstance(spec, MatchSpec)
         table = pq.read_table(self.run.holdout)
         return JudgedTask(self.run.snapshot, spec, table, self.run.config.protocol)
-
-    @cached_property
-    def encoder(self) -> TransformerText:
-        """The text teacher."""
-        return artefacts.text_encoder(self.run.config.text, self.device)
 
     @cached_property
     def vectors(self) -> CatalogueVectors:
@@ -89,11 +68,9 @@ class TextMatch:
 
     def lessons(self) -> TextLessons:
         """What the students learn from."""
-        queries, targets = artefacts.load_queries(self.run.read("queries")), self._targets()
+        queries = artefacts.load_queries(self.run.read("queries"))
+        targets = artefacts.load_text_targets(self.run.read("targets"))
         return TextLessons(self.task.catalogue, queries, targets, self.vectors.items)
-
-    def _targets(self) -> TextTargets:
-        return artefacts.load_text_targets(self.run.read("targets"))
 
     def student(self, name: str = "student") -> TokenTable:
         """A trained student."""
@@ -114,7 +91,7 @@ class TextMatch:
             )
             artefacts.save_queries(folder, made)
         elif name == "targets":
-            queries: SyntheticQueries = artefacts.load_queries(self.run.read("queries"))
+            queries = artefacts.load_queries(self.run.read("queries"))
             targets = self.teacher.targets(queries.texts, candidates=search.candidates)
             artefacts.save_text_targets(folder, targets)
         elif name == "bundle":
@@ -125,8 +102,7 @@ class TextMatch:
     def _student(self, distilled: bool, folder: Path) -> None:
         config, lessons = self.run.config, self.lessons()
         student, axes = start_student(lessons, self.vectors, self.encoder, config.search.dim)
-        context = Context(self.device, config.seed)
-        trained = train_token_table(student, axes, lessons, config.search, context, distil=distilled)
+        trained = train_token_table(student, axes, lessons, config.search, self.context, distil=distilled)
         trained.model.cpu().save(folder)
         artefacts.save_training(folder, trained)
 
@@ -148,14 +124,13 @@ class TextMatch:
         for name, parts, seconds, size in self._arms(task.judgements.queries):
             measured = judge_parts(parts, task.judgements, self._serving, items=len(task.catalogue), ks=ks)
             arms.append(GradedArm(name, pipeline.arms[name].title, measured, seconds, size))
-        there = {arm.arm for arm in arms}
         protocol = {
             "name": spec.heading,
             "description": self._described(),
             "k": spec.protocol.k,
             "units": "queries",
         }
-        comparisons = [pair for pair in pipeline.comparisons if there.issuperset(pair)]
+        comparisons = pipeline.compared({arm.arm for arm in arms})
         document = graded_document(protocol, arms, comparisons, items=len(task.catalogue))
         void = (
             {} if task.catalogue.facts else {"teacher_shuffled": "the graph has no facts of what is ranked"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from kgdistill.config import RunConfig, TaskKind
 from kgdistill.serve.file import FORMAT
+from kgdistill.tasks.protocol import Setting
 
 Reads = Literal["fields", "own fields", "facts"]
 """Item groups: the text fields, those of them that no fact holds, the facts with the nodes above."""
@@ -41,7 +42,7 @@ class Arm:
     shuffle: bool = False
     distilled: bool = False
     compared_with: tuple[str, ...] = ()
-    settings: tuple[str, ...] | None = None
+    settings: tuple[Setting, ...] | None = None
 
 
 def _nothing(config: RunConfig) -> dict[str, Any]:
@@ -104,10 +105,10 @@ class Pipeline:
         )
         return self.fitted[:first], self.fitted[first:]
 
-    @cached_property
-    def comparisons(self) -> list[tuple[str, str]]:
-        """Pairs of arms whose difference is told."""
-        return [(name, other) for name, arm in self.arms.items() for other in arm.compared_with]
+    def compared(self, judged: Collection[str]) -> list[tuple[str, str]]:
+        """Pairs of arms whose difference is told, as far as both were judged."""
+        pairs = ((name, other) for name, arm in self.arms.items() for other in arm.compared_with)
+        return [(a, b) for a, b in pairs if a in judged and b in judged]
 
 
 _TEACH, _STUDY = "kgdistill train teacher", "kgdistill train student"

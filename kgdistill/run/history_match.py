@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -24,17 +24,17 @@ from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
+from kgdistill.run.maker import Maker
 from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
 from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
+from kgdistill.tasks.match import MatchTask, Split
 from kgdistill.tasks.match import Scorer as AnyScorer
-from kgdistill.tasks.match import Setting, Split
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
 from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
-from kgdistill.train.loop import Context
-from kgdistill.train.student import StudentInputs, student_scorer, train_student
+from kgdistill.train.student import StudentInputs, TrainedStudent, student_scorer, train_student
 from kgdistill.train.targets import Targets, make_targets
 from kgdistill.train.teacher import (
     TeacherInputs,
@@ -44,9 +44,6 @@ from kgdistill.train.teacher import (
     train_teacher,
 )
 from kgdistill.train.tune import AdaptConfig, adapt_encoder, later_purchases, neighbour_pairs
-
-if TYPE_CHECKING:
-    from kgdistill.run.run import Run
 
 _VALIDATED = 10_000
 """At most so many users say which epoch is best."""
@@ -73,37 +70,42 @@ class JudgedArm(NamedTuple):
     parameters: int
 
 
-@dataclass
-class HistoryMatch:
-    """The stages and models of a run whose anchors are known by their history.
+class Contender(NamedTuple):
+    """Any arm, ready to be judged.
 
     Attributes:
-        run: its folder and configuration.
-        device: where training runs.
+        arm: its short name.
+        scorer: over everything that it may know.
+        fit_seconds, parameters: as in `JudgedArm`; None where they are not told.
     """
 
-    run: Run
-    device: torch.device
+    arm: str
+    scorer: AnyScorer
+    fit_seconds: float | None = None
+    parameters: int | None = None
 
-    @property
-    def context(self) -> Context:
-        """Where training runs, and what it draws from."""
-        return Context(self.device, self.run.config.seed)
+
+class HistoryMatch(Maker):
+    """The stages and models of a run whose anchors are known by their history."""
 
     # What training reads ------------------------------------------------------------------------
 
     @cached_property
     def catalogue(self) -> TrainingData:
         """What training reads."""
-        embeddings, rows, tokens = artefacts.load_text(self.run.read("text"))
+        embeddings, rows, tokens = self._text_read
         return make_training_data(
             self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows)
         )
 
-    @cached_property
+    @property
     def tokens(self) -> Tokens:
         """Token ids of the distinct texts."""
-        return artefacts.load_text(self.run.read("text"))[2]
+        return self._text_read[2]
+
+    @cached_property
+    def _text_read(self) -> tuple[FloatArray, IntArray, Tokens]:
+        return artefacts.load_text(self.run.read("text"))
 
     @property
     def label(self) -> str:
@@ -248,14 +250,10 @@ class HistoryMatch:
         artefacts.write_curves(folder, trained.history)
 
     def _bundle(self, folder: Path) -> None:
-        config = self.run.config
-        tower = pack_tower(
-            artefacts.load_student(self.run.read("student"), self.fields).model,
-            self.run.read("text") / "tokenizer" / "tokenizer.json",
-            max_tokens=config.text.max_tokens,
-        )
+        config, trained = self.run.config, self._trained_student("student")
+        tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         pack_student(
-            self.student_scorer(), self.catalogue, self.run.snapshot,
+            self._student_scorer(trained), self.catalogue, self.run.snapshot,
             tower=tower, task=config.model_dump(mode="json")["task"],
         ).save(folder)  # fmt: skip
 
@@ -269,16 +267,24 @@ class HistoryMatch:
 
     # Models, ready to score ------------------------------------------------------------------------
 
-    def _trained(self, kind: str) -> TrainedTeacher:
+    def _trained_teacher(self, kind: str) -> TrainedTeacher:
         return artefacts.load_teacher(self.run.read(kind), *self.groups(kind))
+
+    def _trained_student(self, kind: str) -> TrainedStudent:
+        return artefacts.load_student(self.run.read(kind), self.fields)
 
     def teacher_scorer(self, kind: str = "teacher") -> Scorer:
         """A trained teacher over everything before the cut."""
-        return teacher_scorer(self._trained(kind), self.catalogue, self.catalogue.view(), self.device)
+        return self._teacher_scorer(self._trained_teacher(kind))
+
+    def _teacher_scorer(self, trained: TrainedTeacher) -> Scorer:
+        return teacher_scorer(trained, self.catalogue, self.catalogue.view(), self.device)
 
     def student_scorer(self, kind: str = "student", *, use_ids: bool = True) -> Scorer:
         """A trained student over everything before the cut."""
-        trained = artefacts.load_student(self.run.read(kind), self.fields)
+        return self._student_scorer(self._trained_student(kind), use_ids=use_ids)
+
+    def _student_scorer(self, trained: TrainedStudent, *, use_ids: bool = True) -> Scorer:
         view = self.catalogue.view()
         return student_scorer(trained, self.catalogue, self.tokens, view, self.device, use_ids=use_ids)
 
@@ -290,19 +296,21 @@ class HistoryMatch:
 
     def text_tower(self) -> StaticText:
         """The student's text tower as it serves, on one core."""
-        model = artefacts.load_student(self.run.read("student"), self.fields).model
-        return static_text(
-            model,
-            self.run.read("text") / "tokenizer" / "tokenizer.json",
-            max_tokens=self.run.config.text.max_tokens,
-        )
+        model, longest = self._trained_student("student").model, self.run.config.text.max_tokens
+        return static_text(model, self._tokenizer, max_tokens=longest)
+
+    @property
+    def _tokenizer(self) -> Path:
+        return self.run.read("text") / "tokenizer" / "tokenizer.json"
 
     def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
         """What is written back: (space, item keys, vectors float32 [N, D]) of the items with buyers."""
         view, label = self.catalogue.view(), self.label
         items = np.intersect1d(view.warm, self.catalogue.items)
         keys = [str(k) for k in self.run.snapshot.keys(label)[items]]
-        relational = relational_embeddings(self._trained("teacher"), self.catalogue, view, self.device)
+        relational = relational_embeddings(
+            self._trained_teacher("teacher"), self.catalogue, view, self.device
+        )
         student = self.student_scorer().vectors.cpu().numpy()
         return [("relational", keys, relational[items]), ("student", keys, student[items])]
 
@@ -326,51 +334,57 @@ class HistoryMatch:
         """The trained arms that are there one after another, so that only one is in memory."""
         for name in self.run.judged()[0]:
             arm = self.run.pipeline.arms[name]
-            if arm.learner == "student":
-                pupil = artefacts.load_student(self.run.read(name), self.fields)
-                seconds, scorer = pupil.seconds, self.student_scorer(name)
-            else:
-                seconds, scorer = self._trained(name).seconds, self.teacher_scorer(name)
+            scorer, seconds = self._scored(arm)
             yield JudgedArm(
                 name, arm.title, "ours" if arm.role == "needed" else "control", self.run.config.seed,
                 scorer, seconds, self.parameters(name, scorer),
             )  # fmt: skip
 
+    def _scored(self, arm: Arm) -> tuple[Scorer, float]:
+        """A trained arm ready to score, and how long its training took in seconds."""
+        if arm.learner == "student":
+            student = self._trained_student(arm.name)
+            return self._student_scorer(student), student.seconds
+        teacher = self._trained_teacher(arm.name)
+        return self._teacher_scorer(teacher), teacher.seconds
+
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
-        kinds, left_out = self.run.judged()
-        task, protocol, pipeline = self.run.task, self.run.config.discovery, self.run.pipeline
-        task.open_test()
+        self.run.task.open_test()
+        self._judge_each(self.run.task, self._contenders(), folder, void=self.void(self.run.judged()[0]))
+
+    def _contenders(self) -> Iterator[Contender]:
+        yield Contender("popularity", popularity(self.run.task))
+        start = time.monotonic()
+        scorer = ease(self.run.task)
+        yield Contender("ease", scorer, time.monotonic() - start)
+        for arm in self.arms():
+            yield Contender(arm.arm, arm.scorer, arm.fit_seconds, arm.parameters)
+
+    def _judge_each(
+        self, task: MatchTask, contenders: Iterable[Contender], folder: Path, *, void: Mapping[str, str]
+    ) -> None:
+        """Judges one after another on an opened task, and leaves ranks and figures."""
+        pipeline = self.run.pipeline
         results: list[ArmResult] = []
         fit: dict[str, float] = {}
         parameters: dict[str, int] = {}
         (folder / "topk").mkdir()
-        for arm, scorer in self._judged(fit, parameters):
-            where: Any = pipeline.arms[arm].settings
-            settings: list[Setting] | None = list(where) if where else None
+        for name, scorer, seconds, size in contenders:
+            arm = pipeline.arms[name]
             result = evaluate_arm(
-                scorer, task, arm=arm, title=pipeline.arms[arm].title, k=protocol.k, settings=settings
+                scorer, task, arm=name, title=arm.title, k=task.protocol.k, settings=arm.settings
             )
-            pq.write_table(result.topk, folder / "topk" / f"{arm}.parquet")
+            pq.write_table(result.topk, folder / "topk" / f"{name}.parquet")
             results.append(result)
-        there = {result.arm for result in results}
-        comparisons = [pair for pair in pipeline.comparisons if there.issuperset(pair)]
+            if seconds is not None:
+                fit[name] = seconds
+            if size is not None:
+                parameters[name] = size
+        comparisons = pipeline.compared({result.arm for result in results})
         document = metrics_document(task, results, comparisons, fit_seconds=fit, parameters=parameters)
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void(kinds)})
-
-    def _judged(self, fit: dict[str, float], parameters: dict[str, int]) -> Iterator[tuple[str, AnyScorer]]:
-        baselines = {"popularity": partial(popularity, self.run.task), "ease": partial(ease, self.run.task)}
-        for name, make in baselines.items():
-            start = time.monotonic()
-            scorer = make()
-            if name == "ease":
-                fit[name] = time.monotonic() - start
-            yield name, scorer
-        for arm in self.arms():
-            parameters[arm.arm] = arm.parameters
-            if arm.fit_seconds is not None:
-                fit[arm.arm] = arm.fit_seconds
-            yield arm.arm, arm.scorer
+        left_out = self.run.judged()[1]
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 
     def void(self, kinds: tuple[str, ...]) -> dict[str, str]:
         """Controls that can show nothing on this graph, and why."""

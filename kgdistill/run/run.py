@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kgdistill.run.by_classes import Classifying
     from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
+    from kgdistill.run.maker import Maker
 
 _WIDE = 300
 _USERS = 1000
@@ -46,14 +47,6 @@ class Holder(Protocol):
     @property
     def store(self) -> GraphStore:
         """The open store."""
-        ...
-
-
-class Maker(Protocol):
-    """What a kind of task makes at each of its stages."""
-
-    def make(self, name: str, folder: Path) -> None:
-        """Makes what a stage leaves, in an empty folder."""
         ...
 
 

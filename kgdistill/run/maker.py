@@ -1,0 +1,45 @@
+"""What every kind of task shares as it makes its stages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run import artefacts
+from kgdistill.train.loop import Context
+
+if TYPE_CHECKING:
+    from kgdistill.run.run import Run
+
+
+@dataclass
+class Maker(ABC):
+    """What a kind of task makes at each stage of a run, and its models.
+
+    Attributes:
+        run: its folder and configuration.
+        device: where training runs.
+    """
+
+    run: Run
+    device: torch.device
+
+    @abstractmethod
+    def make(self, name: str, folder: Path) -> None:
+        """Makes what a stage leaves, in an empty folder."""
+
+    @property
+    def context(self) -> Context:
+        """Where training runs, and what it draws from."""
+        return Context(self.device, self.run.config.seed)
+
+    @cached_property
+    def encoder(self) -> TransformerText:
+        """The text teacher, as it was published."""
+        return artefacts.text_encoder(self.run.config.text, self.device)
