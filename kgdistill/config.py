@@ -254,7 +254,7 @@ class RunConfig(_Section):
 
     @field_serializer("task")
     def _as_declared(self, task: MatchSpec | ClassifySpec) -> dict[str, Any]:
-        return task.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return task.declared()
 
     @model_validator(mode="after")
     def _split(self) -> RunConfig:

@@ -1,8 +1,8 @@
-"""Dates and times that a person writes."""
+"""Dates and times that a person writes, and all times as they are kept."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 
 from kgdistill.errors import InputError
 
@@ -19,3 +19,8 @@ def moment(text: str, where: str) -> datetime:
     except ValueError as error:
         hint = "write 2017-10-15 or 2017-10-15T12:00:00"
         raise InputError(f"{text!r} is not a date", where=where, hint=hint) from error
+
+
+def naive_utc(time: datetime) -> datetime:
+    """A time as it is kept everywhere: in UTC, without saying so; one without a zone is taken as UTC."""
+    return time if time.tzinfo is None else time.astimezone(timezone.utc).replace(tzinfo=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,6 @@ from kgdistill.errors import DiskError, InputError
 
 if TYPE_CHECKING:
     from kgdistill.tasks.check import GraphCounts
-    from kgdistill.tasks.spec import TaskSpec
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -78,7 +77,7 @@ def show(task: TaskArgument, json: JsonOption = False) -> None:
 
     spec = load_task(task)
     if json:
-        print_json(_whole(spec))
+        print_json(spec.declared())
     else:
         print(task_file(task).read_text(encoding="utf-8-sig"), end="")
 
@@ -112,7 +111,7 @@ def check(
             counts = check_graph(spec, opened, schema_at(schema, opened), where=where)
     rows = _rows(counts)
     if json:
-        print_json({"task": _whole(spec), "counts": dict(rows)})
+        print_json({"task": spec.declared(), "counts": dict(rows)})
         return
     if rows:
         print_table(["what", "count"], [list(row) for row in rows])
@@ -160,14 +159,10 @@ def init(
     except OSError as error:
         raise DiskError(f"cannot be written: {error.strerror}", where=shown(out)) from error
     if json:
-        print_json({"file": out, "text": text, "task": _whole(spec)})
+        print_json({"file": out, "text": text, "task": spec.declared()})
     else:
         print(text, end="")
         say(f"written to {shown(out)}; next:  kgdistill task check {shown(out)}")
-
-
-def _whole(spec: TaskSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _rows(counts: GraphCounts) -> list[tuple[str, int]]:

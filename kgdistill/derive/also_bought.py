@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.model import GraphTables, type_name
 from kgdistill.ingest.outputs import Outputs
 from kgdistill.ingest.projection import kept_by
+from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import EdgeType, GraphStore
 
 ALSO_BOUGHT: EdgeType = ("Product", "ALSO_BOUGHT", "Product")
@@ -240,7 +241,7 @@ def _checked(cut: datetime, top_k: int, min_support: int) -> datetime:
     for name, value in (("top_k", top_k), ("min_support", min_support)):
         if value < 1:
             raise InputError(f"{name} is {value}; it is at least 1")
-    return cut.astimezone(timezone.utc).replace(tzinfo=None) if cut.tzinfo is not None else cut
+    return naive_utc(cut)
 
 
 def _choices(

@@ -7,11 +7,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kgdistill.errors import InputError
 from kgdistill.explore.paths import CountedPaths, Paths, Row
+from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import GraphStore
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def explain(
     found = explain_many(store, [pair], limit=limit, before=before)[pair]
     if found:
         return found
-    before = _naive(before)
+    before = before and naive_utc(before)
     counted = CountedPaths(store, user, product, before)
     return along(counted, [pair], counted.products([product]), limit, before)[pair]
 
@@ -138,7 +139,7 @@ def explain_many(
         raise InputError(f"limit is {limit}; it is at least 1")
     if not wanted:
         return {}
-    before = _naive(before)
+    before = before and naive_utc(before)
     paths = Paths(store)
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
@@ -189,12 +190,6 @@ def along(
         found += _together(context, by_recommended[product], partners)
         result[(user, product)] = sorted(found, key=_order)[:limit]
     return result
-
-
-def _naive(before: datetime | None) -> datetime | None:
-    if before is None or before.tzinfo is None:
-        return before
-    return before.astimezone(timezone.utc).replace(tzinfo=None)
 
 
 class _Links:

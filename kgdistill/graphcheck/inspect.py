@@ -10,6 +10,7 @@ from kgdistill.graphcheck.findings import findings_of
 from kgdistill.graphcheck.model import Finding, GraphStats, Inspection
 from kgdistill.graphcheck.roles import roles_of
 from kgdistill.graphcheck.values import value_findings
+from kgdistill.moment import naive_utc
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
@@ -44,9 +45,7 @@ def inspect_graph(
         raise InputError(f"hub_share is {hub_share}; it is above 0 and at most 1")
     if gap_days < 1:
         raise InputError(f"gap_days is {gap_days}; it is at least 1")
-    moment = now or datetime.now(timezone.utc)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    moment = naive_utc(now or datetime.now(timezone.utc))
     facts = GraphFacts(schema, roles_of(schema), moment, hub_share)
     values: list[Finding] = []
     edges = schema.edges()

@@ -97,7 +97,7 @@ def draft(values: Mapping[str, Any], *, task: TaskLike | None = None, where: str
     given = values.get("protocol") or {}
     if not isinstance(given, Mapping):
         raise InputError("'protocol' must be a mapping of keys to values", where=where)
-    whole = {**values, "task": spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    whole = {**values, "task": spec.declared()}
     if not isinstance(spec, MatchSpec) or not isinstance(spec.protocol, TimeSplit):
         if given:
             raise InputError(f"the task {spec.name!r} is not split by time", where=f"{where}: protocol")

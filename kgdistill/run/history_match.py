@@ -254,7 +254,7 @@ class HistoryMatch(Maker):
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         pack_student(
             self._student_scorer(trained), self.catalogue, self.run.snapshot,
-            tower=tower, task=config.model_dump(mode="json")["task"],
+            tower=tower, task=config.task.declared(),
         ).save(folder)  # fmt: skip
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:

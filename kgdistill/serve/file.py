@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,11 +16,34 @@ from safetensors.numpy import load, save
 from kgdistill.errors import ArtefactError, DiskError
 from kgdistill.serve.items import Items
 from kgdistill.serve.parts import ANEW, ARRAYS, Arrays, BundlePart
+from kgdistill.serve.readings import Readings
+
+if TYPE_CHECKING:
+    from kgdistill.snapshot import Snapshot
 
 FORMAT = 5
 ITEMS = "items.arrow"
 # What config.json holds beside the settings.
 _BESIDE = ("parts", "items", "files", "sha256")
+
+
+def bundle_config(task: Mapping[str, Any], label: str, reads: Readings, snapshot: Snapshot) -> dict[str, Any]:
+    """The settings of a bundle that belong to no part.
+
+    Args:
+        task: as it was declared.
+        label: of what it answers with, or of the subjects that it classifies.
+        reads: how what is asked is read.
+        snapshot: that it was trained on.
+    """
+    return {
+        "format": FORMAT,
+        "task": dict(task),
+        "label": label,
+        "reads": reads.settings(),
+        "snapshot": snapshot.content_hash,
+        "cut": str(snapshot.cut),
+    }
 
 
 def write_bundle(folder: Path, config: Mapping[str, Any], items: Items, parts: list[BundlePart]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.moment import moment
+from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.serve.parts import refuse
 from kgdistill.words import plain
@@ -261,8 +261,8 @@ class Items:
                 # NumPy reads dates and months, but no zone: those are made UTC, as everything in a store is.
                 if isinstance(value, str) and len(value) > len("2024-01-31"):
                     value = moment(value, where)
-                if isinstance(value, datetime) and value.tzinfo is not None:
-                    value = value.astimezone(timezone.utc).replace(tzinfo=None)
+                if isinstance(value, datetime):
+                    value = naive_utc(value)
                 time = np.datetime64(value, "us")
                 if not np.isnat(time):
                     return time

@@ -21,7 +21,7 @@ from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.models.text.static import StaticText
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.serve.bundle import Bundle
-from kgdistill.serve.file import FORMAT
+from kgdistill.serve.file import bundle_config
 from kgdistill.serve.history import History
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.readings import Reading, Readings
@@ -55,15 +55,9 @@ def pack_student(
         task: the declared task as JSON.
     """
     table, names = kept_items(snapshot, catalogue.label, catalogue.items)
-    config = {
-        "format": FORMAT,
-        "task": dict(task) if task is not None else {"kind": "match", "name": "recommend"},
-        "label": catalogue.label,
-        "reads": Readings.joined(names).settings(),
-        "snapshot": snapshot.content_hash,
-        "cut": str(snapshot.cut),
-    }
     items, reads = Items(table), Readings.joined(names)
+    task = task if task is not None else {"kind": "match", "name": "recommend"}
+    config = bundle_config(task, catalogue.label, reads, snapshot)
     columns = items.columns(reads.columns)
     search = search_index(reads.texts(columns), reads.vectors(columns, tower))
     return Bundle(config, items, history=_history(scorer, catalogue), text=tower, search=search)
@@ -98,14 +92,8 @@ def pack_text_match(
             table = table.drop_columns(names[name])
         table = table.append_column(names[name], pa.array([text or None for text in texts], pa.string()))
     tower_reads = (Reading((names[n],), TITLE_WEIGHT if i == 0 else 1) for i, n in enumerate(student.fields))
-    config = {
-        "format": FORMAT,
-        "task": task.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "label": label,
-        "reads": Readings(tuple(names.values()), tuple(tower_reads)).settings(),
-        "snapshot": snapshot.content_hash,
-        "cut": str(snapshot.cut),
-    }
+    reads = Readings(tuple(names.values()), tuple(tower_reads))
+    config = bundle_config(task.declared(), label, reads, snapshot)
     tower = TextTower.of(student.tokenizer, student.table.weight.detach().cpu().numpy(), None, None)
     return Bundle(config, Items(table), text=tower, search=search)
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from kgdistill.arrays import FloatArray
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
-from kgdistill.serve.file import FORMAT
+from kgdistill.serve.file import bundle_config
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
@@ -100,13 +100,6 @@ def pack_classes(
         task: the declared task.
     """
     tower, classifier = pack_classifier(student, keys)
-    config = {
-        "format": FORMAT,
-        "task": task.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "label": task.subjects.label,
-        "reads": Readings.joined(["title"]).settings(),
-        "snapshot": snapshot.content_hash,
-        "cut": str(snapshot.cut),
-    }
+    config = bundle_config(task.declared(), task.subjects.label, Readings.joined(["title"]), snapshot)
     nothing = pa.table({name: pa.array([], pa.string()) for name in ("id", *SHOWN)})
     return Bundle(config, Items(nothing), text=tower, classifier=classifier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, LeakError
+from kgdistill.moment import naive_utc
 from kgdistill.progress import Step, step
 from kgdistill.snapshot.content import ContentHash
 from kgdistill.snapshot.files import disk_errors, staged_folder, sync_file
@@ -69,7 +70,7 @@ def take_snapshot(
     if schema is None:
         schema = kept_schema(store)
     if cut is not None:
-        cut = _naive_utc(cut)
+        cut = naive_utc(cut)
     labels = [label for label, node in schema.nodes.items() if not node.output]
     edges = [e for e in schema.edges("fact", "event") if e[0] in labels and e[2] in labels]
     with (
@@ -172,7 +173,7 @@ def take_events(
     rel = schema.relationship(edge)
     if rel.kind != "event" or rel.time is None:
         raise InputError(f"{edge_key(edge)} is of the kind {rel.kind}: it has no time")
-    first, last = _naive_utc(start), _naive_utc(end) if end is not None else None
+    first, last = naive_utc(start), naive_utc(end) if end is not None else None
     if last is not None and last < first:
         raise InputError(f"the end {last.isoformat()} is before the start {first.isoformat()}")
     columns = [name for name, prop in rel.properties.items() if not prop.cumulative]
@@ -342,10 +343,6 @@ def _meaning(schema: Schema, labels: Sequence[str], edges: Sequence[EdgeType]) -
         "nodes": {label: [schema.node(label).text, schema.node(label).time] for label in labels},
         "edges": {edge_key(e): schema.relationship(e).time for e in edges},
     }
-
-
-def _naive_utc(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo is not None else moment
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kgdistill.errors import InputError
+from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import EdgeType
 
 _BOUGHT: EdgeType = ("User", "BOUGHT", "Product")
@@ -20,6 +21,10 @@ Setting: TypeAlias = Literal["warm", "cold", "strictly_cold", "all", "cold_in_al
 SETTINGS: tuple[Setting, ...] = ("warm", "cold", "strictly_cold", "all", "cold_in_all", "tail")
 HEAD_SHARE = 0.8
 """The most bought items that together have this share of the purchases are no tail."""
+
+
+UtcMoment: TypeAlias = Annotated[datetime, AfterValidator(naive_utc)]
+"""A time with a zone becomes UTC, one without is taken as UTC."""
 
 
 class DiscoveryProtocol(BaseModel):
@@ -41,13 +46,13 @@ class DiscoveryProtocol(BaseModel):
     reverse: bool = Field(
         default=False, description="whether the relationship leads from what is ranked to who is asked"
     )
-    cut: datetime = Field(
+    cut: UtcMoment = Field(
         description="train is what happened before it; UTC; left out: after four fifths of the purchases"
     )
-    test_start: datetime = Field(
+    test_start: UtcMoment = Field(
         description="the test is from then on, validation from the cut until then; left out: nine tenths"
     )
-    test_end: datetime | None = Field(default=None, description="where the test ends; empty: with the data")
+    test_end: UtcMoment | None = Field(default=None, description="where the test ends; empty: with the data")
     min_user_events: int = Field(
         default=5,
         ge=0,
@@ -78,13 +83,6 @@ class DiscoveryProtocol(BaseModel):
         default="user_id", description="what users are called in the lists that are written"
     )
     item_column: str = Field(default="product_id", description="what items are called there")
-
-    @field_validator("cut", "test_start", "test_end")
-    @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
-        if value is None or value.tzinfo is None:
-            return value
-        return value.astimezone(timezone.utc).replace(tzinfo=None)
 
     @model_validator(mode="after")
     def _in_order(self) -> DiscoveryProtocol:

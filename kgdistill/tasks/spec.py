@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -24,7 +23,7 @@ from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fa
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
-from kgdistill.tasks.protocol import SETTINGS, Setting
+from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
@@ -127,11 +126,11 @@ class TimeSplit(_Judging):
     """Train before `cut`, validation from then, test from `test_start`; moments or shares of the events."""
 
     split: Literal["time"]
-    cut: datetime | None = Field(
+    cut: UtcMoment | None = Field(
         default=None, description="UTC; after `cut_share` of the events where left out."
     )
-    test_start: datetime | None = Field(default=None, description="UTC; after `test_share` where left out.")
-    test_end: datetime | None = Field(default=None, description="UTC; with the data where left out.")
+    test_start: UtcMoment | None = Field(default=None, description="UTC; after `test_share` where left out.")
+    test_end: UtcMoment | None = Field(default=None, description="UTC; with the data where left out.")
     cut_share: Share = Field(default=0.8, description="About this share of the events comes before the cut.")
     test_share: Share = Field(default=0.9, description="About this share comes before the test's start.")
     min_user_events: int = Field(
@@ -154,13 +153,6 @@ class TimeSplit(_Judging):
         min_length=1,
         description=f"What is ranked: {', '.join(SETTINGS)}.",
     )
-
-    @field_validator("cut", "test_start", "test_end")
-    @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
-        if value is None or value.tzinfo is None:
-            return value
-        return value.astimezone(timezone.utc).replace(tzinfo=None)
 
     @model_validator(mode="after")
     def _in_order(self) -> TimeSplit:
@@ -242,6 +234,10 @@ class _Task(Part):
     def heading(self) -> str:
         """What stands above results."""
         return self.title or self.name
+
+    def declared(self) -> dict[str, Any]:
+        """The task as JSON can hold it, without what is left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class MatchSpec(_Task):

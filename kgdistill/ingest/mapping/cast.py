@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray
 from kgdistill.ingest.cast import ColumnTypeError
+from kgdistill.moment import naive_utc
 from kgdistill.store.schema import PropertyType
 
 Cast: TypeAlias = "tuple[pa.Array, BoolArray]"
@@ -328,7 +329,7 @@ def _one_time(text: str, name: str, zone: str) -> datetime | None:
     except ValueError:
         return None
     if time.tzinfo is not None:
-        return time.astimezone(timezone.utc).replace(tzinfo=None)
+        return naive_utc(time)
     value: datetime = _utc(pa.array([time], _US), zone)[0].as_py()
     return value
 

@@ -13,6 +13,7 @@ from kgdistill.ingest.mapping.model import Condition, End, NodePiece, Relationsh
 from kgdistill.ingest.mapping.plan import Cell, CompiledSource, EdgePlan, NodePlan, Side, TreePlan
 from kgdistill.ingest.model import TypeKey
 from kgdistill.ingest.readers import SourceOptions
+from kgdistill.moment import naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Property, PropertyType, RelationshipType, Schema
@@ -39,11 +40,7 @@ def compile_source(
     Raises:
         SchemaError, InputError: as `Mapping.compile`.
     """
-    if now is None:
-        now = datetime.now(timezone.utc)
-    if now.tzinfo is not None:
-        now = now.astimezone(timezone.utc).replace(tzinfo=None)
-    values = ValueCompiler(time_zone, salt, now)
+    values = ValueCompiler(time_zone, salt, naive_utc(now or datetime.now(timezone.utc)))
     return _Compiler(name, source, schema, values, f"{place}sources.{name}").run()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import StoreError
+from kgdistill.moment import naive_utc
 from kgdistill.store.ladybug.fence import FUNCTIONS, about_the_query, readable
 from kgdistill.store.ladybug.open import address_space_left, reserve_for
 from kgdistill.store.query.child import (
@@ -236,9 +237,7 @@ def in_utc(value: Any) -> Any:
     """A parameter with its times as the store keeps them: in UTC, without saying so."""
     if isinstance(value, list):
         return [in_utc(item) for item in value]
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(timezone.utc).replace(tzinfo=None)
-    return value
+    return naive_utc(value) if isinstance(value, datetime) else value
 
 
 def sendable(value: Any) -> Any:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 from neo4j.graph import Node, Path, Relationship
 from neo4j.spatial import Point
 from neo4j.time import Date, DateTime, Duration, Time
+
+from kgdistill.moment import naive_utc
 
 
 def result_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -47,7 +49,7 @@ def _is_graph(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, DateTime):
-        return _datetime(value)
+        return naive_utc(value.to_native())
     if isinstance(value, Date):
         return value.to_native()
     if isinstance(value, (Time, Duration)):
@@ -57,11 +59,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
-
-
-def _datetime(value: DateTime) -> datetime:
-    native = value.to_native()
-    return native if native.tzinfo is None else native.astimezone(timezone.utc).replace(tzinfo=None)
 
 
 def _text(value: Any) -> str:
