@@ -140,14 +140,20 @@ class Scorer:
         return self.model.users(self.vectors, self.fold, items, offsets, ranks)
 
     @torch.no_grad()
-    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
-        """Scores float32 [B, C] of `users` (ids) and `candidates` (ids)."""
-        out = np.empty((len(users), len(candidates)), np.float32)
+    def scores(self, users: IntArray, candidates: IntArray) -> Tensor:
+        """Scores float32 [B, C] of `users` (ids) and `candidates` (ids), on the device."""
+        out = torch.empty(len(users), len(candidates), dtype=torch.float32, device=self.device)
         vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
         for start in range(0, len(users), 64):
             now = users[start : start + 64]
-            scores = self.model.rank(self.user_vectors(now), vectors, self.terms.pairs(now, candidates))
-            out[start : start + 64] = scores.float().cpu().numpy()
+            out[start : start + 64] = self.model.rank(
+                self.user_vectors(now), vectors, self.terms.pairs(now, candidates)
+            )
+        return out
+
+    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
+        """`scores` on the CPU, float32 [B, C]."""
+        out: FloatArray = self.scores(users, candidates).cpu().numpy()
         return out
 
     @torch.no_grad()
