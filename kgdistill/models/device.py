@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 
 from kgdistill.errors import InputError
+
+_FULL = ContextVar("full precision", default=False)
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,7 +34,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast on CUDA, nothing elsewhere."""
-    if device.type == "cuda":
+    """bfloat16 autocast on CUDA, nothing elsewhere, and nothing within `full_precision`."""
+    if device.type == "cuda" and not _FULL.get():
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it training stays in float32 on every device, so that two devices can be compared."""
+    token = _FULL.set(True)
+    try:
+        yield
+    finally:
+        _FULL.reset(token)

@@ -1,0 +1,100 @@
+"""The check of a GPU runs on the CPU too, and sees what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from _load_script import ROOT, load_script
+
+from kgdistill.models.student import Student, StudentShape
+
+META = torch.device("meta")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    return load_script("bench/gpu.py")
+
+
+def test_it_holds_on_the_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    command = [
+        sys.executable,
+        str(ROOT / "bench" / "gpu.py"),
+        "--small",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert "the CPU against the CPU" in document["compared"]
+    assert {check["holds"] for check in document["checks"]} == {True}
+    names = {check["name"] for check in document["checks"]}
+    assert names >= {"losses, teacher", "losses, student", "every tensor where it should be"}
+    for title, losses in document["losses"]["cpu"].items():
+        assert document["losses"]["device"][title] == losses != []
+    assert len(document["sizes"]) == 3
+    for size in document["sizes"]:
+        for side in ("device", "cpu"):
+            assert size[side]["teacher_s"] > 0 < size[side]["student_s"]
+        assert size["device"]["teacher_ndcg"] > 0.05
+    assert [size["cpu"]["steps"] for size in document["sizes"]] == ["all", "all", 2]
+    assert document["texts"]["device, float32"]["texts_per_s"] > 0
+
+
+def test_losses_that_differ_end_it_with_an_error(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
+    monkeypatch.setattr(gpu, "measure_texts", lambda *given: {})
+    monkeypatch.setattr(gpu, "SMALL", [(60, 100)])
+    monkeypatch.setattr(gpu, "_WITHIN", -1.0)
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 1
+    assert "FAILS  losses, teacher" in capsys.readouterr().out
+
+
+def test_a_tensor_that_is_elsewhere_is_named(gpu: ModuleType) -> None:
+    model = Student(StudentShape(8, 1, 4, (), 1))
+    places = gpu.Places(torch.device("cpu"))
+    places.look({"held": [model]}, "lesson")
+    assert places.looked >= len([*model.parameters(), *model.buffers()])
+    assert not places.astray
+    model.blend.new_boost = torch.zeros((), device=META)
+    places.look({"held": [model]}, "lesson")
+    assert ["'new_boost'] is on meta" in way for way in places.astray] == [True]
+    # One that is no part of a model.
+    places = gpu.Places(torch.device("cpu"))
+    places.look(gpu.Targets(*([torch.zeros(2)] * 3), (1,), torch.zeros(2, device=META), torch.zeros(2)), "t")
+    assert len(places.astray) == 1
+
+
+def test_best_items_in_another_order_are_seen(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = gpu.Lab((60, 100), gpu.CPU, gpu.Watch(gpu.Places(gpu.CPU)), gpu.Pace(epochs=1))
+    teacher = lab.teacher()
+    checks = gpu.Checks()
+    gpu.check_picks(teacher, lab.shop, checks)
+    assert checks.hold
+    right = gpu.topk.top_k
+
+    def reversed_ties(scores: torch.Tensor, items: object, k: int) -> object:
+        found, values = right(scores.flip(1), items, k)
+        return len(items) - 1 - found, values  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gpu.topk, "top_k", reversed_ties)
+    gpu.check_picks(teacher, lab.shop, checks)
+    assert [check["holds"] for check in checks.done] == [True, True, True, False]
