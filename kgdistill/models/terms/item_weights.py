@@ -49,7 +49,8 @@ class WholeModel(ItemModel, Protocol):
     def into(self, start: int, end: int, among: Tensor | None = None) -> Tensor:
         """The weights into the known items at `start` to `end`, float [I, end - start], from all known ones.
 
-        With `among`, the places of some of them for each, int64 [M, end - start]: float [M, end - start].
+        With `among`, the places of some of them for each, int64 [M, end - start] on any device: float
+        [M, end - start].
         """
 
 
@@ -111,7 +112,7 @@ class DenseItems:
     def into(self, start: int, end: int, among: Tensor | None = None) -> Tensor:
         """As `WholeModel.into`."""
         weights = self.weights[:, start:end]
-        return weights if among is None else weights.gather(0, among)
+        return weights if among is None else weights.gather(0, among.to(weights.device))
 
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""
@@ -151,7 +152,7 @@ class FactorItems:
         right = self.right[start:end]
         if among is None:
             return self.left @ right.T
-        out = right.new_empty(among.shape)
+        among, out = among.to(right.device), right.new_empty(among.shape)
         for at in range(0, len(right), _ROWS):
             part = slice(at, at + _ROWS)
             out[:, part] = torch.einsum("mbr,br->mb", self.left[among[:, part]], right[part])

@@ -52,7 +52,7 @@ class KernelItems:
         """As `WholeModel.into`."""
         right = (self._columns(np.arange(start, end)) @ self.kernel).T * self.scale[start:end] / self.reg
         weights = self._columns(np.arange(len(self.items))) @ right
-        return weights if among is None else weights.gather(0, among)
+        return weights if among is None else weights.gather(0, among.to(weights.device))
 
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""

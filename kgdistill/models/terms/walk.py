@@ -48,7 +48,7 @@ class KernelWalk:
         right = (self._columns(np.arange(start, end)) @ self.kernel.T).T
         weights = self._columns(np.arange(len(self.items))) @ right
         weights *= torch.from_numpy(self.scale).to(weights)[:, None]
-        return weights if among is None else weights.gather(0, among)
+        return weights if among is None else weights.gather(0, among.to(weights.device))
 
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""
