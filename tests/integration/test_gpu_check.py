@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from _load_script import ROOT, load_script
+from _pretend import CUDA, PretendedGpu
 
+from kgdistill.models.device import full_precision
 from kgdistill.models.student import Student, StudentShape
 
 META = torch.device("meta")
@@ -53,6 +56,30 @@ def test_it_holds_on_the_cpu(tmp_path: Path) -> None:
         assert size["device"]["teacher_ndcg"] > 0.05
     assert [size["cpu"]["steps"] for size in document["sizes"]] == ["all", "all", 2]
     assert document["texts"]["device, float32"]["texts_per_s"] > 0
+
+
+def test_it_holds_on_a_pretended_gpu_and_writes_its_figures(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--small"])
+    monkeypatch.setattr(gpu, "choose_device", lambda name: CUDA)
+    monkeypatch.setattr(gpu, "SMALL", [(60, 100), (60, 110)])
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "gpu.json")
+    # A deep copy of weights, as for bfloat16, would forget where they are.
+    monkeypatch.setattr(gpu.PooledText, "serving", lambda encoder: encoder.model)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a pretended GPU")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 << 20)
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: None)
+    warnings.filterwarnings("ignore", message=".*CUDA is not available")
+    with full_precision(), PretendedGpu(), pytest.raises(SystemExit) as ended:
+        gpu.main()
+    document = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert ended.value.code == 0, document["checks"]
+    assert document["compared"] == "a pretended GPU against the CPU"
+    assert document["sizes"][0]["device"]["judging_teacher_peak_mb"] == 5
+    assert document["sizes"][0]["cpu"]["teacher_peak_mb"] is None
+    assert document["float32"]["teacher_ndcg"] > 0
 
 
 def test_losses_that_differ_end_it_with_an_error(
