@@ -15,7 +15,7 @@ the device are those that NumPy picks of the same scores. One check that fails m
 Measured: seconds of teacher, targets and student at three sizes on the device and on the CPU, trainings until
 their last step; judging with the best picked on the device and by NumPy; texts a second by a BERT of
 MiniLM's shape; the most memory on the device. At the largest size the CPU takes 20 steps, and the rest is
-reckoned from them; it is left out where five minutes are over. What float32 costs and brings is measured at
+reckoned from them; it is left out where four minutes are over. What float32 costs and brings is measured at
 the middle size.
 
 Prints tables. Writes bench/results/gpu.json, on the CPU only what --out names.
@@ -61,7 +61,7 @@ CPU = torch.device("cpu")
 SIZES = [(1000, 2000), (4000, 6000), (10_000, 20_000)]
 SMALL = [(80, 120), (120, 200), (160, 300)]
 """Users and items of each shop; events are 50 for each user."""
-_STEPS, _WITHIN, _CPU_STEPS, _LATEST_S = 8, 1e-3, 20, 300
+_STEPS, _WITHIN, _CPU_STEPS, _LATEST_S = 8, 1e-3, 20, 240
 _TITLES = ("teacher", "student")
 _LINEAR = LinearChoice(walk=5)
 _Made = TypeVar("_Made")
@@ -288,7 +288,7 @@ def measure_size(lab: Lab, checks: Checks, *, latest: float, limit: int | None) 
     out["device"], targets = measured(lab, checks)
     out["cpu"] = None
     if time.perf_counter() > latest:
-        print("  the CPU is left out: five minutes are over")
+        print("  the CPU is left out: four minutes are over")
     else:
         out["cpu"], _ = measured(Lab(lab.size, CPU, Watch(Places(CPU), limit, _TITLES)), checks, targets)
         parts = ("teacher_s", "targets_s", "student_s", "judging_teacher_s", "judging_student_s")
