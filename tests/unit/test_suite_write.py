@@ -80,6 +80,10 @@ def test_the_document_holds_means_differences_shares_and_holm_over_the_headlines
     want = values.mean() / result.arms[3].scores["warm"]["ndcg@20"].mean()
     assert share["mean"] == pytest.approx(want)
     assert share["low"] < want < share["high"]
+    assert share["seeds_low"] < share["low"]
+    ends = f"| {share['low']:.1%} | {share['seeds_low']:.1%} |"
+    rows = [r for r in places["table"].read_text("utf-8").splitlines() if r.startswith("| the student")]
+    assert [r.endswith(ends) for r in rows if "| warm | NDCG@20 |" in r and "%, " in r] == [True]
 
 
 def test_every_unit_s_value_is_kept(tmp_path: Path) -> None:
