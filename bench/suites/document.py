@@ -19,8 +19,8 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
     """Means, intervals, differences and shares; what models-SUITE.json holds.
 
     A difference in a setting's headline metric carries `p_holm`, adjusted over all such differences of the
-    suite, or over all such of its ablations; those in other metrics have only their own `p`. The `low` of a
-    share is the least that is kept; `seeds_low` where the seeds are drawn anew as well.
+    suite, or over all such of its ablations; those in other metrics or aside have only their own `p`. The
+    `low` of a share is the least that is kept; `seeds_low` where the seeds are drawn anew as well.
 
     Args:
         result: what to write; it must fit together (`SuiteResult.check`).
@@ -54,7 +54,8 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
                 ablations += _differences([pair], _same_seeds(result, pair, drawn), where)
             shares += _shares(result, drawn, where)
     first = headlines(result)
-    compared, ablated = (_adjust(found, first) for found in (differences, ablations))
+    tested = {setting: metric for setting, metric in first.items() if setting not in result.aside}
+    compared, ablated = (_adjust(found, tested) for found in (differences, ablations))
     return {
         "suite": result.suite,
         "protocol": result.protocol,
@@ -244,7 +245,7 @@ def _about(seeds: list[ArmScores]) -> dict[str, Any]:
 
 def _adjust(differences: list[dict[str, Any]], first: dict[str, str]) -> int:
     """Adds `p_holm` to those in a headline metric; how many they are."""
-    family = [d for d in differences if d["metric"] == first[d["setting"]]]
+    family = [d for d in differences if d["metric"] == first.get(d["setting"])]
     for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
         found["p_holm"] = adjusted
     return len(family)

@@ -120,6 +120,12 @@ class DiscoverySuite(_Suite):
     recbole: tuple[RecboleModel, ...] = Field(default=(), description="Models of RecBole.")
     against: tuple[str, ...] = Field(default=(), description="Baselines that the student is compared with.")
     repeat: Repeat | None = None
+    decoys: int = Field(
+        default=0,
+        ge=0,
+        le=99,
+        description="Unsold items in the graph for each new one that sells in the test.",
+    )
     config: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Sections of a run's configuration over its defaults."
     )
