@@ -27,6 +27,7 @@ from bench.suites.peers import (
     lightgcn,
     popular,
     recboles,
+    sequences,
 )
 from bench.suites.repeat import add_repeat
 from bench.suites.result import ArmScores, SuiteResult
@@ -77,6 +78,10 @@ def discovery_suite(
             notes.append(f"The graph lacks what these read: {', '.join(sorted(missing))}.")
         if any(arm.title.endswith("†") for arm in arms):
             notes.append(f"† RecBole's defaults, 300 epochs or {options.recbole_seconds:g} s: lower bounds.")
+        if any(arm.arm.startswith("rectools") for arm in arms):
+            notes.append(
+                f"RecTools' models train at most {options.rectools_seconds:g} s; epochs by validation."
+            )
     names = {arm.arm for arm in arms}
     aside = {
         named(setting, level): what.headline.get(setting)
@@ -144,7 +149,8 @@ def _judged_peers(
     }
     arms = []
     for peer in _peers(what, work, chooser, read, options):
-        budget = options.recbole_seconds if peer.arm.startswith("recbole") else None
+        budgets = {"recbole": options.recbole_seconds, "rectools": options.rectools_seconds}
+        budget = budgets.get(peer.arm.partition("_")[0])
         for seed in peer.seeds:
             key = {**from_, "arm": peer.arm, "seed": seed, "grid": list(peer.grid), "budget": budget}
             make = partial(judged_peer, peer, chooser, judge, seed)
@@ -164,6 +170,8 @@ def _peers(
     found += blends(chooser, there, made)
     if what.recbole and options.recbole_seconds > 0:
         found += recboles(what.recbole, read.facts, work / "recbole", options.recbole_seconds, alone)
+    if what.rectools and options.rectools_seconds > 0:
+        found += sequences(what.rectools, chooser, work / "rectools", options.rectools_seconds, alone)
     return found
 
 

@@ -27,6 +27,7 @@ class SuiteOptions:
         ablate_seeds: with how many of the seeds; None: with all.
         device, threads: as in the configuration of a run.
         recbole_seconds: how long each of RecBole's models may train; 0 leaves them out.
+        rectools_seconds: the same of each training of RecTools' models.
         config: sections of a run's configuration over its defaults, such as {"teacher": {"epochs": 1}}.
         decoys: of discovery, as in the suite's file and over it; the suite is then called NAME-decoys.
         second_encoder: of search, the folder of the second peer's encoder; empty: all-mpnet-base-v2.
@@ -41,6 +42,7 @@ class SuiteOptions:
     device: str = "auto"
     threads: int = 0
     recbole_seconds: float = 240.0
+    rectools_seconds: float = 300.0
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     decoys: int = 0
     second_encoder: str = ""
