@@ -14,7 +14,7 @@ help:
 	@echo "make nightly install, then the floors on quality and the faults that tests must notice (an hour)"
 	@echo "make oldest  the unit tests with the oldest versions allowed, in .venv-oldest"
 	@echo "make bench   install, then the measured figures (speed, memory, quality); SUITE=office: of that suite"
-	@echo "make docs    write docs/cli.md, docs/settings.md and the schema's picture anew"
+	@echo "make docs    write the parts of the documentation anew that come from the code and from bench/results"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
 
 install: $(VENV)/.demo.stamp
@@ -42,6 +42,7 @@ endif
 
 docs: $(VENV)/.dev.stamp
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/claims.py
 
 # A stamp newer than pyproject.toml and constraints.txt means: installed, nothing to do.
 $(VENV)/.demo.stamp: pyproject.toml constraints.txt | $(BIN)/python

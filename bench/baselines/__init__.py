@@ -23,6 +23,7 @@ from bench.baselines.lightgcn import LIGHTGCN_GRID, lightgcn
 from bench.baselines.linear import EASE_GRID, ease
 from bench.baselines.neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
 from bench.baselines.recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
+from bench.baselines.rectools import RECTOOLS_GRID, RectoolsModel, RectoolsScorer, rectools
 
 __all__ = [
     "ALS_GRID",
@@ -33,12 +34,15 @@ __all__ = [
     "LIGHTGCN_GRID",
     "RECBOLE_GRIDS",
     "RECENT_GRID",
+    "RECTOOLS_GRID",
     "RP3BETA_GRID",
     "TEXT_GRID",
     "WEIGHTS",
     "Grid",
     "RecboleModel",
     "RecboleScorer",
+    "RectoolsModel",
+    "RectoolsScorer",
     "Unknown",
     "blend",
     "category_popularity",
@@ -53,6 +57,7 @@ __all__ = [
     "recbole",
     "recency",
     "recent_popularity",
+    "rectools",
     "rp3beta",
     "standardised",
     "text_knn",

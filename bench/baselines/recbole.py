@@ -1,30 +1,25 @@
 """RecBole's models, trained in an environment of their own.
 
-RecBole 1.2.1 needs an older NumPy and SciPy than the rest. It gets a virtual environment in the cache folder,
-made once; PyTorch, large and independent of the NumPy it runs with, is lent by ours. What comes back is
-plain arrays.
+RecBole 1.2.1 needs an older NumPy and SciPy than the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
 
 from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
-from bench.cache import made_once, run_program
+from bench.baselines.lent import left_vectors, lent_environment
+from bench.cache import run_program
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.errors import ArtefactError, InputError, ToolMissingError
+from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer
 
@@ -56,8 +51,6 @@ _NEEDED = (
 )
 _NEEDED_ALONE = ("recbole==1.2.1", "thop==0.1.1.post2209072238")
 _CHECK = "from recbole.utils import get_model; get_model('LightGCN'); get_model('KGAT')"
-_CANNOT = "RecBole's environment cannot be made"
-_INSTALL_SECONDS = 900
 _OVERHEAD_SECONDS = 900
 
 
@@ -165,8 +158,8 @@ def recbole(
             cwd=folder,
         )
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    users = _vectors(folder / "users.npy", history.shape[0])
-    items = _vectors(folder / "items.npy", history.shape[1])
+    users = left_vectors(folder / "users.npy", history.shape[0], "RecBole")
+    items = left_vectors(folder / "items.npy", history.shape[1], "RecBole")
     if report["pairs"] != seen.nnz:
         raise ArtefactError(f"RecBole read {report['pairs']:,} of {seen.nnz:,} pairs", where=str(folder))
     return RecboleScorer(
@@ -206,48 +199,7 @@ def environment() -> Path:
     Raises:
         ToolMissingError: it cannot be made: offline, no room, or a Python for which there is no NumPy 1.26.
     """
-    lent = str(Path(torch.__file__).resolve().parents[1])
-    pins = [sys.version, sys.prefix, lent, torch.__version__, *_NEEDED, *_NEEDED_ALONE, _CHECK]
-    digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
-    made = made_once(
-        f"recbole-{digest}",
-        lambda folder: _make(folder, lent),
-        doing="making RecBole's environment",
-        failed=_CANNOT,
-    )
-    return _python(made)
-
-
-def _make(folder: Path, lent: str) -> Path:
-    python = _python(folder)
-    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
-    def run(*command: str | Path) -> None:
-        run_program(command, _CANNOT, error=ToolMissingError, seconds=_INSTALL_SECONDS, cwd=folder)
-
-    run(sys.executable, "-m", "venv", folder)
-    run(*pip, "--only-binary", ":all:", *_NEEDED)
-    run(*pip, "--no-deps", *_NEEDED_ALONE)
-    packages = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
-    # After its own packages, so that these go first.
-    (packages / "lent.pth").write_text(lent + "\n", encoding="utf-8")
-    run(python, "-I", "-W", "ignore", "-c", _CHECK)
-    return folder
-
-
-def _python(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def _vectors(path: Path, count: int) -> FloatArray:
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"RecBole left no vectors: {error}", where=str(path)) from error
-    if rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
-        raise ArtefactError("RecBole's vectors are not finite float32 rows, one by id", where=str(path))
-    found: FloatArray = rows
-    return found
+    return lent_environment("RecBole", _NEEDED, _NEEDED_ALONE, _CHECK)
 
 
 def _columns(model: str) -> dict[str, list[str]]:

@@ -64,6 +64,21 @@ def suites(
         float,
         typer.Option("--recbole-seconds", min=0, help="How long a model of RecBole trains; 0 leaves it out."),
     ] = 240.0,
+    rectools_seconds: Annotated[
+        float,
+        typer.Option("--rectools-seconds", min=0, help="The same of each training of RecTools' models."),
+    ] = 300.0,
+    decoys: Annotated[
+        int,
+        typer.Option(
+            "--decoys",
+            metavar="N",
+            min=0,
+            max=99,
+            help="Of discovery: train and judge with so many unsold items for each new one that sells; 0 for "
+            "what the suite says. Written as NAME-decoys.",
+        ),
+    ] = 0,
     second_encoder: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +114,8 @@ def suites(
         device=device,
         threads=threads,
         recbole_seconds=recbole_seconds,
+        rectools_seconds=rectools_seconds,
+        decoys=decoys,
         second_encoder="" if second_encoder is None else str(second_encoder),
     )
     result = run_suite(suite, options)

@@ -171,7 +171,7 @@ def judged_peer(peer: Peer, chooser: Chooser, judge: Judge, seed: int) -> ArmSco
         extra |= more
     for place, values in best.items():
         extra |= {f"{place}:{name}": float(v) for name, v in values.items() if _is_number(v)}
-    order = [s for s in chooser.task.protocol.settings if s in scores]
+    order = dict.fromkeys([*(s for s in chooser.task.protocol.settings if s in scores), *scores])
     return ArmScores(
         peer.arm, peer.title, peer.kind, seed, seconds, parameters, None, {s: scores[s] for s in order}, extra
     )

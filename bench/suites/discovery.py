@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from bench.suites.choose import Chooser, Peer, judged_peer
 from bench.suites.data import graph_of, purchase_lines, suite_tables
+from bench.suites.decoys import WIDE, levels, named, with_decoys
 from bench.suites.judge import Judge, kept
 from bench.suites.ours import ABLATIONS, COMPARISONS, SHARES, ablated_arms, our_arms, train_runs
 from bench.suites.peers import (
@@ -26,6 +27,7 @@ from bench.suites.peers import (
     lightgcn,
     popular,
     recboles,
+    sequences,
 )
 from bench.suites.repeat import add_repeat
 from bench.suites.result import ArmScores, SuiteResult
@@ -62,7 +64,7 @@ def discovery_suite(
     # The runs' own tasks stay closed: training and choosing have no other.
     events = pq.read_table(first.folder / "graph" / "holdout.parquet")
     brands = None if read.brand is None else brand_of(read.brand)
-    judge = Judge(build_task(first.snapshot, events, what.protocol), brands)
+    judge = Judge(build_task(first.snapshot, events, what.protocol), brands, what.decoys)
     rates = _rates(first)
     arms = [_rated(judge.ours(arm), rates) for arm in our_arms(runs)]
     if options.ablate:
@@ -76,17 +78,27 @@ def discovery_suite(
             notes.append(f"The graph lacks what these read: {', '.join(sorted(missing))}.")
         if any(arm.title.endswith("†") for arm in arms):
             notes.append(f"† RecBole's defaults, 300 epochs or {options.recbole_seconds:g} s: lower bounds.")
+        if any(arm.arm.startswith("rectools") for arm in arms):
+            notes.append(
+                f"RecTools' models train at most {options.rectools_seconds:g} s; epochs by validation."
+            )
     names = {arm.arm for arm in arms}
+    aside = {
+        named(setting, level): what.headline.get(setting)
+        for setting in what.protocol.settings
+        for level in (levels(what.decoys) if setting in WIDE else ())
+    }
     pairs = [*COMPARISONS, *(("student", peer) for peer in what.against)]
     result = SuiteResult(
         suite=what.name,
-        protocol=what.protocol.describe(),
+        protocol=[*what.protocol.describe(), *_told(what)],
         units=judge.units,
         arms=arms,
         comparisons=[pair for pair in pairs if names.issuperset(pair)],
         ablations=[(a.of, a.arm) for a in ABLATIONS if a.arm in names],
         shares=[pair for pair in SHARES if names.issuperset(pair)],
-        headline=dict(what.headline),
+        headline={**what.headline, **{setting: metric for setting, metric in aside.items() if metric}},
+        aside=list(aside),
         notes=notes,
     )
     if what.repeat is not None:
@@ -95,7 +107,24 @@ def discovery_suite(
 
 
 def _graph(what: DiscoverySuite, folder: Path) -> AbstractContextManager[GraphStore]:
-    return graph_of(*suite_tables(what.data, folder))
+    tables, schema = suite_tables(what.data, folder)
+    if what.decoys:
+        tables = with_decoys(tables, schema, what.protocol, what.decoys)
+    return graph_of(tables, schema)
+
+
+def _told(what: DiscoverySuite) -> list[str]:
+    """What decoys are, where there are some."""
+    if not what.decoys:
+        return []
+    wide = [setting for setting in what.protocol.settings if setting in WIDE]
+    shown = ", ".join(named(setting, level) for setting in wide for level in levels(what.decoys))
+    return [
+        f"Decoys: for each new item that sells in the test {what.decoys} copies of any items, with one word "
+        "of the name changed, which nobody buys, stand in the graph while models are trained and chosen.",
+        f"{shown}: as without the number, but so many decoys for each new item are ranked beside the rest; "
+        "all other settings are asked without them. No p of these is corrected.",
+    ]
 
 
 def _own(what: DiscoverySuite, options: SuiteOptions) -> SuiteOptions:
@@ -120,7 +149,8 @@ def _judged_peers(
     }
     arms = []
     for peer in _peers(what, work, chooser, read, options):
-        budget = options.recbole_seconds if peer.arm.startswith("recbole") else None
+        budgets = {"recbole": options.recbole_seconds, "rectools": options.rectools_seconds}
+        budget = budgets.get(peer.arm.partition("_")[0])
         for seed in peer.seeds:
             key = {**from_, "arm": peer.arm, "seed": seed, "grid": list(peer.grid), "budget": budget}
             make = partial(judged_peer, peer, chooser, judge, seed)
@@ -140,6 +170,8 @@ def _peers(
     found += blends(chooser, there, made)
     if what.recbole and options.recbole_seconds > 0:
         found += recboles(what.recbole, read.facts, work / "recbole", options.recbole_seconds, alone)
+    if what.rectools and options.rectools_seconds > 0:
+        found += sequences(what.rectools, chooser, work / "rectools", options.rectools_seconds, alone)
     return found
 
 

@@ -19,7 +19,8 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
     """Means, intervals, differences and shares; what models-SUITE.json holds.
 
     A difference in a setting's headline metric carries `p_holm`, adjusted over all such differences of the
-    suite, or over all such of its ablations; those in other metrics have only their own `p`.
+    suite, or over all such of its ablations; those in other metrics or aside have only their own `p`. The
+    `low` of a share is the least that is kept; `seeds_low` where the seeds are drawn anew as well.
 
     Args:
         result: what to write; it must fit together (`SuiteResult.check`).
@@ -53,7 +54,8 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
                 ablations += _differences([pair], _same_seeds(result, pair, drawn), where)
             shares += _shares(result, drawn, where)
     first = headlines(result)
-    compared, ablated = (_adjust(found, first) for found in (differences, ablations))
+    tested = {setting: metric for setting, metric in first.items() if setting not in result.aside}
+    compared, ablated = (_adjust(found, tested) for found in (differences, ablations))
     return {
         "suite": result.suite,
         "protocol": result.protocol,
@@ -167,12 +169,7 @@ def suite_table(document: dict[str, Any]) -> str:
             lines.append(_row([*names, _interval(d, sign="+"), relative, p]))
     lines += _ablations(document, titles, heads)
     if told := [s for s in document["shares"] if s["metric"] == settings[s["setting"]]["headline"]]:
-        lines += ["", _row(["a", "share of b", "setting", "metric", "share"]), _row(["---"] * 4 + ["---:"])]
-        for s in told:
-            share = f"{s['mean']:.1%} [{s['low']:.1%}, {s['high']:.1%}]"
-            lines.append(
-                _row([titles[s["a"]], titles[s["b"]], s["setting"], metric_title(s["metric"]), share])
-            )
+        lines += _kept(told, titles)
     lines += ["", "Protocol.", *(f"- {line}" for line in document["protocol"])]
     if document["notes"]:
         lines += ["", "Notes.", *(f"- {line}" for line in document["notes"])]
@@ -209,6 +206,20 @@ def _ablations(document: dict[str, Any], titles: dict[str, str], heads: list[str
     return lines
 
 
+def _kept(shares: list[dict[str, Any]], titles: dict[str, str]) -> list[str]:
+    """How much of another arm's figure each keeps; the lower end alone is what may be promised."""
+    lines = [
+        "",
+        _row(["a", "share of b", "setting", "metric", "share", "at least", "at least, seeds drawn too"]),
+        _row(["---"] * 4 + ["---:"] * 3),
+    ]
+    for s in shares:
+        share = f"{s['mean']:.1%} [{s['low']:.1%}, {s['high']:.1%}]"
+        names = [titles[s["a"]], titles[s["b"]], s["setting"], metric_title(s["metric"])]
+        lines.append(_row([*names, share, f"{s['low']:.1%}", f"{s['seeds_low']:.1%}"]))
+    return lines
+
+
 def metric_title(name: str) -> str:
     """A metric's name for people."""
     metric, _, k = name.partition("@")
@@ -234,7 +245,7 @@ def _about(seeds: list[ArmScores]) -> dict[str, Any]:
 
 def _adjust(differences: list[dict[str, Any]], first: dict[str, str]) -> int:
     """Adds `p_holm` to those in a headline metric; how many they are."""
-    family = [d for d in differences if d["metric"] == first[d["setting"]]]
+    family = [d for d in differences if d["metric"] == first.get(d["setting"])]
     for found, adjusted in zip(family, holm([d["p"] for d in family]), strict=True):
         found["p_holm"] = adjusted
     return len(family)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.suites.decoys import WIDE, levels, named, up_to
 from bench.suites.result import ArmScores
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.errors import InputError
@@ -22,6 +23,7 @@ from kgdistill.tasks.match import MatchTask, Scorer, Setting, Split
 _SOURCES = (
     "bench/baselines/*.py",
     "bench/suites/choose.py",
+    "bench/suites/decoys.py",
     "bench/suites/discovery.py",
     "bench/suites/peers.py",
     "kgdistill/evaluate/baselines.py",
@@ -38,10 +40,13 @@ class Judge:
     Args:
         task: its test split is opened with the first arm that is judged.
         brands: the brand of each item, -1 for none, int64 [all items]; None leaves brand exposure out.
+        decoys: how many the graph holds for each new item. The protocol's settings are asked without them,
+            those that rank the whole catalogue once more with some and with all of them.
     """
 
     task: MatchTask
     brands: IntArray | None = None
+    decoys: int = 0
     units: dict[str, list[str]] = field(default_factory=dict)
 
     def ours(self, arm: JudgedArm) -> ArmScores:
@@ -64,16 +69,25 @@ class Judge:
     ) -> tuple[dict[str, dict[str, DoubleArray]], dict[str, float]]:
         """Setting -> metric -> values, and what lies beyond accuracy in the widest setting."""
         self.task.open_test()
-        result = evaluate_arm(
-            scorer, self.task, arm=arm, title=title, k=self.task.protocol.k, settings=settings
-        )
+        asked = self.task.protocol.settings if settings is None else settings
+        wide = [setting for setting in asked if setting in WIDE]
         scores: dict[str, dict[str, DoubleArray]] = {}
-        for setting, found in result.settings.items():
-            self._same_units(setting, found, arm)
-            scores[setting] = _values(found, result.k)
-        return scores, self._beyond(result)
 
-    def _same_units(self, setting: Setting, found: SettingResult, arm: str) -> None:
+        def judged(level: int, settings: Sequence[Setting]) -> ArmResult:
+            part = up_to(self.task, level) if self.decoys else self.task
+            result = evaluate_arm(scorer, part, arm=arm, title=title, k=part.protocol.k, settings=settings)
+            for setting, found in result.settings.items():
+                name = named(setting, level) if level else setting
+                self._same_units(name, found, arm)
+                scores[name] = _values(found, result.k)
+            return result
+
+        plain = judged(0, asked)
+        for level in levels(self.decoys) if wide else ():
+            judged(level, wide)
+        return scores, self._beyond(plain)
+
+    def _same_units(self, setting: str, found: SettingResult, arm: str) -> None:
         keys = [str(self.task.user_keys[int(user)]) for user in found.users]
         if self.units.setdefault(setting, keys) != keys:
             raise InputError(f"{arm} was judged on other users", where=setting)

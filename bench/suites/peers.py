@@ -12,12 +12,13 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, hstack
 
 from bench import baselines
-from bench.baselines import Grid, RecboleModel
+from bench.baselines import Grid, RecboleModel, RectoolsModel
 from bench.suites.choose import Chooser, Fit, Known, Peer, among, times_among
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.match import Scorer, Setting
 
 _PATIENCE = 3
+_SEQUENCE_EPOCHS = 40
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,55 @@ def recboles(
             return baselines.RecboleScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
 
         return Peer(f"recbole_{model.lower()}", f"RecBole {model} †", fit, settings=settings)
+
+    return [peer(model) for model in models]
+
+
+def sequences(
+    models: tuple[RectoolsModel, ...],
+    chooser: Chooser,
+    folder: Path,
+    seconds: float,
+    settings: tuple[Setting, ...],
+) -> list[Peer]:
+    """RecTools' sequential models; their epochs are chosen on validation by the first setting's metric.
+
+    Each training has so many seconds. How many epochs came after the best one is told as `later_epochs`:
+    few of them mean that the time was too short to tell.
+    """
+    by = chooser.choose[settings[0]]
+
+    def peer(model: RectoolsModel) -> Peer:
+        def train(now: Known, **values: Any) -> tuple[Scorer, baselines.RectoolsScorer]:
+            inner: list[baselines.RectoolsScorer] = []
+
+            def fit(history: csr_array) -> Scorer:
+                times = times_among(now.items, now)
+                made = baselines.rectools(
+                    history, times, model=model, workdir=folder, budget_seconds=seconds, **values
+                )
+                inner.append(made)
+                return made
+
+            return among(now.items, fit, now.history), inner[0]
+
+        def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
+            whole, own = train(now, **{name: v for name, v in values.items() if name != "later_epochs"})
+            return baselines.RectoolsScorer(whole, own.epochs, own.seconds, own.parameters)
+
+        def finish(now: Known, values: Mapping[str, Any]) -> dict[str, Any]:
+            figures: list[float] = []
+
+            def watch(epoch: int, scorer: Scorer) -> bool:
+                figures.append(chooser.validate(among(now.items, lambda h: scorer, now.history), *by))
+                return False
+
+            train(now, epochs=_SEQUENCE_EPOCHS, watch=watch, **values)
+            best = int(np.argmax(figures))
+            return {**values, "epochs": best + 1, "later_epochs": len(figures) - best - 1}
+
+        grid = baselines.RECTOOLS_GRID
+        return Peer(f"rectools_{model.lower()}", f"RecTools {model}", fit, grid, settings, finish=finish)
 
     return [peer(model) for model in models]
 

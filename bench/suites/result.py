@@ -56,6 +56,7 @@ class SuiteResult:
             tests of their own, lest they weaken what the others show.
         shares: pairs of arms (a, b) whose share a / b is wanted, such as a student of its teacher.
         headline: setting -> the metric that a table shows first; the first metric where a setting is absent.
+        aside: settings that are told, but stand outside of the family that p is corrected for.
         notes: what a reader has to know, one sentence each.
     """
 
@@ -67,6 +68,7 @@ class SuiteResult:
     ablations: list[tuple[str, str]] = field(default_factory=list)
     shares: list[tuple[str, str]] = field(default_factory=list)
     headline: dict[str, str] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def names(self) -> list[str]:

@@ -27,7 +27,9 @@ class SuiteOptions:
         ablate_seeds: with how many of the seeds; None: with all.
         device, threads: as in the configuration of a run.
         recbole_seconds: how long each of RecBole's models may train; 0 leaves them out.
+        rectools_seconds: the same of each training of RecTools' models.
         config: sections of a run's configuration over its defaults, such as {"teacher": {"epochs": 1}}.
+        decoys: of discovery, as in the suite's file and over it; the suite is then called NAME-decoys.
         second_encoder: of search, the folder of the second peer's encoder; empty: all-mpnet-base-v2.
     """
 
@@ -40,7 +42,9 @@ class SuiteOptions:
     device: str = "auto"
     threads: int = 0
     recbole_seconds: float = 240.0
+    rectools_seconds: float = 300.0
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    decoys: int = 0
     second_encoder: str = ""
 
 
@@ -59,6 +63,10 @@ def run_suite(name_or_path: str | Path, options: SuiteOptions) -> SuiteResult:
     what = load_suite(name_or_path)
     if options.second_encoder and what.kind != "search":
         raise InputError("only suites of search have a second encoder", hint="leave --second-encoder out")
+    if options.decoys:
+        if not isinstance(what, DiscoverySuite):
+            raise InputError("only suites of discovery have decoys", hint="leave --decoys out")
+        what = what.model_copy(update={"decoys": options.decoys, "name": f"{what.name}-decoys"})
     folder = data_folder(what.data, options.data or data_root(suite_file(name_or_path)))
     if isinstance(what, DiscoverySuite):
         from bench.suites.discovery import discovery_suite

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from bench.baselines import RecboleModel
+from bench.baselines import RecboleModel, RectoolsModel
 from kgdistill.config import SearchConfig, SearchTransformerConfig
 from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
 from kgdistill.errors import InputError
@@ -118,8 +118,15 @@ class DiscoverySuite(_Suite):
     text_grid: bool = Field(default=False, description="Choose how text kNN weighs a history.")
     blends: dict[str, Blend] = Field(default_factory=dict)
     recbole: tuple[RecboleModel, ...] = Field(default=(), description="Models of RecBole.")
+    rectools: tuple[RectoolsModel, ...] = Field(default=(), description="Sequential models of RecTools.")
     against: tuple[str, ...] = Field(default=(), description="Baselines that the student is compared with.")
     repeat: Repeat | None = None
+    decoys: int = Field(
+        default=0,
+        ge=0,
+        le=99,
+        description="Unsold items in the graph for each new one that sells in the test.",
+    )
     config: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Sections of a run's configuration over its defaults."
     )
@@ -140,6 +147,7 @@ class DiscoverySuite(_Suite):
         protocol, settings = self.protocol, self.protocol.settings
         shown = [*settings, *(["repeat"] if self.repeat is not None else [])]
         arms = [*self.baselines, *self.blends, *(f"recbole_{model.lower()}" for model in self.recbole)]
+        arms += [f"rectools_{model.lower()}" for model in self.rectools]
         # What is wrong is told before hours of training, not after.
         for key, what, names, known in (
             ("choose", "setting of the protocol", self.choose, settings),

@@ -70,6 +70,7 @@ baselines: [popularity, recent_popularity, ease, text_knn, brand_knn, category_p
 purchases_alone: [all, cold_in_all]
 blends: {{blend: {{title: EASE + text, of: [ease, text_knn]}}}}
 against: [blend, ease]
+decoys: 2
 config:
   teacher: {{dim: 4, layers: 2, epochs: 1, candidates: 10, random: 2, evaluate_every: 1}}
   student: {{epochs: 1, candidates: 10, random: 2, evaluate_every: 1}}
@@ -123,7 +124,12 @@ def test_a_suite_trains_judges_writes_and_goes_on(tmp_path: Path, monkeypatch: p
         assert by_seed[name] == [0]
     # Training had no other task than those, and nobody opened them.
     assert not any(run.task._opened for run in runs)
-    assert set(result.seeds("ease")[0].scores) == {"all", "cold_in_all"}
+    more = {f"{setting}+{level}" for setting in ("all", "cold_in_all") for level in (1, 2)}
+    assert set(result.seeds("ease")[0].scores) == {"all", "cold_in_all", *more}
+    assert set(result.seeds("student")[0].scores) == {"all", "cold", "cold_in_all", *more}
+    # Training and choosing had the decoys before them.
+    assert any(str(key).startswith("decoy-2-") for key in runs[0].task.item_keys.to_pylist())
+    assert len(runs[0].task.items) > PRODUCTS
     assert set(result.seeds("student")[0].scores["cold"]) == {
         f"{m}@{k}" for m in ("ndcg", "recall", "mrr") for k in (5, 10)
     }
@@ -134,6 +140,9 @@ def test_a_suite_trains_judges_writes_and_goes_on(tmp_path: Path, monkeypatch: p
     places = write_suite(result, tmp_path / "results")
     document = json.loads(places["document"].read_text("utf-8"))
     assert {(d["a"], d["b"]) for d in document["ablations"]} == {(p.of, p.arm) for p in pieces}
+    assert document["settings"]["cold_in_all+2"]["headline"] == "recall@10"
+    assert not [d for d in document["comparisons"] if "p_holm" in d and d["setting"] in more]
+    assert any(line.startswith("Decoys: for each new item") for line in document["protocol"])
     compared = {(d["a"], d["b"]) for d in document["comparisons"]}
     assert {("student", "student_nodistill"), ("student", "blend"), ("teacher", "teacher_text")} <= compared
 

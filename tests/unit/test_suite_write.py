@@ -80,6 +80,25 @@ def test_the_document_holds_means_differences_shares_and_holm_over_the_headlines
     want = values.mean() / result.arms[3].scores["warm"]["ndcg@20"].mean()
     assert share["mean"] == pytest.approx(want)
     assert share["low"] < want < share["high"]
+    assert share["seeds_low"] < share["low"]
+    ends = f"| {share['low']:.1%} | {share['seeds_low']:.1%} |"
+    rows = [r for r in places["table"].read_text("utf-8").splitlines() if r.startswith("| the student")]
+    assert [r.endswith(ends) for r in rows if "| warm | NDCG@20 |" in r and "%, " in r] == [True]
+
+
+def test_a_setting_that_stands_aside_is_told_but_is_no_comparison_to_correct_for(tmp_path: Path) -> None:
+    result = suite()
+    result.aside = ["cold"]
+    places = write_suite(result, tmp_path)
+    document = json.loads(places["document"].read_text("utf-8"))
+    first = {d["setting"]: d for d in document["comparisons"] if d["metric"].startswith("ndcg")}
+    assert "p_holm" in first["warm"]
+    assert "p_holm" not in first["cold"]
+    assert document["bootstrap"]["compared"] == 2
+    assert "| the student \\| arm | the teacher \\| arm | cold | NDCG@10 |" in places["table"].read_text(
+        "utf-8"
+    )
+    assert document["arms"][0]["settings"]["cold"]["ndcg@10"]["mean"] > 0
 
 
 def test_every_unit_s_value_is_kept(tmp_path: Path) -> None:
