@@ -102,3 +102,8 @@ class Watch:
         steps = self.steps[title]
         pace = (steps[-1][0] - steps[0][0]) / max(len(steps) - 1, 1)
         return steps[-1][0] + pace * (self.total[title] - len(steps))
+
+    def took(self, title: str) -> float:
+        """Seconds of a training's own steps, at their pace."""
+        steps = self.steps[title]
+        return (steps[-1][0] - steps[0][0]) / max(len(steps) - 1, 1) * len(steps)

@@ -8,15 +8,15 @@ It runs where the package lies on the path, beside torch, torch-geometric, trans
 and pydantic.
 
 Checked: every tensor of the trainings (weights, buffers, what the lessons hold, Adam's moments), of the
-scorers (vectors, fold-in, terms) and of the text encoder is on the device; the losses of the first steps in
+scorers (vectors, terms) and of the text encoder is on the device; the losses of the first steps in
 float32, without dropout, are the CPU's within 1e-3; the text vectors are the CPU's; the best items picked on
 the device are those that NumPy picks of the same scores. One check that fails makes the exit status 1.
 
-Measured: seconds of teacher, targets and student at three sizes on the device and on the CPU, trainings until
-their last step; judging with the best picked on the device and by NumPy; texts a second by a BERT of
-MiniLM's shape; the most memory on the device. At the largest size the CPU takes 20 steps, and the rest is
-reckoned from them; it is left out where four minutes are over. What float32 costs and brings is measured at
-the middle size.
+Measured: seconds of teacher, of its vectors among them, targets and student at three sizes on the device and
+on the CPU, trainings until their last step; judging with the best picked on the device and by NumPy; texts a
+second by a BERT of MiniLM's shape; the most memory on the device. At the largest size the CPU takes 20 steps,
+and the rest is reckoned from them; it is left out where four minutes are over. What float32 costs and brings
+is measured at the middle size.
 
 Prints tables. Writes bench/results/gpu.json, on the CPU only what --out names.
 """
@@ -30,7 +30,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,8 +61,8 @@ CPU = torch.device("cpu")
 SIZES = [(1000, 2000), (4000, 6000), (10_000, 20_000)]
 SMALL = [(80, 120), (120, 200), (160, 300)]
 """Users and items of each shop; events are 50 for each user."""
-_STEPS, _WITHIN, _CPU_STEPS, _LATEST_S = 8, 1e-3, 20, 240
-_TITLES = ("teacher", "student")
+_STEPS, _FEW_STEPS, _WITHIN, _CPU_STEPS, _LATEST_S = 8, 40, 1e-3, 20, 240
+_TITLES, _VECTORS = ("teacher", "student"), "teacher: its vectors"
 _LINEAR = LinearChoice(walk=5)
 _Made = TypeVar("_Made")
 
@@ -76,17 +76,20 @@ class Pace:
 
     Attributes:
         epochs, batch, dropout: of both models.
+        graph_steps: of the teacher's vectors.
     """
 
     epochs: int = 2
     batch: int = 256
     dropout: float = 0.1
+    graph_steps: int = TeacherConfig().graph_steps
 
     def teacher(self) -> TeacherConfig:
         """The teacher's settings."""
         return TeacherConfig(
-            epochs=self.epochs, batch=self.batch, evaluate_every=self.epochs, z_dropout=self.dropout
-        )
+            epochs=self.epochs, batch=self.batch, evaluate_every=self.epochs, z_dropout=self.dropout,
+            graph_steps=self.graph_steps,
+        )  # fmt: skip
 
     def student(self) -> StudentConfig:
         """The student's settings."""
@@ -202,7 +205,7 @@ def check_losses(
     for side, at in (("cpu", CPU), ("device", device)):
         watch = Watch(places if side == "device" else Places(CPU))
         # Devices draw differently.
-        lab = Lab(size, at, watch, Pace(epochs=1, batch=16, dropout=0.0))
+        lab = Lab(size, at, watch, Pace(epochs=1, batch=16, dropout=0.0, graph_steps=_STEPS))
         with full_precision():
             teacher = lab.teacher()
             if targets is None and teacher is not None:
@@ -253,12 +256,23 @@ def peak_mb(device: torch.device) -> int | None:
     return round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None
 
 
-def measured(lab: Lab, checks: Checks, targets: Targets | None = None) -> tuple[dict[str, Any], Targets]:
-    """The parts of training on the lab's device; `targets` take the place of those of an ended teacher."""
+def measured(
+    lab: Lab, checks: Checks, targets: Targets | None = None, *, times: float = 1.0
+) -> tuple[dict[str, Any], Targets]:
+    """The parts of training on the lab's device.
+
+    Args:
+        lab, checks: where, and what becomes of what is seen.
+        targets: take the place of those of an ended teacher.
+        times: how many times the steps of the lab's the vectors would take.
+    """
     out: dict[str, Any] = {"steps": lab.watch.limit or "all"}
     forget_peak(lab.device)
     teacher = lab.teacher()
-    out |= {"teacher_s": round(lab.watch.seconds("teacher"), 3), "teacher_peak_mb": peak_mb(lab.device)}
+    vectors = sum(lab.watch.took(title) for title in lab.watch.steps if title.startswith(_VECTORS))
+    out["vectors_s"] = round(times * vectors, 3)
+    out["teacher_s"] = round(lab.watch.seconds("teacher") + (times - 1) * vectors, 3)
+    out["teacher_peak_mb"] = peak_mb(lab.device)
     if teacher is not None:
         forget_peak(lab.device)
         targets, out["targets_s"] = timed(lab.device, partial(lab.targets, teacher))
@@ -290,8 +304,11 @@ def measure_size(lab: Lab, checks: Checks, *, latest: float, limit: int | None) 
     if time.perf_counter() > latest:
         print("  the CPU is left out: four minutes are over")
     else:
-        out["cpu"], _ = measured(Lab(lab.size, CPU, Watch(Places(CPU), limit, _TITLES)), checks, targets)
-        parts = ("teacher_s", "targets_s", "student_s", "judging_teacher_s", "judging_student_s")
+        steps = lab.pace.graph_steps
+        pace = lab.pace if limit is None else replace(lab.pace, graph_steps=min(limit, steps))
+        beside = Lab(lab.size, CPU, Watch(Places(CPU), limit, _TITLES), pace)
+        out["cpu"], _ = measured(beside, checks, targets, times=steps / pace.graph_steps)
+        parts = ("vectors_s", "teacher_s", "targets_s", "student_s", "judging_teacher_s", "judging_student_s")
         out["speed_up"] = {
             part.removesuffix("_s"): round(out["cpu"][part] / max(out["device"][part], 1e-9), 2)
             for part in parts
@@ -405,15 +422,15 @@ def main() -> None:
     }  # fmt: skip
     document["losses"] = check_losses(device, places, checks, SMALL[0] if small else (400, 800))
     document["texts"] = measure_texts(device, places, checks, (32, 16) if small else (16_384, 512))
-    sizes = SMALL if small else SIZES
+    sizes, pace = (SMALL, Pace(graph_steps=_FEW_STEPS)) if small else (SIZES, Pace())
     document["sizes"] = []
     for size in sizes:
         limit = (2 if small else _CPU_STEPS) if size == sizes[-1] else None
-        lab = Lab(size, device, Watch(places))
+        lab = Lab(size, device, Watch(places), pace)
         document["sizes"].append(measure_size(lab, checks, latest=latest, limit=limit))
     if on_gpu and time.perf_counter() < latest:
         with full_precision():
-            document["float32"], _ = measured(Lab(sizes[1], device, Watch(places)), checks)
+            document["float32"], _ = measured(Lab(sizes[1], device, Watch(places), pace), checks)
         print("in float32 at the middle size", json.dumps(document["float32"]), flush=True)
     says = "; ".join(places.astray[:5]) or f"all {places.looked} are on {device.type}"
     checks.add("every tensor where it should be", places.looked > 0 and not places.astray, says)

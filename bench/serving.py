@@ -57,6 +57,7 @@ def random_bundle(
     *,
     dim: int = 48,
     neighbours: int = 0,
+    rank: int = 0,
     hidden: int = 16,
     seed: int = 0,
     mixed: int = 1000,
@@ -69,6 +70,7 @@ def random_bundle(
         items: how many.
         dim: of the vectors.
         neighbours: weights kept into each item, of two tables; 0 for no table.
+        rank: of the product that stands for the other weights.
         hidden: of the perceptron; 0 for none.
         seed: draws everything.
         mixed: how many items the perceptron orders.
@@ -82,14 +84,13 @@ def random_bundle(
     fields = (["brand"], ["category"], ["category"], ["brand", "category"])
     families = [{"fields": names, "above": m == 2} for m, names in enumerate(fields)]
     counts = np.sort((draw.pareto(1.0, items) * 4).astype(np.int64))[draw.permutation(items)]
-    estimates, terms = 1 + 2 * bool(neighbours), 3 + 2 * bool(neighbours) + len(families)
+    estimates, terms = 2 * bool(neighbours), 3 + 2 * bool(neighbours) + len(families)
 
     def numbers(*shape: int, scale: float = 1.0) -> np.ndarray[Any, Any]:
         return (scale * draw.standard_normal(shape)).astype(np.float32)
 
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "vectors": numbers(items, dim, scale=0.1),
-        "fold": numbers(dim, dim, scale=0.1),
         "counts": counts,
         "recent": (counts * draw.random(items)).astype(np.float32),
         "blend.weight": numbers(terms, 2, scale=0.3),
@@ -114,12 +115,14 @@ def random_bundle(
             f"family{m}.indptr": np.concatenate([[0], np.cumsum(held)]).astype(np.int32),
             f"family{m}.everybody": (shares / shares.sum()).astype(np.float32),
         }
-    for a in range(estimates - 1):
+    for a in range(estimates):
         into = draw.integers(0, items, (items, neighbours))
         arrays |= {
             f"neighbours{a}.data": draw.random(into.size, dtype=np.float32) / 10,
             f"neighbours{a}.indices": np.sort(into, axis=1).ravel().astype(np.int32),
             f"neighbours{a}.indptr": np.arange(0, into.size + 1, neighbours).astype(np.int64),
+            f"neighbours{a}.left": numbers(items, rank, scale=0.1),
+            f"neighbours{a}.right": numbers(items, rank, scale=0.1),
         }
     names = draw.choice(_WORDS, (items, 6))
     table = pa.table(
@@ -134,7 +137,7 @@ def random_bundle(
     )
     settings = {
         "min_count": 3, "pool": pool, "mixed": mixed, "behind": 1000.0, "families": families,
-        "neighbours": [False, True][: estimates - 1], "neighbour_decay": 0.05,
+        "neighbours": [False, True][:estimates], "neighbour_decay": 0.05,
     }  # fmt: skip
     reads = Readings.joined(["title", "brand"])
     config = {

@@ -47,13 +47,31 @@ class TextConfig(_Section):
 class TeacherConfig(_Section):
     """Graph encoder, fusion and their training."""
 
-    dim: int = Field(default=48, ge=2, le=4096)
+    dim: int = Field(default=64, ge=2, le=4096)
     """Width of the relational space (the rank of the collaborative signal)."""
-    layers: int = Field(default=3, ge=1, le=4)
+    layers: int = Field(default=4, ge=1, le=8)
     """How many steps along the graph the encoder takes."""
-    encoder: Literal["linear", "propagation", "sage", "hgt"] = "linear"
-    """Which graph encoder: linear with one learned weight per relation and step, propagation over purchases
-    alone (as LightGCN), SAGE, or HGT with attention."""
+    encoder: Literal["linear", "sage", "hgt"] = "linear"
+    """Which graph encoder: linear propagation over all relations from learned starts, or what SAGE, or HGT
+    with attention, adds to it."""
+    graph_steps: int = Field(default=400, ge=1, le=1_000_000)
+    """Steps of training the graph encoder and its gate end to end."""
+    graph_labels: int = Field(default=4_000_000, ge=1, le=10**12)
+    """So many labels are seen at most: where each step learns from many, fewer steps are gone."""
+    graph_lr: float = Field(default=5e-3, gt=0, le=10)
+    """Learning rate of the same (Adam), falling to 0."""
+    graph_batch: int = Field(default=2048, ge=1, le=10_000_000)
+    """Labels of the same at a time; more where half of the events would take more than eight batches."""
+    graph_negatives: int = Field(default=512, ge=1, le=1_000_000)
+    """Items that those labels are compared with: half drawn evenly, half by strata of popularity."""
+    node_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the items that pass and get no interactions in a fold, as if they were new."""
+    fact_weight: float = Field(default=0.3, ge=0, le=1000)
+    """How much a fact weighs among the messages, against 1 of an interaction; 0 leaves the facts out."""
+    near: int = Field(default=10, ge=0, le=1000)
+    """Nearest texts of each text, whose items pass messages to each other; 0 leaves them out."""
+    near_weight: float = Field(default=0.3, ge=0, le=1000)
+    """How much such a nearness weighs, against 1 of an interaction."""
     item_to_item: bool = True
     """Whether linear item-to-item experts take part: weights between items, fitted in closed form."""
     walk: int = Field(default=5, ge=0, le=20)
@@ -77,7 +95,8 @@ class TeacherConfig(_Section):
     cold_weight: float = Field(default=0.5, ge=0, le=1000)
     """Weight of the lists of cold items in the loss; those of warm items weigh 1."""
     z_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the items that are their text alone, without the relational part, at each step."""
+    """Share of the items that are their text alone, without the relational part, at each step of the graph
+    encoder's training."""
     evaluate_every: int = Field(default=6, ge=1, le=10_000)
     """Epochs between two validations; the last epoch is always validated."""
 
@@ -87,10 +106,12 @@ class StudentConfig(_Section):
 
     hidden: int = Field(default=16, ge=0, le=4096)
     """Width of the perceptron beside the linear sum; 0 leaves it out."""
-    neighbours: int = Field(default=150, ge=0, le=100_000)
+    neighbours: int = Field(default=50, ge=0, le=100_000)
     """Of the linear model and the walk, how many of the strongest weights into each item are kept; 0: none.
     Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; none
     where the users are no more than 6,000."""
+    rank: int = Field(default=16, ge=0, le=4096)
+    """Of the weights that are not kept, the rank of a product that stands for them; 0: none."""
     id_min_count: int = Field(default=2, ge=1, le=1_000_000)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10, le=100_000)

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from bench.suites.run import SuiteOptions
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.progress import step
 from kgdistill.run.chain import HISTORY
@@ -36,9 +40,9 @@ class Ablation:
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation("teacher_hops1", "teacher, one hop", "teacher", {"layers": 1}),
-    Ablation(
-        "teacher_propagation", "teacher, propagation on purchases", "teacher", {"encoder": "propagation"}
-    ),
+    Ablation("teacher_nofacts", "teacher, no messages along facts", "teacher", {"fact_weight": 0}),
+    Ablation("teacher_nonear", "teacher, no messages between near texts", "teacher", {"near": 0}),
+    Ablation("teacher_nonew", "teacher, no items as if they were new", "teacher", {"node_dropout": 0}),
     Ablation("teacher_sage", "teacher, GraphSAGE encoder", "teacher", {"encoder": "sage"}),
     Ablation("teacher_hgt", "teacher, HGT encoder", "teacher", {"encoder": "hgt"}),
     Ablation("teacher_linear_fusion", "teacher, linear fusion alone", "teacher", {"hidden": 0}),
@@ -60,9 +64,12 @@ ABLATIONS: tuple[Ablation, ...] = (
 
 COMPARISONS = [
     ("student", "student_nodistill"),
+    ("teacher", "teacher_noz"),
     ("teacher", "teacher_text"),
     ("teacher", "teacher_words"),
     ("teacher", "teacher_shuffled"),
+    ("teacher_vectors", "lightgcn"),
+    ("teacher_vectors", "recbole_lightgcn"),
 ]
 SHARES = [("student", "teacher")]
 
@@ -102,6 +109,29 @@ def our_arms(runs: list[Run]) -> Iterator[JudgedArm]:
     """Every arm of every seed, one after another, so that only one is in memory."""
     for run in runs:
         yield from run.by_history.arms()
+        yield _vectors_alone(run)
+
+
+def _vectors_alone(run: Run) -> JudgedArm:
+    """The graph encoder and its gate as a recommender of their own: no term stands beside the vectors."""
+    models = run.by_history
+    whole = models.teacher_scorer("teacher")
+    popular = np.log1p(whole.view.counts).astype(np.float32)
+    lengths = np.diff(whole.view.purchases.indptr)
+
+    def score(users: IntArray, candidates: IntArray) -> FloatArray:
+        index = torch.from_numpy(candidates).to(whole.device)
+        with torch.no_grad():
+            scores = (whole.user_vectors(users) @ whole.vectors[index].T).cpu().numpy()
+        # Who has bought nothing yet is shown what others buy.
+        scores[lengths[users] == 0] = popular[candidates]
+        found: FloatArray = scores
+        return found
+
+    size = whole.vectors.numel()
+    return JudgedArm(
+        "teacher_vectors", "fused teacher's vectors alone", "ablation", run.config.seed, score, None, size
+    )
 
 
 def ablated_arms(runs: list[Run]) -> Iterator[JudgedArm]:

@@ -46,10 +46,10 @@ class Evidence:
 class Blend(nn.Module):
     """Adds up the vectors' affinity and the terms, weighted by the item's and the user's state.
 
-    score = Σ_t w_t·x_t, where the weights are linear in `item_state` and log(1 + history), and x_t of a term
-    is log(eps + eps·softplus(r / eps)) of a probability r, which makes it a logit like the others, log(1 + c)
-    of a count c, and a cosine or a score in units of its spread. The vectors' affinity is the first of the
-    probabilities. With `hidden` a small perceptron over the same x_t is added; it starts at 0. Cold items get
+    score = Σ_t w_t·x_t, where the weights are linear in `item_state` and log(1 + history). The vectors'
+    affinity, the first, is a logit as it is; of a term x_t is log(eps + eps·softplus(r / eps)) of a
+    probability r, which makes it a logit too, log(1 + c) of a count c, and a cosine or a score in units of
+    its spread. With `hidden` a small perceptron over the same x_t is added; it starts at 0. Cold items get
     `new_boost` on top, which is 0 in training.
 
     Args:
@@ -65,28 +65,26 @@ class Blend(nn.Module):
         if sorted(units, key=UNITS.index) != list(units):
             raise ValueError(f"terms come in the order {', '.join(UNITS)}, not {', '.join(units)}")
         self.units = tuple(units)
-        self.affinities = 1 + self.units.count("probability")
+        self.estimates = self.units.count("probability")
         self.counted = self.units.count("count")
         terms = 1 + len(self.units)
         self.weights = nn.Linear(2, terms)
         self.user = nn.Linear(1, terms, bias=False)
-        self.log_eps = nn.Parameter(torch.full((self.affinities,), -3.9))
+        self.log_eps = nn.Parameter(torch.full((self.estimates,), -3.9))
         self.mixer = (
             nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, 1))
             if hidden
             else None
         )
         self.typed_scale: Tensor
-        self.register_buffer("typed_scale", torch.ones(terms - self.affinities - self.counted))
+        self.register_buffer("typed_scale", torch.ones(terms - 1 - self.estimates - self.counted))
         self.new_boost: Tensor
         self.register_buffer("new_boost", torch.zeros(()))
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.user.weight)
         with torch.no_grad():
-            # Few buyers make a weak collaborative signal: cold items start on the other terms.
-            self.weights.weight[0, 1] = -0.8 / self.affinities
             self.weights.bias.fill_(0.1)
-            self.weights.bias[: self.affinities] = 1.0 / self.affinities
+            self.weights.bias[: 1 + self.estimates] = 1.0 / (1 + self.estimates)
         if self.mixer is not None:
             for parameter in list(self.mixer.children())[2].parameters():
                 nn.init.zeros_(parameter)
@@ -101,18 +99,20 @@ class Blend(nn.Module):
         if len(values) < 2:
             return
         spread = values.float().std(0)
-        probabilities, own = spread[: self.affinities - 1], spread[self.affinities - 1 + self.counted :]
+        probabilities, own = spread[: self.estimates], spread[self.estimates + self.counted :]
         # One that never varies here has no unit: it must not explode where it does.
         self.typed_scale.copy_(torch.where(own > 1e-6, 1 / own.clamp(min=1e-6), 1.0))
-        self.log_eps[1:] = probabilities.clamp(min=1e-8).log()
+        self.log_eps.copy_(probabilities.clamp(min=1e-8).log())
 
     def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
-        """Scores, float32 [B, C], from the vectors' affinity r [B, C] and the evidence."""
+        """Scores, float32 [B, C], from the vectors' affinity [B, C] and the evidence."""
         given = [affinity, *(term.expand(affinity.shape) for term in evidence.terms)]
-        probabilities, counts = self.affinities, self.affinities + self.counted
-        eps = self.log_eps.float().exp()
-        r = torch.stack(given[:probabilities], dim=-1).float()
-        parts = [torch.log(eps * F.softplus(r / eps) + eps)]
+        probabilities, counts = 1 + self.estimates, 1 + self.estimates + self.counted
+        parts = [affinity.float()[..., None]]
+        if self.estimates:
+            eps = self.log_eps.float().exp()
+            r = torch.stack(given[1:probabilities], dim=-1).float()
+            parts.append(torch.log(eps * F.softplus(r / eps) + eps))
         if self.counted:
             parts.append(torch.log1p(torch.stack(given[probabilities:counts], dim=-1).float()))
         if len(self.typed_scale):
@@ -138,12 +138,12 @@ class Blend(nn.Module):
         state = item_state(evidence.counts, min_count)
         weights, user = self.weights(state).float(), self.user(evidence.lengths[:, None] / 5.0).float()
         planes = [affinity.float(), *evidence.terms]
-        for t, e in enumerate(eps):
+        for t, e in enumerate(eps, start=1):
             planes[t] = torch.log(e * F.softplus(planes[t] / e) + e)
-        for t in range(self.affinities, self.affinities + self.counted):
+        for t in range(1 + self.estimates, 1 + self.estimates + self.counted):
             planes[t] = torch.log1p(planes[t].float())
         planes = [plane.expand(affinity.shape) for plane in planes]
-        units = [*affinity.new_ones(self.affinities + self.counted), *self.typed_scale]
+        units = [*affinity.new_ones(1 + self.estimates + self.counted), *self.typed_scale]
         score = (self.new_boost * state[..., 1]).expand(affinity.shape).clone()
         for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):
             score.addcmul_(plane, (weights[:, t] * unit).expand(plane.shape))
@@ -167,23 +167,6 @@ class Blend(nn.Module):
 def decayed(ranks: Tensor, log_decay: Tensor) -> Tensor:
     """Attention to the history by recency: exp(−decay · rank), rank 0 for the latest item."""
     return torch.exp(-torch.exp(log_decay) * ranks)
-
-
-def fold_in(items: Tensor, log_ridge: Tensor) -> Tensor:
-    """The ridge fold-in, float32 [D, D]: (FᵀF + λI)⁻¹, so that u = Σ_h f_h · fold_in.
-
-    It solves min_u |x_u − F u|² + λ|u|² for a history x_u, as ALS does (Hu, Koren, Volinsky 2008).
-
-    Args:
-        items: vectors of the warm items, float32 [N, D].
-        log_ridge: log λ, a scalar.
-    """
-    with torch.autocast(items.device.type, enabled=False):
-        items = items.float()
-        gram = items.T @ items
-        eye = torch.eye(len(gram), device=items.device)
-        inverse: Tensor = torch.linalg.inv(gram + log_ridge.float().exp() * eye)
-    return inverse
 
 
 def pool_history(vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -213,29 +196,31 @@ class HistoryModel(nn.Module):
 
     Attributes:
         blend: puts a score together.
-        log_ridge: log λ of the fold-in, a scalar.
         recency: of the history (`decayed`), a scalar.
         min_count: an item with fewer buyers is cold.
     """
 
     blend: Blend
-    log_ridge: Tensor
     recency: Tensor
     min_count: int
 
-    def fold(self, items: Tensor, warm: Tensor) -> Tensor:
-        """The fold-in matrix of these item vectors, float32 [D, D]."""
-        return fold_in(items[warm], self.log_ridge)
+    def users(self, items: Tensor, counts: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
+        """User vectors, float32 [B, D]: the history's vectors, each over √buyers, by √length.
 
-    def users(self, items: Tensor, fold: Tensor, history: Tensor, offsets: Tensor, ranks: Tensor) -> Tensor:
-        """User vectors, float32 [B, D], by recency attention over the history and the ridge fold-in.
+        It is one hop of symmetric propagation (He et al. 2020) from the items, with the attention that
+        recency leaves to each of them.
 
         Args:
             items: vectors of all items, [N, D].
-            fold: `fold` of the warm items, [D, D].
+            counts: their buyers, int64 [N]; one that nobody bought counts as bought once.
             history: item positions, int64 [H]; offsets: int64 [B]; ranks: 0 for the latest, float32 [H].
         """
-        return pool_history(items, history, offsets, decayed(ranks, self.recency)) @ fold
+        attention = decayed(ranks, self.recency)
+        weights = attention * counts[history].clamp(min=1).float().rsqrt()
+        pooled = pool_history(items, history, offsets, weights)
+        ends = torch.cat([offsets[1:], offsets.new_tensor([len(history)])])
+        sums = torch.cat([attention.new_zeros(1), attention.cumsum(0)])
+        return pooled * (sums[ends] - sums[offsets]).clamp(min=1e-6).rsqrt()[:, None]
 
     def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
         """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,6 @@ class Scorer:
     model: FusedTeacher | Student
     terms: Terms
     vectors: Tensor
-    fold: Tensor
 
     @property
     def view(self) -> Interactions:
@@ -134,10 +134,14 @@ class Scorer:
         """Where the vectors are."""
         return self.vectors.device
 
+    @cached_property
+    def _counts(self) -> Tensor:
+        return torch.from_numpy(self.view.counts).to(self.device)
+
     def user_vectors(self, users: IntArray) -> Tensor:
         """float32 [B, D]."""
         items, offsets, ranks = (t.to(self.device) for t in self.view.history(users))
-        return self.model.users(self.vectors, self.fold, items, offsets, ranks)
+        return self.model.users(self.vectors, self._counts, items, offsets, ranks)
 
     @torch.no_grad()
     def scores(self, users: IntArray, candidates: IntArray) -> Tensor:

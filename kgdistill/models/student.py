@@ -54,7 +54,6 @@ class Student(HistoryModel):
         self.ids = nn.Embedding(shape.warm_items, shape.dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
         self.blend = Blend(shape.units, hidden=shape.hidden)
-        self.log_ridge = nn.Parameter(torch.tensor(-1.6))
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)
         nn.init.normal_(self.ids.weight, std=0.01)

@@ -19,9 +19,9 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.config import TextConfig
+from kgdistill.config import TeacherConfig, TextConfig
 from kgdistill.errors import ArtefactError
-from kgdistill.models.graph.messages import Svd, group_sizes, message_relations
+from kgdistill.models.graph.fused import FusedItems
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms.neighbours import NeighbourItems
@@ -127,18 +127,20 @@ def load_part(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
-    """Writes config.json, model.safetensors and history.jsonl."""
+    """Writes config.json, model.safetensors, fusion.safetensors and history.jsonl."""
     model = trained.model
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    state["basis.users"] = torch.from_numpy(trained.basis.users)
-    save_file(state, folder / "model.safetensors")
+    for name, part in (("model", model), ("fusion", trained.fusion)):
+        state = {k: v.detach().cpu().contiguous() for k, v in part.state_dict().items()}
+        save_file(state, folder / f"{name}.safetensors")
     config = {
         "kind": "teacher",
         "shape": asdict(model.shape),
+        "training": trained.config.model_dump(),
+        "graph": {"sizes": trained.fusion.sizes, "relations": trained.fusion.relations},
         "families": [f.name for f in trained.families],
         "relations": [f.name for f in trained.relations],
         "linear": None if trained.linear is None else trained.linear.settings(),
-        "basis_scale": trained.basis.scale,
+        "gates": trained.gates,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
     }
@@ -159,17 +161,24 @@ def load_teacher(
     """
     config = _read_json(folder / "config.json")
     shape = _section(folder, config, TeacherShape)
-    along = (families if relations is None else relations) if shape.use_graph else []
+    along = families if relations is None else relations
     if config["families"] != [f.name for f in families] or config.get("relations") != [f.name for f in along]:
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
         )
-    state = _read_state(folder / "model.safetensors")
-    basis = Svd(state.pop("basis.users").numpy(), float(config["basis_scale"]))
+    model = FusedTeacher(shape)
+    model.load_state_dict(_read_state(folder / "model.safetensors"))
+    graph = config["graph"]
+    fusion = FusedItems(
+        shape.text_dim, shape.dim, graph["sizes"], [(a, b, c) for a, b, c in graph["relations"]],
+        encoder=shape.encoder, layers=shape.layers, min_count=shape.min_count,
+    )  # fmt: skip
+    fusion.load_state_dict(_read_state(folder / "fusion.safetensors"))
     linear = None if config["linear"] is None else LinearChoice(**config["linear"])
-    model = FusedTeacher(shape, message_relations(along), group_sizes(along))
-    model.load_state_dict(state)
-    return TrainedTeacher(model, families, along, basis, linear, seconds=float(config["seconds"]))
+    training = TeacherConfig.model_validate(config["training"])
+    return TrainedTeacher(
+        model, fusion, families, along, linear, training, config["gates"], seconds=float(config["seconds"])
+    )
 
 
 def save_student(folder: Path, trained: TrainedStudent) -> None:
@@ -180,6 +189,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     for a, table in enumerate(trained.neighbours):
         for name in _TABLE:
             state[f"neighbours{a}.{name}"] = torch.from_numpy(getattr(table.weights, name))
+        state |= {f"neighbours{a}.{side}": getattr(table, side).cpu() for side in ("left", "right")}
     save_file(state, folder / "model.safetensors")
     config = {
         "kind": "student",
@@ -210,7 +220,9 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
     tables = []
     for a, mean in enumerate(config["neighbours"]):
         held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
-        tables.append(NeighbourItems(sp.csr_matrix(held, shape=(len(rows), len(rows))), mean))
+        left, right = (state.pop(f"neighbours{a}.{side}") for side in ("left", "right"))
+        weights = sp.csr_matrix(held, shape=(len(rows), len(rows)))
+        tables.append(NeighbourItems(weights, left, right, mean))
     model = Student(_section(folder, config, StudentShape))
     model.load_state_dict(state)
     return TrainedStudent(
@@ -233,6 +245,21 @@ def load_text(folder: Path) -> tuple[FloatArray, IntArray, Tokens]:
     arrays = _read_arrays(folder / "text.safetensors")
     tokens = Tokens(arrays["token_ids"], arrays["token_offsets"], int(config["vocabulary"]))
     return arrays["embeddings"], arrays["rows"], tokens
+
+
+def save_group_texts(folder: Path, texts: Mapping[str, tuple[FloatArray, IntArray]]) -> None:
+    """Writes by label the embeddings of its nodes' distinct texts, float32 [T, E], and each node's row."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for label, (vectors, rows) in texts.items():
+        arrays |= {f"{label}.vectors": vectors, f"{label}.rows": rows}
+    save_arrays(arrays, folder / "groups.safetensors")
+
+
+def load_group_texts(folder: Path) -> dict[str, tuple[FloatArray, IntArray]]:
+    """Reads what `save_group_texts` wrote."""
+    arrays = _read_arrays(folder / "groups.safetensors")
+    labels = [name.removesuffix(".rows") for name in arrays if name.endswith(".rows")]
+    return {label: (arrays[f"{label}.vectors"], arrays[f"{label}.rows"]) for label in labels}
 
 
 def save_choice(folder: Path, choice: LinearChoice) -> None:

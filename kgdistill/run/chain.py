@@ -26,7 +26,8 @@ class Arm:
             "benchmark" where only a benchmark asks for it, "baseline" where it is fitted as it is judged.
         learner: what is trained; None for a baseline.
         reads: the item groups among its terms.
-        graph: whether relational embeddings and item-to-item terms take part.
+        graph: whether relational embeddings take part.
+        weights: whether item-to-item terms take part.
         shuffle: whether the facts' ends are permuted, which keeps every degree.
         distilled: whether a student learns from the teacher's targets.
         compared_with: other arms, each a paired difference in the results.
@@ -39,6 +40,7 @@ class Arm:
     learner: Literal["teacher", "student"] | None = None
     reads: tuple[Reads, ...] = ()
     graph: bool = False
+    weights: bool = False
     shuffle: bool = False
     distilled: bool = False
     compared_with: tuple[str, ...] = ()
@@ -136,13 +138,16 @@ _HISTORY_ARMS = _by_name(
     Arm("popularity", "popularity", "baseline"),
     Arm("ease", "EASE", "baseline", settings=("warm",)),
     Arm(
-        "teacher", "fused teacher", "needed", "teacher", ("facts", "own fields"), graph=True,
-        compared_with=("teacher_text", "teacher_shuffled"),
+        "teacher", "fused teacher", "needed", "teacher", ("facts", "own fields"), graph=True, weights=True,
+        compared_with=("teacher_noz", "teacher_text", "teacher_shuffled"),
+    ),
+    Arm(
+        "teacher_noz", "fused teacher without z", "control", "teacher", ("facts", "own fields"), weights=True
     ),
     Arm("teacher_text", "text-only teacher", "control", "teacher", ("own fields",)),
     Arm(
         "teacher_shuffled", "fused teacher, shuffled facts", "control", "teacher", ("facts", "own fields"),
-        graph=True, shuffle=True,
+        graph=True, weights=True, shuffle=True,
     ),
     Arm("teacher_words", "text-only teacher with exact fields", "benchmark", "teacher", ("fields",)),
     Arm(

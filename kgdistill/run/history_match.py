@@ -65,7 +65,7 @@ class JudgedArm(NamedTuple):
     title: str
     kind: Literal["ours", "control", "ablation"]
     seed: int
-    scorer: Scorer
+    scorer: AnyScorer
     fit_seconds: float | None
     parameters: int
 
@@ -94,9 +94,12 @@ class HistoryMatch(Maker):
     def catalogue(self) -> TrainingData:
         """What training reads."""
         embeddings, rows, tokens = self._text_read
+        by_label = artefacts.load_group_texts(self.run.read("text"))
+        groups = {f.name: by_label[f.label] for f in self.facts if f.label in by_label}
         return make_training_data(
-            self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows)
-        )
+            self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows),
+            group_texts=groups,
+        )  # fmt: skip
 
     @property
     def tokens(self) -> Tokens:
@@ -171,10 +174,9 @@ class HistoryMatch(Maker):
             self._judge(folder)
 
     def _text(self, folder: Path) -> None:
-        """Embeds the distinct texts of the candidates."""
-        settings, label = self.run.config.text, self.label
-        texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
-        distinct, rows = [str(t) for t in texts], place.astype(np.int64)
+        """Embeds the distinct texts of the candidates, and of the nodes that their facts lead to."""
+        settings = self.run.config.text
+        distinct, rows = self._distinct(self.label)
         encoder = artefacts.text_encoder(settings, self.device)
         if settings.tune != "frozen":
             self._tune(encoder, distinct, rows)
@@ -182,9 +184,19 @@ class HistoryMatch(Maker):
         # Bare words, as the text tower of the bundle will read them.
         tokens = Tokens.of(encoder.token_ids(distinct, special=False), len(encoder.tokenizer))
         artefacts.save_text(folder, embeddings, rows, tokens, encoder.name)
+        labels = dict.fromkeys(f.label for f in self.facts if f.label is not None)
+        read = {label: self._distinct(label) for label in labels}
+        artefacts.save_group_texts(
+            folder, {label: (encoder.encode(texts), of) for label, (texts, of) in read.items() if any(texts)}
+        )
         encoder.tokenizer.save_pretrained(folder / "tokenizer")
         if settings.tune != "frozen":
             encoder.save(folder / "encoder")
+
+    def _distinct(self, label: str) -> tuple[list[str], IntArray]:
+        """The distinct texts of a label's nodes, and each node's place among them."""
+        texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
+        return [str(t) for t in texts], place.astype(np.int64)
 
     def _tune(self, encoder: TransformerText, texts: list[str], rows: IntArray) -> None:
         """Adapts the encoder to the catalogue: texts of neighbouring products come close.
@@ -212,7 +224,7 @@ class HistoryMatch(Maker):
     def _teacher(self, arm: Arm, folder: Path) -> None:
         config = self.run.config
         groups, relations = self.groups(arm.name)
-        linear = self.linear if arm.graph and config.teacher.item_to_item else None
+        linear = self.linear if arm.weights and config.teacher.item_to_item else None
         inputs = TeacherInputs(self.catalogue, groups, relations, linear, use_graph=arm.graph)
         trained = train_teacher(
             inputs, config.teacher, self.context, self._validate, title=f"Training the {arm.title}"

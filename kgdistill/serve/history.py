@@ -54,7 +54,7 @@ class History:
         given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told), `mixed`
             and `behind` (how many the perceptron orders, and how far the others follow), `families`
             ({fields, above}), `neighbours` (per table of weights, whether it is a mean), `neighbour_decay`.
-        held: item vectors float32 [N, D], fold float32 [D, D], counts int64 [N], the blend's weights, per
+        held: item vectors float32 [N, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         items: how many there are.
 
@@ -131,6 +131,10 @@ class History:
         for a in range(len(self._given["neighbours"])):
             indptr = held[f"neighbours{a}.indptr"]
             held[f"neighbours{a}.indptr"] = np.concatenate([indptr, np.full(more, indptr[-1])])
+            for side in ("left", "right"):
+                factor = held[f"neighbours{a}.{side}"]
+                none = np.zeros((more, factor.shape[1]), np.float32)
+                held[f"neighbours{a}.{side}"] = np.concatenate([factor, none])
         return History(self._given, held, items + more)
 
 
@@ -172,11 +176,10 @@ def _wanted(
     """dtype and shape of every array; -1 for any length."""
     none: npt.NDArray[Any] = np.zeros(0)
     dim = arrays["vectors"].shape[-1] if "vectors" in arrays and arrays["vectors"].ndim else -1
-    estimates = 1 + len(settings["neighbours"])
-    terms = estimates + 2 + len(settings["families"])
+    estimates = len(settings["neighbours"])
+    terms = 1 + estimates + 2 + len(settings["families"])
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {
         "vectors": ("float32", (items, dim)),
-        "fold": ("float32", (dim, dim)),
         "counts": ("int64", (items,)),
         "recent": ("float32", (items,)),
         "blend.weight": ("float32", (terms, 2)),
@@ -201,5 +204,11 @@ def _wanted(
             f"neighbours{a}.data": ("float32", (arrays.get(f"neighbours{a}.indices", none).size,)),
             f"neighbours{a}.indices": ("int32", (-1,)),
             f"neighbours{a}.indptr": ("int64", (items + 1,)),
+            **{f"neighbours{a}.{side}": ("float32", (items, _rank(arrays, a))) for side in ("left", "right")},
         }
     return wanted
+
+
+def _rank(arrays: Arrays, a: int) -> int:
+    left = arrays.get(f"neighbours{a}.left", np.zeros((0, 0)))
+    return int(left.shape[-1]) if left.ndim else -1

@@ -143,10 +143,9 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
     items = catalogue.items
     blend = scorer.model.blend
     # The terms' units go into their weights.
-    units = torch.cat([torch.ones(blend.affinities + blend.counted), blend.typed_scale.cpu()]).numpy()
+    units = torch.cat([torch.ones(1 + blend.estimates + blend.counted), blend.typed_scale.cpu()]).numpy()
     arrays: dict[str, Any] = {
         "vectors": scorer.vectors.cpu().numpy()[items],
-        "fold": scorer.fold.detach().cpu().numpy(),
         "blend.weight": blend.weights.weight.detach().cpu().numpy() * units[:, None],
         "blend.bias": blend.weights.bias.detach().cpu().numpy() * units,
         "blend.log_eps": blend.log_eps.detach().cpu().numpy(),

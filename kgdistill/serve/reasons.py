@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.serve.scores import HistoryScorer, Pool, logit
+from kgdistill.serve.scores import HistoryScorer, Pool
 
 # The least share of all that speaks for an item which one term must have to be named.
 _LEAST = 1 / 3
@@ -50,7 +50,7 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
     weights = pool.weights[:, columns] + own[:, None] * block.lengths[0]
     e = scorer.estimates
     silent = np.zeros((len(terms), 1), np.float32)
-    silent[:e, 0] = logit(np.zeros(1), np.exp(scorer.arrays["blend.log_eps"]))
+    silent[:e, 0] = scorer.silent
     silent[e : e + 2, 0] = scorer.popularity.mean(1)
     state = pool.state[:, None, columns]
     whole = scorer.perceptron(terms, state, block.lengths)[0]
@@ -67,8 +67,8 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
 def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
     arrays, estimates = scorer.arrays, scorer.estimates
     if term == 0:
-        weight = np.exp(-scorer.decay * np.arange(len(history) - 1, -1, -1))
-        near = weight * (arrays["vectors"][history] @ arrays["fold"] @ arrays["vectors"][item])
+        weight = scorer.attention(np.arange(len(history) - 1, -1, -1)) * scorer.damped[history]
+        near = weight * (arrays["vectors"][history] @ arrays["vectors"][item])
         return f"like {names[history[int(near.argmax())]]}"
     if term < estimates:
         strengths = _into(scorer, history, item, term - 1)
@@ -88,9 +88,10 @@ def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.ND
     """What each item of the history adds to one item by a table, float64 [H]."""
     data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
     decay = float(scorer.settings["neighbour_decay"])
-    out = np.zeros(len(history))
+    left, right = (scorer.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
+    out: npt.NDArray[np.float64] = np.asarray(left[history] @ right[item], np.float64)
     for n, bought in enumerate(history.tolist()):
         part: Any = slice(indptr[bought], indptr[bought + 1])
         weight = np.exp(-decay * (len(history) - 1 - n))
-        out[n] = weight * data[part][indices[part] == item].sum()
+        out[n] = weight * (out[n] + data[part][indices[part] == item].sum())
     return out

@@ -72,7 +72,7 @@ class Block:
 
     Attributes:
         linear: float32 [B, C].
-        near: log(1 + softplus(r / eps)) of the vectors' estimate r, float32 [B, C].
+        near: the vectors' affinity, float32 [B, C].
         tables: what each table of weights between items says, float32 [B, C].
         lifts: of each family.
         lengths: log(1 + items in the history) / 5, float32 [B].
@@ -96,13 +96,19 @@ class HistoryScorer:
         self.settings, self.arrays = settings, arrays
         self.decay = float(np.exp(arrays["log_decay"][0]))
         self._eps: FloatArray = np.exp(arrays["blend.log_eps"])
-        self.estimates = len(self._eps)
+        self.estimates = 1 + len(self._eps)
         counts = arrays["counts"]
         self.cold = counts < settings["min_count"]
         self.popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
         self._state = np.stack([self.popularity[0] / 5.0, self.cold]).astype(np.float32)
         self._weights = arrays["blend.weight"] @ self._state + arrays["blend.bias"][:, None]
         self.codes = [self._groups(m) for m in range(len(settings["families"]))]
+
+    @cached_property
+    def silent(self) -> FloatArray:
+        """What the vectors and the tables say where they know nothing, float32 [estimates]."""
+        none: FloatArray = np.append(0.0, logit(np.zeros(len(self._eps)), self._eps)).astype(np.float32)
+        return none
 
     def _groups(self, m: int) -> IntArray:
         """The group of every item in family `m`; one past the last group where it has none."""
@@ -119,7 +125,7 @@ class HistoryScorer:
         )
         user, estimates = self.arrays["blend.user"], self.estimates
         # An estimate of 0 is no evidence; what is some is added to it.
-        constants = np.concatenate([self.arrays["blend.log_eps"][:1], logit(np.zeros(1), self._eps)[1:]])
+        constants = self.silent
         plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
         mine = [code[items] for code in self.codes]
         return Pool(
@@ -228,23 +234,40 @@ class HistoryScorer:
         self._add_vectors(block, pool, self._users(flat, rows, ranks, len(histories)))
         own = self.arrays["blend.user"]
         for a, table in enumerate(block.tables, start=1):
+            if self.arrays[f"neighbours{a - 1}.left"].shape[1]:
+                above = logit(table, self._eps[a - 1]) - self.silent[a]
+                above *= pool.weights[a] + own[a] * block.lengths[:, None]
+                np.add(block.linear, above, out=block.linear)
+                continue
             cells = np.flatnonzero(table)
             row, column = cells // table.shape[1], cells % table.shape[1]
-            above = logit(table.ravel()[cells], self._eps[a]) - logit(np.zeros(1), self._eps[a])
+            above = logit(table.ravel()[cells], self._eps[a - 1]) - self.silent[a]
             block.linear.ravel()[cells] += (pool.weights[a, column] + own[a] * block.lengths[row]) * above
         for m, lift in enumerate(block.lifts):
             self._add_family(block, pool, m, lift)
         return block
 
     def _users(self, flat: IntArray, rows: IntArray, ranks: IntArray, users: int) -> FloatArray:
-        """Vectors of the users in units of eps, float32 [B, D]."""
-        attention = np.exp(-self.decay * ranks.astype(np.float32))[:, None]
+        """Vectors of the users, as `HistoryModel.users` pools them: float32 [B, D]."""
         summed = np.zeros((users, self.arrays["vectors"].shape[1]), np.float32)
         if len(flat):
+            attention = self.attention(ranks)
+            weights = (attention * self.damped[flat])[:, None]
             starts = np.flatnonzero(np.diff(rows, prepend=-1))
-            summed[rows[starts]] = np.add.reduceat(attention * self.arrays["vectors"][flat], starts, axis=0)
-        out: FloatArray = (summed @ self.arrays["fold"]) / self._eps[0]
-        return out
+            summed[rows[starts]] = np.add.reduceat(weights * self.arrays["vectors"][flat], starts, axis=0)
+            summed[rows[starts]] /= np.sqrt(np.add.reduceat(attention, starts))[:, None]
+        return summed
+
+    def attention(self, ranks: IntArray) -> FloatArray:
+        """What recency leaves to items of a history, 0 for the latest: float32."""
+        weights: FloatArray = np.exp(-self.decay * ranks.astype(np.float32))
+        return weights
+
+    @cached_property
+    def damped(self) -> FloatArray:
+        """How much each item counts in a history, float32 [N]."""
+        damped: FloatArray = (1 / np.sqrt(np.maximum(self.arrays["counts"], 1))).astype(np.float32)
+        return damped
 
     def _add_vectors(self, block: Block, pool: Pool, users: FloatArray) -> None:
         """Fills `near` and starts `linear` with the terms that every item has."""
@@ -254,20 +277,12 @@ class HistoryScorer:
         own = lengths * self.arrays["blend.user"][0]
         for start in range(0, len(pool.items), width):
             part = slice(start, min(start + width, len(pool.items)))
-            if twice is not None:
-                x = np.ascontiguousarray((pool.rows[part] @ twice)[:, 0])[None]
-            else:
-                x = np.matmul(users, pool.vectors[:, part])
             near, out = block.near[:, part], block.linear[:, part]
-            # log(1 + softplus(x)); log1p is several times slower than log. From 80 on softplus(x) is x.
-            np.minimum(x, 80, out=near)
-            np.exp(near, out=near)
-            near += 1
-            np.log(near, out=near)
-            np.maximum(near, x, out=near)
-            near += 1
-            np.log(near, out=near)
-            np.add(pool.weights[0, part], own, out=x)
+            if twice is not None:
+                near[:] = (pool.rows[part] @ twice)[:, 0]
+            else:
+                np.matmul(users, pool.vectors[:, part], out=near)
+            x = pool.weights[0, part] + own
             x *= near
             np.multiply(lengths, pool.by_length[part], out=out)
             out += pool.fixed[part]
@@ -287,6 +302,11 @@ class HistoryScorer:
             cells = rows[owner] * size + indices[places]
             summed = np.bincount(cells, data[places] * decayed[owner], minlength=users * size)
             table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
+            left, right = (self.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
+            if left.shape[1] and len(flat):
+                starts = np.flatnonzero(np.diff(rows, prepend=-1))
+                asked = np.add.reduceat(left[flat] * decayed[:, None].astype(np.float32), starts, axis=0)
+                table[rows[starts]] += asked @ right[pool.items].T
             if mean:
                 table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
             found.append(np.ascontiguousarray(table, np.float32))
@@ -329,9 +349,9 @@ class HistoryScorer:
         out = np.empty((self.estimates + 2 + len(self.codes), *columns.shape), np.float32)
         at = rows[:, None]
         cells = at * block.near.shape[1] + columns  # taken flat: several times faster than by two indices
-        np.add(block.near.ravel().take(cells), self.arrays["blend.log_eps"][0], out=out[0])
+        block.near.ravel().take(cells, out=out[0])
         for a, table in enumerate(block.tables, start=1):
-            out[a] = logit(table.ravel().take(cells), self._eps[a])
+            out[a] = logit(table.ravel().take(cells), self._eps[a - 1])
         pool.popularity.take(columns, axis=1, out=out[self.estimates : self.estimates + 2])
         for m, lift in enumerate(block.lifts):
             groups = pool.codes[m].take(columns)

@@ -23,11 +23,13 @@ class ItemGroups:
         name: such as "MADE_BY" or "MADE_BY & IN_CATEGORY".
         incidence: float32 CSR [items, groups], rows summing to 1 or 0.
         kind: "single" for one fact or field, "above" for what its groups belong to, "pair" for two at once.
+        label: of the nodes that the groups are, each group's place being the node's id; None of others.
     """
 
     name: str
     incidence: sp.csr_matrix
     kind: Literal["single", "above", "pair"] = "single"
+    label: str | None = None
 
     @property
     def groups(self) -> int:
@@ -90,14 +92,13 @@ def fact_groups(
             order = np.arange(items)
             order[holders] = shuffle.permutation(holders)
             matrix = sp.csr_matrix(matrix[order])
-        base.append(
-            ItemGroups(edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}", rows_to_one(matrix))
-        )
+        name = edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}"
+        base.append(ItemGroups(name, rows_to_one(matrix), label=edge[2]))
         if (up := parent_fact(snapshot, edge)) is not None:
             above = snapshot.edge_index(up)
             hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
             above_it = rows_to_one(sp.csr_matrix(matrix @ hop))
-            parents.append(ItemGroups(f"{edge[1]} > parent", above_it, "above"))
+            parents.append(ItemGroups(f"{edge[1]} > parent", above_it, "above", edge[2]))
     # A fact that hardly any item has says nothing about a pair of facts.
     common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
     pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]

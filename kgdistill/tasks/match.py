@@ -176,7 +176,7 @@ class MatchTask:
         if setting == "warm":
             return warm
         if setting == "tail":
-            return _tail(warm, counts[counts >= self.protocol.min_item_users])
+            return tail_of(warm, counts[counts >= self.protocol.min_item_users])
         asked = np.zeros(self.train.shape[1], dtype=np.bool_)
         asked[self._later[split].indices] = True
         most = 1 if setting == "strictly_cold" else self.protocol.min_item_users
@@ -380,7 +380,13 @@ def _between(at: IntArray, start: datetime | None, end: datetime | None) -> npt.
     return inside
 
 
-def _tail(items: IntArray, counts: IntArray) -> IntArray:
+def tail_of(items: IntArray, counts: IntArray) -> IntArray:
+    """What is left, ascending, when the most bought are taken away until these have `HEAD_SHARE` of all.
+
+    Args:
+        items: ids.
+        counts: their buyers, aligned.
+    """
     order = np.argsort(-counts, kind="stable")
     before = np.cumsum(counts[order]) - counts[order]
     return np.sort(items[order[before >= HEAD_SHARE * counts.sum()]])

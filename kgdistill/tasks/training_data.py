@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,6 +37,7 @@ class TrainingData:
         label: of the items in the graph.
         pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
         words: each item's words, weighted, CSR [items, words]; None without.
+        group_texts: by fact, embeddings of its nodes' distinct texts, float32 [T, E], and each node's row.
     """
 
     purchases: sp.csr_matrix
@@ -50,6 +52,7 @@ class TrainingData:
     label: str
     pools: tuple[Setting, ...] = ("warm", "cold")
     words: sp.csr_matrix | None = None
+    group_texts: Mapping[str, tuple[FloatArray, IntArray]] = field(default_factory=dict)
     _views: dict[int, Interactions] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
@@ -99,6 +102,7 @@ def make_training_data(
     text_rows: IntArray,
     *,
     words: sp.csr_matrix | None = None,
+    group_texts: Mapping[str, tuple[FloatArray, IntArray]] | None = None,
 ) -> TrainingData:
     """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
 
@@ -108,6 +112,7 @@ def make_training_data(
         text: embeddings of the distinct texts, float32 [T, E].
         text_rows: row of each product in `text`, int64 [products].
         words: each product's words, weighted, CSR [products, words].
+        group_texts: as `TrainingData.group_texts`.
 
     Raises:
         LeakError: an event at or after the cut is among the pairs.
@@ -140,5 +145,6 @@ def make_training_data(
         select_us=task.history_until_us("validation"),
         pools=("all", "cold") if "all" in task.protocol.settings else ("warm", "cold"),
         words=words,
+        group_texts={} if group_texts is None else group_texts,
         label=task.protocol.candidates,
     )

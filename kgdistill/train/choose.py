@@ -98,13 +98,15 @@ def neighbour_weights(
     sides: list[sp.csr_matrix],
     choice: LinearChoice,
     most: int,
+    rank: int = 0,
     *,
     device: torch.device = _CPU,
 ) -> tuple[NeighbourItems, ...]:
     """Of each model of `item_weights` the `most` strongest weights into each item; none for 0.
 
-    None either where the items alone are more than `LIMIT`: on Complete Journey, with 9 into each item, they
-    brought the student nothing on validation, and two thirds more numbers.
+    A product of rank `rank` stands for the others (`NeighbourItems`). There is none of both where the items
+    alone are more than `LIMIT`: on Complete Journey, with 9 into each item, they brought the student nothing
+    on validation, and two thirds more numbers.
 
     Beyond `LIMIT` items they are looked for among those that share most (`likely_pairs`), and there are as
     many in all as `LIMIT` items would have, though at least `_LEAST` into each.
@@ -119,10 +121,10 @@ def neighbour_weights(
         if count > LIMIT:
             likely = partial(likely_pairs, view.purchases, sides, max(_LOOKED, 4 * each))
             among = _once(view, ("pairs", each), sides, likely, device)
-        return strongest(model, each, count, among)
+        return strongest(model, each, count, among, rank=rank)
 
     return tuple(
-        _once(view, ("table", name, choice, each), sides, partial(table, model), device)
+        _once(view, ("table", name, choice, each, rank), sides, partial(table, model), device)
         for name, model in _models(view, sides, choice, device).items()
     )
 

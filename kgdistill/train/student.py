@@ -56,8 +56,8 @@ class StudentInputs:
         tokens: token ids of the distinct texts.
         dim: width of the vectors.
         inner_share: share of the latest events that serve as labels.
-        linear: settings of the teacher's item-to-item terms: recency starts at their decay, and a distilled
-            student keeps the strongest weights of them.
+        linear: settings of the teacher's item-to-item terms: recency starts at their decay, and a student
+            keeps the strongest weights of them.
         sides: what makes items alike, for those terms.
     """
 
@@ -100,9 +100,8 @@ def student_scorer(
         rows = trained.rows if use_ids else np.full_like(trained.rows, -1)
         counts = torch.from_numpy(view.counts).to(device)
         vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
-        fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
     terms = _terms(trained.families, trained.neighbours, trained.decay, view, device)
-    return Scorer(model, terms, vectors, fold)
+    return Scorer(model, terms, vectors)
 
 
 def _terms(
@@ -155,7 +154,7 @@ def train_student(
 
 def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, now: Round) -> TrainedStudent:
     draws = now.context.draws()
-    trained = _untrained(inputs, targets, config, now)
+    trained = _untrained(inputs, config, now)
     if targets is not None:
         _start_from_teacher(trained, targets, inputs, now)
     lesson = _Lesson(trained, inputs, targets, config, now)
@@ -177,12 +176,10 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
     return now.run(trained, lesson, recipe, draws, score)
 
 
-def _untrained(
-    inputs: StudentInputs, targets: Targets | None, config: StudentConfig, now: Round
-) -> TrainedStudent:
+def _untrained(inputs: StudentInputs, config: StudentConfig, now: Round) -> TrainedStudent:
     whole, catalogue, linear = now.whole, inputs.catalogue, inputs.linear
     device = now.context.device
-    keeps = _keeps(inputs, targets, config, whole, device)
+    keeps = _keeps(inputs, config, whole, device)
     known = np.intersect1d(np.flatnonzero(whole.counts >= config.id_min_count), catalogue.items)
     rows = np.full(len(whole.counts), -1, np.int64)
     rows[known] = np.arange(len(known))
@@ -199,16 +196,11 @@ def _untrained(
 
 
 def _keeps(
-    inputs: StudentInputs,
-    targets: Targets | None,
-    config: StudentConfig,
-    view: Interactions,
-    device: torch.device,
+    inputs: StudentInputs, config: StudentConfig, view: Interactions, device: torch.device
 ) -> tuple[NeighbourItems, ...]:
-    # They are the teacher's: without distillation there are none.
-    if targets is None:
-        return ()
-    return neighbour_weights(view, list(inputs.sides), inputs.linear, config.neighbours, device=device)
+    """What a student keeps of the item-to-item terms, distilled or not: they are fitted, not taught."""
+    sides = list(inputs.sides)
+    return neighbour_weights(view, sides, inputs.linear, config.neighbours, config.rank, device=device)
 
 
 def _start_from_teacher(trained: TrainedStudent, targets: Targets, inputs: StudentInputs, now: Round) -> None:
@@ -277,7 +269,7 @@ class _Lesson(Lesson[IntArray]):
         self.text_rows = torch.from_numpy(inputs.catalogue.text_rows).to(self.device)
         self.id_rows = torch.from_numpy(trained.rows).to(self.device)
         self.known = np.flatnonzero(trained.rows >= 0)
-        keeps = _keeps(inputs, targets, config, now.inner, self.device)
+        keeps = _keeps(inputs, config, now.inner, self.device)
         self.before = _terms(inputs.families, keeps, trained.decay, now.inner, self.device)
         self.task: list[Lists] = []
         # Few labels would overfit the weights.
@@ -363,7 +355,7 @@ class _Lesson(Lesson[IntArray]):
     def _scores(
         self, view: Interactions, users: IntArray, items: IntArray, evidence: Evidence, vectors: Tensor
     ) -> Tensor:
-        fold = self.model.fold(vectors, torch.from_numpy(view.warm).to(self.device))
         history, offsets, ranks = (t.to(self.device) for t in view.history(users))
-        u = self.model.users(vectors, fold, history, offsets, ranks)
+        counts = torch.from_numpy(view.counts).to(self.device)
+        u = self.model.users(vectors, counts, history, offsets, ranks)
         return self.model.score(u, rows_of(vectors, torch.from_numpy(items).to(self.device)), evidence)

@@ -1,4 +1,4 @@
-"""Training the fused teacher on events that its message-passing graph has not seen."""
+"""The fused teacher: its vectors are trained on every known event, its blend on the latest."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TeacherConfig
 from kgdistill.models.blend import rows_of
 from kgdistill.models.device import autocast
-from kgdistill.models.graph.encoders import Prepared
-from kgdistill.models.graph.messages import (
-    Svd,
-    group_sizes,
-    message_adjacency,
-    message_relations,
-    user_svd,
-)
+from kgdistill.models.graph.fused import Fused, FusedItems
 from kgdistill.models.scorer import Scorer, Terms, terms_of
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
+from kgdistill.models.terms import ItemWeights
 from kgdistill.tasks.interactions import Interactions, batches
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, item_weights, sides_of
+from kgdistill.train.fusion import FusionGraph, fit_fusion, fusion_graph
 from kgdistill.train.lists import Lists, label_pools, labelled, learners, negatives, set_scales
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe
 from kgdistill.train.rounds import (
@@ -53,8 +46,8 @@ class TeacherInputs:
         catalogue: users, items, purchases and texts before the cut.
         families: the item groups among its terms.
         relations: the families that messages are passed along; None: `families`.
-        linear: settings of the item-to-item terms; None leaves it out.
-        use_graph: False makes the text-only teacher: no messages and no item-to-item terms.
+        linear: settings of the item-to-item terms; None leaves them out.
+        use_graph: whether messages are passed; False makes vectors of the texts alone.
     """
 
     catalogue: TrainingData
@@ -63,20 +56,21 @@ class TeacherInputs:
     linear: LinearChoice | None = None
     use_graph: bool = True
 
-    def terms(self, view: Interactions, device: torch.device) -> Terms:
-        """What the teacher asks over a view."""
-        return _terms(self.catalogue, view, self.families, self.along, self.choice, device)
-
     @property
     def along(self) -> list[ItemGroups]:
-        """Where messages go."""
-        along = self.families if self.relations is None else self.relations
-        return along if self.use_graph else []
+        """The facts: messages go along them, and they make items alike in the item-to-item terms."""
+        return self.families if self.relations is None else self.relations
 
-    @property
-    def choice(self) -> LinearChoice | None:
-        """Of the item-to-item terms."""
-        return self.linear if self.use_graph else None
+    def terms(self, view: Interactions, device: torch.device) -> Terms:
+        """What the teacher asks over a view."""
+        weights: tuple[ItemWeights, ...] = ()
+        if self.linear is not None:
+            weights = item_weights(view, sides_of(self.catalogue, self.along), self.linear, device=device)
+        return terms_of(view, self.families, weights, text=self.catalogue.near_text, device=device)
+
+    def graph(self, view: Interactions, config: TeacherConfig, device: torch.device) -> FusionGraph:
+        """What its vectors are made of over a view."""
+        return fusion_graph(self.catalogue, view, self.along, config, use_graph=self.use_graph, device=device)
 
 
 @dataclass
@@ -84,93 +78,57 @@ class TrainedTeacher(TrainedRanker[FusedTeacher]):
     """A teacher with what it needs to score.
 
     Attributes:
+        fusion: makes its vectors.
         families: the item groups among its terms.
-        relations: the families that messages are passed along; none without a graph.
-        basis: the user vectors it learned in.
-        linear: settings of its item-to-item terms; None without one.
+        relations: the facts.
+        linear: settings of its item-to-item terms; None without them.
+        config: how it was trained.
+        gates: how much of an item's vector is text (`FusionGraph.gates`); empty without a graph.
     """
 
+    fusion: FusedItems
     families: list[ItemGroups]
     relations: list[ItemGroups]
-    basis: Svd
-    linear: LinearChoice | None = None
+    linear: LinearChoice | None
+    config: TeacherConfig
+    gates: dict[str, float]
 
-
-def text_matrix(catalogue: TrainingData, device: torch.device) -> Tensor:
-    """Centred text embeddings of every item, float32 [items, E]."""
-    text = torch.from_numpy(catalogue.text)
-    return (text - text.mean(0))[torch.from_numpy(catalogue.text_rows)].to(device)
-
-
-def _terms(
-    catalogue: TrainingData,
-    view: Interactions,
-    families: list[ItemGroups],
-    relations: list[ItemGroups],
-    choice: LinearChoice | None,
-    device: torch.device,
-) -> Terms:
-    sides = sides_of(catalogue, relations)
-    weights = () if choice is None else item_weights(view, sides, choice, device=device)
-    return terms_of(view, families, weights, text=catalogue.near_text, device=device)
-
-
-def text_regression(text: Tensor, relational: Tensor, warm: Tensor, ridge: float = 1.0) -> Tensor:
-    """Ridge regression of the warm items' relational embeddings on their text, float32 [D, E]."""
-    x = text[warm].double()
-    y = relational[warm].double()
-    gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weight: Tensor = torch.linalg.solve(gram, x.T @ y).T.float()
-    return weight
-
-
-def _paths(
-    model: FusedTeacher,
-    view: Interactions,
-    families: list[ItemGroups],
-    spectrum: Svd,
-    text: Tensor,
-    device: torch.device,
-) -> Prepared | None:
-    if model.encoder is None:
-        return None
-    adjacency = message_adjacency(view, families, spectrum.scale, device)
-    return model.encoder.prepare(
-        adjacency, torch.from_numpy(spectrum.users).to(device), model.project(text).detach()
-    )
+    def inputs(self, catalogue: TrainingData) -> TeacherInputs:
+        """What it learned from."""
+        return TeacherInputs(
+            catalogue, self.families, self.relations, self.linear, use_graph=self.model.shape.use_graph
+        )
 
 
 def teacher_scorer(
     trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
 ) -> Scorer:
-    """The teacher over a view: message passing from its events, in the basis that the weights know."""
-    terms = _terms(catalogue, view, trained.families, trained.relations, trained.linear, device)
-    return _scorer(trained, catalogue, terms, device)
+    """The teacher over a view: messages from its events, and terms fitted on it."""
+    terms = trained.inputs(catalogue).terms(view, device)
+    vectors = fused_items(trained, catalogue, view, device).vectors
+    return Scorer(trained.model.to(device).eval(), terms, vectors)
 
 
-def _scorer(trained: TrainedTeacher, catalogue: TrainingData, terms: Terms, device: torch.device) -> Scorer:
-    model, view = trained.model.to(device).eval(), terms.view
-    spectrum = user_svd(view, trained.basis.users.shape[1], like=trained.basis)
-    with torch.no_grad():
-        text = text_matrix(catalogue, device)
-        paths = _paths(model, view, trained.relations, spectrum, text, device)
-        counts = torch.from_numpy(view.counts).to(device)
-        vectors = model.items(model.project(text), paths, counts)
-        fold = model.fold(vectors, torch.from_numpy(view.warm).to(device))
-    return Scorer(model, terms, vectors, fold)
+def fused_items(
+    trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
+) -> Fused:
+    """What the teacher's text, graph encoder and gate make of every item, from the events of a view."""
+    graph = trained.inputs(catalogue).graph(view, trained.config, device)
+    return graph.fused(trained.fusion.to(device))
 
 
 def relational_embeddings(
     trained: TrainedTeacher, catalogue: TrainingData, view: Interactions, device: torch.device
 ) -> FloatArray:
-    """The graph encoder's z of every item, float32 [items, D]."""
-    spectrum = user_svd(view, trained.basis.users.shape[1], like=trained.basis)
-    with torch.no_grad():
-        text = text_matrix(catalogue, device)
-        paths = _paths(trained.model.to(device), view, trained.relations, spectrum, text, device)
-        if paths is None:
-            raise ValueError("a teacher without a graph has no relational embeddings")
-        out: FloatArray = trained.model.relational(paths).float().cpu().numpy()
+    """The graph encoder's z of every item, float32 [items, D].
+
+    Raises:
+        ValueError: the teacher has no graph.
+    """
+    z = fused_items(trained, catalogue, view, device).relational
+    if z is None:
+        raise ValueError("a teacher without a graph has no relational embeddings")
+    out: FloatArray = z.cpu().numpy()
     return out
 
 
@@ -182,12 +140,13 @@ def train_teacher(
     *,
     title: str = "Training the teacher",
 ) -> TrainedTeacher:
-    """Trains a teacher and keeps the epoch that validates best.
+    """Trains a teacher: first its vectors, then how they and the terms make a score.
 
-    The latest `inner_share` of the known events are labels; the message-passing graph, the counts, the
-    spectrum and the terms come from the events before them, so that no label edge reaches the
-    model. Afterwards the same weights run on everything known. Where the protocol fits again, the number
-    of epochs is chosen on the validation events first; then the validation events are the labels.
+    The vectors (`fit_fusion`) learn from every event of a view. The blend learns from the latest
+    `inner_share` of the known events; the vectors, the counts and the terms that it sees then come from the
+    events before them, so that no label reaches the model. Afterwards the same blend weighs what was fitted
+    on everything known. Where the protocol fits again, the number of the blend's epochs is chosen on the
+    validation events first; then the validation events are the labels.
 
     Args:
         inputs: what it learns from.
@@ -197,13 +156,30 @@ def train_teacher(
         title: shown while it runs.
     """
     first = first_round(inputs.catalogue, config.inner_share, config.epochs, validate, title, context)
-    return choose_and_refit(first, lambda now: _fit(inputs, config, now))
+    fitted: dict[int, FusedItems] = {}
+
+    def fusion(until_us: int, now: Round, of: str) -> FusedItems:
+        # What was everything known in one round lies before the labels in the next.
+        if until_us not in fitted:
+            graph = inputs.graph(inputs.catalogue.view(until_us), config, context.device)
+            fitted[until_us] = fit_fusion(
+                inputs.catalogue, graph, config, context, title=f"{now.title}: its vectors, from {of}"
+            )
+        return fitted[until_us]
+
+    def fit_once(now: Round) -> TrainedTeacher:
+        before = fusion(now.inner_us, now, "before the labels")
+        return _fit(inputs, config, now, before, fusion(now.until_us, now, "everything known"))
+
+    return choose_and_refit(first, fit_once)
 
 
-def _fit(inputs: TeacherInputs, config: TeacherConfig, now: Round) -> TrainedTeacher:
+def _fit(
+    inputs: TeacherInputs, config: TeacherConfig, now: Round, before: FusedItems, whole: FusedItems
+) -> TrainedTeacher:
     device, catalogue = now.context.device, inputs.catalogue
     draws = now.context.draws()
-    basis, terms = user_svd(now.inner, config.dim), inputs.terms(now.inner, device)
+    terms = inputs.terms(now.inner, device)
     shape = TeacherShape(
         text_dim=catalogue.text.shape[1],
         dim=config.dim,
@@ -214,40 +190,29 @@ def _fit(inputs: TeacherInputs, config: TeacherConfig, now: Round) -> TrainedTea
         use_graph=inputs.use_graph,
         encoder=config.encoder,
     )
-    along = inputs.along
-    model = FusedTeacher(
-        shape, message_relations(along), group_sizes(along), log_decay=log_decay(inputs.choice)
-    ).to(device)
-    trained = TrainedTeacher(model, inputs.families, along, basis, inputs.choice)
-    lesson = _Lesson(trained, now, terms, config)
+    model = FusedTeacher(shape, log_decay=log_decay(inputs.linear)).to(device)
+    gates = inputs.graph(now.whole, config, device).gates(whole, catalogue.items)
+    trained = TrainedTeacher(model, whole, inputs.families, inputs.along, inputs.linear, config, gates)
+    vectors = inputs.graph(now.inner, config, device).fused(before).vectors
+    lesson = _Lesson(Scorer(model, terms, vectors), now, config)
     lesson.measure(draws)
-    judged = None if now.validate is None else inputs.terms(now.whole, device)
+    judged = None if now.validate is None else teacher_scorer(trained, catalogue, now.whole, device)
 
     def score() -> Scorer:
         assert judged is not None
-        return _scorer(trained, catalogue, judged, device)
+        return judged
 
     recipe = Recipe(now.epochs, config.lr, rates=_RATES, evaluate_every=config.evaluate_every)
     return now.run(trained, lesson, recipe, draws, score)
 
 
 class _Lesson(Lesson[IntArray]):
-    """Lists of every pool for users in batches; all it reads is from before the labels."""
+    """Lists of every pool for users in batches; all that the scorer knows is from before the labels."""
 
-    def __init__(self, trained: TrainedTeacher, now: Round, terms: Terms, config: TeacherConfig) -> None:
-        inner, basis = now.inner, trained.basis
-        self.model, self.now, self.config, self.terms = trained.model, now, config, terms
+    def __init__(self, scorer: Scorer, now: Round, config: TeacherConfig) -> None:
+        self.scorer, self.now, self.config = scorer, now, config
         self.device = now.context.device
-        self.counts = torch.from_numpy(inner.counts).to(self.device)
-        self.warm = torch.from_numpy(inner.warm).to(self.device)
-        signal = inner.purchases.T @ basis.users / basis.scale
-        text = text_matrix(now.catalogue, self.device)
-        with torch.no_grad():
-            target = torch.from_numpy(signal.astype(np.float32)).to(self.device)
-            self.model.text.weight.copy_(text_regression(text, target, self.warm))
-            self.paths = _paths(self.model, inner, trained.relations, basis, text, self.device)
-            self.text = self.model.project(text)
-        self.pools = label_pools(now.catalogue, inner, now.labels)
+        self.pools = label_pools(now.catalogue, now.inner, now.labels)
         self.users = learners(now.catalogue.users, now.labels)
         self.mined: dict[str, IntArray] = {}
         self.lists: dict[str, Lists | None] = {}
@@ -255,7 +220,7 @@ class _Lesson(Lesson[IntArray]):
     def measure(self, draws: Draws) -> None:
         """Learns the units of the terms from the lists of some users."""
         sample = self.users[:: max(1, len(self.users) // _SCALED)]
-        set_scales(self.model.blend, self._labelled(sample, self._mine(sample, draws)).values())
+        set_scales(self.scorer.model.blend, self._labelled(sample, self._mine(sample, draws)).values())
 
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """Users in batches; what the untrained blend found hard no longer is in the third epoch."""
@@ -265,21 +230,17 @@ class _Lesson(Lesson[IntArray]):
 
     def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """The sampled softmax of each pool's lists."""
-        inner, terms = self.now.inner, {}
+        terms = {}
         with autocast(self.device):
-            keep = torch.rand(len(self.counts), device=self.device) >= self.config.z_dropout
-            vectors = self.model.items(self.text, self.paths, self.counts, keep)
-            fold = self.model.fold(vectors, self.warm)
             for name, lists in self.lists.items():
                 part = None if lists is None else lists.of(batch)
                 weight = self.config.cold_weight if name == "cold" else 1.0
                 if part is None or weight == 0:
                     continue
-                history = [t.to(self.device) for t in inner.history(part.users)]
-                u = self.model.users(vectors, fold, *history)
-                items = rows_of(vectors, torch.from_numpy(part.items).to(self.device))
-                evidence = self.terms.lists(part.users, part.items, part.values)
-                terms[name] = (weight, part.loss(self.model.score(u, items, evidence)))
+                users = self.scorer.user_vectors(part.users)
+                items = rows_of(self.scorer.vectors, torch.from_numpy(part.items).to(self.device))
+                evidence = self.scorer.terms.lists(part.users, part.items, part.values)
+                terms[name] = (weight, part.loss(self.scorer.model.score(users, items, evidence)))
         return terms
 
     def state_dict(self) -> dict[str, Any]:
@@ -292,14 +253,12 @@ class _Lesson(Lesson[IntArray]):
         self.lists = self._labelled(self.users, self.mined)
 
     def _mine(self, users: IntArray, draws: Draws) -> dict[str, IntArray]:
-        with torch.no_grad():
-            vectors = self.model.items(self.text, self.paths, self.counts)
-            start = Scorer(self.model, self.terms, vectors, self.model.fold(vectors, self.warm))
         top, random = self.config.candidates, self.config.random
         return {
-            name: negatives(start, self.now.inner, users, pool, top=top, random=random, rng=draws.numpy)
+            name: negatives(self.scorer, self.now.inner, users, pool, top=top, random=random, rng=draws.numpy)
             for name, pool in self.pools.items()
         }
 
     def _labelled(self, users: IntArray, mined: Mapping[str, IntArray]) -> dict[str, Lists | None]:
-        return {name: labelled(users, items, self.now.labels, self.terms) for name, items in mined.items()}
+        terms = self.scorer.terms
+        return {name: labelled(users, items, self.now.labels, terms) for name, items in mined.items()}

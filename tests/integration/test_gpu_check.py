@@ -46,13 +46,14 @@ def test_it_holds_on_the_cpu(tmp_path: Path) -> None:
     assert "the CPU against the CPU" in document["compared"]
     assert {check["holds"] for check in document["checks"]} == {True}
     names = {check["name"] for check in document["checks"]}
-    assert names >= {"losses, teacher", "losses, student", "every tensor where it should be"}
+    vectors = "losses, teacher: its vectors, from before the labels"
+    assert names >= {vectors, "losses, teacher", "losses, student", "every tensor where it should be"}
     for title, losses in document["losses"]["cpu"].items():
         assert document["losses"]["device"][title] == losses != []
     assert len(document["sizes"]) == 3
     for size in document["sizes"]:
         for side in ("device", "cpu"):
-            assert size[side]["teacher_s"] > 0 < size[side]["student_s"]
+            assert size[side]["teacher_s"] > size[side]["vectors_s"] > 0 < size[side]["student_s"]
         assert size["device"]["teacher_ndcg"] > 0.05
     assert [size["cpu"]["steps"] for size in document["sizes"]] == ["all", "all", 2]
     assert document["texts"]["device, float32"]["texts_per_s"] > 0
@@ -111,7 +112,7 @@ def test_a_tensor_that_is_elsewhere_is_named(gpu: ModuleType) -> None:
 
 
 def test_best_items_in_another_order_are_seen(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = gpu.Lab((60, 100), gpu.CPU, gpu.Watch(gpu.Places(gpu.CPU)), gpu.Pace(epochs=1))
+    lab = gpu.Lab((60, 100), gpu.CPU, gpu.Watch(gpu.Places(gpu.CPU)), gpu.Pace(epochs=1, graph_steps=8))
     teacher = lab.teacher()
     checks = gpu.Checks()
     gpu.check_picks(teacher, lab.shop, checks)

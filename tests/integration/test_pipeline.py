@@ -30,7 +30,10 @@ from kgdistill.store import MemoryStore
 from kgdistill.tasks.histories import histories
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
-TEACHERS, STUDENTS = ("teacher", "teacher_text", "teacher_shuffled"), ("student", "student_nodistill")
+TEACHERS, STUDENTS = (
+    ("teacher", "teacher_noz", "teacher_text", "teacher_shuffled"),
+    ("student", "student_nodistill"),
+)
 STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
 
 

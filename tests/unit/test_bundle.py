@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 def targets_of(shop: Shop) -> Targets:
     catalogue = shop.catalogue()
     teacher = train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=6, layers=1, epochs=1, candidates=10),
+        catalogue, shop.facts(), TeacherConfig(dim=6, layers=1, epochs=1, candidates=10, graph_steps=20),
         device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
     )  # fmt: skip
     return make_targets(
@@ -53,7 +53,7 @@ def targets_of(shop: Shop) -> Targets:
 )
 def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
     catalogue, (hidden, taught) = shop.catalogue(), request.param
-    config = StudentConfig(epochs=2, candidates=20, hidden=hidden, neighbours=9)
+    config = StudentConfig(epochs=2, candidates=20, hidden=hidden, neighbours=9 * taught)
     targets = targets_of(shop) if taught else None
     trained = train_student(
         catalogue, shop.fields(), shop.tokens, None if targets is None else lambda until: targets, config,
@@ -68,6 +68,8 @@ def scorer(shop: Shop, request: pytest.FixtureRequest) -> Scorer:
     assert blend.typed_scale.std() > 0
     with torch.no_grad():
         trained.model.recency.fill_(np.log(0.3))
+        for table in (trained.model.tokens, trained.model.ids):
+            table.weight.normal_(generator=draw)
         blend.weights.weight.normal_(generator=draw)
         blend.user.weight.normal_(generator=draw)
         blend.typed_scale.uniform_(0.3, 3, generator=draw)

@@ -125,7 +125,7 @@ _NOT_IT = "is not the file that the bundle was made with"
         (lambda f: _edited(f, parts={}), "config.json", "was changed"),
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
-        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 5"),
+        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 6"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],
 )  # fmt: skip
@@ -178,7 +178,7 @@ def _setting(name: str, value: Any) -> Damage:
         (_with("counts", _put(-1)), "counts holds a negative number"),
         (_with("recent", _put(-1)), "recent holds a negative number"),
         (_with("vectors", lambda a: a[:-1]), r"vectors is float32 \(39, 4\), not float32 \(40, 4\)"),
-        (_with("fold", lambda a: a[:, :2]), "fold is"),
+        (_with("blend.log_eps", lambda a: a[:-1]), "blend.log_eps is"),
         (_with("vectors", lambda a: a.astype(np.float64)), "vectors is float64"),
         (_with("blend.user", lambda a: a[:-1]), "blend.user is"),
         (_with("mixer.first", lambda a: a[:, 1:]), "mixer.first is"),

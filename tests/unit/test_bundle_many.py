@@ -25,6 +25,7 @@ KINDS: dict[str, dict[str, int]] = {
     "all mixed": {"hidden": 4, "mixed": 5000},
     "linear": {"hidden": 0},
     "tables": {"hidden": 3, "mixed": 100, "neighbours": 7},
+    "ranks": {"hidden": 0, "neighbours": 4, "rank": 3},
 }
 
 

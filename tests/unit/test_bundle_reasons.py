@@ -50,11 +50,12 @@ def test_a_weight_between_items_names_the_purchase_that_it_comes_from(term: int,
 
 def test_nearness_names_the_nearest_purchase_and_popularity_nobody() -> None:
     bundle = only(0)
-    vectors, fold = arrays(bundle)["vectors"], arrays(bundle)["fold"]
+    vectors, counts = arrays(bundle)["vectors"], arrays(bundle)["counts"]
     for found in bundle.recommend([bundle.keys[i] for i in (3, 77)], k=5, reasons=True):
         item = bundle.index([found.id])[0][0]
         decay = float(np.exp(-np.exp(arrays(bundle)["log_decay"][0])))
-        parts = [decay * (vectors[3] @ fold @ vectors[item]), vectors[77] @ fold @ vectors[item]]
+        parts = [vectors[i] @ vectors[item] / np.sqrt(max(counts[i], 1)) for i in (3, 77)]
+        parts[0] *= decay
         assert found.because == f"like {name(bundle, (3, 77)[int(np.argmax(parts))])}"
     first = only(3).recommend([bundle.keys[3]], k=5, reasons=True)
     assert [r.because for r in first] == ["popular"] * 5

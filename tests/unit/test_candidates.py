@@ -33,8 +33,9 @@ CPU = torch.device("cpu")
 def scorer(shop: Shop) -> Scorer:
     catalogue = shop.catalogue()
     trained = train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=6, layers=2, epochs=2, candidates=10), device=CPU, seed=0,
-        validate=lambda scorer: {"x": 0.0}, linear=LinearChoice(reg=5.0, side_weight=1.0, walk=2),
+        catalogue, shop.facts(), TeacherConfig(dim=6, layers=2, epochs=2, candidates=10, graph_steps=20),
+        device=CPU, seed=0, validate=lambda scorer: {"x": 0.0},
+        linear=LinearChoice(reg=5.0, side_weight=1.0, walk=2),
     )  # fmt: skip
     return teacher_scorer(trained, catalogue, catalogue.view(), CPU)
 
@@ -122,7 +123,7 @@ def test_thirty_thousand_items_are_never_held_against_one_another_nor_against_al
         tables = neighbour_weights(view, [kinds], choice, 20)
         terms = terms_of(view, [family], weights, device=CPU)
         model = Student(StudentShape(vocabulary=2, warm_items=1, dim=8, units=terms.units, min_count=2))
-        scorer = Scorer(model, terms, torch.randn(items, 8), torch.eye(8))
+        scorer = Scorer(model, terms, torch.randn(items, 8))
         best = best_unseen(scorer, bought, np.arange(100), np.arange(items), 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

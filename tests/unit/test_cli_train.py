@@ -186,13 +186,12 @@ def _bundle(folder: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {
         "vectors": rng.normal(size=(4, 3)).astype(np.float32),
-        "fold": np.eye(3, dtype=np.float32),
         "counts": np.array([9, 7, 5, 1]),
         "recent": np.array([4, 3, 2, 1], np.float32),
         "blend.weight": np.ones((3, 2), np.float32),
         "blend.bias": np.ones(3, np.float32),
         "blend.user": np.ones(3, np.float32),
-        "blend.log_eps": np.zeros(1, np.float32),
+        "blend.log_eps": np.zeros(0, np.float32),
         "blend.new_boost": np.zeros(1, np.float32),
         "log_decay": np.zeros(1, np.float32),
     }

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from kgdistill.models.blend import Blend, Evidence, decayed, pool_history
-from kgdistill.models.graph.encoders import Prepared
-from kgdistill.models.graph.linear import INTERACTED, INTERACTED_BY, Relation
+from kgdistill.models.graph.messages import MessageGraph
+from kgdistill.models.scorer import Scorer, terms_of
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms import Unit
+from kgdistill.tasks.interactions import Interactions
 
-RELATIONS: list[Relation] = [INTERACTED, INTERACTED_BY]
 N, D, T, B, C, M = 12, 4, 6, 3, 5, 2
 META = torch.device("meta")
 
@@ -42,15 +44,11 @@ def units(affinities: int = 0) -> list[Unit]:
     return [*["probability"] * affinities, "count", "count", "score", "cosine"]  # type: ignore[list-item]
 
 
-def teacher(*, use_graph: bool = True, affinities: int = 0, hidden: int = 0) -> FusedTeacher:
+def teacher(*, affinities: int = 0, hidden: int = 0) -> FusedTeacher:
     torch.manual_seed(0)
-    shape = TeacherShape(
-        text_dim=T, dim=D, layers=3, units=units(affinities), min_count=3, use_graph=use_graph, hidden=hidden
+    return FusedTeacher(
+        TeacherShape(text_dim=T, dim=D, layers=3, units=units(affinities), min_count=3, hidden=hidden)
     )
-    model = FusedTeacher(shape, RELATIONS)
-    torch.nn.init.normal_(model.gate.weight)
-    torch.nn.init.normal_(model.mix.weight)
-    return model
 
 
 def student() -> Student:
@@ -63,30 +61,6 @@ def stir(blend: Blend) -> None:
     for parameter in blend.parameters():
         torch.nn.init.normal_(parameter)
     blend.typed_scale.uniform_(0.5, 2)
-
-
-def paths(model: FusedTeacher) -> Tensor:
-    assert model.encoder is not None
-    return torch.randn(len(model.encoder.path_relations), N, D)
-
-
-@torch.no_grad()
-def test_an_item_whose_z_is_dropped_is_its_text_and_the_others_are_not() -> None:
-    model = teacher()
-    text, counts, keep = torch.randn(N, D), torch.arange(N), torch.arange(N) % 2 == 0
-    fused = model.items(text, Prepared(paths(model)), counts, keep)
-    alone = model.mix(text)
-    torch.testing.assert_close(fused[~keep], alone[~keep])
-    assert ((fused - alone)[keep].abs().sum(1) > 1e-3).all()
-
-
-@torch.no_grad()
-def test_a_teacher_without_a_graph_is_its_text_and_has_no_relational_embeddings() -> None:
-    model = teacher(use_graph=False)
-    text = torch.randn(N, D)
-    torch.testing.assert_close(model.items(text, None, torch.arange(N)), model.mix(text))
-    with pytest.raises(ValueError, match="without a graph"):
-        model.relational(torch.randn(1, N, D))
 
 
 @torch.no_grad()
@@ -136,14 +110,17 @@ def test_a_blend_adds_up_its_terms_as_its_formula_says() -> None:
     blend, known, affinity = Blend(units(1)), evidence(affinities=1), torch.randn(B, C)
     stir(blend)
     got = blend(affinity, known, 3)
+    torch.testing.assert_close(blend.ranked(affinity, known, 3), got)
     eps = blend.log_eps.exp()
     for user in range(B):
         for item in range(C):
             buyers = known.counts[item]
             state = torch.stack([torch.log1p(buyers.float()) / 5, (buyers < 3).float()])
             weights = blend.weights(state) + blend.user(known.lengths[user, None] / 5)
-            r = torch.stack([affinity[user, item], known.terms[0][user, item]])
-            logits = torch.log(eps + eps * torch.log1p(torch.exp(r / eps)))
+            r = known.terms[0][user, item]
+            estimate = torch.log(eps + eps * torch.log1p(torch.exp(r / eps)))
+            # What comes of the vectors is a logit as it is.
+            logits = torch.cat([affinity[user, item, None], estimate])
             popularity = torch.log1p(torch.stack([buyers.float(), known.terms[2][item]]))
             typed = torch.stack([t[user, item] for t in known.terms[3:]]) * blend.typed_scale
             torch.testing.assert_close(got[user, item], weights @ torch.cat([logits, popularity, typed]))
@@ -228,11 +205,68 @@ def test_attention_falls_by_the_decay_with_every_later_item() -> None:
 
 @pytest.mark.parametrize("model", [teacher(), student()], ids=["teacher", "student"])
 @torch.no_grad()
-def test_an_older_event_weighs_less_in_the_user(model: FusedTeacher | Student) -> None:
-    model.recency.fill_(0.0)
-    items = torch.eye(D)
-    user = model.users(items, torch.eye(D), torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([0.0, 1.0]))
-    torch.testing.assert_close(user, torch.tensor([[1.0, torch.e**-1, 0.0, 0.0]]))
+def test_a_user_is_the_history_damped_by_its_buyers_over_the_root_of_its_length(
+    model: FusedTeacher | Student,
+) -> None:
+    # The first bought 1 and then 0, the second nothing, the third 2, which nobody else has ever bought.
+    history, offsets, ranks = torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), torch.tensor([0.0, 1.0, 0.0])
+    counts = torch.tensor([4, 9, 0, 7])
+    model.recency.fill_(-torch.inf)
+    got = model.users(2 * torch.eye(D), counts, history, offsets, ranks)
+    root = 2**-0.5
+    torch.testing.assert_close(got, torch.tensor([[root, 2 / 3 * root, 0, 0], [0.0] * 4, [0, 0, 2, 0]]))
+    # Of half the attention, an event also adds half to the length.
+    model.recency.copy_(torch.tensor(2.0).log().log())
+    got = model.users(2 * torch.eye(D), counts, history, offsets, ranks)
+    root = 1.5**-0.5
+    torch.testing.assert_close(got, torch.tensor([[root, 1 / 3 * root, 0, 0], [0.0] * 4, [0, 0, 2, 0]]))
+
+
+def drawn_view() -> Interactions:
+    """The last user has nothing; the last item was bought by nobody."""
+    draw = np.random.default_rng(0)
+    bought = (draw.random((6, N)) < 0.4).astype(np.float32)
+    bought[-1], bought[:, -1] = 0, 0
+    matrix = sp.csr_matrix(bought)
+    return Interactions(matrix, draw.integers(1, 90, matrix.nnz).astype(np.float32), 3)
+
+
+@pytest.mark.parametrize("model", [teacher(), student()], ids=["teacher", "student"])
+@torch.no_grad()
+def test_without_recency_users_are_what_the_graph_encoders_training_pools(
+    model: FusedTeacher | Student,
+) -> None:
+    view, vectors = drawn_view(), torch.randn(N, D)
+    graph = MessageGraph(view, [], None, fact_weight=0.0, near_weight=0.0, device=torch.device("cpu"))
+    model.recency.fill_(-torch.inf)
+    got = model.users(vectors, torch.from_numpy(view.counts), *view.history(np.arange(6)))
+    torch.testing.assert_close(got, graph.messages().pool @ vectors)
+
+
+@torch.no_grad()
+def test_a_scorer_gives_each_user_the_blend_of_its_own_history_and_terms() -> None:
+    view = drawn_view()
+    terms = terms_of(view, [], device=torch.device("cpu"))
+    model = Student(StudentShape(5, 1, D, terms.units, 3, hidden=3)).eval()
+    stir(model.blend)
+    model.recency.fill_(-0.5)
+    scorer = Scorer(model, terms, torch.randn(N, D))
+    users, items = np.array([4, 0, 5]), np.array([1, 11, 3, 2])
+    got = scorer(users, items)
+    for row, user in enumerate(users):
+        history, offsets, ranks = view.history(np.array([user]))
+        vector = model.users(scorer.vectors, torch.from_numpy(view.counts), history, offsets, ranks)
+        for column, item in enumerate(items):
+            told = Evidence(
+                counts=torch.from_numpy(view.counts[[item]]),
+                lengths=torch.from_numpy(np.log1p(np.diff(view.purchases.indptr)[[user]]).astype(np.float32)),
+                terms=(torch.tensor([view.counts[item]]).float(), torch.from_numpy(view.recent[[item]])),
+            )
+            want = model.blend(vector @ scorer.vectors[[item]].T, told, 3).item()
+            assert got[row, column] == pytest.approx(want, rel=1e-4, abs=1e-4)
+    lists = np.array([[1, 2], [11, 3], [0, 5]])
+    own = np.stack([scorer(users[[row]], lists[row])[0] for row in range(3)])
+    np.testing.assert_allclose(scorer.lists(users, lists), own, rtol=1e-4, atol=1e-5)
 
 
 def test_a_history_without_items_is_a_zero_user() -> None:
@@ -240,50 +274,43 @@ def test_a_history_without_items_is_a_zero_user() -> None:
     assert pool_history(torch.randn(N, D), none, torch.tensor([0, 0])).tolist() == [[0.0] * D] * 2
 
 
-@pytest.mark.parametrize("use_graph", [True, False])
-def test_every_tensor_of_the_teacher_stays_on_the_models_device(use_graph: bool) -> None:
-    model = teacher(use_graph=use_graph, affinities=1, hidden=3).to(META)
+def test_every_tensor_of_the_teacher_stays_on_the_models_device() -> None:
+    model = teacher(affinities=1, hidden=3).to(META)
     assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
-    history, offsets = (
-        torch.zeros(7, dtype=torch.int64, device=META),
-        torch.zeros(B, dtype=torch.int64, device=META),
-    )
-    known = Prepared(paths(model).to(META)) if use_graph else None
-    text = model.project(torch.empty(N, T, device=META))
-    counts = torch.zeros(N, dtype=torch.int64, device=META)
-    items = model.items(text, known, counts, torch.ones(N, dtype=torch.bool, device=META))
-    # Autocast knows no meta device, and the fold-in steps out of it.
-    fold = torch.empty(D, D, device=META)
-    users = model.users(items, fold, history, offsets, torch.zeros(7, device=META))
+    items, counts = torch.empty(N, D, device=META), torch.zeros(N, dtype=torch.int64, device=META)
+    users = model.users(items, counts, *history_on(META))
     scores = model.score(users, items[:C], evidence(affinities=1, device="meta"))
-    assert [x.device.type for x in (items, users, scores)] == ["meta"] * 3
+    assert [x.device.type for x in (users, scores)] == ["meta"] * 2
     assert (users.shape, scores.shape) == ((B, D), (B, C))
 
 
 def test_every_tensor_of_the_student_stays_on_the_models_device() -> None:
     model = student().to(META)
     assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
-    history, offsets = (
-        torch.zeros(7, dtype=torch.int64, device=META),
-        torch.zeros(B, dtype=torch.int64, device=META),
-    )
     counts = torch.zeros(N, dtype=torch.int64, device=META)
     items = model.items(
         torch.empty(N, D, device=META), counts, counts, torch.ones(N, dtype=torch.bool, device=META)
     )
-    fold = torch.empty(D, D, device=META)
-    users = model.users(items, fold, history, offsets, torch.zeros(7, device=META))
+    users = model.users(items, counts, *history_on(META))
     scores = model.score(users, items[:C], evidence(device="meta"))
     text = model.text(torch.zeros(9, dtype=torch.int64, device=META), counts)
     assert [x.device.type for x in (items, users, scores, text)] == ["meta"] * 4
     assert (text.shape, users.shape, scores.shape) == ((N, D), (B, D), (B, C))
 
 
+def history_on(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Items, offsets and ranks of B users."""
+    items, offsets = (torch.zeros(n, dtype=torch.int64, device=device) for n in (7, B))
+    return items, offsets, torch.zeros(7, device=device)
+
+
 @pytest.mark.parametrize("model", [teacher(), student()], ids=["teacher", "student"])
-def test_the_fold_in_makes_its_tensors_where_the_items_are(model: FusedTeacher | Student) -> None:
-    items, warm = torch.randn(N, D), torch.arange(5)
-    want = torch.linalg.inv(items[warm].T @ items[warm] + model.log_ridge.exp() * torch.eye(D))
+@torch.no_grad()
+def test_users_make_their_tensors_where_the_items_are(model: FusedTeacher | Student) -> None:
+    items, counts = torch.randn(N, D), torch.arange(N)
+    given = (torch.tensor([1, 4, 2]), torch.tensor([0, 2]), torch.tensor([0.0, 1.0, 0.0]))
+    want = model.users(items, counts, *given)
     # A tensor made without naming a device would now be on another one than the items.
     with torch.device(META):
-        got = model.fold(items, warm)
-    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
+        got = model.users(items, counts, *given)
+    torch.testing.assert_close(got, want)

@@ -19,8 +19,8 @@ from _train import train_student, train_teacher
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError, LeakError
 from kgdistill.evaluate.judge import evaluate_arm
-from kgdistill.models.graph.linear import INTERACTED, INTERACTED_BY
-from kgdistill.models.graph.messages import message_adjacency
+from kgdistill.models.graph.fused import FusedItems
+from kgdistill.models.graph.messages import CANDIDATE, INTERACTED
 from kgdistill.models.scorer import Scorer
 from kgdistill.snapshot import check_disjoint, open_snapshot
 from kgdistill.snapshot.snapshot import edge_file
@@ -28,47 +28,64 @@ from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train import student as student_module
 from kgdistill.train import teacher as teacher_module
 from kgdistill.train.choose import LinearChoice, choose_linear, item_weights, sides_of
+from kgdistill.train.fusion import FusionGraph, fit_fusion
 from kgdistill.train.lists import labelled
 from kgdistill.train.targets import Targets, make_targets
 from kgdistill.train.teacher import teacher_scorer
 
 CPU = torch.device("cpu")
 SHARE = 0.2
+SMALL: dict[str, Any] = {"dim": 4, "layers": 2, "graph_steps": 8, "candidates": 10, "inner_share": SHARE}
 
 
 def edges(matrix: sp.csr_matrix | torch.Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """(row, column) of what is stored, int64 [2, E]."""
     if isinstance(matrix, torch.Tensor):
-        return matrix.to_sparse_coo().coalesce().indices().numpy()
+        return np.stack([end.numpy() for end in matrix.to_dense().nonzero(as_tuple=True)])
     return np.stack(matrix.nonzero()).astype(np.int64)
+
+
+def ends(graph: FusionGraph) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(anchor, candidate) of the messages to the candidates, and (candidate, anchor) of those back."""
+    relations = graph.messages.messages().relations
+    back = CANDIDATE, f"rev_{INTERACTED[1]}", INTERACTED[0]
+    return edges(relations[INTERACTED].matrix)[::-1], edges(relations[back].matrix)[::-1]
 
 
 def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue = shop.catalogue()
-    messages: list[Any] = []
+    graphs: list[FusionGraph] = []
+    fusions: list[FusedItems] = []
+    scorers: list[Scorer] = []
     supervised: list[Any] = []
     known_to_linear: list[Any] = []
 
     # The real functions run; what passes through them is written down.
-    def adjacency(*args: Any) -> Any:
-        messages.append(message_adjacency(*args))
-        return messages[-1]
+    def fusion(catalogue: Any, graph: FusionGraph, *more: Any, **named: Any) -> FusedItems:
+        graphs.append(graph)
+        fusions.append(fit_fusion(catalogue, graph, *more, **named))
+        return fusions[-1]
+
+    def scorer(*given: Any) -> Scorer:
+        scorers.append(Scorer(*given))
+        return scorers[-1]
 
     def lists(users: Any, items: Any, labels: Any, terms: Any) -> Any:
-        supervised.append(labels)
+        supervised.append((terms.view.purchases, labels))
         return labelled(users, items, labels, terms)
 
     def linear(view: Any, sides: Any, choice: Any, **more: Any) -> Any:
         known_to_linear.append((view.purchases, sides))
         return item_weights(view, sides, choice, **more)
 
-    monkeypatch.setattr(teacher_module, "message_adjacency", adjacency)
+    monkeypatch.setattr(teacher_module, "fit_fusion", fusion)
+    monkeypatch.setattr(teacher_module, "Scorer", scorer)
     monkeypatch.setattr(teacher_module, "item_weights", linear)
     monkeypatch.setattr(teacher_module, "labelled", lists)
-    train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, inner_share=SHARE, candidates=10),
+    trained = train_teacher(
+        catalogue, shop.facts(), TeacherConfig(**SMALL, epochs=1),
         device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(),
     )  # fmt: skip
     late = catalogue.times.copy()
@@ -76,26 +93,33 @@ def test_no_label_edge_of_teacher_training_nor_its_reverse_carries_a_message(
     late.eliminate_zeros()
     assert SHARE - 0.05 < late.nnz / catalogue.times.nnz < SHARE + 0.05
     assert supervised
-    for labels in supervised:
+    for _, labels in supervised:
         assert (late.astype(bool) != labels.astype(bool)).nnz == 0
-    # The first graph is the one that is trained on; the later ones serve validation and hold everything.
-    trained, whole = messages[0], messages[-1]
-    items, labels = catalogue.purchases.shape[1], edges(late)
-    known = edges(trained[INTERACTED])[::-1]
-    back = edges(trained[INTERACTED_BY])[::-1]
-    assert known.shape[1] == back.shape[1] == catalogue.times.nnz - late.nnz
-    check_disjoint(known, labels, items, reverse=back)
+    # The first graph is of what lies before the labels; the second serves afterwards and holds everything.
+    (before, whole), items, labels = graphs, catalogue.purchases.shape[1], edges(late)
+    forth, back = ends(before)
+    assert forth.shape[1] == back.shape[1] == catalogue.times.nnz - late.nnz
+    check_disjoint(forth, labels, items, reverse=back)
+    # What the blend learns from are the first ones' vectors, histories and terms, ...
+    blend, judged = scorers[0], scorers[-1]
+    assert torch.equal(blend.vectors, before.fused(fusions[0]).vectors)
+    check_disjoint(edges(blend.view.purchases), labels, items)
+    for known, _ in supervised:
+        check_disjoint(edges(known), labels, items)
+    # ... and what it is judged with afterwards the second ones'.
+    assert torch.equal(judged.vectors, whole.fused(fusions[1]).vectors)
+    assert trained.fusion is fusions[1]
     # The linear expert of training knows the same events, and of the items their facts alone.
     check_disjoint(edges(known_to_linear[0][0]), labels, items)
-    assert known_to_linear[0][0].nnz == known.shape[1]
+    assert known_to_linear[0][0].nnz == forth.shape[1]
     for side, fact in zip(known_to_linear[0][1], sides_of(catalogue, shop.facts()), strict=True):
         assert (side != fact).nnz == 0
     with pytest.raises(LeakError):
         check_disjoint(edges(known_to_linear[-1][0]), labels, items)
     with pytest.raises(LeakError):
-        check_disjoint(edges(whole[INTERACTED])[::-1], labels, items)
+        check_disjoint(ends(whole)[0], labels, items)
     with pytest.raises(LeakError):
-        check_disjoint(known, labels, items, reverse=edges(whole[INTERACTED_BY])[::-1])
+        check_disjoint(forth, labels, items, reverse=ends(whole)[1])
 
 
 def test_a_view_past_the_cut_is_refused(shop: Shop) -> None:
@@ -117,7 +141,7 @@ def test_training_runs_to_its_end_while_the_test_split_stays_closed(shop: Shop) 
 
     choice = choose_linear(catalogue, sides_of(catalogue, shop.facts()), task.validation)
     teacher = train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=4, layers=2, epochs=1, candidates=10, random=2),
+        catalogue, shop.facts(), TeacherConfig(**SMALL, epochs=1, random=2),
         device=CPU, seed=0, validate=validate, linear=choice,
     )  # fmt: skip
     scorer = teacher_scorer(teacher, catalogue, catalogue.view(), CPU)
@@ -139,7 +163,7 @@ def test_a_model_is_the_same_whatever_happens_after_the_cut(shop: Shop) -> None:
     weights = []
     for one in (shop, others):
         teacher = train_teacher(
-            one.catalogue(), one.facts(), TeacherConfig(dim=4, layers=2, epochs=1, candidates=10, random=2),
+            one.catalogue(), one.facts(), TeacherConfig(**SMALL, epochs=1, random=2),
             device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0}, linear=LinearChoice(),
         )  # fmt: skip
         weights.append(teacher_scorer(teacher, one.catalogue(), one.catalogue().view(), CPU).vectors)
@@ -193,9 +217,7 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
         asked.clear()
         more: dict[str, Any] = {"device": CPU, "seed": 0, "validate": validate}
         if who == "teacher":
-            config = TeacherConfig(
-                dim=4, layers=2, epochs=epochs, evaluate_every=1, candidates=10, random=2, inner_share=SHARE
-            )
+            config = TeacherConfig(**SMALL, epochs=epochs, evaluate_every=1, random=2)
             return train_teacher(catalogue, shop.facts(), config, linear=LinearChoice(), **more)
 
         def targets(until_us: int) -> Targets:

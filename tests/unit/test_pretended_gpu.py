@@ -42,7 +42,8 @@ def trained(shop: Shop, device: torch.device, *, epochs: int = 2) -> tuple[Any, 
     catalogue = shop.catalogue()
     judge = partial(validate, shop)
     teacher = train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=6, layers=2, epochs=epochs, candidates=10, z_dropout=0.0),
+        catalogue, shop.facts(),
+        TeacherConfig(dim=6, layers=2, graph_steps=8, epochs=epochs, candidates=10, z_dropout=0.0),
         validate=judge, device=device, linear=LINEAR,
     )  # fmt: skip
     first = teacher_scorer(teacher, catalogue, catalogue.view(), device)

@@ -142,7 +142,7 @@ def test_the_same_snapshot_taken_again_leaves_everything_in_force(
         (
             {"teacher": {"dim": 8}},
             "student",
-            "teacher was trained with other settings: teacher.dim was 48",
+            "teacher was trained with other settings: teacher.dim was 64",
         ),
         ({"text": {"max_tokens": 9}}, "teacher", "was made with other settings: text.max_tokens was 64"),
         ({"seed": 5}, "evaluate", "teacher was trained with other settings: seed was 0, now it is 5"),

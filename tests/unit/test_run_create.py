@@ -153,7 +153,8 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
     assert {name: run.need(name).made for name in run.pipeline.fitted} == marks
     results = run.evaluate()
     assert [arm["arm"] for arm in results["arms"]] == [
-        "popularity", "ease", "teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill",
+        "popularity", "ease", "teacher", "teacher_noz", "teacher_text", "teacher_shuffled", "student",
+        "student_nodistill",
     ]  # fmt: skip
     lines = str(results).splitlines()
     assert lines[0].startswith("latest; 95% intervals over users")

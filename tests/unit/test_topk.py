@@ -73,7 +73,7 @@ def student(shop: Shop) -> Scorer:
     model = Student(StudentShape(8, 1, 4, (), catalogue.min_count)).eval()
     torch.nn.init.zeros_(model.blend.weights.weight)
     vectors = torch.randn(6, 4)[torch.arange(len(view.counts)) % 6]
-    return Scorer(model, Terms(view, (), CPU), vectors, torch.eye(4))
+    return Scorer(model, Terms(view, (), CPU), vectors)
 
 
 def test_a_models_scores_are_judged_as_a_functions_are(shop: Shop) -> None:

@@ -25,11 +25,13 @@ from kgdistill.train.lists import labelled, negatives
 from kgdistill.train.rounds import raise_new
 from kgdistill.train.student import TrainedStudent, student_scorer
 from kgdistill.train.targets import Targets, make_targets
-from kgdistill.train.teacher import TrainedTeacher, relational_embeddings, teacher_scorer, text_matrix
+from kgdistill.train.teacher import TrainedTeacher, fused_items, relational_embeddings, teacher_scorer
 
 CPU = torch.device("cpu")
 LINEAR = LinearChoice(reg=10.0, side_weight=1.0, decay=0.05, walk=3)
-TEACHER = TeacherConfig(dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
+TEACHER = TeacherConfig(
+    dim=6, layers=2, epochs=2, candidates=20, random=5, batch=30, evaluate_every=1, graph_steps=20
+)
 STUDENT = StudentConfig(epochs=2, candidates=20, random=5, batch=30, evaluate_every=1)
 
 
@@ -118,8 +120,10 @@ def test_the_students_loss_is_finite_and_falls(shop: Shop, targets: Targets) -> 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     shop: Shop, teacher: TrainedTeacher, targets: Targets
 ) -> None:
-    assert weights(teach(shop).model) == weights(teacher.model)
-    assert weights(teach(shop, seed=1).model) != weights(teacher.model)
+    again, other = teach(shop), teach(shop, seed=1)
+    for part in ("model", "fusion"):
+        assert weights(getattr(again, part)) == weights(getattr(teacher, part))
+        assert weights(getattr(other, part)) != weights(getattr(teacher, part))
     assert weights(study(shop, targets).model) == weights(study(shop, targets).model)
 
 
@@ -148,10 +152,11 @@ def test_a_model_that_is_not_trained_is_validated_all_the_same(shop: Shop) -> No
 
 def test_training_in_bfloat16_stays_finite(shop: Shop, targets: Targets) -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        models = [teach(shop), study(shop, targets), study(shop, None)]
+        models: list[Any] = [teach(shop), study(shop, targets), study(shop, None)]
     for trained in models:
         assert np.isfinite(losses(trained.history)).all()
         assert all(bool(p.isfinite().all()) for p in trained.model.parameters())
+    assert all(bool(p.isfinite().all()) for p in models[0].fusion.parameters())
 
 
 def test_a_teacher_tells_the_blocks_of_the_shop_apart(shop: Shop, scorer: Scorer) -> None:
@@ -173,23 +178,38 @@ def test_scores_of_lists_equal_scores_of_the_same_candidates(
         np.testing.assert_allclose(lists, each(users, items), rtol=1e-4, atol=1e-5)
 
 
-def test_the_text_only_teacher_reads_neither_graph_nor_facts(shop: Shop) -> None:
-    # The shop's facts and a linear expert are offered, and refused.
+def test_a_teacher_without_a_graph_passes_no_messages(shop: Shop) -> None:
+    # The shop's facts are offered, and no message goes along them.
     own, catalogue = own_fields(shop.facts(), shop.fields()), shop.catalogue()
     given = (catalogue, own, TEACHER)
     more: dict[str, Any] = {"device": CPU, "seed": 0, "use_graph": False}
-    trained = train_teacher(*given, validate=improving(), relations=shop.facts(), linear=LINEAR, **more)
-    bare = train_teacher(*given, validate=improving(), **more)
+    trained = train_teacher(*given, validate=improving(), relations=shop.facts(), **more)
+    bare = train_teacher(*given, validate=improving(), relations=[], **more)
     assert weights(trained.model) == weights(bare.model)
+    assert weights(trained.fusion) == weights(bare.fusion)
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
-    assert (trained.relations, trained.linear) == ([], None)
     # What is left are popularity and the text's own.
     assert [term.name for term in scorer.terms.terms] == [
         "popularity", "recent popularity", "text, latest", "text, all",
     ]  # fmt: skip
-    assert trained.model.encoder is None
+    assert trained.fusion.encoder is None
+    found = fused_items(trained, catalogue, catalogue.view(), CPU)
+    assert torch.equal(found.vectors, found.text)
     with pytest.raises(ValueError, match="without a graph"):
         relational_embeddings(trained, catalogue, catalogue.view(), CPU)
+
+
+def test_a_teacher_without_a_graph_keeps_its_item_to_item_terms(shop: Shop) -> None:
+    # Else what it loses would not be z's alone.
+    trained, catalogue = teach(shop, use_graph=False), shop.catalogue()
+    scorer, whole = (teacher_scorer(t, catalogue, catalogue.view(), CPU) for t in (trained, teach(shop)))
+    assert trained.linear == LINEAR
+    assert [t.name for t in scorer.terms.terms] == [t.name for t in whole.terms.terms]
+    users, items = np.array([3, 8]), np.array([1, 44, 79])
+    for mine, other in zip(
+        scorer.terms.pairs(users, items).terms, whole.terms.pairs(users, items).terms, strict=True
+    ):
+        torch.testing.assert_close(mine, other)
 
 
 def test_targets_are_the_teachers_scores_of_unseen_warm_and_cold_items(
@@ -262,10 +282,10 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
     )  # fmt: skip
     assert np.isfinite([*losses(teacher.history), *losses(student.history)]).all()
     # Purchases alone are a graph.
-    assert teacher.model.encoder is not None
-    assert (
-        (scorer.vectors - teacher.model.mix(teacher.model.project(text_matrix(catalogue, CPU)))).abs().sum()
-    )
+    assert teacher.fusion.encoder is not None
+    found = fused_items(teacher, catalogue, catalogue.view(), CPU)
+    assert torch.equal(found.vectors, scorer.vectors)
+    assert (found.vectors - found.text).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,12 @@ from kgdistill.models.terms.linear import fit_linear
 from kgdistill.models.terms.walk import fit_walk
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, sides_of
+from kgdistill.train.fusion import fit_fusion
 from kgdistill.train.lists import negatives
+from kgdistill.train.loop import Context
 from kgdistill.train.student import TrainedStudent, student_scorer
 from kgdistill.train.targets import Targets, make_targets
-from kgdistill.train.teacher import TrainedTeacher, teacher_scorer, text_matrix
+from kgdistill.train.teacher import TrainedTeacher, teacher_scorer
 
 CPU = torch.device("cpu")
 ONE_STEP: dict[str, Any] = {"batch": 1000, "candidates": 40, "random": 5, "epochs": 1, "evaluate_every": 1}
@@ -46,7 +48,7 @@ def constant(scorer: Scorer) -> dict[str, float]:
 
 
 def teach(catalogue: TrainingData, planted: Planted, epochs: int = 1, **more: Any) -> TrainedTeacher:
-    config = TeacherConfig(dim=6, layers=2, lr=LR, **{**ONE_STEP, "epochs": epochs})
+    config = TeacherConfig(dim=6, layers=2, lr=LR, graph_steps=20, **{**ONE_STEP, "epochs": epochs})
     given: dict[str, Any] = {"validate": constant, **more}
     return train_teacher(catalogue, planted.facts(), config, device=CPU, seed=0, **given)
 
@@ -69,10 +71,11 @@ def moved(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]:
     return {
         name: round(float((parameter - held[name]).detach().abs().max()) / LR, 2)
         for name, parameter in after.named_parameters()
+        if parameter.numel()
     }
 
 
-def test_everything_of_the_teacher_learns_but_the_solved_projection(planted: Planted) -> None:
+def test_everything_of_the_teachers_blend_learns(planted: Planted) -> None:
     catalogue = planted.catalogue()
     far = moved(teach(catalogue, planted, 0).model, teach(catalogue, planted).model)
     # The first layer of the perceptron waits until its last one, which starts at 0, has moved.
@@ -82,7 +85,7 @@ def test_everything_of_the_teacher_learns_but_the_solved_projection(planted: Pla
     for name, rate in far.items():
         if name in idle:
             continue
-        want = 0.0 if name == "text.weight" else 4.0 if name.startswith("blend.") else 1.0
+        want = 4.0 if name.startswith("blend.") else 1.0
         assert rate == pytest.approx(want, abs=0.05), name
 
 
@@ -100,6 +103,10 @@ def test_everything_of_the_student_learns_and_tables_only_follow_a_teacher(
         want = 4.0 if head == "blend" else 1.0
         if head in ("tokens", "ids", "token_weights"):
             want = 0.1 if distilled else 1.0
+        if name == "recency" and not distilled:
+            # Its gradient is hardly above Adam's ε while all vectors are near 0.
+            assert rate > 0
+            continue
         assert rate == pytest.approx(want, abs=0.05), name
 
 
@@ -112,7 +119,7 @@ def test_every_step_has_its_own_gradient(planted: Planted, who: str) -> None:
     models = []
     for epochs in (0, steps):
         if who == "teacher":
-            teacher = TeacherConfig(dim=6, layers=2, z_dropout=0, **{**even, "epochs": epochs})
+            teacher = TeacherConfig(dim=6, layers=2, graph_steps=20, **{**even, "epochs": epochs})
             trained: Any = train_teacher(
                 catalogue, planted.facts(), teacher, device=CPU, seed=0, validate=constant
             )  # fmt: skip
@@ -210,7 +217,7 @@ def test_an_item_has_an_id_from_so_many_buyers_on(planted: Planted, least: int) 
     assert trained.model.ids.num_embeddings == max(known.sum(), 1)
 
 
-def test_a_distilled_student_keeps_the_strongest_weights_of_everything_known(planted: Planted) -> None:
+def test_a_student_keeps_the_strongest_weights_of_everything_known(planted: Planted) -> None:
     catalogue = planted.catalogue()
     sides, choice = sides_of(catalogue, planted.facts()), LinearChoice(20.0, 2.0, 0.1, 3)
     trained = study(catalogue, planted, 0, linear=choice, sides=sides, config={"neighbours": 5})
@@ -229,8 +236,13 @@ def test_a_distilled_student_keeps_the_strongest_weights_of_everything_known(pla
         np.testing.assert_allclose(held[held > 0], weights[held > 0], rtol=1e-4)
         np.testing.assert_allclose(np.sort(held, 0)[-5:], np.sort(np.maximum(weights, 0), 0)[-5:], rtol=1e-4)
     assert trained.decay == 0.1
-    none = study(catalogue, planted, 0, linear=choice, sides=sides, distilled=False)
-    assert none.neighbours == ()
+    # They are fitted and not taught: without a teacher they are the same.
+    alone = study(
+        catalogue, planted, 0, linear=choice, sides=sides, distilled=False, config={"neighbours": 5}
+    )
+    for mine, other in zip(alone.neighbours, trained.neighbours, strict=True):
+        assert (mine.weights != other.weights).nnz == 0
+    assert study(catalogue, planted, 0, linear=choice, sides=sides, config={"neighbours": 0}).neighbours == ()
 
 
 @pytest.mark.parametrize(("decay", "start"), [(0.0, 2.5e-3), (0.15, 0.15)])
@@ -293,14 +305,6 @@ def test_losses_that_all_weigh_nothing_are_refused_and_a_batch_without_one_is_pa
     assert study(planted.catalogue(), planted, config={**off, "batch": 1}).history[1]["loss"] > 0
 
 
-def test_texts_are_centred_and_each_item_has_its_own(planted: Planted) -> None:
-    rows = np.random.default_rng(0).integers(0, 40, 100)
-    text = planted.text[:40] + 3
-    catalogue = dataclasses.replace(planted.catalogue(), text=text, text_rows=rows)
-    want = (text - text.mean(0))[rows]
-    np.testing.assert_allclose(text_matrix(catalogue, CPU).numpy(), want, rtol=1e-5, atol=1e-5)
-
-
 def test_items_of_one_text_share_it_by_their_buyers(tmp_path_factory: pytest.TempPathFactory) -> None:
     alike = random_world(named=False).planted(tmp_path_factory.mktemp("alike") / "world")
     catalogue = alike.catalogue()
@@ -323,29 +327,27 @@ def test_items_of_one_text_share_it_by_their_buyers(tmp_path_factory: pytest.Tem
     assert near[1] < near[0] - 0.2
 
 
-def test_a_user_is_the_ridge_regression_of_its_history(planted: Planted) -> None:
+def test_a_user_is_the_pooled_history(planted: Planted) -> None:
     catalogue = planted.catalogue()
     trained = teach(catalogue, planted, linear=LinearChoice(decay=0.2))
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
     vectors, view = scorer.vectors.numpy().astype(np.float64), scorer.view
-    warm = vectors[view.counts >= 3]
-    ridge, decay = (float(p.detach().exp()) for p in (trained.model.log_ridge, trained.model.recency))
+    decay = float(trained.model.recency.detach().exp())
+    assert decay == pytest.approx(0.2, rel=0.01)
     for user in (3, 41):
         # From the latest to the oldest.
         items = view.latest(np.array([user]), int(view.purchases[[user]].nnz))[0]
-        pooled = (np.exp(-decay * np.arange(len(items)))[:, None] * vectors[items]).sum(0)
-        want = np.linalg.solve(warm.T @ warm + ridge * np.eye(6), pooled)
+        attention = np.exp(-decay * np.arange(len(items)))
+        pooled = ((attention / np.sqrt(view.counts[items]))[:, None] * vectors[items]).sum(0)
         got = scorer.user_vectors(np.array([user]))[0].detach().numpy()
-        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(got, pooled / np.sqrt(attention.sum()), rtol=1e-3, atol=1e-5)
 
 
-def test_vectors_stay_in_the_basis_that_the_weights_know(planted: Planted) -> None:
+def test_the_final_teachers_vectors_are_those_of_everything_known(planted: Planted) -> None:
     catalogue = planted.catalogue()
+    catalogue = dataclasses.replace(catalogue, select_us=catalogue.inner_cut(0.3))
     trained = teach(catalogue, planted)
-    inner = catalogue.view(catalogue.inner_cut(0.15))
-    before, after = (
-        teacher_scorer(trained, catalogue, view, CPU).vectors.numpy() for view in (inner, catalogue.view())
-    )
-    old = np.arange(60)
-    cosine = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
-    assert cosine[old].mean() > 0.9
+    for of, until in ((trained, catalogue.cut_us), (trained.chosen, catalogue.select_us)):
+        graph = trained.inputs(catalogue).graph(catalogue.view(until), trained.config, CPU)
+        want = fit_fusion(catalogue, graph, trained.config, Context(CPU, 0), title="again").state_dict()
+        assert all(torch.equal(value, want[name]) for name, value in of.fusion.state_dict().items())

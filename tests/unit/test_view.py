@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
 import scipy.sparse as sp
 from _shop import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.models.graph.messages import user_svd
 from kgdistill.tasks.interactions import Interactions, interactions_before
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, fact_groups, own_fields
 
@@ -61,8 +57,8 @@ def test_a_history_is_ranked_from_its_latest_item_on(
     mine = [
         sorted(
             (i for (u, i), d in events.items() if u == user and d < 9),
-            key=lambda i, user=user: (-events[user, i], -i),
-        )  # type: ignore[misc]
+            key=lambda i, user=user: (-events[user, i], -i),  # type: ignore[misc]
+        )
         for user in asked
     ]
     items, offsets, ranks = view.history(asked)
@@ -174,32 +170,3 @@ def test_shuffled_facts_keep_every_degree_but_not_their_ends(shop: Shop) -> None
         assert (np.diff(kind.incidence.tocsc().indptr) == np.diff(other.tocsc().indptr)).all()
         assert (np.diff(kind.incidence.indptr) == np.diff(other.indptr)).all()
         assert (kind.incidence != other).nnz > 0
-
-
-def test_the_spectrum_repeats_and_is_orthonormal(shop: Shop) -> None:
-    view = shop.catalogue().view()
-    one, two = user_svd(view, 6), user_svd(view, 6)
-    assert (one.users == two.users).all()
-    np.testing.assert_allclose(one.users.T @ one.users, np.eye(6), atol=1e-5)
-    matrix = view.purchases[:, view.warm].toarray()
-    assert one.scale == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-5)
-
-
-def test_rotating_the_spectrum_onto_another_keeps_its_subspace_and_comes_nearer(shop: Shop) -> None:
-    catalogue = shop.catalogue()
-    basis = user_svd(catalogue.view(catalogue.inner_cut(0.2)), 4)
-    plain = user_svd(catalogue.view(), 4)
-    rotated = user_svd(catalogue.view(), 4, like=basis)
-
-    def projector(users: Any) -> Any:
-        return users @ users.T
-
-    np.testing.assert_allclose(projector(rotated.users), projector(plain.users), atol=1e-5)
-    assert np.linalg.norm(rotated.users - basis.users) <= np.linalg.norm(plain.users - basis.users) + 1e-6
-
-
-def test_a_spectrum_wider_than_the_graph_is_padded_with_zeros() -> None:
-    view = view_of({(0, 0): 1, (1, 0): 1, (1, 1): 2, (2, 1): 2, (2, 2): 3, (3, 2): 3}, 9)
-    spectrum = user_svd(view, 5)
-    assert spectrum.users.shape == (5, 5)
-    assert np.count_nonzero(np.abs(spectrum.users).sum(0)) == 2

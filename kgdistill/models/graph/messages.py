@@ -1,7 +1,8 @@
-"""What the graph encoder passes messages along, as tensors."""
+"""What the graph encoder passes messages along: the edges of a view, and what is left of them in a step."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,97 +10,244 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from kgdistill.arrays import FloatArray
-from kgdistill.models.graph.linear import CANDIDATE, INTERACTED, INTERACTED_BY, Relation
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.models.terms.sparse import sparse_rows
 from kgdistill.tasks.interactions import Interactions
-from kgdistill.tasks.item_groups import (
-    ItemGroups,
-    rows_to_one,
-)
+from kgdistill.tasks.item_groups import ItemGroups
+
+Relation = tuple[str, str, str]
+ANCHOR, CANDIDATE = "anchor", "candidate"
+"""What the two sides of the interaction are called among the messages, whatever their labels are."""
+INTERACTED: Relation = (ANCHOR, "interacted", CANDIDATE)
+NEAR_TEXT: Relation = (CANDIDATE, "near_text", CANDIDATE)
+
+_BLOCK = 2048
 
 
-def torch_sparse(matrix: sp.csr_matrix, device: torch.device) -> Tensor:
-    """A SciPy matrix as a coalesced sparse torch tensor, float32."""
-    coo = sp.csr_matrix(matrix).tocoo()
-    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-    values = torch.from_numpy(coo.data.astype(np.float32))
-    tensor = torch.sparse_coo_tensor(index, values, coo.shape, check_invariants=False)
-    return tensor.coalesce().to(device)
+class _Product(torch.autograd.Function):
+    """A sparse matrix times a dense one, with the transposed matrix at hand for the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, back: Tensor, dense: Tensor
+    ) -> Tensor:
+        ctx.back = back  # type: ignore[attr-defined]
+        product: Tensor = matrix @ dense
+        return product
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[None, None, Tensor]:
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            return None, None, ctx.back @ gradients[0].contiguous()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
-class Svd:
-    """The leading user vectors of a view, in a fixed basis.
+class Adjacency:
+    """A sparse matrix and its transpose.
 
     Attributes:
-        users: float32 [users, D], orthonormal columns.
-        scale: the largest singular value of the warm purchase matrix.
+        matrix: float32 CSR [rows, columns].
+        back: float32 CSR [columns, rows].
     """
 
-    users: FloatArray
-    scale: float
+    matrix: Tensor
+    back: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Entries of each row, int64 [rows]."""
+        return self.matrix.crow_indices().diff()
+
+    @property
+    def reverse(self) -> Adjacency:
+        """The same, the other way round."""
+        return Adjacency(self.back, self.matrix)
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """float32 [columns, D] -> [rows, D], in float32 also under autocast."""
+        with torch.autocast(dense.device.type, enabled=False):
+            product: Tensor = _Product.apply(self.matrix, self.back, dense.float())
+        return product
 
 
-def user_svd(view: Interactions, dim: int, *, like: Svd | None = None) -> Svd:
-    """H⁰ of the users: the leading left singular vectors of users × warm items.
+@dataclass(frozen=True)
+class Messages:
+    """What is passed in a step.
 
-    One linear hop from them gives items the ideal low-pass filter of the purchase graph (Shen et al.
-    2021, "How powerful is graph convolution for recommendation?").
+    Attributes:
+        relations: by (source label, name, target label) what comes to the targets from the sources,
+            D^-½ A D^-½ with the degrees over all relations, [targets, sources]; both ways.
+        pool: each interaction by one over the roots of its two ends' degrees, [anchors, candidates].
+        counts: how many anchors interacted with each candidate, float32 [candidates].
+    """
+
+    relations: Mapping[Relation, Adjacency]
+    pool: Adjacency
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """One relation: ends ordered by the target and, by `order`, by the source."""
+
+    source: Tensor
+    target: Tensor
+    order: Tensor
+    weight: float
+
+    def matrix(self, values: Tensor, keep: Tensor | None, shape: tuple[int, int]) -> Adjacency:
+        """The values of the edges that are kept as a matrix [targets, sources]."""
+        sides = []
+        for rows, columns, value, kept, size in (
+            (self.target, self.source, values, keep, shape),
+            (
+                self.source[self.order], self.target[self.order], values[self.order],
+                None if keep is None else keep[self.order], (shape[1], shape[0]),
+            ),
+        ):  # fmt: skip
+            part = (rows, columns, value) if kept is None else (rows[kept], columns[kept], value[kept])
+            sides.append(sparse_rows(*part, size))
+        return Adjacency(*sides)
+
+
+class MessageGraph:
+    """The edges of a view, from which interactions can be left out.
 
     Args:
         view: what is known.
-        dim: how many vectors; fewer when the graph is smaller (padded with zeros).
-        like: rotate the basis onto this one (orthogonal Procrustes), so that weights learned there hold here.
+        families: item groups along the facts; pairs of families are left out.
+        near: items that are near in text, CSR [items, items], symmetric; None without.
+        fact_weight, near_weight: of a fact and of a nearness, against 1 of an interaction.
+        device: where the edges are.
     """
-    matrix = view.purchases[:, view.warm].astype(np.float64)
-    rank = min(dim, min(matrix.shape) - 1)
-    vectors = np.zeros((matrix.shape[0], dim))
-    scale = 1.0
-    if rank > 0 and matrix.nnz:
-        start = np.ones(min(matrix.shape))
-        left, values, _ = sp.linalg.svds(matrix, k=rank, v0=start)
-        order = np.argsort(-values)
-        left = left[:, order]
-        # The sign of a singular vector is arbitrary: make its largest entry positive.
-        left *= np.sign(left[np.abs(left).argmax(0), np.arange(rank)])
-        vectors[:, :rank] = left
-        scale = float(values.max())
-    if like is not None:
-        u, _, vt = np.linalg.svd(vectors.T @ like.users)
-        vectors = vectors @ (u @ vt)
-    return Svd(vectors.astype(np.float32), scale)
+
+    def __init__(
+        self,
+        view: Interactions,
+        families: Sequence[ItemGroups],
+        near: sp.csr_matrix | None,
+        *,
+        fact_weight: float,
+        near_weight: float,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        anchors, candidates = view.purchases.shape
+        self.sizes = {ANCHOR: anchors, CANDIDATE: candidates}
+        self._edges: dict[Relation, _Edges] = {INTERACTED: self._of(view.purchases.T, 1.0)}
+        for family in families:
+            if family.kind != "pair" and fact_weight > 0:
+                label = f"@{family.name}"
+                self.sizes[label] = family.groups
+                relation = (label, f"rev_{family.name}", CANDIDATE)
+                self._edges[relation] = self._of(family.incidence, fact_weight)
+        if near is not None and near.nnz and near_weight > 0:
+            self._edges[NEAR_TEXT] = self._of(near, near_weight)
+
+    def _of(self, matrix: sp.spmatrix, weight: float) -> _Edges:
+        coo = sp.csr_matrix(matrix).tocoo()
+        target, source = (torch.from_numpy(a.astype(np.int64)).to(self.device) for a in (coo.row, coo.col))
+        return _Edges(source, target, torch.sort(source, stable=True).indices, weight)
+
+    @property
+    def relations(self) -> list[Relation]:
+        """Directed, as `Messages.relations` has them."""
+        return relations_of(list(self._edges))
+
+    @property
+    def interactions(self) -> tuple[Tensor, Tensor]:
+        """Anchors and candidates of the interactions, int64 [E] each."""
+        edges = self._edges[INTERACTED]
+        return edges.source, edges.target
+
+    def messages(self, keep: Tensor | None = None) -> Messages:
+        """What is passed without the interactions that are not in `keep`, bool [E]; None keeps all."""
+        degree = {label: torch.zeros(size, device=self.device) for label, size in self.sizes.items()}
+        for relation, edges in self._edges.items():
+            kept = keep if relation == INTERACTED else None
+            for label, ends in ((relation[0], edges.source), (relation[2], edges.target)):
+                if relation[0] == relation[2] and ends is edges.source:
+                    continue  # a symmetric matrix names each edge twice
+                ends = ends if kept is None else ends[kept]
+                degree[label].index_add_(0, ends, torch.full_like(ends, edges.weight, dtype=torch.float32))
+        root = {label: _inverse_root(d) for label, d in degree.items()}
+        relations: dict[Relation, Adjacency] = {}
+        for (source, name, target), edges in self._edges.items():
+            values = edges.weight * root[target][edges.target] * root[source][edges.source]
+            kept = keep if name == INTERACTED[1] else None
+            matrix = edges.matrix(values, kept, (self.sizes[target], self.sizes[source]))
+            relations[source, name, target] = matrix
+            if source != target:
+                relations[target, _back(name), source] = matrix.reverse
+        counts, pool = self._pool(keep)
+        return Messages(relations, pool, counts)
+
+    def _pool(self, keep: Tensor | None) -> tuple[Tensor, Adjacency]:
+        edges, shape = self._edges[INTERACTED], (self.sizes[CANDIDATE], self.sizes[ANCHOR])
+        sides = []
+        for ends, size in ((edges.target, shape[0]), (edges.source, shape[1])):
+            ends = ends if keep is None else ends[keep]
+            sides.append(torch.bincount(ends, minlength=size).float())
+        values = _inverse_root(sides[0])[edges.target] * _inverse_root(sides[1])[edges.source]
+        return sides[0], edges.matrix(values, keep, shape).reverse
 
 
-def message_relations(families: list[ItemGroups]) -> list[Relation]:
-    """The graph encoder's directed relations: purchases and single facts, both ways."""
-    relations = [INTERACTED, INTERACTED_BY]
-    for family in families:
-        if family.kind != "pair":
-            relations.append((CANDIDATE, family.name, f"@{family.name}"))
-            relations.append((f"@{family.name}", f"rev_{family.name}", CANDIDATE))
-    return relations
+def relations_of(edges: Sequence[Relation]) -> list[Relation]:
+    """Each relation, and its way back where that is another."""
+    out = []
+    for source, name, target in edges:
+        out.append((source, name, target))
+        if source != target:
+            out.append((target, _back(name), source))
+    return out
 
 
-def group_sizes(families: list[ItemGroups]) -> dict[str, int]:
-    """How many groups each label of the message relations has."""
-    return {f"@{f.name}": f.groups for f in families}
+def _back(name: str) -> str:
+    return name.removeprefix("rev_") if name.startswith("rev_") else f"rev_{name}"
 
 
-def message_adjacency(
-    view: Interactions, families: list[ItemGroups], scale: float, device: torch.device
-) -> dict[Relation, Tensor]:
-    """Normalised adjacency per relation: purchases by the spectral norm, facts by the mean."""
-    warm = (view.counts >= view.min_count).astype(np.float32)
-    bought = sp.csr_matrix(view.purchases.T / scale)
-    adjacency: dict[Relation, Tensor] = {
-        INTERACTED: torch_sparse(bought, device),
-        INTERACTED_BY: torch_sparse(sp.csr_matrix(view.purchases / scale), device),
-    }
-    for family in families:
-        if family.kind == "pair":
-            continue
-        # Only items with enough buyers speak for their brand or category.
-        towards = rows_to_one(sp.csr_matrix(family.incidence.multiply(warm[:, None]).T))
-        adjacency[CANDIDATE, family.name, f"@{family.name}"] = torch_sparse(towards, device)
-        adjacency[f"@{family.name}", f"rev_{family.name}", CANDIDATE] = torch_sparse(family.incidence, device)
-    return adjacency
+def _inverse_root(degree: Tensor) -> Tensor:
+    return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), torch.zeros_like(degree))
+
+
+def text_neighbours(
+    text: FloatArray, rows: IntArray, items: IntArray, counts: IntArray, most: int, device: torch.device
+) -> sp.csr_matrix:
+    """Items that are nearest in text, by cosine: float32 CSR [items, items], symmetric, of 0 and 1.
+
+    A text stands for its most bought item, so that many items of one text do not all meet.
+
+    Args:
+        text: embeddings of the distinct texts, float32 [T, E].
+        rows: row of each item in `text`, int64 [all items].
+        items: that can be recommended; the others have no neighbours.
+        counts: buyers, int64 [all items].
+        most: neighbours of each text, before the matrix is made symmetric.
+        device: where to compare.
+    """
+    order = items[np.argsort(counts[items], kind="stable")]
+    speaker = np.full(len(text), -1, np.int64)
+    speaker[rows[order]] = order  # the last, most bought one stays
+    spoken = np.flatnonzero(speaker >= 0)
+    unit = torch.nn.functional.normalize(torch.from_numpy(text - text.mean(0)).to(device), dim=1)[
+        torch.from_numpy(spoken).to(device)
+    ]
+    nearest = []
+    for start in range(0, len(spoken), _BLOCK):
+        like = unit[start : start + _BLOCK] @ unit.T
+        like[torch.arange(len(like)), torch.arange(start, start + len(like))] = -torch.inf
+        nearest.append(like.topk(min(most, max(len(spoken) - 1, 0)), dim=1).indices.cpu().numpy())
+    neighbours = np.full((len(text), nearest[0].shape[1] + 1 if nearest else 1), -1, np.int64)
+    if nearest:
+        neighbours[spoken, :-1] = speaker[spoken[np.concatenate(nearest)]]
+    neighbours[:, -1] = speaker
+    near = neighbours[rows[items]]
+    matrix = sp.csr_matrix(
+        (np.ones(near.size, np.float32), (np.repeat(items, near.shape[1]), near.ravel())),
+        shape=(len(rows), len(rows)),
+    )
+    matrix = sp.csr_matrix(matrix + matrix.T)
+    matrix.setdiag(0)
+    matrix.eliminate_zeros()
+    matrix.data[:] = 1.0
+    return matrix

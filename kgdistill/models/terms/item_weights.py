@@ -53,6 +53,9 @@ class WholeModel(ItemModel, Protocol):
         [M, end - start].
         """
 
+    def times(self, x: Tensor, *, back: bool = False) -> Tensor:
+        """The weights, without their diagonal, times `x`, float [I, r]; from the other side with `back`."""
+
 
 @dataclass(frozen=True)
 class ItemWeights:
@@ -114,6 +117,11 @@ class DenseItems:
         weights = self.weights[:, start:end]
         return weights if among is None else weights.gather(0, among.to(weights.device))
 
+    def times(self, x: Tensor, *, back: bool = False) -> Tensor:
+        """As `WholeModel.times`."""
+        whole = (self.weights.T if back else self.weights) @ x
+        return whole - self.weights.diagonal()[:, None] * x
+
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""
 
@@ -157,6 +165,11 @@ class FactorItems:
             part = slice(at, at + _ROWS)
             out[:, part] = torch.einsum("mbr,br->mb", self.left[among[:, part]], right[part])
         return out
+
+    def times(self, x: Tensor, *, back: bool = False) -> Tensor:
+        """As `WholeModel.times`."""
+        to, of = (self.right, self.left) if back else (self.left, self.right)
+        return to @ (of.T @ x) - (self.left * self.right).sum(1, keepdim=True) * x
 
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""

@@ -54,6 +54,14 @@ class KernelItems:
         weights = self._columns(np.arange(len(self.items))) @ right
         return weights if among is None else weights.gather(0, among.to(weights.device))
 
+    def times(self, x: Tensor, *, back: bool = False) -> Tensor:
+        """As `WholeModel.times`."""
+        columns, scale = self._columns(np.arange(len(self.items))), self.scale[:, None] / self.reg
+        rows = csr_tensor(sp.csr_matrix(self.rows), self.kernel.device, torch.float64)
+        wide = x.to(self.kernel)
+        whole = columns @ (self.kernel @ (rows @ (wide if back else wide * scale)))
+        return ((whole * scale if back else whole) - (scale - 1) * wide).float()
+
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""
 

@@ -1,4 +1,4 @@
-"""Each item's strongest weights of a model, and where to look for them among many items."""
+"""Each item's strongest weights of a model, what is left of the others, and where to look among many."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ import torch
 from torch import Tensor
 
 from kgdistill.arrays import IntArray
-from kgdistill.models.terms.item_weights import WholeModel
+from kgdistill.models.terms.item_weights import WholeModel, bags
+from kgdistill.models.terms.sparse import csr_tensor
 
 _CPU = torch.device("cpu")
 _BLOCK = 512
 _SHARED = 256
+_MORE, _ROUNDS = 16, 2
 
 
 @dataclass(frozen=True)
 class NeighbourItems:
-    """Each item's strongest weights of a model: what a student keeps of it.
+    """What a student keeps of a model: each item's strongest weights, and for the others a low-rank product.
 
     Attributes:
         weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
+        left, right: float32 [all items, r]; left · rightᵀ stands for the weights that are not kept.
         mean: whether a history counts by its mean, as in a walk, or by its sum.
         device: where scores are computed.
     """
 
     weights: sp.csr_matrix
+    left: Tensor
+    right: Tensor
     mean: bool = False
     device: torch.device = _CPU
 
@@ -46,6 +51,9 @@ class NeighbourItems:
             0, cells, values.to(self.device, torch.float32)
         )
         out = summed.reshape(users, width)
+        if self.left.shape[1] and histories.nnz:
+            left, right = self.left.to(self.device), self.right.to(self.device)
+            out = out + bags(sp.csr_matrix(histories, dtype=np.float32), left) @ right.T
         if len(items) < width or (np.diff(items) != 1).any():
             out = out[:, torch.from_numpy(items).to(self.device)]
         if self.mean:
@@ -54,9 +62,11 @@ class NeighbourItems:
         return out
 
     def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
-        """The weights among these candidates, as CSR."""
+        """The weights among these candidates, as CSR, and the factors of the others."""
         weights = self.weights[candidates][:, candidates]
         return {
+            "left": self.left.cpu().numpy()[candidates],
+            "right": self.right.cpu().numpy()[candidates],
             "data": weights.data,
             "indices": weights.indices.astype(np.int32),
             "indptr": weights.indptr.astype(np.int64),
@@ -64,17 +74,20 @@ class NeighbourItems:
 
     @property
     def parameters(self) -> int:
-        """How many numbers scoring needs: each weight and where it stands."""
-        return 2 * int(self.weights.nnz)
+        """How many numbers scoring needs: each weight and where it stands, and the factors."""
+        return 2 * int(self.weights.nnz) + self.left.numel() + self.right.numel()
 
 
-def strongest(model: WholeModel, most: int, count: int, among: IntArray | None = None) -> NeighbourItems:
+def strongest(
+    model: WholeModel, most: int, count: int, among: IntArray | None = None, *, rank: int = 0
+) -> NeighbourItems:
     """The `most` largest positive weights into each item; memory is items × `_BLOCK` floats without `among`.
 
     Args:
         model: any.
         most: per item.
         count: how many items there are in all.
+        rank: of the product that stands for the other weights (`_left_over`).
         among: for each of all items the ids of others to look among, int64 [count, M], -1 for none
             (`likely_pairs`); None looks among all.
     """
@@ -98,12 +111,42 @@ def strongest(model: WholeModel, most: int, count: int, among: IntArray | None =
         best = best if rows is None else rows.gather(0, best)
         row, column = torch.nonzero(values > 0, as_tuple=True)
         parts.append([model.items[best[row, column]], into[column], values[row, column].numpy()])
-    if not parts:
-        return NeighbourItems(sp.csr_matrix((count, count), dtype=np.float32), model.mean)
-    rows_, columns, data = (np.concatenate(column) for column in zip(*parts, strict=True))
-    table = sp.csr_matrix((data, (rows_, columns)), shape=(count, count), dtype=np.float32)
-    table.sort_indices()
-    return NeighbourItems(table, model.mean, device)
+    table = sp.csr_matrix((count, count), dtype=np.float32)
+    if parts:
+        rows_, columns, data = (np.concatenate(column) for column in zip(*parts, strict=True))
+        table = sp.csr_matrix((data, (rows_, columns)), shape=(count, count), dtype=np.float32)
+        table.sort_indices()
+    factors = _left_over(model, table, rank, device)
+    left, right = (torch.zeros(count, part.shape[1], device=device) for part in factors)
+    for side, part in zip((left, right), factors, strict=True):
+        side[torch.from_numpy(model.items).to(device)] = part
+    return NeighbourItems(table, left, right, model.mean, device)
+
+
+def _left_over(
+    model: WholeModel, table: sp.csr_matrix, rank: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The best product of rank `rank` for the weights that the table leaves out: float32 [I, r] twice.
+
+    By subspace iteration from a fixed random start (Halko et al. 2011); it never forms them.
+    """
+    count, rank = len(model.items), min(rank, len(model.items))
+    if not rank:
+        return torch.zeros(count, 0, device=device), torch.zeros(count, 0, device=device)
+    start = torch.randn(count, min(rank + _MORE, count), generator=torch.Generator().manual_seed(0))
+    kept = table[model.items][:, model.items]
+    sides = {back: csr_tensor(sp.csr_matrix(kept.T if back else kept), device) for back in (False, True)}
+
+    def rest(x: Tensor, *, back: bool) -> Tensor:
+        return model.times(x, back=back) - sides[back] @ x
+
+    basis = torch.linalg.qr(rest(start.to(device), back=False)).Q
+    for _ in range(_ROUNDS):
+        basis = torch.linalg.qr(rest(rest(basis, back=True), back=False)).Q
+    across = rest(basis, back=True)
+    values, turned = torch.linalg.eigh((across.T @ across).double())
+    first = turned[:, values.argsort(descending=True)[:rank]].float()
+    return basis @ first, across @ first
 
 
 def likely_pairs(histories: sp.csr_matrix, sides: list[sp.csr_matrix], most: int) -> IntArray:

@@ -26,17 +26,34 @@ def csr_tensor(matrix: sp.csr_matrix, device: torch.device, dtype: torch.dtype =
 
 
 def leading(matrix: sp.csr_matrix, rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The largest squared singular values [r] and the left vectors [rows, r], float32, of CSR `matrix`.
+    """`leading_of` a SciPy matrix."""
+    return leading_of(csr_tensor(matrix, device), csr_tensor(sp.csr_matrix(matrix.T), device), rank)
+
+
+def leading_of(forward: Tensor, back: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The largest squared singular values [r] and the left vectors [rows, r], float32, of a sparse matrix.
 
     By subspace iteration from a fixed random start (Halko et al. 2011); r is at most the smaller side.
+
+    Args:
+        forward, back: the matrix [rows, columns] and its transpose.
+        rank: how many.
     """
-    wide, rank = min(rank + _MORE, *matrix.shape), min(rank, *matrix.shape)
-    forward, back = csr_tensor(matrix, device), csr_tensor(sp.csr_matrix(matrix.T), device)
-    start = torch.randn(matrix.shape[1], wide, generator=torch.Generator().manual_seed(0)).to(device)
-    basis = torch.linalg.qr(forward @ start).Q
+    wide, rank = min(rank + _MORE, *forward.shape), min(rank, *forward.shape)
+    start = torch.randn(forward.shape[1], wide, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(forward @ start.to(forward.device)).Q
     for _ in range(_ROUNDS):
         basis = torch.linalg.qr(forward @ (back @ basis)).Q
     projected = back @ basis
     values, turned = torch.linalg.eigh((projected.T @ projected).double())
-    order = torch.arange(wide - 1, wide - 1 - rank, -1, device=device)
+    order = torch.arange(wide - 1, wide - 1 - rank, -1, device=forward.device)
     return values[order].clamp(min=0).float(), basis @ turned[:, order].float()
+
+
+def sparse_rows(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse CSR tensor of entries that come by row, int64 [E], [E] and float32 [E]."""
+    starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
+    starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
+    with warnings.catch_warnings():  # its products are all that is needed of this layout
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(starts, columns, values, size=shape, check_invariants=False)

@@ -50,6 +50,17 @@ class KernelWalk:
         weights *= torch.from_numpy(self.scale).to(weights)[:, None]
         return weights if among is None else weights.gather(0, among.to(weights.device))
 
+    def times(self, x: Tensor, *, back: bool = False) -> Tensor:
+        """As `WholeModel.times`."""
+        columns = self._columns(np.arange(len(self.items)))
+        rows = csr_tensor(sp.csr_matrix(self.rows), self.kernel.device, torch.float64)
+        scale, wide = torch.from_numpy(self.scale).to(self.kernel)[:, None], x.to(self.kernel)
+        kernel = self.kernel.T if back else self.kernel
+        whole = columns @ (kernel @ (rows @ (wide * scale if back else wide)))
+        inner = sp.csr_matrix(self.rows.T) @ self.kernel.cpu().numpy()
+        own = torch.from_numpy(np.asarray(self.rows.T.multiply(inner).sum(1))).to(self.kernel)
+        return ((whole if back else whole * scale) - own * scale * wide).float()
+
     def packed(self, candidates: IntArray) -> None:
         """Nothing: a bundle keeps each item's strongest weights (`NeighbourItems`)."""
 

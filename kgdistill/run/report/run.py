@@ -159,6 +159,7 @@ class TrainedConfig(_Model):
     """What the report shows of a model's `config.json`."""
 
     best_epoch: int | None = None
+    gates: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class ReportedRun:
 
     `titles` are what a reader calls the trained arms. `kept` has, for each training of `histories`, the
     numbers of the epoch whose model was kept; of the last epoch where a training was stopped before it could
-    say.
+    say. `gates` has, for each arm with a gate, how much of an item's vector is its text.
     """
 
     folder: Path
@@ -177,6 +178,7 @@ class ReportedRun:
     titles: dict[str, str]
     histories: dict[str, list[dict[str, float]]]
     kept: dict[str, dict[str, float]]
+    gates: dict[str, dict[str, float]]
     explained: list[Explained]
     picture: Path | None
 
@@ -205,6 +207,7 @@ def read_run(folder: Path) -> ReportedRun:
         titles=titles,
         histories=histories,
         kept={name: _kept(folder / name / "config.json", rows) for name, rows in histories.items()},
+        gates={name: gates for name in judged if (gates := _trained(folder / name / "config.json").gates)},
         explained=explained,
         picture=picture if explained and picture.is_file() else None,
     )
@@ -244,8 +247,12 @@ def _parse(adapter: TypeAdapter[T], text: str, where: str) -> T:
 
 
 def _kept(file: Path, rows: list[dict[str, float]]) -> dict[str, float]:
-    best = _read(file, TrainedConfig).best_epoch if file.is_file() else None
+    best = _trained(file).best_epoch
     return next((row for row in rows if row["epoch"] == best), rows[-1])
+
+
+def _trained(file: Path) -> TrainedConfig:
+    return _read(file, TrainedConfig) if file.is_file() else TrainedConfig()
 
 
 def _history(file: Path) -> list[dict[str, float]]:

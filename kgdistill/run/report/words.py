@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kgdistill.run.report.run import Comparison, Metrics, ReportedArm
+from kgdistill.run.report.run import Comparison, Metrics, ReportedArm, ReportedRun
 
 _NAMES = {
     "macro_f1": "macro-F1",
@@ -110,6 +110,7 @@ def controls(metrics: Metrics) -> list[Control]:
     """What the controls say on the metric that decides; a control that was not run is left out."""
     name = metrics.protocol.headline
     asked = [
+        ("Did the graph encoder help?", "teacher", "teacher_noz", "the graph encoder"),
         ("Did the graph's facts help?", "teacher", "teacher_shuffled", "the graph"),
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
         ("Did distillation help?", "student", "student_nodistill", "distillation"),
@@ -123,6 +124,15 @@ def controls(metrics: Metrics) -> list[Control]:
             compared = f"{metrics.title(a)} minus {metrics.title(b)}, {metric_title(name)}"
             found.append(Control(question, compared, answers))
     return found
+
+
+def gate_sentences(run: ReportedRun) -> list[str]:
+    """How much of an item's vector is its text, of each arm with a gate, beside where it began."""
+    said = []
+    for name, gates in run.gates.items():
+        means = ", ".join(f"{state} {share:.2f}" for state, share in gates.items() if state != "start")
+        said.append(f"{run.titles[name].capitalize()}: {means}; it began at {gates['start']:.2f}.")
+    return said
 
 
 def _answer(row: Comparison, subject: str) -> str:

@@ -20,6 +20,7 @@ from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
     controls,
     difference,
+    gate_sentences,
     headline,
     headline_arm,
     metric_title,
@@ -74,6 +75,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "headline": headline(metrics),
         "verdict": verdict(metrics),
         "controls": controls(metrics),
+        "gates": gate_sentences(run),
         "trainings": [
             (run.titles[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
             for name, plot in zip(run.histories, plots, strict=True)

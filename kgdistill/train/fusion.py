@@ -1,0 +1,245 @@
+"""Training the graph encoder and the gate end to end, on every known event and across folds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.config import TeacherConfig
+from kgdistill.models.device import autocast
+from kgdistill.models.graph.fused import GATE, Fused, FusedItems, NodeTexts
+from kgdistill.models.graph.messages import ANCHOR, CANDIDATE, MessageGraph, text_neighbours
+from kgdistill.models.terms.sparse import leading_of
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.match import tail_of
+from kgdistill.tasks.training_data import TrainingData
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
+from kgdistill.train.losses import sampled_softmax
+
+_LABELS = 0.5
+"""Share of the interactions that are labels in a fold."""
+_USERS, _SPREAD, _SURE = 256, 1.0, 30.0
+"""So many users say how wide scores spread at the start; an item with so many buyers starts half as long."""
+_MOST_BATCHES = 8
+"""A fold has at most so many batches: where there are many labels each step learns from more of them."""
+
+
+@dataclass(frozen=True)
+class FusionGraph:
+    """What the vectors of a view's items are made of.
+
+    Attributes:
+        view: what is known.
+        messages: its edges.
+        texts: of the labels that have some.
+        use_graph: False for vectors of the texts alone; the edges then only pool histories.
+    """
+
+    view: Interactions
+    messages: MessageGraph
+    texts: dict[str, NodeTexts]
+    use_graph: bool
+
+    def untrained(self, text_dim: int, config: TeacherConfig) -> FusedItems:
+        """The model that fits it."""
+        sizes = {label: n for label, n in self.messages.sizes.items() if label != ANCHOR}
+        model = FusedItems(
+            text_dim, config.dim, sizes, self.messages.relations if self.use_graph else [],
+            encoder=config.encoder, layers=config.layers, min_count=self.view.min_count,
+        )  # fmt: skip
+        if self.use_graph:
+            model.known.copy_(torch.from_numpy(self.view.counts > 0))
+        return model
+
+    def fused(self, model: FusedItems) -> Fused:
+        """The items' vectors from everything known."""
+        with torch.no_grad():
+            fused: Fused = model.eval()(self.texts, self.messages.messages())
+        return fused
+
+    def gates(self, model: FusedItems, items: IntArray) -> dict[str, float]:
+        """How much of an item's vector is its text: where the gate began, and means by state."""
+        gate = self.fused(model).gate
+        if gate is None:
+            return {}
+        share, counts = gate.mean(1).cpu().numpy(), self.view.counts[items]
+        warm = items[counts >= self.view.min_count]
+        states = {
+            "warm": warm,
+            "tail": tail_of(warm, self.view.counts[warm]),
+            "cold": items[counts < self.view.min_count],
+        }
+        means = {state: float(share[of].mean()) for state, of in states.items() if len(of)}
+        return {"start": 1 / (1 + math.exp(-GATE)), **means}
+
+
+def scaled_texts(vectors: FloatArray, rows: IntArray, device: torch.device) -> NodeTexts:
+    """Texts as the encoder reads them: centred, and of a mean length of √E."""
+    centred = vectors - vectors.mean(0)
+    size = float(np.linalg.norm(centred, axis=1).mean()) or 1.0
+    scaled = (centred * (vectors.shape[1] ** 0.5 / size)).astype(np.float32)
+    return NodeTexts(torch.from_numpy(scaled).to(device), torch.from_numpy(rows).to(device))
+
+
+def fusion_graph(
+    catalogue: TrainingData,
+    view: Interactions,
+    relations: list[ItemGroups],
+    config: TeacherConfig,
+    *,
+    use_graph: bool,
+    device: torch.device,
+) -> FusionGraph:
+    """The graph of a view.
+
+    Args:
+        catalogue: its items and their texts.
+        view: what is known.
+        relations: the facts along which messages go.
+        config: weights of the edges.
+        use_graph: False leaves all but the texts out.
+        device: where it is wanted.
+    """
+    texts = {CANDIDATE: scaled_texts(catalogue.text, catalogue.text_rows, device)}
+    near = None
+    if use_graph and config.near:
+        near = text_neighbours(
+            catalogue.text, catalogue.text_rows, catalogue.items, view.counts, config.near, device
+        )
+    along = relations if use_graph else []
+    messages = MessageGraph(
+        view, along, near, fact_weight=config.fact_weight, near_weight=config.near_weight, device=device
+    )
+    for family in along:
+        if family.name in catalogue.group_texts:
+            texts[f"@{family.name}"] = scaled_texts(*catalogue.group_texts[family.name], device)
+    return FusionGraph(view, messages, texts, use_graph)
+
+
+def fit_fusion(
+    catalogue: TrainingData, graph: FusionGraph, config: TeacherConfig, context: Context, *, title: str
+) -> FusedItems:
+    """Trains the vectors of a view's items as a recommender of their own.
+
+    In every fold half of the interactions are labels, and only those; they carry no messages, and neither do
+    any of some items, so that it is learned what new ones are. A user is the pooled history of what is left.
+    The loss is a sampled softmax: the label against items drawn half evenly, half by strata of popularity.
+
+    Args:
+        catalogue: which items can be recommended.
+        graph: of the view.
+        config: sizes and training.
+        context: where, and the seed.
+        title: shown while it runs.
+    """
+    draws = context.draws()
+    model = graph.untrained(catalogue.text.shape[1], config).to(context.device)
+    if not graph.view.purchases.nnz:
+        return model.eval()
+    with torch.autocast(context.device.type, enabled=False):
+        _start(model, graph)
+    lesson = _Lesson(model, catalogue, graph, config)
+    recipe = Recipe(lesson.folds, config.graph_lr, schedule="fall")
+    return fit(model, lesson, recipe, draws, title=title, checkpoint=context.checkpoint).model
+
+
+@torch.no_grad()
+def _start(model: FusedItems, graph: FusionGraph) -> None:
+    """The candidates' ids start at the leading singular vectors of the normalised interactions.
+
+    From a random start thousands of items take thousands of steps to find each other; long ids of items with
+    few buyers would learn these by heart. The text starts at its regression on z, or without a graph on the
+    vectors.
+    """
+    messages = graph.messages.messages()
+    pool, dim = messages.pool, model.text.out_features
+    vectors = leading_of(pool.back, pool.matrix, dim)[1]
+    vectors = torch.nn.functional.pad(vectors, (0, dim - vectors.shape[1]))
+    scores = (pool @ vectors)[:: max(1, pool.matrix.shape[0] // _USERS)] @ vectors.T
+    vectors *= (_SPREAD / scores.std().clamp(min=1e-12)).sqrt()
+    vectors *= (messages.counts / (messages.counts + _SURE))[:, None]
+    if graph.use_graph:
+        model.ids_of(CANDIDATE).copy_(vectors)
+        z = graph.fused(model).relational
+        assert z is not None  # there is a graph
+        vectors = z
+    texts, known = graph.texts[CANDIDATE], messages.counts > 0
+    x, y = texts.vectors[texts.rows[known]].double(), vectors[known].double()
+    gram = x.T @ x
+    gram.diagonal().add_(gram.diagonal().mean())
+    model.text.weight.copy_(torch.linalg.solve(gram, x.T @ y).T.float())
+
+
+class _Lesson(Lesson[Tensor]):
+    """Folds of the interactions as labels: a batch is interactions of one fold."""
+
+    def __init__(
+        self, model: FusedItems, catalogue: TrainingData, graph: FusionGraph, config: TeacherConfig
+    ) -> None:
+        self.model, self.graph, self.config = model, graph, config
+        self.device = graph.messages.device
+        self.users, self.items = graph.messages.interactions
+        self.count = graph.view.purchases.shape[1]
+        self.pool = torch.from_numpy(catalogue.items).to(self.device)
+        strata = np.log2(1 + graph.view.counts[catalogue.items]).astype(np.int64)
+        even = 1 / np.bincount(strata)[strata] / len(np.unique(strata))
+        chance = np.zeros(self.count, np.float32)
+        chance[catalogue.items] = 0.5 / len(catalogue.items) + 0.5 * even
+        self.chance = torch.from_numpy(chance).to(self.device)
+        labels = max(1, len(self.items) // 2)
+        self.batches = math.ceil(labels / min(labels, max(config.graph_batch, labels // _MOST_BATCHES)))
+        most = math.ceil(2 * config.graph_labels / max(len(self.items), 1))
+        self.folds = min(math.ceil(config.graph_steps / self.batches), most)
+
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
+        """Draws the fold, and its labels in batches; a user of whom nothing is left teaches nothing."""
+        keep = torch.rand(len(self.items), generator=draws.torch) >= _LABELS
+        new = torch.rand(self.count, generator=draws.torch) < self.config.node_dropout
+        self.load_state_dict({"keep": keep & ~new[self.items.cpu()]})
+        labels = torch.nonzero(~self.keep & (self.messages.pool.lengths > 0)[self.users]).ravel().cpu()
+        order = torch.randperm(len(labels), generator=draws.torch)
+        # As many in every fold, so that the rate does not fall below 0.
+        return list(torch.tensor_split(labels[order], self.batches))
+
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
+        """The sampled softmax of the batch's labels."""
+        batch = batch.to(self.device)
+        keep = torch.rand(self.count, device=self.device) >= self.config.z_dropout
+        with autocast(self.device):
+            vectors = self.model(self.graph.texts, self.messages, keep).vectors
+        users = (self.messages.pool @ vectors).index_select(0, self.users[batch])
+        right, others = self.items[batch], self._negatives(draws)
+        own = (users * vectors.index_select(0, right)).sum(1, keepdim=True)
+        scores = torch.cat([own, users @ vectors.index_select(0, others).T], dim=1)
+        positive = torch.zeros_like(scores, dtype=torch.bool)
+        positive[:, 0] = True
+        twice = torch.cat([positive[:, 1:2], right[:, None] == others[None]], dim=1)
+        log_q = torch.cat([right[:, None], others.expand(len(batch), -1)], dim=1)
+        return {
+            "interactions": (1.0, sampled_softmax(scores, positive, self.chance[log_q].log(), mask=twice))
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which interactions carry messages in this fold."""
+        return {"keep": self.keep}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Passes the messages of that fold."""
+        self.keep = state["keep"].to(self.device)
+        self.messages = self.graph.messages.messages(self.keep)
+
+    def _negatives(self, draws: Draws) -> Tensor:
+        """Items that all labels of a batch are compared with, int64 [negatives]."""
+        chance = self.chance[self.pool].cpu()
+        drawn = torch.multinomial(
+            chance, self.config.graph_negatives, replacement=True, generator=draws.torch
+        )
+        return self.pool[drawn.to(self.device)]
