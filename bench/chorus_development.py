@@ -134,10 +134,10 @@ RULES = {
 }
 
 
-def relevant(titles: list[str]) -> list[np.ndarray]:
+def relevant(titles: list[str], rules: dict[str, tuple[str, str]] = RULES) -> list[np.ndarray]:
     """For each query the products whose titles answer it."""
     out = []
-    for wanted, not_wanted in RULES.values():
+    for wanted, not_wanted in rules.values():
         yes, no = re.compile(wanted), re.compile(not_wanted) if not_wanted else None
         fits = [bool(yes.search(t)) and not (no and no.search(t)) for t in titles]
         out.append(np.flatnonzero(fits))

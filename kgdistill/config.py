@@ -176,7 +176,7 @@ class SearchConfig(TextLossConfig):
     """Of the ranking by words, how many of the first are ordered by the whole score when answering."""
     dim: int = Field(default=240, ge=2, le=4096)
     """Width of the student's vectors; at most the encoder's."""
-    epochs: int = Field(default=8, ge=0, le=10_000)
+    epochs: int = Field(default=16, ge=0, le=10_000)
     """Passes over the queries."""
     batch: int = Field(default=512, ge=1, le=100_000)
     """Queries at a time, and random items beside theirs."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from bench.text_speed import texts_per_second
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError, ToolMissingError
 from kgdistill.models.text.transformer import TransformerText
+
+_WORD = re.compile("[a-z0-9]+")
 
 
 def judge_peers(
@@ -33,13 +37,15 @@ def judge_peers(
     joined = [" ".join(filter(None, texts)) for texts in zip(*catalogue.fields.values(), strict=True)]
     bm25 = _plain_bm25(joined, judge.queries)
     judge.add("bm25", "BM25, all fields", "peer", bm25)
+    plurals = _plural_bm25(joined, judge.queries)
+    judge.add("bm25_plurals", "BM25, all fields, plurals cut", "peer", plurals)
     asked = encoder.encode(judge.queries)
     meaning = asked @ teaching.vectors.fields[0].T
     size = encoder.parameters_count
     rate = texts_per_second(encoder.encode, catalogue.titles[:512], repeats=3)
     judge.add("minilm", f"{title}, title", "peer", meaning, parameters=size, texts_per_second=rate)
-    values = judge.cross_validated({"words": bm25, "near": meaning}, 0)
-    judge.add("bm25_minilm", f"BM25 + {title}, cross-validated", "peer", values, parameters=size)
+    lexical = {"bm25": ("BM25", bm25), "bm25_plurals": ("BM25, plurals cut,", plurals)}
+    _add_blends(judge, "minilm", title, lexical, meaning, size)
     if (table := _static_peer(catalogue.titles, judge.queries)) is not None:
         judge.add("wordllama", "static table (WordLlama-256), title", "peer", table, parameters=32_000 * 256)
     else:
@@ -51,8 +57,22 @@ def judge_peers(
     size = second.parameters_count
     rate = texts_per_second(second.encode, catalogue.titles[:128], repeats=3)
     judge.add("second", f"{name}, title", "peer", far, parameters=size, texts_per_second=rate)
-    values = judge.cross_validated({"words": bm25, "near": far}, 0)
-    judge.add("bm25_second", f"BM25 + {name}, cross-validated", "peer", values, parameters=size)
+    _add_blends(judge, "second", name, lexical, far, size)
+
+
+def _add_blends(
+    judge: SearchJudge,
+    encoder: str,
+    title: str,
+    lexical: Mapping[str, tuple[str, FloatArray]],
+    near: FloatArray,
+    size: int,
+) -> None:
+    """Each lexical peer (arm → title, scores) with the cosines of one encoder of `size` parameters."""
+    for arm, (name, words) in lexical.items():
+        values = judge.cross_validated({"words": words, "near": near}, 0)
+        told = f"{name} + {title}, cross-validated"
+        judge.add(f"{arm}_{encoder}", told, "peer", values, parameters=size)
 
 
 def second_encoder(folder: str, notes: list[str]) -> TransformerText | None:
@@ -78,6 +98,28 @@ def _plain_bm25(texts: list[str], queries: list[str]) -> FloatArray:
     index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
     asked = bm25s.tokenize(queries, stopwords="en", show_progress=False, return_ids=False)
     nothing = np.zeros(len(texts), np.float32)
+    return np.stack([index.get_scores(words) if words else nothing for words in asked])
+
+
+def plural_words(text: str) -> list[str]:
+    """Lower-case runs of ASCII letters and digits, without a plural's s.
+
+    Written anew, not taken from the package: a baseline does not change with what is judged against it.
+    """
+    return [
+        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+        for word in _WORD.findall(text.lower())
+    ]
+
+
+def _plural_bm25(texts: list[str], queries: list[str]) -> FloatArray:
+    """Float32 [Q, products]: BM25 over `plural_words`, with the values usual for longer texts."""
+    import bm25s
+
+    index = bm25s.BM25(k1=1.2, b=0.75)
+    index.index([plural_words(text) for text in texts], show_progress=False)
+    nothing = np.zeros(len(texts), np.float32)
+    asked = ([word for word in plural_words(query) if word in index.vocab_dict] for query in queries)
     return np.stack([index.get_scores(words) if words else nothing for words in asked])
 
 

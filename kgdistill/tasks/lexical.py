@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.tasks.words import terms, words
+from kgdistill.tasks.words import RULE, terms, words
 
 TITLE_WEIGHT = 3
 # The usual values for short texts; 1.5 and 0.75 are those for documents.
 K1 = 0.9
 B = 0.4
+# The rule of indices that were kept before it had a name.
+_UNNAMED = "s-stems-1"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class LexicalIndex:
 
     def settings(self) -> dict[str, Any]:
         """What a bundle keeps of it beside `arrays`."""
-        return {"size": self.size, "k1": self.k1, "b": self.b}
+        return {"size": self.size, "k1": self.k1, "b": self.b, "words": RULE}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a bundle keeps of it; the terms as UTF-8, one a line."""
@@ -119,8 +121,11 @@ class LexicalIndex:
         """What `settings` and `arrays` gave.
 
         Raises:
-            ArtefactError: something is missing, or they do not fit together.
+            ArtefactError: something is missing, they do not fit together, or the texts were cut into words by
+                another rule than queries are now.
         """
+        if (rule := settings.get("words", _UNNAMED)) != RULE:
+            raise ArtefactError(f"its texts were cut into words by {rule!r}, this version cuts by {RULE!r}")
         try:
             joined = arrays["terms"].tobytes().decode()
             size, k1, b = int(settings["size"]), float(settings["k1"]), float(settings["b"])

@@ -7,6 +7,10 @@ import re
 
 from kgdistill import words as shared
 
+RULE = "s-stems-1"
+"""How `terms` cuts a text, by name: an index keeps it, so that no query is cut otherwise than the texts were.
+It changes with what `terms` gives, be it by this module or by `kgdistill.words`."""
+
 _INCH = re.compile(r"(?<=\d)\s?[\"”″]")
 _PART = re.compile(r"\d+(?:\.\d+)?|[^\d.]+")
 
@@ -17,7 +21,11 @@ def fold(text: str) -> str:
 
 
 def stem(word: str) -> str:
-    """Cuts an English plural; a word with a digit stays (Harman 1991, the S-stemmer)."""
+    """Cuts an English plural (Harman 1991, the S-stemmer): -ies to -y, -es after a hiss, and any other -s.
+
+    Words of three letters or with anything but letters stay, as do those in -ss, -us and -is. Cut twice is
+    cut once.
+    """
     if len(word) < 4 or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from kgdistill.models.terms.words import CoverageTerm, WordsTerm
 from kgdistill.models.text.token_table import TokenTable, load_token_table
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTargets
-from kgdistill.ranking.fusion import Fusion, fuse
+from kgdistill.ranking.fusion import SERVING, WHOLE, Fusion, fuse
 from kgdistill.ranking.graded import Judgements, search_metrics
 from kgdistill.run.text_match import start_student
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index, mix_fields
@@ -339,6 +340,12 @@ def test_the_hybrid_finds_a_product_number_that_vectors_cannot_tell_apart(teachi
     parts = {"words": index.scores(["m042"]), "coverage": index.coverage(["m042"])}
     parts["near"] = np.zeros((1, len(teaching.catalogue)), np.float32)
     assert fuse(parts, Fusion(depth=100))[0].argmax() == 42
+
+
+def test_a_run_weighs_words_and_meaning_as_a_comparison_and_a_bundle_do() -> None:
+    search = SearchConfig()
+    assert Fusion(search.meaning, search.coverage, search.facts, search.depth) == SERVING
+    assert replace(SERVING, depth=None) == WHOLE
 
 
 def test_a_catalogue_without_titles_or_with_uneven_fields_is_refused() -> None:
