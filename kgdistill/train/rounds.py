@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import nnls
 
 from kgdistill.models.blend import Blend, HistoryModel
 from kgdistill.models.scorer import Scorer
@@ -19,7 +21,7 @@ from kgdistill.train.choose import LinearChoice
 from kgdistill.train.loop import Context, Draws, Lesson, Recipe, Trained, fit
 
 _BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-_BOOST_KEEPS = 0.98
+_BOOST_COSTS = 0.02
 H = TypeVar("H", bound=HistoryModel)
 
 Validate = Callable[[Scorer], dict[str, float]]
@@ -138,19 +140,20 @@ def raise_new(blend: Blend, metrics: Callable[[], dict[str, float]]) -> None:
     """Lifts new items among all others as far as validation allows (`Blend.new_boost`).
 
     Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
-    and nobody ever buys them. The largest lift is kept that costs at most 2 % of the metric over all items.
+    and nobody ever buys them. The lift is kept that costs 2 % of the metric over all items, by a curve
+    a·b + c·b² through what all lifts b cost, a and c not negative: single costs are noise.
     """
 
-    def overall() -> float:
+    def overall(boost: float) -> float:
+        blend.new_boost.fill_(boost)
         return next(value for name, value in metrics().items() if name.startswith("all_"))
 
-    before, kept = overall(), 0.0
-    for boost in _BOOSTS:
-        blend.new_boost.fill_(boost)
-        if overall() < _BOOST_KEEPS * before:
-            break
-        kept = boost
-    blend.new_boost.fill_(kept)
+    before, boosts = overall(0.0), np.array(_BOOSTS)
+    costs = np.array([1 - overall(boost) / before for boost in _BOOSTS]) if before else np.ones(len(boosts))
+    slope, bend = nnls(np.stack([boosts, boosts**2], axis=1), costs)[0]
+    fine = np.linspace(0, boosts[-1], 61)
+    allowed = fine[slope * fine + bend * fine**2 <= _BOOST_COSTS]
+    blend.new_boost.fill_(float(allowed[-1]))
 
 
 def log_decay(choice: LinearChoice | None) -> float:

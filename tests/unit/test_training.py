@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -289,17 +290,30 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
 
 
 @pytest.mark.parametrize(
-    ("falls", "kept"),
-    [((1.0, 0.99, 0.985, 0.97, 1.0, 1.0, 1.0), 0.5), ((1.0, 0.9), 0.0), ((1.0,) * 7, 1.5)],
+    ("costs", "kept"),
+    [
+        # 0.02 a unit, then 0.02 a unit squared: both allow a lift of 1.
+        (lambda b: 0.02 * b, 1.0),
+        (lambda b: 0.02 * b**2, 1.0),
+        # One value that falls out of the row does not decide.
+        (lambda b: 0.02 * b**2 + (0.03 if b == 0.25 else 0.0), 0.85),
+        (lambda b: 0.5 * b, 0.025),
+        (lambda b: -0.01 * b, 1.5),
+    ],
 )
 def test_new_items_are_lifted_as_far_as_two_percent_of_the_whole_allow(
-    falls: tuple[float, ...], kept: float
+    costs: Callable[[float], float], kept: float
 ) -> None:
-    blend, asked = Blend(["score", "score"]), list(falls)
+    blend = Blend(["score", "score"])
 
     def metrics() -> dict[str, float]:
-        assert float(blend.new_boost) == 0.25 * (len(falls) - len(asked))
-        return {"cold_ndcg@20": 0.0, "all_ndcg@20": 0.2 * asked.pop(0)}
+        return {"cold_ndcg@20": 0.0, "all_ndcg@20": 0.2 * (1 - costs(float(blend.new_boost)))}
 
     raise_new(blend, metrics)
-    assert float(blend.new_boost) == kept
+    assert float(blend.new_boost) == pytest.approx(kept, abs=0.05)
+
+
+def test_new_items_are_not_lifted_where_nothing_was_found_before() -> None:
+    blend = Blend(["score", "score"])
+    raise_new(blend, lambda: {"all_ndcg@20": 0.0})
+    assert float(blend.new_boost) < 0.1
