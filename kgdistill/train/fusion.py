@@ -26,7 +26,7 @@ from kgdistill.train.losses import sampled_softmax
 
 _LABELS = 0.5
 """Share of the interactions that are labels in a fold."""
-_USERS, _SPREAD, _SURE = 256, 1.0, 30.0
+_USERS, _SPREAD, _SURE = 256, 6.0, 30.0
 """So many users say how wide scores spread at the start; an item with so many buyers starts half as long."""
 _MOST_BATCHES = 8
 """A fold has at most so many batches: where there are many labels each step learns from more of them."""
