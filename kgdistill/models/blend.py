@@ -218,9 +218,8 @@ class HistoryModel(nn.Module):
         attention = decayed(ranks, self.recency)
         weights = attention * counts[history].clamp(min=1).float().rsqrt()
         pooled = pool_history(items, history, offsets, weights)
-        ends = torch.cat([offsets[1:], offsets.new_tensor([len(history)])])
-        sums = torch.cat([attention.new_zeros(1), attention.cumsum(0)])
-        return pooled * (sums[ends] - sums[offsets]).clamp(min=1e-6).rsqrt()[:, None]
+        total = pool_history(items.new_ones(len(items), 1), history, offsets, attention)
+        return pooled * total.clamp(min=1e-6).rsqrt()
 
     def score(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
         """Scores, float32 [B, C]; items [C, D], or [B, C, D] for each user's own list."""

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
@@ -93,16 +94,22 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _section(folder: Path, config: dict[str, Any], kind: type[S]) -> S:
-    """The shape of a model, as its `config.json` says."""
+@contextmanager
+def _of_this_version(folder: Path) -> Iterator[None]:
     try:
-        return kind(**config["shape"])
-    except (KeyError, TypeError) as error:
+        yield
+    except (KeyError, TypeError, RuntimeError, ValidationError) as error:
         raise ArtefactError(
             "was written by another version",
             where=str(folder),
             hint="delete its folder and run the stage again",
         ) from error
+
+
+def _section(folder: Path, config: dict[str, Any], kind: type[S]) -> S:
+    """The shape of a model, as its `config.json` says."""
+    with _of_this_version(folder):
+        return kind(**config["shape"])
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
@@ -166,19 +173,27 @@ def load_teacher(
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
         )
-    model = FusedTeacher(shape)
-    model.load_state_dict(_read_state(folder / "model.safetensors"))
-    graph = config["graph"]
-    fusion = FusedItems(
-        shape.text_dim, shape.dim, graph["sizes"], [(a, b, c) for a, b, c in graph["relations"]],
-        encoder=shape.encoder, layers=shape.layers, min_count=shape.min_count,
-    )  # fmt: skip
-    fusion.load_state_dict(_read_state(folder / "fusion.safetensors"))
-    linear = None if config["linear"] is None else LinearChoice(**config["linear"])
-    training = TeacherConfig.model_validate(config["training"])
-    return TrainedTeacher(
-        model, fusion, families, along, linear, training, config["gates"], seconds=float(config["seconds"])
-    )
+    with _of_this_version(folder):
+        model = FusedTeacher(shape)
+        model.load_state_dict(_read_state(folder / "model.safetensors"))
+        graph = config["graph"]
+        fusion = FusedItems(
+            shape.text_dim, shape.dim, graph["sizes"], [(a, b, c) for a, b, c in graph["relations"]],
+            encoder=shape.encoder, layers=shape.layers, min_count=shape.min_count,
+        )  # fmt: skip
+        fusion.load_state_dict(_read_state(folder / "fusion.safetensors"))
+        linear = None if config["linear"] is None else LinearChoice(**config["linear"])
+        training = TeacherConfig.model_validate(config["training"])
+        return TrainedTeacher(
+            model,
+            fusion,
+            families,
+            along,
+            linear,
+            training,
+            config["gates"],
+            seconds=float(config["seconds"]),
+        )
 
 
 def save_student(folder: Path, trained: TrainedStudent) -> None:
@@ -215,19 +230,20 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train student"
         )
-    state = _read_state(folder / "model.safetensors")
-    rows = state.pop("rows").numpy()
-    tables = []
-    for a, mean in enumerate(config["neighbours"]):
-        held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
-        left, right = (state.pop(f"neighbours{a}.{side}") for side in ("left", "right"))
-        weights = sp.csr_matrix(held, shape=(len(rows), len(rows)))
-        tables.append(NeighbourItems(weights, left, right, mean))
-    model = Student(_section(folder, config, StudentShape))
-    model.load_state_dict(state)
-    return TrainedStudent(
-        model, families, rows, tuple(tables), float(config["decay"]), seconds=float(config["seconds"])
-    )
+    with _of_this_version(folder):
+        state = _read_state(folder / "model.safetensors")
+        rows = state.pop("rows").numpy()
+        tables = []
+        for a, mean in enumerate(config["neighbours"]):
+            held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
+            left, right = (state.pop(f"neighbours{a}.{side}") for side in ("left", "right"))
+            weights = sp.csr_matrix(held, shape=(len(rows), len(rows)))
+            tables.append(NeighbourItems(weights, left, right, mean))
+        model = Student(_section(folder, config, StudentShape))
+        model.load_state_dict(state)
+        return TrainedStudent(
+            model, families, rows, tuple(tables), float(config["decay"]), seconds=float(config["seconds"])
+        )
 
 
 def save_text(folder: Path, embeddings: FloatArray, rows: IntArray, tokens: Tokens, encoder: str) -> None:

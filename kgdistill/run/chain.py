@@ -158,7 +158,10 @@ _HISTORY_ARMS = _by_name(
 )  # fmt: skip
 
 _GRAPH = Stage("the snapshot", "taken", "kgdistill snapshot")
-_TEXT = Stage("the texts' vectors", "made", _TEACH, ("graph",), ("snapshot",), ("text",))
+_TEXT = Stage(
+    "the texts' vectors", "made", _TEACH, ("graph",), ("snapshot",), ("text",),
+    lambda config: {"groups": True},  # former ones lack the texts of what facts lead to
+)  # fmt: skip
 
 
 def _history_stages() -> dict[str, Stage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -82,6 +83,7 @@ def fact_groups(
         shuffle: where given, the facts' item ends are permuted, which keeps every degree (the control).
     """
     items = snapshot.num_nodes(label)
+    times = Counter(edge[1] for edge in facts_of(snapshot, label))
     base: list[ItemGroups] = []
     parents: list[ItemGroups] = []
     for edge in facts_of(snapshot, label):
@@ -92,13 +94,15 @@ def fact_groups(
             order = np.arange(items)
             order[holders] = shuffle.permutation(holders)
             matrix = sp.csr_matrix(matrix[order])
-        name = edge[1] if edge[1] != "PART_OF" else f"PART_OF {edge[2]}"
+        # A type may lead to several labels.
+        own = edge[1] if times[edge[1]] == 1 else f"{edge[1]} {edge[2]}"
+        name = own if edge[1] != "PART_OF" else f"PART_OF {edge[2]}"
         base.append(ItemGroups(name, rows_to_one(matrix), label=edge[2]))
         if (up := parent_fact(snapshot, edge)) is not None:
             above = snapshot.edge_index(up)
             hop = _incidence(above[0], above[1], (matrix.shape[1], matrix.shape[1]))
             above_it = rows_to_one(sp.csr_matrix(matrix @ hop))
-            parents.append(ItemGroups(f"{edge[1]} > parent", above_it, "above", edge[2]))
+            parents.append(ItemGroups(f"{own} > parent", above_it, "above", edge[2]))
     # A fact that hardly any item has says nothing about a pair of facts.
     common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
     pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]

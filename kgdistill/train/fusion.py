@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TeacherConfig
+from kgdistill.models.blend import rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.graph.fused import GATE, Fused, FusedItems, NodeTexts
 from kgdistill.models.graph.messages import ANCHOR, CANDIDATE, MessageGraph, text_neighbours
@@ -111,9 +112,12 @@ def fusion_graph(
     texts = {CANDIDATE: scaled_texts(catalogue.text, catalogue.text_rows, device)}
     near = None
     if use_graph and config.near:
-        near = text_neighbours(
-            catalogue.text, catalogue.text_rows, catalogue.items, view.counts, config.near, device
-        )
+        key = ("near texts", config.near)
+        if key not in view.fits:
+            view.fits[key] = text_neighbours(
+                catalogue.text, catalogue.text_rows, catalogue.items, view.counts, config.near, device
+            )
+        near = view.fits[key]
     along = relations if use_graph else []
     messages = MessageGraph(
         view, along, near, fact_weight=config.fact_weight, near_weight=config.near_weight, device=device
@@ -164,7 +168,8 @@ def _start(model: FusedItems, graph: FusionGraph) -> None:
     vectors = leading_of(pool.back, pool.matrix, dim)[1]
     vectors = torch.nn.functional.pad(vectors, (0, dim - vectors.shape[1]))
     scores = (pool @ vectors)[:: max(1, pool.matrix.shape[0] // _USERS)] @ vectors.T
-    vectors *= (_SPREAD / scores.std().clamp(min=1e-12)).sqrt()
+    spread = scores.std(correction=0).clamp(min=1e-6)
+    vectors *= (_SPREAD / spread).sqrt()
     vectors *= (messages.counts / (messages.counts + _SURE))[:, None]
     if graph.use_graph:
         model.ids_of(CANDIDATE).copy_(vectors)
@@ -174,7 +179,7 @@ def _start(model: FusedItems, graph: FusionGraph) -> None:
     texts, known = graph.texts[CANDIDATE], messages.counts > 0
     x, y = texts.vectors[texts.rows[known]].double(), vectors[known].double()
     gram = x.T @ x
-    gram.diagonal().add_(gram.diagonal().mean())
+    gram.diagonal().add_(gram.diagonal().mean().clamp(min=1.0))
     model.text.weight.copy_(torch.linalg.solve(gram, x.T @ y).T.float())
 
 
@@ -203,7 +208,7 @@ class _Lesson(Lesson[Tensor]):
         """Draws the fold, and its labels in batches; a user of whom nothing is left teaches nothing."""
         keep = torch.rand(len(self.items), generator=draws.torch) >= _LABELS
         new = torch.rand(self.count, generator=draws.torch) < self.config.node_dropout
-        self.load_state_dict({"keep": keep & ~new[self.items.cpu()]})
+        self.load_state_dict({"keep": keep & ~new[self.items.cpu()], "new": new})
         labels = torch.nonzero(~self.keep & (self.messages.pool.lengths > 0)[self.users]).ravel().cpu()
         order = torch.randperm(len(labels), generator=draws.torch)
         # As many in every fold, so that the rate does not fall below 0.
@@ -214,11 +219,11 @@ class _Lesson(Lesson[Tensor]):
         batch = batch.to(self.device)
         keep = torch.rand(self.count, device=self.device) >= self.config.z_dropout
         with autocast(self.device):
-            vectors = self.model(self.graph.texts, self.messages, keep).vectors
-        users = (self.messages.pool @ vectors).index_select(0, self.users[batch])
+            vectors = self.model(self.graph.texts, self.messages, keep, self.new).vectors
+        users = rows_of(self.messages.pool @ vectors, self.users[batch])
         right, others = self.items[batch], self._negatives(draws)
-        own = (users * vectors.index_select(0, right)).sum(1, keepdim=True)
-        scores = torch.cat([own, users @ vectors.index_select(0, others).T], dim=1)
+        own = (users * rows_of(vectors, right)).sum(1, keepdim=True)
+        scores = torch.cat([own, users @ rows_of(vectors, others).T], dim=1)
         positive = torch.zeros_like(scores, dtype=torch.bool)
         positive[:, 0] = True
         twice = torch.cat([positive[:, 1:2], right[:, None] == others[None]], dim=1)
@@ -228,12 +233,12 @@ class _Lesson(Lesson[Tensor]):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Which interactions carry messages in this fold."""
-        return {"keep": self.keep}
+        """Which interactions carry messages in this fold, and which items are as if they were new."""
+        return {"keep": self.keep, "new": self.new}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Passes the messages of that fold."""
-        self.keep = state["keep"].to(self.device)
+        self.keep, self.new = (state[name].to(self.device) for name in ("keep", "new"))
         self.messages = self.graph.messages.messages(self.keep)
 
     def _negatives(self, draws: Draws) -> Tensor:

@@ -112,6 +112,18 @@ def test_an_item_that_is_not_known_has_no_id() -> None:
     assert not torch.allclose(moved, before)
 
 
+def test_what_is_new_has_no_id_either() -> None:
+    fused, messages = model(), graph().messages()
+    new = torch.arange(ITEMS) == 0
+    with torch.no_grad():
+        one = fused(texts(), messages, new=new).relational
+        fused.ids["n0"][0] += 5.0
+        two = fused(texts(), messages, new=new).relational
+        known = fused(texts(), messages).relational
+    assert torch.equal(one, two)
+    assert not torch.allclose(one[0], known[0])
+
+
 def test_the_texts_of_groups_reach_the_items_along_the_facts() -> None:
     fused, messages, read = model(), graph().messages(), texts()
     # The first and the third brand are called the same.
@@ -169,7 +181,7 @@ def test_every_tensor_stays_on_the_models_device() -> None:
     assert {p.device.type for p in [*fused.parameters(), *fused.buffers()]} == {"meta"}
     there = {label: NodeTexts(t.vectors.to(META), t.rows.to(META)) for label, t in texts().items()}
     # A tensor made without naming a device is on the CPU and does not mix. Sparse ones do not go there.
-    read = fused._starts(there)
+    read = fused._starts(there, None)
     alone = model(use_graph=False).to(META)(there, None)
     assert {x.device.type for x in (*read.values(), alone.vectors)} == {"meta"}
     assert alone.vectors.shape == (ITEMS, D)

@@ -119,7 +119,7 @@ def test_what_the_labels_are_changes_nothing_that_is_passed(shop: Shop) -> None:
     catalogue, graph = graph_of(shop, settings, Interactions(rewired, np.zeros(rewired.nnz, np.float32), 3))
     moved = fusion._Lesson(lesson.model, catalogue, graph, settings)
     keep = [pair in kept for pair in pairs_of(moved, torch.arange(len(moved.items)))]
-    moved.load_state_dict({"keep": torch.tensor(keep)})
+    moved.load_state_dict({"keep": torch.tensor(keep), "new": lesson.new})
     for relation, adjacency in lesson.messages.relations.items():
         assert torch.equal(adjacency.matrix.to_dense(), moved.messages.relations[relation].matrix.to_dense())
     assert torch.equal(lesson.messages.pool.matrix.to_dense(), moved.messages.pool.matrix.to_dense())
@@ -175,7 +175,7 @@ def test_the_loss_is_the_sampled_softmax_of_the_label_over_what_was_drawn(shop: 
     others = lesson._negatives(Draws(3))
     with patch.object(lesson, "_negatives", lambda draws: others), torch.no_grad():
         weight, got = lesson.loss(batch, draws)["interactions"]
-        vectors = lesson.model(lesson.graph.texts, lesson.messages).vectors.double()
+        vectors = lesson.model(lesson.graph.texts, lesson.messages, new=lesson.new).vectors.double()
     pool, log_q = lesson.messages.pool.matrix.to_dense().double(), lesson.chance.double().log()
     losses = []
     for user, item in pairs_of(lesson, batch):
@@ -194,10 +194,10 @@ def test_at_each_step_a_share_of_the_items_is_text_alone(shop: Shop) -> None:
     model = lesson.model
 
     class Spy(FusedItems):
-        def __call__(self, texts: Any, messages: Any, keep: Tensor) -> Any:
+        def __call__(self, texts: Any, messages: Any, keep: Tensor, new: Tensor) -> Any:
             kept.append(keep)
             assert messages is lesson.messages
-            return model(texts, messages, keep)
+            return model(texts, messages, keep, new)
 
     lesson.model = Spy.__new__(Spy)
     for _ in range(30):

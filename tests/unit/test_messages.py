@@ -152,7 +152,7 @@ def test_near_texts_are_those_of_a_search_one_by_one(seed: int, most: int, block
     rows = draw.integers(0, 7, 12)
     items = np.flatnonzero(draw.random(12) < 0.8)
     counts = draw.permutation(12)
-    with patch.object(module, "_BLOCK", block):
+    with patch.object(module, "_CELLS", 7 * block):
         got = text_neighbours(text, rows, items, counts, most, CPU)
 
     centred = (text - text.mean(0)).astype(np.float64)
@@ -187,3 +187,14 @@ def test_few_texts_have_few_neighbours(items: list[int]) -> None:
     text, rows = np.eye(3, dtype=np.float32), np.array([0, 1, 2, 0, 1])
     near = text_neighbours(text, rows, np.array(items, np.int64), np.arange(5), 4, CPU)
     assert near.nnz == 2 * (len(items) == 2)
+
+
+def test_of_many_texts_only_those_of_the_most_bought_items_are_looked_among() -> None:
+    draw = np.random.default_rng(0)
+    text, items, counts = draw.normal(size=(9, 4)).astype(np.float32), np.arange(9), draw.permutation(9)
+    with patch.object(module, "LOOKED_AMONG", 3):
+        near = text_neighbours(text, items, items, counts, 2, CPU)
+    bought = np.flatnonzero(counts >= 6)
+    rows, columns = near.nonzero()
+    assert all(a in bought or b in bought for a, b in zip(rows, columns, strict=True))
+    assert set(rows) == set(items)

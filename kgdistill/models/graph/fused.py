@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kgdistill.models.blend import item_state
+from kgdistill.models.blend import item_state, rows_of
 from kgdistill.models.graph.encoders import EncoderName, GraphEncoder, make_encoder
 from kgdistill.models.graph.messages import CANDIDATE, Messages, Relation
 
@@ -108,6 +108,7 @@ class FusedItems(nn.Module):
         texts: Mapping[str, NodeTexts],
         messages: Messages,
         keep: Tensor | None = None,
+        new: Tensor | None = None,
     ) -> Fused:
         """What comes of the candidates.
 
@@ -115,24 +116,26 @@ class FusedItems(nn.Module):
             texts: by label; the candidates' at least.
             messages: what is passed.
             keep: bool [N]; False drops a candidate's z (then it is its text alone).
+            new: bool [N]; True takes a candidate's id away, as if nobody knew it.
         """
         own = texts[CANDIDATE]
-        text = self.text(own.vectors).float().index_select(0, own.rows)
+        text = rows_of(self.text(own.vectors).float(), own.rows)
         if self.encoder is None:
             return Fused(text, text)
-        z = self.encoder(self._starts(texts), messages)
+        z = self.encoder(self._starts(texts, new), messages)
         state = item_state(messages.counts, self.min_count)
         gate = torch.sigmoid(self.gate(torch.cat([text, z, state], dim=-1))).float()
         share = gate if keep is None else torch.where(keep[:, None], gate, torch.ones_like(gate))
         return Fused(share * text + (1 - share) * z, text, z, gate)
 
-    def _starts(self, texts: Mapping[str, NodeTexts]) -> dict[str, Tensor]:
+    def _starts(self, texts: Mapping[str, NodeTexts], new: Tensor | None) -> dict[str, Tensor]:
         starts: dict[str, Tensor] = {}
         for label, name in self._at.items():
             start: Tensor = self.ids[name]
             if label == CANDIDATE:
-                start = start * self.known[:, None]
+                has = self.known if new is None else self.known & ~new
+                start = start * has[:, None]
             if label in texts:
-                start = start + self.start(texts[label].vectors).float().index_select(0, texts[label].rows)
+                start = start + rows_of(self.start(texts[label].vectors).float(), texts[label].rows)
             starts[label] = start
         return starts

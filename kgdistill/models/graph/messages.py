@@ -21,7 +21,10 @@ ANCHOR, CANDIDATE = "anchor", "candidate"
 INTERACTED: Relation = (ANCHOR, "interacted", CANDIDATE)
 NEAR_TEXT: Relation = (CANDIDATE, "near_text", CANDIDATE)
 
-_BLOCK = 2048
+LOOKED_AMONG = 50_000
+"""The most texts among which the nearest are looked for."""
+_CELLS = 1 << 26
+"""So many nearnesses are held at a time."""
 
 
 class _Product(torch.autograd.Function):
@@ -229,17 +232,20 @@ def text_neighbours(
     speaker = np.full(len(text), -1, np.int64)
     speaker[rows[order]] = order  # the last, most bought one stays
     spoken = np.flatnonzero(speaker >= 0)
-    unit = torch.nn.functional.normalize(torch.from_numpy(text - text.mean(0)).to(device), dim=1)[
-        torch.from_numpy(spoken).to(device)
-    ]
+    unit = torch.nn.functional.normalize(torch.from_numpy(text - text.mean(0)).to(device), dim=1)
+    # Of very many texts only those of the most bought items are looked among: the cost stays linear.
+    heard = np.sort(spoken[np.argsort(-counts[speaker[spoken]], kind="stable")[:LOOKED_AMONG]])
+    among, places = unit[torch.from_numpy(heard).to(device)], torch.from_numpy(heard).to(device)
+    rows_at_once = max(1, _CELLS // max(len(heard), 1))
     nearest = []
-    for start in range(0, len(spoken), _BLOCK):
-        like = unit[start : start + _BLOCK] @ unit.T
-        like[torch.arange(len(like)), torch.arange(start, start + len(like))] = -torch.inf
-        nearest.append(like.topk(min(most, max(len(spoken) - 1, 0)), dim=1).indices.cpu().numpy())
+    for start in range(0, len(spoken), rows_at_once):
+        part = torch.from_numpy(spoken[start : start + rows_at_once]).to(device)
+        like = (unit[part] @ among.T).masked_fill(part[:, None] == places[None], -torch.inf)
+        best = like.topk(min(most, max(len(heard) - 1, 0)), dim=1).indices
+        nearest.append(heard[best.cpu().numpy()])
     neighbours = np.full((len(text), nearest[0].shape[1] + 1 if nearest else 1), -1, np.int64)
     if nearest:
-        neighbours[spoken, :-1] = speaker[spoken[np.concatenate(nearest)]]
+        neighbours[spoken, :-1] = speaker[np.concatenate(nearest)]
     neighbours[:, -1] = speaker
     near = neighbours[rows[items]]
     matrix = sp.csr_matrix(
