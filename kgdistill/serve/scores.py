@@ -306,7 +306,8 @@ class HistoryScorer:
             if left.shape[1] and len(flat):
                 starts = np.flatnonzero(np.diff(rows, prepend=-1))
                 asked = np.add.reduceat(left[flat] * decayed[:, None].astype(np.float32), starts, axis=0)
-                table[rows[starts]] += asked @ right[pool.items].T
+                whole = right if len(pool.items) == size else right[pool.items]
+                table[rows[starts]] += _times(asked, whole)
             if mean:
                 table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
             found.append(np.ascontiguousarray(table, np.float32))
@@ -401,6 +402,13 @@ def best_columns(row: FloatArray, most: int) -> IntArray:
     above = columns[values > last]
     equal = columns[values == last][: most - len(above)]
     return np.sort(np.concatenate([above, equal]))
+
+
+def _times(rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """float32 [B, r] and [C, r] -> [B, C]; one row alone comes out as it does among others."""
+    # One row alone would be multiplied in another order.
+    product: FloatArray = (np.concatenate([rows, rows]) if len(rows) == 1 else rows) @ columns.T
+    return product[: len(rows)]
 
 
 def _members(codes: IntArray, groups: int) -> tuple[IntArray, IntArray]:
