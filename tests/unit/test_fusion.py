@@ -357,3 +357,25 @@ def test_without_a_graph_vectors_are_texts_learned_from_the_same_labels(shop: Sh
     torch.manual_seed(0)
     before = graph.untrained(catalogue.text.shape[1], settings)
     assert not torch.equal(before.text.weight, model.text.weight)
+
+
+@pytest.mark.parametrize("use_graph", [True, False])
+def test_texts_that_are_all_the_same_teach_nothing_and_break_nothing(shop: Shop, use_graph: bool) -> None:
+    settings = config()
+    catalogue = shop.catalogue()
+    catalogue = replace(catalogue, text=np.ones_like(catalogue.text))
+    graph = fusion_graph(catalogue, catalogue.view(), shop.facts(), settings, use_graph=use_graph, device=CPU)
+    model = fit_fusion(catalogue, graph, settings, Context(CPU, 0), title="vectors")
+    assert graph.fused(model).vectors.isfinite().all()
+
+
+def test_a_shop_of_one_item_and_one_user_has_finite_vectors(shop: Shop) -> None:
+    settings = config(near=0)
+    view = Interactions(sp.csr_matrix(np.ones((1, 1), np.float32)), np.ones(1, np.float32), 1)
+    catalogue = replace(
+        shop.catalogue(), items=np.array([0]), users=np.array([0]), text_rows=np.array([0], np.int64)
+    )
+    graph = fusion_graph(catalogue, view, [], settings, use_graph=True, device=CPU)
+    model = graph.untrained(catalogue.text.shape[1], settings)
+    fusion._start(model, graph)
+    assert graph.fused(model).vectors.isfinite().all()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import scipy.sparse as sp
 from _shop import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kgdistill.tasks import item_groups
 from kgdistill.tasks.interactions import Interactions, interactions_before
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, fact_groups, own_fields
 
@@ -170,3 +173,17 @@ def test_shuffled_facts_keep_every_degree_but_not_their_ends(shop: Shop) -> None
         assert (np.diff(kind.incidence.tocsc().indptr) == np.diff(other.tocsc().indptr)).all()
         assert (np.diff(kind.incidence.indptr) == np.diff(other.indptr)).all()
         assert (kind.incidence != other).nnz > 0
+
+
+def test_two_facts_of_one_type_keep_names_of_their_own(shop: Shop) -> None:
+    edges = [("Product", "MADE_BY", "Brand"), ("Product", "MADE_BY", "Category")]
+    index = shop.snapshot.edge_index
+    real = {"Brand": index(edges[0]), "Category": index(("Product", "IN_CATEGORY", "Category"))}
+    with (
+        patch.object(item_groups, "facts_of", return_value=edges),
+        patch.object(type(shop.snapshot), "edge_index", lambda _, edge: real[edge[2]]),
+        patch.object(item_groups, "parent_fact", return_value=None),
+    ):
+        found = fact_groups(shop.snapshot, "Product")
+    assert [f.name for f in found[:2]] == ["MADE_BY Brand", "MADE_BY Category"]
+    assert [f.label for f in found[:2]] == ["Brand", "Category"]
