@@ -66,12 +66,11 @@ class FusionGraph:
             fused: Fused = model.eval()(self.texts, self.messages.messages())
         return fused
 
-    def gates(self, model: FusedItems, items: IntArray) -> dict[str, float]:
+    def gates(self, fused: Fused, items: IntArray) -> dict[str, float]:
         """How much of an item's vector is its text: where the gate began, and means by state."""
-        gate = self.fused(model).gate
-        if gate is None:
+        if fused.gate is None:
             return {}
-        share, counts = gate.mean(1).cpu().numpy(), self.view.counts[items]
+        share, counts = fused.gate.mean(1).cpu().numpy(), self.view.counts[items]
         warm = items[counts >= self.view.min_count]
         states = {
             "warm": warm,
@@ -173,7 +172,7 @@ def _start(model: FusedItems, graph: FusionGraph) -> None:
     vectors *= (messages.counts / (messages.counts + _SURE))[:, None]
     if graph.use_graph:
         model.ids_of(CANDIDATE).copy_(vectors)
-        z = graph.fused(model).relational
+        z = model(graph.texts, messages).relational
         assert z is not None  # there is a graph
         vectors = z
     texts, known = graph.texts[CANDIDATE], messages.counts > 0
@@ -193,12 +192,13 @@ class _Lesson(Lesson[Tensor]):
         self.device = graph.messages.device
         self.users, self.items = graph.messages.interactions
         self.count = graph.view.purchases.shape[1]
-        self.pool = torch.from_numpy(catalogue.items).to(self.device)
+        self.pool = torch.from_numpy(catalogue.items)
         strata = np.log2(1 + graph.view.counts[catalogue.items]).astype(np.int64)
         even = 1 / np.bincount(strata)[strata] / len(np.unique(strata))
         chance = np.zeros(self.count, np.float32)
         chance[catalogue.items] = 0.5 / len(catalogue.items) + 0.5 * even
-        self.chance = torch.from_numpy(chance).to(self.device)
+        self.chance = torch.from_numpy(chance)
+        self.log_chance = self.chance.log().to(self.device)
         labels = max(1, len(self.items) // 2)
         self.batches = math.ceil(labels / min(labels, max(config.graph_batch, labels // _MOST_BATCHES)))
         most = math.ceil(2 * config.graph_labels / max(len(self.items), 1))
@@ -227,10 +227,10 @@ class _Lesson(Lesson[Tensor]):
         positive = torch.zeros_like(scores, dtype=torch.bool)
         positive[:, 0] = True
         twice = torch.cat([positive[:, 1:2], right[:, None] == others[None]], dim=1)
-        log_q = torch.cat([right[:, None], others.expand(len(batch), -1)], dim=1)
-        return {
-            "interactions": (1.0, sampled_softmax(scores, positive, self.chance[log_q].log(), mask=twice))
-        }
+        log_q = torch.cat(
+            [self.log_chance[right][:, None], self.log_chance[others].expand(len(batch), -1)], dim=1
+        )
+        return {"interactions": (1.0, sampled_softmax(scores, positive, log_q, mask=twice))}
 
     def state_dict(self) -> dict[str, Any]:
         """Which interactions carry messages in this fold, and which items are as if they were new."""
@@ -243,8 +243,6 @@ class _Lesson(Lesson[Tensor]):
 
     def _negatives(self, draws: Draws) -> Tensor:
         """Items that all labels of a batch are compared with, int64 [negatives]."""
-        chance = self.chance[self.pool].cpu()
-        drawn = torch.multinomial(
-            chance, self.config.graph_negatives, replacement=True, generator=draws.torch
-        )
-        return self.pool[drawn.to(self.device)]
+        count, chance = self.config.graph_negatives, self.chance[self.pool]
+        drawn = torch.multinomial(chance, count, replacement=True, generator=draws.torch)
+        return self.pool[drawn].to(self.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -156,15 +156,16 @@ def train_teacher(
         title: shown while it runs.
     """
     first = first_round(inputs.catalogue, config.inner_share, config.epochs, validate, title, context)
-    fitted: dict[int, FusedItems] = {}
+    fitted: dict[int, _Vectors] = {}
 
-    def fusion(until_us: int, now: Round, of: str) -> FusedItems:
+    def fusion(until_us: int, now: Round, of: str) -> _Vectors:
         # What was everything known in one round lies before the labels in the next.
         if until_us not in fitted:
             graph = inputs.graph(inputs.catalogue.view(until_us), config, context.device)
-            fitted[until_us] = fit_fusion(
-                inputs.catalogue, graph, config, context, title=f"{now.title}: its vectors, from {of}"
-            )
+            title = f"{now.title}: its vectors, from {of}"
+            model = fit_fusion(inputs.catalogue, graph, config, context, title=title)
+            fused = graph.fused(model)
+            fitted[until_us] = _Vectors(model, fused, graph.gates(fused, inputs.catalogue.items))
         return fitted[until_us]
 
     def fit_once(now: Round) -> TrainedTeacher:
@@ -174,8 +175,16 @@ def train_teacher(
     return choose_and_refit(first, fit_once)
 
 
+class _Vectors(NamedTuple):
+    """What makes vectors over a view, what it makes there, and where its gate stands."""
+
+    fusion: FusedItems
+    fused: Fused
+    gates: dict[str, float]
+
+
 def _fit(
-    inputs: TeacherInputs, config: TeacherConfig, now: Round, before: FusedItems, whole: FusedItems
+    inputs: TeacherInputs, config: TeacherConfig, now: Round, before: _Vectors, whole: _Vectors
 ) -> TrainedTeacher:
     device, catalogue = now.context.device, inputs.catalogue
     draws = now.context.draws()
@@ -191,12 +200,14 @@ def _fit(
         encoder=config.encoder,
     )
     model = FusedTeacher(shape, log_decay=log_decay(inputs.linear)).to(device)
-    gates = inputs.graph(now.whole, config, device).gates(whole, catalogue.items)
-    trained = TrainedTeacher(model, whole, inputs.families, inputs.along, inputs.linear, config, gates)
-    vectors = inputs.graph(now.inner, config, device).fused(before).vectors
-    lesson = _Lesson(Scorer(model, terms, vectors), now, config)
+    trained = TrainedTeacher(
+        model, whole.fusion, inputs.families, inputs.along, inputs.linear, config, whole.gates
+    )
+    lesson = _Lesson(Scorer(model, terms, before.fused.vectors), now, config)
     lesson.measure(draws)
-    judged = None if now.validate is None else teacher_scorer(trained, catalogue, now.whole, device)
+    judged = (
+        None if now.validate is None else Scorer(model, inputs.terms(now.whole, device), whole.fused.vectors)
+    )
 
     def score() -> Scorer:
         assert judged is not None

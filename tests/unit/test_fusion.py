@@ -379,3 +379,27 @@ def test_a_shop_of_one_item_and_one_user_has_finite_vectors(shop: Shop) -> None:
     model = graph.untrained(catalogue.text.shape[1], settings)
     fusion._start(model, graph)
     assert graph.fused(model).vectors.isfinite().all()
+
+
+def test_so_many_labels_are_seen_at_most(shop: Shop) -> None:
+    events = shop.catalogue().view().purchases.nnz
+    free, bound = (lesson_of(shop, graph_steps=1000, graph_labels=most) for most in (10**9, 3 * events // 2))
+    assert free.folds == -(-1000 // free.batches)
+    assert bound.folds == 3  # half of the events are labels in each
+
+
+def test_the_gate_is_told_by_the_items_state_beside_where_it_began(shop: Shop) -> None:
+    catalogue, graph = graph_of(shop, config())
+    fused = graph.fused(graph.untrained(catalogue.text.shape[1], config()))
+    gate, counts = torch.rand_like(fused.vectors), graph.view.counts[catalogue.items]
+    told = graph.gates(replace(fused, gate=gate), catalogue.items)
+    share = gate.mean(1).numpy()[catalogue.items]
+    cold = counts < graph.view.min_count
+    assert 0 < cold.sum() < len(counts)
+    assert told["start"] == pytest.approx(1 / (1 + np.exp(2)))
+    assert told["warm"] == pytest.approx(share[~cold].mean(), rel=1e-5)
+    assert told["cold"] == pytest.approx(share[cold].mean(), rel=1e-5)
+    assert list(told) == ["start", "warm", "tail", "cold"]
+    _, alone = graph_of(shop, config(), use_graph=False)
+    texts = alone.fused(alone.untrained(catalogue.text.shape[1], config()))
+    assert alone.gates(texts, catalogue.items) == {}
