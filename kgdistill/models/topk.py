@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.ranking import topk as numpy_topk
-
-_BLOCK_CELLS = 1 << 22
 
 
 def best(scores: Tensor, candidates: IntArray, k: int) -> tuple[IntArray, FloatArray]:
@@ -35,28 +32,17 @@ def top_k(scores: Tensor, candidates: IntArray, k: int) -> tuple[IntArray, Float
     Raises:
         ValueError: NaN among the scores, shapes that do not fit, candidates out of order, `k` below 1.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be at least 1")
-    if scores.dim() != 2 or candidates.shape != tuple(scores.shape[1:]):
-        raise ValueError(f"scores {tuple(scores.shape)} and candidates {candidates.shape} do not fit")
-    if (np.diff(candidates) <= 0).any():
-        raise ValueError("the candidates must be strictly ascending")
+    numpy_topk.check_asked(tuple(scores.shape), candidates, k)
     if bool(scores.isnan().any()):
         raise ValueError("a score is NaN")
-    users, width = scores.shape
-    items = np.full((users, k), -1, dtype=np.int64)
-    best = np.full((users, k), -np.inf, dtype=np.float32)
-    kept = min(k, width)
-    if kept == 0:
-        return items, best
-    rows = max(1, _BLOCK_CELLS // width)
-    for start in range(0, users, rows):
-        block = scores[start : start + rows].float()
-        columns = _best_columns(block, kept)
-        found = block.gather(1, columns).cpu().numpy()
-        items[start : start + rows, :kept] = np.where(found > -np.inf, candidates[columns.cpu().numpy()], -1)
-        best[start : start + rows, :kept] = found
-    return items, best
+
+    def pick(rows: slice, most: int) -> tuple[IntArray, FloatArray]:
+        block = scores[rows].float()
+        columns = _best_columns(block, most)
+        found: FloatArray = block.gather(1, columns).cpu().numpy()
+        return columns.cpu().numpy(), found
+
+    return numpy_topk.by_blocks(scores.shape[0], candidates, k, pick)
 
 
 def _best_columns(scores: Tensor, k: int) -> Tensor:

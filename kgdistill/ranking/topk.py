@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kgdistill.arrays import FloatArray, IntArray
@@ -24,27 +26,43 @@ def top_k(scores: FloatArray, candidates: IntArray, k: int) -> tuple[IntArray, F
     Raises:
         ValueError: NaN among the scores, shapes that do not fit, candidates out of order, `k` below 1.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be at least 1")
-    if scores.ndim != 2 or candidates.shape != scores.shape[1:]:
-        raise ValueError(f"scores {scores.shape} and candidates {candidates.shape} do not fit: [U, C], [C]")
-    if (np.diff(candidates) <= 0).any():
-        raise ValueError("the candidates must be strictly ascending")
+    check_asked(scores.shape, candidates, k)
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
-    users, width = scores.shape
+
+    def pick(rows: slice, most: int) -> tuple[IntArray, FloatArray]:
+        block = scores[rows].astype(np.float32, copy=False)
+        columns = _best_columns(block, most)
+        return columns, np.take_along_axis(block, columns, axis=1)
+
+    return by_blocks(scores.shape[0], candidates, k, pick)
+
+
+def check_asked(shape: tuple[int, ...], candidates: IntArray, k: int) -> None:
+    """ValueError unless scores of this shape can be asked for their `k` best."""
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be at least 1")
+    if len(shape) != 2 or candidates.shape != shape[1:]:
+        raise ValueError(f"scores {shape} and candidates {candidates.shape} do not fit: [U, C], [C]")
+    if (np.diff(candidates) <= 0).any():
+        raise ValueError("the candidates must be strictly ascending")
+
+
+def by_blocks(
+    users: int, candidates: IntArray, k: int, pick: Callable[[slice, int], tuple[IntArray, FloatArray]]
+) -> tuple[IntArray, FloatArray]:
+    """What `pick` says of some rows at a time, their best columns and scores, as `top_k` returns it."""
     items = np.full((users, k), -1, dtype=np.int64)
     best = np.full((users, k), -np.inf, dtype=np.float32)
-    kept = min(k, width)
+    kept = min(k, len(candidates))
     if kept == 0:
         return items, best
-    rows = max(1, _BLOCK_CELLS // width)
+    rows = max(1, _BLOCK_CELLS // len(candidates))
     for start in range(0, users, rows):
-        block = scores[start : start + rows].astype(np.float32, copy=False)
-        columns = _best_columns(block, kept)
-        found = np.take_along_axis(block, columns, axis=1)
-        items[start : start + rows, :kept] = np.where(found > -np.inf, candidates[columns], -1)
-        best[start : start + rows, :kept] = found
+        part = slice(start, start + rows)
+        columns, found = pick(part, kept)
+        items[part, :kept] = np.where(found > -np.inf, candidates[columns], -1)
+        best[part, :kept] = found
     return items, best
 
 

@@ -35,7 +35,7 @@ def test_torch_picks_what_numpy_picks(data: st.DataObject, users: int, width: in
     scores = np.nan_to_num(scores, nan=0.5, posinf=np.inf, neginf=-np.inf)
     candidates = np.cumsum(data.draw(arrays.arrays(np.int64, width, elements=st.integers(1, 3))))
     want, value = numpy_topk.top_k(scores, candidates, k)
-    with patch.object(topk, "_BLOCK_CELLS", data.draw(st.integers(1, 40))):
+    with patch.object(topk.numpy_topk, "_BLOCK_CELLS", data.draw(st.integers(1, 40))):
         for pick in (topk.top_k, topk.best):
             items, found = pick(torch.from_numpy(scores), candidates, k)
             np.testing.assert_array_equal(items, want)
