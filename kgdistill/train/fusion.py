@@ -192,13 +192,13 @@ class _Lesson(Lesson[Tensor]):
         self.device = graph.messages.device
         self.users, self.items = graph.messages.interactions
         self.count = graph.view.purchases.shape[1]
-        self.pool = torch.from_numpy(catalogue.items)
+        self.pool = torch.from_numpy(catalogue.items).to(self.device)
         strata = np.log2(1 + graph.view.counts[catalogue.items]).astype(np.int64)
         even = 1 / np.bincount(strata)[strata] / len(np.unique(strata))
         chance = np.zeros(self.count, np.float32)
         chance[catalogue.items] = 0.5 / len(catalogue.items) + 0.5 * even
-        self.chance = torch.from_numpy(chance)
-        self.log_chance = self.chance.log().to(self.device)
+        self.log_chance = torch.from_numpy(chance).log().to(self.device)
+        self.reach = torch.from_numpy(chance[catalogue.items].cumsum(dtype=np.float64)).to(self.device)
         labels = max(1, len(self.items) // 2)
         self.batches = math.ceil(labels / min(labels, max(config.graph_batch, labels // _MOST_BATCHES)))
         most = math.ceil(2 * config.graph_labels / max(len(self.items), 1))
@@ -243,6 +243,6 @@ class _Lesson(Lesson[Tensor]):
 
     def _negatives(self, draws: Draws) -> Tensor:
         """Items that all labels of a batch are compared with, int64 [negatives]."""
-        count, chance = self.config.graph_negatives, self.chance[self.pool]
-        drawn = torch.multinomial(chance, count, replacement=True, generator=draws.torch)
-        return self.pool[drawn].to(self.device)
+        # Drawn on the CPU, so that every device has the same.
+        drawn = torch.rand(self.config.graph_negatives, dtype=torch.float64, generator=draws.torch)
+        return self.pool[torch.searchsorted(self.reach, drawn.to(self.device) * self.reach[-1])]

@@ -161,7 +161,7 @@ def test_negatives_are_drawn_half_evenly_and_half_by_strata_among_what_can_be_re
     for item, stratum in zip(catalogue.items, strata, strict=True):
         want[item] = 0.5 / len(strata) + 0.5 / len(set(strata)) / strata.count(stratum)
     assert want.sum() == pytest.approx(1)
-    np.testing.assert_allclose(lesson.chance.numpy(), want, rtol=1e-5)
+    np.testing.assert_allclose(lesson.log_chance.exp().numpy(), want, rtol=1e-5)
     drawn = np.bincount(lesson._negatives(Draws(0)).numpy(), minlength=len(counts)) / 60_000
     np.testing.assert_allclose(drawn, want, atol=4 * np.sqrt(want.max() / 60_000))
     assert drawn[:5].sum() == 0
@@ -176,7 +176,7 @@ def test_the_loss_is_the_sampled_softmax_of_the_label_over_what_was_drawn(shop: 
     with patch.object(lesson, "_negatives", lambda draws: others), torch.no_grad():
         weight, got = lesson.loss(batch, draws)["interactions"]
         vectors = lesson.model(lesson.graph.texts, lesson.messages, new=lesson.new).vectors.double()
-    pool, log_q = lesson.messages.pool.matrix.to_dense().double(), lesson.chance.double().log()
+    pool, log_q = lesson.messages.pool.matrix.to_dense().double(), lesson.log_chance.double()
     losses = []
     for user, item in pairs_of(lesson, batch):
         logits = vectors @ (pool[user] @ vectors) - log_q
