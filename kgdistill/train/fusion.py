@@ -23,7 +23,7 @@ from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.match import tail_of
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
-from kgdistill.train.losses import sampled_softmax
+from kgdistill.train.losses import shared_softmax
 
 _LABELS = 0.5
 """Share of the interactions that are labels in a fold."""
@@ -220,17 +220,15 @@ class _Lesson(Lesson[Tensor]):
         keep = torch.rand(self.count, device=self.device) >= self.config.z_dropout
         with autocast(self.device):
             vectors = self.model(self.graph.texts, self.messages, keep, self.new).vectors
-        users = rows_of(self.messages.pool @ vectors, self.users[batch])
         right, others = self.items[batch], self._negatives(draws)
-        own = (users * rows_of(vectors, right)).sum(1, keepdim=True)
-        scores = torch.cat([own, users @ rows_of(vectors, others).T], dim=1)
-        positive = torch.zeros_like(scores, dtype=torch.bool)
-        positive[:, 0] = True
-        twice = torch.cat([positive[:, 1:2], right[:, None] == others[None]], dim=1)
-        log_q = torch.cat(
-            [self.log_chance[right][:, None], self.log_chance[others].expand(len(batch), -1)], dim=1
-        )
-        return {"interactions": (1.0, sampled_softmax(scores, positive, log_q, mask=twice))}
+        # A user's labels share the scores of what they are compared with.
+        users, row = self.users[batch].unique(return_inverse=True)
+        pooled = rows_of(self.messages.pool @ vectors, users)
+        scores = pooled @ rows_of(vectors, others).T
+        own = (rows_of(pooled, row) * rows_of(vectors, right)).sum(1)
+        again = torch.bincount(others, minlength=self.count)[right]
+        loss = shared_softmax(own - self.log_chance[right], scores - self.log_chance[others], row, again)
+        return {"interactions": (1.0, loss)}
 
     def state_dict(self) -> dict[str, Any]:
         """Which interactions carry messages in this fold, and which items are as if they were new."""

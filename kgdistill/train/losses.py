@@ -43,6 +43,30 @@ def sampled_softmax(
     return _mean(-summed / labels.sum(dim=1).clamp(min=1))
 
 
+def shared_softmax(labels: Tensor, others: Tensor, row: Tensor, times: Tensor) -> Tensor:
+    """`sampled_softmax` of labels against candidates that the labels of a user share.
+
+    `mean_b log(exp(labels_b) + Σ_{c ≠ b} exp(others_{row_b, c})) - labels_b`, where c goes over the candidates
+    that are not the label itself. For the logQ correction (Bengio & Senécal 2008; Yi et al. 2019, RecSys) the
+    logits come less the log of the chance with which each candidate was drawn.
+
+    Args:
+        labels: [B] logits of the labels.
+        others: [U, C] logits of the sampled candidates.
+        row: int64 [B]; the row of `others` that a label is compared with.
+        times: [B]; how many of the C are the label itself.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    labels, others = _raised(labels), _raised(others)
+    against = F.embedding(row, others.logsumexp(dim=1, keepdim=True))[:, 0]  # adds gradients up in one order
+    top = torch.maximum(against, labels).detach()
+    # The label is in the sum once, however often it was drawn; exact arithmetic would never come below 1 / C.
+    total = (against - top).exp() + (1 - times) * (labels - top).exp()
+    return _mean(total.clamp(min=0.5 / others.shape[1]).log() + top - labels)
+
+
 def list_distillation(
     student: Tensor, teacher: Tensor, temperature: float, mask: Tensor | None = None
 ) -> Tensor:

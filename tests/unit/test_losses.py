@@ -18,6 +18,7 @@ from kgdistill.train.losses import (
     relational_cosine,
     rkd_distance,
     sampled_softmax,
+    shared_softmax,
 )
 
 Loss = Callable[[Tensor], Tensor]
@@ -44,6 +45,25 @@ def test_sampled_softmax_by_hand() -> None:
     assert sampled_softmax(scores, positive, wide, mask).item() == pytest.approx(want)
     without = sampled_softmax(scores - log_q, positive, None, mask)
     assert without.item() == pytest.approx(want)
+
+
+def test_shared_softmax_by_hand() -> None:
+    # exp of the logits: candidates of row 0: 2, 5, 1; of row 1: 3, 3, 4. Labels: 5, drawn once; 3, drawn twice;
+    # 8, never drawn.
+    others = t([2.0, 5.0, 1.0], [3.0, 3.0, 4.0]).log()
+    labels, row, times = t(5.0, 3.0, 8.0).log(), torch.tensor([0, 1, 0]), torch.tensor([1, 2, 0])
+    want = -(math.log(5 / 8) + math.log(3 / 7) + math.log(8 / 16)) / 3
+    assert shared_softmax(labels, others, row, times).item() == pytest.approx(want)
+
+
+def test_shared_softmax_stays_exact_where_the_label_is_nearly_all() -> None:
+    others = torch.tensor([[60.0, 60.0, -60.0]])
+    labels = torch.tensor([60.0], requires_grad=True)
+    loss = shared_softmax(labels, others, torch.tensor([0]), torch.tensor([2]))
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    loss.backward()
+    assert labels.grad is not None
+    assert labels.grad.isfinite().all()
 
 
 def test_list_distillation_by_hand_with_its_temperature_squared() -> None:
@@ -109,6 +129,10 @@ MASK = torch.tensor([[False, True, False, False], [False] * 4, [True] * 4])
 POSITIVE = torch.tensor([[True, True, False, True], [False] * 4, [True, False, False, False]])
 LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
     "sampled_softmax": ((3, 4), lambda x: sampled_softmax(x, POSITIVE, noise(4, seed=1).to(x), MASK)),
+    "shared_softmax": (
+        (2, 4),
+        lambda x: shared_softmax(x[:, 0] + 1, x, torch.tensor([1, 0]), torch.tensor([0, 1])),
+    ),
     "list_distillation": ((3, 4), lambda x: list_distillation(x, noise(3, 4, seed=1).to(x), 1.7, MASK)),
     "relational_cosine": (
         (3, 4),
