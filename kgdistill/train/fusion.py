@@ -222,7 +222,7 @@ class _Lesson(Lesson[Tensor]):
             vectors = self.model(self.graph.texts, self.messages, keep, self.new).vectors
         right, others = self.items[batch], self._negatives(draws)
         # A user's labels share the scores of what they are compared with.
-        users, row = self.users[batch].unique(return_inverse=True)
+        users, row = torch.unique(self.users[batch], return_inverse=True)
         pooled = rows_of(self.messages.pool @ vectors, users)
         scores = pooled @ rows_of(vectors, others).T
         own = (rows_of(pooled, row) * rows_of(vectors, right)).sum(1)

@@ -14,18 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def sampled_softmax(
-    scores: Tensor, positive: Tensor, log_q: Tensor | None = None, mask: Tensor | None = None
-) -> Tensor:
-    """Softmax cross-entropy over a sampled candidate list, corrected for how it was sampled.
+def sampled_softmax(scores: Tensor, positive: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax cross-entropy over a sampled candidate list.
 
-    `mean_b -mean_{c in positive_b} log softmax_c(scores_bc - log_q_bc)`. The logQ correction is that
-    of Bengio & Senécal 2008; Yi et al. 2019 (RecSys) use it for two towers.
+    `mean_b -mean_{c in positive_b} log softmax_c(scores_bc)`.
 
     Args:
         scores: [B, C] logits.
         positive: bool [B, C]; which candidates are the row's labels.
-        log_q: [B, C] or [C]; the log probability with which each candidate was drawn. None: uniform.
         mask: bool [B, C]; candidates to leave out, such as known positives that are not labels here.
             A label that is masked is left out too.
 
@@ -33,8 +29,6 @@ def sampled_softmax(
         A scalar.
     """
     logits = _raised(scores)
-    if log_q is not None:
-        logits = logits - _raised(log_q)
     keep = torch.ones_like(positive) if mask is None else ~mask
     labels = positive & keep
     log_p = _log_softmax(logits, keep)
@@ -46,9 +40,9 @@ def sampled_softmax(
 def shared_softmax(labels: Tensor, others: Tensor, row: Tensor, times: Tensor) -> Tensor:
     """`sampled_softmax` of labels against candidates that the labels of a user share.
 
-    `mean_b log(exp(labels_b) + Σ_{c ≠ b} exp(others_{row_b, c})) - labels_b`, where c goes over the candidates
-    that are not the label itself. For the logQ correction (Bengio & Senécal 2008; Yi et al. 2019, RecSys) the
-    logits come less the log of the chance with which each candidate was drawn.
+    `mean_b log(exp(labels_b) + Σ_{c ≠ b} exp(others_{row_b, c})) - labels_b`, where c goes over the
+    candidates that are not the label itself. For the logQ correction (Bengio & Senécal 2008; Yi et al. 2019,
+    RecSys) logits come less the log of the chance with which each candidate was drawn.
 
     Args:
         labels: [B] logits of the labels.

@@ -33,23 +33,18 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_sampled_softmax_by_hand() -> None:
-    # exp of the corrected scores: row 0: 1, 2, 5; row 1: 3, 1 and a known positive that is masked.
-    scores = t([math.log(0.5), math.log(0.4), math.log(2.5)], [math.log(1.5), math.log(0.2), 9.0])
-    log_q = t(math.log(0.5), math.log(0.2), math.log(0.5))
+    # exp of the scores: row 0: 1, 2, 5; row 1: 3, 1 and a known positive that is masked.
+    scores = t([1.0, 2.0, 5.0], [3.0, 1.0, 9.0]).log()
     positive = torch.tensor([[True, True, False], [True, False, False]])
     mask = torch.tensor([[False, False, False], [False, False, True]])
     first = -(math.log(1 / 8) + math.log(2 / 8)) / 2
     want = (first - math.log(3 / 4)) / 2
-    assert sampled_softmax(scores, positive, log_q, mask).item() == pytest.approx(want)
-    wide = log_q.expand(2, 3)
-    assert sampled_softmax(scores, positive, wide, mask).item() == pytest.approx(want)
-    without = sampled_softmax(scores - log_q, positive, None, mask)
-    assert without.item() == pytest.approx(want)
+    assert sampled_softmax(scores, positive, mask).item() == pytest.approx(want)
 
 
 def test_shared_softmax_by_hand() -> None:
-    # exp of the logits: candidates of row 0: 2, 5, 1; of row 1: 3, 3, 4. Labels: 5, drawn once; 3, drawn twice;
-    # 8, never drawn.
+    # exp of the logits: candidates of row 0: 2, 5, 1; of row 1: 3, 3, 4.
+    # Labels: 5, drawn once; 3, drawn twice; 8, never drawn.
     others = t([2.0, 5.0, 1.0], [3.0, 3.0, 4.0]).log()
     labels, row, times = t(5.0, 3.0, 8.0).log(), torch.tensor([0, 1, 0]), torch.tensor([1, 2, 0])
     want = -(math.log(5 / 8) + math.log(3 / 7) + math.log(8 / 16)) / 3
@@ -128,7 +123,7 @@ def test_hint_mse_by_hand_leaves_padding_out() -> None:
 MASK = torch.tensor([[False, True, False, False], [False] * 4, [True] * 4])
 POSITIVE = torch.tensor([[True, True, False, True], [False] * 4, [True, False, False, False]])
 LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
-    "sampled_softmax": ((3, 4), lambda x: sampled_softmax(x, POSITIVE, noise(4, seed=1).to(x), MASK)),
+    "sampled_softmax": ((3, 4), lambda x: sampled_softmax(x, POSITIVE, MASK)),
     "shared_softmax": (
         (2, 4),
         lambda x: shared_softmax(x[:, 0] + 1, x, torch.tensor([1, 0]), torch.tensor([0, 1])),
@@ -173,8 +168,8 @@ ALL = torch.ones(2, 3, dtype=torch.bool)
 INF = torch.full((2, 3), -math.inf)
 EMPTY: dict[str, Loss] = {
     "no positives": lambda x: sampled_softmax(x, ~ALL),
-    "all masked": lambda x: sampled_softmax(x, ALL, None, ALL),
-    "all masked, infinite": lambda x: sampled_softmax(x + INF, ALL, None, ALL),
+    "all masked": lambda x: sampled_softmax(x, ALL, ALL),
+    "all masked, infinite": lambda x: sampled_softmax(x + INF, ALL, ALL),
     "list masked": lambda x: list_distillation(x, x.detach() + 1, 2.0, ALL),
     "list masked, infinite": lambda x: list_distillation(x + INF, INF, 2.0, ALL),
     "a teacher that says nothing": lambda x: list_distillation(x, INF, 2.0),
