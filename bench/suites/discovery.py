@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from bench.suites.choose import Chooser, Peer, judged_peer
 from bench.suites.data import graph_of, purchase_lines, suite_tables
 from bench.suites.decoys import WIDE, levels, named, with_decoys
+from bench.suites.front import fronts
 from bench.suites.judge import Judge, kept
 from bench.suites.ours import ABLATIONS, COMPARISONS, SHARES, ablated_arms, our_arms, train_runs
 from bench.suites.peers import (
@@ -100,10 +101,22 @@ def discovery_suite(
         headline={**what.headline, **{setting: metric for setting, metric in aside.items() if metric}},
         aside=list(aside),
         notes=notes,
+        front=_fronts(runs, judge) if set(WIDE) <= set(what.protocol.settings) else [],
     )
     if what.repeat is not None:
         add_repeat(result, runs, purchase_lines(what.repeat, folder), options.peers)
     return result, runs
+
+
+def _fronts(runs: list[Run], judge: Judge) -> list[dict[str, Any]]:
+    """What lifting new items costs and brings: teacher and student of every seed."""
+    made = {
+        "teacher": [run.by_history.teacher_scorer("teacher") for run in runs],
+        "student": [run.by_history.student_scorer("student") for run in runs],
+    }
+    return [
+        row for arm, scorers in made.items() for front in fronts(arm, scorers, judge) for row in front.rows()
+    ]
 
 
 def _graph(what: DiscoverySuite, folder: Path) -> AbstractContextManager[GraphStore]:

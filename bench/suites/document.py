@@ -72,6 +72,7 @@ def suite_document(result: SuiteResult, *, samples: int = _SAMPLES, seed: int = 
         "comparisons": differences,
         "ablations": ablations,
         "shares": shares,
+        "front": result.front,
         "notes": result.notes,
     }
 
@@ -170,6 +171,8 @@ def suite_table(document: dict[str, Any]) -> str:
     lines += _ablations(document, titles, heads)
     if told := [s for s in document["shares"] if s["metric"] == settings[s["setting"]]["headline"]]:
         lines += _kept(told, titles)
+    if document["front"]:
+        lines += _front(document["front"], titles)
     lines += ["", "Protocol.", *(f"- {line}" for line in document["protocol"])]
     if document["notes"]:
         lines += ["", "Notes.", *(f"- {line}" for line in document["notes"])]
@@ -217,6 +220,27 @@ def _kept(shares: list[dict[str, Any]], titles: dict[str, str]) -> list[str]:
         share = f"{s['mean']:.1%} [{s['low']:.1%}, {s['high']:.1%}]"
         names = [titles[s["a"]], titles[s["b"]], s["setting"], metric_title(s["metric"])]
         lines.append(_row([*names, share, f"{s['low']:.1%}", f"{s['seeds_low']:.1%}"]))
+    return lines
+
+
+def _front(rows: list[dict[str, Any]], titles: dict[str, str]) -> list[str]:
+    """What lifting new items brings, by what it costs."""
+    lines = [
+        "",
+        "New items among all others, lifted as far as the NDCG over all items falls by so much on this test:",
+        "what a lift can do, not what validation chose.",
+        "",
+        _row(["a", "decoys for each new item", "cost", "lift", "Recall of new items"]),
+        _row(["---"] + ["---:"] * 4),
+    ]
+    for row in rows:
+        cells = [
+            f"{row['decoys']}",
+            f"{row['cost']:.0%}",
+            f"{row['lift']:.1f}",
+            _interval({**row, "mean": row["recall"]}),
+        ]
+        lines.append(_row([titles[row["arm"]], *cells]))
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class SuiteResult:
         headline: setting -> the metric that a table shows first; the first metric where a setting is absent.
         aside: settings that are told, but stand outside of the family that p is corrected for.
         notes: what a reader has to know, one sentence each.
+        front: what lifting new items costs and brings (`front.Front.rows`).
     """
 
     suite: str
@@ -70,6 +71,7 @@ class SuiteResult:
     headline: dict[str, str] = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    front: list[dict[str, Any]] = field(default_factory=list)
 
     def names(self) -> list[str]:
         """The arms' short names, each once, in the order in which they came."""

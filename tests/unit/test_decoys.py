@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from _shop import BOUGHT, PROTOCOL, Shop, fill_shop
 
 from bench.suites import SuiteOptions, run_suite
 from bench.suites.choose import Chooser, judged_peer
 from bench.suites.decoys import levels, named, up_to, with_decoys
+from bench.suites.front import COSTS, LIFTS, fronts
 from bench.suites.judge import Judge
 from bench.suites.peers import popular
 from kgdistill.errors import InputError
+from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.ingest.model import GraphTables
 from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import MemoryStore, Schema, load_schema
@@ -234,3 +238,49 @@ def test_asked_on_the_command_line_the_suite_has_a_name_of_its_own(
     run_suite("office", SuiteOptions(data=tmp_path, decoys=3))
     run_suite("office", SuiteOptions(data=tmp_path))
     assert asked == [("office-decoys", 3), ("office", 0)]
+
+
+class Lifting:
+    """Scores that know the future of known items, and are noise and a lift of new ones."""
+
+    def __init__(self, task: MatchTask, seed: int) -> None:
+        self.new_boost = torch.tensor(0.7)
+        self.model = SimpleNamespace(blend=self)
+        self.noise = np.random.default_rng(seed).random(task.train.shape[1]).astype(np.float32)
+        task.open_test()
+        self.cold = task.counts("test") < WIDE.min_item_users
+        # Known items are told apart by what is bought of them later, so that new ones before them cost.
+        self.noise += ~self.cold * np.log1p(np.bincount(task.test.indices, minlength=len(self.cold)))
+
+    def __call__(self, users: Any, items: Any) -> Any:
+        scores = (self.noise + self.new_boost.item() * self.cold)[items]
+        return np.broadcast_to(scores, (len(users), len(items)))
+
+
+def test_the_front_is_the_highest_lift_that_costs_no_more(tmp_path: Path) -> None:
+    task = task_of(tmp_path, 3)
+    scorers: Any = [Lifting(task, seed) for seed in (0, 1)]
+    found = fronts("student", scorers, Judge(task, decoys=3))
+    assert [front.decoys for front in found] == [0, 1, 3]
+    assert [float(scorer.new_boost) for scorer in scorers] == [pytest.approx(0.7)] * 2
+    for front in found:
+        ndcg, recall = np.zeros(len(LIFTS)), np.zeros(len(LIFTS))
+        for at, lift in enumerate(LIFTS):
+            for scorer in scorers:
+                scorer.new_boost.fill_(lift)
+                judged = evaluate_arm(
+                    scorer, up_to(task, front.decoys), arm="x", title="x", k=10,
+                    settings=["all", "cold_in_all"],
+                )  # fmt: skip
+                ndcg[at] += judged.mean("all") / 2
+                recall[at] += judged.mean("cold_in_all", "recall") / 2
+        for cost, row in zip(COSTS, front.rows(samples=50), strict=True):
+            allowed = [at for at in range(len(LIFTS)) if ndcg[at] >= (1 - cost) * ndcg[0] - 1e-12]
+            assert row["lift"] == LIFTS[allowed[-1]]
+            assert row["recall"] == pytest.approx(recall[allowed[-1]])
+            assert row["low"] <= row["recall"] <= row["high"]
+            assert (row["arm"], row["decoys"], row["cost"]) == ("student", front.decoys, cost)
+        assert 0 < allowed[-1] < len(LIFTS) - 1
+    # Lifted all the way, new ones come first, and that costs.
+    assert found[0].recall[-1].mean() > found[0].recall[0].mean()
+    assert found[0].overall[-1] < found[0].overall[0]

@@ -45,6 +45,17 @@ def suite() -> SuiteResult:
         shares=[("student", "teacher")],
         headline={"warm": "ndcg@20"},
         notes=["Nothing was tuned."],
+        front=[
+            {
+                "arm": "student",
+                "decoys": 3,
+                "cost": 0.02,
+                "lift": 1.5,
+                "recall": 0.25,
+                "low": 0.2,
+                "high": 0.3,
+            }
+        ],
     )
 
 
@@ -95,6 +106,10 @@ def test_a_setting_that_stands_aside_is_told_but_is_no_comparison_to_correct_for
     assert "p_holm" in first["warm"]
     assert "p_holm" not in first["cold"]
     assert document["bootstrap"]["compared"] == 2
+    assert "| the student \\| arm | 3 | 2% | 1.5 | 0.2500 [0.2000, 0.3000] |" in places["table"].read_text(
+        "utf-8"
+    )
+    assert document["front"][0]["recall"] == 0.25
     assert "| the student \\| arm | the teacher \\| arm | cold | NDCG@10 |" in places["table"].read_text(
         "utf-8"
     )
