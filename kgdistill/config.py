@@ -49,14 +49,14 @@ class TeacherConfig(_Section):
 
     dim: int = Field(default=64, ge=2, le=4096)
     """Width of the relational space (the rank of the collaborative signal)."""
-    layers: int = Field(default=4, ge=1, le=8)
+    layers: int = Field(default=3, ge=1, le=8)
     """How many steps along the graph the encoder takes."""
     encoder: Literal["linear", "sage", "hgt"] = "linear"
     """Which graph encoder: linear propagation over all relations from learned starts, or what SAGE, or HGT
     with attention, adds to it."""
     graph_steps: int = Field(default=400, ge=1, le=1_000_000)
     """Steps of training the graph encoder and its gate end to end."""
-    graph_labels: int = Field(default=4_000_000, ge=1, le=10**12)
+    graph_labels: int = Field(default=8_000_000, ge=1, le=10**12)
     """So many labels are seen at most: where each step learns from many, fewer steps are gone."""
     graph_lr: float = Field(default=5e-3, gt=0, le=10)
     """Learning rate of the same (Adam), falling to 0."""
@@ -66,11 +66,11 @@ class TeacherConfig(_Section):
     """Items that those labels are compared with: half drawn evenly, half by strata of popularity."""
     node_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the items that pass and get no interactions in a fold, as if they were new."""
-    fact_weight: float = Field(default=0.3, ge=0, le=1000)
+    fact_weight: float = Field(default=0.1, ge=0, le=1000)
     """How much a fact weighs among the messages, against 1 of an interaction; 0 leaves the facts out."""
     near: int = Field(default=10, ge=0, le=1000)
     """Nearest texts of each text, whose items pass messages to each other; 0 leaves them out."""
-    near_weight: float = Field(default=0.3, ge=0, le=1000)
+    near_weight: float = Field(default=0.1, ge=0, le=1000)
     """How much such a nearness weighs, against 1 of an interaction."""
     item_to_item: bool = True
     """Whether linear item-to-item experts take part: weights between items, fitted in closed form."""
