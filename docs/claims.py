@@ -128,6 +128,10 @@ class Results:
         low, high = (f"{100 * found[name]:.1f}" for name in ("low", "high"))
         return f"{percent(found['mean'], 1)} [{low},\u00a0{high}]"
 
+    def megabytes(self, suite: str, name: str) -> str:
+        """What an arm's numbers take, in MB."""
+        return f"{self.arm(suite, name)['extra']['megabytes']:.1f}\u00a0MB"
+
     def pieces(self, suite: str, of: str, setting: str) -> str:
         """What is shown of an arm with one piece removed at a time."""
         found = [

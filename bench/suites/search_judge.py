@@ -116,7 +116,13 @@ class SearchJudge:
             ("teacher", "teacher_shuffled"),
         ]
         ablations = [("student", "student_nograph"), ("student", "student_titles")]
-        shares = [("student_hybrid", "teacher"), ("student", "minilm"), ("student_transformer", "minilm")]
+        shares = [
+            ("student_small", "student"),
+            ("student_small_hybrid", "student_hybrid"),
+            ("student_hybrid", "teacher"),
+            ("student", "minilm"),
+            ("student_transformer", "minilm"),
+        ]
         return SuiteResult(
             suite=suite,
             protocol=[

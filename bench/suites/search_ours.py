@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from kgdistill.ranking.fusion import SERVING, WHOLE, fuse
 from kgdistill.run.text_match import start_student
 from kgdistill.train.loop import Context, Trained
 from kgdistill.train.text_match import train_token_table, train_transformer
+
+SMALL = 128
+"""Width of the smallest student."""
 
 
 def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float, title: str) -> None:
@@ -71,10 +74,13 @@ def judge_students(
     encoder, index = teaching.teacher.encoder, teaching.teacher.index
     assert isinstance(encoder, TransformerText)
     first = start_student(teaching.lessons, teaching.vectors, encoder, config.dim)
+    narrow = start_student(teaching.lessons, teaching.vectors, encoder, min(SMALL, config.dim))
 
-    def learn(held: TextTeaching, seed: int, distil: bool = True) -> Trained[TokenTable]:
+    def learn(
+        held: TextTeaching, seed: int, distil: bool = True, start: tuple[TokenTable, FloatArray] = first
+    ) -> Trained[TokenTable]:
         context = Context(torch.device("cpu"), seed)
-        return train_token_table(*copy.deepcopy(first), held.lessons, config, context, distil=distil)
+        return train_token_table(*copy.deepcopy(start), held.lessons, config, context, distil=distil)
 
     def cosines(trained: Trained[TokenTable]) -> FloatArray:
         student = trained.model
@@ -95,6 +101,7 @@ def judge_students(
         judge.add("student_hybrid", "student + BM25", "ours", both, texts_per_second=rate, **told)
         values = judge.cross_validated({**words, "near": mine}, SERVING.coverage)
         judge.add("student_hybrid_cv", "student + BM25, cross-validated", "ours", values, **told)
+        _add_small(judge, learn(teaching, seed, start=narrow), cosines, hybrid, seed)
         plain = learn(teaching, seed, distil=False)
         told["fit_seconds"] = plain.seconds
         scores = cosines(plain)
@@ -121,6 +128,32 @@ def judge_students(
         ("student_titles", "student without synthetic queries", titles_as_queries(teaching)),
     ):
         judge.add(arm, title, "ablation", cosines(learn(held, seed)), seed=seed)
+
+
+def _add_small(
+    judge: SearchJudge,
+    trained: Trained[TokenTable],
+    cosines: Callable[[Trained[TokenTable]], FloatArray],
+    hybrid: Callable[[FloatArray], dict[str, dict[str, DoubleArray]]],
+    seed: int,
+) -> None:
+    """The lowest step of the ladder: a narrow student whose numbers are rounded to a byte."""
+    table = trained.model.table.weight
+    with torch.no_grad():
+        table.copy_(torch.from_numpy(in_bytes(table.cpu().numpy())))
+    mine, size = cosines(trained), trained.model.parameters_count
+    title, megabytes = f"static, {table.shape[1]} wide, int8", (size + 4 * len(table)) / 1e6
+    told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
+    told["extra"] = {"megabytes": megabytes}
+    judge.add("student_small", f"student alone ({title})", "ours", mine, **told)
+    judge.add("student_small_hybrid", f"student ({title}) + BM25", "ours", hybrid(mine), **told)
+
+
+def in_bytes(table: FloatArray) -> FloatArray:
+    """What is left of a table float32 [V, D] whose rows are 8-bit numbers times a float32 of their own."""
+    unit = np.abs(table).max(axis=1, keepdims=True) / 127
+    rounded: FloatArray = np.rint(table / np.where(unit > 0, unit, 1)).astype(np.int8) * unit
+    return rounded.astype(np.float32)
 
 
 def _ranked(judge: SearchJudge, parts: Mapping[str, FloatArray]) -> dict[str, dict[str, DoubleArray]]:
