@@ -3,6 +3,7 @@
     python bench/scale.py                       2,500 users, 5,000 items and 10,000 users, 20,000 items
     python bench/scale.py --shops 10000 40000   shops by their users; items are twice as many up to 20,000
                                                 users, then half as many again, events 50 each
+    python bench/scale.py --encoder 12000 80000 the graph encoder alone, one fold: memory and seconds a step
     python bench/scale.py --quality             how near approximations come to what they stand for
 
 Writes bench/results/scale.json: of each part the CPU seconds, the seconds and the most memory, and, of two
@@ -44,6 +45,7 @@ from kgdistill.tasks.match import MatchTask, SplitPairs
 from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import choose_linear, item_weights, neighbour_weights, sides_of
+from kgdistill.train.fusion import fit_fusion, fusion_graph
 from kgdistill.train.loop import Context
 from kgdistill.train.student import StudentInputs, student_scorer, train_student
 from kgdistill.train.targets import make_targets
@@ -197,6 +199,18 @@ def measured(users: int, items: int, events: int, epochs: int) -> dict[str, Any]
     return {**size, "parts": clock.parts, "ndcg@20": quality}
 
 
+def encoder_of(users: int, items: int, events: int) -> dict[str, Any]:
+    """One fold of training the graph encoder over one shop."""
+    clock = Clock()
+    shop = clock("drawing the shop", lambda: drawn_shop(users, items, events))
+    view, settings, context = shop.data.view(), TeacherConfig(graph_steps=1), Context(_CPU, 0)
+    graph = clock("edges", lambda: fusion_graph(
+        shop.data, view, shop.groups, settings, use_graph=True, device=_CPU
+    ))  # fmt: skip
+    clock("one fold", lambda: fit_fusion(shop.data, graph, settings, context, title="encoder"))
+    return {"users": users, "items": items, "events": int(view.purchases.nnz), "parts": clock.parts}
+
+
 def exponents(shops: list[dict[str, Any]]) -> dict[str, float]:
     """By which power of the events the CPU seconds of each part grow, from the first shop to the last."""
     first, last = shops[0], shops[-1]
@@ -249,6 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shops", type=int, nargs="+", default=[2500, 10_000], help="users of each shop")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--encoder", type=int, nargs="+", default=[], help="users of each shop")
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -256,11 +271,17 @@ def main() -> None:
     if options.quality:
         quality_of_approximations(5000, 4000, 150_000)
         return
-    shops = []
-    for users in options.shops:
-        items = 2 * users if users <= 20_000 else users + users // 2
-        shops.append(measured(users, items, 50 * users, options.epochs))
-    document = {"threads": torch.get_num_threads(), "epochs": options.epochs, "shops": shops}
+
+    def sizes(users: int) -> tuple[int, int, int]:
+        return users, 2 * users if users <= 20_000 else users + users // 2, 50 * users
+
+    held = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    if options.encoder:
+        held["encoder"] = [encoder_of(*sizes(users)) for users in options.encoder]
+        options.out.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+        return
+    shops = [measured(*sizes(users), options.epochs) for users in options.shops]
+    document = {**held, "threads": torch.get_num_threads(), "epochs": options.epochs, "shops": shops}
     if len(shops) > 1:
         document["exponents"] = exponents(shops)
         print("grows with the events to the power of", document["exponents"])

@@ -1,0 +1,41 @@
+"""The teacher's vectors as a recommender of their own, and what a report says of its gate."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from bench.suites.ours import _vectors_alone
+from kgdistill.run.report.words import gate_sentences
+
+
+def test_vectors_alone_are_products_and_popularity_for_who_has_bought_nothing() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors, users = torch.randn(6, 4, generator=draw), torch.randn(3, 4, generator=draw)
+    bought = sp.csr_matrix(np.array([[1, 0, 0, 1, 0, 0], [0] * 6, [0, 1, 0, 0, 0, 0]], np.float32))
+    view = SimpleNamespace(counts=np.array([5, 1, 0, 9, 2, 3]), purchases=bought)
+    whole = SimpleNamespace(
+        view=view, device=torch.device("cpu"), vectors=vectors, user_vectors=lambda some: users[some]
+    )
+    run: Any = SimpleNamespace(
+        by_history=SimpleNamespace(teacher_scorer=lambda name: whole), config=SimpleNamespace(seed=7)
+    )
+    arm = _vectors_alone(run)
+    items = np.array([0, 2, 3, 5])
+    scores = np.asarray(arm.scorer(np.array([2, 1, 0]), items))  # type: ignore[operator]
+    np.testing.assert_allclose(scores[0], (users[2] @ vectors[items].T).numpy(), rtol=1e-5)
+    np.testing.assert_allclose(scores[2], (users[0] @ vectors[items].T).numpy(), rtol=1e-5)
+    assert np.argsort(-scores[1]).tolist() == [2, 0, 3, 1]
+    assert (arm.arm, arm.seed, arm.parameters) == ("teacher_vectors", 7, 24)
+
+
+def test_a_report_says_where_the_gate_stands_and_where_it_began() -> None:
+    run: Any = SimpleNamespace(
+        titles={"teacher": "fused teacher"},
+        gates={"teacher": {"start": 0.119, "warm": 0.234, "cold": 0.3}},
+    )
+    assert gate_sentences(run) == ["Fused teacher: warm 0.23, cold 0.30; it began at 0.12."]
