@@ -19,11 +19,12 @@ from bench.baselines.counting import (
     recent_popularity,
 )
 from bench.baselines.factors import ALS_GRID, BPR_GRID, implicit_als, implicit_bpr
+from bench.baselines.lent import LentScorer
 from bench.baselines.lightgcn import LIGHTGCN_GRID, lightgcn
 from bench.baselines.linear import EASE_GRID, ease
 from bench.baselines.neighbours import ITEM_KNN_GRID, RP3BETA_GRID, item_knn, rp3beta
-from bench.baselines.recbole import RECBOLE_GRIDS, RecboleModel, RecboleScorer, recbole
-from bench.baselines.rectools import RECTOOLS_GRID, RectoolsModel, RectoolsScorer, rectools
+from bench.baselines.recbole import RECBOLE_GRIDS, RecboleModel, recbole
+from bench.baselines.rectools import RECTOOLS_GRID, RectoolsModel, rectools
 
 __all__ = [
     "ALS_GRID",
@@ -39,10 +40,9 @@ __all__ = [
     "TEXT_GRID",
     "WEIGHTS",
     "Grid",
+    "LentScorer",
     "RecboleModel",
-    "RecboleScorer",
     "RectoolsModel",
-    "RectoolsScorer",
     "Unknown",
     "blend",
     "category_popularity",

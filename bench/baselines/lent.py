@@ -10,16 +10,38 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.cache import made_once, run_program
-from kgdistill.arrays import FloatArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, ToolMissingError
+from kgdistill.tasks.match import Scorer
 
 _INSTALL_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class LentScorer:
+    """A scorer that was trained there, and how far its training came.
+
+    Attributes:
+        epochs: done; not a whole number where the time ran out within one.
+        seconds: of training.
+        parameters: how many numbers the model learned.
+    """
+
+    scorer: Scorer
+    epochs: float
+    seconds: float
+    parameters: int
+
+    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
+        """Scores float32 [users, candidates]."""
+        return self.scorer(users, candidates)
 
 
 def lent_environment(name: str, needed: Sequence[str], alone: Sequence[str], check: str) -> Path:

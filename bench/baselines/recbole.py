@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +15,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from bench.baselines.common import Grid, Unknown, above, from_vectors, grid, item_counts, presence
-from bench.baselines.lent import left_vectors, lent_environment
+from bench.baselines.lent import LentScorer, left_vectors, lent_environment
 from bench.cache import run_program
-from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import step
-from kgdistill.tasks.match import Scorer
 
 RecboleModel = Literal["LightGCN", "BPR", "CFKG", "KGAT"]
 
@@ -54,26 +51,6 @@ _CHECK = "from recbole.utils import get_model; get_model('LightGCN'); get_model(
 _OVERHEAD_SECONDS = 900
 
 
-@dataclass(frozen=True)
-class RecboleScorer:
-    """A scorer, and how far its training came.
-
-    Attributes:
-        epochs: done; not a whole number where the time ran out within one.
-        seconds: of training alone.
-        parameters: how many numbers the model learned.
-    """
-
-    scorer: Scorer
-    epochs: float
-    seconds: float
-    parameters: int
-
-    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
-        """Scores float32 [users, candidates]."""
-        return self.scorer(users, candidates)
-
-
 def recbole(
     history: csr_array,
     facts: Mapping[str, csr_array] | None = None,
@@ -86,7 +63,7 @@ def recbole(
     seed: int = 0,
     threads: int = 2,
     unknown: Unknown = "0",
-) -> RecboleScorer:
+) -> LentScorer:
     """LightGCN (He et al. 2020), BPR (Rendle et al. 2009), CFKG (Ai et al. 2018) or KGAT (Wang et al. 2019).
 
     All of the history is trained on; nothing is chosen in there. RecBole cannot rank items that nobody had.
@@ -162,7 +139,7 @@ def recbole(
     items = left_vectors(folder / "items.npy", history.shape[1], "RecBole")
     if report["pairs"] != seen.nnz:
         raise ArtefactError(f"RecBole read {report['pairs']:,} of {seen.nnz:,} pairs", where=str(folder))
-    return RecboleScorer(
+    return LentScorer(
         from_vectors(users, items, seen, unknown), report["epochs"], report["seconds"], report["parameters"]
     )
 

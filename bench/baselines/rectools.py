@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +12,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from bench.baselines.common import Grid, above, from_vectors, grid, presence
-from bench.baselines.lent import left_vectors, lent_environment
+from bench.baselines.lent import LentScorer, left_vectors, lent_environment
 from bench.cache import run_program
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import step
 from kgdistill.tasks.match import Scorer
@@ -50,26 +49,6 @@ _LONGEST = 50
 _OVERHEAD_SECONDS = 600
 
 
-@dataclass(frozen=True)
-class RectoolsScorer:
-    """A scorer, and how far its training came.
-
-    Attributes:
-        epochs: done.
-        seconds: of training, and of writing the vectors.
-        parameters: how many numbers the model learned.
-    """
-
-    scorer: Scorer
-    epochs: int
-    seconds: float
-    parameters: int
-
-    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
-        """Scores float32 [users, candidates]."""
-        return self.scorer(users, candidates)
-
-
 def rectools(
     history: csr_array,
     times_us: IntArray,
@@ -81,7 +60,7 @@ def rectools(
     seed: int = 0,
     watch: Callable[[int, Scorer], bool] | None = None,
     **values: Any,
-) -> RectoolsScorer:
+) -> LentScorer:
     """SASRec (Kang & McAuley 2018) with a softmax over all items, or eSASRec (2025), by RecTools.
 
     All of the history is trained on, in its order. Items that nobody had score 0.
@@ -157,7 +136,7 @@ def rectools(
         if watch is not None and watch(epoch, scorer(epoch)):
             break
     last = report["epochs"]
-    return RectoolsScorer(scorer(last), last, report["seconds"], report["parameters"])
+    return LentScorer(scorer(last), last, report["seconds"], report["parameters"])
 
 
 def environment() -> Path:

@@ -201,7 +201,7 @@ def recboles(
                 return scorer
 
             whole = among(now.items, train, now.history)
-            return baselines.RecboleScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
+            return baselines.LentScorer(whole, inner[0].epochs, inner[0].seconds, inner[0].parameters)
 
         return Peer(f"recbole_{model.lower()}", f"RecBole {model} †", fit, settings=settings)
 
@@ -223,8 +223,8 @@ def sequences(
     by = chooser.choose[settings[0]]
 
     def peer(model: RectoolsModel) -> Peer:
-        def train(now: Known, **values: Any) -> tuple[Scorer, baselines.RectoolsScorer]:
-            inner: list[baselines.RectoolsScorer] = []
+        def train(now: Known, **values: Any) -> tuple[Scorer, baselines.LentScorer]:
+            inner: list[baselines.LentScorer] = []
 
             def fit(history: csr_array) -> Scorer:
                 times = times_among(now.items, now)
@@ -238,7 +238,7 @@ def sequences(
 
         def fit(now: Known, values: Mapping[str, Any]) -> Scorer:
             whole, own = train(now, **{name: v for name, v in values.items() if name != "later_epochs"})
-            return baselines.RectoolsScorer(whole, own.epochs, own.seconds, own.parameters)
+            return baselines.LentScorer(whole, own.epochs, own.seconds, own.parameters)
 
         def finish(now: Known, values: Mapping[str, Any]) -> dict[str, Any]:
             figures: list[float] = []

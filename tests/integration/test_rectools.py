@@ -116,14 +116,14 @@ def test_the_epochs_of_a_peer_are_those_that_were_best_on_validation(
             assert (setting, metric) == ("all", "ndcg@20")
             return next(figures)
 
-    def trained(given: csr_array, when: Any, **values: Any) -> baselines.RectoolsScorer:
+    def trained(given: csr_array, when: Any, **values: Any) -> baselines.LentScorer:
         watch = values.pop("watch", None)
         asked.append(values)
         assert len(when) == given.nnz
         assert given.shape[1] == ITEMS
         for epoch in range(1, 5) if watch is not None else ():
             watch(epoch, lambda users, items: np.zeros((len(users), len(items)), np.float32))
-        return baselines.RectoolsScorer(
+        return baselines.LentScorer(
             lambda users, items: np.ones((len(users), len(items)), np.float32), 2, 1.5, 77
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,11 @@ from torch import Tensor
 
 from kgdistill.arrays import IntArray
 from kgdistill.models.terms.item_weights import WholeModel, bags
-from kgdistill.models.terms.sparse import csr_tensor
+from kgdistill.models.terms.sparse import csr_tensor, leading_pairs
 
 _CPU = torch.device("cpu")
 _BLOCK = 512
 _SHARED = 256
-_MORE, _ROUNDS = 16, 2
 
 
 @dataclass(frozen=True)
@@ -126,27 +126,17 @@ def strongest(
 def _left_over(
     model: WholeModel, table: sp.csr_matrix, rank: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The best product of rank `rank` for the weights that the table leaves out: float32 [I, r] twice.
-
-    By subspace iteration from a fixed random start (Halko et al. 2011); it never forms them.
-    """
-    count, rank = len(model.items), min(rank, len(model.items))
-    if not rank:
+    """The best product of rank `rank` for the weights that the table leaves out: float32 [I, r] twice."""
+    count = len(model.items)
+    if not min(rank, count):
         return torch.zeros(count, 0, device=device), torch.zeros(count, 0, device=device)
-    start = torch.randn(count, min(rank + _MORE, count), generator=torch.Generator().manual_seed(0))
     kept = table[model.items][:, model.items]
     sides = {back: csr_tensor(sp.csr_matrix(kept.T if back else kept), device) for back in (False, True)}
 
-    def rest(x: Tensor, *, back: bool) -> Tensor:
+    def rest(x: Tensor, *, back: bool = False) -> Tensor:
         return model.times(x, back=back) - sides[back] @ x
 
-    basis = torch.linalg.qr(rest(start.to(device), back=False)).Q
-    for _ in range(_ROUNDS):
-        basis = torch.linalg.qr(rest(rest(basis, back=True), back=False)).Q
-    across = rest(basis, back=True)
-    values, turned = torch.linalg.eigh((across.T @ across).double())
-    first = turned[:, values.argsort(descending=True)[:rank]].float()
-    return basis @ first, across @ first
+    return leading_pairs(rest, partial(rest, back=True), (count, count), rank, device)[1:]
 
 
 def likely_pairs(histories: sp.csr_matrix, sides: list[sp.csr_matrix], most: int) -> IntArray:
