@@ -132,12 +132,13 @@ class Results:
         """What an arm's numbers take, in MB."""
         return f"{self.arm(suite, name)['extra']['megabytes']:.1f}\u00a0MB"
 
-    def front(self, suite: str, arm: str, cost: float, decoys: int = 0) -> str:
-        """Recall of new items with its interval, at the lift that costs so much of the whole ranking."""
-        key = {"arm": arm, "cost": cost, "decoys": decoys}
-        found = [row for row in self.suites[suite].get("front", []) if key.items() <= row.items()]
-        row = _first(found, f"{suite}: front of {arm} at {cost}, {decoys} decoys")
-        return _interval(row["recall"], row)
+    def front(self, suite: str, arm: str, decoys: int = 0) -> str:
+        """Recall of new items with its interval, at each cost to the whole ranking."""
+        key = {"arm": arm, "decoys": decoys}
+        rows = [row for row in self.suites[suite].get("front", []) if key.items() <= row.items()]
+        _first(rows, f"{suite}: front of {arm}, {decoys} decoys")
+        told = [f"{_interval(row['recall'], row)} at a cost of {percent(row['cost'])}" for row in rows]
+        return " and ".join(told)
 
     def pieces(self, suite: str, of: str, setting: str) -> str:
         """What is shown of an arm with one piece removed at a time."""

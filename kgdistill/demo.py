@@ -59,7 +59,7 @@ def demo_config(*, quick: bool, device: str = "auto", threads: int = 0, seed: in
         "seed": seed,
     }
     if quick:
-        values["teacher"] = {"dim": 24, "epochs": 3, "evaluate_every": 3}
+        values["teacher"] = {"dim": 24, "epochs": 3, "evaluate_every": 3, "graph_steps": 40}
         values["student"] = {"epochs": 2}
     return resolve_config(values)
 
