@@ -1,16 +1,18 @@
 """Whether a student knows its teacher, or only the lists it was shown: agreement on users it never saw.
 
-    python bench/agreement.py --run FOLDER [--seeds 3]
+    python bench/agreement.py --run FOLDER --name NAME [--seeds 3]
 
-Trains students of a run's teacher from four fifths of the users; the others' lists and labels are kept from
-them. Agreement is the share of the teacher's first 20 of all candidates that the student has among its own,
-what a user has had left out. A student that only remembers lists agrees less on users it has not seen.
-Prints both shares and their difference with intervals over users; writes results/agreement.json.
+Trains students of a run's teacher from four fifths of the users; the others' lists and labels are in none of
+their losses, and choose nothing. Weights between items, counts and the teacher's vectors are of everybody, as
+is the teacher. Agreement is the share of the teacher's first 20 of all candidates that the student has among
+its own, what a user has had left out. One that only remembers lists agrees less on users it has not seen.
+Prints both shares, and their difference with its interval over users; writes results/agreement.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
+from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.models.scorer import Scorer
 from kgdistill.ranking.topk import top_k
 from kgdistill.run.history_match import HistoryMatch
@@ -65,15 +68,25 @@ def of_some(targets: Targets, users: IntArray) -> Targets:
 
 
 def student_of(models: HistoryMatch, users: IntArray, seed: int) -> Scorer:
-    """A student that has seen lists and labels of these users alone."""
+    """A student whose losses and whose validation have these users alone."""
     config, catalogue = models.run.config, replace(models.catalogue, users=users)
+    task = copy.copy(models.run.task)
+    task.users = np.intersect1d(task.users, users)
+
+    def validate(scorer: Scorer) -> dict[str, float]:
+        judged = evaluate_arm(
+            scorer, task, arm="v", title="v", split="validation", settings=list(catalogue.pools),
+            progress=False,
+        )  # fmt: skip
+        return {f"{setting}_ndcg": judged.mean(setting) for setting in judged.settings}
+
     inputs = StudentInputs(
         catalogue, models.fields, models.tokens, config.teacher.dim, config.teacher.inner_share,
         models.linear, sides_of(catalogue, models.facts),
     )  # fmt: skip
     trained = train_student(
         inputs, lambda until: of_some(models.targets(until), users), config.student,
-        Context(models.device, seed), models._validate, title=f"Training student {seed}",
+        Context(models.device, seed), validate, title=f"Training student {seed}",
     )  # fmt: skip
     return student_scorer(trained, catalogue, models.tokens, catalogue.view(), models.device)
 

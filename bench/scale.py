@@ -3,7 +3,7 @@
     python bench/scale.py                       2,500 users, 5,000 items and 10,000 users, 20,000 items
     python bench/scale.py --shops 10000 40000   shops by their users; items are twice as many up to 20,000
                                                 users, then half as many again, events 50 each
-    python bench/scale.py --encoder 12000 80000 the graph encoder alone, one fold: memory and seconds a step
+    python bench/scale.py --encoder 12000 80000 the graph encoder alone, one fold: memory and seconds
     python bench/scale.py --quality             how near approximations come to what they stand for
 
 Writes bench/results/scale.json: of each part the CPU seconds, the seconds and the most memory, and, of two
@@ -200,7 +200,7 @@ def measured(users: int, items: int, events: int, epochs: int) -> dict[str, Any]
 
 
 def encoder_of(users: int, items: int, events: int) -> dict[str, Any]:
-    """One fold of training the graph encoder over one shop."""
+    """One fold of training the graph encoder over one shop, its start and at most nine steps."""
     clock = Clock()
     shop = clock("drawing the shop", lambda: drawn_shop(users, items, events))
     view, settings, context = shop.data.view(), TeacherConfig(graph_steps=1), Context(_CPU, 0)
@@ -208,7 +208,8 @@ def encoder_of(users: int, items: int, events: int) -> dict[str, Any]:
         shop.data, view, shop.groups, settings, use_graph=True, device=_CPU
     ))  # fmt: skip
     clock("one fold", lambda: fit_fusion(shop.data, graph, settings, context, title="encoder"))
-    return {"users": users, "items": items, "events": int(view.purchases.nnz), "parts": clock.parts}
+    size = {"users": len(shop.data.users), "items": items, "events": int(view.purchases.nnz)}
+    return {**size, "parts": clock.parts}
 
 
 def exponents(shops: list[dict[str, Any]]) -> dict[str, float]:
@@ -275,13 +276,15 @@ def main() -> None:
     def sizes(users: int) -> tuple[int, int, int]:
         return users, 2 * users if users <= 20_000 else users + users // 2, 50 * users
 
-    held = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    held = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
     if options.encoder:
-        held["encoder"] = [encoder_of(*sizes(users)) for users in options.encoder]
+        shops = [encoder_of(*sizes(users)) for users in options.encoder]
+        held["encoder"] = {"threads": torch.get_num_threads(), "shops": shops}
         options.out.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         return
     shops = [measured(*sizes(users), options.epochs) for users in options.shops]
-    document = {**held, "threads": torch.get_num_threads(), "epochs": options.epochs, "shops": shops}
+    document = {"threads": torch.get_num_threads(), "epochs": options.epochs, "shops": shops}
+    document |= {"encoder": held["encoder"]} if "encoder" in held else {}
     if len(shops) > 1:
         document["exponents"] = exponents(shops)
         print("grows with the events to the power of", document["exponents"])

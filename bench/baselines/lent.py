@@ -30,7 +30,7 @@ class LentScorer:
 
     Attributes:
         epochs: done; not a whole number where the time ran out within one.
-        seconds: of training.
+        seconds: of training; of RecTools from the start of its program, with its vectors written.
         parameters: how many numbers the model learned.
     """
 

@@ -93,7 +93,8 @@ def suites(
 ) -> None:
     """Train and judge every arm of a suite; write document, scores of every unit, table and plots.
 
-    Hyper-parameters are chosen on validation; the test split is read once per arm. Started again, finished
+    Hyper-parameters are chosen on validation; the test split is read once per
+    arm, and the front of new items looks at it with every lift. Started again, finished
     models and peers are kept.
 
     \b

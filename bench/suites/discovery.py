@@ -44,7 +44,7 @@ from kgdistill.tasks.match import build_task
 def discovery_suite(
     what: DiscoverySuite, folder: Path, options: SuiteOptions
 ) -> tuple[SuiteResult, list[Run]]:
-    """Trains ours with every seed, chooses and fits the baselines, and judges each arm once on the test.
+    """Trains ours with every seed, chooses and fits the baselines, and judges each arm on the test.
 
     Args:
         what: the suite.
@@ -111,8 +111,8 @@ def discovery_suite(
 def _fronts(runs: list[Run], judge: Judge) -> list[dict[str, Any]]:
     """What lifting new items costs and brings: teacher and student of every seed."""
     made = {
-        "teacher": [run.by_history.teacher_scorer("teacher") for run in runs],
-        "student": [run.by_history.student_scorer("student") for run in runs],
+        "teacher": [partial(run.by_history.teacher_scorer, "teacher") for run in runs],
+        "student": [partial(run.by_history.student_scorer, "student") for run in runs],
     }
     return [
         row for arm, scorers in made.items() for front in fronts(arm, scorers, judge) for row in front.rows()

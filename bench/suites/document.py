@@ -227,8 +227,8 @@ def _front(rows: list[dict[str, Any]], titles: dict[str, str]) -> list[str]:
     """What lifting new items brings, by what it costs."""
     lines = [
         "",
-        "New items among all others, lifted as far as the NDCG over all items falls by so much on this test:",
-        "what a lift can do, not what validation chose.",
+        "New items among all others, with the highest lift by which the NDCG over all items falls by at most",
+        "so much on this test, against no lift: what a lift can do, not what validation chose.",
         "",
         _row(["a", "decoys for each new item", "cost", "lift", "Recall of new items"]),
         _row(["---"] + ["---:"] * 4),

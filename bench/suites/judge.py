@@ -1,4 +1,4 @@
-"""Judges arms on the test split, each once, and keeps what peers cost hours to find."""
+"""Judges arms on the test split, and keeps what peers cost hours to find."""
 
 from __future__ import annotations
 

@@ -45,15 +45,20 @@ def shared_softmax(labels: Tensor, others: Tensor, row: Tensor, times: Tensor) -
     RecSys) logits come less the log of the chance with which each candidate was drawn.
 
     Args:
-        labels: [B] logits of the labels.
-        others: [U, C] logits of the sampled candidates.
+        labels: [B] logits of the labels, float32 or wider, of the same vectors as the candidates': where
+            a label is a candidate too, what both differ by is multiplied by how often it is.
+        others: [U, C] logits of the sampled candidates, likewise.
         row: int64 [B]; the row of `others` that a label is compared with.
         times: [B]; how many of the C are the label itself.
 
     Returns:
-        A scalar, at least 0.
+        A scalar, at least 0 but for rounding.
+
+    Raises:
+        TypeError: the logits are in half precision.
     """
-    labels, others = _raised(labels), _raised(others)
+    if {labels.dtype, others.dtype} & {torch.float16, torch.bfloat16}:
+        raise TypeError("logits of shared candidates must be float32 or wider")
     against = F.embedding(row, others.logsumexp(dim=1, keepdim=True))[:, 0]  # adds gradients up in one order
     top = torch.maximum(against, labels).detach()
     # The label is in the sum once, however often it was drawn; exact arithmetic would never come below 1 / C.

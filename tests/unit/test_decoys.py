@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 import torch
 from _shop import BOUGHT, PROTOCOL, Shop, fill_shop
+from scipy.sparse import csr_array
 
 from bench.suites import SuiteOptions, run_suite
 from bench.suites.choose import Chooser, judged_peer
 from bench.suites.decoys import levels, named, up_to, with_decoys
-from bench.suites.front import COSTS, LIFTS, fronts
+from bench.suites.front import COSTS, LIFTS, Front, fronts
 from bench.suites.judge import Judge
 from bench.suites.peers import popular
 from kgdistill.errors import InputError
@@ -260,7 +261,7 @@ class Lifting:
 def test_the_front_is_the_highest_lift_that_costs_no_more(tmp_path: Path) -> None:
     task = task_of(tmp_path, 3)
     scorers: Any = [Lifting(task, seed) for seed in (0, 1)]
-    found = fronts("student", scorers, Judge(task, decoys=3))
+    found = fronts("student", [lambda s=s: s for s in scorers], Judge(task, decoys=3))
     assert [front.decoys for front in found] == [0, 1, 3]
     assert [float(scorer.new_boost) for scorer in scorers] == [pytest.approx(0.7)] * 2
     for front in found:
@@ -284,3 +285,18 @@ def test_the_front_is_the_highest_lift_that_costs_no_more(tmp_path: Path) -> Non
     # Lifted all the way, new ones come first, and that costs.
     assert found[0].recall[-1].mean() > found[0].recall[0].mean()
     assert found[0].overall[-1] < found[0].overall[0]
+
+
+def test_there_is_no_front_where_nobody_buys_a_new_item_and_one_where_nothing_is_found(
+    tmp_path: Path,
+) -> None:
+    task = task_of(tmp_path, 0)
+    task.open_test()
+    scorer: Any = Lifting(task, 0)
+    flat = Front("student", 0, LIFTS, np.zeros(len(LIFTS)), np.zeros((len(LIFTS), 5)))
+    assert [row["lift"] for row in flat.rows(samples=10)] == [LIFTS[-1]] * len(COSTS)
+    assert len(fronts("student", [lambda: scorer], Judge(task))) == 1
+    old = task.counts("test") >= WIDE.min_item_users
+    task._later["test"] = csr_array(task.test.multiply(old[None, :]))
+    task.test.eliminate_zeros()
+    assert fronts("student", [lambda: scorer], Judge(task)) == []
