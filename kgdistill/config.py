@@ -108,8 +108,8 @@ class StudentConfig(_Section):
     """Width of the perceptron beside the linear sum; 0 leaves it out."""
     neighbours: int = Field(default=50, ge=0, le=100_000)
     """Of the linear model and the walk, how many of the strongest weights into each item are kept; 0: none.
-    Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; none
-    where the users are no more than 6,000."""
+    Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; where the
+    users are no more than 6,000 none is kept, and `rank` stands for all."""
     rank: int = Field(default=16, ge=0, le=4096)
     """Of the weights that are not kept, the rank of a product that stands for them; 0: none."""
     id_min_count: int = Field(default=2, ge=1, le=1_000_000)

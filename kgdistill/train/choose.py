@@ -104,21 +104,24 @@ def neighbour_weights(
 ) -> tuple[NeighbourItems, ...]:
     """Of each model of `item_weights` the `most` strongest weights into each item; none for 0.
 
-    A product of rank `rank` stands for the others (`NeighbourItems`). There is none of both where the items
-    alone are more than `LIMIT`: on Complete Journey, with 9 into each item, they brought the student nothing
-    on validation, and two thirds more numbers.
+    A product of rank `rank` stands for the others (`NeighbourItems`): for all of them where the items alone
+    are more than `LIMIT`.
 
     Beyond `LIMIT` items they are looked for among those that share most (`likely_pairs`), and there are as
     many in all as `LIMIT` items would have, though at least `_LEAST` into each.
     """
     count = view.purchases.shape[1]
-    if not most or not sides_count(view.purchases):
+    if not most:
         return ()
     each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
+    if not sides_count(view.purchases):
+        if not rank:
+            return ()
+        each = 0
 
     def table(model: WholeModel) -> NeighbourItems:
         among = None
-        if count > LIMIT:
+        if count > LIMIT and each:
             likely = partial(likely_pairs, view.purchases, sides, max(_LOOKED, 4 * each))
             among = _once(view, ("pairs", each), sides, likely, device)
         return strongest(model, each, count, among, rank=rank)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,14 @@ from kgdistill.models.text.tokens import Tokens
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train import choose as linear_module
-from kgdistill.train.choose import LinearChoice, choose_linear, linear_of, neighbour_weights, sides_of
+from kgdistill.train.choose import (
+    LinearChoice,
+    choose_linear,
+    item_weights,
+    linear_of,
+    neighbour_weights,
+    sides_of,
+)
 
 HOUR = 3_600_000_000
 
@@ -398,7 +406,7 @@ def test_words_weigh_by_rarity_count_once_and_have_unit_length() -> None:
     np.testing.assert_allclose(words, [*want, np.zeros(5)], rtol=1e-5)
 
 
-def test_tables_are_left_out_where_the_items_alone_are_more_than_the_limit(
+def test_where_the_items_alone_are_more_than_the_limit_a_product_stands_for_every_weight(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("kgdistill.train.choose", "kgdistill.models.terms.linear"):
@@ -410,3 +418,13 @@ def test_tables_are_left_out_where_the_items_alone_are_more_than_the_limit(
         ).view()
         choice = LinearChoice(reg=1.0, side_weight=0.0)
         assert len(neighbour_weights(view, [], choice, 3)) == tables
+        assert neighbour_weights(view, [], choice, 0, 40) == ()
+        (kept,) = neighbour_weights(view, [], choice, 3, 40)
+        assert (kept.weights.nnz > 0) == bool(tables)
+        (whole,) = item_weights(view, [], choice)
+        asked, items = view.purchases[:users:3], np.arange(5, 35)
+        # Of items that a user has the whole model says something, too, of which a ranking has no need.
+        new = torch.from_numpy(asked[:, items].toarray() == 0)
+        want, found = whole.model.score(asked, items)[new], kept.score(asked, items)[new]
+        assert want.abs().max() > 0.05
+        torch.testing.assert_close(found, want, rtol=0, atol=2e-3)

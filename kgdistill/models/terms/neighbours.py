@@ -40,7 +40,20 @@ class NeighbourItems:
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
+        out = self._table(histories, items)
+        if self.left.shape[1] and histories.nnz:
+            left = bags(sp.csr_matrix(histories, dtype=np.float32), self.left.to(self.device))
+            out = out + left @ self.right[torch.from_numpy(items).to(self.right.device)].T.to(self.device)
+        if self.mean:
+            total = np.maximum(np.asarray(histories.sum(1), dtype=np.float32), np.float32(1e-9))
+            out = out / torch.from_numpy(total).to(self.device)
+        return out
+
+    def _table(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
+        """What the weights that are kept say, float32 [B, C]."""
         users, width = histories.shape
+        if not self.weights.nnz:
+            return torch.zeros(users, len(items), device=self.device)
         starts, ends = (self.weights.indptr[histories.indices + end].astype(np.int64) for end in (0, 1))
         lengths = ends - starts
         flat = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
@@ -51,14 +64,8 @@ class NeighbourItems:
             0, cells, values.to(self.device, torch.float32)
         )
         out = summed.reshape(users, width)
-        if self.left.shape[1] and histories.nnz:
-            left, right = self.left.to(self.device), self.right.to(self.device)
-            out = out + bags(sp.csr_matrix(histories, dtype=np.float32), left) @ right.T
         if len(items) < width or (np.diff(items) != 1).any():
             out = out[:, torch.from_numpy(items).to(self.device)]
-        if self.mean:
-            total = np.maximum(np.asarray(histories.sum(1), dtype=np.float32), np.float32(1e-9))
-            out = out / torch.from_numpy(total).to(self.device)
         return out
 
     def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
@@ -95,7 +102,7 @@ def strongest(
     place[model.items] = np.arange(len(model.items))
     parts: list[list[IntArray]] = []
     device = _CPU
-    for start in range(0, len(model.items), _BLOCK):
+    for start in range(0, len(model.items) if most else 0, _BLOCK):
         into = model.items[start : start + _BLOCK]
         rows = None if among is None else torch.from_numpy(place[among[into]].T)
         asked = None if rows is None else rows.clamp(min=0)
