@@ -368,7 +368,9 @@ def test_the_bundle_moves_alone_and_gives_the_runs_recommendations(trained: Path
     assert histories(run.purchases(user="nobody"), bundle.keys) == {}
     got = bundle.recommend(want, k=4)
     mine = table[table["user"] == "u07"]
-    assert [(r.id, r.score) for r in got] == list(zip(mine["product"], mine["score"], strict=True))
+    assert [r.id for r in got] == mine["product"].tolist()
+    # On several threads a product of many histories rounds otherwise than one of a single history.
+    np.testing.assert_allclose([r.score for r in got], mine["score"], rtol=1e-5, atol=1e-6)
     bought = {(row["source"], row["target"]) for row in purchases()}
     assert not bought & set(zip(table["user"], table["product"], strict=True))
 
