@@ -28,9 +28,8 @@ from kgdistill.ranking.topk import top_k
 from kgdistill.run.history_match import HistoryMatch
 from kgdistill.run.run import Run
 from kgdistill.tasks.interactions import Interactions
-from kgdistill.train.choose import sides_of
 from kgdistill.train.loop import Context
-from kgdistill.train.student import StudentInputs, student_scorer, train_student
+from kgdistill.train.student import student_scorer, train_student
 from kgdistill.train.targets import Targets
 
 RESULTS = Path(__file__).parent / "results" / "agreement.json"
@@ -69,7 +68,7 @@ def of_some(targets: Targets, users: IntArray) -> Targets:
 
 def student_of(models: HistoryMatch, users: IntArray, seed: int) -> Scorer:
     """A student whose losses and whose validation have these users alone."""
-    config, catalogue = models.run.config, replace(models.catalogue, users=users)
+    catalogue = replace(models.catalogue, users=users)
     task = copy.copy(models.run.task)
     task.users = np.intersect1d(task.users, users)
 
@@ -80,13 +79,9 @@ def student_of(models: HistoryMatch, users: IntArray, seed: int) -> Scorer:
         )  # fmt: skip
         return {f"{setting}_ndcg": judged.mean(setting) for setting in judged.settings}
 
-    inputs = StudentInputs(
-        catalogue, models.fields, models.tokens, config.teacher.dim, config.teacher.inner_share,
-        models.linear, sides_of(catalogue, models.facts),
-    )  # fmt: skip
     trained = train_student(
-        inputs, lambda until: of_some(models.targets(until), users), config.student,
-        Context(models.device, seed), validate, title=f"Training student {seed}",
+        models.student_inputs(catalogue), lambda until: of_some(models.targets(until), users),
+        models.run.config.student, Context(models.device, seed), validate, title=f"Training student {seed}",
     )  # fmt: skip
     return student_scorer(trained, catalogue, models.tokens, catalogue.view(), models.device)
 

@@ -128,10 +128,6 @@ class Results:
         low, high = (f"{100 * found[name]:.1f}" for name in ("low", "high"))
         return f"{percent(found['mean'], 1)} [{low},\u00a0{high}]"
 
-    def megabytes(self, suite: str, name: str) -> str:
-        """What an arm's numbers take, in MB."""
-        return f"{self.arm(suite, name)['extra']['megabytes']:.1f}\u00a0MB"
-
     def front(self, suite: str, arm: str, decoys: int = 0) -> str:
         """Recall of new items with its interval, at each cost to the whole ranking."""
         key = {"arm": arm, "decoys": decoys}

@@ -248,15 +248,18 @@ class HistoryMatch(Maker):
             return artefacts.load_targets(self.run.read("targets"))
         return self.targets(until_us)
 
-    def _student(self, arm: Arm, folder: Path) -> None:
-        config = self.run.config
-        inputs = StudentInputs(
-            self.catalogue, self.fields, self.tokens, config.teacher.dim, config.teacher.inner_share,
-            self.linear, sides_of(self.catalogue, self.facts),
+    def student_inputs(self, catalogue: TrainingData) -> StudentInputs:
+        """What a student of this run learns from beside its teacher's targets, of a catalogue."""
+        teacher = self.run.config.teacher
+        return StudentInputs(
+            catalogue, self.fields, self.tokens, teacher.dim, teacher.inner_share, self.linear,
+            sides_of(catalogue, self.facts),
         )  # fmt: skip
+
+    def _student(self, arm: Arm, folder: Path) -> None:
         trained = train_student(
-            inputs, self._targets if arm.distilled else None, config.student, self.context, self._validate,
-            title=f"Training the {arm.title}",
+            self.student_inputs(self.catalogue), self._targets if arm.distilled else None,
+            self.run.config.student, self.context, self._validate, title=f"Training the {arm.title}",
         )  # fmt: skip
         artefacts.save_student(folder, trained)
         artefacts.write_curves(folder, trained.history)

@@ -405,8 +405,8 @@ def best_columns(row: FloatArray, most: int) -> IntArray:
 
 
 def _times(rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """float32 [B, r] and [C, r] -> [B, C]; one row alone comes out as it does among others."""
-    # One row alone would be multiplied in another order.
+    """float32 [B, r] and [C, r] -> [B, C]; one row alone comes out as among others but for rounding."""
+    # One row alone would be multiplied in quite another order.
     product: FloatArray = (np.concatenate([rows, rows]) if len(rows) == 1 else rows) @ columns.T
     return product[: len(rows)]
 

@@ -111,13 +111,11 @@ def neighbour_weights(
     many in all as `LIMIT` items would have, though at least `_LEAST` into each.
     """
     count = view.purchases.shape[1]
-    if not most:
+    each = 0
+    if sides_count(view.purchases):
+        each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
+    if not most or not (each or rank):
         return ()
-    each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
-    if not sides_count(view.purchases):
-        if not rank:
-            return ()
-        each = 0
 
     def table(model: WholeModel) -> NeighbourItems:
         among = None
