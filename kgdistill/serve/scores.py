@@ -13,8 +13,10 @@ import numpy.typing as npt
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.ranking.topk import top_k
 
-# Scores held at a time, and of these in one pass: some 10 MB in all, and what fits a second-level cache.
-_CELLS, _PASS = 1 << 20, 1 << 16
+# Scores held at a time, some 10 MB in all; of these in one pass, what fits a second-level cache.
+_CELLS, _WIDTH, _ROWS = 1 << 20, 1 << 12, 16
+# Rows in one product: always so many, as a product of more or fewer rounds otherwise.
+_TILE = 4
 # How many items go through the perceptron at a time.
 _MIXED = 1 << 12
 _STRIDE = 64
@@ -26,7 +28,7 @@ class Pool:
 
     Attributes:
         items: positions int64 [C], ascending.
-        rows: vectors float32 [C, D].
+        vectors: float32 [D, C].
         weights: of the terms, float32 [T, C].
         fixed, by_length: what a score is made of whatever was bought, and what is added for each unit of the
             history's length, float32 [C].
@@ -37,7 +39,7 @@ class Pool:
     """
 
     items: IntArray
-    rows: FloatArray
+    vectors: FloatArray
     weights: FloatArray
     fixed: FloatArray
     by_length: FloatArray
@@ -45,11 +47,6 @@ class Pool:
     state: FloatArray
     codes: list[IntArray]
     members: list[tuple[IntArray, IntArray]]
-
-    @cached_property
-    def vectors(self) -> FloatArray:
-        """The same, float32 [D, C]: so many users are multiplied faster."""
-        return np.ascontiguousarray(self.rows.T)
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,11 @@ class HistoryScorer:
         constants = self.silent
         plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
         mine = [code[items] for code in self.codes]
+        vectors = self.arrays["vectors"]
+        vectors = vectors if len(items) == len(vectors) else vectors[items]
         return Pool(
             items,
-            self.arrays["vectors"] if len(items) == len(self.cold) else self.arrays["vectors"][items],
+            np.ascontiguousarray(vectors.T),
             weights,
             self.arrays["blend.new_boost"][0] * state[1] + (weights[: estimates + 2] * plain).sum(0),
             (user[: estimates + 2, None] * plain).sum(0),
@@ -271,22 +270,20 @@ class HistoryScorer:
 
     def _add_vectors(self, block: Block, pool: Pool, users: FloatArray) -> None:
         """Fills `near` and starts `linear` with the terms that every item has."""
-        # One row alone would be multiplied in another order than rows of many; two are fastest so.
-        twice = np.concatenate([users, users]).T if len(users) == 1 else None
-        width, lengths = max(1, _PASS // len(users)), block.lengths[:, None]
+        lengths = block.lengths[:, None]
         own = lengths * self.arrays["blend.user"][0]
-        for start in range(0, len(pool.items), width):
-            part = slice(start, min(start + width, len(pool.items)))
-            near, out = block.near[:, part], block.linear[:, part]
-            if twice is not None:
-                near[:] = (pool.rows[part] @ twice)[:, 0]
-            else:
-                np.matmul(users, pool.vectors[:, part], out=near)
-            x = pool.weights[0, part] + own
-            x *= near
-            np.multiply(lengths, pool.by_length[part], out=out)
-            out += pool.fixed[part]
-            out += x
+        for start in range(0, len(pool.items), _WIDTH):
+            part = slice(start, start + _WIDTH)
+            vectors = pool.vectors[:, part]
+            for top in range(0, len(users), _ROWS):
+                mine = slice(top, top + _ROWS)
+                near, out = block.near[mine, part], block.linear[mine, part]
+                products(users[mine], vectors, near)
+                x = pool.weights[0, part] + own[mine]
+                x *= near
+                np.multiply(lengths[mine], pool.by_length[part], out=out)
+                out += pool.fixed[part]
+                out += x
 
     def _tables(
         self, flat: IntArray, rows: IntArray, ranks: IntArray, pool: Pool, users: int
@@ -307,7 +304,9 @@ class HistoryScorer:
                 starts = np.flatnonzero(np.diff(rows, prepend=-1))
                 asked = np.add.reduceat(left[flat] * decayed[:, None].astype(np.float32), starts, axis=0)
                 whole = right if len(pool.items) == size else right[pool.items]
-                table[rows[starts]] += _times(asked, whole)
+                rest = np.empty((len(asked), len(whole)), np.float32)
+                products(asked, whole.T, rest)
+                table[rows[starts]] += rest
             if mean:
                 table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
             found.append(np.ascontiguousarray(table, np.float32))
@@ -339,8 +338,8 @@ class HistoryScorer:
             return
         places, owner = _ranges(starts[group], starts[group + 1])
         columns, raised = order[places], lift.values[row, group]
-        value = weights[columns] * raised[owner]
-        value += (raised * own * block.lengths[row])[owner]
+        value = weights[columns] + (own * block.lengths[row])[owner]
+        value *= raised[owner]
         columns += (row * block.linear.shape[1])[owner]
         # An item has one group at most, so that no cell comes twice.
         block.linear.ravel()[columns] += value
@@ -375,12 +374,17 @@ class HistoryScorer:
         """What the perceptron adds: terms [T, R, m], state [2, R, m], lengths [R] -> float32 [R, m]."""
         if "mixer.first" not in self.arrays:
             return np.zeros(terms.shape[1:], np.float32)
-        known = np.broadcast_to(lengths[:, None], terms.shape[1:])[None]
-        inputs = np.concatenate([terms, state, known]).reshape(len(terms) + 3, -1)
+        rows, most = terms.shape[1:]
+        inputs = np.empty((rows, len(terms) + 3, most), np.float32)
+        inputs[:, :-3] = terms.transpose(1, 0, 2)
+        inputs[:, -3:-1] = state.transpose(1, 0, 2)
+        inputs[:, -1] = lengths[:, None]
+        # A product for each row: one of all rows rounds by how many they are.
         inner = self.arrays["mixer.first"] @ inputs
         inner += self.arrays["mixer.first_bias"][:, None]
-        out: FloatArray = self.arrays["mixer.last"] @ _gelu(inner) + self.arrays["mixer.last_bias"][0]
-        return out.reshape(terms.shape[1:])
+        out: FloatArray = (self.arrays["mixer.last"][None] @ _gelu(inner))[:, 0]
+        out += self.arrays["mixer.last_bias"][0]
+        return out
 
 
 def best_columns(row: FloatArray, most: int) -> IntArray:
@@ -404,11 +408,16 @@ def best_columns(row: FloatArray, most: int) -> IntArray:
     return np.sort(np.concatenate([above, equal]))
 
 
-def _times(rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """float32 [B, r] and [C, r] -> [B, C]; one row alone comes out as among others but for rounding."""
-    # One row alone would be multiplied in quite another order.
-    product: FloatArray = (np.concatenate([rows, rows]) if len(rows) == 1 else rows) @ columns.T
-    return product[: len(rows)]
+def products(rows: FloatArray, columns: FloatArray, out: FloatArray) -> None:
+    """float32 [B, r] times [r, C] into `out` [B, C]; a row comes out the same whatever stands beside it."""
+    for top in range(0, len(rows), _TILE):
+        some = rows[top : top + _TILE]
+        if len(some) == _TILE:
+            np.matmul(some, columns, out=out[top : top + _TILE])
+            continue
+        filled = np.zeros((_TILE, rows.shape[1]), np.float32)
+        filled[: len(some)] = some
+        out[top:] = (filled @ columns)[: len(some)]
 
 
 def _members(codes: IntArray, groups: int) -> tuple[IntArray, IntArray]:
