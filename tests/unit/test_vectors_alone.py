@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from bench.suites.ours import _vectors_alone
-from kgdistill.run.report.words import gate_sentences
+from kgdistill.run.report.words import choice_sentences, gate_sentences
 
 
 def test_vectors_alone_are_products_and_popularity_for_who_has_bought_nothing() -> None:
@@ -39,3 +39,24 @@ def test_a_report_says_where_the_gate_stands_and_where_it_began() -> None:
         gates={"teacher": {"start": 0.119, "warm": 0.234, "cold": 0.3}},
     )
     assert gate_sentences(run) == ["Fused teacher: warm 0.23, cold 0.30; it began at 0.12."]
+
+
+def test_a_report_says_which_controls_validation_would_take() -> None:
+    run: Any = SimpleNamespace(
+        titles={"teacher": "fused teacher", "teacher_noz": "without z", "teacher_text": "text-only teacher"},
+        kept={
+            "teacher": {"epoch": 6, "loss": 9.0, "valid/warm_ndcg@20": 0.05, "valid/cold_ndcg@20": 0.03},
+            "teacher_noz": {"epoch": 6, "loss": 1.0, "valid/warm_ndcg@20": 0.04, "valid/cold_ndcg@20": 0.05},
+            "teacher_text": {
+                "epoch": 6,
+                "loss": 99.0,
+                "valid/warm_ndcg@20": 0.06,
+                "valid/cold_ndcg@20": 0.01,
+            },
+            "student_nodistill": {"epoch": 2, "valid/warm_ndcg@20": 1.0},
+        },
+    )
+    assert choice_sentences(run) == [
+        "Without z before fused teacher: warm ndcg@20 0.0400 against 0.0500, "
+        "cold ndcg@20 0.0500 against 0.0300."
+    ]

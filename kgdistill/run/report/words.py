@@ -135,6 +135,24 @@ def gate_sentences(run: ReportedRun) -> list[str]:
     return said
 
 
+def choice_sentences(run: ReportedRun) -> list[str]:
+    """Which controls the validation events, by whose sum epochs are chosen, would take in an arm's place."""
+    said = []
+    for name, kept in run.kept.items():
+        whole = next((a for a in ("teacher", "student") if name.startswith(f"{a}_")), "")
+        mine, theirs = _validated(kept), _validated(run.kept.get(whole, {}))
+        shared = [metric for metric in mine if metric in theirs]
+        if not shared or sum(mine[m] for m in shared) <= sum(theirs[m] for m in shared):
+            continue
+        figures = ", ".join(f"{setting_title(m)} {mine[m]:.4f} against {theirs[m]:.4f}" for m in shared)
+        said.append(f"{run.titles[name].capitalize()} before {run.titles[whole]}: {figures}.")
+    return said
+
+
+def _validated(kept: dict[str, float]) -> dict[str, float]:
+    return {name.removeprefix("valid/"): v for name, v in kept.items() if name.startswith("valid/")}
+
+
 def _answer(row: Comparison, subject: str) -> str:
     verb = {"better": f"{subject} helped", "worse": f"{subject} hurt"}.get(
         outcome(row), "no difference shown (the interval covers 0)"

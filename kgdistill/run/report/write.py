@@ -18,6 +18,7 @@ from kgdistill.run.report.environment import environment
 from kgdistill.run.report.plots import setting_plot, training_plot
 from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
+    choice_sentences,
     controls,
     difference,
     gate_sentences,
@@ -76,6 +77,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "verdict": verdict(metrics),
         "controls": controls(metrics),
         "gates": gate_sentences(run),
+        "choices": choice_sentences(run),
         "trainings": [
             (run.titles[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
             for name, plot in zip(run.histories, plots, strict=True)
