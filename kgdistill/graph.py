@@ -26,6 +26,7 @@ from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
 from kgdistill.store.protocol import EdgeType, Parameter
 from kgdistill.tasks.histories import stored_purchases
+from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -225,7 +226,13 @@ class Graph:
         return keys
 
     def explain(
-        self, user: str | int, item: str | int, *, limit: int = 5, before: datetime | str | None = None
+        self,
+        user: str | int,
+        item: str | int,
+        *,
+        limit: int = 5,
+        before: datetime | str | None = None,
+        language: Language | None = None,
     ) -> list[Explanation]:
         """The paths that lead from what a user bought to an item, the most telling first.
 
@@ -236,6 +243,7 @@ class Graph:
             user, item: keys.
             limit: at most this many.
             before: only purchases before this time, or ISO text, count; naive is UTC.
+            language: "en" or "zh"; None for that of the item's name.
 
         Raises:
             InputError: there is no such user or item; ids near it are named.
@@ -248,10 +256,11 @@ class Graph:
             item,
             limit=limit,
             before=moment(before, "before") if isinstance(before, str) else before,
+            language=language,
         )
         if found:
             return found
-        why = f"no path of the graph leads from what {user} bought to {item}"
+        why = say("no path", language or "en", user=user, item=item)
         return [Explanation(user, item, "NONE", (), why, 0.0, 0, None, None, 0)]
 
     def query(

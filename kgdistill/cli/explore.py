@@ -21,6 +21,8 @@ from kgdistill.cli.output import print_json, print_json_rows, print_table, say, 
 from kgdistill.cli.times import in_zone, zone_of
 from kgdistill.errors import InputError, QueryError
 from kgdistill.moment import moment
+from kgdistill.wording import say as worded
+from kgdistill.wording import spoken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,6 +184,10 @@ def explain(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw the paths as a PNG.")
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", metavar="en|zh", help="Of the sentences; left out: the product's name's."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
@@ -198,8 +204,9 @@ def explain(
     from kgdistill.explore import explain as find_paths
 
     cut = moment(before, "--before") if before is not None else None
+    told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
-        found = find_paths(opened, user_id, product_id, limit=limit, before=cut)
+        found = find_paths(opened, user_id, product_id, limit=limit, before=cut, language=told)
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
         from kgdistill.explore import draw, subgraph
@@ -213,6 +220,6 @@ def explain(
             in_zone([[path.specificity, path.bought_at, path.because] for path in found], zone),
         )
     if not found:
-        say(f"no path of the graph leads from what {user_id} bought to {product_id}")
+        say(worded("no path", told or "en", user=user_id, item=product_id))
     elif picture is not None:
         say(f"drawn in {shown(picture)}")

@@ -14,6 +14,7 @@ from kgdistill.errors import InputError
 from kgdistill.explore.paths import CountedPaths, Paths, Row
 from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import GraphStore
+from kgdistill.wording import Language, language_of, say
 
 if TYPE_CHECKING:
     from kgdistill.explore.frozen_paths import FrozenPaths
@@ -94,7 +95,13 @@ class Explanation:
 
 
 def explain(
-    store: GraphStore, user: str, product: str, *, limit: int = 5, before: datetime | None = None
+    store: GraphStore,
+    user: str,
+    product: str,
+    *,
+    limit: int = 5,
+    before: datetime | None = None,
+    language: Language | None = None,
 ) -> list[Explanation]:
     """The paths from what `user` bought to `product`, the most telling first.
 
@@ -109,6 +116,7 @@ def explain(
         user, product: keys.
         limit: at most this many.
         before: only purchases first made before this time count; naive is UTC.
+        language: of `because`; None for that of the product's name.
 
     Returns:
         Explanations; none where no path leads there.
@@ -118,12 +126,12 @@ def explain(
         StoreError: from the store.
     """
     pair = (user, product)
-    found = explain_many(store, [pair], limit=limit, before=before)[pair]
+    found = explain_many(store, [pair], limit=limit, before=before, language=language)[pair]
     if found:
         return found
     before = before and naive_utc(before)
     counted = CountedPaths(store, user, product, before)
-    return along(counted, [pair], counted.products([product]), limit, before)[pair]
+    return along(counted, [pair], counted.products([product]), limit, before, language)[pair]
 
 
 def explain_many(
@@ -132,6 +140,7 @@ def explain_many(
     *,
     limit: int = 5,
     before: datetime | None = None,
+    language: Language | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """`explain` for many (user, product) pairs, with about ten queries for all of a page of them."""
     wanted = list(dict.fromkeys(pairs))
@@ -146,7 +155,7 @@ def explain_many(
     _check_known(store, "User", "user_id", users, paths.users(users))
     names = paths.products(recommended)
     _check_known(store, "Product", "product_id", recommended, names)
-    return along(paths, wanted, names, limit, before)
+    return along(paths, wanted, names, limit, before, language)
 
 
 def along(
@@ -155,6 +164,7 @@ def along(
     names: dict[str, str],
     limit: int,
     before: datetime | None,
+    language: Language | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """The explanations of every pair of `wanted`, whose products are all in `names`."""
     users = {user for user, _ in wanted}
@@ -185,7 +195,8 @@ def along(
         by_recommended[row["recommended"]].append(row)
     result: dict[tuple[str, str], list[Explanation]] = {}
     for user, product in wanted:
-        context = _Context(user, product, bought.get(user, {}), names, catalogue)
+        told = language or language_of(names[product])
+        context = _Context(user, product, bought.get(user, {}), names, catalogue, told)
         found = [e for link in links for e in _through(context, link)]
         found += _together(context, by_recommended[product], partners)
         result[(user, product)] = sorted(found, key=_order)[:limit]
@@ -220,6 +231,7 @@ class _Context:
     bought: dict[str, datetime | None]
     names: dict[str, str]
     catalogue: int
+    language: Language
 
     def node(self, product: str) -> PathNode:
         return PathNode("Product", product, self.names.get(product, product))
@@ -296,12 +308,11 @@ def _through(context: _Context, links: _Links) -> list[Explanation]:
             PathLink(links.kind, False),
             context.node(context.product),
         )
-        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        told, count = context.language, len(members)
+        more = say("and more", told, count=count - 1, all=count) if count > 1 else ""
         item = context.names.get(latest, latest)
-        if links.kind == "MADE_BY":
-            because = f"bought {item}{more} -> made by {name} -> {name} makes this"
-        else:
-            because = f"bought {item}{more} -> in {name} -> this is in it too"
+        message = "brand" if links.kind == "MADE_BY" else "category"
+        because = say(message, told, item=item, more=more, name=name)
         found.append(
             Explanation(
                 context.user,
@@ -336,10 +347,7 @@ def _together(context: _Context, rows: list[Row], partners: dict[str, int]) -> l
         item = context.names.get(other, other)
         size = max(partners[other], partners[context.product])
         sure = row["lift"] * (1 - row["support"] ** -0.5)
-        because = (
-            f"bought {item} -> {row['support']} who bought it also bought this, "
-            f"{row['lift']:.1f} times as many as by chance"
-        )
+        because = say("together", context.language, item=item, support=row["support"], lift=row["lift"])
         found.append(
             Explanation(
                 context.user,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.serve.scores import HistoryScorer, Pool
+from kgdistill.wording import field_name, language_of, say
 
 # The least share of all that speaks for an item which one term must have to be named.
 _LEAST = 1 / 3
@@ -18,7 +19,7 @@ _LEAST = 1 / 3
 def reasons(
     scorer: HistoryScorer, history: IntArray, items: IntArray, pool: Pool, names: Sequence[str]
 ) -> list[str]:
-    """The term that raises each item most, in words; empty where none stands out.
+    """The term that raises each item most, in words of its name's language; empty where none stands out.
 
     A term's part is by how much the score falls, the perceptron's share with it, when the term says what it
     says of an item without evidence (popularity: of the average item).
@@ -65,23 +66,23 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
 
 
 def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
-    arrays, estimates = scorer.arrays, scorer.estimates
+    arrays, estimates, told = scorer.arrays, scorer.estimates, language_of(names[item])
     if term == 0:
         weight = scorer.attention(np.arange(len(history) - 1, -1, -1)) * scorer.damped[history]
         near = weight * (arrays["vectors"][history] @ arrays["vectors"][item])
-        return f"like {names[history[int(near.argmax())]]}"
+        return say("like", told, item=names[history[int(near.argmax())]])
     if term < estimates:
         strengths = _into(scorer, history, item, term - 1)
-        verb = "bought by who bought" if scorer.settings["neighbours"][term - 1] else "goes with"
-        return f"{verb} {names[history[int(strengths.argmax())]]}"
+        message = "bought by" if scorer.settings["neighbours"][term - 1] else "goes with"
+        return say(message, told, item=names[history[int(strengths.argmax())]])
     if term == estimates:
-        return "popular"
+        return say("popular", told)
     family = scorer.settings["families"][term - estimates - 1]
     codes = scorer.codes[term - estimates - 1]
     shared = history[codes[history] == codes[item]]
-    above = "broader " if family["above"] else ""
-    fields = " and ".join(above + name.replace("_", " ") for name in family["fields"])
-    return f"same {fields} as {names[shared[-1]]}" if len(shared) else ""
+    above = say("broader", told) if family["above"] else ""
+    fields = say("and", told).join(above + field_name(name, told) for name in family["fields"])
+    return say("same", told, fields=fields, item=names[shared[-1]]) if len(shared) else ""
 
 
 def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:

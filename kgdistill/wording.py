@@ -1,0 +1,73 @@
+"""What people are told of a recommendation, in English and in Chinese."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, cast, get_args
+
+from kgdistill.errors import InputError
+
+Language: TypeAlias = Literal["en", "zh"]
+
+_SAID: dict[str, dict[Language, str]] = {
+    "and more": {"en": " and {count} more", "zh": "等{all}件"},
+    "brand": {
+        "en": "bought {item}{more} -> made by {name} -> {name} makes this",
+        "zh": "买过{item}{more} -> 品牌是{name} -> 这件也是{name}的",
+    },
+    "category": {
+        "en": "bought {item}{more} -> in {name} -> this is in it too",
+        "zh": "买过{item}{more} -> 属于“{name}” -> 这件也在其中",
+    },
+    "together": {
+        "en": "bought {item} -> {support} who bought it also bought this, "
+        "{lift:.1f} times as many as by chance",
+        "zh": "买过{item} -> 买它的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+    },
+    "like": {"en": "like {item}", "zh": "与{item}相近"},
+    "bought by": {"en": "bought by who bought {item}", "zh": "买过{item}的人也买"},
+    "goes with": {"en": "goes with {item}", "zh": "与{item}搭配"},
+    "popular": {"en": "popular", "zh": "热门"},
+    "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
+    "broader": {"en": "broader ", "zh": "上级"},
+    "and": {"en": " and ", "zh": "和"},
+    "no path": {
+        "en": "no path of the graph leads from what {user} bought to {item}",
+        "zh": "图中没有从{user}买过的商品通向{item}的路径",
+    },
+}
+_FIELDS = {"brand": "品牌", "category": "类目", "attributes": "款式", "title": "标题", "description": "描述"}
+
+
+def language_of(name: str) -> Language:
+    """The language to tell people of something called so: Chinese where it holds Han letters and no kana."""
+    chinese = any("\u3400" <= char <= "\u9fff" for char in name)
+    return "zh" if chinese and not any("\u3040" <= char <= "\u30ff" for char in name) else "en"
+
+
+def spoken(name: str, place: str) -> Language:
+    """The language of that name.
+
+    Raises:
+        InputError: it is none that people are told things in.
+    """
+    for language in get_args(Language):
+        if name == language:
+            return cast("Language", language)
+    raise InputError(f"{name!r} is not one of: {', '.join(get_args(Language))}", where=place)
+
+
+def say(message: str, language: Language, **values: object) -> str:
+    """A message with its values.
+
+    Args:
+        message: its name.
+        language: in which it is wanted.
+        values: what it names, as people know it.
+    """
+    return _SAID[message][language].format(**values)
+
+
+def field_name(name: str, language: Language) -> str:
+    """What a shared field is called; as it is where no other name is known."""
+    name = name.replace("_", " ")
+    return _FIELDS.get(name.lower(), name) if language == "zh" else name
