@@ -52,6 +52,7 @@ _TITLES: dict[str, str] = {
     "online-retail": "UCI Online Retail",
     "search-log": "Search log",
     "ad-log": "Ad log",
+    "chinese-shop": "A shop in Chinese, invented",
 }
 _PREPARE: dict[str, Prepare] = {
     "complete-journey": journey_sources,

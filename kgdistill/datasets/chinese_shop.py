@@ -125,7 +125,8 @@ def _products(draw: random.Random) -> list[_Product]:
     for n in range(PRODUCTS):
         department, category, kind, price, sizes = kinds[n % len(kinds)]
         # Eight brands a department.
-        brand = departments.index(department) + len(departments) * draw.randrange(BRANDS // len(departments))
+        turn = (n // len(kinds) + draw.randrange(2)) % (BRANDS // len(departments))
+        brand = departments.index(department) + len(departments) * turn
         look, size = draw.choice(_LOOKS[department]), draw.choice(sizes)
         name = draw.choice(brand_spellings(brand))
         made.append(
