@@ -78,6 +78,15 @@ def recommend(
     ] = None,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
+    diversity: Annotated[
+        float,
+        typer.Option(
+            "--diversity",
+            min=0.0,
+            max=1.0,
+            help="How much it counts that a product is unlike those before: by vectors, brand, category.",
+        ),
+    ] = 0.0,
     task: BundleTaskOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -95,6 +104,8 @@ def recommend(
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
       kgdistill recommend --run runs/demo --user 900 --where brand=PRIVATE --where price=..5
     """
+    from kgdistill.serve.diverse import DEPTH, diversified
+
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
     if user_id is not None and run is None:
@@ -113,9 +124,12 @@ def recommend(
             asked = _of_user(opened, loaded, user_id, graph)
     else:
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
+    among = k if not diversity else DEPTH * k
     answer = loaded.recommend(
-        asked.history, k, text=text, where=filtered, exclude=asked.exclude, pool=pool, reasons=True
+        asked.history, among, text=text, where=filtered, exclude=asked.exclude, pool=pool, reasons=True
     )
+    if diversity:
+        answer = diversified(loaded, answer, k, diversity)
     notes += asked.notes
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")

@@ -68,6 +68,21 @@ def test_the_typed_paths_to_a_product_are_found_and_ranked_by_how_telling_they_a
     ]
 
 
+def test_people_are_told_in_the_language_of_the_product_or_in_the_one_asked_for(store: GraphStore) -> None:
+    tables = small_graph()
+    titles = ["Rye", "Milk", "Oats", "全麦面包", "Cream", None]
+    tables.nodes["Product"] = tables.nodes["Product"].set_column(1, "title", pa.array(titles))
+    ingest_tables(store, SCHEMA, tables)
+    assert explain(store, "ann", "p4")[1].because == "买过Rye -> 品牌是Mill -> 这件也是Mill的"
+    assert (
+        explain(store, "ann", "p4", language="en")[1].because
+        == "bought Rye -> made by Mill -> Mill makes this"
+    )
+    assert explain(store, "ann", "p5", language="zh")[0].because == (
+        "买过Milk -> 买它的人里有16人也买了这件，是偶然情况的4.0倍"
+    )
+
+
 def test_a_purchase_of_the_product_itself_or_after_the_time_is_on_no_path(store: GraphStore) -> None:
     found = explain(store, "ann", "p5")
     assert [(e.kind, e.steps[2]) for e in found] == [
