@@ -16,10 +16,11 @@ import pyarrow as pa
 from kgdistill.errors import InputError
 from kgdistill.explore import Explanation, count_types, explain, run_query, saved_queries, write_back
 from kgdistill.explore.counts import TypeCounts
+from kgdistill.explore.interests import Interests, interests
 from kgdistill.explore.queries import dialect_of
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport
 from kgdistill.ingest.archive import default_archive, job_schema
-from kgdistill.ingest.journal import without_journal
+from kgdistill.ingest.journal import Journal, without_journal
 from kgdistill.moment import moment
 from kgdistill.nearest import nearest
 from kgdistill.refusals import clear_refusals
@@ -224,6 +225,24 @@ class Graph:
         counted = bought.filter(bought["bought"]).sort_by([("at", "ascending"), ("product", "ascending")])
         keys: list[str] = counted["product"].to_pylist()
         return keys
+
+    def interests(
+        self, user: str | int, *, limit: int = 5, before: datetime | str | None = None
+    ) -> Interests:
+        """What a user buys more of than others: categories, brands, times, and where prices stand.
+
+        Args:
+            user: the key.
+            limit: at most this many of each kind.
+            before: only purchases before this time, or ISO text, count; naive is UTC.
+
+        Raises:
+            InputError: there is no such user; ids near it are named.
+        """
+        self._filled()
+        until = moment(before, "before") if isinstance(before, str) else before
+        zone = Journal(self.store).time_zone()
+        return interests(self.store, str(user), limit=limit, before=until, zone=zone)
 
     def explain(
         self,

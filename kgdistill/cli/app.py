@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 import kgdistill
-from kgdistill.cli import answer, derive, explore, find, graph, ingest, jobs, neo4j, store, task, train
+from kgdistill.cli import (
+    answer,
+    derive,
+    explore,
+    find,
+    graph,
+    ingest,
+    jobs,
+    neo4j,
+    profile,
+    store,
+    task,
+    train,
+)
 from kgdistill.cli.output import say
 
 
@@ -64,6 +77,7 @@ train.register(app)
 answer.register(app)
 find.register(app)
 explore.register(app)
+profile.register(app)
 app.add_typer(store.app, name="store")
 store.register(app)
 app.add_typer(neo4j.app, name="neo4j")

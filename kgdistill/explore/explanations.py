@@ -152,9 +152,9 @@ def explain_many(
     paths = Paths(store)
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
-    _check_known(store, "User", "user_id", users, paths.users(users))
+    check_known(store, "User", "user_id", users, paths.users(users))
     names = paths.products(recommended)
-    _check_known(store, "Product", "product_id", recommended, names)
+    check_known(store, "Product", "product_id", recommended, names)
     return along(paths, wanted, names, limit, before, language)
 
 
@@ -246,7 +246,12 @@ class _Context:
         return max(0.0, 1.0 - math.log(reached) / math.log(self.catalogue))
 
 
-def _check_known(store: GraphStore, label: str, key: str, wanted: set[str], known: Iterable[str]) -> None:
+def check_known(store: GraphStore, label: str, key: str, wanted: set[str], known: Iterable[str]) -> None:
+    """Refuses keys that are no node's.
+
+    Raises:
+        InputError: with ids near the first unknown one.
+    """
     unknown = sorted(wanted - set(known))
     if not unknown:
         return

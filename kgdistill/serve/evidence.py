@@ -1,0 +1,42 @@
+"""What of a history speaks for the class that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kgdistill.serve.bundle import Bundle
+
+_MOST = 200
+
+
+class Evidence(NamedTuple):
+    """One item of a history: by how much less probable the told class would be without it."""
+
+    key: str
+    less: float
+
+
+def evidence(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> dict[str, list[Evidence]]:
+    """By target what speaks most for its likeliest class, by taking each item away in turn.
+
+    Args:
+        bundle: that tells classes of histories.
+        history: keys, each once; of a longer one the last 200 are taken away.
+        limit: at most so many, none that speaks against.
+
+    Raises:
+        InputError: as `Bundle.classify`.
+    """
+    keys = list(dict.fromkeys(history))
+    asked = keys[-_MOST:]
+    whole, *without = bundle.classify(histories=[keys, *([k for k in keys if k != key] for key in asked)])
+    found = {}
+    for name, told in whole.targets.items():
+        likeliest, probability = next(iter(told.probabilities.items()))
+        less = [
+            Evidence(key, probability - one.targets[name].probabilities[likeliest])
+            for key, one in zip(asked, without, strict=True)
+        ]
+        found[name] = sorted((e for e in less if e.less > 0), key=lambda e: (-e.less, e.key))[:limit]
+    return found
