@@ -1,4 +1,4 @@
-"""The main job on Complete Journey, from the data set to recommendations with their reasons."""
+"""The main job, from files to recommendations and reasons: on Complete Journey, or on a shop in Chinese."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.datasets.adapt_journey import journey_sources, sampled_journey_sources
 from kgdistill.datasets.adapters import adapter
+from kgdistill.datasets.chinese_shop import chinese_shop_protocol, write_chinese_shop
 from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.derive.also_bought import write_also_bought
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
@@ -24,9 +25,28 @@ from kgdistill.run.report import write_report
 from kgdistill.run.run import Run, train_all
 from kgdistill.run.stages import finished, run_stage, write_private
 from kgdistill.store import GraphStore, load_schema, open_store
+from kgdistill.wording import Language, language_of, say
 
 _QUICK_HOUSEHOLDS = 300
 _EXAMPLES = 3
+_SHOPS: dict[Language, str] = {"en": "complete-journey", "zh": "chinese-shop"}
+
+
+@dataclass(frozen=True)
+class DemoStore:
+    """Where the demo puts the graph.
+
+    Attributes:
+        url: of the store; None: in the run folder.
+        user, password: of a Neo4j store.
+        archive: where accepted rows are kept; None: beside an embedded store, of a server in the working
+            folder.
+    """
+
+    url: str | None = None
+    user: str = "neo4j"
+    password: str | None = None
+    archive: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +70,13 @@ class DemoResult:
     store_url: str
 
 
-def demo_config(*, quick: bool, device: str = "auto", threads: int = 0, seed: int = 0) -> RunConfig:
+def demo_config(
+    *, quick: bool, device: str = "auto", threads: int = 0, seed: int = 0, language: Language = "en"
+) -> RunConfig:
     """The configuration of the demo; `quick` trains a smaller model for fewer epochs."""
+    protocol = complete_journey_protocol() if language == "en" else chinese_shop_protocol()
     values: dict[str, Any] = {
-        "protocol": complete_journey_protocol().model_dump(),
+        "protocol": protocol.model_dump(),
         "device": device,
         "threads": threads,
         "seed": seed,
@@ -68,59 +91,65 @@ def run_demo(
     out: Path,
     *,
     quick: bool = False,
-    store_url: str | None = None,
+    store: DemoStore | None = None,
     device: str = "auto",
     threads: int = 0,
     seed: int = 0,
-    login: tuple[str, str | None] = ("neo4j", None),
-    archive: Path | None = None,
+    language: Language = "en",
 ) -> DemoResult:
     """Runs the main job; started again, it goes on after the last finished stage.
 
     Args:
         out: the run folder.
         quick: a sample of 300 households and a smaller model.
-        store_url: where to put the graph; None keeps it in the run folder.
+        store: where to put the graph.
         device: auto, cpu, cuda or mps.
         threads: CPU threads for torch; 0 leaves torch's choice.
         seed: of the sample, the models and the batches.
-        login: user and password of a Neo4j store.
-        archive: where accepted rows are kept; None: beside an embedded store, of a server in the working
-            folder.
+        language: zh for the invented shop with data in Chinese in the place of Complete Journey.
 
     Raises:
         KgdistillError: what is wrong, where, and what to do.
     """
     begin = time.monotonic()
-    config = demo_config(quick=quick, device=device, threads=threads, seed=seed)
+    config = demo_config(quick=quick, device=device, threads=threads, seed=seed, language=language)
     run = Run(out, config)
     _ = run.device  # an unavailable device is told before any work
-    url = store_url or f"ladybug:{out / 'graph.db'}"
-    with run.lock(), open_store(url, user=login[0], password=login[1]) as store:
-        _ingest(run, store, archive, households=_QUICK_HOUSEHOLDS if quick else None)
-        run.take_snapshot(store)
+    place = store or DemoStore()
+    url = place.url or f"ladybug:{out / 'graph.db'}"
+    with run.lock(), open_store(url, user=place.user, password=place.password) as opened:
+        _ingest(run, opened, place.archive, language, households=_QUICK_HOUSEHOLDS if quick else None)
+        run.take_snapshot(opened)
         metrics = train_all(run)
-        recommendations = run.recommendations(k=20, store=store)
+        recommendations = run.recommendations(k=20, store=opened)
         write_back(
-            store,
+            opened,
             out.name,
             recommendations,
             [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in run.embeddings()],
         )
-        examples = explain_examples(run, store, recommendations)
+        examples = explain_examples(run, opened, recommendations)
     report, _markdown = write_report(out)
-    return DemoResult(metrics, examples, report, out / "bundle", time.monotonic() - begin, store.url)
+    return DemoResult(metrics, examples, report, out / "bundle", time.monotonic() - begin, opened.url)
 
 
-def _ingest(run: Run, store: GraphStore, archive: Path | None, *, households: int | None) -> None:
+def _ingest(
+    run: Run, store: GraphStore, archive: Path | None, language: Language, *, households: int | None
+) -> None:
     """Files → graph; what was ingested whole is not read again."""
-    inputs = {"store": store.url, "households": households, "seed": run.config.seed}
+    inputs: dict[str, Any] = {"store": store.url, "households": households, "seed": run.config.seed}
+    if language != "en":
+        inputs = {"store": store.url, "shop": language}
 
     def make(folder: Path) -> None:
-        sources = (
-            sampled_journey_sources(households, run.config.seed) if households else journey_sources(None)
-        )
-        mapping = load_mapping(adapter("complete-journey").mapping_path)
+        sources: dict[str, pa.Table | Path] = {}
+        if language == "zh":
+            write_chinese_shop(folder)
+        elif households:
+            sources = sampled_journey_sources(households, run.config.seed)
+        else:
+            sources = journey_sources(None)
+        mapping = load_mapping(adapter(_SHOPS[language]).mapping_path)
         run_job(
             store,
             mapping,
@@ -164,7 +193,10 @@ def explain_examples(
                     "title": titles[row.product].split(" [SEP] ")[0],
                     "rank": int(row.rank),
                     "score": float(row.score),
-                    "because": reasons[0].because if reasons else "no short path; by the student's vectors",
+                    "because": reasons[0].because
+                    if reasons
+                    else say("no short path", language_of(titles[row.product])),
+                    "explained": bool(reasons),
                 }
             )
         examples.append({"user": user, "recommendations": listed})

@@ -30,6 +30,10 @@ _SAID: dict[str, dict[Language, str]] = {
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
     "broader": {"en": "broader ", "zh": "上级"},
     "and": {"en": " and ", "zh": "和"},
+    "no short path": {
+        "en": "no short path; by the student's vectors",
+        "zh": "没有短路径；由学生模型的向量推荐",
+    },
     "nothing bought": {
         "en": "{user} has bought nothing: nothing is known",
         "zh": "{user}没有买过任何商品，无从了解",

@@ -24,6 +24,7 @@ from kgdistill.cli.jobs import ArchiveOption
 from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, password_in, store_at
 from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
+from kgdistill.wording import spoken
 
 if TYPE_CHECKING:
     from kgdistill.demo import DemoResult
@@ -182,6 +183,9 @@ def _check_id(key: str, option: str) -> None:
 
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="A sample of the households.")] = False,
+    lang: Annotated[
+        str, typer.Option("--lang", metavar="en|zh", help="zh: an invented shop with data in Chinese.")
+    ] = "en",
     store: Annotated[
         str | None,
         typer.Option(
@@ -194,9 +198,12 @@ def demo(
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     archive: ArchiveOption = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The run's folder.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="The run's folder; left out: runs/demo, or runs/demo-zh."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the sample and starts the training.")] = 0,
@@ -209,21 +216,24 @@ def demo(
     \b
     Examples:
       kgdistill demo --quick
+      kgdistill demo --lang zh --quick
       kgdistill demo --device cuda --out runs/gpu
       kgdistill demo --store neo4j://localhost:7687 --password-file .neo4j/password
     """
-    from kgdistill.demo import run_demo
+    from kgdistill.demo import DemoStore, run_demo
     from kgdistill.models.device import choose_device
 
     choose_device(device)
+    language = spoken(lang, "--lang")
+    out = Path("runs/demo" if language == "en" else "runs/demo-zh") if out is None else out
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").is_file())):
         raise InputError("holds something else than a run", where=shown(out), hint="name a new folder: --out")
     if out.name in ("", ".."):
         out = out.resolve()  # the folder's name is the run's name in the graph
     password = password_in(password_file) if password_file is not None else None
     result = run_demo(
-        out, quick=quick, store_url=store, device=device, threads=threads, seed=seed,
-        login=(user, password), archive=archive,
+        out, quick=quick, store=DemoStore(store, user, password, archive), device=device, threads=threads,
+        seed=seed, language=language,
     )  # fmt: skip
     if json:
         print_json(result)
@@ -254,7 +264,7 @@ def _show(result: DemoResult, out: Path, secret: list[str], user: str) -> None:
 
 def _explained(example: dict[str, Any]) -> list[dict[str, Any]]:
     """The recommendations to which a path of the graph leads; every path starts at a purchase."""
-    return [r for r in example["recommendations"] if str(r.get("because", "")).startswith("bought")]
+    return [r for r in example["recommendations"] if r["explained"]]
 
 
 def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:

@@ -103,7 +103,7 @@ def _properties(
 
     from kgdistill.explore.paths import Paths
     from kgdistill.moment import naive_utc
-    from kgdistill.serve.evidence import evidence
+    from kgdistill.serve.attributions import attributions
     from kgdistill.store import kept_schema
     from kgdistill.tasks.histories import stored_purchases
 
@@ -118,7 +118,7 @@ def _properties(
                 table = table.filter(pc.less(table["at"], naive_utc(until)))
             keys += table.sort_by("at")["product"].to_pylist()
     keys = list(dict.fromkeys(keys))
-    prediction, speaks = bundle.classify(histories=[keys])[0], evidence(bundle, keys)
+    prediction, speaks = bundle.classify(histories=[keys])[0], attributions(bundle, keys)
     titles = Paths(store).products({e.key for some in speaks.values() for e in some})
     found = []
     for name, target in prediction.targets.items():

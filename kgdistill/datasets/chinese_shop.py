@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from kgdistill.tasks.protocol import DiscoveryProtocol
+
 ENCODING = "gb18030"
 PRODUCTS, BRANDS, CUSTOMERS = 300, 40, 400
 _BEGIN, _DAYS = datetime(2024, 1, 1), 240
@@ -316,6 +318,18 @@ def chinese_shop() -> dict[str, list[list[str]]]:
     return {
         name: [_HEADINGS["订单" if name.startswith("订单") else name], *rows] for name, rows in files.items()
     }
+
+
+def chinese_shop_protocol() -> DiscoveryProtocol:
+    """Train until the middle of June, validation until the middle of July, test until the end of August."""
+    return DiscoveryProtocol(
+        name="chinese-shop-discovery",
+        title="中文示例店，新品推荐",
+        # Midnight in Shanghai.
+        cut=datetime(2024, 6, 14, 16),
+        test_start=datetime(2024, 7, 14, 16),
+        user_column="用户",
+    )
 
 
 def write_chinese_shop(folder: Path) -> None:

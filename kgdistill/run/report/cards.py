@@ -7,9 +7,9 @@ from kgdistill.run.base import RunBase
 from kgdistill.run.report.run import Explained, ReportedRecommendation
 from kgdistill.serve.bundle import load_bundle
 from kgdistill.tasks.histories import histories
+from kgdistill.wording import language_of, say
 
 _ASKED, _USERS, _PRODUCTS = 12, 3, 3
-_NO_PATH = "no short path in the graph; near in the student's vectors"
 
 
 def recommended(run: RunBase) -> list[Explained]:
@@ -46,7 +46,9 @@ def recommended(run: RunBase) -> list[Explained]:
                     title=found.title,
                     rank=found.rank,
                     score=found.score,
-                    because=reasons[0].because if (reasons := why.get((user, found.id))) else _NO_PATH,
+                    because=reasons[0].because
+                    if (reasons := why.get((user, found.id)))
+                    else say("no short path", language_of(found.title)),
                 )
                 for found in lists[user]
             ],

@@ -10,14 +10,14 @@ from kgdistill.serve.bundle import Bundle
 _MOST = 200
 
 
-class Evidence(NamedTuple):
+class Attribution(NamedTuple):
     """One item of a history: by how much less probable the told class would be without it."""
 
     key: str
     less: float
 
 
-def evidence(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> dict[str, list[Evidence]]:
+def attributions(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> dict[str, list[Attribution]]:
     """By target what speaks most for its likeliest class, by taking each item away in turn.
 
     Args:
@@ -35,7 +35,7 @@ def evidence(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> dict[
     for name, told in whole.targets.items():
         likeliest, probability = next(iter(told.probabilities.items()))
         less = [
-            Evidence(key, probability - one.targets[name].probabilities[likeliest])
+            Attribution(key, probability - one.targets[name].probabilities[likeliest])
             for key, one in zip(asked, without, strict=True)
         ]
         found[name] = sorted((e for e in less if e.less > 0), key=lambda e: (-e.less, e.key))[:limit]
