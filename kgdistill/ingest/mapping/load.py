@@ -38,7 +38,7 @@ __all__ = [
     "parse_mapping",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_NAME = re.compile(r"[^\W_][\w.-]*\Z")
 
 
 class SourceMapping(Part):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from kgdistill.ingest.job import sources_of
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
+from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.write import write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
@@ -91,7 +93,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
         "version: 1",
         f"name: {scalar(_name(root, set()))}",
-        "time_zone: UTC  # ? of times that do not say their own, such as Europe/Berlin",
+        f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
     for lines, makes in blocks:
@@ -138,8 +140,15 @@ def _check_file(path: Path) -> None:
         raise InputError("has a name that cannot be written down", where=ascii(path.name), hint="rename it")
 
 
+def _zone(headings: str) -> str:
+    """A time zone where headings are written as these are."""
+    by_script = ((KANA, "Asia/Tokyo"), (HANGUL, "Asia/Seoul"), (HAN, "Asia/Shanghai"))
+    return next((zone for script, zone in by_script if script.search(headings)), "Europe/Berlin")
+
+
 def _name(path: Path, used: set[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]).strip("-_") or "data"
+    plain = unicodedata.normalize("NFC", path.name.split(".")[0])
+    stem = re.sub(r"[^\w-]+", "-", plain).strip("-_") or "data"
     name, number = stem, 1
     while name in used:
         number += 1
