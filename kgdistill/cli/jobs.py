@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -254,6 +254,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
         return
     print_warnings(report.warnings)
+    say_encodings(report.encodings)
     if report.state == "unchanged":
         seen = f"{_as_they_were(report.unchanged)}, and " if report.unchanged else ""
         say(f"nothing to do: {seen}{url} holds all that was accepted")
@@ -290,6 +291,14 @@ def print_warnings(notices: Sequence[Notice]) -> None:
         value = f"{notice.value[:60]!r} " if notice.value else ""
         more = f" ({notice.rows:,} rows in all)" if notice.rows > 1 else ""
         say(f"warning: {', '.join(places)}: {value}{notice.reason}{more}")
+
+
+def say_encodings(encodings: Mapping[str, str]) -> None:
+    """Says which sources were read in another encoding than UTF-8."""
+    for encoding in dict.fromkeys(encodings.values()):
+        names = [name for name, other in encodings.items() if other == encoding]
+        more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+        say(f"read as {encoding}: {', '.join(names[:10])}{more}")
 
 
 def print_titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

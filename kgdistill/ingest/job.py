@@ -25,7 +25,14 @@ from kgdistill.ingest.former import Removal, files_of, removals, twins
 from kgdistill.ingest.mapping.load import CompiledSource, Mapping
 from kgdistill.ingest.model import REJECT_SCHEMA, GraphTables, Notice
 from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
-from kgdistill.ingest.readers import Source, find_sources, fingerprint, plain_hash, table_source
+from kgdistill.ingest.readers import (
+    Source,
+    encodings_of,
+    find_sources,
+    fingerprint,
+    plain_hash,
+    table_source,
+)
 from kgdistill.ingest.references import check_references
 from kgdistill.ingest.rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
 from kgdistill.ingest.repeats import repeats
@@ -91,6 +98,7 @@ class JobReport:
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
         gone: event rows that former versions of the sources gave, and that the new ones lack.
+        encodings: of the sources read that are no UTF-8.
         warnings: what is odd about sources and rows that were accepted.
         applied: what the store was told.
         read_seconds, apply_seconds: wall time.
@@ -110,6 +118,7 @@ class JobReport:
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     rejects_path: Path | None = None
     gone: int = 0
+    encodings: dict[str, str] = field(default_factory=dict)
     warnings: list[Notice] = field(default_factory=list)
     applied: Applied = field(default_factory=Applied)
     read_seconds: float = 0.0
@@ -415,6 +424,7 @@ class _Reading:
             raise
         report.job = number
         report.read = [unit.source.name for unit in units]
+        report.encodings = encodings_of(unit.source for unit in units)
 
     def _stage(
         self, units: list[Unit], number: int, part: Path, report: JobReport

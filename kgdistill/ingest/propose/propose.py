@@ -23,7 +23,7 @@ from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.write import write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
-from kgdistill.ingest.readers import read_batches
+from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
@@ -41,6 +41,7 @@ class Preview:
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
         whole: every source was read to its end.
         notices: what is odd about rows that would be accepted.
+        encodings: of the sources that are no UTF-8.
     """
 
     counts: dict[TypeKey, int] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Preview:
     rejected: int = 0
     whole: bool = True
     notices: tuple[Notice, ...] = ()
+    encodings: dict[str, str] = field(default_factory=dict)
 
 
 class NothingFitsError(InputError):
@@ -190,6 +192,7 @@ def preview(
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
             text = TextCheck(source)
+            result.encodings |= encodings_of([source])
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
                 if read >= limit:
                     result.whole = False
