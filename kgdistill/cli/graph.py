@@ -87,21 +87,40 @@ def check(
     gap_days: GapOption = 7,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 where there is an error.")] = False,
     html: HtmlOption = None,
+    aliases: Annotated[
+        Path | None,
+        typer.Option(
+            "--aliases",
+            metavar="FILE",
+            help="Draft the alias file of brands that look the same: to be looked through, and named in a "
+            "mapping.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find what is wrong, or may be, with examples and what to do.
 
     An error is wrong, a warning probably is, a note may surprise. Brands that look alike are listed and
-    never merged.
+    not merged; ingestion does that by an alias file.
 
     \b
     Examples:
       kgdistill graph check
+      kgdistill graph check --aliases brands.csv
       kgdistill graph check --strict --html check.html
       kgdistill graph check --gap-days 3 --hub-share 0.02 --json
     """
     found = _inspect((store, user, password_file), schema, hub_share, gap_days, html)
     errors = sum(finding.severity == "error" for finding in found.findings)
+    if aliases is not None and found.aliases:
+        from kgdistill.graphcheck import write_aliases
+
+        write_aliases(found.aliases, aliases)
+        label = next(finding.subject for finding in found.findings if finding.code == "alike-brands")
+        told = f"{shown(aliases)}: {len(found.aliases):,} drafted; look through it, then say in a mapping: "
+        say(f"{told}aliases: {{{label}: {shown(aliases)}}}")
+    elif aliases is not None:
+        say("no brands look the same: there is nothing to draft")
     if json:
         print_json({"store": found.stats.store, "at": found.stats.at, "findings": found.findings})
     else:

@@ -251,7 +251,8 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         warnings = [dataclasses.asdict(notice) for notice in report.warnings]
         values = {"store": url, **vars(report), "reasons": reasons, "warnings": warnings}
         del values["applied"]
-        print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
+        done = {"jobs_applied": report.applied.jobs, "merged": report.applied.merged}
+        print_json(values | {"written": written, "removed": removed, **done})
         return
     print_warnings(report.warnings)
     say_encodings(report.encodings)
@@ -267,7 +268,9 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
     seconds = report.read_seconds + report.apply_seconds
     repeated = ", ".join(report.repeated)
     what = f"{report.accepted:,} rows of {_count(len(report.read), 'source')}"
-    if not report.read:
+    if not report.read and report.job is not None:
+        what = "what other aliases change"
+    elif not report.read:
         what = f"what {_count(len(report.applied.jobs), 'earlier job')} had accepted"
     say(
         f"{what} in {seconds:.1f} s into {url}"
@@ -277,6 +280,11 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         + (f"; of {repeated}, which rows describe differently, the last counts" if repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
+    for label, merged in report.applied.merged.items():
+        say(
+            f"{label}: {_count(merged.spellings, 'other spelling')} in {_count(merged.rows, 'row')} "
+            f"count for {_count(merged.names, 'name')}, by the aliases"
+        )
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from kgdistill.errors import InputError
+from kgdistill.graphcheck.aliases import brand_aliases
 from kgdistill.graphcheck.facts import GraphFacts, read_edge, read_label
 from kgdistill.graphcheck.findings import findings_of
 from kgdistill.graphcheck.model import Finding, GraphStats, Inspection
@@ -68,4 +69,4 @@ def inspect_graph(
         hubs=sorted(facts.hubs, key=lambda hub: -hub.share),
         unknown=facts.unknown,
     )
-    return Inspection(stats, findings_of(facts, values, gap_days))
+    return Inspection(stats, findings_of(facts, values, gap_days), brand_aliases(facts))

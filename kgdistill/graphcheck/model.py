@@ -154,7 +154,11 @@ class GraphStats:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Statistics and findings of one look; findings from the gravest on."""
+    """Statistics and findings of one look; findings from the gravest on.
+
+    `aliases` are keys of brands that look like another one, each with that one's key.
+    """
 
     stats: GraphStats
     findings: list[Finding]
+    aliases: list[tuple[str, str]] = field(default_factory=list)

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
+from kgdistill.errors import SchemaError
+from kgdistill.ingest.aliases import read_aliases
 from kgdistill.ingest.mapping.compile import compile_source
 from kgdistill.ingest.mapping.model import (
     Condition,
@@ -25,6 +27,7 @@ from kgdistill.ingest.mapping.model import (
     Value,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
 
 __all__ = [
@@ -93,6 +96,10 @@ class Mapping(Part):
         None, alias="schema", description="The graph's schema, relative to this file; else the project's own."
     )
     time_zone: str = Field("UTC", description="Of times without a zone.")
+    aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description="By label, a file of other names of its nodes, relative to this file: they become one.",
+    )
     sources: dict[str, SourceMapping] = Field(min_length=1)
     _where: str = PrivateAttr("")
 
@@ -120,6 +127,23 @@ class Mapping(Part):
             raise fault(f"{value!r} is not a time zone", hint="such as UTC or Europe/Berlin") from error
         return value
 
+    def read_aliases(self, schema: Schema) -> dict[str, dict[str, str]]:
+        """By label the other names that the alias files say, each with the key that it stands for.
+
+        Raises:
+            SchemaError: a label that the schema does not have.
+            InputError: as `aliases.read_aliases`.
+        """
+        for label in self.aliases:
+            if label not in schema.nodes:
+                known = list(schema.nodes)
+                raise SchemaError(
+                    f"unknown label {label!r}",
+                    where=f"{self._where}: aliases" if self._where else "aliases",
+                    hint=f"{nearest(label, known)}known labels: {', '.join(known)}",
+                )
+        return {label: read_aliases(Path(file)) for label, file in self.aliases.items()}
+
     def compile(
         self, schema: Schema, *, salt: bytes | None = None, now: datetime | None = None
     ) -> dict[str, CompiledSource]:
@@ -143,7 +167,7 @@ class Mapping(Part):
 
 
 def load_mapping(path: str | Path) -> Mapping:
-    """Reads a mapping file; its `schema` becomes an absolute path.
+    """Reads a mapping file; its `schema` and `aliases` become absolute paths.
 
     Raises:
         InputError: the file is missing, is not YAML, or breaks the grammar; the message names the file
@@ -151,10 +175,13 @@ def load_mapping(path: str | Path) -> Mapping:
     """
     file = Path(path)
     mapping = parse_mapping(read_text(file), where=str(file))
-    if mapping.schema_file is not None:
-        resolved = str((file.parent / mapping.schema_file).resolve())
-        mapping = mapping.model_copy(update={"schema_file": resolved})
-    return mapping
+
+    def absolute(name: str) -> str:
+        return str((file.parent / name).resolve())
+
+    own = None if mapping.schema_file is None else absolute(mapping.schema_file)
+    aliases = {label: absolute(name) for label, name in mapping.aliases.items()}
+    return mapping.model_copy(update={"schema_file": own, "aliases": aliases})
 
 
 def parse_mapping(text: str | AnyMapping[str, Any], *, where: str = "mapping") -> Mapping:
