@@ -18,6 +18,7 @@ from kgdistill.cli.options import (
     store_at,
 )
 from kgdistill.cli.output import print_json, print_line, print_table, say, shown
+from kgdistill.cli.times import zone_of
 
 if TYPE_CHECKING:
     from kgdistill.graphcheck import GraphStats, Inspection
@@ -122,7 +123,8 @@ def check(
     elif aliases is not None:
         say("no brands look the same: there is nothing to draft")
     if json:
-        print_json({"store": found.stats.store, "at": found.stats.at, "findings": found.findings})
+        stats = found.stats
+        print_json({"store": stats.store, "at": stats.at, "zone": stats.zone, "findings": found.findings})
     else:
         _print_findings(found)
     if strict and errors:
@@ -139,7 +141,11 @@ def _inspect(
     from kgdistill.graphcheck import inspect_graph, write_page
 
     with store_at(*place) as opened:
-        found = inspect_graph(opened, schema_at(schema, opened), hub_share=hub_share, gap_days=gap_days)
+        zone = zone_of(opened)
+        described = schema_at(schema, opened)
+        found = inspect_graph(opened, described, hub_share=hub_share, gap_days=gap_days, zone=zone)
+    if zone != "UTC":
+        say(f"days and times are those of {zone}; the store has them in UTC")
     if html is not None:
         say(f"the page is {shown(write_page(found, html))}")
     return found

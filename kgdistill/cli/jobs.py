@@ -19,6 +19,7 @@ from kgdistill.cli.options import (
     store_at,
 )
 from kgdistill.cli.output import print_json, print_line, print_table, say, shown
+from kgdistill.cli.times import in_zone, zone_of
 from kgdistill.errors import InputError, StoreDamagedError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def status(
     place = archive_at(archive, store)
     with store_at(store, user, password_file) as opened:
         left = pending(opened, place)
-        url = opened.url
+        url, zone = opened.url, zone_of(opened)
     latest = latest_events(place)
     unfinished = place.unfinished()
     if json:
@@ -122,7 +123,7 @@ def status(
             }
         )
         return
-    print_table(["type", "latest event"], list(latest.items()), title=url)
+    print_table(["type", "latest event"], in_zone(list(latest.items()), zone), title=url)
     say(f"{_count(len(place.numbers()), 'job')} in {shown(place.folder)}")
     if unfinished:
         say("a job is being read, or was stopped while it was; started again, it reads from the beginning")
@@ -187,7 +188,9 @@ def history(
         return
     columns = ["job", "started_at", "mapping", "state", "sources", "rows", "accepted", "skipped", "rejected"]
     columns.append("message")
-    print_table(columns, [[e[c] for c in columns] for e in entries], title=shown(place.folder))
+    zone = next((record.time_zone for record in reversed(place.jobs())), "UTC")
+    rows = in_zone([[e[c] for c in columns] for e in entries], zone)
+    print_table(columns, rows, title=shown(place.folder))
 
 
 def open_or_put_aside(
