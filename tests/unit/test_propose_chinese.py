@@ -150,6 +150,13 @@ def test_personal_columns_are_left_out_in_any_script(tmp_path: Path) -> None:
     assert not any(text in yaml for text in held if text != "山田")
 
 
+def test_what_was_paid_counts_and_not_what_was_due(tmp_path: Path) -> None:
+    names = ["用户ID", "商品ID", "时间", "应付金额", "优惠金额", "实付金额"]
+    rows = [["U1", "P1", "2024-03-05", "100", "20", "80"]] * 2
+    _, _, shown = tried(tmp_path, names, rows)
+    assert shown.examples[BOUGHT]["spend"].to_pylist() == [80.0, 80.0]
+
+
 def test_statuses_and_sums_are_understood(tmp_path: Path) -> None:
     rows = [[f"D{i}", "U1", f"P{i}", "2024-03-05", "已取消" if i % 2 else "交易成功"] for i in range(6)]
     yaml, _, shown = tried(tmp_path, ["订单号", "用户ID", "商品ID", "下单时间", "订单状态"], rows)

@@ -55,6 +55,18 @@ def test_text_reaches_the_store_as_it_was_and_its_encoding_is_said(kind: str, tm
     assert report.encodings == ({"a:a.csv": FILES[kind][3]} if FILES[kind][3] else {})
 
 
+def test_a_mark_is_said_though_the_mapping_says_nothing_and_utf_8_never(tmp_path: Path) -> None:
+    node = {"label": "Product", "key": "product_id", "properties": {"title": "title"}}
+    for kind, told, said in (("utf-16 big", {}, {"a:a.csv": "utf-16"}), ("utf-8", {"encoding": "UTF8"}, {})):
+        titles = write(tmp_path / kind, kind)
+        source = {"files": "a.csv", "nodes": [node], **told}
+        mapping = parse_mapping({"version": 1, "name": "m", "sources": {"a": source}})
+        with open_store("memory:") as store:
+            report = ingest(store, tmp_path / kind, tmp_path / f"{kind}.x", mapping=mapping)
+            assert [row["title"] for row in rows(store, "Product")] == titles
+        assert report.encodings == said
+
+
 @pytest.mark.parametrize("kind", ["gb18030", "big5", "shift-jis", "cp1252"])
 def test_the_whole_file_tells_its_encoding_and_not_its_first_kilobytes(kind: str, tmp_path: Path) -> None:
     titles = write(tmp_path / "files", kind, before=100_000)

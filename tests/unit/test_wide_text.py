@@ -105,7 +105,7 @@ def test_text_in_plots_stays_text_whatever_fonts_there_are(no_fonts: list[str]) 
 
 
 @given(st.text(st.sampled_from("炒锅不锈钢ab 1（）프ス"), min_size=1, max_size=60))
-@example("不锈钢炒锅" * 8)
+@example("不锈钢炒锅" * 6)
 def test_a_name_is_wrapped_to_the_width_of_its_box(name: str) -> None:
     lines = _wrapped(name)
     assert len(lines) <= 2
