@@ -48,7 +48,7 @@ def preview_job(
     from kgdistill.ingest.model import type_name
     from kgdistill.ingest.propose.propose import preview
 
-    mapping.read_aliases(schema)
+    mapping.read_aliases(schema, root)
     seen = preview(mapping, schema, root, tables=tables, salt=salt)
     counts = {type_name(key): count for key, count in seen.counts.items()}
     gone, twins = _foreseen(mapping, schema, root, tables, salt, options)

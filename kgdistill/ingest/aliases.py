@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
-from kgdistill.declared import parse_yaml, read_text
+from kgdistill.declared import parse_yaml
 from kgdistill.errors import InputError
 from kgdistill.ingest.archive import JobRecord, RowFile
 from kgdistill.ingest.model import TypeKey
+from kgdistill.ingest.readers import Source
+from kgdistill.ingest.readers.detect import encoding_of, scan
 from kgdistill.ingest.rows import row_schema
 from kgdistill.ingest.sql import quoted, read
 from kgdistill.store.schema import Schema
@@ -58,8 +60,17 @@ def read_aliases(file: Path) -> dict[str, str]:
     return resolved([(alias, name) for _, alias, name in pairs], str(file))
 
 
+def _text(file: Path) -> str:
+    """The file's text, in the encoding that its bytes tell."""
+    source = Source(file.name, file)
+    if not file.stat().st_size:
+        return ""
+    encoding = encoding_of(source, scan(source)).name
+    return file.read_bytes().decode(encoding, "replace").removeprefix("\ufeff")
+
+
 def _of_csv(file: Path) -> list[tuple[str, str, str]]:
-    rows = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
     found: list[tuple[str, str, str]] = []
     try:
         header = [cell.strip() for cell in next(rows, [])]
@@ -80,7 +91,7 @@ def _of_csv(file: Path) -> list[tuple[str, str, str]]:
 
 
 def _of_yaml(file: Path) -> list[tuple[str, str, str]]:
-    raw = parse_yaml(read_text(file), where=str(file))
+    raw = parse_yaml(_text(file), where=str(file))
     if not isinstance(raw, dict) or not all(isinstance(t, str) and t.strip() for p in raw.items() for t in p):
         raise InputError("is not a text for each text", where=str(file), hint="such as: SUPOR: 苏泊尔")
     return [(f"key {alias}", alias.strip(), name.strip()) for alias, name in raw.items()]

@@ -166,7 +166,7 @@ def run_job(
         check_same_archive(store, place)
         compiled = mapping.compile(schema, salt=salt)
         report = JobReport("unchanged", place.folder)
-        aliases = mapping.read_aliases(schema)
+        aliases = mapping.read_aliases(schema, Path(root))
         joined([in_force(r for r in place.jobs() if r.mapping != mapping.name), aliases], mapping.name)
         units = _plan(place, compiled, Path(root), tables or {}, how.since, report)
         if units or aliases != in_force(r for r in place.jobs() if r.mapping == mapping.name):
@@ -243,7 +243,7 @@ def graph_tables(
         units = _plan(archive, compiled, Path(root), tables or {}, None, report)
         known = stored_keys or (lambda _: pa.array([], pa.string()))
         how = JobOptions(max_reject_share=1.0, max_removed_share=1.0)
-        aliases = mapping.read_aliases(schema)
+        aliases = mapping.read_aliases(schema, Path(root))
         _Reading(archive, mapping, schema, how, known, aliases).read(units, None, report)
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +95,10 @@ def test_keys_that_are_no_names_keep_the_name_of_the_one_that_counts(tmp_path: P
     (tmp_path / "files").mkdir()
     text = "id,title,brand,called\n1,Pan,b1,SUPOR\n2,Pot,b2,苏泊尔\n"
     (tmp_path / "files" / "a.csv").write_text(text, encoding="utf-8")
-    told = mapping(tmp_path, "alias,name\nb1,b2\n")
-    told = Mapping.model_validate(
-        json.loads(
-            json.dumps(told.model_dump(by_alias=True, exclude_unset=True)).replace(
-                '"name": {"column": "brand"}', '"name": {"column": "called"}'
-            )
-        )
-    )
+    mapping(tmp_path, "alias,name\nb1,b2\n")
+    text = (tmp_path / "shop.yaml").read_text(encoding="utf-8").replace("{name: brand}", "{name: called}")
+    (tmp_path / "shop.yaml").write_text(text, encoding="utf-8")
+    told = load_mapping(tmp_path / "shop.yaml")
     found = graph_tables(told, tmp_path / "files", schema=SCHEMA)
     assert found.nodes["Brand"].select(["brand_id", "name"]).to_pylist() == [
         {"brand_id": "b2", "name": "苏泊尔"}
@@ -205,11 +200,13 @@ def test_files_of_yaml_and_what_is_missing(tmp_path: Path) -> None:
     file.write_text("SUPOR: [苏泊尔]\n", encoding="utf-8")
     with pytest.raises(InputError, match="is not a text for each text"):
         read_aliases(file)
+    file.write_bytes("SUPOR: 苏泊尔\n海尔: 海尔集团\n".encode("gb18030"))
+    assert read_aliases(file) == {"SUPOR": "苏泊尔", "海尔": "海尔集团"}
     with pytest.raises(InputError, match="there is no such alias file"):
         read_aliases(tmp_path / "none.csv")
     told = mapping(tmp_path, SUPOR).model_copy(update={"aliases": {"Brnd": str(file)}})
     with pytest.raises(SchemaError, match="unknown label 'Brnd'\n  did you mean 'Brand'"):
-        told.read_aliases(SCHEMA)
+        told.read_aliases(SCHEMA, tmp_path)
     with pytest.raises(InputError, match="'a' is 'c', but 'a' is 'b'"):
         joined([{"Brand": {"a": "b"}}, {"Brand": {"a": "c"}}], "two mappings")
 

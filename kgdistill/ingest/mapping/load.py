@@ -98,10 +98,12 @@ class Mapping(Part):
     time_zone: str = Field("UTC", description="Of times without a zone.")
     aliases: dict[str, str] = Field(
         default_factory=dict,
-        description="By label, a file of other names of its nodes, relative to this file: they become one.",
+        description="By label, a file of other names of its nodes, beside this file or below the data root: "
+        "they become one.",
     )
     sources: dict[str, SourceMapping] = Field(min_length=1)
     _where: str = PrivateAttr("")
+    _folder: Path = PrivateAttr(Path("."))
 
     @field_validator("name")
     @classmethod
@@ -127,8 +129,12 @@ class Mapping(Part):
             raise fault(f"{value!r} is not a time zone", hint="such as UTC or Europe/Berlin") from error
         return value
 
-    def read_aliases(self, schema: Schema) -> dict[str, dict[str, str]]:
+    def read_aliases(self, schema: Schema, root: Path) -> dict[str, dict[str, str]]:
         """By label the other names that the alias files say, each with the key that it stands for.
+
+        Args:
+            schema: the graph's schema.
+            root: where the files are that are not beside the mapping.
 
         Raises:
             SchemaError: a label that the schema does not have.
@@ -142,7 +148,11 @@ class Mapping(Part):
                     where=f"{self._where}: aliases" if self._where else "aliases",
                     hint=f"{nearest(label, known)}known labels: {', '.join(known)}",
                 )
-        return {label: read_aliases(Path(file)) for label, file in self.aliases.items()}
+        found = {}
+        for label, name in self.aliases.items():
+            places = (self._folder / name, root / name)
+            found[label] = read_aliases(next((file for file in places if file.is_file()), places[0]))
+        return found
 
     def compile(
         self, schema: Schema, *, salt: bytes | None = None, now: datetime | None = None
@@ -167,7 +177,7 @@ class Mapping(Part):
 
 
 def load_mapping(path: str | Path) -> Mapping:
-    """Reads a mapping file; its `schema` and `aliases` become absolute paths.
+    """Reads a mapping file; its `schema` becomes an absolute path.
 
     Raises:
         InputError: the file is missing, is not YAML, or breaks the grammar; the message names the file
@@ -176,12 +186,11 @@ def load_mapping(path: str | Path) -> Mapping:
     file = Path(path)
     mapping = parse_mapping(read_text(file), where=str(file))
 
-    def absolute(name: str) -> str:
-        return str((file.parent / name).resolve())
-
-    own = None if mapping.schema_file is None else absolute(mapping.schema_file)
-    aliases = {label: absolute(name) for label, name in mapping.aliases.items()}
-    return mapping.model_copy(update={"schema_file": own, "aliases": aliases})
+    if mapping.schema_file is not None:
+        resolved = str((file.parent / mapping.schema_file).resolve())
+        mapping = mapping.model_copy(update={"schema_file": resolved})
+    mapping._folder = file.parent
+    return mapping
 
 
 def parse_mapping(text: str | AnyMapping[str, Any], *, where: str = "mapping") -> Mapping:
