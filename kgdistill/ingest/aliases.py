@@ -1,7 +1,7 @@
 """Other names of one node: files that say them, and rows of the archive read by the name that counts.
 
 An alias file names labels' keys: CSV with the columns `alias` and `name`, or YAML with a key for each alias.
-A key is another name whatever its case, width and blanks are; so is each spelling of the name itself.
+A key is another name whatever its case, width, accents and blanks are; so is each spelling of the name itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLUMNS = ["alias", "name"]
 
 
 def spelled(name: str) -> str:
-    """A name without case, width and surplus blanks: what is the same so is one name."""
+    """A name without case, width, accents and surplus blanks: what is the same so is one name."""
     return " ".join(plain(name).split())
 
 
