@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kgdistill.cli import main
 from kgdistill.errors import InputError, SchemaError
 from kgdistill.graphcheck import inspect_graph, write_aliases
-from kgdistill.ingest.aliases import joined, read_aliases, resolved, spelled
+from kgdistill.ingest.alias_file import read_aliases
+from kgdistill.ingest.aliases import joined, resolved, spelled
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.mapping.load import Mapping, load_mapping

@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
 from kgdistill.errors import SchemaError
-from kgdistill.ingest.aliases import read_aliases
+from kgdistill.ingest.alias_file import read_aliases
 from kgdistill.ingest.mapping.compile import compile_source
 from kgdistill.ingest.mapping.model import (
     Condition,
@@ -138,7 +138,7 @@ class Mapping(Part):
 
         Raises:
             SchemaError: a label that the schema does not have.
-            InputError: as `aliases.read_aliases`.
+            InputError: as `alias_file.read_aliases`.
         """
         for label in self.aliases:
             if label not in schema.nodes:
