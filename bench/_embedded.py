@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from _process import THREADS
 
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.model import TypeKey, type_name
+from kgdistill.ingest.sql import engine
 from kgdistill.store import load_schema, open_store
 
 _TYPES = {

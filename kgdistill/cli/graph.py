@@ -18,6 +18,7 @@ from kgdistill.cli.options import (
     store_at,
 )
 from kgdistill.cli.output import print_json, print_line, print_table, say, shown
+from kgdistill.cli.times import zone_of
 
 if TYPE_CHECKING:
     from kgdistill.graphcheck import GraphStats, Inspection
@@ -87,23 +88,43 @@ def check(
     gap_days: GapOption = 7,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 where there is an error.")] = False,
     html: HtmlOption = None,
+    aliases: Annotated[
+        Path | None,
+        typer.Option(
+            "--aliases",
+            metavar="FILE",
+            help="Draft the alias file of brands that look the same: to be looked through, and named in a "
+            "mapping.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find what is wrong, or may be, with examples and what to do.
 
     An error is wrong, a warning probably is, a note may surprise. Brands that look alike are listed and
-    never merged.
+    not merged; ingestion does that by an alias file.
 
     \b
     Examples:
       kgdistill graph check
+      kgdistill graph check --aliases brands.csv
       kgdistill graph check --strict --html check.html
       kgdistill graph check --gap-days 3 --hub-share 0.02 --json
     """
     found = _inspect((store, user, password_file), schema, hub_share, gap_days, html)
     errors = sum(finding.severity == "error" for finding in found.findings)
+    if aliases is not None and found.aliases:
+        from kgdistill.graphcheck import write_aliases
+
+        write_aliases(found.aliases, aliases)
+        label = next(finding.subject for finding in found.findings if finding.code == "alike-brands")
+        told = f"{shown(aliases)}: {len(found.aliases):,} drafted; look through it, then say in a mapping: "
+        say(f"{told}aliases: {{{label}: {shown(aliases)}}}")
+    elif aliases is not None:
+        say("no brands look the same: there is nothing to draft")
     if json:
-        print_json({"store": found.stats.store, "at": found.stats.at, "findings": found.findings})
+        stats = found.stats
+        print_json({"store": stats.store, "at": stats.at, "zone": stats.zone, "findings": found.findings})
     else:
         _print_findings(found)
     if strict and errors:
@@ -120,7 +141,11 @@ def _inspect(
     from kgdistill.graphcheck import inspect_graph, write_page
 
     with store_at(*place) as opened:
-        found = inspect_graph(opened, schema_at(schema, opened), hub_share=hub_share, gap_days=gap_days)
+        zone = zone_of(opened)
+        described = schema_at(schema, opened)
+        found = inspect_graph(opened, described, hub_share=hub_share, gap_days=gap_days, zone=zone)
+    if zone != "UTC":
+        say(f"days and times are those of {zone}; the store has them in UTC")
     if html is not None:
         say(f"the page is {shown(write_page(found, html))}")
     return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
-import tempfile
 from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,8 +15,7 @@ from kgdistill.cli.jobs import (
     WaitOption,
     open_or_put_aside,
     print_report,
-    print_titled,
-    print_warnings,
+    say_encodings,
     schema_of_job,
 )
 from kgdistill.cli.options import (
@@ -31,15 +28,14 @@ from kgdistill.cli.options import (
     schema_at,
 )
 from kgdistill.cli.output import print_json, print_table, say, shown
+from kgdistill.cli.preview import JobChoice, preview_job
 from kgdistill.errors import DiskError, InputError, StoreAuthError
 from kgdistill.moment import moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kgdistill.ingest.former import Removal
     from kgdistill.ingest.mapping.load import Mapping
-    from kgdistill.ingest.model import Notice
     from kgdistill.store import Schema
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -125,6 +121,7 @@ def init(
       kgdistill ingest init data/orders.csv.gz data/products.parquet --out shop.yaml
       kgdistill ingest init data/ --out shop.yaml
     """
+    from kgdistill.declared import parse_yaml
     from kgdistill.ingest.propose.propose import NothingFitsError, propose
 
     if out is not None and out.exists():
@@ -140,11 +137,16 @@ def init(
             out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise DiskError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
+    sources = parse_yaml(text, where="the proposal")["sources"] or {}
+    encodings = {name: source["encoding"] for name, source in sources.items() if "encoding" in source}
     if json:
         doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
-        print_json({"file": out, "files": found, "mapping": text, "doubts": doubts})
+        told = {"file": out, "files": found, "mapping": text, "encodings": encodings, "doubts": doubts}
+        print_json(told)
     elif out is None:
         print(text, end="")
+    if not json:
+        say_encodings(encodings)
     if lacking is not None:
         if out is not None:
             lacking.hint = f"{shown(out)} is a skeleton: {lacking.hint}"
@@ -200,7 +202,7 @@ def run(
     described = schema_of_job(schema or own, archive, store)
     if not data.is_dir():
         raise InputError("is not a folder", where=str(data), hint="name the folder that holds the files")
-    options = _Options(
+    options = JobChoice(
         store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
     )
     before = moment(since, "--since") if since else None
@@ -262,7 +264,7 @@ def dataset(
     if data is not None and not data.is_dir():
         raise InputError("is not a folder", where=str(data))
     tables = chosen.prepare(data) if chosen.prepare else {}
-    options = _Options(
+    options = JobChoice(
         store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
     )
     mapping = load_mapping(chosen.mapping_path)
@@ -301,23 +303,10 @@ def folder(
 
     described = schema_of_job(schema, archive, store)
     mapping = folder_mapping(path, described)
-    options = _Options(
+    options = JobChoice(
         store, user, password_file, archive, rejects, max_reject_share, max_removed_share, wait, json
     )
     _ingest(options, mapping, described, path, {}, None, None, dry_run)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Options:
-    store: str
-    user: str
-    password_file: Path | None
-    archive: Path | None
-    rejects: Path
-    max_reject_share: float
-    max_removed_share: float
-    wait: float
-    json: bool
 
 
 def _files_in(path: Path) -> list[Path]:
@@ -373,7 +362,7 @@ def _password(file: Path | None) -> str:
 
 
 def _ingest(
-    options: _Options,
+    options: JobChoice,
     mapping: Mapping,
     schema: Schema,
     root: Path,
@@ -388,7 +377,7 @@ def _ingest(
     from kgdistill.ingest.job import JobOptions, run_job
 
     if dry_run:
-        _preview(mapping, schema, root, tables, salt, options)
+        preview_job(mapping, schema, root, tables, salt, options)
         return
     archive = options.archive or default_archive(options.store)
     with open_or_put_aside(
@@ -414,86 +403,3 @@ def _ingest(
         )
         url = opened.url
     print_report(report, url, options.json)
-
-
-def _preview(
-    mapping: Mapping,
-    schema: Schema,
-    root: Path,
-    tables: AnyMapping[str, pa.Table | Path],
-    salt: bytes | None,
-    options: _Options,
-) -> None:
-    from kgdistill.ingest.model import type_name
-    from kgdistill.ingest.propose.propose import preview
-
-    seen = preview(mapping, schema, root, tables=tables, salt=salt)
-    counts = {type_name(key): count for key, count in seen.counts.items()}
-    gone, twins = _foreseen(mapping, schema, root, tables, salt, options)
-    warnings = [*seen.notices, *twins]
-    considered = seen.rows - seen.skipped
-    refused = seen.rejected > options.max_reject_share * considered
-    if options.json:
-        examples = {type_name(key): table.to_pylist() for key, table in seen.examples.items()}
-        print_json(
-            {
-                "rows": seen.rows,
-                "skipped": seen.skipped,
-                "rejected": seen.rejected,
-                "whole": seen.whole,
-                "too_many_rejected": refused,
-                "types": counts,
-                "examples": examples,
-                "rejects": seen.rejects.to_pylist(),
-                "gone": [dataclasses.asdict(removal) for removal in gone],
-                "too_many_gone": any(removal.above(options.max_removed_share) for removal in gone),
-                "warnings": [dataclasses.asdict(notice) for notice in warnings],
-            }
-        )
-        return
-    print_warnings(warnings)
-    print_titled("would be written", ["type", "rows"], list(counts.items()))
-    for key, table in seen.examples.items():
-        names = [n for n in table.column_names if table[n].null_count < table.num_rows]
-        print()
-        rows = [[_short(row[n]) for n in names] for row in table.select(names).to_pylist()]
-        print_titled(f"{type_name(key)}, the first {len(rows)}", names, rows)
-    if seen.rejects.num_rows:
-        print()
-        names = ["source", "line", "column", "value", "reason"]
-        rows = [[_short(row[n]) for n in names] for row in seen.rejects.to_pylist()]
-        print_titled(f"would be rejected, the first {len(rows)}", names, rows)
-    part = "" if seen.whole else " (the first of each file)"
-    say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
-    if refused:
-        say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
-    for removal in gone:
-        kept = f"{removal.rows:,} {removal.type} rows of the former version would go"
-        above = removal.above(options.max_removed_share)
-        more = f", more than {options.max_removed_share:.2%}: the job would be refused" if above else ""
-        say(f"{removal.source}: {removal.gone:,} of {kept}{more}")
-    say("nothing was written; whether relationships' ends exist was not looked up")
-
-
-def _foreseen(
-    mapping: Mapping,
-    schema: Schema,
-    root: Path,
-    tables: AnyMapping[str, pa.Table | Path],
-    salt: bytes | None,
-    options: _Options,
-) -> tuple[list[Removal], list[Notice]]:
-    """What the archive tells of the sources; nothing where there is none yet."""
-    from kgdistill.ingest.archive import Archive, default_archive
-    from kgdistill.ingest.job import foresee
-
-    place = options.archive or default_archive(options.store)
-    if (place / "archive.json").is_file():
-        return foresee(mapping, root, archive=Archive(place), schema=schema, tables=tables, salt=salt)
-    with tempfile.TemporaryDirectory(prefix="kgdistill-") as folder:
-        return foresee(mapping, root, archive=Archive(folder), schema=schema, tables=tables, salt=salt)
-
-
-def _short(value: Any) -> Any:
-    text = str(value)
-    return f"{text[:57]}…" if isinstance(value, str | list) and len(text) > 58 else value

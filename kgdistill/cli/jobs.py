@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from kgdistill.cli.options import (
     store_at,
 )
 from kgdistill.cli.output import print_json, print_line, print_table, say, shown
+from kgdistill.cli.times import in_zone, zone_of
 from kgdistill.errors import InputError, StoreDamagedError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def status(
     place = archive_at(archive, store)
     with store_at(store, user, password_file) as opened:
         left = pending(opened, place)
-        url = opened.url
+        url, zone = opened.url, zone_of(opened)
     latest = latest_events(place)
     unfinished = place.unfinished()
     if json:
@@ -122,7 +123,7 @@ def status(
             }
         )
         return
-    print_table(["type", "latest event"], list(latest.items()), title=url)
+    print_table(["type", "latest event"], in_zone(list(latest.items()), zone), title=url)
     say(f"{_count(len(place.numbers()), 'job')} in {shown(place.folder)}")
     if unfinished:
         say("a job is being read, or was stopped while it was; started again, it reads from the beginning")
@@ -187,7 +188,9 @@ def history(
         return
     columns = ["job", "started_at", "mapping", "state", "sources", "rows", "accepted", "skipped", "rejected"]
     columns.append("message")
-    print_table(columns, [[e[c] for c in columns] for e in entries], title=shown(place.folder))
+    zone = next((record.time_zone for record in reversed(place.jobs())), "UTC")
+    rows = in_zone([[e[c] for c in columns] for e in entries], zone)
+    print_table(columns, rows, title=shown(place.folder))
 
 
 def open_or_put_aside(
@@ -251,9 +254,11 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         warnings = [dataclasses.asdict(notice) for notice in report.warnings]
         values = {"store": url, **vars(report), "reasons": reasons, "warnings": warnings}
         del values["applied"]
-        print_json(values | {"written": written, "removed": removed, "jobs_applied": report.applied.jobs})
+        done = {"jobs_applied": report.applied.jobs, "merged": report.applied.merged}
+        print_json(values | {"written": written, "removed": removed, **done})
         return
     print_warnings(report.warnings)
+    say_encodings(report.encodings)
     if report.state == "unchanged":
         seen = f"{_as_they_were(report.unchanged)}, and " if report.unchanged else ""
         say(f"nothing to do: {seen}{url} holds all that was accepted")
@@ -266,7 +271,9 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
     seconds = report.read_seconds + report.apply_seconds
     repeated = ", ".join(report.repeated)
     what = f"{report.accepted:,} rows of {_count(len(report.read), 'source')}"
-    if not report.read:
+    if not report.read and report.job is not None:
+        what = "what other aliases change"
+    elif not report.read:
         what = f"what {_count(len(report.applied.jobs), 'earlier job')} had accepted"
     say(
         f"{what} in {seconds:.1f} s into {url}"
@@ -276,6 +283,11 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         + (f"; of {repeated}, which rows describe differently, the last counts" if repeated else "")
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
+    for label, merged in report.applied.merged.items():
+        say(
+            f"{label}: {_count(merged.spellings, 'other spelling')} in {_count(merged.rows, 'row')} "
+            f"count for {_count(merged.names, 'name')}, by the aliases"
+        )
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
@@ -290,6 +302,14 @@ def print_warnings(notices: Sequence[Notice]) -> None:
         value = f"{notice.value[:60]!r} " if notice.value else ""
         more = f" ({notice.rows:,} rows in all)" if notice.rows > 1 else ""
         say(f"warning: {', '.join(places)}: {value}{notice.reason}{more}")
+
+
+def say_encodings(encodings: Mapping[str, str]) -> None:
+    """Says which sources were read in another encoding than UTF-8."""
+    for encoding in dict.fromkeys(encodings.values()):
+        names = [name for name, other in encodings.items() if other == encoding]
+        more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+        say(f"read as {encoding}: {', '.join(names[:10])}{more}")
 
 
 def print_titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -70,8 +70,10 @@ def _plain(value: Any) -> Any:
 def print_table(columns: Sequence[str], rows: Collection[Sequence[Any]], *, title: str = "") -> None:
     """Writes a table to standard output: ruled on a terminal, aligned plain text elsewhere.
 
-    Elsewhere it goes through the rows three times and keeps none.
+    Elsewhere it goes through the rows three times and keeps none; a Chinese character is two cells wide.
     """
+    from rich.cells import cell_len
+
     names = [_cell(name) for name in columns]
     right = [len(rows) > 0] * len(names)
     for row in rows:
@@ -89,11 +91,12 @@ def print_table(columns: Sequence[str], rows: Collection[Sequence[Any]], *, titl
             table.add_row(*(Text(_cell(value)) for value in row))
         Console().print(table)
         return
-    widths = [len(name) for name in names]
+    widths = [cell_len(name) for name in names]
     for row in rows:
-        widths = [max(width, len(_cell(value))) for width, value in zip(widths, row, strict=True)]
+        widths = [max(width, cell_len(_cell(value))) for width, value in zip(widths, row, strict=True)]
     for line in itertools.chain([names], ([_cell(value) for value in row] for row in rows)):
-        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        gaps = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
+        padded = [gap + cell if r else cell + gap for cell, gap, r in zip(line, gaps, right, strict=True)]
         print("  ".join(padded).rstrip())
 
 

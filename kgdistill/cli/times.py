@@ -21,18 +21,17 @@ def zone_of(store: GraphStore) -> str:
 
 def in_zone(rows: Sequence[Sequence[Any]], zone: str) -> list[list[Any]]:
     """The rows of a table, their times (naive UTC) in `zone`; says so where there are any."""
+    if zone != "UTC" and any(isinstance(value, datetime) for row in rows for value in row):
+        say(f"times are those of {zone}; the store, parameters and --json have them in UTC")
+    return [[local(value, zone) for value in row] for row in rows]
+
+
+def local(value: Any, zone: str) -> Any:
+    """A time (naive UTC) as the clocks of `zone` show it; any other value as it is."""
     from zoneinfo import ZoneInfo
 
-    if zone == "UTC":
-        return [list(row) for row in rows]
-    there = ZoneInfo(zone)
-
-    def local(value: Any) -> Any:
-        if not isinstance(value, datetime):
-            return value
-        return value.replace(tzinfo=value.tzinfo or timezone.utc).astimezone(there).replace(tzinfo=None)
-
-    shown = [[local(value) for value in row] for row in rows]
-    if any(isinstance(value, datetime) for row in rows for value in row):
-        say(f"times are those of {zone}; the store, parameters and --json have them in UTC")
-    return shown
+    if not isinstance(value, datetime) or zone == "UTC":
+        return value
+    return (
+        (value.replace(tzinfo=value.tzinfo or timezone.utc)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    )

@@ -15,9 +15,11 @@ import networkx as nx
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from kgdistill.errors import DiskError, InputError
 from kgdistill.explore.explanations import Explanation, PathLink, PathNode
+from kgdistill.plotting import fonts_for
 
 NodeKey = tuple[str, str]
 
@@ -73,6 +75,13 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
     axes.set_xlim(-_BOX_WIDTH / 2 - 0.3, width - _BOX_WIDTH / 2 - 0.3)
     axes.set_ylim(height - 0.9, -0.9)
     axes.axis("off")
+    with fonts_for("".join(str(data["name"]) + str(data["key"]) for _, data in graph.nodes(data=True))):
+        _fill(axes, graph, places)
+        _save(figure, file)
+    return file
+
+
+def _fill(axes: Any, graph: nx.MultiDiGraph[NodeKey], places: dict[NodeKey, tuple[float, float]]) -> None:
     layers = {data["layer"] for _, data in graph.nodes(data=True)}
     for layer in layers:
         axes.text(
@@ -86,6 +95,9 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
     for node, data in graph.nodes(data=True):
         colour = _RECOMMENDED if data["layer"] == 3 else _COLOURS.get(data["label"], _OTHER)
         _box(axes, places[node], data, colour)
+
+
+def _save(figure: Figure, file: Path) -> None:
     part = file.with_name(file.name + ".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +107,6 @@ def draw(graph: nx.MultiDiGraph[NodeKey], path: str | Path) -> Path:
         with contextlib.suppress(OSError):
             part.unlink()
         raise DiskError(f"the picture cannot be written: {error.strerror}", where=str(file)) from error
-    return file
 
 
 def _stops(left: NodeKey, right: NodeKey, graph: nx.MultiDiGraph[NodeKey]) -> list[NodeKey]:
@@ -178,9 +189,9 @@ def _box(axes: Any, place: tuple[float, float], data: dict[str, Any], colour: st
     )
     name = str(data["name"])
     # A path of categories is told by its end.
-    shown = "\n".join(textwrap.wrap(name.split(" > ")[-1], 26, max_lines=2, placeholder=" …"))
+    shown = "\n".join(_wrapped(name.split(" > ")[-1]))
     key = str(data["key"])
-    detail = f"{data['label']} {key}" if len(key) < 24 and key != name else str(data["label"])
+    detail = f"{data['label']} {key}" if cell_len(key) < 24 and key != name else str(data["label"])
     axes.text(x, y - 0.07, shown, ha="center", va="center", fontsize=9, zorder=4, linespacing=1.0)
     axes.text(
         x,
@@ -192,3 +203,11 @@ def _box(axes: Any, place: tuple[float, float], data: dict[str, Any], colour: st
         color="#444444",
         zorder=4,
     )
+
+
+def _wrapped(text: str) -> list[str]:
+    """A name on two lines of 26 cells; a Chinese character takes two, and a line may end after any."""
+    if cell_len(text) == len(text):
+        return textwrap.wrap(text, 26, max_lines=2, placeholder=" …")
+    lines = chop_cells(text, 26)
+    return lines if len(lines) < 3 else [lines[0], set_cell_size(lines[1], 24).rstrip() + " …"]

@@ -1,5 +1,6 @@
 """A look at the whole graph: statistics, and findings with what to do."""
 
+from kgdistill.graphcheck.aliases import write_aliases
 from kgdistill.graphcheck.inspect import inspect_graph
 from kgdistill.graphcheck.model import (
     Distribution,
@@ -26,5 +27,6 @@ __all__ = [
     "TimeStats",
     "inspect_graph",
     "page_html",
+    "write_aliases",
     "write_page",
 ]

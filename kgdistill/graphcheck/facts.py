@@ -29,6 +29,7 @@ class GraphFacts:
     """What has been read so far; arrays by label follow the order of `keys`.
 
     Attributes:
+        zone: whose clocks and days are told.
         keys, names: of each label; a name is null where there is none or it is blank.
         empty: nodes with their key alone.
         linked: nodes with a fact, event or judgement.
@@ -42,6 +43,7 @@ class GraphFacts:
     roles: Roles
     now: datetime
     hub_share: float
+    zone: str = "UTC"
     keys: dict[str, pa.Array] = field(default_factory=dict)
     names: dict[str, pa.Array] = field(default_factory=dict)
     filled: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -161,10 +163,12 @@ def read_edge(facts: GraphFacts, store: GraphStore, edge: EdgeType) -> pa.Table:
     if rel.time is not None and rel.time in table.column_names:
         # Where only the first is known it is the last one too.
         timed = table.filter(pc.is_valid(table[rel.time]))
-        times = [_micros(timed[rel.time])]
+        times = [timed[rel.time]]
         if "last_at" in timed.column_names:
-            times.append(_micros(pc.coalesce(timed["last_at"], timed[rel.time])))
-        if (found := time_stats(name, times, facts.now)) is not None:
+            times.append(pc.coalesce(timed["last_at"], timed[rel.time]))
+        local = [_micros(_shown_in(facts.zone, column)) for column in times]
+        now = _shown_in(facts.zone, pa.array([facts.now], pa.timestamp("us")))[0].as_py()
+        if (found := time_stats(name, local, now)) is not None:
             facts.times.append(found)
     return table
 
@@ -223,6 +227,11 @@ def _has_value(column: Any) -> BoolArray:
     if pa.types.is_string(column.type):
         has = pc.and_(has, pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False))
     return np.asarray(has).astype(bool)
+
+
+def _shown_in(zone: str, times: Any) -> Any:
+    """Times in UTC as the clocks of a zone show them."""
+    return times if zone == "UTC" else pc.local_timestamp(pc.cast(times, pa.timestamp("us", zone)))
 
 
 def _micros(column: Any) -> IntArray:

@@ -218,7 +218,8 @@ def _brands(facts: GraphFacts) -> Iterator[Finding]:
                 sum(map(len, groups)),
                 len(names),
                 [_brand_group(facts, brand, group, names) for group in groups[:EXAMPLES]],
-                "where they are the same, map them to one key before ingesting; nothing is merged here",
+                "where they are the same, ingestion makes one of them by an alias file, which --aliases FILE "
+                "drafts; nothing is merged here",
             )
 
 

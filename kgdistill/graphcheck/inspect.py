@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from kgdistill.errors import InputError
+from kgdistill.graphcheck.aliases import brand_aliases
 from kgdistill.graphcheck.facts import GraphFacts, read_edge, read_label
 from kgdistill.graphcheck.findings import findings_of
 from kgdistill.graphcheck.model import Finding, GraphStats, Inspection
@@ -23,6 +24,7 @@ def inspect_graph(
     now: datetime | None = None,
     hub_share: float = 0.05,
     gap_days: int = 7,
+    zone: str = "UTC",
 ) -> Inspection:
     """Statistics and findings of everything that `store` holds of `schema`; nothing is changed.
 
@@ -36,6 +38,7 @@ def inspect_graph(
         now: what is the future is after it; naive is UTC; the clock's where left out.
         hub_share: a node with a larger share of a type's relationships, and ten times the mean, is a hub.
         gap_days: from how many days without an event on a gap is told.
+        zone: the time zone whose days and clocks count.
 
     Raises:
         InputError: hub_share not within 0 and 1, or gap_days below 1.
@@ -46,7 +49,7 @@ def inspect_graph(
     if gap_days < 1:
         raise InputError(f"gap_days is {gap_days}; it is at least 1")
     moment = naive_utc(now or datetime.now(timezone.utc))
-    facts = GraphFacts(schema, roles_of(schema), moment, hub_share)
+    facts = GraphFacts(schema, roles_of(schema), moment, hub_share, zone)
     values: list[Finding] = []
     edges = schema.edges()
     with step("looking at the graph", total=len(schema.nodes) + len(edges)) as progress:
@@ -62,10 +65,11 @@ def inspect_graph(
     stats = GraphStats(
         store=store.url,
         at=moment,
+        zone=zone,
         nodes=facts.node_stats(),
         edges=facts.edges,
         times=facts.times,
         hubs=sorted(facts.hubs, key=lambda hub: -hub.share),
         unknown=facts.unknown,
     )
-    return Inspection(stats, findings_of(facts, values, gap_days))
+    return Inspection(stats, findings_of(facts, values, gap_days), brand_aliases(facts))

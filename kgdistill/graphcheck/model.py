@@ -86,7 +86,7 @@ class TimeStats:
 
     Attributes:
         type: the edge type.
-        first, last: UTC.
+        first, last: as the clocks of the graph's zone show them.
         days: from the first to the last, both included.
         days_without, weeks_without: days, and weeks counted from the first day, without an event.
         gaps: the longest ones, the longest first.
@@ -137,6 +137,7 @@ class GraphStats:
     Attributes:
         store: its address.
         at: when it was looked at, UTC.
+        zone: in which the times and days of events are told.
         nodes, edges: every type of the schema, empty ones too.
         times: every event type that holds something.
         hubs: the largest first.
@@ -150,11 +151,16 @@ class GraphStats:
     times: list[TimeStats]
     hubs: list[Hub]
     unknown: list[str] = field(default_factory=list)
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Statistics and findings of one look; findings from the gravest on."""
+    """Statistics and findings of one look; findings from the gravest on.
+
+    `aliases` are keys of brands that look like another one, each with that one's key.
+    """
 
     stats: GraphStats
     findings: list[Finding]
+    aliases: list[tuple[str, str]] = field(default_factory=list)

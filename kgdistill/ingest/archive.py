@@ -101,7 +101,10 @@ class StagedSource(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """One job as the archive keeps it; times are UTC, whatever zone its files meant."""
+    """One job as the archive keeps it; times are UTC, whatever zone its files meant.
+
+    `aliases` are those of its mapping then: by label, other names and the keys that they stand for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,6 +114,7 @@ class JobRecord(BaseModel):
     started_at: datetime
     sealed_at: datetime
     sources: tuple[StagedSource, ...]
+    aliases: dict[str, dict[str, str]] = Field(default_factory=dict)
     schema_: Schema = Field(alias="schema")
 
     @property

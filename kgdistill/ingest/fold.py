@@ -9,21 +9,21 @@ and neither has a time: then the later job wins.
   version counts. Sums are exact decimals (ten places), so that no order of addition shows.
 - A row that removes voids the rows of its key from before: by `_time` where both have one, else by job. A
   relationship at a removed node is no more.
+- Aliases come first of all: a row under another name of a node is a row of the node.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from kgdistill.errors import DiskError, InputError, KgdistillError, StoreError
+from kgdistill.ingest.aliases import Aliases, Renames
 from kgdistill.ingest.archive import RowFile
 from kgdistill.ingest.model import TypeKey, type_name
-from kgdistill.ingest.rows import row_schema
+from kgdistill.ingest.sql import literal, quoted
 from kgdistill.store.schema import RelationshipType, Schema
 
 if TYPE_CHECKING:
@@ -34,70 +34,6 @@ _ORDER = "ROW(_job, _source, _line)"
 _WHEN = "coalesce(_time, TIMESTAMP '0001-01-01')"
 
 
-@contextlib.contextmanager
-def engine(temporary: Path, *, memory_mb: int = 640, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB with a bound on its memory; what does not fit goes to `temporary`.
-
-    Raises:
-        DiskError, InputError, StoreError: DuckDB's errors in our words.
-    """
-    import duckdb  # The extra `ingest` brings it; writing back a run needs this module alone.
-
-    connection = duckdb.connect(":memory:")
-    try:
-        connection.execute(f"SET memory_limit = '{memory_mb}MB'")
-        connection.execute(f"SET threads = {threads}")
-        connection.execute("SET temp_directory = " + literal(str(temporary)))
-        connection.execute("SET preserve_insertion_order = false")
-        yield connection
-    except duckdb.IOException as error:
-        low = str(error).lower()
-        if "no space" in low or "could not write" in low or "too large" in low:
-            hint = "free some space and run the same command again"
-            raise DiskError(
-                "the disk is full or cannot be written", where=str(temporary), hint=hint
-            ) from error
-        raise InputError(f"the archive cannot be read: {error}", hint="restore it from a backup") from error
-    except duckdb.OutOfMemoryException as error:
-        raise StoreError(f"not enough memory to fold the archive: {error}") from error
-    except duckdb.Error as error:
-        if isinstance(error, KgdistillError):
-            raise
-        raise InputError(f"the archive cannot be read: {error}") from error
-    finally:
-        connection.close()
-
-
-def literal(text: str) -> str:
-    """A string in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quoted(name: str) -> str:
-    """A name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def read(files: Sequence[RowFile], columns: Sequence[str], schema: pa.Schema) -> str:
-    """A FROM clause over files of one type; columns that an older schema lacked are null."""
-    if not files:
-        empty = ", ".join(f"NULL::{_sql_type(schema, name)} AS {quoted(name)}" for name in columns)
-        return f"(SELECT {empty} WHERE false)"
-    paths = ", ".join(literal(str(file.path)) for file in files)
-    chosen = ", ".join(quoted(name) for name in columns)
-    return f"(SELECT {chosen} FROM read_parquet([{paths}], union_by_name = true))"
-
-
-def _sql_type(schema: pa.Schema, name: str) -> str:
-    if name in ("_job", "_source"):
-        return "INTEGER"
-    kind = schema.field(name).type
-    if pa.types.is_list(kind):
-        return "FLOAT[]"
-    names = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
-    return names.get(kind, "TIMESTAMP")
-
-
 class Fold:
     """The state of the graph that the archive's files make up.
 
@@ -106,6 +42,8 @@ class Fold:
         schema: the schema in force.
         files: every file of the archive.
         jobs: with these, only keys that those jobs touch are folded; None for everything.
+        aliases: other names of nodes, by label.
+        former: those before the jobs; what is called otherwise now is folded too.
     """
 
     def __init__(
@@ -114,6 +52,8 @@ class Fold:
         schema: Schema,
         files: Sequence[RowFile],
         jobs: frozenset[int] | None = None,
+        aliases: Aliases | None = None,
+        former: Aliases | None = None,
     ) -> None:
         self._db = connection
         self._schema = schema
@@ -121,6 +61,8 @@ class Fold:
         for file in files:
             self._files.setdefault(file.key, []).append(file)
         self._jobs = jobs
+        self._aliases = aliases
+        self.renames = Renames(connection, schema, files, aliases or {}, (former if jobs else None) or {})
         self._dead: dict[str, bool] = {}
         self._revived: dict[str, bool] = {}
         self._touched: dict[TypeKey, str] = {}
@@ -153,6 +95,8 @@ class Fold:
         """Whether the jobs can have made anything of this type disappear."""
         files = self._files.get(key, [])
         if any(f.staged.deletes for f in files):
+            return True
+        if self.renames.changed(key):
             return True
         if isinstance(key, str):
             return False
@@ -236,6 +180,8 @@ class Fold:
     def _concerned(self, key: TypeKey) -> bool:
         assert self._jobs is not None
         files = self._files.get(key, [])
+        if self.renames.changed(key):
+            return True
         if any(f.job in self._jobs or (f.superseded and f.newest in self._jobs) for f in files):
             return True
         return not isinstance(key, str) and any(self._has_revived(label) for label in (key[0], key[2]))
@@ -257,18 +203,16 @@ class Fold:
 
     def _rows(self, key: TypeKey, columns: Sequence[str]) -> str:
         """The rows of a type that count, with `columns`, before rows that remove have their say."""
-        schema = self._row_schema(key)
         files = self._files.get(key, [])
         subject = self._subject(key)
         wanted = list(dict.fromkeys([*columns, subject, "_job", "_source", "_line", "_time", "_deleted"]))
         if not self._versioned(key):
-            return read([f for f in files if not f.superseded], wanted, schema)
+            return self._read(key, [f for f in files if not f.superseded], wanted)
         if not any(f.superseded for f in files):
-            return read(files, wanted, schema)
+            return self._read(key, files, wanted)
         # Rows of an older version count while no newer one names the same subject.
-        rows = (
-            f"(SELECT r.*, _name FROM {read(files, wanted, schema)} AS r JOIN sources USING (_job, _source))"
-        )
+        whole = self._read(key, files, wanted)
+        rows = f"(SELECT r.*, _name FROM {whole} AS r JOIN sources USING (_job, _source))"
         return (
             f"(SELECT * EXCLUDE (_name, _newest) FROM (SELECT *, max(_job) OVER "
             f"(PARTITION BY _name, {quoted(subject)}) AS _newest FROM {rows}) "
@@ -281,8 +225,9 @@ class Fold:
     def _subject(self, key: TypeKey) -> str:
         return self._schema.node(key).key if isinstance(key, str) else "source"
 
-    def _row_schema(self, key: TypeKey) -> pa.Schema:
-        return row_schema(self._schema, key)
+    def _read(self, key: TypeKey, files: Sequence[RowFile], columns: Sequence[str]) -> str:
+        """A FROM clause over files of a type, nodes and ends by the names that they go by."""
+        return self.renames.read(key, files, columns)
 
     def _only(self, key: TypeKey, alias: str) -> str:
         """A semi-join that leaves the keys that the jobs touch; empty for everything."""
@@ -419,22 +364,22 @@ class Fold:
         chosen = [f for f in files if jobs is None or f.job in jobs or (f.superseded and f.newest in jobs)]
         identity = self.identity(key)
         names = ", ".join(quoted(name) for name in identity)
-        schema = self._row_schema(key)
-        first = f"SELECT {names} FROM {read(chosen, identity, schema)}"
+        first = f"SELECT {names} FROM {self._read(key, chosen, identity)}"
+        first += self.renames.touched(key, files, identity)
         if not isinstance(key, str) and self._schema.relationship(key).aggregated:
             ids = quoted("ids " + type_name(key))
             with_ids = [f for f in chosen if f.staged.ids]
             self._db.execute(
                 f"CREATE OR REPLACE TABLE {ids} AS SELECT DISTINCT _id FROM "
-                f"{read(with_ids, ['_id'], schema)} WHERE _id IS NOT NULL"
+                f"{self._read(key, with_ids, ['_id'])} WHERE _id IS NOT NULL"
             )
             if with_ids:
-                everything = read(files, [*identity, "_id"], schema)
+                everything = self._read(key, files, [*identity, "_id"])
                 first += f" UNION ALL SELECT {names} FROM {everything} SEMI JOIN {ids} USING (_id)"
         if not isinstance(key, str):
             for side, label in (("source", key[0]), ("target", key[2])):
                 if self._has_revived(label):
-                    rows = read(files, identity, schema)
+                    rows = self._read(key, files, identity)
                     back = quoted("revived " + label)
                     first += f" UNION ALL SELECT {names} FROM {rows} SEMI JOIN {back} AS b ON {side} = b.k"
         self._db.execute(
@@ -451,8 +396,9 @@ class Fold:
         name = quoted("dead " + label)
         if not self._dead.get(label):
             key = quoted(self._schema.node(label).key)
-            every = read(self._files[label], [self._schema.node(label).key], self._row_schema(label))
-            whole = Fold(self._db, self._schema, [f for fs in self._files.values() for f in fs], None)
+            every = self._read(label, self._files[label], [self._schema.node(label).key])
+            files = [file for some in self._files.values() for file in some]
+            whole = Fold(self._db, self._schema, files, None, self._aliases)
             alive = f"SELECT {key} FROM ({whole._plain(label)})"
             self._db.execute(
                 f"CREATE OR REPLACE TABLE {name} AS SELECT DISTINCT {key} AS k FROM {every} "
@@ -473,12 +419,11 @@ class Fold:
         now = [f for f in files if f.job in self._jobs]
         if removed and now:
             key = self._schema.node(label).key
-            schema = self._row_schema(label)
             self._db.execute(
                 f"CREATE OR REPLACE TABLE {quoted('revived ' + label)} AS "
-                f"SELECT DISTINCT {quoted(key)} AS k FROM {read(removed, [key, '_deleted'], schema)} "
+                f"SELECT DISTINCT {quoted(key)} AS k FROM {self._read(label, removed, [key, '_deleted'])} "
                 f"WHERE _deleted AND {quoted(key)} IN "
-                f"(SELECT {quoted(key)} FROM {read(now, [key], schema)})"
+                f"(SELECT {quoted(key)} FROM {self._read(label, now, [key])})"
             )
             self._revived[label] = True
         return self._revived[label]

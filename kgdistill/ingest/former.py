@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.archive import RowFile, StagedSource
-from kgdistill.ingest.fold import read
 from kgdistill.ingest.model import Notice, TypeKey, types_by_name
 from kgdistill.ingest.rows import row_schema
+from kgdistill.ingest.sql import read
 from kgdistill.ingest.stage import Unit
 from kgdistill.store.schema import Schema
 

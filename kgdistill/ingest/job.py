@@ -19,16 +19,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, KgdistillError, SchemaError
+from kgdistill.ingest.aliases import in_force, joined
 from kgdistill.ingest.archive import Archive, Failure, JobRecord, StagedSource, utc_now
-from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.former import Removal, files_of, removals, twins
 from kgdistill.ingest.mapping.load import CompiledSource, Mapping
 from kgdistill.ingest.model import REJECT_SCHEMA, GraphTables, Notice
 from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
-from kgdistill.ingest.readers import Source, find_sources, fingerprint, plain_hash, table_source
+from kgdistill.ingest.readers import (
+    Source,
+    encodings_of,
+    find_sources,
+    fingerprint,
+    plain_hash,
+    table_source,
+)
 from kgdistill.ingest.references import check_references
 from kgdistill.ingest.rejects import join_rejects, reasons, rejects_target, too_many, write_rejects
 from kgdistill.ingest.repeats import repeats
+from kgdistill.ingest.sql import engine
 from kgdistill.ingest.stage import Unit, stage
 from kgdistill.progress import step
 from kgdistill.store.protocol import GraphStore
@@ -91,6 +100,7 @@ class JobReport:
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
         gone: event rows that former versions of the sources gave, and that the new ones lack.
+        encodings: of the sources read that are no UTF-8.
         warnings: what is odd about sources and rows that were accepted.
         applied: what the store was told.
         read_seconds, apply_seconds: wall time.
@@ -110,6 +120,7 @@ class JobReport:
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
     rejects_path: Path | None = None
     gone: int = 0
+    encodings: dict[str, str] = field(default_factory=dict)
     warnings: list[Notice] = field(default_factory=list)
     applied: Applied = field(default_factory=Applied)
     read_seconds: float = 0.0
@@ -155,9 +166,11 @@ def run_job(
         check_same_archive(store, place)
         compiled = mapping.compile(schema, salt=salt)
         report = JobReport("unchanged", place.folder)
+        aliases = mapping.read_aliases(schema, Path(root))
+        joined([in_force(r for r in place.jobs() if r.mapping != mapping.name), aliases], mapping.name)
         units = _plan(place, compiled, Path(root), tables or {}, how.since, report)
-        if units:
-            _Reading(place, mapping, schema, how, keys_in(store)).read(units, wanted, report)
+        if units or aliases != in_force(r for r in place.jobs() if r.mapping == mapping.name):
+            _Reading(place, mapping, schema, how, keys_in(store), aliases).read(units, wanted, report)
         report.read_seconds = time.monotonic() - start
         _apply(store, place, report, how)
     return report
@@ -230,10 +243,11 @@ def graph_tables(
         units = _plan(archive, compiled, Path(root), tables or {}, None, report)
         known = stored_keys or (lambda _: pa.array([], pa.string()))
         how = JobOptions(max_reject_share=1.0, max_removed_share=1.0)
-        _Reading(archive, mapping, schema, how, known).read(units, None, report)
+        aliases = mapping.read_aliases(schema, Path(root))
+        _Reading(archive, mapping, schema, how, known, aliases).read(units, None, report)
         found = GraphTables({}, {})
         with engine(Path(folder)) as db:
-            fold = Fold(db, schema, archive.files(schema))
+            fold = Fold(db, schema, archive.files(schema), aliases=aliases)
             held = set(fold.types())
             made = {key for item in compiled.values() for key in item.keys}
             for key in [*schema.nodes, *schema.edges()]:
@@ -380,6 +394,7 @@ class _Reading:
     schema: Schema
     how: JobOptions
     stored_keys: Callable[[str], pa.Array]
+    aliases: dict[str, dict[str, str]]
 
     def read(self, units: list[Unit], rejects_path: Path | None, report: JobReport) -> None:
         started = utc_now()
@@ -396,6 +411,7 @@ class _Reading:
                     started_at=started,
                     sealed_at=utc_now(),
                     sources=tuple(staged),
+                    aliases=self.aliases,
                     schema=self.schema,
                 )
             )
@@ -415,13 +431,14 @@ class _Reading:
             raise
         report.job = number
         report.read = [unit.source.name for unit in units]
+        report.encodings = encodings_of(unit.source for unit in units)
 
     def _stage(
         self, units: list[Unit], number: int, part: Path, report: JobReport
     ) -> tuple[list[StagedSource], list[Removal]]:
         """The sources as they stand in `part`, and what their former versions had beside."""
         schema, archive = self.schema, self.archive
-        staged = (self.how.stager or stage_here)(units, part, number, schema)
+        staged = (self.how.stager or stage_here)(units, part, number, schema) if units else []
         stubs = {unit.place: unit.compiled.stubs for unit in units}
         with folder_beside(archive) as temporary, engine(temporary) as db:
             archived = archive.files(schema)

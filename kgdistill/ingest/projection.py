@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import InputError, SchemaError, StoreError
+from kgdistill.ingest.aliases import Merged, in_force
 from kgdistill.ingest.archive import Archive, disk_errors, utc_now
-from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.journal import Journal, with_journal
 from kgdistill.ingest.model import TypeKey, type_name, types_by_name
 from kgdistill.ingest.outputs import Outputs, with_outputs
+from kgdistill.ingest.sql import engine
 from kgdistill.progress import step
 from kgdistill.store.ladybug.store import LadybugStore
 from kgdistill.store.protocol import EdgeType, GraphStore
@@ -40,11 +42,13 @@ class Applied:
         jobs: the jobs whose rows it now holds, that it did not hold before.
         written: by type, nodes and relationships written.
         removed: by type, those removed.
+        merged: by label, what aliases make one in it.
     """
 
     jobs: list[int] = field(default_factory=list)
     written: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    merged: dict[str, Merged] = field(default_factory=dict)
 
 
 def pending(store: GraphStore, archive: Archive) -> list[int]:
@@ -85,7 +89,11 @@ def apply(
     schema = with_outputs(archive.schema(), Outputs(archive).records() if first else [])
     records = [archive.job(number) for number in result.jobs]
     with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
-        fold = Fold(db, schema, archive.files(schema), None if first else frozenset(result.jobs))
+        aliases = in_force(archive.jobs())
+        former = in_force(record for record in archive.jobs() if record.number not in result.jobs)
+        jobs = None if first else frozenset(result.jobs)
+        fold = Fold(db, schema, archive.files(schema), jobs, aliases, former)
+        result.merged = fold.renames.merged()
         with store.changes(wait_s=wait_s):
             # Another archive's job may have been the one that was waited for.
             check_same_archive(store, archive)
@@ -251,7 +259,7 @@ def rebuild(
     result = Applied(jobs=archive.numbers())
     records = archive.jobs()
     with folder_beside(archive) as temporary, engine(temporary, threads=threads) as db:
-        fold = Fold(db, schema, archive.files(schema))
+        fold = Fold(db, schema, archive.files(schema), aliases=in_force(records))
         with store.changes(wait_s=wait_s):
             store.apply_schema(with_journal(schema))
             for key in reversed(fold.types()):

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kgdistill.ingest.archive import RowFile, StagedSource, StagedType, disk_errors
-from kgdistill.ingest.fold import literal, quoted, read
 from kgdistill.ingest.model import REJECT_SCHEMA, TypeKey, type_name
 from kgdistill.ingest.rows import row_schema
+from kgdistill.ingest.sql import literal, quoted, read
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Schema
 

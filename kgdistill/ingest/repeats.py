@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import duckdb
 
 from kgdistill.ingest.archive import RowFile
-from kgdistill.ingest.fold import quoted, read
 from kgdistill.ingest.model import TypeKey, type_name
 from kgdistill.ingest.rows import row_schema
+from kgdistill.ingest.sql import quoted, read
 from kgdistill.store.schema import Schema
 
 

@@ -49,6 +49,40 @@ def test_a_purchase_just_after_midnight_is_shown_on_its_own_day(
     assert json.loads(capsys.readouterr().out)[0]["at"].startswith("2024-03-04T16:30:00")
 
 
+def test_every_command_that_shows_times_shows_those_of_the_zone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
+    Path("orders.yaml").write_text(_MAPPING)
+    # The 4th of March in UTC, all of them; a pause of a day less than by UTC.
+    lines = ["ann,tea,2024-03-05 00:30:00", "ann,mug,2024-03-05 07:00:00", "bob,tea,2024-03-14 07:00:00"]
+    Path("orders.csv").write_text("\n".join(["user,product,at", *lines, "bob,mug,2024-03-14 07:10:00"]))
+    assert main(["ingest", "run", "orders.yaml", ".", *_STORE, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert "2024-03-05 00:30:00" in out
+    assert "2024-03-04" not in out
+    assert "times are those of Asia/Shanghai" in err
+    assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+    capsys.readouterr()
+    for command in (["graph", "stats"], ["ingest", "status"]):
+        assert main([*command, *_STORE]) == 0
+        out, err = capsys.readouterr()
+        assert "2024-03-14 07:10:00" in out
+        assert "times are those of Asia/Shanghai" in err
+    assert main(["graph", "check", *_STORE, "--html", "check.html", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["zone"] == "Asia/Shanghai"
+    gap = next(finding for finding in found["findings"] if finding["code"] == "gap")
+    assert gap["examples"] == ["2024-03-06 to 2024-03-13: 8 days"]
+    assert "Days and times are those of Asia/Shanghai" in Path("check.html").read_text()
+    assert main(["derive", "also-bought", "--cut", "2024-04-01", *_STORE]) == 0
+    assert main(["explain", "ann", "tea", *_STORE]) == 0
+    capsys.readouterr()
+    assert main(["ingest", "history", "--archive", "shop.db.archive"]) == 0
+    assert "times are those of Asia/Shanghai" in capsys.readouterr().err
+
+
 def test_other_values_and_utc_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     moment = datetime(2024, 3, 4, 16, 30)
     assert in_zone([[moment, "a", None, 1]], "UTC") == [[moment, "a", None, 1]]

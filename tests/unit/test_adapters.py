@@ -16,12 +16,13 @@ import pytest
 from kgdistill.datasets.adapters import adapter, adapters
 from kgdistill.errors import InputError
 from kgdistill.ingest.archive import Archive, JobRecord, StagedSource, utc_now
-from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.job import stage_here
 from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.ingest.model import TypeKey
 from kgdistill.ingest.readers import find_sources, fingerprint, table_source
 from kgdistill.ingest.references import check_references
+from kgdistill.ingest.sql import engine
 from kgdistill.ingest.stage import Unit
 from kgdistill.store.schema import load_schema
 

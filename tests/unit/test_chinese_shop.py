@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 from test_adapters import BOUGHT, IN_CATEGORY, MADE_BY, Graph, graph
 
+from kgdistill.datasets.adapters import adapter
 from kgdistill.datasets.chinese_shop import ENCODING, brand_name, chinese_shop, write_chinese_shop
+from kgdistill.graphcheck.brands import alike
+from kgdistill.ingest.job import graph_tables
+from kgdistill.ingest.mapping.load import load_mapping, parse_mapping
+from kgdistill.ingest.propose.propose import propose
+from kgdistill.store.schema import load_schema
 from kgdistill.wording import language_of
 
 
@@ -53,6 +59,30 @@ def test_every_row_becomes_what_it_says(shop: Graph) -> None:
     assert len(shop.edges(*MADE_BY)) == len(shop.edges(*IN_CATEGORY)) == 300
     redeemed = shop.edges("User", "REDEEMED", "Coupon")
     assert 0 < len(redeemed) <= len(files["优惠券核销.csv"]) - 1
+
+
+def test_what_init_proposes_makes_the_same_graph_and_the_aliases_make_forty_brands(
+    folder: Path, shop: Graph, tmp_path: Path
+) -> None:
+    schema, files = load_schema(), sorted(folder.iterdir())
+    text = propose(files, schema).replace("time_zone: UTC", "time_zone: Asia/Shanghai")
+    found = graph_tables(parse_mapping(text), folder, schema=schema)
+    assert found.rejects.num_rows == 0
+    proposed = {(row["source"], row["target"]): row for row in found.edges[BOUGHT].to_pylist()}
+    assert proposed.keys() == shop.edges(*BOUGHT).keys()
+    for ends, row in shop.edges(*BOUGHT).items():
+        assert {name: proposed[ends][name] for name in ("first_at", "count", "spend")} == {
+            name: row[name] for name in ("first_at", "count", "spend")
+        }
+    titles = {row["product_id"]: row["title"] for row in found.nodes["Product"].to_pylist()}
+    assert titles == {key: row["title"] for key, row in shop.nodes("Product").items()}
+    assert {"User", "Query", "Campaign", "Coupon", "Brand", "Category", "Department"} <= found.nodes.keys()
+    assert found.nodes["Brand"].num_rows > 40
+    told = load_mapping(adapter("chinese-shop").mapping_path)
+    brands = graph_tables(told, folder, schema=schema).nodes["Brand"]["name"].to_pylist()
+    assert sorted(brands) == sorted(map(brand_name, range(40)))
+    # The check finds what was planted, and drafts the same pairs.
+    assert sorted(len(group) for group in alike(found.nodes["Brand"]["name"].to_pylist())) == [3, 3, 3, 3]
 
 
 def test_times_are_those_of_shanghai(shop: Graph) -> None:

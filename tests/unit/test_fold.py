@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.ingest.archive import RowFile, StagedType
-from kgdistill.ingest.fold import Fold, engine
+from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.model import TypeKey, type_name
 from kgdistill.ingest.rows import row_schema
+from kgdistill.ingest.sql import engine
 from kgdistill.store import load_schema
 
 SCHEMA = load_schema().restricted(("User", "Product", "Brand"), ("BOUGHT", "MADE_BY", "RATED"))

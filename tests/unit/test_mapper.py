@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from collections import Counter
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -105,6 +106,13 @@ def cell(value: Any, prop: str, cells: list[Any]) -> tuple[list[Any], list[tuple
         ({"column": "c", "default": "none"}, "title", ["a", None], ["a", "none"]),
         ({"column": "c", "strip": False}, "title", [" a ", "  "], [" a ", None]),
         ({"column": "c", "case": "lower"}, "title", ["ÄB"], ["äb"]),
+        (
+            {"column": "c", "fold": "nfkc"},
+            "title",
+            ["Ａ１\u3000（锅）", None, "\u3000"],
+            ["A1 (锅)", None, None],
+        ),
+        ({"column": "c", "fold": "nfkc"}, "price", ["１２．５"], [12.5]),
         ({"column": "c", "replace": {"[0-9]+": "", "^(.)b": "\\1_"}}, "title", ["ab12", "9"], ["a_", None]),
         ({"column": "c", "invalid": "null"}, "price", ["x", "1", "inf"], [None, 1.0, None]),
         (
@@ -610,6 +618,22 @@ def test_a_whole_number_is_one_key_however_it_is_written(cells: list[Any], keys:
     if isinstance(cells[0], str):
         titles = {row["title"] for row in rows(result, "Product")}
         assert titles == {cell.strip() for cell in cells}
+
+
+@given(st.text(max_size=8))
+def test_keys_are_folded_where_the_mapping_says_so_and_nowhere_else(text: str) -> None:
+    text = f"Ｋ{text}①"
+    source: dict[str, Any] = {"nodes": [{"label": "Product", "key": "k"}]}
+    plain = rows(mapped(source, [{"k": text}]), "Product")
+    assert plain == rows(mapped(source, [{"k": text.strip()}]), "Product")
+    assert plain[0]["product_id"].startswith("Ｋ")
+    source["nodes"][0]["key"] = {"column": "k", "fold": "nfkc"}
+    found = rows(mapped(source, [{"k": text}, {"k": unicodedata.normalize("NFKC", text)}]), "Product")
+    # One node for both, which folding leaves as it is.
+    assert len({row["product_id"] for row in found}) == 1
+    key = found[0]["product_id"]
+    assert key.startswith("K")
+    assert unicodedata.normalize("NFKC", key) == key
 
 
 @pytest.mark.parametrize("cells", [["NaN", "inf", "-Infinity"], [float("inf"), float("-inf"), 1e400]])

@@ -34,6 +34,11 @@ def test_the_form_and_the_case_of_letters_do_not_matter(text: str) -> None:
     assert plain(plain(text)) == plain(text)
 
 
+@pytest.mark.parametrize("text", ["ＳＵＰＯＲ　５Ｌ", "supor 5l", "Ｓupor ⑤ℓ"])
+def test_full_width_letters_and_digits_are_the_usual_ones(text: str) -> None:
+    assert words(text) == words("SUPOR 5L")
+
+
 @given(TEXTS)
 def test_every_letter_and_digit_belongs_to_a_word(text: str) -> None:
     for found in (words(text), words(text, singles=True)):

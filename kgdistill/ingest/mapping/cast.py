@@ -33,6 +33,10 @@ _NO_NUMBER = ["nan", "NaN", "inf", "-inf", "Infinity", "-Infinity"]
 _SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _ZONED = r"[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"
+HALVES = {
+    "上午": "AM", "凌晨": "AM", "午前": "AM", "오전": "AM", "下午": "PM", "午後": "PM", "오후": "PM",
+}  # fmt: skip
+"""The halves of a day in Chinese, Japanese and Korean, which a format's `%p` reads too."""
 # Days that C's strptime may have made of the 29th to 31st of a shorter month.
 _ROLLED = 3
 
@@ -300,6 +304,8 @@ def _iso(texts: pa.Array, zone: str) -> Cast:
 
 
 def _by_format(texts: pa.Array, name: str, zone: str) -> pa.Array:
+    for half, letters in HALVES.items() if "%p" in name else ():
+        texts = pc.replace_substring(texts, half, letters)
     times = pc.strptime(texts, format=name, unit="us", error_is_null=True)
     zoned = times.type.tz is not None
     times = pc.cast(times, _US)

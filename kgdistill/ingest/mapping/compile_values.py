@@ -16,7 +16,7 @@ from kgdistill.ingest.mapping.model import Condition, Value, scalar_text
 from kgdistill.ingest.mapping.plan import Cell, Plan, Shape
 from kgdistill.store.schema import PropertyType
 
-_TEXT_OPTIONS = {"split", "replace", "case", "values", "hash", "format", "unit", "zone", "decimal"}
+_TEXT_OPTIONS = {"split", "replace", "case", "fold", "values", "hash", "format", "unit", "zone", "decimal"}
 _EARLIEST = datetime(1900, 1, 1)
 
 

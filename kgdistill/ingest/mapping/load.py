@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
+from kgdistill.errors import SchemaError
+from kgdistill.ingest.alias_file import read_aliases
 from kgdistill.ingest.mapping.compile import compile_source
 from kgdistill.ingest.mapping.model import (
     Condition,
@@ -25,6 +27,7 @@ from kgdistill.ingest.mapping.model import (
     Value,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
 
 __all__ = [
@@ -38,7 +41,7 @@ __all__ = [
     "parse_mapping",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_NAME = re.compile(r"[^\W_][\w.-]*\Z")
 
 
 class SourceMapping(Part):
@@ -93,8 +96,14 @@ class Mapping(Part):
         None, alias="schema", description="The graph's schema, relative to this file; else the project's own."
     )
     time_zone: str = Field("UTC", description="Of times without a zone.")
+    aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description="By label, a file of other names of its nodes, beside this file or below the data root: "
+        "they become one.",
+    )
     sources: dict[str, SourceMapping] = Field(min_length=1)
     _where: str = PrivateAttr("")
+    _folder: Path = PrivateAttr(Path("."))
 
     @field_validator("name")
     @classmethod
@@ -119,6 +128,31 @@ class Mapping(Part):
         except (OSError, ValueError, KeyError) as error:
             raise fault(f"{value!r} is not a time zone", hint="such as UTC or Europe/Berlin") from error
         return value
+
+    def read_aliases(self, schema: Schema, root: Path) -> dict[str, dict[str, str]]:
+        """By label the other names that the alias files say, each with the key that it stands for.
+
+        Args:
+            schema: the graph's schema.
+            root: where the files are that are not beside the mapping.
+
+        Raises:
+            SchemaError: a label that the schema does not have.
+            InputError: as `alias_file.read_aliases`.
+        """
+        for label in self.aliases:
+            if label not in schema.nodes:
+                known = list(schema.nodes)
+                raise SchemaError(
+                    f"unknown label {label!r}",
+                    where=f"{self._where}: aliases" if self._where else "aliases",
+                    hint=f"{nearest(label, known)}known labels: {', '.join(known)}",
+                )
+        found = {}
+        for label, name in self.aliases.items():
+            places = (self._folder / name, root / name)
+            found[label] = read_aliases(next((file for file in places if file.is_file()), places[0]))
+        return found
 
     def compile(
         self, schema: Schema, *, salt: bytes | None = None, now: datetime | None = None
@@ -151,9 +185,11 @@ def load_mapping(path: str | Path) -> Mapping:
     """
     file = Path(path)
     mapping = parse_mapping(read_text(file), where=str(file))
+
     if mapping.schema_file is not None:
         resolved = str((file.parent / mapping.schema_file).resolve())
         mapping = mapping.model_copy(update={"schema_file": resolved})
+    mapping._folder = file.parent
     return mapping
 
 

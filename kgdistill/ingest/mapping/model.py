@@ -131,6 +131,9 @@ class Value(Part):
     max: Scalar | None = Field(None, description="The greatest number or time (of times else tomorrow).")
     strip: bool = Field(True, description="White space at both ends is left out.")
     case: Literal["lower", "upper"] | None = None
+    fold: Literal["nfkc"] | None = Field(
+        None, description="Full-width letters, digits and signs become the usual ones (Unicode's NFKC)."
+    )
     replace: Annotated[dict[str, str], AfterValidator(_replacements)] | None = Field(
         None, description="Regular expressions (RE2) and what takes the place of what they match."
     )

@@ -248,6 +248,8 @@ class _Finish:
         value = self.plan.value
         texts, bad = to_text(values)
         self._note(bad, raw, "is not text in UTF-8")
+        if value.fold is not None:
+            texts = pc.utf8_normalize(texts, form="NFKC")
         texts = trim(texts, strip=value.strip)
         if self.plan.is_key and value.values is None:
             texts = self._key(texts)

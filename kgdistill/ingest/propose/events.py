@@ -19,7 +19,7 @@ VIEWS = word_set(
 BUYS = word_set(
     """purchase purchases purchased buy buys bought order orders ordered order_completed order_placed
     completed_order placed_order place_order transaction transactions sale sales sold conversion kauf gekauft
-    bestellung bestellt in_app_purchase ecommerce_purchase complete_purchase checkout_completed"""
+    bestellung bestellt in_app_purchase ecommerce_purchase payment complete_purchase checkout_completed"""
 )
 SEARCHES = word_set(
     """search searches searched query site_search view_search_results products_searched product_search
@@ -30,7 +30,7 @@ SHOWS = word_set(
     view_promotion ad_view ad_viewed"""
 )
 CLICKS = word_set("click clicks clicked klick ad_click ad_clicked select_promotion")
-RATES = word_set("rate rated rating review reviewed bewertung")
+RATES = word_set("rate rated rating review reviewed bewertung review_rating")
 # Known for what they are, though the graph may have no place for them.
 _OTHERS = word_set(
     """cart add added addtocart add_to_cart added_to_cart cart_add product_added remove removed

@@ -12,10 +12,12 @@ from kgdistill.ingest.propose.words import (
     ABOUT,
     AMOUNT,
     ATTRIBUTE,
+    BIRTH,
     BRAND,
     CATEGORY,
     EVENT,
     GRADE,
+    HANDLE,
     ID,
     NO_NUMBER,
     PERSONAL,
@@ -124,7 +126,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
 def _is_personal(column: ColumnProfile) -> bool:
     if column.personal:
         return True
-    if column.time is None and has(column, PERSONAL):
+    if has(column, PERSONAL) and (column.time is None or has(column, BIRTH)):
         return True
     named = column.words[-1:] in (("name",), ("names",))
     return named and has(column, USER + " first last")
@@ -154,7 +156,10 @@ def _entities(
 
     found.query_id = take(lambda c: has(c, QUERY) and is_id(c))
     found.query = take(
-        lambda c: has(c, QUERY) and not is_id(c) and not c.lists and "class" not in c.words, _plain
+        lambda c: (
+            has(c, QUERY) and not is_id(c) and not c.lists and c.time is None and "class" not in c.words
+        ),
+        _plain,
     )
     found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
     found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
@@ -172,10 +177,10 @@ def _entities(
     )
     _bare(found, left, stem)
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
-        mail = [c for c in found.personal if c.personal or (has(c, "email mail") and len(c.words) <= 2)]
-        if mail:
-            found.user = mail[0]
-            found.personal.remove(mail[0])
+        handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
+        if handles:
+            found.user = handles[0]
+            found.personal.remove(handles[0])
 
 
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
@@ -207,7 +212,8 @@ def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
             lambda c: has(c, GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
         )
     found.quantity = take(number(QUANTITY, NO_NUMBER + " rating review reviews"))
-    found.amount = take(number(AMOUNT))
+    # What was paid, rather than what was due.
+    found.amount = take(number(AMOUNT), lambda c: has_word(c, "paid"))
     found.price = take(number(PRICE))
     found.rating = take(number(RATING, "average avg count number id"))
 
@@ -221,11 +227,9 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     def text(column: ColumnProfile) -> bool:
         return column.number is None and column.time is None
 
-    brand_or_category = f"{BRAND} {CATEGORY} {USER} group type class review reviewer"
+    no_title = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
     found.title = take(
-        lambda c: (
-            text(c) and not c.lists and has(c, TITLE) and not has_word(c, brand_or_category + " color colour")
-        ),
+        lambda c: text(c) and not c.lists and has(c, TITLE) and not has_word(c, no_title),
         lambda c: (has_word(c, "title titel"), has_word(c, PRODUCT), c.distinct),
     )
     found.brand = take(

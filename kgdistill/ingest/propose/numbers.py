@@ -24,10 +24,13 @@ _CODES = word_set(
 )
 _SPOKEN = word_set(
     """Rs Rp RM kr Kč zł zl Ft lei лв руб р грн TL SFr Fr Euro euro EURO Dollar dollar dollars eur usd gbp chf
-    元 円 원"""
+    元 圆 圓 円 원"""
 )
 _BESIDE_SIGN = {"", "A", "C", "R", "S", "US", "HK", "NT", "NZ", "MX", "CA", "AU"}
-_PIECES = word_set("stk stck stück st pcs pc piece pieces pieza piezas ea each unit units")
+_PIECES = word_set(
+    """stk stck stück st pcs pc piece pieces pieza piezas ea each unit units
+    件 个 個 只 枚 点 套 盒 瓶 袋 台 개 장"""
+)
 _LOST = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+\Z|\d[.,]\d+[eE]\d{2}\Z")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ _GAPS_WITHIN = 500_000
 _KINDS = 200
 _NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {"0000-00-00 00:00:00"}
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
+_FULL_WIDTH = re.compile("[\uff01-\uff5e]")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
 
 
@@ -43,6 +45,7 @@ class ColumnProfile:
         lists: its values are lists; `values` then holds their elements.
         kinds: of a column that names events, those in the whole file.
         gaps: beyond the sample some rows have nothing there.
+        wide: some values hold full-width signs; times and numbers are told without that.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ColumnProfile:
     personal: bool = False
     kinds: tuple[str, ...] = ()
     gaps: bool = False
+    wide: bool = False
 
     @property
     def flat(self) -> str:
@@ -181,7 +185,10 @@ def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
 
 def _described(name: str, values: list[str], rows: int, lists: bool = False) -> ColumnProfile:
     counted = Counter(values)
-    some = Counter({value: counted[value] for value in list(counted)[:_DISTINCT]})
+    wide = any(_FULL_WIDTH.search(value) for value in counted)
+    some: Counter[str] = Counter()
+    for value in list(counted)[:_DISTINCT]:
+        some[narrow(value) if wide else value] += counted[value]
     return ColumnProfile(
         name=name,
         words=words(name),
@@ -192,7 +199,13 @@ def _described(name: str, values: list[str], rows: int, lists: bool = False) -> 
         number=None if lists else number_shape(some),
         distinct=len(counted),
         personal=_most(some, _MAIL) or (_most(some, _PHONE) and any(v.startswith("+") for v in some)),
+        wide=wide,
     )
+
+
+def narrow(text: str) -> str:
+    """A text as the option `fold: nfkc` reads it."""
+    return unicodedata.normalize("NFKC", text).strip()
 
 
 def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
@@ -220,6 +233,8 @@ def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
         values = batch.table[column.name]
         if not pa.types.is_string(values.type):
             return
+        if column.wide:
+            values = pc.utf8_normalize(values, form="NFKC")
         found = pc.value_counts(pc.utf8_trim_whitespace(values)).to_pylist()
         yield Counter({item["values"]: item["counts"] for item in found if item["values"]})
 
@@ -285,4 +300,5 @@ def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
         personal=one.personal or two.personal,
         kinds=tuple(dict.fromkeys((*one.kinds, *two.kinds))),
         gaps=one.gaps or two.gaps,
+        wide=one.wide or two.wide,
     )

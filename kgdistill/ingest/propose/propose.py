@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from kgdistill.ingest.job import sources_of
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
+from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.write import write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
-from kgdistill.ingest.readers import read_batches
+from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
@@ -39,6 +41,7 @@ class Preview:
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
         whole: every source was read to its end.
         notices: what is odd about rows that would be accepted.
+        encodings: of the sources that are no UTF-8.
     """
 
     counts: dict[TypeKey, int] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Preview:
     rejected: int = 0
     whole: bool = True
     notices: tuple[Notice, ...] = ()
+    encodings: dict[str, str] = field(default_factory=dict)
 
 
 class NothingFitsError(InputError):
@@ -91,7 +95,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
         "version: 1",
         f"name: {scalar(_name(root, set()))}",
-        "time_zone: UTC  # ? of times that do not say their own, such as Europe/Berlin",
+        f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
     for lines, makes in blocks:
@@ -138,8 +142,15 @@ def _check_file(path: Path) -> None:
         raise InputError("has a name that cannot be written down", where=ascii(path.name), hint="rename it")
 
 
+def _zone(headings: str) -> str:
+    """A time zone where headings are written as these are."""
+    by_script = ((KANA, "Asia/Tokyo"), (HANGUL, "Asia/Seoul"), (HAN, "Asia/Shanghai"))
+    return next((zone for script, zone in by_script if script.search(headings)), "Europe/Berlin")
+
+
 def _name(path: Path, used: set[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]).strip("-_") or "data"
+    plain = unicodedata.normalize("NFC", path.name.split(".")[0])
+    stem = re.sub(r"[^\w-]+", "-", plain).strip("-_") or "data"
     name, number = stem, 1
     while name in used:
         number += 1
@@ -181,6 +192,7 @@ def preview(
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
             text = TextCheck(source)
+            result.encodings |= encodings_of([source])
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
                 if read >= limit:
                     result.whole = False

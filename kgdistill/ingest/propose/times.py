@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, IntArray
-from kgdistill.ingest.mapping.cast import cast_times
+from kgdistill.ingest.mapping.cast import HALVES, cast_times
 
 # With fewer values nothing is an exception; of more, this share has to fit.
 FEW = 20
@@ -26,12 +26,22 @@ _YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})\2(\d{1,2})(?!\d)")
 _DAY_MONTH = re.compile(r"(\d{1,2})([ ./-])([A-Za-z]{3,9})\2(\d{4}|\d{2})(?!\d)")
 _MONTH_DAY = re.compile(r"([A-Za-z]{3,9}) (\d{1,2})(,?) (\d{4})(?!\d)")
 _YEAR_MONTH = re.compile(r"(\d{4})([ ./-])([A-Za-z]{3,9})\2(\d{1,2})(?!\d)")
+_EASTERN = re.compile(
+    r"\d{4}(?:(?P<y>[年년])(?P<a> ?)\d{1,2}(?P<m>[月월])(?P<b> ?)\d{1,2}(?P<d>[日号號일])"
+    r"|\. \d{1,2}\. \d{1,2}\.)"
+)
 _DIGITS = re.compile(r"(\d{8})(T| |(?=\d))?(?:(\d{2})(\d{2})(\d{2})?)?(?!\d)")
 _CLOCK_FIRST = re.compile(r"([A-Za-z]{3}) ([A-Za-z]{3}) {1,2}\d{1,2} \d{2}:\d{2}:\d{2} \d{4}\Z")
 _WEEKDAY = re.compile(r"([A-Za-z]{3,9})(,? )(?=\d|[A-Za-z]{3,9} \d)")
+_BEFORE = (
+    rf"(?P<before>[T:]|, ?| - | {{0,2}})(?P<early>(?:{'|'.join(HALVES)})(?P<gap> ?))?(?P<hour>\d{{1,2}})"
+)
 _TIME = re.compile(
-    r"(?P<before>[T:]|, ?| - | {1,2})\d{1,2}(?P<mark>[:.])\d{2}"
+    _BEFORE + r"(?P<mark>[:.])\d{2}"
     r"(?:(?P=mark)\d{2}(?P<part>[.,])?(?:(?<=[.,])\d{1,6})?)?(?P<half> ?[AaPp][Mm])?"
+)
+_EASTERN_TIME = re.compile(
+    _BEFORE + r"(?P<h>[时時点點시])(?:(?P<b> ?)\d{1,2}(?P<m>[分분])(?:(?P<c> ?)\d{1,2}(?P<s>[秒초]))?)?"
 )
 _ZONE = re.compile(r"(?P<blank> ?)(?:(?P<name>UTC|GMT|Z)|(?P<offset>[+-]\d{2}:?\d{2}))\Z")
 
@@ -166,6 +176,9 @@ def _month(text: str) -> object:
 
 def _dates(text: str) -> tuple[list[str], str] | None:
     """The formats of the date at the start of a text, and what follows it."""
+    if (m := _EASTERN.match(text)) is not None:
+        date = "%Y. %m. %d." if m["y"] is None else f"%Y{m['y']}{m['a']}%m{m['m']}{m['b']}%d{m['d']}"
+        return [date], text[m.end() :]
     if (m := _YEAR_FIRST.match(text)) is not None:
         return [f"%Y{m[2]}%m{m[2]}%d"], text[m.end() :]
     if (m := _FIGURES.match(text)) is not None:
@@ -196,13 +209,18 @@ def _clock(text: str) -> str | None:
     if not text:
         return ""
     result = ""
-    if (m := _TIME.match(text)) is not None:
+    if (m := _EASTERN_TIME.match(text)) is not None:
+        result = _hour(m) + m["h"]
+        result += "" if m["m"] is None else f"{m['b']}%M{m['m']}"
+        result += "" if m["s"] is None else f"{m['c']}%S{m['s']}"
+        text = text[m.end() :]
+    elif (m := _TIME.match(text)) is not None:
         mark = m["mark"]
         seconds = f"{mark}%S" if m[0].count(mark, len(m["before"])) > 1 else ""
         if m["part"]:
             seconds += f"{m['part']}%f"
         half = "" if m["half"] is None else m["half"][:-2] + "%p"
-        result = f"{m['before']}%{'I' if half else 'H'}{mark}%M{seconds}{half}"
+        result = f"{_hour(m)}{mark}%M{seconds}{half}"
         text = text[m.end() :]
     if text:
         zone = _ZONE.match(text)
@@ -210,6 +228,14 @@ def _clock(text: str) -> str | None:
             return None
         result += zone["blank"] + ("%z" if zone["offset"] or zone["name"] == "Z" else zone["name"])
     return result
+
+
+def _hour(time: re.Match[str]) -> str:
+    """The format of the hour, and of the half of the day where that stands before it (下午2:03)."""
+    early = "" if time["early"] is None else f"%p{time['gap']}"
+    half = early or time.groupdict().get("half")
+    # Some programs write 下午14:03.
+    return f"{time['before']}{early}%{'I' if half and 0 < int(time['hour']) < 13 else 'H'}"
 
 
 def count_orders(shape: TimeShape, counted: Counter[str]) -> TimeShape:

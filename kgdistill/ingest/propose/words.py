@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from kgdistill.ingest.propose.eastern import pieces
+
 USER = (
     "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
 )
@@ -29,9 +31,12 @@ QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
 EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
 ATTRIBUTE = "color colour size farbe groesse material packagesize style features"
 PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
-PERSONAL += " address adresse strasse street zip postal postcode postleitzahl plz birth birthday geburt"
-PERSONAL += " geburtsdatum geburtstag iban ip fullname reviewername username"
-NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg"
+BIRTH = "birth birthday geburt geburtsdatum geburtstag"
+PERSONAL += f" address adresse strasse street zip postal postcode postleitzahl plz {BIRTH}"
+PERSONAL += " iban ip fullname reviewername username nickname idcard"
+# What tells people apart where nothing else does: hashed, it serves as their id.
+HANDLE = "email mail nickname username"
+NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg time date"
 
 # Of two words together; longer text is no name.
 _LONGEST = 30
@@ -39,8 +44,11 @@ _UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "O
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of a name: CustomerID, customer_id and customer-id are customer, id."""
-    spelled = name
+    """The words of a name: CustomerID, customer_id and customer-id are customer, id, and so is 客户编号."""
+    return tuple(word for piece, known in pieces(name) for word in known or _latin(piece))
+
+
+def _latin(spelled: str) -> tuple[str, ...]:
     for letter, letters in _UMLAUTS.items():
         spelled = spelled.replace(letter, letters)
     plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
@@ -88,5 +96,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def is_known(some: tuple[str, ...]) -> bool:
-    """Whether a name with these words says what it is of."""
+    """Whether a name with these words says what it is of; a Chinese one with an unknown part does not."""
+    if not all(word.isascii() for word in some):
+        return False
     return any(word in _ALL for word in some) or "".join(some) in _ALL

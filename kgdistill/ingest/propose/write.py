@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgdistill.ingest.propose.events import UNDONE, kinds_for, kinds_of, normal, types_between
-from kgdistill.ingest.propose.guess import Guess, guess, is_id, separator, used
+from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, separator, used
 from kgdistill.ingest.propose.numbers import lost_digits, no_numbers
-from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
+from kgdistill.ingest.propose.words import HANDLE
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, write_skeleton
 from kgdistill.store.schema import Schema
 
@@ -19,6 +20,7 @@ _GRADES = {
     "irrelevant": 0.0, "i": 0.0, "high": 2.0, "medium": 1.0, "low": 0.0, "relevant": 1.0,
     "true": 1.0, "false": 0.0,
 }  # fmt: skip
+_WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _USER_WORDS = {
     "age": "age alter agegroup altersgruppe",
     "income": "income einkommen",
@@ -110,6 +112,12 @@ def _doubts(column: ColumnProfile) -> list[str]:
             f"{lost:,} of {len(column.values):,} values are written like {column.values[0]}:"
             " a spreadsheet lost their last digits; export them again as text"
         )
+    wide = [value for value in column.values if _WIDE.search(value)]
+    if wide and is_id(column):
+        doubts.append(
+            f"{len(wide):,} of {len(column.values):,} values hold full-width letters or digits, such as"
+            f" {wide[0][:40]}; with fold: nfkc it is {narrow(wide[0])[:40]}, which may be another's id"
+        )
     if column.time is not None:
         doubts += doubts_of(column.time)
     if column.number is not None and column.number.either and column.time is None:
@@ -123,10 +131,10 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
     if column.time is not None and column is found.time:
         shape = column.time
         formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
-        read = fits(column.values, formats, shape.unit)
+        read = fits(map(narrow, column.values) if column.wide else column.values, formats, shape.unit)
         bad = [value for value, good in zip(column.values, read, strict=True) if not good]
     elif column in (found.quantity, found.amount, found.price, found.rating):
-        bad = no_numbers(column.values)
+        bad = no_numbers([narrow(v) for v in column.values] if column.wide else column.values)
     if not bad:
         return []
     many = f"{len(bad):,} of {len(column.values):,}"
@@ -140,8 +148,12 @@ def _key(column: ColumnProfile, **options: Any) -> Any:
     return {"column": column.name, **given} if given else column.name
 
 
+def _folded(column: ColumnProfile) -> dict[str, Any]:
+    return {"fold": "nfkc"} if column.wide else {}
+
+
 def _number(column: ColumnProfile, **options: Any) -> Any:
-    given = dict(options)
+    given = {**_folded(column), **options}
     shape = column.number
     if shape is not None and not shape.bare:
         given["replace"] = {**({r"[^0-9]*\.\s": ""} if shape.dotted else {}), "[^0-9.,+-]": ""}
@@ -152,7 +164,7 @@ def _number(column: ColumnProfile, **options: Any) -> Any:
 
 def _moment(column: ColumnProfile) -> Any:
     shape = column.time
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = _folded(column)
     if shape is not None and shape.formats:
         given["format"] = shape.formats[0] if len(shape.formats) == 1 else list(shape.formats)
     if shape is not None and shape.unit is not None:
@@ -199,7 +211,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     found = pieces.found
     user = None
     if found.user is not None:
-        hidden = {"hash": True} if found.user.personal or "mail" in found.user.flat else {}
+        hidden = {"hash": True} if found.user.personal or has_word(found.user, HANDLE) else {}
         pieces.salted = bool(hidden)
         user = _key(found.user, **hidden)
         about: dict[str, Any] = {}

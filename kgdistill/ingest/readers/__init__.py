@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from kgdistill.errors import InputError
@@ -20,7 +20,7 @@ from kgdistill.ingest.readers.source import (
     suffixes,
     table_source,
 )
-from kgdistill.ingest.readers.text import BLOCK_BYTES, plain_hash
+from kgdistill.ingest.readers.text import BLOCK_BYTES, foreign_encoding, plain_hash
 
 __all__ = [
     "FORMATS",
@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "SourceOptions",
     "column_names",
+    "encodings_of",
     "find_sources",
     "fingerprint",
     "plain_hash",
@@ -53,6 +54,17 @@ def column_names(source: Source) -> list[str]:
     if source.options.format == "jsonl":
         return json_names(source)
     return delimited_header(source)
+
+
+def encodings_of(sources: Iterable[Source]) -> dict[str, str]:
+    """By name, the encodings of those text files that are not in UTF-8.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    files = [source for source in map(_with_format, sources) if source.table is None]
+    texts = [source for source in files if source.options.format not in ("parquet", "arrow")]
+    return {source.name: name for source in texts if (name := foreign_encoding(source))}
 
 
 def read_batches(

@@ -37,6 +37,19 @@ def _marked(head: bytes) -> str:
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
+def foreign_encoding(source: Source) -> str:
+    """The encoding in which a text file is read, as its mapping says or its mark tells; empty for UTF-8.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    name = source.options.encoding
+    if name is None:
+        with open_bytes(source) as (stream, _):
+            name = _marked(stream.read(4))
+    return "" if codecs.lookup(name).name in ("utf-8", "utf-8-sig") else name
+
+
 def plain_hash(source: Source) -> str:
     """The SHA-256 of a compressed file's bytes without compression; empty for any other source.
 
