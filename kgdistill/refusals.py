@@ -34,7 +34,7 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What the extras bring, and those of our packages that make do with the small one.
 _LIBRARIES = frozenset(("charset_normalizer", "duckdb", "matplotlib", "orjson", "pandas", "scipy",
     "sentence_transformers", "tensorboard", "torch", "torch_geometric", "transformers"))  # fmt: skip
-_INGEST = frozenset(("ingest", "derive", "graphcheck", "store", "explore", "datasets"))
+_INGEST = frozenset(("ingest", "derive", "graphcheck", "store", "explore", "datasets", "watch"))
 
 
 def refusal(error: BaseException, where: str = "") -> KgdistillError | None:

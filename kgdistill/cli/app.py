@@ -21,6 +21,7 @@ from kgdistill.cli import (
     store,
     task,
     train,
+    watch,
 )
 from kgdistill.cli.output import say
 
@@ -76,6 +77,7 @@ app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
 find.register(app)
+watch.register(app)
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

@@ -23,6 +23,7 @@ from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fa
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
+from kgdistill.tasks.alerts import Alerts
 from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
@@ -319,6 +320,7 @@ class ClassifySpec(_Task):
     protocol: ClassifyProtocol = Field(
         default_factory=lambda: HeldOut(split="held_out"), description="How it is split and judged."
     )
+    alerts: Alerts | None = Field(default=None, description="Which surges `kgdistill watch` tells.")
 
     @field_validator("targets")
     @classmethod
@@ -327,6 +329,16 @@ class ClassifySpec(_Task):
             if not _NAME.match(name):
                 raise fault("a target's name should be letters, digits, '_' and '-'", name)
         return value
+
+    @model_validator(mode="after")
+    def _alerts_name_targets(self) -> ClassifySpec:
+        for key in ("target", "topic"):
+            name = getattr(self.alerts, key, None)
+            if name is not None and name not in self.targets:
+                near = nearest(name, self.targets)
+                hint = f"{near}there is: {', '.join(self.targets)}"
+                raise fault(f"there is no target {name!r}", f"alerts.{key}", hint)
+        return self
 
 
 TaskSpec: TypeAlias = MatchSpec | ClassifySpec

@@ -97,6 +97,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_it_watches_statements_without_extras(installed: Path, tmp_path: Path) -> None:
+    script = ROOT / "data" / "sample_statements" / "make.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "s.jsonl")], check=True)
+    done = run(installed, tmp_path, "watch", "s.jsonl", "--state", "state.json")
+    assert done.returncode == 0, done.stderr
+    assert "tea: a surge of negatives" in done.stdout
+    drawn = run(installed, tmp_path, "watch", "s.jsonl", "--page", "page.html")
+    assert drawn.returncode == 2
+    assert "pip install 'kgdistill[ingest]'" in drawn.stderr
+
+
 def test_it_needs_no_training_library(wheel: Path) -> None:
     heavy = {"torch", "torch-geometric", "transformers", "sentence-transformers", "scipy", "pandas", "duckdb"}
     assert not heavy & base_distributions(wheel)

@@ -19,7 +19,7 @@ LAYERS = (
     ("ranking", "snapshot", "ingest", "graphcheck"),
     ("derive", "tasks", "explore"),
     ("datasets", "config", "models"),
-    ("train", "evaluate", "serve"),
+    ("train", "evaluate", "serve", "watch"),
     ("run",),
     ("graph",),
     ("demo",),

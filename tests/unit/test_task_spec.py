@@ -127,6 +127,20 @@ def test_what_a_match_may_not_say(old: str, new: str, place: str, says: str) -> 
         ("split: given, property: split", "split: time", "line 4: protocol", "'given', 'held_out'"),
         (", property: split", "", "line 4: protocol.property", "is missing"),
         ("property: split", "property: s, test: train", "line 4: protocol", "two parts"),
+        ("kind", "alerts: {target: intnt, bad: x}\nkind", "alerts.target", "did you mean 'intent'?"),
+        (
+            "kind",
+            "alerts: {target: intent, bad: x, topic: y}\nkind",
+            "alerts.topic",
+            "no target 'y'",
+        ),
+        ("kind", "alerts: {target: intent}\nkind", "line 1: alerts.bad", "is missing"),
+        (
+            "kind",
+            "alerts: {target: intent, bad: x, window: 7h}\nkind",
+            "line 1: alerts.window",
+            "divides no day",
+        ),
     ],
 )
 def test_what_a_classification_may_not_say(old: str, new: str, place: str, says: str) -> None:
@@ -185,7 +199,7 @@ def test_the_projects_own_tasks_are_short_and_whole(name: str) -> None:
 
 
 def test_a_task_says_what_it_means() -> None:
-    assert set(task_names()) >= {"recommend", "basket", "search", "intent", "profile"}
+    assert set(task_names()) >= {"recommend", "basket", "search", "intent", "profile", "sentiment"}
     recommend = load_task("recommend")
     assert isinstance(recommend, MatchSpec)
     assert isinstance(recommend.protocol, TimeSplit)

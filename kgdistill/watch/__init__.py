@@ -1,0 +1,1 @@
+"""Surges of negative statements, from files and streams: counts, alerts, a page."""

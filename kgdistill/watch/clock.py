@@ -1,0 +1,82 @@
+"""Which window a statement belongs to, and when a window is over: by the statements' own times alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kgdistill.watch.statements import Statement
+
+DAY = 86_400
+# Windows are counted from a Monday.
+_MONDAY = 4 * DAY
+# A clock is believed when so many statements in a row agree on it.
+_AGREE = 3
+_JUMP = 30
+
+
+@dataclass
+class Clock:
+    """The time of a stream: the latest that its statements agree on.
+
+    A statement far ahead of all others (30 days, or 30 windows where these are longer) is held until two more
+    say about the same time; then it was a gap. Where the next one does not, its clock was wrong.
+
+    Attributes:
+        window: seconds.
+        wait: seconds that a window stays open after its end.
+        latest: seconds since 1970; None before the first three statements.
+        held: statements whose time is not believed yet, in their order.
+    """
+
+    window: int
+    wait: int = 0
+    latest: int | None = None
+    held: list[Statement] = field(default_factory=list)
+
+    @property
+    def jump(self) -> int:
+        """Seconds ahead that are not believed at once."""
+        return _JUMP * max(self.window, DAY)
+
+    def number(self, at: int) -> int:
+        """The window of a time, counted from Monday, 1970-01-05 UTC."""
+        return (at - _MONDAY) // self.window
+
+    def start(self, number: int) -> int:
+        """When a window starts, in seconds since 1970."""
+        return number * self.window + _MONDAY
+
+    @property
+    def closed(self) -> int | None:
+        """The last window that is over; None before the clock is known."""
+        return None if self.latest is None else self.number(self.latest - self.wait) - 1
+
+    def offer(self, statement: Statement) -> tuple[list[Statement], list[Statement]]:
+        """Takes a statement.
+
+        Returns:
+            Those whose time is believed now, in their order, and those that turned out to be wrong.
+        """
+        if self.latest is not None and statement.at <= self.latest + self.jump:
+            wrong, self.held = self.held, []
+            return [statement], wrong
+        if statement.id and any(statement.id == held.id for held in self.held):
+            return [], []
+        self.held.append(statement)
+        near = [s for s in self.held if abs(s.at - statement.at) <= self.jump]
+        if len(near) < _AGREE:
+            return [], []
+        wrong = [s for s in self.held if s not in near]
+        self.held = []
+        return near, wrong
+
+    def leave(self) -> tuple[list[Statement], list[Statement]]:
+        """What becomes of the statements held where nothing more will come; as `offer`."""
+        held, self.held = self.held, []
+        return (held, []) if self.latest is None else ([], held)
+
+    def place(self, statement: Statement) -> int | None:
+        """The window that a believed statement is counted in; None where that is over."""
+        number, closed = self.number(statement.at), self.closed
+        self.latest = max(statement.at, self.latest if self.latest is not None else statement.at)
+        return None if closed is not None and number <= closed else number

@@ -1,0 +1,196 @@
+"""The detector on planted surges, without any, and its parts against other ways to the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgdistill.arrays import IntArray
+from kgdistill.watch.detector import MONTH_HOURS, Change, Sensitivity, SurgeDetector
+from kgdistill.watch.tails import beta_binomial_tail, log_gamma
+
+HOURS = 24 * 35
+Told = list[tuple[int, Change]]
+
+
+def stream(share: float, size: float, hours: int = HOURS, topics: int = 1, seed: int = 0) -> list[IntArray]:
+    """Negatives and statements, int64 [hours, topics]."""
+    draw = np.random.default_rng(seed)
+    statements = draw.poisson(size, (hours, topics))
+    return [draw.binomial(statements, share), statements]
+
+
+def watched(
+    negatives: IntArray,
+    statements: IntArray,
+    sensitivity: Sensitivity | None = None,
+    sharing: int | None = None,
+) -> Told:
+    detector = SurgeDetector(sensitivity or Sensitivity())
+    detector.add_topics(statements.shape[1])
+    pairs = enumerate(zip(negatives, statements, strict=True))
+    return [(i, change) for i, (x, n) in pairs for change in detector.step(i, x, n, sharing)]
+
+
+@given(
+    n=st.integers(1, 400),
+    part=st.floats(0, 1),
+    a=st.floats(0.05, 300),
+    b=st.floats(0.05, 300),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_tail_is_the_sum_of_its_chances(n: int, part: float, a: float, b: float) -> None:
+    x = round(part * n)
+    each = [
+        math.comb(n, k)
+        * math.exp(
+            math.lgamma(k + a) + math.lgamma(n - k + b) - math.lgamma(n + a + b)
+            + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+        )
+        for k in range(x, n + 1)
+    ]  # fmt: skip
+    assert beta_binomial_tail(x, n, a, b)[0] == pytest.approx(sum(each), rel=1e-6, abs=1e-12)
+
+
+def test_log_gamma_is_that_of_the_standard_library() -> None:
+    at = np.exp(np.linspace(-8, 16, 300))
+    assert log_gamma(at) == pytest.approx([math.lgamma(x) for x in at], rel=1e-11, abs=1e-11)
+
+
+def test_a_planted_surge_is_told_once_and_its_end_once() -> None:
+    negatives, statements = stream(0.15, 20)
+    draw = np.random.default_rng(1)
+    negatives[600:624] = draw.binomial(statements[600:624], 0.5)
+    (start, begun), (end, over) = watched(negatives, statements)
+    assert (begun.ends, over.ends) == (False, True)
+    assert 600 <= start <= 604
+    assert 624 <= end <= 640
+    assert begun.negatives > 2 * begun.expected
+    assert begun.chance < 1e-3
+
+
+def test_a_rise_too_slow_for_one_window_is_found_by_longer_sums() -> None:
+    negatives, statements = stream(0.15, 4)
+    draw = np.random.default_rng(1)
+    negatives[600:672] = draw.binomial(statements[600:672], 0.4)
+    (start, begun), *_ = watched(negatives, statements)
+    assert begun.windows > 1
+    assert 600 <= start < 672
+
+
+def test_more_statements_at_the_same_share_are_no_surge() -> None:
+    for times in (2, 10):
+        negatives, statements = stream(0.2, 20)
+        more = stream(0.2, 20.0 * times, seed=2)
+        negatives[600:648], statements[600:648] = more[0][600:648], more[1][600:648]
+        assert [i for i, _ in watched(negatives, statements) if 600 <= i < 672] == []
+
+
+def test_a_daily_rhythm_of_the_share_is_learned() -> None:
+    draw = np.random.default_rng(0)
+    share = np.where(np.arange(HOURS) % 24 < 6, 0.5, 0.15)[:, None]
+    statements = draw.poisson(40, (HOURS, 1))
+    negatives = draw.binomial(statements, share)
+    assert [i for i, change in watched(negatives, statements) if i > 24 * 21 and not change.ends] == []
+    # What is usual at night is a surge at noon.
+    negatives[804:810] = draw.binomial(statements[804:810], 0.5)
+    assert [i for i, change in watched(negatives, statements) if not change.ends and 804 <= i < 810]
+
+
+def test_shares_that_vary_beyond_chance_raise_no_more_alarms() -> None:
+    draw = np.random.default_rng(3)
+    statements = draw.poisson(100, (HOURS, 8))
+    negatives = draw.binomial(statements, draw.beta(0.2 * 9, 0.8 * 9, statements.shape))
+    assert len([1 for _, change in watched(negatives, statements) if not change.ends]) <= 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_false_alarms_stay_below_what_is_stated(seed: int) -> None:
+    negatives, statements = stream(0.2, 10, topics=20, seed=seed)
+    months = HOURS / MONTH_HOURS
+    told = watched(negatives, statements, Sensitivity(false_alarms=2.0))
+    # Twice two a month are allowed in two months; nine or more would have a chance below 3 %.
+    assert len([1 for _, change in told if not change.ends]) <= 8 * max(1.0, months / 2)
+
+
+def test_a_higher_stated_rate_finds_more() -> None:
+    negatives, statements = stream(0.2, 10, topics=20)
+    counts = [len(watched(negatives, statements, Sensitivity(false_alarms=f))) for f in (0.1, 30.0, 900.0)]
+    assert counts[0] <= counts[1] < counts[2]
+
+
+def test_more_topics_share_the_alarms() -> None:
+    negatives, statements = stream(0.15, 12, topics=1)
+    negatives[600:603] += 5
+    statements[600:603] += 5
+    alone, among = (
+        [i for i, change in watched(negatives, statements, sharing=sharing) if not change.ends]
+        for sharing in (None, 100_000)
+    )
+    assert [i for i in alone if 600 <= i < 606]
+    assert not [i for i in among if 600 <= i < 606]
+
+
+def test_a_new_topic_is_not_measured_by_the_others() -> None:
+    detector = SurgeDetector(Sensitivity())
+    detector.add_topics(3)
+    negatives, statements = stream(0.1, 30, hours=400, topics=3)
+    for i in range(400):
+        assert detector.step(i, negatives[i], statements[i]) == []
+    detector.add_topics(1)
+    for i in range(400, 460):
+        told = detector.step(i, np.append(negatives[i - 60], 24), np.append(statements[i - 60], 40))
+        assert told == []
+
+
+def test_few_negatives_or_a_small_rise_are_no_surge() -> None:
+    negatives, statements = stream(0.3, 2000)
+    negatives[600:624] = (statements[600:624] * 0.36).astype(np.int64)
+    assert watched(negatives, statements, Sensitivity(least=1.5)) == []
+    assert watched(negatives, statements, Sensitivity(least=1.0))
+    negatives, statements = stream(0.0, 20)
+    negatives[600] = 4
+    assert watched(negatives, statements, Sensitivity(min_count=5)) == []
+    assert watched(negatives, statements, Sensitivity(min_count=3))
+
+
+def test_a_surge_that_stays_is_told_once() -> None:
+    negatives, statements = stream(0.15, 20)
+    draw = np.random.default_rng(1)
+    negatives[400:] = draw.binomial(statements[400:], 0.5)
+    told = watched(negatives, statements)
+    assert [change.ends for _, change in told] == [False]
+
+
+def test_windows_without_statements_are_no_evidence() -> None:
+    negatives, statements = stream(0.15, 20, hours=800)
+    detector = SurgeDetector(Sensitivity())
+    detector.add_topics(1)
+    for i in range(400):
+        assert detector.step(i, negatives[i], statements[i]) == []
+    for i in range(400, 800):
+        assert detector.step(i + 20_000, negatives[i], statements[i]) == []
+
+
+@given(cut=st.integers(1, 199))
+@settings(max_examples=10, deadline=None)
+def test_what_is_kept_goes_on_to_the_bit(cut: int) -> None:
+    negatives, statements = stream(0.2, 15, hours=200, topics=2)
+    negatives[150:170, 1] = statements[150:170, 1]
+    whole = watched(negatives, statements)
+    first = SurgeDetector(Sensitivity())
+    first.add_topics(2)
+    told = [(i, c) for i in range(cut) for c in first.step(i, negatives[i], statements[i])]
+    kept = json.loads(json.dumps({name: array.tolist() for name, array in first.arrays().items()}))
+    second = SurgeDetector(Sensitivity())
+    second.add_topics(2)
+    second.restore({name: np.asarray(values) for name, values in kept.items()})
+    second.window = first.window
+    told += [(i, c) for i in range(cut, 200) for c in second.step(i, negatives[i], statements[i])]
+    assert told == whole
+    assert told
