@@ -14,8 +14,9 @@ from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, load_task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-TaskKind = Literal["history", "basket", "text", "classify"]
-"""Which stages a task has: match by history, without repeats or with them, match by text, or classify."""
+TaskKind = Literal["history", "basket", "text", "classify", "audience"]
+"""Which stages a task has: match by history, without repeats or with them, match by text, classify,
+or find an audience."""
 
 
 class _Section(BaseModel):
@@ -246,6 +247,35 @@ class ClassifyConfig(_Section):
     """Weight of the direction of the text vectors: 1 - cosine with the teacher's."""
 
 
+class AudienceConfig(_Section):
+    """Teacher and student of a task that finds an audience."""
+
+    z_dim: int = Field(default=24, ge=1, le=4096)
+    """Width of the relational embeddings that the teacher reads."""
+    dim: int = Field(default=32, ge=1, le=4096)
+    """Width of the student's text vectors."""
+    folds: int = Field(default=4, ge=2, le=100)
+    """Into which the anchors are split: what the teacher hands down of one was learned from the others."""
+    members: int = Field(default=3, ge=1, le=100)
+    """Heads of the teacher for each fold; their logits are averaged."""
+    hidden: int = Field(default=16, ge=1, le=65_536)
+    """Width of the layer of the student's head."""
+    teacher_hidden: int = Field(default=64, ge=1, le=65_536)
+    """Of the teacher's heads."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of that layer that is left out at each step."""
+    temperature: float = Field(default=1.0, ge=0.01, le=1000)
+    """T of the distillation, T² KL(teacher / T, student / T) of a pair's two outcomes."""
+    epochs: int = Field(default=15, ge=0, le=10_000)
+    """Passes over the pairs."""
+    batch: int = Field(default=128, ge=1, le=1_000_000)
+    """Pairs at a time."""
+    lr: float = Field(default=3e-3, gt=0, le=10)
+    """Learning rate (AdamW): it rises over a tenth of the steps, then falls to 0."""
+    weight_decay: float = Field(default=1.0, ge=0, le=100)
+    """Of the same."""
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
@@ -265,6 +295,8 @@ class RunConfig(_Section):
     """See `SearchConfig`."""
     classify: ClassifyConfig = ClassifyConfig()
     """See `ClassifyConfig`."""
+    audience: AudienceConfig = AudienceConfig()
+    """See `AudienceConfig`."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)
@@ -288,6 +320,8 @@ class RunConfig(_Section):
         """Which stages such a task has."""
         if isinstance(self.task, ClassifySpec):
             return "classify"
+        if self.task.finds_audience:
+            return "audience"
         if "history" in self.task.anchors.by:
             return "basket" if self.task.repeats else "history"
         return "text"

@@ -161,11 +161,11 @@ class Graph:
         """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
 
         Answers rest on all that the graph knows now, also on purchases after the cut; what a user bought is
-        left out.
+        left out. Of a run that finds audiences, those of the campaigns from its cut on are written.
 
         Args:
             run: a run, or its folder; the folder's name is its name in the graph.
-            k: recommendations for each user.
+            k: recommendations for each user; users for each campaign.
             wait_s: how long to wait for a job that holds the archive.
 
         Raises:
@@ -178,20 +178,22 @@ class Graph:
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
             task, name = opened.config.task, opened.folder.resolve().name
-            if opened.config.kind != "history":
+            if opened.config.kind not in ("history", "audience"):
                 raise InputError(
                     f"a run of the task {task.name!r} has nothing to write back",
                     where=str(opened.folder),
-                    hint="of `recommend`, and of tasks like it, recommendations and embeddings are written",
+                    hint="of `recommend`, `target`, and tasks like them, answers are written",
                 )
-            protocol = opened.config.discovery
-            edge = (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)
+            edge = opened.answered_as
             if edge not in self.store.schema.edges():
                 raise InputError(
                     f"the graph's schema has no relationship {'-'.join(edge)} to write to",
                     where=self.url,
                     hint="declare it, with run, rank and score, and name it as the task's output",
                 )
+            if opened.config.kind == "audience":
+                found = opened.audiences(k)
+                return write_back(self.store, name, found, edge=edge, archive=self._archive, wait_s=wait_s)
             answers = opened.recommendations(k, store=self.store)
             kept = opened.embeddings() if "Embedding" in self.store.schema.nodes else []
             vectors = [NodeEmbeddings(edge[2], *space) for space in kept]

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 import kgdistill
 from kgdistill.cli import (
     answer,
+    audience,
     derive,
     explore,
     find,
@@ -77,6 +78,7 @@ app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
 find.register(app)
+audience.register(app)
 watch.register(app)
 explore.register(app)
 profile.register(app)

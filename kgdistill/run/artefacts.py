@@ -29,6 +29,7 @@ from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text_teacher import TextTargets
+from kgdistill.serve.tower import TextTower
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.train.choose import LinearChoice
@@ -301,6 +302,26 @@ def load_subjects(folder: Path) -> SubjectVectors:
     arrays, config = load_part(folder)
     nodes = {label: arrays[f"node.{label}"] for label in config["labels"]}
     return SubjectVectors(arrays.get("subjects"), nodes)
+
+
+def save_item_texts(folder: Path, embeddings: FloatArray, rows: IntArray, tower: TextTower) -> None:
+    """Writes the embeddings of the distinct texts, each item's row, and a student's text tower."""
+    (folder / "tower").mkdir()
+    for name, data in tower.files().items():
+        (folder / "tower" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "tower" / name).write_bytes(data)
+    arrays: dict[str, NDArray[Any]] = {"embeddings": embeddings, "rows": rows}
+    arrays |= {f"tower.{name}": array for name, array in tower.arrays().items()}
+    save_part(folder, arrays, tower.settings())
+
+
+def load_item_texts(folder: Path) -> tuple[FloatArray, IntArray, TextTower]:
+    """Reads what `save_item_texts` wrote."""
+    arrays, settings = load_part(folder)
+    below = folder / "tower"
+    files = {p.relative_to(below).as_posix(): p.read_bytes() for p in below.rglob("*") if p.is_file()}
+    own = {n.removeprefix("tower."): a for n, a in arrays.items() if n.startswith("tower.")}
+    return arrays["embeddings"], arrays["rows"], TextTower.from_arrays(settings, own, files, 0)
 
 
 def save_metrics(folder: Path, document: dict[str, Any]) -> None:

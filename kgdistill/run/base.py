@@ -25,6 +25,7 @@ from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
+from kgdistill.tasks.audience_task import audience_cut
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _CONFIG, _LOCK, _OWNER = "config.json", ".lock", ".lock.owner"
-_HOLDOUT = "holdout.parquet"
+_HOLDOUT, _LATER = "holdout.parquet", "later"
 
 
 @dataclass
@@ -212,6 +213,8 @@ class RunBase:
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:
+        if self.config.kind == "audience":
+            return {"cut": "by anchors", **self._settings("task")}
         if self.config.protocol is None:
             return {"cut": None, "interaction": None}
         protocol = self.config.protocol
@@ -254,7 +257,9 @@ class RunBase:
         protocol = self.config.protocol
 
         def make(folder: Path) -> None:
-            if protocol is None:
+            if self.config.kind == "audience":
+                later = self._two_snapshots(store, folder)
+            elif protocol is None:
                 take_snapshot(store, folder / "snapshot", cut=None, needed=self._labels())
                 later = self._judgements(store)
             else:
@@ -269,11 +274,21 @@ class RunBase:
         inputs = {"store": store.url, "jobs": jobs, **self._graph_settings()}
         self._stage("graph", inputs, make)
         self.__dict__.pop("snapshot", None)
+        self.__dict__.pop("later", None)
         self.__dict__.pop("task", None)
         # Where people look for it.
         link = self.folder / "snapshot"
         if not link.is_symlink() and not link.exists():
             link.symlink_to(Path("graph") / "snapshot")
+
+    def _two_snapshots(self, store: GraphStore, folder: Path) -> pa.Table:
+        """Freezes the graph as it is now, for evaluation and answers, and before the test's first anchor."""
+        task = self.config.task
+        assert isinstance(task, MatchSpec)
+        needed = self._labels()
+        everything = take_snapshot(store, folder / _LATER, cut=None, needed=needed)
+        take_snapshot(store, folder / "snapshot", cut=audience_cut(everything, task), needed=needed)
+        return pa.table({"later": [everything.content_hash]})
 
     def _judgements(self, store: GraphStore) -> pa.Table:
         """What people judged, put aside like later events; empty where the task names none."""
@@ -305,6 +320,11 @@ class RunBase:
             # Taken again from the same rows it would be kept.
             hint = f"delete {folder}, then make it anew: {self._command('graph')}"
             raise ArtefactError(error.message, where=error.where, hint=hint) from error
+
+    @cached_property
+    def later(self) -> Snapshot:
+        """All that was known as a run was made that finds an audience: for evaluation and answers."""
+        return open_snapshot(self.read("graph") / _LATER)
 
     @cached_property
     def task(self) -> MatchTask:

@@ -288,11 +288,58 @@ def _class_stages() -> dict[str, Stage]:
 
 CLASSIFY = Pipeline(_CLASS_ARMS, _class_stages())
 
+_AUDIENCE_ARMS = _by_name(
+    Arm("counts", "logistic regression of four counts", "baseline"),
+    Arm(
+        "teacher", "fused teacher", "needed", "teacher", graph=True,
+        compared_with=("teacher_noz", "teacher_text", "teacher_shuffled", "counts"),
+    ),
+    Arm("teacher_noz", "fused teacher without z", "control", "teacher"),
+    Arm("teacher_text", "teacher without the graph's facts and z", "control", "teacher"),
+    Arm("teacher_shuffled", "fused teacher, shuffled facts", "control", "teacher", graph=True, shuffle=True),
+    Arm(
+        "student", "student", "needed", "student", distilled=True,
+        compared_with=("student_nodistill", "teacher", "counts"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student"),
+)  # fmt: skip
+
+
+def _audience_arm(arm: Arm) -> Stage:
+    below = ("text", "teacher") if arm.distilled else ("text",)
+    return Stage(
+        f"the {arm.title}", "trained", _FIT, below, _DATA, ("audience", "task", "seed", "device"),
+        lambda config: {"kind": arm.name},
+    )  # fmt: skip
+
+
+def _audience_stages() -> dict[str, Stage]:
+    arms = [arm for arm in _AUDIENCE_ARMS.values() if arm.learner is not None]
+    return {
+        "graph": _GRAPH,
+        "text": replace(
+            _TEXT, command=_FIT, data=_DATA, settings=("text", "task"),
+            further=lambda config: {"dim": config.audience.dim},
+        ),
+        **{arm.name: _audience_arm(arm) for arm in arms},
+        # It holds who bought what.
+        "bundle": replace(_TEXT_BUNDLE, data=_DATA, private=True),
+        "evaluate": Stage(
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA,
+            ("task", "seed"),
+        ),
+    }  # fmt: skip
+
+
+AUDIENCE = Pipeline(_AUDIENCE_ARMS, _audience_stages())
+"""match with candidates by history, for anchors by what they are about."""
+
 PIPELINES: dict[TaskKind, Pipeline] = {
     "history": HISTORY,
     "basket": BASKET,
     "text": TEXT,
     "classify": CLASSIFY,
+    "audience": AUDIENCE,
 }
 
 # Of the inputs, those that decide where, not what, a model learns.

@@ -25,17 +25,23 @@ from kgdistill.run.create import TaskLike, check_new, draft, over_held
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.store import GraphStore
+from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone, histories
+from kgdistill.tasks.spec import MatchSpec
 
 if TYPE_CHECKING:
     import torch
 
+    from kgdistill.run.by_audience import AudienceMatch
     from kgdistill.run.by_classes import Classifying
     from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
     from kgdistill.run.maker import Maker
 
 _WIDE = 300
+_ANSWERS = pa.schema(
+    {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}.items()
+)
 _USERS = 1000
 """How many are answered between two steps of the progress."""
 
@@ -149,8 +155,17 @@ class Run(RunBase):
 
         return Classifying(self, self.device)
 
+    @cached_property
+    def by_audience(self) -> AudienceMatch:
+        """The same of a run that finds an audience."""
+        from kgdistill.run.by_audience import AudienceMatch
+
+        return AudienceMatch(self, self.device)
+
     @property
     def _maker(self) -> Maker:
+        if self.config.kind == "audience":
+            return self.by_audience
         if self.config.kind in ("history", "basket"):
             return self.by_history
         return self.by_text if self.config.kind == "text" else self.by_classes
@@ -165,7 +180,7 @@ class Run(RunBase):
             self.need(below)
         self._stage(name, self._inputs(name), partial(self._maker.make, name))
         if name == "text":  # what was read of the former texts
-            for kind in ("by_history", "by_text", "by_classes"):
+            for kind in ("by_history", "by_text", "by_classes", "by_audience"):
                 self.__dict__.pop(kind, None)
 
     def fit(self) -> None:
@@ -230,12 +245,41 @@ class Run(RunBase):
                         columns["rank"].append(hit.rank)
                         columns["score"].append(hit.score)
                 work.advance(len(part))
-        types = {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}
-        table = pa.table(columns, schema=pa.schema(types.items()))
+        table = pa.table(columns, schema=_ANSWERS)
         out = pa.BufferOutputStream()
         pq.write_table(table, out)
         write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())
         return table
+
+    @property
+    def answered_as(self) -> EdgeType:
+        """The relationship that answers are written back as.
+
+        Raises:
+            InputError: the task names none, and is no task whose answers have a usual one.
+        """
+        task = self.config.task
+        if isinstance(task, MatchSpec) and task.finds_audience:
+            return (task.anchors.label, task.output or "TARGETED", task.candidates.label)
+        protocol = self.config.discovery
+        return (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)
+
+    def audiences(self, k: int = 100) -> pa.Table:
+        """The likeliest `k` of every anchor that starts at the cut or later: user, product, rank, score.
+
+        As in `recommendations`, `user` is who asks, here the anchor, and `product` what is ranked, here the
+        candidate.
+        """
+        bundle = self.bundle()
+        asked = bundle.audiences
+        columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
+        for key in [] if asked is None else asked.later:
+            assert asked is not None
+            for member in asked.of_campaigns([key], k)[0]:
+                told = (key, member.id, member.rank, member.probability)
+                for name, value in zip(columns, told, strict=True):
+                    columns[name].append(value)
+        return pa.table(columns, schema=_ANSWERS)
 
     def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
         """What is written back: (space, item keys, vectors float32 [N, D])."""

@@ -14,6 +14,8 @@ from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.audience import Finder
+from kgdistill.serve.audiences import AudienceAnswer, Audiences
 from kgdistill.serve.classifier import Classifier, Keys, Prediction
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
@@ -43,6 +45,7 @@ class Bundle:
         text: the text tower; reads what is searched for, and new items.
         search: answers `search`, and a text in `recommend`.
         classifier: answers `classify`.
+        audience: answers `audience`.
 
     Raises:
         ArtefactError: the parts do not fit together.
@@ -60,13 +63,15 @@ class Bundle:
         text: TextTower | None = None,
         search: SearchIndex | None = None,
         classifier: Classifier | None = None,
+        audience: Finder | None = None,
     ) -> None:
         self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
         if search is not None and search.vectors.shape[1] != width:
             raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
         self.config, self.items = dict(config), items
         self.history, self.text, self.search_index = history, text, search
-        self.classifier = classifier
+        self.classifier, self.finder = classifier, audience
+        self.audiences = None if audience is None else Audiences(audience, items, text)
         self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
@@ -400,6 +405,35 @@ class Bundle:
         part = self._need(self.classifier, "tell classes")
         return part.classify(texts, histories, facts, tower=self.text)
 
+    # Finding an audience --------------------------------------------------------------------------
+
+    def audience(
+        self,
+        campaign: str | int | None = None,
+        *,
+        products: Sequence[str | int] | None = None,
+        text: str | None = None,
+        size: int = 100,
+        exclude: Sequence[str | int] = (),
+    ) -> AudienceAnswer:
+        """Whom to reach: the users likeliest to redeem or click, how many of them will, and why each.
+
+        Args:
+            campaign: one that the bundle knows.
+            products, text: of a new one, in its place.
+            size: how many; fewer where fewer are left.
+            exclude: users that are not to be chosen.
+
+        Raises:
+            InputError: the bundle finds no audience, or as `Audiences.of_new` and `Audiences.of_campaigns`.
+        """
+        asked, out = self._need(self.audiences, "find an audience"), _texts(exclude)
+        if (campaign is None) == (products is None and text is None):
+            raise InputError("give a campaign, or the products or the text of a new one")
+        if campaign is not None:
+            return asked.of_campaigns(_texts([campaign]), size, out)[0]
+        return asked.of_new(None if products is None else _texts(products), text, size, out)
+
     def save(self, folder: str | Path) -> None:
         """Writes the bundle.
 
@@ -411,7 +445,9 @@ class Bundle:
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        parts: list[BundlePart | None] = [self.history, self.text, self.search_index, self.classifier]
+        parts: list[BundlePart | None] = [
+            self.history, self.text, self.search_index, self.classifier, self.finder,
+        ]  # fmt: skip
         write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
 
 
@@ -454,7 +490,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex, Classifier):
+        for kind in (History, TextTower, SearchIndex, Classifier, Finder):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
         return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from kgdistill.errors import InputError, QueryError
 from kgdistill.nearest import nearest
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
+from kgdistill.tasks.audience_edges import audience_edges
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
 
 CLASS_TYPES = ("string", "bool", "int64")
@@ -69,7 +70,10 @@ class _Check:
         self.side("candidates", spec.candidates)
         positives, protocol = spec.positives, spec.protocol
         edge = spec.interaction
-        if edge is not None:
+        if spec.finds_audience:
+            self.type("positives.event", str(positives.event), ("event",))
+            audience_edges(spec, self.schema)
+        elif edge is not None:
             role = "event" if positives.event is not None else "relationship"
             self.edge(f"positives.{role}", edge, ("event",) if role == "event" else ("fact",))
             for name in positives.weights:
@@ -245,7 +249,7 @@ def check_trainable(spec: TaskSpec) -> None:
     Raises:
         InputError: says which part of the task, and what to write.
     """
-    if not isinstance(spec, MatchSpec):
+    if not isinstance(spec, MatchSpec) or spec.finds_audience:
         return
     anchors, candidates, event = spec.anchors, spec.candidates, spec.positives.event
     others = {side.history for side in (anchors, candidates)} - {None, event}

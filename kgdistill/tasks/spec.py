@@ -98,6 +98,10 @@ class Positives(Part):
         default=None, alias="else", description="Made-up anchors where the graph holds none of the event."
     )
     reverse: bool = Field(default=False, description="The relationship leads from candidates to anchors.")
+    through: str | None = Field(
+        default=None,
+        description="A fact that leads on to the anchor from what the event leads to: a coupon's campaign.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Positives:
@@ -108,6 +112,8 @@ class Positives(Part):
             raise fault("goes with `event`", "weights")
         if self.event in self.weights:
             raise fault(f"names the event itself, {self.event!r}, which weighs 1", "weights")
+        if self.through is not None and (self.event is None or not self.reverse):
+            raise fault("goes with an `event` and `reverse: true`", "through")
         if self.synthetic is not None and (self.otherwise is not None or self.reverse):
             raise fault("goes with `event` or `relationship`", "else" if self.otherwise else "reverse")
         return self
@@ -217,8 +223,27 @@ class JudgedSplit(_Judging):
     split: Literal["judged"]
 
 
+class AnchorsByTime(_Judging):
+    """Anchors in the order of their starts: the last are the test, those before them the validation."""
+
+    split: Literal["anchors"]
+    test: float = Field(default=0.2, gt=0, description="How many, or a share below 1.")
+    validation: float = Field(default=0.2, gt=0, description="How many, or a share below 1.")
+    end: str | None = Field(
+        default=None, description="A time of the anchors after which no positive is theirs."
+    )
+
+    @model_validator(mode="after")
+    def _whole_or_share(self) -> AnchorsByTime:
+        for name in ("test", "validation"):
+            value = getattr(self, name)
+            if value >= 1 and value != int(value):
+                raise fault(f"{value} should be a whole number, or a share below 1", name)
+        return self
+
+
 MatchProtocol: TypeAlias = Annotated[
-    TimeSplit | GivenSplit | HeldOut | JudgedSplit, Field(discriminator="split")
+    TimeSplit | GivenSplit | HeldOut | JudgedSplit | AnchorsByTime, Field(discriminator="split")
 ]
 ClassifyProtocol: TypeAlias = Annotated[GivenSplit | HeldOut, Field(discriminator="split")]
 
@@ -252,6 +277,11 @@ class MatchSpec(_Task):
         default=None, description="A relationship with grades that judges, in place of later positives."
     )
     repeats: bool = Field(default=False, description="Whether what an anchor had may be right again.")
+    reached_by: str | None = Field(
+        default=None,
+        description="An event between candidates and anchors: an anchor has those candidates alone that it "
+        "reached; left out, or for one that reached nobody, all.",
+    )
     protocol: MatchProtocol = Field(
         default_factory=lambda: TimeSplit(split="time"), description="How it is split and judged."
     )
@@ -274,14 +304,34 @@ class MatchSpec(_Task):
             raise fault("a split by time needs positives with an event", "protocol")
         if self.repeats and split != "time":
             raise fault("goes with a split by time", "repeats")
+        if self.finds_audience != (split == "anchors"):
+            raise fault(
+                "anchors without and candidates by history go with split: anchors, and no others do",
+                "protocol",
+            )
+        if self.finds_audience and (self.positives.event is None or not self.positives.reverse):
+            raise fault("should name an event, and reverse: true", "positives")
+        if self.finds_audience and self.candidates.history is None:
+            raise fault("should name the event that is their history", "candidates")
+        for name, value in (("through", self.positives.through), ("reached_by", self.reached_by)):
+            if value is not None and not self.finds_audience:
+                raise fault("goes with candidates by history", name)
         if self.positives.type is None and "text" not in self.anchors.by:
             raise fault("made-up anchors are text; `by` should name text", "anchors")
         return self
 
     @property
+    def finds_audience(self) -> bool:
+        """Whether candidates that are known by history alone are ranked for anchors that have none."""
+        return self.candidates.by == ("history",) and "history" not in self.anchors.by
+
+    @property
     def interaction(self) -> tuple[str, str, str] | None:
-        """The positives' relationship as it lies in the graph: source, type, target; None: all made up."""
-        if self.positives.type is None:
+        """The positives' relationship as it lies in the graph: source, type, target.
+
+        None where all are made up, or where a fact leads on from what it leads to.
+        """
+        if self.positives.type is None or self.positives.through is not None:
             return None
         ends = (self.anchors.label, self.candidates.label)
         source, target = reversed(ends) if self.positives.reverse else ends

@@ -98,3 +98,25 @@ def setting_plot(metrics: Metrics, setting: str) -> str:
         axes.set_title(f"{setting_title(setting)}: {metric_title(name)}", x=0)
         values = "; ".join(f"{a.title} {i}" for a, i in found)
         return svg(figure, f"bars-{setting}", f"{metric_title(name)}, {setting_title(setting)}: {values}.")
+
+
+def gains_plot(metrics: Metrics) -> str:
+    """The share of the positives found among the best so many of all pairs; empty where nothing was told."""
+    if not metrics.gains:
+        return ""
+    own = headline_arm(metrics).arm
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.7, 3.0), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=":", label="by chance")
+        for n, (arm, points) in enumerate(metrics.gains.items()):
+            axes.plot(
+                [0, *(100 * share for share, _ in points)], [0, *(100 * found for _, found in points)],
+                color=SERIES[n % len(SERIES)], linestyle=DASHES[n % len(DASHES)],
+                linewidth=2.0 if arm == own else 1.0, label=metrics.title(arm),
+            )  # fmt: skip
+        axes.set_xlabel("the best of all candidates, %")
+        axes.set_title("found of the positives, %")
+        axes.legend(loc="lower right")
+        told = "; ".join(f"{share:.0%} hold {found:.0%}" for share, found in metrics.gains.get(own, []))
+        return svg(figure, "gains", f"Gains of the {metrics.title(own)}: of all candidates, the best {told}.")

@@ -98,8 +98,19 @@ class Comparison(_Model):
         )
 
 
+class Expected(_Model):
+    """Of one anchor that was tested: how many candidates it had, came, and were expected."""
+
+    anchor: str
+    candidates: int
+    came: int
+    expected: float
+    low: float
+    high: float
+
+
 class Metrics(_Model):
-    """`evaluate/metrics.json`."""
+    """`evaluate/metrics.json`; only a run that finds audiences has gains and what was expected."""
 
     protocol: Protocol
     arms: list[ReportedArm] = Field(min_length=1)
@@ -107,6 +118,8 @@ class Metrics(_Model):
     beyond_accuracy: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     void: dict[str, str] = Field(default_factory=dict)
+    gains: dict[str, list[tuple[float, float]]] = Field(default_factory=dict)
+    expected: list[Expected] = Field(default_factory=list)
 
     def title(self, arm: str) -> str:
         """What a reader calls `arm`."""

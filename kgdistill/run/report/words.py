@@ -16,9 +16,12 @@ _NAMES = {
     "recall": "Recall",
     "precision": "Precision",
     "hit": "Hit",
+    "auc": "AUC",
+    "auc_within": "AUC within",
+    "top10": "found in the top 10 %",
 }
 
-BASELINES = ("popularity", "ease", "words", "majority", "tfidf")
+BASELINES = ("popularity", "ease", "words", "majority", "tfidf", "counts")
 _OUTCOMES = {"better": "better than", "worse": "worse than", "no difference shown": "no difference shown to"}
 
 

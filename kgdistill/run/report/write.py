@@ -15,7 +15,7 @@ from markupsafe import Markup
 from kgdistill.run.base import RunBase
 from kgdistill.run.report.cards import recommended
 from kgdistill.run.report.environment import environment
-from kgdistill.run.report.plots import setting_plot, training_plot
+from kgdistill.run.report.plots import gains_plot, setting_plot, training_plot
 from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
     choice_sentences,
@@ -87,6 +87,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "kept": run.kept,
         "training_titles": run.titles,
         "bars": {setting: Markup(plot) for setting, plot in bars.items()},
+        "gains": Markup(gains_plot(metrics)),
         "measures": measures,
         "commands": _commands(),
         "explained": [
