@@ -18,7 +18,7 @@ from kgdistill.train.audience import AudienceStudent, AudienceTeacher, PairHead
 def save_audience_teacher(folder: Path, teacher: AudienceTeacher) -> None:
     """Writes its heads and what calibrates them."""
     told = {"temperature": teacher.calibration.temperature, "seconds": teacher.seconds}
-    _save(folder, teacher.heads, told)
+    _save(folder, teacher.heads, told, teacher.history)
 
 
 def load_audience_teacher(folder: Path) -> AudienceTeacher:
@@ -30,7 +30,7 @@ def load_audience_teacher(folder: Path) -> AudienceTeacher:
 def save_audience_student(folder: Path, student: AudienceStudent) -> None:
     """Writes its head and what makes probabilities of it."""
     names = ("temperature", "spread", "soft", "seconds")
-    _save(folder, [student.head], {name: getattr(student, name) for name in names})
+    _save(folder, [student.head], {name: getattr(student, name) for name in names}, student.history)
 
 
 def load_audience_student(folder: Path) -> AudienceStudent:
@@ -39,14 +39,17 @@ def load_audience_student(folder: Path) -> AudienceStudent:
     return AudienceStudent(head, told["temperature"], told["spread"], told["soft"], seconds=told["seconds"])
 
 
-def _save(folder: Path, heads: list[PairHead], told: dict[str, float]) -> None:
+def _save(
+    folder: Path, heads: list[PairHead], told: dict[str, float], history: list[dict[str, float]]
+) -> None:
     state = {
         f"{i}.{name}": held.detach().cpu().contiguous()
         for i, head in enumerate(heads)
         for name, held in head.state_dict().items()
     }
     save_file(state, folder / "model.safetensors")
-    config = {"heads": len(heads), **told}
+    # Of every head the last epoch is kept.
+    config = {"heads": len(heads), "best_epoch": int(history[-1]["epoch"]), **told}
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 

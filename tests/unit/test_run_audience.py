@@ -207,6 +207,8 @@ def test_the_command_shows_the_audience(
     run: Run, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = ["--run", str(run.folder)]
+    assert main(["fit", *at, "--json"]) == 0
+    assert "student_nodistill" in capsys.readouterr().out
     assert main(["audience", LATER[0], "--size", "3", *at]) == 0
     told = capsys.readouterr()
     assert "BOUGHT" in told.out
