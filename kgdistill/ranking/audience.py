@@ -59,8 +59,9 @@ def weighted_auc(labels: BoolArray, scores: FloatArray, weights: IntArray) -> fl
 
 
 def auc(judged: Judged, scores: FloatArray, weights: IntArray) -> float:
-    """AUC over all pairs of all anchors."""
-    return weighted_auc(judged.labels, scores, weights)
+    """AUC over all pairs of all anchors; 0.5 where a resample has no positive or no other."""
+    found = weighted_auc(judged.labels, scores, weights)
+    return 0.5 if np.isnan(found) else found
 
 
 def anchor_aucs(judged: Judged, scores: FloatArray, weights: IntArray | None = None) -> DoubleArray:
