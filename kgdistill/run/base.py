@@ -25,7 +25,6 @@ from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
-from kgdistill.tasks.audience_task import audience_cut
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
@@ -283,6 +282,8 @@ class RunBase:
 
     def _two_snapshots(self, store: GraphStore, folder: Path) -> pa.Table:
         """Freezes the graph as it is now, for evaluation and answers, and before the test's first anchor."""
+        from kgdistill.tasks.audience_task import audience_cut
+
         task = self.config.task
         assert isinstance(task, MatchSpec)
         needed = self._labels()

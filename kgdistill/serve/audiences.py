@@ -273,7 +273,11 @@ class _Reasons:
         self._positives = _ByNode(positive.who, positive.what, finder.data.candidates)
         self._mine = np.zeros(finder.data.items, np.bool_)
         self._mine[wanted.items] = True
-        self._target = f"{finder.names.anchor} {finder.keys.anchors[anchor]}" if anchor is not None else "it"
+        self._target = (
+            f"{finder.names.anchor} {finder.keys.anchors[anchor]}"
+            if anchor is not None
+            else f"a new {finder.names.anchor}"
+        )
 
     def of(self, who: int) -> tuple[str, tuple[str, ...]]:
         """In words, and as steps."""
@@ -286,8 +290,8 @@ class _Reasons:
         if len(mine):
             titles = list(dict.fromkeys(self._title(item) for item in mine[::-1]))
             what = f"{names.history} {len(mine):,} of its {names.item}s"
-            such = "such as " if len(titles) > _SHOWN else ""
-            told.append(f"{what}: {such}{', '.join(titles[:_SHOWN])}")
+            such = ", such as" if len(titles) > _SHOWN else ":"
+            told.append(f"{what}{such} {', '.join(titles[:_SHOWN])}")
             back = self._finder.names.paths[0] if self._finder.names.paths else "belongs to"
             path = (start, names.history, f"{names.item} {self._items.keys[mine[-1]]}", back, self._target)
         elif len(had) and (shared := self._shared(had)) is not None:
@@ -303,7 +307,7 @@ class _Reasons:
             anchors = np.unique(positives)
             last = self._finder.keys.anchors[positives[-1]]
             plural = "s" if len(anchors) > 1 else ""
-            told.append(f"{names.positive} of {len(anchors):,} earlier {names.anchor}{plural}")
+            told.append(f"{names.positive} for {len(anchors):,} earlier {names.anchor}{plural}")
             path = path or (start, names.positive, f"{names.anchor} {last}")
         if not told:
             told.append(

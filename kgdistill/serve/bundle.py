@@ -20,6 +20,8 @@ from kgdistill.serve.classifier import Classifier, Keys, Prediction
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
 from kgdistill.serve.items import Items, Where, new_rows
+from kgdistill.serve.keys import at_most as _at_most
+from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.reasons import reasons as reasons_of
@@ -449,31 +451,6 @@ class Bundle:
             self.history, self.text, self.search_index, self.classifier, self.finder,
         ]  # fmt: skip
         write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
-
-
-def _at_most(k: int, items: int) -> int:
-    """`k`, and no more than there are items."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
-    return min(int(k), max(items, 1))
-
-
-def _texts(keys: Sequence[str | int]) -> list[str]:
-    """Keys as texts: whole numbers are taken for the ids that they spell."""
-    if isinstance(keys, str | bytes):
-        raise InputError(
-            f"{keys[:20]!r} is one text, not several keys", hint="give a list: ['20000', '20037']"
-        )
-    if not isinstance(keys, Iterable):
-        raise InputError(f"{keys!r:.20} is no list of keys", hint="give a list: ['20000', '20037']")
-    found = list(keys)
-    if set(map(type, found)) <= {str}:
-        return found  # type: ignore[return-value]
-    for n, key in enumerate(found):
-        if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
-            raise InputError(f"the key {str(key)[:20]!r} is a {type(key).__name__}", hint="keys are texts")
-        found[n] = str(key)
-    return found  # type: ignore[return-value]
 
 
 def load_bundle(folder: str | Path) -> Bundle:

@@ -166,6 +166,15 @@ def test_what_there_is_nothing_of_has_a_said_fallback(bundle: Bundle) -> None:
             wrong()
 
 
+def test_a_bundle_of_another_task_says_so(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = Bundle(bundle.config | {"task": {"name": "search"}}, bundle.items, text=bundle.text)
+    other.save(tmp_path / "other")
+    assert main(["audience", "c12", "--bundle", str(tmp_path / "other")]) == 2
+    assert "made for 'search'; it cannot find an audience" in capsys.readouterr().err
+
+
 def test_a_user_without_anything_is_told_so(store: GraphStore, run: Run, bundle: Bundle) -> None:
     assert bundle.finder is not None
     finder = bundle.finder
