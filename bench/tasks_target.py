@@ -196,6 +196,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             console.print(
                 f"campaign {row['anchor']}: expected {row['expected']:.1f} [{row['low']:.1f}, "
                 f"{row['high']:.1f}] of {row['candidates']:,}, came {row['came']}"
+                f"{'' if row['ended'] else ', still running'}"
             )
 
 

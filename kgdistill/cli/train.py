@@ -344,11 +344,12 @@ def writeback(
     wait: WaitOption = 0.0,
     json: JsonOption = False,
 ) -> None:
-    """Write a run's recommendations and embeddings into the graph, in place of the run's former ones.
+    """Write a run's answers and embeddings into the graph, in place of the run's former ones.
 
-    They rest on all that the store knows now, also on purchases after the cut; what a user bought is left
-    out. They carry the name of the run's folder; those of other runs stay. Both are written, or neither, and
-    the store's archive keeps them, so that `store rebuild` brings them back.
+    Recommendations rest on all that the store knows now, also on purchases after the cut; what a user bought
+    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written. They carry
+    the name of the run's folder; those of other runs stay. Both are written, or neither, and the store's
+    archive keeps them, so that `store rebuild` brings them back.
 
     \b
     Examples:

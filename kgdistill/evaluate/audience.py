@@ -17,7 +17,8 @@ from kgdistill.ranking.audience import (
     expected_positives,
     gains,
 )
-from kgdistill.tasks.audience_task import AudienceTask
+from kgdistill.tasks.audience import last_moment
+from kgdistill.tasks.audience_task import AudienceTask, anchor_times
 
 SETTING = "anchors"
 _MAIN = "auc"
@@ -101,8 +102,12 @@ def audience_document(
 
 
 def expected_rows(task: AudienceTask, arm: AudienceArm) -> list[dict[str, Any]]:
-    """For each anchor of the test: how many candidates it has, were expected of them, and came."""
+    """For each anchor of the test: how many candidates it has, were expected of them, and came.
+
+    `ended` says whether it had ended with the last event: of one that runs on, more may come.
+    """
     rows = []
+    ends, last = anchor_times(task.everything, task.spec)[1], last_moment(task.later)
     for anchor in np.unique(arm.judged.anchors):
         mine = arm.judged.anchors == anchor
         told = expected_positives(arm.probabilities[mine].astype(np.float64), arm.spread or 0.0)
@@ -110,7 +115,7 @@ def expected_rows(task: AudienceTask, arm: AudienceArm) -> list[dict[str, Any]]:
             {
                 "anchor": task.later_keys[anchor], "candidates": int(mine.sum()),
                 "came": int(arm.judged.labels[mine].sum()), "expected": told.mean, "low": told.low,
-                "high": told.high,
+                "high": told.high, "ended": bool(ends[anchor] <= last),
             }
         )  # fmt: skip
     return rows

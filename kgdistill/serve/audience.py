@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.ranking.classes import probabilities
 from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
-from kgdistill.tasks.audience import CLIP, AudienceData, MemberGroups, TimedPairs, Wanted
+from kgdistill.tasks.audience import CLIP, AudienceData, MemberGroups, TimedPairs, Wanted, last_moment
 
 _KEYS = "audience/keys.json"
 _EVENTS = ("history", "positives", "reached")
@@ -88,10 +88,7 @@ class Finder:
     @cached_property
     def now(self) -> int:
         """Just after the last event that is known, microseconds since 1970."""
-        told = (self.data.history, self.data.positives, self.data.reached)
-        return max(
-            (int(events.at[-1]) + 1 for events in told if events is not None and len(events)), default=0
-        )
+        return last_moment(self.data) + 1
 
     @cached_property
     def usual_size(self) -> float:

@@ -267,6 +267,12 @@ class AudienceData:
         return np.asarray(np.log1p(days), np.float64)
 
 
+def last_moment(data: AudienceData) -> int:
+    """When the last event that is known happened, microseconds since 1970; 0 without any."""
+    known = (data.history, data.positives, data.reached)
+    return max((int(told.at[-1]) for told in known if told is not None and len(told)), default=0)
+
+
 def direction_of(vectors: FloatArray, items: IntArray) -> FloatArray:
     """The unit mean of some items' vectors, float32 [D]; 0 without any."""
     if not len(items):

@@ -21,11 +21,13 @@ from kgdistill.ranking.audience import (
     top_share,
     weighted_auc,
 )
+from kgdistill.tasks.audience import AudienceData, MemberGroups, TimedPairs
 from kgdistill.train.audience import (
     PairTable,
     counts_baseline,
     folds_of,
     level_spread,
+    relational_vectors,
     train_audience_student,
     train_audience_teacher,
 )
@@ -174,6 +176,32 @@ def test_the_baseline_reads_its_four_columns() -> None:
     changed = told.features.copy()
     changed[:, 3] += 1
     assert not np.allclose(scorer(changed), scorer(told.features))
+
+
+def test_relational_embeddings_know_who_is_bought_together_before_a_moment_alone() -> None:
+    draw = np.random.default_rng(3)
+    who, what = np.arange(40).repeat(4), np.empty(160, np.int64)
+    for user in range(40):
+        what[who == user] = draw.choice(5, 4, replace=False) + 5 * (user % 2)
+    late_who, late_what = draw.integers(0, 40, 300), draw.integers(0, 12, 300)
+    before = TimedPairs.of(who, what, np.arange(160))
+    both = TimedPairs.of(
+        np.r_[who, late_who], np.r_[what, late_what], np.r_[np.arange(160), np.arange(300) + 160]
+    )
+    none = TimedPairs(*(np.zeros(0, np.int64) for _ in range(3)))
+    brand = MemberGroups("MADE_BY", np.arange(12), np.r_[np.repeat([0, 1], 5), 0, 1], ("a", "b"))
+    made = [
+        AudienceData(40, 12, events, none, None, np.zeros(0, np.int64), [], groups)
+        for events, groups in ((before, ()), (both, ()), (before, (brand,)))
+    ]
+    plain, later, tied = (relational_vectors(data, 160, 3) for data in made)
+    assert plain == pytest.approx(later)
+    assert not np.allclose(relational_vectors(made[1], 460, 3), plain)
+    near = plain @ plain.T
+    assert near[:5, :5].mean() > near[:5, 5:10].mean() + 0.5
+    # Nobody bought the last two: their group alone tells of them.
+    assert not plain[10:].any()
+    assert tied[10] @ tied[:5].mean(0) > tied[10] @ tied[5:10].mean(0) + 0.5
 
 
 def test_nothing_to_learn_is_refused() -> None:

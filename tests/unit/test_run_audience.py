@@ -80,6 +80,8 @@ def test_the_graphs_facts_find_whom_a_brand_pleases(run: Run) -> None:
     assert [share for _, share in curve] == sorted(share for _, share in curve)
     rows = {row["anchor"]: row for row in results["expected"]}
     assert list(rows) == LATER
+    # The others end after the last event.
+    assert [row["ended"] for row in rows.values()] == [True, False, False]
     assert all(row["low"] <= row["expected"] <= row["high"] for row in rows.values())
 
 

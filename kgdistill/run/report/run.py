@@ -99,7 +99,7 @@ class Comparison(_Model):
 
 
 class Expected(_Model):
-    """Of one anchor that was tested: how many candidates it had, came, and were expected."""
+    """Of one anchor of the test: how many candidates it had, came and were expected; whether it ended."""
 
     anchor: str
     candidates: int
@@ -107,6 +107,7 @@ class Expected(_Model):
     expected: float
     low: float
     high: float
+    ended: bool
 
 
 class Metrics(_Model):
