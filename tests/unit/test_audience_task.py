@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from _campaigns import (
     BRANDS,
@@ -30,7 +32,7 @@ from kgdistill.tasks.audience import AudienceData, TimedPairs, Wanted
 from kgdistill.tasks.audience_edges import audience_edges, fact_paths
 from kgdistill.tasks.audience_task import AudienceTask, audience_cut
 from kgdistill.tasks.check import check_task
-from kgdistill.tasks.spec import load_task
+from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
 from kgdistill.tasks.splits import TRAIN, VALIDATION
 
 
@@ -229,6 +231,66 @@ def test_a_declaration_that_cannot_be_is_refused(change: dict[str, object], says
     with pytest.raises(InputError) as caught:
         target_spec(**change)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("reached_by", ["SAW", None])
+def test_ads_that_are_clicked_start_when_they_are_first_seen_or_clicked(
+    tmp_path: Path, reached_by: str | None
+) -> None:
+    """Another label, no coupon between, no start of its own: names in the declaration alone."""
+    schema = load_schema()
+    seen_at = [
+        {"source": f"u{u}", "target": f"a{a}", "first_at": day(10 * a + u)}
+        for a in range(6)
+        for u in range(3)
+    ]
+    clicked = [{"source": "u1", "target": f"a{a}", "first_at": day(10 * a + 2)} for a in range(6)]
+    tables: dict[Any, list[dict[str, Any]]] = {
+        "User": [{"user_id": f"u{u}"} for u in range(4)],
+        "Product": [{"product_id": f"p{p}", "title": "thing"} for p in range(6)],
+        "Ad": [{"ad_id": f"a{a}", "title": "look"} for a in range(6)],
+        ("Ad", "FOR", "Product"): [{"source": f"a{a}", "target": f"p{a}"} for a in range(6)],
+        ("User", "BOUGHT", "Product"): [
+            {"source": "u1", "target": "p0", "first_at": day(0), "first_quantity": 1},
+            {"source": "u2", "target": "p1", "first_at": day(0), "first_quantity": 0},
+        ],
+        ("User", "SAW", "Ad"): seen_at,
+        ("User", "CLICKED", "Ad"): clicked,
+    }
+    change = {} if reached_by is None else {"reached_by": reached_by}
+    declared = target_spec().declared()
+    declared.pop("reached_by")
+    raw = declared | change | {
+        "anchors": {"label": "Ad", "by": ["text", "facts"]}, "output": "TARGETED",
+        "positives": {"event": "CLICKED", "reverse": True},
+        "protocol": {"split": "anchors", "test": 0.34, "validation": 1},
+    }  # fmt: skip
+    spec = parse_task(raw, name="clicks")
+    assert isinstance(spec, MatchSpec)
+    with MemoryStore() as store:
+        store.apply_schema(schema)
+        for key, rows in tables.items():
+            if isinstance(key, str):
+                store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
+            else:
+                table = pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key))
+                store.write_relationships(key, table)
+        later = take_snapshot(store, tmp_path / "later", cut=None)
+        cut = audience_cut(later, spec)
+        snapshot = take_snapshot(store, tmp_path / "cut", cut=cut)
+    assert cut == day(40 if reached_by else 42)
+    task = AudienceTask(spec, snapshot, later, {})
+    assert task.known.history.what.tolist() == [0]  # what was only returned is no history
+    assert [a.tolist() for a in task.known.anchor_items[:2]] == [[0], [1]]
+    (first, *_) = task.pairs(TRAIN)
+    assert first.candidates.tolist() == ([0, 1, 2] if reached_by else [0, 1, 2, 3])
+    assert first.labels.tolist()[:3] == [False, True, False]
+    data = task.known
+    x = dict(
+        zip(data.names(), data.features(data.wanted(1), int(data.starts[1]), np.arange(4)).T, strict=True)
+    )
+    assert x["positive anchors"] == pytest.approx(np.log1p([0, 1, 0, 0]))
+    assert x["reached"][3] == pytest.approx(np.log1p(0 if reached_by else 1))
 
 
 def test_too_few_anchors_are_refused(tmp_path: Path) -> None:
