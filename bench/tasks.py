@@ -4,7 +4,8 @@
     python -m bench.tasks --only reviews_zh --seeds 3     one alone
 
 Each task is a module bench/tasks_NAME.py with one function, `rows(seeds)`, which goes the whole way (files,
-mapping, graph, snapshot, declared task, run) and returns what JSON can hold:
+mapping, graph, snapshot, declared task, run; with `--work` also given as `work`, where that is kept) and
+returns what JSON can hold:
 
     title       what a reader calls it
     protocol    sentences
@@ -37,9 +38,9 @@ RESULTS = Path(__file__).parent / "results" / "tasks.json"
 TASKS = ("reviews_zh",)
 
 
-def rows_of(name: str) -> Callable[[int], dict[str, Any]]:
+def rows_of(name: str) -> Callable[..., dict[str, Any]]:
     """The function of a task's module."""
-    found: Callable[[int], dict[str, Any]] = import_module(f"bench.tasks_{name}").rows
+    found: Callable[..., dict[str, Any]] = import_module(f"bench.tasks_{name}").rows
     return found
 
 
@@ -78,10 +79,12 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--only", choices=TASKS, action="append")
     asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--work", type=Path, help="keeps graphs and runs there, a folder a task")
     options = asked.parse_args()
     console = Console(width=200)
     for name in options.only or TASKS:
-        found = rows_of(name)(options.seeds)
+        work = {} if options.work is None else {"work": options.work / name}
+        found = rows_of(name)(options.seeds, **work)
         # Read late: another run may have written its own task meanwhile.
         kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         kept = corrected({**kept, name: found})

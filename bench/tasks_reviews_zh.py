@@ -74,38 +74,37 @@ def baseline(task: ClassifyTask) -> ClassArm:
     )
 
 
-def rows(seeds: int) -> dict[str, Any]:
-    """See bench/tasks.py."""
+def rows(seeds: int, work: Path | None = None) -> dict[str, Any]:
+    """See bench/tasks.py; `work` keeps the graph and the run, whose stages stand there the next time."""
+    with TemporaryDirectory() as scratch:
+        return _measured(seeds, work or Path(scratch))
+
+
+def _measured(seeds: int, folder: Path) -> dict[str, Any]:
     arms: dict[str, list[ClassArm]] = {}
     seconds: dict[str, float] = {}
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        draw(folder)
-        with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
-            graph.ingest(BENCH / "reviews-zh.yaml", folder)
-            for seed in range(seeds):
-                # One folder: the encoder's vectors stand there for every seed.
-                run = kg.Run.create(folder / "run", graph, task=TASK, seed=seed, text={"max_tokens": 128})
-                began = time.monotonic()
-                run.fit()
-                seconds[f"seed {seed}"] = time.monotonic() - began
-                made, task = run.by_classes, run.by_classes.task
-                task.open_test()
-                if not seed:
-                    arms["baseline"] = [baseline(task)]
-                teacher = made.teacher()
-                said = {
-                    "teacher": ClassArm(
-                        "fused teacher", teacher.logits(task, made.vectors), teacher.calibration
-                    )
-                }
-                for name in ("student", "student_nodistill"):
-                    student = made.student(name)
-                    title = run.pipeline.arms[name].title
-                    said[name] = ClassArm(title, student.logits(task), student.calibration)
-                for name, arm in said.items():
-                    arms.setdefault(name, []).append(arm)
-        return _document(task, arms, seconds)
+    draw(folder)
+    with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
+        graph.ingest(BENCH / "reviews-zh.yaml", folder)
+        for seed in range(seeds):
+            # One folder: the encoder's vectors stand there for every seed.
+            run = kg.Run.create(folder / "run", graph, task=TASK, seed=seed, text={"max_tokens": 128})
+            began = time.monotonic()
+            run.fit()
+            seconds[f"seed {seed}"] = time.monotonic() - began
+            made, task = run.by_classes, run.by_classes.task
+            task.open_test()
+            if not seed:
+                arms["baseline"] = [baseline(task)]
+            teacher = made.teacher()
+            said = {"teacher": ClassArm("fused teacher", teacher.logits(task, made.vectors), teacher.calibration)}
+            for name in ("student", "student_nodistill"):
+                student = made.student(name)
+                title = run.pipeline.arms[name].title
+                said[name] = ClassArm(title, student.logits(task), student.calibration)
+            for name, arm in said.items():
+                arms.setdefault(name, []).append(arm)
+    return _document(task, arms, seconds)
 
 
 def _document(
