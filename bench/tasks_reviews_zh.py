@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 import kgdistill as kg
 from bench._task_figures import class_rows
 from kgdistill.evaluate.classify import ClassArm
@@ -33,15 +35,19 @@ COMPARED = [
 ]  # fmt: skip
 
 
-def draw(folder: Path) -> None:
-    """Writes reviews.csv: the reviews that are drawn, and which part each belongs to."""
-    import pandas as pd
-    from sklearn.model_selection import train_test_split
-
+def reviews() -> pd.DataFrame:
+    """Every distinct review with its row in the file."""
     root = Path(os.environ.get("KGDISTILL_DATA", BENCH.parents[1] / "shared" / "data"))
     whole = pd.read_csv(root / "shopping_reviews_zh" / "reviews.csv.gz").dropna()
     whole = whole.drop_duplicates("review").reset_index(names="row")
-    whole["sentiment"] = whole["polarity"].map({0: "bad", 1: "good"})
+    return whole.assign(sentiment=whole["polarity"].map({0: "bad", 1: "good"}))
+
+
+def draw(folder: Path) -> None:
+    """Writes reviews.csv: the reviews that are drawn, and which part each belongs to."""
+    from sklearn.model_selection import train_test_split
+
+    whole = reviews()
     train, test = train_test_split(
         whole, train_size=TRAIN, test_size=TEST, random_state=0, stratify=whole[["category", "polarity"]]
     )
@@ -87,24 +93,30 @@ def _measured(seeds: int, folder: Path) -> dict[str, Any]:
     with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
         graph.ingest(BENCH / "reviews-zh.yaml", folder)
         for seed in range(seeds):
-            # One folder: the encoder's vectors stand there for every seed.
-            run = kg.Run.create(folder / "run", graph, task=TASK, seed=seed, text={"max_tokens": 128})
+            # One folder: the encoder's vectors stand there for every seed. Whole reviews, as the baseline's.
+            run = kg.Run.create(folder / "run", graph, task=TASK, seed=seed, text={"max_tokens": 512})
             began = time.monotonic()
             run.fit()
             seconds[f"seed {seed}"] = time.monotonic() - began
-            made, task = run.by_classes, run.by_classes.task
+            task = run.by_classes.task
             task.open_test()
             if not seed:
                 arms["baseline"] = [baseline(task)]
-            teacher = made.teacher()
-            said = {"teacher": ClassArm("fused teacher", teacher.logits(task, made.vectors), teacher.calibration)}
-            for name in ("student", "student_nodistill"):
-                student = made.student(name)
-                title = run.pipeline.arms[name].title
-                said[name] = ClassArm(title, student.logits(task), student.calibration)
-            for name, arm in said.items():
+            for name, arm in _said(run).items():
                 arms.setdefault(name, []).append(arm)
     return _document(task, arms, seconds)
+
+
+def _said(run: kg.Run) -> dict[str, ClassArm]:
+    """What the run's models say."""
+    made = run.by_classes
+    teacher, titles = made.teacher(), run.pipeline.arms
+    logits = teacher.logits(made.task, made.vectors)
+    said = {"teacher": ClassArm(titles["teacher"].title, logits, teacher.calibration)}
+    for name in ("student", "student_nodistill"):
+        student = made.student(name)
+        said[name] = ClassArm(titles[name].title, student.logits(made.task), student.calibration)
+    return said
 
 
 def _document(
