@@ -301,7 +301,7 @@ def _tell_oddities(target: Classes, parts: Parts, texts: Sequence[str] | None, w
     if texts is None or target.several:
         return
     said: dict[str, set[bytes]] = {}
-    for row in rows:
+    for row in rows.tolist():
         if texts[row]:
             said.setdefault(texts[row], set()).add(target.truth[row].tobytes())
     torn = [text for text, classes in said.items() if len(classes) > 1]

@@ -15,7 +15,7 @@ import torch
 from _tiny_encoder import tiny_encoder, tiny_texts, tiny_tokenizer
 from tokenizers import Tokenizer
 
-from kgdistill.config import RunConfig, TextConfig
+from kgdistill.config import RunConfig, SearchTransformerConfig, TextConfig
 from kgdistill.errors import InputError
 from kgdistill.models.text import packaged
 from kgdistill.models.text.packaged import (
@@ -29,6 +29,8 @@ from kgdistill.models.text.prefixes import Manner, manner_of
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.artefacts import text_encoder
 from kgdistill.run.history_match import HistoryMatch
+from kgdistill.train.loop import Context
+from kgdistill.train.text_match import train_transformer
 
 CHINESE = ["红色连衣裙", "蓝色牛仔裤", "白色手机壳"] * 4
 CPU = torch.device("cpu")
@@ -142,9 +144,12 @@ def test_a_folder_that_pools_by_its_first_mark_is_read_so(tmp_path: Path) -> Non
     assert TransformerText(str(tmp_path / "kept")).manner.pooling == "cls"
 
 
-def test_vectors_alone_cannot_be_tuned() -> None:
+def test_vectors_alone_can_neither_be_tuned_nor_cut() -> None:
     config = RunConfig.model_construct(text=TextConfig(tune="top"))
     maker = HistoryMatch(SimpleNamespace(config=config), CPU)  # type: ignore[arg-type]
     encoder: Any = SimpleNamespace(name="vectors", trainable=False)
     with pytest.raises(InputError, match=r"text\.tune: is 'top', but vectors gives vectors alone"):
         maker._tune(encoder, [], np.zeros(0, np.int64))
+    lessons: Any = SimpleNamespace(vectors=np.zeros((2, 4), np.float32))
+    with pytest.raises(InputError, match="vectors gives vectors alone: no transformer student"):
+        train_transformer(encoder, lessons, SearchTransformerConfig(), Context(CPU, 0))
