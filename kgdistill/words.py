@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 # Written without blanks, or with words that endings are glued to: their words are pairs of characters.
-_PAIRED = (
+PAIRED = (
     ("h", ((0x3005, 0x3007), (0x3100, 0x312F), (0x31A0, 0x31BF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))),
     ("h", ((0xF900, 0xFAFF), (0x20000, 0x3FFFF))),
     ("k", ((0x3031, 0x3035), (0x3041, 0x30FF), (0x31F0, 0x31FF), (0x1AFF0, 0x1B16F))),
@@ -16,6 +16,7 @@ _PAIRED = (
     ("x", ((0x1780, 0x17FF),)),
     ("y", ((0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F))),
 )
+"""A letter for each such script, and its ranges of code points."""
 _SIGNS = str.maketrans({"™": " ", "℠": " ", "⁄": " "})
 # Marks over a Latin or Greek letter: "creme" finds "Crème".
 _ACCENTS = re.compile("(?<=[a-z\u00df-\u024f\u0370-\u03ff\u1e00-\u1fff])[\u0300-\u036f]+")
@@ -39,7 +40,7 @@ class _Kinds(dict[int, str]):
         category = unicodedata.category(chr(code))
         if category[0] not in "LMN":
             return "." if code == 0x2E else " "
-        for kind, ranges in _PAIRED:
+        for kind, ranges in PAIRED:
             if any(low <= code <= high for low, high in ranges):
                 return kind
         return "m" if category[0] == "M" else "d" if category == "Nd" else "w"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Words: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 class ClassifyHead(nn.Module):
@@ -23,6 +26,7 @@ class ClassifyHead(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(width, hidden) if hidden else None
         # A module cannot be called as one of its own methods is: a target may be named "type".
+        self.counts = list(classes.values())
         self.outputs = nn.ModuleDict({f"of {t}": nn.Linear(hidden or width, n) for t, n in classes.items()})
         self.dropout = dropout
 
@@ -32,6 +36,39 @@ class ClassifyHead(nn.Module):
         if self.hidden is not None:
             x = F.dropout(F.relu(self.hidden(x)), self.dropout, self.training)
         return {name.removeprefix("of "): output(x) for name, output in self.outputs.items()}
+
+
+class FusedHead(nn.Module):
+    """What a teacher says of classes: a head over dense features, and beside it each word's own weights.
+
+    Args:
+        head: of the dense features.
+        words: how many there are; 0 leaves them out.
+    """
+
+    def __init__(self, head: ClassifyHead, words: int) -> None:
+        super().__init__()
+        self.head = head
+        width = sum(head.counts)
+        # From 0: a word says nothing until it has been learned.
+        self.words = nn.EmbeddingBag(words, width, mode="sum") if words else None
+        if self.words is not None:
+            nn.init.zeros_(self.words.weight)
+
+    def forward(self, features: Tensor, words: Words | None) -> dict[str, Tensor]:
+        """Logits by target, float32 [B, classes].
+
+        Args:
+            features: float32 [B, width].
+            words: columns int64 [T] and weights float32 [T], and where each row's begin, int64 [B].
+        """
+        logits: dict[str, Tensor] = self.head(features)
+        if self.words is None or words is None:
+            return logits
+        columns, weights, offsets = words
+        said = self.words(columns, offsets, per_sample_weights=weights)
+        parts = said.split(self.head.counts, dim=1)
+        return {name: x + part for (name, x), part in zip(logits.items(), parts, strict=True)}
 
 
 class StaticClassifier(nn.Module):

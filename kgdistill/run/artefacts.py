@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +26,9 @@ from kgdistill.models.graph.fused import FusedItems
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms.neighbours import NeighbourItems
+from kgdistill.models.text.packaged import MULTILINGUAL, MultilingualText, choose_encoder
 from kgdistill.models.text.tokens import Tokens
-from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.transformer import TextModel, TransformerText
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.serve.tower import TextTower
 from kgdistill.tasks.item_groups import ItemGroups
@@ -70,11 +71,18 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def text_encoder(settings: TextConfig, device: torch.device) -> TransformerText:
-    """The text teacher that a run's settings name."""
+def text_encoder(settings: TextConfig, device: torch.device, texts: Sequence[str]) -> TextModel:
+    """The text teacher that a run's settings name, or that the script of its texts needs.
+
+    Raises:
+        InputError: it is not installed, or cannot be loaded.
+    """
+    source = settings.encoder or choose_encoder(texts)
+    if source == MULTILINGUAL:
+        return MultilingualText(max_tokens=settings.max_tokens)
     return TransformerText(
-        settings.encoder, device=device, max_tokens=settings.max_tokens,
-        batch=settings.batch, precision=settings.precision,
+        source, device=device, max_tokens=settings.max_tokens, batch=settings.batch,
+        precision=settings.precision,
     )  # fmt: skip
 
 

@@ -322,6 +322,17 @@ class RunBase:
             hint = f"delete {folder}, then make it anew: {self._command('graph')}"
             raise ArtefactError(error.message, where=error.where, hint=hint) from error
 
+    def texts(self) -> list[str]:
+        """What stands to be read: the texts of the nodes that the task asks about and ranks."""
+        task = self.config.task
+        labels = (
+            (task.subjects.label,)
+            if isinstance(task, ClassifySpec)
+            else (task.anchors.label, task.candidates.label)
+        )
+        there = [label for label in dict.fromkeys(labels) if label in self.snapshot.labels]
+        return [text for label in there for text in self.snapshot.texts(label)]
+
     @cached_property
     def later(self) -> Snapshot:
         """All that was known as a run was made that finds an audience: for evaluation and answers."""

@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.run import artefacts
 from kgdistill.run.maker import Maker
@@ -95,7 +93,7 @@ class Classifying(Maker):
             "majority": majority(self.task),
             "teacher": ClassArm(arms["teacher"].title, logits, teacher.calibration),
         }
-        seconds, sizes = {"teacher": teacher.seconds}, {"teacher": self._size(teacher.head)}
+        seconds, sizes = {"teacher": teacher.seconds}, {"teacher": self._size(teacher)}
         for name in there:
             if arms[name].learner == "student":
                 student = self.student(name)
@@ -106,10 +104,10 @@ class Classifying(Maker):
         document = self._document(figures, seconds, sizes)
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": {}})
 
-    def _size(self, head: torch.nn.Module) -> int:
+    def _size(self, teacher: ClassTeacher) -> int:
         """Of the teacher, with its text encoder where it reads texts."""
         reads = self.task.texts is not None or any(any(beside.texts) for beside in self.task.neighbours)
-        return parameters_of(head) + (self.encoder.parameters_count if reads else 0)
+        return teacher.parameters_count + (self.encoder.parameters_count if reads else 0)
 
     def _document(
         self, figures: dict[str, Any], seconds: dict[str, float], sizes: dict[str, int]

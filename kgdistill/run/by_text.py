@@ -83,7 +83,7 @@ class TextMatch(Maker):
         if arm is not None:
             self._student(arm.distilled, folder)
         elif name == "text":
-            encode_catalogue(self.task.catalogue, self.encoder).save(folder)
+            encode_catalogue(self.task.catalogue, self.encoder.of_passages()).save(folder)
         elif name == "queries":
             clicked = self.task.clicked()
             made = training_queries(

@@ -15,13 +15,16 @@ import scipy.sparse as sp
 import torch
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.errors import InputError
 from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.document import metrics_document
 from kgdistill.evaluate.judge import ArmResult, evaluate_arm
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.text.static import StaticText
 from kgdistill.models.text.tokens import Tokens
-from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.transformer import TextModel, TransformerText
+from kgdistill.models.text.vocabulary import whole_tokenizer
+from kgdistill.models.text.words import WordTokens
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
@@ -177,20 +180,25 @@ class HistoryMatch(Maker):
         """Embeds the distinct texts of the candidates, and of the nodes that their facts lead to."""
         settings = self.run.config.text
         distinct, rows = self._distinct(self.label)
-        encoder = artefacts.text_encoder(settings, self.device)
+        # Anew, as tuning changes it.
+        encoder = artefacts.text_encoder(settings, self.device, self.run.texts())
         if settings.tune != "frozen":
             self._tune(encoder, distinct, rows)
         embeddings = encoder.encode(distinct)
         # Bare words, as the text tower of the bundle will read them.
-        tokens = Tokens.of(encoder.token_ids(distinct, special=False), len(encoder.tokenizer))
+        tokenizer = whole_tokenizer(encoder, distinct, self.run.config.teacher.dim)
+        ids = WordTokens(tokenizer).ids(distinct, encoder.max_tokens)
+        tokens = Tokens.of(ids, tokenizer.get_vocab_size())
         artefacts.save_text(folder, embeddings, rows, tokens, encoder.name)
         labels = dict.fromkeys(f.label for f in self.facts if f.label is not None)
         read = {label: self._distinct(label) for label in labels}
         artefacts.save_group_texts(
             folder, {label: (encoder.encode(texts), of) for label, (texts, of) in read.items() if any(texts)}
         )
-        encoder.tokenizer.save_pretrained(folder / "tokenizer")
+        (folder / "tokenizer").mkdir()
+        tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
         if settings.tune != "frozen":
+            assert isinstance(encoder, TransformerText)
             encoder.save(folder / "encoder")
 
     def _distinct(self, label: str) -> tuple[list[str], IntArray]:
@@ -198,13 +206,19 @@ class HistoryMatch(Maker):
         texts, place = np.unique(np.array(self.run.snapshot.texts(label), dtype=object), return_inverse=True)
         return [str(t) for t in texts], place.astype(np.int64)
 
-    def _tune(self, encoder: TransformerText, texts: list[str], rows: IntArray) -> None:
+    def _tune(self, encoder: TextModel, texts: list[str], rows: IntArray) -> None:
         """Adapts the encoder to the catalogue: texts of neighbouring products come close.
 
         It sees nothing of the inner labels and nothing at or after the moment that models are chosen at.
         """
         settings, config = self.run.config.text, self.run.config
         assert settings.tune != "frozen"
+        if not isinstance(encoder, TransformerText):
+            raise InputError(
+                f"is {settings.tune!r}, but {encoder.name} gives vectors alone and cannot learn",
+                where="text.tune",
+                hint="leave it out, or name a Hugging Face folder as text.encoder",
+            )
         unread = np.zeros((len(texts), 1), np.float32)
         catalogue = make_training_data(self.run.snapshot, self.run.task, unread, rows)
         inner = catalogue.view(catalogue.inner_cut(config.teacher.inner_share, catalogue.select_us))
@@ -338,10 +352,9 @@ class HistoryMatch(Maker):
     @cached_property
     def _encoder_parameters(self) -> int:
         own = self.run.read("text") / "encoder"
-        encoder = TransformerText(
-            str(own) if own.is_dir() else self.run.config.text.encoder, device=torch.device("cpu")
-        )
-        return encoder.parameters_count
+        if own.is_dir():
+            return TransformerText(str(own), device=torch.device("cpu")).parameters_count
+        return self.encoder.parameters_count
 
     # Judging --------------------------------------------------------------------------------------
 

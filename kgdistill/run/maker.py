@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.transformer import TextModel
 from kgdistill.run import artefacts
 from kgdistill.train.loop import Context
 
@@ -40,6 +40,6 @@ class Maker(ABC):
         return Context(self.device, self.run.config.seed)
 
     @cached_property
-    def encoder(self) -> TransformerText:
+    def encoder(self) -> TextModel:
         """The text teacher, as it was published."""
-        return artefacts.text_encoder(self.run.config.text, self.device)
+        return artefacts.text_encoder(self.run.config.text, self.device, self.run.texts())

@@ -17,8 +17,8 @@ from kgdistill.models.terms import Term
 from kgdistill.models.terms.near import NearTerm
 from kgdistill.models.terms.words import CoverageTerm, WordsTerm
 from kgdistill.models.text.token_table import TokenTable
-from kgdistill.models.text.transformer import PooledText, TextEncoder, TransformerText
-from kgdistill.models.text.vocabulary import first_table, principal_axes
+from kgdistill.models.text.transformer import PooledText, TextEncoder
+from kgdistill.models.text.vocabulary import Splitting, first_table, principal_axes
 from kgdistill.models.text_teacher import TextTeacher, term_parts
 from kgdistill.run.artefacts import load_part, save_part
 from kgdistill.tasks.lexical import LexicalIndex, mix_fields
@@ -96,7 +96,7 @@ def training_queries(
 
 
 def start_student(
-    lessons: TextLessons, vectors: CatalogueVectors, encoder: TransformerText, dim: int
+    lessons: TextLessons, vectors: CatalogueVectors, encoder: Splitting, dim: int
 ) -> tuple[TokenTable, FloatArray]:
     """A token table before training, and float32 [E, D]: the way from the encoder's space into its own."""
     both = np.concatenate([lessons.vectors, lessons.targets.queries])

@@ -19,8 +19,9 @@ from kgdistill.models.text.words import WordTokens
 from kgdistill.serve.parts import Arrays, check_arrays, check_settings, refuse, whole
 
 _FOLDER = "text_tower"
-_CHARACTERS, _TEXTS = 32, 4096
-"""How long a token can be thought to be: what a text has beyond that many times its tokens is not read."""
+_CHARACTERS, _TEXTS = 32, 512
+"""How long a token can be thought to be: what a text has beyond that many times its tokens is not read; and
+texts at a time, so few that their tokens' vectors stay in the processor's cache."""
 
 
 class TextTower:

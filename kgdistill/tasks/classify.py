@@ -12,6 +12,7 @@ import pyarrow as pa
 from kgdistill.arrays import BoolArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.nearest import nearest
+from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, HeldOut, Target
@@ -171,6 +172,8 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
                 where=f"{where}: subjects",
                 hint=f"its text properties: {', '.join(fields) or 'none'}; `by` can name history or facts",
             )
+    for target in targets:
+        _tell_oddities(target, parts, texts, where)
     hidden = {target.relationship for target in spec.targets.values()}
     beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
     return ClassifyTask(
@@ -285,6 +288,27 @@ def _said_by_targets(snapshot: Snapshot, spec: ClassifySpec, name: str, place: s
             hint=f"{nearest(name, properties)}known: {', '.join(sorted(properties)) or 'none'}",
         )
     return values
+
+
+def _tell_oddities(target: Classes, parts: Parts, texts: Sequence[str] | None, where: str) -> None:
+    """Says what nobody can learn: a class without a training subject, one text with several classes."""
+    place = f"{where}: targets.{target.name}"
+    rows = np.flatnonzero(target.known & (parts == TRAIN))
+    bare = [target.names[c] for c in np.flatnonzero(~target.truth[rows].any(axis=0))]
+    if bare:
+        shown = ", ".join(map(repr, bare[:5])) + (", ..." if len(bare) > 5 else "")
+        notice(f"{place}: {len(bare):,} of {len(target.names):,} classes have no training subject: {shown}")
+    if texts is None or target.several:
+        return
+    said: dict[str, set[bytes]] = {}
+    for row in rows.tolist():
+        if texts[row]:
+            said.setdefault(texts[row], set()).add(target.truth[row].tobytes())
+    torn = [text for text, classes in said.items() if len(classes) > 1]
+    if torn:
+        notice(
+            f"{place}: {len(torn):,} texts of the training stand there with several classes: {torn[0]!r:.60}"
+        )
 
 
 def _check_parts(targets: Sequence[Classes], parts: Parts, where: str) -> None:

@@ -30,6 +30,7 @@ class ClassLesson(Lesson[IntArray]):
         config: weights, temperature, batch and patience.
         soft: the teacher's logits of every subject.
         wanted: the teacher's text vectors in the student's space, float32 [subjects, D].
+        without: subjects that are not learned from.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class ClassLesson(Lesson[IntArray]):
         *,
         soft: Logits | None = None,
         wanted: Tensor | None = None,
+        without: Sequence[int] | IntArray = (),
     ) -> None:
         self._task, self._logits, self._config = task, logits, config
         self._soft = None if soft is None else {k: torch.from_numpy(v) for k, v in soft.items()}
         self._wanted = wanted
         train = task.subjects("train")
-        self._subjects = train if soft is None else np.concatenate([train, task.unlabelled])
+        learned = train if soft is None else np.concatenate([train, task.unlabelled])
+        self._subjects = learned[~np.isin(learned, without)]
         self._labels: dict[str, tuple[Tensor, Tensor]] = {}
         for name in task.class_names:
             rows, truth = task.subjects("train", name), task.truth(name, "train")

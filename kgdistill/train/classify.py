@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,16 +13,19 @@ from torch import Tensor
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
-from kgdistill.models.heads import ClassifyHead, StaticClassifier
-from kgdistill.models.text.transformer import TextEncoder, TransformerText
+from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
+from kgdistill.models.text.transformer import TextEncoder, TextModel
 from kgdistill.models.text.vocabulary import first_table, principal_axes
+from kgdistill.models.text.word_features import WordFeatures
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
-from kgdistill.train.loop import Context, Recipe, fit
+from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 
 _ROWS = 4096
+_WORD_RATE, _PART = 10.0, 20
+"""Of the weights of words, which stand at few subjects each; and the fewest subjects of a part."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +57,30 @@ def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
 
 @dataclass
 class ClassTeacher:
-    """The teacher: text vectors as they are and what stands beside the subject, under one head.
+    """The teacher: text vectors as they are, what stands beside the subject and exact words, in one head.
+
+    Cross-fitted: each of its members learned from all parts of the training subjects but one. Of a training
+    subject it says what the member says that did not learn from it, so that a student is handed what can be
+    told, not what was learned by heart; of any other the mean of all.
 
     Attributes:
-        head: of the features.
+        members: over the same features.
+        folds: the member that did not learn from a subject, int64 [subjects]; -1: none.
         middle, size: of the text vectors that were learned from, float32 [E] and a number; None without text.
+        words: the exact words that are read; None without text.
         tables: of what stands beside.
         classes: of each target.
         several: the targets of which a subject can have several classes.
         calibration: of each target.
-        history: a record per epoch.
+        history: a record per epoch, of one member after the other.
         seconds: of training.
     """
 
-    head: ClassifyHead
+    members: list[FusedHead]
+    folds: IntArray
     middle: FloatArray | None
     size: float
+    words: WordFeatures | None
     tables: list[NodeTable]
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
@@ -77,12 +88,65 @@ class ClassTeacher:
     history: list[dict[str, float]]
     seconds: float
 
-    def logits(self, task: ClassifyTask, vectors: SubjectVectors) -> Logits:
-        """Of every subject of a task."""
-        return _logits(self.head, self._features(task, vectors))
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers its members are."""
+        return sum(p.numel() for member in self.members for p in member.parameters())
 
-    def _features(self, task: ClassifyTask, vectors: SubjectVectors) -> Tensor:
-        return _teacher_features(task, vectors, self.middle, self.size, self.tables)
+    def logits(self, task: ClassifyTask, vectors: SubjectVectors) -> Logits:
+        """Of every subject of the task."""
+        said = [_said(member, self._features(task, vectors)) for member in self.members]
+        out: dict[str, FloatArray] = {}
+        for name in self.classes:
+            stacked = np.stack([logits[name] for logits in said])
+            out[name] = stacked.mean(axis=0)
+            if len(self.folds) == len(task):
+                rows = np.flatnonzero(self.folds >= 0)
+                out[name][rows] = stacked[self.folds[rows], rows]
+        return out
+
+    def _features(self, task: ClassifyTask, vectors: SubjectVectors) -> _Features:
+        return _Features(task, vectors, self.middle, self.size, self.words, self.tables)
+
+
+class _Features:
+    """What a teacher reads of every subject: dense features, and its words."""
+
+    def __init__(
+        self,
+        task: ClassifyTask,
+        vectors: SubjectVectors,
+        middle: FloatArray | None,
+        size: float,
+        words: WordFeatures | None,
+        tables: Sequence[NodeTable],
+    ) -> None:
+        dense = beside_features(tables, [b.members for b in task.neighbours], len(task))
+        if middle is not None and vectors.subjects is not None:
+            text = ((vectors.subjects - middle) / size).astype(np.float32)
+            dense = np.concatenate([text, dense], axis=1)
+        self.dense = torch.from_numpy(dense)
+        self.words = words.table(task.texts) if words is not None and task.texts is not None else None
+
+    def of(self, rows: IntArray, device: torch.device) -> tuple[Tensor, Words | None]:
+        """What `FusedHead` takes of some subjects."""
+        dense = self.dense[torch.from_numpy(rows)].to(device)
+        if self.words is None:
+            return dense, None
+        part = self.words[rows]
+        arrays = part.indices.astype(np.int64), part.data, part.indptr[:-1].astype(np.int64)
+        columns, weights, offsets = (torch.from_numpy(array).to(device) for array in arrays)
+        return dense, (columns, weights, offsets)
+
+
+def _said(member: FusedHead, features: _Features) -> Logits:
+    member.eval().cpu()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(features.dense), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(features.dense)))
+            parts.append({k: x.numpy() for k, x in member(*features.of(rows, torch.device("cpu"))).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @dataclass
@@ -131,7 +195,7 @@ class ClassStudent:
 def train_class_teacher(
     task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
 ) -> ClassTeacher:
-    """Trains a head on the labels of the training subjects; validation chooses the epoch and calibrates.
+    """Trains its members on the labels of the training subjects; validation chooses the epoch and calibrates.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -139,30 +203,68 @@ def train_class_teacher(
     draws = context.draws()
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank)
-    middle, size = None, 1.0
-    if vectors.subjects is not None:
+    middle, size, words = None, 1.0, None
+    if vectors.subjects is not None and task.texts is not None:
         seen = vectors.subjects[learned].astype(np.float64)
         middle = seen.mean(axis=0).astype(np.float32)
         size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
-    features = _teacher_features(task, vectors, middle, size, tables).to(context.device)
+        words = WordFeatures.of([task.texts[i] for i in learned])
+    features = _Features(task, vectors, middle, size, words, tables)
+    folds = _folds(task, config, draws)
+    teacher = ClassTeacher(
+        [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, [], 0.0
+    )
+    for fold in range(max(int(folds.max()) + 1, 1)):
+        member, trained = _member(task, features, config, context, (fold, np.flatnonzero(folds == fold)))
+        teacher.members.append(member)
+        teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
+        teacher.seconds += trained.seconds
+    teacher.calibration = calibrations(task, teacher.logits(task, vectors))
+    return teacher
+
+
+def _member(
+    task: ClassifyTask,
+    features: _Features,
+    config: ClassifyConfig,
+    context: Context,
+    without: tuple[int, IntArray],
+) -> tuple[FusedHead, Trained[FusedHead]]:
+    """One that does not learn from some subjects: the number of their part, and which they are."""
     counts = {name: len(names) for name, names in task.class_names.items()}
-    head = ClassifyHead(features.shape[1], counts, hidden=config.teacher_hidden, dropout=config.dropout)
+    # A seed of its own, which also draws the first weights.
+    draws = replace(context, seed=context.seed * config.folds + without[0]).draws()
+    dense = ClassifyHead(
+        features.dense.shape[1], counts, hidden=config.teacher_hidden, dropout=config.dropout
+    )
+    head = FusedHead(dense, 0 if features.words is None else features.words.shape[1])
     head.to(context.device)
-    lesson = ClassLesson(task, lambda rows: (head(features[torch.from_numpy(rows)]), None), config)
-    recipe = Recipe(config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
+    lesson = ClassLesson(
+        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
+    )
+    recipe = Recipe(
+        config.epochs, config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
+        schedule="fall", warm=0.1,
+    )  # fmt: skip
+    part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
-        head, lesson, recipe, draws, title="Training the classes' teacher", validate=lesson.validate,
-        checkpoint=context.checkpoint,
+        head, lesson, recipe, draws, title=f"Training the classes' teacher{part}",
+        validate=lesson.validate, checkpoint=context.checkpoint,
     )  # fmt: skip
-    return ClassTeacher(
-        head.cpu(), middle, size, tables, dict(task.class_names), _several(task),
-        calibrations(task, _logits(head, features.cpu())), trained.history, trained.seconds,
-    )  # fmt: skip
+    return head.cpu(), trained
+
+
+def _folds(task: ClassifyTask, config: ClassifyConfig, draws: Draws) -> IntArray:
+    """The part of each training subject, int64 [subjects]; -1 for all others, and where there are too few."""
+    train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
+    if config.folds > 1 and len(train) >= _PART * config.folds:
+        out[draws.numpy.permutation(train)] = np.arange(len(train)) % config.folds
+    return out
 
 
 def train_class_student(
     task: ClassifyTask,
-    encoder: TransformerText | None,
+    encoder: TextModel | None,
     vectors: SubjectVectors,
     config: ClassifyConfig,
     context: Context,
@@ -202,7 +304,7 @@ def train_class_student(
     model = StaticClassifier(table, width, counts, hidden=config.hidden, dropout=config.dropout)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
-    reader = _Reader(model, task, tokenizer, most, tables)
+    reader = _Reader(model, task, tokenizer, most, tables, unseen=config.word_dropout)
     lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
     recipe = Recipe(
         config.epochs, config.lr, rates={"table": config.table_rate}, weight_decay=config.weight_decay,
@@ -243,8 +345,9 @@ class _Reader:
         tokenizer: Tokenizer | None,
         max_tokens: int,
         tables: Sequence[NodeTable],
+        unseen: float = 0.0,
     ) -> None:
-        self._model = model
+        self._model, self._unseen = model, unseen
         self._device = next(model.parameters()).device
         members = [beside.members for beside in task.neighbours]
         self._beside = torch.from_numpy(beside_features(tables, members, len(task)))
@@ -257,9 +360,14 @@ class _Reader:
         text = None
         if self._ids is not None:
             ids = [self._ids[i] for i in rows]
-            flat = torch.tensor([i for row in ids for i in row], dtype=torch.long, device=self._device)
-            ends = torch.tensor(np.cumsum([0, *map(len, ids)])[:-1], device=self._device)
-            text = self._model.text(flat, ends)
+            lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+            flat = torch.tensor([i for row in ids for i in row], dtype=torch.long)
+            if self._model.training and self._unseen:
+                seen = torch.rand(len(flat)) >= self._unseen
+                owner = np.repeat(np.arange(len(ids)), lengths)[seen.numpy()]
+                flat, lengths = flat[seen], np.bincount(owner, minlength=len(ids))
+            starts = torch.from_numpy(np.cumsum(lengths) - lengths)
+            text = self._model.text(flat.to(self._device), starts.to(self._device))
         beside = self._beside[torch.from_numpy(rows)].to(self._device)
         return self._model(text, beside), text
 
@@ -271,23 +379,3 @@ def _learned(task: ClassifyTask) -> IntArray:
 
 def _several(task: ClassifyTask) -> frozenset[str]:
     return frozenset(name for name in task.class_names if task.several(name))
-
-
-def _teacher_features(
-    task: ClassifyTask,
-    vectors: SubjectVectors,
-    middle: FloatArray | None,
-    size: float,
-    tables: Sequence[NodeTable],
-) -> Tensor:
-    beside = beside_features(tables, [b.members for b in task.neighbours], len(task))
-    if middle is None or vectors.subjects is None:
-        return torch.from_numpy(beside)
-    text = ((vectors.subjects - middle) / size).astype(np.float32)
-    return torch.from_numpy(np.concatenate([text, beside], axis=1))
-
-
-def _logits(head: ClassifyHead, features: Tensor) -> Logits:
-    head.eval().cpu()
-    with torch.inference_mode():
-        return {name: x.numpy() for name, x in head(features).items()}

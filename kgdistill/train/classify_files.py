@@ -18,7 +18,8 @@ from torch import nn
 
 from kgdistill.errors import ArtefactError
 from kgdistill.models.beside import NodeTable
-from kgdistill.models.heads import ClassifyHead, StaticClassifier
+from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
+from kgdistill.models.text.word_features import WordFeatures
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
@@ -27,9 +28,17 @@ _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.js
 
 def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
     """Writes a teacher into a folder."""
-    beside = {"size": teacher.size, "dropout": teacher.head.dropout}
-    arrays = {} if teacher.middle is None else {"middle": teacher.middle}
-    _save(folder, teacher, teacher.head, arrays, beside)
+    words, first = teacher.words, teacher.members[0]
+    beside = {
+        "size": teacher.size, "dropout": first.head.dropout, "members": len(teacher.members),
+        "words": None if words is None else words.words,
+    }  # fmt: skip
+    arrays: dict[str, npt.NDArray[Any]] = {"folds": teacher.folds}
+    if teacher.middle is not None:
+        arrays["middle"] = teacher.middle
+    if words is not None:
+        arrays["idf"] = words.idf
+    _save(folder, teacher, nn.ModuleList(teacher.members), arrays, beside)
 
 
 def load_class_teacher(folder: Path) -> ClassTeacher:
@@ -41,14 +50,22 @@ def load_class_teacher(folder: Path) -> ClassTeacher:
     folder = Path(folder)
     try:
         about, arrays, state = _load(folder)
-        width = sum(table.width for table in about["tables"])
-        middle = arrays.get("middle")
-        head = ClassifyHead(
-            width + (0 if middle is None else len(middle)), _counts(about),
-            hidden=_hidden(state, "hidden.weight"), dropout=about["dropout"],
-        )  # fmt: skip
-        head.load_state_dict(state)
-        return ClassTeacher(head.eval(), middle, about["size"], **_common(about))
+        middle, words = arrays.get("middle"), None
+        if about["words"] is not None:
+            words = WordFeatures(tuple(about["words"]), arrays["idf"])
+        width = sum(table.width for table in about["tables"]) + (0 if middle is None else len(middle))
+        hidden = _hidden(state, "0.head.hidden.weight")
+        members = nn.ModuleList(
+            FusedHead(
+                ClassifyHead(width, _counts(about), hidden=hidden, dropout=about["dropout"]),
+                0 if words is None else len(words.words),
+            )
+            for _ in range(about["members"])
+        )
+        members.load_state_dict(state)
+        return ClassTeacher(
+            [*members.eval()], arrays["folds"], middle, about["size"], words, **_common(about)
+        )
     except _BROKEN as error:
         raise ArtefactError("holds no teacher of classes", where=str(folder)) from error
 

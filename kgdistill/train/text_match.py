@@ -16,7 +16,7 @@ from kgdistill.config import SearchConfig, SearchTransformerConfig, TextLossConf
 from kgdistill.errors import InputError
 from kgdistill.models.text.cut import cut_student
 from kgdistill.models.text.token_table import TokenTable
-from kgdistill.models.text.transformer import PooledText
+from kgdistill.models.text.transformer import PooledText, TextModel
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.tasks.lexical import TITLE_WEIGHT
 from kgdistill.tasks.search_catalogue import SearchCatalogue
@@ -179,13 +179,18 @@ class LayersLesson(Lesson[tuple[IntArray | None, IntArray | None]]):
 
 
 def train_transformer(
-    encoder: PooledText, lessons: TextLessons, config: SearchTransformerConfig, context: Context
+    encoder: TextModel, lessons: TextLessons, config: SearchTransformerConfig, context: Context
 ) -> Trained[PooledText]:
     """Cuts a student from the text teacher and trains it; see `LayersLesson`.
 
     Raises:
         InputError: the encoder cannot be cut so, or its vectors have another width than its layers.
     """
+    if not isinstance(encoder, PooledText):
+        raise InputError(
+            f"{encoder.name} gives vectors alone: no transformer student can be cut from it",
+            hint="take the token table, or name a Hugging Face folder as text.encoder",
+        )
     if encoder.dim != lessons.vectors.shape[1] or encoder.head is not None:
         raise InputError(
             "a transformer student is cut from an encoder without a head, whose vectors it follows"

@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from _classes import CONFIG, START, World, kind_spec, make_classes, spec, users, utterances, world
+from _classes import (
+    CONFIG,
+    START,
+    World,
+    context,
+    kind_spec,
+    make_classes,
+    spec,
+    users,
+    utterances,
+    world,
+)
 
 from kgdistill.errors import ArtefactError
 from kgdistill.ranking.calibration import Calibration, calibrate
@@ -15,6 +26,7 @@ from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train import classify
 from kgdistill.train.class_lesson import label_loss, soft_loss
+from kgdistill.train.classify import SubjectVectors, train_class_teacher
 from kgdistill.train.classify_files import (
     load_class_student,
     load_class_teacher,
@@ -224,3 +236,34 @@ def test_nothing_is_learned_from_validation_or_test(words: World) -> None:
     for (name, one), two in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(one, two), name
     assert a.calibration["intent"] == b.calibration["intent"]
+
+
+def test_a_teacher_says_of_a_subject_what_it_did_not_learn_of_it(tmp_path: Path) -> None:
+    """Drawn labels: what is told of training subjects is no better than chance, unless learned by heart."""
+    tables, draw = utterances(300), np.random.default_rng(0)
+    for i, row in enumerate(tables["Utterance"]):
+        row["text"] = f"only{i} here{i}"
+    has = tables["Utterance", "HAS_INTENT", "Intent"]
+    for row, intent in zip(has, draw.permutation([row["target"] for row in has]), strict=True):
+        row["target"] = str(intent)
+    here = world(make_classes(tables, tmp_path / "s", spec()))
+    # Vectors of their own let a head learn every subject by heart.
+    vectors = SubjectVectors(draw.standard_normal((300, 64)).astype(np.float32), {})
+    config = CONFIG.model_copy(update={"teacher_hidden": 128, "epochs": 40, "patience": 40, "dropout": 0.0})
+    train = here.task.subjects("train")
+    truth = here.task.truth("intent", "train").argmax(1)
+
+    def right(folds: int) -> float:
+        told = config.model_copy(update={"folds": folds})
+        teacher = train_class_teacher(here.task, vectors, told, context())
+        assert len(teacher.members) == folds
+        return float((teacher.logits(here.task, vectors)["intent"][train].argmax(1) == truth).mean())
+
+    assert right(5) < 0.45 < 0.5 < right(1)
+
+
+def test_exact_words_tell_what_the_vectors_do_not(tmp_path: Path) -> None:
+    here = world(make_classes(utterances(), tmp_path / "s", spec()))
+    blind = SubjectVectors(np.zeros((len(here.task), 4), np.float32), {})
+    teacher = train_class_teacher(here.task, blind, CONFIG, context())
+    assert here.right(teacher.logits(here.task, blind)["intent"], "intent") > 0.85

@@ -179,3 +179,20 @@ def test_facts_that_nobody_has_are_refused(tmp_path: Path) -> None:
         make_classes(
             tables, tmp_path / "s", kind_spec(subjects={"label": "User", "by": ["history", "facts"]})
         )
+
+
+def test_what_nobody_can_learn_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = utterances(240)
+    rows = tables["Utterance"]
+    for i, row in enumerate(rows):
+        # All of one class are in the test, and some texts of the others are the same.
+        if i % 3 == 2:
+            row["split"] = "test"
+        elif i < 8:
+            row["text"] = "which is it"
+    make_classes(tables, tmp_path / "s", spec())
+    told = capsys.readouterr().err
+    assert "task intent: targets.intent: 1 of 3 classes have no training subject: 'hours'" in told
+    assert "targets.intent: 1 texts of the training stand there with several classes: 'which is it" in told
+    make_classes(utterances(240), tmp_path / "t", spec())
+    assert "training" not in capsys.readouterr().err

@@ -21,6 +21,7 @@ from kgdistill.models.terms.near import NearTerm
 from kgdistill.models.terms.words import CoverageTerm, WordsTerm
 from kgdistill.models.text.token_table import TokenTable, load_token_table
 from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.vocabulary import student_tokenizer
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.ranking.fusion import SERVING, WHOLE, Fusion, fuse
 from kgdistill.ranking.graded import Judgements, search_metrics
@@ -360,12 +361,13 @@ def test_a_catalogue_of_numbers_alone_teaches_nothing(teaching: TextTeaching) ->
         teach(SearchCatalogue({"headline": ["123", "4 5"]}, []), teaching.teacher.encoder)
 
 
-def test_an_encoder_without_word_pieces_is_refused(teaching: TextTeaching, tmp_path: Path) -> None:
+def test_an_encoder_without_word_pieces_has_them_learned_from_the_texts(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "tiny", layers=1)
     file = folder / "tokenizer.json"
     described = json.loads(file.read_text(encoding="utf-8"))
     pieces = [[word, -1.0] for word in described["model"]["vocab"]]
     described["model"] = {"type": "Unigram", "unk_id": 1, "vocab": pieces}
     file.write_text(json.dumps(described), encoding="utf-8")
-    with pytest.raises(InputError, match="Unigram, whose vocabulary cannot be cut"):
-        start_student(teaching.lessons, teaching.vectors, TransformerText(str(folder)), 8)
+    tokenizer = student_tokenizer(TransformerText(str(folder)), ["oak shelf", "oak table"] * 3, 8)
+    assert tokenizer.encode("Oak shelf").tokens == ["oak", "shelf"]
+    assert tokenizer.encode("elk").tokens != ["[UNK]"]

@@ -74,8 +74,7 @@ def cut_student(
     tokenizer = copy.deepcopy(teacher.tokenizer)
     if cut_words:
         tokenizer, kept = cut_vocabulary(tokenizer, texts)
-    # No position beyond is kept.
-    tokenizer.model_max_length = teacher.max_tokens
+    tokenizer.model_max_length = teacher.max_tokens  # no position beyond is kept
     basis = None
     if width is not None and width != whole:
         _check_width(config, width)
@@ -95,6 +94,7 @@ def cut_student(
         cut, tokenizer, name=f"{teacher.name} cut to {layers} layers", head=head, device=teacher.device,
         max_tokens=teacher.max_tokens, precision=precision,
     )  # fmt: skip
+    student.manner = teacher.manner
     return Cut(student, chosen, basis)
 
 

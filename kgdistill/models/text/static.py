@@ -15,8 +15,11 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from kgdistill.arrays import FloatArray
+from kgdistill.models.text.prefixes import Manner
 from kgdistill.models.text.static_files import check_table, static_files
 from kgdistill.models.text.words import WordTokens
+
+_PLAIN = Manner()
 
 
 def _modules() -> Any:
@@ -28,9 +31,15 @@ def _modules() -> Any:
 
 
 def save_transformer(
-    folder: str | Path, model: Any, tokenizer: Any, *, max_tokens: int, head: nn.Linear | None = None
+    folder: str | Path,
+    model: Any,
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    head: nn.Linear | None = None,
+    manner: Manner = _PLAIN,
 ) -> None:
-    """Writes an encoder with mean pooling, an optional linear head and unit length.
+    """Writes an encoder with its pooling, an optional linear head and unit length.
 
     `SentenceTransformer(folder)` loads all of it, `TransformerText(folder)` the encoder without its head.
 
@@ -40,6 +49,7 @@ def save_transformer(
         tokenizer: its tokenizer.
         max_tokens: longer texts are cut off.
         head: from the encoder's width to that of the vectors.
+        manner: how it wants its texts.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as hf_logging
@@ -50,7 +60,7 @@ def save_transformer(
         model.save_pretrained(scratch, safe_serialization=True)
         tokenizer.save_pretrained(scratch)
         parts: list[nn.Module] = [kinds.Transformer(scratch, max_seq_length=max_tokens)]
-        parts.append(kinds.Pooling(int(model.config.hidden_size)))
+        parts.append(kinds.Pooling(int(model.config.hidden_size), pooling_mode=manner.pooling))
         if head is not None:
             dense = kinds.Dense(
                 head.in_features,
@@ -60,7 +70,10 @@ def save_transformer(
             )
             dense.linear.load_state_dict({k: v.detach().cpu() for k, v in head.state_dict().items()})
             parts.append(dense)
-        SentenceTransformer(modules=[*parts, kinds.Normalize()], device="cpu").save(str(folder))
+        kinds_of = zip(("query", "passage"), manner.prefixes, strict=True)
+        told = {kind: prefix for kind, prefix in kinds_of if prefix}
+        whole = SentenceTransformer(modules=[*parts, kinds.Normalize()], device="cpu", prompts=told or None)
+        whole.save(str(folder))
 
 
 def load_head(folder: str | Path) -> nn.Linear | None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError
 from kgdistill.models.text.static import save_static
+from kgdistill.models.text.words import WordTokens
 from kgdistill.tasks.lexical import mix_fields
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 
@@ -31,6 +32,7 @@ class TokenTable(nn.Module):
     def __init__(self, tokenizer: Tokenizer, table: Tensor, fields: Sequence[str]) -> None:
         super().__init__()
         self.tokenizer = tokenizer
+        self._split = WordTokens(tokenizer)
         self.fields = list(fields)
         self.table = nn.EmbeddingBag.from_pretrained(table.clone(), mode="mean", freeze=False)
 
@@ -41,7 +43,7 @@ class TokenTable(nn.Module):
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The rows of the table that each text is."""
-        return [e.ids for e in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return self._split.ids(list(texts))
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Unit vectors, float32 [N, D]; a text without tokens is 0."""

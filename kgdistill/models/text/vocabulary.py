@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import NFKC, BertNormalizer
+from tokenizers.normalizers import Sequence as InTurn
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.trainers import WordPieceTrainer
 
 from kgdistill.arrays import FloatArray
-from kgdistill.errors import InputError
-from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.runs import MARK, frequent_runs
+from kgdistill.models.text.transformer import TextEncoder
+from kgdistill.models.text.words import HAN, WordTokens
+
+TABLE_BYTES = 8 << 20
+"""What a table of float32 may hold with the runs that join it."""
+_PIECES, _LEAST = 8000, 3
+"""Word pieces that are learned from a catalogue, at most; texts that a run must stand in, at least."""
+
+
+class Splitting(TextEncoder, Protocol):
+    """A text teacher, as far as a student takes its tokens from it."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its fast Hugging Face tokenizer; None where it shows none."""
+        ...
 
 
 def principal_axes(vectors: FloatArray, dim: int) -> FloatArray:
@@ -21,7 +43,7 @@ def principal_axes(vectors: FloatArray, dim: int) -> FloatArray:
 
 
 def first_table(
-    encoder: TransformerText,
+    encoder: Splitting,
     texts: Sequence[str],
     phrases: Sequence[str],
     axes: FloatArray,
@@ -33,8 +55,9 @@ def first_table(
 
     Its vocabulary is that of the encoder, cut to what occurs in the texts, with single ASCII characters for
     the rest; phrases of several words are tokens too, since a mean of words does not know that a "case fan"
-    is no case. A token starts as the encoder's vector of it, weighted against its frequency (Arora et al.
-    2017) and projected on the axes.
+    is no case. Of scripts without blanks so are the frequent runs of two and three characters, see
+    `student_tokenizer`. A token starts as the encoder's vector of it, weighted against its frequency (Arora
+    et al. 2017) and projected on the axes.
 
     Args:
         encoder: the text teacher.
@@ -46,12 +69,12 @@ def first_table(
 
     Returns:
         The tokenizer, and float32 [vocabulary, D].
-
-    Raises:
-        InputError: the encoder's tokenizer has no word pieces.
     """
-    tokenizer, kept, several = _vocabulary(encoder, texts, phrases)
-    start = encoder.encode([word[2:] if word.startswith("##") else word for word in kept])
+    tokenizer = student_tokenizer(encoder, texts, axes.shape[1])
+    words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    several = [i for i, phrase in enumerate(phrases) if " " in phrase]
+    tokenizer.add_tokens([AddedToken(phrases[i], single_word=True, normalized=True) for i in several])
+    start = encoder.encode([word.removeprefix(MARK).removeprefix("##") or word for word in words])
     if several:
         known = (
             encoder.encode([phrases[i] for i in several])
@@ -60,27 +83,27 @@ def first_table(
         )
         start = np.concatenate([start, known])
     counts = np.zeros(len(start))
-    for row in tokenizer.encode_batch(list(counted), add_special_tokens=False):
-        counts[row.ids] += 1
+    for row in WordTokens(tokenizer).ids(list(counted)):
+        counts[row] += 1
     share = (counts + 1) / counts.sum()
     weight = 1e-3 / (1e-3 + share)
     table = ((start - start.mean(0)) * weight[:, None] * 5) @ axes
     return tokenizer, np.ascontiguousarray(table, np.float32)
 
 
-def _vocabulary(
-    encoder: TransformerText, texts: Sequence[str], phrases: Sequence[str]
-) -> tuple[Tokenizer, list[str], list[int]]:
-    """The cut tokenizer, its words in the order of their ids, and which phrases follow them."""
-    backend = encoder.tokenizer.backend_tokenizer
-    described = json.loads(backend.to_str())
-    if described["model"].get("type") not in ("WordPiece", "WordLevel"):
-        raise InputError(
-            f"splits texts by {described['model'].get('type')}, whose vocabulary cannot be cut for a student",
-            where=encoder.name,
-            hint="name an encoder of word pieces, such as a BERT, as text.encoder",
-        )
-    described.update(truncation=None, padding=None, post_processor=None)
+def student_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Tokenizer:
+    """A tokenizer for a student that reads some texts.
+
+    The word pieces are the encoder's that occur, where it has some; else they are learned from the texts.
+    What the texts hold of scripts without blanks joins them: Chinese characters that these lack, and the runs
+    of characters that most texts hold, as many as `TABLE_BYTES` leaves room for; `WordTokens` finds them.
+
+    Args:
+        encoder: the text teacher.
+        texts: what is to be read.
+        dim: width of the table.
+    """
+    described = _pieces(encoder, texts)
     whole = Tokenizer.from_str(json.dumps(described))
     used = {t for e in whole.encode_batch(list(texts), add_special_tokens=False) for t in e.tokens}
     vocabulary = described["model"]["vocab"]
@@ -90,10 +113,63 @@ def _vocabulary(
         for word, _ in sorted(vocabulary.items(), key=lambda item: item[1])
         if word in used or word in special or (len(word.removeprefix("##")) == 1 and word.isascii())
     ]
+    kept += _characters(texts, vocabulary)
+    room = TABLE_BYTES // (4 * dim) - len(kept)
+    kept += [MARK + run for run in frequent_runs(texts, least=_LEAST, most=room)]
     described["model"]["vocab"] = {word: i for i, word in enumerate(kept)}
     for token in described["added_tokens"]:
         token["id"] = described["model"]["vocab"][token["content"]]
-    tokenizer = Tokenizer.from_str(json.dumps(described))
-    several = [i for i, phrase in enumerate(phrases) if " " in phrase]
-    tokenizer.add_tokens([AddedToken(phrases[i], single_word=True, normalized=True) for i in several])
-    return tokenizer, kept, several
+    return Tokenizer.from_str(json.dumps(described))
+
+
+def whole_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Tokenizer:
+    """The encoder's own tokenizer, as it is, where it shows one and the texts have blanks between words.
+
+    Else see `student_tokenizer`, whose arguments these are.
+    """
+    if encoder.tokenizer is not None and not frequent_runs(texts, least=_LEAST, most=1):
+        own: Tokenizer = encoder.tokenizer.backend_tokenizer
+        return own
+    return student_tokenizer(encoder, texts, dim)
+
+
+def has_pieces(encoder: Splitting) -> bool:
+    """Whether the encoder shows a tokenizer of word pieces, which can be cut and added to."""
+    return encoder.tokenizer is not None and _described(encoder)["model"].get("type") in (
+        "WordPiece",
+        "WordLevel",
+    )
+
+
+def _described(encoder: Splitting) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(encoder.tokenizer.backend_tokenizer.to_str())
+    return described
+
+
+def _pieces(encoder: Splitting, texts: Sequence[str]) -> dict[str, Any]:
+    """The encoder's tokenizer without what stands around texts, or one that is learned from them."""
+    if has_pieces(encoder):
+        described = _described(encoder)
+    else:
+        learned = Tokenizer(WordPiece(unk_token="[UNK]"))
+        # Full-width letters and digits stand among Chinese characters as often as plain ones.
+        learned.normalizer = InTurn([NFKC(), BertNormalizer(strip_accents=False)])
+        learned.pre_tokenizer = BertPreTokenizer()
+        trainer = WordPieceTrainer(
+            vocab_size=_PIECES, min_frequency=2, limit_alphabet=_PIECES, special_tokens=["[UNK]"],
+            initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789"), show_progress=False,
+        )  # fmt: skip
+        learned.train_from_iterator(iter(texts), trainer)
+        described = json.loads(learned.to_str())
+    described.update(truncation=None, padding=None, post_processor=None)
+    return described
+
+
+def _characters(texts: Sequence[str], vocabulary: dict[str, int]) -> list[str]:
+    """Chinese characters that several texts hold and a vocabulary lacks, the commonest first."""
+    held: Counter[str] = Counter()
+    for text in texts:
+        if not text.isascii():
+            held.update(set(HAN.findall(text)))
+    new = [(-count, char) for char, count in held.items() if count >= _LEAST and char not in vocabulary]
+    return [char for _, char in sorted(new)]
