@@ -14,7 +14,7 @@ from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, load_task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-TaskKind = Literal["history", "basket", "text", "classify"]
+TaskKind = Literal["history", "basket", "text", "answer", "classify"]
 """Which stages a task has: match by history, without repeats or with them, match by text, or classify."""
 
 
@@ -186,6 +186,15 @@ class SearchConfig(TextLossConfig):
     """Of each query's candidates, how many are drawn into a batch."""
 
 
+class AnswerConfig(_Section):
+    """When an answer is given, and when a person is asked."""
+
+    precision: float = Field(default=0.95, gt=0, lt=1)
+    """Of what is answered without a person this share is to be right: on it rest the confidences, chosen on
+    the validation questions, below which the nearest past answers stand in for an intent's, and a person for
+    these."""
+
+
 class SearchTransformerConfig(TextLossConfig):
     """The transformer student, which a benchmark trains beside the token table."""
 
@@ -220,10 +229,29 @@ class ClassifyConfig(_Section):
     """Width of the student's layer under the classes; 0 leaves it out."""
     teacher_hidden: int = Field(default=512, ge=0, le=65_536)
     """Width of the teacher's."""
+    teacher_epochs: int = Field(default=20, ge=0, le=10_000)
+    """Passes of the teacher over the subjects; all of them, as its rate falls to 0 over them."""
+    teacher_steps: int = Field(default=500, ge=0, le=10_000_000)
+    """Of few subjects the teacher makes more passes, so that there are as many steps."""
+    teacher_lr: float = Field(default=1e-3, gt=0, le=10)
+    """The teacher's learning rate, which rises and falls as the student's."""
+    teacher_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the teacher's features and of its layer that is left out at each step."""
+    layers: int = Field(default=3, ge=0, le=100)
+    """How many of the text encoder's last layers the teacher reads, the mean and the maximum over a text's
+    tokens of each; 0: the text's vector alone. Encoders that show no layers are read by their vectors."""
+    layers_from: int = Field(default=2000, ge=0, le=10**12)
+    """With fewer training subjects the teacher reads the vector alone, as they bear fewer features."""
+    pair_count: int = Field(default=10, ge=0, le=1_000_000_000)
+    """Two neighbouring words that so many texts hold are one token of the student; 0: none are."""
+    common_words: int = Field(default=4000, ge=0, le=1_000_000)
+    """Of the encoder's commonest words, how many the student keeps though no training text has them."""
     rank: int = Field(default=32, ge=1, le=4096)
     """Of what stands beside a subject (a history, facts): most numbers for who has which."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the features and of the layer that is left out at each step."""
+    """Of the student: share of the features and of the layer that is left out at each step."""
+    token_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Of the student: share of a text's tokens that is left out at each step."""
     epochs: int = Field(default=60, ge=0, le=10_000)
     """Passes over the subjects, at most: the one that validates best is kept."""
     patience: int = Field(default=8, ge=1, le=10_000)
@@ -236,6 +264,13 @@ class ClassifyConfig(_Section):
     """Of the student's token table, as a multiple of it."""
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Of the same."""
+    out_of_scope: float = Field(default=0.5, gt=0, lt=1)
+    """Share of what will be asked that is expected to belong to none of the classes, where a target has
+    `none_of_them` and the data show nothing of the kind: left-out classes then stand in for it, and choose
+    from which probability on a class is told."""
+    precision: float = Field(default=0.95, gt=0, lt=1)
+    """Of the subjects whose class is told without a person, this share is to be right: it decides from which
+    probability on that is so, chosen on what was not trained on."""
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the distillation, T² KL(softmax(teacher / T), softmax(student / T))."""
     task_weight: float = Field(default=0.5, ge=0, le=1000)
@@ -263,6 +298,8 @@ class RunConfig(_Section):
     """See `StudentConfig`."""
     search: SearchConfig = SearchConfig()
     """See `SearchConfig`."""
+    answer: AnswerConfig = AnswerConfig()
+    """See `AnswerConfig`."""
     classify: ClassifyConfig = ClassifyConfig()
     """See `ClassifyConfig`."""
     device: Device = "auto"
@@ -290,7 +327,7 @@ class RunConfig(_Section):
             return "classify"
         if "history" in self.task.anchors.by:
             return "basket" if self.task.repeats else "history"
-        return "text"
+        return "answer" if self.task.protocol.split in ("given", "held_out") else "text"
 
     @property
     def discovery(self) -> DiscoveryProtocol:

@@ -293,6 +293,8 @@ def save_subjects(folder: Path, vectors: SubjectVectors) -> None:
     arrays = {f"node.{label}": array for label, array in vectors.nodes.items()}
     if vectors.subjects is not None:
         arrays["subjects"] = vectors.subjects
+    if vectors.layers is not None:
+        arrays["layers"] = vectors.layers
     save_part(folder, arrays, {"labels": list(vectors.nodes)})
 
 
@@ -300,7 +302,7 @@ def load_subjects(folder: Path) -> SubjectVectors:
     """Reads what `save_subjects` wrote."""
     arrays, config = load_part(folder)
     nodes = {label: arrays[f"node.{label}"] for label in config["labels"]}
-    return SubjectVectors(arrays.get("subjects"), nodes)
+    return SubjectVectors(arrays.get("subjects"), nodes, arrays.get("layers"))
 
 
 def save_metrics(folder: Path, document: dict[str, Any]) -> None:

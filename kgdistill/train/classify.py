@@ -14,13 +14,14 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.heads import ClassifyHead, StaticClassifier
-from kgdistill.models.text.transformer import TextEncoder, TransformerText
-from kgdistill.models.text.vocabulary import first_table, principal_axes
+from kgdistill.models.text.pooled_layers import encode_layers
+from kgdistill.models.text.transformer import PooledText, TextEncoder, TransformerText
+from kgdistill.models.text.vocabulary import common_words, first_table, principal_axes, word_pairs
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
-from kgdistill.train.loop import Context, Recipe, fit
+from kgdistill.train.loop import Context, Draws, Recipe, fit
 
 _ROWS = 4096
 
@@ -32,24 +33,40 @@ class SubjectVectors:
     Attributes:
         subjects: of the subjects' texts, float32 [subjects, E]; None where they are not known by text.
         nodes: of the nodes beside them, by label, float32 [nodes, E].
+        layers: of the subjects' texts, what the teacher reads in place of the vectors where the encoder shows
+            its layers, float32 [subjects, F]; see `encode_layers`.
     """
 
     subjects: FloatArray | None
     nodes: Mapping[str, FloatArray]
+    layers: FloatArray | None = None
 
 
-def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
-    """Encodes each distinct text once."""
+def encode_task(
+    task: ClassifyTask, encoder: TextEncoder, config: ClassifyConfig | None = None
+) -> SubjectVectors:
+    """Encodes each distinct text once.
+
+    Args:
+        task: whose texts.
+        encoder: of which the subjects' texts are read by their layers too, where it shows them.
+        config: how many layers, and from how many training subjects on; None: none.
+    """
+    layers = 0
+    if config is not None and len(task.subjects("train")) >= config.layers_from:
+        layers = config.layers
 
     def encode(texts: Sequence[str]) -> FloatArray:
         distinct, rows = np.unique(np.array(texts, object), return_inverse=True)
         return encoder.encode([str(text) for text in distinct])[rows]
 
     labels = {beside.label: beside.texts for beside in task.neighbours if any(beside.texts)}
-    return SubjectVectors(
-        None if task.texts is None else encode(task.texts),
-        {label: encode(texts) for label, texts in labels.items()},
-    )
+    nodes = {label: encode(texts) for label, texts in labels.items()}
+    if task.texts is None or not layers or not isinstance(encoder, PooledText):
+        return SubjectVectors(None if task.texts is None else encode(task.texts), nodes)
+    distinct, rows = np.unique(np.array(task.texts, object), return_inverse=True)
+    vectors, pooled = encode_layers(encoder, [str(text) for text in distinct], layers)
+    return SubjectVectors(vectors[rows], nodes, pooled[rows])
 
 
 @dataclass
@@ -58,7 +75,7 @@ class ClassTeacher:
 
     Attributes:
         head: of the features.
-        middle, size: of the text vectors that were learned from, float32 [E] and a number; None without text.
+        middle, spread: of what is read of the texts that were learned from, float32 [F]; None without text.
         tables: of what stands beside.
         classes: of each target.
         several: the targets of which a subject can have several classes.
@@ -69,7 +86,7 @@ class ClassTeacher:
 
     head: ClassifyHead
     middle: FloatArray | None
-    size: float
+    spread: FloatArray | None
     tables: list[NodeTable]
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
@@ -82,7 +99,7 @@ class ClassTeacher:
         return _logits(self.head, self._features(task, vectors))
 
     def _features(self, task: ClassifyTask, vectors: SubjectVectors) -> Tensor:
-        return _teacher_features(task, vectors, self.middle, self.size, self.tables)
+        return _teacher_features(task, vectors, self.middle, self.spread, self.tables)
 
 
 @dataclass
@@ -139,23 +156,30 @@ def train_class_teacher(
     draws = context.draws()
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank)
-    middle, size = None, 1.0
-    if vectors.subjects is not None:
-        seen = vectors.subjects[learned].astype(np.float64)
-        middle = seen.mean(axis=0).astype(np.float32)
-        size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
-    features = _teacher_features(task, vectors, middle, size, tables).to(context.device)
+    middle, spread = None, None
+    if (read := _read(vectors)) is not None:
+        seen = read[learned]
+        middle, each = seen.mean(axis=0, dtype=np.float64), seen.var(axis=0, dtype=np.float64)
+        # A vector of unit length has no axis that is drawn out: that would be noise. Layers have some.
+        each = each if vectors.layers is not None else np.full_like(each, each.mean())
+        middle, spread = (x.astype(np.float32) for x in (middle, np.sqrt(each).clip(1e-6)))
+    features = _teacher_features(task, vectors, middle, spread, tables).to(context.device)
     counts = {name: len(names) for name, names in task.class_names.items()}
-    head = ClassifyHead(features.shape[1], counts, hidden=config.teacher_hidden, dropout=config.dropout)
+    head = ClassifyHead(
+        features.shape[1], counts, hidden=config.teacher_hidden, dropout=config.teacher_dropout
+    )
     head.to(context.device)
-    lesson = ClassLesson(task, lambda rows: (head(features[torch.from_numpy(rows)]), None), config)
-    recipe = Recipe(config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
+    batches = max(len(task.subjects("train")) // config.batch, 1)
+    epochs = max(config.teacher_epochs, -(-config.teacher_steps // batches))
+    patient = config.model_copy(update={"patience": epochs + 1})
+    lesson = ClassLesson(task, lambda rows: (head(features[torch.from_numpy(rows)]), None), patient)
+    recipe = Recipe(epochs, config.teacher_lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
     trained = fit(
         head, lesson, recipe, draws, title="Training the classes' teacher", validate=lesson.validate,
         checkpoint=context.checkpoint,
     )  # fmt: skip
     return ClassTeacher(
-        head.cpu(), middle, size, tables, dict(task.class_names), _several(task),
+        head.cpu(), middle, spread, tables, dict(task.class_names), _several(task),
         calibrations(task, _logits(head, features.cpu())), trained.history, trained.seconds,
     )  # fmt: skip
 
@@ -193,7 +217,9 @@ def train_class_student(
         assert vectors.subjects is not None
         axes = principal_axes(vectors.subjects[learned], config.dim)
         texts = [task.texts[i] for i in learned]
-        tokenizer, first = first_table(encoder, texts, [], axes, counted=texts)
+        known = common_words(encoder, config.common_words)
+        pairs = word_pairs(texts, config.pair_count)
+        tokenizer, first = first_table(encoder, [*texts, *known], pairs, axes, counted=texts)
         table = torch.from_numpy(first)
         if soft is not None:
             wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
@@ -202,7 +228,7 @@ def train_class_student(
     model = StaticClassifier(table, width, counts, hidden=config.hidden, dropout=config.dropout)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
-    reader = _Reader(model, task, tokenizer, most, tables)
+    reader = _Reader(model, task, tokenizer, most, tables, dropped=config.token_dropout, draws=draws)
     lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
     recipe = Recipe(
         config.epochs, config.lr, rates={"table": config.table_rate}, weight_decay=config.weight_decay,
@@ -243,8 +269,11 @@ class _Reader:
         tokenizer: Tokenizer | None,
         max_tokens: int,
         tables: Sequence[NodeTable],
+        *,
+        dropped: float = 0.0,
+        draws: Draws | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._dropped, self._draws = model, dropped, draws
         self._device = next(model.parameters()).device
         members = [beside.members for beside in task.neighbours]
         self._beside = torch.from_numpy(beside_features(tables, members, len(task)))
@@ -256,12 +285,24 @@ class _Reader:
         """Logits by target, and the text vectors."""
         text = None
         if self._ids is not None:
-            ids = [self._ids[i] for i in rows]
+            ids = [self._kept(self._ids[i]) for i in rows]
             flat = torch.tensor([i for row in ids for i in row], dtype=torch.long, device=self._device)
             ends = torch.tensor(np.cumsum([0, *map(len, ids)])[:-1], device=self._device)
             text = self._model.text(flat, ends)
         beside = self._beside[torch.from_numpy(rows)].to(self._device)
         return self._model(text, beside), text
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        """The tokens of a text; in training some of them are left out."""
+        if not self._model.training or not self._dropped or self._draws is None:
+            return ids
+        kept = self._draws.numpy.random(len(ids)) >= self._dropped
+        return [token for token, keep in zip(ids, kept, strict=True) if keep] or ids
+
+
+def _read(vectors: SubjectVectors) -> FloatArray | None:
+    """What the teacher reads of texts."""
+    return vectors.subjects if vectors.layers is None else vectors.layers
 
 
 def _learned(task: ClassifyTask) -> IntArray:
@@ -277,13 +318,13 @@ def _teacher_features(
     task: ClassifyTask,
     vectors: SubjectVectors,
     middle: FloatArray | None,
-    size: float,
+    spread: FloatArray | None,
     tables: Sequence[NodeTable],
 ) -> Tensor:
     beside = beside_features(tables, [b.members for b in task.neighbours], len(task))
-    if middle is None or vectors.subjects is None:
+    if (read := _read(vectors)) is None or middle is None or spread is None:
         return torch.from_numpy(beside)
-    text = ((vectors.subjects - middle) / size).astype(np.float32)
+    text = ((read - middle) / spread).astype(np.float32)
     return torch.from_numpy(np.concatenate([text, beside], axis=1))
 
 

@@ -27,8 +27,12 @@ _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.js
 
 def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
     """Writes a teacher into a folder."""
-    beside = {"size": teacher.size, "dropout": teacher.head.dropout}
-    arrays = {} if teacher.middle is None else {"middle": teacher.middle}
+    beside = {"dropout": teacher.head.dropout}
+    arrays = {
+        name: array
+        for name, array in (("middle", teacher.middle), ("spread", teacher.spread))
+        if array is not None
+    }
     _save(folder, teacher, teacher.head, arrays, beside)
 
 
@@ -48,7 +52,7 @@ def load_class_teacher(folder: Path) -> ClassTeacher:
             hidden=_hidden(state, "hidden.weight"), dropout=about["dropout"],
         )  # fmt: skip
         head.load_state_dict(state)
-        return ClassTeacher(head.eval(), middle, about["size"], **_common(about))
+        return ClassTeacher(head.eval(), middle, arrays.get("spread"), **_common(about))
     except _BROKEN as error:
         raise ArtefactError("holds no teacher of classes", where=str(folder)) from error
 

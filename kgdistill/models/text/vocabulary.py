@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +15,32 @@ from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.models.text.transformer import TransformerText
 
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+
 
 def principal_axes(vectors: FloatArray, dim: int) -> FloatArray:
     """The first axes of some unit vectors, as columns: float32 [E, min(dim, E, N)]."""
     sample = vectors[:: max(len(vectors) // 20_000, 1)]
     axes = np.linalg.svd(sample, full_matrices=False)[2][:dim].T
     return np.ascontiguousarray(axes, np.float32)
+
+
+def word_pairs(texts: Sequence[str], least: int) -> list[str]:
+    """Two neighbouring words that at least so many texts hold, sorted; none where `least` is 0."""
+    if not least:
+        return []
+    held: Counter[str] = Counter()
+    for text in texts:
+        found = _WORD.findall(text.lower())
+        held.update({f"{a} {b}" for a, b in itertools.pairwise(found)})
+    return sorted(pair for pair, count in held.items() if count >= least)
+
+
+def common_words(encoder: TransformerText, count: int) -> list[str]:
+    """The first `count` whole words of the encoder's vocabulary, which begins with the commonest."""
+    vocabulary = encoder.tokenizer.get_vocab()
+    ordered = sorted(vocabulary, key=lambda token: vocabulary[token])
+    return [word for word in ordered if word.isalpha() and len(word) > 1][:count]
 
 
 def first_table(
