@@ -18,6 +18,7 @@ from kgdistill.cli import (
     jobs,
     neo4j,
     profile,
+    reply,
     store,
     task,
     train,
@@ -76,6 +77,7 @@ app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
 find.register(app)
+reply.register(app)
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

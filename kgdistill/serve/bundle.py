@@ -14,6 +14,7 @@ from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.classifier import Classifier, Keys, Prediction
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
@@ -21,6 +22,7 @@ from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.reasons import reasons as reasons_of
+from kgdistill.serve.reply import reply
 from kgdistill.serve.scores import Pool
 from kgdistill.serve.search import LONGEST, SearchIndex
 from kgdistill.serve.tower import TextTower, unit
@@ -43,6 +45,7 @@ class Bundle:
         text: the text tower; reads what is searched for, and new items.
         search: answers `search`, and a text in `recommend`.
         classifier: answers `classify`.
+        answers: what is said to a class, or past answers; answers `answer`.
 
     Raises:
         ArtefactError: the parts do not fit together.
@@ -60,13 +63,14 @@ class Bundle:
         text: TextTower | None = None,
         search: SearchIndex | None = None,
         classifier: Classifier | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
         if search is not None and search.vectors.shape[1] != width:
             raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
         self.config, self.items = dict(config), items
         self.history, self.text, self.search_index = history, text, search
-        self.classifier = classifier
+        self.classifier, self.answers = classifier, answers
         self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
@@ -400,6 +404,30 @@ class Bundle:
         part = self._need(self.classifier, "tell classes")
         return part.classify(texts, histories, facts, tower=self.text)
 
+    def answer(
+        self,
+        text: str,
+        k: int = 3,
+        *,
+        intents: Bundle | None = None,
+        intent_from: float | None = None,
+        answer_from: float | None = None,
+    ) -> Reply:
+        """What is answered to a text, or that a person is to answer; see `reply`.
+
+        Args:
+            text: what somebody wrote.
+            k: how many past answers are told.
+            intents: another bundle, which tells intents, where this one holds past answers.
+            intent_from, answer_from: confidences; None as the bundles say.
+
+        Raises:
+            InputError: the bundle cannot answer, or as `reply`.
+        """
+        part = self._need(self.answers, "answer")
+        held = {"intents": intents, "answers": self} if part.said else {"intents": self}
+        return reply(text, k=k, intent_from=intent_from, answer_from=answer_from, **held)
+
     def save(self, folder: str | Path) -> None:
         """Writes the bundle.
 
@@ -411,7 +439,9 @@ class Bundle:
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        parts: list[BundlePart | None] = [self.history, self.text, self.search_index, self.classifier]
+        parts: list[BundlePart | None] = [
+            self.history, self.text, self.search_index, self.classifier, self.answers
+        ]  # fmt: skip
         write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
 
 
@@ -454,7 +484,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex, Classifier):
+        for kind in (History, TextTower, SearchIndex, Classifier, Answers):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
         return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
