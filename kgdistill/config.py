@@ -229,28 +229,28 @@ class ClassifyConfig(_Section):
     """Width of the student's layer under the classes; 0 leaves it out."""
     teacher_hidden: int = Field(default=512, ge=0, le=65_536)
     """Width of the teacher's."""
-    teacher_epochs: int = Field(default=20, ge=0, le=10_000)
-    """Passes of the teacher over the subjects; all of them, as its rate falls to 0 over them."""
-    teacher_steps: int = Field(default=500, ge=0, le=10_000_000)
+    teacher_epochs: int = Field(default=60, ge=0, le=10_000)
+    """Passes of the teacher over the subjects, at most; `patience` ends them as the student's."""
+    teacher_steps: int = Field(default=0, ge=0, le=10_000_000)
     """Of few subjects the teacher makes more passes, so that there are as many steps."""
-    teacher_lr: float = Field(default=1e-3, gt=0, le=10)
+    teacher_lr: float = Field(default=2e-3, gt=0, le=10)
     """The teacher's learning rate, which rises and falls as the student's."""
-    teacher_dropout: float = Field(default=0.3, ge=0, lt=1)
+    teacher_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the teacher's features and of its layer that is left out at each step."""
-    layers: int = Field(default=3, ge=0, le=100)
+    layers: int = Field(default=0, ge=0, le=100)
     """How many of the text encoder's last layers the teacher reads, the mean and the maximum over a text's
     tokens of each; 0: the text's vector alone. Encoders that show no layers are read by their vectors."""
     layers_from: int = Field(default=2000, ge=0, le=10**12)
     """With fewer training subjects the teacher reads the vector alone, as they bear fewer features."""
-    pair_count: int = Field(default=10, ge=0, le=1_000_000_000)
+    pair_count: int = Field(default=0, ge=0, le=1_000_000_000)
     """Two neighbouring words that so many texts hold are one token of the student; 0: none are."""
-    common_words: int = Field(default=4000, ge=0, le=1_000_000)
+    common_words: int = Field(default=0, ge=0, le=1_000_000)
     """Of the encoder's commonest words, how many the student keeps though no training text has them."""
     rank: int = Field(default=32, ge=1, le=4096)
     """Of what stands beside a subject (a history, facts): most numbers for who has which."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Of the student: share of the features and of the layer that is left out at each step."""
-    token_dropout: float = Field(default=0.1, ge=0, lt=1)
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of the student: share of a text's tokens that is left out at each step."""
     epochs: int = Field(default=60, ge=0, le=10_000)
     """Passes over the subjects, at most: the one that validates best is kept."""

@@ -171,8 +171,7 @@ def train_class_teacher(
     head.to(context.device)
     batches = max(len(task.subjects("train")) // config.batch, 1)
     epochs = max(config.teacher_epochs, -(-config.teacher_steps // batches))
-    patient = config.model_copy(update={"patience": epochs + 1})
-    lesson = ClassLesson(task, lambda rows: (head(features[torch.from_numpy(rows)]), None), patient)
+    lesson = ClassLesson(task, lambda rows: (head(features[torch.from_numpy(rows)]), None), config)
     recipe = Recipe(epochs, config.teacher_lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
     trained = fit(
         head, lesson, recipe, draws, title="Training the classes' teacher", validate=lesson.validate,
