@@ -14,9 +14,9 @@ from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, load_task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-TaskKind = Literal["history", "basket", "text", "classify", "audience"]
-"""Which stages a task has: match by history, without repeats or with them, match by text, classify,
-or find an audience."""
+TaskKind = Literal["history", "basket", "text", "answer", "classify", "audience"]
+"""Which stages a task has: match by history, without repeats or with them, match by text or to past answers,
+classify, or find an audience."""
 
 
 class _Section(BaseModel):
@@ -188,6 +188,15 @@ class SearchConfig(TextLossConfig):
     """Of each query's candidates, how many are drawn into a batch."""
 
 
+class AnswerConfig(_Section):
+    """When an answer is given, and when a person is asked."""
+
+    precision: float = Field(default=0.95, gt=0, lt=1)
+    """Of what is answered without a person this share is to be right: on it rest the confidences, chosen on
+    the validation questions, below which the nearest past answers stand in for an intent's, and a person for
+    these."""
+
+
 class SearchTransformerConfig(TextLossConfig):
     """The transformer student, which a benchmark trains beside the token table."""
 
@@ -243,6 +252,13 @@ class ClassifyConfig(_Section):
     """Of the student's token table, as a multiple of it."""
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Of the same."""
+    out_of_scope: float = Field(default=0.5, gt=0, lt=1)
+    """Share of what will be asked that is expected to belong to none of the classes, where a target has
+    `none_of_them` and the data show nothing of the kind: left-out classes then stand in for it, and choose
+    from which probability on a class is told."""
+    precision: float = Field(default=0.95, gt=0, lt=1)
+    """Of the subjects whose class is told without a person, this share is to be right: it decides from which
+    probability on that is so, chosen on what was not trained on."""
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the distillation, T² KL(softmax(teacher / T), softmax(student / T))."""
     task_weight: float = Field(default=0.5, ge=0, le=1000)
@@ -299,6 +315,8 @@ class RunConfig(_Section):
     """See `StudentConfig`."""
     search: SearchConfig = SearchConfig()
     """See `SearchConfig`."""
+    answer: AnswerConfig = AnswerConfig()
+    """See `AnswerConfig`."""
     classify: ClassifyConfig = ClassifyConfig()
     """See `ClassifyConfig`."""
     audience: AudienceConfig = AudienceConfig()
@@ -330,7 +348,7 @@ class RunConfig(_Section):
             return "audience"
         if "history" in self.task.anchors.by:
             return "basket" if self.task.repeats else "history"
-        return "text"
+        return "answer" if self.task.protocol.split in ("given", "held_out") else "text"
 
     @property
     def discovery(self) -> DiscoveryProtocol:

@@ -19,6 +19,7 @@ from kgdistill.cli import (
     jobs,
     neo4j,
     profile,
+    reply,
     store,
     task,
     train,
@@ -80,6 +81,7 @@ answer.register(app)
 find.register(app)
 audience.register(app)
 watch.register(app)
+reply.register(app)
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

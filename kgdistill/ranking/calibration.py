@@ -8,6 +8,7 @@ import numpy as np
 
 from kgdistill.arrays import BoolArray, FloatArray
 from kgdistill.ranking.classes import Classified, decide, mcc, probabilities
+from kgdistill.ranking.confidence import NEVER
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,12 @@ class Calibration:
     Attributes:
         temperature: logits are divided by it (Guo et al. 2017).
         threshold: with one class a subject, "none of them" below it; with several, a class holds from it on.
+        sure: with one class a subject, the probability from which on it is believed without a person.
     """
 
     temperature: float
     threshold: float
+    sure: float = NEVER
 
 
 def calibrate(

@@ -78,3 +78,16 @@ def _best_columns(scores: FloatArray, k: int) -> IntArray:
         keys.partition(k - 1, axis=1)
     first = np.sort(keys[:, :k], axis=1)
     return first & np.int64(0xFFFFFFFF)
+
+
+def best_entries(scores: FloatArray, entry: IntArray, answer: IntArray, count: int) -> FloatArray:
+    """The greatest score among each answer's entries, float32 [Q, count]; -inf where it has none.
+
+    Args:
+        scores: float32 [Q, entries].
+        entry, answer: int64 [pairs].
+        count: of the answers.
+    """
+    out = np.full((count, len(scores)), -np.inf, np.float32)
+    np.maximum.at(out, answer, scores.T[entry])
+    return np.ascontiguousarray(out.T)

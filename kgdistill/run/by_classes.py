@@ -10,6 +10,7 @@ from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.run import artefacts
 from kgdistill.run.maker import Maker
 from kgdistill.serve.pack import parameters_of
+from kgdistill.serve.pack_answers import class_answers
 from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
@@ -18,8 +19,6 @@ from kgdistill.train.classify import (
     ClassTeacher,
     SubjectVectors,
     encode_task,
-    train_class_student,
-    train_class_teacher,
 )
 from kgdistill.train.classify_files import (
     load_class_student,
@@ -27,6 +26,7 @@ from kgdistill.train.classify_files import (
     save_class_student,
     save_class_teacher,
 )
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 
 _MAIN = "macro_f1"
 
@@ -52,13 +52,13 @@ class Classifying(Maker):
         if name == "text":
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
         elif name == "teacher":
-            teacher = train_class_teacher(self.task, self.vectors, config.classify, self.context)
+            teacher = fit_class_teacher(self.task, self.vectors, config.classify, self.context)
             save_class_teacher(folder, teacher)
             artefacts.save_history(folder, teacher.history)
         elif (arm := self.run.pipeline.arms.get(name)) is not None:
             encoder = self.encoder if self.task.texts is not None else None
             soft = self.teacher().logits(self.task, self.vectors) if arm.distilled else None
-            student = train_class_student(
+            student = fit_class_student(
                 self.task, encoder, self.vectors, config.classify, self.context, soft=soft
             )
             save_class_student(folder, student)
@@ -79,7 +79,13 @@ class Classifying(Maker):
     def _bundle(self, folder: Path) -> None:
         student, labels = self.student(), {beside.label for beside in self.task.neighbours}
         keys = {label: [str(key) for key in self.run.snapshot.keys(label)] for label in labels}
-        pack_classes(student, keys, self.run.snapshot, self.task.spec).save(folder)
+        bundle = pack_classes(student, keys, self.run.snapshot, self.task.spec)
+        single = [name for name in self.task.class_names if not self.task.several(name)]
+        if self.task.texts is not None and single:
+            sure = {name: student.calibration[name].sure for name in single}
+            precision = self.run.config.classify.precision
+            bundle.answers = class_answers(self.run.snapshot, self.task, sure, precision)
+        bundle.save(folder)
 
     # Judging --------------------------------------------------------------------------------------
 

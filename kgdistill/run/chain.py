@@ -254,6 +254,29 @@ def _text_stages() -> dict[str, Stage]:
 TEXT = Pipeline(_TEXT_ARMS, _text_stages())
 """match with anchors by their text; its teacher is terms alone and needs no training."""
 
+_ANSWER_ARMS = _by_name(
+    Arm("words", "words alone (BM25)", "baseline"),
+    Arm("encoder", "the nearest question by the text encoder", "baseline"),
+    Arm("teacher", "fused teacher", "baseline", compared_with=("words", "encoder")),
+    Arm(
+        "student", "student", "needed", "student", distilled=True,
+        compared_with=("student_nodistill", "teacher", "words", "encoder"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student"),
+)  # fmt: skip
+
+ANSWER = Pipeline(
+    _ANSWER_ARMS,
+    {
+        **TEXT.stages,
+        "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task", "search", "answer")),
+        "evaluate": replace(
+            TEXT.stages["evaluate"], data=("snapshot",), settings=("search", "task", "answer", "seed")
+        ),
+    },
+)
+"""The same where what is ranked for a text are past answers."""
+
 _CLASS_ARMS = _by_name(
     Arm("majority", "the commonest class", "baseline"),
     Arm("teacher", "fused teacher", "needed", "teacher", compared_with=("majority",)),
@@ -279,11 +302,11 @@ def _class_stages() -> dict[str, Stage]:
         "graph": _GRAPH,
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
         **{arm.name: _class_arm(arm) for arm in arms},
-        "bundle": _TEXT_BUNDLE,
+        "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task",)),
         "evaluate": Stage(
             "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)
         ),
-    }
+    }  # fmt: skip
 
 
 CLASSIFY = Pipeline(_CLASS_ARMS, _class_stages())
@@ -338,6 +361,7 @@ PIPELINES: dict[TaskKind, Pipeline] = {
     "history": HISTORY,
     "basket": BASKET,
     "text": TEXT,
+    "answer": ANSWER,
     "classify": CLASSIFY,
     "audience": AUDIENCE,
 }

@@ -144,9 +144,10 @@ class Run(RunBase):
     @cached_property
     def by_text(self) -> TextMatch:
         """The same of a run whose anchors are known by their text."""
+        from kgdistill.run.by_answers import AnswerMatch
         from kgdistill.run.by_text import TextMatch
 
-        return TextMatch(self, self.device)
+        return (AnswerMatch if self.config.kind == "answer" else TextMatch)(self, self.device)
 
     @cached_property
     def by_classes(self) -> Classifying:
@@ -168,7 +169,7 @@ class Run(RunBase):
             return self.by_audience
         if self.config.kind in ("history", "basket"):
             return self.by_history
-        return self.by_text if self.config.kind == "text" else self.by_classes
+        return self.by_classes if self.config.kind == "classify" else self.by_text
 
     def make(self, name: str) -> None:
         """Makes one stage, unless it stands there from the same inputs.

@@ -14,6 +14,7 @@ from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
 from kgdistill.serve.classifier import Classifier, Keys, Prediction
@@ -25,6 +26,7 @@ from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.reasons import reasons as reasons_of
+from kgdistill.serve.reply import reply
 from kgdistill.serve.scores import Pool
 from kgdistill.serve.search import LONGEST, SearchIndex
 from kgdistill.serve.tower import TextTower, unit
@@ -48,6 +50,7 @@ class Bundle:
         search: answers `search`, and a text in `recommend`.
         classifier: answers `classify`.
         audience: answers `audience`.
+        answers: what is said to a class, or past answers; answers `answer`.
 
     Raises:
         ArtefactError: the parts do not fit together.
@@ -66,13 +69,14 @@ class Bundle:
         search: SearchIndex | None = None,
         classifier: Classifier | None = None,
         audience: Finder | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
         if search is not None and search.vectors.shape[1] != width:
             raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
         self.config, self.items = dict(config), items
         self.history, self.text, self.search_index = history, text, search
-        self.classifier, self.finder = classifier, audience
+        self.classifier, self.finder, self.answers = classifier, audience, answers
         self.audiences = None if audience is None else Audiences(audience, items, text)
         self._pools: dict[tuple[str, str], Pool] = {}
 
@@ -92,8 +96,7 @@ class Bundle:
     @property
     def pool(self) -> str:
         """What `recommend` ranks unless told otherwise: what the student was trained and judged for."""
-        pool: str = self._history("recommend").settings()["pool"]
-        return pool
+        return str(self._history("recommend").settings()["pool"])
 
     def _history(self, verb: str) -> History:
         return self._need(self.history, verb)
@@ -343,9 +346,8 @@ class Bundle:
             self._need(self.search_index, "tell what is similar")
         known, unknown = self.index([item])
         if unknown:
-            raise InputError(
-                f"the bundle knows no item {unknown[0][:40]!r}", hint=nearest(unknown[0], self.keys[:10_000])
-            )
+            near = nearest(unknown[0], self.keys[:10_000])
+            raise InputError(f"the bundle knows no item {unknown[0][:40]!r}", hint=near)
         if self.history is not None:
             vectors = self.history.unit
         else:
@@ -436,6 +438,30 @@ class Bundle:
             return asked.of_campaigns(_texts([campaign]), size, out)[0]
         return asked.of_new(None if products is None else _texts(products), text, size, out)
 
+    def answer(
+        self,
+        text: str,
+        k: int = 3,
+        *,
+        intents: Bundle | None = None,
+        intent_from: float | None = None,
+        answer_from: float | None = None,
+    ) -> Reply:
+        """What is answered to a text, or that a person is to answer; see `reply`.
+
+        Args:
+            text: what somebody wrote.
+            k: how many past answers are told.
+            intents: another bundle, which tells intents, where this one holds past answers.
+            intent_from, answer_from: confidences; None as the bundles say.
+
+        Raises:
+            InputError: the bundle cannot answer, or as `reply`.
+        """
+        said = self._need(self.answers, "answer").said
+        held = {"intents": intents, "answers": self} if said else {"intents": self}
+        return reply(text, k=k, intent_from=intent_from, answer_from=answer_from, **held)
+
     def save(self, folder: str | Path) -> None:
         """Writes the bundle.
 
@@ -447,10 +473,9 @@ class Bundle:
         Raises:
             DiskError: the disk is full, or the folder cannot be written.
         """
-        parts: list[BundlePart | None] = [
-            self.history, self.text, self.search_index, self.classifier, self.finder,
-        ]  # fmt: skip
-        write_bundle(Path(folder), self.config, self.items, [part for part in parts if part is not None])
+        parts = self.history, self.text, self.search_index, self.classifier, self.finder, self.answers
+        there: list[BundlePart] = [part for part in parts if part is not None]
+        write_bundle(Path(folder), self.config, self.items, there)
 
 
 def load_bundle(folder: str | Path) -> Bundle:
@@ -467,7 +492,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex, Classifier, Finder):
+        for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
         return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]

@@ -78,6 +78,11 @@ class TextTower:
         whole = [text[:longest].encode(errors="replace").decode() for text in texts]
         return self._split[0].ids(whole, most)
 
+    def known_share(self, text: str) -> float:
+        """Of the text's tokens, how many the tokenizer knows; 0 where there are none."""
+        ids = self.token_ids([text])[0]
+        return sum(i != self._split[1] for i in ids) / len(ids) if ids else 0.0
+
     def encode(self, texts: Sequence[str], *, known: bool = False) -> FloatArray:
         """Vectors, float32 [N, D]; a text without tokens is 0.
 

@@ -292,10 +292,13 @@ def check_trainable(spec: TaskSpec) -> None:
             f"{event} is",
         ),
         (
-            not by_history and spec.protocol.split not in ("time", "judged"),
+            not by_history
+            and spec.protocol.split not in ("time", "judged")
+            and (spec.positives.relationship is None or "facts" in (*anchors.by, *candidates.by)),
             "protocol",
-            "anchors that are known by text are judged by people's grades or by later events",
-            "write judged_by: TYPE, or protocol: {split: time}",
+            "anchors that are known by text are judged by people's grades or by later events, or split as "
+            "given where a relationship without a time leads to what is known by its text alone",
+            "write judged_by: TYPE, protocol: {split: time}, or positives: {relationship: TYPE} and by: text",
         ),
     ):
         if wrong:

@@ -21,6 +21,8 @@ from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, given_parts, held_o
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
 _CLASS_TYPES = ("string", "bool", "int64")
+_NO_PART = -2
+"""Neither a part nor unlabelled."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,15 @@ class ClassifyTask:
         """Subjects without any known class, ascending: what they are known by may be learned from."""
         known = np.logical_or.reduce([t.known for t in self._targets.values()])
         return np.flatnonzero(~known & (self._parts == -1)).astype(np.int64)
+
+    def without(self, subjects: IntArray) -> ClassifyTask:
+        """The same task, of which some subjects take no part; its test is closed."""
+        parts = self._parts.copy()
+        parts[subjects] = _NO_PART
+        return ClassifyTask(
+            self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
+            targets=list(self._targets.values()), parts=parts,
+        )  # fmt: skip
 
     def truth(self, target: str, part: SplitPart) -> BoolArray:
         """What is right, bool [subjects(part, target), classes]; a row without any is out of scope.

@@ -1,0 +1,175 @@
+"""Answering questions as a run: declared in a file, judged on held-out questions, served without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _dialogues import FRAMES, TOPICS, fill_dialogues
+from _tiny_encoder import tiny_encoder
+
+from kgdistill import load
+from kgdistill.errors import InputError, LeakError
+from kgdistill.evaluate.answers import fitted_confidence, measures, ranked
+from kgdistill.ranking.fusion import Fusion
+from kgdistill.run.run import Run
+from kgdistill.run.text_match import query_parts
+from kgdistill.serve.bundle import Bundle
+from kgdistill.snapshot import Snapshot, take_snapshot
+from kgdistill.store import MemoryStore
+from kgdistill.tasks.answers import AnswerTask, build_answer_task
+from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
+
+SMALL: dict[str, Any] = {"queries": 100, "epochs": 4, "batch": 32, "dim": 12, "candidates": 8}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp("answers")
+    text = {"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"}
+    with MemoryStore() as store:
+        fill_dialogues(store)
+        made = Run.create(folder / "run", store, task="answer", text=text, search=SMALL, device="cpu")
+        made.fit()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Run) -> Bundle:
+    return run.bundle()
+
+
+def answer_task(snapshot: Snapshot) -> AnswerTask:
+    spec = load_task("answer")
+    assert isinstance(spec, MatchSpec)
+    return build_answer_task(snapshot, spec)
+
+
+def test_answers_that_say_the_same_are_one_and_the_test_stays_closed(run: Run) -> None:
+    task = answer_task(run.snapshot)
+    assert len(task.answers) == len(TOPICS)
+    assert task.merged == 1
+    assert len(task.entries) == 6 * len(TOPICS) + len(TOPICS)
+    # Both spellings of the first answer are right, and the questions of both lead to it.
+    assert sorted(map(len, task.nodes)) == [1, 1, 1, 1, 1, 2]
+    with pytest.raises(LeakError, match="not opened"):
+        task.asked("test")
+    task.open_test()
+    assert len(task.asked("test").texts) == 2 * len(TOPICS)
+    assert not set(task.asked("test").texts) & set(task.entries)
+
+
+def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path: Path) -> None:
+    def number(repeat: bool) -> int:
+        with MemoryStore() as store:
+            fill_dialogues(store)
+            if repeat:
+                schema = store.schema.node_arrow_schema("Question")
+                store.write_nodes(
+                    "Question",
+                    pa.Table.from_pylist(
+                        [{"question_id": "q0-0", "text": "No PARCEL yet", "split": "train"}], schema=schema
+                    ),
+                )
+            return len(answer_task(take_snapshot(store, tmp_path / str(repeat), cut=None, needed=())).entries)
+
+    assert number(True) == number(False) - 1
+
+
+def test_the_student_finds_the_answer_and_the_results_have_the_shape_of_every_run(run: Run) -> None:
+    results = run.evaluate()
+    names = ["words", "encoder", "teacher", "student", "student_nodistill"]
+    assert [arm["arm"] for arm in results["arms"]] == names
+    assert results["protocol"]["settings"]["all"] == {"users": 12, "candidates": 6}
+    held = {arm["arm"]: arm["settings"]["all"] for arm in results["arms"]}
+    assert held["student"]["recall@1"]["mean"] > 0.9
+    assert held["student"]["mrr"]["mean"] > 0.9
+    assert held["student"]["coverage"]["mean"] > 0.8
+    assert "95% intervals over questions" in str(results)
+
+
+def test_a_planted_question_is_answered_with_its_nodes_and_placeholders(bundle: Bundle) -> None:
+    told = bundle.answer("what of the lamp?")
+    assert told.decision == "answer"
+    assert told.text == TOPICS["lamp"]
+    assert [(n["label"], n["id"], n["relationship"]) for n in told.nodes] == [("Product", "p1", "ABOUT")]
+    assert told.confidence == told.nearest[0].confidence
+    assert "lamp" in told.nearest[0].question
+    assert bundle.answer("my parcel please").placeholders == ("order_id",)
+    assert len(bundle.answer("the chair", k=2).nearest) == 2
+
+
+def test_thresholds_decide_and_are_kept_in_the_bundle(run: Run, bundle: Bundle) -> None:
+    assert bundle.answers is not None
+    confidence = bundle.answers.confidence
+    assert confidence is not None
+    task = answer_task(run.snapshot)
+    said = [bundle.answer(text) for text in task.asked("validation").texts]
+    right = [
+        task.answers.index(s.nearest[0].answer) in r
+        for s, r in zip(said, task.asked("validation").right, strict=True)
+    ]
+    given = [s.decision == "answer" for s in said]
+    assert given == [s.nearest[0].confidence >= confidence.threshold for s in said]  # type: ignore[operator]
+    assert np.mean([r for r, g in zip(right, given, strict=True) if g]) >= 0.95
+    told = bundle.answer("what of the lamp?", answer_from=1.0)
+    assert told.decision == "person"
+    assert "1.00 is asked for" in told.because
+    assert told.text == ""
+    assert told.nearest[0].answer == TOPICS["lamp"]
+    assert bundle.answer("nothing", answer_from=0.0).decision in ("answer", "person")
+    for share in (-0.1, 1.1):
+        with pytest.raises(InputError, match="from 0 to 1"):
+            bundle.answer("lamp", answer_from=share)
+
+
+@pytest.mark.parametrize(("text", "why"), [("台灯在哪里", "too few"), ("a " * 50_000, "100,000 characters")])
+def test_what_cannot_be_read_is_handed_over_and_said(bundle: Bundle, text: str, why: str) -> None:
+    told = bundle.answer(text)
+    assert (told.decision, told.confidence, told.text) == ("person", 0.0, "")
+    assert why in told.because
+
+
+def test_an_empty_text_and_a_bundle_without_answers_are_refused(bundle: Bundle) -> None:
+    for text in ("", "  \n"):
+        with pytest.raises(InputError, match="no text to answer"):
+            bundle.answer(text)
+    with pytest.raises(InputError, match="cannot recommend"):
+        bundle.recommend(["x"])
+
+
+def test_a_bundle_is_the_same_after_it_was_written(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "again")
+    again = load(tmp_path / "again")
+    for topic in TOPICS:
+        assert again.answer(f"where is the {topic}") == bundle.answer(f"where is the {topic}")
+
+
+def test_scores_of_the_wrong_questions_are_worth_nothing(run: Run) -> None:
+    task, maker = answer_task(run.snapshot), run.by_text
+
+    def reached(shift: int) -> float:
+        asked = task.asked("validation")
+        parts = query_parts(maker.teacher, asked.texts, ("words", "coverage"))(np.arange(len(asked.texts)))
+        rolled = {name: np.roll(x, shift, axis=0) for name, x in parts.items()}
+        said = ranked(task, rolled, Fusion(meaning=0))
+        return float(measures(said, asked, fitted_confidence(task, said, 0.95))["mrr"].mean())
+
+    assert reached(0) > 0.95
+    assert reached(2) < 0.6
+
+
+def test_a_task_whose_split_is_not_there_is_refused(run: Run) -> None:
+    declared = load_task("answer").declared()
+    odd = parse_task({**declared, "protocol": {"split": "given", "property": "part"}}, name="odd")
+    assert isinstance(odd, MatchSpec)
+    with pytest.raises(InputError, match="no property 'part'"):
+        build_answer_task(run.snapshot, odd)
+    held = parse_task({**declared, "protocol": {"split": "held_out"}}, name="held")
+    assert isinstance(held, MatchSpec)
+    task = build_answer_task(run.snapshot, held)
+    assert len(task.asked("validation").texts) + len(task.entries) < len(FRAMES) * len(TOPICS) + len(TOPICS)

@@ -1,0 +1,132 @@
+"""Answering by an intent's template, by a past answer, or by a person: which of them, and what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from _dialogues import TOPICS, fill_dialogues
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.cli import main
+from kgdistill.errors import InputError
+from kgdistill.run.run import Run
+from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.reply import reply
+from kgdistill.store import MemoryStore
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reply")
+    text = {"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"}
+    with MemoryStore() as store:
+        fill_dialogues(store)
+        small = {"queries": 60, "epochs": 3, "batch": 32, "dim": 12, "candidates": 8}
+        classify = {"dim": 12, "word_dropout": 0.0}
+        for task, settings in (("answer", {"search": small}), ("intent", {"classify": classify})):
+            Run.create(folder / task, store, task=task, text=text, device="cpu", **settings).fit()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def intents(runs: Path) -> Bundle:
+    return load_bundle(runs / "intent" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def answers(runs: Path) -> Bundle:
+    return load_bundle(runs / "answer" / "bundle")
+
+
+def test_an_intent_is_answered_by_its_own_template_with_its_nodes(intents: Bundle, answers: Bundle) -> None:
+    for topic in ("parcel", "refund", "chair"):
+        told = reply(f"where is my {topic}", intents=intents, answers=answers, intent_from=0.0)
+        assert (told.decision, told.intent) == ("intent", topic)
+        assert told.text == f"{topic}: {{name}}"
+        assert told.placeholders == ("name",)
+        assert [n["id"] for n in told.nodes] == (["p2"] if topic == "chair" else [])
+        assert told.nearest[0].answer == TOPICS[topic] or topic == "parcel"
+
+
+def test_below_a_confidence_past_answers_stand_in_and_below_that_a_person(
+    intents: Bundle, answers: Bundle
+) -> None:
+    text = "what of the lamp"
+    told = reply(text, intents=intents, answers=answers, intent_from=1.0, answer_from=0.0)
+    assert (told.decision, told.text) == ("answer", TOPICS["lamp"])
+    told = reply(text, intents=intents, answers=answers, intent_from=1.0, answer_from=1.0)
+    assert (told.decision, told.text, told.intent) == ("person", "", "lamp")
+    assert "its intent is told with" in told.because
+    assert "the nearest past answer is right with" in told.because
+    # Nothing is written down for the intent.
+    told = reply("no voucher yet", intents=intents, intent_from=0.0)
+    assert told.decision == "person"
+    assert "nothing is written down for the intent voucher" in told.because
+    assert reply("no voucher yet", intents=intents, answers=answers, intent_from=0.0).decision == "answer"
+
+
+def test_the_confidence_of_the_bundle_decides_where_none_is_given(intents: Bundle) -> None:
+    part = intents.answers
+    assert part is not None
+    text = "where is my parcel"
+    reached = reply(text, intents=intents, intent_from=0.0).confidence
+    for sure, decision in ((reached - 1e-6, "intent"), (reached + 1e-6, "person")):
+        other = load_other(intents, sure)
+        assert other.answer(text).decision == decision
+
+
+def load_other(bundle: Bundle, sure: float) -> Bundle:
+    """The same bundle that believes from another probability on."""
+    assert bundle.answers is not None
+    part = replace(bundle.answers, sure={"intent": sure})
+    return Bundle(bundle.config, bundle.items, text=bundle.text, classifier=bundle.classifier, answers=part)
+
+
+def test_the_command_says_what_python_says(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["answer", "tell me about the lamp", "--answers", str(runs / "answer"), "--answer-from", "0"]
+    assert main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    wanted = load_bundle(runs / "answer" / "bundle").answer("tell me about the lamp", answer_from=0.0)
+    assert told["decision"] == wanted.decision == "answer"
+    assert told["text"] == wanted.text == TOPICS["lamp"]
+    assert told["nodes"][0]["name"] == "desk lamp"
+    assert main([*asked, "--intents", str(runs / "intent" / "bundle"), "--intent-from", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "to be answered by a past answer" in shown.out
+    assert "Product" in shown.out
+    assert main(["answer", "我的包裹", "--answers", str(runs / "answer")]) == 0
+    assert "to be answered by a person: the models know too few" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["answer", "hello"], "give --intents, --answers or both"),
+        (["answer", " ", "--answers", "answer"], "there is no text to answer"),
+        (["answer", "hello", "--answers", "intent"], "the bundle of answers holds none"),
+        (["answer", "hello", "--intents", "answer"], "made for 'answer'"),
+        (["answer", "hello", "--answers", "answer", "--answer-from", "2"], "from 0 to 1"),
+        (["answer", "hello", "--answers", "nothing"], "no finished bundle"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_message(
+    runs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [
+        str(runs / a) if a in ("answer", "intent", "nothing") and i > 1 else a
+        for i, a in enumerate(arguments)
+    ]
+    assert main(places) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_no_bundle_and_no_text_are_refused(intents: Bundle) -> None:
+    with pytest.raises(InputError, match="no bundle is there"):
+        reply("hello")
+    with pytest.raises(InputError, match="whole number"):
+        reply("hello", intents=intents, k=0)
