@@ -9,6 +9,7 @@ the processor. Prints a table and writes bench/results/chinese-speed.json.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -55,6 +56,7 @@ def measured(texts: list[str], titles: list[str], dim: int) -> dict[str, float]:
 
 def main() -> None:
     """Measures both widths."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     with TemporaryDirectory() as scratch:
         draw(Path(scratch))
         drawn = pd.read_csv(Path(scratch) / "reviews.csv")
