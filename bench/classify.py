@@ -144,7 +144,7 @@ def measure(
     """Every arm and seed of one task."""
     encoder = TransformerText()
     began = time.monotonic()
-    vectors = encode_task(task, encoder, config)
+    vectors = encode_task(task, encoder)
     encoded = time.monotonic() - began
     task.open_test()
     runs = []

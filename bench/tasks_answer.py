@@ -155,7 +155,7 @@ def intents(name: str, seeds: int, folder: Path) -> dict[str, Any]:
         graph.ingest(BENCH / "intents.yaml", folder)
         snapshot = take_snapshot(graph.store, folder / "snapshot", cut=None, needed=())
     task, encoder = build_classify_task(snapshot, spec), TransformerText()
-    vectors = encode_task(task, encoder, config)
+    vectors = encode_task(task, encoder)
     assert vectors.subjects is not None
     arms = {
         "majority": [majority(task)],

@@ -16,9 +16,11 @@ from kgdistill.datasets.adapters import adapter
 from kgdistill.datasets.chinese_shop import chinese_shop_protocol, write_chinese_shop
 from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.derive.also_bought import write_also_bought
+from kgdistill.errors import InputError
 from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
 from kgdistill.ingest.archive import default_archive
 from kgdistill.ingest.job import JobOptions, run_job
+from kgdistill.ingest.journal import Journal
 from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.private import make_private
 from kgdistill.run.report import write_report
@@ -141,6 +143,14 @@ def _ingest(
     if language != "en":
         inputs = {"store": store.url, "shop": language}
 
+    mapping = load_mapping(adapter(_SHOPS[language]).mapping_path)
+    others = {str(job["mapping"]) for job in Journal(store).entries()} - {mapping.name}
+    if others:
+        raise InputError(
+            f"holds other data already, by the mapping {sorted(others)[0]!r}", where=store.url,
+            hint="the demo wants a graph of its own: name another --out or --store",
+        )  # fmt: skip
+
     def make(folder: Path) -> None:
         sources: dict[str, pa.Table | Path] = {}
         if language == "zh":
@@ -149,7 +159,6 @@ def _ingest(
             sources = sampled_journey_sources(households, run.config.seed)
         else:
             sources = journey_sources(None)
-        mapping = load_mapping(adapter(_SHOPS[language]).mapping_path)
         run_job(
             store,
             mapping,

@@ -35,12 +35,16 @@ _SAID: dict[str, dict[Language, str]] = {
         "zh": "没有短路径；由学生模型的向量推荐",
     },
     "nothing bought": {
-        "en": "{user} has bought nothing: nothing is known",
-        "zh": "{user}没有买过任何商品，无从了解",
+        "en": "{user} has no purchase: nothing is known",
+        "zh": "{user}没有购买记录，无从了解",
+    },
+    "nothing bought before": {
+        "en": "{user} bought nothing before {before}: nothing is known",
+        "zh": "{user}在{before}之前没有买过任何商品，无从了解",
     },
     "buys": {"en": "{user} bought {products} products", "zh": "{user}买过{products}种商品"},
     "mostly": {"en": "more than others of {names}", "zh": "比别人更常买{names}"},
-    "of brands": {"en": "often by {names}", "zh": "偏爱品牌{names}"},
+    "of brands": {"en": "more than others by {names}", "zh": "更常选品牌{names}"},
     "low prices": {"en": "the cheaper ones of their kind", "zh": "多选同类中较便宜的"},
     "middle prices": {
         "en": "neither the cheapest nor the dearest of their kind",
@@ -48,6 +52,7 @@ _SAID: dict[str, dict[Language, str]] = {
     },
     "high prices": {"en": "the dearer ones of their kind", "zh": "多选同类中较贵的"},
     "at times": {"en": "mostly {names}", "zh": "多在{names}购买"},
+    "more at times": {"en": "more often than others {names}", "zh": "比别人更常在{names}购买"},
     "weekday": {"en": "on weekdays", "zh": "工作日"},
     "weekend": {"en": "at weekends", "zh": "周末"},
     "night": {"en": "at night", "zh": "夜里"},

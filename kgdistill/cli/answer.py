@@ -139,6 +139,10 @@ def recommend(
     rests_on = asked.rests_on if answer.basis.startswith("history") else _RESTS_ON[answer.basis]
     if answer.basis == "history and text":
         rests_on += "; only products that fit --text"
+    if diversity:
+        rests_on += (
+            f"; ordered by the score and by how unlike each is to those before (--diversity {diversity:g})"
+        )
     show(
         loaded, answer, notes, rests_on=rests_on, columns=["rank", "id", "title", "score", "because"],
         nothing="no product is left to recommend; try --pool all", json=json,

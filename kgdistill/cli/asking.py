@@ -126,4 +126,4 @@ def show(
         return
     print_table(columns, [[getattr(hit, name) for name in columns] for hit in answer])
     say(f"rests on {rests_on}")
-    say("the score orders this list alone: it is no probability, nor comparable between answers")
+    say("a score is no probability, and is compared within this list alone")

@@ -342,4 +342,6 @@ def write_chinese_shop(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("python -m kgdistill.datasets.chinese_shop FOLDER")
     write_chinese_shop(Path(sys.argv[1]))

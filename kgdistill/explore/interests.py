@@ -17,8 +17,8 @@ from kgdistill.store.protocol import GraphStore
 from kgdistill.wording import Language, language_of, say
 
 _TIMEOUT_S, _ROWS = 120.0, 2_000_000
-_LEAST, _SURE = 2, 2.0
-"""Fewer products are no interest; nor is a share within so many standard deviations of everybody's."""
+_LEAST, _CHANCE = 2, 0.05
+"""Fewer products are no interest; nor is what chance would give to one user in so many (Bonferroni)."""
 _CATEGORY_SHARES = """
 MATCH (:User)-[w:BOUGHT]->(:Product)-[:IN_CATEGORY]->(v:Category)
 WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
@@ -31,7 +31,8 @@ RETURN v.brand_id AS key, count(*) AS bought
 """
 _TIMES = """
 MATCH (:User)-[w:BOUGHT]->(:Product)
-WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before RETURN w.first_at AS at
+WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
+RETURN w.first_at AS at, count(*) AS bought
 """
 # Two patterns: in one Neo4j would not come back to the product itself.
 _PRICES = """
@@ -76,6 +77,7 @@ class Interests:
         categories, brands, times: the strongest evidence first; none where nothing stands out.
         price_level: where the products stand among those of their categories; None without prices.
         price_share: the mean share of these that cost less, from 0 to 1.
+        before: later purchases were left out.
     """
 
     user: str
@@ -87,11 +89,12 @@ class Interests:
     times: tuple[Interest, ...]
     price_level: PriceLevel | None
     price_share: float | None
+    before: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text."""
         told = asdict(self)
-        for name in ("first_at", "last_at"):
+        for name in ("first_at", "last_at", "before"):
             told[name] = told[name] and told[name].isoformat()
         return told
 
@@ -99,6 +102,8 @@ class Interests:
         """One sentence; None: in the language of the first category or brand."""
         named = [interest.name for interest in (*self.categories, *self.brands)]
         told = language or (language_of(named[0]) if named else "en")
+        if not self.products and self.before is not None:
+            return say("nothing bought before", told, user=self.user, before=f"{self.before:%Y-%m-%d}")
         if not self.products:
             return say("nothing bought", told, user=self.user)
         parts = [say("buys", told, user=self.user, products=self.products)]
@@ -108,8 +113,10 @@ class Interests:
                 parts.append(say(message, told, names=say("comma", told).join(names)))
         if self.price_level is not None:
             parts.append(say(f"{self.price_level} prices", told))
+        most = next((i for i in self.times if i.share > 0.5), None)
         if self.times:
-            parts.append(say("at times", told, names=say(self.times[0].name, told)))
+            message = "at times" if most else "more at times"
+            parts.append(say(message, told, names=say((most or self.times[0]).name, told)))
         return say("comma", told).join(parts) + say("stop", told)
 
 
@@ -118,8 +125,8 @@ def interests(
 ) -> Interests:
     """What a user buys more of than others do.
 
-    A category, brand or time is named where the user's share of it lies more than two standard deviations of
-    a binomial above everybody's.
+    A category, brand or time is named where so many purchases of it, drawn with everybody's share, were less
+    likely than 5 % divided by how many there are of its kind.
 
     Args:
         store: an open store.
@@ -135,8 +142,11 @@ def interests(
     paths = Paths(store)
     check_known(store, "User", "user_id", {user}, paths.users([user]))
     until = naive_utc(before) if before is not None else datetime(9999, 1, 1)
-    rows = [r for r in paths.purchases([user]) if r["first_at"] is not None and r["first_at"] < until]
-    mine = {row["product"]: row["first_at"] for row in rows}
+    rows = paths.purchases([user])
+    if before is not None:
+        rows = [row for row in rows if row["first_at"] is not None and row["first_at"] < until]
+    mine: dict[str, datetime | None] = {row["product"]: row["first_at"] for row in rows}
+    known = [at for at in mine.values() if at is not None]
 
     def everybody(cypher: str) -> Counter[str]:
         table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
@@ -153,9 +163,11 @@ def interests(
     times: tuple[Interest, ...] = ()
     if mine:
         table = store.query(_TIMES, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
-        usual = Counter(name for at in table["at"].to_pylist() for name in _parts(at, zone))
-        counts = Counter(name for at in mine.values() for name in _parts(at, zone))
-        # Every purchase has a day and an hour: each is a whole of its own.
+        usual: Counter[str] = Counter()
+        for at, bought in zip(table["at"].to_pylist(), table["bought"].to_pylist(), strict=True):
+            usual.update(dict.fromkeys(_parts(at, zone), bought))
+        counts = Counter(name for at in known for name in _parts(at, zone))
+        # A day and an hour are each a whole of its own.
         for names in (("weekday", "weekend"), tuple(_PARTS)):
             some, all_ = (Counter({n: c[n] for n in names}) for c in (counts, usual))
             times += _standing_out(some, all_, {n: n for n in names}, limit)
@@ -163,36 +175,53 @@ def interests(
     return Interests(
         user,
         len(mine),
-        min(mine.values(), default=None),
-        max(mine.values(), default=None),
+        min(known, default=None),
+        max(known, default=None),
         of(paths.categories, everybody(_CATEGORY_SHARES)) if mine else (),
         of(paths.brands, everybody(_BRAND_SHARES)) if mine else (),
         tuple(sorted(times, key=lambda i: -i.lift))[:limit],
         None if price is None else "low" if price < 1 / 3 else "high" if price > 2 / 3 else "middle",
         price,
+        None if before is None else until,
     )
 
 
 def _standing_out(
     counts: Counter[str], usual: Counter[str], names: dict[str, str], limit: int
 ) -> tuple[Interest, ...]:
-    """Those of which the user's share lies well above everybody's, the most surprising first."""
+    """Those of which the user bought more than chance gives, the least likely first."""
     total, all_ = counts.total(), usual.total()
     found = []
     for key, count in counts.items():
+        if count < _LEAST or not usual[key]:
+            continue
         share, common = count / total, usual[key] / all_
-        deviation = math.sqrt(common * (1 - common) / total)
-        if count >= _LEAST and share > common + _SURE * deviation:
-            surprise = count * math.log(share / common)
-            found.append((surprise, Interest(key, names[key], count, share, common, share / common)))
-    found.sort(key=lambda pair: (-pair[0], pair[1].key))
+        chance = len(usual) * _at_least(count, total, common)
+        if share > common and chance < _CHANCE:
+            found.append((chance, Interest(key, names[key], count, share, common, share / common)))
+    found.sort(key=lambda pair: (pair[0], pair[1].key))
     return tuple(interest for _, interest in found[:limit])
 
 
+def _at_least(count: int, total: int, share: float) -> float:
+    """How likely at least so many of all are, each with a probability of `share`: the tail of a binomial."""
+    if share >= 1:
+        return 1.0
+    log, rest, whole = math.log(share), math.log1p(-share), math.lgamma(total + 1)
+    return math.fsum(
+        math.exp(whole - math.lgamma(n + 1) - math.lgamma(total - n + 1) + n * log + (total - n) * rest)
+        for n in range(count, total + 1)
+    )
+
+
 def _price_share(store: GraphStore, products: list[str]) -> float | None:
-    """The mean share of a category's products that cost less than one that was bought; None: no prices."""
+    """The mean share of a category's products that cost less than one that was bought.
+
+    None where no category has two prices to compare.
+    """
     table = store.query(_PRICES, {"keys": sorted(products)}, limit=_ROWS, timeout_s=_TIMEOUT_S)
-    shares = [(row["below"] + row["level"] / 2) / row["products"] for row in table.to_pylist()]
+    rows = [row for row in table.to_pylist() if row["level"] < row["products"]]
+    shares = [(row["below"] + row["level"] / 2) / row["products"] for row in rows]
     return sum(shares) / len(shares) if shares else None
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kgdistill.demo import DemoResult, run_demo
+from kgdistill.demo import DemoResult, DemoStore, run_demo
+from kgdistill.errors import InputError
 from kgdistill.explore import explain
 from kgdistill.serve.bundle import load_bundle
 from kgdistill.store import open_store
@@ -66,3 +67,10 @@ def test_started_again_nothing_is_made_anew(shown: DemoResult) -> None:
     again = run_demo(out, quick=True, device="cpu", threads=1, language="zh")
     assert {file: file.stat().st_mtime_ns for file in sorted(Path(out, "student").iterdir())} == before
     assert again.metrics == shown.metrics
+
+
+def test_the_other_demo_does_not_mix_into_its_graph(shown: DemoResult) -> None:
+    with pytest.raises(InputError, match="holds other data already, by the mapping 'chinese-shop'"):
+        run_demo(
+            shown.report.parents[1] / "other", quick=True, device="cpu", store=DemoStore(shown.store_url)
+        )

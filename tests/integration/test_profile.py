@@ -86,7 +86,7 @@ def named(found: Interests) -> dict[str, list[tuple[str, int]]]:
 
 def test_what_stands_out_is_told_with_both_shares(store: GraphStore) -> None:
     found = interests(store, "ann")
-    # Three of three in one category: everybody has 51 of 99, less than two deviations below.
+    # Three of three in one category, of which everybody has 51 of 99: one in four would by chance.
     assert named(found) == {
         "categories": [],
         "brands": [],
@@ -126,11 +126,23 @@ def test_hours_are_those_of_the_zone_and_a_date_alone_has_none(store: GraphStore
     assert named(there)["times"] == [("weekend", 3), ("morning", 3)]
 
 
+def test_dates_without_an_hour_say_nothing_of_the_hour(store: GraphStore) -> None:
+    day = [datetime(2024, 3, 5), datetime(2024, 3, 6)]
+    rows = edges(source=["zoe", "zoe"], target=["p00", "p01"], first_at=day, last_at=day)
+    ingest_tables(store, SCHEMA, GraphTables({}, {BOUGHT: rows}))
+    found = interests(store, "zoe")
+    assert (found.products, named(found)["times"]) == (2, [])
+    assert found.sentence().startswith("zoe bought 2 products")
+
+
 def test_who_bought_nothing_is_said_and_who_is_not_there_refused(store: GraphStore) -> None:
     found = interests(store, "zoe")
     assert (found.products, found.price_level, named(found)["times"]) == (0, None, [])
-    assert found.sentence() == "zoe has bought nothing: nothing is known"
-    assert found.sentence("zh").startswith("zoe没有买过")
+    assert found.sentence() == "zoe has no purchase: nothing is known"
+    assert found.sentence("zh").startswith("zoe没有购买记录")
+    early = interests(store, "ann", before=datetime(2020, 1, 1))
+    assert early.sentence() == "ann bought nothing before 2020-01-01: nothing is known"
+    assert early.sentence("zh").startswith("ann在2020-01-01之前没有买过")
     with pytest.raises(InputError, match="no User with the id 'annn'"):
         interests(store, "annn")
 
