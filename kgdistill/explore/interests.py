@@ -160,17 +160,6 @@ def interests(
         counts = Counter(row["via"] for row in found)
         return _standing_out(counts, usual, names, limit)
 
-    times: tuple[Interest, ...] = ()
-    if mine:
-        table = store.query(_TIMES, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
-        usual: Counter[str] = Counter()
-        for at, bought in zip(table["at"].to_pylist(), table["bought"].to_pylist(), strict=True):
-            usual.update(dict.fromkeys(_parts(at, zone), bought))
-        counts = Counter(name for at in known for name in _parts(at, zone))
-        # A day and an hour are each a whole of its own.
-        for names in (("weekday", "weekend"), tuple(_PARTS)):
-            some, all_ = (Counter({n: c[n] for n in names}) for c in (counts, usual))
-            times += _standing_out(some, all_, {n: n for n in names}, limit)
     price = _price_share(store, list(mine)) if mine else None
     return Interests(
         user,
@@ -179,11 +168,28 @@ def interests(
         max(known, default=None),
         of(paths.categories, everybody(_CATEGORY_SHARES)) if mine else (),
         of(paths.brands, everybody(_BRAND_SHARES)) if mine else (),
-        tuple(sorted(times, key=lambda i: -i.lift))[:limit],
+        _times(store, known, until, zone)[:limit],
         None if price is None else "low" if price < 1 / 3 else "high" if price > 2 / 3 else "middle",
         price,
         None if before is None else until,
     )
+
+
+def _times(store: GraphStore, known: list[datetime], until: datetime, zone: str) -> tuple[Interest, ...]:
+    """The days of the week and hours that stand out, the greatest lift first."""
+    if not known:
+        return ()
+    table = store.query(_TIMES, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+    usual: Counter[str] = Counter()
+    for at, bought in zip(table["at"].to_pylist(), table["bought"].to_pylist(), strict=True):
+        usual.update(dict.fromkeys(_parts(at, zone), bought))
+    counts = Counter(name for at in known for name in _parts(at, zone))
+    found: tuple[Interest, ...] = ()
+    # A day and an hour are each a whole of its own.
+    for names in (("weekday", "weekend"), tuple(_PARTS)):
+        some, all_ = (Counter({n: c[n] for n in names if c[n]}) for c in (counts, usual))
+        found += _standing_out(some, all_, {n: n for n in names}, len(names))
+    return tuple(sorted(found, key=lambda interest: -interest.lift))
 
 
 def _standing_out(
