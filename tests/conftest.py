@@ -9,6 +9,7 @@ from hypothesis import Phase, settings
 settings.register_profile("found", phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests share a process where there are several: those that share a server, and those of a file."""
     tests = Path(__file__).parent
