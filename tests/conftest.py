@@ -1,6 +1,6 @@
 """Stands here so that the helpers beside it can be imported by every tier of tests."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -9,11 +9,14 @@ from hypothesis import Phase, settings
 settings.register_profile("found", phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests share a process where there are several: those that share a server, and those of a file."""
-    tests = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(tests)
-        group = place.as_posix() if place.parts[0] == "unit" else "server"
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    """Where tests run in several processes: a file stays in one, and so do all that share a server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class _Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return file if "/unit/" in file else "server"
+
+    return _Scheduling(config, log)
