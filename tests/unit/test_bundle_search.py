@@ -115,7 +115,7 @@ FILTERS: list[dict[str, Any]] = [
     {"price": (6, 9.5), "stock": True},
     {"stock": False},
     {"category": ["range0", "range1 > kind7"]},
-    {"brand": {"brand1", "brand2"}, "price": (3, None)},
+    pytest.param({"brand": {"brand1", "brand2"}, "price": (3, None)}, id="one of several brands"),
     {"brand": "nobody"},
     {"price": None},
     {"brand": []},
