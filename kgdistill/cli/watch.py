@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from kgdistill.tasks.alerts import Alerts
+    from kgdistill.watch.lines import Format
     from kgdistill.watch.session import Outcome
-    from kgdistill.watch.statements import Format
     from kgdistill.watch.watcher import Alert, Labeller
 
 
@@ -217,7 +217,7 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
         seen = ", ".join(name for name, _ in watcher.sentiments.most_common(5))
         say(f"no statement is {alerts.bad!r}; there are: {seen} (--bad says which counts)")
     if outcome.unfinished:
-        say("the last line is not finished and is left for the next time")
+        say(f"line {outcome.unfinished:,} is not finished; from it on, all is left for the next time")
     if watcher.open_since is not None:
         say(f"windows are open from {watcher.open_since} UTC on; later statements close them")
     if watcher.going:

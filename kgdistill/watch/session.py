@@ -12,8 +12,9 @@ from typing import BinaryIO
 from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.tasks.alerts import Alerts
+from kgdistill.watch.lines import Line, records
 from kgdistill.watch.state import State
-from kgdistill.watch.statements import Line, LineError, Statement, StatementReader, records
+from kgdistill.watch.statements import LineError, Statement, StatementReader
 from kgdistill.watch.watcher import Alert, Labeller, Watcher
 
 _BATCH, _SAVE_S = 512, 5.0
@@ -49,7 +50,8 @@ class Outcome:
         empty, rejected: of `lines`.
         reasons: of the rejected, and how often each.
         first: the first rejected line and its reason; empty where there is none.
-        unfinished: whether the last line is left for the next reading, as no line break ends it.
+        unfinished: the line from which on all is left for the next reading: no line break ends it, or a quote
+            is open; 0 where none is.
         cut: texts longer than a model reads.
     """
 
@@ -61,7 +63,7 @@ class Outcome:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: str = ""
-    unfinished: bool = False
+    unfinished: int = 0
     cut: int = 0
 
 
@@ -123,11 +125,11 @@ class Session:
         self._saved = time.monotonic()
         batch: list[Statement] = []
         with step(f"watching {self.reading.where}") as progress:
-            for record in records(file, self.reading.kind):
+            for record in records(file, self.reading.kind, grows=self.sinks.state is not None):
                 if record is not None:
                     progress.advance()
                     if self._unfinished(record):
-                        self._outcome.unfinished = True
+                        self._outcome.unfinished = record.line
                         break
                     batch += self._statement(record)
                 if batch and (record is None or len(batch) >= _BATCH):

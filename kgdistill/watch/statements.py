@@ -5,39 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any
 
 from kgdistill.errors import InputError
 from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
+from kgdistill.watch.lines import BOM, LONGEST_LINE, Format, Line, delimiter_of, quote_open
 
-Format = Literal["jsonl", "csv"]
 FIELDS = ("id", "at", "text", "topic", "sentiment")
-LONGEST_LINE = 1_000_000
-"""Bytes; a longer line, or a quoted cell that does not end, is rejected."""
-_CHUNK = 1 << 16
 _EPOCH = datetime(1970, 1, 1)
 _DATE = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[T ]?(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})秒?)?分?)?\Z"
 )
 _WHERE_TIMES = "2024-03-05T14:03, 2024/3/5 14:03, 2024年3月5日, or seconds or milliseconds since 1970"
-
-
-class Line(NamedTuple):
-    """What one line (or several, where a cell of CSV holds line breaks) says.
-
-    Attributes:
-        line: where it begins, from 1.
-        raw: its bytes, without the line break; None where it was longer than `LONGEST_LINE`.
-        whole: whether a line break ends it.
-    """
-
-    line: int
-    raw: bytes | None
-    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,45 +45,6 @@ class Statement:
 
 class LineError(Exception):
     """A line that is no statement, and why."""
-
-
-def records(file: BinaryIO, kind: Format) -> Iterator[Line | None]:
-    """The records of a file or stream; None where no more can be read for now without waiting."""
-    return _lines(file) if kind == "jsonl" else _quoted(_lines(file))
-
-
-def _lines(file: BinaryIO) -> Iterator[Line | None]:
-    line, rest, over = 1, b"", False
-    read = getattr(file, "read1", file.read)
-    while chunk := read(_CHUNK):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for raw in whole:
-            yield Line(line, None if over or len(raw) > LONGEST_LINE else raw.rstrip(b"\r"))
-            line, over = line + 1, False
-        if len(rest) > LONGEST_LINE:
-            rest, over = b"", True
-        yield None
-    if rest or over:
-        yield Line(line, None if over else rest.rstrip(b"\r"), whole=False)
-
-
-def _quoted(lines: Iterator[Line | None]) -> Iterator[Line | None]:
-    """Lines joined until every quote is closed."""
-    held: list[Line] = []
-    size = 0
-    for record in lines:
-        if record is None:
-            yield None
-            continue
-        held.append(record)
-        size += len(record.raw or b"")
-        broken = record.raw is None or size > LONGEST_LINE
-        if broken or not sum((r.raw or b"").count(b'"') for r in held) % 2 or not record.whole:
-            raw = None if broken else b"\n".join(r.raw or b"" for r in held)
-            yield Line(held[0].line, raw, record.whole)
-            held, size = [], 0
-    if held:
-        yield Line(held[0].line, b"\n".join(r.raw or b"" for r in held), held[-1].whole)
 
 
 class StatementReader:
@@ -144,9 +88,13 @@ class StatementReader:
         """
         if self.kind != "csv" or self._header is not None:
             return False
-        text = (record.raw or b"").removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-        self._delimiter = max(",;\t|", key=text.count)
-        self._header = [name.strip() for name in next(csv.reader([text], delimiter=self._delimiter), [])]
+        raw = (record.raw or b"").removeprefix(BOM)
+        self._delimiter = delimiter_of(raw).decode()
+        try:
+            self._header = [name.strip() for name in self._row(raw.decode("utf-8", "replace"))]
+        except LineError as error:
+            hint = "lines end with LF or CRLF; cells that hold quotes or line breaks are quoted"
+            raise InputError(f"the header {error}", where=self.where, hint=hint) from None
         if self.columns["at"] not in self._header:
             shown = ", ".join(self._header)[:200]
             raise InputError(
@@ -163,9 +111,9 @@ class StatementReader:
             LineError: it is none; says why.
         """
         if record.raw is None:
-            raise LineError(f"is longer than {LONGEST_LINE:,} bytes, or holds a quote that does not end")
+            raise LineError(f"is longer than {LONGEST_LINE:,} bytes")
         try:
-            text = record.raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+            text = record.raw.removeprefix(BOM).decode("utf-8")
         except UnicodeDecodeError:
             raise LineError("is not UTF-8") from None
         if not text.strip():
@@ -194,14 +142,22 @@ class StatementReader:
         return held
 
     def _cells(self, text: str) -> dict[str, Any]:
-        header = self._header or []
-        try:
-            cells = next(csv.reader(text.split("\n"), delimiter=self._delimiter))
-        except (csv.Error, StopIteration):
-            raise LineError("is not CSV") from None
+        header, cells = self._header or [], self._row(text)
         if len(cells) != len(header):
-            raise LineError(f"has {len(cells)} values, not {len(header)} as the header")
+            over = f", over the {text.count(chr(10)) + 1} lines that a quote joins" if "\n" in text else ""
+            raise LineError(f"has {len(cells)} values, not {len(header)} as the header{over}")
         return dict(zip(header, cells, strict=True))
+
+    def _row(self, text: str) -> list[str]:
+        if quote_open(text.encode(), self._delimiter.encode()):
+            raise LineError("holds a quote that does not end")
+        try:
+            rows = list(csv.reader((f"{line}\n" for line in text.split("\n")), delimiter=self._delimiter))
+        except csv.Error as error:
+            raise LineError(f"is not CSV: {str(error).partition(' - ')[0]}") from None
+        if len(rows) != 1:
+            raise LineError("is not CSV: it is several rows")
+        return rows[0]
 
     def time(self, value: Any) -> int:
         """A time in seconds since 1970, UTC.
