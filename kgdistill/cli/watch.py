@@ -213,6 +213,8 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
     ):
         if count:
             say(f"{count:,} {words}")
+    if 2 * outcome.late > outcome.lines:
+        say("more than half came late: is the newest first? Sort the file by time, the oldest first")
     if counts.counted and alerts.bad not in watcher.sentiments:
         seen = ", ".join(name for name, _ in watcher.sentiments.most_common(5))
         say(f"no statement is {alerts.bad!r}; there are: {seen} (--bad says which counts)")

@@ -13,8 +13,8 @@ from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.tasks.alerts import Alerts
 from kgdistill.watch.lines import Line, records
-from kgdistill.watch.state import State
-from kgdistill.watch.statements import LineError, Statement, StatementReader
+from kgdistill.watch.state import Position, State
+from kgdistill.watch.statements import LineError, Statement, StatementReader, beginning
 from kgdistill.watch.watcher import Alert, Labeller, Watcher
 
 _BATCH, _SAVE_S = 512, 5.0
@@ -52,6 +52,7 @@ class Outcome:
         first: the first rejected line and its reason; empty where there is none.
         unfinished: the line from which on all is left for the next reading: no line break ends it, or a quote
             is open; 0 where none is.
+        late: statements that came after their window was over.
         cut: texts longer than a model reads.
     """
 
@@ -64,6 +65,7 @@ class Outcome:
     reasons: Counter[str] = field(default_factory=Counter)
     first: str = ""
     unfinished: int = 0
+    late: int = 0
     cut: int = 0
 
 
@@ -98,8 +100,8 @@ class Session:
             stream: it cannot be read again from its start: with a state every line needs an id.
 
         Raises:
-            InputError: not one line is a statement; the file is another than before; the state was kept for
-                other alerts; a file that is written to is another than before.
+            InputError: nothing is a statement; the file is another than before; the state was kept for other
+                alerts; a file that is written to is another than before.
             ArtefactError: the state is damaged.
             DiskError: something cannot be written.
             RunLockedError: somebody watches with the same state.
@@ -109,12 +111,15 @@ class Session:
             self._state, self._stream = state, stream
             self._outcome = Outcome(state.watcher(self.alerts))
             self._position = None if stream else state.position(self.reading.where)
+            self._accepted, self._known = 0, state.knows("out", self.sinks.out)
             self._out = state.written("out", self.sinks.out)
             self._rejects = state.written("rejects", self.sinks.rejects)
             if self._rejects is not None and not self._rejects.length():
                 self._rejects.row(*_REJECTS)
+            late = self._outcome.watcher.counts.late
             try:
                 self._all(file)
+                self._outcome.late = self._outcome.watcher.counts.late - late
             finally:
                 for written in (self._out, self._rejects):
                     if written is not None:
@@ -138,16 +143,28 @@ class Session:
             self._feed(batch)
         if self._position is not None and self._position.records < self._position.before:
             raise self._another("is shorter than what was read of it before")
+        if not self._accepted:
+            self._refuse()
         if self.sinks.state is None:
             self._told(*self._outcome.watcher.finish())
-        self._save()
-        if self._outcome.rejected and self._outcome.rejected + self._outcome.empty == self._outcome.lines:
-            raise InputError(
-                f"none of {self._outcome.lines:,} lines is a statement; the first: {self._outcome.first}",
-                where=self.reading.where,
-                hint='a line is JSON such as {"id": "7", "at": "2024-03-05T14:03", "text": "..."}; '
-                "or CSV with a header",
-            )
+        self._keep()
+
+    def _refuse(self) -> None:
+        """Nothing that was read is a statement: an error, but where a state waits for more of the same."""
+        outcome = self._outcome
+        new = not self._state.kept if self._position is None else not self._position.before
+        if outcome.rejected:
+            message = f"none of {outcome.lines:,} lines is a statement; the first: {outcome.first}"
+        elif new and not outcome.unfinished:
+            message = "holds no statement"
+        else:
+            return
+        raise InputError(
+            message,
+            where=self.reading.where,
+            hint='a line is JSON such as {"id": "7", "at": "2024-03-05T14:03", "text": "..."}; '
+            "or CSV with a header",
+        )
 
     def _unfinished(self, record: Line) -> bool:
         """Whether a last line without a line break is half of one, which the next reading finds whole."""
@@ -180,8 +197,9 @@ class Session:
                 return []
             self._check(statement)
         except LineError as error:
-            self._reject(record.line, record.raw or b"", str(error))
+            self._reject(record.line, beginning(record.raw or b""), str(error))
             return []
+        self._accepted += 1
         return [statement]
 
     def _another(self, message: str) -> InputError:
@@ -198,20 +216,24 @@ class Session:
         if statement.sentiment is None and not statement.text:
             raise LineError("has neither a sentiment nor a text")
 
-    def _reject(self, line: int, value: bytes, reason: str) -> None:
+    def _reject(self, line: int, value: str, reason: str) -> None:
         outcome = self._outcome
         outcome.rejected += 1
         outcome.first = outcome.first or f"line {line:,} {reason}"
         # What a reason quotes differs from line to line.
         outcome.reasons[reason.partition("; ")[0] if "'" not in reason else reason.rpartition("' ")[2]] += 1
         if self._rejects is not None:
-            self._rejects.row(self.reading.where, line, value[:200].decode("utf-8", "replace"), reason)
+            self._rejects.row(self.reading.where, line, value, reason)
 
     def _feed(self, batch: Sequence[Statement]) -> None:
         if batch:
+            if not self._known:
+                # What a kill leaves behind the first alert is then known to be of this state.
+                self._save(None)
+                self._known = True
             self._told(*self._outcome.watcher.feed(self._labelled(batch)))
         if time.monotonic() - self._saved > _SAVE_S:
-            self._save()
+            self._keep()
 
     def _labelled(self, batch: Sequence[Statement]) -> list[Statement]:
         """The statements with what the model says of those that lack something."""
@@ -231,7 +253,7 @@ class Session:
 
     def _told(self, alerts: Sequence[Alert], wrong: Sequence[tuple[Statement, str]]) -> None:
         for statement, reason in wrong:
-            self._reject(statement.line, str(statement.at).encode(), reason)
+            self._reject(statement.line, statement.raw, reason)
         for alert in alerts:
             self._outcome.alerts.append(alert)
             if self._out is not None:
@@ -239,11 +261,16 @@ class Session:
             if self.tell is not None:
                 self.tell(alert)
         if alerts:
-            self._save()
+            self._keep()
 
-    def _save(self) -> None:
+    def _keep(self) -> None:
+        # Lines of which none was a statement are read again: the next call may say better what they hold.
+        if self._accepted:
+            self._save(self._position)
+
+    def _save(self, position: Position | None) -> None:
         self._state.save(
-            self._outcome.watcher, self.reading.where, self._position,
+            self._outcome.watcher, self.reading.where, position,
             {"out": self._out, "rejects": self._rejects},
         )  # fmt: skip
         self._saved = time.monotonic()

@@ -142,12 +142,29 @@ class State:
         records, digest = self.kept.get("files", {}).get(name, (0, ""))
         return Position(records, digest)
 
+    def knows(self, key: str, file: Path | None) -> bool:
+        """Whether it was kept with this file; True where nothing is kept or written."""
+        return self.file is None or file is None or self._length(key, file) is not None
+
     def written(self, key: str, file: Path | None) -> Written | None:
-        """The file that lines are added to, cut to what counts; None where none is wanted."""
+        """The file that lines are added to, cut to what counts; None where none is wanted.
+
+        Raises:
+            InputError: alerts stand there that another watch wrote.
+        """
         if file is None:
             return None
-        known = self.kept.get("written", {}).get(f"{key}:{file.resolve()}")
-        return Written(file, known)
+        if key == "out" and not self.knows(key, file) and file.is_file() and file.stat().st_size:
+            raise InputError(
+                "holds lines that this state did not write",
+                where=str(file),
+                hint="move it away, or name another file with --out: each --state has its own",
+            )
+        return Written(file, self._length(key, file))
+
+    def _length(self, key: str, file: Path) -> int | None:
+        length: int | None = self.kept.get("written", {}).get(f"{key}:{file.resolve()}")
+        return length
 
     def save(
         self, watcher: Watcher, name: str, position: Position | None, out: dict[str, Written | None]

@@ -33,6 +33,7 @@ class Statement:
         text: what is read of it; may be empty where sentiment and topic are given.
         topic, sentiment: as given; None where a model is to tell.
         line: in its file, from 1.
+        raw: as much of the line as is shown where the statement is not counted.
     """
 
     at: int
@@ -41,6 +42,7 @@ class Statement:
     topic: str | None = None
     sentiment: str | None = None
     line: int = 0
+    raw: str = ""
 
 
 class LineError(Exception):
@@ -129,7 +131,7 @@ class StatementReader:
             at=self.time(held[self.columns["at"]]),
             id=found["id"] or "", text=found["text"] or "", topic=found["topic"],
             sentiment=found["sentiment"],
-            line=record.line,
+            line=record.line, raw=beginning(record.raw),
         )  # fmt: skip
 
     def _json(self, text: str) -> dict[str, Any]:
@@ -190,6 +192,11 @@ class StatementReader:
     def _seconds(self, time: datetime) -> int:
         aware = time if time.tzinfo is not None else time.replace(tzinfo=self.zone)
         return (naive_utc(aware) - _EPOCH) // timedelta(seconds=1)
+
+
+def beginning(raw: bytes) -> str:
+    """The beginning of a line, for a list of rejected ones."""
+    return raw[:200].decode("utf-8", "replace")
 
 
 def _plain(value: Any) -> str | None:

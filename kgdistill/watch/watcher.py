@@ -157,7 +157,7 @@ class Watcher:
     def _jumped(self, refused: Sequence[Statement]) -> list[Wrong]:
         self.counts.jumped += len(refused)
         days = self.clock.jump // 86_400
-        return [Wrong(s, f"its time lies more than {days:,} days after all others") for s in refused]
+        return [Wrong(s, f"its time lies more than {days:,} days from all others") for s in refused]
 
     def _take(self, statement: Statement) -> list[Alert]:
         number = self.clock.place(statement)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kgdistill.errors import ArtefactError, InputError, KgdistillError
 from kgdistill.tasks.alerts import Alerts
 from kgdistill.tasks.spec import ClassifySpec, load_task
+from kgdistill.watch import session
 from kgdistill.watch.clock import Clock
 from kgdistill.watch.lines import records
 from kgdistill.watch.session import Outcome, Session, Sinks, watch_file
@@ -141,7 +142,7 @@ def test_a_clock_that_jumps_ahead_is_not_believed_alone() -> None:
         found, refused = watcher.feed(statements([*rows[:place], wrong, *rows[place:]]))
         assert found + watcher.finish()[0] == WHOLE
         assert [w.statement.id for w in refused] == ["w"]
-        assert "days after all others" in refused[0].reason
+        assert "days from all others" in refused[0].reason
     # A gap, in which later ones agree, is believed.
     watcher = Watcher(alerts())
     found, refused = watcher.feed(statements([*rows, *({**wrong, "id": f"w{i}"} for i in range(5))]))
@@ -300,7 +301,7 @@ def test_a_file_that_holds_no_statements_is_refused(content: bytes, says: str, t
 # Restarts -----------------------------------------------------------------------------------------
 
 
-@given(cuts=st.lists(st.integers(0, len(ROWS)), max_size=3), middle=st.booleans())
+@given(cuts=st.lists(st.integers(1, len(ROWS)), max_size=3), middle=st.booleans())
 @settings(max_examples=8, deadline=None)
 def test_a_file_that_grows_is_read_on(
     cuts: list[int], middle: bool, tmp_path_factory: pytest.TempPathFactory
@@ -357,9 +358,89 @@ def test_what_was_written_after_the_last_state_is_written_again_once(tmp_path: P
     assert len((tmp_path / "rejects.csv").read_text(encoding="utf-8").splitlines()) == 2
 
 
+@pytest.mark.parametrize("out", [False, True])
+@pytest.mark.parametrize("pause", [5.0, 0.0])
+def test_a_refused_file_is_read_anew_by_the_corrected_call(
+    out: bool, pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_SAVE_S", pause)
+    rows = [{"when" if key == "at" else key: value for key, value in row.items()} for row in ROWS]
+    file = write(tmp_path / "s.jsonl", rows)
+    sinks = Sinks(tmp_path / "state.json", tmp_path / "alerts.jsonl" if out else None)
+    with pytest.raises(InputError, match=f"none of {len(ROWS):,} lines is a statement"):
+        watch_file(file, alerts(), sinks=sinks)
+    corrected = StatementReader("jsonl", {"at": "when"}, where=str(file))
+    assert watch_file(file, alerts(), sinks=sinks, reading=corrected).watcher.counts.counted == len(ROWS)
+    # What is added and is none does not pass for read either.
+    write(file, rows, '{"id": "z", "at": "2025-01-01", "sentiment": "negative"}\n')
+    with pytest.raises(InputError, match="none of 1 lines is a statement"):
+        watch_file(file, alerts(), sinks=sinks, reading=corrected)
+    given = StatementReader("jsonl", where=str(file))
+    assert watch_file(file, alerts(), sinks=sinks, reading=given).lines == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+@pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
+def test_no_statement_at_all_is_refused(name: str, content: str, tmp_path: Path) -> None:
+    file, sinks = tmp_path / name, Sinks(tmp_path / "state.json")
+    content = "at,sentiment\n" + content if name == "s.csv" else content
+    file.write_text(content)
+    for sink in (None, sinks):
+        with pytest.raises(InputError, match="holds no statement"):
+            watch_file(file, alerts(), sinks=sink)
+    for sink in (None, sinks):
+        with pytest.raises(InputError, match="holds no statement"):
+            Session(alerts(), StatementReader("jsonl"), sinks=sink).read(io.BytesIO(b""), stream=True)
+    more = '{"at": "2024-01-01", "sentiment": "negative"}\n' if name == "s.jsonl" else "2024-01-01,negative\n"
+    file.write_text(content + more)
+    watch_file(file, alerts(), sinks=sinks)
+    # A state has read it: nothing more is nothing wrong.
+    assert watch_file(file, alerts(), sinks=sinks).lines == 0
+    file.write_text(content + more + "\n")
+    assert watch_file(file, alerts(), sinks=sinks).empty == 1
+
+
+def test_alerts_of_another_state_are_not_written_over(tmp_path: Path) -> None:
+    out = tmp_path / "alerts.jsonl"
+    watch_file(write(tmp_path / "s.jsonl", ROWS), alerts(), sinks=Sinks(tmp_path / "state.json", out))
+    written = out.read_bytes()
+    with pytest.raises(InputError, match="holds lines that this state did not write"):
+        watch_file(tmp_path / "s.jsonl", alerts(), sinks=Sinks(tmp_path / "other.json", out))
+    assert out.read_bytes() == written != b""
+
+
+def test_what_was_written_before_the_first_state_is_known(tmp_path: Path) -> None:
+    """Killed right after its first alert."""
+    sinks = Sinks(tmp_path / "state.json", tmp_path / "alerts.jsonl")
+    file = write(tmp_path / "s.jsonl", ROWS)
+
+    def killed(_: Alert) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watch_file(file, alerts(), sinks=sinks, tell=killed)
+    assert (tmp_path / "alerts.jsonl").read_bytes()
+    assert watch_file(file, alerts(), sinks=sinks).alerts == WHOLE
+    written = (tmp_path / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in written] == [a.id for a in WHOLE]
+
+
+def test_what_has_a_wrong_clock_is_shown_as_it_stands(tmp_path: Path) -> None:
+    """Held over a restart too, and where it lies before all others."""
+    old: Row = {"id": "w", "at": "1976-01-01T00:00", "topic": "tea", "sentiment": "negative"}
+    sinks = Sinks(tmp_path / "state.json", rejects=tmp_path / "rejects.csv")
+    file = write(tmp_path / "s.jsonl", [old])
+    watch_file(file, alerts(), sinks=sinks)
+    watch_file(write(file, [old, *ROWS[:9]]), alerts(), sinks=sinks)
+    with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as written:
+        (row,) = csv.DictReader(written)
+    assert (row["line"], json.loads(row["value"])) == ("1", old)
+    assert row["reason"] == "its time lies more than 30 days from all others"
+
+
 def _read(stream: list[Row], sinks: Sinks) -> Outcome:
-    session = Session(alerts(), StatementReader("jsonl"), sinks=sinks)
-    return session.read(io.BytesIO(lines(stream).encode()), stream=True)
+    watching = Session(alerts(), StatementReader("jsonl"), sinks=sinks)
+    return watching.read(io.BytesIO(lines(stream).encode()), stream=True)
 
 
 def test_a_stream_with_a_state_needs_ids(tmp_path: Path) -> None:

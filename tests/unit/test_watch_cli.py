@@ -143,6 +143,17 @@ def test_a_bundle_tells_what_lines_lack(
     assert "does not tell 'furious', but negative, positive" in capsys.readouterr().err
 
 
+def test_a_file_with_the_newest_first_is_said(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = tmp_path / "s.jsonl"
+    newest.write_text(lines(ROWS[::-1]))
+    assert main(["watch", str(newest)]) == 0
+    assert "is the newest first? Sort the file by time" in capsys.readouterr().err
+    assert main(["watch", str(file)]) == 0
+    assert "newest first" not in capsys.readouterr().err
+
+
 def _process(*args: str, **more: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kgdistill", "watch", *args, "--json"]
     paths = {"PYTHONPATH": str(ROOT)}
@@ -169,7 +180,7 @@ def test_a_stream_whose_watcher_is_killed_gives_the_same_alerts_once(tmp_path: P
         assert first.stdin is not None
         first.stdin.write(lines(ROWS[:until]))
         first.stdin.flush()
-        _wait_for(state)
+        _wait_for(out, b"")
         first.send_signal(signal.SIGKILL)
     assert [json.loads(line) for line in out.read_text().splitlines()] == want[:1]
     # What a killed process may leave behind the state.
