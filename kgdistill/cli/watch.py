@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,6 +105,7 @@ def watch(
         "bad": bad, "window": window, "memory": memory, "wait": wait, "false_alarms": false_alarms,
         "min_count": min_count, "least": least,
     }  # fmt: skip
+    _apart(file, {"--state": state, "--out": out, "--rejects": rejects, "--page": page})
     if page is not None:
         from kgdistill.watch.page import write_page
     alerts, label = _declared(bundle, run, task, {k: v for k, v in changed.items() if v is not None})
@@ -128,6 +132,33 @@ def watch(
     _summarise(outcome, alerts, rejects)
     if page is not None:
         say(f"page  {shown(write_page(outcome.watcher, page, where))}")
+
+
+def _apart(file: str, written: dict[str, Path | None]) -> None:
+    """InputError where a file that is written to is the input or another one that is."""
+    places = {} if file == "-" else {_place(file): "FILE"}
+    with contextlib.suppress(OSError, ValueError):
+        if file == "-" and stat.S_ISREG((found := os.fstat(sys.stdin.fileno())).st_mode):
+            places[found.st_dev, found.st_ino] = "standard input"
+    for option, path in written.items():
+        if path is None:
+            continue
+        beside = [path.with_name(path.name + ".lock"), path.with_name(path.name + ".partial")]
+        for one in [path, *(beside if option == "--state" else ())]:
+            other = places.setdefault(_place(one), option)
+            if other != option:
+                raise InputError(
+                    f"{option} would write over {other}", where=shown(one), hint="name another file"
+                )
+
+
+def _place(path: str | Path) -> object:
+    """What is the same for all names of a file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def _declared(

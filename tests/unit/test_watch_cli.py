@@ -154,6 +154,32 @@ def test_a_file_with_the_newest_first_is_said(
     assert "newest first" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["s.jsonl", "--out", "s.jsonl"], "--out would write over FILE"),
+        (["s.jsonl", "--rejects", "./s.jsonl"], "--rejects would write over FILE"),
+        (["s.jsonl", "--page", "other.jsonl"], "--page would write over FILE"),
+        (["s.jsonl", "--state", "hard.jsonl"], "--state would write over FILE"),
+        (["s.jsonl", "--out", "new", "--rejects", "./new"], "--rejects would write over --out"),
+        (["s.jsonl", "--state", "new", "--page", "new.lock"], "--page would write over --state"),
+        (["-", "--out", "s.jsonl"], "--out would write over standard input"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(args: list[str], says: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(lines(ROWS[:9]))
+    (tmp_path / "other.jsonl").symlink_to(file)
+    (tmp_path / "hard.jsonl").hardlink_to(file)
+    more = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": tmp_path}
+    with file.open() as read, _process(*args, stdin=read, **more) as process:
+        said = process.communicate()
+    assert (process.returncode, said[0]) == (2, "")
+    assert says in said[1]
+    assert file.read_text() == lines(ROWS[:9])
+    assert not (tmp_path / "new").exists()
+
+
 def _process(*args: str, **more: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kgdistill", "watch", *args, "--json"]
     paths = {"PYTHONPATH": str(ROOT)}
