@@ -51,17 +51,27 @@ class Clock:
         """The last window that is over; None before the clock is known."""
         return None if self.latest is None else self.number(self.latest - self.wait) - 1
 
+    def _near(self, statement: Statement) -> bool:
+        return self.latest is not None and statement.at <= self.latest + self.jump
+
+    def holds(self, statement: Statement) -> bool:
+        """Whether one of the same id and window is held, and this one would be too."""
+        number = self.number(statement.at)
+        return (
+            bool(statement.id)
+            and not self._near(statement)
+            and any(statement.id == held.id and number == self.number(held.at) for held in self.held)
+        )
+
     def offer(self, statement: Statement) -> tuple[list[Statement], list[Statement]]:
         """Takes a statement.
 
         Returns:
             Those whose time is believed now, in their order, and those that turned out to be wrong.
         """
-        if self.latest is not None and statement.at <= self.latest + self.jump:
+        if self._near(statement):
             wrong, self.held = self.held, []
             return [statement], wrong
-        if statement.id and any(statement.id == held.id for held in self.held):
-            return [], []
         self.held.append(statement)
         near = [s for s in self.held if abs(s.at - statement.at) <= self.jump]
         if len(near) < _AGREE:

@@ -122,8 +122,13 @@ class StatementReader:
             return None
         held = self._json(text) if self.kind == "jsonl" else self._cells(text)
         found = {name: _plain(held.get(column)) for name, column in self.columns.items()}
-        if found["at"] is None:
-            near = nearest(self.columns["at"], [str(key) for key in held])
+        try:
+            "".join(text or "" for text in found.values()).encode()
+        except UnicodeEncodeError:
+            raise LineError("holds half a character (a lone surrogate)") from None
+        if held.get(self.columns["at"]) in (None, ""):
+            others = [str(key) for key in held if key != self.columns["at"]]
+            near = nearest(self.columns["at"], others)
             raise LineError(
                 f"has no {self.columns['at']!r}, the time; {near}--field at=KEY names another key"
             )
@@ -174,6 +179,8 @@ class StatementReader:
         except ValueError:
             number = float("nan")
         try:
+            if len(text) in (10, 12, 14) and text.isdigit() and _is_date(text):
+                raise LineError(f"{text!r} may be a date or a count: write dates as 2024-03-05T14:03")
             if len(text) == 8 and text.isdigit():
                 found = self._seconds(datetime.strptime(text, "%Y%m%d"))
             elif number == number:
@@ -192,6 +199,14 @@ class StatementReader:
     def _seconds(self, time: datetime) -> int:
         aware = time if time.tzinfo is not None else time.replace(tzinfo=self.zone)
         return (naive_utc(aware) - _EPOCH) // timedelta(seconds=1)
+
+
+def _is_date(digits: str) -> bool:
+    """Whether they can be YYYYMMDDHH[MM[SS]] in the years 1990 to 2099."""
+    try:
+        return 1990 <= datetime.strptime(digits, "%Y%m%d%H%M%S"[: len(digits) - 2]).year < 2100
+    except ValueError:
+        return False
 
 
 def beginning(raw: bytes) -> str:

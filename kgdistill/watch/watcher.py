@@ -130,6 +130,9 @@ class Watcher:
         told: list[Alert] = []
         wrong: list[Wrong] = []
         for statement in statements:
+            if self.clock.holds(statement):
+                self.counts.repeated += 1
+                continue
             believed, refused = self.clock.offer(statement)
             wrong += self._jumped(refused)
             told += [alert for one in believed for alert in self._take(one)]

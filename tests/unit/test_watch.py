@@ -181,6 +181,19 @@ def test_statements_without_topic_are_counted_apart_and_said() -> None:
     assert everything.topics == ["everything"]
 
 
+def test_ids_that_repeat_before_the_clock_is_known_are_counted() -> None:
+    hours = [("1", "14:03"), ("1", "16:03"), ("1", "16:04"), ("2", "17:04")]
+    watcher = Watcher(alerts())
+    watcher.feed(
+        statements(
+            [{"id": i, "at": f"2024-03-05T{h}", "topic": "tea", "sentiment": "negative"} for i, h in hours]
+        )
+    )
+    watcher.finish()
+    # As later on, an id counts once in a window.
+    assert (watcher.counts.counted, watcher.counts.repeated) == (3, 1)
+
+
 # Lines --------------------------------------------------------------------------------------------
 
 
@@ -223,6 +236,17 @@ def test_what_is_no_time_is_refused(value: object) -> None:
         StatementReader("jsonl").time(value)
 
 
+@pytest.mark.parametrize("value", ["2024030514", 2024030514, "202403051403", "20240305140359", "1990010100"])
+def test_what_may_be_a_date_or_a_count_is_refused(value: object) -> None:
+    with pytest.raises(LineError, match=f"'{value}' may be a date or a count: write dates as 2024"):
+        StatementReader("jsonl").time(value)
+
+
+@pytest.mark.parametrize(("value", "want"), [("1989123123", 1989123123), (2024033214, 2024033214)])
+def test_a_count_that_is_no_date_is_read(value: object, want: int) -> None:
+    assert StatementReader("jsonl").time(value) == want
+
+
 BAD = [
     (b'{"at": "2024-01-03", "sentiment": "negative"', "is not JSON"),
     (b"[1, 2]", "is no JSON object"),
@@ -232,6 +256,12 @@ BAD = [
     (b'{"at": "2024-01-03", "text": "late again"}', "no model tells it: give --run or --bundle"),
     (b'{"at": "2024-01-03", "text": "' + b"x" * 1_100_000 + b'"}', "is longer than 1,000,000 bytes"),
     (b"[" * 100_000, "is not JSON"),
+    (b'{"at": "2024-01-03", "topic": "\\ud800", "sentiment": "negative"}', "holds half a character"),
+    (b'{"at": "2024-01-03", "id": "\\udc00", "sentiment": "negative"}', "holds half a character"),
+    (b'{"at": [], "sentiment": "negative"}', "'[]' is no time such as"),
+    (b'{"at": null, "sentiment": "negative"}', "has no 'at', the time; --field at=KEY"),
+    (b'{"At": "2024-01-03", "sentiment": "negative"}', "the time; did you mean 'At'? --field at=KEY"),
+    (b'{"at": "2024010314", "sentiment": "negative"}', "'2024010314' may be a date or a count"),
 ]  # fmt: skip
 
 
