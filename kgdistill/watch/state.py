@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from kgdistill.errors import ArtefactError, DiskError, InputError, RunLockedError
 from kgdistill.private import make_private
 from kgdistill.tasks.alerts import Alerts
+from kgdistill.watch.kept import check_kept
 from kgdistill.watch.watcher import Watcher
 
 _FORMAT = 1
@@ -225,11 +226,13 @@ class State:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        kept = json.loads(text)
+        if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
+            raise ValueError("it holds something else")
+        check_kept(text)
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from error
-    if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
-        raise _damaged(file, "it holds something else")
     return kept
 
 

@@ -494,6 +494,33 @@ def test_a_damaged_state_is_refused(damage: str, tmp_path: Path) -> None:
     assert (tmp_path / "state.json").read_text() == damage
 
 
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        (("files",), []), (("files",), {"b.jsonl": "x"}), (("files",), None), (("written",), {"out:x": "1"}),
+        (("watcher", "latest"), "x"), (("watcher", "window"), "x"), (("watcher", "topics"), [1]),
+        (("watcher", "counts", "late"), "1"), (("watcher", "open"), {"x": []}),
+        (("watcher", "open"), {"x": [{}, []]}), (("watcher", "held"), [{"at": "x"}]),
+        (("watcher", "detector", "since"), [None, None]), (("watcher", "curves", "tea"), [[1, 2]]),
+    ],
+)  # fmt: skip
+def test_a_state_of_the_wrong_types_is_refused(
+    place: tuple[str, ...], damage: object, tmp_path: Path
+) -> None:
+    file, state = write(tmp_path / "s.jsonl", ROWS[:500]), tmp_path / "state.json"
+    watch_file(file, alerts(), sinks=Sinks(state))
+    kept = json.loads(state.read_text())
+    holds = kept
+    for key in place[:-1]:
+        holds = holds[key]
+    assert place[-1] in holds
+    holds[place[-1]] = damage
+    state.write_text(json.dumps(kept))
+    with pytest.raises(ArtefactError, match="is no state of a watch"):
+        watch_file(file, alerts(), sinks=Sinks(state))
+    assert json.loads(state.read_text()) == kept
+
+
 def test_a_state_of_other_alerts_or_in_use_is_refused(tmp_path: Path) -> None:
     file, state = write(tmp_path / "s.jsonl", ROWS[:50]), tmp_path / "state.json"
     watch_file(file, alerts(), sinks=Sinks(state))
