@@ -156,7 +156,7 @@ class StatementReader:
         return dict(zip(header, cells, strict=True))
 
     def _row(self, text: str) -> list[str]:
-        if quote_open(text.encode(), self._delimiter.encode()):
+        if '"' in text and quote_open(text.encode(), self._delimiter.encode()):
             raise LineError("holds a quote that does not end")
         try:
             rows = list(csv.reader((f"{line}\n" for line in text.split("\n")), delimiter=self._delimiter))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kgdistill.cli import main
 from kgdistill.tasks.alerts import Alerts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,28 @@ def test_every_command_tells_what_the_page_says(followed: tuple[Path, list[str]]
     written = [json.loads(line) for line in (folder / "told.jsonl").read_text(encoding="utf-8").splitlines()]
     assert written == told
     assert "tea" in last
+
+
+def test_the_mapping_makes_statements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the task learns from, as the page maps it."""
+    monkeypatch.chdir(tmp_path)
+    (shown,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)
+    (tmp_path / "statements.yaml").write_text(shown, encoding="utf-8")
+    (tmp_path / "exports").mkdir()
+    said = {"text": "too late", "sentiment": "negative", "topic": "tea", "split": "train"}
+    rows = [{"id": f"r{i}", "at": f"2024-03-05T14:0{i}", **said} for i in range(4)]
+    written = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "exports" / "s.jsonl").write_text(written, encoding="utf-8")
+    store = ["--store", f"ladybug:{tmp_path / 'shop.db'}"]
+    mapping, exports = str(tmp_path / "statements.yaml"), str(tmp_path / "exports")
+    assert main(["ingest", "run", mapping, exports, *store]) == 0
+    capsys.readouterr()
+    names = "".join(f", s.{name} AS {name}" for name in ("at", *said))
+    query = f"MATCH (s:Statement) RETURN s.statement_id AS id{names} ORDER BY id"
+    assert main(["query", query, *store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{**row, "at": f"{row['at']}:00"} for row in rows]
 
 
 def test_every_key_is_explained() -> None:
