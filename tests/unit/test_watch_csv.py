@@ -117,6 +117,32 @@ def test_quotes_that_do_not_end_do_not_join_all_that_follows(monkeypatch: pytest
     assert looked < 2.1 * len(content)
 
 
+def _by_hand(content: list[bytes], most: int) -> list[bytes]:
+    """Each line with those that its quote reaches over, or alone where that does not end."""
+    out, place = [], 0
+    while place < len(content):
+        end, is_open = place, quote_open(content[place], b",")
+        while is_open and end + 1 < len(content):
+            end += 1
+            is_open = quote_open(content[end], b",", is_open)
+        joined = b"\n".join(content[place : end + 1])
+        if is_open or len(joined) + 1 > most:
+            joined, end = content[place], place
+        out.append(joined)
+        place = end + 1
+    return out
+
+
+@given(content=st.lists(st.text('a",', max_size=5).map(str.encode), min_size=1, max_size=10))
+@settings(max_examples=400, deadline=None)
+def test_lines_are_joined_as_far_as_a_quote_reaches(content: list[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "LONGEST_LINE", 12)
+        read = records(io.BytesIO(b"at,b\n" + b"\n".join(content) + b"\n"), "csv")
+        made = [record.raw for record in read if record is not None][1:]
+    assert made == _by_hand(content, 12)
+
+
 def test_a_row_of_the_wrong_length_says_what_a_quote_joined() -> None:
     reader = StatementReader("csv")
     reader.is_header(Line(1, HEADER.strip().encode()))
