@@ -130,6 +130,9 @@ def watch(
     else:
         outcome = watch_file(file, alerts, label=label, sinks=sinks, reading=reading, tell=tell)
     _summarise(outcome, alerts, rejects)
+    # A stream with a state may have been sent again.
+    if 2 * outcome.late > outcome.lines and (file != "-" or state is None):
+        say("more than half came late: is the newest first? Sort the file by time, the oldest first")
     if page is not None:
         say(f"page  {shown(write_page(outcome.watcher, page, where))}")
 
@@ -244,8 +247,6 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
     ):
         if count:
             say(f"{count:,} {words}")
-    if 2 * outcome.late > outcome.lines:
-        say("more than half came late: is the newest first? Sort the file by time, the oldest first")
     if counts.counted and alerts.bad not in watcher.sentiments:
         seen = ", ".join(name for name, _ in watcher.sentiments.most_common(5))
         say(f"no statement is {alerts.bad!r}; there are: {seen} (--bad says which counts)")
