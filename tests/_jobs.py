@@ -188,7 +188,8 @@ def both_states(store: GraphStore, work: Path) -> None:
         turned.unlink(missing_ok=True)
         turned.symlink_to("state2")
         os.replace(turned, now)
-        ingest(store, now, work / "archive")
+        # Somebody who waited may have come in between.
+        ingest(store, now, work / "archive", wait_s=120.0)
 
 
 def run_both_states(url: str, password: str, work: str, started: Any) -> None:

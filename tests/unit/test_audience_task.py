@@ -186,7 +186,7 @@ def test_the_paths_and_relationships_are_those_of_the_schema() -> None:
     assert edges.through == ("Coupon", "PART_OF", "Campaign")
     assert edges.reached == ("User", "RECEIVED", "Campaign")
     assert {path[0].end for path in edges.paths} == {"Coupon", "Ad"}
-    assert fact_paths(schema.edges("fact"), "Brand", "Utterance") == ()
+    assert fact_paths(schema.edges("fact"), "Brand", "Statement") == ()
     ads = target_spec(
         anchors={"label": "Ad", "by": ["text", "facts"]}, reached_by="SAW",
         positives={"event": "CLICKED", "reverse": True},
