@@ -95,18 +95,20 @@ class ClassTeacher:
 
     def logits(self, task: ClassifyTask, vectors: SubjectVectors) -> Logits:
         """Of every subject of the task."""
-        said = [_said(member, self._features(task, vectors)) for member in self.members]
+        features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
+        return self.logits_of(features)
+
+    def logits_of(self, features: _Features) -> Logits:
+        """Of every subject, by what is read of it."""
+        said = [_said(member, features) for member in self.members]
         out: dict[str, FloatArray] = {}
         for name in self.classes:
             stacked = np.stack([logits[name] for logits in said])
             out[name] = stacked.mean(axis=0)
-            if len(self.folds) == len(task):
+            if len(self.folds) == len(features.dense):
                 rows = np.flatnonzero(self.folds >= 0)
                 out[name][rows] = stacked[self.folds[rows], rows]
         return out
-
-    def _features(self, task: ClassifyTask, vectors: SubjectVectors) -> _Features:
-        return _Features(task, vectors, self.middle, self.size, self.words, self.tables)
 
 
 class _Features:
@@ -219,7 +221,7 @@ def train_class_teacher(
         teacher.members.append(member)
         teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
         teacher.seconds += trained.seconds
-    teacher.calibration = calibrations(task, teacher.logits(task, vectors))
+    teacher.calibration = calibrations(task, teacher.logits_of(features))
     return teacher
 
 
