@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kgdistill.errors import DiskError
 from kgdistill.graphcheck.model import Inspection
 from kgdistill.graphcheck.plots import degree_plot, filled_plot, time_plot
+from kgdistill.pages import put_page, templates
 
 SEVERITIES = ("error", "warning", "note")
 
@@ -23,29 +21,13 @@ def write_page(inspection: Inspection, file: Path) -> Path:
     Raises:
         DiskError: it cannot be written; the former stays.
     """
-    text = page_html(inspection)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
-    return file
+    return put_page(file, page_html(inspection))
 
 
 def page_html(inspection: Inspection) -> str:
     """The page as HTML; whatever the data say is shown as text."""
     stats = inspection.stats
-    pages = Environment(
-        # The reports' style sheet is this page's too.
-        loader=ChoiceLoader([PackageLoader("kgdistill.graphcheck"), PackageLoader("kgdistill.run.report")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    pages = templates("kgdistill.graphcheck")
     pages.filters |= {"count": _count, "moment": _moment}
     held = [edge for edge in stats.edges if edge.count]
     known = [node for node in stats.nodes if node.count and node.filled]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
-from kgdistill.errors import DiskError
+from kgdistill.pages import put_page, templates
 from kgdistill.plotting import DASHES, INK, SERIES, STYLE, svg
 from kgdistill.watch.watcher import Alert, Watcher
 
@@ -31,27 +29,12 @@ def write_page(watcher: Watcher, file: Path, source: str) -> Path:
     Raises:
         DiskError: it cannot be written; the former stays.
     """
-    text = page_html(watcher, source)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
-    return file
+    return put_page(file, page_html(watcher, source))
 
 
 def page_html(watcher: Watcher, source: str) -> str:
     """The page as HTML; whatever the data say is shown as text."""
-    pages = Environment(
-        loader=ChoiceLoader([PackageLoader("kgdistill.watch"), PackageLoader("kgdistill.run.report")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    pages = templates("kgdistill.watch")
     shown = sorted(watcher.curves, key=lambda t: (-sum(row[2] for row in watcher.curves[t]), t))[
         :_MOST_TOPICS
     ]

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kgdistill.pages import templates
 from kgdistill.run.base import RunBase
 from kgdistill.run.report.cards import recommended
 from kgdistill.run.report.environment import environment
@@ -108,14 +108,7 @@ def _best(metrics: Any, setting: str, name: str) -> float:
 
 
 def _render(template: str, context: dict[str, Any], *, escape: bool) -> str:
-    pages = Environment(
-        loader=PackageLoader("kgdistill.run.report", "templates"),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    pages = templates("kgdistill.run.report", escape=escape)
     pages.filters |= {
         "metric": metric_title,
         "setting": setting_title,
