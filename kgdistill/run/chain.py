@@ -13,6 +13,7 @@ from kgdistill.serve.file import FORMAT
 from kgdistill.tasks.protocol import Setting
 
 Reads = Literal["fields", "own fields", "facts"]
+Data = tuple[Literal["snapshot", "holdout"], ...]
 """Item groups: the text fields, those of them that no fact holds, the facts with the nodes above."""
 
 
@@ -70,7 +71,7 @@ class Stage:
     how: str
     command: str
     stands_on: tuple[str, ...] = ()
-    data: tuple[Literal["snapshot", "holdout"], ...] = ()
+    data: Data = ()
     settings: tuple[str, ...] = ()
     further: Callable[[RunConfig], dict[str, Any]] = _nothing
     private: bool = True
@@ -114,7 +115,7 @@ class Pipeline:
 
 
 _TEACH, _STUDY = "kgdistill train teacher", "kgdistill train student"
-_DATA: tuple[Literal["snapshot", "holdout"], ...] = ("snapshot", "holdout")
+_DATA: Data = ("snapshot", "holdout")
 
 
 def _by_name(*arms: Arm) -> dict[str, Arm]:
@@ -288,11 +289,12 @@ _CLASS_ARMS = _by_name(
 )  # fmt: skip
 
 
-def _class_arm(arm: Arm) -> Stage:
+def _learned(arm: Arm, section: str, data: Data) -> Stage:
+    """The stage of an arm that learns from texts, and where it is distilled from the teacher."""
     below = ("text", "teacher") if arm.distilled else ("text",)
-    sections = ("classify", "task", "seed", "device")
+    sections = (section, "task", "seed", "device")
     return Stage(
-        f"the {arm.title}", "trained", _FIT, below, ("snapshot",), sections, lambda config: {"kind": arm.name}
+        f"the {arm.title}", "trained", _FIT, below, data, sections, lambda config: {"kind": arm.name}
     )
 
 
@@ -301,7 +303,7 @@ def _class_stages() -> dict[str, Stage]:
     return {
         "graph": _GRAPH,
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
-        **{arm.name: _class_arm(arm) for arm in arms},
+        **{arm.name: _learned(arm, "classify", ("snapshot",)) for arm in arms},
         "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task",)),
         "evaluate": Stage(
             "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)
@@ -328,14 +330,6 @@ _AUDIENCE_ARMS = _by_name(
 )  # fmt: skip
 
 
-def _audience_arm(arm: Arm) -> Stage:
-    below = ("text", "teacher") if arm.distilled else ("text",)
-    return Stage(
-        f"the {arm.title}", "trained", _FIT, below, _DATA, ("audience", "task", "seed", "device"),
-        lambda config: {"kind": arm.name},
-    )  # fmt: skip
-
-
 def _audience_stages() -> dict[str, Stage]:
     arms = [arm for arm in _AUDIENCE_ARMS.values() if arm.learner is not None]
     return {
@@ -344,7 +338,7 @@ def _audience_stages() -> dict[str, Stage]:
             _TEXT, command=_FIT, data=_DATA, settings=("text", "task"),
             further=lambda config: {"dim": config.audience.dim},
         ),
-        **{arm.name: _audience_arm(arm) for arm in arms},
+        **{arm.name: _learned(arm, "audience", _DATA) for arm in arms},
         # It holds who bought what.
         "bundle": replace(_TEXT_BUNDLE, data=_DATA, private=True),
         "evaluate": Stage(

@@ -15,12 +15,19 @@ import numpy.typing as npt
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.ranking.classes import probabilities
 from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
-from kgdistill.tasks.audience import CLIP, AudienceData, MemberGroups, TimedPairs, Wanted, last_moment
+from kgdistill.tasks.audience import (
+    CLIP,
+    NOT_STARTED,
+    AudienceData,
+    MemberGroups,
+    TimedPairs,
+    Wanted,
+    last_moment,
+)
 
 _KEYS = "audience/keys.json"
 _EVENTS = ("history", "positives", "reached")
 _HEAD = ("middle", "spread", "hidden.weight", "hidden.bias", "top.weight", "top.bias", "beside.weight")
-NOT_STARTED = np.iinfo(np.int64).max
 SPACE = "words"
 """The space of the items' vectors: that of the bundle's text tower."""
 

@@ -14,10 +14,11 @@ from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.audience import GAIN_STEPS, expected_positives
 from kgdistill.ranking.bootstrap import Interval
-from kgdistill.serve.audience import NOT_STARTED, SPACE, Finder, day
+from kgdistill.serve.audience import SPACE, Finder, day
 from kgdistill.serve.items import Items
+from kgdistill.serve.keys import check_count
 from kgdistill.serve.tower import TextTower, unit
-from kgdistill.tasks.audience import MemberGroups, Wanted
+from kgdistill.tasks.audience import NOT_STARTED, MemberGroups, Wanted
 
 AudienceBasis = Literal["products", "text", "habits"]
 """On what it rests: what a campaign is about, what is nearest to its words, or what candidates do anyway."""
@@ -203,9 +204,9 @@ class Audiences:
     def _answers(
         self, scored: list[_Scored], size: int, exclude: Sequence[str], cap: int | None
     ) -> list[AudienceAnswer]:
-        _whole(size, "size")
+        check_count(size, "size")
         if cap is not None:
-            _whole(cap, "cap")
+            check_count(cap, "cap")
         places = self._finder.candidate_places
         out = np.zeros(self._finder.data.candidates, np.bool_)
         strangers = []
@@ -238,11 +239,6 @@ class Audiences:
             expected_positives(one.p[rows], self._finder.spread), len(one.who),
             tuple((n, float(total[n - 1])) for n in steps), tuple(one.notes), (*one.unknown, *strangers),
         )  # fmt: skip
-
-
-def _whole(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} is {value!r}; it must be a whole number and at least 1")
 
 
 def _capped(scored: list[_Scored], size: int, cap: int, candidates: int) -> list[IntArray]:

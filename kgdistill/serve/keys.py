@@ -9,10 +9,15 @@ import numpy as np
 from kgdistill.errors import InputError
 
 
+def check_count(value: int, name: str = "k") -> None:
+    """InputError where it is no whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} is {value!r}; it must be a whole number and at least 1")
+
+
 def at_most(k: int, items: int) -> int:
     """`k`, and no more than there are items."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
+    check_count(k)
     return min(int(k), max(items, 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -45,8 +46,7 @@ def pack_audience(student: _Trained, tower: TextTower, task: AudienceTask, space
     table, names = kept_items(snapshot, edges.item, np.arange(later.items))
     if len(table) != later.items:
         raise InputError(f"{later.items - len(table):,} {edges.item}s have no name to show")
-    data = later.without()
-    data = type(data)(**{**vars(data), "vectors": {SPACE: later.vectors[space]}})
+    data = replace(later, vectors={SPACE: later.vectors[space]})
     head = {name: held.detach().cpu().numpy() for name, held in student.head.state_dict().items()}
     cut = np.datetime64(task.snapshot.cut, "us").astype(np.int64)
     keys = AudienceKeys(

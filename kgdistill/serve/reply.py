@@ -9,6 +9,7 @@ from kgdistill.errors import InputError
 from kgdistill.ranking.confidence import evidence
 from kgdistill.ranking.fusion import fuse
 from kgdistill.serve.answers import PastAnswer, Reply, Saying
+from kgdistill.serve.keys import check_count
 from kgdistill.serve.search import LONGEST
 from kgdistill.serve.tower import unit
 
@@ -59,8 +60,7 @@ def reply(
     for name, share in (("intent_from", intent_from), ("answer_from", answer_from)):
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{name} is {share}; a confidence is from 0 to 1")
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"k is {k!r}; it must be a whole number and at least 1")
+    check_count(k)
     if len(text) > LONGEST:
         told = f"the text is {len(text):,} characters long, and no more than {LONGEST:,} are read"
         return Reply("person", told, 0.0)

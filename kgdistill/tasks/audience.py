@@ -10,6 +10,8 @@ import numpy as np
 from kgdistill.arrays import BoolArray, DoubleArray, FloatArray, IntArray
 
 DAY_US = 86_400_000_000
+NOT_STARTED = np.iinfo(np.int64).max
+"""The start of an anchor of which none is known."""
 CLIP = 5.0
 """A standardised feature beyond it counts as it: nobody is judged by an extreme that was never seen."""
 _RECENT_DAYS = (30, 90)

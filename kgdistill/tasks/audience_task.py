@@ -16,13 +16,12 @@ from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.audience import AudienceData, MemberGroups, TimedPairs
+from kgdistill.tasks.audience import NOT_STARTED, AudienceData, MemberGroups, TimedPairs
 from kgdistill.tasks.audience_edges import FactStep, audience_edges
 from kgdistill.tasks.item_groups import fact_groups
 from kgdistill.tasks.spec import AnchorsByTime, MatchSpec
 from kgdistill.tasks.splits import PART_NAMES, TEST, TRAIN, VALIDATION, Parts
 
-NOT_STARTED = np.iinfo(np.int64).max
 _MICRO = "datetime64[us]"
 
 
