@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 def moment(text: str, where: str) -> datetime:
@@ -19,6 +23,20 @@ def moment(text: str, where: str) -> datetime:
     except ValueError as error:
         hint = "write 2017-10-15 or 2017-10-15T12:00:00"
         raise InputError(f"{text!r} is not a date", where=where, hint=hint) from error
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    from zoneinfo import ZoneInfo  # two milliseconds that few commands need
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, KeyError) as error:
+        raise ValueError(str(error)) from error
 
 
 def naive_utc(time: datetime) -> datetime:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import sys
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from kgdistill.cli.asking import BundleOption, RunBundleOption, ask
 from kgdistill.cli.options import JsonOption
 from kgdistill.cli.output import print_line, say, shown
 from kgdistill.errors import InputError
+from kgdistill.moment import zone_named
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -189,10 +191,12 @@ def _declared(
 
 
 def _kind(name: str | None, file: str) -> Format:
+    from kgdistill.watch.lines import format_of
+
     if name not in (None, "jsonl", "csv"):
         raise InputError(f"{name!r} is no format", where="--format", hint="jsonl or csv")
     if name is None:
-        return "csv" if file.lower().endswith((".csv", ".tsv")) else "jsonl"
+        return format_of(file)
     return "csv" if name == "csv" else "jsonl"
 
 
@@ -207,14 +211,11 @@ def _columns(fields: list[str] | None) -> dict[str, str]:
 
 
 def _zone(name: str) -> tzinfo:
-    from datetime import timezone
-    from zoneinfo import ZoneInfo
-
     if name == "UTC":
         return timezone.utc
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
+        return zone_named(name)
+    except ValueError as error:
         raise InputError(
             f"there is no time zone {name!r}", where="--zone", hint="such as Asia/Shanghai"
         ) from error

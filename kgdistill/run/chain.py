@@ -12,8 +12,8 @@ from kgdistill.config import RunConfig, TaskKind
 from kgdistill.serve.file import FORMAT
 from kgdistill.tasks.protocol import Setting
 
-Reads = Literal["fields", "own fields", "facts"]
 Data = tuple[Literal["snapshot", "holdout"], ...]
+Reads = Literal["fields", "own fields", "facts"]
 """Item groups: the text fields, those of them that no fact holds, the facts with the nodes above."""
 
 

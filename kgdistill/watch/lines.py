@@ -39,6 +39,11 @@ def records(file: BinaryIO, kind: Format, *, grows: bool = False) -> Iterator[Li
     return _lines(file) if kind == "jsonl" else _joined(_lines(file), grows)
 
 
+def format_of(name: str) -> Format:
+    """What a file of that name holds."""
+    return "csv" if name.lower().endswith((".csv", ".tsv")) else "jsonl"
+
+
 def delimiter_of(header: bytes) -> bytes:
     """What separates the cells of a CSV, by the first line of its header."""
     return max((b",", b";", b"\t", b"|"), key=header.partition(b"\n")[0].count)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from kgdistill.errors import InputError
 from kgdistill.progress import step
 from kgdistill.tasks.alerts import Alerts
-from kgdistill.watch.lines import Line, records
+from kgdistill.watch.lines import Line, format_of, records
 from kgdistill.watch.state import Position, State
 from kgdistill.watch.statements import LineError, Statement, StatementReader, beginning
 from kgdistill.watch.watcher import Alert, Labeller, Watcher
@@ -298,9 +298,7 @@ def watch_file(
     """
     path = Path(path)
     if reading is None:
-        reading = StatementReader(
-            "csv" if path.suffix.lower() in (".csv", ".tsv") else "jsonl", where=str(path)
-        )
+        reading = StatementReader(format_of(path.name), where=str(path))
     try:
         with path.open("rb") as file:
             check_text(file.peek(4096), str(path))

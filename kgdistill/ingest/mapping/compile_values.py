@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -14,6 +13,7 @@ from kgdistill.ingest.cast import ColumnTypeError, words
 from kgdistill.ingest.mapping.cast import cast_times, cast_values
 from kgdistill.ingest.mapping.model import Condition, Value, scalar_text
 from kgdistill.ingest.mapping.plan import Cell, Plan, Shape
+from kgdistill.moment import zone_named
 from kgdistill.store.schema import PropertyType
 
 _TEXT_OPTIONS = {"split", "replace", "case", "fold", "values", "hash", "format", "unit", "zone", "decimal"}
@@ -209,8 +209,8 @@ class ValueCompiler:
 
 def _check_zone(name: str, path: str) -> None:
     try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:
+        zone_named(name)
+    except ValueError as error:
         raise InputError(
             f"{name!r} is not a time zone", where=path, hint="such as UTC or Europe/Berlin"
         ) from error

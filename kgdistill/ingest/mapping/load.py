@@ -8,7 +8,6 @@ from collections.abc import Mapping as AnyMapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
@@ -27,6 +26,7 @@ from kgdistill.ingest.mapping.model import (
     Value,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.moment import zone_named
 from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
 
@@ -124,8 +124,8 @@ class Mapping(Part):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         try:
-            ZoneInfo(value)
-        except (OSError, ValueError, KeyError) as error:
+            zone_named(value)
+        except ValueError as error:
             raise fault(f"{value!r} is not a time zone", hint="such as UTC or Europe/Berlin") from error
         return value
 
