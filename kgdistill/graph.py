@@ -26,7 +26,7 @@ from kgdistill.nearest import nearest
 from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
 from kgdistill.store.protocol import EdgeType, Parameter
-from kgdistill.tasks.histories import stored_purchases
+from kgdistill.tasks.histories import items_of, stored_purchases
 from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
@@ -224,9 +224,7 @@ class Graph:
             )
             if not known["n"][0].as_py():
                 raise InputError(f"there is no {label} with the id {key!r}", where=self.url)
-        counted = bought.filter(bought["bought"]).sort_by([("at", "ascending"), ("product", "ascending")])
-        keys: list[str] = counted["product"].to_pylist()
-        return keys
+        return items_of(bought)
 
     def interests(
         self, user: str | int, *, limit: int = 5, before: datetime | str | None = None

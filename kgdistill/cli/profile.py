@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,13 +17,8 @@ from kgdistill.cli.options import (
 )
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.cli.times import zone_of
-from kgdistill.errors import InputError
 from kgdistill.moment import moment
 from kgdistill.wording import spoken
-
-if TYPE_CHECKING:
-    from kgdistill.serve.bundle import Bundle
-    from kgdistill.store import GraphStore
 
 
 def register(root: typer.Typer) -> None:
@@ -63,19 +58,18 @@ def profile(
       kgdistill profile 900 --run runs/profile --least 0.7 --json
     """
     from kgdistill.explore.interests import interests
+    from kgdistill.run.profile import properties
 
     until = moment(before, "--before") if before is not None else None
     told = None if language is None else spoken(language, "--language")
     loaded = None if run is None and bundle is None else ask(bundle, run, None, "profile").bundle
-    if loaded is not None and (
-        loaded.classifier is None or not any(n.history for n in loaded.classifier.nodes)
-    ):
-        raise InputError("this bundle tells no classes of a history", hint="train one for the task profile")
     with store_at(store, user, password_file) as opened:
         found = interests(opened, user_id, before=until, zone=zone_of(opened))
-        properties = [] if loaded is None else _properties(loaded, opened, user_id, least, until)
+        known = []
+        if loaded is not None:
+            known = properties(loaded, opened, user_id, least=least, before=until)
     if json:
-        print_json(found.to_dict() | {"sentence": found.sentence(told), "properties": properties})
+        print_json(found.to_dict() | {"sentence": found.sentence(told), "properties": known})
         return
     rows = [
         [kind, i.name, i.products, f"{100 * i.share:.0f} %", f"{100 * i.usual:.0f} %", f"{i.lift:.1f}"]
@@ -84,7 +78,7 @@ def profile(
     ]
     if rows:
         print_table(["kind", "name", "products", "share", "everybody's", "times as much"], rows)
-    for p in properties:
+    for p in known:
         said = (
             f"{p['class']} ({p['probability']:.2f})"
             if p["told"]
@@ -93,44 +87,3 @@ def profile(
         because = ", ".join(f"{e['title']} +{e['less']:.2f}" for e in p["evidence"])
         say(f"{p['property']}: {said}" + (f"; by {because}" if because else ""))
     say(found.sentence(told))
-
-
-def _properties(
-    bundle: Bundle, store: GraphStore, user: str, least: float, until: Any
-) -> list[dict[str, Any]]:
-    """What a bundle tells of what the store holds of a user."""
-    import pyarrow.compute as pc
-
-    from kgdistill.explore.paths import Paths
-    from kgdistill.moment import naive_utc
-    from kgdistill.serve.attributions import attributions
-    from kgdistill.store import kept_schema
-    from kgdistill.tasks.histories import stored_purchases
-
-    assert bundle.classifier is not None
-    subject, schema = bundle.task["subjects"]["label"], kept_schema(store)
-    keys: list[str] = []
-    for nodes in bundle.classifier.nodes:
-        if nodes.history:
-            table = stored_purchases(store, (subject, nodes.relationship, nodes.label), schema, user=user)
-            table = table.filter(table["bought"])
-            if until is not None:
-                table = table.filter(pc.less(table["at"], naive_utc(until)))
-            keys += table.sort_by("at")["product"].to_pylist()
-    keys = list(dict.fromkeys(keys))
-    prediction, speaks = bundle.classify(histories=[keys])[0], attributions(bundle, keys)
-    titles = Paths(store).products({e.key for some in speaks.values() for e in some})
-    found = []
-    for name, target in prediction.targets.items():
-        likeliest, probability = next(iter(target.probabilities.items()))
-        found.append(
-            {
-                "property": name,
-                "class": likeliest,
-                "probability": probability,
-                "told": prediction.known and probability >= least and not target.out_of_scope,
-                "probabilities": target.probabilities,
-                "evidence": [{**e._asdict(), "title": titles.get(e.key, e.key)} for e in speaks[name]],
-            }
-        )
-    return found

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import InputError
+from kgdistill.moment import naive_utc
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema
@@ -72,6 +73,20 @@ def stored_purchases(
         {"user": user}, limit=_ROWS, timeout_s=_TIMEOUT_S,
     )  # fmt: skip
     return _uniform(table, time, reverse)
+
+
+def items_of(purchases: pa.Table, *, before: datetime | None = None) -> list[str]:
+    """The keys of what a user bought, the latest last; what was only ever returned is left out.
+
+    Args:
+        purchases: of one user, from `stored_purchases`.
+        before: only those before this time; naive is UTC.
+    """
+    counted = purchases.filter(purchases["bought"])
+    if before is not None:
+        counted = counted.filter(pc.less(counted["at"], naive_utc(before)))
+    keys: list[str] = counted.sort_by([("at", "ascending"), ("product", "ascending")])["product"].to_pylist()
+    return keys
 
 
 def frozen_purchases(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from kgdistill.errors import InputError
+from kgdistill.run.profile import properties
 from kgdistill.serve.attributions import attributions
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
 from kgdistill.serve.items import SHOWN, Items
+from kgdistill.store import MemoryStore, load_schema
 
-CONFIG = {"reads": {"words": ["title"], "tower": []}}
+CONFIG = {"reads": {"words": ["title"], "tower": []}, "task": {"subjects": {"label": "User"}}}
 EMPTY = Items(pa.table({name: pa.array([], pa.string()) for name in ("id", *SHOWN)}))
 
 
@@ -50,3 +55,49 @@ def test_nothing_speaks_for_what_is_told_of_nothing() -> None:
 def test_a_bundle_of_another_task_is_refused() -> None:
     with pytest.raises(InputError, match="cannot tell classes"):
         attributions(Bundle(CONFIG, EMPTY), ["tea"])
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[MemoryStore]:
+    """Ann bought tea, then a watch; the jam came back."""
+    schema = load_schema()
+    rows = {
+        "User": [{"user_id": user} for user in ("ann", "bob")],
+        "Product": [{"product_id": key, "title": key.upper()} for key in ("tea", "jam", "toy", "watch")],
+        ("User", "BOUGHT", "Product"): [
+            {"source": "ann", "target": key, "first_at": datetime(2024, 1, day), "first_quantity": quantity}
+            for key, day, quantity in (("watch", 3, 1), ("tea", 2, 1), ("jam", 1, 0))
+        ],
+    }
+    with MemoryStore() as opened:
+        opened.apply_schema(schema)
+        for key, items in rows.items():
+            shape = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
+            table = pa.Table.from_pylist(items, schema=shape)
+            if isinstance(key, str):
+                opened.write_nodes(key, table)
+            else:
+                opened.write_relationships(key, table)
+        yield opened
+
+
+def test_a_users_properties_rest_on_what_was_bought_and_not_returned(store: MemoryStore) -> None:
+    age, income = properties(bundle(), store, "ann", least=0.75)
+    # Of tea and the watch: 3 / 2 and 2 / 2.
+    assert (age["property"], age["class"]) == ("age", "old")
+    assert age["probability"] == pytest.approx(1 / (1 + np.exp(-1.5)), rel=1e-5)
+    assert [(e["key"], e["title"]) for e in age["evidence"]] == [("tea", "TEA")]
+    assert (income["class"], [e["title"] for e in income["evidence"]]) == ("rich", ["WATCH"])
+    # 0.82 and 0.73.
+    assert (age["told"], income["told"]) == (True, False)
+    assert properties(bundle(), store, "ann", least=0.7)[1]["told"]
+
+
+def test_later_purchases_do_not_count_and_of_nothing_nothing_is_told(store: MemoryStore) -> None:
+    early = properties(bundle(), store, "ann", before=datetime(2024, 1, 3))
+    assert [e["key"] for one in early for e in one["evidence"]] == ["tea"]
+    for user, before in (("bob", None), ("ann", datetime(2024, 1, 2))):
+        nothing = properties(bundle(), store, user, least=0.0, before=before)
+        assert [one["told"] for one in nothing] == [False, False]
+    with pytest.raises(InputError, match="tells no classes of a history"):
+        properties(Bundle(CONFIG, EMPTY), store, "ann")

@@ -103,6 +103,9 @@ def test_a_typo_is_refused_with_a_suggestion(
         (["schema", "--schema", "none.yaml"], "none.yaml: cannot be read"),
         (["report", "runs/none"], "runs/none: there is no run here"),
         (["neo4j", "status"], "is no folder of a local Neo4j"),
+        (["explain", "ann", "p2", "--language", "de"], "'de' is not one of: en, zh"),
+        (["profile", "ann", "--language", "de"], "'de' is not one of: en, zh"),
+        (["demo", "--lang", "de"], "'de' is not one of: en, zh"),
         (["query", "RETURN 1", "--store", "bolt://me:secret@localhost:1"], "carries a user name or password"),
     ],
 )
@@ -138,6 +141,8 @@ def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert [path["kind"] for path in json.loads(capsys.readouterr().out)] == ["MADE_BY"]
     assert main(["explain", "ann", "p2"]) == 0
     assert "[red] tea" in capsys.readouterr().out
+    assert main(["explain", "ann", "p2", "--language", "zh", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["because"].startswith("买过[red] tea")
 
 
 def test_a_write_through_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from _bundle import random_bundle
 
 from kgdistill.cli import main
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.diverse import DEPTH, diversified
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,22 @@ def test_the_commands_answer_as_python_does(
         (["recommend", "--history", first, "--pool", "all", *WHERE],
          bundle.recommend([first], 10, where=SAME, pool="all", reasons=True)),
         (["recommend", "--pool", "cold"], bundle.recommend(k=10, pool="cold")),
+        (["recommend", "--history", first, "--diversity", "0.9"],
+         diversified(bundle, bundle.recommend([first], 10 * DEPTH, reasons=True), 10, 0.9)),
     ):  # fmt: skip
         answer = told(args, folder, capsys)
         assert answer["basis"] == want.basis
         assert answer["score_is"] == "rank only"
         assert answer["hits"] == [hit._asdict() for hit in want]
         assert want
+
+
+def test_an_answer_says_how_it_was_made_diverse(
+    folder: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = told(["recommend", "--history", bundle.keys[0], "--diversity", "0.4"], folder, capsys)
+    assert "how unlike each is to those before (--diversity 0.4)" in answer["rests_on"]
+    assert "unlike" not in told(["recommend", "--history", bundle.keys[0]], folder, capsys)["rests_on"]
 
 
 def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

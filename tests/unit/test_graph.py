@@ -91,6 +91,20 @@ def test_an_explanation_reads_as_a_sentence_and_is_never_missing(shop: Graph) ->
         shop.explain("ann", "tea-999")
 
 
+def test_an_explanation_is_in_the_language_that_is_asked_for(shop: Graph) -> None:
+    assert shop.explain("ann", "tea-2", language="zh")[0].because.startswith("买过")
+    (none,) = shop.explain("ann", "tea-2", before="1999-01-01", language="zh")
+    assert str(none) == "图中没有从ann买过的商品通向tea-2的路径"
+
+
+def test_a_users_interests_are_those_before_a_time(shop: Graph) -> None:
+    assert shop.interests("ann").products == len(shop.history("ann"))
+    early = shop.interests("ann", before="1999-01-01")
+    assert (early.products, early.before) == (0, datetime(1999, 1, 1))
+    with pytest.raises(InputError, match="'soon' is not a date"):
+        shop.interests("ann", before="soon")
+
+
 def test_questions_are_cypher_or_a_saved_query(shop: Graph) -> None:
     assert "history_of_user" in shop.queries()
     assert shop.query("history_of_user", {"user": "ann"}).num_rows == len(shop.history("ann"))
