@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, cast, get_args
 
 from kgdistill.errors import InputError
+from kgdistill.words import scripts
 
 Language: TypeAlias = Literal["en", "zh"]
 
@@ -71,8 +72,8 @@ _FIELDS = {"brand": "品牌", "category": "类目", "attributes": "款式", "tit
 
 def language_of(name: str) -> Language:
     """The language to tell people of something called so: Chinese where it holds Han letters and no kana."""
-    chinese = any("\u3400" <= char <= "\u9fff" for char in name)
-    return "zh" if chinese and not any("\u3040" <= char <= "\u30ff" for char in name) else "en"
+    found = scripts(name)
+    return "zh" if "h" in found and "k" not in found else "en"
 
 
 def spoken(name: str, place: str) -> Language:

@@ -106,6 +106,11 @@ def words(text: str, *, singles: bool = False) -> list[str]:
     return found
 
 
+def scripts(text: str) -> set[str]:
+    """The letters of the scripts in `PAIRED` that a text has something of."""
+    return set(text.translate(_KINDS)).intersection(letter for letter, _ in PAIRED)
+
+
 def paired(word: str) -> bool:
     """Whether a word is of a script whose words are pairs of characters."""
     return _KINDS[ord(word[0])] in "hkgtlxy"

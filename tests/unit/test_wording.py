@@ -21,6 +21,8 @@ from kgdistill.wording import field_name, language_of, say, spoken
         ("苏泊尔 SUPOR 电饭煲 4L", "zh"),
         ("iPhone 手机壳", "zh"),
         ("赤いワンピース", "en"),
+        ("爱马仕・丝巾", "zh"),
+        ("𠮷野", "zh"),
         ("RED RETROSPOT LUNCH BAG", "en"),
         ("12345", "en"),
         ("", "en"),
