@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -257,10 +258,16 @@ class AudienceData:
         if not self.groups:
             return np.ones(len(self.starts))
         out = np.zeros(len(self.starts))
-        for family in self.groups:
+        for family, profiles in zip(self.groups, self._profiles, strict=True):
             mine = family.profile(wanted.items, self.items)
-            out += [float(family.profile(items, self.items) @ mine) for items in self.anchor_items]
+            out += [float(values @ mine[groups]) for groups, values in profiles]
         return out / len(self.groups)
+
+    @cached_property
+    def _profiles(self) -> list[list[tuple[IntArray, DoubleArray]]]:
+        """Of each fact the profile of every anchor: the groups that it has something of, and the values."""
+        whole = ([family.profile(mine, self.items) for mine in self.anchor_items] for family in self.groups)
+        return [[(at := np.flatnonzero(p), p[at]) for p in profiles] for profiles in whole]
 
     def _days(self, known: TimedPairs, moment: int) -> DoubleArray:
         """log(1 + days since the last event)."""
