@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgdistill.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.ranking.logistic import fit_logistic, logistic
 
 NEVER = 2.0
 """A threshold that no probability reaches."""
-_STEPS, _RIDGE, _LEAST = 30, 1e-2, 0.5
+_RIDGE, _LEAST = 1e-2, 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Confidence:
     def of(self, numbers: FloatArray) -> FloatArray:
         """Of each row, float32 [N], of numbers float32 [N, F]."""
         x = (numbers.astype(np.float64) - self.middle) / np.asarray(self.spread) @ np.asarray(self.weights)
-        return np.asarray(_logistic(x + self.bias), np.float32)
+        return np.asarray(logistic(x + self.bias), np.float32)
 
 
 def fit_confidence(numbers: FloatArray, right: BoolArray, *, precision: float) -> Confidence:
@@ -47,20 +48,11 @@ def fit_confidence(numbers: FloatArray, right: BoolArray, *, precision: float) -
     """
     x = numbers.astype(np.float64)
     middle, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    design = np.concatenate([(x - middle) / spread, np.ones((len(x), 1))], axis=1)
     # Targets of Platt: never quite 0 or 1, so that a perfect sample gives finite weights.
     hits = float(right.sum())
     wanted = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
-    ridge, w = _RIDGE * len(x) * np.eye(design.shape[1]), np.zeros(design.shape[1])
-    ridge[-1, -1] = 0.0
-    for _ in range(_STEPS):  # Newton's method; the loss is convex
-        p = _logistic(design @ w)
-        slope = design.T @ (p - wanted) + ridge @ w
-        curve = (design * (p * (1 - p))[:, None]).T @ design + ridge + 1e-9 * np.eye(len(w))
-        w = w - np.linalg.solve(curve, slope)
-    fitted = Confidence(
-        tuple(w[:-1].tolist()), float(w[-1]), tuple(middle.tolist()), tuple(spread.tolist()), NEVER
-    )
+    w, bias = fit_logistic((x - middle) / spread, wanted, ridge=_RIDGE * len(x))
+    fitted = Confidence(tuple(w.tolist()), bias, tuple(middle.tolist()), tuple(spread.tolist()), NEVER)
     threshold = precise_from(fitted.of(numbers), right, precision)
     return Confidence(fitted.weights, fitted.bias, fitted.middle, fitted.spread, threshold)
 
@@ -111,7 +103,3 @@ def evidence(near: FloatArray, coverage: FloatArray, scores: FloatArray, best: S
     second = np.where(np.isfinite(others).any(axis=1), others.max(axis=1, initial=-np.inf), 0.0)
     margin = scores[rows, columns] - np.maximum(second, -10.0)
     return np.stack([near[rows, columns], coverage[rows, columns], margin], axis=1).astype(np.float32)
-
-
-def _logistic(x: DoubleArray) -> DoubleArray:
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)), np.float64)

@@ -18,6 +18,7 @@ from kgdistill.errors import InputError
 from kgdistill.ranking.audience import Judged, auc, auc_within
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import probabilities
+from kgdistill.ranking.logistic import fit_logistic
 from kgdistill.tasks.audience import CLIP, AudienceData
 from kgdistill.tasks.audience_task import AnchorPairs
 from kgdistill.train.class_lesson import soft_loss
@@ -27,7 +28,7 @@ COUNTS = ("positives", "events", "items had", "days since")
 """What the baseline reads."""
 _SOFT_SHARES = (0.3, 0.6, 0.9)
 """Shares of the teacher in the loss, of which validation chooses."""
-_NEWTON, _RIDGE = 50, 1.0
+_RIDGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -127,20 +128,12 @@ def _unit(vectors: DoubleArray) -> DoubleArray:
 
 
 def counts_baseline(table: PairTable, names: Sequence[str]) -> Callable[[FloatArray], FloatArray]:
-    """Logistic regression of `COUNTS`, by Newton's method: what scores features [N, F] of the same names."""
+    """Logistic regression of `COUNTS`: what scores features [N, F] of the same names."""
     columns = [list(names).index(name) for name in COUNTS]
     x = table.features[:, columns].astype(np.float64)
     middle, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    z = np.concatenate([(x - middle) / spread, np.ones((len(x), 1))], axis=1)
-    ridge, w = np.append(np.full(len(columns), _RIDGE), 1e-9), np.zeros(z.shape[1])
-    for _ in range(_NEWTON):
-        p = 0.5 * (1 + np.tanh(z @ w / 2))
-        slope = z.T @ (p - table.labels) + ridge * w
-        step = np.linalg.solve((z * (p * (1 - p))[:, None]).T @ z + np.diag(ridge), slope)
-        w -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-8:
-            break
-    return lambda features: np.asarray((features[:, columns] - middle) / spread @ w[:-1] + w[-1], np.float32)
+    w, bias = fit_logistic((x - middle) / spread, table.labels.astype(np.float64), ridge=_RIDGE)
+    return lambda features: np.asarray((features[:, columns] - middle) / spread @ w + bias, np.float32)
 
 
 # Heads -------------------------------------------------------------------------------------------
