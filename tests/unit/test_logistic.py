@@ -31,6 +31,7 @@ def test_a_long_step_does_not_lead_astray() -> None:
     weights, bias = fit_logistic(numbers, targets, ridge=1e-4)
     short = logistic(numbers @ weights + bias) - targets
     np.testing.assert_allclose(numbers.T @ short + 1e-4 * weights, 0, atol=1e-6)
+    assert short.sum() == pytest.approx(0, abs=1e-6)
 
 
 def test_it_does_not_overflow() -> None:
