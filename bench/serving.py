@@ -4,7 +4,7 @@
     python bench/serving.py --items 20000    one size alone
 
 Writes bench/results/serving.json. The bundle has what training gives one: vectors, popularity, shared groups
-(brand, category, its parent, both at once), a perceptron over the first thousand, an index of words, a text
+(brand, category, its parent, both at once), an index of words, a text
 tower and, where a catalogue is small enough for them, weights between items. One history or text is timed on
 the clock, with every item ranked; many are counted per second of the processor, over the warm items alone as
 they are written back.
@@ -58,9 +58,7 @@ def random_bundle(
     dim: int = 48,
     neighbours: int = 0,
     rank: int = 0,
-    hidden: int = 16,
     seed: int = 0,
-    mixed: int = 1000,
     pool: str = "all",
     text: bool = False,
 ) -> Bundle:
@@ -71,9 +69,7 @@ def random_bundle(
         dim: of the vectors.
         neighbours: weights kept into each item, of two tables; 0 for no table.
         rank: of the product that stands for the other weights.
-        hidden: of the perceptron; 0 for none.
         seed: draws everything.
-        mixed: how many items the perceptron orders.
         pool: what is ranked unless told otherwise.
         text: with a text tower.
     """
@@ -100,13 +96,6 @@ def random_bundle(
         "blend.new_boost": np.array([0.2], np.float32),
         "log_decay": np.array([-3.0], np.float32),
     }
-    if hidden:
-        arrays |= {
-            "mixer.first": numbers(hidden, terms + 3, scale=0.3),
-            "mixer.first_bias": numbers(hidden),
-            "mixer.last": numbers(hidden, scale=0.3),
-            "mixer.last_bias": numbers(1),
-        }
     for m, mine in enumerate(codes):
         held = draw.random(items) < 0.95
         shares = np.bincount(mine, np.maximum(counts, 1))
@@ -136,7 +125,7 @@ def random_bundle(
         }
     )
     settings = {
-        "min_count": 3, "pool": pool, "mixed": mixed, "behind": 1000.0, "families": families,
+        "min_count": 3, "pool": pool, "families": families,
         "neighbours": [False, True][:estimates], "neighbour_decay": 0.05,
     }  # fmt: skip
     reads = Readings.joined(["title", "brand"])

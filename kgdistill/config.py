@@ -82,8 +82,6 @@ class TeacherConfig(_Section):
     vectors stand for what is known between the items."""
     inner_share: float = Field(default=0.15, gt=0, lt=0.9)
     """Share of the latest events before the cut that are labels, never messages, in training."""
-    hidden: int = Field(default=16, ge=0, le=4096)
-    """Width of the perceptron that fuses the experts beside the linear sum; 0 leaves it out."""
     candidates: int = Field(default=200, ge=10, le=100_000)
     """Of a user's training list: the unseen items that the teacher itself ranks highest."""
     random: int = Field(default=50, ge=0, le=100_000)
@@ -106,8 +104,6 @@ class TeacherConfig(_Section):
 class StudentConfig(_Section):
     """The student and its losses."""
 
-    hidden: int = Field(default=16, ge=0, le=4096)
-    """Width of the perceptron beside the linear sum; 0 leaves it out."""
     neighbours: int = Field(default=50, ge=0, le=100_000)
     """Of the linear model and the walk, how many of the strongest weights into each item are kept; 0: none.
     Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; where the

@@ -45,7 +45,6 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation("teacher_nonew", "teacher, no items as if they were new", "teacher", {"node_dropout": 0}),
     Ablation("teacher_sage", "teacher, GraphSAGE encoder", "teacher", {"encoder": "sage"}),
     Ablation("teacher_hgt", "teacher, HGT encoder", "teacher", {"encoder": "hgt"}),
-    Ablation("teacher_linear_fusion", "teacher, linear fusion alone", "teacher", {"hidden": 0}),
     Ablation(
         "teacher_nodropout", "teacher without dropout of the relational part", "teacher", {"z_dropout": 0}
     ),

@@ -11,12 +11,6 @@ from torch import Tensor, nn
 
 from kgdistill.models.terms.protocol import Unit
 
-MIXED = 1000
-"""How many items of each user the perceptron orders when whole catalogues are ranked."""
-
-BEHIND = 1000.0
-"""Taken from the scores of the others, so that they stay behind: far more than scores differ by."""
-
 
 def item_state(counts: Tensor, min_count: int) -> Tensor:
     """What the gates see of an item, float32 [N, 2]: scaled log(1 + buyers), and whether it is cold."""
@@ -49,18 +43,16 @@ class Blend(nn.Module):
     score = Σ_t w_t·x_t, where the weights are linear in `item_state` and log(1 + history). The vectors'
     affinity, the first, is a logit as it is; of a term x_t is log(eps + eps·softplus(r / eps)) of a
     probability r, which makes it a logit too, log(1 + c) of a count c, and a cosine or a score in units of
-    its spread. With `hidden` a small perceptron over the same x_t is added; it starts at 0. Cold items get
-    `new_boost` on top, which is 0 in training.
+    its spread. Cold items get `new_boost` on top, which is 0 in training.
 
     Args:
         units: of the terms, in the order of `UNITS`.
-        hidden: width of the perceptron; 0 leaves it out.
 
     Raises:
         ValueError: the units come in another order.
     """
 
-    def __init__(self, units: Sequence[Unit], *, hidden: int = 0) -> None:
+    def __init__(self, units: Sequence[Unit]) -> None:
         super().__init__()
         if sorted(units, key=UNITS.index) != list(units):
             raise ValueError(f"terms come in the order {', '.join(UNITS)}, not {', '.join(units)}")
@@ -71,11 +63,6 @@ class Blend(nn.Module):
         self.weights = nn.Linear(2, terms)
         self.user = nn.Linear(1, terms, bias=False)
         self.log_eps = nn.Parameter(torch.full((self.estimates,), -3.9))
-        self.mixer = (
-            nn.Sequential(nn.Linear(terms + 3, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, 1))
-            if hidden
-            else None
-        )
         self.typed_scale: Tensor
         self.register_buffer("typed_scale", torch.ones(terms - 1 - self.estimates - self.counted))
         self.new_boost: Tensor
@@ -85,9 +72,6 @@ class Blend(nn.Module):
         with torch.no_grad():
             self.weights.bias.fill_(0.1)
             self.weights.bias[: 1 + self.estimates] = 1.0 / (1 + self.estimates)
-        if self.mixer is not None:
-            for parameter in list(self.mixer.children())[2].parameters():
-                nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def set_scales(self, values: Tensor) -> None:
@@ -105,63 +89,26 @@ class Blend(nn.Module):
         self.log_eps.copy_(probabilities.clamp(min=1e-8).log())
 
     def forward(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
-        """Scores, float32 [B, C], from the vectors' affinity [B, C] and the evidence."""
-        given = [affinity, *(term.expand(affinity.shape) for term in evidence.terms)]
-        probabilities, counts = 1 + self.estimates, 1 + self.estimates + self.counted
-        parts = [affinity.float()[..., None]]
-        if self.estimates:
-            eps = self.log_eps.float().exp()
-            r = torch.stack(given[1:probabilities], dim=-1).float()
-            parts.append(torch.log(eps * F.softplus(r / eps) + eps))
-        if self.counted:
-            parts.append(torch.log1p(torch.stack(given[probabilities:counts], dim=-1).float()))
-        if len(self.typed_scale):
-            parts.append(torch.stack(given[counts:], dim=-1).float() * self.typed_scale)
-        terms = torch.cat(parts, dim=-1)
-        state = item_state(evidence.counts, min_count)
-        weights = self.weights(state).float()
-        user = self.user(evidence.lengths[:, None] / 5.0).float()
-        score: Tensor = (terms * weights).sum(-1) + torch.einsum("bct,bt->bc", terms, user)
-        score = score + self.new_boost * state[..., 1]
-        if self.mixer is None:
-            return score
-        return score + self._mixed(terms, state, evidence.lengths)
+        """Scores, float32 [B, C], from the vectors' affinity [B, C] and the evidence.
 
-    @torch.no_grad()
-    def ranked(self, affinity: Tensor, evidence: Evidence, min_count: int) -> Tensor:
-        """As `forward` for items that all users share, but the perceptron orders only some of them.
-
-        Those are the first `MIXED` of each user by the linear sum; the others keep their order behind
-        them. Terms are added one after another: side by side they would be copied several times.
+        Terms are added one after another: side by side, whole catalogues would be copied several times.
         """
-        eps = self.log_eps.float().exp()
         state = item_state(evidence.counts, min_count)
         weights, user = self.weights(state).float(), self.user(evidence.lengths[:, None] / 5.0).float()
-        planes = [affinity.float(), *evidence.terms]
+        eps, counted = self.log_eps.float().exp(), 1 + self.estimates + self.counted
+        planes = [affinity.float(), *(term.float() for term in evidence.terms)]
         for t, e in enumerate(eps, start=1):
             planes[t] = torch.log(e * F.softplus(planes[t] / e) + e)
-        for t in range(1 + self.estimates, 1 + self.estimates + self.counted):
-            planes[t] = torch.log1p(planes[t].float())
-        planes = [plane.expand(affinity.shape) for plane in planes]
-        units = [*affinity.new_ones(1 + self.estimates + self.counted), *self.typed_scale]
+        for t in range(1 + self.estimates, counted):
+            planes[t] = torch.log1p(planes[t])
+        units = [*affinity.new_ones(counted), *self.typed_scale]
         score = (self.new_boost * state[..., 1]).expand(affinity.shape).clone()
+        # In place where nothing is learned from it.
+        add = Tensor.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
         for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):
-            score.addcmul_(plane, (weights[:, t] * unit).expand(plane.shape))
-            score.addcmul_(plane, (user[:, t, None] * unit).expand(plane.shape))
-        if self.mixer is None:
-            return score
-        best = score.topk(min(MIXED, score.shape[1]), dim=1).indices
-        some = torch.stack([p.gather(1, best) * u for p, u in zip(planes, units, strict=True)], dim=-1)
-        mixed = score.gather(1, best) + self._mixed(some, state[best], evidence.lengths)
-        behind = score - BEHIND if best.shape[1] < score.shape[1] else score
-        return behind.scatter(1, best, mixed)
-
-    def _mixed(self, terms: Tensor, state: Tensor, lengths: Tensor) -> Tensor:
-        assert self.mixer is not None
-        known = (lengths / 5.0)[:, None, None].expand(*terms.shape[:2], 1)
-        inputs = torch.cat([terms, state.expand(*terms.shape[:2], 2), known], dim=-1)
-        mixed: Tensor = self.mixer(inputs).float().squeeze(-1)
-        return mixed
+            score = add(score, plane, weights[..., t] * unit)
+            score = add(score, plane, user[:, t, None] * unit)
+        return score
 
 
 def decayed(ranks: Tensor, log_decay: Tensor) -> Tensor:
@@ -226,7 +173,3 @@ class HistoryModel(nn.Module):
         affinity = users @ items.T if items.dim() == 2 else torch.einsum("bd,bcd->bc", users, items)
         score: Tensor = self.blend(affinity, evidence, self.min_count)
         return score
-
-    def rank(self, users: Tensor, items: Tensor, evidence: Evidence) -> Tensor:
-        """Scores of a whole catalogue, float32 [B, C], for its ranking (`Blend.ranked`)."""
-        return self.blend.ranked(users @ items.T, evidence, self.min_count)

@@ -17,7 +17,6 @@ from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.models.terms import (
     ItemWeights,
-    NearText,
     Popularity,
     RecentPopularity,
     SharedGroups,
@@ -90,7 +89,6 @@ def terms_of(
     families: Sequence[ItemGroups],
     weights: Sequence[ItemWeights] = (),
     *,
-    text: FloatArray | None = None,
     device: torch.device,
 ) -> Terms:
     """The terms of a model that ranks items by histories.
@@ -99,16 +97,13 @@ def terms_of(
         view: what is known.
         families: groups that items share.
         weights: between items.
-        text: vectors of unit length, float32 [items, E], compared with the history; None without.
         device: where to compute.
     """
-    near = None if text is None else torch.from_numpy(text).to(device)
     terms: list[Term] = [
         *weights,
         Popularity(view, device),
         RecentPopularity(view, device),
         *(SharedGroups(view, family, device) for family in families),
-        *([] if near is None else [NearText(view, near, "latest"), NearText(view, near, "all")]),
     ]
     return Terms(view, tuple(sorted(terms, key=lambda term: UNITS.index(term.unit))), device)
 
@@ -150,7 +145,7 @@ class Scorer:
         vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
         for start in range(0, len(users), 64):
             now = users[start : start + 64]
-            out[start : start + 64] = self.model.rank(
+            out[start : start + 64] = self.model.score(
                 self.user_vectors(now), vectors, self.terms.pairs(now, candidates)
             )
         return out

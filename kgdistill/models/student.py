@@ -22,7 +22,6 @@ class StudentShape:
         warm_items: rows of the id table.
         dim: width of the vectors.
         units: of the terms beside the vectors, in the order of `UNITS`.
-        hidden: width of the scorer's perceptron; 0 leaves it out.
         min_count: an item with fewer buyers is cold.
     """
 
@@ -31,7 +30,6 @@ class StudentShape:
     dim: int
     units: Sequence[Unit]
     min_count: int
-    hidden: int = 0
 
 
 class Student(HistoryModel):
@@ -53,7 +51,7 @@ class Student(HistoryModel):
         self.token_weights = nn.Parameter(torch.zeros(shape.vocabulary))
         self.ids = nn.Embedding(shape.warm_items, shape.dim)
         self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.blend = Blend(shape.units, hidden=shape.hidden)
+        self.blend = Blend(shape.units)
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)
         nn.init.normal_(self.ids.weight, std=0.01)

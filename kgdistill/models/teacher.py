@@ -22,7 +22,6 @@ class TeacherShape:
         dim: width of the relational space.
         layers: hops of the graph encoder.
         units: of the terms beside the vectors, in the order of `UNITS`.
-        hidden: width of the scorer's perceptron; 0 leaves it out.
         min_count: an item with fewer buyers is cold.
         use_graph: whether z takes part.
         encoder: of the graph.
@@ -33,7 +32,6 @@ class TeacherShape:
     layers: int
     units: Sequence[Unit]
     min_count: int
-    hidden: int = 0
     use_graph: bool = True
     encoder: EncoderName = "linear"
 
@@ -49,5 +47,5 @@ class FusedTeacher(HistoryModel):
     def __init__(self, shape: TeacherShape, *, log_decay: float = -6.0) -> None:
         super().__init__()
         self.shape, self.min_count = shape, shape.min_count
-        self.blend = Blend(shape.units, hidden=shape.hidden)
+        self.blend = Blend(shape.units)
         self.recency = nn.Parameter(torch.tensor(log_decay))

@@ -23,7 +23,6 @@ from kgdistill.serve.parts import (
 )
 from kgdistill.serve.scores import HistoryScorer
 
-_MIXER = ("mixer.first", "mixer.first_bias", "mixer.last", "mixer.last_bias")
 POOLS = ("all", "warm", "cold")
 
 
@@ -51,9 +50,9 @@ class History:
     """What the student knows of items and histories.
 
     Args:
-        given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told), `mixed`
-            and `behind` (how many the perceptron orders, and how far the others follow), `families`
-            ({fields, above}), `neighbours` (per table of weights, whether it is a mean), `neighbour_decay`.
+        given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told),
+            `families` ({fields, above}), `neighbours` (per table of weights, whether it is a mean),
+            `neighbour_decay`.
         held: item vectors float32 [N, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         items: how many there are.
@@ -145,8 +144,6 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
         {
             "min_count": whole(settings.get("min_count")),
             "pool": settings.get("pool") in POOLS,
-            "mixed": whole(settings.get("mixed"), 1),
-            "behind": number(settings.get("behind")),
             "families": all_of(families, dict) and all(map(_is_family, families or [])),
             "neighbours": all_of(settings.get("neighbours"), bool),
             "neighbour_decay": number(settings.get("neighbour_decay")),
@@ -189,10 +186,6 @@ def _wanted(
         "blend.new_boost": ("float32", (1,)),
         "log_decay": ("float32", (1,)),
     }
-    if any(name in arrays for name in _MIXER):
-        hidden = len(arrays["mixer.last"]) if "mixer.last" in arrays and arrays["mixer.last"].ndim else -1
-        shapes = [(hidden, terms + 3), (hidden,), (hidden,), (1,)]
-        wanted |= {name: ("float32", shape) for name, shape in zip(_MIXER, shapes, strict=True)}
     for m in range(len(settings["families"])):
         wanted |= {
             f"family{m}.indices": ("int32", (-1,)),

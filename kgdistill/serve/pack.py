@@ -13,7 +13,6 @@ import torch
 from tokenizers import Tokenizer
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.models.blend import BEHIND, MIXED
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.models.terms import ItemWeights, SharedGroups
@@ -155,16 +154,6 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
         "counts": scorer.view.counts[items],
         "recent": scorer.view.recent[items],
     }
-    if blend.mixer is not None:
-        # The perceptron reads the typed affinities in their units too; the three states come last.
-        inputs = np.concatenate([units, np.ones(3, np.float32)])
-        held = {name: tensor.cpu().numpy() for name, tensor in blend.mixer.state_dict().items()}
-        arrays |= {
-            "mixer.first": held["0.weight"] * inputs,
-            "mixer.first_bias": held["0.bias"],
-            "mixer.last": held["2.weight"].ravel(),
-            "mixer.last_bias": held["2.bias"],
-        }
     groups = [term for term in scorer.terms.terms if isinstance(term, SharedGroups)]
     tables = [term for term in scorer.terms.terms if isinstance(term, ItemWeights)]
     kept = [(f"family{m}", term.packed(items)) for m, term in enumerate(groups)]
@@ -174,8 +163,6 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
     settings = {
         "min_count": catalogue.min_count,
         "pool": catalogue.pools[0],
-        "mixed": MIXED,
-        "behind": BEHIND,
         "families": [_family(term.family) for term in groups],
         "neighbours": [isinstance(term.model, NeighbourItems) and term.model.mean for term in tables],
         "neighbour_decay": tables[0].decay if tables else 0.0,

@@ -21,8 +21,8 @@ def reasons(
 ) -> list[str]:
     """The term that raises each item most, in words of its name's language; empty where none stands out.
 
-    A term's part is by how much the score falls, the perceptron's share with it, when the term says what it
-    says of an item without evidence (popularity: of the average item).
+    A term's part is by how much the score falls when the term says what it says of an item without evidence
+    (popularity: of the average item).
 
     Args:
         scorer: of the bundle.
@@ -47,22 +47,15 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
     """What the estimates, popularity and each family add to some items, float32 [estimates + 1 + M, C]."""
     own = scorer.arrays["blend.user"]
     block = scorer.block([history], pool)
-    terms = scorer.terms(block, pool, np.array([0]), columns[None])
+    terms = scorer.terms(block, pool, np.array([0]), columns[None])[:, 0]
     weights = pool.weights[:, columns] + own[:, None] * block.lengths[0]
     e = scorer.estimates
     silent = np.zeros((len(terms), 1), np.float32)
     silent[:e, 0] = scorer.silent
     silent[e : e + 2, 0] = scorer.popularity.mean(1)
-    state = pool.state[:, None, columns]
-    whole = scorer.perceptron(terms, state, block.lengths)[0]
-    groups = [[t] for t in range(e)] + [[e, e + 1]] + [[t] for t in range(e + 2, len(terms))]
-    parts = np.empty((len(groups), len(columns)), np.float32)
-    for row, group in enumerate(groups):
-        without = terms.copy()
-        without[group] = silent[group][:, None]
-        linear = (weights[group] * (terms[group, 0] - silent[group])).sum(0)
-        parts[row] = linear + whole - scorer.perceptron(without, state, block.lengths)[0]
-    return parts
+    parts = weights * (terms - silent)
+    parts[e] += parts[e + 1]  # popularity is one reason
+    return np.delete(parts, e + 1, axis=0)
 
 
 def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:

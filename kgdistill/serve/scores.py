@@ -17,8 +17,6 @@ from kgdistill.ranking.topk import top_k
 _CELLS, _WIDTH, _ROWS = 1 << 20, 1 << 12, 16
 # Rows in one product: always so many, as a product of more or fewer rounds otherwise.
 _TILE = 4
-# How many items go through the perceptron at a time.
-_MIXED = 1 << 12
 _STRIDE = 64
 
 
@@ -33,7 +31,6 @@ class Pool:
         fixed, by_length: what a score is made of whatever was bought, and what is added for each unit of the
             history's length, float32 [C].
         popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
-        state: float32 [2, C].
         codes: the group of each item in each family, int64 [C].
         members: of each family the items ordered by group, and where each group begins.
     """
@@ -44,7 +41,6 @@ class Pool:
     fixed: FloatArray
     by_length: FloatArray
     popularity: FloatArray
-    state: FloatArray
     codes: list[IntArray]
     members: list[tuple[IntArray, IntArray]]
 
@@ -65,17 +61,17 @@ class Lift:
 
 @dataclass(frozen=True)
 class Block:
-    """What is known of B users, and the linear sum of their terms.
+    """What is known of B users, and the sum of their terms.
 
     Attributes:
-        linear: float32 [B, C].
+        scores: float32 [B, C].
         near: the vectors' affinity, float32 [B, C].
         tables: what each table of weights between items says, float32 [B, C].
         lifts: of each family.
         lengths: log(1 + items in the history) / 5, float32 [B].
     """
 
-    linear: FloatArray
+    scores: FloatArray
     near: FloatArray
     tables: list[FloatArray]
     lifts: list[Lift]
@@ -97,8 +93,8 @@ class HistoryScorer:
         counts = arrays["counts"]
         self.cold = counts < settings["min_count"]
         self.popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
-        self._state = np.stack([self.popularity[0] / 5.0, self.cold]).astype(np.float32)
-        self._weights = arrays["blend.weight"] @ self._state + arrays["blend.bias"][:, None]
+        state = np.stack([self.popularity[0] / 5.0, self.cold]).astype(np.float32)
+        self._weights = arrays["blend.weight"] @ state + arrays["blend.bias"][:, None]
         self.codes = [self._groups(m) for m in range(len(settings["families"]))]
 
     @cached_property
@@ -117,9 +113,7 @@ class HistoryScorer:
 
     def pool(self, items: IntArray) -> Pool:
         """Some items, ascending, as if there were no others."""
-        weights, popularity, state = (
-            np.ascontiguousarray(a[:, items]) for a in (self._weights, self.popularity, self._state)
-        )
+        weights, popularity = (np.ascontiguousarray(a[:, items]) for a in (self._weights, self.popularity))
         user, estimates = self.arrays["blend.user"], self.estimates
         # An estimate of 0 is no evidence; what is some is added to it.
         constants = self.silent
@@ -131,10 +125,9 @@ class HistoryScorer:
             items,
             np.ascontiguousarray(vectors.T),
             weights,
-            self.arrays["blend.new_boost"][0] * state[1] + (weights[: estimates + 2] * plain).sum(0),
+            self.arrays["blend.new_boost"][0] * self.cold[items] + (weights[: estimates + 2] * plain).sum(0),
             (user[: estimates + 2, None] * plain).sum(0),
             popularity,
-            state,
             mine,
             [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
         )
@@ -143,18 +136,8 @@ class HistoryScorer:
 
     def scores(self, history: IntArray, pool: Pool) -> FloatArray:
         """Of every item of the pool, float32 [C]."""
-        block = self.block([history], pool)
-        return self._whole(block, pool, 0)
-
-    def _whole(self, block: Block, pool: Pool, row: int) -> FloatArray:
-        out: FloatArray = block.linear[row].copy()
-        if "mixer.first" in self.arrays:
-            best = best_columns(out, int(self.settings["mixed"]))
-            mixed = self._mixed(block, pool, np.array([row]), best[None])[0]
-            if len(best) < len(out):
-                out -= np.float32(self.settings["behind"])
-            out[best] = mixed
-        return out
+        scores: FloatArray = self.block([history], pool).scores[0]
+        return scores
 
     # The best of many -----------------------------------------------------------------------------
 
@@ -192,33 +175,23 @@ class HistoryScorer:
     ) -> None:
         """`best` of one block, into `items` and `scores`."""
         block, k, width = self.block(histories, pool), items.shape[1], len(pool.items)
-        mixes = "mixer.first" in self.arrays
-        most = int(self.settings["mixed"]) if mixes else k + max(map(len, exclude))
-        most = min(most, width)
-        columns = np.stack([best_columns(row, most) for row in block.linear])
-        if mixes:
-            found = self._mixed(block, pool, np.arange(len(histories)), columns)
-        else:
-            found = np.take_along_axis(block.linear, columns, axis=1)
-        named, short = pool.items[columns], []
+        # So many that `k` are left whatever is excluded.
+        most = min(k + max(map(len, exclude)), width)
+        columns = np.stack([best_columns(row, most) for row in block.scores])
+        best = np.take_along_axis(block.scores, columns, axis=1)
+        named = pool.items[columns]
         for row, out in enumerate(exclude):
             marked[out] = True
-            found[row, marked[named[row]]] = -np.inf
+            best[row, marked[named[row]]] = -np.inf
             marked[out] = False
-            if most < width and np.count_nonzero(found[row] > -np.inf) < k:
-                short.append(row)
         # Columns ascend, so that of equals the first stays the first.
-        place, scores[:] = top_k(found, np.arange(most), k)
+        place, scores[:] = top_k(best, np.arange(most), k)
         items[:] = np.where(place >= 0, np.take_along_axis(named, place, axis=1), -1)
-        for row in short:  # among the first there are too few: the others follow by the linear sum
-            values = self._whole(block, pool, row)
-            values[np.isin(pool.items, exclude[row])] = -np.inf
-            items[row], scores[row] = (part[0] for part in top_k(values[None], pool.items, k))
 
     # Terms ------------------------------------------------------------------------------------
 
     def block(self, histories: Sequence[IntArray], pool: Pool) -> Block:
-        """The linear sums of B users."""
+        """The scores of B users."""
         lengths = np.array([len(h) for h in histories])
         flat = np.concatenate(histories) if len(histories) else np.zeros(0, np.int64)
         rows = np.repeat(np.arange(len(histories)), lengths)
@@ -236,12 +209,12 @@ class HistoryScorer:
             if self.arrays[f"neighbours{a - 1}.left"].shape[1]:
                 above = logit(table, self._eps[a - 1]) - self.silent[a]
                 above *= pool.weights[a] + own[a] * block.lengths[:, None]
-                np.add(block.linear, above, out=block.linear)
+                np.add(block.scores, above, out=block.scores)
                 continue
             cells = np.flatnonzero(table)
             row, column = cells // table.shape[1], cells % table.shape[1]
             above = logit(table.ravel()[cells], self._eps[a - 1]) - self.silent[a]
-            block.linear.ravel()[cells] += (pool.weights[a, column] + own[a] * block.lengths[row]) * above
+            block.scores.ravel()[cells] += (pool.weights[a, column] + own[a] * block.lengths[row]) * above
         for m, lift in enumerate(block.lifts):
             self._add_family(block, pool, m, lift)
         return block
@@ -269,7 +242,7 @@ class HistoryScorer:
         return damped
 
     def _add_vectors(self, block: Block, pool: Pool, users: FloatArray) -> None:
-        """Fills `near` and starts `linear` with the terms that every item has."""
+        """Fills `near` and starts `scores` with the terms that every item has."""
         lengths = block.lengths[:, None]
         own = lengths * self.arrays["blend.user"][0]
         for start in range(0, len(pool.items), _WIDTH):
@@ -277,7 +250,7 @@ class HistoryScorer:
             vectors = pool.vectors[:, part]
             for top in range(0, len(users), _ROWS):
                 mine = slice(top, top + _ROWS)
-                near, out = block.near[mine, part], block.linear[mine, part]
+                near, out = block.near[mine, part], block.scores[mine, part]
                 products(users[mine], vectors, near)
                 x = pool.weights[0, part] + own[mine]
                 x *= near
@@ -330,19 +303,19 @@ class HistoryScorer:
         order, starts = pool.members[m]
         row, group = lift.rows, lift.groups
         touched = int((starts[group + 1] - starts[group]).sum())
-        if touched > block.linear.size // 4:
+        if touched > block.scores.size // 4:
             for at in np.unique(row):
                 part = lift.values[at][pool.codes[m]]
                 part *= weights + own * block.lengths[at]
-                block.linear[at] += part
+                block.scores[at] += part
             return
         places, owner = _ranges(starts[group], starts[group + 1])
         columns, raised = order[places], lift.values[row, group]
         value = weights[columns] + (own * block.lengths[row])[owner]
         value *= raised[owner]
-        columns += (row * block.linear.shape[1])[owner]
+        columns += (row * block.scores.shape[1])[owner]
         # An item has one group at most, so that no cell comes twice.
-        block.linear.ravel()[columns] += value
+        block.scores.ravel()[columns] += value
 
     def terms(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
         """The terms of some items of each row, columns int64 [R, m] -> float32 [T, R, m]."""
@@ -357,33 +330,6 @@ class HistoryScorer:
             groups = pool.codes[m].take(columns)
             groups += at * lift.values.shape[1]
             out[self.estimates + 2 + m] = lift.values.ravel().take(groups)
-        return out
-
-    def _mixed(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
-        """The linear sum and the perceptron's part of some items of each row, float32 [R, m]."""
-        out: FloatArray = block.linear.ravel().take(rows[:, None] * block.linear.shape[1] + columns)
-        step = max(1, _MIXED // max(columns.shape[1], 1))
-        for start in range(0, len(rows), step):
-            part, mine = slice(start, start + step), rows[start : start + step]
-            state = pool.state.take(columns[part], axis=1)
-            terms = self.terms(block, pool, mine, columns[part])
-            out[part] += self.perceptron(terms, state, block.lengths[mine])
-        return out
-
-    def perceptron(self, terms: FloatArray, state: FloatArray, lengths: FloatArray) -> FloatArray:
-        """What the perceptron adds: terms [T, R, m], state [2, R, m], lengths [R] -> float32 [R, m]."""
-        if "mixer.first" not in self.arrays:
-            return np.zeros(terms.shape[1:], np.float32)
-        rows, most = terms.shape[1:]
-        inputs = np.empty((rows, len(terms) + 3, most), np.float32)
-        inputs[:, :-3] = terms.transpose(1, 0, 2)
-        inputs[:, -3:-1] = state.transpose(1, 0, 2)
-        inputs[:, -1] = lengths[:, None]
-        # A product for each row: one of all rows rounds by how many they are.
-        inner = self.arrays["mixer.first"] @ inputs
-        inner += self.arrays["mixer.first_bias"][:, None]
-        out: FloatArray = (self.arrays["mixer.last"][None] @ _gelu(inner))[:, 0]
-        out += self.arrays["mixer.last_bias"][0]
         return out
 
 
@@ -440,17 +386,3 @@ def logit(estimate: npt.NDArray[Any], eps: npt.NDArray[Any]) -> FloatArray:
     soft = np.log1p(np.exp(-np.abs(ratio))) + np.maximum(ratio, 0)
     out: FloatArray = np.log(eps * soft + eps).astype(np.float32)
     return out
-
-
-def _gelu(x: FloatArray) -> FloatArray:
-    """GELU (Hendrycks & Gimpel 2016) by its tanh approximation, as the student has it."""
-    inner = x * x
-    inner *= np.float32(0.044715)
-    inner += 1
-    inner *= x
-    inner *= np.float32(np.sqrt(2 / np.pi))
-    np.tanh(inner, out=inner)
-    inner += 1
-    inner *= x
-    inner *= np.float32(0.5)
-    return inner

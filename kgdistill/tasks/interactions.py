@@ -80,16 +80,6 @@ class Interactions:
         offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum()), offsets
 
-    def latest(self, users: IntArray, most: int) -> IntArray:
-        """The latest items of each history, int64 [B, most]; -1 where it is shorter."""
-        flat, _ = self._places(users)
-        owner = np.repeat(np.arange(len(users)), np.diff(self.purchases.indptr)[users])
-        rank = self.ranks[flat].astype(np.int64)
-        out = np.full((len(users), most), -1, np.int64)
-        keep = rank < most
-        out[owner[keep], rank[keep]] = self.purchases.indices[flat][keep]
-        return out
-
     def queries(self, users: IntArray, decay: float) -> sp.csr_matrix:
         """The histories weighted by recency, exp(−decay · rank): float32 CSR [B, items]."""
         flat, offsets = self._places(users)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,8 +14,6 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.interactions import Interactions, interactions_before
 from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import Setting
-
-_NEAR_DIM = 64
 
 
 @dataclass(frozen=True)
@@ -64,16 +61,6 @@ class TrainingData:
         """Ids of the items of a pool, ascending."""
         cold = view.counts[self.items] < self.min_count
         return self.items if name == "all" else self.items[cold if name == "cold" else ~cold]
-
-    @cached_property
-    def near_text(self) -> FloatArray:
-        """Text vectors on their leading principal axes, of unit length, float32 [items, at most 64]."""
-        text = self.text - self.text.mean(0)
-        _, axes = np.linalg.eigh((text.T @ text).astype(np.float64))
-        vectors = text @ axes[:, ::-1][:, :_NEAR_DIM].astype(np.float32)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        out: FloatArray = vectors.astype(np.float32)[self.text_rows]
-        return out
 
     def view(self, until_us: int | None = None) -> Interactions:
         """The view of events before `until_us`, by default the cut; the same one whenever it is asked for."""

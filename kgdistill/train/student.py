@@ -188,7 +188,6 @@ def _untrained(inputs: StudentInputs, config: StudentConfig, now: Round) -> Trai
         warm_items=max(len(known), 1),
         dim=inputs.dim,
         units=_terms(inputs.families, keeps, linear.decay, whole, device).units,
-        hidden=config.hidden,
         min_count=catalogue.min_count,
     )
     model = Student(shape, log_decay=log_decay(linear)).to(device)

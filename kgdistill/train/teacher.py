@@ -66,7 +66,7 @@ class TeacherInputs:
         weights: tuple[ItemWeights, ...] = ()
         if self.linear is not None:
             weights = item_weights(view, sides_of(self.catalogue, self.along), self.linear, device=device)
-        return terms_of(view, self.families, weights, text=self.catalogue.near_text, device=device)
+        return terms_of(view, self.families, weights, device=device)
 
     def graph(self, view: Interactions, config: TeacherConfig, device: torch.device) -> FusionGraph:
         """What its vectors are made of over a view."""
@@ -194,7 +194,6 @@ def _fit(
         dim=config.dim,
         layers=config.layers,
         units=terms.units,
-        hidden=config.hidden,
         min_count=catalogue.min_count,
         use_graph=inputs.use_graph,
         encoder=config.encoder,

@@ -27,7 +27,7 @@ USERS, ITEMS = np.arange(60), np.arange(80)
 def teach(shop: Shop, *, use_graph: bool = True) -> TrainedTeacher:
     return train_teacher(
         shop.catalogue(), beside(shop),
-        TeacherConfig(dim=5, layers=2, epochs=1, candidates=10, hidden=4, graph_steps=20),
+        TeacherConfig(dim=5, layers=2, epochs=1, candidates=10, graph_steps=20),
         device=CPU, seed=0, validate=lambda scorer: {"x": 0.0}, use_graph=use_graph,
         relations=shop.facts(), linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15, walk=2),
     )  # fmt: skip
@@ -46,7 +46,7 @@ def study(shop: Shop, *, taught: bool = False) -> TrainedStudent:
         targets = make_targets(scorer, catalogue, top=7, random=3, seed=0)
     return train_student(
         catalogue, shop.fields(), shop.tokens, None if targets is None else lambda until: targets,
-        StudentConfig(epochs=1, candidates=10, hidden=3), dim=5, inner_share=0.15, device=CPU, seed=0,
+        StudentConfig(epochs=1, candidates=10), dim=5, inner_share=0.15, device=CPU, seed=0,
         validate=lambda scorer: {"x": 0.0},
         linear=LinearChoice(reg=20.0, side_weight=3.0, decay=0.15, walk=2),
         sides=sides_of(catalogue, shop.facts()),

@@ -25,7 +25,7 @@ FILES = ("config.json", "items.arrow", "model.safetensors", "text_tower/tokenize
 
 
 def small(seed: int = 0, items: int = 40) -> Bundle:
-    return random_bundle(items, dim=4, neighbours=5, hidden=3, seed=seed, mixed=15, text=True)
+    return random_bundle(items, dim=4, neighbours=5, seed=seed, text=True)
 
 
 def answers(bundle: Bundle) -> list[Any]:
@@ -125,7 +125,7 @@ _NOT_IT = "is not the file that the bundle was made with"
         (lambda f: _edited(f, parts={}), "config.json", "was changed"),
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
-        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 6"),
+        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 7"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],
 )  # fmt: skip
@@ -181,8 +181,6 @@ def _setting(name: str, value: Any) -> Damage:
         (_with("blend.log_eps", lambda a: a[:-1]), "blend.log_eps is"),
         (_with("vectors", lambda a: a.astype(np.float64)), "vectors is float64"),
         (_with("blend.user", lambda a: a[:-1]), "blend.user is"),
-        (_with("mixer.first", lambda a: a[:, 1:]), "mixer.first is"),
-        (lambda _, held: held.pop("mixer.last_bias"), "'history.mixer.last_bias' is missing"),
         (lambda _, held: held.pop("vectors"), "'history.vectors' is missing"),
         (lambda _, held: held.update(more=np.zeros(1)), "'history.more' is unknown"),
         (_with("family0.indices", _put(10_000)), "family0 is no sparse table"),
@@ -195,8 +193,6 @@ def _setting(name: str, value: Any) -> Damage:
         ),
         (_setting("min_count", "3"), "'min_count'"),
         (_setting("pool", "tepid"), "'pool'"),
-        (_setting("mixed", 0), "'mixed'"),
-        (_setting("behind", float("nan")), "'behind'"),
         (_setting("families", "brand"), "'families'"),
         (_setting("families", [{"fields": [], "above": False}]), "'families'"),
         (_setting("neighbours", [1, 0]), "'neighbours'"),

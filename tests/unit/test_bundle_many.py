@@ -21,11 +21,9 @@ from kgdistill.serve.scores import best_columns
 from kgdistill.serve.search import search_index
 
 KINDS: dict[str, dict[str, int]] = {
-    "perceptron": {"hidden": 4, "mixed": 60},
-    "all mixed": {"hidden": 4, "mixed": 5000},
-    "linear": {"hidden": 0},
-    "tables": {"hidden": 3, "mixed": 100, "neighbours": 7},
-    "ranks": {"hidden": 0, "neighbours": 4, "rank": 3},
+    "linear": {},
+    "tables": {"neighbours": 7},
+    "ranks": {"neighbours": 4, "rank": 3},
 }
 
 
@@ -172,7 +170,7 @@ def test_far_more_than_there_is_can_be_asked_for(bundle: Bundle) -> None:
 
 
 def test_an_empty_catalogue_has_no_answers() -> None:
-    made = random_bundle(40, dim=4, hidden=2, neighbours=3)
+    made = random_bundle(40, dim=4, neighbours=3)
     held = {name: array[:0] if len(array) == 40 else array for name, array in arrays(made).items()}
     for name in ("family0", "family1", "family2", "family3", "neighbours0", "neighbours1"):
         held[f"{name}.indptr"] = held[f"{name}.indptr"][:1]

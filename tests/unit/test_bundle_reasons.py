@@ -14,7 +14,7 @@ from kgdistill.serve.bundle import Bundle
 
 def only(term: int | None, *, weight: float = 1.0, **kinds: Any) -> Bundle:
     """A bundle in whose linear sum one term alone counts."""
-    made = random_bundle(300, dim=6, neighbours=20, **{"hidden": 0, **kinds})
+    made = random_bundle(300, dim=6, neighbours=20, **kinds)
     for name in ("blend.weight", "blend.bias", "blend.user", "blend.new_boost"):
         arrays(made)[name][:] = 0
     if term is not None:
@@ -68,20 +68,8 @@ def test_nothing_that_stands_out_is_no_reason() -> None:
     assert not any(r.because for r in only(3).recommend(k=5, reasons=True))
 
 
-def test_what_the_perceptron_makes_of_a_term_counts_with_it() -> None:
-    made = only(5, hidden=2, mixed=300)
-    # The linear sum speaks for the group; the perceptron takes all of it back, and gives popularity.
-    arrays(made)["mixer.first"][:] = 0
-    arrays(made)["mixer.first"][0, 5], arrays(made)["mixer.first"][1, 3] = 1, 1
-    arrays(made)["mixer.first_bias"][:] = 20  # where the perceptron is linear
-    arrays(made)["mixer.last"][:] = [-1, 5]
-    bundle = remade(made)
-    found = bundle.recommend([bundle.keys[3]], k=5, reasons=True)
-    assert [r.because for r in found] == ["popular"] * 5
-
-
 def test_reasons_change_no_answer() -> None:
-    bundle = random_bundle(300, dim=6, neighbours=9, hidden=4, mixed=40)
+    bundle = random_bundle(300, dim=6, neighbours=9)
     for asked in (
         {"history": bundle.keys[:4]},
         {"text": "tea 17"},

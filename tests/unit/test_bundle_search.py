@@ -27,7 +27,7 @@ WORDS = ("tea", "mug", "lamp", "red", "green", "cups", "cup", "power", "bank", "
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return random_bundle(400, dim=6, hidden=3, mixed=50, neighbours=5, text=True)
+    return random_bundle(400, dim=6, neighbours=5, text=True)
 
 
 def by_hand(titles: list[str], brands: list[str], query: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -265,7 +265,7 @@ NEW = [
 
 
 def grown(**kinds: Any) -> Bundle:
-    made = random_bundle(400, dim=6, hidden=3, mixed=50, neighbours=5, text=True, **kinds)
+    made = random_bundle(400, dim=6, neighbours=5, text=True, **kinds)
     made.add_items(NEW, ids=["n1", 22])
     return made
 

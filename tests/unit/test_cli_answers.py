@@ -16,7 +16,7 @@ from kgdistill.serve.diverse import DEPTH, diversified
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = random_bundle(300, dim=6, hidden=2, text=True, pool="warm")
+    made = random_bundle(300, dim=6, text=True, pool="warm")
     made.save(tmp_path_factory.mktemp("bundles") / "bundle")
     return tmp_path_factory.getbasetemp() / "bundles0" / "bundle"
 

@@ -198,8 +198,6 @@ def _bundle(folder: Path) -> None:
     settings = {
         "min_count": 5,
         "pool": "warm",
-        "mixed": 1000,
-        "behind": 1.0,
         "families": [],
         "neighbours": [],
         "neighbour_decay": 0.0,

@@ -18,7 +18,7 @@ from kgdistill.serve.diverse import diversified, likeness
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return random_bundle(300, dim=6, hidden=0)
+    return random_bundle(300, dim=6)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def greedy(answer: Answer, like: Callable[[int, int], float], k: int, share: flo
 
 @given(st.integers(1, 30), st.floats(0, 1))
 def test_it_is_the_greedy_choice(k: int, share: float) -> None:
-    bundle = random_bundle(80, dim=4, hidden=0)
+    bundle = random_bundle(80, dim=4)
     whole = bundle.recommend([bundle.keys[n] for n in (3, 50)], 40)
     unit = history_of(bundle).unit
 

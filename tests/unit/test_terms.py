@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from kgdistill.models.scorer import Terms, terms_of
 from kgdistill.models.terms import (
     ItemWeights,
-    NearText,
     Popularity,
     RecentPopularity,
     SharedGroups,
@@ -49,7 +48,7 @@ def terms(shop: Shop) -> Terms:
     weights = list(item_weights(view, sides_of(catalogue, facts), CHOICE))
     for table in neighbour_weights(view, sides_of(catalogue, facts), CHOICE, 4):
         weights.append(ItemWeights("table", view, table, 0.1))
-    return terms_of(view, facts, weights, text=catalogue.near_text, device=CPU)
+    return terms_of(view, facts, weights, device=CPU)
 
 
 def test_every_term_says_the_same_of_pairs_and_of_lists(terms: Terms) -> None:
@@ -94,23 +93,6 @@ def test_shared_groups_equal_a_count_by_hand(
     rows = sp.csr_matrix((np.ones(len(kept["indices"])), kept["indices"], kept["indptr"]), shape=(3, 3))
     np.testing.assert_array_equal(rows.toarray() > 0, dense[items] > 0)
     np.testing.assert_allclose(kept["everybody"], everybody, rtol=1e-6)
-
-
-def test_nearness_is_that_of_the_latest_five_or_of_the_mean_and_none_without_a_history() -> None:
-    events = {(0, i): i + 1 for i in range(6)} | {(1, 4): 3}
-    text = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    text /= np.linalg.norm(text, axis=1, keepdims=True)
-    view, vectors = view_of(events), torch.from_numpy(text)
-    users, items = np.array([0, 1, 2]), np.arange(6)
-    latest = NearText(view, vectors, "latest").pairs(users, items)
-    np.testing.assert_allclose(latest[0], (text @ text[1:].T).max(1), rtol=1e-5)
-    # A short history is filled up with what is near nothing.
-    np.testing.assert_allclose(latest[1], np.maximum(text @ text[4], 0), rtol=1e-5)
-    assert latest[2].tolist() == [0] * 6
-    mean = NearText(view, vectors, "all").pairs(users, items)
-    whole = text.sum(0) / np.linalg.norm(text.sum(0))
-    np.testing.assert_allclose(mean, [text @ whole, text @ text[4], np.zeros(6)], rtol=1e-4, atol=1e-6)
-    assert NearText(view, vectors, "all").packed(items) is None
 
 
 def test_popularity_is_what_the_view_counts(terms: Terms) -> None:

@@ -85,23 +85,16 @@ def losses(history: list[dict[str, float]]) -> list[float]:
     return [record["loss"] for record in history if "loss" in record]
 
 
-def test_a_teacher_asks_the_texts_the_latest_items_and_the_linear_expert(shop: Shop, scorer: Scorer) -> None:
+def test_a_teacher_asks_the_linear_expert_the_walk_and_what_is_counted(shop: Shop, scorer: Scorer) -> None:
     terms, view, items = scorer.terms, scorer.view, np.array([3, 44, 79, 12])
     names = ["linear", "walk", "popularity", "recent popularity", *(family.name for family in shop.facts())]
-    assert [term.name for term in terms.terms] == [*names, "text, latest", "text, all"]
+    assert [term.name for term in terms.terms] == names
     said = terms.pairs(np.array([9, 30]), items).terms
     for term, value in zip(terms.terms[:2], said, strict=False):
         assert isinstance(term, ItemWeights)
         asked = view.queries(np.array([9, 30]), LINEAR.decay)
         torch.testing.assert_close(value, term.model.score(asked, items))
         assert value.std() > 0
-    text = shop.catalogue().near_text
-    for row, user in enumerate((9, 30)):
-        latest = view.latest(np.array([user]), 5)[0]
-        mean = text[view.purchases[[user]].indices].mean(0)
-        near = text[items] @ text[latest].T
-        np.testing.assert_allclose(said[-2][row], near.max(1), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(said[-1][row], text[items] @ mean / np.linalg.norm(mean), atol=1e-6)
 
 
 def test_the_teachers_loss_is_finite_and_falls(teacher: TrainedTeacher) -> None:
@@ -189,10 +182,7 @@ def test_a_teacher_without_a_graph_passes_no_messages(shop: Shop) -> None:
     assert weights(trained.model) == weights(bare.model)
     assert weights(trained.fusion) == weights(bare.fusion)
     scorer = teacher_scorer(trained, catalogue, catalogue.view(), CPU)
-    # What is left are popularity and the text's own.
-    assert [term.name for term in scorer.terms.terms] == [
-        "popularity", "recent popularity", "text, latest", "text, all",
-    ]  # fmt: skip
+    assert [term.name for term in scorer.terms.terms] == ["popularity", "recent popularity"]
     assert trained.fusion.encoder is None
     found = fused_items(trained, catalogue, catalogue.view(), CPU)
     assert torch.equal(found.vectors, found.text)

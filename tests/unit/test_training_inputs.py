@@ -25,7 +25,7 @@ WHOLE: dict[str, Any] = {"batch": 25, "candidates": 1000, "random": 0, "epochs":
 POOL = 30
 """Items with enough buyers, which are all: how wide a list with labels is."""
 Seen = dict[str, list[Any]]
-OF_TERMS = {"probability": "affinities", "count": "popularity", "score": "groups", "cosine": "texts"}
+OF_TERMS = {"probability": "affinities", "count": "popularity", "score": "groups"}
 """What terms of a unit are called here."""
 
 
@@ -143,7 +143,7 @@ def assert_blind(seen: dict[str, Seen], name: str, *, shows: bool = True) -> Non
 @pytest.mark.parametrize(
     "name",
     [
-        "vectors", "buyers", "history", "ranks", "counts", "popularity", "groups", "texts", "affinities",
+        "vectors", "buyers", "history", "ranks", "counts", "popularity", "groups", "affinities",
         "scales",
     ],
 )  # fmt: skip
