@@ -110,8 +110,10 @@ def random_bundle(
             f"neighbours{a}.data": draw.random(into.size, dtype=np.float32) / 10,
             f"neighbours{a}.indices": np.sort(into, axis=1).ravel().astype(np.int32),
             f"neighbours{a}.indptr": np.arange(0, into.size + 1, neighbours).astype(np.int64),
-            f"neighbours{a}.left": numbers(items, rank, scale=0.1),
-            f"neighbours{a}.right": numbers(items, rank, scale=0.1),
+            # What few have bought has no part in the product.
+            f"neighbours{a}.factored": (factored := np.flatnonzero(counts >= 5).astype(np.int32)),
+            f"neighbours{a}.left": numbers(len(factored), rank, scale=0.1),
+            f"neighbours{a}.right": numbers(len(factored), rank, scale=0.1),
         }
     names = draw.choice(_WORDS, (items, 6))
     table = pa.table(

@@ -108,8 +108,10 @@ class StudentConfig(_Section):
     """Of the linear model and the walk, how many of the strongest weights into each item are kept; 0: none.
     Of more than 6,000 items each keeps the fewer, so that there are as many in all, but at least 8; where the
     users are no more than 6,000 none is kept, and `rank` stands for all."""
-    rank: int = Field(default=16, ge=0, le=4096)
+    rank: int = Field(default=32, ge=0, le=4096)
     """Of the weights that are not kept, the rank of a product that stands for them; 0: none."""
+    rank_items: int = Field(default=20_000, ge=1, le=10**12)
+    """So many items have a part in that product, those with most buyers: of others hardly a weight is known."""
     id_min_count: int = Field(default=2, ge=1, le=1_000_000)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10, le=100_000)

@@ -213,6 +213,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
     for a, table in enumerate(trained.neighbours):
         for name in _TABLE:
             state[f"neighbours{a}.{name}"] = torch.from_numpy(getattr(table.weights, name))
+        state[f"neighbours{a}.factored"] = torch.from_numpy(table.factored)
         state |= {f"neighbours{a}.{side}": getattr(table, side).cpu() for side in ("left", "right")}
     save_file(state, folder / "model.safetensors")
     config = {
@@ -247,7 +248,8 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
             held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
             left, right = (state.pop(f"neighbours{a}.{side}") for side in ("left", "right"))
             weights = sp.csr_matrix(held, shape=(len(rows), len(rows)))
-            tables.append(NeighbourItems(weights, left, right, mean))
+            factored = state.pop(f"neighbours{a}.factored").numpy()
+            tables.append(NeighbourItems(weights, factored, left, right, mean))
         model = Student(_section(folder, config, StudentShape))
         model.load_state_dict(state)
         return TrainedStudent(

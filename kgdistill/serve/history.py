@@ -24,6 +24,7 @@ from kgdistill.serve.parts import (
 from kgdistill.serve.scores import HistoryScorer
 
 POOLS = ("all", "warm", "cold")
+_SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,6 @@ class History:
         for a in range(len(self._given["neighbours"])):
             indptr = held[f"neighbours{a}.indptr"]
             held[f"neighbours{a}.indptr"] = np.concatenate([indptr, np.full(more, indptr[-1])])
-            for side in ("left", "right"):
-                factor = held[f"neighbours{a}.{side}"]
-                none = np.zeros((more, factor.shape[1]), np.float32)
-                held[f"neighbours{a}.{side}"] = np.concatenate([factor, none])
         return History(self._given, held, items + more)
 
 
@@ -157,6 +154,10 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
     tables += [(f"neighbours{a}", items) for a in range(len(settings["neighbours"]))]
     for name, width in tables:
         check_table(f"history.{name}", arrays[f"{name}.indptr"], arrays[f"{name}.indices"], width)
+    for a in range(len(settings["neighbours"])):
+        factored = arrays[f"neighbours{a}.factored"]
+        if (np.diff(factored, prepend=-1, append=items) < 1).any():
+            raise refuse(f"history.neighbours{a}.factored holds no ascending positions of items")
     for m, family in enumerate(settings["families"]):
         if (np.diff(arrays[f"family{m}.indptr"]) > 1).any():
             raise refuse(f"an item has several values of {' and '.join(family['fields'])}")
@@ -193,11 +194,13 @@ def _wanted(
             f"family{m}.everybody": ("float32", (-1,)),
         }
     for a in range(len(settings["neighbours"])):
+        factored = arrays.get(f"neighbours{a}.factored", none).size
         wanted |= {
             f"neighbours{a}.data": ("float32", (arrays.get(f"neighbours{a}.indices", none).size,)),
             f"neighbours{a}.indices": ("int32", (-1,)),
             f"neighbours{a}.indptr": ("int64", (items + 1,)),
-            **{f"neighbours{a}.{side}": ("float32", (items, _rank(arrays, a))) for side in ("left", "right")},
+            f"neighbours{a}.factored": ("int32", (-1,)),
+            **{f"neighbours{a}.{side}": ("float32", (factored, _rank(arrays, a))) for side in _SIDES},
         }
     return wanted
 

@@ -83,7 +83,11 @@ def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.ND
     data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
     decay = float(scorer.settings["neighbour_decay"])
     left, right = (scorer.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
-    out: npt.NDArray[np.float64] = np.asarray(left[history] @ right[item], np.float64)
+    rows = scorer.factor_rows[a]
+    out: npt.NDArray[np.float64] = np.zeros(len(history))
+    if rows[item] >= 0:
+        known = rows[history] >= 0
+        out[known] = left[rows[history[known]]] @ right[rows[item]]
     for n, bought in enumerate(history.tolist()):
         part: Any = slice(indptr[bought], indptr[bought + 1])
         weight = np.exp(-decay * (len(history) - 1 - n))

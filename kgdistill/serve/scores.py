@@ -33,6 +33,7 @@ class Pool:
         popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
         codes: the group of each item in each family, int64 [C].
         members: of each family the items ordered by group, and where each group begins.
+        factored: of each table of weights the columns of items that its product knows, and their rows in it.
     """
 
     items: IntArray
@@ -43,6 +44,7 @@ class Pool:
     popularity: FloatArray
     codes: list[IntArray]
     members: list[tuple[IntArray, IntArray]]
+    factored: list[tuple[IntArray, IntArray]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,17 @@ class HistoryScorer:
         self.codes = [self._groups(m) for m in range(len(settings["families"]))]
 
     @cached_property
+    def factor_rows(self) -> list[IntArray]:
+        """Of each table of weights where every item stands in its product, int64 [N]; -1: nowhere."""
+        rows = []
+        for a in range(len(self.settings["neighbours"])):
+            factored = self.arrays[f"neighbours{a}.factored"]
+            row = np.full(len(self.cold), -1, np.int64)
+            row[factored] = np.arange(len(factored))
+            rows.append(row)
+        return rows
+
+    @cached_property
     def silent(self) -> FloatArray:
         """What the vectors and the tables say where they know nothing, float32 [estimates]."""
         none: FloatArray = np.append(0.0, logit(np.zeros(len(self._eps)), self._eps)).astype(np.float32)
@@ -130,6 +143,7 @@ class HistoryScorer:
             popularity,
             mine,
             [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
+            [(np.flatnonzero(row[items] >= 0), row[items][row[items] >= 0]) for row in self.factor_rows],
         )
 
     # Whole rows -----------------------------------------------------------------------------------
@@ -206,7 +220,7 @@ class HistoryScorer:
         self._add_vectors(block, pool, self._users(flat, rows, ranks, len(histories)))
         own = self.arrays["blend.user"]
         for a, table in enumerate(block.tables, start=1):
-            if self.arrays[f"neighbours{a - 1}.left"].shape[1]:
+            if self.arrays[f"neighbours{a - 1}.left"].size:
                 above = logit(table, self._eps[a - 1]) - self.silent[a]
                 above *= pool.weights[a] + own[a] * block.lengths[:, None]
                 np.add(block.scores, above, out=block.scores)
@@ -273,13 +287,15 @@ class HistoryScorer:
             summed = np.bincount(cells, data[places] * decayed[owner], minlength=users * size)
             table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
             left, right = (self.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
-            if left.shape[1] and len(flat):
-                starts = np.flatnonzero(np.diff(rows, prepend=-1))
-                asked = np.add.reduceat(left[flat] * decayed[:, None].astype(np.float32), starts, axis=0)
-                whole = right if len(pool.items) == size else right[pool.items]
-                rest = np.empty((len(asked), len(whole)), np.float32)
-                products(asked, whole.T, rest)
-                table[rows[starts]] += rest
+            row_of, (column, of) = self.factor_rows[a], pool.factored[a]
+            known = row_of[flat] >= 0
+            if left.size and known.any():
+                mine, weights = rows[known], decayed[known, None].astype(np.float32)
+                starts = np.flatnonzero(np.diff(mine, prepend=-1))
+                asked = np.add.reduceat(left[row_of[flat[known]]] * weights, starts, axis=0)
+                rest = np.empty((len(asked), len(of)), np.float32)
+                products(asked, right[of].T, rest)
+                table[mine[starts][:, None], column] += rest
             if mean:
                 table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
             found.append(np.ascontiguousarray(table, np.float32))

@@ -100,12 +100,13 @@ def neighbour_weights(
     most: int,
     rank: int = 0,
     *,
+    rank_items: int | None = None,
     device: torch.device = _CPU,
 ) -> tuple[NeighbourItems, ...]:
     """Of each model of `item_weights` the `most` strongest weights into each item; none for 0.
 
-    A product of rank `rank` stands for the others (`NeighbourItems`): for all of them where the items alone
-    are more than `LIMIT`.
+    A product of rank `rank` stands for the others among the `rank_items` items with most buyers
+    (`NeighbourItems`), None for all items: for all of them where the items alone are more than `LIMIT`.
 
     Beyond `LIMIT` items they are looked for among those that share most (`likely_pairs`), and there are as
     many in all as `LIMIT` items would have, though at least `_LEAST` into each.
@@ -117,15 +118,18 @@ def neighbour_weights(
     if not most or not (each or rank):
         return ()
 
+    # Of equals the first.
+    factored = np.sort(np.argsort(-view.counts, kind="stable")[:rank_items])
+
     def table(model: WholeModel) -> NeighbourItems:
         among = None
         if count > LIMIT and each:
             likely = partial(likely_pairs, view.purchases, sides, max(_LOOKED, 4 * each))
             among = _once(view, ("pairs", each), sides, likely, device)
-        return strongest(model, each, count, among, rank=rank)
+        return strongest(model, each, count, among, rank=rank, factored=factored)
 
     return tuple(
-        _once(view, ("table", name, choice, each, rank), sides, partial(table, model), device)
+        _once(view, ("table", name, choice, each, rank, rank_items), sides, partial(table, model), device)
         for name, model in _models(view, sides, choice, device).items()
     )
 

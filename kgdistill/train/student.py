@@ -199,7 +199,10 @@ def _keeps(
 ) -> tuple[NeighbourItems, ...]:
     """What a student keeps of the item-to-item terms, distilled or not: they are fitted, not taught."""
     sides = list(inputs.sides)
-    return neighbour_weights(view, sides, inputs.linear, config.neighbours, config.rank, device=device)
+    return neighbour_weights(
+        view, sides, inputs.linear, config.neighbours, config.rank,
+        rank_items=config.rank_items, device=device,
+    )  # fmt: skip
 
 
 def _start_from_teacher(trained: TrainedStudent, targets: Targets, inputs: StudentInputs, now: Round) -> None:

@@ -187,6 +187,9 @@ def _setting(name: str, value: Any) -> Damage:
         (_with("family0.indptr", _put(10_000)), "family0 is no sparse table"),
         (_with("neighbours1.indices", _put(-1)), "neighbours1 is no sparse table"),
         (_with("neighbours1.data", lambda a: a[:-1]), "neighbours1.data is"),
+        (_with("neighbours0.factored", lambda a: a[::-1]), "neighbours0.factored holds no ascending"),
+        (_with("neighbours0.factored", _put(10_000)), "neighbours0.factored holds no ascending"),
+        (_with("neighbours1.left", lambda a: a[1:]), "neighbours1.left is"),
         (
             _with("neighbours0.indptr", lambda a: np.concatenate([a[:1], a[:0:-1]])),
             "neighbours0 is no sparse table",

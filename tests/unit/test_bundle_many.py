@@ -174,7 +174,7 @@ def test_an_empty_catalogue_has_no_answers() -> None:
     held = {name: array[:0] if len(array) == 40 else array for name, array in arrays(made).items()}
     for name in ("family0", "family1", "family2", "family3", "neighbours0", "neighbours1"):
         held[f"{name}.indptr"] = held[f"{name}.indptr"][:1]
-        for part in ("indices", "data"):
+        for part in ("indices", "data", "factored", "left", "right"):
             if f"{name}.{part}" in held:
                 held[f"{name}.{part}"] = held[f"{name}.{part}"][:0]
     part = History(history_of(made).settings(), held, 0)

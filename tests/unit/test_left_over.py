@@ -63,7 +63,30 @@ def test_the_more_rank_the_closer_are_the_scores_to_the_models(kind: str) -> Non
     apart = []
     for rank in (0, 5, count):
         kept = strongest(model, 3, count, rank=rank)
-        assert kept.parameters == 2 * kept.weights.nnz + 2 * count * min(rank, known)
+        assert kept.parameters == 2 * kept.weights.nnz + known * (2 * min(rank, known) + (rank > 0))
         apart.append(float((kept.score(asked, np.arange(count)) - want).norm() / want.norm()))
     assert apart[0] > apart[1] > apart[2]
     assert apart[2] < 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_product_among_some_items_is_their_own_and_says_nothing_of_others(kind: str) -> None:
+    model = model_of(kind)
+    count = int(model.items.max()) + 1
+    some, none = model.items[1::3], strongest(model, 3, count)
+    kept = strongest(model, 3, count, rank=count, factored=some)
+    assert kept.factored.tolist() == some.tolist()
+    asked, items = histories(7, count), np.arange(count)
+    added = kept.score(asked, items) - none.score(asked, items)
+    others = np.setdiff1d(items, some)
+    assert added[:, others].abs().max() == 0
+    inside = sp.csr_matrix(asked @ sp.diags(np.isin(items, some).astype(np.float32)))
+    whole = strongest(model, 3, count, rank=count)
+    want = whole.score(inside, some) - none.score(inside, some)
+    if model.mean:  # over the whole history, whatever of it is known
+        want *= torch.from_numpy(inside.toarray()).sum(1, keepdim=True)
+        want /= torch.from_numpy(asked.toarray()).sum(1, keepdim=True)
+    torch.testing.assert_close(added[:, some], want, rtol=1e-3, atol=1e-4)
+    # Items asked for twice, or in another order, are scored alike.
+    twice = np.concatenate([some[::-1], some])
+    torch.testing.assert_close(kept.score(asked, twice), kept.score(asked, items)[:, twice])

@@ -421,6 +421,10 @@ def test_where_the_items_alone_are_more_than_the_limit_a_product_stands_for_ever
         assert neighbour_weights(view, [], choice, 0, 40) == ()
         (kept,) = neighbour_weights(view, [], choice, 3, 40)
         assert (kept.weights.nnz > 0) == bool(tables)
+        (often,) = neighbour_weights(view, [], choice, 3, 40, rank_items=7)
+        counts = view.counts.tolist()
+        assert often.factored.tolist() == sorted(sorted(range(40), key=lambda i: (-counts[i], i))[:7])
+        assert len(kept.factored) == (view.counts > 0).sum()
         (whole,) = item_weights(view, [], choice)
         asked, items = view.purchases[:users:3], np.arange(5, 35)
         # Of items that a user has the whole model says something, too, of which a ranking has no need.

@@ -21,7 +21,7 @@ from kgdistill.models.terms import ItemWeights, SharedGroups
 from kgdistill.tasks.item_groups import own_fields
 from kgdistill.tasks.match import build_task
 from kgdistill.tasks.training_data import make_training_data
-from kgdistill.train.choose import LinearChoice
+from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.lists import labelled, negatives
 from kgdistill.train.rounds import raise_new
 from kgdistill.train.student import TrainedStudent, student_scorer
@@ -102,6 +102,21 @@ def test_the_teachers_loss_is_finite_and_falls(teacher: TrainedTeacher) -> None:
     first, last = losses(teacher.history)
     assert np.isfinite([first, last]).all()
     assert last < first
+
+
+def test_a_students_product_of_weights_is_among_the_items_that_most_have_bought(shop: Shop) -> None:
+    counts, config = shop.catalogue().view().counts, STUDENT.model_copy(update={"epochs": 0})
+    for most in (9, 30):
+        often = config.model_copy(update={"neighbours": 3, "rank": 4, "rank_items": most})
+        trained = train_student(
+            shop.catalogue(), shop.fields(), shop.tokens, None, often, dim=6, inner_share=0.15,
+            device=CPU, seed=0, validate=improving(), linear=LINEAR,
+            sides=sides_of(shop.catalogue(), shop.facts()),
+        )  # fmt: skip
+        for table in trained.neighbours:
+            assert len(table.factored) == most
+            others = np.setdiff1d(np.arange(len(counts)), table.factored)
+            assert counts[table.factored].min() >= counts[others].max()
 
 
 def test_the_students_loss_is_finite_and_falls(shop: Shop, targets: Targets) -> None:

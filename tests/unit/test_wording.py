@@ -66,7 +66,7 @@ def test_another_language_is_refused() -> None:
 
 
 def test_a_students_reasons_are_in_the_language_of_each_item() -> None:
-    bundle = random_bundle(60, dim=4, hidden=0)
+    bundle = random_bundle(60, dim=4)
     arrays(bundle)["vectors"][:] = 0
     arrays(bundle)["vectors"][[3, 7, 8], 0] = 40
     scorer = history_of(remade(bundle)).scorer

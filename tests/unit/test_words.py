@@ -100,7 +100,7 @@ def test_a_script_without_blanks_is_searched_by_parts_and_makes_no_compounds() -
 
 
 def test_a_bundle_finds_a_title_by_a_part_of_it_in_any_script() -> None:
-    made = random_bundle(40, dim=4, hidden=0)
+    made = random_bundle(40, dim=4)
     titles = ["हिन्दी चाय", "ถ้วยชา", "绿茶杯子", "Cafe\u0301 au lait Straße", "C++ in 24 hours", "size L"]
     bundle = remade(made, titles=titles)
     for n, query in enumerate(["चाय", "วยชา", "绿茶", "CAFÉ STRASSE", "c++", "l"]):

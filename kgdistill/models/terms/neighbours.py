@@ -27,12 +27,14 @@ class NeighbourItems:
 
     Attributes:
         weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
-        left, right: float32 [all items, r]; left · rightᵀ stands for the weights that are not kept.
+        factored: ids of the items that a product of low rank knows, ascending, int64 [F].
+        left, right: float32 [F, r]; left · rightᵀ stands for the weights among these that are not kept.
         mean: whether a history counts by its mean, as in a walk, or by its sum.
         device: where scores are computed.
     """
 
     weights: sp.csr_matrix
+    factored: IntArray
     left: Tensor
     right: Tensor
     mean: bool = False
@@ -41,9 +43,10 @@ class NeighbourItems:
     def score(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
         out = self._table(histories, items)
-        if self.left.shape[1] and histories.nnz:
-            left = bags(sp.csr_matrix(histories, dtype=np.float32), self.left.to(self.device))
-            out = out + left @ self.right[torch.from_numpy(items).to(self.right.device)].T.to(self.device)
+        if self.left.numel() and histories.nnz:
+            asked = bags(sp.csr_matrix(histories[:, self.factored], dtype=np.float32), self.left)
+            columns, rows = (torch.from_numpy(place).to(self.device) for place in self._factored(items))
+            out = out.index_add(1, columns, asked @ self.right[rows].T)
         if self.mean:
             total = np.maximum(np.asarray(histories.sum(1), dtype=np.float32), np.float32(1e-9))
             out = out / torch.from_numpy(total).to(self.device)
@@ -68,12 +71,21 @@ class NeighbourItems:
             out = out[:, torch.from_numpy(items).to(self.device)]
         return out
 
+    def _factored(self, items: IntArray) -> tuple[IntArray, IntArray]:
+        """Which of some items the product knows, by their places, and their rows in it."""
+        rows = np.searchsorted(self.factored, items)
+        rows[rows == len(self.factored)] = 0
+        known = self.factored[rows] == items if len(self.factored) else np.zeros(len(items), np.bool_)
+        return np.flatnonzero(known), rows[known]
+
     def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
         """The weights among these candidates, as CSR, and the factors of the others."""
         weights = self.weights[candidates][:, candidates]
+        places, rows = self._factored(candidates)
         return {
-            "left": self.left.cpu().numpy()[candidates],
-            "right": self.right.cpu().numpy()[candidates],
+            "factored": places.astype(np.int32),
+            "left": self.left.cpu().numpy()[rows],
+            "right": self.right.cpu().numpy()[rows],
             "data": weights.data,
             "indices": weights.indices.astype(np.int32),
             "indptr": weights.indptr.astype(np.int64),
@@ -81,12 +93,18 @@ class NeighbourItems:
 
     @property
     def parameters(self) -> int:
-        """How many numbers scoring needs: each weight and where it stands, and the factors."""
-        return 2 * int(self.weights.nnz) + self.left.numel() + self.right.numel()
+        """How many numbers scoring needs: each weight and where it stands, the factors and whose they are."""
+        return 2 * int(self.weights.nnz) + self.left.numel() + self.right.numel() + len(self.factored)
 
 
 def strongest(
-    model: WholeModel, most: int, count: int, among: IntArray | None = None, *, rank: int = 0
+    model: WholeModel,
+    most: int,
+    count: int,
+    among: IntArray | None = None,
+    *,
+    rank: int = 0,
+    factored: IntArray | None = None,
 ) -> NeighbourItems:
     """The `most` largest positive weights into each item; memory is items × `_BLOCK` floats without `among`.
 
@@ -94,9 +112,10 @@ def strongest(
         model: any.
         most: per item.
         count: how many items there are in all.
-        rank: of the product that stands for the other weights (`_left_over`).
         among: for each of all items the ids of others to look among, int64 [count, M], -1 for none
             (`likely_pairs`); None looks among all.
+        rank: of the product that stands for the other weights (`_left_over`).
+        factored: ids of the items among which it does, ascending; None for all that the model knows.
     """
     place = np.full(count + 1, -1, np.int64)  # the last is that of no item
     place[model.items] = np.arange(len(model.items))
@@ -123,25 +142,26 @@ def strongest(
         rows_, columns, data = (np.concatenate(column) for column in zip(*parts, strict=True))
         table = sp.csr_matrix((data, (rows_, columns)), shape=(count, count), dtype=np.float32)
         table.sort_indices()
-    factors = _left_over(model, table, rank, device)
-    left, right = (torch.zeros(count, part.shape[1], device=device) for part in factors)
-    for side, part in zip((left, right), factors, strict=True):
-        side[torch.from_numpy(model.items).to(device)] = part
-    return NeighbourItems(table, left, right, model.mean, device)
+    factored = model.items if factored is None else np.intersect1d(factored, model.items)
+    factored = factored if rank else factored[:0]
+    left, right = _left_over(model, table, rank, factored, device)
+    return NeighbourItems(table, factored, left, right, model.mean, device)
 
 
 def _left_over(
-    model: WholeModel, table: sp.csr_matrix, rank: int, device: torch.device
+    model: WholeModel, table: sp.csr_matrix, rank: int, factored: IntArray, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The best product of rank `rank` for the weights that the table leaves out: float32 [I, r] twice."""
-    count = len(model.items)
+    """The best product of rank `rank` for the weights left out among some items: float32 [F, r] twice."""
+    count = len(factored)
     if not min(rank, count):
         return torch.zeros(count, 0, device=device), torch.zeros(count, 0, device=device)
-    kept = table[model.items][:, model.items]
+    kept = table[factored][:, factored]
     sides = {back: csr_tensor(sp.csr_matrix(kept.T if back else kept), device) for back in (False, True)}
+    place = torch.from_numpy(np.searchsorted(model.items, factored)).to(device)
 
     def rest(x: Tensor, *, back: bool = False) -> Tensor:
-        return model.times(x, back=back) - sides[back] @ x
+        whole = x.new_zeros(len(model.items), x.shape[1]).index_copy_(0, place, x)
+        return model.times(whole, back=back)[place] - sides[back] @ x
 
     return leading_pairs(rest, partial(rest, back=True), (count, count), rank, device)[1:]
 
