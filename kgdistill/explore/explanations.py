@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kgdistill.errors import InputError
-from kgdistill.explore.paths import CountedPaths, Paths, Row
+from kgdistill.explore.paths import CountedPaths, Fact, Paths, Row
 from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import GraphStore
 from kgdistill.wording import Language, language_of, say
@@ -38,6 +38,8 @@ class PathLink(NamedTuple):
 
 
 Steps: TypeAlias = tuple[PathNode | PathLink, ...]
+_Read: TypeAlias = Callable[[Iterable[str]], list[Row]]
+_Count: TypeAlias = Callable[[Iterable[str]], dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ class Explanation:
         steps: node, relationship, node, …, from the user to the product.
         because: the path in words.
         specificity: from 0 (it could have led to any product) to 1 (to this one alone):
-            1 - log(n) / log(N) for n products behind the link and N in all. Where there is a lift, n is
-            divided by lift * (1 - 1 / sqrt(support)): a lift that few users carry weighs less.
+            1 - log(n) / log(N) for n products behind the link and N in all, where n is divided by
+            lift * (1 - 1 / sqrt(support)): a lift that few purchases carry weighs less.
         products: n: of the brand, in the category, or bought together with either of the two products.
-        lift: how much more often than by chance the two are bought by one user; None for facts.
+        lift: how many times the chance share: of the brand or category among the user's purchases against
+            everybody's (support: `purchases`), or of one product's buyers among the other's (support: users
+            who bought both). What is no more than chance explains nothing. None without a path.
         bought_at: the last purchase on this path; where it is not before `before`, the first. Naive UTC.
         purchases: how many products the user bought that lead along this brand or category.
     """
@@ -108,8 +112,8 @@ def explain(
     Paths are: bought -> same brand, bought -> same category (the deepest one) and bought -> bought
     together, as derived; where none of these leads there, what is bought together is counted now. The
     user's own purchase of `product` is never on one. Paths through one brand or category are one
-    explanation, which names the latest purchase. Ordered by specificity, then by how recent the purchase
-    is, then by kind and keys.
+    explanation, which names the latest purchase; one of which the user buys no more than everybody is none.
+    Ordered by specificity, then by how recent the purchase is, then by kind and keys.
 
     Args:
         store: an open store.
@@ -172,16 +176,17 @@ def along(
     bought = _purchases(paths, users, before)
     purchased = {product for rows in bought.values() for product in rows}
     links: list[_Links] = []
-    for kind, label, read, sizes in (
+    facts: list[tuple[Fact, str, _Read, _Count]] = [
         ("MADE_BY", "Brand", paths.brands, paths.brand_sizes),
         ("IN_CATEGORY", "Category", paths.categories, paths.category_sizes),
-    ):
+    ]
+    for kind, label, read, sizes in facts:
         of_recommended = _deepest(read(recommended))
         vias = {row["via"]: row["name"] or row["via"] for row in of_recommended}
         # Members that nobody here bought lead nowhere, so the purchases are asked for, not the vias.
         members = [row for row in read(purchased) if row["via"] in vias]
-        links.append(_Links(kind, label, of_recommended, members, vias, sizes(vias)))  # type: ignore[arg-type]
-    # A lift of 1 is chance, and chance explains nothing.
+        usual = paths.shares(kind, {row["via"] for row in members}, before)
+        links.append(_Links(kind, label, of_recommended, members, vias, sizes(vias), usual))
     together = [
         row for row in paths.also_bought(recommended) if row["bought"] in purchased and row["lift"] > 1
     ]
@@ -208,14 +213,16 @@ class _Links:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: Fact,
         label: str,
         of_recommended: list[Row],
         members: list[Row],
         names: dict[str, str],
         sizes: dict[str, int],
+        usual: dict[str, float],
     ) -> None:
         self.kind, self.label, self.names, self.sizes, self.members = kind, label, names, sizes, members
+        self.usual = usual
         self.of: dict[str, list[str]] = defaultdict(list)
         for row in of_recommended:
             self.of[row["product"]].append(row["via"])
@@ -239,7 +246,7 @@ class _Context:
     def start(self) -> PathNode:
         return PathNode("User", self.user, self.user)
 
-    def specificity(self, products: int, lift: float = 1.0) -> float:
+    def specificity(self, products: int, lift: float) -> float:
         if self.catalogue < 2:
             return 0.0
         reached = max(products / max(lift, 1.0), 1.0)
@@ -298,9 +305,11 @@ def _order(explanation: Explanation) -> tuple[float, float, str, Steps]:
 def _through(context: _Context, links: _Links) -> list[Explanation]:
     """Explanations through the brands or categories of the recommended product."""
     found: list[Explanation] = []
+    others = len(context.bought.keys() - {context.product})
     for via in links.of[context.product]:
         members = [p for p in links.inside[via] if p in context.bought and p != context.product]
-        if not members:
+        lift = len(members) / others / links.usual.get(via, 1.0) if members else 0.0
+        if lift <= 1:
             continue
         latest = min(members, key=lambda p: (_recency(context.bought[p]), p))
         name, size = links.names[via], links.sizes[via]
@@ -325,9 +334,9 @@ def _through(context: _Context, links: _Links) -> list[Explanation]:
                 links.kind,
                 steps,
                 because,
-                context.specificity(size),
+                context.specificity(size, lift * (1 - count**-0.5)),
                 size,
-                None,
+                lift,
                 context.bought[latest],
                 len(members),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csc_array
 
 from kgdistill.explore.explanations import Explanation, along
-from kgdistill.explore.paths import LEAST_TOGETHER, Row
+from kgdistill.explore.paths import LEAST_TOGETHER, Fact, Row
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 
@@ -106,6 +107,18 @@ class FrozenPaths:
     def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
         """How many products stand in each category itself."""
         return self._sizes(self._in_category, categories)
+
+    def shares(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, float]:
+        """Of each brand or category its share of what everybody bought before the cut."""
+        edge = self._made_by if kind == "MADE_BY" else self._in_category
+        wanted = sorted(vias)
+        if edge not in self._snapshot.edge_types or not self._buyers.nnz:
+            return {}
+        products, targets = self._snapshot.edge_index(edge)
+        buyers = np.diff(self._buyers.indptr)[products]
+        bought = np.bincount(targets, buyers, minlength=self._snapshot.num_nodes(edge[2]))
+        found = zip(wanted, self._snapshot.index(edge[2], wanted), strict=True)
+        return {key: float(bought[i]) / self._buyers.nnz for key, i in found if i >= 0}
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from kgdistill.store.protocol import GraphStore, Parameter
 
@@ -43,6 +43,22 @@ _OF_CATEGORY = """
 UNWIND $keys AS k MATCH (v:Category)<-[:IN_CATEGORY]-(p:Product) WHERE v.category_id = k
 RETURN v.category_id AS key, count(p) AS products
 """
+_THROUGH = {
+    "MADE_BY": """
+UNWIND $keys AS k MATCH (v:Brand)<-[:MADE_BY]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.brand_id = k
+  AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
+RETURN k AS key, count(w) AS purchases
+""",
+    "IN_CATEGORY": """
+UNWIND $keys AS k MATCH (v:Category)<-[:IN_CATEGORY]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.category_id = k
+  AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
+RETURN k AS key, count(w) AS purchases
+""",
+}
+_ALL_PURCHASES = """
+MATCH (:User)-[w:BOUGHT]->(:Product)
+WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before RETURN count(w) AS purchases
+"""
 _ALSO_BOUGHT = """
 UNWIND $keys AS k MATCH (r:Product)-[a:ALSO_BOUGHT]-(p:Product) WHERE r.product_id = k
 RETURN r.product_id AS recommended, p.product_id AS bought, a.support AS support, a.lift AS lift
@@ -73,6 +89,7 @@ LEAST_TOGETHER = 3
 """Fewer users who bought both are no evidence."""
 
 Row = dict[str, Any]
+Fact = Literal["MADE_BY", "IN_CATEGORY"]
 
 
 class Paths:
@@ -112,6 +129,15 @@ class Paths:
     def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
         """How many products stand in each category itself."""
         return {row["key"]: row["products"] for row in self._rows(_OF_CATEGORY, categories)}
+
+    def shares(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, float]:
+        """Of each brand or category its share of what everybody bought."""
+        known = self._rows(_THROUGH[kind], vias, before=before or _NEVER)
+        if not known:
+            return {}
+        values = {"before": before or _NEVER}
+        whole = self._store.query(_ALL_PURCHASES, values, timeout_s=_TIMEOUT_S)["purchases"][0].as_py()
+        return {row["key"]: row["purchases"] / whole for row in known}
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

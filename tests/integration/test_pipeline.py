@@ -305,6 +305,14 @@ def test_what_is_bought_together_explains_where_the_facts_do_not(tmp_path: Path)
             want[row["at"]] = both / chance
     assert want
     assert {at: e.lift for at, e in told.items()} == pytest.approx(want)
+    made = {e.steps[4].key: e.lift for e in found[user, product] if e.kind == "MADE_BY"}  # type: ignore[union-attr]
+    products, brands = taken.edge_index(("Product", "MADE_BY", "Brand"))
+    brand = brands[products == target[0]]
+    inside = np.isin(target, products[np.isin(brands, brand)])
+    mine = (source == source[0]) & (target != target[0])
+    lift = inside[mine].mean() / inside.mean()
+    assert lift > 1
+    assert made == pytest.approx({str(taken.keys("Brand")[brand[0]]): lift})
 
 
 @pytest.mark.parametrize(
