@@ -43,11 +43,13 @@ class Answer(Sequence[Hit]):
         basis: on what it rests.
         hits: the items; none where none is left.
         unknown: keys of the history that the bundle does not know.
+        new: ids of the items that few have bought yet, where places were kept for such.
     """
 
     basis: Basis
     hits: tuple[Hit, ...] = ()
     unknown: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hits)
