@@ -19,7 +19,7 @@ from kgdistill.serve.fresh import with_new
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return random_bundle(300, dim=6, hidden=0, text=True, pool="warm")
+    return random_bundle(300, dim=6, text=True, pool="warm")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def asked(bundle: Bundle, k: int, pool: str) -> Answer:
 
 @given(st.sampled_from(["warm", "all"]), st.integers(1, 30), st.integers(0, 30))
 def test_so_many_are_new_and_the_others_are_the_first(pool: str, k: int, places: int) -> None:
-    bundle = random_bundle(300, dim=6, hidden=0, text=True, pool="warm")
+    bundle = random_bundle(300, dim=6, text=True, pool="warm")
     cold = {bundle.keys[n] for n in history_of(bundle).positions("cold")}
     answer, newcomers, places = asked(bundle, k, pool), asked(bundle, k, "cold"), min(places, k)
     found = with_new(bundle, answer, newcomers, k, places)

@@ -47,7 +47,7 @@ def with_pairs(bundle: Bundle, config: GoesWithConfig | None = None) -> Bundle:
 
 
 def plain_bundle() -> Bundle:
-    made = random_bundle(120, dim=4, hidden=0, text=True)
+    made = random_bundle(120, dim=4, text=True)
     table = made.items.table
     of = [CATEGORIES[min(n // 10, 4)] for n in range(120)]
     for name, values in (("category", of), ("brand", [f"maker {n % 3}" for n in range(120)])):
@@ -176,7 +176,7 @@ def test_what_cannot_be_answered_is_one_message(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="no item is given"):
         goes_with(bundle, [])
     with pytest.raises(InputError, match="holds nothing of what is bought together"):
-        goes_with(random_bundle(20, dim=4, hidden=0), [bundle.keys[0]])
+        goes_with(random_bundle(20, dim=4), [bundle.keys[0]])
 
 
 def test_the_command_answers_as_python_does(
