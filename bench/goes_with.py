@@ -2,6 +2,7 @@
 
     python bench/goes_with.py              Complete Journey, and Amazon Office where its data lies
     python bench/goes_with.py --only office --validation
+    python bench/goes_with.py --scale      time and memory of counting 2 million invented purchases
 
 Everything is counted before the test's start; of one later basket of each user (with two items or more, drawn
 by a seed) one item is asked about, and the others are right. All items that somebody bought before are
@@ -41,7 +42,7 @@ from kgdistill.datasets.complete_journey import (
     EXCLUDED_DEPARTMENTS,
     complete_journey_protocol,
 )
-from kgdistill.derive.together import Baskets
+from kgdistill.derive.together import Baskets, partners
 from kgdistill.progress import step
 from kgdistill.ranking.bootstrap import bootstrap_statistic
 from kgdistill.ranking.metrics import ndcg_at_k
@@ -267,6 +268,22 @@ def _told(difference: Any) -> dict[str, float]:
     return {name: getattr(difference, name) for name in ("mean", "low", "high", "p")}
 
 
+def scale(events: int = 2_000_000) -> dict[str, Any]:
+    """What counting takes: purchases of 100 thousand items by 100 thousand users, five a basket, drawn."""
+    draw = np.random.default_rng(0)
+    items, users = 100_000, 100_000
+    item = np.minimum((draw.pareto(1.0, events) * 20).astype(np.int64), items - 1)
+    basket = np.repeat(np.arange(events // 5), 5)
+    user, at_us = draw.integers(0, users, events // 5)[basket], basket * 3_600_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.monotonic()
+    found = partners(Baskets.of(user, item, at_us, 0), items)
+    told = {"events": events, "items": items, "pairs_kept": len(found.partner)}
+    told["seconds"] = round(time.monotonic() - begin, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return told | {"peak_mib": peak // 1024, "mib_before": before // 1024}
+
+
 def show(held: Mapping[str, Any]) -> None:
     """A table of a data set."""
     print(f"{held['title']}: {held['users']:,} users; {held['events']:,} rows in {held['seconds']} s, "
@@ -286,17 +303,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=("office", "complete_journey"))
     parser.add_argument("--validation", action="store_true", help="choose; nothing is written")
+    parser.add_argument("--scale", action="store_true", help="time and memory alone")
     asked = parser.parse_args()
+    document = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"sets": {}}
+    if asked.scale:
+        document["scale"] = scale()
+        print(document["scale"])
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return
     sets = {"complete_journey": complete_journey, "office": office}
     names = [asked.only] if asked.only else list(sets)
-    held = json.loads(RESULTS.read_text(encoding="utf-8"))["sets"] if RESULTS.is_file() else {}
     new: dict[str, Any] = {}
     for name in names:
         try:
             new[name] = measured(sets[name](), validation=asked.validation)
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}")
-    shown = new if asked.validation else {**held, **new}
+    shown = new if asked.validation else {**document["sets"], **new}
     pairs = [pair for one in shown.values() for pair in one["compared"]]
     for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = p
@@ -306,8 +329,8 @@ def main() -> None:
     print(f"peak memory {peak:,} MiB")
     if not asked.validation:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        told = {"measured": now, "seeds": SEEDS, "peak_mib": peak, "sets": shown}
-        RESULTS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        document |= {"measured": now, "seeds": SEEDS, "peak_mib": peak, "sets": shown}
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
