@@ -32,12 +32,13 @@ nightly: $(VENV)/.dev.stamp
 	@$(BIN)/python -m pytest -m nightly tests/nightly $(ARGS)
 	@$(BIN)/python bench/mutants.py
 
-# The faults of bench/mutants.py are no figures: they belong to the nightly checks. bench/agreement.py and bench/diversity.py ask for a run.
+# The faults of bench/mutants.py are no figures: they belong to the nightly checks. bench/agreement.py, bench/diversity.py
+# and bench/freshness.py ask for a run, bench/mined_training.py for a folder to train in.
 bench: $(VENV)/.dev.stamp
 ifdef SUITE
 	@$(BIN)/python -m bench.suites --suite $(SUITE) $(ARGS)
 else
-	@set -e; for script in $(filter-out bench/mutants.py bench/agreement.py bench/diversity.py,$(wildcard bench/[!_]*.py)); do $(BIN)/python "$$script"; done
+	@set -e; for script in $(filter-out bench/mutants.py bench/agreement.py bench/diversity.py bench/freshness.py bench/mined_training.py,$(wildcard bench/[!_]*.py)); do $(BIN)/python "$$script"; done
 endif
 
 docs: $(VENV)/.dev.stamp

@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,10 +24,12 @@ from kgdistill.arrays import DoubleArray
 from kgdistill.progress import step
 from kgdistill.ranking.metrics import ndcg_at_k
 from kgdistill.run.run import Run
+from kgdistill.serve.answer import Answer
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.diverse import DEPTH, diversified, likeness
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.match import MatchTask
+from kgdistill.tasks.protocol import Setting
 
 RESULTS = Path(__file__).parent / "results" / "diversity.json"
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -35,28 +38,47 @@ K, USERS = 20, 2000
 
 def lists(bundle: Bundle, task: MatchTask, view: Interactions) -> tuple[DoubleArray, DoubleArray]:
     """NDCG@20 and the mean likeness within a list, float64 [shares, users]."""
-    setting = bundle.pool
-    keys = [str(key) for key in task.item_keys.to_pylist()]
-    items = task.candidates(setting, "test")  # type: ignore[arg-type]
-    pool, positives, seen = {keys[item] for item in items}, task.positives("test"), task.seen("test")
-    users = task.users[np.diff(positives[task.users][:, items].indptr) > 0]
-    users = users[:: max(1, -(-len(users) // USERS))]
+    users = list(asked(task, view, bundle.pool))  # type: ignore[arg-type]
     ndcg, alike = np.zeros((2, len(SHARES), len(users)))
     with step("Recommending", total=len(users)) as work:
-        for n, user in enumerate(users):
-            known, _, ranks = view.history(users[n : n + 1])
-            had = [keys[item] for item in known[ranks.argsort(descending=True)].tolist()]
-            out = [keys[item] for item in seen[[user]].indices]
-            right = pool.intersection(keys[item] for item in positives[[user]].indices)
-            whole = bundle.recommend(had, K * DEPTH, exclude=out)
+        for n, one in enumerate(users):
+            whole = bundle.recommend(one.had, K * DEPTH, exclude=one.out)
             for row, share in enumerate(SHARES):
                 hits = diversified(bundle, whole, K, share)
-                found = np.zeros((1, K), np.bool_)
-                found[0, : len(hits)] = [hit.id in right for hit in hits]
-                ndcg[row, n] = ndcg_at_k(found, np.array([len(right)]), K)[0]
+                ndcg[row, n] = one.ndcg(hits)
                 alike[row, n] = likeness(bundle, hits)[np.triu_indices(len(hits), 1)].mean()
             work.advance()
     return ndcg, alike
+
+
+class Asked(NamedTuple):
+    """One user: what was had, the latest last; what is not to be recommended; what is right."""
+
+    had: list[str]
+    out: list[str]
+    right: set[str]
+
+    def ndcg(self, hits: Answer) -> float:
+        """NDCG@20 of an answer."""
+        found = np.zeros((1, K), np.bool_)
+        found[0, : len(hits)] = [hit.id in self.right for hit in hits]
+        return float(ndcg_at_k(found, np.array([len(self.right)]), K)[0])
+
+
+def asked(task: MatchTask, view: Interactions, setting: Setting) -> Iterator[Asked]:
+    """At most 2,000 users of the test for whom something of a pool is right."""
+    keys = [str(key) for key in task.item_keys.to_pylist()]
+    items = task.candidates(setting, "test")
+    pool, positives, seen = {keys[item] for item in items}, task.positives("test"), task.seen("test")
+    users = task.users[np.diff(positives[task.users][:, items].indptr) > 0]
+    users = users[:: max(1, -(-len(users) // USERS))]
+    for n, user in enumerate(users):
+        known, _, ranks = view.history(users[n : n + 1])
+        yield Asked(
+            [keys[item] for item in known[ranks.argsort(descending=True)].tolist()],
+            [keys[item] for item in seen[[user]].indices],
+            pool.intersection(keys[item] for item in positives[[user]].indices),
+        )
 
 
 def measured(ndcg: DoubleArray, alike: DoubleArray) -> list[dict[str, Any]]:
@@ -80,17 +102,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--name", required=True)
-    asked = parser.parse_args()
-    run = Run.open(asked.run)
+    told = parser.parse_args()
+    run = Run.open(told.run)
     task = run.task
     task.open_test()
     view = run.by_history.catalogue.view(task.history_until_us("test"))
-    rows = measured(*lists(load_bundle(asked.run / "bundle"), task, view))
+    rows = measured(*lists(load_bundle(told.run / "bundle"), task, view))
     for row in rows:
-        told = ["{:+.4f} [{:+.4f}, {:+.4f}]".format(*row[name]) for name in ("ndcg", "difference")]
-        print(f"{row['share']:.2f}  NDCG@{K} {told[0]}  less {told[1]}  alike {row['alike']:.3f}")
+        shown = ["{:+.4f} [{:+.4f}, {:+.4f}]".format(*row[name]) for name in ("ndcg", "difference")]
+        print(f"{row['share']:.2f}  NDCG@{K} {shown[0]}  less {shown[1]}  alike {row['alike']:.3f}")
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    RESULTS.write_text(json.dumps(known | {asked.name: rows}, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(known | {told.name: rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

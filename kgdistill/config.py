@@ -296,6 +296,19 @@ class AudienceConfig(_Section):
     """Of the same."""
 
 
+class GoesWithConfig(_Section):
+    """What is bought together, as bundles of tasks by history tell it."""
+
+    window_hours: float = Field(default=1.0, ge=0, le=8784)
+    """How long after its first purchase a basket lasts; 0: purchases of the same moment alone."""
+    min_support: int = Field(default=3, ge=1, le=1_000_000)
+    """Least number of users who had two items in one basket, for these to go together beyond chance."""
+    false_share: float = Field(default=0.05, gt=0, lt=1)
+    """Expected share of the pairs that are found to be beyond chance and are not (Benjamini & Hochberg)."""
+    partners: int = Field(default=20, ge=1, le=10_000)
+    """Of each item how many others are kept, and as many of those beyond chance."""
+
+
 class RunConfig(_Section):
     """Everything that decides what a run does."""
 
@@ -319,6 +332,8 @@ class RunConfig(_Section):
     """See `ClassifyConfig`."""
     audience: AudienceConfig = AudienceConfig()
     """See `AudienceConfig`."""
+    goes_with: GoesWithConfig = GoesWithConfig()
+    """See `GoesWithConfig`."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

@@ -27,6 +27,23 @@ _SAID: dict[str, dict[Language, str]] = {
     "like": {"en": "like {item}", "zh": "与{item}相近"},
     "bought by": {"en": "bought by who bought {item}", "zh": "买过{item}的人也买"},
     "goes with": {"en": "goes with {item}", "zh": "与{item}搭配"},
+    "in one basket beyond chance": {
+        "en": "{support} bought it together with {item}, {lift:.1f} times as many as by chance",
+        "zh": "有{support}人把它和{item}一起买，是偶然情况的{lift:.1f}倍",
+    },
+    "in one basket": {
+        "en": "{support} bought it together with {item}",
+        "zh": "有{support}人把它和{item}一起买",
+    },
+    "groups in one basket": {
+        "en": "{item} is of {own}: with that people buy {other}, {lift:.1f} times as many as by chance",
+        "zh": "{item}属于“{own}”，买它时同时买“{other}”的人是偶然情况的{lift:.1f}倍",
+    },
+    "of a group": {
+        "en": "{item} is of {own}: with that people buy {other} at times",
+        "zh": "{item}属于“{own}”，买它时有人同时买“{other}”",
+    },
+    "same group": {"en": "of {own}, as {item} is", "zh": "与{item}同属“{own}”"},
     "popular": {"en": "popular", "zh": "热门"},
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
     "broader": {"en": "broader ", "zh": "上级"},

@@ -92,7 +92,7 @@ def train_runs(
         place = folder / f"seed-{seed}"
         if runs:
             shared = ("graph", "text", "choice") if config.text.tune == "frozen" else ("graph",)
-            _share(runs[0].folder, place, shared)
+            share_stages(runs[0].folder, place, shared)
         run = Run(place, config)
         if not runs:
             with graph() as store:
@@ -157,7 +157,7 @@ def _ablated(run: Run, ablation: Ablation) -> JudgedArm:
     place = run.folder / "ablations" / ablation.arm
     learns = HISTORY.arms[ablation.of].learner == "student"
     below = ("graph", "text", "choice")
-    _share(run.folder, place, (*below, "teacher", "targets") if learns else below)
+    share_stages(run.folder, place, (*below, "teacher", "targets") if learns else below)
     other = Run(place, ablated_config(run.config, ablation))
     other.make("student" if learns else "teacher")
     models = other.by_history
@@ -174,7 +174,7 @@ def _config(protocol: DiscoveryProtocol, options: SuiteOptions, seed: int) -> Ru
     return resolve_config({"protocol": protocol.model_dump(), **given, **more}, where="the suite's settings")
 
 
-def _share(source: Path, target: Path, stages: tuple[str, ...]) -> None:
+def share_stages(source: Path, target: Path, stages: tuple[str, ...]) -> None:
     """Links stages of another run; later stages take them as their own."""
     target.mkdir(parents=True, exist_ok=True)
     for name in stages:

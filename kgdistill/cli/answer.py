@@ -29,6 +29,7 @@ from kgdistill.wording import spoken
 if TYPE_CHECKING:
     from kgdistill.demo import DemoResult
     from kgdistill.run.base import RunBase
+    from kgdistill.serve.answer import Answer
     from kgdistill.serve.bundle import Bundle
     from kgdistill.store import GraphStore
 
@@ -88,6 +89,12 @@ def recommend(
             help="How much it counts that a product is unlike those before: by vectors, brand, category.",
         ),
     ] = 0.0,
+    new: Annotated[
+        int,
+        typer.Option(
+            "--new", metavar="N", min=0, help="At least N of the -k are new: products with few buyers yet."
+        ),
+    ] = 0,
     task: BundleTaskOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -103,9 +110,11 @@ def recommend(
       kgdistill recommend --run runs/demo --user 900 --store ladybug:runs/demo/graph.db
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
+      kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 --new 2
       kgdistill recommend --run runs/demo --user 900 --where brand=PRIVATE --where price=..5
     """
     from kgdistill.serve.diverse import DEPTH, diversified
+    from kgdistill.serve.fresh import with_new
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
@@ -125,12 +134,18 @@ def recommend(
             asked = _of_user(opened, loaded, user_id, graph)
     else:
         asked = _Asked(keys, [], _RESTS_ON["history"], [])
-    among = k if not diversity else DEPTH * k
-    answer = loaded.recommend(
-        asked.history, among, text=text, where=filtered, exclude=asked.exclude, pool=pool, reasons=True
-    )
-    if diversity:
-        answer = diversified(loaded, answer, k, diversity)
+
+    def of_pool(pool: str | None) -> Answer:
+        among = k if not diversity else DEPTH * k
+        answer = loaded.recommend(
+            asked.history, among, text=text, where=filtered, exclude=asked.exclude, pool=pool, reasons=True
+        )
+        return diversified(loaded, answer, k, diversity) if diversity else answer
+
+    answer = of_pool(pool)
+    if new:
+        answer = with_new(loaded, answer, of_pool("cold"), k, new)
+        notes.append(_said_of_new(answer, new))
     notes += asked.notes
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
@@ -147,6 +162,13 @@ def recommend(
         loaded, answer, notes, rests_on=rests_on, columns=["rank", "id", "title", "score", "because"],
         nothing="no product is left to recommend; try --pool all", json=json,
     )  # fmt: skip
+
+
+def _said_of_new(answer: Answer, wanted: int) -> str:
+    if not answer.new:
+        return "no new product is left to recommend (--new)"
+    short = f": there are no more of the {wanted} that --new asks for" if len(answer.new) < wanted else ""
+    return f"new, with few buyers yet: {', '.join(answer.new)}{short}"
 
 
 class _Asked(NamedTuple):

@@ -115,7 +115,7 @@ def show(
         print_json(
             {
                 "basis": answer.basis, "rests_on": rests_on, "score_is": bundle.score_is, "notes": notes,
-                "unknown": answer.unknown, "hits": [hit._asdict() for hit in answer],
+                "unknown": answer.unknown, "new": answer.new, "hits": [hit._asdict() for hit in answer],
             }
         )  # fmt: skip
         return

@@ -39,14 +39,15 @@ StateOption = Annotated[
 
 @app.callback()
 def group() -> None:
-    """Derive relationships from events before a cut.
+    """Derive relationships: from events before a cut, or from titles.
 
-    They are brought to what the events say: what is missing is written, what is outdated is deleted.
+    They are brought to what these say: what is missing is written, what is outdated is deleted.
 
     \b
     Examples:
       kgdistill derive also-bought --cut 2017-10-15
       kgdistill derive brand-similar --cut 2017-10-15 --store neo4j://localhost:7687
+      kgdistill derive facts
     """
 
 
@@ -103,3 +104,53 @@ for _name, _what, _more in (
     ("brand-similar", "brands of which the same users bought", "--top-k 10 --json"),
 ):
     _command(_name, _what, _more)
+
+
+@app.command()
+def facts(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
+    confidence: Annotated[
+        float, typer.Option("--min-confidence", min=0.0, max=1.0, help="What is less certain is left out.")
+    ] = 0.8,
+    aliases: Annotated[
+        Path | None,
+        typer.Option(
+            "--aliases", metavar="FILE", help="Other ways to write brands: CSV (alias,name) or YAML."
+        ),
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take every mined fact out again.")] = False,
+    archive: KeptOption = None,
+    wait: WaitOption = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Derive MENTIONS: brand, size, colour, material and audience, mined from products' titles.
+
+    Each has a confidence and says that it was mined. A brand is told only where no MADE_BY tells of one. What
+    was ingested is never changed; training reads mined facts as it reads the others.
+
+    \b
+    Examples:
+      kgdistill derive facts
+      kgdistill derive facts --min-confidence 0.9 --aliases brands.csv --json
+      kgdistill derive facts --undo
+    """
+    from kgdistill.derive.mined import derive_facts
+    from kgdistill.ingest.alias_file import read_aliases
+
+    known = read_aliases(aliases) if aliases is not None else None
+    with store_at(store, user, password_file, wait_s=wait) as opened:
+        report = derive_facts(
+            opened, least=confidence, aliases=known, undo=undo, archive=archive, wait_s=wait
+        )
+        where = opened.url
+    if json:
+        print_json({"store": where, **vars(report)})
+        return
+    print_table(["kind", "facts"], [list(row) for row in report.facts.items()], title=where)
+    say(
+        f"{report.products:,} of {report.read:,} products with a title have one; {report.written:,} written, "
+        f"{report.deleted:,} deleted in {report.seconds:.1f} s"
+    )
+    say_if_unkept(report.archive, where)

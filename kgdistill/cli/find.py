@@ -28,14 +28,16 @@ _RESTS_ON = {
     "words": "the words that are shared",
     "meaning": "what the text means to the text tower alone: no item shares a word",
     "nothing": "nothing: no word of the text is known",
+    "together": "what was bought in the same baskets",
+    "groups": "what was bought in the same baskets as products of that category or brand: too few bought it",
 }
 _LIKELIEST = 3
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (search, similar, classify):
-        root.command(command.__name__)(command)
+    for command in (search, similar, goes_with, classify):
+        root.command(command.__name__.replace("_", "-"))(command)
 
 
 def search(
@@ -86,6 +88,41 @@ def similar(
     show(
         asked.bundle, answer, notes, rests_on="the student's vectors",
         columns=["rank", "id", "title", "brand", "category", "score"], nothing="no item is left", json=json,
+    )  # fmt: skip
+
+
+def goes_with(
+    items: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids of one or more items.")],
+    bundle: BundleOption = None,
+    run: RunBundleOption = None,
+    k: CountOption = 10,
+    where: WhereOption = None,
+    usual: Annotated[
+        bool, typer.Option("--usual", help="Also what is bought with anything, the likeliest first.")
+    ] = False,
+    task: BundleTaskOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List what is bought together with some items, by more people than by chance.
+
+    Of an item that too few bought, its category or its brand stands in; "because" says what each rests on.
+    What could be bought instead of an item is told by `similar`.
+
+    \b
+    Examples:
+      kgdistill goes-with 1095275 --bundle runs/demo/bundle
+      kgdistill goes-with 1095275 1082185 --run runs/demo -k 5 --where brand=PRIVATE --json
+    """
+    from kgdistill.serve.goes_with import goes_with as found
+
+    asked = ask(bundle, run, task, "goes-with")
+    filtered, notes = conditions(asked.bundle, where)
+    answer = found(asked.bundle, items, k, where=filtered, usual=usual)
+    show(
+        asked.bundle, answer, notes, rests_on=_RESTS_ON[answer.basis] + ("" if usual else ", beyond chance"),
+        columns=["rank", "id", "title", "score", "because"],
+        nothing="nothing is known to go with that beyond chance; --usual also lists what goes with anything",
+        json=json,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from kgdistill.store.schema import Schema
 # Rows on the way to a store at a time: the embedded store looks at a whole table for each write.
 WRITE_ROWS = 1_000_000
 _WRITING = "writing the graph"
+MINED = "mined"
+"""The `origin` of what texts alone say."""
 
 Writer = Callable[[TypeKey, Path], int]
 """Upserts the rows of a Parquet file in the store and returns how many; null clears. See `ray_engine`."""
@@ -275,18 +277,29 @@ def _restore_outputs(store: GraphStore, archive: Archive, schema: Schema, result
     for record in outputs.records():
         for file in record.files:
             key, table = keys[file.type], outputs.table(record, file)
-            if isinstance(key, str):
+            if isinstance(key, str) and record.kind == "derived":
+                count = store.write_nodes(key, table)
+            elif isinstance(key, str):
                 count = store.write_nodes(key, table, replace={"run": record.name})
             elif record.kind == "run":
                 count = store.write_relationships(key, _held(store, key, table), replace={"run": record.name})
             else:
                 ends = ["source", "target"]
-                held = store.read_relationships(key, [])
+                held = derived_rows(store, key)
                 gone = held.join(table.select(ends), ends, join_type="left anti")
                 if gone.num_rows:
                     store.delete_relationships(key, gone)
                 count = store.write_relationships(key, _held(store, key, table))
             result.written[file.type] = result.written.get(file.type, 0) + count
+
+
+def derived_rows(store: GraphStore, edge: EdgeType, columns: Sequence[str] = ()) -> pa.Table:
+    """What a store holds of a type that was derived: all of it, or what its `origin` says was mined."""
+    if "origin" not in store.schema.relationship(edge).properties:
+        return store.read_relationships(edge, list(columns))
+    held = store.read_relationships(edge, list(dict.fromkeys([*columns, "origin"])))
+    mined = held.filter(pc.fill_null(pc.equal(held["origin"], MINED), False))
+    return mined.select(["source", "target", *columns])
 
 
 def _held(store: GraphStore, edge: EdgeType, table: pa.Table) -> pa.Table:

@@ -178,7 +178,7 @@ def _history_stages() -> dict[str, Stage]:
         ),
         **{arm.name: _student(arm) for arm in arms if arm.learner == "student"},
         "bundle": Stage(
-            "the bundle", "packed", _STUDY, ("student",), (), (),
+            "the bundle", "packed", _STUDY, ("student",), (), ("goes_with",),
             lambda config: {"max_tokens": config.text.max_tokens, "format": FORMAT}, private=False,
         ),
         "evaluate": Stage(

@@ -29,6 +29,7 @@ from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
 from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
+from kgdistill.serve.pack_complements import bought_baskets, pack_complements
 from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import MatchTask, Split
@@ -281,10 +282,14 @@ class HistoryMatch(Maker):
     def _bundle(self, folder: Path) -> None:
         config, trained = self.run.config, self._trained_student("student")
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
-        pack_student(
+        bundle = pack_student(
             self._student_scorer(trained), self.catalogue, self.run.snapshot,
             tower=tower, task=config.task.declared(),
-        ).save(folder)  # fmt: skip
+        )  # fmt: skip
+        protocol, items = self.run.config.discovery, self.catalogue.items
+        baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
+        bundle.complements = pack_complements(baskets, bundle.items, config.goes_with)
+        bundle.save(folder)
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         task = self.run.task.thinned(_VALIDATED)

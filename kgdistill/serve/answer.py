@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple, overload
 
 Basis = Literal[
     "history", "history and text", "text", "popularity",
-    "words and meaning", "words", "meaning", "vectors", "nothing",
+    "words and meaning", "words", "meaning", "vectors", "together", "groups", "nothing",
 ]  # fmt: skip
 """On what an answer rests: what was bought, a text, what is bought most; for a search the words that are
-shared, what the text means to the tower, both or nothing; for a similar item the vectors."""
+shared, what the text means to the tower, both or nothing; for a similar item the vectors; for what goes with
+items what was bought together with them, or with their categories and brands alone."""
 
 
 class Hit(NamedTuple):
@@ -42,11 +43,13 @@ class Answer(Sequence[Hit]):
         basis: on what it rests.
         hits: the items; none where none is left.
         unknown: keys of the history that the bundle does not know.
+        new: ids of the items that few have bought yet, where places were kept for such.
     """
 
     basis: Basis
     hits: tuple[Hit, ...] = ()
     unknown: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hits)

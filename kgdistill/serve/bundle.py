@@ -18,6 +18,7 @@ from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
 from kgdistill.serve.classifier import Classifier, Keys, Prediction
+from kgdistill.serve.complements import Complements
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import POOLS, History
 from kgdistill.serve.items import Items, Where, new_rows
@@ -33,8 +34,7 @@ from kgdistill.serve.tower import TextTower, unit
 
 _NONE = np.zeros(0, np.int64)
 _CELLS = 1 << 19
-_POOLS = 16
-"""How many pools and filters are kept ready."""
+_POOLS = 16  # pools and filters that are kept ready
 _Part = TypeVar("_Part")
 
 
@@ -78,6 +78,7 @@ class Bundle:
         self.history, self.text, self.search_index = history, text, search
         self.classifier, self.finder, self.answers = classifier, audience, answers
         self.audiences = None if audience is None else Audiences(audience, items, text)
+        self.complements: Complements | None = None
         self._pools: dict[tuple[str, str], Pool] = {}
 
     def __len__(self) -> int:
@@ -120,6 +121,14 @@ class Bundle:
         known = [places[k] for k in distinct if k in places]
         return np.array(known, np.int64), tuple(k for k in distinct if k not in places)
 
+    def known(self, keys: Sequence[str | int]) -> IntArray:
+        """Positions of keys, all of which the bundle must know; InputError as `index`, or naming one."""
+        known, unknown = self.index(keys)
+        if unknown:
+            near = nearest(unknown[0], self.keys[:10_000])
+            raise InputError(f"the bundle knows no item {unknown[0][:40]!r}", hint=near)
+        return known
+
     # Recommending -------------------------------------------------------------------------------
 
     def ranked(self, pool: str | None = None, where: Where | None = None) -> Pool:
@@ -135,8 +144,8 @@ class Bundle:
         history = self._history("recommend")
         name = self.pool if pool is None else pool
         if name not in POOLS:
-            known = ", ".join(POOLS)
-            raise InputError(f"no pool {name!r}", hint=f"{nearest(str(name), POOLS)}known: {known}")
+            known = f"{nearest(str(name), POOLS)}known: {', '.join(POOLS)}"
+            raise InputError(f"no pool {name!r}", hint=known)
         mask = self.items.mask(where) if where else None
         cached = (name, repr(sorted((where or {}).items(), key=str)))
         if cached not in self._pools:
@@ -215,17 +224,16 @@ class Bundle:
             if exclude_history:
                 out = np.concatenate([known, out])
             items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
-            answer = Answer(basis, self._told(items[0], best[0]), unknown)
+            answer = Answer(basis, self.hits(items[0], best[0]), unknown)
         return self._reasoned(answer, bought, ranked) if reasons else answer
 
     def _reasoned(self, answer: Answer, bought: IntArray, ranked: Pool) -> Answer:
         """The same answer with what raises each item most."""
         items = self.index([hit.id for hit in answer])[0]
         names = [title or key for key, title in zip(self.keys, self.items.titles, strict=True)]
-        told = zip(
-            answer, reasons_of(self._history("recommend").scorer, bought, items, ranked, names), strict=True
-        )
-        return replace(answer, hits=tuple(hit._replace(because=why) for hit, why in told))
+        told = reasons_of(self._history("recommend").scorer, bought, items, ranked, names)
+        hits = (hit._replace(because=why) for hit, why in zip(answer, told, strict=True))
+        return replace(answer, hits=tuple(hits))
 
     def recommend_many(
         self,
@@ -250,9 +258,7 @@ class Bundle:
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         k = _at_most(k, len(ranked.items))
         if not isinstance(histories, Iterable):
-            raise InputError(
-                f"{histories!r:.20} is no list of histories", hint="give a list of lists of keys"
-            )
+            raise InputError(f"{histories!r:.20} is no list of histories", hint="give lists of keys")
         if exclude is not None and len(exclude) != len(histories):
             raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]
@@ -265,15 +271,16 @@ class Bundle:
         answers = []
         for n, (_, unknown) in enumerate(indexed):
             if n in rows:
-                answers.append(Answer("history", self._told(*rows[n]), unknown))
+                answers.append(Answer("history", self.hits(*rows[n]), unknown))
                 continue
             scores = ranked.popularity[0].copy()
             scores[np.isin(ranked.items, out[n])] = -np.inf
             first, score = top_k(scores[None], ranked.items, k)
-            answers.append(Answer("popularity", self._told(first[0], score[0]), unknown))
+            answers.append(Answer("popularity", self.hits(first[0], score[0]), unknown))
         return answers
 
-    def _told(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
+    def hits(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
+        """Items by position, the best first, as an answer holds them; those below 0 are none."""
         titles, brands, categories = self.items.shown
         return tuple(
             Hit(rank, self.keys[i], titles[i], brands[i], categories[i], score)
@@ -284,8 +291,7 @@ class Bundle:
     def _fits(self, text: str, items: IntArray) -> BoolArray:
         """Which items share at least half as much of the text as the one that shares most."""
         shared = self._need(self.search_index, "search").words.coverage([text[:LONGEST]])[0, items]
-        fits: BoolArray = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
-        return fits
+        return np.asarray((shared > 0) & (shared >= 0.5 * shared.max(initial=0)), np.bool_)
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
         """Positions of the items whose words say most of `text`, of equals the most bought; maybe none."""
@@ -293,8 +299,7 @@ class Bundle:
         popularity = self._history("recommend").scorer.popularity[0]
         score = np.where(score > 0, score + popularity * np.float32(1e-3), np.float32(-np.inf))
         items, _ = top_k(score[None], np.arange(len(score)), max(1, min(k, len(score))))
-        out: IntArray = items[0][items[0] >= 0]
-        return out
+        return np.asarray(items[0][items[0] >= 0])
 
     # Finding ------------------------------------------------------------------------------------
 
@@ -328,7 +333,7 @@ class Bundle:
                 vectors = unit(self.text.encode(part, known=True))
             scores, bases = index.ranked(part, vectors, items)
             best, score = top_k(scores, pool, k)
-            answers += [Answer(b, self._told(i, s)) for b, i, s in zip(bases, best, score, strict=True)]
+            answers += [Answer(b, self.hits(i, s)) for b, i, s in zip(bases, best, score, strict=True)]
         return answers
 
     def similar(self, item: str | int, k: int = 20, *, where: Where | None = None) -> Answer:
@@ -342,21 +347,14 @@ class Bundle:
         Raises:
             InputError: the bundle does not know the item, or has no vectors; k or a filter cannot be used.
         """
-        if self.history is None:
-            self._need(self.search_index, "tell what is similar")
-        known, unknown = self.index([item])
-        if unknown:
-            near = nearest(unknown[0], self.keys[:10_000])
-            raise InputError(f"the bundle knows no item {unknown[0][:40]!r}", hint=near)
-        if self.history is not None:
-            vectors = self.history.unit
-        else:
-            vectors = self._need(self.search_index, "tell what is similar").vectors
+        there, found = self.history, self.search_index
+        vectors = there.unit if there else self._need(found, "tell what is similar").vectors
+        known = self.known([item])
         mask = self.items.mask(where) if where else np.ones(len(self), np.bool_)
         pool = np.flatnonzero(mask & (np.arange(len(self)) != known[0]))
         scores = (vectors @ vectors[known[0]])[pool]
         best, score = top_k(scores[None], pool, _at_most(k, len(pool)))
-        return Answer("vectors", self._told(best[0], score[0]))
+        return Answer("vectors", self.hits(best[0], score[0]))
 
     # New items ----------------------------------------------------------------------------------
 
@@ -406,8 +404,7 @@ class Bundle:
         Raises:
             InputError: the bundle was made for another task, or as `Classifier.classify`.
         """
-        part = self._need(self.classifier, "tell classes")
-        return part.classify(texts, histories, facts, tower=self.text)
+        return self._need(self.classifier, "tell classes").classify(texts, histories, facts, tower=self.text)
 
     # Finding an audience --------------------------------------------------------------------------
 
@@ -474,7 +471,7 @@ class Bundle:
             DiskError: the disk is full, or the folder cannot be written.
         """
         parts = self.history, self.text, self.search_index, self.classifier, self.finder, self.answers
-        there: list[BundlePart] = [part for part in parts if part is not None]
+        there: list[BundlePart] = [part for part in (*parts, self.complements) if part is not None]
         write_bundle(Path(folder), self.config, self.items, there)
 
 
@@ -492,9 +489,12 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers):
+        for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers, Complements):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
-        return Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
+        complements: Any = parts.pop(Complements.name, None)
+        bundle = Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
+        bundle.complements = complements
+        return bundle
     except ArtefactError as error:
         raise ArtefactError(error.message, where=str(Path(folder) / error.where), hint=error.hint) from error

@@ -380,6 +380,19 @@ def _between(at: IntArray, start: datetime | None, end: datetime | None) -> npt.
     return inside
 
 
+def counted_events(snapshot: Snapshot, protocol: DiscoveryProtocol) -> tuple[IntArray, IntArray, IntArray]:
+    """Every event of a snapshot that counts, of a pair maybe several: anchor, candidate, microseconds, int64.
+
+    Raises:
+        InputError: the interaction has no time.
+    """
+    time = snapshot.schema.relationship(protocol.interaction).time
+    if time is None:
+        raise InputError(f"{protocol.interaction[1]} has no time")
+    rows = _known_rows(snapshot, protocol, time)
+    return rows.anchors[rows.counted], rows.candidates[rows.counted], rows.at[rows.counted]
+
+
 def tail_of(items: IntArray, counts: IntArray) -> IntArray:
     """What is left, ascending, when the most bought are taken away until these have `HEAD_SHARE` of all.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,23 @@ def test_the_second_time_nothing_is_read_or_trained_anew(printed: tuple[Path, li
             "MATCH (u:User)-[:RECOMMENDED]->(p:Product) MATCH (u)-[b:BOUGHT]->(p) RETURN count(b) AS n"
         )
         assert sold["n"][0].as_py() == 0
+
+
+def test_what_the_page_on_serving_shows_runs_on_it(printed: tuple[Path, list[str], list[str]]) -> None:
+    folder, _, _ = printed
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KGDISTILL_")}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    assert len(run("-c", "\n".join(blocks)).stdout.splitlines()) > 5
+    shown = [line for part in re.findall(r"```sh\n(.*?)```", page, flags=re.S) for line in part.splitlines()]
+    assert len(shown) >= 6
+    for line in shown:
+        done = run("-m", *shlex.split(line.replace(".venv/bin/", "")))
+        assert done.stdout.strip() or "nothing is known to go with" in done.stderr, line

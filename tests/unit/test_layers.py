@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # From the ground up; those of one line do not know of each other.
 LAYERS = (
     ("errors", "arrays", "resources", "nearest", "private"),
-    ("moment", "progress", "refusals", "plotting", "pages", "words", "declared"),
+    ("moment", "progress", "refusals", "plotting", "pages", "words", "units", "declared"),
     ("store", "wording"),
     ("ranking", "snapshot", "ingest", "graphcheck"),
     ("derive", "tasks", "explore"),
