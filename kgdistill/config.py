@@ -319,6 +319,9 @@ class RunConfig(_Section):
     """See `ClassifyConfig`."""
     audience: AudienceConfig = AudienceConfig()
     """See `AudienceConfig`."""
+    allow_sensitive: bool = False
+    """Whether a task that ranks may read what the schema declares sensitive, and its bundle keep it to choose
+    by."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

@@ -11,6 +11,7 @@ import typer
 from kgdistill.cli.jobs import KeptOption, WaitOption, say_if_unkept
 from kgdistill.cli.options import (
     DEFAULT_STORE,
+    AllowSensitiveOption,
     DeviceOption,
     JsonOption,
     PasswordFileOption,
@@ -71,6 +72,7 @@ def snapshot(
     complete_journey: Annotated[
         bool, typer.Option("--complete-journey", help="Split and leave out as fits Complete Journey.")
     ] = False,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Freeze the graph at a cut and make the folder of a run.
@@ -85,6 +87,7 @@ def snapshot(
       kgdistill snapshot --run runs/journey --complete-journey --store neo4j://localhost:7687
     """
     values = _values(config, {"--cut": cut, "--test-start": test_start}, complete_journey)
+    values |= {"allow_sensitive": True} if allow_sensitive else {}
     opened = _created(run, values, task, (store, user, password_file), str(config or "configuration"))
     _frozen(opened, json)
 
@@ -98,12 +101,14 @@ def fit(
     config: ConfigOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Make everything of a run up to the bundle: snapshot, teacher, targets, student.
 
     A run that is not there yet is made from the store; one that is goes on where it was, with the settings
-    that it has. What stands there from the same inputs is kept.
+    that it has. What stands there from the same inputs is kept. A task that ranks reads nothing that the
+    schema declares sensitive, unless --allow-sensitive is given.
 
     \b
     Examples:
@@ -112,9 +117,9 @@ def fit(
       kgdistill fit --run runs/viewed --task viewed.yaml --config mine.yaml --device cpu
     """
     if not (run / "graph" / "stage.json").is_file():
-        values = _values(config, {}, False)
+        values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
         _created(run, values, task, (store, user, password_file), str(config or "configuration"))
-    elif config is not None:
+    elif config is not None or allow_sensitive:
         raise InputError("has settings already", where=shown(run), hint="name a new run")
     opened = run_at(run, device=device, threads=threads, keep=True)
     check_run_task(opened, task)
@@ -331,6 +336,8 @@ def evaluate(
             say(f"left out: {why} ({opened.pipeline.stages[kind].command} --run {shown(run)})")
         for why in metrics["void"].values():
             say(f"shows nothing: {why}")
+        if metrics.get("sensitive"):
+            say(f"sensitive, and allowed to this run: {', '.join(metrics['sensitive'])}")
         say(f"next:  kgdistill report {shown(run)}")
 
 

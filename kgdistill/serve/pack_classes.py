@@ -18,6 +18,7 @@ from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec
 
 
@@ -101,5 +102,6 @@ def pack_classes(
     """
     tower, classifier = pack_classifier(student, keys)
     config = bundle_config(task.declared(), task.subjects.label, Readings.joined(["title"]), snapshot)
+    config["sensitive"] = sensitive_targets(task, snapshot.schema)
     nothing = pa.table({name: pa.array([], pa.string()) for name in ("id", *SHOWN)})
     return Bundle(config, Items(nothing), text=tower, classifier=classifier)
