@@ -349,14 +349,27 @@ def writeback(
     device: DeviceOption = None,
     archive: KeptOption = None,
     wait: WaitOption = 0.0,
+    least: Annotated[
+        float | None,
+        typer.Option(
+            "--least",
+            min=0.0,
+            max=1.0,
+            help="The probability from which on a class or a past answer is written; left out: 0.5 for a "
+            "class, for an answer what validation chose.",
+        ),
+    ] = None,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write a run's answers and embeddings into the graph, in place of the run's former ones.
 
     Recommendations rest on all that the store knows now, also on purchases after the cut; what a user bought
-    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written. They carry
-    the name of the run's folder; those of other runs stay. Both are written, or neither, and the store's
-    archive keeps them, so that `store rebuild` brings them back.
+    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written; classes
+    and past answers for nodes that the run did not learn from, where it is sure enough; what the schema
+    declares sensitive with --allow-sensitive alone. They carry the name of the run's folder; those of other
+    runs stay. All is written, or nothing, and the store's archive keeps it, so that `store rebuild` brings
+    it back.
 
     \b
     Examples:
@@ -367,14 +380,21 @@ def writeback(
 
     opened = run_at(run, device=device)
     with store_at(store, user, password_file, wait_s=wait) as held:
-        written = Graph(held, archive=archive).write_back(opened, wait_s=wait)
+        written = Graph(held, archive=archive).write_back(
+            opened, least=least, allow_sensitive=allow_sensitive, wait_s=wait
+        )
     if json:
         print_json(written)
         return
     rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
+    if opened.config.kind == "classify":
+        rows = [[f"classes of {name}", count] for name, count in written.classes.items()]
+    elif opened.config.kind == "answer":
+        rows = [["answers", written.recommendations]]
     print_table(["written", "count"], rows)
     say_if_unkept(written.archive, store)
-    say(f"see them:  kgdistill query --saved runs --store {store}")
+    if opened.config.kind == "history":
+        say(f"see them:  kgdistill query --saved runs --store {store}")
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

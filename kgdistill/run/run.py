@@ -271,8 +271,9 @@ class Run(RunBase):
             InputError: the task names none, and is no task whose answers have a usual one.
         """
         task = self.config.task
-        if isinstance(task, MatchSpec) and task.finds_audience:
-            return (task.anchors.label, task.output or "TARGETED", task.candidates.label)
+        if isinstance(task, MatchSpec) and self.config.kind in ("audience", "answer"):
+            usual = "TARGETED" if self.config.kind == "audience" else "ANSWERED"
+            return (task.anchors.label, task.output or usual, task.candidates.label)
         protocol = self.config.discovery
         return (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)
 
