@@ -18,6 +18,7 @@ from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec
 
@@ -35,6 +36,8 @@ class _Table(Protocol):
     def middle(self) -> float: ...
     @property
     def spread(self) -> float: ...
+    @property
+    def counts(self) -> tuple[LogCounts, ...]: ...
 
 
 class _Calibration(Protocol):
@@ -84,7 +87,9 @@ def pack_classifier(
         for name, names in student.classes.items()
     }  # fmt: skip
     nodes = [
-        KnownNodes(t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread)
+        KnownNodes(
+            t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread, t.counts
+        )
         for t in student.tables
     ]
     return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim)
