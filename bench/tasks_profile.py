@@ -8,19 +8,21 @@ told once, by models that learned from the other four fifths, an eighth of which
 balanced logistic regression of log(1 + lines) of each category, and of each type of product, its strength
 chosen by cross-validation within the four fifths. Before anything is tested, the teacher's members tell the
 training households that they did not learn from, with and without the counts of groups: by that the counts
-were chosen. Seeds are averaged; intervals are 95 % of a bootstrap over households; p by Holm over all
-differences. Prints tables and writes bench/results/tasks_profile.json.
+were chosen, and in each fold how far rare classes are favoured (`balance`). Seeds are averaged; intervals are
+95 % of a bootstrap over households; p by Holm over all differences. Prints tables and writes
+bench/results/tasks_profile.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -34,19 +36,26 @@ from rich.table import Table
 import kgdistill as kg
 from bench._task_figures import Seeds, class_rows
 from bench.comparisons import holm
-from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.datasets.adapt_journey import journey_sources, package_folder
 from kgdistill.datasets.adapters import adapter
+from kgdistill.models import beside
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.ranking.calibration import Calibration
-from kgdistill.ranking.classes import Classified, calibration_error, decide, macro_f1, probabilities
+from kgdistill.ranking.classes import (
+    Classified,
+    calibration_error,
+    decide,
+    macro_f1,
+    probabilities,
+    rarity,
+)
 from kgdistill.snapshot import Snapshot, open_snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, parse_task
 from kgdistill.tasks.splits import TEST, TRAIN, VALIDATION, Parts
 from kgdistill.train.classify import (
-    ClassTeacher,
     SubjectVectors,
     encode_task,
     train_class_student,
@@ -81,8 +90,9 @@ CLASSES: dict[str, Callable[[str], str]] = {
     "household_size": lambda v: v if v in ("1", "2") else "3 or more",
     "marital_status": lambda v: v,
 }
-Told = tuple[FloatArray, BoolArray]
-"""Probabilities and what is right, of some households."""
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+Told = tuple[FloatArray, BoolArray, BoolArray]
+"""Probabilities, what is right and what was chosen, of some households."""
 
 
 def demographics() -> pa.Table:
@@ -174,73 +184,69 @@ def regressed(task: ClassifyTask, counts: FloatArray) -> dict[str, Told]:
         learned = np.concatenate([task.subjects("train", name), task.subjects("validation", name)])
         truth = np.concatenate([task.truth(name, "train"), task.truth(name, "validation")]).argmax(axis=1)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, class_weight="balanced"))
-        strengths = {"logisticregression__C": [0.0003, 0.001, 0.003, 0.01, 0.03]}
-        search = GridSearchCV(model, strengths, scoring="f1_macro", cv=5).fit(counts[learned], truth)
-        p = search.predict_proba(counts[task.subjects("test", name)])
-        out[name] = p.astype(np.float32), task.truth(name, "test")
+        strengths = {"logisticregression__C": [0.0003, 0.001, 0.003, 0.01]}
+        search = GridSearchCV(model, strengths, scoring="f1_macro", cv=4).fit(counts[learned], truth)
+        p = search.predict_proba(counts[task.subjects("test", name)]).astype(np.float32)
+        out[name] = p, task.truth(name, "test"), decide(p, 0.0, several=False)
     return out
 
 
 def told_of(
-    task: ClassifyTask, logits: dict[str, FloatArray], calibration: dict[str, Calibration]
+    task: ClassifyTask,
+    logits: Mapping[str, FloatArray],
+    calibration: Mapping[str, Calibration],
+    balance: float,
+    part: Literal["train", "test"] = "test",
 ) -> dict[str, Told]:
-    """A model's word of the test."""
-    return {
-        name: (
-            probabilities(x[task.subjects("test", name)], calibration[name].temperature, several=False),
-            task.truth(name, "test"),
-        )
-        for name, x in logits.items()
-    }
+    """A model's word of a part. Of train a teacher's is that of the members that did not learn from each."""
+    out = {}
+    for name, x in logits.items():
+        rows = task.subjects(part, name)
+        p = probabilities(x[rows], calibration[name].temperature, several=False)
+        weights = rarity(task.truth(name, "train").mean(axis=0), balance)
+        out[name] = p, task.truth(name, part), decide(p, 0.0, several=False, weights=weights)
+    return out
 
 
-def inner(task: ClassifyTask, teacher: ClassTeacher, logits: dict[str, FloatArray]) -> dict[str, Told]:
-    """The teacher's word of training households, each by the member that did not learn from it."""
-    return {
-        name: (
-            probabilities(
-                x[task.subjects("train", name)], teacher.calibration[name].temperature, several=False
-            ),
-            task.truth(name, "train"),
-        )
-        for name, x in logits.items()
-    }
+def inner_f1(parts: list[dict[str, Told]]) -> dict[str, float]:
+    """Macro-F1 of each target."""
+    return {n: macro_f1(given, np.ones(len(given.truth), np.int64)) for n, given in joined(parts).items()}
+
+
+def chosen_balance(
+    task: ClassifyTask, logits: Mapping[str, FloatArray], calibration: Mapping[str, Calibration]
+) -> float:
+    """The one by which the teacher's inner macro-F1, the mean over the targets, is best."""
+    tried = [
+        np.mean(list(inner_f1([told_of(task, logits, calibration, b, "train")]).values())) for b in BALANCES
+    ]
+    return BALANCES[int(np.argmax(tried))]
 
 
 def joined(parts: list[dict[str, Told]]) -> dict[str, Classified]:
     """What was said in all folds."""
     out = {}
     for name in parts[0]:
-        p, truth = (np.concatenate([part[name][i] for part in parts]) for i in (0, 1))
-        out[name] = Classified(truth.astype(np.bool_), p, decide(p, 0.0, several=False))
+        p, truth, chosen = (np.concatenate([part[name][i] for part in parts]) for i in range(3))
+        out[name] = Classified(truth.astype(np.bool_), p.astype(np.float32), chosen.astype(np.bool_))
     return out
 
 
-def without_counts(task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig) -> dict[str, Told]:
-    """`inner` of a teacher that does not read how much of a history is of each group."""
-    from kgdistill.models import beside
-
+@contextlib.contextmanager
+def without_counts() -> Iterator[None]:
+    """A block in which nobody reads how much of a history is of each group."""
     kept = beside._log_counts
     try:
         beside._log_counts = lambda *given: ()
-        teacher = train_class_teacher(task, vectors, config, Context(torch.device("cpu"), 0))
-        return inner(task, teacher, dict(teacher.logits(task, vectors)))
+        yield
     finally:
         beside._log_counts = kept
 
 
-def choice(task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig) -> dict[str, Any]:
-    """Inner macro-F1 and calibration with and without the counts; nothing of the test is read."""
-    told: dict[str, list[dict[str, Told]]] = {"with counts": [], "without counts": []}
-    for fold in folds(task):
-        teacher = train_class_teacher(fold, vectors, config, Context(torch.device("cpu"), 0))
-        told["with counts"].append(inner(fold, teacher, dict(teacher.logits(fold, vectors))))
-        told["without counts"].append(without_counts(fold, vectors, config))
-    ones: Callable[[Classified], IntArray] = lambda given: np.ones(len(given.truth), np.int64)  # noqa: E731
-    return {
-        name: {target: macro_f1(given, ones(given)) for target, given in joined(parts).items()}
-        for name, parts in told.items()
-    }
+def inner(task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig) -> dict[str, Told]:
+    """What a teacher's members say of training households that they did not learn from."""
+    teacher = train_class_teacher(task, vectors, config, Context(torch.device("cpu"), 0))
+    return told_of(task, teacher.logits(task, vectors), teacher.calibration, 0.0, "train")
 
 
 def coverage(arm: Seeds, least: float) -> dict[str, float]:
@@ -258,9 +264,9 @@ def majority(task: ClassifyTask) -> dict[str, Told]:
     """What is common, told of everybody."""
     out = {}
     for name in task.class_names:
-        share = task.truth(name, "train").mean(axis=0)
-        truth = task.truth(name, "test")
-        out[name] = np.repeat(share[None].astype(np.float32), len(truth), axis=0), truth
+        share, truth = task.truth(name, "train").mean(axis=0), task.truth(name, "test")
+        p = np.repeat(share[None].astype(np.float32), len(truth), axis=0)
+        out[name] = p, truth, decide(p, 0.0, several=False)
     return out
 
 
@@ -277,10 +283,15 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     task, config = task_of(snapshot_in(folder)), ClassifyConfig()
     vectors, counts = vectors_in(folder, task), counts_of(task)
-    chosen = choice(task, vectors, config)
+    read: dict[str, list[dict[str, Told]]] = {"with counts": [], "without counts": []}
+    for fold in folds(task):
+        read["with counts"].append(inner(fold, vectors, config))
+        with without_counts():
+            read["without counts"].append(inner(fold, vectors, config))
+    balances = []
     said: dict[str, list[list[dict[str, Told]]]] = {}
     for number, fold in enumerate(folds(task)):
-        trained = {}
+        trained: dict[int, dict[str, Any]] = {}
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
             teacher = train_class_teacher(fold, vectors, config, context)
@@ -292,6 +303,7 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
                 "student": (student.logits(fold), student.calibration),
                 "student_nodistill": (plain.logits(fold), plain.calibration),
             }  # fmt: skip
+        balances.append(chosen_balance(fold, *trained[0]["teacher"]))
         fold.open_test()
         alone = {"majority": majority(fold)} | {name: regressed(fold, x) for name, x in counts.items()}
         for name, told in alone.items():
@@ -299,7 +311,7 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
         for seed, arms in trained.items():
             for name, (logits, calibration) in arms.items():
                 held = said.setdefault(name, [[] for _ in range(seeds)])
-                held[seed].append(told_of(fold, dict(logits), dict(calibration)))
+                held[seed].append(told_of(fold, logits, calibration, balances[-1]))
         print(f"fold {number + 1} of {FOLDS}", flush=True)
     by_arm = {name: [joined(parts) for parts in of] for name, of in said.items()}
     figures: list[dict[str, Any]] = []
@@ -315,7 +327,9 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
         row["p_holm"] = p
     return {
         "households": {t: len(by_arm["majority"][0][t].truth) for t in CLASSES},
-        "folds": FOLDS, "seeds": seeds, "inner_macro_f1": chosen, "figures": figures, "compared": differences,
+        "folds": FOLDS, "seeds": seeds, "balances": balances,
+        "inner_macro_f1": {name: inner_f1(parts) for name, parts in read.items()},
+        "figures": figures, "compared": differences,
         "coverage": [
             {"setting": target, "arm": arm, **coverage([one[target] for one in by_arm[arm]], least)}
             for target in CLASSES for arm in ("teacher", "student") for least in LEASTS
@@ -327,6 +341,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     """The figures, and their differences."""
     for name, held in found["inner_macro_f1"].items():
         console.print(f"inner, {name}: {', '.join(f'{t} {v:.3f}' for t, v in held.items())}")
+    console.print(f"balance by fold: {found['balances']}")
     for target, count in found["households"].items():
         table = Table(title=f"{target}: {count} households, {found['folds']} folds, {found['seeds']} seeds")
         for column in ("arm", "macro-F1", "calibration error"):

@@ -63,7 +63,9 @@ def among(
             "this bundle keeps nothing of candidates to choose by", hint="make it anew: kgdistill fit"
         )
     targets = {} if profiles is None or profiles.classifier is None else profiles.classifier.targets
-    guarded = {*finder.sensitive, *(profiles.config.get("sensitive") or () if profiles is not None else ())}
+    # A bundle that does not say which of its targets are sensitive may tell anything.
+    told_of = () if profiles is None else profiles.config.get("sensitive", list(targets))
+    guarded = {*finder.sensitive, *told_of}
     named = [name for name in where if name in guarded]
     if named and not allow_sensitive:
         raise refused(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)

@@ -30,13 +30,14 @@ class TargetClasses:
         names: the classes, in the order of the head's outputs.
         several: whether several can hold at once.
         temperature: logits are divided by it.
-        threshold: see `kgdistill.ranking.classes.decide`.
+        threshold, weights: see `kgdistill.ranking.classes.decide`.
     """
 
     names: tuple[str, ...]
     several: bool
     temperature: float
     threshold: float
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Told:
     classes: tuple[str, ...]
     probabilities: dict[str, float]
     out_of_scope: bool
+
+    @property
+    def first(self) -> str:
+        """The first class that holds; where none does, the likeliest."""
+        return self.classes[0] if self.classes else next(iter(self.probabilities))
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class Classifier:
     def _told(self, name: str, logits: FloatArray) -> list[Told]:
         target = self.targets[name]
         p = probabilities(logits, target.temperature, several=target.several)
-        chosen = decide(p, target.threshold, several=target.several)
+        chosen = decide(p, target.threshold, several=target.several, weights=target.weights)
         order = np.argsort(-p, axis=1, kind="stable")
         out = []
         for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
@@ -290,7 +296,7 @@ class Classifier:
             "targets": {
                 name: {
                     "classes": list(t.names), "several": t.several, "temperature": t.temperature,
-                    "threshold": t.threshold,
+                    "threshold": t.threshold, "weights": list(t.weights),
                 }
                 for name, t in self.targets.items()
             },
@@ -374,7 +380,13 @@ def _read_settings(
     assert isinstance(nodes, list)
     assert isinstance(dim, int)
     targets = {
-        name: TargetClasses(tuple(t["classes"]), t["several"], float(t["temperature"]), float(t["threshold"]))
+        name: TargetClasses(
+            tuple(t["classes"]),
+            t["several"],
+            float(t["temperature"]),
+            float(t["threshold"]),
+            tuple(t.get("weights", ())),
+        )
         for name, t in raw.items()
     }
     # Bundles that were made before counts were read say nothing of them.
@@ -391,6 +403,9 @@ def _is_target(value: Any) -> bool:
         and number(value.get("temperature"))
         and value["temperature"] > 0
         and number(value.get("threshold"))
+        and isinstance(held := value.get("weights", []), list)
+        and all(number(w) and w > 0 for w in held)
+        and len(held) in (0, len(value["classes"]))
     )
 
 

@@ -45,6 +45,8 @@ class _Calibration(Protocol):
     def temperature(self) -> float: ...
     @property
     def threshold(self) -> float: ...
+    @property
+    def weights(self) -> tuple[float, ...]: ...
 
 
 class _Trained(Protocol):
@@ -82,7 +84,7 @@ def pack_classifier(
     targets = {
         name: TargetClasses(
             names, name in student.several, student.calibration[name].temperature,
-            student.calibration[name].threshold,
+            student.calibration[name].threshold, student.calibration[name].weights,
         )
         for name, names in student.classes.items()
     }  # fmt: skip

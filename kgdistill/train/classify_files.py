@@ -161,7 +161,10 @@ def _common(about: Mapping[str, Any]) -> dict[str, Any]:
         "tables": about["tables"],
         "classes": {name: tuple(classes) for name, classes in about["classes"].items()},
         "several": frozenset(about["several"]),
-        "calibration": {name: Calibration(**c) for name, c in about["calibration"].items()},
+        "calibration": {
+            name: Calibration(**c | {"weights": tuple(c.get("weights", ()))})
+            for name, c in about["calibration"].items()
+        },
         "history": about["history"],
         "seconds": about["seconds"],
     }
