@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,13 +66,7 @@ def among(
     # A bundle that does not say which of its targets are sensitive may tell anything.
     told_of = () if profiles is None else profiles.config.get("sensitive", list(targets))
     guarded = {*finder.sensitive, *told_of}
-    named = [name for name in where if name in guarded]
-    if named and not allow_sensitive:
-        raise refused(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)
-    mask, notes = np.ones(len(finder.people), np.bool_), []
-    if named:
-        verb = "is" if len(named) == 1 else "are"
-        notes.append(f"{', '.join(named)} {verb} sensitive, and was allowed to choose")
+    mask, notes = np.ones(len(finder.people), np.bool_), _allowed(guarded, where, allow_sensitive)
     told = None
     for name, wanted in where.items():
         if name in targets:
@@ -95,6 +89,15 @@ def among(
         else:
             mask &= finder.people.mask({name: wanted})
     return Among(mask, tuple(notes))
+
+
+def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> list[str]:
+    """What is to be said of what is sensitive in a filter; InputError where it was not allowed."""
+    named = [name for name in where if name in guarded]
+    if named and not allow_sensitive:
+        raise refused(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)
+    verb = "is" if len(named) == 1 else "are"
+    return [f"{', '.join(named)} {verb} sensitive, and was allowed to choose"] if named else []
 
 
 def _predictions(bundle: Bundle, profiles: Bundle) -> list[Prediction]:
