@@ -72,8 +72,8 @@ COMPARED = [
 ]  # fmt: skip
 TITLES = {
     "majority": "the commonest class",
-    "categories": "log counts of 335 categories, logistic regression",
-    "types": "log counts of 2,400 types of products, logistic regression",
+    "categories": "log counts of categories, logistic regression",
+    "types": "log counts of types of products, logistic regression",
     "teacher": "teacher",
     "student": "student",
     "student_nodistill": "student without distillation",
@@ -249,14 +249,14 @@ def inner(task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig) -
     return told_of(task, teacher.logits(task, vectors), teacher.calibration, 0.0, "train")
 
 
-def coverage(arm: Seeds, least: float) -> dict[str, float]:
+def coverage(arm: Seeds, least: float) -> dict[str, float | None]:
     """Of how many the class is told from a probability on, how many of these are right; over the seeds."""
     told = [given.probabilities.max(axis=1) >= least for given in arm]
     right = [(given.truth & given.chosen).any(axis=1) for given in arm]
     precise = [float(r[t].mean()) for r, t in zip(right, told, strict=True) if t.any()]
     return {
         "least": least, "coverage": float(np.mean([t.mean() for t in told])),
-        "precision": float(np.mean(precise)) if precise else float("nan"),
+        "precision": float(np.mean(precise)) if precise else None,
     }  # fmt: skip
 
 
@@ -361,9 +361,9 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"{row['high']:+.3f}], p {row['p_holm']:.3f} by Holm"
         )
     for row in found["coverage"]:
+        right = "nobody" if row["precision"] is None else f"right {row['precision']:.0%}"
         console.print(
-            f"{row['setting']}, {row['arm']}, from {row['least']} on: told of {row['coverage']:.0%}, "
-            f"right {row['precision']:.0%}"
+            f"{row['setting']}, {row['arm']}, from {row['least']} on: told of {row['coverage']:.0%}, {right}"
         )
 
 
