@@ -257,6 +257,10 @@ class ClassifyConfig(_Section):
     precision: float = Field(default=0.95, gt=0, lt=1)
     """Of the subjects whose class is told without a person, this share is to be right: it decides from which
     probability on that is so, chosen on what was not trained on."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """How far rare classes are favoured where one of several is told: 0 tells the likeliest, 1 the one whose
+    probability is most above its share of the training. Macro-F1 likes it where classes are of unlike size;
+    probabilities stay what they are."""
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the distillation, T² KL(softmax(teacher / T), softmax(student / T))."""
     task_weight: float = Field(default=0.5, ge=0, le=1000)
@@ -334,6 +338,9 @@ class RunConfig(_Section):
     """See `AudienceConfig`."""
     goes_with: GoesWithConfig = GoesWithConfig()
     """See `GoesWithConfig`."""
+    allow_sensitive: bool = False
+    """Whether a task that ranks may read what the schema declares sensitive, and its bundle keep it to choose
+    by."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

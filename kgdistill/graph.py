@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from kgdistill.explore import Explanation, count_types, explain, run_query, save
 from kgdistill.explore.counts import TypeCounts
 from kgdistill.explore.interests import Interests, interests
 from kgdistill.explore.queries import dialect_of
-from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport
+from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_classes
 from kgdistill.ingest.archive import default_archive, job_schema
 from kgdistill.ingest.journal import Journal, without_journal
 from kgdistill.moment import moment
@@ -157,48 +158,81 @@ class Graph:
                 self.store, Path(folder), cut=moment(cut, "cut") if isinstance(cut, str) else cut
             )
 
-    def write_back(self, run: Run | str | Path, *, k: int = 20, wait_s: float = 0.0) -> WriteBackReport:
-        """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
+    def write_back(
+        self,
+        run: Run | str | Path,
+        *,
+        k: int = 20,
+        least: float | None = None,
+        allow_sensitive: bool = False,
+        wait_s: float = 0.0,
+    ) -> WriteBackReport:
+        """Writes what a run answers, and its vectors, in place of what the same run wrote before.
 
         Answers rest on all that the graph knows now, also on purchases after the cut; what a user bought is
-        left out. Of a run that finds audiences, those of the campaigns from its cut on are written.
+        left out. Of a run that finds audiences, those of the campaigns from its cut on are written. Classes
+        and past answers are written for nodes that the run did not learn from, and where it is sure enough.
 
         Args:
             run: a run, or its folder; the folder's name is its name in the graph.
             k: recommendations for each user; users for each campaign.
+            least: the probability from which on a class or a past answer is written; None: a half for a
+                class, for an answer what the run chose on validation.
+            allow_sensitive: whether classes of what the schema declares sensitive are written too.
             wait_s: how long to wait for a job that holds the archive.
 
         Raises:
             ArtefactError: the run has no bundle, or it no longer fits.
-            InputError: its task has no such answers, or the schema no relationship for them.
+            InputError: its task has no such answers, or the schema no relationship for them; all that it
+                tells is sensitive.
             StoreError, SchemaError, DiskError: as `kgdistill.explore.write_back`; nothing is written.
         """
         with clear_refusals(self.url):
             from kgdistill.run.run import Run as AnyRun
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
-            task, name = opened.config.task, opened.folder.resolve().name
-            if opened.config.kind not in ("history", "audience"):
+            task, name, kind = opened.config.task, opened.folder.resolve().name, opened.config.kind
+            if kind in ("basket", "text") or (kind == "classify" and task.output is None):
                 raise InputError(
                     f"a run of the task {task.name!r} has nothing to write back",
                     where=str(opened.folder),
-                    hint="of `recommend`, `target`, and tasks like them, answers are written",
+                    hint="a task says by `output` what its answers are written as: recommend, target, "
+                    "profile, answer, sentiment and intent do, and tasks like them",
                 )
-            edge = opened.answered_as
-            if edge not in self.store.schema.edges():
-                raise InputError(
-                    f"the graph's schema has no relationship {'-'.join(edge)} to write to",
-                    where=self.url,
-                    hint="declare it, with run, rank and score, and name it as the task's output",
-                )
-            if opened.config.kind == "audience":
-                found = opened.audiences(k)
-                return write_back(self.store, name, found, edge=edge, archive=self._archive, wait_s=wait_s)
-            answers = opened.recommendations(k, store=self.store)
-            kept = opened.embeddings() if "Embedding" in self.store.schema.nodes else []
-            vectors = [NodeEmbeddings(edge[2], *space) for space in kept]
             archive = self._archive
+            if kind == "classify":
+                from kgdistill.run.told import told_classes, told_edges
+
+                self._writable(told_edges(opened).values(), "run, property and probability")
+                sure = 0.5 if least is None else least
+                told = told_classes(opened, self.store, least=sure, allow_sensitive=allow_sensitive)
+                return write_classes(self.store, name, told, archive=archive, wait_s=wait_s)
+            edge = opened.answered_as
+            self._writable([edge], "run, rank and score")
+            answers, vectors = self._answers(opened, k, least)
             return write_back(self.store, name, answers, vectors, edge=edge, archive=archive, wait_s=wait_s)
+
+    def _answers(self, run: Run, k: int, least: float | None) -> tuple[pa.Table, list[NodeEmbeddings]]:
+        """What a run answers, user, product, rank, score, and its vectors."""
+        if run.config.kind == "audience":
+            return run.audiences(k), []
+        if run.config.kind == "answer":
+            from kgdistill.run.told import told_answers
+
+            return told_answers(run, self.store, least=least), []
+        kept = run.embeddings() if "Embedding" in self.store.schema.nodes else []
+        label = run.answered_as[2]
+        return run.recommendations(k, store=self.store), [NodeEmbeddings(label, *space) for space in kept]
+
+    def _writable(self, edges: Iterable[EdgeType], properties: str) -> None:
+        """InputError where the graph lacks one of these relationships."""
+        if missing := [edge for edge in edges if edge not in self.store.schema.edges()]:
+            edge = missing[0]
+            raise InputError(
+                f"the graph's schema has no relationship {'-'.join(edge)} to write to",
+                where=self.url,
+                hint=f"declare it, with {properties}, and name it as the task's output",
+            )
 
     # Questions --------------------------------------------------------------------------------
 

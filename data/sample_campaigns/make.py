@@ -2,7 +2,8 @@
 
     python data/sample_campaigns/make.py [FOLDER]
 
-Each customer likes one maker, buys mostly of it, and redeems most coupons for it that arrive, few others.
+Each customer likes one maker, buys mostly of it, and redeems most coupons for it that arrive, few others. Who
+likes Acorn or Birch mostly has children; two thirds of the customers told.
 """
 
 from __future__ import annotations
@@ -60,8 +61,13 @@ def tables() -> dict[str, Rows]:
                 at = day(start + float(draw.uniform(0.5, 20)))
                 redeemed.append({"source": f"u{user:03}", "target": f"k{campaign:02}", "at": at})
     makers, every = range(len(MAKERS)), range(CAMPAIGNS)
+    tell = np.random.default_rng(8)
+    kids = ["some" if (user % len(MAKERS) < 2) == (tell.random() < 0.9) else "none" for user in range(USERS)]
     return {
-        "User": [{"user_id": f"u{user:03}"} for user in range(USERS)],
+        "User": [
+            {"user_id": f"u{user:03}", "kids_count": kids[user] if tell.random() < 0.65 else ""}
+            for user in range(USERS)
+        ],
         "Brand": [{"brand_id": name.lower(), "name": name} for name in MAKERS],
         "Product": [
             {"product_id": product(m, t), "title": f"{MAKERS[m]} {thing}", "brand_text": MAKERS[m]}

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kgdistill.cli.asking import BundleOption, BundleTaskOption, RunBundleOption, ask
-from kgdistill.cli.options import JsonOption
+from kgdistill.cli.options import AllowSensitiveOption, JsonOption
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
+    from kgdistill.serve.among import Among
     from kgdistill.serve.audiences import AudienceAnswer
+    from kgdistill.serve.bundle import Bundle
 
 _RESTS_ON = {
     "products": "the products that it is for",
@@ -48,13 +50,28 @@ def audience(
         int | None,
         typer.Option("--cap", min=1, help="Nobody is in more than so many of the campaigns asked for."),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            help="Only users of whom this is known, or predicted by --profiles; repeated for another "
+            "property, or another value of the same.",
+        ),
+    ] = None,
+    profiles: Annotated[
+        Path | None,
+        typer.Option("--profiles", metavar="RUN|DIR", help="A run or bundle that tells properties of users."),
+    ] = None,
+    allow_sensitive: AllowSensitiveOption = False,
     task: BundleTaskOption = None,
     json: JsonOption = False,
 ) -> None:
     """List whom a campaign should reach, how many of them will redeem or click, and why each.
 
     A probability is calibrated on campaigns that the model did not learn from. Of a user is read only what
-    came before the campaign's start. JSON has the gains too: how many are expected of growing audiences.
+    came before the campaign's start. JSON has the gains too: how many are expected of growing audiences. What
+    the schema declares sensitive chooses nobody, known or predicted, unless --allow-sensitive is given.
 
     \b
     Examples:
@@ -62,6 +79,7 @@ def audience(
       kgdistill audience 19 20 --size 100 --cap 1 --exclude no-post.txt --bundle runs/target/bundle --json
       kgdistill audience --products 1095275,1082185 --size 50 --run runs/target
       kgdistill audience --text 'frozen pizza' --size 50 --run runs/target
+      kgdistill audience 18 --where region=north --bundle runs/target/bundle
     """
     new = products is not None or text is not None
     if bool(campaigns) == new:
@@ -72,18 +90,43 @@ def audience(
         raise InputError("goes with campaigns of the bundle", where="--cap")
     out = _listed(exclude) if exclude is not None else []
     asked = ask(bundle, run, task, "audience").bundle
+    if asked.audiences is None:
+        asked.audience(str(campaigns))  # which says what the bundle was made for
+    assert asked.audiences is not None
+    chosen = _chosen(asked, where, profiles, allow_sensitive) if where else None
     if new:
         keys = None if products is None else [key.strip() for key in products.split(",") if key.strip()]
-        answers = [asked.audience(products=keys, text=text, size=size, exclude=out)]
-    elif asked.audiences is None:
-        answers = [asked.audience(str(campaigns))]  # which says what the bundle was made for
+        answers = [asked.audiences.of_new(keys, text, size, out, chosen)]
     else:
-        answers = asked.audiences.of_campaigns(list(campaigns or ()), size, out, cap)
+        answers = asked.audiences.of_campaigns(list(campaigns or ()), size, out, cap, chosen)
     if json:
         print_json([_as_json(answer) for answer in answers])
         return
     for answer in answers:
         _show(answer)
+
+
+def _chosen(bundle: Bundle, where: list[str], profiles: Path | None, allow_sensitive: bool) -> Among:
+    """Who may be chosen."""
+    from kgdistill.serve.among import among
+    from kgdistill.serve.bundle import load_bundle
+
+    other = None
+    if profiles is not None:
+        other = load_bundle(profiles / "bundle" if (profiles / "bundle").is_dir() else profiles)
+    asked: dict[str, list[Any]] = {}
+    for condition in where:
+        name, equals, text = (part.strip() for part in condition.partition("="))
+        if not equals or not name:
+            raise InputError(
+                f"{condition[:60]!r} is no KEY=VALUE", where="--where", hint="--where region=north"
+            )
+        people = bundle.finder.people if bundle.finder is not None else None
+        held = people is not None and name in people.properties
+        told = other is not None and other.classifier is not None and name in other.classifier.targets
+        asked.setdefault(name, []).append(people.parsed(name, text) if people and held and not told else text)
+    conditions = {name: values[0] if len(values) == 1 else values for name, values in asked.items()}
+    return among(bundle, conditions, profiles=other, allow_sensitive=allow_sensitive)
 
 
 def _listed(file: Path) -> list[str]:

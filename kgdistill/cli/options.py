@@ -46,6 +46,12 @@ SchemaOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+AllowSensitiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-sensitive", help="Use what the schema declares sensitive; it is said where that was so."
+    ),
+]
 RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of the run.")]
 DeviceOption = Annotated[
     str | None,

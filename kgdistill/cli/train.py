@@ -11,6 +11,7 @@ import typer
 from kgdistill.cli.jobs import KeptOption, WaitOption, say_if_unkept
 from kgdistill.cli.options import (
     DEFAULT_STORE,
+    AllowSensitiveOption,
     DeviceOption,
     JsonOption,
     PasswordFileOption,
@@ -71,6 +72,7 @@ def snapshot(
     complete_journey: Annotated[
         bool, typer.Option("--complete-journey", help="Split and leave out as fits Complete Journey.")
     ] = False,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Freeze the graph at a cut and make the folder of a run.
@@ -85,6 +87,7 @@ def snapshot(
       kgdistill snapshot --run runs/journey --complete-journey --store neo4j://localhost:7687
     """
     values = _values(config, {"--cut": cut, "--test-start": test_start}, complete_journey)
+    values |= {"allow_sensitive": True} if allow_sensitive else {}
     opened = _created(run, values, task, (store, user, password_file), str(config or "configuration"))
     _frozen(opened, json)
 
@@ -98,12 +101,14 @@ def fit(
     config: ConfigOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Make everything of a run up to the bundle: snapshot, teacher, targets, student.
 
     A run that is not there yet is made from the store; one that is goes on where it was, with the settings
-    that it has. What stands there from the same inputs is kept.
+    that it has. What stands there from the same inputs is kept. A task that ranks reads nothing that the
+    schema declares sensitive, unless --allow-sensitive is given.
 
     \b
     Examples:
@@ -112,9 +117,9 @@ def fit(
       kgdistill fit --run runs/viewed --task viewed.yaml --config mine.yaml --device cpu
     """
     if not (run / "graph" / "stage.json").is_file():
-        values = _values(config, {}, False)
+        values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
         _created(run, values, task, (store, user, password_file), str(config or "configuration"))
-    elif config is not None:
+    elif config is not None or allow_sensitive:
         raise InputError("has settings already", where=shown(run), hint="name a new run")
     opened = run_at(run, device=device, threads=threads, keep=True)
     check_run_task(opened, task)
@@ -331,6 +336,8 @@ def evaluate(
             say(f"left out: {why} ({opened.pipeline.stages[kind].command} --run {shown(run)})")
         for why in metrics["void"].values():
             say(f"shows nothing: {why}")
+        if metrics.get("sensitive"):
+            say(f"sensitive, and allowed to this run: {', '.join(metrics['sensitive'])}")
         say(f"next:  kgdistill report {shown(run)}")
 
 
@@ -342,14 +349,27 @@ def writeback(
     device: DeviceOption = None,
     archive: KeptOption = None,
     wait: WaitOption = 0.0,
+    least: Annotated[
+        float | None,
+        typer.Option(
+            "--least",
+            min=0.0,
+            max=1.0,
+            help="The probability from which on a class or a past answer is written; left out: 0.5 for a "
+            "class, for an answer what validation chose.",
+        ),
+    ] = None,
+    allow_sensitive: AllowSensitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write a run's answers and embeddings into the graph, in place of the run's former ones.
 
     Recommendations rest on all that the store knows now, also on purchases after the cut; what a user bought
-    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written. They carry
-    the name of the run's folder; those of other runs stay. Both are written, or neither, and the store's
-    archive keeps them, so that `store rebuild` brings them back.
+    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written; classes
+    and past answers for nodes that the run did not learn from, where it is sure enough; what the schema
+    declares sensitive with --allow-sensitive alone. They carry the name of the run's folder; those of other
+    runs stay. All is written, or nothing, and the store's archive keeps it, so that `store rebuild` brings
+    it back.
 
     \b
     Examples:
@@ -360,14 +380,21 @@ def writeback(
 
     opened = run_at(run, device=device)
     with store_at(store, user, password_file, wait_s=wait) as held:
-        written = Graph(held, archive=archive).write_back(opened, wait_s=wait)
+        written = Graph(held, archive=archive).write_back(
+            opened, least=least, allow_sensitive=allow_sensitive, wait_s=wait
+        )
     if json:
         print_json(written)
         return
     rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
+    if opened.config.kind == "classify":
+        rows = [[f"classes of {name}", count] for name, count in written.classes.items()]
+    elif opened.config.kind == "answer":
+        rows = [["answers", written.recommendations]]
     print_table(["written", "count"], rows)
     say_if_unkept(written.archive, store)
-    say(f"see them:  kgdistill query --saved runs --store {store}")
+    if opened.config.kind == "history":
+        say(f"see them:  kgdistill query --saved runs --store {store}")
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

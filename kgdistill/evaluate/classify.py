@@ -36,7 +36,9 @@ class ClassArm:
         p = probabilities(
             self.logits[target][task.subjects(part, target)], known.temperature, several=several
         )
-        return Classified(truth, p, decide(p, known.threshold, several=several), several)
+        return Classified(
+            truth, p, decide(p, known.threshold, several=several, weights=known.weights), several
+        )
 
 
 def majority(task: ClassifyTask) -> ClassArm:

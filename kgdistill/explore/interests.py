@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kgdistill.explore.explanations import check_known
 from kgdistill.explore.paths import Paths
+from kgdistill.explore.queries import Dialect, dialect_of
 from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import GraphStore
 from kgdistill.wording import Language, language_of, say
@@ -29,11 +30,18 @@ MATCH (:User)-[w:BOUGHT]->(:Product)-[:MADE_BY]->(v:Brand)
 WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
 RETURN v.brand_id AS key, count(*) AS bought
 """
+# By quarters of an hour, which time zones are whole numbers of: few, however many moments there are. What
+# does not fall on the start of one (sharp) is no date without an hour.
 _TIMES = """
 MATCH (:User)-[w:BOUGHT]->(:Product)
 WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
-RETURN w.first_at AS at, count(*) AS bought
+WITH {seconds} AS s
+RETURN s - s % 900 AS start, s % 900 = 0 AS sharp, count(*) AS bought
 """
+_SECONDS: dict[Dialect, str] = {
+    "ladybug": "to_epoch_ms(w.first_at) / 1000",
+    "neo4j": "w.first_at.epochSeconds",
+}
 # Two patterns: in one Neo4j would not come back to the product itself.
 _PRICES = """
 UNWIND $keys AS k MATCH (p:Product)-[:IN_CATEGORY]->(v:Category)
@@ -179,10 +187,12 @@ def _times(store: GraphStore, known: list[datetime], until: datetime, zone: str)
     """The days of the week and hours that stand out, the greatest lift first."""
     if not known:
         return ()
-    table = store.query(_TIMES, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+    cypher = _TIMES.format(seconds=_SECONDS[dialect_of(store)])
+    table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
     usual: Counter[str] = Counter()
-    for at, bought in zip(table["at"].to_pylist(), table["bought"].to_pylist(), strict=True):
-        usual.update(dict.fromkeys(_parts(at, zone), bought))
+    for row in table.to_pylist():
+        at = datetime(1970, 1, 1) + timedelta(seconds=row["start"] + (not row["sharp"]))
+        usual.update(dict.fromkeys(_parts(at, zone), row["bought"]))
     counts = Counter(name for at in known for name in _parts(at, zone))
     found: tuple[Interest, ...] = ()
     # A day and an hour are each a whole of its own.

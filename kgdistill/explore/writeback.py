@@ -1,12 +1,14 @@
-"""Recommendations and embeddings of a run, back into the graph."""
+"""What a run answers, and its embeddings, back into the graph."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ from kgdistill.progress import step
 from kgdistill.store.protocol import EdgeType, GraphStore, Write
 
 RECOMMENDED: EdgeType = ("User", "RECOMMENDED", "Product")
+CLASS = "Class"
+"""The label of classes that have no node of their own in the graph."""
 _COLUMNS = pa.schema(
     [("user", pa.string()), ("product", pa.string()), ("rank", pa.int64()), ("score", pa.float64())]
 )
@@ -42,11 +46,22 @@ class NodeEmbeddings:
     vectors: npt.NDArray[np.float32]
 
 
+class ToldClass(NamedTuple):
+    """A class that is told of a node: the node's key, the target, the class, its probability."""
+
+    key: str
+    target: str
+    name: str
+    probability: float
+    sensitive: bool = False
+
+
 @dataclass(frozen=True)
 class WriteBackReport:
     """What was written: relationships, embeddings by `label:space`, and the wall time.
 
     `archive` is the folder of the archive that keeps it too, for a store made anew; None: none does.
+    `classes` says of each target of how many nodes a class was written; of other runs it is empty.
     """
 
     run: str
@@ -54,6 +69,7 @@ class WriteBackReport:
     embeddings: dict[str, int]
     seconds: float
     archive: Path | None = None
+    classes: dict[str, int] = field(default_factory=dict)
 
 
 def write_back(
@@ -93,26 +109,98 @@ def write_back(
         DiskError: the archive cannot be written; nothing is written.
     """
     start = time.monotonic()
-    if not run_id.strip():
-        raise InputError("the run's id is empty")
     edges = _recommended(run_id, recommendations)
     nodes = _embeddings(run_id, embeddings)
     tables: dict[TypeKey, pa.Table] = {edge: edges}
     # A schema of one's own need not have them.
     if nodes.num_rows or "Embedding" in store.schema.nodes:
         tables = {"Embedding": nodes, edge: edges}
-    kept = kept_by(store, archive)
-    own = {"run": run_id}
+    kept = _write(store, run_id, tables, archive, wait_s)
+    counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
+    return WriteBackReport(run_id, edges.num_rows, counts, time.monotonic() - start, kept)
+
+
+def write_classes(
+    store: GraphStore,
+    run_id: str,
+    told: Mapping[EdgeType, Sequence[ToldClass]],
+    *,
+    archive: str | Path | None = None,
+    wait_s: float = 0.0,
+) -> WriteBackReport:
+    """Writes the classes that a run tells, in place of what the same run wrote before.
+
+    A class is the node that a relationship leads to, by its key; where the graph has none, a node of the
+    label Class with the id `run:target:class`. All is kept, or nothing, as in `write_back`.
+
+    Args:
+        store: an open store that holds the nodes.
+        run_id: names the run; not empty.
+        told: by the type of the relationship, whose properties are run, property and probability; of a type
+            without anything the run's former ones go.
+        archive, wait_s: as in `write_back`.
+
+    Raises:
+        InputError, SchemaError, StoreError, DiskError: as `write_back`; nothing is written.
+    """
+    start = time.monotonic()
+    tables: dict[TypeKey, pa.Table] = {}
+    if any(edge[2] == CLASS for edge in told):
+        tables[CLASS] = _classes(
+            run_id, [one for edge, some in told.items() if edge[2] == CLASS for one in some]
+        )
+    for edge, some in told.items():
+        tables[edge] = pa.table(
+            {
+                "source": pa.array([one.key for one in some], pa.string()),
+                "target": pa.array(
+                    [_class_id(run_id, one) if edge[2] == CLASS else one.name for one in some], pa.string()
+                ),
+                "run": pa.array([run_id] * len(some), pa.string()),
+                "property": pa.array([one.target for one in some], pa.string()),
+                "probability": pa.array([one.probability for one in some], pa.float64()),
+            }
+        )
+    kept = _write(store, run_id, tables, archive, wait_s)
+    counts = Counter(one.target for some in told.values() for one in some)
+    return WriteBackReport(run_id, 0, {}, time.monotonic() - start, kept, dict(counts))
+
+
+def _class_id(run_id: str, told: ToldClass) -> str:
+    return f"{run_id}:{told.target}:{told.name}"
+
+
+def _classes(run_id: str, told: Sequence[ToldClass]) -> pa.Table:
+    distinct = {_class_id(run_id, one): one for one in told}
+    return pa.table(
+        {
+            "class_id": pa.array(list(distinct), pa.string()),
+            "run": pa.array([run_id] * len(distinct), pa.string()),
+            "property": pa.array([one.target for one in distinct.values()], pa.string()),
+            "name": pa.array([one.name for one in distinct.values()], pa.string()),
+            "sensitive": pa.array([one.sensitive for one in distinct.values()], pa.bool_()),
+        }
+    )
+
+
+def _write(
+    store: GraphStore,
+    run_id: str,
+    tables: dict[TypeKey, pa.Table],
+    archive: str | Path | None,
+    wait_s: float,
+) -> Path | None:
+    """Writes all of it, in place of the same run's former; returns the archive that keeps it."""
+    if not run_id.strip():
+        raise InputError("the run's id is empty")
+    kept, rows = kept_by(store, archive), sum(table.num_rows for table in tables.values())
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(step("writing back", total=edges.num_rows + nodes.num_rows))
+        progress = stack.enter_context(step("writing back", total=rows))
         if kept is not None:
             stack.enter_context(Outputs(kept).keep("run", run_id, tables, wait_s=wait_s))
-        store.write_together([Write(key, table, own) for key, table in tables.items()])
-        progress.advance(edges.num_rows + nodes.num_rows)
-    counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
-    return WriteBackReport(
-        run_id, edges.num_rows, counts, time.monotonic() - start, kept.folder if kept else None
-    )
+        store.write_together([Write(key, table, {"run": run_id}) for key, table in tables.items()])
+        progress.advance(rows)
+    return kept.folder if kept else None
 
 
 def _recommended(run_id: str, table: pa.Table) -> pa.Table:

@@ -19,11 +19,13 @@ class Calibration:
         temperature: logits are divided by it (Guo et al. 2017).
         threshold: with one class a subject, "none of them" below it; with several, a class holds from it on.
         sure: with one class a subject, the probability from which on it is believed without a person.
+        weights: of the classes where one is chosen; see `decide`.
     """
 
     temperature: float
     threshold: float
     sure: float = NEVER
+    weights: tuple[float, ...] = ()
 
 
 def calibrate(

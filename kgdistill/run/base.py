@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,12 +213,14 @@ class RunBase:
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:
+        allowed = self._settings("allow_sensitive") if self.config.allow_sensitive else {}
         if self.config.kind == "audience":
-            return {"cut": "by anchors", **self._settings("task")}
+            return {"cut": "by anchors", **self._settings("task"), **allowed}
         if self.config.protocol is None:
-            return {"cut": None, "interaction": None}
+            return {"cut": None, "interaction": None, **allowed}
         protocol = self.config.protocol
-        return {"cut": protocol.snapshot_cut.isoformat(), "interaction": list(protocol.interaction)}
+        cut = protocol.snapshot_cut.isoformat()
+        return {"cut": cut, "interaction": list(protocol.interaction), **allowed}
 
     def _data(self) -> dict[str, str]:
         """What names the data: the snapshot's content, and what was put aside for validation and test."""
@@ -259,11 +262,11 @@ class RunBase:
             if self.config.kind == "audience":
                 later = self._two_snapshots(store, folder)
             elif protocol is None:
-                take_snapshot(store, folder / "snapshot", cut=None, needed=self._labels())
+                self._freeze(store, folder / "snapshot", None)
                 later = self._judgements(store)
             else:
                 cut = protocol.snapshot_cut
-                take_snapshot(store, folder / "snapshot", cut=cut, needed=self._labels())
+                self._freeze(store, folder / "snapshot", cut)
                 later = take_events(store, protocol.interaction, start=cut, end=None, include_future=True)
             with (folder / _HOLDOUT).open("wb") as file:
                 pq.write_table(later, file)
@@ -280,15 +283,19 @@ class RunBase:
         if not link.is_symlink() and not link.exists():
             link.symlink_to(Path("graph") / "snapshot")
 
+    def _freeze(self, store: GraphStore, folder: Path, cut: datetime | None) -> Snapshot:
+        """A snapshot of what the task may read: one that ranks reads nothing sensitive, unless allowed."""
+        open_to = isinstance(self.config.task, ClassifySpec) or self.config.allow_sensitive
+        return take_snapshot(store, folder, cut=cut, needed=self._labels(), sensitive=open_to)
+
     def _two_snapshots(self, store: GraphStore, folder: Path) -> pa.Table:
         """Freezes the graph as it is now, for evaluation and answers, and before the test's first anchor."""
         from kgdistill.tasks.audience_task import audience_cut
 
         task = self.config.task
         assert isinstance(task, MatchSpec)
-        needed = self._labels()
-        everything = take_snapshot(store, folder / _LATER, cut=None, needed=needed)
-        take_snapshot(store, folder / "snapshot", cut=audience_cut(everything, task), needed=needed)
+        everything = self._freeze(store, folder / _LATER, None)
+        self._freeze(store, folder / "snapshot", audience_cut(everything, task))
         return pa.table({"later": [everything.content_hash]})
 
     def _judgements(self, store: GraphStore) -> pa.Table:

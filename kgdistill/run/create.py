@@ -13,6 +13,7 @@ from kgdistill.errors import InputError
 from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.tasks.check import check_graph, check_trainable
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
+from kgdistill.tasks.sensitive import check_sensitive
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
 
 TaskLike: TypeAlias = str | Path | TaskSpec | Mapping[str, Any]
@@ -64,9 +65,10 @@ class Draft:
         """The configuration in force.
 
         Raises:
-            InputError: the events of the store cannot be split by time.
+            InputError: the events of the store cannot be split by time, or the task reads what is sensitive.
         """
         check_graph(self.config.task, store)
+        check_sensitive(self.config.task, kept_schema(store), self.config.allow_sensitive)
         if self.config.protocol is None:
             return self.config
         edge, schema = self.config.discovery.interaction, kept_schema(store)

@@ -18,9 +18,9 @@ def properties(
 ) -> list[dict[str, Any]]:
     """The properties of a user that a bundle tells by history, as JSON can hold them.
 
-    Of each the likeliest `class` with its `probability`, whether that is `told` (something of the history is
-    known, it is at least `least` probable and within scope), the `probabilities` of all, and as `evidence`
-    the items that speak most for it; see `attributions`.
+    Of each the `class` that is told with its `probability`, whether that is `told` (something of the history
+    is known, it is at least `least` probable and within scope), the `probabilities` of all, and as
+    `evidence` the items that speak most for it; see `attributions`.
 
     Args:
         bundle: of a task that tells classes of histories, such as profile.
@@ -46,11 +46,12 @@ def properties(
     titles = Paths(store).products({e.key for some in speaks.values() for e in some})
     found = []
     for name, target in prediction.targets.items():
-        likeliest, probability = next(iter(target.probabilities.items()))
+        told = target.first
+        probability = target.probabilities[told]
         found.append(
             {
                 "property": name,
-                "class": likeliest,
+                "class": told,
                 "probability": probability,
                 "told": prediction.known and probability >= least and not target.out_of_scope,
                 "probabilities": target.probabilities,

@@ -27,6 +27,7 @@ from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone, histories
+from kgdistill.tasks.sensitive import sensitive_of
 from kgdistill.tasks.spec import MatchSpec
 
 if TYPE_CHECKING:
@@ -198,13 +199,23 @@ class Run(RunBase):
         """Judges every arm that is there once on the test split; returns what metrics.json holds.
 
         An arm that an evaluation cannot do without has to be there; a control that is not, or no longer fits,
-        is left out and named under `left_out`; one that can show nothing on this graph under `void`.
+        is left out and named under `left_out`; one that can show nothing on this graph under `void`; what is
+        sensitive and was allowed to a task that ranks under `sensitive`.
         """
         kinds, left_out = self.judged()
         inputs = {**self._inputs("evaluate", judged=kinds), "left_out": left_out}
-        self._stage("evaluate", inputs, partial(self._maker.make, "evaluate"))
+        self._stage("evaluate", inputs, self._judge)
         text = (self.read("evaluate") / "metrics.json").read_text(encoding="utf-8")
         return Results(json.loads(text))
+
+    def _judge(self, folder: Path) -> None:
+        self._maker.make("evaluate", folder)
+        task = self.config.task
+        if self.config.allow_sensitive and isinstance(task, MatchSpec):
+            file = folder / "metrics.json"
+            told = json.loads(file.read_text(encoding="utf-8"))
+            told["sensitive"] = sensitive_of(task, self.snapshot.schema)
+            file.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
     def bundle(self) -> Bundle:
         """The deployable student.
@@ -260,8 +271,9 @@ class Run(RunBase):
             InputError: the task names none, and is no task whose answers have a usual one.
         """
         task = self.config.task
-        if isinstance(task, MatchSpec) and task.finds_audience:
-            return (task.anchors.label, task.output or "TARGETED", task.candidates.label)
+        if isinstance(task, MatchSpec) and self.config.kind in ("audience", "answer"):
+            usual = "TARGETED" if self.config.kind == "audience" else "ANSWERED"
+            return (task.anchors.label, task.output or usual, task.candidates.label)
         protocol = self.config.discovery
         return (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)
 

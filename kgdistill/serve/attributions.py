@@ -18,7 +18,7 @@ class Attribution(NamedTuple):
 
 
 def attributions(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> dict[str, list[Attribution]]:
-    """By target what speaks most for its likeliest class, by taking each item away in turn.
+    """By target what speaks most for the class that is told, by taking each item away in turn.
 
     Args:
         bundle: that tells classes of histories.
@@ -33,9 +33,9 @@ def attributions(bundle: Bundle, history: Sequence[str], *, limit: int = 3) -> d
     whole, *without = bundle.classify(histories=[keys, *([k for k in keys if k != key] for key in asked)])
     found = {}
     for name, told in whole.targets.items():
-        likeliest, probability = next(iter(told.probabilities.items()))
+        held = told.first
         less = [
-            Attribution(key, probability - one.targets[name].probabilities[likeliest])
+            Attribution(key, told.probabilities[held] - one.targets[name].probabilities[held])
             for key, one in zip(asked, without, strict=True)
         ]
         found[name] = sorted((e for e in less if e.less > 0), key=lambda e: (-e.less, e.key))[:limit]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.ranking.classes import probabilities
+from kgdistill.serve.items import Items
 from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
 from kgdistill.tasks.audience import (
     CLIP,
@@ -25,7 +26,7 @@ from kgdistill.tasks.audience import (
     last_moment,
 )
 
-_KEYS = "audience/keys.json"
+_KEYS, _PEOPLE = "audience/keys.json", "audience/candidates.arrow"
 _EVENTS = ("history", "positives", "reached")
 _HEAD = ("middle", "spread", "hidden.weight", "hidden.bias", "top.weight", "top.bias", "beside.weight")
 SPACE = "words"
@@ -71,6 +72,8 @@ class Finder:
         cut: before which the head learned, microseconds since 1970.
         names: what people call all this.
         keys: of candidates and anchors.
+        people: the candidates, in their order, with what they can be chosen by; None where it was not kept.
+        sensitive: what of candidates the schema declares sensitive, whether it was kept or not.
     """
 
     name: ClassVar[str] = "audience"
@@ -81,6 +84,8 @@ class Finder:
     cut: int
     names: AudienceNames
     keys: AudienceKeys
+    people: Items | None = None
+    sensitive: tuple[str, ...] = ()
 
     @cached_property
     def candidate_places(self) -> dict[str, int]:
@@ -131,7 +136,7 @@ class Finder:
         return {
             "temperature": self.temperature, "spread": self.spread, "cut": self.cut,
             "reached": self.data.reached is not None, "names": self.names._asdict(),
-            "groups": [family.name for family in self.data.groups],
+            "groups": [family.name for family in self.data.groups], "sensitive": list(self.sensitive),
         }  # fmt: skip
 
     def arrays(self) -> Arrays:
@@ -155,7 +160,8 @@ class Finder:
     def files(self) -> dict[str, bytes]:
         """See `BundlePart`."""
         told = {**self.keys._asdict(), "groups": [list(family.names) for family in self.data.groups]}
-        return {_KEYS: json.dumps(told, ensure_ascii=False).encode()}
+        kept = {} if self.people is None else {_PEOPLE: self.people.to_bytes()}
+        return {_KEYS: json.dumps(told, ensure_ascii=False).encode(), **kept}
 
     @classmethod
     def from_arrays(
@@ -169,6 +175,7 @@ class Finder:
             "cut": isinstance(settings.get("cut"), int),
             "reached": isinstance(settings.get("reached"), bool),
             "groups": all_of(groups, str),
+            "sensitive": all_of(settings.get("sensitive", []), str),
             "names": isinstance(names, dict) and set(names) == set(AudienceNames._fields),
         })  # fmt: skip
         assert isinstance(groups, list)
@@ -206,9 +213,13 @@ class Finder:
         if len(head["middle"]) != len(data.names()):
             raise refuse(f"the head reads {len(head['middle'])} features, not {len(data.names())}")
         said = AudienceNames(**{**names, "paths": tuple(names["paths"])})
+        people = Items.from_bytes(files[_PEOPLE]) if _PEOPLE in files else None
+        if people is not None and tuple(people.keys) != keys.candidates:
+            raise refuse("does not hold the candidates", _PEOPLE)
         return cls(
-            data, head, float(settings["temperature"]), float(settings["spread"]), settings["cut"], said, keys
-        )
+            data, head, float(settings["temperature"]), float(settings["spread"]), settings["cut"], said,
+            keys, people, tuple(settings.get("sensitive", ())),
+        )  # fmt: skip
 
 
 def _check(arrays: Arrays, kinds: Sequence[str], anchors: int, items: int, groups: int) -> None:

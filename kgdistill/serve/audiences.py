@@ -14,6 +14,7 @@ from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.audience import GAIN_STEPS, expected_positives
 from kgdistill.ranking.bootstrap import Interval
+from kgdistill.serve.among import Among
 from kgdistill.serve.audience import SPACE, Finder, day
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import check_count
@@ -113,7 +114,12 @@ class Audiences:
         return [key for key, start in keys if start >= finder.cut]
 
     def of_campaigns(
-        self, campaigns: Sequence[str], size: int, exclude: Sequence[str] = (), cap: int | None = None
+        self,
+        campaigns: Sequence[str],
+        size: int,
+        exclude: Sequence[str] = (),
+        cap: int | None = None,
+        chosen: Among | None = None,
     ) -> list[AudienceAnswer]:
         """The audiences of campaigns that the bundle knows.
 
@@ -124,6 +130,7 @@ class Audiences:
             size: of each; fewer where fewer are left.
             exclude: users that are not to be chosen.
             cap: nobody is in more audiences; the likeliest pairs of all campaigns come first.
+            chosen: who may be chosen; None: everybody.
 
         Raises:
             InputError: a campaign is not known or named twice; size or cap is no whole number from 1 on.
@@ -131,10 +138,15 @@ class Audiences:
         if len(set(campaigns)) < len(campaigns):
             raise InputError("a campaign is named twice")
         scored = [self._known(key) for key in campaigns]
-        return self._answers(scored, size, exclude, cap)
+        return self._answers(scored, size, exclude, cap, chosen)
 
     def of_new(
-        self, products: Sequence[str] | None, text: str | None, size: int, exclude: Sequence[str] = ()
+        self,
+        products: Sequence[str] | None,
+        text: str | None,
+        size: int,
+        exclude: Sequence[str] = (),
+        chosen: Among | None = None,
     ) -> AudienceAnswer:
         """The audience of a campaign that the bundle does not know, by its products or its words.
 
@@ -152,7 +164,7 @@ class Audiences:
         said = [f"none of its {len(unknown):,} products is known"] if unknown and not rows else []
         scored = self._scored("", None, np.array(sorted(rows), np.int64), text or "", said)
         scored.unknown += unknown
-        return self._answers([scored], size, exclude, None)[0]
+        return self._answers([scored], size, exclude, None, chosen)[0]
 
     def _known(self, key: str) -> _Scored:
         places = self._finder.anchor_places
@@ -202,7 +214,12 @@ class Audiences:
         return Wanted(np.sort(best), {SPACE: direction}, size), "text"
 
     def _answers(
-        self, scored: list[_Scored], size: int, exclude: Sequence[str], cap: int | None
+        self,
+        scored: list[_Scored],
+        size: int,
+        exclude: Sequence[str],
+        cap: int | None,
+        only: Among | None,
     ) -> list[AudienceAnswer]:
         check_count(size, "size")
         if cap is not None:
@@ -219,6 +236,9 @@ class Audiences:
             keep = ~out[one.who]
             if left := int((~keep).sum()):
                 one.notes.append(f"{left:,} are left out as asked")
+            if only is not None:
+                keep &= only.mask[one.who]
+                one.notes += [*only.notes, f"{int(keep.sum()):,} are left by what was asked of them"]
             one.who, one.p = one.who[keep], one.p[keep]
         chosen = [np.arange(min(size, len(one.who))) for one in scored]
         if cap is not None:

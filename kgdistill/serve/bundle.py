@@ -13,6 +13,7 @@ from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
+from kgdistill.serve.among import among
 from kgdistill.serve.answer import Answer, Basis, Hit
 from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
@@ -399,12 +400,9 @@ class Bundle:
         histories: Sequence[Keys] | None = None,
         facts: Sequence[Mapping[str, Keys]] | None = None,
     ) -> list[Prediction]:
-        """What is told of each subject, with probabilities; see `Classifier.classify`.
-
-        Raises:
-            InputError: the bundle was made for another task, or as `Classifier.classify`.
-        """
-        return self._need(self.classifier, "tell classes").classify(texts, histories, facts, tower=self.text)
+        """What is told of each subject, with probabilities; see `Classifier.classify` also for errors."""
+        part = self._need(self.classifier, "tell classes")
+        return part.classify(texts, histories, facts, tower=self.text)
 
     # Finding an audience --------------------------------------------------------------------------
 
@@ -416,6 +414,8 @@ class Bundle:
         text: str | None = None,
         size: int = 100,
         exclude: Sequence[str | int] = (),
+        where: Where | None = None,
+        allow_sensitive: bool = False,
     ) -> AudienceAnswer:
         """Whom to reach: the users likeliest to redeem or click, how many of them will, and why each.
 
@@ -424,16 +424,18 @@ class Bundle:
             products, text: of a new one, in its place.
             size: how many; fewer where fewer are left.
             exclude: users that are not to be chosen.
+            where, allow_sensitive: what must hold for a user; see `kgdistill.serve.among.among`.
 
         Raises:
-            InputError: the bundle finds no audience, or as `Audiences.of_new` and `Audiences.of_campaigns`.
+            InputError: as `Audiences.of_new`, `Audiences.of_campaigns` and `among`.
         """
         asked, out = self._need(self.audiences, "find an audience"), _texts(exclude)
         if (campaign is None) == (products is None and text is None):
             raise InputError("give a campaign, or the products or the text of a new one")
+        only = among(self, where, allow_sensitive=allow_sensitive) if where else None
         if campaign is not None:
-            return asked.of_campaigns(_texts([campaign]), size, out)[0]
-        return asked.of_new(None if products is None else _texts(products), text, size, out)
+            return asked.of_campaigns(_texts([campaign]), size, out, chosen=only)[0]
+        return asked.of_new(None if products is None else _texts(products), text, size, out, only)
 
     def answer(
         self,
@@ -447,8 +449,7 @@ class Bundle:
         """What is answered to a text, or that a person is to answer; see `reply`.
 
         Args:
-            text: what somebody wrote.
-            k: how many past answers are told.
+            text, k: what somebody wrote, and how many past answers are told.
             intents: another bundle, which tells intents, where this one holds past answers.
             intent_from, answer_from: confidences; None as the bundles say.
 
@@ -460,12 +461,9 @@ class Bundle:
         return reply(text, k=k, intent_from=intent_from, answer_from=answer_from, **held)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the bundle.
+        """Writes the bundle into a folder, which is made where it is not there.
 
         `config.json` comes last, with the checksum of every other file: without it nothing loads the folder.
-
-        Args:
-            folder: made where it is not there.
 
         Raises:
             DiskError: the disk is full, or the folder cannot be written.

@@ -16,6 +16,7 @@ from kgdistill.nearest import nearest
 from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
 from kgdistill.serve.tower import TextTower, unit
+from kgdistill.tasks.log_counts import LogCounts
 
 _NODES = "classifier/nodes.json"
 Keys = Sequence[str]
@@ -29,13 +30,14 @@ class TargetClasses:
         names: the classes, in the order of the head's outputs.
         several: whether several can hold at once.
         temperature: logits are divided by it.
-        threshold: see `kgdistill.ranking.classes.decide`.
+        threshold, weights: see `kgdistill.ranking.classes.decide`.
     """
 
     names: tuple[str, ...]
     several: bool
     temperature: float
     threshold: float
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Told:
     classes: tuple[str, ...]
     probabilities: dict[str, float]
     out_of_scope: bool
+
+    @property
+    def first(self) -> str:
+        """The first class that holds; where none does, the likeliest."""
+        return self.classes[0] if self.classes else next(iter(self.probabilities))
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class KnownNodes:
         keys: of the nodes.
         rows: float32 [nodes, F].
         middle, spread: of log(1 + how many nodes a subject has).
+        counts: how much of a history is of each group, a block for each fact of the nodes.
     """
 
     relationship: str
@@ -94,6 +102,7 @@ class KnownNodes:
     rows: FloatArray
     middle: float
     spread: float
+    counts: tuple[LogCounts, ...] = ()
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -101,14 +110,16 @@ class KnownNodes:
         return {key: row for row, key in enumerate(self.keys)}
 
     def of(self, keys: Sequence[Keys]) -> FloatArray:
-        """The mean of each subject's rows, and how many: float32 [subjects, F + 1]."""
+        """The mean of each subject's rows, how many, and `counts`: float32 [subjects, F + 1 + ...]."""
         out = np.zeros((len(keys), self.rows.shape[1] + 1), np.float32)
+        members = []
         for i, mine in enumerate(keys):
             rows = [self.places[key] for key in dict.fromkeys(mine) if key in self.places]
             if rows:
                 out[i, :-1] = self.rows[rows].mean(axis=0)
             out[i, -1] = (np.log1p(len(rows)) - self.middle) / self.spread
-        return out
+            members.append(np.array(rows, np.int64))
+        return np.concatenate([out, *(block.of(members) for block in self.counts)], axis=1)
 
 
 class Classifier:
@@ -198,7 +209,7 @@ class Classifier:
     def _told(self, name: str, logits: FloatArray) -> list[Told]:
         target = self.targets[name]
         p = probabilities(logits, target.temperature, several=target.several)
-        chosen = decide(p, target.threshold, several=target.several)
+        chosen = decide(p, target.threshold, several=target.several, weights=target.weights)
         order = np.argsort(-p, axis=1, kind="stable")
         out = []
         for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
@@ -285,18 +296,22 @@ class Classifier:
             "targets": {
                 name: {
                     "classes": list(t.names), "several": t.several, "temperature": t.temperature,
-                    "threshold": t.threshold,
+                    "threshold": t.threshold, "weights": list(t.weights),
                 }
                 for name, t in self.targets.items()
             },
             "nodes": [
-                [n.relationship, n.label, n.history, n.middle, n.spread] for n in self.nodes
+                [n.relationship, n.label, n.history, n.middle, n.spread, len(n.counts)] for n in self.nodes
             ],
         }  # fmt: skip
 
     def arrays(self) -> Arrays:
         """See `BundlePart`."""
-        return {**self._layers, **{f"nodes.{i}": n.rows for i, n in enumerate(self.nodes)}}
+        out = {**self._layers, **{f"nodes.{i}": n.rows for i, n in enumerate(self.nodes)}}
+        for i, nodes in enumerate(self.nodes):
+            for j, block in enumerate(nodes.counts):
+                out |= block.arrays(f"nodes.{i}.{j}")
+        return out
 
     def files(self) -> dict[str, bytes]:
         """See `BundlePart`."""
@@ -320,6 +335,11 @@ class Classifier:
             f"nodes.{i}": ("float32", (len(mine), -1)) for i, mine in enumerate(keys)
         }
         width = dim + sum(arrays[n].shape[1] + 1 for n in wanted if n in arrays and arrays[n].ndim == 2)
+        for i, ((*_, count), mine) in enumerate(zip(nodes, keys, strict=True)):
+            for j in range(count):
+                more = _counts_arrays(f"nodes.{i}.{j}", arrays, len(mine))
+                wanted |= more
+                width += more[f"nodes.{i}.{j}.middle"][1][0]
         if "hidden.weight" in arrays:
             hidden = len(arrays["hidden.weight"])
             wanted |= {"hidden.weight": ("float32", (hidden, width)), "hidden.bias": ("float32", (hidden,))}
@@ -332,18 +352,21 @@ class Classifier:
             }
         check_arrays("classifier", arrays, wanted)
         known = [
-            KnownNodes(relationship, label, history, tuple(mine), arrays[f"nodes.{i}"], middle, spread)
-            for i, ((relationship, label, history, middle, spread), mine) in enumerate(
+            KnownNodes(
+                relationship, label, history, tuple(mine), arrays[f"nodes.{i}"], middle, spread,
+                tuple(_stored_counts(f"nodes.{i}.{j}", arrays) for j in range(count)),
+            )
+            for i, ((relationship, label, history, middle, spread, count), mine) in enumerate(
                 zip(nodes, keys, strict=True)
             )
-        ]
+        ]  # fmt: skip
         layers = {name: array for name, array in arrays.items() if not name.startswith("nodes.")}
         return cls(targets, layers, known, dim)
 
 
 def _read_settings(
     settings: Mapping[str, Any],
-) -> tuple[dict[str, TargetClasses], list[tuple[str, str, bool, float, float]], int]:
+) -> tuple[dict[str, TargetClasses], list[tuple[str, str, bool, float, float, int]], int]:
     dim, nodes, raw = settings.get("dim"), settings.get("nodes"), settings.get("targets")
     check_settings(
         settings,
@@ -357,10 +380,18 @@ def _read_settings(
     assert isinstance(nodes, list)
     assert isinstance(dim, int)
     targets = {
-        name: TargetClasses(tuple(t["classes"]), t["several"], float(t["temperature"]), float(t["threshold"]))
+        name: TargetClasses(
+            tuple(t["classes"]),
+            t["several"],
+            float(t["temperature"]),
+            float(t["threshold"]),
+            tuple(t.get("weights", ())),
+        )
         for name, t in raw.items()
     }
-    return targets, [(n[0], n[1], n[2], float(n[3]), float(n[4])) for n in nodes], dim
+    # Bundles that were made before counts were read say nothing of them.
+    told = [(n[0], n[1], n[2], float(n[3]), float(n[4]), n[5] if len(n) > 5 else 0) for n in nodes]
+    return targets, told, dim
 
 
 def _is_target(value: Any) -> bool:
@@ -372,18 +403,42 @@ def _is_target(value: Any) -> bool:
         and number(value.get("temperature"))
         and value["temperature"] > 0
         and number(value.get("threshold"))
+        and isinstance(held := value.get("weights", []), list)
+        and all(number(w) and w > 0 for w in held)
+        and len(held) in (0, len(value["classes"]))
     )
 
 
 def _is_node(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and len(value) == 5
+        and len(value) in (5, 6)
         and all_of(value[:2], str)
         and isinstance(value[2], bool)
         and all(number(v) for v in value[3:])
         and value[4] > 0
+        and all(isinstance(count, int) and count >= 0 for count in value[5:])
     )
+
+
+def _counts_arrays(name: str, arrays: Arrays, nodes: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What the arrays of a block of counts have to be."""
+    axes = arrays.get(f"{name}.axes")
+    width = axes.shape[1] if axes is not None and axes.ndim == 2 else 0
+    return {
+        f"{name}.starts": ("int64", (nodes + 1,)), f"{name}.groups": ("int64", (-1,)),
+        f"{name}.axes": ("float32", (-1, width)), f"{name}.middle": ("float32", (width,)),
+    }  # fmt: skip
+
+
+def _stored_counts(name: str, arrays: Arrays) -> LogCounts:
+    block = LogCounts.stored(name, arrays)
+    ends = np.diff(block.starts) >= 0
+    if block.starts[0] or not ends.all() or block.starts[-1] != len(block.groups):
+        raise refuse(f"classifier.{name}.starts do not fit the groups")
+    if len(block.groups) and (block.groups.min() < 0 or block.groups.max() >= len(block.axes)):
+        raise refuse(f"classifier.{name}.groups names what is not there")
+    return block
 
 
 def _texts(keys: Keys) -> list[str]:

@@ -53,7 +53,12 @@ def pack_audience(student: _Trained, tower: TextTower, task: AudienceTask, space
         tuple(snapshot.keys(spec.candidates.label).tolist()), tuple(task.later_keys),
         tuple(snapshot.texts(spec.anchors.label)),
     )  # fmt: skip
-    finder = Finder(data, head, student.temperature, student.spread, int(cut), _names(task, edges), keys)
+    label = spec.candidates.label
+    people, _ = kept_items(snapshot, label, np.arange(later.candidates))
+    finder = Finder(
+        data, head, student.temperature, student.spread, int(cut), _names(task, edges), keys, Items(people),
+        snapshot.schema.node(label).sensitive_properties,
+    )  # fmt: skip
     config = bundle_config(spec.declared(), edges.item, Readings.joined(names), task.snapshot)
     return Bundle(config, Items(table), text=tower, audience=finder)
 

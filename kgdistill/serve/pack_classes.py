@@ -18,6 +18,8 @@ from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.log_counts import LogCounts
+from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec
 
 
@@ -34,6 +36,8 @@ class _Table(Protocol):
     def middle(self) -> float: ...
     @property
     def spread(self) -> float: ...
+    @property
+    def counts(self) -> tuple[LogCounts, ...]: ...
 
 
 class _Calibration(Protocol):
@@ -41,6 +45,8 @@ class _Calibration(Protocol):
     def temperature(self) -> float: ...
     @property
     def threshold(self) -> float: ...
+    @property
+    def weights(self) -> tuple[float, ...]: ...
 
 
 class _Trained(Protocol):
@@ -78,12 +84,14 @@ def pack_classifier(
     targets = {
         name: TargetClasses(
             names, name in student.several, student.calibration[name].temperature,
-            student.calibration[name].threshold,
+            student.calibration[name].threshold, student.calibration[name].weights,
         )
         for name, names in student.classes.items()
     }  # fmt: skip
     nodes = [
-        KnownNodes(t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread)
+        KnownNodes(
+            t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread, t.counts
+        )
         for t in student.tables
     ]
     return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim)
@@ -101,5 +109,6 @@ def pack_classes(
     """
     tower, classifier = pack_classifier(student, keys)
     config = bundle_config(task.declared(), task.subjects.label, Readings.joined(["title"]), snapshot)
+    config["sensitive"] = sensitive_targets(task, snapshot.schema)
     nothing = pa.table({name: pa.array([], pa.string()) for name in ("id", *SHOWN)})
     return Bundle(config, Items(nothing), text=tower, classifier=classifier)

@@ -42,6 +42,7 @@ def take_snapshot(
     cut: datetime | None,
     schema: Schema | None = None,
     needed: Sequence[str] = _NEEDED,
+    sensitive: bool = True,
 ) -> Snapshot:
     """Freezes the graph as it was known before `cut`.
 
@@ -57,6 +58,7 @@ def take_snapshot(
         cut: naive is UTC; None takes everything that is known now.
         schema: the one that the store keeps where None.
         needed: labels that must have nodes; a catalogue to search has no users.
+        sensitive: False leaves out what the schema declares sensitive.
 
     Raises:
         InputError: `folder` holds something else; a needed label has no nodes; an edge whose end is
@@ -69,6 +71,8 @@ def take_snapshot(
     _check_place(folder)
     if schema is None:
         schema = kept_schema(store)
+    if not sensitive:
+        schema = schema.guarded()
     if cut is not None:
         cut = naive_utc(cut)
     labels = [label for label, node in schema.nodes.items() if not node.output]
@@ -77,7 +81,9 @@ def take_snapshot(
         staged_folder(folder) as part,
         step("taking the snapshot", total=len(labels) + len(edges)) as progress,
     ):
-        manifest = _written(store, schema, _Wanted(labels, edges, cut, needed), part, folder, progress)
+        manifest = _written(
+            store, schema, _Wanted(labels, edges, cut, needed, sensitive), part, folder, progress
+        )
         # What was really written is read back and checked, before anybody can open it.
         check_no_future(Snapshot(part, manifest, schema))
         with disk_errors(folder):
@@ -91,13 +97,14 @@ class _Wanted(NamedTuple):
     edges: list[EdgeType]
     cut: datetime | None
     needed: Sequence[str]
+    sensitive: bool
 
 
 def _written(
     store: GraphStore, schema: Schema, wanted: _Wanted, part: Path, folder: Path, progress: Step
 ) -> Manifest:
     """Writes every type into `part`; `folder` is what errors name."""
-    labels, edges, cut, needed = wanted
+    labels, edges, cut, needed, _ = wanted
     content = ContentHash(_meaning(schema, labels, edges))
     files: dict[str, str] = {}
     with disk_errors(folder):
@@ -118,13 +125,13 @@ def _written(
     # By name: a store may list its types in any order, and equal graphs have equal hashes.
     for label in sorted(labels):
         progress.note(label)
-        known[label], table = _nodes(store, schema, label, cut)
+        known[label], table = _nodes(store, schema, label, wanted)
         kept[label] = table.column(0)
         keep(label, node_file(label), table)
     _check_whole(store, rows, cut, needed)
     for edge in sorted(edges):
         progress.note(edge_key(edge))
-        keep(edge_key(edge), edge_file(edge), _edges(store, schema, edge, cut, known, kept))
+        keep(edge_key(edge), edge_file(edge), _edges(store, schema, edge, wanted, known, kept))
     progress.note("")
     return Manifest(
         format=1,
@@ -220,10 +227,10 @@ def take_judgements(
     return table.append_column("text", pa.array(node_texts(node, sources)).take(_flat(place)))
 
 
-def _nodes(store: GraphStore, schema: Schema, label: str, cut: datetime | None) -> tuple[pa.Array, pa.Table]:
+def _nodes(store: GraphStore, schema: Schema, label: str, wanted: _Wanted) -> tuple[pa.Array, pa.Table]:
     """Every key of `label`, and the table of the nodes that were known before the cut, by key."""
-    node = schema.node(label)
-    columns = _kept(node, cut)
+    node, cut = schema.node(label), wanted.cut
+    columns = _kept(node, wanted)
     table = store.read_nodes(label, columns).combine_chunks()
     table = table.take(pc.sort_indices(table, sort_keys=[(node.key, "ascending")]))
     keys = _flat(table[node.key])
@@ -238,13 +245,13 @@ def _edges(
     store: GraphStore,
     schema: Schema,
     edge: EdgeType,
-    cut: datetime | None,
+    wanted: _Wanted,
     known: dict[str, pa.Array],
     kept: dict[str, pa.Array],
 ) -> pa.Table:
     """The edges before the cut between kept nodes, with ids for keys."""
-    rel = schema.relationship(edge)
-    columns = _kept(rel, cut)
+    rel, cut = schema.relationship(edge), wanted.cut
+    columns = _kept(rel, wanted)
     table = store.read_relationships(edge, columns).combine_chunks()
     if rel.time is not None:
         if table[rel.time].null_count:
@@ -297,8 +304,12 @@ def _sorted(table: pa.Table, rel: RelationshipType) -> pa.Table:
     return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
-def _kept(item: NodeType | RelationshipType, cut: datetime | None) -> Sequence[str]:
-    return [name for name, prop in item.properties.items() if cut is None or not prop.cumulative]
+def _kept(item: NodeType | RelationshipType, wanted: _Wanted) -> Sequence[str]:
+    return [
+        name
+        for name, prop in item.properties.items()
+        if (wanted.cut is None or not prop.cumulative) and (wanted.sensitive or not prop.sensitive)
+    ]
 
 
 def _write(table: pa.Table, part: Path, path: str, folder: Path) -> str:

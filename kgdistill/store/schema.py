@@ -50,6 +50,7 @@ class Property(BaseModel):
     required: bool = False
     cumulative: bool = False
     planned: bool = False
+    sensitive: bool = False
     description: str = ""
 
 
@@ -73,7 +74,14 @@ class _Typed(BaseModel):
             self.time not in self.properties or self.properties[self.time].type != "timestamp"
         ):
             raise ValueError(f"time names {self.time!r}, which is not a timestamp property here")
+        if self.time is not None and self.properties[self.time].sensitive:
+            raise ValueError(f"the time {self.time!r} cannot be sensitive: nothing could be told apart by it")
         return self
+
+    @property
+    def sensitive_properties(self) -> tuple[str, ...]:
+        """Those that nothing may be aimed by, unless it was allowed."""
+        return tuple(name for name, prop in self.properties.items() if prop.sensitive)
 
 
 class NodeType(_Typed):
@@ -101,6 +109,7 @@ class RelationshipType(_Typed):
     kind: Kind
     endpoints: tuple[tuple[str, str], ...] = Field(min_length=1)
     identity: tuple[str, ...] = ()
+    sensitive: bool = False
 
     @model_validator(mode="after")
     def _later_events_change_these(self) -> RelationshipType:
@@ -123,6 +132,8 @@ class RelationshipType(_Typed):
         for name in self.identity:
             if name not in self.properties or not self.properties[name].required:
                 raise ValueError(f"identity names {name!r}, which is not a required property here")
+            if self.properties[name].sensitive:
+                raise ValueError(f"the identity {name!r} cannot be sensitive")
         if self.time is not None and self.properties[self.time].cumulative:
             raise ValueError(f"the time {self.time!r} cannot be cumulative")
         return self
@@ -201,6 +212,23 @@ class Schema(BaseModel):
             if name in types and pairs:
                 kept[name] = rel.model_copy(update={"endpoints": pairs})
         return Schema(version=self.version, nodes=nodes, relationships=kept)
+
+    def guarded(self) -> Schema:
+        """The same schema as far as it may be used to aim at somebody.
+
+        Sensitive properties are no text and no name, and sensitive relationships are gone.
+        """
+        nodes = {
+            label: node.model_copy(
+                update={
+                    "text": tuple(n for n in node.text if n not in node.sensitive_properties),
+                    "name": node.key if node.name in node.sensitive_properties else node.name,
+                }
+            )
+            for label, node in self.nodes.items()
+        }
+        kept = {name: rel for name, rel in self.relationships.items() if not rel.sensitive}
+        return self.model_copy(update={"nodes": nodes, "relationships": kept})
 
     def joined(self, older: Schema) -> Schema:
         """Every type of both, with the properties and pairs of ends of both; where they differ, as here.

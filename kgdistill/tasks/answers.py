@@ -31,10 +31,12 @@ class Questions:
     Attributes:
         texts: of the questions.
         right: of each the answers that were given to it, numbers of `AnswerTask.answers`.
+        keys: of the questions.
     """
 
     texts: list[str]
     right: list[frozenset[int]]
+    keys: list[str]
 
 
 @dataclass
@@ -145,7 +147,8 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     for name in names:
         number = PART_NAMES.index(name)
         mine = [r for r, part in zip(rows, parts, strict=True) if part == number]
-        by_part[name] = Questions([questions[r] for r in mine], [frozenset(right[r]) for r in mine])
+        own = [str(snapshot.keys(spec.anchors.label)[r]) for r in mine]
+        by_part[name] = Questions([questions[r] for r in mine], [frozenset(right[r]) for r in mine], own)
     for part_name, count in {"train": len(past), **{n: len(a.texts) for n, a in by_part.items()}}.items():
         if not count:
             raise InputError(

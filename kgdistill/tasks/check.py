@@ -92,7 +92,7 @@ class _Check:
             self.edge("judged_by", judged, ("judgement",))
             if "grade" not in self.schema.relationship(judged).properties:
                 raise self.fail("judged_by", f"{spec.judged_by} has no property grade")
-        if spec.output is not None:
+        if spec.output is not None and self.writes(asked[0]):
             self.edge("output", (asked[0], spec.output, asked[1]), ("output",))
         if isinstance(protocol, GivenSplit):
             if protocol.of == "relationship" and edge is None:
@@ -104,7 +104,7 @@ class _Check:
         self.side("subjects", spec.subjects)
         for name, target in spec.targets.items():
             self.target(f"targets.{name}", label, target)
-        if spec.output is not None:
+        if spec.output is not None and self.writes(label):
             self.type("output", spec.output, ("output",))
         if isinstance(spec.protocol, GivenSplit):
             told = next((t.relationship for t in spec.targets.values() if t.relationship), None)
@@ -112,6 +112,10 @@ class _Check:
             if spec.protocol.of == "relationship" and not edges:
                 raise self.fail("protocol.of", "no target is a relationship that could say its part")
             self.given(spec.protocol, label, edges[0] if edges else None)
+
+    def writes(self, label: str) -> bool:
+        """Whether anything can be written back of a label; where not, a run of it can still be trained."""
+        return any(edge[0] == label for edge in self.schema.edges("output"))
 
     def side(self, key: str, side: Side) -> None:
         node = self.label(f"{key}.label", side.label)

@@ -14,6 +14,7 @@ from kgdistill.nearest import nearest
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.item_groups import rows_to_one
+from kgdistill.tasks.reads import parent_fact
 from kgdistill.tasks.spec import Side
 
 
@@ -27,7 +28,8 @@ class Neighbours:
         history: whether it is an event.
         members: float32 CSR [subjects, nodes], 1 where the two are tied.
         texts: what is written on each node; empty strings where nothing is.
-        groups: per fact of the nodes that is read, float32 CSR [nodes, groups], rows summing to 1 or 0.
+        groups: per fact of the nodes that is read, and for the tree above what it leads to, float32 CSR
+            [nodes, groups], rows summing to 1 or 0.
     """
 
     relationship: str
@@ -120,6 +122,9 @@ def _beside(snapshot: Snapshot, edge: EdgeType, *, facts: bool, hidden: Collecti
             members = _incidence(snapshot, fact, (shape[1], snapshot.num_nodes(fact[2])))
             if members.nnz:
                 groups[f"{fact[1]} {fact[2]}"] = rows_to_one(members)
+                if (up := parent_fact(snapshot, fact)) is not None and up[1] not in hidden:
+                    above = _incidence(snapshot, up, (members.shape[1], members.shape[1]))
+                    groups[f"{fact[1]} {fact[2]} > parent"] = rows_to_one(sp.csr_matrix(members @ above))
     node = snapshot.schema.node(edge[2])
     return Neighbours(
         edge[1], edge[2], snapshot.schema.relationship(edge).kind == "event",

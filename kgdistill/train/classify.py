@@ -19,6 +19,7 @@ from kgdistill.models.text.vocabulary import first_table, principal_axes
 from kgdistill.models.text.word_features import WordFeatures
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration, calibrate
+from kgdistill.ranking.classes import rarity
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
@@ -221,7 +222,7 @@ def train_class_teacher(
         teacher.members.append(member)
         teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
         teacher.seconds += trained.seconds
-    teacher.calibration = calibrations(task, teacher.logits_of(features))
+    teacher.calibration = calibrations(task, teacher.logits_of(features), config.balance)
     return teacher
 
 
@@ -320,13 +321,16 @@ def train_class_student(
         model.cpu(), tokenizer, most, tables, dict(task.class_names), _several(task), {}, trained.history,
         trained.seconds,
     )  # fmt: skip
-    student.calibration = calibrations(task, student.logits(task))
+    student.calibration = calibrations(task, student.logits(task), config.balance)
     return student
 
 
-def calibrations(task: ClassifyTask, logits: Logits) -> dict[str, Calibration]:
-    """What makes the logits of every subject probabilities, chosen on the validation subjects."""
-    return {
+def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:
+    """What makes the logits of every subject probabilities, chosen on the validation subjects.
+
+    With one class a subject, rare ones are favoured as `balance` says; see `rarity`.
+    """
+    held = {
         name: calibrate(
             logits[name][task.subjects("validation", name)],
             task.truth(name, "validation"),
@@ -334,6 +338,12 @@ def calibrations(task: ClassifyTask, logits: Logits) -> dict[str, Calibration]:
             reject=task.spec.targets[name].none_of_them is not None,
         )
         for name in task.class_names
+    }
+    return {
+        name: known
+        if task.several(name)
+        else replace(known, weights=rarity(task.truth(name, "train").mean(axis=0), balance))
+        for name, known in held.items()
     }
 
 

@@ -21,6 +21,7 @@ from kgdistill.models.beside import NodeTable
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
 from kgdistill.models.text.word_features import WordFeatures
 from kgdistill.ranking.calibration import Calibration
+from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
 _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.json"
@@ -113,13 +114,18 @@ def _save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = {f"module.{k}": v.detach().cpu().numpy() for k, v in module.state_dict().items()}
-    held |= {f"tables.{i}": table.rows for i, table in enumerate(trained.tables)}
+    for i, table in enumerate(trained.tables):
+        held[f"tables.{i}"] = table.rows
+        for j, block in enumerate(table.counts):
+            held |= block.arrays(f"tables.{i}.{j}")
     whole = {k: np.ascontiguousarray(v) for k, v in {**held, **arrays}.items()}
     # Bytes, as save_file reports a full disk as an error of its own kind.
     (folder / _ARRAYS).write_bytes(save(whole))
     text = {
         **about,
-        "tables": [[t.relationship, t.label, t.history, t.middle, t.spread] for t in trained.tables],
+        "tables": [
+            [t.relationship, t.label, t.history, t.middle, t.spread, len(t.counts)] for t in trained.tables
+        ],
         "classes": trained.classes,
         "several": sorted(trained.several),
         "calibration": {name: asdict(c) for name, c in trained.calibration.items()},
@@ -133,8 +139,16 @@ def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], di
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     arrays = load_file(folder / _ARRAYS)
     about["tables"] = [
-        NodeTable(relationship, label, history, arrays[f"tables.{i}"], middle, spread)
-        for i, (relationship, label, history, middle, spread) in enumerate(about["tables"])
+        NodeTable(
+            relationship,
+            label,
+            history,
+            arrays[f"tables.{i}"],
+            middle,
+            spread,
+            tuple(LogCounts.stored(f"tables.{i}.{j}", arrays) for j in range(counts)),
+        )
+        for i, (relationship, label, history, middle, spread, counts) in enumerate(about["tables"])
     ]
     state = {
         k.removeprefix("module."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("module.")
@@ -147,7 +161,10 @@ def _common(about: Mapping[str, Any]) -> dict[str, Any]:
         "tables": about["tables"],
         "classes": {name: tuple(classes) for name, classes in about["classes"].items()},
         "several": frozenset(about["several"]),
-        "calibration": {name: Calibration(**c) for name, c in about["calibration"].items()},
+        "calibration": {
+            name: Calibration(**c | {"weights": tuple(c.get("weights", ()))})
+            for name, c in about["calibration"].items()
+        },
         "history": about["history"],
         "seconds": about["seconds"],
     }

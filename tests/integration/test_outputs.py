@@ -17,6 +17,7 @@ from kgdistill.cli import main
 from kgdistill.derive.also_bought import ALSO_BOUGHT, derive
 from kgdistill.errors import DiskError, InputError, SchemaError, StoreError, StoreLockedError
 from kgdistill.explore import NodeEmbeddings, WriteBackReport, write_back
+from kgdistill.explore.writeback import ToldClass, write_classes
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import resume, run_job
 from kgdistill.ingest.mapping.load import parse_mapping
@@ -90,6 +91,44 @@ def test_a_store_made_anew_has_what_runs_and_derivations_wrote(store: GraphStore
     assert differing == {"Embedding": (0, 1), "Product-ALSO_BOUGHT-Product": (1, 0)}
     rebuild(store, archive)
     assert content(store, SCHEMA) == held
+
+
+def test_classes_replace_the_same_runs_and_come_back(store: GraphStore, tmp_path: Path) -> None:
+    archive = fill(store, tmp_path / "archive")
+    edge = ("User", "PROFILED", "Class")
+
+    def told(run: str, **classes: str) -> WriteBackReport:
+        some = [ToldClass(user, "income", name, 0.75, True) for user, name in classes.items()]
+        some += [ToldClass("ann", "home", "owner", 0.5)]
+        return write_classes(store, run, {edge: some})
+
+    told("one", ann="low", bob="high")
+    told("two", ann="high")
+    for _ in range(2):
+        report = told("one", bob="low")
+    assert (report.classes, report.recommendations, report.archive) == (
+        {"income": 1, "home": 1}, 0, archive.folder,
+    )  # fmt: skip
+    query = (
+        "MATCH (u:User)-[p:PROFILED]->(c:Class) "
+        "RETURN u.user_id AS user, p.run AS run, p.property AS property, c.name AS name, "
+        "c.sensitive AS sensitive, p.probability AS probability ORDER BY run, property, user"
+    )
+    assert [tuple(row.values()) for row in store.query(query).to_pylist()] == [
+        ("ann", "one", "home", "owner", False, 0.5), ("bob", "one", "income", "low", True, 0.75),
+        ("ann", "two", "home", "owner", False, 0.5), ("ann", "two", "income", "high", True, 0.75),
+    ]  # fmt: skip
+    held = content(store, SCHEMA)
+    assert len(held["Class"]) == 4  # the class that nobody has any more went
+    with open_store(f"ladybug:{tmp_path / 'anew'}") as other:
+        rebuild(other, archive)
+        assert content(other, SCHEMA) == held
+    with pytest.raises(SchemaError, match="nobody"):
+        told("one", nobody="low")
+    assert content(store, SCHEMA) == held
+    write_classes(store, "one", {edge: []})
+    assert {row["run"] for row in store.query(query).to_pylist()} == {"two"}
+    assert len(content(store, SCHEMA)["Class"]) == 2
 
 
 def test_what_hangs_on_nodes_that_are_gone_does_not_come_back(store: GraphStore, tmp_path: Path) -> None:

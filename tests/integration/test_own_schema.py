@@ -94,7 +94,7 @@ def test_a_store_without_declarations_is_read_as_the_projects_own(shop: Path) ->
     with ladybug.Database(str(file)) as database, ladybug.Connection(database) as connection:
         tables = connection.execute("CALL show_tables() RETURN name, type")
         for name, kind in tables.get_all():
-            identity = {"RECOMMENDED": ["run"], "TARGETED": ["run"], "REDEEMED": ["at"]}.get(name, [])
+            identity = list(load_schema().relationships[name].identity) if kind == "REL" else []
             note = json.dumps({"identity": identity}) if kind == "REL" else ""
             connection.execute(f"COMMENT ON TABLE `{name}` IS '{note}'")
     with LadybugStore("shop.db") as store:

@@ -126,6 +126,23 @@ def test_hours_are_those_of_the_zone_and_a_date_alone_has_none(store: GraphStore
     assert named(there)["times"] == [("weekend", 3), ("morning", 3)]
 
 
+def test_there_may_be_more_moments_than_a_query_gives_rows(
+    store: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every moment is another, in the same few quarters of an hour; some on midnight by the second."""
+    users = [f"v{n:03}" for n in range(200)]
+    at = [datetime(2024, 3, 4) + timedelta(seconds=n % 100 + 3 * (n >= 100)) for n in range(200)]
+    rows = edges(source=users, target=["p00"] * 200, first_at=at, last_at=at)
+    ingest_tables(store, SCHEMA, GraphTables({"User": pa.table({"user_id": users})}, {BOUGHT: rows}))
+    whole = interests(store, "ann")
+    # Of 299 purchases all have an hour but the one at midnight itself.
+    assert named(whole)["times"] == [("weekend", 3), ("morning", 3)]
+    morning = next(i for i in whole.times if i.name == "morning")
+    assert morning.usual == pytest.approx(3 / 298)
+    monkeypatch.setattr("kgdistill.explore.interests._ROWS", 60)
+    assert interests(store, "ann") == whole
+
+
 def test_dates_without_an_hour_say_nothing_of_the_hour(store: GraphStore) -> None:
     day = [datetime(2024, 3, 5), datetime(2024, 3, 6)]
     rows = edges(source=["zoe", "zoe"], target=["p00", "p01"], first_at=day, last_at=day)

@@ -119,6 +119,7 @@ class Metrics(_Model):
     beyond_accuracy: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     void: dict[str, str] = Field(default_factory=dict)
+    sensitive: list[str] = Field(default_factory=list)
     gains: dict[str, list[tuple[float, float]]] = Field(default_factory=dict)
     expected: list[Expected] = Field(default_factory=list)
 

@@ -1,0 +1,129 @@
+"""Among whom an audience is chosen: by what is known of candidates, or what another bundle tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from kgdistill.arrays import BoolArray
+from kgdistill.errors import InputError
+from kgdistill.nearest import nearest
+from kgdistill.serve.items import Where
+from kgdistill.tasks.sensitive import refused
+from kgdistill.words import plain
+
+if TYPE_CHECKING:
+    from kgdistill.serve.bundle import Bundle
+    from kgdistill.serve.classifier import Prediction
+
+_ALLOW = "allow it: --allow-sensitive, in Python allow_sensitive=True"
+
+
+class Among(NamedTuple):
+    """Who may be chosen.
+
+    Attributes:
+        mask: bool [candidates].
+        notes: what has to be said of it, such as that something sensitive was allowed.
+    """
+
+    mask: BoolArray
+    notes: tuple[str, ...]
+
+
+def among(
+    bundle: Bundle,
+    where: Where,
+    *,
+    profiles: Bundle | None = None,
+    least: float = 0.5,
+    allow_sensitive: bool = False,
+) -> Among:
+    """The candidates of a bundle that finds audiences of whom something holds.
+
+    What is sensitive, known or told, chooses nobody unless it is allowed.
+
+    Args:
+        bundle: finds audiences.
+        where: property, or target of `profiles`, → a value or a list of which one must hold; of a property
+            also as `Items.mask` takes it.
+        profiles: a bundle that tells classes of the same histories: a candidate has the class that it tells.
+        least: less probable classes are not told, and nobody is chosen by them.
+        allow_sensitive: whether what is sensitive may choose.
+
+    Raises:
+        InputError: something sensitive that is not allowed; a property that neither bundle knows; a value of
+            another kind; the bundles do not fit.
+    """
+    finder = bundle.finder
+    if finder is None or finder.people is None:
+        raise InputError(
+            "this bundle keeps nothing of candidates to choose by", hint="make it anew: kgdistill fit"
+        )
+    targets = {} if profiles is None or profiles.classifier is None else profiles.classifier.targets
+    # A bundle that does not say which of its targets are sensitive may tell anything.
+    told_of = () if profiles is None else profiles.config.get("sensitive", list(targets))
+    guarded = {*finder.sensitive, *told_of}
+    mask, notes = np.ones(len(finder.people), np.bool_), _allowed(guarded, where, allow_sensitive)
+    told = None
+    for name, wanted in where.items():
+        if name in targets:
+            assert profiles is not None
+            told = _predictions(bundle, profiles) if told is None else told
+            mask &= _holds(told, name, wanted, least)
+            notes.append(f"{name} is what the other bundle predicts")
+        elif name in finder.sensitive and name not in finder.people.properties:
+            raise InputError(
+                f"the bundle holds no {name}: it is sensitive, and the run was made without it",
+                where="where",
+                hint="make the run with kgdistill fit --allow-sensitive",
+            )  # fmt: skip
+        elif name not in finder.people.properties:
+            known = sorted({*finder.people.properties, *finder.sensitive, *targets})
+            raise InputError(
+                f"neither is {name!r} known of candidates, nor does a bundle tell it", where="where",
+                hint=f"{nearest(str(name), known)}known: {', '.join(known) or 'nothing'}",
+            )  # fmt: skip
+        else:
+            mask &= finder.people.mask({name: wanted})
+    return Among(mask, tuple(notes))
+
+
+def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> list[str]:
+    """What is to be said of what is sensitive in a filter; InputError where it was not allowed."""
+    named = [name for name in where if name in guarded]
+    if named and not allow_sensitive:
+        raise refused(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)
+    verb = "is" if len(named) == 1 else "are"
+    return [f"{', '.join(named)} {verb} sensitive, and was allowed to choose"] if named else []
+
+
+def _predictions(bundle: Bundle, profiles: Bundle) -> list[Prediction]:
+    """What is told of each candidate by its whole history."""
+    finder = bundle.finder
+    assert finder is not None
+    read = profiles.classifier.nodes if profiles.classifier is not None else ()
+    if not any(n.history and n.relationship == finder.names.history for n in read):
+        raise InputError(f"the other bundle tells nothing from {finder.names.history}", where="profiles")
+    keys, histories = bundle.items.keys, [[] for _ in range(finder.data.candidates)]  # type: list[str], list[list[str]]
+    for who, what in zip(finder.data.history.who.tolist(), finder.data.history.what.tolist(), strict=True):
+        histories[who].append(keys[what])
+    return profiles.classify(histories=histories)
+
+
+def _holds(told: Sequence[Prediction], name: str, wanted: Any, least: float) -> BoolArray:
+    """Whether a class that is asked for is told of each, and likely enough."""
+    asked = {plain(str(value)) for value in (wanted if isinstance(wanted, list) else [wanted])}
+    return np.array(
+        [
+            one.known
+            and any(
+                plain(c) in asked and one.targets[name].probabilities[c] >= least
+                for c in one.targets[name].classes
+            )
+            for one in told
+        ],
+        np.bool_,
+    )

@@ -1,0 +1,77 @@
+"""What a schema declares sensitive: nothing is aimed by it, unless that was allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kgdistill.errors import InputError
+from kgdistill.store.schema import Schema
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, TaskSpec
+
+
+def sensitive_reads(spec: MatchSpec, schema: Schema) -> list[str]:
+    """What a task that ranks names of sensitive properties and relationships, such as "User.age"."""
+    found: list[str] = []
+    for side in (spec.anchors, spec.candidates):
+        node = schema.nodes.get(side.label)
+        if node is not None and "text" in side.by:
+            found += [f"{side.label}.{name}" for name in node.text if name in node.sensitive_properties]
+    positives = spec.positives
+    types = (
+        spec.anchors.history, spec.candidates.history, positives.event, positives.relationship,
+        positives.through, spec.reached_by, spec.judged_by,
+    )  # fmt: skip
+    named = (t for t in types if t is not None and t in schema.relationships)
+    found += [t for t in named if schema.relationships[t].sensitive]
+    if isinstance(spec.protocol, GivenSplit) and spec.protocol.of == "node":
+        node = schema.nodes.get(spec.anchors.label)
+        if node is not None and spec.protocol.property in node.sensitive_properties:
+            found.append(f"{spec.anchors.label}.{spec.protocol.property}")
+    return list(dict.fromkeys(found))
+
+
+def sensitive_of(spec: MatchSpec, schema: Schema) -> list[str]:
+    """What of its sides is sensitive, and what else it reads: all that allowing opens to such a task."""
+    own = (
+        f"{side.label}.{name}"
+        for side in (spec.anchors, spec.candidates)
+        if side.label in schema.nodes
+        for name in schema.nodes[side.label].sensitive_properties
+    )
+    return list(dict.fromkeys([*own, *sensitive_reads(spec, schema)]))
+
+
+def sensitive_targets(spec: ClassifySpec, schema: Schema) -> list[str]:
+    """The targets whose classes are those of a sensitive property or relationship."""
+    properties = schema.node(spec.subjects.label).sensitive_properties
+    return [
+        name
+        for name, target in spec.targets.items()
+        if target.property in properties
+        or (
+            target.relationship in schema.relationships
+            and schema.relationships[target.relationship].sensitive
+        )
+    ]
+
+
+def check_sensitive(spec: TaskSpec, schema: Schema, allowed: bool) -> None:
+    """Refuses a task that ranks by what is sensitive; one that tells classes aims at nobody.
+
+    Raises:
+        InputError: says what is sensitive, and how it is allowed.
+    """
+    named = [] if allowed or not isinstance(spec, MatchSpec) else sensitive_reads(spec, schema)
+    if named:
+        raise refused(
+            named, f"task {spec.name}", "a task that ranks reads no such thing",
+            "leave it out of the task and of `text` in the schema, or allow it: kgdistill fit "
+            "--allow-sensitive, Run.create(..., allow_sensitive=True)",
+        )  # fmt: skip
+
+
+def refused(named: Sequence[str], where: str, why: str, hint: str) -> InputError:
+    """The one way in which something sensitive is refused."""
+    return InputError(
+        f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} sensitive: {why}", where=where, hint=hint
+    )
