@@ -74,7 +74,7 @@ _FOUND = re.compile(
 )
 
 
-class Amount(NamedTuple):
+class Quantity(NamedTuple):
     """An amount or a model number that stands in a text.
 
     Attributes:
@@ -89,7 +89,7 @@ class Amount(NamedTuple):
     model: bool
 
 
-def amounts(text: str) -> Iterator[Amount]:
+def amounts(text: str) -> Iterator[Quantity]:
     """The amounts and the model numbers of a text, in order.
 
     Weights are told in grams, volumes in millilitres, lengths in millimetres or inches, the count of a pack
@@ -104,7 +104,7 @@ def amounts(text: str) -> Iterator[Amount]:
     for found in _FOUND.finditer(text):
         words = _words(found)
         if words:
-            yield Amount(found.start(), found.end(), words, found["model"] is not None)
+            yield Quantity(found.start(), found.end(), words, found["model"] is not None)
 
 
 def _words(found: re.Match[str]) -> tuple[str, ...]:

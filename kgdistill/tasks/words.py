@@ -19,7 +19,7 @@ _PART = re.compile(r"\d+(?:\.\d+)?|[^\d.]+")
 _JOINED, _SHORT = 20, 5
 
 
-class Token(NamedTuple):
+class TextWord(NamedTuple):
     """One word of a text.
 
     Attributes:
@@ -57,21 +57,22 @@ def stem(word: str) -> str:
     return word
 
 
-def tokens(text: str, *, singles: bool = False) -> list[Token]:
+def tokens(text: str, *, singles: bool = False) -> list[TextWord]:
     """The words of a text, in order; `singles` as in `kgdistill.words.words`."""
-    folded, found, begin = fold(text), list[Token](), 0
+    folded, found, begin = fold(text), list[TextWord](), 0
     for amount in amounts(folded):
         found += _plain(folded[begin : amount.start], singles)
         typed, begin = folded[amount.start : amount.end].strip(), amount.end
         pieces = tuple(stem(word) for word in shared.words(typed))
         found += [
-            Token(word, typed, () if n else pieces, not amount.model) for n, word in enumerate(amount.words)
+            TextWord(word, typed, () if n else pieces, not amount.model)
+            for n, word in enumerate(amount.words)
         ]
     return found + _plain(folded[begin:], singles)
 
 
-def _plain(text: str, singles: bool) -> list[Token]:
-    return [Token(stem(word), word) for word in shared.words(text, singles=singles)]
+def _plain(text: str, singles: bool) -> list[TextWord]:
+    return [TextWord(stem(word), word) for word in shared.words(text, singles=singles)]
 
 
 def words(text: str, *, singles: bool = False) -> list[str]:
@@ -93,7 +94,7 @@ def terms(text: str, *, singles: bool = False) -> list[str]:
     return terms_of(tokens(text, singles=singles))
 
 
-def terms_of(held: list[Token]) -> list[str]:
+def terms_of(held: list[TextWord]) -> list[str]:
     """`terms` of what is cut into words already."""
     out = [token.word for token in held]
     for token in held:
@@ -107,7 +108,7 @@ def terms_of(held: list[Token]) -> list[str]:
     return out
 
 
-def parts(token: Token) -> list[str]:
+def parts(token: TextWord) -> list[str]:
     """What an amount or a model number is written with; of another word of letters and digits, its parts."""
     if not token.pieces:
         return [] if token.amount else _runs(token.word)
@@ -120,7 +121,7 @@ def _runs(word: str) -> list[str]:
     return [stem(run) for run in runs] if len(runs) > 1 else []
 
 
-def models(held: list[Token]) -> list[tuple[str, int, int]]:
+def models(held: list[TextWord]) -> list[tuple[str, int, int]]:
     """Model numbers that neighbours may be, as "WH 1000 XM4": joined, the first, and the one behind."""
     found = []
     turns = [_turns(a, b) for a, b in itertools.pairwise(held)]
@@ -136,7 +137,7 @@ def models(held: list[Token]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _turns(a: Token, b: Token) -> bool:
+def _turns(a: TextWord, b: TextWord) -> bool:
     """Whether a letter of a word without pairs and a digit meet between two words that are no amounts."""
     if a.amount or b.amount or a.pieces or b.pieces:
         return False
