@@ -127,6 +127,10 @@ class LexicalIndex:
         """The items that hold a term, ascending."""
         return self.items[self.starts[number] : self.starts[number + 1]]
 
+    def holders_of_terms(self) -> dict[str, int]:
+        """How many items hold each term."""
+        return dict(zip(self.terms, np.diff(self.starts).tolist(), strict=True))
+
     def holding(self, term: str) -> int:
         """How many items hold a term; 0 where none does."""
         number = self._place.get(term, -1)

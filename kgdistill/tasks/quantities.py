@@ -44,7 +44,8 @@ _WRITTEN = {
 # An amount of a script with letters ends where its unit does; 500克装 goes on.
 _END = r"(?![a-z0-9\u00c0-\u024f])"
 _BEGIN = r"(?<![a-z0-9\u00c0-\u024f])(?<![a-z0-9][-_.,])(?<!\d )"
-_NUMBER = r"\d{1,9}(?:[.,]\d{1,9})*"
+NUMBER = r"\d{1,9}(?:[.,]\d{1,9})*"
+"""A number that `number` reads, as a pattern."""
 
 
 def _one_of(written: list[str]) -> str:
@@ -55,7 +56,8 @@ def _one_of(written: list[str]) -> str:
     return f"(?:{'|'.join(parts)})"
 
 
-_UNIT = _one_of(list(_WRITTEN))
+UNIT = _one_of(list(_WRITTEN))
+"""Any unit, as a pattern."""
 _PACKED = _one_of([w for w, (unit, _) in _WRITTEN.items() if unit in ("g", "ml")])
 _IN_PACKS = (
     rf"(\d{{1,4}})[ -]?er{_END}(?:[ -]?(?:packs?|packung|set|box){_END})?",
@@ -63,11 +65,11 @@ _IN_PACKS = (
     rf"(\d{{1,4}})[ -]?(?:packs?|pcs|pieces?|count|ct|stuck|stk){_END}",
     r"(\d{1,4}) ?(?:[件只个包袋盒瓶罐支片条双]装|[片只个支]入)",
     # "6 x 330 ml": what is multiplied is a weight or a volume; "10 x 15 cm" is no pack.
-    rf"(\d{{1,4}}) ?[x×*] ?(?={_NUMBER} ?{_PACKED})",
+    rf"(\d{{1,4}}) ?[x×*] ?(?={NUMBER} ?{_PACKED})",
 )
 _FOUND = re.compile(
-    rf"{_BEGIN}(?:(?P<number>{_NUMBER})[ -]?(?P<unit>{_UNIT})(?: ?[x×*] ?(?P<times>\d{{1,4}}){_END}"
-    rf"(?! ?{_UNIT}|[.,]\d))?"
+    rf"{_BEGIN}(?:(?P<number>{NUMBER})[ -]?(?P<unit>{UNIT})(?: ?[x×*] ?(?P<times>\d{{1,4}}){_END}"
+    rf"(?! ?{UNIT}|[.,]\d))?"
     rf"|(?P<pack>{'|'.join(_IN_PACKS)})"
     r"|(?P<model>(?=[a-z0-9_-]*[a-z])(?=[a-z0-9_-]*\d)[a-z0-9]+(?:[-_\u2010][a-z0-9]+)+"
     rf"(?![a-z0-9\u00c0-\u024f_-])))"
@@ -114,16 +116,16 @@ def _words(found: re.Match[str]) -> tuple[str, ...]:
         count = next(group for group in found.groups()[4:] if group and group.isdigit())
         return (f"{int(count)}pack",)
     unit, factor = _WRITTEN[found["unit"]]
-    number = _number(found["number"])
-    if number is None:
+    value = number(found["number"])
+    if value is None:
         return ()
-    amount = f"{_plain(number * factor)}{unit}"
+    amount = f"{_plain(value * factor)}{unit}"
     if found["times"] is None:
         return (amount,)
     return (f"{int(found['times'])}pack", amount) if unit in ("g", "ml") else ()
 
 
-def _number(written: str) -> Decimal | None:
+def number(written: str) -> Decimal | None:
     """A number with a decimal point or comma, and with either between thousands; None where it is none.
 
     "1,500" is fifteen hundred and "0,500" a half; of "1.500" nobody knows, and it is read as English is.
@@ -143,7 +145,7 @@ def _number(written: str) -> Decimal | None:
     )
 
 
-def _plain(number: Decimal) -> str:
+def _plain(value: Decimal) -> str:
     """Without a needless point or nought."""
-    text = f"{number:f}"
+    text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
