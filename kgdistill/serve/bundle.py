@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,9 +26,8 @@ from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.personal import DEPTH, SHARE, personal
-from kgdistill.serve.pools import Pools
 from kgdistill.serve.readings import Readings
-from kgdistill.serve.reasons import reasons as reasons_of
+from kgdistill.serve.recommending import Pools, reasoned, recommended
 from kgdistill.serve.reply import reply
 from kgdistill.serve.scores import Pool
 from kgdistill.serve.search import SearchIndex
@@ -218,14 +216,7 @@ class Bundle:
                 out = np.concatenate([known, out])
             items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
             answer = Answer(basis, self.items.hits(items[0], best[0]), unknown)
-        return self._reasoned(answer, bought, ranked) if reasons else answer
-
-    def _reasoned(self, answer: Answer, bought: IntArray, ranked: Pool) -> Answer:
-        """The same answer with what raises each item most."""
-        items = self.index([hit.id for hit in answer])[0]
-        told = reasons_of(self._history("recommend").scorer, bought, items, ranked, self.items.names)
-        hits = (hit._replace(because=why) for hit, why in zip(answer, told, strict=True))
-        return replace(answer, hits=tuple(hits))
+        return reasoned(answer, self.items, scorer, bought, ranked) if reasons else answer
 
     def recommend_many(
         self,
@@ -259,19 +250,7 @@ class Bundle:
         out = [self.index(keys)[0] for keys in exclude] if exclude is not None else [_NONE] * len(indexed)
         if exclude_history:
             out = [np.concatenate([known, more]) for (known, _), more in zip(indexed, out, strict=True)]
-        asked = [n for n, (known, _) in enumerate(indexed) if len(known)]
-        items, best = scorer.best([indexed[n][0] for n in asked], [out[n] for n in asked], k, ranked)
-        rows = dict(zip(asked, zip(items, best, strict=True), strict=True))
-        answers = []
-        for n, (_, unknown) in enumerate(indexed):
-            if n in rows:
-                answers.append(Answer("history", self.items.hits(*rows[n]), unknown))
-                continue
-            scores = ranked.popularity[0].copy()
-            scores[np.isin(ranked.items, out[n])] = -np.inf
-            first, score = top_k(scores[None], ranked.items, k)
-            answers.append(Answer("popularity", self.items.hits(first[0], score[0]), unknown))
-        return answers
+        return recommended(self.items, scorer, ranked, indexed, out, k)
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
         """Positions of the items whose words say most of `text`, of equals the most bought; maybe none."""

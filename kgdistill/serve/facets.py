@@ -74,13 +74,12 @@ class Facets:
 
     Args:
         items: the catalogue.
-        prose: a column of running text, which names nothing.
     """
 
-    def __init__(self, items: Items, prose: str = "title") -> None:
+    def __init__(self, items: Items) -> None:
         self._items = items
         kinds = {name: items.kind(name) for name in items.properties}
-        texts = [name for name, kind in kinds.items() if kind == "text" and name not in (SHOWN[0], prose)]
+        texts = [name for name, kind in kinds.items() if kind == "text" and name != SHOWN[0]]
         self._fields = [field for field in (_Field(items, name) for name in texts) if _names_things(field)]
         self.price = next(
             (

@@ -68,7 +68,7 @@ class Searching:
     @cached_property
     def spelling(self) -> Spelling:
         """The words of the items' texts and fields."""
-        return Spelling({**self.facets.words, **self._index.words.holders_of_terms()})
+        return Spelling({**self.facets.words, **self._index.words.document_frequencies()})
 
     def read(self, text: str, *, spelling: bool = True, facets: bool = True) -> Query:
         """A text as it is searched for.
@@ -85,7 +85,7 @@ class Searching:
             folded, price = self.facets.without_price(folded)
         words = tokens(folded)
         if spelling:
-            unknown = [word for word in words if not self._index.words.holding(word.word)]
+            unknown = [word for word in words if not self._index.words.document_frequency(word.word)]
             if unknown:
                 folded, corrections = corrected(folded, unknown, self.spelling)
         words = tokens(folded) if corrections else words

@@ -127,11 +127,11 @@ class LexicalIndex:
         """The items that hold a term, ascending."""
         return self.items[self.starts[number] : self.starts[number + 1]]
 
-    def holders_of_terms(self) -> dict[str, int]:
+    def document_frequencies(self) -> dict[str, int]:
         """How many items hold each term."""
         return dict(zip(self.terms, np.diff(self.starts).tolist(), strict=True))
 
-    def holding(self, term: str) -> int:
+    def document_frequency(self, term: str) -> int:
         """How many items hold a term; 0 where none does."""
         number = self._place.get(term, -1)
         return int(self.starts[number + 1] - self.starts[number]) if number >= 0 else 0

@@ -157,3 +157,12 @@ def test_fields_of_a_schema_of_ones_own_keep_their_names_apart(table: TokenTable
     (hit,) = again.search("blue desk", k=1)
     assert (hit.id, hit.title) == ("x06", "blue desk lamp headline")
     assert again.search("brand", k=1)[0].brand == "red lamp brand_text"
+
+
+def test_what_fits_a_price_alone_is_not_raised_where_words_find_something(table: TokenTable) -> None:
+    packed, near = search_index(FIELDS, items_of(table), Fusion()), table.encode(["red"])
+    fits = np.array([["red" not in title for title in TITLES]], np.float32)
+    plain = packed.ranked(["red"], near)[0]
+    assert np.array_equal(packed.ranked(["red"], near, said={"fits": fits})[0], plain)
+    raised = packed.ranked(["red"], near, said={"fits": 1 - fits})[0]
+    assert raised - plain == pytest.approx(0.5 * (1 - fits), abs=1e-6)

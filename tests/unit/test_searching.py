@@ -227,6 +227,18 @@ def test_running_text_and_what_is_said_once_are_no_fields() -> None:
     assert shop(once).search("lamp model3").facets == ()
 
 
+def test_of_names_in_each_other_the_longer_is_told() -> None:
+    rows = [("lamp", name, "c", "d", 1.0) for name in ("Cedar", "Cedar Works", "Works")]
+    assert [facet.value for facet in shop(rows).search("cedar works lamp").facets] == ["Cedar Works"]
+    assert [facet.value for facet in shop(rows).search("works cedar lamp").facets] == ["Works", "Cedar"]
+
+
+def test_several_names_of_one_field_are_alternatives(bundle: Bundle) -> None:
+    found = bundle.search("red white lamp", facets="filter")
+    assert {hit.id for hit in found} == {"i2", "i3"}
+    assert found.notes == ()
+
+
 def test_a_use_of_facets_that_there_is_not_is_refused(bundle: Bundle) -> None:
     with pytest.raises(InputError, match=r"facets is 'on'.*\n.*boost, filter, off"):
         bundle.search("lamp", facets="on")  # type: ignore[arg-type]
@@ -261,6 +273,18 @@ def test_without_a_price_in_the_catalogue_none_is_read() -> None:
     assert without.search("lamp under 20").facets == (
         Facet("category", "Lighting > Lamps", None, None, "lamp"),
     )
+
+
+def test_new_items_bring_their_words_and_names(known: Bundle) -> None:
+    bundle = Bundle(
+        known.config, known.items, history=known.history, text=known.text, search=known.search_index
+    )
+    assert bundle.search("zanzibarr", facets="off").corrections == ()
+    bundle.add_items([{"title": "zanzibar lamp", "brand": "Nimbus", "price": 3.0}], ids=["new"])
+    answer = bundle.search("zanzibarr nimbus")
+    assert answer[0].id == "new"
+    assert [tuple(c) for c in answer.corrections] == [("zanzibarr", "zanzibar")]
+    assert [facet.value for facet in answer.facets] == ["Nimbus"]
 
 
 @given(st.text(max_size=40))
