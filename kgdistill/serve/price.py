@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kgdistill.tasks.quantities import NUMBER, UNIT, number
+from kgdistill.tasks.quantities import NUMBER, number
 
 _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
 # With a currency anywhere; without one only where the query ends: "under 5 minutes" is no price.
@@ -42,7 +42,6 @@ _LEAST = (
     rf"{_AHEAD}(?:over|above|from|uber|ab) PAID",
     rf"{_AHEAD}({NUMBER}) ?{_MONEY}? ?(?:以上|起)",
 )
-_UNITS = re.compile(rf" ?{UNIT}")
 _KINDS = [
     (_pattern(text), kind)
     for kind, texts in (("both", _BOTH), ("most", _MOST), ("least", _LEAST))
@@ -73,7 +72,7 @@ def priced(text: str) -> Price | None:
     for pattern, kind in _KINDS:
         for found in pattern.finditer(text):
             values = [number(group) for group in found.groups() if group is not None]
-            if None in values or _UNITS.match(text, found.end()):
+            if None in values:
                 continue
             low, high = float(values[0] or 0), float(values[-1] or 0)
             least, most = {"both": (min(low, high), max(low, high)), "most": (None, high)}.get(

@@ -56,8 +56,7 @@ def _one_of(written: list[str]) -> str:
     return f"(?:{'|'.join(parts)})"
 
 
-UNIT = _one_of(list(_WRITTEN))
-"""Any unit, as a pattern."""
+_UNIT = _one_of(list(_WRITTEN))
 _PACKED = _one_of([w for w, (unit, _) in _WRITTEN.items() if unit in ("g", "ml")])
 _IN_PACKS = (
     rf"(\d{{1,4}})[ -]?er{_END}(?:[ -]?(?:packs?|packung|set|box){_END})?",
@@ -68,8 +67,8 @@ _IN_PACKS = (
     rf"(\d{{1,4}}) ?[x×*] ?(?={NUMBER} ?{_PACKED})",
 )
 _FOUND = re.compile(
-    rf"{_BEGIN}(?:(?P<number>{NUMBER})[ -]?(?P<unit>{UNIT})(?: ?[x×*] ?(?P<times>\d{{1,4}}){_END}"
-    rf"(?! ?{UNIT}|[.,]\d))?"
+    rf"{_BEGIN}(?:(?P<number>{NUMBER})[ -]?(?P<unit>{_UNIT})(?: ?[x×*] ?(?P<times>\d{{1,4}}){_END}"
+    rf"(?! ?{_UNIT}|[.,]\d))?"
     rf"|(?P<pack>{'|'.join(_IN_PACKS)})"
     r"|(?P<model>(?=[a-z0-9_-]*[a-z])(?=[a-z0-9_-]*\d)[a-z0-9]+(?:[-_\u2010][a-z0-9]+)+"
     rf"(?![a-z0-9\u00c0-\u024f_-])))"
