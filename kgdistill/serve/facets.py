@@ -19,6 +19,8 @@ from kgdistill.words import paired
 
 # A field names things where its values are so short, and two items or more share one, on average.
 _WORDS, _SHARED = 3, 2
+# Of a longer text so many words are read for names.
+_READ = 50
 _PRICE = ("price", "preis", "prix", "precio", "prezzo", "单价", "价格", "售价", "價格", "価格")
 _BESIDE = re.compile(r"(.+?)\s*[(（](.+)[)）]")
 
@@ -115,10 +117,11 @@ class Facets:
         """What the words of a query say; None where they say nothing.
 
         Args:
-            asked: the words.
+            asked: the words; of more than 50 the first.
             price: what the query says of it.
             partly: where they name nothing, also what is named with one of the words.
         """
+        asked = asked[:_READ]
         stems = [word.word for word in asked]
         held = np.zeros((len(asked), len(self._items)), np.bool_)
         told: list[tuple[Facet, BoolArray]] = []

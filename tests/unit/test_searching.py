@@ -233,6 +233,11 @@ def test_of_names_in_each_other_the_longer_is_told() -> None:
     assert [facet.value for facet in shop(rows).search("works cedar lamp").facets] == ["Works", "Cedar"]
 
 
+def test_a_long_text_is_read_for_names_as_far_as_fifty_words(bundle: Bundle) -> None:
+    assert facets(bundle, "x " * 49 + "alder") == [("brand", "Alder", None, None)]
+    assert facets(bundle, "x " * 50 + "alder lamp") == []
+
+
 def test_several_names_of_one_field_are_alternatives(bundle: Bundle) -> None:
     found = bundle.search("red white lamp", facets="filter")
     assert {hit.id for hit in found} == {"i2", "i3"}
