@@ -13,6 +13,8 @@ from kgdistill.words import paired
 # As shops' search engines have it: one slip from four letters on, two from eight.
 _ONE, _TWO = 4, 8
 _LONGEST = 40
+# A text with more unknown words than that is of another language, not mistyped.
+_MOST = 5
 
 
 class Spelling:
@@ -54,17 +56,18 @@ class Spelling:
 
 
 def corrected(text: str, words: list[TextWord], spelling: Spelling) -> tuple[str, tuple[Correction, ...]]:
-    """A text with every unknown word in it corrected that can be.
+    """A text with its unknown words corrected as far as they can be; of more than five none is.
 
     Args:
         text: folded, as the words were cut from it.
-        words: of the text.
+        words: the unknown ones.
         spelling: what can be meant.
     """
-    found: dict[str, str] = {}
-    for word in words:
-        if (meant := spelling.nearest(word.word)) is not None:
-            found.setdefault(word.typed, meant)
+    distinct = {word.typed: word.word for word in words}
+    if len(distinct) > _MOST:
+        return text, ()
+    meant = ((typed, spelling.nearest(word)) for typed, word in distinct.items())
+    found = {typed: word for typed, word in meant if word is not None}
     if not found:
         return text, ()
     either = "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
