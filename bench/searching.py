@@ -274,17 +274,18 @@ def main() -> None:
     parser.add_argument("--shop", type=Path, metavar="RUN")
     parser.add_argument("--items", type=int, nargs="*", default=SIZES)
     given = parser.parse_args()
-    told: dict[str, Any] = json.loads(OUT.read_text("utf-8")) if OUT.is_file() else {}
+    found: dict[str, Any]
     if given.work is not None:
         bundles, judgements = chorus_bundles(given.data, given.work, given.seeds)
-        told["chorus"] = slips_cost(bundles, judgements, given.seeds)
+        found = {"chorus": slips_cost(bundles, judgements, given.seeds)}
     elif given.shop is not None:
-        told["invented Chinese shop"] = histories_worth(given.shop)
+        found = {"invented Chinese shop": histories_worth(given.shop)}
     else:
         draw = np.random.default_rng(1)
-        told["times"] = [{"items": items, **times(worded(items, draw), draw)} for items in given.items]
+        found = {"times": [{"items": items, **times(worded(items, draw), draw)} for items in given.items]}
+    told = (json.loads(OUT.read_text("utf-8")) if OUT.is_file() else {}) | found
     OUT.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(told, indent=2, ensure_ascii=False))
+    print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":
