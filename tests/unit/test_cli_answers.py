@@ -100,6 +100,19 @@ def test_a_search_says_what_it_made_of_the_text(
     assert "bought" not in plain["rests_on"]
 
 
+def test_another_bundle_knows_the_history_of_a_search(
+    folder: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mute = Bundle(bundle.config, bundle.items, text=bundle.text, search=bundle.search_index)
+    mute.save(tmp_path / "mute")
+    asked = ["search", "red tea", "--history", bundle.keys[0], "--share", "1"]
+    assert main([*asked, "--bundle", str(tmp_path / "mute")]) == 2
+    assert "knows nothing of what was bought" in capsys.readouterr().err
+    answer = told([*asked, "--recommender", str(folder)], tmp_path / "mute", capsys)
+    wanted = bundle.search("red tea", 10, history=bundle.keys[:1], share=1)
+    assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in wanted]
+
+
 def test_an_answer_says_how_it_was_made_diverse(
     folder: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
