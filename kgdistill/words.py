@@ -114,3 +114,8 @@ def scripts(text: str) -> set[str]:
 def paired(word: str) -> bool:
     """Whether a word is of a script whose words are pairs of characters."""
     return _KINDS[ord(word[0])] in "hkgtlxy"
+
+
+def unspaced(word: str) -> bool:
+    """Whether a word is of a script that is written without blanks; Korean is not."""
+    return _KINDS[ord(word[0])] in "hktlxy"

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shlex
-import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kgdistill.cli.asking import (
+    BOUGHT,
     BundleOption,
     BundleTaskOption,
     CountOption,
+    ForWhom,
+    HistoryOption,
+    HistoryStoreOption,
     RunBundleOption,
+    UserIdOption,
     WhereOption,
     ask,
     conditions,
+    history_keys,
+    of_user,
     show,
 )
 from kgdistill.cli.jobs import ArchiveOption
@@ -28,14 +34,10 @@ from kgdistill.wording import spoken
 
 if TYPE_CHECKING:
     from kgdistill.demo import DemoResult
-    from kgdistill.run.base import RunBase
     from kgdistill.serve.answer import Answer
-    from kgdistill.serve.bundle import Bundle
-    from kgdistill.store import GraphStore
 
-_LONGEST_ID = 200
 _RESTS_ON = {
-    "history": "what was bought before",
+    "history": BOUGHT,
     "text": "the products nearest in words to the text",
     "popularity": "popularity alone",
 }
@@ -50,12 +52,8 @@ def register(root: typer.Typer) -> None:
 def recommend(
     run: RunBundleOption = None,
     bundle: BundleOption = None,
-    user_id: Annotated[
-        str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
-    ] = None,
-    history: Annotated[
-        str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
-    ] = None,
+    user_id: UserIdOption = None,
+    history: HistoryOption = None,
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
@@ -69,15 +67,7 @@ def recommend(
             help="all, warm or cold: products with few buyers, or the others; left out: as written back.",
         ),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store",
-            envvar="KGDISTILL_STORE",
-            metavar="URL",
-            help="What --user bought, as this store knows it now; as the run's folder does where left out.",
-        ),
-    ] = None,
+    store: HistoryStoreOption = None,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     diversity: Annotated[
@@ -118,22 +108,13 @@ def recommend(
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
-    if user_id is not None and run is None:
-        raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
-    if user_id is not None and history is not None:
-        raise InputError("give one of: --user, --history")
-    if user_id is not None:
-        _check_id(user_id, "--user")
-    keys = [key.strip() for key in history.split(",")] if history is not None else []
-    for key in keys:
-        _check_id(key, "--history")
+    keys = history_keys(user_id, history, run is not None)
     loaded, opened = ask(bundle, run, task, "recommend")
     filtered, notes = conditions(loaded, where)
+    asked = ForWhom(keys, [], BOUGHT, [])
     if user_id is not None and opened is not None and loaded.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
-            asked = _of_user(opened, loaded, user_id, graph)
-    else:
-        asked = _Asked(keys, [], _RESTS_ON["history"], [])
+            asked = of_user(opened, loaded, user_id, graph)
 
     def of_pool(pool: str | None) -> Answer:
         among = k if not diversity else DEPTH * k
@@ -169,42 +150,6 @@ def _said_of_new(answer: Answer, wanted: int) -> str:
         return "no new product is left to recommend (--new)"
     short = f": there are no more of the {wanted} that --new asks for" if len(answer.new) < wanted else ""
     return f"new, with few buyers yet: {', '.join(answer.new)}{short}"
-
-
-class _Asked(NamedTuple):
-    """For whom an answer is: what was bought, what not to recommend beside it, and how that is known."""
-
-    history: list[str]
-    exclude: list[str]
-    rests_on: str
-    notes: list[str]
-
-
-def _of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> _Asked:
-    """All purchases of a user that the store, or else the run's folder, knows by now."""
-    from kgdistill.tasks.histories import gone, histories
-
-    place = "the run's folder" if store is None else store.url
-    label = run.config.discovery.candidates
-    left = gone(store, label, bundle.keys) if store is not None else []
-    known = histories(run.purchases(store, user=user), bundle.keys).get(user)
-    if known is None:
-        return _Asked([], left, "", [f"{place} knows no purchase of the user {user}"])
-    if not known.items:
-        return _Asked([], [*known.beside, *left], "", [f"the run's models know nothing that {user} bought"])
-    bought = f"{len(known.items):,} product{'s' if len(known.items) > 1 else ''}"
-    told = f"{_RESTS_ON['history']}: {bought}, the latest event on {known.until:%Y-%m-%d}, known from {place}"
-    return _Asked(known.items, [*known.beside, *left], told, [])
-
-
-def _check_id(key: str, option: str) -> None:
-    """Refuses what no id can be."""
-    if not key.strip():
-        raise InputError("an id is empty", where=option)
-    if len(key) > _LONGEST_ID:
-        raise InputError(f"an id is {len(key)} characters long; {_LONGEST_ID} are the most", where=option)
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
-        raise InputError("an id holds control characters", where=option)
 
 
 def demo(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from kgdistill.run.base import RunBase
     from kgdistill.serve.answer import Answer
     from kgdistill.serve.bundle import Bundle
+    from kgdistill.store import GraphStore
+
+BOUGHT = "what was bought before"
+_LONGEST_ID = 200
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle; nothing else is needed.")
@@ -26,6 +31,21 @@ RunBundleOption = Annotated[
 BundleTaskOption = Annotated[
     str | None,
     typer.Option("--task", metavar="NAME|FILE", help="Refuse a bundle that was made for another task."),
+]
+UserIdOption = Annotated[
+    str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
+]
+HistoryOption = Annotated[
+    str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
+]
+HistoryStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="KGDISTILL_STORE",
+        metavar="URL",
+        help="What --user bought, as this store knows it now; as the run's folder does where left out.",
+    ),
 ]
 CountOption = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
 WhereOption = Annotated[
@@ -38,6 +58,60 @@ WhereOption = Annotated[
         "without a value.",
     ),
 ]
+
+
+class ForWhom(NamedTuple):
+    """For whom an answer is: what was bought, what not to recommend beside it, and how that is known."""
+
+    history: list[str]
+    exclude: list[str]
+    rests_on: str
+    notes: list[str]
+
+
+def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
+    """The keys of --history; none where --user says whose it is.
+
+    Raises:
+        InputError: both were given, a user without a run, or an id is none.
+    """
+    if user is not None and not run:
+        raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
+    if user is not None and history is not None:
+        raise InputError("give one of: --user, --history")
+    if user is not None:
+        _check_id(user, "--user")
+    keys = [key.strip() for key in history.split(",")] if history is not None else []
+    for key in keys:
+        _check_id(key, "--history")
+    return keys
+
+
+def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
+    """All purchases of a user that the store, or else the run's folder, knows by now."""
+    from kgdistill.tasks.histories import gone, histories
+
+    place = "the run's folder" if store is None else store.url
+    label = run.config.discovery.candidates
+    left = gone(store, label, bundle.keys) if store is not None else []
+    known = histories(run.purchases(store, user=user), bundle.keys).get(user)
+    if known is None:
+        return ForWhom([], left, "", [f"{place} knows no purchase of the user {user}"])
+    if not known.items:
+        return ForWhom([], [*known.beside, *left], "", [f"the run's models know nothing that {user} bought"])
+    bought = f"{len(known.items):,} product{'s' if len(known.items) > 1 else ''}"
+    told = f"{BOUGHT}: {bought}, the latest event on {known.until:%Y-%m-%d}, known from {place}"
+    return ForWhom(known.items, [*known.beside, *left], told, [])
+
+
+def _check_id(key: str, option: str) -> None:
+    """Refuses what no id can be."""
+    if not key.strip():
+        raise InputError("an id is empty", where=option)
+    if len(key) > _LONGEST_ID:
+        raise InputError(f"an id is {len(key)} characters long; {_LONGEST_ID} are the most", where=option)
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+        raise InputError("an id holds control characters", where=option)
 
 
 class Asked(NamedTuple):
@@ -109,13 +183,15 @@ def show(
     columns: Sequence[str],
     nothing: str,
     json: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes an answer: JSON, or a table with what it rests on."""
+    """Writes an answer: JSON, with whatever `more` there is, or a table with what it rests on."""
     if json:
         print_json(
             {
                 "basis": answer.basis, "rests_on": rests_on, "score_is": bundle.score_is, "notes": notes,
-                "unknown": answer.unknown, "new": answer.new, "hits": [hit._asdict() for hit in answer],
+                "unknown": answer.unknown, "new": answer.new, **(more or {}),
+                "hits": [hit._asdict() for hit in answer],
             }
         )  # fmt: skip
         return

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from kgdistill.cli.asking import (
+    BOUGHT,
+    Asked,
     BundleOption,
     BundleTaskOption,
     CountOption,
+    ForWhom,
+    HistoryOption,
+    HistoryStoreOption,
     RunBundleOption,
+    UserIdOption,
     WhereOption,
     ask,
     conditions,
+    history_keys,
+    of_user,
     show,
 )
-from kgdistill.cli.options import JsonOption
+from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
+    from kgdistill.serve.answer import Answer
     from kgdistill.serve.classifier import Prediction
 
 _RESTS_ON = {
     "words and meaning": "the words that are shared, reordered by what they mean to the text tower",
     "words": "the words that are shared",
     "meaning": "what the text means to the text tower alone: no item shares a word",
+    "fields": "the brand, category, other field or price that the text names",
     "nothing": "nothing: no word of the text is known",
     "together": "what was bought in the same baskets",
     "groups": "what was bought in the same baskets as products of that category or brand: too few bought it",
@@ -46,24 +58,95 @@ def search(
     run: RunBundleOption = None,
     k: CountOption = 10,
     where: WhereOption = None,
+    as_typed: Annotated[
+        bool, typer.Option("--as-typed", help="Correct no word that the catalogue lacks.")
+    ] = False,
+    facets: Annotated[
+        Literal["boost", "filter", "off"],
+        typer.Option(
+            "--facets",
+            metavar="boost|filter|off",
+            help="What TEXT says of brand, category, price and further fields raises such items, leaves the "
+            "others out, or is not read.",
+        ),
+    ] = "boost",
+    user_id: UserIdOption = None,
+    history: HistoryOption = None,
+    recommender: Annotated[
+        Path | None,
+        typer.Option(
+            "--recommender",
+            metavar="DIR",
+            help="The bundle, or the run, that knows what was bought, where the one that searches does not.",
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option("--share", help="How much of the order is that of --user or --history, 0 to 1.")
+    ] = 0.1,
+    store: HistoryStoreOption = None,
+    user: UserOption = "neo4j",
+    password_file: PasswordFileOption = None,
     task: BundleTaskOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find items by text, and say on what the answer rests.
 
+    A word that no item has gives way to the nearest that some have, and that is said.
+
     \b
     Examples:
       kgdistill search 'green tea' --bundle runs/demo/bundle
-      kgdistill search 'green tea' --run runs/demo -k 5 --where brand=PRIVATE --json
+      kgdistill search 'green tea under 5' --run runs/demo -k 5 --where brand=PRIVATE --json
+      kgdistill search 'gren tea' --run runs/demo --user 900
+      kgdistill search 'tea' --bundle runs/search/bundle --history 1095275 --recommender runs/demo
     """
     asked = ask(bundle, run, task, "search")
+    by = asked if recommender is None else _recommender(recommender)
+    whom = ForWhom(history_keys(user_id, history, by.run is not None), [], BOUGHT, [])
+    if user_id is not None and by.run is not None and by.bundle.history is not None:
+        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
+            whom = of_user(by.run, by.bundle, user_id, graph)
     filtered, notes = conditions(asked.bundle, where)
-    answer = asked.bundle.search(text, k, where=filtered)
+    answer = asked.bundle.search(
+        text, k, where=filtered, spelling=not as_typed, facets=facets, history=whom.history,
+        recommender=by.bundle, share=share,
+    )  # fmt: skip
+    notes += [*whom.notes, *answer.notes, *_said(answer, facets)]
+    if answer.unknown:
+        notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+    rests_on = _RESTS_ON[answer.basis]
+    if len(answer.unknown) < len(whom.history):
+        rests_on += f"; and on {whom.rests_on} (--share {share:g})"
     show(
-        asked.bundle, answer, notes, rests_on=_RESTS_ON[answer.basis],
+        asked.bundle, answer, notes, rests_on=rests_on,
         columns=["rank", "id", "title", "brand", "category", "score"],
         nothing="nothing fits that text" + (" among what --where leaves" if filtered else ""), json=json,
+        more={
+            "corrections": [one._asdict() for one in answer.corrections],
+            "facets": [one._asdict() for one in answer.facets],
+        },
     )  # fmt: skip
+
+
+def _recommender(folder: Path) -> Asked:
+    """The bundle at a folder, or of the run that is there."""
+    a_run = (folder / "bundle").is_dir()
+    return ask(None if a_run else folder, folder if a_run else None, None, "search")
+
+
+def _said(answer: Answer, use: str) -> list[str]:
+    """What was made of the text."""
+    notes = [
+        f"searched for {searched} instead of {typed}; --as-typed searches for what was typed"
+        for typed, searched in answer.corrections
+    ]
+    ends = [("from", "least"), ("up to", "most")]
+    for facet in answer.facets:
+        told = [f"{word} {getattr(facet, end):g}" for word, end in ends if getattr(facet, end) is not None]
+        notes.append(f"{facet.text!r} is read as {facet.field} {facet.value or ' '.join(told)}")
+    if answer.facets and use == "boost":
+        notes.append("what is so comes further ahead; --facets filter leaves out the rest")
+    return notes
 
 
 def similar(

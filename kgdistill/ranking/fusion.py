@@ -48,7 +48,8 @@ def fuse(parts: Mapping[str, FloatArray], fusion: Fusion) -> FloatArray:
 
     Args:
         parts: each float32 [Q, items]: "words" (BM25) and "near" (cosines) as they come, "coverage" and
-            "named", which are shares.
+            "named", which are shares; and "fits", the share of the query that is no word and that an item
+            meets, which weighs what coverage does.
         fusion: what each weighs.
     """
     weighed = []
@@ -63,6 +64,8 @@ def fuse(parts: Mapping[str, FloatArray], fusion: Fusion) -> FloatArray:
         weighed.append(meaning * unit(near) if words is not None else near)
     if "named" in parts and fusion.facts:
         weighed.append(fusion.facts * parts["named"])
+    if "fits" in parts:
+        weighed.append(fusion.coverage * parts["fits"])
     score = weighed[0]
     for more in weighed[1:]:
         score = score + more
@@ -70,6 +73,8 @@ def fuse(parts: Mapping[str, FloatArray], fusion: Fusion) -> FloatArray:
         return np.asarray(score, np.float32)
     if "coverage" in parts:
         first = first + fusion.coverage * parts["coverage"]
+    if "fits" in parts:
+        first = first + fusion.coverage * parts["fits"]
     out = np.asarray(first - 10, np.float32)
     for row, values in enumerate(score):
         if not words[row].any():

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.among import among
-from kgdistill.serve.answer import Answer, Basis, Hit
+from kgdistill.serve.answer import Answer, Basis
 from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
 from kgdistill.serve.classifier import Classifier, Keys, Prediction
 from kgdistill.serve.complements import Complements
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
-from kgdistill.serve.history import POOLS, History
+from kgdistill.serve.history import History
 from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.keys import at_most as _at_most
+from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.parts import BundlePart, refuse
+from kgdistill.serve.personal import DEPTH, SHARE, personal
 from kgdistill.serve.readings import Readings
-from kgdistill.serve.reasons import reasons as reasons_of
+from kgdistill.serve.recommending import Pools, reasoned, recommended
 from kgdistill.serve.reply import reply
 from kgdistill.serve.scores import Pool
-from kgdistill.serve.search import LONGEST, SearchIndex
-from kgdistill.serve.tower import TextTower, unit
+from kgdistill.serve.search import SearchIndex
+from kgdistill.serve.searching import FacetUse, Searching
+from kgdistill.serve.tower import TextTower
 
 _NONE = np.zeros(0, np.int64)
-_CELLS = 1 << 19
-_POOLS = 16  # pools and filters that are kept ready
 _Part = TypeVar("_Part")
 
 
@@ -80,7 +81,13 @@ class Bundle:
         self.classifier, self.finder, self.answers = classifier, audience, answers
         self.audiences = None if audience is None else Audiences(audience, items, text)
         self.complements: Complements | None = None
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self._pools = None if history is None else Pools(history, items)
+
+    @cached_property
+    def _searching(self) -> Searching | None:
+        bought = None if self.history is None else self.history.scorer.popularity[0]
+        index = self.search_index
+        return None if index is None else Searching(self.items, index, self.text, bought)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -112,15 +119,20 @@ class Bundle:
             )
         return part
 
+    @property
+    def vectors(self) -> FloatArray | None:
+        """Unit vectors of the items, float32 [N, D]: the student's, else the text tower's, else none."""
+        if self.history is not None:
+            return self.history.unit
+        return None if self.search_index is None else self.search_index.vectors
+
     def index(self, keys: Sequence[str | int]) -> tuple[IntArray, tuple[str, ...]]:
         """Positions of the known keys, and the unknown keys; each once, as training counts them.
 
         Raises:
             InputError: one text instead of several keys, or a key that is neither text nor a whole number.
         """
-        places, distinct = self.items.places, list(dict.fromkeys(_texts(keys)))
-        known = [places[k] for k in distinct if k in places]
-        return np.array(known, np.int64), tuple(k for k in distinct if k not in places)
+        return self.items.index(_texts(keys))
 
     def known(self, keys: Sequence[str | int]) -> IntArray:
         """Positions of keys, all of which the bundle must know; InputError as `index`, or naming one."""
@@ -142,20 +154,9 @@ class Bundle:
         Raises:
             InputError: no such pool; a filter that cannot be used.
         """
-        history = self._history("recommend")
-        name = self.pool if pool is None else pool
-        if name not in POOLS:
-            known = f"{nearest(str(name), POOLS)}known: {', '.join(POOLS)}"
-            raise InputError(f"no pool {name!r}", hint=known)
-        mask = self.items.mask(where) if where else None
-        cached = (name, repr(sorted((where or {}).items(), key=str)))
-        if cached not in self._pools:
-            items = history.positions(name)
-            made = history.scorer.pool(items if mask is None else items[mask[items]])
-            while len(self._pools) >= _POOLS:
-                self._pools.pop(next(iter(self._pools)), None)
-            self._pools[cached] = made
-        return self._pools[cached]
+        self._history("recommend")
+        assert self._pools is not None
+        return self._pools.of(pool, where)
 
     def scores(self, history: IntArray, *, pool: str | None = None, where: Where | None = None) -> FloatArray:
         """Scores of the items `ranked(pool, where).items`, float32, for one history of positions.
@@ -207,7 +208,7 @@ class Bundle:
         # Without a known history the nearest in words stand for one, the nearest for the latest.
         bought, wanted = known, np.zeros(0, np.bool_)
         if text.strip() and len(known):
-            wanted = self._fits(text, ranked.items)
+            wanted = self._need(self.search_index, "search").fits(text, ranked.items)
         elif text.strip():
             bought = self.nearest(text)[::-1]
         if len(known) and wanted.any():
@@ -225,16 +226,8 @@ class Bundle:
             if exclude_history:
                 out = np.concatenate([known, out])
             items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
-            answer = Answer(basis, self.hits(items[0], best[0]), unknown)
-        return self._reasoned(answer, bought, ranked) if reasons else answer
-
-    def _reasoned(self, answer: Answer, bought: IntArray, ranked: Pool) -> Answer:
-        """The same answer with what raises each item most."""
-        items = self.index([hit.id for hit in answer])[0]
-        names = [title or key for key, title in zip(self.keys, self.items.titles, strict=True)]
-        told = reasons_of(self._history("recommend").scorer, bought, items, ranked, names)
-        hits = (hit._replace(because=why) for hit, why in zip(answer, told, strict=True))
-        return replace(answer, hits=tuple(hits))
+            answer = Answer(basis, self.items.hits(items[0], best[0]), unknown)
+        return reasoned(answer, self.items, scorer, bought, ranked) if reasons else answer
 
     def recommend_many(
         self,
@@ -259,83 +252,77 @@ class Bundle:
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         k = _at_most(k, len(ranked.items))
         if not isinstance(histories, Iterable):
-            raise InputError(f"{histories!r:.20} is no list of histories", hint="give lists of keys")
+            raise InputError(
+                f"{histories!r:.20} is no list of histories", hint="give a list of lists of keys"
+            )
         if exclude is not None and len(exclude) != len(histories):
             raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]
         out = [self.index(keys)[0] for keys in exclude] if exclude is not None else [_NONE] * len(indexed)
         if exclude_history:
             out = [np.concatenate([known, more]) for (known, _), more in zip(indexed, out, strict=True)]
-        asked = [n for n, (known, _) in enumerate(indexed) if len(known)]
-        items, best = scorer.best([indexed[n][0] for n in asked], [out[n] for n in asked], k, ranked)
-        rows = dict(zip(asked, zip(items, best, strict=True), strict=True))
-        answers = []
-        for n, (_, unknown) in enumerate(indexed):
-            if n in rows:
-                answers.append(Answer("history", self.hits(*rows[n]), unknown))
-                continue
-            scores = ranked.popularity[0].copy()
-            scores[np.isin(ranked.items, out[n])] = -np.inf
-            first, score = top_k(scores[None], ranked.items, k)
-            answers.append(Answer("popularity", self.hits(first[0], score[0]), unknown))
-        return answers
-
-    def hits(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
-        """Items by position, the best first, as an answer holds them; those below 0 are none."""
-        titles, brands, categories = self.items.shown
-        return tuple(
-            Hit(rank, self.keys[i], titles[i], brands[i], categories[i], score)
-            for rank, (i, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
-            if i >= 0
-        )
-
-    def _fits(self, text: str, items: IntArray) -> BoolArray:
-        """Which items share at least half as much of the text as the one that shares most."""
-        shared = self._need(self.search_index, "search").words.coverage([text[:LONGEST]])[0, items]
-        return np.asarray((shared > 0) & (shared >= 0.5 * shared.max(initial=0)), np.bool_)
+        return recommended(self.items, scorer, ranked, indexed, out, k)
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
         """Positions of the items whose words say most of `text`, of equals the most bought; maybe none."""
-        score = self._need(self.search_index, "search").words.coverage([text[:LONGEST]])[0]
-        popularity = self._history("recommend").scorer.popularity[0]
-        score = np.where(score > 0, score + popularity * np.float32(1e-3), np.float32(-np.inf))
-        items, _ = top_k(score[None], np.arange(len(score)), max(1, min(k, len(score))))
-        return np.asarray(items[0][items[0] >= 0])
+        return self._need(self._searching, "search").nearest(text, k)
 
     # Finding ------------------------------------------------------------------------------------
 
-    def search(self, text: str, k: int = 20, *, where: Where | None = None) -> Answer:
+    def search(
+        self,
+        text: str,
+        k: int = 20,
+        *,
+        where: Where | None = None,
+        spelling: bool = True,
+        facets: FacetUse = "boost",
+        history: Sequence[str | int] = (),
+        recommender: Bundle | None = None,
+        share: float = SHARE,
+    ) -> Answer:
         """The items that fit a text best, whoever buys them.
 
-        Words find, what the text means to the tower reorders; `Answer.basis` says which of both spoke. A text
-        without any word or token that the bundle knows has no items. What a text has beyond its first 2,000
-        characters is not read.
+        Words find, what the text means to the tower and says of the items' fields reorders; `Answer.basis`
+        says which spoke. Only a text without any word or token that the bundle knows, of a brand and a
+        category neither, has no items. What follows its first 2,000 characters is not read.
 
         Args:
             text: what is searched for.
             k: how many; fewer where fewer fit.
             where: what must hold for an item, before ranking; see `Items.mask`.
+            spelling: search for the nearest known word in the place of one that no item has
+                (`Answer.corrections`); False takes every word as it is typed.
+            facets: of what the text says of brand, category, price and further fields (`Answer.facets`):
+                "boost" raises such items, "filter" leaves the others out where any is so, "off" reads none.
+            history: keys of items bought, the latest last: what they suggest is raised; see `personal`.
+            recommender: a bundle that knows histories, where this one does not.
+            share: the history's, from 0 to 1.
 
         Raises:
-            InputError: the bundle cannot search; k is no whole number from 1 on; a filter cannot be used.
+            InputError: the bundle cannot search, or knows no history where one is given; k is no whole number
+                from 1 on; a filter or another argument cannot be used.
         """
-        return self.search_many([text], k, where=where)[0]
+        done = _texts(history)
+        check_count(k)
+        among = max(k, DEPTH) if done else k
+        answer = self.search_many([text], among, where=where, spelling=spelling, facets=facets)[0]
+        return personal(answer, done, recommender or self, share).first(k) if done else answer
 
-    def search_many(self, texts: Sequence[str], k: int = 20, *, where: Where | None = None) -> list[Answer]:
+    def search_many(
+        self,
+        texts: Sequence[str],
+        k: int = 20,
+        *,
+        where: Where | None = None,
+        spelling: bool = True,
+        facets: FacetUse = "boost",
+    ) -> list[Answer]:
         """As `search` for every text; memory does not grow with their number."""
-        index = self._need(self.search_index, "search")
-        items = np.flatnonzero(self.items.mask(where)) if where else None
-        pool = np.arange(len(self)) if items is None else items
-        k, answers, texts = _at_most(k, len(pool)), [], _texts(texts)
-        for start in range(0, len(texts), rows := max(1, _CELLS // max(len(pool), 1))):
-            part = [text[:LONGEST] for text in texts[start : start + rows]]
-            vectors = np.zeros((len(part), 0), np.float32)
-            if self.text is not None:
-                vectors = unit(self.text.encode(part, known=True))
-            scores, bases = index.ranked(part, vectors, items)
-            best, score = top_k(scores, pool, k)
-            answers += [Answer(b, self.hits(i, s)) for b, i, s in zip(bases, best, score, strict=True)]
-        return answers
+        searching = self._need(self._searching, "search")
+        mask = self.items.mask(where) if where else None
+        k = _at_most(k, len(self) if mask is None else int(mask.sum()))
+        return searching.answers(_texts(texts), k, mask, spelling=spelling, facets=facets)
 
     def similar(self, item: str | int, k: int = 20, *, where: Where | None = None) -> Answer:
         """The items nearest to one in the student's vectors, by their cosine; itself not among them.
@@ -348,14 +335,13 @@ class Bundle:
         Raises:
             InputError: the bundle does not know the item, or has no vectors; k or a filter cannot be used.
         """
-        there, found = self.history, self.search_index
-        vectors = there.unit if there else self._need(found, "tell what is similar").vectors
+        vectors = self._need(self.vectors, "tell what is similar")
         known = self.known([item])
         mask = self.items.mask(where) if where else np.ones(len(self), np.bool_)
         pool = np.flatnonzero(mask & (np.arange(len(self)) != known[0]))
         scores = (vectors @ vectors[known[0]])[pool]
         best, score = top_k(scores[None], pool, _at_most(k, len(pool)))
-        return Answer("vectors", self.hits(best[0], score[0]))
+        return Answer("vectors", self.items.hits(best[0], score[0]))
 
     # New items ----------------------------------------------------------------------------------
 
@@ -390,7 +376,9 @@ class Bundle:
             history = history.with_items(vectors, self.items.columns(history.columns), texts)
         if search is not None:
             search = search.extended(self.reads.texts(texts), self.reads.vectors(texts, tower))
-        self.items, self.history, self.search_index, self._pools = grown, history, search, {}
+        self.items, self.history, self.search_index = grown, history, search
+        self._pools = None if history is None else Pools(history, grown)
+        self.__dict__.pop("_searching", None)
 
     # Telling classes ------------------------------------------------------------------------------
 
@@ -400,7 +388,11 @@ class Bundle:
         histories: Sequence[Keys] | None = None,
         facts: Sequence[Mapping[str, Keys]] | None = None,
     ) -> list[Prediction]:
-        """What is told of each subject, with probabilities; see `Classifier.classify` also for errors."""
+        """What is told of each subject, with probabilities; see `Classifier.classify`.
+
+        Raises:
+            InputError: the bundle was made for another task, or as `Classifier.classify`.
+        """
         part = self._need(self.classifier, "tell classes")
         return part.classify(texts, histories, facts, tower=self.text)
 
@@ -427,7 +419,8 @@ class Bundle:
             where, allow_sensitive: what must hold for a user; see `kgdistill.serve.among.among`.
 
         Raises:
-            InputError: as `Audiences.of_new`, `Audiences.of_campaigns` and `among`.
+            InputError: the bundle finds no audience, or as `Audiences.of_new`, `Audiences.of_campaigns` and
+                `among`.
         """
         asked, out = self._need(self.audiences, "find an audience"), _texts(exclude)
         if (campaign is None) == (products is None and text is None):
@@ -449,7 +442,8 @@ class Bundle:
         """What is answered to a text, or that a person is to answer; see `reply`.
 
         Args:
-            text, k: what somebody wrote, and how many past answers are told.
+            text: what somebody wrote.
+            k: how many past answers are told.
             intents: another bundle, which tells intents, where this one holds past answers.
             intent_from, answer_from: confidences; None as the bundles say.
 
@@ -461,9 +455,12 @@ class Bundle:
         return reply(text, k=k, intent_from=intent_from, answer_from=answer_from, **held)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the bundle into a folder, which is made where it is not there.
+        """Writes the bundle.
 
         `config.json` comes last, with the checksum of every other file: without it nothing loads the folder.
+
+        Args:
+            folder: made where it is not there.
 
         Raises:
             DiskError: the disk is full, or the folder cannot be written.

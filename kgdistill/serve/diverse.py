@@ -58,12 +58,7 @@ def likeness(bundle: Bundle, answer: Answer) -> FloatArray:
     category if it is the same.
     """
     items = bundle.index([hit.id for hit in answer])[0]
-    if bundle.history is not None:
-        vectors = bundle.history.unit[items]
-    elif bundle.search_index is not None:
-        vectors = bundle.search_index.vectors[items]
-    else:
-        vectors = np.zeros((len(items), 1), np.float32)
+    vectors = np.zeros((len(items), 1), np.float32) if bundle.vectors is None else bundle.vectors[items]
     same = np.zeros((len(items), len(items)), np.float32)
     for names in ([hit.brand for hit in answer], [hit.category for hit in answer]):
         column = np.array(names)

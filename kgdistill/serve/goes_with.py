@@ -69,7 +69,7 @@ def goes_with(
         for of, item in zip(strongest.tolist(), best[0].tolist(), strict=True)
         if item >= 0
     ]
-    hits = zip(bundle.hits(best[0], score[0]), told, strict=True)
+    hits = zip(bundle.items.hits(best[0], score[0]), told, strict=True)
     named = tuple(hit._replace(because=_because(bundle, evidence)) for hit, evidence in hits)
     counted = any(evidence.groups is None for evidence in told)
     return Answer("together" if counted else "groups" if told else "nothing", named)

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
+from kgdistill.serve.answer import Hit
 from kgdistill.serve.parts import refuse
 from kgdistill.words import plain
 
@@ -87,6 +89,17 @@ class Items:
         """What each item is called."""
         return self.shown[0]
 
+    @property
+    def names(self) -> list[str]:
+        """Titles, of items without one the key."""
+        return [title or key for key, title in zip(self.keys, self.titles, strict=True)]
+
+    def index(self, keys: Sequence[str]) -> tuple[IntArray, tuple[str, ...]]:
+        """Positions of the known keys, and the unknown keys; each once."""
+        distinct = list(dict.fromkeys(keys))
+        known = [self.places[key] for key in distinct if key in self.places]
+        return np.array(known, np.int64), tuple(key for key in distinct if key not in self.places)
+
     def columns(self, names: Sequence[str]) -> dict[str, list[str | None]]:
         """Texts by column."""
         return {name: self.table[name].to_pylist() for name in names}
@@ -139,6 +152,15 @@ class Items:
         schema = self.table.schema
         return Items(
             pa.concat_tables([self.table, pa.Table.from_pylist([dict(r) for r in rows], schema=schema)])
+        )
+
+    def hits(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
+        """Some items with their scores, the best first, up to one of position -1."""
+        titles, brands, categories = self.shown
+        return tuple(
+            Hit(rank, self.keys[i], titles[i], brands[i], categories[i], score)
+            for rank, (i, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
+            if i >= 0
         )
 
     # Filters ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import ArtefactError
 from kgdistill.ranking.fusion import SERVING, Fusion, fuse
 from kgdistill.serve.answer import Basis
@@ -55,10 +55,20 @@ class SearchIndex:
         return fuse(self._of(queries, asked, items), self.fusion)
 
     def ranked(
-        self, queries: Sequence[str], asked: FloatArray, items: IntArray | None = None
+        self,
+        queries: Sequence[str],
+        asked: FloatArray,
+        items: IntArray | None = None,
+        said: Mapping[str, FloatArray] | None = None,
     ) -> tuple[FloatArray, list[Basis]]:
-        """The scores, -inf where nothing speaks for an item, and what each row rests on."""
-        parts = self._of(queries, asked, items)
+        """The scores, -inf where nothing speaks for an item, and what each row rests on.
+
+        Args:
+            queries, asked: as `parts`.
+            items: which are ranked, as if there were no others.
+            said: what the queries say of the items' fields, as "named" and "fits" of `fuse`, float32 [Q, N].
+        """
+        parts = self._of(queries, asked, items, said)
         words = parts["words"]
         if not words.shape[1]:
             return words, ["nothing"] * len(queries)
@@ -73,8 +83,23 @@ class SearchIndex:
         }  # fmt: skip
         return out, [told[bool(a), bool(b)] for a, b in zip(shares, meant, strict=True)]
 
-    def _of(self, queries: Sequence[str], asked: FloatArray, items: IntArray | None) -> dict[str, FloatArray]:
-        parts = self.parts(queries, asked)
+    def fits(self, text: str, items: IntArray) -> BoolArray:
+        """Which of some items share at least half as much of a text as the one that shares most."""
+        shared = self.words.coverage([text[:LONGEST]])[0, items]
+        fits: BoolArray = (shared > 0) & (shared >= 0.5 * shared.max(initial=0))
+        return fits
+
+    def _of(
+        self,
+        queries: Sequence[str],
+        asked: FloatArray,
+        items: IntArray | None,
+        said: Mapping[str, FloatArray] | None = None,
+    ) -> dict[str, FloatArray]:
+        parts = self.parts(queries, asked) | dict(said or {})
+        if "fits" in parts:  # nothing is found by its price alone, where words find something
+            worded = parts["words"].any(axis=1, keepdims=True)
+            parts["fits"] = np.where(worded & (parts["words"] <= 0), np.float32(0), parts["fits"])
         return parts if items is None else {name: part[:, items] for name, part in parts.items()}
 
     def extended(self, texts: Mapping[str, Sequence[str]], vectors: FloatArray) -> SearchIndex:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.tasks.words import RULE, terms, words
+from kgdistill.tasks.words import RULE, models, parts, terms, terms_of, tokens
 
 TITLE_WEIGHT = 3
 # The usual values for short texts; 1.5 and 0.75 are those for documents.
@@ -79,21 +79,62 @@ class LexicalIndex:
         """BM25, float32 [Q, items]; 0 where no term of the query stands."""
         out = np.zeros((len(queries), self.size), np.float32)
         for row, query in enumerate(queries):
-            for number in (self._place[t] for t in terms(query) if t in self._place):
-                held = slice(self.starts[number], self.starts[number + 1])
-                out[row, self.items[held]] += self._weights[held]
+            for number in self._terms(query):
+                postings = slice(self.starts[number], self.starts[number + 1])
+                out[row, self.items[postings]] += self._weights[postings]
         return out
 
+    def _terms(self, query: str) -> list[int]:
+        """The known terms of a query, with repeats; a known amount is not looked for by its pieces."""
+        place = self._place
+        held = [t._replace(pieces=()) if t.amount and t.word in place else t for t in tokens(query)]
+        joined = [word for word, _, _ in models(held)]
+        return [place[term] for term in [*terms_of(held), *joined] if term in place]
+
     def coverage(self, queries: Sequence[str]) -> FloatArray:
-        """The share of the query's known words that an item holds, by idf; float32 [Q, items]."""
+        """The share of the query's known words that an item holds, by idf; float32 [Q, items].
+
+        A word is also held where it is part of a model number that is written otherwise.
+        """
         out = np.zeros((len(queries), self.size), np.float32)
         for row, query in enumerate(queries):
-            asked = [self._place[w] for w in dict.fromkeys(words(query)) if w in self._place]
-            total = self._idf[asked].sum() if asked else np.float32(1)
-            for number in asked:
-                held = self.items[self.starts[number] : self.starts[number + 1]]
-                out[row, held] += self._idf[number] / total
+            asked = self.asked(query)
+            total = sum(self._idf[numbers[0]] for numbers in asked) if asked else np.float32(1)
+            for numbers in asked:
+                held = [self.holders(number) for number in numbers]
+                items = held[0] if len(held) == 1 else np.unique(np.concatenate(held))
+                out[row, items] += self._idf[numbers[0]] / total
         return out
+
+    def asked(self, query: str) -> list[tuple[int, ...]]:
+        """The known words of a query, each once: its own term, and the model numbers that it is part of.
+
+        Of an amount or a model number that nobody wrote so, the known parts.
+        """
+        held, place = tokens(query), self._place
+        found: dict[tuple[int, ...], None] = {}
+        joined = [(place[word], a, b) for word, a, b in models(held) if word in place]
+        for at, token in enumerate(held):
+            ways = [place[token.word]] if token.word in place else []
+            ways += [number for number, start, end in joined if start <= at < end]
+            if ways:
+                found[tuple(ways)] = None
+            else:
+                found |= dict.fromkeys((place[part],) for part in parts(token) if part in place)
+        return list(found)
+
+    def holders(self, number: int) -> npt.NDArray[np.int32]:
+        """The items that hold a term, ascending."""
+        return self.items[self.starts[number] : self.starts[number + 1]]
+
+    def document_frequencies(self) -> dict[str, int]:
+        """How many items hold each term."""
+        return dict(zip(self.terms, np.diff(self.starts).tolist(), strict=True))
+
+    def document_frequency(self, term: str) -> int:
+        """How many items hold a term; 0 where none does."""
+        number = self._place.get(term, -1)
+        return int(self.starts[number + 1] - self.starts[number]) if number >= 0 else 0
 
     def extended(self, fields: Mapping[str, Sequence[str]]) -> LexicalIndex:
         """The index with further items behind these, as if it had been made over all of them."""

@@ -11,9 +11,10 @@ import numpy as np
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.tasks.search_catalogue import SearchCatalogue
+from kgdistill.tasks.unspaced import cut, unspaced_words, written
 from kgdistill.tasks.words import fold
+from kgdistill.words import unspaced
 
-_TOKEN = re.compile(r"[^\W_]+(?:[-./][^\W_]+)*")
 _VALUE = re.compile(r"[,;|>\n]|\[SEP\]")
 _NUMBER = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[^\W_]+(?:[-./][^\W_]+)*")
 # Templates that draw an item, with their shares; "vocabulary" and "node" are taken whole beside them.
@@ -68,11 +69,11 @@ def title_phrases(catalogue: SearchCatalogue, *, min_items: int = 4, min_makers:
     Returns:
         Sorted phrases of lower-case words without digits.
     """
-    makers = _makers(catalogue)
+    makers, known = _makers(catalogue), words_of(catalogue)
     count: Counter[str] = Counter()
     used: dict[str, set[int]] = defaultdict(set)
     for row, title in enumerate(catalogue.titles):
-        for phrase in spans(title):
+        for phrase in spans(title, known):
             count[phrase] += 1
             if makers is not None and makers[row] >= 0 and len(used[phrase]) < min_makers:
                 used[phrase].add(int(makers[row]))
@@ -82,18 +83,27 @@ def title_phrases(catalogue: SearchCatalogue, *, min_items: int = 4, min_makers:
         for phrase, n in count.items()
         if n >= min_items
         and (makers is None or len(used[phrase]) >= min_makers)
-        and not any(word in names for word in phrase.split())
+        and not any(word in names for word in cut(phrase, known))
     )
 
 
-def spans(text: str, longest: int = 3) -> set[str]:
-    """Sequences of up to `longest` neighbouring words without digits; the last has three letters or more."""
+def words_of(catalogue: SearchCatalogue) -> frozenset[str]:
+    """What counts as a word of the catalogue's titles in scripts without blanks."""
+    return unspaced_words(catalogue.titles, (name for fact in catalogue.facts for name in fact.names))
+
+
+def spans(text: str, known: frozenset[str], longest: int = 3) -> set[str]:
+    """Sequences of up to `longest` neighbouring words without digits.
+
+    The last has three letters or more; in scripts without blanks, whose words are `known`, two.
+    """
     found = set()
-    tokens = _TOKEN.findall(fold(text))
+    tokens = cut(text, known)
     for size in range(1, longest + 1):
         for part in zip(*(tokens[i:] for i in range(size)), strict=False):
-            if len(part[-1]) > 2 and len(part[0]) > 1 and not any(c.isdigit() for w in part for c in w):
-                found.add(" ".join(part))
+            enough = len(part[-1]) > (1 if unspaced(part[-1]) else 2)
+            if enough and len(part[0]) > 1 and not any(c.isdigit() for w in part for c in w):
+                found.add(written(part))
     return found
 
 
@@ -111,10 +121,10 @@ def head_phrases(
     Returns:
         int64 [items], rows of `phrases`; -1 where the title holds none.
     """
-    place = {phrase: row for row, phrase in enumerate(phrases)}
+    place, known = {phrase: row for row, phrase in enumerate(phrases)}, words_of(catalogue)
     out = np.full(len(catalogue), -1, np.int64)
     for row, title in enumerate(catalogue.titles):
-        mine = sorted(place[p] for p in spans(title) if p in place)
+        mine = sorted(place[p] for p in spans(title, known) if p in place)
         if mine:
             out[row] = mine[int((phrase_vectors[mine] @ title_vectors[row]).argmax())]
     return out
@@ -151,8 +161,9 @@ def synthesise(
             holders = nodes.indices[nodes.indptr[node] : nodes.indptr[node + 1]]
             if len(holders):
                 add(fold(name), int(rng.choice(holders)), "node")
-    _vocabulary(catalogue, rng, add)
-    draws = _Draws(catalogue, phrases, heads, rng)
+    known = words_of(catalogue)
+    _vocabulary(catalogue, known, rng, add)
+    draws = _Draws(catalogue, known, phrases, heads, rng)
     names = list(_SHARES)
     templates = rng.choice(len(names), size=count, p=np.array(list(_SHARES.values())))
     for item, template in zip(rng.integers(len(catalogue), size=count), templates, strict=True):
@@ -167,9 +178,14 @@ class _Draws:
     """One method for each template that draws an item; an empty string where it cannot be applied."""
 
     def __init__(
-        self, catalogue: SearchCatalogue, phrases: list[str], heads: IntArray, rng: np.random.Generator
+        self,
+        catalogue: SearchCatalogue,
+        known: frozenset[str],
+        phrases: list[str],
+        heads: IntArray,
+        rng: np.random.Generator,
     ) -> None:
-        self._rng = rng
+        self._rng, self._known = rng, known
         self._titles = catalogue.titles
         self._others = [values for i, values in enumerate(catalogue.fields.values()) if i]
         self._facts = catalogue.facts
@@ -192,7 +208,7 @@ class _Draws:
         if not tokens:
             return ""
         size, start = int(self._rng.integers(1, longest + 1)), int(self._rng.integers(len(tokens)))
-        return " ".join(tokens[start : start + size])
+        return written(tokens[start : start + size])
 
     def node_phrase(self, item: int) -> str:
         nodes = []
@@ -209,17 +225,17 @@ class _Draws:
         return f"{value} {self._head[item]}" if value and self._head[item] else ""
 
     def span(self, item: int) -> str:
-        return self._window(_TOKEN.findall(fold(self._titles[item])), 3)
+        return self._window(cut(self._titles[item], self._known), 3)
 
     def drop(self, item: int) -> str:
-        tokens = _TOKEN.findall(fold(self._titles[item]))
+        tokens = cut(self._titles[item], self._known)
         size = min(int(self._rng.integers(2, 6)), len(tokens))
         kept = np.sort(self._rng.permutation(len(tokens))[:size])
-        return " ".join(tokens[i] for i in kept)
+        return written(tokens[i] for i in kept)
 
     def typo(self, item: int) -> str:
         tokens = (self._head[item] or fold(self._titles[item])).split()[:3]
-        long = [i for i, word in enumerate(tokens) if len(word) > 3]
+        long = [i for i, word in enumerate(tokens) if len(word) > 3 and not unspaced(word)]
         if not long:
             return ""
         at = int(self._rng.choice(long))
@@ -233,19 +249,22 @@ class _Draws:
         return " ".join(tokens)
 
     def number(self, item: int) -> str:
-        tokens = _TOKEN.findall(fold(self._titles[item]))
+        tokens = cut(self._titles[item], self._known)
         return self._one([t for t in tokens if len(t) >= 4 and _NUMBER.fullmatch(t)])
 
     def other_field(self, item: int) -> str:
-        return self._window(_TOKEN.findall(fold(self._one([f[item] for f in self._others if f[item]]))), 3)
+        return self._window(cut(self._one([f[item] for f in self._others if f[item]]), self._known), 3)
 
 
 def _vocabulary(
-    catalogue: SearchCatalogue, rng: np.random.Generator, add: Callable[[str, int, str], None]
+    catalogue: SearchCatalogue,
+    known: frozenset[str],
+    rng: np.random.Generator,
+    add: Callable[[str, int, str], None],
 ) -> None:
     holders: dict[str, list[int]] = defaultdict(list)
     for row, texts in enumerate(zip(*catalogue.fields.values(), strict=True)):
-        for span in set().union(*(spans(text, 2) for text in texts)):
+        for span in set().union(*(spans(text, known, 2) for text in texts)):
             holders[span].append(row)
     for span in sorted(holders):
         if len(holders[span]) >= 3:

@@ -85,12 +85,14 @@ def test_the_index_ranks_as_a_count_by_hand_does(
 def test_a_search_is_the_fused_score_of_the_towers_vector(bundle: Bundle) -> None:
     assert bundle.text is not None
     assert bundle.search_index is not None
-    index = bundle.search_index
+    index, brands = bundle.search_index, bundle.items.columns(["brand"])["brand"]
     for query in ("red tea 17", "green brand3", "lamp"):
         parts = {
             "words": index.words.scores([query]),
             "coverage": index.words.coverage([query]),
             "near": unit(bundle.text.encode([query])) @ index.vectors.T,
+            # One of two words is the name of a brand.
+            "named": 0.5 * np.array([["brand3" in query and b == "brand3" for b in brands]], np.float32),
         }
         want = fuse(parts, SERVING)[0]
         order = np.lexsort((np.arange(400), -want))[:20]

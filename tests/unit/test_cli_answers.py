@@ -12,6 +12,7 @@ from _bundle import random_bundle
 from kgdistill.cli import main
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.diverse import DEPTH, diversified
+from kgdistill.serve.personal import SHARE
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,13 @@ def test_the_commands_answer_as_python_does(
     for args, want in (
         (["search", "red tea 17"], bundle.search("red tea 17", 10)),
         (["search", "red tea 17", "-k", "3", *WHERE], bundle.search("red tea 17", 3, where=SAME)),
+        (["search", "gren tea under 9", "--facets", "filter"],
+         bundle.search("gren tea under 9", 10, facets="filter")),
+        (["search", "gren brand3", "--as-typed"], bundle.search("gren brand3", 10, spelling=False)),
+        (["search", "red tea", "--history", f"{first},{second}"],
+         bundle.search("red tea", 10, history=[first, second], share=SHARE)),
+        (["search", "red tea", "--history", first, "--share", "1", "--recommender", str(folder)],
+         bundle.search("red tea", 10, history=[first], share=1)),
         (["similar", first], bundle.similar(first, 10)),
         (["similar", first, *WHERE], bundle.similar(first, 10, where=SAME)),
         (["recommend", "--history", f"{first},{second}"],
@@ -67,6 +75,42 @@ def test_the_commands_answer_as_python_does(
         assert answer["score_is"] == "rank only"
         assert answer["hits"] == [hit._asdict() for hit in want]
         assert want
+
+
+def test_a_search_says_what_it_made_of_the_text(
+    folder: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = "gren tea brand3 between 2 and 9"
+    answer = told(["search", asked, "--history", f"{bundle.keys[0]},nobody"], folder, capsys)
+    assert answer["corrections"] == [{"typed": "gren", "searched": "green"}]
+    assert answer["facets"] == [
+        {"field": "brand", "value": "brand3", "least": None, "most": None, "text": "brand3"},
+        {"field": "price", "value": None, "least": 2.0, "most": 9.0, "text": "between 2 and 9"},
+    ]
+    assert answer["notes"] == [
+        "searched for green instead of gren; --as-typed searches for what was typed",
+        "'brand3' is read as brand brand3",
+        "'between 2 and 9' is read as price from 2 up to 9",
+        "what is so comes further ahead; --facets filter leaves out the rest",
+        "unknown in --history: nobody",
+    ]
+    assert answer["rests_on"].endswith("; and on what was bought before (--share 0.1)")
+    plain = told(["search", "tea", "--history", "nobody"], folder, capsys)
+    assert (plain["corrections"], plain["facets"]) == ([], [])
+    assert "bought" not in plain["rests_on"]
+
+
+def test_another_bundle_knows_the_history_of_a_search(
+    folder: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mute = Bundle(bundle.config, bundle.items, text=bundle.text, search=bundle.search_index)
+    mute.save(tmp_path / "mute")
+    asked = ["search", "red tea", "--history", bundle.keys[0], "--share", "1"]
+    assert main([*asked, "--bundle", str(tmp_path / "mute")]) == 2
+    assert "knows nothing of what was bought" in capsys.readouterr().err
+    answer = told([*asked, "--recommender", str(folder)], tmp_path / "mute", capsys)
+    wanted = bundle.search("red tea", 10, history=bundle.keys[:1], share=1)
+    assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in wanted]
 
 
 def test_an_answer_says_how_it_was_made_diverse(
@@ -107,6 +151,11 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         (["recommend", "--task", "search"], "was made for 'recommend', not for 'search'"),
         (["search", "tea", "--task", "recomend"], "recomend"),
         (["search", "tea", "--run", "none"], "give one of: --run, --bundle"),
+        (["search", "tea", "--facets", "on"], "'on' is not one of 'boost', 'filter', 'off'"),
+        (["search", "tea", "--history", "7", "--share", "2"], "share is 2.0; it is from 0 to 1"),
+        (["search", "tea", "--user", "7"], "a bundle knows no users"),
+        (["search", "tea", "--history", ""], "an id is empty"),
+        (["search", "tea", "--history", "7", "--recommender", "none"], "is no finished bundle"),
     ],
 )
 def test_what_cannot_be_answered_is_one_message(

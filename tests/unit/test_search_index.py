@@ -96,7 +96,7 @@ def test_an_item_that_came_later_is_found_as_if_it_had_been_there(table: TokenTa
         ({"vectors": np.zeros((12, 6))}, "vectors is float64"),
         ({"starts": np.zeros(3, np.int64)}, "postings"),
         ({"counts": None}, "counts' is missing"),
-        ({"words": "stems-0"}, "cut into words by 'stems-0', this version cuts by 's-stems-1'"),
+        ({"words": "stems-0"}, "cut into words by 'stems-0', this version cuts by 'amounts-1'"),
     ],
 )
 def test_a_part_that_does_not_fit_is_refused(
@@ -110,11 +110,11 @@ def test_a_part_that_does_not_fit_is_refused(
         SearchIndex.from_arrays(settings, arrays, {}, len(TITLES))
 
 
-def test_an_index_from_before_its_rule_had_a_name_is_read(table: TokenTable) -> None:
+def test_an_index_from_before_its_rule_had_a_name_is_refused(table: TokenTable) -> None:
     packed = search_index(FIELDS, items_of(table), FUSION)
     old = {name: value for name, value in packed.settings().items() if name != "words"}
-    again = SearchIndex.from_arrays(old, packed.arrays(), {}, len(TITLES))
-    assert np.array_equal(again.words.scores(ASKED), packed.words.scores(ASKED))
+    with pytest.raises(ArtefactError, match=r"cut into words by 's-stems-1'.*\n.*make it anew"):
+        SearchIndex.from_arrays(old, packed.arrays(), {}, len(TITLES))
 
 
 def test_a_query_that_means_nothing_and_shares_no_word_scores_all_alike(table: TokenTable) -> None:
@@ -157,3 +157,12 @@ def test_fields_of_a_schema_of_ones_own_keep_their_names_apart(table: TokenTable
     (hit,) = again.search("blue desk", k=1)
     assert (hit.id, hit.title) == ("x06", "blue desk lamp headline")
     assert again.search("brand", k=1)[0].brand == "red lamp brand_text"
+
+
+def test_what_fits_a_price_alone_is_not_raised_where_words_find_something(table: TokenTable) -> None:
+    packed, near = search_index(FIELDS, items_of(table), Fusion()), table.encode(["red"])
+    fits = np.array([["red" not in title for title in TITLES]], np.float32)
+    plain = packed.ranked(["red"], near)[0]
+    assert np.array_equal(packed.ranked(["red"], near, said={"fits": fits})[0], plain)
+    raised = packed.ranked(["red"], near, said={"fits": 1 - fits})[0]
+    assert raised - plain == pytest.approx(0.5 * (1 - fits), abs=1e-6)

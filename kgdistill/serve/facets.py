@@ -1,0 +1,195 @@
+"""What a query says of an item's fields: its brand, its category, what else it is, and what it may cost."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kgdistill.arrays import BoolArray, FloatArray
+from kgdistill.serve.answer import Facet
+from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.price import priced
+from kgdistill.tasks.words import TextWord, words
+from kgdistill.words import paired
+
+# A field names things where its values are so short, and two items or more share one, on average.
+_WORDS, _SHARED = 3, 2
+# Of a longer text so many words are read for names.
+_READ = 50
+_PRICE = ("price", "preis", "prix", "precio", "prezzo", "单价", "价格", "售价", "價格", "価格")
+_BESIDE = re.compile(r"(.+?)\s*[(（](.+)[)）]")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a query says of fields, and which items are so.
+
+    Attributes:
+        facets: as they stand in the query; of names in each other the longer ones.
+        holding: items of each facet, bool [facets, N].
+        named: the share of the query's words that name what an item is, float32 [N]; as in `NamedTerm`.
+    """
+
+    facets: tuple[Facet, ...]
+    holding: BoolArray
+    named: FloatArray
+
+    def every(self) -> BoolArray:
+        """The items that are all that is said, of one field any, bool [N]."""
+        out = np.ones(self.holding.shape[1], np.bool_)
+        for field in {facet.field for facet in self.facets}:
+            rows = [n for n, facet in enumerate(self.facets) if facet.field == field]
+            out &= self.holding[rows].any(axis=0)
+        return out
+
+
+class _Field:
+    """A field's values, each once, and which of them every item has."""
+
+    def __init__(self, items: Items, name: str) -> None:
+        self.name = name
+        encoded = items.table[name].combine_chunks().dictionary_encode()
+        self.values: list[str] = encoded.dictionary.to_pylist()
+        codes = encoded.indices.fill_null(len(self.values)).to_numpy(zero_copy_only=False)
+        self._codes = codes.astype(np.int64)
+
+    def holding(self, codes: Sequence[int]) -> BoolArray:
+        """The items that have one of some values, bool [N]."""
+        chosen = np.zeros(len(self.values) + 1, np.bool_)
+        chosen[list(codes)] = True
+        out: BoolArray = chosen[self._codes]
+        return out
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many items have each value."""
+        return np.bincount(self._codes, minlength=len(self.values) + 1)[:-1].tolist()  # type: ignore[no-any-return]
+
+
+class Facets:
+    """The names that stand in a bundle's fields, and its price.
+
+    Args:
+        items: the catalogue.
+    """
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+        kinds = {name: items.kind(name) for name in items.properties}
+        texts = [name for name, kind in kinds.items() if kind == "text" and name != SHOWN[0]]
+        self._fields = [field for field in (_Field(items, name) for name in texts) if _names_things(field)]
+        self.price = next(
+            (
+                name
+                for name, kind in kinds.items()
+                if kind in ("number", "whole") and any(word in name.casefold() for word in _PRICE)
+            ),
+            None,
+        )
+        # Words of a name → field → what is named → the values that are so.
+        self._named: dict[tuple[str, ...], dict[int, dict[str, list[int]]]] = {}
+        self.words: dict[str, int] = defaultdict(int)
+        for at, field in enumerate(self._fields):
+            for code, (value, count) in enumerate(zip(field.values, field.counts, strict=True)):
+                for name, path in _names(value):
+                    said = tuple(words(name))
+                    if len("".join(said)) < 2 or not any(c.isalpha() for word in said for c in word):
+                        continue
+                    self._named.setdefault(said, {}).setdefault(at, {}).setdefault(path, []).append(code)
+                    for word in said:
+                        self.words[word] += count
+        self._longest = max(map(len, self._named), default=0)
+
+    def without_price(self, text: str) -> tuple[str, Facet | None]:
+        """A folded text without what it says of the price, where the items have one."""
+        found = priced(text) if self.price is not None else None
+        if found is None or self.price is None:
+            return text, None
+        rest = " ".join(f"{text[: found.start]} {text[found.end :]}".split())
+        return rest, Facet(self.price, None, found.least, found.most, text[found.start : found.end].strip())
+
+    def of(self, asked: Sequence[TextWord], price: Facet | None, *, partly: bool = False) -> Said | None:
+        """What the words of a query say; None where they say nothing.
+
+        Args:
+            asked: the words; of more than 50 the first.
+            price: what the query says of it.
+            partly: where they name nothing, also what is named with one of the words.
+        """
+        asked = asked[:_READ]
+        stems = [word.word for word in asked]
+        held = np.zeros((len(asked), len(self._items)), np.bool_)
+        told: list[tuple[Facet, BoolArray]] = []
+        taken: dict[int, set[int]] = defaultdict(set)
+        for size in range(min(self._longest, len(asked)), 0, -1):
+            for start in range(len(asked) - size + 1):
+                span = range(start, start + size)
+                for at, named in self._named.get(tuple(stems[start : start + size]), {}).items():
+                    facet, items = self._told(at, named, asked[start : start + size])
+                    held[start : start + size] |= items
+                    if taken[at].isdisjoint(span):
+                        told.append((facet, items))
+                        taken[at] |= set(span)
+        if not told and partly:
+            for n, word in enumerate(asked):
+                for at, named in self._parts.get(word.word, {}).items():
+                    facet, items = self._told(at, named, [word])
+                    held[n] |= items
+                    if all((facet.field, facet.value) != (other.field, other.value) for other, _ in told):
+                        told.append((facet, items))
+        if price is not None:
+            told.append((price, self._items.mask({price.field: (price.least, price.most)})))
+        if not told:
+            return None
+        share = held.sum(axis=0, dtype=np.float32) / np.float32(max(len(asked), 1))
+        return Said(tuple(facet for facet, _ in told), np.stack([items for _, items in told]), share)
+
+    def _told(
+        self, at: int, named: Mapping[str, list[int]], said: Sequence[TextWord]
+    ) -> tuple[Facet, BoolArray]:
+        """A facet, and which items are so; of several paths that end alike the end is its value."""
+        field, text = self._fields[at], _as_typed(said)
+        value = next(iter(named)) if len(named) == 1 else text
+        codes = [code for codes in named.values() for code in codes]
+        return Facet(field.name, value, None, None, text), field.holding(codes)
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[int, dict[str, list[int]]]]:
+        """As `_named`, by each word of the names alone."""
+        parts: dict[str, dict[int, dict[str, list[int]]]] = {}
+        for said, fields in self._named.items():
+            for word in said:
+                for at, named in fields.items():
+                    for path, codes in named.items():
+                        parts.setdefault(word, {}).setdefault(at, {}).setdefault(path, []).extend(codes)
+        return parts
+
+
+def _names_things(field: _Field) -> bool:
+    if field.name in SHOWN:
+        return bool(field.values)
+    lengths = [len(words(value)) for value in field.values[:1000]]
+    counted = sum(field.counts)
+    return bool(lengths) and float(np.mean(lengths)) <= _WORDS and counted >= _SHARED * len(field.values)
+
+
+def _names(value: str) -> Iterator[tuple[str, str]]:
+    """What a value is called, each level of a path by itself, and the path as far as it goes."""
+    levels = [level.strip() for level in value.split(">")]
+    for depth, level in enumerate(levels, start=1):
+        path = " > ".join(levels[:depth])
+        beside = _BESIDE.fullmatch(level)
+        for name in dict.fromkeys([level, *(beside.groups() if beside else ())]):
+            yield name, path
+
+
+def _as_typed(said: Sequence[TextWord]) -> str:
+    """Some neighbouring words; pairs of characters overlap."""
+    if all(paired(word.typed) for word in said):
+        return said[0].typed + "".join(word.typed[-1] for word in said[1:])
+    return " ".join(word.typed for word in said)

@@ -1,0 +1,85 @@
+"""Slips of the keyboard in a query: a word that nothing knows gives way to the nearest that is known."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+
+from kgdistill.serve.answer import Correction
+from kgdistill.tasks.words import TextWord
+from kgdistill.words import paired
+
+# As shops' search engines have it: one slip from four letters on, two from eight.
+_ONE, _TWO = 4, 8
+_LONGEST = 40
+# A text with more unknown words than that is of another language, not mistyped.
+_MOST = 5
+
+
+class Spelling:
+    """The words that can be meant.
+
+    Args:
+        words: each with how many items hold it.
+    """
+
+    def __init__(self, words: Mapping[str, int]) -> None:
+        self._held = dict(words)
+        self._by_length: dict[int, list[str]] = defaultdict(list)
+        for word in self._held:
+            if _is_word(word):
+                self._by_length[len(word)].append(word)
+
+    def nearest(self, word: str) -> str | None:
+        """The known word that was most likely meant; None where there is none, or the word is known.
+
+        Of those with the fewest slips (a letter left out, put in, changed, or two exchanged: optimal string
+        alignment, Damerau 1964) one that begins alike, then the one that most items hold. Words with a digit,
+        short ones and those of scripts without blanks are left alone.
+        """
+        if word in self._held or not _is_word(word) or not _ONE <= len(word) <= _LONGEST:
+            return None
+        # Loaded here, as few queries need it: a bundle's first answer is to come soon.
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        most = 1 if len(word) < _TWO else 2
+        lengths = range(len(word) - most, len(word) + most + 1)
+        near = [w for n in lengths for w in self._by_length.get(n, ())]
+        found = process.extract(word, near, scorer=OSA.distance, score_cutoff=most, limit=None)
+        best = min(
+            ((slips, other[0] != word[0], -self._held[other], other) for other, slips, _ in found),
+            default=None,
+        )
+        return best[-1] if best is not None else None
+
+
+def corrected(text: str, words: list[TextWord], spelling: Spelling) -> tuple[str, tuple[Correction, ...]]:
+    """A text with its unknown words corrected as far as they can be; of more than five none is.
+
+    Args:
+        text: folded, as the words were cut from it.
+        words: the unknown ones.
+        spelling: what can be meant.
+    """
+    distinct = {word.typed: word.word for word in words}
+    if len(distinct) > _MOST:
+        return text, ()
+    meant = ((typed, spelling.nearest(word)) for typed, word in distinct.items())
+    found = {typed: word for typed, word in meant if word is not None}
+    if not found:
+        return text, ()
+    either = "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
+    text = re.sub(either, lambda m: found[m[0]] if _stands_alone(text, m) else m[0], text)
+    return text, tuple(Correction(typed, meant) for typed, meant in found.items())
+
+
+def _is_word(word: str) -> bool:
+    return word.isalpha() and not paired(word)
+
+
+def _stands_alone(text: str, found: re.Match[str]) -> bool:
+    """Whether no letter or digit that belongs to the word is beside it."""
+    beside = (text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1])
+    return not any(c.isalnum() and not paired(c) for c in beside if c)

@@ -1,0 +1,150 @@
+"""Amounts and model numbers in a text: one word for each, however it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+_UNITS: dict[str, dict[str, tuple[str, ...]]] = {
+    # What an amount is told in: how many of these one of the written units is.
+    "g": {
+        "0.001": ("mg", "毫克"),
+        "1": ("g", "gr", "gram", "grams", "gramm", "gramme", "grammes", "克"),
+        "1000": ("kg", "kilo", "kilos", "kilogram", "kilograms", "kilogramm", "千克", "公斤"),
+    },
+    "ml": {
+        "1": ("ml", "milliliter", "milliliters", "millilitre", "millilitres", "毫升"),
+        "10": ("cl",),
+        "100": ("dl",),
+        "1000": ("l", "liter", "liters", "litre", "litres", "升", "公升"),
+    },
+    "mm": {
+        "1": ("mm", "毫米"),
+        "10": ("cm", "厘米", "公分"),
+        "1000": ("m", "meter", "meters", "metre", "metres", "米"),
+    },
+    "inch": {"1": ("inch", "inches", "zoll", "英寸", "寸", "吋"), "12": ("ft", "foot", "feet")},
+    "oz": {"1": ("oz", "ounce", "ounces"), "16": ("lb", "lbs")},
+    "floz": {"1": ("fl oz", "fl.oz", "fl. oz", "floz")},
+    # Written apart or together, and not counted over: a gigabyte is 1,000 or 1,024 megabytes.
+    **{unit: {"1": (unit,)} for unit in ("kb", "mb", "gb", "tb", "kw", "mah", "hz", "mhz", "ghz", "dpi")},
+    "w": {"1": ("w", "watt", "watts", "瓦")},
+    "v": {"1": ("v", "volt", "volts", "伏")},
+}
+_WRITTEN = {
+    written: (unit, Decimal(factor))
+    for unit, factors in _UNITS.items()
+    for factor, all_written in factors.items()
+    for written in all_written
+}
+"""A unit as it is written → what its amounts are told in, and how many of those it is."""
+
+# An amount of a script with letters ends where its unit does; 500克装 goes on.
+_END = r"(?![a-z0-9\u00c0-\u024f])"
+_BEGIN = r"(?<![a-z0-9\u00c0-\u024f])(?<![a-z0-9][-_.,])(?<!\d )"
+NUMBER = r"\d{1,9}(?:[.,]\d{1,9})*"
+"""A number that `number` reads, as a pattern."""
+
+
+def _one_of(written: list[str]) -> str:
+    parts = [
+        re.escape(unit) + ("" if ord(unit[-1]) > 0x24F else _END)
+        for unit in sorted(written, key=lambda unit: (-len(unit), unit))
+    ]
+    return f"(?:{'|'.join(parts)})"
+
+
+_UNIT = _one_of(list(_WRITTEN))
+_PACKED = _one_of([w for w, (unit, _) in _WRITTEN.items() if unit in ("g", "ml")])
+_IN_PACKS = (
+    rf"(\d{{1,4}})[ -]?er{_END}(?:[ -]?(?:packs?|packung|set|box){_END})?",
+    rf"(?:pack|set|box) (?:of|mit|von) (\d{{1,4}}){_END}",
+    rf"(\d{{1,4}})[ -]?(?:packs?|pcs|pieces?|count|ct|stuck|stk){_END}",
+    r"(\d{1,4}) ?(?:[件只个包袋盒瓶罐支片条双]装|[片只个支]入)",
+    # "6 x 330 ml": what is multiplied is a weight or a volume; "10 x 15 cm" is no pack.
+    rf"(\d{{1,4}}) ?[x×*] ?(?={NUMBER} ?{_PACKED})",
+)
+_FOUND = re.compile(
+    rf"{_BEGIN}(?:(?P<number>{NUMBER})[ -]?(?P<unit>{_UNIT})(?: ?[x×*] ?(?P<times>\d{{1,4}}){_END}"
+    rf"(?! ?{_UNIT}|[.,]\d))?"
+    rf"|(?P<pack>{'|'.join(_IN_PACKS)})"
+    r"|(?P<model>(?=[a-z0-9_-]*[a-z])(?=[a-z0-9_-]*\d)[a-z0-9]+(?:[-_\u2010][a-z0-9]+)+"
+    rf"(?![a-z0-9\u00c0-\u024f_-])))"
+)
+
+
+class Quantity(NamedTuple):
+    """An amount or a model number that stands in a text.
+
+    Attributes:
+        start, end: where.
+        words: "500g" of "0.5 kg", "6pack" and "330ml" of "330ml x 6", "wh1000xm4" of "WH-1000XM4".
+        model: whether it is a model number, which may also be written with blanks.
+    """
+
+    start: int
+    end: int
+    words: tuple[str, ...]
+    model: bool
+
+
+def amounts(text: str) -> Iterator[Quantity]:
+    """The amounts and the model numbers of a text, in order.
+
+    Weights are told in grams, volumes in millilitres, lengths in millimetres or inches, the count of a pack
+    in packs; watts, volts and bytes stay what they are. A model number is letters and digits with hyphens
+    between. What could be read in two ways stays as it is: "6x", "10 x 15", "1 2 l".
+
+    Args:
+        text: as `kgdistill.words.plain` leaves it.
+    """
+    if not any(c.isdigit() for c in text):
+        return
+    for found in _FOUND.finditer(text):
+        words = _words(found)
+        if words:
+            yield Quantity(found.start(), found.end(), words, found["model"] is not None)
+
+
+def _words(found: re.Match[str]) -> tuple[str, ...]:
+    if found["model"] is not None:
+        return (re.sub(r"[-_\u2010]", "", found["model"]),)
+    if found["pack"] is not None:
+        count = next(group for group in found.groups()[4:] if group and group.isdigit())
+        return (f"{int(count)}pack",)
+    unit, factor = _WRITTEN[found["unit"]]
+    value = number(found["number"])
+    if value is None:
+        return ()
+    amount = f"{_plain(value * factor)}{unit}"
+    if found["times"] is None:
+        return (amount,)
+    return (f"{int(found['times'])}pack", amount) if unit in ("g", "ml") else ()
+
+
+def number(written: str) -> Decimal | None:
+    """A number with a decimal point or comma, and with either between thousands; None where it is none.
+
+    "1,500" is fifteen hundred and "0,500" a half; of "1.500" nobody knows, and it is read as English is.
+    """
+    whole, *rest = re.split("[.,]", written)
+    if not rest:
+        return Decimal(whole)
+    thousands = all(len(part) == 3 for part in rest) and 1 <= len(whole) <= 3 and int(whole) > 0
+    if len(rest) == 1:
+        return Decimal(whole + rest[0]) if thousands and "," in written else Decimal(f"{whole}.{rest[0]}")
+    if len(set(re.findall("[.,]", written))) == 1:
+        return Decimal(whole + "".join(rest)) if thousands else None
+    *middle, last = rest
+    grouped = len({*re.findall("[.,]", written[: -len(last) - 1])}) == 1
+    return (
+        Decimal(f"{whole}{''.join(middle)}.{last}") if grouped and all(len(p) == 3 for p in middle) else None
+    )
+
+
+def _plain(value: Decimal) -> str:
+    """Without a needless point or nought."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
