@@ -198,9 +198,33 @@ def test_what_the_engine_says_of_files_is_not_passed_on(text: str) -> None:
         ("RETURN 1 +", "Parser exception"),
         ("RETURN 1 AS order", r"Parser exception(.|\n)*\n  order is a word of the language.*`order`"),
         ("MATCH (n:Order) RETURN 1", r"\n  Order is a word of the language"),
+        ("MATCH ()-[:FOR]->() RETURN 1", r"\n  FOR is a word of the language.*`FOR`"),
+        ("MATCH ()-[:LOADS|FOR]->() RETURN 1", "FOR is a word of the language"),
+        ("MATCH (n:Load) RETURN n.group", "group is a word of the language"),
+        ("MATCH (end:Load) RETURN 1", "end is a word of the language"),
+        ("MATCH (n:Load {options: 1}) RETURN 1", "options is a word of the language"),
         ("MATCH (n:Load) WHERE n.load RETURN 1", "has data type STRING but expected BOOL"),
     ],
 )
 def test_what_the_engine_says_of_the_query_is_passed_on(store: LadybugStore, cypher: str, says: str) -> None:
     with pytest.raises(QueryError, match=says):
         store.query(cypher)
+
+
+# What openCypher reserves, now or later, and what the engine adds.
+WORDS = """
+    ADD ALL AND AS ASC ASCENDING BY CASE COLUMN CONSTRAINT CONTAINS CREATE DEFAULT DELETE DESC DESCENDING
+    DETACH DISTINCT DO DROP ELSE END ENDS EXISTS FALSE FOR GROUP IN INDEX IS JOIN LIMIT MANDATORY MATCH
+    MERGE NOT NULL OF ON OPTIONAL OPTIONS OR ORDER PRIMARY PROFILE REMOVE REQUIRE RETURN SCALAR SET SKIP
+    STARTS TABLE THEN TRUE UNION UNIQUE UNWIND WHEN WHERE WITH XOR
+"""
+
+
+def test_every_word_that_is_no_name_without_backquotes_is_explained() -> None:
+    with MemoryStore() as store:
+        for word in WORDS.split():
+            for cypher in (f"MATCH (n:{word}) RETURN 1", f"MATCH ()-[:{word.lower()}]->() RETURN 1"):
+                with pytest.raises(
+                    QueryError, match=f"(?i)({word} is a word of the language|does not exist)"
+                ):
+                    store.query(cypher)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from kgdistill.store.cypher_tokens import Token, UnclosedError, tokens
 from kgdistill.store.query.child import RefusedError
@@ -25,8 +24,9 @@ _SCANS = re.compile(r"READ_.*|.*_SCAN|SCAN_.*", re.IGNORECASE | re.DOTALL)
 # No label, alias or variable without backquotes (measured on Ladybug 0.22).
 _RESERVED = re.compile(
     "ACYCLIC|ALL|AND|ANY|ASC|ASCENDING|CASE|CAST|COLUMN|CREATE|DBTYPE|DEFAULT|DESC|DESCENDING"
-    "|DISTINCT|ELSE|END|ENDS|EXISTS|FALSE|GLOB|GROUP|HEADERS|HINT|IN|INDEX|INSTALL|JOIN|MACRO|NONE"
-    "|NOT|NULL|ON|ONLY|OPTIONAL|OR|ORDER|PRIMARY|PROFILE|SHORTEST|SINGLE|SORTED|STARTS|TABLE|THEN"
+    "|DISTINCT|ELSE|END|ENDS|EXISTS|FALSE|FOR|GLOB|GROUP|HEADERS|HINT|IN|INDEX|INSTALL|JOIN|MACRO"
+    "|MULTI_JOIN|NONE|NOT|NULL|ON|ONLY|OPTIONAL|OPTIONS|OR|ORDER|PRIMARY|PROFILE|SHORTEST|SINGLE"
+    "|SORTED|STARTS|TABLE|THEN"
     "|TRAIL|TRUE|UNION|UNWIND|WHEN|WHERE|WITH|WSHORTEST|XOR"
 )
 # What the engine says of a query itself. Anything else may quote a file, or tell that there is one.
@@ -133,8 +133,11 @@ def about_the_query(text: str, cypher: str) -> RefusedError:
 
 def _reserved_hint(cypher: str) -> str:
     found, _ = tokens(cypher)
-    for before, token in pairwise(found):
-        if _RESERVED.fullmatch(token.upper) and (before.upper == "AS" or before.text in (":", ".", "|")):
+    for before, token, after in zip(found, found[1:], [*found[2:], Token("symbol", "")], strict=False):
+        # Such as `AS end`, `[:FOR|MADE_BY]`, `n.group`, and `(order:Product {group: 1})`.
+        names = before.upper == "AS" or before.text in (":", ".", "|")
+        names |= before.text in ("(", "[", "{", ",") and after.text == ":"
+        if names and _RESERVED.fullmatch(token.upper):
             return f"{token.text} is a word of the language: as a name write it in backquotes, `{token.text}`"
     return ""
 
