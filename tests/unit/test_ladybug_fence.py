@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,3 +229,32 @@ def test_every_word_that_is_no_name_without_backquotes_is_explained() -> None:
                     QueryError, match=f"(?i)({word} is a word of the language|does not exist)"
                 ):
                     store.query(cypher)
+
+
+def test_an_order_that_the_engine_would_drop_before_a_limit_is_refused_and_not_counted_wrong() -> None:
+    two = "UNWIND [3, 1, 2] AS x WITH x ORDER BY x LIMIT 2"
+    with MemoryStore() as store:
+        for rest in ("RETURN sum(x) AS s", "WITH collect(x) AS xs RETURN xs"):
+            with pytest.raises(QueryError, match=r"leave out an ORDER BY(.|\n)*UNWIND \[1\] AS one"):
+                store.query(f"{two} {rest}")
+        assert store.query(f"{two} UNWIND [1] AS one RETURN sum(x) AS s").to_pylist() == [{"s": 3}]
+        for cypher, rows in (
+            ("UNWIND [3, 1, 2] AS x RETURN x ORDER BY x SKIP 1 LIMIT 1", [2]),
+            ("UNWIND [3, 1] AS x RETURN x ORDER BY x LIMIT 1 UNION ALL UNWIND [2] AS x RETURN x", [1, 2]),
+            ("UNWIND [3, 1] AS x RETURN count(x) AS n ORDER BY n LIMIT 1", [2]),
+            ("UNWIND [3, 1] AS limit RETURN limit ORDER BY limit", [1, 3]),
+            ("UNWIND [{skip: 1}] AS x RETURN x.skip AS n ORDER BY x.skip", [1]),
+            ("UNWIND [3, 1] AS x WITH x LIMIT 1 RETURN count(x) AS n", [1]),
+        ):
+            assert sorted(store.query(cypher)[0].to_pylist()) == rows, cypher
+
+
+def test_what_the_engine_counts_along_a_chain_only_reads() -> None:
+    facts = {"kind": "fact", "endpoints": [["A", "A"]]}
+    shape = {"version": 1, "nodes": {"A": {"key": "id", "name": "id"}}, "relationships": {"R": facts}}
+    with MemoryStore() as store:
+        store.apply_schema(Schema.model_validate(shape))
+        store.write_nodes("A", pa.table({"id": ["x", "y", "z"]}))
+        store.write_relationships(("A", "R", "A"), pa.table({"source": ["x", "y"], "target": ["y", "z"]}))
+        cypher = "MATCH (:A)-[:R]->(:A)-[:R]->(:A) RETURN count(*) AS n"
+        assert store.query(cypher).to_pylist() == [{"n": 1}]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from kgdistill.store.cypher_tokens import Token, UnclosedError, tokens
 from kgdistill.store.query.child import RefusedError
@@ -118,6 +119,21 @@ def _check(found: Sequence[Token], place: int, token: Token) -> None:
             raise RefusedError(
                 f"the query is not read-only: it would call {_short(token.text)}, a scan of files"
             )
+
+
+def limited_orders(cypher: str) -> int:
+    """How many ORDER BY of a query are followed by a SKIP or LIMIT of the same clause."""
+    found, _ = tokens(cypher)
+    number, ordered = 0, False
+    for before, token in pairwise(found):
+        if before.text in (".", ",", ":") or before.upper in ("AS", "BY"):
+            continue  # A name, whatever its letters.
+        if token.upper in ("LIMIT", "SKIP"):
+            number += ordered
+            ordered = False
+        elif token.upper in ("ORDER", *_BEGINS):
+            ordered = token.upper == "ORDER"
+    return number
 
 
 def about_the_query(text: str, cypher: str) -> RefusedError:
