@@ -19,6 +19,7 @@ from kgdistill.cli import (
     jobs,
     neo4j,
     profile,
+    query,
     reply,
     store,
     task,
@@ -67,7 +68,7 @@ def root(
     Examples:
       kgdistill demo --quick
       kgdistill ingest dataset complete-journey --store ladybug:shop.db
-      kgdistill query --list
+      kgdistill query list
     """
 
 
@@ -82,6 +83,7 @@ find.register(app)
 audience.register(app)
 watch.register(app)
 reply.register(app)
+app.add_typer(query.app, name="query")
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

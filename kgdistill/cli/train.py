@@ -367,7 +367,7 @@ def writeback(
     rows = [["recommendations", written.recommendations], *([k, n] for k, n in written.embeddings.items())]
     print_table(["written", "count"], rows)
     say_if_unkept(written.archive, store)
-    say(f"see them:  kgdistill query --saved runs --store {store}")
+    say(f"see them:  kgdistill query run runs --store {store}")
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

@@ -86,7 +86,7 @@ def test_wrong_names_and_values_are_named() -> None:
             run_query(store, "also_bought", {"product": "1", "limit": "many"})
 
 
-@pytest.mark.parametrize("arguments", [["--list"], ["RETURN 1 AS x"]])
+@pytest.mark.parametrize("arguments", [["list"], ["RETURN 1 AS x", "--store", "{}"]])
 def test_a_query_loads_nothing_that_only_models_and_pictures_need(
     tmp_path: Path, arguments: list[str]
 ) -> None:
@@ -97,6 +97,6 @@ def test_a_query_loads_nothing_that_only_models_and_pictures_need(
         "import sys; from kgdistill.cli import main; assert main(sys.argv[1:]) == 0; "
         "print([m for m in ('torch', 'matplotlib', 'networkx', 'neo4j', 'pandas') if m in sys.modules])"
     )
-    command = [sys.executable, "-c", code, "query", *arguments, "--store", store]
+    command = [sys.executable, "-c", code, "query", *(a.format(store) for a in arguments)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
