@@ -3,11 +3,14 @@
 // $run RECOMMENDED.run: the run
 // example: run=demo
 MATCH (u:User)-[:RECOMMENDED {run: $run}]->(p:Product)
-WITH EXISTS { MATCH (u)-[:BOUGHT]->(p) } AS again,
-     EXISTS { MATCH (u)-[:BOUGHT]->(:Product)-[:MADE_BY]->(:Brand)<-[:MADE_BY]-(p) } AS brand,
-     EXISTS { MATCH (u)-[:BOUGHT]->(:Product)-[:IN_CATEGORY]->(:Category)<-[:IN_CATEGORY]-(p) } AS category
-WITH CASE WHEN again THEN 'bought already'
-          WHEN brand AND category THEN 'brand and category known'
-          WHEN brand THEN 'brand known' WHEN category THEN 'category known' ELSE 'new' END AS kind
+WITH u, p, EXISTS { MATCH (u)-[:BOUGHT]->(p) } AS again
+OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
+OPTIONAL MATCH (u)-[:BOUGHT]->(x:Product)-[:MADE_BY]->(b)
+WITH u, p, again, count(x) AS of_the_brand
+OPTIONAL MATCH (p)-[:IN_CATEGORY]->(c:Category)
+OPTIONAL MATCH (u)-[:BOUGHT]->(x:Product)-[:IN_CATEGORY]->(c)
+WITH u, p, again, of_the_brand, count(x) AS of_the_category
+WITH CASE WHEN again THEN 'bought already' WHEN of_the_brand > 0 AND of_the_category > 0 THEN 'brand and category known'
+          WHEN of_the_brand > 0 THEN 'brand known' WHEN of_the_category > 0 THEN 'category known' ELSE 'new' END AS kind
 RETURN kind, count(*) AS recommendations
 ORDER BY recommendations DESC, kind

@@ -89,7 +89,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("dee", 2, 2, 2),
     ],
     "explanation_coverage": [
-        (8, 5, 5, 2, 2),
+        (8, 0, 5, 5, 2, 2),
     ],
     "exposure_by_popularity": [
         ("nobody", 3, 1, 0, 1, 0),
