@@ -21,6 +21,7 @@ from kgdistill.cli import (
     profile,
     query,
     reply,
+    shell,
     store,
     task,
     train,
@@ -84,6 +85,7 @@ audience.register(app)
 watch.register(app)
 reply.register(app)
 app.add_typer(query.app, name="query")
+shell.register(app)
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

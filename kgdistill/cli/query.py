@@ -160,11 +160,11 @@ def run(
 
     form = _form(format, json, out)
     saved_query(name)  # Before a store is opened.
-    given = _pairs(param)
+    given = pairs_of(param)
     with store_at(store, user, password_file) as opened:
         table = run_query(opened, name, dict(given), limit=limit, timeout_s=timeout)
         zone = zone_of(opened) if form == "table" else "UTC"
-    _show(table, form, out, zone)
+    show_rows(table, form, out, zone)
 
 
 @app.command("cypher")
@@ -191,11 +191,11 @@ def cypher(
     form = _form(format, json, out)
     if text.replace("-", "_").isidentifier():
         raise _no_command(text)
-    values = {name: _typed(name, value) for name, value in _pairs(param)}
+    values = {name: _typed(name, value) for name, value in pairs_of(param)}
     with store_at(store, user, password_file) as opened:
         table = opened.query(text, values, limit=limit, timeout_s=timeout)
         zone = zone_of(opened) if form == "table" else "UTC"
-    _show(table, form, out, zone)
+    show_rows(table, form, out, zone)
 
 
 def _takes(query: SavedQuery) -> str:
@@ -242,7 +242,8 @@ def _form(format: str | None, json: bool, out: Path | None) -> FileFormat | Lite
     return found
 
 
-def _show(table: pa.Table, form: FileFormat | Literal["table"], out: Path | None, zone: str) -> None:
+def show_rows(table: pa.Table, form: FileFormat | Literal["table"], out: Path | None, zone: str) -> None:
+    """Prints an answer and its notes, or writes it to `out`; a table's times are those of `zone`."""
     from kgdistill.explore import AnswerRows, print_rows, save_rows
     from kgdistill.store.notes import notes_of
 
@@ -271,7 +272,8 @@ class _Cleaned:
         return int(self._terminal.write(clean(text)))
 
 
-def _pairs(param: list[str] | None) -> list[tuple[str, str]]:
+def pairs_of(param: list[str] | None) -> list[tuple[str, str]]:
+    """Splits NAME=VALUE; InputError for what is none, or a name that is given twice."""
     found: list[tuple[str, str]] = []
     for text in param or []:
         name, equals, value = text.partition("=")

@@ -23,7 +23,7 @@ COMMANDS = {
     "docs/own-data.md": 15,
     "docs/ingest.md": 8,
     "docs/neo4j.md": 8,
-    "docs/exploring.md": 7,
+    "docs/exploring.md": 11,
     "docs/targeting.md": 11,
 }
 
