@@ -70,9 +70,8 @@ def catalogue() -> str:
         rows.append(f"| `{query.name}` | {asks} | {takes} |")
     return (
         "# Saved queries\n\nMade from the heads of `graph/queries/*.cypher` by `make docs`; a test compares. "
-        "`kgdistill query show NAME` says more of one, [exploring.md](exploring.md#saved-queries) how they run.\n\n"
-        + "\n".join(rows)
-        + "\n"
+        "`kgdistill query show NAME` says more of one, [exploring.md](exploring.md#saved-queries) how "
+        "they run.\n\n" + "\n".join(rows) + "\n"
     )
 
 
