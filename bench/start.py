@@ -46,7 +46,7 @@ def main() -> None:
     cases = {
         "python alone": ["-c", ""],
         "--help": [*ours, "--help"],
-        "query --list": [*ours, "query", "--list"],
+        "query list": [*ours, "query", "list"],
     }
     with tempfile.TemporaryDirectory() as scratch:
         for items in SIZES:

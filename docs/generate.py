@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from kgdistill.cli.reference import reference
 from kgdistill.config import RunConfig
+from kgdistill.explore import saved_queries
 from kgdistill.ingest.mapping.load import mapping_json_schema
 from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
@@ -58,6 +59,22 @@ def _row(name: str, field: FieldInfo) -> str:
     return f"| {name} | {shown} | {words} |"
 
 
+def catalogue() -> str:
+    """Every saved query in Markdown."""
+    rows = ["| query | asks | takes |", "| --- | --- | --- |"]
+    for query in saved_queries():
+        takes = ", ".join(
+            f"`{p.name}`" + ("" if p.default is None else f" = {p.default}") for p in query.parameters
+        )
+        asks = f"**{query.title}.** {query.description}".replace("|", "\\|")
+        rows.append(f"| `{query.name}` | {asks} | {takes} |")
+    return (
+        "# Saved queries\n\nMade from the heads of `graph/queries/*.cypher` by `make docs`; a test compares. "
+        "`kgdistill query show NAME` says more of one, [exploring.md](exploring.md#saved-queries) how "
+        "they run.\n\n" + "\n".join(rows) + "\n"
+    )
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and its text."""
     picture = ROOT / "graph" / "README.md"
@@ -66,6 +83,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs" / "cli.md": reference(),
         ROOT / "docs" / "settings.md": settings(),
+        ROOT / "docs" / "saved-queries.md": catalogue(),
         picture: text,
         ROOT / "kgdistill" / "ingest" / "mapping.schema.json": mapping_json_schema(),
         ROOT / "kgdistill" / "tasks" / "task.schema.json": task_json_schema(),

@@ -1,7 +1,8 @@
+// title: How far a brand reaches
 // How far a brand reaches: its products, who buys them, and how often a run recommends them.
-// $brand string: the brand's id
-// $run string: the run's id; see the query "runs"
-// example: brand=69 run=demo
+// $brand Brand: the brand's id or name
+// $run RECOMMENDED.run: the run
+// example: brand=Hillside run=demo
 MATCH (b:Brand {brand_id: $brand})
 OPTIONAL MATCH (b)<-[:MADE_BY]-(p:Product)
 WITH b, count(p) AS products

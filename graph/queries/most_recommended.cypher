@@ -1,5 +1,6 @@
+// title: The most recommended products
 // The products that a run recommends to most users, beside how many bought them.
-// $run string: the run's id; see the query "runs"
+// $run RECOMMENDED.run: the run
 // $limit int = 20: at most this many
 // example: run=demo
 MATCH (u:User)-[r:RECOMMENDED {run: $run}]->(p:Product)

@@ -1,7 +1,8 @@
+// title: What stands around a product
 // What stands around a product: brand, categories, department, coupons, and what is bought with it.
-// $product string: the product's id
+// $product Product: the product's id or title
 // $limit int = 50: at most this many coupons, and this many products bought with it
-// example: product=1095275
+// example: product="Green tea"
 MATCH (p:Product {product_id: $product})-[:MADE_BY]->(n:Brand)
 RETURN 'MADE_BY' AS relationship, 'Brand' AS label, n.brand_id AS key, n.name AS name
 UNION ALL

@@ -1,8 +1,9 @@
+// title: A user's recommendations
 // What a run recommended to one user, the best first.
-// $user string: the user's id
-// $run string: the run's id; see the query "runs"
+// $user User: the user
+// $run RECOMMENDED.run: the run
 // $limit int = 20: at most this many
-// example: user=900 run=demo
+// example: user=ann run=demo
 MATCH (u:User {user_id: $user})-[r:RECOMMENDED {run: $run}]->(p:Product)
 OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
 RETURN r.rank AS rank, p.product_id AS product, p.title AS title, b.name AS brand,

@@ -1,3 +1,4 @@
+// title: Runs
 // The runs that wrote recommendations back, and how much each wrote.
 // example:
 MATCH (u:User)-[r:RECOMMENDED]->(p:Product)

@@ -1,9 +1,10 @@
+// title: Why this product
 // The typed paths from what a user bought to one product: the same brand, the same category, bought together.
 // `products` is how many products the path could have led to; `lift` is 1 for facts.
-// $user string: the user's id
-// $product string: the product's id
+// $user User: the user
+// $product Product: the product's id or title
 // $limit int = 100: the latest purchases of each kind, at most this many
-// example: user=900 product=1095275
+// example: user=ann product="Earl Grey"
 MATCH (u:User {user_id: $user})-[w:BOUGHT]->(p:Product)-[:MADE_BY]->(v:Brand)<-[:MADE_BY]-(r:Product {product_id: $product})
 WHERE p.product_id <> r.product_id AND coalesce(w.first_quantity, 1) > 0
 WITH p, w, v ORDER BY w.first_at DESC, p.product_id LIMIT $limit

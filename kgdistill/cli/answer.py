@@ -246,12 +246,12 @@ def _next(result: DemoResult, out: Path, at: list[str]) -> list[list[str]]:
         user, found = told[0]
         named = ["--param", f"user={user}", "--param", f"run={out.resolve().name}"]
         commands += [
-            ["query", "--saved", "recommendations_of_user", *named, *at],
+            ["query", "run", "recommendations_of_user", *named, *at],
             ["explain", user, str(found["product"]), *at],
             ["recommend", "--run", shown(out), "--user", user, *at],
             ["recommend", "--bundle", shown(result.bundle), "--text", _line(str(found["title"]))],
         ]
-    return [*commands, ["query", "--list"]]
+    return [*commands, ["query", "list"]]
 
 
 def _line(value: Any) -> str:

@@ -19,7 +19,9 @@ from kgdistill.cli import (
     jobs,
     neo4j,
     profile,
+    query,
     reply,
+    shell,
     store,
     task,
     train,
@@ -67,7 +69,7 @@ def root(
     Examples:
       kgdistill demo --quick
       kgdistill ingest dataset complete-journey --store ladybug:shop.db
-      kgdistill query --list
+      kgdistill query list
     """
 
 
@@ -82,6 +84,8 @@ find.register(app)
 audience.register(app)
 watch.register(app)
 reply.register(app)
+app.add_typer(query.app, name="query")
+shell.register(app)
 explore.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")

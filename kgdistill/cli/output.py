@@ -2,69 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
-import math
-import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from kgdistill.plain import STEERING, json_text
+
 # Scripts and emoji need them.
 _JOINERS = "\u200c\u200d"
-# What steers a terminal or turns the direction of writing, and what no encoding takes.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def print_json(value: Any) -> None:
     """Writes `value` to standard output as JSON; times in ISO 8601, numbers that are none as null."""
-    print(_json(value))
-
-
-def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes what `print_json` writes of the list of rows, holding one of them at a time."""
-    before = "["
-    for row in rows:
-        print(before + "\n  " + _json(row).replace("\n", "\n  "), end="")
-        before = ","
-    print("[]" if before == "[" else "\n]")
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
-    # JSON itself escapes what is below U+0020; its own line breaks stand between values.
-    return _STEERING.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+    print(json_text(value))
 
 
 def clean(text: str) -> str:
     """A text for the terminal: line breaks stay, what would steer it is shown as `\\x1b`."""
-    return _STEERING.sub(lambda found: found[0] if found[0] in "\n\t" else _shown(found[0]), text)
+    return STEERING.sub(lambda found: found[0] if found[0] in "\n\t" else _shown(found[0]), text)
 
 
 def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, str | int | bool) or value is None:
-        return value
-    return str(value)
 
 
 def print_table(columns: Sequence[str], rows: Collection[Sequence[Any]], *, title: str = "") -> None:

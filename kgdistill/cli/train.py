@@ -394,7 +394,7 @@ def writeback(
     print_table(["written", "count"], rows)
     say_if_unkept(written.archive, store)
     if opened.config.kind == "history":
-        say(f"see them:  kgdistill query --saved runs --store {store}")
+        say(f"see them:  kgdistill query run runs --store {store}")
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

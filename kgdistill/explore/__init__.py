@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kgdistill.explore.counts import TypeCounts, count_types
     from kgdistill.explore.explanations import Explanation, PathLink, PathNode, explain, explain_many
+    from kgdistill.explore.export import AnswerRows, file_format, print_rows, save_rows
     from kgdistill.explore.frozen_paths import explain_frozen
     from kgdistill.explore.picture import draw, subgraph
     from kgdistill.explore.queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
     from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
 
 _WHERE = {
+    "AnswerRows": "export",
     "Explanation": "explanations",
     "NodeEmbeddings": "writeback",
     "PathLink": "explanations",
@@ -30,7 +32,10 @@ _WHERE = {
     "explain": "explanations",
     "explain_frozen": "frozen_paths",
     "explain_many": "explanations",
+    "file_format": "export",
+    "print_rows": "export",
     "run_query": "queries",
+    "save_rows": "export",
     "saved_queries": "queries",
     "saved_query": "queries",
     "subgraph": "picture",
@@ -38,6 +43,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "AnswerRows",
     "Explanation",
     "NodeEmbeddings",
     "PathLink",
@@ -51,7 +57,10 @@ __all__ = [
     "explain",
     "explain_frozen",
     "explain_many",
+    "file_format",
+    "print_rows",
     "run_query",
+    "save_rows",
     "saved_queries",
     "saved_query",
     "subgraph",

@@ -11,31 +11,47 @@ from typing import Literal
 import pyarrow as pa
 
 from kgdistill.errors import InputError
+from kgdistill.explore.named import key_of, value_of
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.store.protocol import GraphStore, Parameter
 
 Dialect = Literal["neo4j", "ladybug"]
 _DIALECTS: tuple[Dialect, ...] = ("neo4j", "ladybug")
-_PARAMETER = re.compile(r"\$(\w+) (string|int|float)(?: = (\S+))?: (.+)")
+_PARAMETER = re.compile(r"\$(\w+) ([A-Za-z_]+(?:\.\w+)?)(?: = (\S+))?: (.+)")
 _TYPES: dict[str, type] = {"string": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True)
 class QueryParameter:
-    """One parameter of a saved query; it must be given where `default` is None."""
+    """One parameter of a saved query.
+
+    Attributes:
+        name: without the `$`.
+        type: string, int or float; a label (`Brand`), whose node is given by its id or name; or a property
+            (`RECOMMENDED.run`), of which the value must stand in the graph.
+        default: what holds where it is not given; None: it must be, unless `type` is a property of which
+            there is one value alone.
+        description: what it is.
+    """
 
     name: str
-    type: Literal["string", "int", "float"]
+    type: str
     default: str | int | float | None
     description: str
+
+    @property
+    def required(self) -> bool:
+        """Whether the query cannot run without it, whatever stands in the graph."""
+        return self.default is None and "." not in self.type
 
 
 @dataclass(frozen=True)
 class SavedQuery:
-    """A saved query; `text` by dialect, the same one twice where the stores agree."""
+    """A saved query: its title and question; `text` by dialect, the same one twice where the stores agree."""
 
     name: str
+    title: str
     description: str
     parameters: tuple[QueryParameter, ...]
     example: str
@@ -84,11 +100,13 @@ def run_query(
     Args:
         store: an open store.
         name: of the saved query.
-        parameters: text is read as the parameter's type, as a command line gives it.
+        parameters: text is read as the parameter's type, as a command line gives it; a node is named by its
+            id or name.
         limit, timeout_s: as `GraphStore.query`.
 
     Raises:
-        InputError: unknown query; unknown, missing or unreadable parameter.
+        InputError: unknown query; unknown, missing or unreadable parameter; a node that is not there, or a
+            name that several have.
         QueryError: from the store.
     """
     query = saved_query(name)
@@ -102,7 +120,8 @@ def run_query(
                 where=f"query {name}",
                 hint=f"{nearest(key, known)}it takes: {takes}",
             )
-    values = {p.name: _value(p, given.get(p.name), name) for p in query.parameters}
+    plain = {p.name: _value(p, given.get(p.name), name) for p in query.parameters}
+    values = {p.name: _found(store, p, plain[p.name], name) for p in query.parameters}
     text = query.text[dialect_of(store)]
     # One store's text may need fewer of them.
     used = {key: value for key, value in values.items() if re.search(rf"\${key}\b", _body(text))}
@@ -115,19 +134,35 @@ def dialect_of(store: GraphStore) -> Dialect:
 
 
 def _value(parameter: QueryParameter, given: Parameter, query: str) -> Parameter:
+    """The value in its type; None where one is to be found in the graph."""
     value = parameter.default if given is None else given
     if value is None:
+        if not parameter.required:
+            return None
         raise InputError(
             f"needs the parameter {parameter.name!r}: {parameter.description}", where=f"query {query}"
         )
-    if not isinstance(value, str) or parameter.type == "string":
-        return str(value) if parameter.type == "string" else value
+    convert = _TYPES.get(parameter.type, str)
+    if not isinstance(value, str) and convert is not str:
+        return value
     try:
-        return int(value) if parameter.type == "int" else float(value)
+        converted: Parameter = convert(value)
     except ValueError as error:
         raise InputError(
             f"the parameter {parameter.name!r} is {value!r}, not {parameter.type}", where=f"query {query}"
         ) from error
+    return converted
+
+
+def _found(store: GraphStore, parameter: QueryParameter, value: Parameter, query: str) -> Parameter:
+    """The key that is compared, where the parameter names something in the graph."""
+    if parameter.type in _TYPES:
+        return value
+    where = f"query {query}, parameter {parameter.name!r}"
+    kind, _, prop = parameter.type.partition(".")
+    if prop:
+        return value_of(store, kind, prop, None if value is None else str(value), where=where)
+    return key_of(store, kind, str(value), where=where)
 
 
 def _read(name: str, files: Mapping[Dialect, Path]) -> SavedQuery:
@@ -137,6 +172,7 @@ def _read(name: str, files: Mapping[Dialect, Path]) -> SavedQuery:
             f"the query {name} has no text for {missing[0]}", where=str(next(iter(files.values())))
         )
     first = files[_DIALECTS[0]]
+    title: str | None = None
     description: list[str] = []
     parameters: list[QueryParameter] = []
     example: str | None = None
@@ -146,15 +182,23 @@ def _read(name: str, files: Mapping[Dialect, Path]) -> SavedQuery:
         text = line[2:].strip()
         found = _PARAMETER.fullmatch(text)
         if found is not None:
-            label, kind, default, words = found.groups()
-            value = _TYPES[kind](default) if default is not None else None
-            parameters.append(QueryParameter(label, kind, value, words))  # type: ignore[arg-type]
+            parameter, kind, default, words = found.groups()
+            if kind[0].islower() and kind not in _TYPES:
+                raise InputError(
+                    f"the parameter {parameter!r} is of the unknown type {kind!r}",
+                    where=str(first),
+                    hint=f"{nearest(kind, _TYPES)}a type is {', '.join(_TYPES)}, a label or TYPE.property",
+                )
+            value = _TYPES.get(kind, str)(default) if default is not None else None
+            parameters.append(QueryParameter(parameter, kind, value, words))
+        elif text.startswith("title:"):
+            title = text.removeprefix("title:").strip()
         elif text.startswith("example:"):
             example = text.removeprefix("example:").strip()
         else:
             description.append(text)
-    if not description or example is None:
-        raise InputError("its header lacks the description or the example", where=str(first))
+    if not title or not description or example is None:
+        raise InputError("its header lacks the title, the question or the example", where=str(first))
     texts = {d: file.read_text(encoding="utf-8") for d, file in files.items()}
     used = set(re.findall(r"\$(\w+)", "\n".join(_body(text) for text in texts.values())))
     if used != {p.name for p in parameters}:
@@ -162,7 +206,7 @@ def _read(name: str, files: Mapping[Dialect, Path]) -> SavedQuery:
         raise InputError(
             f"the parameter {odd!r} is in the header or in the text, not in both", where=str(first)
         )
-    return SavedQuery(name, " ".join(description), tuple(parameters), example, texts)
+    return SavedQuery(name, title, " ".join(description), tuple(parameters), example, texts)
 
 
 def _body(text: str) -> str:

@@ -83,7 +83,7 @@ def test_files_become_recommendations(
     assert ask("recommend", "--run", "mine", "--user", "nobody", "--text", "tea")["basis"] == "text"
 
     written = ask("writeback", "--run", "mine", *_STORE)
-    assert main(["query", "--saved", "recommendations_of_user", "-p", "user=u3", "-p", "run=mine",
+    assert main(["query", "run", "recommendations_of_user", "-p", "user=u3", "-p", "run=mine",
                  "--json", *_STORE]) == 0  # fmt: skip
     rows = json.loads(capsys.readouterr().out)
     assert written["recommendations"] == 40 * 20

@@ -46,7 +46,7 @@ def test_both_stores_answer_the_same(
         assert main(["ingest", "folder", SHOP, *place]) == 0
         capsys.readouterr()
         stats = _said(capsys, ["store", "stats", *place])
-        history = _said(capsys, ["query", "--saved", "history_of_user", "-p", "user=ann", *place])
+        history = _said(capsys, ["query", "run", "history_of_user", "-p", "user=ann", *place])
         paths = _said(capsys, ["explain", "ann", "tea-2", *place])
         answers.append((stats["nodes"], stats["relationships"], history, paths))
     assert answers[0] == answers[1]

@@ -22,7 +22,6 @@ from kgdistill.explore import (
     explain,
     explain_many,
     run_query,
-    saved_queries,
     subgraph,
     write_back,
 )
@@ -134,54 +133,6 @@ def test_an_unknown_id_is_named_with_ids_near_it(store: GraphStore) -> None:
         explain(store, "anne", "p4")
     with pytest.raises(InputError, match="no Product with the id 'p44'"):
         explain_many(store, [("ann", "p4"), ("ann", "p44")])
-
-
-def test_every_saved_query_gives_the_same_rows_on_every_store(store: GraphStore) -> None:
-    write_back(
-        store, "r1", recommendations(("ann", "p4", 1, 0.9), ("bob", "p4", 2, 0.8), ("bob", "p1", 1, 0.9))
-    )
-    write_back(store, "r2", recommendations(("cy", "p5", 1, 0.5)))
-    day = [datetime(2024, 1, d) for d in range(1, 11)]
-    cases: dict[str, tuple[dict[str, str | int], list[tuple[object, ...]]]] = {
-        "recommendations_of_user": (
-            {"user": "bob", "run": "r1"},
-            [(1, "p1", "Rye", "Mill", None, 0.9), (2, "p4", "Spelt", "Mill", None, 0.8)],
-        ),
-        "why": (
-            {"user": "ann", "product": "p4"},
-            [
-                ("ALSO_BOUGHT", "p1", "Rye", day[0], "p1", "Rye", 1, 1.0),
-                ("IN_CATEGORY", "p1", "Rye", day[0], "F > BREAD", "F > BREAD", 3, 1.0),
-                ("IN_CATEGORY", "p1", "Rye", day[0], "F > BREAD > DARK", "F > BREAD > DARK", 2, 1.0),
-                ("MADE_BY", "p1", "Rye", day[0], "b1", "Mill", 3, 1.0),
-            ],
-        ),
-        "brand_reach": ({"brand": "b1", "run": "r1"}, [("b1", "Mill", 3, 2, 4, 10.0, 3, 2)]),
-        "neighbours_of_product": (
-            {"product": "p5"},
-            [
-                ("ALSO_BOUGHT", "Product", "p2", "Milk"),
-                ("FOR", "Coupon", "c1", "c1"),
-                ("MADE_BY", "Brand", "b2", "Dairy"),
-                ("PART_OF", "Department", "F", "F"),
-            ],
-        ),
-        "also_bought": ({"product": "p5"}, [("p2", "Milk", None, 16, 4.0)]),
-        "history_of_user": (
-            {"user": "ann", "limit": "2"},
-            [("p5", "Cream", None, day[8], day[8], 1, 2.0), ("p1", "Rye", None, day[0], day[7], 3, 6.0)],
-        ),
-        "runs": ({}, [("r1", 3, 2, 2), ("r2", 1, 1, 1)]),
-        "most_recommended": ({"run": "r1"}, [("p4", "Spelt", 2, 1), ("p1", "Rye", 1, 2)]),
-    }
-    assert set(cases) == {query.name for query in saved_queries()}
-    for name, (parameters, expected) in cases.items():
-        rows = [tuple(row.values()) for row in run_query(store, name, parameters).to_pylist()]
-        unordered = name in ("why", "neighbours_of_product")
-        assert (sorted(rows, key=repr) == sorted(expected, key=repr)) if unordered else (rows == expected), (
-            name,
-            rows,
-        )
 
 
 def test_writing_back_replaces_that_run_alone(store: GraphStore) -> None:

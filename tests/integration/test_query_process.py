@@ -73,6 +73,21 @@ def test_each_limit_is_named_and_the_store_goes_on(
     assert store.query("RETURN 1 AS x").to_pylist() == [{"x": 1}]
 
 
+def test_after_a_refusal_for_memory_another_process_answers_which_holds_none_of_it(
+    store: LadybugStore,
+) -> None:
+    store.query("RETURN 1 AS x")
+    held = child_of(store)
+    with pytest.raises(QueryError, match="more than 5 rows"):
+        store.query("UNWIND range(1, 6) AS x RETURN x", limit=5)
+    assert child_of(store) is held
+    with pytest.raises(QueryError, match="of memory"):
+        store.query("UNWIND range(1, 1000) AS x RETURN repeat('a', 1000000) AS y")
+    assert store.query("RETURN 1 AS x").num_rows == 1
+    assert child_of(store) is not held
+    assert not running(held.pid)
+
+
 def test_the_child_keeps_its_deadline_while_its_parent_stands_still(tmp_path: Path) -> None:
     with asking(tmp_path, f"store.query({ENDLESS!r}, timeout_s=2.0)") as (parent, child):
         os.kill(parent.pid, signal.SIGSTOP)

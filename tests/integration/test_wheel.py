@@ -117,8 +117,8 @@ def test_it_needs_no_training_library(wheel: Path) -> None:
     ("command", "says"),
     [
         (["--help"], "Distils a shop's knowledge graph"),
-        (["query", "--list"], "history_of_user"),
-        (["query", "--saved", "history_of_user", "-p", "user=ann", "--json"], "Green tea"),
+        (["query", "list"], "history_of_user"),
+        (["query", "run", "history_of_user", "-p", "user=ann", "--json"], "Green tea"),
         (["query", "MATCH (p:Product) RETURN count(p) AS n"], "n"),
         (["explain", "ann", "tea-2"], "bought Green tea"),
         (["store", "stats"], "Product"),

@@ -14,8 +14,9 @@ from _load_script import load_script
 
 from kgdistill import cli
 from kgdistill.cli import main
-from kgdistill.cli.output import print_json, print_json_rows, print_table, say
+from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.cli.reference import commands, help_of
+from kgdistill.plain import json_rows
 from kgdistill.store import load_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,10 +95,20 @@ def test_a_typo_is_refused_with_a_suggestion(
     ("args", "words"),
     [
         (["store", "stats"], "ladybug:kgdistill.db: there is no store here"),
-        (["query", "RETURN 1", "--list"], "give one of"),
+        (["query", "history_of_user"], "kgdistill query run history_of_user"),
+        (["query", "histry_of_user"], "did you mean 'history_of_user'"),
+        (["query", "lst"], "did you mean 'list'"),
+        (["query", "--store", "memory:", "list"], "options come after it: kgdistill query list"),
+        (["query", "show", "histry_of_user"], "did you mean 'history_of_user'"),
+        (["query", "RETURN 1", "--json", "--format", "csv"], "two formats"),
+        (["query", "RETURN 1", "--format", "cvs"], "did you mean 'csv'"),
+        (["query", "RETURN 1", "--format", "parquet"], "Parquet needs a file"),
+        (["query", "RETURN 1", "--out", "x.xls"], "'xls' is no format of rows"),
+        (["query", "RETURN 1", "--out", "x.csv", "--format", "table"], "'table' is no format of rows"),
+        (["query", "run", "runs", "-p", "a=1", "-p", "a=2"], "'a' is given twice"),
         (["query", "RETURN 1", "--param", "x"], "'x' is not NAME=VALUE"),
         (["query", "RETURN $x", "--store", "memory:", "-p", 'x={"a": 1}'], "--param x"),
-        (["query", "--saved", "histry_of_user", "--store", "memory:"], "history_of_user"),
+        (["query", "run", "histry_of_user", "--store", "memory:"], "history_of_user"),
         (["ingest", "folder", "nowhere"], "nowhere: is not a folder"),
         (["derive", "also-bought", "--cut", "yesterday"], "'yesterday' is not a date"),
         (["schema", "--schema", "none.yaml"], "none.yaml: cannot be read"),
@@ -251,7 +262,7 @@ def test_a_plain_table_lines_up_and_steers_no_terminal(capsys: pytest.CaptureFix
 def test_json_and_messages_steer_no_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"a\x1b[31m": "b\x9b31m\u202e\ud800"}
     print_json(value)
-    print_json_rows([value, {}])
+    sys.stdout.writelines(json_rows([value, {}]))
     say("c\x1b[31m\x9b\n  d")
     out, err = capsys.readouterr()
     whole, rows = out.split("\n[")
@@ -267,5 +278,5 @@ def test_rows_are_written_as_their_list_is(
 ) -> None:
     print_json(rows)
     whole = capsys.readouterr().out
-    print_json_rows(rows)
+    sys.stdout.writelines(json_rows(rows))
     assert capsys.readouterr().out == whole

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,9 +199,62 @@ def test_what_the_engine_says_of_files_is_not_passed_on(text: str) -> None:
         ("RETURN 1 +", "Parser exception"),
         ("RETURN 1 AS order", r"Parser exception(.|\n)*\n  order is a word of the language.*`order`"),
         ("MATCH (n:Order) RETURN 1", r"\n  Order is a word of the language"),
+        ("MATCH ()-[:FOR]->() RETURN 1", r"\n  FOR is a word of the language.*`FOR`"),
+        ("MATCH ()-[:LOADS|FOR]->() RETURN 1", "FOR is a word of the language"),
+        ("MATCH (n:Load) RETURN n.group", "group is a word of the language"),
+        ("MATCH (end:Load) RETURN 1", "end is a word of the language"),
+        ("MATCH (n:Load {options: 1}) RETURN 1", "options is a word of the language"),
         ("MATCH (n:Load) WHERE n.load RETURN 1", "has data type STRING but expected BOOL"),
     ],
 )
 def test_what_the_engine_says_of_the_query_is_passed_on(store: LadybugStore, cypher: str, says: str) -> None:
     with pytest.raises(QueryError, match=says):
         store.query(cypher)
+
+
+# What openCypher reserves, now or later, and what the engine adds.
+WORDS = """
+    ADD ALL AND AS ASC ASCENDING BY CASE COLUMN CONSTRAINT CONTAINS CREATE DEFAULT DELETE DESC DESCENDING
+    DETACH DISTINCT DO DROP ELSE END ENDS EXISTS FALSE FOR GROUP IN INDEX IS JOIN LIMIT MANDATORY MATCH
+    MERGE NOT NULL OF ON OPTIONAL OPTIONS OR ORDER PRIMARY PROFILE REMOVE REQUIRE RETURN SCALAR SET SKIP
+    STARTS TABLE THEN TRUE UNION UNIQUE UNWIND WHEN WHERE WITH XOR
+"""
+
+
+def test_every_word_that_is_no_name_without_backquotes_is_explained() -> None:
+    with MemoryStore() as store:
+        for word in WORDS.split():
+            for cypher in (f"MATCH (n:{word}) RETURN 1", f"MATCH ()-[:{word.lower()}]->() RETURN 1"):
+                with pytest.raises(
+                    QueryError, match=f"(?i)({word} is a word of the language|does not exist)"
+                ):
+                    store.query(cypher)
+
+
+def test_an_order_that_the_engine_would_drop_before_a_limit_is_refused_and_not_counted_wrong() -> None:
+    two = "UNWIND [3, 1, 2] AS x WITH x ORDER BY x LIMIT 2"
+    with MemoryStore() as store:
+        for rest in ("RETURN sum(x) AS s", "WITH collect(x) AS xs RETURN xs"):
+            with pytest.raises(QueryError, match=r"leave out an ORDER BY(.|\n)*UNWIND \[1\] AS one"):
+                store.query(f"{two} {rest}")
+        assert store.query(f"{two} UNWIND [1] AS one RETURN sum(x) AS s").to_pylist() == [{"s": 3}]
+        for cypher, rows in (
+            ("UNWIND [3, 1, 2] AS x RETURN x ORDER BY x SKIP 1 LIMIT 1", [2]),
+            ("UNWIND [3, 1] AS x RETURN x ORDER BY x LIMIT 1 UNION ALL UNWIND [2] AS x RETURN x", [1, 2]),
+            ("UNWIND [3, 1] AS x RETURN count(x) AS n ORDER BY n LIMIT 1", [2]),
+            ("UNWIND [3, 1] AS limit RETURN limit ORDER BY limit", [1, 3]),
+            ("UNWIND [{skip: 1}] AS x RETURN x.skip AS n ORDER BY x.skip", [1]),
+            ("UNWIND [3, 1] AS x WITH x LIMIT 1 RETURN count(x) AS n", [1]),
+        ):
+            assert sorted(store.query(cypher)[0].to_pylist()) == rows, cypher
+
+
+def test_what_the_engine_counts_along_a_chain_only_reads() -> None:
+    facts = {"kind": "fact", "endpoints": [["A", "A"]]}
+    shape = {"version": 1, "nodes": {"A": {"key": "id", "name": "id"}}, "relationships": {"R": facts}}
+    with MemoryStore() as store:
+        store.apply_schema(Schema.model_validate(shape))
+        store.write_nodes("A", pa.table({"id": ["x", "y", "z"]}))
+        store.write_relationships(("A", "R", "A"), pa.table({"source": ["x", "y"], "target": ["y", "z"]}))
+        cypher = "MATCH (:A)-[:R]->(:A)-[:R]->(:A) RETURN count(*) AS n"
+        assert store.query(cypher).to_pylist() == [{"n": 1}]

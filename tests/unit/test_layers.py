@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # From the ground up; those of one line do not know of each other.
 LAYERS = (
-    ("errors", "arrays", "resources", "nearest", "private"),
+    ("errors", "arrays", "resources", "nearest", "private", "plain"),
     ("moment", "progress", "refusals", "plotting", "pages", "words", "units", "declared"),
     ("store", "wording"),
     ("ranking", "snapshot", "ingest", "graphcheck"),

@@ -25,8 +25,9 @@ _SCANS = re.compile(r"READ_.*|.*_SCAN|SCAN_.*", re.IGNORECASE | re.DOTALL)
 # No label, alias or variable without backquotes (measured on Ladybug 0.22).
 _RESERVED = re.compile(
     "ACYCLIC|ALL|AND|ANY|ASC|ASCENDING|CASE|CAST|COLUMN|CREATE|DBTYPE|DEFAULT|DESC|DESCENDING"
-    "|DISTINCT|ELSE|END|ENDS|EXISTS|FALSE|GLOB|GROUP|HEADERS|HINT|IN|INDEX|INSTALL|JOIN|MACRO|NONE"
-    "|NOT|NULL|ON|ONLY|OPTIONAL|OR|ORDER|PRIMARY|PROFILE|SHORTEST|SINGLE|SORTED|STARTS|TABLE|THEN"
+    "|DISTINCT|ELSE|END|ENDS|EXISTS|FALSE|FOR|GLOB|GROUP|HEADERS|HINT|IN|INDEX|INSTALL|JOIN|MACRO"
+    "|MULTI_JOIN|NONE|NOT|NULL|ON|ONLY|OPTIONAL|OPTIONS|OR|ORDER|PRIMARY|PROFILE|SHORTEST|SINGLE"
+    "|SORTED|STARTS|TABLE|THEN"
     "|TRAIL|TRUE|UNION|UNWIND|WHEN|WHERE|WITH|WSHORTEST|XOR"
 )
 # What the engine says of a query itself. Anything else may quote a file, or tell that there is one.
@@ -120,6 +121,21 @@ def _check(found: Sequence[Token], place: int, token: Token) -> None:
             )
 
 
+def limited_orders(cypher: str) -> int:
+    """How many ORDER BY of a query are followed by a SKIP or LIMIT of the same clause."""
+    found, _ = tokens(cypher)
+    number, ordered = 0, False
+    for before, token in pairwise(found):
+        if before.text in (".", ",", ":") or before.upper in ("AS", "BY"):
+            continue  # A name, whatever its letters.
+        if token.upper in ("LIMIT", "SKIP"):
+            number += ordered
+            ordered = False
+        elif token.upper in ("ORDER", *_BEGINS):
+            ordered = token.upper == "ORDER"
+    return number
+
+
 def about_the_query(text: str, cypher: str) -> RefusedError:
     """What the engine said, where it is of the query alone; else that it cannot be run, and no more."""
     if len(text) > _MOST_OF_A_MESSAGE:
@@ -133,8 +149,11 @@ def about_the_query(text: str, cypher: str) -> RefusedError:
 
 def _reserved_hint(cypher: str) -> str:
     found, _ = tokens(cypher)
-    for before, token in pairwise(found):
-        if _RESERVED.fullmatch(token.upper) and (before.upper == "AS" or before.text in (":", ".", "|")):
+    for before, token, after in zip(found, found[1:], [*found[2:], Token("symbol", "")], strict=False):
+        # Such as `AS end`, `[:FOR|MADE_BY]`, `n.group`, and `(order:Product {group: 1})`.
+        names = before.upper == "AS" or before.text in (":", ".", "|")
+        names |= before.text in ("(", "[", "{", ",") and after.text == ":"
+        if names and _RESERVED.fullmatch(token.upper):
             return f"{token.text} is a word of the language: as a name write it in backquotes, `{token.text}`"
     return ""
 

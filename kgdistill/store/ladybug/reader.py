@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from kgdistill.errors import StoreError
 from kgdistill.moment import naive_utc
-from kgdistill.store.ladybug.fence import FUNCTIONS, about_the_query, readable
+from kgdistill.store.ladybug.fence import FUNCTIONS, about_the_query, limited_orders, readable
 from kgdistill.store.ladybug.open import address_space_left, reserve_for
 from kgdistill.store.query.child import (
     RefusedError,
@@ -47,7 +47,15 @@ _THREADS = 2
 _OPERATOR = re.compile(r"│\s+([A-Z][A-Z_]*)\[(\d+)\]\s+(?=│)")
 _FUNCTION = re.compile(r"Function: (\S+)")
 _READING = {
-    *("AGGREGATE", "AGGREGATE_FINALIZE", "AGGREGATE_SCAN", "COUNT_REL_TABLE", "CROSS_PRODUCT", "DUMMY_SINK"),
+    *(
+        "AGGREGATE",
+        "AGGREGATE_FINALIZE",
+        "AGGREGATE_SCAN",
+        "COUNT_EXTEND_CHAIN",
+        "COUNT_REL_TABLE",
+        "CROSS_PRODUCT",
+        "DUMMY_SINK",
+    ),
     *(
         "EMPTY_RESULT",
         "FILTER",
@@ -95,7 +103,7 @@ def run_read_only(
             statement = _prepare(connection, cypher, values)
             plan = connection.execute(_prepare(connection, f"EXPLAIN {cypher}", values), values)
             try:
-                _check_plan(str(plan.get_next()[0]))
+                _check_plan(str(plan.get_next()[0]), cypher)
             finally:
                 plan.close()
             result = connection.execute(statement, values)
@@ -117,7 +125,7 @@ def _prepare(connection: Any, text: str, parameters: dict[str, Any]) -> Any:
     return statement
 
 
-def _check_plan(plan: str) -> None:
+def _check_plan(plan: str, cypher: str) -> None:
     operators = _OPERATOR.findall(plan)
     for name, _ in operators:
         if name not in _READING:
@@ -128,6 +136,14 @@ def _check_plan(plan: str) -> None:
     numbers = {int(number) for _, number in operators}
     if not numbers or numbers != set(range(max(numbers) + 1)):
         raise RefusedError("the query is not a plain read-only query")
+    # The engine drops the order before an aggregation, and keeps the limit: it would count any rows.
+    names = [name for name, _ in operators]
+    kept = names.count("TOP_K") + names.count("ORDER_BY")
+    if "EMPTY_RESULT" not in names and kept < limited_orders(cypher):
+        raise RefusedError(
+            "the engine would leave out an ORDER BY before a LIMIT, and take any rows",
+            "write `UNWIND [1] AS one` after that LIMIT, before what is counted or summed",
+        )
 
 
 def _table(result: Any, limit: int) -> pa.Table:

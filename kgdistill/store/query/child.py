@@ -39,12 +39,14 @@ class RefusedError(Exception):
     Args:
         message: for the user: what is wrong.
         hint: what to do next.
+        spent: the process that ran it is of no more use: an engine may keep what it was refused for.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, spent: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.spent = spent
 
 
 def too_long(seconds: float) -> RefusedError:
@@ -75,6 +77,7 @@ def too_much_memory(limit: int) -> RefusedError:
     return RefusedError(
         f"the query needs more than {limit / 2**20:,.0f} MiB of memory, the limit of a query",
         "narrow it: match fewer nodes, aggregate earlier, make no long lists or texts",
+        spent=True,
     )
 
 
@@ -198,7 +201,7 @@ def _answer(pipe: IO[bytes], handler: Handler, request: dict[str, Any]) -> None:
         raise
     except Exception as error:
         refusal = error if isinstance(error, RefusedError) else _unexpected(error, request)
-        told = {"message": refusal.message, "hint": refusal.hint}
+        told = {"message": refusal.message, "hint": refusal.hint, "spent": refusal.spent}
         send(pipe, json.dumps(told).encode(), REFUSED)
 
 

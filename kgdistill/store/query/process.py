@@ -136,6 +136,8 @@ class QueryChild:
                 return pa.Table.from_batches(batches, schema)
             if kind == child.REFUSED:
                 told = json.loads(frame[1:])
+                if told["spent"]:
+                    self.stop()
                 raise QueryError(told["message"], where=self._where, hint=told["hint"])
             if kind == child.SCHEMA:
                 schema = pa.ipc.read_schema(payload)
