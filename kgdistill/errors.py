@@ -6,6 +6,8 @@ ordinary exceptions. Anything that is not a `KgdistillError` is a defect of ours
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KgdistillError(Exception):
     """A clear refusal.
@@ -87,3 +89,10 @@ class RunLockedError(ArtefactError):
 
 class ToolMissingError(KgdistillError):
     """A program (Java, Maven, …) or a library that the command needs is not there."""
+
+
+def sensitive_error(named: Sequence[str], where: str, why: str, hint: str) -> InputError:
+    """The one way in which something sensitive is refused."""
+    return InputError(
+        f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} sensitive: {why}", where=where, hint=hint
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, sensitive_error
 from kgdistill.explore.writeback import CLASS, ToldClass
 from kgdistill.progress import step
 from kgdistill.serve.bundle import Bundle
@@ -16,7 +16,7 @@ from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.answers import build_answer_task
 from kgdistill.tasks.classify import build_classify_task
 from kgdistill.tasks.histories import items_of, stored_purchases
-from kgdistill.tasks.sensitive import refused, sensitive_targets
+from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def told_classes(
     schema = kept_schema(store)
     guarded = [] if allow_sensitive else sensitive_targets(spec, schema)
     if len(guarded) == len(spec.targets):
-        raise refused(
+        raise sensitive_error(
             guarded,
             str(run.folder),
             "it is not written back",

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kgdistill.arrays import BoolArray
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, sensitive_error
 from kgdistill.nearest import nearest
 from kgdistill.serve.items import Where
-from kgdistill.tasks.sensitive import refused
 from kgdistill.words import plain
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> l
     """What is to be said of what is sensitive in a filter; InputError where it was not allowed."""
     named = [name for name in where if name in guarded]
     if named and not allow_sensitive:
-        raise refused(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)
+        raise sensitive_error(named, "where", "nobody is chosen by it, known or predicted", _ALLOW)
     verb = "is" if len(named) == 1 else "are"
     return [f"{', '.join(named)} {verb} sensitive, and was allowed to choose"] if named else []
 

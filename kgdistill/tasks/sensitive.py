@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kgdistill.errors import InputError
+from kgdistill.errors import sensitive_error
 from kgdistill.store.schema import Schema
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, TaskSpec
 
@@ -63,15 +61,8 @@ def check_sensitive(spec: TaskSpec, schema: Schema, allowed: bool) -> None:
     """
     named = [] if allowed or not isinstance(spec, MatchSpec) else sensitive_reads(spec, schema)
     if named:
-        raise refused(
+        raise sensitive_error(
             named, f"task {spec.name}", "a task that ranks reads no such thing",
             "leave it out of the task and of `text` in the schema, or allow it: kgdistill fit "
             "--allow-sensitive, Run.create(..., allow_sensitive=True)",
         )  # fmt: skip
-
-
-def refused(named: Sequence[str], where: str, why: str, hint: str) -> InputError:
-    """The one way in which something sensitive is refused."""
-    return InputError(
-        f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} sensitive: {why}", where=where, hint=hint
-    )

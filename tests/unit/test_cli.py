@@ -38,10 +38,12 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
 def _shop(folder: Path) -> Path:
     folder.mkdir()
     (folder / "User.csv").write_text("user_id\nann\nbob\n")
-    (folder / "Product.csv").write_text("product_id,title\np1,[red] tea\np2,\x1b[31mcoffee\n")
+    (folder / "Product.csv").write_text("product_id,title\np1,[red] tea\np2,\x1b[31mcoffee\np3,bread\n")
     (folder / "Brand.csv").write_text("brand_id,name\nb1,Alpha\n")
     (folder / "MADE_BY.csv").write_text("source,target\np1,b1\np2,b1\n")
-    (folder / "BOUGHT.csv").write_text("source,target,first_at,count\nann,p1,2024-01-05T10:00:00,3\n")
+    (folder / "BOUGHT.csv").write_text(
+        "source,target,first_at,count\nann,p1,2024-01-05T10:00:00,3\nbob,p3,2024-01-05T10:00:00,1\n"
+    )
     return folder
 
 
@@ -134,7 +136,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
 
 def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = str(_shop(tmp_path / "shop"))
-    for state, written in (("done", {"Product": 2, "User-BOUGHT-Product": 1}), ("unchanged", {})):
+    for state, written in (("done", {"Product": 3, "User-BOUGHT-Product": 2}), ("unchanged", {})):
         assert main(["ingest", "folder", shop, "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["state"] == state
@@ -142,8 +144,8 @@ def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFi
         assert report["rejected"] == 0
     assert main(["store", "stats", "--json"]) == 0
     stats = json.loads(capsys.readouterr().out)
-    assert stats["nodes"]["Product"] == 2
-    assert stats["relationships"]["User-BOUGHT-Product"] == 1
+    assert stats["nodes"]["Product"] == 3
+    assert stats["relationships"]["User-BOUGHT-Product"] == 2
     assert stats["relationships"]["User-VIEWED-Product"] == 0
     asked = "MATCH (p:Product {product_id: $id}) RETURN p.title AS title"
     assert main(["query", asked, "--param", "id=p1", "--json"]) == 0
