@@ -64,7 +64,9 @@ def among(
     targets = {} if profiles is None or profiles.classifier is None else profiles.classifier.targets
     # A bundle that does not say which of its targets are sensitive may tell anything.
     told_of = () if profiles is None else profiles.config.get("sensitive", list(targets))
-    guarded = {*finder.sensitive, *told_of}
+    declared = {} if profiles is None else profiles.task.get("targets", {})
+    by = {name for name, target in declared.items() if target.get("property") in finder.sensitive}
+    guarded = {*finder.sensitive, *told_of, *by}
     mask, notes = np.ones(len(finder.people), np.bool_), _allowed(guarded, where, allow_sensitive)
     told = None
     for name, wanted in where.items():
