@@ -153,7 +153,10 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         (["search", "tea", "--task", "recomend"], "recomend"),
         (["search", "tea", "--run", "none"], "give one of: --run, --bundle"),
         (["search", "tea", "--facets", "on"], "'on' is not one of 'boost', 'filter', 'off'"),
-        (["search", "tea", "--history", "7", "--share", "2"], "'--share': Input should be less than or equal to 1"),
+        (
+            ["search", "tea", "--history", "7", "--share", "2"],
+            "'--share': Input should be less than or equal to 1",
+        ),
         (["search", "tea", "--user", "7"], "a bundle knows no users"),
         (["search", "tea", "--history", ""], "an id is empty"),
         (["search", "tea", "--history", "7", "--recommender", "none"], "is no finished bundle"),
