@@ -256,6 +256,10 @@ def test_a_predicted_property_is_as_sensitive_as_a_known_one(guarded: Run, profi
     assert any("predicts" in note for note in found.notes)
     sure = among(bundle, {"faith": "moon"}, profiles=told, allow_sensitive=True, least=1.0).mask
     assert sure.sum() < found.mask.sum()
+    with pytest.raises(InputError, match=r"faith is never told as 'mars'\n  .*moon"):
+        among(bundle, {"faith": ["moon", "mars"]}, profiles=told, allow_sensitive=True)
+    with pytest.raises(InputError, match="profiles: tells no classes"):
+        among(bundle, {"region": "north"}, profiles=bundle)
     with pytest.raises(InputError, match="tells nothing from BOUGHT"):
         among(bundle, {"faith": "moon"}, profiles=_of_views(told), allow_sensitive=True)
 
@@ -299,6 +303,9 @@ def test_the_commands(
     capsys.readouterr()
     assert main(["fit", "--run", str(guarded.folder), "--allow-sensitive"]) == 2
     assert "has settings already" in capsys.readouterr().err
+    for option in (told, ["--allow-sensitive"]):
+        assert main(["audience", AT, *at, *option]) == 2
+        assert f"{option[0]}: goes with --where" in capsys.readouterr().err
     assert main([*asked, "north", *at]) == 2
     assert "is no KEY=VALUE" in capsys.readouterr().err
 
