@@ -191,14 +191,8 @@ class Graph:
             from kgdistill.run.run import Run as AnyRun
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
-            task, name, kind = opened.config.task, opened.folder.resolve().name, opened.config.kind
-            if kind in ("basket", "text") or (kind == "classify" and task.output is None):
-                raise InputError(
-                    f"a run of the task {task.name!r} has nothing to write back",
-                    where=str(opened.folder),
-                    hint="a task says by `output` what its answers are written as: recommend, target, "
-                    "profile, answer, sentiment and intent do, and tasks like them",
-                )
+            name, kind = opened.folder.resolve().name, opened.config.kind
+            _check_writes(opened, least, allow_sensitive)
             archive = self._archive
             if kind == "classify":
                 from kgdistill.run.told import told_classes, told_edges
@@ -386,3 +380,21 @@ def _edge(name: str, schema: Schema) -> EdgeType:
         hint = f"name one of: {ends}" if known else nearest(name, schema.relationships)
         raise InputError(f"the graph has {len(known) or 'no'} relationships {name!r}", hint=hint)
     return known[0]
+
+
+def _check_writes(run: Run, least: float | None, allow_sensitive: bool) -> None:
+    """Refuses a run that has nothing to write, and what it would not read."""
+    task, kind = run.config.task, run.config.kind
+    if kind in ("basket", "text") or (kind == "classify" and task.output is None):
+        raise InputError(
+            f"a run of the task {task.name!r} has nothing to write back",
+            where=str(run.folder),
+            hint="a task says by `output` what its answers are written as: recommend, target, "
+            "profile, answer, sentiment and intent do, and tasks like them",
+        )
+    if (least is not None and kind not in ("classify", "answer")) or (allow_sensitive and kind != "classify"):
+        raise InputError(
+            f"a run of the task {task.name!r} writes by neither a probability nor what is sensitive",
+            where=str(run.folder),
+            hint="leave out --least and --allow-sensitive (least=, allow_sensitive=)",
+        )

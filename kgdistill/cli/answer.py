@@ -108,6 +108,10 @@ def recommend(
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint="kgdistill recommend --help")
+    if new and pool == "warm":
+        raise InputError(
+            "warm leaves out what --new asks for", where="--pool", hint="leave --pool or --new out"
+        )
     keys = history_keys(user_id, history, run is not None)
     loaded, opened = ask(bundle, run, task, "recommend")
     filtered, notes = conditions(loaded, where)

@@ -132,6 +132,10 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint=f"kgdistill {command} --help")
+    if run is not None and not (run / "bundle").exists() and (run / "items.arrow").is_file():
+        raise InputError("is a bundle", where=f"--run {run}", hint=f"--bundle {run}")
+    if bundle is not None and (bundle / "bundle" / "config.json").is_file():
+        raise InputError("is a run", where=f"--bundle {bundle}", hint=f"--run {bundle}")
     opened = None
     if run is not None:
         from kgdistill.run.base import RunBase

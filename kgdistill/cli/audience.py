@@ -88,6 +88,9 @@ def audience(
         )
     if cap is not None and new:
         raise InputError("goes with campaigns of the bundle", where="--cap")
+    for option, given in (("--profiles", profiles is not None), ("--allow-sensitive", allow_sensitive)):
+        if given and not where:
+            raise InputError("goes with --where", where=option)
     out = _listed(exclude) if exclude is not None else []
     asked = ask(bundle, run, task, "audience").bundle
     if asked.audiences is None:

@@ -21,6 +21,8 @@ from kgdistill.cli.options import (
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.moment import moment
 
+_SHOWN = 10
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 CutOption = Annotated[str, typer.Option("--cut", metavar="DATE", help="Events at or after it do not count.")]
@@ -149,6 +151,9 @@ def facts(
         print_json({"store": where, **vars(report)})
         return
     print_table(["kind", "facts"], [list(row) for row in report.facts.items()], title=where)
+    if unknown := report.unknown_aliases:
+        more = ", …" if len(unknown) > _SHOWN else ""
+        say(f"aliases of no brand in the graph: {', '.join(unknown[:_SHOWN])}{more}")
     say(
         f"{report.products:,} of {report.read:,} products with a title have one; {report.written:,} written, "
         f"{report.deleted:,} deleted in {report.seconds:.1f} s"

@@ -81,7 +81,10 @@ def search(
         ),
     ] = None,
     share: Annotated[
-        float, typer.Option("--share", help="How much of the order is that of --user or --history, 0 to 1.")
+        float,
+        typer.Option(
+            "--share", min=0.0, max=1.0, help="How much of the order is that of --user or --history."
+        ),
     ] = 0.1,
     store: HistoryStoreOption = None,
     user: UserOption = "neo4j",
@@ -100,6 +103,8 @@ def search(
       kgdistill search 'gren tea' --run runs/demo --user 900
       kgdistill search 'tea' --bundle runs/search/bundle --history 1095275 --recommender runs/demo
     """
+    if recommender is not None and user_id is None and history is None:
+        raise InputError("goes with --user or --history", where="--recommender")
     asked = ask(bundle, run, task, "search")
     by = asked if recommender is None else _recommender(recommender)
     whom = ForWhom(history_keys(user_id, history, by.run is not None), [], BOUGHT, [])
@@ -115,7 +120,7 @@ def search(
     if answer.unknown:
         notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
     rests_on = _RESTS_ON[answer.basis]
-    if len(answer.unknown) < len(whom.history):
+    if share and len(answer.unknown) < len(whom.history):
         rests_on += f"; and on {whom.rests_on} (--share {share:g})"
     show(
         asked.bundle, answer, notes, rests_on=rests_on,
@@ -204,7 +209,9 @@ def goes_with(
     show(
         asked.bundle, answer, notes, rests_on=_RESTS_ON[answer.basis] + ("" if usual else ", beyond chance"),
         columns=["rank", "id", "title", "score", "because"],
-        nothing="nothing is known to go with that beyond chance; --usual also lists what goes with anything",
+        nothing="nothing is known to go with that"
+        + (" among what --where leaves" if filtered else "")
+        + ("" if usual else " beyond chance; --usual also lists what goes with anything"),
         json=json,
     )  # fmt: skip
 

@@ -217,7 +217,7 @@ def _no_command(word: str) -> InputError:
     else:
         near = nearest(word, ["list", "show", "run", *names])
         hint = f"{near}see: kgdistill query list, kgdistill query --help"
-    return InputError(f"{word!r} is no query", hint=hint)
+    return InputError(f"{word[:60]!r} is no query", hint=hint)
 
 
 def _form(format: str | None, json: bool, out: Path | None) -> FileFormat | Literal["table"]:

@@ -146,7 +146,7 @@ class _Asking:
         try:
             name, *words = shlex.split(statement)
         except ValueError as error:
-            raise InputError(f"{statement!r} has a quote without an end") from error
+            raise InputError(f"{statement[:60]!r} has a quote without an end") from error
         if name == ":list" and not words:
             list_queries(json=self._form == "json")
         elif name == ":show" and len(words) == 1:
@@ -159,9 +159,13 @@ class _Asking:
             for command, tells in _COMMANDS.items():
                 say(f"{command:<32}{tells}")
         else:
-            known = [command.split()[0] for command in _COMMANDS]
+            known = {command.split()[0]: command for command in _COMMANDS}
+            if name in known:
+                raise InputError(f"{statement[:60]!r} is not written as it should be", hint=known[name])
             told = " · ".join(_COMMANDS)
-            raise InputError(f"{statement!r} is no command", hint=f"{nearest(name, known)}there are: {told}")
+            raise InputError(
+                f"{statement[:60]!r} is no command", hint=f"{nearest(name, known)}there are: {told}"
+            )
 
 
 def statements(ask: Callable[[str], str]) -> Iterator[str]:
@@ -183,8 +187,10 @@ def statements(ask: Callable[[str], str]) -> Iterator[str]:
         whole = "\n".join(lines).strip()
         if whole.startswith(":") or not lines[-1].strip() or _ends(whole):
             lines.clear()
-            if whole.strip(";"):
-                yield whole.removesuffix(";").rstrip()
+            while _ends(whole):
+                whole = whole[:-1].rstrip()
+            if whole:
+                yield whole
     if "".join(lines).strip():
         yield "\n".join(lines).strip()
 

@@ -100,15 +100,18 @@ def check(
       kgdistill task check search --schema mine-schema.yaml --json
     """
     from kgdistill.tasks.check import GraphCounts, check_graph, check_task, check_trainable
+    from kgdistill.tasks.sensitive import check_sensitive
     from kgdistill.tasks.spec import load_task, task_file
 
     spec, where = load_task(task), shown(task_file(task))
     if store is None:
-        check_task(spec, schema_at(schema), where=where)
+        asked = schema_at(schema)
+        check_task(spec, asked, where=where)
         counts = GraphCounts()
     else:
         with store_at(store, user, password_file) as opened:
-            counts = check_graph(spec, opened, schema_at(schema, opened), where=where)
+            asked = schema_at(schema, opened)
+            counts = check_graph(spec, opened, asked, where=where)
     rows = _rows(counts)
     if json:
         print_json({"task": spec.declared(), "counts": dict(rows)})
@@ -117,6 +120,7 @@ def check(
         print_table(["what", "count"], [list(row) for row in rows])
     say(f"{spec.name} can be asked of this {'schema' if store is None else 'graph'}")
     try:
+        check_sensitive(spec, asked, allowed=False)
         check_trainable(spec)
     except InputError as error:
         say(f"but no run learns it yet: {error}")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.derive.mining import LEAST, BrandNames, known_brands, mined
-from kgdistill.errors import InputError, SchemaError
+from kgdistill.errors import InputError, SchemaError, sensitive_error
 from kgdistill.ingest.outputs import Outputs
 from kgdistill.ingest.projection import MINED, derived_rows, kept_by
 from kgdistill.progress import step
@@ -38,6 +38,7 @@ class MinedReport:
         written: how many facts are new or have another confidence than before.
         deleted: how many former ones are gone.
         seconds: the time it took.
+        unknown_aliases: those of no brand of the graph, which were not read.
         archive: the folder of the archive that keeps them too; None: none does.
     """
 
@@ -47,6 +48,7 @@ class MinedReport:
     written: int
     deleted: int
     seconds: float
+    unknown_aliases: list[str]
     archive: Path | None = None
 
 
@@ -117,6 +119,12 @@ def _brands(
     return brands
 
 
+def _unknown(store: GraphStore, aliases: Mapping[str, str]) -> list[str]:
+    brands = store.read_nodes("Brand", ["name"])
+    known = {*brands.column(0).to_pylist(), *brands["name"].to_pylist()}
+    return [alias for alias, name in aliases.items() if name not in known]
+
+
 def _edges(rows: list[tuple[str, str, float]]) -> pa.Table:
     source, target, confidence = zip(*rows, strict=True) if rows else ((), (), ())
     return pa.table(
@@ -152,12 +160,12 @@ def derive_facts(
         wait_s: how long to wait for another writer.
 
     Raises:
-        InputError: `least` is not from 0 to 1.
+        InputError: `least` is not from 0 to 1; titles are sensitive; `undo` with `aliases`.
         SchemaError: the store holds no products with a title, or an Attribute or MENTIONS of another kind.
         StoreError: from the store.
     """
     begin = time.monotonic()
-    _prepare(store)
+    _prepare(store, undo, aliases)
     wanted = mined_tables(store, least=least, aliases=aliases)
     read = store.read_nodes("Product", ["title"])["title"]
     wanted = {key: table.slice(0, 0) if undo else _beside(store, key, table) for key, table in wanted.items()}
@@ -178,7 +186,7 @@ def derive_facts(
         _drop_unused(store, wanted["Attribute"])
     kinds = Counter(key.partition(":")[0] for key in wanted[TO_ATTRIBUTE]["target"].to_pylist())
     kinds["brand"] = wanted[TO_BRAND].num_rows
-    having = set(wanted[TO_BRAND]["source"].to_pylist()) | set(wanted[TO_ATTRIBUTE]["source"].to_pylist())
+    having = {key for edge in (TO_BRAND, TO_ATTRIBUTE) for key in wanted[edge]["source"].to_pylist()}
     return MinedReport(
         facts={kind: count for kind, count in sorted(kinds.items()) if count},
         products=len(having),
@@ -186,6 +194,7 @@ def derive_facts(
         written=written,
         deleted=deleted,
         seconds=time.monotonic() - begin,
+        unknown_aliases=_unknown(store, aliases or {}),
         archive=kept.folder if kept is not None else None,
     )
 
@@ -202,11 +211,18 @@ def _beside(store: GraphStore, key: str | EdgeType, table: pa.Table) -> pa.Table
     return table.join(told, ends, join_type="left anti").sort_by([(name, "ascending") for name in ends])
 
 
-def _prepare(store: GraphStore) -> None:
-    """Adds the types that mined facts are kept in, where the store's schema lacks them."""
+def _prepare(store: GraphStore, undo: bool, aliases: Mapping[str, str] | None) -> None:
+    """Refuses what cannot be mined; adds the types of mined facts where the store's schema lacks them."""
     held, own = store.schema, load_schema()
     if "Product" not in held.nodes:
         raise SchemaError("holds no label Product, whose titles are read", where=store.url)
+    if undo and aliases is not None:
+        raise InputError("undo takes every mined fact out, and reads no aliases", hint="give one of them")
+    if not undo and "Product.title" in store.schema.sensitive:
+        raise sensitive_error(
+            ["Product.title"], store.url, "what it says would stand in facts that are not",
+            "a schema without `sensitive` there lets titles be read",
+        )  # fmt: skip
     if {TO_BRAND, TO_ATTRIBUTE} <= set(held.edges()):
         return
     labels = {"Product", "Brand", "Attribute"}

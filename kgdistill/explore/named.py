@@ -48,10 +48,12 @@ def key_of(store: GraphStore, label: str, given: str, *, where: str) -> str:
             ids = ", ".join(str(row["id"]) for row in same[:_MOST_SHOWN])
             more = ", …" if len(same) > _MOST_SHOWN else ""
             raise InputError(
-                f"several {label} nodes are called {given!r}", where=where, hint=f"give an id: {ids}{more}"
+                f"several {label} nodes are called {given[:60]!r}",
+                where=where,
+                hint=f"give an id: {ids}{more}",
             )
     hint = _near(store, label, given) or f"`MATCH (n:{label}) {answer} LIMIT 10` shows some"
-    raise InputError(f"there is no {label} with the id or name {given!r}", where=where, hint=hint)
+    raise InputError(f"there is no {label} with the id or name {given[:60]!r}", where=where, hint=hint)
 
 
 def value_of(store: GraphStore, kind: str, prop: str, given: str | None, *, where: str) -> str:
@@ -88,7 +90,7 @@ def value_of(store: GraphStore, kind: str, prop: str, given: str | None, *, wher
     if given is None:
         raise InputError(f"needs the {prop} of {kind}", where=where, hint=f"there are: {told}")
     raise InputError(
-        f"there is no {kind} with the {prop} {given!r}",
+        f"there is no {kind} with the {prop} {given[:60]!r}",
         where=where,
         hint=f"{nearest(given, values)}there are: {told}",
     )

@@ -83,7 +83,9 @@ def saved_query(name: str, folder: str | Path | None = None) -> SavedQuery:
     known = {query.name: query for query in saved_queries(folder)}
     if name not in known:
         hint = nearest(name, known)
-        raise InputError(f"there is no saved query {name!r}", hint=f"{hint}there are: {', '.join(known)}")
+        raise InputError(
+            f"there is no saved query {name[:60]!r}", hint=f"{hint}there are: {', '.join(known)}"
+        )
     return known[name]
 
 

@@ -26,6 +26,7 @@ from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
+from kgdistill.store.schema import kept_schema
 from kgdistill.tasks.histories import frozen_purchases, stored_purchases
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
@@ -274,6 +275,8 @@ class RunBase:
         # Rows that a later job brings make another graph.
         jobs = [[e["archive_id"], e["job_number"]] for e in Journal(store).entries() if e["state"] == "done"]
         inputs = {"store": store.url, "jobs": jobs, **self._graph_settings()}
+        if not self._reads_sensitive and (left_out := kept_schema(store).sensitive):
+            inputs["left_out"] = left_out  # declared so later, it leaves the snapshot too
         self._stage("graph", inputs, make)
         self.__dict__.pop("snapshot", None)
         self.__dict__.pop("later", None)
@@ -285,8 +288,11 @@ class RunBase:
 
     def _freeze(self, store: GraphStore, folder: Path, cut: datetime | None) -> Snapshot:
         """A snapshot of what the task may read: one that ranks reads nothing sensitive, unless allowed."""
-        open_to = isinstance(self.config.task, ClassifySpec) or self.config.allow_sensitive
-        return take_snapshot(store, folder, cut=cut, needed=self._labels(), sensitive=open_to)
+        return take_snapshot(store, folder, cut=cut, needed=self._labels(), sensitive=self._reads_sensitive)
+
+    @property
+    def _reads_sensitive(self) -> bool:
+        return isinstance(self.config.task, ClassifySpec) or self.config.allow_sensitive
 
     def _two_snapshots(self, store: GraphStore, folder: Path) -> pa.Table:
         """Freezes the graph as it is now, for evaluation and answers, and before the test's first anchor."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kgdistill.serve.bundle import Bundle
     from kgdistill.serve.classifier import Prediction
 
+_SHOWN = 20
 _ALLOW = "allow it: --allow-sensitive, in Python allow_sensitive=True"
 
 
@@ -61,17 +62,21 @@ def among(
         raise InputError(
             "this bundle keeps nothing of candidates to choose by", hint="make it anew: kgdistill fit"
         )
+    if profiles is not None and profiles.classifier is None:
+        raise InputError("tells no classes", where="profiles", hint="name a run of a task that does")
     targets = {} if profiles is None or profiles.classifier is None else profiles.classifier.targets
     # A bundle that does not say which of its targets are sensitive may tell anything.
     told_of = () if profiles is None else profiles.config.get("sensitive", list(targets))
-    guarded = {*finder.sensitive, *told_of}
+    declared = {} if profiles is None else profiles.task.get("targets", {})
+    by = {name for name, target in declared.items() if target.get("property") in finder.sensitive}
+    guarded = {*finder.sensitive, *told_of, *by}
     mask, notes = np.ones(len(finder.people), np.bool_), _allowed(guarded, where, allow_sensitive)
     told = None
     for name, wanted in where.items():
         if name in targets:
             assert profiles is not None
             told = _predictions(bundle, profiles) if told is None else told
-            mask &= _holds(told, name, wanted, least)
+            mask &= _holds(told, name, _classes(name, wanted, targets[name].names), least)
             notes.append(f"{name} is what the other bundle predicts")
         elif name in finder.sensitive and name not in finder.people.properties:
             raise InputError(
@@ -112,9 +117,19 @@ def _predictions(bundle: Bundle, profiles: Bundle) -> list[Prediction]:
     return profiles.classify(histories=histories)
 
 
-def _holds(told: Sequence[Prediction], name: str, wanted: Any, least: float) -> BoolArray:
+def _classes(name: str, wanted: Any, known: Sequence[str]) -> set[str]:
+    """The classes that are asked for, as `plain` leaves them; InputError for one that is never told."""
+    asked = [str(value) for value in (wanted if isinstance(wanted, list) else [wanted])]
+    told = {plain(one) for one in known}
+    for value in asked:
+        if plain(value) not in told:
+            hint = f"{nearest(value, known)}there are: {', '.join(known[:_SHOWN])}"
+            raise InputError(f"{name} is never told as {value[:60]!r}", where="where", hint=hint)
+    return {plain(value) for value in asked}
+
+
+def _holds(told: Sequence[Prediction], name: str, asked: Collection[str], least: float) -> BoolArray:
     """Whether a class that is asked for is told of each, and likely enough."""
-    asked = {plain(str(value)) for value in (wanted if isinstance(wanted, list) else [wanted])}
     return np.array(
         [
             one.known

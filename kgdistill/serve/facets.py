@@ -126,6 +126,11 @@ class Facets:
         held = np.zeros((len(asked), len(self._items)), np.bool_)
         told: list[tuple[Facet, BoolArray]] = []
         taken: dict[int, set[int]] = defaultdict(set)
+
+        def tell(facet: Facet, items: BoolArray) -> None:
+            if all((facet.field, facet.value) != (other.field, other.value) for other, _ in told):
+                told.append((facet, items))
+
         for size in range(min(self._longest, len(asked)), 0, -1):
             for start in range(len(asked) - size + 1):
                 span = range(start, start + size)
@@ -133,15 +138,14 @@ class Facets:
                     facet, items = self._told(at, named, asked[start : start + size])
                     held[start : start + size] |= items
                     if taken[at].isdisjoint(span):
-                        told.append((facet, items))
+                        tell(facet, items)
                         taken[at] |= set(span)
         if not told and partly:
             for n, word in enumerate(asked):
                 for at, named in self._parts.get(word.word, {}).items():
                     facet, items = self._told(at, named, [word])
                     held[n] |= items
-                    if all((facet.field, facet.value) != (other.field, other.value) for other, _ in told):
-                        told.append((facet, items))
+                    tell(facet, items)
         if price is not None:
             told.append((price, self._items.mask({price.field: (price.least, price.most)})))
         if not told:

@@ -213,6 +213,15 @@ class Schema(BaseModel):
                 kept[name] = rel.model_copy(update={"endpoints": pairs})
         return Schema(version=self.version, nodes=nodes, relationships=kept)
 
+    @property
+    def sensitive(self) -> list[str]:
+        """What is declared sensitive, in order: `User.age` of a property, the type of a relationship."""
+        types = {**self.nodes, **self.relationships}
+        own = [
+            f"{kind}.{n}" for kind in types for n, prop in types[kind].properties.items() if prop.sensitive
+        ]
+        return sorted([*own, *(name for name, rel in self.relationships.items() if rel.sensitive)])
+
     def guarded(self) -> Schema:
         """The same schema as far as it may be used to aim at somebody.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kgdistill.errors import sensitive_error
 from kgdistill.store.schema import Schema
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, TaskSpec
+from kgdistill.tasks.spec import AnchorsByTime, ClassifySpec, GivenSplit, MatchSpec, TaskSpec
 
 
 def sensitive_reads(spec: MatchSpec, schema: Schema) -> list[str]:
@@ -21,10 +21,14 @@ def sensitive_reads(spec: MatchSpec, schema: Schema) -> list[str]:
     )  # fmt: skip
     named = (t for t in types if t is not None and t in schema.relationships)
     found += [t for t in named if schema.relationships[t].sensitive]
-    if isinstance(spec.protocol, GivenSplit) and spec.protocol.of == "node":
-        node = schema.nodes.get(spec.anchors.label)
-        if node is not None and spec.protocol.property in node.sensitive_properties:
-            found.append(f"{spec.anchors.label}.{spec.protocol.property}")
+    split, part = spec.protocol, None
+    place: str | None = spec.anchors.label
+    if isinstance(split, GivenSplit):
+        place, part = place if split.of == "node" else positives.type, split.property
+    elif isinstance(split, AnchorsByTime):
+        part = split.end
+    if f"{place}.{part}" in schema.sensitive:
+        found.append(f"{place}.{part}")
     return list(dict.fromkeys(found))
 
 

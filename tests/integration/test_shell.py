@@ -160,8 +160,27 @@ def test_a_pipe_gives_the_same_answers_and_the_first_mistake_ends_it(url: str) -
     assert "more than 2 rows" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (":run", "':run' is not written as it should be\n  :run NAME"),
+        (":list x", "':list x' is not written as it should be\n  :list"),
+        (":rum x", "':rum x' is no command\n  did you mean ':run'?"),
+        (":show " + "x" * 100_000, "there is no saved query 'xxx"),
+        (":run also_bought product=" + "x" * 100_000, "there is no Product with the id or name 'xxx"),
+    ],
+)
+def test_a_command_that_is_none_is_told_in_a_line_or_two(url: str, typed: str, says: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--store", url], input=typed, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr) < 3000
+
+
 def test_a_statement_ends_with_a_semicolon_an_empty_line_or_the_input() -> None:
-    lines = iter(["a", "", ";", "b 'x;", "';", "c // ;", ";", ":run x", "/* d", "", "e"])
+    lines = iter(["a", "", ";", "b 'x;", "';", "c // ;", ";", ":run x", "/* d", "", "e;;", "; ;", "f"])
 
     def ask(prompt: str) -> str:
         try:
@@ -169,7 +188,7 @@ def test_a_statement_ends_with_a_semicolon_an_empty_line_or_the_input() -> None:
         except StopIteration:
             raise EOFError from None
 
-    assert list(statements(ask)) == ["a", "b 'x;\n'", "c // ;", ":run x", "/* d", "e"]
+    assert list(statements(ask)) == ["a", "b 'x;\n'", "c // ;", ":run x", "/* d", "e", "f"]
 
 
 @pytest.mark.parametrize(

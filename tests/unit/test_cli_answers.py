@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,10 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         (["search", "tea", "--task", "recomend"], "recomend"),
         (["search", "tea", "--run", "none"], "give one of: --run, --bundle"),
         (["search", "tea", "--facets", "on"], "'on' is not one of 'boost', 'filter', 'off'"),
-        (["search", "tea", "--history", "7", "--share", "2"], "share is 2.0; it is from 0 to 1"),
+        (
+            ["search", "tea", "--history", "7", "--share", "2"],
+            "'--share': Input should be less than or equal to 1",
+        ),
         (["search", "tea", "--user", "7"], "a bundle knows no users"),
         (["search", "tea", "--history", ""], "an id is empty"),
         (["search", "tea", "--history", "7", "--recommender", "none"], "is no finished bundle"),
@@ -170,3 +174,38 @@ def test_what_cannot_be_answered_is_one_message(
 
 def test_a_bundle_of_the_named_task_is_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(["recommend", "--task", "recommend"], folder, capsys)["hits"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["search", "tea", "--recommender", "."], "--recommender: goes with --user or --history"),
+        (["search", "tea", "--share", "2"], "--share"),
+        (["search", "tea", "--share", "nan"], "--share"),
+        (["recommend", "--new", "1", "--pool", "warm"], "--pool: warm leaves out what --new asks for"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    args: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*args, "--bundle", str(folder)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_share_of_nothing_is_nothing_to_rest_on(
+    folder: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = told(["search", "tea", "--history", bundle.keys[0], "--share", "0"], folder, capsys)
+    assert "bought" not in answer["rests_on"]
+
+
+def test_a_bundle_where_a_run_belongs_is_named_for_what_it_is(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for args in (["search", "tea"], ["recommend"]):
+        assert main([*args, "--run", str(folder)]) == 2
+        assert f"is a bundle\n  --bundle {folder}" in capsys.readouterr().err
+    shutil.copytree(folder, tmp_path / "run" / "bundle")
+    (tmp_path / "run" / "config.json").write_text("{}", "utf-8")
+    assert main(["search", "tea", "--bundle", str(tmp_path / "run")]) == 2
+    assert f"is a run\n  --run {tmp_path / 'run'}" in capsys.readouterr().err

@@ -195,6 +195,10 @@ def test_the_command_answers_as_python_does(
     said = capsys.readouterr()
     assert "because" in said.out
     assert "rests on what was bought in the same baskets\n" in said.err
+    assert main(["goes-with", one, "--usual", "--where", "brand=nosuch", *at]) == 0
+    said = capsys.readouterr().err
+    assert "nothing is known to go with that among what --where leaves" in said
+    assert "--usual" not in said
     assert main(["goes-with", "nosuch", *at]) == 2
     assert "knows no item" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from kgdistill.derive.mined import TO_ATTRIBUTE, TO_BRAND, derive_facts
 from kgdistill.errors import InputError, SchemaError
 from kgdistill.graph import Graph
 from kgdistill.snapshot import take_snapshot
-from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
 from kgdistill.tasks.item_groups import fact_groups
 
 TITLES = {
@@ -149,12 +149,15 @@ def test_the_command_and_a_rebuilt_store(tmp_path: Path, capsys: pytest.CaptureF
     url = f"ladybug:{tmp_path / 'shop.db'}"
     with Graph(url) as graph:
         graph.ingest(tmp_path / "shop.yaml", exports)
-    (tmp_path / "brands.csv").write_text("alias,name\nACM,Acme\n", "utf-8")
+    (tmp_path / "brands.csv").write_text("alias,name\nACM,Acme\nNO,None\n", "utf-8")
     words = ["derive", "facts", "--store", url, "--aliases", str(tmp_path / "brands.csv")]
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["facts"] == {"brand": 1, "colour": 2, "size": 1}
     assert told["archive"]
+    assert told["unknown_aliases"] == ["NO"]
+    assert main(words) == 0
+    assert "aliases of no brand in the graph: NO" in capsys.readouterr().err
     with Graph(url) as graph:
         before = held(graph.store)
     assert main(["store", "rebuild", "--store", url, "--archive", told["archive"]]) == 0
@@ -165,3 +168,22 @@ def test_the_command_and_a_rebuilt_store(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["store", "rebuild", "--store", url, "--archive", told["archive"]]) == 0
     with Graph(url) as graph:
         assert held(graph.store) == (set(), set())
+
+
+def test_a_title_that_is_sensitive_is_not_mined() -> None:
+    raw = load_schema().model_dump(mode="json")
+    raw["nodes"]["Product"]["properties"]["title"]["sensitive"] = True
+    with MemoryStore() as store:
+        shop(store)
+        store.apply_schema(Schema.model_validate_json(json.dumps(raw)))
+        with pytest.raises(InputError, match=r"Product\.title is sensitive"):
+            derive_facts(store)
+        assert derive_facts(store, undo=True).facts == {}
+
+
+def test_an_alias_of_no_brand_is_told_and_none_is_undone_by() -> None:
+    store = shop(MemoryStore())
+    aliases = {"zzz": "Nobody", "another": "Acme", "key": "b2"}
+    assert derive_facts(store, aliases=aliases).unknown_aliases == ["zzz"]
+    with pytest.raises(InputError, match="undo takes every mined fact out"):
+        derive_facts(store, aliases=aliases, undo=True)

@@ -244,6 +244,12 @@ def test_the_command_shows_the_audience(
         assert says in capsys.readouterr().err
 
 
+def test_what_a_write_back_does_not_read_is_refused(run: Run, store: GraphStore) -> None:
+    for given in ({"least": 0.9}, {"allow_sensitive": True}):
+        with pytest.raises(InputError, match="writes by neither a probability nor what is sensitive"):
+            kg.Graph(store).write_back(run, **given)
+
+
 def test_answers_are_written_back_and_twice_is_once(run: Run, store: GraphStore) -> None:
     graph = kg.Graph(store)
     for _ in range(2):

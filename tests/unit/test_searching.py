@@ -245,6 +245,10 @@ def test_a_long_text_is_read_for_names_as_far_as_fifty_words(bundle: Bundle) -> 
     assert facets(bundle, "x " * 50 + "alder lamp") == []
 
 
+def test_what_is_said_twice_is_told_once(bundle: Bundle) -> None:
+    assert facets(bundle, "alder lamp alder lamp") == facets(bundle, "alder lamp")
+
+
 def test_several_names_of_one_field_are_alternatives(bundle: Bundle) -> None:
     found = bundle.search("red white lamp", facets="filter")
     assert {hit.id for hit in found} == {"i2", "i3"}

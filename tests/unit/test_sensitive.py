@@ -256,6 +256,10 @@ def test_a_predicted_property_is_as_sensitive_as_a_known_one(guarded: Run, profi
     assert any("predicts" in note for note in found.notes)
     sure = among(bundle, {"faith": "moon"}, profiles=told, allow_sensitive=True, least=1.0).mask
     assert sure.sum() < found.mask.sum()
+    with pytest.raises(InputError, match=r"faith is never told as 'mars'\n  .*moon"):
+        among(bundle, {"faith": ["moon", "mars"]}, profiles=told, allow_sensitive=True)
+    with pytest.raises(InputError, match="profiles: tells no classes"):
+        among(bundle, {"region": "north"}, profiles=bundle)
     with pytest.raises(InputError, match="tells nothing from BOUGHT"):
         among(bundle, {"faith": "moon"}, profiles=_of_views(told), allow_sensitive=True)
 
@@ -299,6 +303,9 @@ def test_the_commands(
     capsys.readouterr()
     assert main(["fit", "--run", str(guarded.folder), "--allow-sensitive"]) == 2
     assert "has settings already" in capsys.readouterr().err
+    for option in (told, ["--allow-sensitive"]):
+        assert main(["audience", AT, *at, *option]) == 2
+        assert f"{option[0]}: goes with --where" in capsys.readouterr().err
     assert main([*asked, "north", *at]) == 2
     assert "is no KEY=VALUE" in capsys.readouterr().err
 
@@ -312,3 +319,50 @@ def test_a_run_that_is_allowed_more_stands_on_another_snapshot(
     assert again.need("graph").made != first
     assert "faith" in again.snapshot.node_table("User").column_names
     assert len(again.later.node_table("Campaign")) > TEST
+
+
+def test_what_is_declared_sensitive_later_leaves_a_runs_snapshot(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    with MemoryStore() as store:
+        fill_campaigns(store, make_campaigns())
+        schema = load_schema().model_dump(mode="json")
+        schema["nodes"]["User"]["properties"]["faith"] = {"type": "string"}
+        store.apply_schema(Schema.model_validate_json(json.dumps(schema)))
+        first = Run.create(tmp_path / "run", store, task=target_spec(), **settings)
+        assert "faith" in first.snapshot.node_table("User").column_names
+        schema["nodes"]["User"]["properties"]["faith"]["sensitive"] = True
+        store.apply_schema(Schema.model_validate_json(json.dumps(schema)))
+        again = Run.create(tmp_path / "run", store)
+        assert "faith" not in again.snapshot.node_table("User").column_names
+
+
+def test_a_target_of_another_name_is_as_sensitive_as_what_it_is_told_by(guarded: Run, profiles: Run) -> None:
+    told = profiles.bundle()
+    told.config["sensitive"] = []  # as of a run that was made before it was declared so
+    part = told.classifier
+    assert part is not None
+    told.config["task"]["targets"] = {"creed": told.config["task"]["targets"]["faith"]}
+    part.targets["creed"] = part.targets.pop("faith")
+    with pytest.raises(InputError, match="creed is sensitive: nobody is chosen by it"):
+        among(guarded.bundle(), {"creed": "moon"}, profiles=told)
+
+
+def test_the_end_of_positives_and_the_part_of_an_event_count_too() -> None:
+    raw = own_schema().model_dump(mode="json")
+    raw["nodes"]["Campaign"]["properties"]["end_at"]["sensitive"] = True
+    schema = Schema.model_validate_json(json.dumps(raw))
+    ends = target_spec()
+    ends = ends.model_copy(update={"protocol": ends.protocol.model_copy(update={"end": "end_at"})})
+    with pytest.raises(InputError, match=r"Campaign\.end_at is sensitive"):
+        check_sensitive(ends, schema, allowed=False)
+    raw["relationships"]["BOUGHT"]["properties"]["first_quantity"]["sensitive"] = True
+    given = parse_task(
+        {
+            "kind": "match", "anchors": {"label": "User", "by": "history"},
+            "candidates": {"label": "Product", "by": "facts"}, "positives": {"event": "BOUGHT"},
+            "protocol": {"split": "given", "of": "relationship", "property": "first_quantity"},
+        }, name="given",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"BOUGHT\.first_quantity is sensitive"):
+        check_sensitive(given, Schema.model_validate_json(json.dumps(raw)), allowed=False)

@@ -239,6 +239,11 @@ def test_a_task_is_checked_and_proposed(
     assert (out, err) == ("", "mine can be asked of this schema\n")
     Path("given.yaml").write_text(MATCH + "protocol: {split: held_out}\n")
     assert "but no run learns it yet: task given: protocol: " in run(capsys, "check", "given.yaml")[1]
+    (tmp_path / "age.yaml").write_text(
+        "kind: match\nanchors: {label: User, by: history}\ncandidates: {label: Product, by: facts}\n"
+        "positives: {event: BOUGHT}\nprotocol: {split: given, property: age}\n", "utf-8",
+    )  # fmt: skip
+    assert "no run learns it yet: task age: User.age is sensitive" in run(capsys, "check", "age.yaml")[1]
     # What is there stays as it is.
     _, err = run(capsys, "init", "mine.yaml", *here, code=2)
     assert "is there already" in err
