@@ -185,8 +185,9 @@ def along(
         vias = {row["via"]: row["name"] or row["via"] for row in of_recommended}
         # Members that nobody here bought lead nowhere, so the purchases are asked for, not the vias.
         members = [row for row in read(purchased) if row["via"] in vias]
-        usual = paths.shares(kind, {row["via"] for row in members}, before)
+        usual = paths.purchases_of(kind, {row["via"] for row in members}, before)
         links.append(_Links(kind, label, of_recommended, members, vias, sizes(vias), usual))
+    in_all = paths.purchases_in_all(before) if any(link.usual for link in links) else 0
     together = [
         row for row in paths.also_bought(recommended) if row["bought"] in purchased and row["lift"] > 1
     ]
@@ -201,7 +202,7 @@ def along(
     result: dict[tuple[str, str], list[Explanation]] = {}
     for user, product in wanted:
         told = language or language_of(names[product])
-        context = _Context(user, product, bought.get(user, {}), names, catalogue, told)
+        context = _Context(user, product, bought.get(user, {}), names, catalogue, in_all, told)
         found = [e for link in links for e in _through(context, link)]
         found += _together(context, by_recommended[product], partners)
         result[(user, product)] = sorted(found, key=_order)[:limit]
@@ -219,7 +220,7 @@ class _Links:
         members: list[Row],
         names: dict[str, str],
         sizes: dict[str, int],
-        usual: dict[str, float],
+        usual: dict[str, int],
     ) -> None:
         self.kind, self.label, self.names, self.sizes, self.members = kind, label, names, sizes, members
         self.usual = usual
@@ -238,6 +239,7 @@ class _Context:
     bought: dict[str, datetime | None]
     names: dict[str, str]
     catalogue: int
+    in_all: int
     language: Language
 
     def node(self, product: str) -> PathNode:
@@ -308,7 +310,9 @@ def _through(context: _Context, links: _Links) -> list[Explanation]:
     others = len(context.bought.keys() - {context.product})
     for via in links.of[context.product]:
         members = [p for p in links.inside[via] if p in context.bought and p != context.product]
-        lift = len(members) / others / links.usual.get(via, 1.0) if members else 0.0
+        # What nobody had before the cut counts as had once.
+        usual = max(links.usual.get(via, context.in_all), 1) / max(context.in_all, 1)
+        lift = len(members) / others / usual if members else 0.0
         if lift <= 1:
             continue
         latest = min(members, key=lambda p: (_recency(context.bought[p]), p))

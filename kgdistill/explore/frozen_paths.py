@@ -102,23 +102,20 @@ class FrozenPaths:
 
     def brand_sizes(self, brands: Iterable[str]) -> dict[str, int]:
         """How many products each brand has."""
-        return self._sizes(self._made_by, brands)
+        return self._counted(self._made_by, brands)
 
     def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
         """How many products stand in each category itself."""
-        return self._sizes(self._in_category, categories)
+        return self._counted(self._in_category, categories)
 
-    def shares(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, float]:
-        """Of each brand or category its share of what everybody bought before the cut."""
+    def purchases_of(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, int]:
+        """How much of each brand or category everybody bought before the cut."""
         edge = self._made_by if kind == "MADE_BY" else self._in_category
-        wanted = sorted(vias)
-        if edge not in self._snapshot.edge_types or not self._buyers.nnz:
-            return {}
-        products, targets = self._snapshot.edge_index(edge)
-        buyers = np.diff(self._buyers.indptr)[products]
-        bought = np.bincount(targets, buyers, minlength=self._snapshot.num_nodes(edge[2]))
-        found = zip(wanted, self._snapshot.index(edge[2], wanted), strict=True)
-        return {key: float(bought[i]) / self._buyers.nnz for key, i in found if i >= 0}
+        return self._counted(edge, vias, np.diff(self._buyers.indptr))
+
+    def purchases_in_all(self, before: datetime | None) -> int:
+        """How much everybody bought before the cut."""
+        return int(self._buyers.nnz)
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""
@@ -166,10 +163,15 @@ class FrozenPaths:
             for source, target in zip(sources[keep], targets[keep], strict=True)
         ]
 
-    def _sizes(self, edge: EdgeType, keys: Iterable[str]) -> dict[str, int]:
+    def _counted(
+        self, edge: EdgeType, keys: Iterable[str], each: npt.NDArray[Any] | None = None
+    ) -> dict[str, int]:
+        """How many products an edge leads to each node from, or the sum of what `each` says of them."""
         wanted = sorted(keys)
         if edge not in self._snapshot.edge_types or not wanted:
             return {}
-        counts = np.bincount(self._snapshot.edge_index(edge)[1], minlength=self._snapshot.num_nodes(edge[2]))
+        products, targets = self._snapshot.edge_index(edge)
+        weights = None if each is None else each[products]
+        counts = np.bincount(targets, weights, minlength=self._snapshot.num_nodes(edge[2]))
         found = zip(wanted, self._snapshot.index(edge[2], wanted), strict=True)
         return {key: int(counts[i]) for key, i in found if i >= 0}

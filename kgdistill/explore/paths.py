@@ -44,16 +44,12 @@ UNWIND $keys AS k MATCH (v:Category)<-[:IN_CATEGORY]-(p:Product) WHERE v.categor
 RETURN v.category_id AS key, count(p) AS products
 """
 _THROUGH = {
-    "MADE_BY": """
-UNWIND $keys AS k MATCH (v:Brand)<-[:MADE_BY]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.brand_id = k
+    kind: f"""
+UNWIND $keys AS k MATCH (v:{label})<-[:{kind}]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.{key} = k
   AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
 RETURN k AS key, count(w) AS purchases
-""",
-    "IN_CATEGORY": """
-UNWIND $keys AS k MATCH (v:Category)<-[:IN_CATEGORY]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.category_id = k
-  AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
-RETURN k AS key, count(w) AS purchases
-""",
+"""
+    for kind, label, key in (("MADE_BY", "Brand", "brand_id"), ("IN_CATEGORY", "Category", "category_id"))
 }
 _ALL_PURCHASES = """
 MATCH (:User)-[w:BOUGHT]->(:Product)
@@ -130,14 +126,15 @@ class Paths:
         """How many products stand in each category itself."""
         return {row["key"]: row["products"] for row in self._rows(_OF_CATEGORY, categories)}
 
-    def shares(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, float]:
-        """Of each brand or category its share of what everybody bought."""
+    def purchases_of(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, int]:
+        """How much of each brand or category everybody bought."""
         known = self._rows(_THROUGH[kind], vias, before=before or _NEVER)
-        if not known:
-            return {}
+        return {row["key"]: row["purchases"] for row in known}
+
+    def purchases_in_all(self, before: datetime | None) -> int:
+        """How much everybody bought."""
         values = {"before": before or _NEVER}
-        whole = self._store.query(_ALL_PURCHASES, values, timeout_s=_TIMEOUT_S)["purchases"][0].as_py()
-        return {row["key"]: row["purchases"] / whole for row in known}
+        return int(self._store.query(_ALL_PURCHASES, values, timeout_s=_TIMEOUT_S)["purchases"][0].as_py())
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

@@ -26,7 +26,7 @@ from kgdistill.run.report import write_report
 from kgdistill.run.run import Run, train_all
 from kgdistill.serve.bundle import load_bundle
 from kgdistill.snapshot import take_snapshot
-from kgdistill.store import MemoryStore
+from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.histories import histories
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
@@ -313,6 +313,27 @@ def test_what_is_bought_together_explains_where_the_facts_do_not(tmp_path: Path)
     lift = inside[mine].mean() / inside.mean()
     assert lift > 1
     assert made == pytest.approx({str(taken.keys("Brand")[brand[0]]): lift})
+
+
+def test_a_brand_that_nobody_had_before_the_cut_explains_what_was_bought_since(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_shop(store)
+        new = [{"product_id": key, "title": key} for key in ("new1", "new2")]
+        store.write_nodes(
+            "Product", pa.Table.from_pylist(new, schema=load_schema().node_arrow_schema("Product"))
+        )
+        brand = pa.Table.from_pylist([{"brand_id": "b9"}], schema=load_schema().node_arrow_schema("Brand"))
+        store.write_nodes("Brand", brand)
+        edge = ("Product", "MADE_BY", "Brand")
+        made = [{"source": row["product_id"], "target": "b9"} for row in new]
+        store.write_relationships(
+            edge, pa.Table.from_pylist(made, schema=load_schema().edge_arrow_schema(edge))
+        )
+        taken = take_snapshot(store, tmp_path / "snapshot", cut=PROTOCOL.cut)
+    since = {"user": ["u01"], "product": ["new1"], "at": [PROTOCOL.cut], "bought": [True]}
+    pair = ("u01", "new2")
+    (told,) = explain_frozen(taken, pa.table(since), PROTOCOL.interaction, [pair])[pair]
+    assert (told.kind, told.purchases) == ("MADE_BY", 1)
 
 
 @pytest.mark.parametrize(
