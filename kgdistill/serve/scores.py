@@ -33,7 +33,8 @@ class Pool:
         popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
         codes: the group of each item in each family, int64 [C].
         members: of each family the items ordered by group, and where each group begins.
-        factored: of each table of weights the columns of items that its product knows, and their rows in it.
+        factored: of each table of weights the columns of items that its product knows, and their factors,
+            float32 [F, r].
     """
 
     items: IntArray
@@ -44,7 +45,7 @@ class Pool:
     popularity: FloatArray
     codes: list[IntArray]
     members: list[tuple[IntArray, IntArray]]
-    factored: list[tuple[IntArray, IntArray]]
+    factored: list[tuple[IntArray, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,13 @@ class HistoryScorer:
             popularity,
             mine,
             [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
-            [(np.flatnonzero(row[items] >= 0), row[items][row[items] >= 0]) for row in self.factor_rows],
+            [self._factored(a, row[items]) for a, row in enumerate(self.factor_rows)],
         )
+
+    def _factored(self, a: int, rows: IntArray) -> tuple[IntArray, FloatArray]:
+        """Which columns have a row in a table's product, and their factors."""
+        columns = np.flatnonzero(rows >= 0)
+        return columns, self.arrays[f"neighbours{a}.right"][rows[columns]]
 
     # Whole rows -----------------------------------------------------------------------------------
 
@@ -286,15 +292,15 @@ class HistoryScorer:
             cells = rows[owner] * size + indices[places]
             summed = np.bincount(cells, data[places] * decayed[owner], minlength=users * size)
             table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
-            left, right = (self.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
-            row_of, (column, of) = self.factor_rows[a], pool.factored[a]
+            left = self.arrays[f"neighbours{a}.left"]
+            row_of, (column, right) = self.factor_rows[a], pool.factored[a]
             known = row_of[flat] >= 0
             if left.size and known.any():
                 mine, weights = rows[known], decayed[known, None].astype(np.float32)
                 starts = np.flatnonzero(np.diff(mine, prepend=-1))
                 asked = np.add.reduceat(left[row_of[flat[known]]] * weights, starts, axis=0)
-                rest = np.empty((len(asked), len(of)), np.float32)
-                products(asked, right[of].T, rest)
+                rest = np.empty((len(asked), len(right)), np.float32)
+                products(asked, right.T, rest)
                 table[mine[starts][:, None], column] += rest
             if mean:
                 table /= np.maximum(np.bincount(rows, decayed, minlength=users), 1e-9)[:, None]
