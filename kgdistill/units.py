@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NamedTuple
 
 _UNITS: dict[str, dict[str, str]] = {
@@ -29,6 +29,9 @@ _FOUND = re.compile(
     r"(?! (?:stereo|mono|mini|audio|jack|plug|aux|headset|male|female|m/[mf]))"
 )
 
+NUMBER = r"\d{1,9}(?:[.,]\d{1,9})*"
+"""A number that `number` reads, as a pattern."""
+
 
 class Amount(NamedTuple):
     """An amount.
@@ -42,8 +45,7 @@ class Amount(NamedTuple):
     unit: str
 
     def __str__(self) -> str:
-        text = f"{self.value:f}"
-        return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{self.unit}"
+        return f"{shown(self.value)}{self.unit}"
 
 
 def amounts(text: str) -> Iterator[Amount]:
@@ -56,12 +58,7 @@ def amounts(text: str) -> Iterator[Amount]:
         text: as `kgdistill.words.plain` leaves it.
     """
     for found in _FOUND.finditer(text):
-        written = found["number"]
-        grouped = re.fullmatch(r"\d{1,3},\d{3}", written) is not None
-        try:
-            value = Decimal(written.replace(",", "" if grouped else "."))
-        except InvalidOperation:  # pragma: no cover - the pattern lets only numbers through
-            continue
+        value = number(found["number"])
         if re.fullmatch(r"[2-6](?:\.0)?g", found[0]):
             continue  # 4G and SATA 3.0G are no weights
         unit, factor = ("mm", Decimal("25.4")) if found["inch"] else _unit(found)
@@ -72,3 +69,29 @@ def amounts(text: str) -> Iterator[Amount]:
 def _unit(found: re.Match[str]) -> tuple[str, Decimal]:
     unit, factor, _ = next(known for n, known in enumerate(_FACTORS) if found[f"u{n}"])
     return unit, factor
+
+
+def number(written: str) -> Decimal | None:
+    """A number with a decimal point or comma, and with either between thousands; None where it is none.
+
+    "1,500" is fifteen hundred and "0,500" a half; of "1.500" nobody knows, and it is read as English is.
+    """
+    whole, *rest = re.split("[.,]", written)
+    if not rest:
+        return Decimal(whole)
+    thousands = all(len(part) == 3 for part in rest) and 1 <= len(whole) <= 3 and int(whole) > 0
+    if len(rest) == 1:
+        return Decimal(whole + rest[0]) if thousands and "," in written else Decimal(f"{whole}.{rest[0]}")
+    if len(set(re.findall("[.,]", written))) == 1:
+        return Decimal(whole + "".join(rest)) if thousands else None
+    *middle, last = rest
+    grouped = len({*re.findall("[.,]", written[: -len(last) - 1])}) == 1
+    return (
+        Decimal(f"{whole}{''.join(middle)}.{last}") if grouped and all(len(p) == 3 for p in middle) else None
+    )
+
+
+def shown(value: Decimal) -> str:
+    """Without a needless point or nought."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

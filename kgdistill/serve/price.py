@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kgdistill.tasks.quantities import NUMBER, number
+from kgdistill.units import NUMBER, number
 
 _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
 # With a currency anywhere; without one only where the query ends: "under 5 minutes" is no price.

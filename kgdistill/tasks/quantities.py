@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from kgdistill.units import NUMBER, number, shown
+
 _UNITS: dict[str, dict[str, tuple[str, ...]]] = {
     # What an amount is told in: how many of these one of the written units is.
     "g": {
@@ -44,8 +46,6 @@ _WRITTEN = {
 # An amount of a script with letters ends where its unit does; 500克装 goes on.
 _END = r"(?![a-z0-9\u00c0-\u024f])"
 _BEGIN = r"(?<![a-z0-9\u00c0-\u024f])(?<![a-z0-9][-_.,])(?<!\d )"
-NUMBER = r"\d{1,9}(?:[.,]\d{1,9})*"
-"""A number that `number` reads, as a pattern."""
 
 
 def _one_of(written: list[str]) -> str:
@@ -118,33 +118,7 @@ def _words(found: re.Match[str]) -> tuple[str, ...]:
     value = number(found["number"])
     if value is None:
         return ()
-    amount = f"{_plain(value * factor)}{unit}"
+    amount = f"{shown(value * factor)}{unit}"
     if found["times"] is None:
         return (amount,)
     return (f"{int(found['times'])}pack", amount) if unit in ("g", "ml") else ()
-
-
-def number(written: str) -> Decimal | None:
-    """A number with a decimal point or comma, and with either between thousands; None where it is none.
-
-    "1,500" is fifteen hundred and "0,500" a half; of "1.500" nobody knows, and it is read as English is.
-    """
-    whole, *rest = re.split("[.,]", written)
-    if not rest:
-        return Decimal(whole)
-    thousands = all(len(part) == 3 for part in rest) and 1 <= len(whole) <= 3 and int(whole) > 0
-    if len(rest) == 1:
-        return Decimal(whole + rest[0]) if thousands and "," in written else Decimal(f"{whole}.{rest[0]}")
-    if len(set(re.findall("[.,]", written))) == 1:
-        return Decimal(whole + "".join(rest)) if thousands else None
-    *middle, last = rest
-    grouped = len({*re.findall("[.,]", written[: -len(last) - 1])}) == 1
-    return (
-        Decimal(f"{whole}{''.join(middle)}.{last}") if grouped and all(len(p) == 3 for p in middle) else None
-    )
-
-
-def _plain(value: Decimal) -> str:
-    """Without a needless point or nought."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

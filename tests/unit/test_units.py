@@ -14,6 +14,7 @@ from kgdistill.words import plain
         ("Tea 500 g", ["500g"]),
         ("Tea 0.5kg", ["500g"]),
         ("Tee 0,5 kg", ["500g"]),
+        ("Tee 0,500 kg", ["500g"]),
         ("Rice 1,500 g", ["1500g"]),
         ("Oil 1 L and 250ml", ["1000ml", "250ml"]),
         ('Case 39.6 cm (15.6")', ["396mm", "396.24mm"]),
