@@ -98,21 +98,32 @@ def measured(ndcg: DoubleArray, alike: DoubleArray) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def opened(about: str) -> tuple[str, Bundle, MatchTask, Interactions]:
+    """What --name and --run say: a name, and the run's bundle, task and what its models know at the test."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--name", required=True)
     told = parser.parse_args()
     run = Run.open(told.run)
-    task = run.task
-    task.open_test()
-    view = run.by_history.catalogue.view(task.history_until_us("test"))
-    rows = measured(*lists(load_bundle(told.run / "bundle"), task, view))
+    run.task.open_test()
+    view = run.by_history.catalogue.view(run.task.history_until_us("test"))
+    return told.name, load_bundle(told.run / "bundle"), run.task, view
+
+
+def keep(results: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    """Writes the rows in place of what the file held under the name."""
+    known = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+    results.write_text(json.dumps(known | {name: rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """See the module."""
+    name, bundle, task, view = opened(__doc__ or "")
+    rows = measured(*lists(bundle, task, view))
     for row in rows:
         shown = ["{:+.4f} [{:+.4f}, {:+.4f}]".format(*row[name]) for name in ("ndcg", "difference")]
         print(f"{row['share']:.2f}  NDCG@{K} {shown[0]}  less {shown[1]}  alike {row['alike']:.3f}")
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    RESULTS.write_text(json.dumps(known | {told.name: rows}, indent=1) + "\n", encoding="utf-8")
+    keep(RESULTS, name, rows)
 
 
 if __name__ == "__main__":

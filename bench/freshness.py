@@ -9,8 +9,6 @@ NAME's part of results/freshness.json; intervals over users.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from bench.comparisons import Resamples
-from bench.diversity import K, asked
+from bench.diversity import K, asked, keep, opened
 from kgdistill.arrays import DoubleArray
 from kgdistill.progress import step
-from kgdistill.run.run import Run
-from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.fresh import with_new
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.match import MatchTask
@@ -76,22 +73,14 @@ def measured(found: DoubleArray) -> list[dict[str, Any]]:
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    told = parser.parse_args()
-    run = Run.open(told.run)
-    task = run.task
-    task.open_test()
-    view = run.by_history.catalogue.view(task.history_until_us("test"))
-    rows = measured(lists(load_bundle(told.run / "bundle"), task, view))
+    name, bundle, task, view = opened(__doc__ or "")
+    rows = measured(lists(bundle, task, view))
     for row in rows:
         names = ("ndcg", "difference", "new_recall", "new_difference")
         shown = ["{:+.4f} [{:+.4f}, {:+.4f}]".format(*row[name]) for name in names]
         print(f"{row['places']:2}  NDCG@{K} {shown[0]} ({shown[1]})  new found {shown[2]} ({shown[3]})  "
               f"listed {row['new_listed']:.1f}")  # fmt: skip
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    RESULTS.write_text(json.dumps(known | {told.name: rows}, indent=1) + "\n", encoding="utf-8")
+    keep(RESULTS, name, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.serve.items import Items
-from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, check_table, refuse
+from kgdistill.serve.parts import Arrays, HeldPart, all_of, check_arrays, check_settings, check_table, refuse
 
 _BACKING = 10
 """The weight, in users, of what the groups of two items say beside what was counted of these themselves."""
@@ -100,7 +100,7 @@ class Grouping:
         return np.asarray(out[self.codes] * self.share)
 
 
-class Complements:
+class Complements(HeldPart):
     """What goes with an item.
 
     Args:
@@ -120,7 +120,7 @@ class Complements:
         columns = given.get("columns")
         named = isinstance(columns, dict) and all(all_of(names, str) for names in columns.values())
         check_settings(given, {"columns": named})
-        self._given, self._held = dict(given), dict(held)
+        super().__init__(given, held, items)
         self._columns: dict[str, list[str]] = given["columns"]
         known = held["items.users"].size if "items.users" in held else 0
         sizes = [("items", known), *((f"group{n}", len(v)) for n, v in enumerate(self._columns.values()))]
@@ -129,25 +129,6 @@ class Complements:
         check_arrays(self.name, held, {k: v for name, size in sizes for k, v in _shapes(held, name, size)})
         self.items, *self._groups = (_table(held, name, size) for name, size in sizes)
         self._placed: tuple[Items, list[Grouping]] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """See `BundlePart`."""
-        return self._given
-
-    def arrays(self) -> Arrays:
-        """See `BundlePart`."""
-        return self._held
-
-    def files(self) -> dict[str, bytes]:
-        """See `BundlePart`."""
-        return {}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: Mapping[str, Any], arrays: Arrays, files: Mapping[str, bytes], items: int
-    ) -> Complements:
-        """See `BundlePart`."""
-        return cls(settings, arrays, items)
 
     def scores(self, of: int, items: Items, *, usual: bool) -> DoubleArray:
         """How much each item goes with one, float64 [items]; 0 where nothing says so.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.serve.parts import (
     Arrays,
+    HeldPart,
     all_of,
     check_arrays,
     check_settings,
@@ -47,7 +48,7 @@ class Family:
         return [(v.rsplit(" > ", 1)[0],) if v is not None and " > " in v else None for (v,) in rows]
 
 
-class History:
+class History(HeldPart):
     """What the student knows of items and histories.
 
     Args:
@@ -66,28 +67,9 @@ class History:
 
     def __init__(self, given: Mapping[str, Any], held: Arrays, items: int) -> None:
         _check(given, held, items)
-        self._given, self._held = dict(given), held
+        super().__init__(given, held, items)
         self.families = [Family(tuple(f["fields"]), f["above"]) for f in given["families"]]
         self.scorer = HistoryScorer(given, held)
-
-    def settings(self) -> dict[str, Any]:
-        """See `BundlePart`."""
-        return self._given
-
-    def arrays(self) -> Arrays:
-        """See `BundlePart`."""
-        return self._held
-
-    def files(self) -> dict[str, bytes]:
-        """See `BundlePart`."""
-        return {}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: Mapping[str, Any], arrays: Arrays, files: Mapping[str, bytes], items: int
-    ) -> History:
-        """See `BundlePart`."""
-        return cls(settings, arrays, items)
 
     def positions(self, pool: str) -> IntArray:
         """The items of a pool: `all`, `warm` or `cold`, as the student's training counts them."""

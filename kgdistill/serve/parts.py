@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from kgdistill.errors import ArtefactError
 
 Arrays = dict[str, npt.NDArray[Any]]
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
+_Held = TypeVar("_Held", bound="HeldPart")
 ARRAYS = "model.safetensors"
 ANEW = "copy the whole bundle again, or delete its folder and make it anew: kgdistill train student"
 
@@ -34,6 +35,37 @@ class BundlePart(Protocol):
 
     def files(self) -> dict[str, bytes]:
         """Files of its own in the bundle's folder, by their path in it."""
+
+
+class HeldPart:
+    """A `BundlePart` that is no more than its settings and arrays, which a part checks before it holds them.
+
+    Args:
+        given, held: settings and arrays.
+        items: how many the bundle has.
+    """
+
+    def __init__(self, given: Mapping[str, Any], held: Arrays, items: int) -> None:
+        self._given, self._held = dict(given), held
+
+    def settings(self) -> dict[str, Any]:
+        """See `BundlePart`."""
+        return self._given
+
+    def arrays(self) -> Arrays:
+        """See `BundlePart`."""
+        return self._held
+
+    def files(self) -> dict[str, bytes]:
+        """See `BundlePart`."""
+        return {}
+
+    @classmethod
+    def from_arrays(
+        cls: type[_Held], settings: Mapping[str, Any], arrays: Arrays, files: Mapping[str, bytes], items: int
+    ) -> _Held:
+        """See `BundlePart`."""
+        return cls(settings, arrays, items)
 
 
 def refuse(why: str, file: str = ARRAYS) -> ArtefactError:
