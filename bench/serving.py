@@ -128,7 +128,7 @@ def random_bundle(
     )
     settings = {
         "min_count": 3, "pool": pool, "families": families,
-        "neighbours": [False, True][:estimates], "neighbour_decay": 0.05,
+        "neighbours": [False, True][:estimates], "neighbour_decay": 0.05, "events": {},
     }  # fmt: skip
     reads = Readings.joined(["title", "brand"])
     config = {

@@ -44,6 +44,8 @@ _SAID: dict[str, dict[Language, str]] = {
         "zh": "{item}属于“{own}”，买它时有人同时买“{other}”",
     },
     "same group": {"en": "of {own}, as {item} is", "zh": "与{item}同属“{own}”"},
+    "another": {"en": "{event} {item}", "zh": "因{event}{item}"},
+    "this itself": {"en": "{event} before", "zh": "之前{event}"},
     "popular": {"en": "popular", "zh": "热门"},
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
     "broader": {"en": "broader ", "zh": "上级"},
@@ -85,6 +87,7 @@ _SAID: dict[str, dict[Language, str]] = {
     },
 }
 _FIELDS = {"brand": "品牌", "category": "类目", "attributes": "款式", "title": "标题", "description": "描述"}
+_EVENTS = {"VIEWED": "看过", "RATED": "评过", "BOUGHT": "买过", "CLICKED": "点过"}
 
 
 def language_of(name: str) -> Language:
@@ -120,3 +123,9 @@ def field_name(name: str, language: Language) -> str:
     """What a shared field is called; as it is where no other name is known."""
     name = name.replace("_", " ")
     return _FIELDS.get(name.lower(), name) if language == "zh" else name
+
+
+def event_name(name: str, language: Language) -> str:
+    """What it is called that somebody did: by its type where no other name is known."""
+    plain = name.lower().replace("_", " ")
+    return _EVENTS.get(name, plain) if language == "zh" else plain

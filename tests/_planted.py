@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,12 +17,13 @@ from kgdistill.models.text.tokens import Tokens
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.item_groups import ItemGroups, fact_groups, text_groups
-from kgdistill.tasks.match import build_task
+from kgdistill.tasks.match import MatchTask, build_task
+from kgdistill.tasks.other_events import other_events
 from kgdistill.tasks.protocol import DiscoveryProtocol
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.targets import Targets
 
-BOUGHT = ("User", "BOUGHT", "Product")
+BOUGHT, VIEWED = ("User", "BOUGHT", "Product"), ("User", "VIEWED", "Product")
 START = datetime(2024, 1, 1)
 CUT_DAY, TEST_DAY = 200.0, 250.0
 Event = tuple[int, int, float]
@@ -53,6 +54,7 @@ class World:
         brand: of each item; the only fact.
         kind: what each item's text says, int64 [items]; None for texts that say nothing.
         named: whether each text names its item as well.
+        viewed: every first view.
     """
 
     users: int
@@ -62,6 +64,7 @@ class World:
     kind: npt.NDArray[np.int64] | None = None
     named: bool = True
     rules: DiscoveryProtocol = field(default_factory=protocol)
+    viewed: Sequence[Event] = ()
 
     def fill(self, store: GraphStore) -> None:
         """Writes the world into an empty store."""
@@ -87,6 +90,11 @@ class World:
                     "count": 1,
                 }
                 for user, item, day in self.bought
+            ],
+            VIEWED: [
+                {"source": f"u{user:03}", "target": f"p{item:03}", "first_at": moment, "last_at": moment}
+                for user, item, day in self.viewed
+                for moment in [START + timedelta(days=float(day))]
             ],
         }
         for key, rows in tables.items():
@@ -133,10 +141,17 @@ class Planted:
                 ids[-1].append(16 + item)
         return Tokens.of(ids, 16 + world.items)
 
-    def catalogue(self) -> TrainingData:
-        """What training reads."""
-        task = build_task(self.snapshot, self.later, self.world.rules)
-        return make_training_data(self.snapshot, task, self.text, np.arange(self.world.items))
+    @property
+    def task(self) -> MatchTask:
+        """Who is asked, and what is right."""
+        return build_task(self.snapshot, self.later, self.world.rules)
+
+    def catalogue(self, weights: Mapping[str, float] | None = None) -> TrainingData:
+        """What training reads; with events of further kinds, by what one weighs."""
+        others = other_events(self.snapshot, self.task, weights or {})
+        return make_training_data(
+            self.snapshot, self.task, self.text, np.arange(self.world.items), others=others
+        )
 
     def facts(self, shuffle: int | None = None) -> list[ItemGroups]:
         """The brands, or with a seed the brands of others."""
@@ -164,6 +179,19 @@ def brand_world(seed: int = 0) -> World:
         bought.append((user, int(draw.choice(mine[6:8])), float(draw.uniform(185, CUT_DAY))))
         bought += [(user, int(i), float(draw.uniform(CUT_DAY, 300))) for i in mine[8:]]
     return World(80, 100, bought, np.arange(100) % 10)
+
+
+def view_world(seed: int = 0) -> World:
+    """Views alone predict: who views item i of 0-39 buys item 40 + i soon after."""
+    draw = np.random.default_rng(seed)
+    bought: list[Event] = []
+    viewed: list[Event] = []
+    for user in range(150):
+        for turn, item in enumerate(draw.choice(40, 8, replace=False)):
+            day = float(draw.uniform(0, 180) if turn < 6 else draw.uniform(180, CUT_DAY))
+            viewed.append((user, int(item), day))
+            bought.append((user, int(40 + item), day + float(draw.uniform(1, 10) if turn < 6 else 20)))
+    return World(150, 80, bought, np.zeros(80, np.int64), viewed=viewed)
 
 
 def kind_world(seed: int = 0) -> World:

@@ -14,6 +14,7 @@ from kgdistill.cli.asking import (
     BundleOption,
     BundleTaskOption,
     CountOption,
+    EventOption,
     ForWhom,
     HistoryOption,
     HistoryStoreOption,
@@ -24,6 +25,7 @@ from kgdistill.cli.asking import (
     conditions,
     history_keys,
     of_user,
+    past,
     show,
 )
 from kgdistill.cli.jobs import ArchiveOption
@@ -54,6 +56,7 @@ def recommend(
     bundle: BundleOption = None,
     user_id: UserIdOption = None,
     history: HistoryOption = None,
+    events: EventOption = None,
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
@@ -101,6 +104,7 @@ def recommend(
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 -k 5
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 --new 2
+      kgdistill recommend --bundle runs/views/bundle --history 1095275 --event VIEWED=1082185,1029743
       kgdistill recommend --run runs/demo --user 900 --where brand=PRIVATE --where price=..5
     """
     from kgdistill.serve.diverse import DEPTH, diversified
@@ -113,9 +117,11 @@ def recommend(
             "warm leaves out what --new asks for", where="--pool", hint="leave --pool or --new out"
         )
     keys = history_keys(user_id, history, run is not None)
+    if events and user_id is not None:
+        raise InputError("give one of: --user, --event")
     loaded, opened = ask(bundle, run, task, "recommend")
     filtered, notes = conditions(loaded, where)
-    asked = ForWhom(keys, [], BOUGHT, [])
+    asked = ForWhom(past(loaded, keys, events), [], "what was done before" if events else BOUGHT, [])
     if user_id is not None and opened is not None and loaded.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             asked = of_user(opened, loaded, user_id, graph)

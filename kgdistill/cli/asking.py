@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kgdistill.run.base import RunBase
     from kgdistill.serve.answer import Answer
     from kgdistill.serve.bundle import Bundle
+    from kgdistill.serve.past import Past
     from kgdistill.store import GraphStore
 
 BOUGHT = "what was bought before"
@@ -47,6 +48,14 @@ HistoryStoreOption = Annotated[
         help="What --user bought, as this store knows it now; as the run's folder does where left out.",
     ),
 ]
+EventOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event",
+        metavar="TYPE=ID,ID,...",
+        help="Products of a further event that the task weighs; repeated.",
+    ),
+]
 CountOption = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many.")]
 WhereOption = Annotated[
     list[str] | None,
@@ -61,9 +70,9 @@ WhereOption = Annotated[
 
 
 class ForWhom(NamedTuple):
-    """For whom an answer is: what was bought, what not to recommend beside it, and how that is known."""
+    """For whom an answer is: what was done, what not to recommend beside it, and how that is known."""
 
-    history: list[str]
+    history: Past
     exclude: list[str]
     rests_on: str
     notes: list[str]
@@ -89,19 +98,63 @@ def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
 
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
     """All purchases of a user that the store, or else the run's folder, knows by now."""
-    from kgdistill.tasks.histories import gone, histories
+    from kgdistill.tasks.histories import gone, histories, whole_past
 
     place = "the run's folder" if store is None else store.url
     label = run.config.discovery.candidates
     left = gone(store, label, bundle.keys) if store is not None else []
     known = histories(run.purchases(store, user=user), bundle.keys).get(user)
-    if known is None:
+    others = {name: histories(table, bundle.keys) for name, table in run.others(store, user=user).items()}
+    further = {name: of[user].items for name, of in others.items() if user in of and of[user].items}
+    if known is None and not further:
         return ForWhom([], left, "", [f"{place} knows no purchase of the user {user}"])
-    if not known.items:
-        return ForWhom([], [*known.beside, *left], "", [f"the run's models know nothing that {user} bought"])
-    bought = f"{len(known.items):,} product{'s' if len(known.items) > 1 else ''}"
-    told = f"{BOUGHT}: {bought}, the latest event on {known.until:%Y-%m-%d}, known from {place}"
-    return ForWhom(known.items, [*known.beside, *left], told, [])
+    items, out = ([], left) if known is None else (known.items, [*known.beside, *left])
+    if not items and not further:
+        return ForWhom([], out, "", [f"the run's models know nothing that {user} bought"])
+    counts = [(BOUGHT, items), *((name.lower(), keys) for name, keys in further.items())]
+    told = "; ".join(f"{what}: {_products(keys)}" for what, keys in counts if keys)
+    latest = max(of[user].until for of in ({user: known} if known else {}, *others.values()) if user in of)
+    told += f", the latest event on {latest:%Y-%m-%d}, known from {place}"
+    return ForWhom(whole_past(user, items, run.config.discovery.interaction[1], others), out, told, [])
+
+
+def _products(keys: Sequence[str]) -> str:
+    return f"{len(keys):,} product{'s' if len(keys) > 1 else ''}"
+
+
+def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Past:
+    """What --history and --event say was done.
+
+    Args:
+        bundle: says which further events it reads.
+        bought: the ids of --history.
+        events: TYPE=ID,ID,… each.
+
+    Raises:
+        InputError: an event that the bundle does not read, or no such text.
+    """
+    if not events:
+        return bought
+    found: dict[str, list[str]] = {}
+    for told in events:
+        name, equals, ids = told.partition("=")
+        name = name.strip()
+        if not equals or not ids.strip():
+            raise InputError(
+                f"{told[:60]!r} is no TYPE=ID,ID,...", where="--event", hint="--event VIEWED=1,2"
+            )
+        if name not in bundle.events:
+            known = ", ".join(bundle.events) or "none: its task weighs no further events"
+            raise InputError(
+                f"the bundle reads no event {name[:40]!r} beside its own",
+                where="--event",
+                hint=f"{nearest(name, list(bundle.events))}known: {known}",
+            )
+        keys = [key.strip() for key in ids.split(",")]
+        for key in keys:
+            _check_id(key, "--event")
+        found.setdefault(name, []).extend(keys)
+    return {bundle.event: bought, **found}
 
 
 def _check_id(key: str, option: str) -> None:

@@ -103,6 +103,8 @@ def search(
       kgdistill search 'gren tea' --run runs/demo --user 900
       kgdistill search 'tea' --bundle runs/search/bundle --history 1095275 --recommender runs/demo
     """
+    from kgdistill.serve.past import past_size
+
     if recommender is not None and user_id is None and history is None:
         raise InputError("goes with --user or --history", where="--recommender")
     asked = ask(bundle, run, task, "search")
@@ -120,7 +122,7 @@ def search(
     if answer.unknown:
         notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
     rests_on = _RESTS_ON[answer.basis]
-    if share and len(answer.unknown) < len(whom.history):
+    if share and len(answer.unknown) < past_size(whom.history):
         rests_on += f"; and on {whom.rests_on} (--share {share:g})"
     show(
         asked.bundle, answer, notes, rests_on=rests_on,

@@ -179,7 +179,7 @@ def _frozen(run: Run, json: bool) -> None:
     lines: list[str] = []
     if config.protocol is not None:
         task, protocol = run.task, config.protocol
-        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol)}
+        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol, run.weights)}
         facts |= {
             "cut": protocol.cut,
             "test_start": protocol.test_start,
@@ -193,6 +193,7 @@ def _frozen(run: Run, json: bool) -> None:
             *protocol.describe(),
             f"{facts['users']:,} users and {facts['items']:,} items count; "
             f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate",
+            *(f"histories hold {name} too, weighed {weight:g}" for name, weight in run.weights.items()),
         ]
     if json:
         print_json(facts)

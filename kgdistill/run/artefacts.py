@@ -247,7 +247,7 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
         for a, mean in enumerate(config["neighbours"]):
             held = tuple(state.pop(f"neighbours{a}.{name}").numpy() for name in _TABLE)
             left, right = (state.pop(f"neighbours{a}.{side}") for side in ("left", "right"))
-            weights = sp.csr_matrix(held, shape=(len(rows), len(rows)))
+            weights = sp.csr_matrix(held, shape=(len(held[2]) - 1, len(rows)))
             factored = state.pop(f"neighbours{a}.factored").numpy()
             tables.append(NeighbourItems(weights, factored, left, right, mean))
         model = Student(_section(folder, config, StudentShape))

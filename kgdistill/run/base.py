@@ -357,6 +357,27 @@ class RunBase:
         events = pq.read_table(self.holdout)
         return build_task(self.snapshot, events, self.config.discovery)
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Further events that a history of the task holds, and what one weighs."""
+        task = self.config.task
+        return dict(task.positives.weights) if isinstance(task, MatchSpec) else {}
+
+    def others(self, store: GraphStore | None = None, *, user: str | None = None) -> dict[str, pa.Table]:
+        """All that is known by now of the further events of a history; as `purchases`, by the event's type.
+
+        Without a store, what was known before the cut.
+        """
+        out, schema = {}, self.snapshot.schema
+        for name, edge in self.config.discovery.beside(self.weights).items():
+            reverse = self.config.discovery.reverse
+            if store is not None:
+                out[name] = stored_purchases(store, edge, schema, user=user, reverse=reverse)
+            elif edge in self.snapshot.edge_types:
+                table = frozen_purchases(self.snapshot, None, edge, reverse=reverse)
+                out[name] = table if user is None else table.filter(pc.equal(table["user"], user))
+        return out
+
     def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
         """All that is known by now of who bought what: for answers alone, as it reaches past the cut.
 

@@ -34,6 +34,7 @@ from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import MatchTask, Split
 from kgdistill.tasks.match import Scorer as AnyScorer
+from kgdistill.tasks.other_events import other_events
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
@@ -102,7 +103,7 @@ class HistoryMatch(Maker):
         groups = {f.name: by_label[f.label] for f in self.facts if f.label in by_label}
         return make_training_data(
             self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows),
-            group_texts=groups,
+            group_texts=groups, others=other_events(self.run.snapshot, self.run.task, self.run.weights),
         )  # fmt: skip
 
     @property

@@ -26,7 +26,7 @@ from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.histories import gone, histories
+from kgdistill.tasks.histories import gone, histories, whole_past
 from kgdistill.tasks.sensitive import sensitive_of
 from kgdistill.tasks.spec import MatchSpec
 
@@ -242,12 +242,14 @@ class Run(RunBase):
         left = gone(store, label, bundle.keys) if store is not None else []
         known = histories(self.purchases(store), bundle.keys)
         asked = {user: history for user, history in known.items() if len(history.items) >= least}
+        own = self.config.discovery.interaction[1]
+        others = {name: histories(table, bundle.keys) for name, table in self.others(store).items()}
         columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
         with step("Recommending", total=len(asked)) as work:
             for start in range(0, len(asked), _USERS):
                 part = list(asked.items())[start : start + _USERS]
                 answers = bundle.recommend_many(
-                    [history.items for _, history in part], k,
+                    [whole_past(user, history.items, own, others) for user, history in part], k,
                     exclude=[[*history.beside, *left] for _, history in part],
                 )  # fmt: skip
                 for (user, _), answer in zip(part, answers, strict=True):

@@ -11,7 +11,6 @@ import numpy as np
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.among import among
 from kgdistill.serve.answer import Answer, Basis
@@ -27,6 +26,7 @@ from kgdistill.serve.keys import at_most as _at_most
 from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.parts import BundlePart, refuse
+from kgdistill.serve.past import Past, known_places, past_places, past_texts
 from kgdistill.serve.personal import DEPTH, SHARE, personal
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.recommending import Pools, reasoned, recommended
@@ -126,21 +126,23 @@ class Bundle:
             return self.history.unit
         return None if self.search_index is None else self.search_index.vectors
 
-    def index(self, keys: Sequence[str | int]) -> tuple[IntArray, tuple[str, ...]]:
-        """Positions of the known keys, and the unknown keys; each once, as training counts them.
+    def index(self, keys: Past) -> tuple[IntArray, tuple[str, ...]]:
+        """Positions of the known keys, as `HistoryScorer` reads them, and the unknown keys; each once.
 
         Raises:
-            InputError: one text instead of several keys, or a key that is neither text nor a whole number.
+            InputError: as `past_texts` and `past_places`.
         """
-        return self.items.index(_texts(keys))
+        return past_places(self.items, self.event, self.events, past_texts(keys))
 
-    def known(self, keys: Sequence[str | int]) -> IntArray:
-        """Positions of keys, all of which the bundle must know; InputError as `index`, or naming one."""
-        known, unknown = self.index(keys)
-        if unknown:
-            near = nearest(unknown[0], self.keys[:10_000])
-            raise InputError(f"the bundle knows no item {unknown[0][:40]!r}", hint=near)
-        return known
+    @property
+    def event(self) -> str:
+        """The event that is right, and whose items make up a history."""
+        return str((self.task.get("positives") or {}).get("event") or "BOUGHT")
+
+    @property
+    def events(self) -> dict[str, float]:
+        """Further events that a history may name, and what one weighs beside the one that is right."""
+        return {} if self.history is None else dict(self.history.scorer.events)
 
     # Recommending -------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class Bundle:
 
     def recommend(
         self,
-        history: Sequence[str | int] = (),
+        history: Past = (),
         k: int = 20,
         *,
         text: str = "",
@@ -183,23 +185,22 @@ class Bundle:
         """The best items for a history of item keys, or for a text, or the most bought ones.
 
         Args:
-            history: keys of items bought, the latest last; unknown ones are reported and left out.
+            history: keys of items bought, the latest last; or keys by event, where the task weighs further
+                ones: {"BOUGHT": [...], "VIEWED": [...]}. Unknown ones are reported and left out.
             k: how many; fewer where fewer are left.
             text: with a known history, only items are recommended that share at least half as much of the
                 text as the one that shares most, if any shares a word. Without one, the items nearest in
                 words stand in for the history.
             where: what must hold for an item, before ranking: the others are as if they were not there.
             pool: `warm`, `cold` or `all`; None as the bundle was trained for (`Bundle.pool`).
-            exclude_history: never recommend what is in the history.
+            exclude_history: never recommend what was bought; what was only viewed may be.
             exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
             reasons: say for each item which term of the score raises it most, if one stands out.
 
         Raises:
-            InputError: the bundle cannot recommend; k is no whole number from 1 on; the history or a key of
-                it is of another kind; a filter cannot be used.
+            InputError: the bundle cannot recommend; k, the history or a filter cannot be used.
         """
-        # Read once: an iterator would be empty the second time, and the answer popularity.
-        history, exclude = _texts(history), _texts(exclude)
+        history, exclude = past_texts(history), _texts(exclude)
         if not isinstance(text, str):
             raise InputError(f"{text!r:.20} is no text", where="text")
         known, unknown = self.index(history)
@@ -224,14 +225,14 @@ class Bundle:
                 ranked = scorer.pool(ranked.items[wanted])
             out = self.index(exclude)[0]
             if exclude_history:
-                out = np.concatenate([known, out])
+                out = np.concatenate([known[known < len(self)], out])
             items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
             answer = Answer(basis, self.items.hits(items[0], best[0]), unknown)
         return reasoned(answer, self.items, scorer, bought, ranked) if reasons else answer
 
     def recommend_many(
         self,
-        histories: Sequence[Sequence[str | int]],
+        histories: Sequence[Past],
         k: int = 20,
         *,
         where: Where | None = None,
@@ -242,7 +243,7 @@ class Bundle:
         """As `recommend` for every history, several times faster than one by one; memory does not grow.
 
         Args:
-            histories: keys of items bought, the latest last.
+            histories: as `recommend`'s.
             k, where, pool, exclude_history: as `recommend`.
             exclude: for each history, keys that are not to be recommended either.
 
@@ -260,7 +261,8 @@ class Bundle:
         indexed = [self.index(history) for history in histories]
         out = [self.index(keys)[0] for keys in exclude] if exclude is not None else [_NONE] * len(indexed)
         if exclude_history:
-            out = [np.concatenate([known, more]) for (known, _), more in zip(indexed, out, strict=True)]
+            bought = (known[known < len(self)] for known, _ in indexed)
+            out = [np.concatenate([known, more]) for known, more in zip(bought, out, strict=True)]
         return recommended(self.items, scorer, ranked, indexed, out, k)
 
     def nearest(self, text: str, k: int = 10) -> IntArray:
@@ -277,7 +279,7 @@ class Bundle:
         where: Where | None = None,
         spelling: bool = True,
         facets: FacetUse = "boost",
-        history: Sequence[str | int] = (),
+        history: Past = (),
         recommender: Bundle | None = None,
         share: float = SHARE,
     ) -> Answer:
@@ -295,7 +297,7 @@ class Bundle:
                 (`Answer.corrections`); False takes every word as it is typed.
             facets: of what the text says of brand, category, price and further fields (`Answer.facets`):
                 "boost" raises such items, "filter" leaves the others out where any is so, "off" reads none.
-            history: keys of items bought, the latest last: what they suggest is raised; see `personal`.
+            history: as `recommend`'s: what it suggests is raised; see `personal`.
             recommender: a bundle that knows histories, where this one does not.
             share: the history's, from 0 to 1.
 
@@ -303,7 +305,7 @@ class Bundle:
             InputError: the bundle cannot search, or knows no history where one is given; k is no whole number
                 from 1 on; a filter or another argument cannot be used.
         """
-        done = _texts(history)
+        done = past_texts(history)
         check_count(k)
         among = max(k, DEPTH) if done else k
         answer = self.search_many([text], among, where=where, spelling=spelling, facets=facets)[0]
@@ -336,7 +338,7 @@ class Bundle:
             InputError: the bundle does not know the item, or has no vectors; k or a filter cannot be used.
         """
         vectors = self._need(self.vectors, "tell what is similar")
-        known = self.known([item])
+        known = known_places(self.items, [item])
         mask = self.items.mask(where) if where else np.ones(len(self), np.bool_)
         pool = np.flatnonzero(mask & (np.arange(len(self)) != known[0]))
         scores = (vectors @ vectors[known[0]])[pool]
@@ -455,9 +457,7 @@ class Bundle:
         return reply(text, k=k, intent_from=intent_from, answer_from=answer_from, **held)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the bundle.
-
-        `config.json` comes last, with the checksum of every other file: without it nothing loads the folder.
+        """Writes the bundle; `config.json`, with the checksum of every other file, comes last.
 
         Args:
             folder: made where it is not there.

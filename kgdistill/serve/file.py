@@ -21,7 +21,7 @@ from kgdistill.serve.readings import Readings
 if TYPE_CHECKING:
     from kgdistill.snapshot import Snapshot
 
-FORMAT = 7
+FORMAT = 8
 ITEMS = "items.arrow"
 # What config.json holds beside the settings.
 _BESIDE = ("parts", "items", "files", "sha256")

@@ -13,6 +13,7 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.complements import BoughtTogether
 from kgdistill.serve.items import Where
 from kgdistill.serve.keys import at_most
+from kgdistill.serve.past import known_places
 from kgdistill.wording import language_of, say
 
 
@@ -53,7 +54,7 @@ def goes_with(
             f"this bundle was made for {task!r} and holds nothing of what is bought together",
             hint="make it anew of a task that recommends: kgdistill train student --run RUN",
         )
-    asked = bundle.known(items)
+    asked = known_places(bundle.items, items)
     if not len(asked):
         raise InputError("no item is given", hint="name one or more by their ids")
     parts = np.stack([part.scores(of, bundle.items, usual=usual) for of in asked.tolist()])

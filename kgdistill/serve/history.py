@@ -54,7 +54,7 @@ class History(HeldPart):
     Args:
         given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told),
             `families` ({fields, above}), `neighbours` (per table of weights, whether it is a mean),
-            `neighbour_decay`.
+            `neighbour_decay`, `events` (further events of a history, and what one weighs).
         held: item vectors float32 [N, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         items: how many there are.
@@ -111,8 +111,9 @@ class History(HeldPart):
             added = codes[codes < groups].astype(np.int32)
             held[f"family{m}.indices"] = np.concatenate([held[f"family{m}.indices"], added])
         for a in range(len(self._given["neighbours"])):
-            indptr = held[f"neighbours{a}.indptr"]
-            held[f"neighbours{a}.indptr"] = np.concatenate([indptr, np.full(more, indptr[-1])])
+            # Every kind of event has its own rows of all items.
+            lengths = np.pad(np.diff(held[f"neighbours{a}.indptr"]).reshape(-1, items), ((0, 0), (0, more)))
+            held[f"neighbours{a}.indptr"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return History(self._given, held, items + more)
 
 
@@ -126,6 +127,7 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
             "families": all_of(families, dict) and all(map(_is_family, families or [])),
             "neighbours": all_of(settings.get("neighbours"), bool),
             "neighbour_decay": number(settings.get("neighbour_decay")),
+            "events": _are_events(settings.get("events")),
         },
     )
     check_arrays("history", arrays, _wanted(settings, arrays, items))
@@ -143,6 +145,10 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
     for m, family in enumerate(settings["families"]):
         if (np.diff(arrays[f"family{m}.indptr"]) > 1).any():
             raise refuse(f"an item has several values of {' and '.join(family['fields'])}")
+
+
+def _are_events(value: object) -> bool:
+    return isinstance(value, dict) and all(number(v) and 0 < v <= 1 for v in value.values())
 
 
 def _is_family(value: Mapping[str, Any]) -> bool:
@@ -175,12 +181,13 @@ def _wanted(
             f"family{m}.indptr": ("int32", (items + 1,)),
             f"family{m}.everybody": ("float32", (-1,)),
         }
-    for a in range(len(settings["neighbours"])):
+    kinds = 1 + len(settings["events"])
+    for a, mean in enumerate(settings["neighbours"]):
         factored = arrays.get(f"neighbours{a}.factored", none).size
         wanted |= {
             f"neighbours{a}.data": ("float32", (arrays.get(f"neighbours{a}.indices", none).size,)),
             f"neighbours{a}.indices": ("int32", (-1,)),
-            f"neighbours{a}.indptr": ("int64", (items + 1,)),
+            f"neighbours{a}.indptr": ("int64", (items * (1 if mean else kinds) + 1,)),
             f"neighbours{a}.factored": ("int32", (-1,)),
             **{f"neighbours{a}.{side}": ("float32", (factored, _rank(arrays, a))) for side in _SIDES},
         }

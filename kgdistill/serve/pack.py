@@ -166,6 +166,7 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
         "families": [_family(term.family) for term in groups],
         "neighbours": [isinstance(term.model, NeighbourItems) and term.model.mean for term in tables],
         "neighbour_decay": tables[0].decay if tables else 0.0,
+        "events": {other.name: other.weight for other in catalogue.others},
     }
     return History(settings, arrays, len(items))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from kgdistill.errors import InputError
 from kgdistill.serve.answer import Answer
+from kgdistill.serve.past import Past
 
 if TYPE_CHECKING:
     from kgdistill.serve.bundle import Bundle
@@ -21,7 +21,7 @@ SHARE = 0.1
 """How much of the order is the history's unless told."""
 
 
-def personal(answer: Answer, history: Sequence[str | int], by: Bundle, share: float = SHARE) -> Answer:
+def personal(answer: Answer, history: Past, by: Bundle, share: float = SHARE) -> Answer:
     """The hits of a search, those that a history suggests further ahead.
 
     The score is (1 - share) · what the search says + share · what the history says, both from 0, the least of
@@ -30,7 +30,7 @@ def personal(answer: Answer, history: Sequence[str | int], by: Bundle, share: fl
 
     Args:
         answer: of a search.
-        history: keys of items bought, the latest last; unknown ones are reported.
+        history: as `Bundle.recommend`'s; unknown keys are reported.
         by: the bundle that knows what was bought; the one that searched, or another over the same keys.
         share: from 0, the answer as it is, to 1, what was found in the history's order.
 

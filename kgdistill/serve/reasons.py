@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.serve.scores import HistoryScorer, Pool
-from kgdistill.wording import field_name, language_of, say
+from kgdistill.wording import event_name, field_name, language_of, say
 
 # The least share of all that speaks for an item which one term must have to be named.
 _LEAST = 1 / 3
@@ -26,7 +26,7 @@ def reasons(
 
     Args:
         scorer: of the bundle.
-        history: positions that the scores rest on, the latest last.
+        history: what the scores rest on, as `HistoryScorer` reads it.
         items: positions, all in the pool.
         pool: what was ranked.
         names: of all items, for people.
@@ -58,16 +58,25 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
     return np.delete(parts, e + 1, axis=0)
 
 
-def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names: Sequence[str]) -> str:
+def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, names: Sequence[str]) -> str:
     arrays, estimates, told = scorer.arrays, scorer.estimates, language_of(names[item])
+    history = past[past < len(names)]
+    if 0 < term < estimates and not scorer.settings["neighbours"][term - 1]:
+        place = past[int(_into(scorer, past, item, term - 1).argmax())]
+        kind, which = divmod(int(place), len(names))
+        if not kind:
+            return say("goes with", told, item=names[which])
+        event = event_name(list(scorer.events)[kind - 1], told)
+        return say("this itself" if which == item else "another", told, event=event, item=names[which])
+    if not len(history):
+        return say("popular", told) if term == estimates else ""
     if term == 0:
         weight = scorer.attention(np.arange(len(history) - 1, -1, -1)) * scorer.damped[history]
         near = weight * (arrays["vectors"][history] @ arrays["vectors"][item])
         return say("like", told, item=names[history[int(near.argmax())]])
     if term < estimates:
         strengths = _into(scorer, history, item, term - 1)
-        message = "bought by" if scorer.settings["neighbours"][term - 1] else "goes with"
-        return say(message, told, item=names[history[int(strengths.argmax())]])
+        return say("bought by", told, item=names[history[int(strengths.argmax())]])
     if term == estimates:
         return say("popular", told)
     family = scorer.settings["families"][term - estimates - 1]
@@ -81,15 +90,15 @@ def _said(scorer: HistoryScorer, history: IntArray, item: int, term: int, names:
 def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
     """What each item of the history adds to one item by a table, float64 [H]."""
     data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
-    decay = float(scorer.settings["neighbour_decay"])
     left, right = (scorer.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))
     rows = scorer.factor_rows[a]
     out: npt.NDArray[np.float64] = np.zeros(len(history))
     if rows[item] >= 0:
-        known = rows[history] >= 0
+        # A product knows purchases alone.
+        known = np.flatnonzero(history < len(rows))
+        known = known[rows[history[known]] >= 0]
         out[known] = left[rows[history[known]]] @ right[rows[item]]
-    for n, bought in enumerate(history.tolist()):
-        part: Any = slice(indptr[bought], indptr[bought + 1])
-        weight = np.exp(-decay * (len(history) - 1 - n))
-        out[n] = weight * (out[n] + data[part][indices[part] == item].sum())
-    return out
+    for n, place in enumerate(history.tolist()):
+        part: Any = slice(indptr[place], indptr[place + 1])
+        out[n] += data[part][indices[part] == item].sum()
+    return out * scorer.decayed(scorer.known([history]))

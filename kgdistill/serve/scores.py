@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,8 +81,27 @@ class Block:
     lengths: FloatArray
 
 
+class Known(NamedTuple):
+    """What B histories hold, one after another.
+
+    Attributes:
+        flat: positions int64 [H].
+        rows: whose, int64 [H].
+        ranks: how many of the same history and kind came after it, int64 [H].
+        users: B.
+    """
+
+    flat: IntArray
+    rows: IntArray
+    ranks: IntArray
+    users: int
+
+
 class HistoryScorer:
     """Scores items for histories of positions.
+
+    A history is int64 positions of items bought, the latest last. After them may come those of further
+    events, kind by kind in the order of `events`, each N further on than that of the kind before.
 
     Args:
         settings, arrays: of a bundle's `History`, checked.
@@ -91,6 +110,8 @@ class HistoryScorer:
     def __init__(self, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self.settings, self.arrays = settings, arrays
         self.decay = float(np.exp(arrays["log_decay"][0]))
+        self.events: dict[str, float] = settings["events"]
+        self._event_weights = np.array([1.0, *self.events.values()])
         self._eps: FloatArray = np.exp(arrays["blend.log_eps"])
         self.estimates = 1 + len(self._eps)
         counts = arrays["counts"]
@@ -212,18 +233,17 @@ class HistoryScorer:
 
     def block(self, histories: Sequence[IntArray], pool: Pool) -> Block:
         """The scores of B users."""
-        lengths = np.array([len(h) for h in histories])
-        flat = np.concatenate(histories) if len(histories) else np.zeros(0, np.int64)
-        rows = np.repeat(np.arange(len(histories)), lengths)
-        ranks = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(flat)) - 1
+        known = self.known(histories)
+        bought = self._bought(known)
+        lengths = np.bincount(bought.rows, minlength=len(histories))
         block = Block(
             np.empty((len(histories), len(pool.items)), np.float32),
             np.empty((len(histories), len(pool.items)), np.float32),
-            self._tables(flat, rows, ranks, pool, len(histories)),
-            [self._lift(m, flat, rows, len(histories)) for m in range(len(self.codes))],
+            self._tables(known, bought, pool),
+            [self._lift(m, bought) for m in range(len(self.codes))],
             (np.log1p(lengths) / 5.0).astype(np.float32),
         )
-        self._add_vectors(block, pool, self._users(flat, rows, ranks, len(histories)))
+        self._add_vectors(block, pool, self._users(bought))
         own = self.arrays["blend.user"]
         for a, table in enumerate(block.tables, start=1):
             if self.arrays[f"neighbours{a - 1}.left"].size:
@@ -239,8 +259,26 @@ class HistoryScorer:
             self._add_family(block, pool, m, lift)
         return block
 
-    def _users(self, flat: IntArray, rows: IntArray, ranks: IntArray, users: int) -> FloatArray:
+    def known(self, histories: Sequence[IntArray]) -> Known:
+        """What the histories hold."""
+        lengths = np.array([len(h) for h in histories], np.int64)
+        flat = np.concatenate(histories) if len(histories) else np.zeros(0, np.int64)
+        rows = np.repeat(np.arange(len(histories)), lengths)
+        kinds = len(self._event_weights)
+        parts = rows * kinds + flat // len(self.cold)
+        ends = np.cumsum(np.bincount(parts, minlength=len(histories) * kinds))
+        return Known(flat, rows, ends[parts] - np.arange(len(flat)) - 1, len(histories))
+
+    def _bought(self, known: Known) -> Known:
+        """The purchases alone."""
+        if not self.events:
+            return known
+        own = known.flat < len(self.cold)
+        return Known(known.flat[own], known.rows[own], known.ranks[own], known.users)
+
+    def _users(self, bought: Known) -> FloatArray:
         """Vectors of the users, as `HistoryModel.users` pools them: float32 [B, D]."""
+        flat, rows, ranks, users = bought
         summed = np.zeros((users, self.arrays["vectors"].shape[1]), np.float32)
         if len(flat):
             attention = self.attention(ranks)
@@ -278,13 +316,13 @@ class HistoryScorer:
                 out += pool.fixed[part]
                 out += x
 
-    def _tables(
-        self, flat: IntArray, rows: IntArray, ranks: IntArray, pool: Pool, users: int
-    ) -> list[FloatArray]:
+    def _tables(self, known: Known, bought: Known, pool: Pool) -> list[FloatArray]:
         """What each table of weights between items says, float32 [B, C]."""
-        found, size = [], len(self.arrays["counts"])
-        decayed = np.exp(-ranks * float(self.settings["neighbour_decay"]))
+        found, size, users = [], len(self.arrays["counts"]), known.users
         for a, mean in enumerate(self.settings["neighbours"]):
+            # A walk goes along purchases alone.
+            flat, rows, *_ = used = bought if mean else known
+            decayed = self.decayed(used)
             data, indices, indptr = (
                 self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
             )
@@ -294,11 +332,13 @@ class HistoryScorer:
             table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
             left = self.arrays[f"neighbours{a}.left"]
             row_of, (column, right) = self.factor_rows[a], pool.factored[a]
-            known = row_of[flat] >= 0
-            if left.size and known.any():
-                mine, weights = rows[known], decayed[known, None].astype(np.float32)
+            among = row_of[bought.flat] >= 0
+            if left.size and among.any():
+                mine = bought.rows[among]
                 starts = np.flatnonzero(np.diff(mine, prepend=-1))
-                asked = np.add.reduceat(left[row_of[flat[known]]] * weights, starts, axis=0)
+                weights = self.decayed(bought)[among, None].astype(np.float32)
+                factors = left[row_of[bought.flat[among]]] * weights
+                asked = np.add.reduceat(factors, starts, axis=0)
                 rest = np.empty((len(asked), len(right)), np.float32)
                 products(asked, right.T, rest)
                 table[mine[starts][:, None], column] += rest
@@ -307,7 +347,14 @@ class HistoryScorer:
             found.append(np.ascontiguousarray(table, np.float32))
         return found
 
-    def _lift(self, m: int, flat: IntArray, rows: IntArray, users: int) -> Lift:
+    def decayed(self, known: Known) -> npt.NDArray[np.float64]:
+        """What each event counts to the tables: by how many came after it, and by its kind."""
+        out: npt.NDArray[np.float64] = np.exp(-known.ranks * float(self.settings["neighbour_decay"]))
+        out *= self._event_weights[known.flat // len(self.cold)]
+        return out
+
+    def _lift(self, m: int, bought: Known) -> Lift:
+        flat, rows, _, users = bought
         everybody = self.arrays[f"family{m}.everybody"]
         width = len(everybody) + 1
         cells, times = np.unique(rows * width + self.codes[m][flat], return_counts=True)

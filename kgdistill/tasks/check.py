@@ -84,8 +84,6 @@ class _Check:
                     f"the graph keeps one {edge[1]} of a pair, its first, so that no repeat can be told",
                     "declare the time as its identity in the schema (identity: [at]), or drop repeats",
                 )
-            if positives.weights:
-                raise self.fail("positives.weights", "no model weighs other events yet", "leave them out")
         asked = (spec.anchors.label, spec.candidates.label)
         if spec.judged_by is not None:
             judged = (asked[0], spec.judged_by, asked[1])

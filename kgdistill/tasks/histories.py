@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,13 +90,13 @@ def items_of(purchases: pa.Table, *, before: datetime | None = None) -> list[str
 
 
 def frozen_purchases(
-    snapshot: Snapshot, later: pa.Table, edge: EdgeType, *, reverse: bool = False
+    snapshot: Snapshot, later: pa.Table | None, edge: EdgeType, *, reverse: bool = False
 ) -> pa.Table:
     """What a run's folder holds: the snapshot and the events after its cut, as of when it was taken.
 
     Args:
         snapshot: the run's.
-        later: what `take_events` gave from its cut on.
+        later: what `take_events` gave from its cut on; None where nothing was put aside.
         edge: the relationship that stands for a purchase.
         reverse: it leads from the product to the user.
 
@@ -110,7 +110,8 @@ def frozen_purchases(
         time: known[time],
         **({_QUANTITY: known[_QUANTITY]} if _QUANTITY in known.column_names else {}),
     }
-    return pa.concat_tables([_uniform(part, time, reverse) for part in (pa.table(before), later)])
+    parts = [pa.table(before), *([later] if later is not None else [])]
+    return pa.concat_tables([_uniform(part, time, reverse) for part in parts])
 
 
 def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory]:
@@ -149,6 +150,23 @@ def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory
             until.astype(datetime) if not np.isnat(until) else datetime.min,
         )
     return found
+
+
+def whole_past(
+    user: str, bought: list[str], own: str, others: Mapping[str, Mapping[str, UserHistory]]
+) -> list[str] | dict[str, list[str]]:
+    """All that a user did, as `Bundle.recommend` reads it.
+
+    Args:
+        user: the key.
+        bought: the user's items, the latest last.
+        own: the event that made them so.
+        others: by further event, everybody's histories (`histories`).
+    """
+    if not others:
+        return bought
+    further = {name: known[user].items for name, known in others.items() if user in known}
+    return {own: bought, **further}
 
 
 def gone(store: GraphStore, label: str, keys: Sequence[str]) -> list[str]:

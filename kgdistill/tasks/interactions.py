@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,23 @@ _DAY_US = 86_400e6
 _RECENT_DAYS = 30.0
 
 
+@dataclass(frozen=True)
+class OtherEvents:
+    """Events of another kind between the same users and items: never right, but part of a history.
+
+    Attributes:
+        name: the relationship's type.
+        weight: of one beside a purchase, above 0 and at most 1.
+        pairs: float32 CSR [users, items].
+        times: same sparsity, when each first happened, microseconds since 1970.
+    """
+
+    name: str
+    weight: float
+    pairs: sp.csr_matrix
+    times: sp.csr_matrix
+
+
 @dataclass
 class Interactions:
     """Interactions before `until`, over the snapshot's dense ids, with what follows from them.
@@ -32,12 +50,14 @@ class Interactions:
         ranks: how many items the user bought after it, float32, aligned with `purchases.data`; items of one
             moment count as bought in the order of their ids.
         min_count: an item with fewer buyers is cold.
+        others: events of further kinds before the same moment, and what one of them weighs beside a purchase.
         fits: what was fitted on it and what with, to be fitted once.
     """
 
     purchases: sp.csr_matrix
     ages: FloatArray
     min_count: int
+    others: tuple[tuple[float, Interactions], ...] = ()
     counts: IntArray = field(init=False)
     recent: FloatArray = field(init=False)
     ranks: FloatArray = field(init=False)
@@ -58,6 +78,16 @@ class Interactions:
     def warm(self) -> IntArray:
         """Items with at least `min_count` buyers, ascending."""
         return np.flatnonzero(self.counts >= self.min_count).astype(np.int64)
+
+    @cached_property
+    def rows(self) -> sp.csr_matrix:
+        """All that histories hold, float32 CSR [users, kinds * items]; the purchases' columns come first.
+
+        An event of a further kind stands with its weight in a column of its own, so that it is learned where
+        it leads to.
+        """
+        further = [weight * other.purchases for weight, other in self.others]
+        return sp.csr_matrix(sp.hstack([self.purchases, *further])) if further else self.purchases
 
     def lengths(self, users: IntArray) -> FloatArray:
         """log(1 + items in the history), float32 [B]."""
@@ -81,11 +111,13 @@ class Interactions:
         return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum()), offsets
 
     def queries(self, users: IntArray, decay: float) -> sp.csr_matrix:
-        """The histories weighted by recency, exp(−decay · rank): float32 CSR [B, items]."""
+        """The histories weighted by recency, exp(−decay · rank) in each kind: CSR [B, kinds * items]."""
         flat, offsets = self._places(users)
         weights = np.exp(-decay * self.ranks[flat]).astype(np.float32)
         rows = (weights, self.purchases.indices[flat], np.append(offsets, len(flat)))
-        return sp.csr_matrix(rows, shape=(len(users), self.purchases.shape[1]))
+        own = sp.csr_matrix(rows, shape=(len(users), self.purchases.shape[1]))
+        further = [weight * other.queries(users, decay) for weight, other in self.others]
+        return sp.csr_matrix(sp.hstack([own, *further])) if further else own
 
     def group_shares(self, family: ItemGroups) -> tuple[sp.csr_matrix, FloatArray]:
         """Each user's share of purchases in each group, CSR [users, groups], and everybody's, float32."""
@@ -100,7 +132,12 @@ class Interactions:
 
 
 def interactions_before(
-    purchases: sp.csr_matrix, first_at: sp.csr_matrix, *, until_us: int, min_count: int
+    purchases: sp.csr_matrix,
+    first_at: sp.csr_matrix,
+    *,
+    until_us: int,
+    min_count: int,
+    others: Iterable[OtherEvents] = (),
 ) -> Interactions:
     """The view of the events strictly before `until_us`.
 
@@ -109,6 +146,7 @@ def interactions_before(
         first_at: same sparsity, the events' times in microseconds.
         until_us: microseconds since 1970; events at or after it are left out.
         min_count: an item with fewer buyers is cold.
+        others: events of further kinds.
     """
     coo, times = purchases.tocoo(), first_at.tocoo().data
     keep = times < until_us
@@ -116,7 +154,11 @@ def interactions_before(
     matrix = sp.csr_matrix((ages, (coo.row[keep], coo.col[keep])), shape=purchases.shape)
     kept = matrix.data.copy()
     matrix.data = np.ones_like(kept, dtype=np.float32)
-    return Interactions(matrix, kept, min_count)
+    further = tuple(
+        (other.weight, interactions_before(other.pairs, other.times, until_us=until_us, min_count=min_count))
+        for other in others
+    )
+    return Interactions(matrix, kept, min_count, further)
 
 
 def batches(users: IntArray, size: int, rng: np.random.Generator | None = None) -> Iterator[IntArray]:

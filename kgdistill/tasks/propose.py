@@ -51,6 +51,10 @@ def _match(schema: Schema, store: GraphStore | None) -> str:
         f"anchors: {{label: {source}, by: history}}",
         f"candidates: {{label: {target}, by: [{', '.join(known_by)}]}}",
         f"positives: {{event: {name}}}",
+        *(
+            f"# positives: {{event: {name}, weights: {{{other}: 0.5}}}}  # where histories hold that too"
+            for other in [e[1] for e in possible if (e[0], e[2]) == (source, target) and e[1] != name][:1]
+        ),
         "# Cut and test are put after these shares of the events; or write cut: DATE and test_start: DATE.",
         "protocol: {split: time, cut_share: 0.8, test_share: 0.9, k: 20}",
         "# repeats: true  # where what somebody had may be right again",

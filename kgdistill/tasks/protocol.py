@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -106,6 +107,10 @@ class DiscoveryProtocol(BaseModel):
     def candidates(self) -> str:
         """The label of what is ranked."""
         return self.interaction[0 if self.reverse else 2]
+
+    def beside(self, names: Iterable[str]) -> dict[str, EdgeType]:
+        """The relationships of these types between the same labels."""
+        return {name: (self.interaction[0], name, self.interaction[2]) for name in names}
 
     @property
     def snapshot_cut(self) -> datetime:

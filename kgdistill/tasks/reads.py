@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.protocol import DiscoveryProtocol
@@ -19,13 +21,17 @@ def parent_fact(snapshot: Snapshot, fact: EdgeType) -> EdgeType | None:
     return up if up in snapshot.edge_types and snapshot.num_edges(up) else None
 
 
-def unread_edges(snapshot: Snapshot, protocol: DiscoveryProtocol) -> list[EdgeType]:
+def unread_edges(
+    snapshot: Snapshot, protocol: DiscoveryProtocol, weights: Mapping[str, float] | None = None
+) -> list[EdgeType]:
     """The edge types that the snapshot holds and that no model reads.
 
     Args:
         snapshot: an open snapshot.
         protocol: names the interaction that is learnt from.
+        weights: of the further events that histories hold.
     """
     facts = facts_of(snapshot, protocol.candidates)
-    read = {protocol.interaction, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
+    others = protocol.beside(weights or ()).values()
+    read = {protocol.interaction, *others, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
     return [e for e in snapshot.edge_types if snapshot.num_edges(e) and e not in read]

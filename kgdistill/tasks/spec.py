@@ -85,8 +85,8 @@ class Positives(Part):
     )
     weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict,
-        description="Other events between the same labels that count as well, above 0 and at most 1 each; "
-        "in training alone.",
+        description="Other events between the same labels that are part of a history, and what one weighs "
+        "beside the task's own, above 0 and at most 1; where they lead to is learned, and none is right.",
     )
     relationship: str | None = Field(
         default=None, description="A relationship without a time, in place of an event."
@@ -318,6 +318,8 @@ class MatchSpec(_Task):
                 raise fault("goes with candidates by history", name)
         if self.positives.type is None and "text" not in self.anchors.by:
             raise fault("made-up anchors are text; `by` should name text", "anchors")
+        if self.positives.weights and ("history" not in self.anchors.by or self.repeats):
+            raise fault("goes with anchors by history, and without repeats", "positives.weights")
         return self
 
     @property

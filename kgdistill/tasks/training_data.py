@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.interactions import Interactions, interactions_before
+from kgdistill.tasks.interactions import Interactions, OtherEvents, interactions_before
 from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import Setting
 
@@ -35,6 +35,7 @@ class TrainingData:
         pools: which candidates are ranked: "warm" and "cold" apart, or "all" and "cold".
         words: each item's words, weighted, CSR [items, words]; None without.
         group_texts: by fact, embeddings of its nodes' distinct texts, float32 [T, E], and each node's row.
+        others: events of further kinds, before the cut.
     """
 
     purchases: sp.csr_matrix
@@ -50,6 +51,7 @@ class TrainingData:
     pools: tuple[Setting, ...] = ("warm", "cold")
     words: sp.csr_matrix | None = None
     group_texts: Mapping[str, tuple[FloatArray, IntArray]] = field(default_factory=dict)
+    others: tuple[OtherEvents, ...] = ()
     _views: dict[int, Interactions] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
@@ -69,7 +71,7 @@ class TrainingData:
             raise LeakError("a view may not reach past the cut")
         if until not in self._views:
             self._views[until] = interactions_before(
-                self.purchases, self.times, until_us=until, min_count=self.min_count
+                self.purchases, self.times, until_us=until, min_count=self.min_count, others=self.others
             )
         return self._views[until]
 
@@ -90,6 +92,7 @@ def make_training_data(
     *,
     words: sp.csr_matrix | None = None,
     group_texts: Mapping[str, tuple[FloatArray, IntArray]] | None = None,
+    others: Sequence[OtherEvents] = (),
 ) -> TrainingData:
     """The catalogue of a snapshot: the eligible pairs before the cut, with their times.
 
@@ -100,6 +103,7 @@ def make_training_data(
         text_rows: row of each product in `text`, int64 [products].
         words: each product's words, weighted, CSR [products, words].
         group_texts: as `TrainingData.group_texts`.
+        others: events of further kinds (`other_events`).
 
     Raises:
         LeakError: an event at or after the cut is among the pairs.
@@ -134,4 +138,5 @@ def make_training_data(
         words=words,
         group_texts={} if group_texts is None else group_texts,
         label=task.protocol.candidates,
+        others=tuple(others),
     )

@@ -79,7 +79,7 @@ def linear_of(
     """The linear model of a view, fitted once."""
 
     def fit() -> WholeModel:
-        rows = LinearRows(view.purchases, sides, side_weight=choice.side_weight, device=device)
+        rows = LinearRows(view.rows, sides, side_weight=choice.side_weight, device=device)
         return rows.fit(choice.reg)
 
     return _once(view, ("linear", choice.reg, choice.side_weight), sides, fit, device)
@@ -113,7 +113,8 @@ def neighbour_weights(
     """
     count = view.purchases.shape[1]
     each = 0
-    if sides_count(view.purchases):
+    # A product knows purchases alone: weights from other events stand in the table or nowhere.
+    if sides_count(view.purchases) or view.others:
         each = most if count <= LIMIT else min(most, max(_LEAST, most * LIMIT // count))
     if not most or not (each or rank):
         return ()
@@ -124,9 +125,10 @@ def neighbour_weights(
     def table(model: WholeModel) -> NeighbourItems:
         among = None
         if count > LIMIT and each:
-            likely = partial(likely_pairs, view.purchases, sides, max(_LOOKED, 4 * each))
+            likely = partial(likely_pairs, view.rows, sides, max(_LOOKED, 4 * each))
             among = _once(view, ("pairs", each), sides, likely, device)
-        return strongest(model, each, count, among, rank=rank, factored=factored)
+        width = count if model.mean else view.rows.shape[1]
+        return strongest(model, each, count, among, rank=rank, factored=factored, width=width)
 
     return tuple(
         _once(view, ("table", name, choice, each, rank, rank_items), sides, partial(table, model), device)
@@ -188,13 +190,13 @@ def choose_linear(
         return LinearChoice()
     asked = asked[:: max(1, len(asked) // _ASKED)]
     judge = _Judge(view, asked, catalogue.pool(catalogue.pools[0], view), validation, k)
-    formed = sides_count(view.purchases)
+    formed = sides_count(view.rows)
     weights = _SIDE_WEIGHTS if sides and formed else (0.0,)
     best, reached = LinearChoice(side_weight=weights[len(weights) // 2]), -1.0
 
     kept: WholeModel | None = None
     title = "Choosing the linear model's settings"
-    if min(view.purchases.shape) > LIMIT:
+    if min(view.rows.shape) > LIMIT:
         title += f" (beyond {LIMIT:,} items weights are not formed: {RANK} singular vectors stand for them)"
     with step(title, total=len(_REGS) + len(weights) + len(_DECAYS) - 2) as work:
 
@@ -208,7 +210,7 @@ def choose_linear(
 
         first = best.side_weight
         for weight in (first, *(w for w in weights if w != first)):
-            rows = LinearRows(view.purchases, sides, side_weight=weight, device=device)
+            rows = LinearRows(view.rows, sides, side_weight=weight, device=device)
             for reg in _REGS if weight == first else (best.reg,):
                 if judged(replace(best, reg=reg, side_weight=weight), rows.fit(reg)) < 0.98 * reached:
                     break  # λ is past its best

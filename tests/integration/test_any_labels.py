@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from _planted import VIEWED, view_world
 from _shop import fill_shop, purchases
 from _tiny_encoder import tiny_encoder
 
 from kgdistill import Graph
+from kgdistill.cli.asking import of_user
 from kgdistill.errors import InputError
 from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
@@ -32,6 +34,14 @@ anchors: {label: User, by: history}
 candidates: {label: Product, by: [history, text, facts]}
 positives: {event: VIEWED}
 protocol: {split: time, min_item_users: 3, k: 10}
+"""
+WITH_VIEWS = """\
+kind: match
+title: Products to buy, by what was viewed too
+anchors: {label: User, by: history}
+candidates: {label: Product, by: [history, text, facts]}
+positives: {event: BOUGHT, weights: {VIEWED: 0.5}}
+protocol: {split: time, cut_share: 0.75, test_share: 0.9, min_item_users: 3, min_user_events: 1, k: 10}
 """
 BOOKS = """\
 kind: match
@@ -163,6 +173,34 @@ def test_views_are_recommended_by_a_file_alone(tmp_path: Path) -> None:
     assert recall(run, "teacher") > recall(run, "popularity") + 0.1
     assert len(run.recommendations(3)) > 0
     write_report(run.folder)
+
+
+def test_views_that_a_task_weighs_lead_to_what_is_bought_after_them(tmp_path: Path) -> None:
+    store = MemoryStore()
+    view_world().fill(store)
+    run = trained(store, WITH_VIEWS, tmp_path / "weighed")
+    for arm in ("teacher", "student"):
+        assert recall(run, arm) > recall(run, "ease") + 0.2
+    # What is written back, and what one user is told, rests on views that came after training too.
+    later = MemoryStore()
+    view_world().fill(later)
+    viewed = {"source": "u000", "target": "p007", "first_at": START + timedelta(days=400)}
+    schema = later.schema.edge_arrow_schema(VIEWED)
+    with Graph(later) as graph:
+        before = run.recommendations(5, store=graph.store)
+        assert {"p047"} not in [told(before, "u000")]
+        graph.store.write_relationships(VIEWED, pa.Table.from_pylist([viewed], schema=schema))
+        after = run.recommendations(5, store=graph.store)
+        assert "p047" in told(after, "u000") - told(before, "u000")
+        asked = of_user(run, run.bundle(), "u000", graph.store)
+        assert "what was bought before: 8 products; viewed: 9 products" in asked.rests_on
+        answer = run.bundle().recommend(asked.history, 5)
+        assert {hit.id for hit in answer} == told(after, "u000")
+
+
+def told(answers: pa.Table, user: str) -> set[str]:
+    """The products that a user is recommended."""
+    return {row["product"] for row in answers.to_pylist() if row["user"] == user}
 
 
 def test_readers_and_books_need_no_line_of_code_whichever_way_the_relationship_leads(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ _NOT_IT = "is not the file that the bundle was made with"
         (lambda f: _edited(f, parts={}), "config.json", "was changed"),
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
-        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 7"),
+        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 8"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],
 )  # fmt: skip

@@ -201,6 +201,7 @@ def _bundle(folder: Path) -> None:
         "families": [],
         "neighbours": [],
         "neighbour_decay": 0.0,
+        "events": {},
     }
     table = pa.table(
         {

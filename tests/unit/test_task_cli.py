@@ -79,7 +79,6 @@ def test_the_next_basket_needs_every_event_in_the_graph() -> None:
             "positives.weights.VIEWD",
             "'VIEWED'",
         ),
-        (MATCH, "event: BOUGHT", "event: BOUGHT, weights: {VIEWED: 0.2}", "positives.weights", "yet"),
         (MATCH, "RECOMMENDED", "RECOMENDED", "output", "did you mean 'RECOMMENDED'?"),
         (MATCH, "RECOMMENDED", "BOUGHT", "output", "of the kind event, where output is asked"),
         (MATCH, "by: history}", "by: text}", "anchors.by", "names no text of User"),

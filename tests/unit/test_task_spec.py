@@ -68,6 +68,18 @@ def refused(text: str, old: str = "", new: str = "") -> InputError:
             "or equal to 1",
         ),
         ("event: BOUGHT", "event: A, weights: {B: .nan}", "line 4: positives.weights.B", "should be"),
+        (
+            "{event: BOUGHT}",
+            "{event: A, weights: {B: 1}}\nrepeats: true",
+            "positives.weights",
+            "without repeats",
+        ),
+        (
+            "by: history}\ncandidates: {label: Product, by: [history, text]}\npositives: {event: BOUGHT}",
+            "by: text}\ncandidates: {label: Product, by: text}\npositives: {event: A, weights: {B: 1}}",
+            "positives.weights",
+            "anchors by history",
+        ),
         ("event: BOUGHT", "relationship: A", "line 5: protocol", "needs positives with an event"),
         ("event: BOUGHT", "event: A, else: nothing", "line 4: positives.else", "should be 'synthetic'"),
         ("event: BOUGHT", "synthetic: catalogue, reverse: true", "positives.reverse", "goes with"),

@@ -85,7 +85,7 @@ class LinearRows:
     more, the sides are left out (`sides_count`).
 
     Args:
-        histories: CSR [users, items].
+        histories: CSR [users, items], or with more columns, which are no items but lead to some.
         sides: CSR [items, features] each, S; SSᵀ is how alike two items are.
         side_weight: weight of the sides' rows.
         limit: largest matrix to invert.
@@ -102,10 +102,12 @@ class LinearRows:
         device: torch.device = _CPU,
     ) -> None:
         use_sides = sides_count(histories, limit) and bool(sides) and side_weight > 0
-        self.items, known = known_items(histories, everything=use_sides)
+        self.items, known = known_items(histories, whole=sides[0].shape[0] if use_sides else 0)
         blocks: list[Any] = [known]
         if use_sides:
-            blocks += [np.sqrt(side_weight) * side.T for side in sides]
+            blocks += [
+                np.sqrt(side_weight) * widened(side.T, histories.shape[1])[:, self.items] for side in sides
+            ]
         rows = sp.csr_matrix(sp.vstack(blocks)) if len(blocks) > 1 else known
         self.rows = sp.csr_matrix(rows[np.flatnonzero(np.diff(rows.indptr))])
         self.limit, self.device = limit, device
@@ -173,10 +175,18 @@ def fit_linear(
     return LinearRows(histories, sides, side_weight=side_weight, limit=limit, device=device).fit(reg)
 
 
-def known_items(histories: sp.csr_matrix, *, everything: bool) -> tuple[IntArray, sp.csr_matrix]:
-    """The items with a row entry (or all), and the histories over them that are not empty."""
-    counts = np.bincount(histories.indices, minlength=histories.shape[1])
-    items = np.arange(histories.shape[1]) if everything else np.flatnonzero(counts)
+def widened(rows: sp.csr_matrix, width: int) -> sp.csr_matrix:
+    """Rows CSR [R, items] with empty columns after the items: [R, width]."""
+    rows = sp.csr_matrix(rows, copy=True)
+    rows.resize(rows.shape[0], width)
+    return rows
+
+
+def known_items(histories: sp.csr_matrix, *, whole: int = 0) -> tuple[IntArray, sp.csr_matrix]:
+    """The columns with a row entry and the first `whole`, and the histories over them that are not empty."""
+    held = np.bincount(histories.indices, minlength=histories.shape[1]) > 0
+    held[:whole] = True
+    items = np.flatnonzero(held)
     known = sp.csr_matrix(histories[:, items]).astype(np.float64)
     return items.astype(np.int64), known[np.flatnonzero(np.diff(known.indptr))]
 

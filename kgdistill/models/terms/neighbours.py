@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kgdistill.arrays import IntArray
 from kgdistill.models.terms.item_weights import WholeModel, bags
+from kgdistill.models.terms.linear import widened
 from kgdistill.models.terms.sparse import csr_tensor, leading_pairs
 
 _CPU = torch.device("cpu")
@@ -26,7 +27,8 @@ class NeighbourItems:
     """What a student keeps of a model: each item's strongest weights, and for the others a low-rank product.
 
     Attributes:
-        weights: float32 CSR [all items, all items], from an item of the history to a recommended one.
+        weights: float32 CSR [kinds * items, items], from what a history holds (`Interactions.rows`) to a
+            recommended item.
         factored: ids of the items that a product of low rank knows, ascending, int64 [F].
         left, right: float32 [F, r]; left · rightᵀ stands for the weights among these that are not kept.
         mean: whether a history counts by its mean, as in a walk, or by its sum.
@@ -41,7 +43,9 @@ class NeighbourItems:
     device: torch.device = _CPU
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
-        """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all items]; 0 for unknown items."""
+        """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all columns]; 0 for unknown items."""
+        if histories.shape[1] > self.weights.shape[0]:
+            histories = sp.csr_matrix(histories[:, : self.weights.shape[0]])
         out = self._table(histories, items)
         if self.left.numel() and histories.nnz:
             asked = bags(sp.csr_matrix(histories[:, self.factored], dtype=np.float32), self.left)
@@ -54,7 +58,7 @@ class NeighbourItems:
 
     def _table(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
         """What the weights that are kept say, float32 [B, C]."""
-        users, width = histories.shape
+        users, width = histories.shape[0], self.weights.shape[1]
         if not self.weights.nnz:
             return torch.zeros(users, len(items), device=self.device)
         starts, ends = (self.weights.indptr[histories.indices + end].astype(np.int64) for end in (0, 1))
@@ -80,7 +84,9 @@ class NeighbourItems:
 
     def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
         """The weights among these candidates, as CSR, and the factors of the others."""
-        weights = self.weights[candidates][:, candidates]
+        width, count = self.weights.shape
+        rows_of = (np.arange(0, width, count)[:, None] + candidates).ravel()
+        weights = self.weights[rows_of][:, candidates]
         places, rows = self._factored(candidates)
         return {
             "factored": places.astype(np.int32),
@@ -105,6 +111,7 @@ def strongest(
     *,
     rank: int = 0,
     factored: IntArray | None = None,
+    width: int | None = None,
 ) -> NeighbourItems:
     """The `most` largest positive weights into each item; memory is items × `_BLOCK` floats without `among`.
 
@@ -112,17 +119,19 @@ def strongest(
         model: any.
         most: per item.
         count: how many items there are in all.
-        among: for each of all items the ids of others to look among, int64 [count, M], -1 for none
+        among: for each of all items the ids of others to look among, int64 [items or more, M], -1 for none
             (`likely_pairs`); None looks among all.
         rank: of the product that stands for the other weights (`_left_over`).
         factored: ids of the items among which it does, ascending; None for all that the model knows.
+        width: how many columns histories have, the items the first of them; None for the items alone.
     """
-    place = np.full(count + 1, -1, np.int64)  # the last is that of no item
+    shape, items = (width or count, count), model.items[model.items < count]
+    place = np.full(max(shape[0], 0 if among is None else len(among)) + 1, -1, np.int64)  # the last: none
     place[model.items] = np.arange(len(model.items))
     parts: list[list[IntArray]] = []
     device = _CPU
-    for start in range(0, len(model.items) if most else 0, _BLOCK):
-        into = model.items[start : start + _BLOCK]
+    for start in range(0, len(items) if most else 0, _BLOCK):
+        into = items[start : start + _BLOCK]
         rows = None if among is None else torch.from_numpy(place[among[into]].T)
         asked = None if rows is None else rows.clamp(min=0)
         weights = model.into(start, start + len(into), asked).float()
@@ -137,12 +146,12 @@ def strongest(
         best = best if rows is None else rows.gather(0, best)
         row, column = torch.nonzero(values > 0, as_tuple=True)
         parts.append([model.items[best[row, column]], into[column], values[row, column].numpy()])
-    table = sp.csr_matrix((count, count), dtype=np.float32)
+    table = sp.csr_matrix(shape, dtype=np.float32)
     if parts:
         rows_, columns, data = (np.concatenate(column) for column in zip(*parts, strict=True))
-        table = sp.csr_matrix((data, (rows_, columns)), shape=(count, count), dtype=np.float32)
+        table = sp.csr_matrix((data, (rows_, columns)), shape=shape, dtype=np.float32)
         table.sort_indices()
-    factored = model.items if factored is None else np.intersect1d(factored, model.items)
+    factored = items if factored is None else np.intersect1d(factored, items)
     factored = factored if rank else factored[:0]
     left, right = _left_over(model, table, rank, factored, device)
     return NeighbourItems(table, factored, left, right, model.mean, device)
@@ -173,12 +182,12 @@ def likely_pairs(histories: sp.csr_matrix, sides: list[sp.csr_matrix], most: int
     of one with more than `_SHARED` items so many are drawn, so that the cost grows with the events.
 
     Args:
-        histories: CSR [users, items].
+        histories: CSR [users, items], or with more columns after them.
         sides: CSR [items, features] each, not negative.
         most: per item.
     """
-    halves = []
-    for part in (histories.T, *sides):
+    halves, width = [], histories.shape[1]
+    for part in (histories.T, *(widened(side.T, width).T for side in sides)):
         thin = _thinned(sp.csc_matrix(part))
         size = np.maximum(np.asarray(thin.sum(0)).ravel(), 1e-9)
         halves.append(thin @ sp.diags(1 / np.sqrt(size)))

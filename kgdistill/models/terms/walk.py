@@ -106,7 +106,7 @@ def fit_walk(
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1")
     use_sides = sides_count(histories, limit) and bool(sides) and side_weight > 0
-    items, known = known_items(histories, everything=use_sides)
+    items, known = known_items(histories, whole=histories.shape[1] if use_sides else 0)
     parts = [(1.0, sp.csr_matrix(known.T)), *((side_weight, side) for side in (sides if use_sides else []))]
     degree = np.zeros(len(items))
     blocks = []

@@ -6,7 +6,7 @@ from kgdistill.explore import explain_frozen
 from kgdistill.run.base import RunBase
 from kgdistill.run.report.run import Explained, ReportedRecommendation
 from kgdistill.serve.bundle import load_bundle
-from kgdistill.tasks.histories import histories
+from kgdistill.tasks.histories import histories, whole_past
 from kgdistill.wording import language_of, say
 
 _ASKED, _USERS, _PRODUCTS = 12, 3, 3
@@ -29,9 +29,9 @@ def recommended(run: RunBase) -> list[Explained]:
     known = histories(purchases, bundle.keys)
     eligible = [user for user, history in known.items() if len(history.items) >= protocol.min_user_events]
     asked = eligible[:: max(1, len(eligible) // _ASKED)][:_ASKED]
-    lists = {
-        user: bundle.recommend(known[user].items, _PRODUCTS, exclude=known[user].beside) for user in asked
-    }
+    others = {name: histories(table, bundle.keys) for name, table in run.others().items()}
+    pasts = {user: whole_past(user, known[user].items, protocol.interaction[1], others) for user in asked}
+    lists = {user: bundle.recommend(pasts[user], _PRODUCTS, exclude=known[user].beside) for user in asked}
     pairs = [(user, found.id) for user in asked for found in lists[user]]
     why = explain_frozen(
         run.snapshot, purchases, protocol.interaction, pairs, limit=1, reverse=protocol.reverse
