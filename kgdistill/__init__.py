@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kgdistill.graph import Graph
     from kgdistill.run.run import Run
     from kgdistill.serve.bundle import Bundle
-    from kgdistill.serve.bundle import load_bundle as load
+    from kgdistill.serve.joined import load
     from kgdistill.snapshot import Snapshot
     from kgdistill.store import GraphStore, Schema, load_schema, open_store
     from kgdistill.tasks.spec import load_task
@@ -32,7 +32,7 @@ _WHERE = {
     "RunConfig": ("config", "RunConfig"),
     "Schema": ("store", "Schema"),
     "Snapshot": ("snapshot", "Snapshot"),
-    "load": ("serve.bundle", "load_bundle"),
+    "load": ("serve.joined", "load"),
     "load_schema": ("store", "load_schema"),
     "load_task": ("tasks.spec", "load_task"),
     "open_store": ("store", "open_store"),

@@ -385,7 +385,7 @@ def _edge(name: str, schema: Schema) -> EdgeType:
 def _check_writes(run: Run, least: float | None, allow_sensitive: bool) -> None:
     """Refuses a run that has nothing to write, and what it would not read."""
     task, kind = run.config.task, run.config.kind
-    if kind in ("basket", "text") or (kind == "classify" and task.output is None):
+    if not run.writes:
         raise InputError(
             f"a run of the task {task.name!r} has nothing to write back",
             where=str(run.folder),

@@ -78,6 +78,17 @@ TaskOption = Annotated[
 ]
 
 
+TasksOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="NAME|FILE",
+        help="As for a run of one task; given again, each becomes a run in a folder inside RUN, and their "
+        "bundles answer as one.",
+    ),
+]
+
+
 def check_run_task(run: RunBase, task: str | None) -> None:
     """InputError where a run is of another task than the one that was named."""
     if task is None:

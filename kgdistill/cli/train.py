@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kgdistill.cli import several
 from kgdistill.cli.jobs import KeptOption, WaitOption, say_if_unkept
 from kgdistill.cli.options import (
     DEFAULT_STORE,
@@ -18,6 +19,7 @@ from kgdistill.cli.options import (
     RunOption,
     StoreOption,
     TaskOption,
+    TasksOption,
     ThreadsOption,
     UserOption,
     check_device,
@@ -94,7 +96,7 @@ def snapshot(
 
 def fit(
     run: RunOption,
-    task: TaskOption = None,
+    tasks: TasksOption = None,
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
@@ -115,7 +117,13 @@ def fit(
       kgdistill fit --run runs/mine
       kgdistill fit --run runs/search --task search --store neo4j://localhost:7687
       kgdistill fit --run runs/viewed --task viewed.yaml --config mine.yaml --device cpu
+      kgdistill fit --run runs/all --task recommend --task search --task intent
     """
+    if len(tasks or ()) > 1 or several.are_in(run):
+        values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
+        values |= {k: v for k, v in (("device", device), ("threads", threads)) if v is not None}
+        return several.fit(run, tasks or [], values, (store, user, password_file), json=json)
+    task = tasks[0] if tasks else None
     if not (run / "graph" / "stage.json").is_file():
         values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
         _created(run, values, task, (store, user, password_file), str(config or "configuration"))
@@ -326,6 +334,8 @@ def evaluate(
     """
     from kgdistill.run.report import metrics_table
 
+    if several.are_in(run) and task is None:
+        return several.evaluate(run, json=json)
     opened = run_at(run, device=device, threads=threads)
     check_run_task(opened, task)
     metrics = opened.evaluate()
@@ -379,6 +389,11 @@ def writeback(
     """
     from kgdistill.graph import Graph
 
+    if several.are_in(run):
+        if least is not None or allow_sensitive:
+            raise InputError("of several runs, name one", where=shown(run), hint="--least, --allow-sensitive")
+        with store_at(store, user, password_file, wait_s=wait) as held:
+            return several.write_back(run, Graph(held, archive=archive), wait_s=wait, json=json)
     opened = run_at(run, device=device)
     with store_at(store, user, password_file, wait_s=wait) as held:
         written = Graph(held, archive=archive).write_back(
@@ -407,6 +422,8 @@ def report(run: RunArgument, json: JsonOption = False) -> None:
     """
     from kgdistill.run.report import write_report
 
+    if several.are_in(run):
+        return several.report(run, json=json)
     html, markdown = write_report(run)
     if json:
         print_json({"html": html, "markdown": markdown})

@@ -24,6 +24,7 @@ from kgdistill.ingest.journal import Journal
 from kgdistill.private import private_folder
 from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
+from kgdistill.serve.joined import tasks_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import kept_schema
@@ -80,6 +81,9 @@ class RunBase:
             InputError: its configuration cannot be read.
         """
         path = Path(folder) / _CONFIG
+        if (names := tasks_in(Path(folder))) is not None:
+            inside = ", ".join(shlex.quote(str(run_folder(Path(folder), name))) for name in names)
+            raise ArtefactError("holds several runs", where=str(folder), hint=f"name one: {inside}")
         if not path.is_file():
             hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
             raise ArtefactError("is no run folder", where=str(folder), hint=hint)
@@ -394,3 +398,8 @@ class RunBase:
         later = pq.read_table(self.read("graph") / _HOLDOUT)
         table = frozen_purchases(self.snapshot, later, edge, reverse=reverse)
         return table if user is None else table.filter(pc.equal(table["user"], user))
+
+
+def run_folder(folder: Path, task: str) -> Path:
+    """Where the run of a task stands in the folder of several runs; its name is theirs in the graph too."""
+    return folder / f"{folder.resolve().name}-{task}"

@@ -40,7 +40,7 @@ def over_held(folder: Path, values: Mapping[str, Any], task: TaskLike | None) ->
     held = read_config(file) if file.is_file() else {}
     named = task if task is not None else values.get("task")
     if named is not None and "task" in held:
-        same = _task(named, {}, str(file)) == _task(None, held, str(file))
+        same = task_spec(named, {}, str(file)) == task_spec(None, held, str(file))
         held = held if same else {k: v for k, v in held.items() if k not in ("task", "protocol")}
     merged = dict(held)
     for name, value in values.items():
@@ -94,7 +94,7 @@ def draft(values: Mapping[str, Any], *, task: TaskLike | None = None, where: str
     Raises:
         InputError: the task or a setting is wrong.
     """
-    spec = _task(task, values, where)
+    spec = task_spec(task, values, where)
     check_trainable(spec)
     given = values.get("protocol") or {}
     if not isinstance(given, Mapping):
@@ -121,7 +121,14 @@ def _columns(protocol: DiscoveryProtocol, schema: Schema) -> dict[str, str]:
     return {"user_column": keys[0], "item_column": keys[1]}
 
 
-def _task(task: TaskLike | None, values: Mapping[str, Any], where: str) -> TaskSpec:
+def task_spec(
+    task: TaskLike | None, values: Mapping[str, Any] | None = None, where: str = "configuration"
+) -> TaskSpec:
+    """The task that is meant: that of the values where it is None, and recommend where they name none.
+
+    Raises:
+        InputError: there is no such task, or it is wrong.
+    """
     if isinstance(task, str | Path):
         return load_task(task)
     if isinstance(task, Mapping):
@@ -130,7 +137,7 @@ def _task(task: TaskLike | None, values: Mapping[str, Any], where: str) -> TaskS
         if not isinstance(task, MatchSpec | ClassifySpec):
             raise InputError(f"{task!r:.80} is no task", where=where, hint="give a name, a file or a mapping")
         return task
-    held = values.get("task")
+    held = (values or {}).get("task")
     if held is None:
         return load_task("recommend")
     return load_task(held) if isinstance(held, str) else parse_task(held, where=f"{where}: task")

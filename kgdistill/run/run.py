@@ -7,11 +7,11 @@ the same inputs, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
     from kgdistill.run.maker import Maker
+    from kgdistill.run.several import Runs
 
 _WIDE = 300
 _ANSWERS = pa.schema(
@@ -84,6 +85,7 @@ class Run(RunBase):
 
             torch.set_num_threads(self.config.threads)
 
+    @overload
     @classmethod
     def create(
         cls,
@@ -91,9 +93,33 @@ class Run(RunBase):
         graph: GraphStore | Holder,
         *,
         task: TaskLike | None = None,
+        tasks: None = None,
         where: str = "configuration",
         **settings: Any,
-    ) -> Run:
+    ) -> Run: ...
+    @overload
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        graph: GraphStore | Holder,
+        *,
+        task: None = None,
+        tasks: Sequence[TaskLike],
+        where: str = "configuration",
+        **settings: Any,
+    ) -> Runs: ...
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        graph: GraphStore | Holder,
+        *,
+        task: TaskLike | None = None,
+        tasks: Sequence[TaskLike] | None = None,
+        where: str = "configuration",
+        **settings: Any,
+    ) -> Run | Runs:
         """Makes a run: settles its task, cut, split and settings, and freezes the graph.
 
         Of a folder that holds a run already, what is not given stays as it is.
@@ -102,6 +128,7 @@ class Run(RunBase):
             folder: where everything of the run goes.
             graph: a `Graph` or an open store.
             task: a name, a file, what a file holds, or a spec; None: the settings', or recommend.
+            tasks: several, each of which becomes a run; their bundles answer as one (`Runs`).
             where: stands for the settings in messages.
             settings: sections of the configuration, such as `seed=1`, `teacher={"dim": 64}`,
                 `protocol={"cut": "2024-03-01", "test_start": "2024-04-01"}`; the rest is chosen.
@@ -112,6 +139,12 @@ class Run(RunBase):
         store = graph.store if isinstance(graph, Holder) else graph
         if not isinstance(store, GraphStore):
             raise InputError(f"{store!r:.80} is no graph", hint="give kgdistill.Graph(...) or an open store")
+        if tasks is not None:
+            from kgdistill.run.several import Runs
+
+            if task is not None:
+                raise InputError("give one of: task, tasks", where=where)
+            return Runs.create(folder, store, tasks, where=where, **settings)
         check_new(Path(folder))
         drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
         config = drafted.settled(store)
@@ -264,6 +297,12 @@ class Run(RunBase):
         pq.write_table(table, out)
         write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())
         return table
+
+    @property
+    def writes(self) -> bool:
+        """Whether its answers have a place in the graph."""
+        task, kind = self.config.task, self.config.kind
+        return kind not in ("basket", "text") and (kind != "classify" or task.output is not None)
 
     @property
     def answered_as(self) -> EdgeType:
