@@ -30,7 +30,7 @@ def fit(
     json: bool,
 ) -> None:
     """`fit` of several tasks: of those named, and of those that the folder holds."""
-    from kgdistill.run.several import Runs
+    from kgdistill.run.run import Runs
     from kgdistill.serve.joined import tasks_in
 
     held = tasks_in(folder) or []
@@ -55,7 +55,7 @@ def fit(
 def evaluate(folder: Path, *, json: bool) -> None:
     """`evaluate` of every run."""
     from kgdistill.run.report import metrics_table
-    from kgdistill.run.several import Runs
+    from kgdistill.run.run import Runs
 
     results = Runs.open(folder).evaluate()
     if json:
@@ -68,7 +68,7 @@ def evaluate(folder: Path, *, json: bool) -> None:
 
 def write_back(folder: Path, graph: Graph, *, wait_s: float, json: bool) -> None:
     """`writeback` of every run whose answers have a place in the graph."""
-    from kgdistill.run.several import Runs
+    from kgdistill.run.run import Runs
 
     written: dict[str, Any] = {}
     for name, run in Runs.open(folder).items():
@@ -88,7 +88,7 @@ def write_back(folder: Path, graph: Graph, *, wait_s: float, json: bool) -> None
 def report(folder: Path, *, json: bool) -> None:
     """`report` of every run."""
     from kgdistill.run.report import write_report
-    from kgdistill.run.several import Runs
+    from kgdistill.run.run import Runs
 
     pages = {name: write_report(run.folder) for name, run in Runs.open(folder).items()}
     if json:

@@ -7,7 +7,7 @@ the same inputs, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from kgdistill.arrays import FloatArray
-from kgdistill.errors import InputError
+from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import step
-from kgdistill.run.base import RunBase
-from kgdistill.run.create import TaskLike, check_new, draft, over_held
+from kgdistill.run.base import RunBase, run_folder
+from kgdistill.run.create import TaskLike, check_new, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.joined import TASKS, Joined, join, name_tasks, tasks_in
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone, histories, whole_past
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from kgdistill.run.by_text import TextMatch
     from kgdistill.run.history_match import HistoryMatch
     from kgdistill.run.maker import Maker
-    from kgdistill.run.several import Runs
 
 _WIDE = 300
 _ANSWERS = pa.schema(
@@ -140,8 +140,6 @@ class Run(RunBase):
         if not isinstance(store, GraphStore):
             raise InputError(f"{store!r:.80} is no graph", hint="give kgdistill.Graph(...) or an open store")
         if tasks is not None:
-            from kgdistill.run.several import Runs
-
             if task is not None:
                 raise InputError("give one of: task, tasks", where=where)
             return Runs.create(folder, store, tasks, where=where, **settings)
@@ -346,3 +344,96 @@ def train_all(run: Run, notify: Callable[[str], None] = lambda text: None) -> Re
         run.fit()
         notify("judging every arm on the test period")
         return run.evaluate()
+
+
+class Runs(Mapping[str, Run]):
+    """Runs by the names of their tasks, each in a folder of its own.
+
+    A run's folder, and so its name in the graph, is `FOLDER-TASK` inside FOLDER.
+
+    Args:
+        folder: of all of them.
+        runs: by the name of the task.
+    """
+
+    def __init__(self, folder: Path, runs: Mapping[str, Run]) -> None:
+        self.folder, self._runs = folder, dict(runs)
+
+    def __getitem__(self, name: str) -> Run:
+        return self._runs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        graph: GraphStore,
+        tasks: Sequence[TaskLike],
+        *,
+        where: str = "configuration",
+        **settings: Any,
+    ) -> Runs:
+        """Makes a run for each task, as `Run.create`; a split by time is set for those that have one.
+
+        Raises:
+            InputError: as `Run.create`; no task, two of one name, or a folder that holds something else.
+        """
+        path = Path(folder)
+        specs = [task_spec(task) for task in tasks]
+        names = [spec.name for spec in specs]
+        if not specs or len(set(names)) < len(names):
+            raise InputError(f"{', '.join(names) or 'none'}: name each task once", where="tasks")
+        held = tasks_in(path)
+        if held is None and path.exists() and any(path.iterdir()):
+            message = "holds something else than several runs"
+            raise InputError(message, where=str(path), hint="name a new folder")
+        given = {}
+        for spec in specs:
+            by_time = getattr(spec.protocol, "split", None) == "time"
+            given[spec.name] = {k: v for k, v in settings.items() if by_time or k != "protocol"}
+            # What is wrong with one is told before the graph is frozen for another.
+            draft(given[spec.name], task=spec, where=where).settled(graph)
+        # Those that were there stay.
+        name_tasks(path, list(dict.fromkeys([*(held or []), *names])))
+        for spec in specs:
+            mine = run_folder(path, spec.name)
+            Run.create(mine, graph, task=spec, where=where, **given[spec.name])
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Runs:
+        """Runs that exist.
+
+        Raises:
+            ArtefactError: there are none in `folder`, or one is gone.
+        """
+        path = Path(folder)
+        names = tasks_in(path)
+        if names is None:
+            raise ArtefactError(f"holds no {TASKS}, and so not several runs", where=str(path))
+        return cls(path, {name: Run.open(run_folder(path, name)) for name in names})
+
+    def fit(self) -> None:
+        """Makes everything of every run up to its bundle, and puts these together; what fits is kept."""
+        for run in self.values():
+            run.fit()
+        self.join()
+
+    def join(self) -> Joined:
+        """Puts the bundles together, in FOLDER/bundle.
+
+        Raises:
+            ArtefactError: one is not packed, or no longer fits.
+        """
+        for run in self.values():
+            run.need("bundle")
+        return join(self.folder / "bundle", {name: run.folder / "bundle" for name, run in self.items()})
+
+    def evaluate(self) -> dict[str, Results]:
+        """Judges every run on its test."""
+        return {name: run.evaluate() for name, run in self.items()}

@@ -38,7 +38,7 @@ _PARTS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class HeldBundle:
     """What the config.json of a bundle says of it: enough to know what it answers.
 
     Attributes:
@@ -167,11 +167,11 @@ class Joined(Mapping[str, Bundle]):
         return self[self.of("answer")].answer(text, k, **more)
 
 
-def _told(folder: Path) -> Told:
+def _told(folder: Path) -> HeldBundle:
     file = folder / "config.json"
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
-        return Told(dict(held["parts"]), dict(held.get("task") or {}))
+        return HeldBundle(dict(held["parts"]), dict(held.get("task") or {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"cannot be read: {error}", where=str(file), hint=ANEW) from error
 

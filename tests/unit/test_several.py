@@ -16,9 +16,7 @@ from _tiny_encoder import tiny_encoder
 import kgdistill as kg
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.run.run import Run
-from kgdistill.run.several import Runs
-from kgdistill.serve.joined import Joined, join, tasks_in
+from kgdistill.run.run import Run, Runs
 from kgdistill.store import MemoryStore
 
 TASKS = ["recommend", "search", "answer", "intent"]
