@@ -17,6 +17,7 @@ import kgdistill as kg
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.run.run import Run, Runs
+from kgdistill.serve.joined import Joined, join, tasks_in
 from kgdistill.store import MemoryStore
 
 TASKS = ["recommend", "search", "answer", "intent"]
