@@ -185,6 +185,32 @@ class Results:
         ours = [self.mean(suite, name, setting) for name in ("teacher", student)]
         return _row([what, self.best(suite, setting), *ours, self.kept(suite, student, "teacher", setting)])
 
+    def at(self, name: str, *path: Any) -> Any:
+        """What NAME.json holds along a path of keys; of a list the entry with these values, or "all"."""
+        held: Any = self.read(name)
+        for n, step in enumerate(path):
+            if step == "all":
+                return [self._along(entry, path[n + 1 :], name) for entry in held]
+            held = self._along(held, [step], name)
+        return held
+
+    def _along(self, held: Any, path: Any, name: str) -> Any:
+        for step in path:
+            if isinstance(step, dict):
+                held = _first([entry for entry in held if step.items() <= entry.items()], f"{name}: {step}")
+            elif step in held:
+                held = held[step]
+            else:
+                raise SystemExit(f"docs/claims.py: {name}.json holds no {step!r}")
+        return held
+
+    def told(self, name: str, *path: Any) -> str:
+        """A figure with its interval, or the mean of several runs."""
+        found = self.at(name, *path)
+        if isinstance(found, list):
+            return f"{sum(found) / len(found):.4f}, the mean of {len(found)} runs"
+        return _interval(found["mean"], found)
+
     def size(self, suite: str) -> str:
         """How many numbers the student has of the teacher's, in percent."""
         numbers = [self.arm(suite, name)["parameters"] for name in ("student", "teacher")]
