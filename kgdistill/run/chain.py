@@ -153,9 +153,10 @@ _HISTORY_ARMS = _by_name(
     Arm("teacher_words", "text-only teacher with exact fields", "benchmark", "teacher", ("fields",)),
     Arm(
         "student", "student", "needed", "student", ("fields",), distilled=True,
-        compared_with=("student_nodistill", "teacher", "ease", "popularity"),
+        compared_with=("student_nodistill", "teacher", "ease", "popularity", "student_exchanged"),
     ),
     Arm("student_nodistill", "student without distillation", "control", "student", ("fields",)),
+    Arm("student_exchanged", "student, users exchanged", "baseline"),
 )  # fmt: skip
 
 _GRAPH = Stage("the snapshot", "taken", "kgdistill snapshot")

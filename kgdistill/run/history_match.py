@@ -394,6 +394,8 @@ class HistoryMatch(Maker):
         yield Contender("ease", scorer, time.monotonic() - start)
         for arm in self.arms():
             yield Contender(arm.arm, arm.scorer, arm.fit_seconds, arm.parameters)
+        student, somebody = self.student_scorer(), exchanged(self.run.task.users, self.run.config.seed)
+        yield Contender("student_exchanged", lambda users, items: student(somebody[users], items))
 
     def _judge_each(
         self, task: MatchTask, contenders: Iterable[Contender], folder: Path, *, void: Mapping[str, str]
@@ -436,3 +438,14 @@ class HistoryMatch(Maker):
                 continue
             void[name] = f"the shuffled facts are the real ones: {why}"
         return void
+
+
+def exchanged(users: IntArray, seed: int) -> IntArray:
+    """For each of some users another of them, for all users the id, int64; what is left is not personal.
+
+    Each stands for exactly one other, and for itself where there is but one.
+    """
+    order = np.random.default_rng(seed).permutation(users)
+    somebody = np.arange(users.max(initial=0) + 1, dtype=np.int64)
+    somebody[order] = np.roll(order, 1)
+    return somebody

@@ -216,7 +216,7 @@ def test_another_test_period_trains_again_because_validation_chose_the_epoch(
 def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: Path) -> None:
     document = json.loads((trained / "evaluate" / "metrics.json").read_text())
     arms = {arm["arm"]: arm for arm in document["arms"]}
-    assert list(arms) == ["popularity", "ease", *TEACHERS, *STUDENTS]
+    assert list(arms) == ["popularity", "ease", *TEACHERS, *STUDENTS, "student_exchanged"]
     assert document["protocol"]["k"] == 10
     for name, arm in arms.items():
         assert set(arm["settings"]) >= ({"warm"} if name == "ease" else {"warm", "cold"})
@@ -225,7 +225,10 @@ def test_the_run_leaves_figures_of_every_arm_and_their_recommendations(trained: 
         table = pq.read_table(trained / "evaluate" / "topk" / f"{name}.parquet")
         assert table.column_names == ["user_id", "product_id", "rank", "score", "setting"]
         assert table.num_rows > 0
-    assert arms["teacher"]["settings"]["warm"]["ndcg@10"]["mean"] > 0.1
+    reached = {name: arm["settings"]["warm"]["ndcg@10"]["mean"] for name, arm in arms.items()}
+    assert reached["teacher"] > 0.1
+    # What it says of somebody else is no better than what it says of nobody.
+    assert reached["student_exchanged"] < reached["student"] - 0.05
     assert not list(trained.rglob("*.bin"))
     assert not list(trained.rglob("*.pkl"))
 

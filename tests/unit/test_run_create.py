@@ -154,7 +154,7 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
     results = run.evaluate()
     assert [arm["arm"] for arm in results["arms"]] == [
         "popularity", "ease", "teacher", "teacher_noz", "teacher_text", "teacher_shuffled", "student",
-        "student_nodistill",
+        "student_nodistill", "student_exchanged",
     ]  # fmt: skip
     lines = str(results).splitlines()
     assert lines[0].startswith("latest; 95% intervals over users")
