@@ -57,10 +57,13 @@ def evaluate(folder: Path, *, json: bool) -> None:
     from kgdistill.run.report import metrics_table
     from kgdistill.run.run import Runs
 
-    results = Runs.open(folder).evaluate()
+    runs = Runs.open(folder)
+    results = runs.evaluate()
     if json:
         print_json(results)
         return
+    for name in runs.keys() - results.keys():
+        say(f"nothing judges {name}: the graph held no grades")
     for metrics in results.values():
         print_wide(metrics_table(metrics))
     say(f"next:  kgdistill report {shown(folder)}")
@@ -90,7 +93,7 @@ def report(folder: Path, *, json: bool) -> None:
     from kgdistill.run.report import write_report
     from kgdistill.run.run import Runs
 
-    pages = {name: write_report(run.folder) for name, run in Runs.open(folder).items()}
+    pages = {name: write_report(run.folder) for name, run in Runs.open(folder).items() if run.judges}
     if json:
         print_json({name: {"html": html, "markdown": markdown} for name, (html, markdown) in pages.items()})
         return

@@ -316,6 +316,13 @@ class RunBase:
         return pa.table({})
 
     @property
+    def judges(self) -> bool:
+        """Whether anything judges: of a task that grades judge, only where the graph held some."""
+        task = self.config.task
+        by_grades = isinstance(task, MatchSpec) and task.judged_by is not None
+        return not by_grades or pq.read_metadata(self.holdout).num_rows > 0
+
+    @property
     def holdout(self) -> Path:
         """The file with what was put aside: for evaluation alone."""
         return self.read("graph") / _HOLDOUT

@@ -435,5 +435,5 @@ class Runs(Mapping[str, Run]):
         return join(self.folder / "bundle", {name: run.folder / "bundle" for name, run in self.items()})
 
     def evaluate(self) -> dict[str, Results]:
-        """Judges every run on its test."""
-        return {name: run.evaluate() for name, run in self.items()}
+        """Judges every run on its test; one that nothing judges is left out."""
+        return {name: run.evaluate() for name, run in self.items() if run.judges}

@@ -221,13 +221,6 @@ def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> Non
             where=f"{where}: positives",
             hint=hint,
         )
-    judged = (asking, str(spec.judged_by), ranked)
-    if spec.judged_by is not None and not counts.edges.get(judged, 0):
-        raise InputError(
-            f"the graph has no ({judged[0]})-[{judged[1]}]->({judged[2]}): nothing judges",
-            where=f"{where}: judged_by",
-            hint="ingest judgements, or leave judged_by out",
-        )
 
 
 def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> None:

@@ -34,10 +34,10 @@ def judgement_edge(spec: MatchSpec) -> EdgeType:
 
 
 def stored_judgements(store: GraphStore, spec: MatchSpec) -> pa.Table:
-    """The task's judgements as the graph holds them: source, target, grade, text.
+    """The task's judgements as the graph holds them: source, target, grade, text; without any, no column.
 
     Raises:
-        InputError: there are none, or the relationship has no grade.
+        InputError: the relationship has no grade.
     """
     edge = judgement_edge(spec)
     table = take_judgements(store, edge, include_judgements=True)
@@ -46,8 +46,7 @@ def stored_judgements(store: GraphStore, spec: MatchSpec) -> pa.Table:
     if grade is None:
         raise InputError(f"{edge[1]} has no number called {_GRADE}", where=f"{spec.name}: judged_by")
     if not table.num_rows:
-        hint = "ingest judgements, or declare a task that later events judge"
-        raise InputError(f"the graph holds no {edge[1]} to judge by", where=store.url, hint=hint)
+        return pa.table({})
     columns = [table["source"], table["target"], table[grade].cast(pa.float64()), table["text"]]
     return pa.table(columns, names=["source", "target", _GRADE, "text"])
 
@@ -111,6 +110,10 @@ class JudgedTask:
         """What judges: source, target, grade, text; a later event between what was known counts as 1."""
         if _GRADE in self.table.column_names:
             return self.table
+        if self.protocol is None and self.spec.judged_by is not None:
+            held = "-".join(judgement_edge(self.spec))
+            hint = "ingest some and make the run anew, or ask the bundle: it answers all the same"
+            raise InputError(f"nothing judges: the graph held no {held}", where=self.spec.name, hint=hint)
         if self.protocol is None:
             raise InputError(
                 "nothing judges: the task names no grades, and no later events",

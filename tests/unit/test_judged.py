@@ -86,7 +86,7 @@ def test_only_who_says_so_reads_judgements(store: GraphStore) -> None:
 @pytest.mark.parametrize(
     ("grades", "message"),
     [
-        ([], "the graph holds no JUDGED to judge by"),
+        ([], "the graph held no Query-JUDGED-Product"),
         ([("q1", "p0", 0.0)], "no judged grade is above 0"),
         ([("q1", "p0", -1.0), ("q1", "p1", 1.0)], "'lamp' has a grade that is negative"),
         (

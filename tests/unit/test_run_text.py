@@ -85,13 +85,19 @@ def test_a_stage_of_other_settings_is_made_again_and_the_others_are_not(
     assert again == {"student", "student_nodistill", "bundle"}
 
 
-def test_a_graph_without_judgements_is_refused(tmp_path: Path) -> None:
+def test_a_graph_without_judgements_is_searched_and_not_judged(run: Run, tmp_path: Path) -> None:
     with MemoryStore() as bare:
         fill_search_shop(bare)
         bare.delete_nodes("Query", pa.array([f"q{t}" for t in range(len(THINGS))]))
         bare.delete_nodes("Query", pa.array([f"q{t}{b}" for t in range(3) for b in range(5)]))
-        with pytest.raises(InputError, match="nothing judges"):
-            Run.create(tmp_path / "run", bare, task="search")
+        text = run.config.text.model_dump()
+        unjudged = Run.create(tmp_path / "run", bare, task="search", text=text, search=SMALL, device="cpu")
+    assert run.judges
+    assert not unjudged.judges
+    unjudged.fit()
+    assert len(unjudged.bundle().search("acorn paper", 3)) == 3
+    with pytest.raises(InputError, match="nothing judges: the graph held no Query-JUDGED-Product"):
+        unjudged.evaluate()
 
 
 def test_the_bundle_finds_as_the_run_was_judged(run: Run) -> None:

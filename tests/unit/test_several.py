@@ -178,3 +178,14 @@ def test_settings_are_checked_before_anything_is_made(tmp_path: Path) -> None:
         (tmp_path / "b" / "mine.txt").write_text("kept")
         with pytest.raises(InputError, match="holds something else"):
             Run.create(tmp_path / "b", store, tasks=["recommend", "search"])
+
+
+def test_a_search_that_nothing_judges_is_fitted_beside_what_is_judged(folder: Path, tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_shop(store)
+        settings = {**SETTINGS, "text": Runs.open(folder)["search"].config.text.model_dump()}
+        runs = Run.create(tmp_path / "both", store, tasks=["recommend", "search"], **settings)
+    runs.fit()
+    joined = kg.load(tmp_path / "both" / "bundle")
+    assert len(joined.search(joined["search"].items.titles[0], 3))  # type: ignore[index]
+    assert list(runs.evaluate()) == ["recommend"]
