@@ -151,7 +151,7 @@ def measure(
     for seed in range(seeds):
         context = Context(torch.device("cpu"), seed)
         teacher = train_class_teacher(task, vectors, config, context)
-        soft = teacher.logits(task, vectors)
+        soft = teacher.told(task, vectors)
         reads = encoder if task.texts is not None else None
         student = train_class_student(task, reads, vectors, config, context, soft=soft)
         plain = train_class_student(task, reads, vectors, config, context, soft=None)

@@ -133,7 +133,7 @@ def trained(
     """Teacher, student and undistilled student of a seed."""
     context = Context(torch.device("cpu"), seed)
     teacher = fit_class_teacher(task, vectors, config, context)
-    soft = teacher.logits(task, vectors)
+    soft = teacher.told(task, vectors)
     arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration)}
     for name, title, taught in (
         ("student", "student", soft), ("student_plain", "student without distillation", None)

@@ -296,7 +296,8 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
             context = Context(torch.device("cpu"), seed)
             teacher = train_class_teacher(fold, vectors, config, context)
             soft = teacher.logits(fold, vectors)
-            student = train_class_student(fold, None, vectors, config, context, soft=soft)
+            lesson = teacher.told(fold, vectors)
+            student = train_class_student(fold, None, vectors, config, context, soft=lesson)
             plain = train_class_student(fold, None, vectors, config, context, soft=None)
             trained[seed] = {
                 "teacher": (soft, teacher.calibration),

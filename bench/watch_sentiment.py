@@ -217,7 +217,7 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
             teacher = train_class_teacher(task, vectors, config, context)
-            soft = teacher.logits(task, vectors)
+            soft = teacher.told(task, vectors)
             told.append(Told("teacher", seed, soft[TARGET][test].argmax(axis=1)))
             progress.advance()
             for name, lesson in (("student", soft), ("student_plain", None)):

@@ -230,9 +230,10 @@ class ClassifyConfig(_Section):
     teacher_hidden: int = Field(default=512, ge=0, le=65_536)
     """Width of the teacher's."""
     folds: int = Field(default=5, ge=1, le=100)
-    """Parts that the training subjects are cut into: of each the student is told what a teacher says that did
-    not learn from it, and the teacher is all of these together. 1, or below 20 subjects a part: one alone."""
-    word_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Parts that the training subjects are cut into: the teacher has a member for each, which did not learn
+    from it; of a subject the student is told halfway between that member and all. 1, or below 20 subjects a
+    part: one alone."""
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of a text's tokens that the student does not see at each step."""
     rank: int = Field(default=32, ge=1, le=4096)
     """Of what stands beside a subject (a history, facts): most numbers for who has which."""

@@ -57,7 +57,7 @@ class Classifying(Maker):
             artefacts.save_history(folder, teacher.history)
         elif (arm := self.run.pipeline.arms.get(name)) is not None:
             encoder = self.encoder if self.task.texts is not None else None
-            soft = self.teacher().logits(self.task, self.vectors) if arm.distilled else None
+            soft = self.teacher().told(self.task, self.vectors) if arm.distilled else None
             student = fit_class_student(
                 self.task, encoder, self.vectors, config.classify, self.context, soft=soft
             )

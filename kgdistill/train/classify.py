@@ -24,6 +24,7 @@ from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 
+_LEARNED = 0.5
 _ROWS = 4096
 _WORD_RATE, _PART = 10.0, 20
 """Of the weights of words, which stand at few subjects each; and the fewest subjects of a part."""
@@ -61,8 +62,8 @@ class ClassTeacher:
     """The teacher: text vectors as they are, what stands beside the subject and exact words, in one head.
 
     Cross-fitted: each of its members learned from all parts of the training subjects but one. Of a training
-    subject it says what the member says that did not learn from it, so that a student is handed what can be
-    told, not what was learned by heart; of any other the mean of all.
+    subject it says what the member says that did not learn from it, of any other the mean of all. A student
+    is told of a training subject halfway between that and the mean: what can be told, and what was seen.
 
     Attributes:
         members: over the same features.
@@ -99,8 +100,18 @@ class ClassTeacher:
         features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
         return self.logits_of(features)
 
-    def logits_of(self, features: _Features) -> Logits:
-        """Of every subject, by what is read of it."""
+    def told(self, task: ClassifyTask, vectors: SubjectVectors) -> Logits:
+        """What a student is told of every subject: halfway from `logits` to what all members say."""
+        features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
+        return self.logits_of(features, learned=_LEARNED)
+
+    def logits_of(self, features: _Features, *, learned: float = 0.0) -> Logits:
+        """Of every subject, by what is read of it.
+
+        Args:
+            features: what is read.
+            learned: of a training subject, how much those say that learned from it too.
+        """
         said = [_said(member, features) for member in self.members]
         out: dict[str, FloatArray] = {}
         for name in self.classes:
@@ -108,7 +119,8 @@ class ClassTeacher:
             out[name] = stacked.mean(axis=0)
             if len(self.folds) == len(features.dense):
                 rows = np.flatnonzero(self.folds >= 0)
-                out[name][rows] = stacked[self.folds[rows], rows]
+                unlearned = stacked[self.folds[rows], rows]
+                out[name][rows] = learned * out[name][rows] + (1 - learned) * unlearned
         return out
 
 

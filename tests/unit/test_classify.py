@@ -262,6 +262,23 @@ def test_a_teacher_says_of_a_subject_what_it_did_not_learn_of_it(tmp_path: Path)
     assert right(5) < 0.45 < 0.5 < right(1)
 
 
+def test_a_student_is_told_halfway_between_what_was_learned_and_what_was_not(tmp_path: Path) -> None:
+    here = world(make_classes(utterances(), tmp_path / "s", spec()))
+    task, vectors = here.task, here.vectors
+    teacher = train_class_teacher(task, vectors, CONFIG.model_copy(update={"folds": 3}), context())
+    told, unlearned = (
+        found["intent"] for found in (teacher.told(task, vectors), teacher.logits(task, vectors))
+    )
+    # By a teacher that forgot which member learned from what, everybody speaks of everything.
+    teacher.folds = np.zeros(0, np.int64)
+    everybody = teacher.logits(task, vectors)["intent"]
+    train = task.subjects("train")
+    np.testing.assert_allclose(told, (unlearned + everybody) / 2, rtol=1e-4, atol=1e-4)
+    assert np.abs(told[train] - unlearned[train]).max() > 0.01
+    rest = np.setdiff1d(np.arange(len(task)), train)
+    np.testing.assert_array_equal(told[rest], everybody[rest])
+
+
 def test_exact_words_tell_what_the_vectors_do_not(tmp_path: Path) -> None:
     here = world(make_classes(utterances(), tmp_path / "s", spec()))
     blind = SubjectVectors(np.zeros((len(here.task), 4), np.float32), {})
