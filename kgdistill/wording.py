@@ -48,6 +48,25 @@ _SAID: dict[str, dict[Language, str]] = {
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
     "broader": {"en": "broader ", "zh": "上级"},
     "and": {"en": " and ", "zh": "和"},
+    "likeness": {"en": "its likeness to what was bought", "zh": "与买过的商品相近"},
+    "from baskets": {"en": "what goes with what was bought", "zh": "与买过的商品搭配"},
+    "from buyers": {"en": "what others who bought the same bought", "zh": "买过同样商品的人也买"},
+    "popularity": {"en": "its popularity", "zh": "热门"},
+    "sameness": {"en": "the same {fields}", "zh": "{fields}相同"},
+    "rank": {"en": "rank {rank:,} of {ranked:,}", "zh": "在{ranked:,}件商品中排第{rank:,}"},
+    "speaks": {"en": "{share:.0%} of what speaks for it is {term}", "zh": "理由中“{term}”占{share:.0%}"},
+    "without one": {
+        "en": "without {item} it would be rank {after:,}",
+        "zh": "如果没买过{item}，会排第{after:,}",
+    },
+    "without some": {
+        "en": "without the {count} of {name} it would be rank {after:,}",
+        "zh": "如果没买过那{count}件“{name}”，会排第{after:,}",
+    },
+    "without all": {
+        "en": "without any purchase, by popularity alone, it would be rank {after:,}",
+        "zh": "如果什么都没买过，仅按热门程度会排第{after:,}",
+    },
     "no short path": {
         "en": "no short path; by the student's vectors",
         "zh": "没有短路径；由学生模型的向量推荐",
