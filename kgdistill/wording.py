@@ -67,6 +67,15 @@ _SAID: dict[str, dict[Language, str]] = {
         "en": "without any purchase, by popularity alone, it would be rank {after:,}",
         "zh": "如果什么都没买过，仅按热门程度会排第{after:,}",
     },
+    "teacher elsewhere": {
+        "en": "the teacher, which has the graph, puts it at {teacher:,} and the student at {student:,}",
+        "zh": "有图的教师模型把它排在第{teacher:,}，学生模型排在第{student:,}",
+    },
+    "teacher beyond": {
+        "en": "the teacher, which has the graph, has it not among its best {best:,}; the student puts it at "
+        "{student:,}",
+        "zh": "有图的教师模型没有把它排进前{best:,}，学生模型排在第{student:,}",
+    },
     "no short path": {
         "en": "no short path; by the student's vectors",
         "zh": "没有短路径；由学生模型的向量推荐",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -82,11 +82,22 @@ def why(
             raise InputError("; ".join(whom.notes), where="--user")
     taken = None if without is None else [key.strip() for key in without.split(",")]
     found = told_why(asked.bundle, whom.history, item, without=taken, exclude=whom.exclude, pool=pool)
-    beside: dict[str, Any] = {}
+    both = None
+    if user_id is not None and asked.run is not None:
+        from kgdistill.run.disagreement import both_ranks
+
+        both = both_ranks(asked.run, asked.bundle, user_id, item)
     if json:
-        print_json({**found.to_dict(), "rests_on": whom.rests_on, **beside})
+        told = {
+            **found.to_dict(),
+            "rests_on": whom.rests_on,
+            "teacher": None if both is None else both._asdict(),
+        }
+        print_json(told)
         return
     _show(found, whom)
+    if both is not None and both.sentence:
+        say(f"by what was bought before the run's cut, {both.sentence}")
 
 
 def _show(found: Why, whom: ForWhom) -> None:

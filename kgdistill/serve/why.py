@@ -134,8 +134,8 @@ def why(
 ) -> Why:
     """Why the student ranks an item where it does for a history, without graph and teacher.
 
-    Purchases are taken out of the history, which is then scored anew: the student's own answer to what it
-    would have recommended otherwise. What was taken out stays unrecommended, so that ranks compare.
+    Purchases are taken out of the history, which is then scored anew. What was taken out stays
+    unrecommended, so that ranks compare.
 
     Args:
         bundle: of a task that ranks by history.
@@ -153,19 +153,11 @@ def why(
     """
     check_count(limit, "limit")
     known, unknown = bundle.index(key_texts(history))
-    ranked_of = bundle.ranked(pool)  # refuses a bundle that does not recommend
-    place = int(bundle.known([item])[0])
-    if not len(known):
-        raise InputError("the bundle knows nothing of the history: then popularity alone recommends")
-    if place in known:
-        raise InputError(f"{str(item)[:40]!r} is in the history: what was bought is not recommended")
-    ranked, name = _holding(bundle, ranked_of, place, pool)
+    ranked, name, place = _ranking(bundle, known, item, pool)
     assert bundle.history is not None
     scorer, column = bundle.history.scorer, int(np.searchsorted(ranked.items, place))
     out = np.isin(ranked.items, np.concatenate([known, bundle.index(key_texts(exclude))[0]]))
     out[column] = False
-    told = language_of(bundle.items.names[place])
-
     taken = _strongest(scorer, known, place, ranked, column)
     block = scorer.block([known, *(known[known != one] for one in taken.tolist())], ranked)
     scores = block.scores[:, column]
@@ -176,30 +168,35 @@ def why(
     order = np.argsort(-less, kind="stable")
     gone, said, shared = _gone(bundle, known, int(taken[order[0]]), without)
     rest = known[~np.isin(known, gone)]
+    after = _rank_of(scorer, rest, ranked, column, out)
+    keys, titles, told = bundle.keys, bundle.items.titles, language_of(bundle.items.names[place])
     return Why(
-        bundle.keys[place], bundle.items.titles[place], ranks[0], len(out) - int(out.sum()), name,
-        float(scores[0]), *_terms(scorer, known, ranked, column, float(scores[0]), told),
+        keys[place], titles[place], ranks[0], len(out) - int(out.sum()), name, float(scores[0]),
+        *_terms(scorer, known, ranked, column, float(scores[0]), told),
         tuple(
-            Carrier(bundle.keys[taken[n]], bundle.items.titles[taken[n]], float(less[n]), ranks[1 + n])
+            Carrier(keys[taken[n]], titles[taken[n]], float(less[n]), ranks[1 + n])
             for n in order[:limit] if less[n] > 0
         ),
-        Counterfactual(
-            tuple(bundle.keys[i] for i in gone), said if len(rest) else "", shared,
-            _rank_of(scorer, rest, ranked, column, out),
-        ),
+        Counterfactual(tuple(keys[i] for i in gone), said if len(rest) else "", shared, after),
         unknown, told,
     )  # fmt: skip
 
 
-def _holding(bundle: Bundle, ranked: Pool, place: int, pool: str | None) -> tuple[Pool, str]:
-    """A pool that holds the item, and its name."""
+def _ranking(bundle: Bundle, known: IntArray, item: str | int, pool: str | None) -> tuple[Pool, str, int]:
+    """A pool that holds the item, its name, and the item's position."""
+    ranked = bundle.ranked(pool)  # refuses a bundle that does not recommend
+    place = int(bundle.known([item])[0])
+    if not len(known):
+        raise InputError("the bundle knows nothing of the history: then popularity alone recommends")
+    if place in known:
+        raise InputError(f"{str(item)[:40]!r} is in the history: what was bought is not recommended")
     if place in ranked.items:
-        return ranked, pool or bundle.pool
+        return ranked, pool or bundle.pool, place
     if pool is not None:
         raise InputError(f"{bundle.keys[place]!r} is not in the pool {pool!r}", hint="leave the pool out")
     assert bundle.history is not None
     name = "cold" if bundle.history.scorer.cold[place] else "warm"
-    return bundle.ranked(name), name
+    return bundle.ranked(name), name, place
 
 
 def _rank_of(scorer: HistoryScorer, history: IntArray, ranked: Pool, column: int, out: BoolArray) -> int:
