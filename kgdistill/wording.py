@@ -12,17 +12,27 @@ Language: TypeAlias = Literal["en", "zh"]
 _SAID: dict[str, dict[Language, str]] = {
     "and more": {"en": " and {count} more", "zh": "等{all}件"},
     "brand": {
-        "en": "bought {item}{more} -> made by {name} -> {name} makes this",
-        "zh": "买过{item}{more} -> 品牌是{name} -> 这件也是{name}的",
+        "en": "{event} {item}{more}, made by {name} as this is",
+        "zh": "{event}{item}{more}，与这件同是{name}的",
     },
     "category": {
-        "en": "bought {item}{more} -> in {name} -> this is in it too",
-        "zh": "买过{item}{more} -> 属于“{name}” -> 这件也在其中",
+        "en": "{event} {item}{more}, of {name} as this is",
+        "zh": "{event}{item}{more}，与这件同属“{name}”",
     },
+    "some of": {
+        "en": "{event} {count} of {name}, as this is",
+        "zh": "{event}{count}件“{name}”，这件也是",
+    },
+    "usual share": {"en": ": {lift:.1f} times the usual share", "zh": "，占比是常人的{lift:.1f}倍"},
     "together": {
-        "en": "bought {item} -> {support} who bought it also bought this, "
-        "{lift:.1f} times as many as by chance",
-        "zh": "买过{item} -> 买它的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+        "en": "{support} who bought {item} also bought this, {lift:.1f} times as many as by chance",
+        "zh": "买过{item}的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+    },
+    "seen": {"en": "{event} this before", "zh": "{event}这件"},
+    "seen often": {"en": "{event} this {times} times", "zh": "{event}这件{times}次"},
+    "led": {
+        "en": "{event} {name}, which leads to this {lift:.1f} times as often as to others",
+        "zh": "{event}{name}，由此到这件的可能是其他商品的{lift:.1f}倍",
     },
     "like": {"en": "like {item}", "zh": "与{item}相近"},
     "bought by": {"en": "bought by who bought {item}", "zh": "买过{item}的人也买"},
@@ -112,6 +122,16 @@ _SAID: dict[str, dict[Language, str]] = {
         "zh": "图中没有从{user}买过的商品通向{item}的路径",
     },
 }
+_EVENTS: dict[str, tuple[str, str]] = {
+    "BOUGHT": ("bought", "买过"),
+    "VIEWED": ("viewed", "看过"),
+    "RATED": ("rated", "评价过"),
+    "SEARCHED": ("searched for", "搜索过"),
+    "CLICKED": ("clicked on", "点击过"),
+    "SAW": ("saw", "看到过"),
+    "REDEEMED": ("redeemed", "兑换过"),
+    "RECEIVED": ("received", "收到过"),
+}
 _FIELDS = {"brand": "品牌", "category": "类目", "attributes": "款式", "title": "标题", "description": "描述"}
 
 
@@ -148,3 +168,9 @@ def field_name(name: str, language: Language) -> str:
     """What a shared field is called; as it is where no other name is known."""
     name = name.replace("_", " ")
     return _FIELDS.get(name.lower(), name) if language == "zh" else name
+
+
+def event_name(event: str, language: Language) -> str:
+    """What a user did, as a verb; of a schema's own event its name."""
+    english, chinese = _EVENTS.get(event, (event.replace("_", " ").lower(),) * 2)
+    return chinese if language == "zh" else english
