@@ -17,20 +17,20 @@ from kgdistill.datasets.chinese_shop import chinese_shop_protocol, write_chinese
 from kgdistill.datasets.complete_journey import complete_journey_protocol
 from kgdistill.derive.also_bought import write_also_bought
 from kgdistill.errors import InputError
-from kgdistill.explore import NodeEmbeddings, draw, explain_many, subgraph, write_back
+from kgdistill.explore import NodeEmbeddings, draw, subgraph, write_back
 from kgdistill.ingest.archive import default_archive
 from kgdistill.ingest.job import JobOptions, run_job
 from kgdistill.ingest.journal import Journal
 from kgdistill.ingest.mapping.load import load_mapping
 from kgdistill.private import make_private
 from kgdistill.run.report import write_report
+from kgdistill.run.report.cards import cards
 from kgdistill.run.run import Run, train_all
 from kgdistill.run.stages import finished, run_stage, write_private
 from kgdistill.store import GraphStore, load_schema, open_store
-from kgdistill.wording import Language, language_of, say
+from kgdistill.wording import Language
 
 _QUICK_HOUSEHOLDS = 300
-_EXAMPLES = 3
 _SHOPS: dict[Language, str] = {"en": "complete-journey", "zh": "chinese-shop"}
 
 
@@ -130,7 +130,7 @@ def run_demo(
             recommendations,
             [NodeEmbeddings("Product", space, keys, vectors) for space, keys, vectors in run.embeddings()],
         )
-        examples = explain_examples(run, opened, recommendations)
+        examples = explain_examples(run)
     report, _markdown = write_report(out)
     return DemoResult(metrics, examples, report, out / "bundle", time.monotonic() - begin, opened.url)
 
@@ -175,45 +175,14 @@ def _ingest(
     run_stage(run.folder, "ingest", inputs, make)
 
 
-def explain_examples(
-    run: Run, store: GraphStore, recommendations: pa.Table, *, users: int = _EXAMPLES, products: int = 3
-) -> list[dict[str, Any]]:
-    """Three users' first recommendations with a reason each; writes explanations.json and a picture.
-
-    The users are those whose first recommendations are explained best, among every hundredth.
-    """
-    frame = recommendations.to_pandas()
-    keys = frame["user"].drop_duplicates().tolist()
-    sample = keys[:: max(1, len(keys) // 12)][:12]
-    rows = frame[frame["user"].isin(sample) & (frame["rank"] <= products)]
-    pairs = list(zip(rows["user"], rows["product"], strict=True))
-    found = explain_many(store, pairs, limit=3)
-    best = sorted(sample, key=lambda u: (-sum(bool(found[p]) for p in pairs if p[0] == u), sample.index(u)))
-    titles = dict(zip(map(str, run.snapshot.keys("Product")), run.snapshot.texts("Product"), strict=True))
-    examples = []
-    for user in best[:users]:
-        mine = rows[rows["user"] == user].sort_values("rank")
-        listed = []
-        for row in mine.itertuples():
-            reasons = found[(user, row.product)]
-            listed.append(
-                {
-                    "product": row.product,
-                    "title": titles[row.product].split(" [SEP] ")[0],
-                    "rank": int(row.rank),
-                    "score": float(row.score),
-                    "because": reasons[0].because
-                    if reasons
-                    else say("no short path", language_of(titles[row.product])),
-                    "explained": bool(reasons),
-                }
-            )
-        examples.append({"user": user, "recommendations": listed})
-    whole = {"student": run.need("student").made, "users": examples}
-    text = json.dumps(whole, indent=2, ensure_ascii=False)
-    write_private(run.folder / "explanations.json", text.encode())
-    shown = [e for pair in pairs if pair[0] == best[0] for e in found[pair]]
+def explain_examples(run: Run) -> list[dict[str, Any]]:
+    """The cards of the run's report; writes explanations.json, and a picture of the first one's paths."""
+    found = cards(run)
+    users = [card.model_dump(mode="json") for card, _ in found]
+    whole = {"student": run.need("student").made, "users": users}
+    write_private(run.folder / "explanations.json", json.dumps(whole, indent=2, ensure_ascii=False).encode())
+    shown = found[0][1] if found else []
     if shown:
         draw(subgraph(shown), run.folder / "explanation.png")
         make_private(run.folder / "explanation.png")  # it names what a user bought
-    return examples
+    return users

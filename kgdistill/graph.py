@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kgdistill.ingest.job import Given, JobOptions, JobReport
     from kgdistill.ingest.mapping.load import Mapping
     from kgdistill.run.run import Run
+    from kgdistill.serve.bundle import Bundle
     from kgdistill.snapshot import Snapshot
 
 
@@ -280,6 +281,7 @@ class Graph:
         limit: int = 5,
         before: datetime | str | None = None,
         language: Language | None = None,
+        bundle: Bundle | None = None,
     ) -> list[Explanation]:
         """The paths that lead from what a user bought to an item, the most telling first.
 
@@ -291,20 +293,22 @@ class Graph:
             limit: at most this many.
             before: only purchases before this time, or ISO text, count; naive is UTC.
             language: "en" or "zh"; None for that of the item's name.
+            bundle: the student whose view of the purchases orders the paths, beside their evidence; None for
+                the evidence alone.
 
         Raises:
             InputError: there is no such user or item; ids near it are named.
         """
-        self._filled()
+        schema = self._filled()
         user, item = str(user), str(item)
-        found = explain(
-            self.store,
-            user,
-            item,
-            limit=limit,
-            before=moment(before, "before") if isinstance(before, str) else before,
-            language=language,
-        )
+        until = moment(before, "before") if isinstance(before, str) else before
+        weigh = None
+        if bundle is not None:
+            from kgdistill.serve.weigh import PathWeights
+
+            bought = stored_purchases(self.store, _edge("BOUGHT", schema), schema, user=user)
+            weigh = PathWeights(bundle, {user: items_of(bought, before=until)})
+        found = explain(self.store, user, item, limit=limit, before=until, language=language, weigh=weigh)
         if found:
             return found
         why = say("no path", language or "en", user=user, item=item)

@@ -12,17 +12,27 @@ Language: TypeAlias = Literal["en", "zh"]
 _SAID: dict[str, dict[Language, str]] = {
     "and more": {"en": " and {count} more", "zh": "等{all}件"},
     "brand": {
-        "en": "bought {item}{more} -> made by {name} -> {name} makes this",
-        "zh": "买过{item}{more} -> 品牌是{name} -> 这件也是{name}的",
+        "en": "{event} {item}{more}, made by {name} as this is",
+        "zh": "{event}{item}{more}，与这件同是{name}的",
     },
     "category": {
-        "en": "bought {item}{more} -> in {name} -> this is in it too",
-        "zh": "买过{item}{more} -> 属于“{name}” -> 这件也在其中",
+        "en": "{event} {item}{more}, of {name} as this is",
+        "zh": "{event}{item}{more}，与这件同属“{name}”",
     },
+    "some of": {
+        "en": "{event} {count} of {name}, as this is",
+        "zh": "{event}{count}件“{name}”，这件也是",
+    },
+    "usual share": {"en": ": {lift:.1f} times the usual share", "zh": "，占比是常人的{lift:.1f}倍"},
     "together": {
-        "en": "bought {item} -> {support} who bought it also bought this, "
-        "{lift:.1f} times as many as by chance",
-        "zh": "买过{item} -> 买它的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+        "en": "{support} who bought {item} also bought this, {lift:.1f} times as many as by chance",
+        "zh": "买过{item}的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+    },
+    "seen": {"en": "{event} this before", "zh": "{event}这件"},
+    "seen often": {"en": "{event} this {times} times", "zh": "{event}这件{times}次"},
+    "led": {
+        "en": "{event} {name}, which leads to this {lift:.1f} times as often as to others",
+        "zh": "{event}{name}，由此到这件的可能是其他商品的{lift:.1f}倍",
     },
     "like": {"en": "like {item}", "zh": "与{item}相近"},
     "bought by": {"en": "bought by who bought {item}", "zh": "买过{item}的人也买"},
@@ -50,6 +60,34 @@ _SAID: dict[str, dict[Language, str]] = {
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
     "broader": {"en": "broader ", "zh": "上级"},
     "and": {"en": " and ", "zh": "和"},
+    "likeness": {"en": "its likeness to what was bought", "zh": "与买过的商品相近"},
+    "from baskets": {"en": "what goes with what was bought", "zh": "与买过的商品搭配"},
+    "from buyers": {"en": "what others who bought the same bought", "zh": "买过同样商品的人也买"},
+    "popularity": {"en": "its popularity", "zh": "热门"},
+    "sameness": {"en": "the same {fields}", "zh": "{fields}相同"},
+    "rank": {"en": "rank {rank:,} of {ranked:,}", "zh": "在{ranked:,}件商品中排第{rank:,}"},
+    "speaks": {"en": "{share:.0%} of what speaks for it is {term}", "zh": "理由中“{term}”占{share:.0%}"},
+    "without one": {
+        "en": "without {item} it would be rank {after:,}",
+        "zh": "如果没买过{item}，会排第{after:,}",
+    },
+    "without some": {
+        "en": "without the {count} of {name} it would be rank {after:,}",
+        "zh": "如果没买过那{count}件“{name}”，会排第{after:,}",
+    },
+    "without all": {
+        "en": "without any purchase, by popularity alone, it would be rank {after:,}",
+        "zh": "如果什么都没买过，仅按热门程度会排第{after:,}",
+    },
+    "teacher elsewhere": {
+        "en": "the teacher, which has the graph, puts it at {teacher:,} and the student at {student:,}",
+        "zh": "有图的教师模型把它排在第{teacher:,}，学生模型排在第{student:,}",
+    },
+    "teacher beyond": {
+        "en": "the teacher, which has the graph, has it not among its best {best:,}; the student puts it at "
+        "{student:,}",
+        "zh": "有图的教师模型没有把它排进前{best:,}，学生模型排在第{student:,}",
+    },
     "no short path": {
         "en": "no short path; by the student's vectors",
         "zh": "没有短路径；由学生模型的向量推荐",
@@ -86,8 +124,17 @@ _SAID: dict[str, dict[Language, str]] = {
         "zh": "图中没有从{user}买过的商品通向{item}的路径",
     },
 }
+_EVENTS: dict[str, tuple[str, str]] = {
+    "BOUGHT": ("bought", "买过"),
+    "VIEWED": ("viewed", "看过"),
+    "RATED": ("rated", "评价过"),
+    "SEARCHED": ("searched for", "搜索过"),
+    "CLICKED": ("clicked on", "点击过"),
+    "SAW": ("saw", "看到过"),
+    "REDEEMED": ("redeemed", "兑换过"),
+    "RECEIVED": ("received", "收到过"),
+}
 _FIELDS = {"brand": "品牌", "category": "类目", "attributes": "款式", "title": "标题", "description": "描述"}
-_EVENTS = {"VIEWED": "看过", "RATED": "评过", "BOUGHT": "买过", "CLICKED": "点过"}
 
 
 def language_of(name: str) -> Language:
@@ -125,7 +172,7 @@ def field_name(name: str, language: Language) -> str:
     return _FIELDS.get(name.lower(), name) if language == "zh" else name
 
 
-def event_name(name: str, language: Language) -> str:
-    """What it is called that somebody did: by its type where no other name is known."""
-    plain = name.lower().replace("_", " ")
-    return _EVENTS.get(name, plain) if language == "zh" else plain
+def event_name(event: str, language: Language) -> str:
+    """What a user did, as a verb; of a schema's own event its name."""
+    english, chinese = _EVENTS.get(event, (event.replace("_", " ").lower(),) * 2)
+    return chinese if language == "zh" else english

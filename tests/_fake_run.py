@@ -70,13 +70,24 @@ def write_fake_run(
     users = [
         {
             "user": user,
+            "purchases": 41,
+            "bought": ["SOFT DRINKS 12/18 PK", NASTY],
+            "new": [
+                {
+                    "product": "77",
+                    "title": "KOMBUCHA",
+                    "rank": 1,
+                    "because": "viewed this before",
+                    "otherwise": "without the 3 of COFFEE it would be rank 140",
+                }
+            ],
             "recommendations": [
                 {
                     "product": str(1_000_000 + 17 * rank),
                     "title": NASTY if (user, rank) == ("900", 1) else f"YOGURT MULTI-PACKS {rank}",
                     "rank": rank,
                     "score": 3.0 - rank / 10,
-                    "because": "bought SOFT DRINKS 12/18 PK → made by manufacturer 69 → makes this",
+                    "because": "bought SOFT DRINKS 12/18 PK, made by manufacturer 69 as this is",
                 }
                 for rank in range(1, 8)
             ],

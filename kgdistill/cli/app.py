@@ -26,6 +26,7 @@ from kgdistill.cli import (
     task,
     train,
     watch,
+    why,
 )
 from kgdistill.cli.output import say
 
@@ -81,6 +82,7 @@ app.add_typer(task.app, name="task")
 train.register(app)
 answer.register(app)
 find.register(app)
+why.register(app)
 audience.register(app)
 watch.register(app)
 reply.register(app)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +18,14 @@ from kgdistill.cli.options import (
 )
 from kgdistill.cli.output import print_json, print_table, say, shown
 from kgdistill.cli.times import in_zone, zone_of
+from kgdistill.errors import InputError
 from kgdistill.moment import moment
 from kgdistill.wording import say as worded
 from kgdistill.wording import spoken
+
+if TYPE_CHECKING:
+    from kgdistill.explore.reasons import Weigh
+    from kgdistill.store import GraphStore
 
 
 def register(root: typer.Typer) -> None:
@@ -46,25 +52,38 @@ def explain(
         str | None,
         typer.Option("--language", metavar="en|zh", help="Of the sentences; left out: the product's name's."),
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="A run, or a bundle: what its student makes of the purchases counts for the order.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the paths in the graph that lead from a user's purchases to a product.
+    """Show the paths in the graph that lead from what a user bought, viewed or searched for to a product.
+
+    What is no more than chance is no path. The first one has the most evidence: a lift that enough purchases
+    carry; with --run, times the share of the score that goes with the purchases on it.
 
     \b
     Examples:
       kgdistill explain 900 1095275
       kgdistill explain 900 1095275 --picture why.png
       kgdistill explain 900 1095275 --before 2017-10-15 --json
+      kgdistill explain 900 1095275 --run runs/demo
     """
     from kgdistill.explore import explain as find_paths
 
     cut = moment(before, "--before") if before is not None else None
     told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
-        found = find_paths(opened, user_id, product_id, limit=limit, before=cut, language=told)
+        weigh = None if run is None else _weights(run, opened, user_id, cut)
+        found = find_paths(opened, user_id, product_id, limit=limit, before=cut, language=told, weigh=weigh)
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
         from kgdistill.explore import draw, subgraph
@@ -73,11 +92,27 @@ def explain(
     if json:
         print_json([path.to_dict() for path in found])
     elif found:
-        print_table(
-            ["specificity", "last bought" if cut is None else "bought", "because"],
-            in_zone([[path.specificity, path.bought_at, path.because] for path in found], zone),
-        )
+        columns = ["evidence", *(["student"] if run is not None else []), "last", "because"]
+        rows = [
+            [p.evidence, *([f"{p.weight or 0:.0%}"] if run is not None else []), p.bought_at, p.because]
+            for p in found
+        ]
+        print_table(columns, in_zone(rows, zone))
     if not found:
         say(worded("no path", told or "en", user=user_id, item=product_id))
     elif picture is not None:
         say(f"drawn in {shown(picture)}")
+
+
+def _weights(run: Path, store: GraphStore, user: str, cut: datetime | None) -> Weigh:
+    """What the student of a run, or a bundle, makes of what the store says that a user bought."""
+    from kgdistill.cli.asking import ask
+    from kgdistill.serve.weigh import PathWeights
+    from kgdistill.tasks.histories import items_of, stored_purchases
+
+    folder = run / "bundle"
+    asked = ask(None, run, None, "explain") if folder.exists() else ask(run, None, None, "explain")
+    if asked.bundle.history is None:
+        raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
+    bought = stored_purchases(store, ("User", "BOUGHT", "Product"), store.schema, user=user)
+    return PathWeights(asked.bundle, {user: items_of(bought, before=cut)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csc_array
 
-from kgdistill.explore.explanations import Explanation, along
-from kgdistill.explore.paths import LEAST_TOGETHER, Fact, Row
+from kgdistill.explore.explanation import Explanation
+from kgdistill.explore.explanations import Weigh, along
+from kgdistill.explore.paths import (
+    BOUGHT,
+    LEAST_TOGETHER,
+    Fact,
+    Lead,
+    Row,
+    events_of,
+    facts_of,
+    joined_leads,
+    leads_of,
+)
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 
@@ -26,6 +37,7 @@ def explain_frozen(
     *,
     limit: int = 5,
     reverse: bool = False,
+    weigh: Weigh | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
 
@@ -36,11 +48,12 @@ def explain_frozen(
         pairs: users and products; of one that the snapshot lacks nothing is told.
         limit: at most so many for each.
         reverse: the relationship leads from the product to the user.
+        weigh: see `explain`.
     """
     paths = FrozenPaths(snapshot, purchases, edge, reverse=reverse)
     wanted = list(dict.fromkeys(pairs))
     names = paths.products({product for _, product in wanted})
-    return along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None)
+    return along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None, weigh=weigh)
 
 
 class FrozenPaths:
@@ -57,11 +70,10 @@ class FrozenPaths:
         self, snapshot: Snapshot, purchases: pa.Table, edge: EdgeType, *, reverse: bool = False
     ) -> None:
         self._snapshot, self._purchases = snapshot, purchases
-        user, self._label = (edge[2], edge[0]) if reverse else (edge[0], edge[2])
-        self._made_by: EdgeType = (self._label, "MADE_BY", "Brand")
-        self._in_category: EdgeType = (self._label, "IN_CATEGORY", "Category")
+        self._user, self._label = (edge[2], edge[0]) if reverse else (edge[0], edge[2])
+        self._bought = edge[1]
         pairs = snapshot.edge_index(edge)[:: -1 if reverse else 1]
-        shape = (snapshot.num_nodes(user), snapshot.num_nodes(self._label))
+        shape = (snapshot.num_nodes(self._user), snapshot.num_nodes(self._label))
         self._buyers = csc_array((np.ones(pairs.shape[1], np.int64), (pairs[0], pairs[1])), shape=shape)
         self._buyers.data[:] = 1
         self._rows = self._buyers.tocsr()
@@ -92,30 +104,99 @@ class FrozenPaths:
             for row in mine.select(["user", "product", "at"]).to_pylist()
         ]
 
-    def brands(self, products: Iterable[str]) -> list[Row]:
-        """product, via, name, level (0)."""
-        return self._via(self._made_by, products, ("name",))
+    def facts(self) -> list[Fact]:
+        """What products share."""
+        return facts_of(self._snapshot.schema, self._label)
 
-    def categories(self, products: Iterable[str]) -> list[Row]:
-        """product, via, name, level."""
-        return self._via(self._in_category, products, ("path", "name"))
+    def shared(self, fact: Fact, products: Iterable[str]) -> list[Row]:
+        """product, via, name, level: what the products have of it."""
+        return self._via(self._edge(fact), products, ("path", self._snapshot.schema.node(fact.label).name))
 
-    def brand_sizes(self, brands: Iterable[str]) -> dict[str, int]:
-        """How many products each brand has."""
-        return self._counted(self._made_by, brands)
+    def sizes(self, fact: Fact, vias: Iterable[str]) -> dict[str, int]:
+        """How many products share each."""
+        return self._counted(self._edge(fact), vias)
 
-    def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
-        """How many products stand in each category itself."""
-        return self._counted(self._in_category, categories)
+    def purchases_of(
+        self, fact: Fact, vias: Iterable[str], before: datetime | None, event: str = BOUGHT
+    ) -> dict[str, int]:
+        """How much of what shares it everybody bought, or did another thing with, before the cut."""
+        return self._counted(self._edge(fact), vias, self._users(event))
 
-    def purchases_of(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, int]:
-        """How much of each brand or category everybody bought before the cut."""
-        edge = self._made_by if kind == "MADE_BY" else self._in_category
-        return self._counted(edge, vias, np.diff(self._buyers.indptr))
+    def purchases_in_all(self, before: datetime | None, event: str = BOUGHT) -> int:
+        """How much everybody bought, or did another thing with, before the cut."""
+        return int(self._users(event).sum())
 
-    def purchases_in_all(self, before: datetime | None) -> int:
-        """How much everybody bought before the cut."""
-        return int(self._buyers.nnz)
+    def events(self) -> list[str]:
+        """What users do with products beside buying them."""
+        found = events_of(self._snapshot.schema, self._user, self._label)
+        return [name for name in found if name != self._bought]
+
+    def happened(self, event: str, users: Iterable[str]) -> list[Row]:
+        """user, product, at, times of another event; how often is not known as of a cut."""
+        done = self._done((self._user, event, self._label), users)
+        return [{"user": u, "product": key, "at": at, "times": 1} for u, _, key, at in done]
+
+    def times_of(self, event: str, products: Iterable[str], before: datetime | None) -> dict[str, int]:
+        """How many users did it with each product."""
+        wanted, counts = sorted(products), self._users(event)
+        found = zip(wanted, self._snapshot.index(self._label, wanted), strict=True)
+        return {key: int(counts[i]) for key, i in found if i >= 0}
+
+    def leads(self) -> list[Lead]:
+        """What users do with something that leads to products."""
+        return leads_of(self._snapshot.schema, self._user, self._label)
+
+    def led(self, lead: Lead, users: Iterable[str], products: Iterable[str]) -> list[Row]:
+        """As `Paths.led`."""
+        edge: EdgeType = (lead.label, lead.link, self._label)
+        done = self._done((self._user, lead.event, lead.label), users)
+        if not done or edge not in self._snapshot.edge_types:
+            return []
+        sources, targets = self._snapshot.edge_index(edge)
+        keep = np.isin(targets, self._snapshot.index(self._label, sorted(products)))
+        vias, keys = self._snapshot.keys(lead.label), self._snapshot.keys(self._label)
+        pairs = [
+            {"product": str(keys[target]), "via": str(vias[source])}
+            for source, target in zip(sources[keep], targets[keep], strict=True)
+        ]
+        out = np.bincount(sources, minlength=len(vias))
+        shown = self._shown(lead.label, ("path", self._snapshot.schema.node(lead.label).name))
+        rows = [{"user": u, "via": key, "name": shown(i), "at": at} for u, i, key, at in done]
+        return joined_leads(rows, pairs, {key: int(out[i]) for _, i, key, _ in done}, len(sources))
+
+    def _edge(self, fact: Fact) -> EdgeType:
+        return (self._label, *fact)
+
+    def _users(self, event: str) -> npt.NDArray[Any]:
+        """How many users did it with each product, int64 [products]."""
+        if event == BOUGHT:
+            return np.diff(self._buyers.indptr)
+        edge: EdgeType = (self._user, event, self._label)
+        targets = self._snapshot.edge_index(edge)[1] if edge in self._snapshot.edge_types else []
+        return np.bincount(targets, minlength=self._snapshot.num_nodes(self._label))
+
+    def _done(self, edge: EdgeType, users: Iterable[str]) -> list[tuple[str, int, str, datetime | None]]:
+        """user, position, key and time of what some users did before the cut."""
+        if edge not in self._snapshot.edge_types:
+            return []
+        sources, targets = self._snapshot.edge_index(edge)
+        keep = np.flatnonzero(np.isin(sources, self._snapshot.index(edge[0], sorted(users))))
+        who, what, times = (
+            self._snapshot.keys(edge[0]),
+            self._snapshot.keys(edge[2]),
+            self._snapshot.times(edge),
+        )
+        at = [None] * len(keep) if times is None else times[keep].astype("datetime64[us]").tolist()
+        return [
+            (str(who[sources[n]]), int(targets[n]), str(what[targets[n]]), moment)
+            for n, moment in zip(keep, at, strict=True)
+        ]
+
+    def _shown(self, label: str, names: tuple[str, ...]) -> Callable[[int], str | None]:
+        """What a person reads of a node: the first of some properties that it has."""
+        table = self._snapshot.node_table(label)
+        columns = [table[name].to_pylist() for name in names if name in table.column_names]
+        return lambda i: next((column[i] for column in columns if column[i]), None)
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""
@@ -151,13 +232,13 @@ class FrozenPaths:
         keep = np.isin(sources, ids)
         keys, vias = self._snapshot.keys(self._label), self._snapshot.keys(edge[2])
         table = self._snapshot.node_table(edge[2])
-        shown = [table[name].to_pylist() for name in names if name in table.column_names]
+        shown = self._shown(edge[2], names)
         levels = table["level"].to_pylist() if "level" in table.column_names else [0] * table.num_rows
         return [
             {
                 "product": str(keys[source]),
                 "via": str(vias[target]),
-                "name": next((column[target] for column in shown if column[target]), None),
+                "name": shown(int(target)),
                 "level": levels[target] or 0,
             }
             for source, target in zip(sources[keep], targets[keep], strict=True)

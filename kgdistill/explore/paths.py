@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from kgdistill.store.protocol import GraphStore, Parameter
+from kgdistill.store.protocol import EdgeType, GraphStore, Parameter
+from kgdistill.store.schema import Kind, NodeType, Schema
 
 # Keys in one query, and rows that one may return: a page of users with all they bought.
 _PAGE = 2_000
@@ -25,35 +27,6 @@ _PURCHASES = """
 MATCH (u:User)-[w:BOUGHT]->(p:Product)
 WHERE u.user_id IN $keys AND coalesce(w.first_quantity, 1) > 0
 RETURN u.user_id AS user, p.product_id AS product, w.first_at AS first_at, w.last_at AS last_at
-"""
-_BRANDS = """
-UNWIND $keys AS k MATCH (p:Product)-[:MADE_BY]->(v:Brand) WHERE p.product_id = k
-RETURN p.product_id AS product, v.brand_id AS via, v.name AS name, 0 AS level
-"""
-_CATEGORIES = """
-UNWIND $keys AS k MATCH (p:Product)-[:IN_CATEGORY]->(v:Category) WHERE p.product_id = k
-RETURN p.product_id AS product, v.category_id AS via, coalesce(v.path, v.name) AS name,
-       coalesce(v.level, 0) AS level
-"""
-_OF_BRAND = """
-UNWIND $keys AS k MATCH (v:Brand)<-[:MADE_BY]-(p:Product) WHERE v.brand_id = k
-RETURN v.brand_id AS key, count(p) AS products
-"""
-_OF_CATEGORY = """
-UNWIND $keys AS k MATCH (v:Category)<-[:IN_CATEGORY]-(p:Product) WHERE v.category_id = k
-RETURN v.category_id AS key, count(p) AS products
-"""
-_THROUGH = {
-    kind: f"""
-UNWIND $keys AS k MATCH (v:{label})<-[:{kind}]-(:Product)<-[w:BOUGHT]-(:User) WHERE v.{key} = k
-  AND coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
-RETURN k AS key, count(w) AS purchases
-"""
-    for kind, label, key in (("MADE_BY", "Brand", "brand_id"), ("IN_CATEGORY", "Category", "category_id"))
-}
-_ALL_PURCHASES = """
-MATCH (:User)-[w:BOUGHT]->(:Product)
-WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before RETURN count(w) AS purchases
 """
 _ALSO_BOUGHT = """
 UNWIND $keys AS k MATCH (r:Product)-[a:ALSO_BOUGHT]-(p:Product) WHERE r.product_id = k
@@ -85,7 +58,48 @@ LEAST_TOGETHER = 3
 """Fewer users who bought both are no evidence."""
 
 Row = dict[str, Any]
-Fact = Literal["MADE_BY", "IN_CATEGORY"]
+BOUGHT = "BOUGHT"
+
+
+class Fact(NamedTuple):
+    """A relationship that holds, from a product to something that products share."""
+
+    type: str
+    label: str
+
+
+class Lead(NamedTuple):
+    """What a user did with something (label) that leads to products by another relationship."""
+
+    event: str
+    label: str
+    link: str
+
+
+def facts_of(schema: Schema, product: str = "Product") -> list[Fact]:
+    """What products share by the schema; nothing sensitive, nor what training never reads."""
+    return [Fact(name, end) for start, name, end in _plain(schema, "fact") if start == product != end]
+
+
+def events_of(schema: Schema, user: str = "User", product: str = "Product") -> list[str]:
+    """What users do with products beside buying them."""
+    return [n for a, n, b in _plain(schema, "event") if (a, b) == (user, product) and n != BOUGHT]
+
+
+def leads_of(schema: Schema, user: str = "User", product: str = "Product") -> list[Lead]:
+    """What users do with something that leads to products."""
+    links = [edge for edge in _plain(schema, "event", "fact") if edge[2] == product and edge[0] != user]
+    return [
+        Lead(event, label, link)
+        for start, event, label in _plain(schema, "event")
+        if start == user and label != product
+        for source, link, _ in links
+        if source == label
+    ]
+
+
+def _plain(schema: Schema, *kinds: Kind) -> list[EdgeType]:
+    return [edge for edge in schema.edges(*kinds) if not schema.relationship(edge).sensitive]
 
 
 class Paths:
@@ -110,31 +124,118 @@ class Paths:
         """user, product, first_at, last_at."""
         return self._rows(_PURCHASES, users, page=_USERS)
 
+    def facts(self) -> list[Fact]:
+        """What products share."""
+        return facts_of(self._store.schema)
+
     def brands(self, products: Iterable[str]) -> list[Row]:
         """product, via, name, level (0)."""
-        return self._rows(_BRANDS, products)
+        return self.shared(Fact("MADE_BY", "Brand"), products)
 
     def categories(self, products: Iterable[str]) -> list[Row]:
         """product, via, name, level."""
-        return self._rows(_CATEGORIES, products)
+        return self.shared(Fact("IN_CATEGORY", "Category"), products)
 
-    def brand_sizes(self, brands: Iterable[str]) -> dict[str, int]:
-        """How many products each brand has."""
-        return {row["key"]: row["products"] for row in self._rows(_OF_BRAND, brands)}
+    def shared(self, fact: Fact, products: Iterable[str]) -> list[Row]:
+        """product, via, name, level: what the products have of it."""
+        node = self._store.schema.node(fact.label)
+        level = "coalesce(v.level, 0)" if "level" in node.properties else "0"
+        return self._rows(
+            f"UNWIND $keys AS k MATCH (p:Product)-[:`{fact.type}`]->(v:`{fact.label}`) "
+            f"WHERE p.product_id = k RETURN p.product_id AS product, v.`{node.key}` AS via, "
+            f"{_name(node)} AS name, {level} AS level",
+            products,
+        )
 
-    def category_sizes(self, categories: Iterable[str]) -> dict[str, int]:
-        """How many products stand in each category itself."""
-        return {row["key"]: row["products"] for row in self._rows(_OF_CATEGORY, categories)}
+    def sizes(self, fact: Fact, vias: Iterable[str]) -> dict[str, int]:
+        """How many products share each."""
+        key = self._store.schema.node(fact.label).key
+        rows = self._rows(
+            f"UNWIND $keys AS k MATCH (v:`{fact.label}`)<-[:`{fact.type}`]-(p:Product) WHERE v.`{key}` = k "
+            f"RETURN k AS key, count(p) AS products",
+            vias,
+        )
+        return {row["key"]: row["products"] for row in rows}
 
-    def purchases_of(self, kind: Fact, vias: Iterable[str], before: datetime | None) -> dict[str, int]:
-        """How much of each brand or category everybody bought."""
-        known = self._rows(_THROUGH[kind], vias, before=before or _NEVER)
-        return {row["key"]: row["purchases"] for row in known}
+    def purchases_of(
+        self, fact: Fact, vias: Iterable[str], before: datetime | None, event: str = BOUGHT
+    ) -> dict[str, int]:
+        """How much of what shares it everybody bought, or did another thing with."""
+        key = self._store.schema.node(fact.label).key
+        rows = self._rows(
+            f"UNWIND $keys AS k MATCH (v:`{fact.label}`)<-[:`{fact.type}`]-(:Product)<-[w:`{event}`]-(:User) "
+            f"WHERE v.`{key}` = k AND {self._counted(event)} RETURN k AS key, count(w) AS purchases",
+            vias, before=before or _NEVER,
+        )  # fmt: skip
+        return {row["key"]: row["purchases"] for row in rows}
 
-    def purchases_in_all(self, before: datetime | None) -> int:
-        """How much everybody bought."""
-        values = {"before": before or _NEVER}
-        return int(self._store.query(_ALL_PURCHASES, values, timeout_s=_TIMEOUT_S)["purchases"][0].as_py())
+    def purchases_in_all(self, before: datetime | None, event: str = BOUGHT) -> int:
+        """How much everybody bought, or did another thing with."""
+        cypher = (
+            f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE {self._counted(event)} RETURN count(w) AS events"
+        )
+        table = self._store.query(cypher, {"before": before or _NEVER}, timeout_s=_TIMEOUT_S)
+        return int(table["events"][0].as_py())
+
+    def events(self) -> list[str]:
+        """What users do with products beside buying them."""
+        return events_of(self._store.schema)
+
+    def happened(self, event: str, users: Iterable[str]) -> list[Row]:
+        """user, product, at, times of another event."""
+        edge = self._store.schema.relationship(("User", event, "Product"))
+        times = "coalesce(w.`count`, 1)" if "count" in edge.properties else "1"
+        return self._rows(
+            f"MATCH (u:User)-[w:`{event}`]->(p:Product) WHERE u.user_id IN $keys "
+            f"RETURN u.user_id AS user, p.product_id AS product, w.`{edge.time}` AS at, {times} AS times",
+            users, page=_USERS,
+        )  # fmt: skip
+
+    def times_of(self, event: str, products: Iterable[str], before: datetime | None) -> dict[str, int]:
+        """How many users did it with each product."""
+        rows = self._rows(
+            f"UNWIND $keys AS k MATCH (p:Product)<-[w:`{event}`]-(:User) WHERE p.product_id = k "
+            f"AND {self._counted(event)} RETURN k AS key, count(w) AS users",
+            products, before=before or _NEVER,
+        )  # fmt: skip
+        return {row["key"]: row["users"] for row in rows}
+
+    def leads(self) -> list[Lead]:
+        """What users do with something that leads to products."""
+        return leads_of(self._store.schema)
+
+    def led(self, lead: Lead, users: Iterable[str], products: Iterable[str]) -> list[Row]:
+        """user, product, via, name, at, out, into, links.
+
+        `out` is how many products it leads to, `into` what leads to the product so, `links` all such.
+        """
+        schema = self._store.schema
+        node, time = schema.node(lead.label), schema.relationship(("User", lead.event, lead.label)).time
+        done = self._rows(
+            f"MATCH (u:User)-[w:`{lead.event}`]->(v:`{lead.label}`) WHERE u.user_id IN $keys "
+            f"RETURN u.user_id AS user, v.`{node.key}` AS via, {_name(node)} AS name, min(w.`{time}`) AS at",
+            users, page=_USERS,
+        )  # fmt: skip
+        if not done:
+            return []
+        link = f"(v:`{lead.label}`)-[:`{lead.link}`]->(p:Product)"
+        pairs = self._rows(
+            f"UNWIND $keys AS k MATCH {link} WHERE p.product_id = k "
+            f"RETURN k AS product, v.`{node.key}` AS via",
+            products,
+        )
+        out = self._rows(
+            f"UNWIND $keys AS k MATCH {link} WHERE v.`{node.key}` = k RETURN k AS key, count(p) AS n",
+            {row["via"] for row in done},
+        )
+        all_of = self._store.query(f"MATCH {link} RETURN count(*) AS n", timeout_s=_TIMEOUT_S)["n"][0].as_py()
+        return joined_leads(done, pairs, {row["key"]: row["n"] for row in out}, int(all_of))
+
+    def _counted(self, event: str) -> str:
+        """Which events count: before a moment, and of purchases what was not only returned."""
+        time = self._store.schema.relationship(("User", event, "Product")).time
+        returned = "coalesce(w.first_quantity, 1) > 0 AND " if event == BOUGHT else ""
+        return f"{returned}w.`{time}` < $before"
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""
@@ -193,3 +294,22 @@ class CountedPaths(Paths):
     def partners(self, products: Iterable[str]) -> dict[str, int]:
         """How many products each is bought together with; as many as the explained one."""
         return dict.fromkeys(products, len(self._support))
+
+
+def joined_leads(done: Sequence[Row], pairs: Sequence[Row], out: Mapping[str, int], links: int) -> list[Row]:
+    """What users did with something (user, via, name, at) beside what that leads to (product, via)."""
+    into = Counter(row["product"] for row in pairs)
+    products: dict[str, list[str]] = defaultdict(list)
+    for row in pairs:
+        products[row["via"]].append(row["product"])
+    return [
+        {**row, "product": product, "out": out[row["via"]], "into": into[product], "links": links}
+        for row in done
+        for product in products[row["via"]]
+    ]
+
+
+def _name(node: NodeType) -> str:
+    """What a person reads of `v`: its path where it has one."""
+    shown = [name for name in ("path", node.name) if name in node.properties]
+    return f"coalesce({', '.join(f'v.`{name}`' for name in shown)})" if len(shown) > 1 else f"v.`{node.name}`"

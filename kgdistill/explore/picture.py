@@ -18,7 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from kgdistill.errors import DiskError, InputError
-from kgdistill.explore.explanations import Explanation, PathLink, PathNode
+from kgdistill.explore.explanation import Explanation, PathLink, PathNode
 from kgdistill.plotting import fonts_for
 
 NodeKey = tuple[str, str]
@@ -41,7 +41,7 @@ def subgraph(explanations: Iterable[Explanation]) -> nx.MultiDiGraph[NodeKey]:
     for explanation in explanations:
         nodes = [s for s in explanation.steps if isinstance(s, PathNode)]
         links = [s for s in explanation.steps if isinstance(s, PathLink)]
-        layers = [0, 1, 2, 3] if len(nodes) == 4 else [0, 1, 3]
+        layers = {4: [0, 1, 2, 3], 3: [0, 1, 3], 2: [0, 3]}[len(nodes)]
         for node, layer in zip(nodes, layers, strict=True):
             key = (node.label, node.key)
             # A product recommended on one path and bought on another stands at the right.

@@ -25,6 +25,7 @@ TASKS = "tasks.json"
 _FORMAT = 1
 _PARTS = {
     "recommend": "history",
+    "why": "history",
     "goes_with": "complements",
     "similar": "history",
     "search": "search",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.serve.scores import HistoryScorer, Pool
-from kgdistill.wording import event_name, field_name, language_of, say
+from kgdistill.wording import Language, event_name, field_name, language_of, say
 
 # The least share of all that speaks for an item which one term must have to be named.
 _LEAST = 1 / 3
@@ -21,8 +21,7 @@ def reasons(
 ) -> list[str]:
     """The term that raises each item most, in words of its name's language; empty where none stands out.
 
-    A term's part is by how much the score falls when the term says what it says of an item without evidence
-    (popularity: of the average item).
+    A term's part is as `parts` has it.
 
     Args:
         scorer: of the bundle.
@@ -34,17 +33,27 @@ def reasons(
     if not len(history) or not len(items):
         return [""] * len(items)
     columns = np.searchsorted(pool.items, items)
-    parts = _parts(scorer, history, pool, columns)
+    of_terms = parts(scorer, history, pool, columns)
     found = []
-    for item, mine in zip(items.tolist(), parts.T, strict=True):
+    for item, mine in zip(items.tolist(), of_terms.T, strict=True):
         most = int(mine.argmax())
         stands_out = mine[most] > 0 and mine[most] >= _LEAST * np.maximum(mine, 0).sum()
         found.append(_said(scorer, history, item, most, names) if stands_out else "")
     return found
 
 
-def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArray) -> FloatArray:
-    """What the estimates, popularity and each family add to some items, float32 [estimates + 1 + M, C]."""
+def parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArray) -> FloatArray:
+    """What the estimates, popularity and each family add to some items, float32 [estimates + 1 + M, C].
+
+    By how much the score would fall if the term said what it says of an item without evidence; of popularity,
+    of the average item.
+
+    Args:
+        scorer: of the bundle.
+        history: positions, the latest last.
+        pool: what is ranked.
+        columns: of the items in the pool.
+    """
     own = scorer.arrays["blend.user"]
     block = scorer.block([history], pool)
     terms = scorer.terms(block, pool, np.array([0]), columns[None])[:, 0]
@@ -53,16 +62,16 @@ def _parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArr
     silent = np.zeros((len(terms), 1), np.float32)
     silent[:e, 0] = scorer.silent
     silent[e : e + 2, 0] = scorer.popularity.mean(1)
-    parts = weights * (terms - silent)
-    parts[e] += parts[e + 1]  # popularity is one reason
-    return np.delete(parts, e + 1, axis=0)
+    added = weights * (terms - silent)
+    added[e] += added[e + 1]  # popularity is one reason
+    return np.delete(added, e + 1, axis=0)
 
 
 def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, names: Sequence[str]) -> str:
     arrays, estimates, told = scorer.arrays, scorer.estimates, language_of(names[item])
     history = past[past < len(names)]
     if 0 < term < estimates and not scorer.settings["neighbours"][term - 1]:
-        place = past[int(_into(scorer, past, item, term - 1).argmax())]
+        place = past[int(into(scorer, past, item, term - 1).argmax())]
         kind, which = divmod(int(place), len(names))
         if not kind:
             return say("goes with", told, item=names[which])
@@ -75,19 +84,35 @@ def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, names: Se
         near = weight * (arrays["vectors"][history] @ arrays["vectors"][item])
         return say("like", told, item=names[history[int(near.argmax())]])
     if term < estimates:
-        strengths = _into(scorer, history, item, term - 1)
+        strengths = into(scorer, history, item, term - 1)
         return say("bought by", told, item=names[history[int(strengths.argmax())]])
     if term == estimates:
         return say("popular", told)
-    family = scorer.settings["families"][term - estimates - 1]
     codes = scorer.codes[term - estimates - 1]
     shared = history[codes[history] == codes[item]]
-    above = say("broader", told) if family["above"] else ""
-    fields = say("and", told).join(above + field_name(name, told) for name in family["fields"])
+    fields = _fields(scorer, term, told)
     return say("same", told, fields=fields, item=names[shared[-1]]) if len(shared) else ""
 
 
-def _into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
+def _fields(scorer: HistoryScorer, term: int, told: Language) -> str:
+    """What items of one group of a family share."""
+    family = scorer.settings["families"][term - scorer.estimates - 1]
+    above = say("broader", told) if family["above"] else ""
+    return say("and", told).join(above + field_name(name, told) for name in family["fields"])
+
+
+def term_name(scorer: HistoryScorer, term: int, told: Language) -> str:
+    """What a row of `parts` speaks of, for people."""
+    if term == 0:
+        return say("likeness", told)
+    if term < scorer.estimates:
+        return say("from buyers" if scorer.settings["neighbours"][term - 1] else "from baskets", told)
+    if term == scorer.estimates:
+        return say("popularity", told)
+    return say("sameness", told, fields=_fields(scorer, term, told))
+
+
+def into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:
     """What each item of the history adds to one item by a table, float64 [H]."""
     data, indices, indptr = (scorer.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr"))
     left, right = (scorer.arrays[f"neighbours{a}.{side}"] for side in ("left", "right"))

@@ -25,8 +25,35 @@ def test_it_loads_alone_and_without_a_complaint(page: Page, report: str) -> None
     assert [url for url in asked if not url.startswith("data:")] == [report]
 
 
+def test_people_are_told_first_and_what_is_folded_opens_by_its_link(page: Page, report: str) -> None:
+    page.goto(report)
+    for told in ("What is recommended, to whom, and why", "Is it any good?", "What to beware of"):
+        assert page.get_by_role("heading", name=told).is_visible()
+    assert page.get_by_text("lately: SOFT DRINKS").first.is_visible()
+    assert not page.locator("pre").first.is_visible()
+    page.get_by_role("link", name="Configuration").click()
+    assert page.locator("#config pre").is_visible()
+    # By the keyboard too.
+    summary = page.locator("summary", has_text="Protocol")
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#protocol").is_visible()
+
+
+def test_paper_shows_what_is_folded_away(page: Page, report: str) -> None:
+    page.goto(report)
+    page.emulate_media(media="print")
+    assert page.locator("#config pre").evaluate("e => e.getBoundingClientRect().height") > 0
+
+
+def unfold(page: Page) -> None:
+    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
+
+
 def test_it_fits_a_phone(page: Page, report: str) -> None:
     page.goto(report)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     # A wide table scrolls inside its own box, which a keyboard can reach.
     wide = page.locator(".scroll").evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth)")
@@ -48,6 +75,7 @@ def test_every_picture_speaks(page: Page, report: str) -> None:
 def test_text_stands_out_from_its_ground(page: Page, report: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(report)
+    unfold(page)
     # WCAG contrast of each kind of text, on the page and on the tinted band.
     weakest = page.evaluate(
         """() => {

@@ -31,7 +31,8 @@ def test_products_are_recommended_with_reasons_in_chinese(shown: DemoResult) -> 
     for file in ("report.html", "report.md"):
         text = shown.report.with_name(file).read_text("utf-8")
         assert listed[0]["title"] in text
-        assert listed[0]["because"].split(" -> ")[0] in text
+        assert listed[0]["because"] in text
+        assert {language_of(row["otherwise"]) for row in listed} == {"zh"}
 
 
 def test_what_was_planted_is_learned(shown: DemoResult) -> None:
@@ -57,8 +58,8 @@ def test_the_graph_explains_in_the_language_asked_for(shown: DemoResult) -> None
     with open_store(shown.store_url) as store:
         example = next(e for e in shown.examples if e["recommendations"][0]["explained"])
         user, product = example["user"], example["recommendations"][0]["product"]
-        assert explain(store, user, product)[0].because.startswith("买过")
-        assert explain(store, user, product, language="en")[0].because.startswith("bought ")
+        assert "买过" in explain(store, user, product)[0].because
+        assert "bought" in explain(store, user, product, language="en")[0].because
 
 
 def test_started_again_nothing_is_made_anew(shown: DemoResult) -> None:

@@ -15,7 +15,7 @@ from kgdistill.run.base import RunBase
 from kgdistill.run.chain import HISTORY
 from kgdistill.run.report import metrics_table, write_report
 from kgdistill.run.report.run import Metrics
-from kgdistill.run.report.words import controls, headline, verdict
+from kgdistill.run.report.words import cautions, controls, headline, meaning, verdict
 
 
 class _Page(HTMLParser):
@@ -114,9 +114,74 @@ def test_the_headline_is_the_students_share_of_the_teacher() -> None:
 
 def test_what_is_recommended_comes_first_then_whether_it_is_any_good(run: Path) -> None:
     html, markdown = (run / "report.html").read_text(), (run / "report.md").read_text()
-    for headings in (re.findall(r"<h2>(.*)</h2>", html), re.findall(r"^## (.*)$", markdown, re.M)):
-        assert headings[:3] == ["What is recommended, and why", "Is it any good?", "Results"]
+    for headings in (re.findall(r"<h2>(.*?)</h2>", html), re.findall(r"^## (.*)$", markdown, re.M)):
+        assert headings[:5] == [
+            "What is recommended, to whom, and why",
+            "Is it any good?",
+            "What the graph and the distillation brought",
+            "What to beware of",
+            "All figures",
+        ]
     assert html.index("User 1228") < html.index("better than popularity") < html.index("NDCG@20 0.0566")
+
+
+def test_a_card_says_what_was_bought_what_is_new_and_what_would_be_otherwise(run: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (run / name).read_text("utf-8")
+        card = text[text.index("User 900") : text.index("User 1228")]
+        assert "Bought 41 products, lately: SOFT DRINKS 12/18 PK" in card
+        assert card.index("YOGURT MULTI-PACKS 2") < card.index("KOMBUCHA")
+        assert "viewed this before" in card
+        assert "without the 3 of COFFEE it would be rank 140" in card
+
+
+def test_what_is_told_first_stays_open_and_the_rest_is_folded_away(run: Path) -> None:
+    html = (run / "report.html").read_text()
+    folded = re.findall(r"<details>.*?</details>", html, re.S)
+    assert [re.search(r"<h2>(.*?)</h2>", part)[1] for part in folded] == [  # type: ignore[index]
+        "All figures", "Comparisons", "Beyond accuracy", "Training", "Protocol", "Graph", "Configuration",
+        "Environment", "Reproduce",
+    ]  # fmt: skip
+    opened = re.sub(r"<details>.*?</details>", "", html, flags=re.S)
+    for told in ("Did distillation help?", "better than popularity", "User 900", "the student is worse than"):
+        assert told in opened.replace("the student (hybrid) is", "the student is")
+    assert "details open" not in html
+
+
+def test_every_figure_says_what_it_means_and_which_way_is_good(run: Path) -> None:
+    html = (run / "report.html").read_text()
+    figures = re.findall(r"<figure>.*?</figure>", html, re.S)
+    assert len(figures) == 3 + 5 + 1
+    captions = [re.search(r"<figcaption>(.*?)</figcaption>", figure)[1] for figure in figures]  # type: ignore[index]
+    assert sum("longer is better" in caption for caption in captions) == 3
+    assert (
+        sum("lower is better" in caption and "validation figure higher" in caption for caption in captions)
+        == 5
+    )
+    for text in (html, (run / "report.md").read_text()):
+        assert "NDCG@20: 1 where all that was right stands at the top of a list" in text
+        assert "higher is better." in text
+        assert "lower is more even" in text
+    assert meaning("log_loss").endswith("lower is better.")
+    assert meaning("own_metric") == ""
+
+
+def test_what_to_beware_of_follows_from_the_figures() -> None:
+    found = cautions(Metrics.model_validate(fake_metrics()))
+    assert found[:2] == [
+        "Warm: the student (hybrid) is not shown to beat EASE (λ = 1000).",
+        "Cold: the student (hybrid) is worse than popularity.",
+    ]
+    assert "23% of the items are recommended to anybody, the others to nobody." in found
+    assert f"What is shown is {2**1.42:.1f} times as popular as what people have themselves." in found
+    assert "several seeds" in found[-1]
+    few = fake_metrics()
+    few["protocol"]["settings"]["warm"]["users"] = 19
+    few |= {"left_out": {"ease": "it was not trained"}, "sensitive": ["User.age"]}
+    told = cautions(Metrics.model_validate(few))
+    assert any(line.startswith("Warm: 19 users are few") for line in told)
+    assert "Left out: it was not trained." in told
+    assert "Sensitive, and allowed to this run: User.age." in told
 
 
 def test_the_verdict_is_against_popularity_and_the_best_baseline_by_the_paired_interval() -> None:
@@ -146,14 +211,15 @@ def test_what_a_run_left_out_is_left_out(tmp_path: Path) -> None:
     headings = re.findall(r"^## (.*)$", markdown, re.M)
     assert headings == [
         "Is it any good?",
-        "Results",
+        "What to beware of",
+        "All figures",
         "Protocol",
         "Graph",
         "Configuration",
         "Environment",
         "Reproduce",
     ]
-    assert re.findall(r"<h2>(.*)</h2>", html) == headings
+    assert re.findall(r"<h2>(.*?)</h2>", html) == headings
 
 
 @pytest.mark.parametrize(

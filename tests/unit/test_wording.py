@@ -11,7 +11,7 @@ from _bundle import arrays, history_of, random_bundle, remade
 from kgdistill import wording
 from kgdistill.errors import InputError
 from kgdistill.serve.reasons import reasons
-from kgdistill.wording import field_name, language_of, say, spoken
+from kgdistill.wording import event_name, field_name, language_of, say, spoken
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,10 @@ def test_every_message_says_the_same_in_both_languages() -> None:
 
 def test_messages_name_what_they_are_about() -> None:
     more = say("and more", "zh", count=2, all=3)
-    assert say("brand", "zh", item="连衣裙", more=more, name="山岚") == (
-        "买过连衣裙等3件 -> 品牌是山岚 -> 这件也是山岚的"
+    assert say("brand", "zh", event="买过", item="连衣裙", more=more, name="山岚") == (
+        "买过连衣裙等3件，与这件同是山岚的"
     )
+    assert [event_name(event, "zh") for event in ("VIEWED", "PUT_ASIDE")] == ["看过", "put aside"]
     assert say("together", "en", item="tea", support=7, lift=1.25).endswith("1.2 times as many as by chance")
     assert [field_name(name, "zh") for name in ("brand", "made_by", "Size_x")] == [
         "品牌",

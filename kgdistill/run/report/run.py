@@ -154,13 +154,18 @@ class ReportedRecommendation(_Model):
     rank: int
     score: float | None = None
     because: str = ""
+    explained: bool = False
+    otherwise: str = ""
 
 
 class Explained(_Model):
-    """One user's recommendations."""
+    """One user: how much was bought, the latest of it by name, what is recommended, and new products."""
 
     user: str
+    purchases: int = 0
+    bought: list[str] = Field(default_factory=list)
     recommendations: list[ReportedRecommendation]
+    new: list[ReportedRecommendation] = Field(default_factory=list)
 
 
 class Explanations(_Model):

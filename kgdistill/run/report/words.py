@@ -21,6 +21,32 @@ _NAMES = {
     "top10": "found in the top 10 %",
 }
 
+_MEANINGS = {
+    "ndcg": "1 where all that was right stands at the top of a list, 0 where none of it is on the list",
+    "mrr": "1 where the first hit leads the list, a half where it is second, 0 without one",
+    "recall": "the share of what was right that is on the list",
+    "precision": "the share of the list that was right",
+    "hit": "the share of lists with anything right on them",
+    "map": "precision at each hit, averaged: 1 where all that was right stands at the top",
+    "macro_f1": "precision and recall in one figure, each class counting alike; 1 is perfect",
+    "accuracy": "the share that is told right",
+    "mcc": "1 is perfect, 0 no better than guessing",
+    "auc": "how likely a right one is put before a wrong one; a half is guessing",
+    "top10": "the share of what was right among the first tenth",
+    "log_loss": "how surprised the probabilities are by what came",
+    "ece": "how far probabilities are from what came",
+    "brier": "the squared error of the probabilities",
+}
+_LOWER = ("log_loss", "ece", "brier")
+BEYOND = {
+    "coverage": "the share of the catalogue that is shown to anybody; more reaches more products",
+    "gini": "0 where every product is shown equally often, near 1 where a few get everything; lower is more "
+    "even",
+    "popularity_lift": "0 where what is shown is as popular as what people have, 1 where it is twice as "
+    "popular; nearer to 0 is nearer to their taste",
+}
+_FEW_USERS = 200
+
 BASELINES = ("popularity", "ease", "words", "majority", "tfidf", "counts")
 _OUTCOMES = {"better": "better than", "worse": "worse than", "no difference shown": "no difference shown to"}
 
@@ -107,6 +133,52 @@ def verdict(metrics: Metrics) -> list[str]:
             title = metric_title(name)
             sentences.append(f"{setting_title(setting).capitalize()}, by {title}: {' and '.join(told)}.")
     return sentences
+
+
+def meaning(name: str) -> str:
+    """What a metric says and which way is good; empty of one that nothing is known of."""
+    stem = name.partition("@")[0]
+    if stem not in _MEANINGS:
+        return ""
+    return f"{metric_title(name)}: {_MEANINGS[stem]}; {'lower' if stem in _LOWER else 'higher'} is better."
+
+
+def cautions(metrics: Metrics) -> list[str]:
+    """What to beware of before anything is decided by these figures; the gravest first."""
+    arm, name, found = headline_arm(metrics), metrics.protocol.headline, []
+    for setting, size in metrics.protocol.settings.items():
+        rows = [
+            (outcome(row), metrics.title(other))
+            for other in BASELINES
+            for row in metrics.compare(arm.arm, other)
+            if (row.setting, row.metric) == (setting, name)
+        ]
+        for said, words in (("worse", "is worse than"), ("no difference shown", "is not shown to beat")):
+            if others := [title for result, title in rows if result == said]:
+                found.append(
+                    f"{setting_title(setting).capitalize()}: the {arm.title} {words} {' and '.join(others)}."
+                )
+        if size.users < _FEW_USERS:
+            found.append(
+                f"{setting_title(setting).capitalize()}: {size.users:,} {metrics.protocol.units} are few; "
+                "the intervals say how little they prove."
+            )
+    beyond = metrics.beyond_accuracy.get(arm.arm, {})
+    if (coverage := beyond.get("coverage")) is not None:
+        found.append(
+            f"{coverage:.0%} of the {metrics.protocol.ranked} are recommended to anybody, the others to "
+            "nobody."
+        )
+    if (lift := beyond.get("popularity_lift")) is not None and lift > 0:
+        found.append(f"What is shown is {2**lift:.1f} times as popular as what people have themselves.")
+    found += [f"Left out: {why}." for why in metrics.left_out.values()]
+    if metrics.sensitive:
+        found.append(f"Sensitive, and allowed to this run: {', '.join(metrics.sensitive)}.")
+    found.append(
+        f"One training: the intervals speak of the {metrics.protocol.units} drawn, not of the chance in a "
+        "training; that one arm is better than another also needs several seeds."
+    )
+    return found
 
 
 def controls(metrics: Metrics) -> list[Control]:

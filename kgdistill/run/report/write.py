@@ -18,12 +18,15 @@ from kgdistill.run.report.environment import environment
 from kgdistill.run.report.plots import gains_plot, setting_plot, training_plot
 from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
+    BEYOND,
+    cautions,
     choice_sentences,
     controls,
     difference,
     gate_sentences,
     headline,
     headline_arm,
+    meaning,
     metric_title,
     outcome,
     setting_title,
@@ -75,6 +78,9 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "own": headline_arm(metrics),
         "headline": headline(metrics),
         "verdict": verdict(metrics),
+        "meaning": meaning(metrics.protocol.headline),
+        "beyond": BEYOND,
+        "cautions": cautions(metrics),
         "controls": controls(metrics),
         "gates": gate_sentences(run),
         "choices": choice_sentences(run),
@@ -91,7 +97,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "measures": measures,
         "commands": _commands(),
         "explained": [
-            (user.user, sorted(user.recommendations, key=lambda r: r.rank)[:_PRODUCTS_SHOWN])
+            (user, sorted(user.recommendations, key=lambda r: r.rank)[:_PRODUCTS_SHOWN])
             for user in run.explained[:_USERS_SHOWN]
         ],
         "picture": picture,
@@ -117,6 +123,7 @@ def _render(template: str, context: dict[str, Any], *, escape: bool) -> str:
         "day": _day,
         "difference": difference,
         "outcome": outcome,
+        "meaning": meaning,
     }
     pages.globals |= {"best": _best, "is_interval": lambda value: isinstance(value, ReportedInterval)}
     return pages.get_template(template).render(context)

@@ -1,0 +1,52 @@
+"""What a student makes of the purchases on a path: by how much a product's score falls without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kgdistill.serve.bundle import Bundle
+from kgdistill.serve.reasons import parts
+
+_HISTORIES = 8
+"""Scored at a time: what a table of weights between items says of so many fits the caches."""
+
+
+class PathWeights:
+    """Weighs paths for `kgdistill.explore.explain` by the student itself.
+
+    Args:
+        bundle: of a task that ranks by history.
+        histories: by user, keys of items bought, the latest last.
+    """
+
+    def __init__(self, bundle: Bundle, histories: Mapping[str, Sequence[str]]) -> None:
+        self._bundle, self._histories = bundle, histories
+
+    def __call__(self, user: str, product: str, members: Sequence[tuple[str, ...]]) -> list[float]:
+        """Which share of what speaks for a product goes with each of some sets of purchases, from 0 to 1.
+
+        The score falls by that much where the purchases are taken out of the history; what speaks for the
+        product is the sum of the terms that raise its score. 0 of purchases and products that the bundle
+        lacks.
+
+        Args:
+            user, product: keys.
+            members: keys of purchases, taken out together.
+        """
+        bundle, history = self._bundle, self._histories.get(user, ())
+        known = bundle.index(history)[0]
+        if bundle.history is None or product not in bundle.items.places or not len(known):
+            return [0.0] * len(members)
+        scorer = bundle.history.scorer
+        pool = scorer.pool(np.array([bundle.items.places[product]], np.int64))
+        speaking = float(np.maximum(parts(scorer, known, pool, np.array([0])), 0).sum())
+        left = [known[~np.isin(known, bundle.index(keys)[0])] for keys in members]
+        scores = [
+            float(score)
+            for start in range(0, len(left), _HISTORIES)
+            for score in scorer.block(left[start : start + _HISTORIES], pool).scores[:, 0]
+        ]
+        whole = float(scorer.scores(known, pool)[0])
+        return [min(max((whole - score) / max(speaking, 1e-9), 0.0), 1.0) for score in scores]

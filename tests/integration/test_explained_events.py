@@ -1,0 +1,143 @@
+"""What was viewed, searched for or redeemed explains too, as far as it is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import networkx as nx
+import pyarrow as pa
+import pytest
+from _explored_shop import BOUGHT, DAY, fill_explored_shop
+
+from kgdistill.explore import PathLink, PathNode, explain, explain_frozen, explain_many, subgraph
+from kgdistill.explore.explanation import Explanation
+from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.snapshot import take_snapshot
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.tasks.histories import stored_purchases
+from tests.integration._stores import STORES, opened
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphStore]:
+    for opened_store in opened(request.param, request, tmp_path):
+        fill_explored_shop(opened_store)
+        yield opened_store
+
+
+def told(found: list[Explanation]) -> dict[str, Explanation]:
+    """By what was done, and what it leads through."""
+    return {" ".join(s.type if isinstance(s, PathLink) else s.label for s in e.steps[1:]): e for e in found}
+
+
+def test_a_view_a_search_and_a_coupon_are_reasons(store: GraphStore) -> None:
+    (viewed,) = (e for e in explain(store, "eva", "mug-2", limit=50) if e.kind == "VIEWED")
+    # Three views in all, of which eva's one is of this product, as are two of everybody's.
+    assert viewed.lift == pytest.approx(3 / (1 * 2))
+    assert viewed.because == "viewed this 4 times"
+    assert (viewed.purchases, viewed.members, viewed.bought_at) == (0, (), DAY[2])
+
+    found = told(explain(store, "ann", "tea-2", limit=50))
+    # One query leads to one product alone: that is all there is to compare.
+    assert "SEARCHED Query CLICKED Product" not in found
+    ingest_tables(
+        store,
+        load_schema(),
+        GraphTables(
+            {},
+            {
+                ("Query", "CLICKED", "Product"): pa.table(
+                    {
+                        "source": ["q2", "q2"], "target": ["mug-1", "mug-2"], "first_at": [DAY[1]] * 2,
+                        "last_at": [DAY[1]] * 2, "count": [1, 1],
+                    }
+                )
+            },
+        ),
+    )  # fmt: skip
+    found = told(explain(store, "ann", "tea-2", limit=50))
+    searched = found["SEARCHED Query CLICKED Product"]
+    assert (searched.kind, searched.lift, searched.products) == ("SEARCHED", 3.0, 1)
+    name = searched.steps[2]
+    assert isinstance(name, PathNode)
+    assert (
+        searched.because == f"searched for {name.name}, which leads to this 3.0 times as often as to others"
+    )
+    # What came at or after the moment is not known then; and drawn, every path leads from left to right.
+    early = told(explain(store, "ann", "tea-2", limit=50, before=DAY[1]))
+    assert "SEARCHED Query CLICKED Product" not in early
+    graph = subgraph([viewed, searched])
+    assert nx.is_directed_acyclic_graph(
+        nx.DiGraph(graph.edge_subgraph([(a, b, k) for a, b, k in graph.edges]))
+    )
+    assert {data["layer"] for _, data in graph.nodes(data=True)} == {0, 1, 3}
+
+
+def test_what_is_shared_with_what_was_viewed_is_a_reason(store: GraphStore) -> None:
+    views = [("ann", "mug-1"), ("bob", "coffee-1"), ("bob", "tea-1"), ("cyd", "tea-3")]
+    rows = pa.table(
+        {
+            "source": [u for u, _ in views], "target": [p for _, p in views], "first_at": [DAY[3]] * 4,
+            "last_at": [DAY[3]] * 4, "count": [1] * 4,
+        }
+    )  # fmt: skip
+    ingest_tables(store, load_schema(), GraphTables({}, {("User", "VIEWED", "Product"): rows}))
+    found = [e for e in explain(store, "eva", "mug-1", limit=50) if e.steps[1] == PathLink("VIEWED", True)]
+    assert found
+    assert all(e.because.startswith("viewed ") for e in found)
+    assert all(e.lift is not None and round(e.lift, 1) > 1 for e in found)
+    assert {e.kind for e in found} <= {"MADE_BY", "IN_CATEGORY", "MENTIONS", "PART_OF"}
+
+
+def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        snapshot = take_snapshot(store, tmp_path / "snapshot", cut=datetime(2030, 1, 1))
+        purchases = stored_purchases(store, BOUGHT, load_schema())
+        users = store.read_nodes("User", [])["user_id"].to_pylist()
+        products = store.read_nodes("Product", [])["product_id"].to_pylist()
+        pairs = [(user, product) for user in users for product in products]
+        stored = explain_many(store, pairs, limit=1000)
+    frozen = explain_frozen(snapshot, purchases, BOUGHT, pairs, limit=1000)
+    kinds = set()
+    for pair in pairs:
+        one, other = (
+            {
+                (e.kind, e.steps, e.lift, e.products, e.purchases, e.members)
+                for e in found[pair]
+                if e.kind != "ALSO_BOUGHT"
+            }
+            for found in (stored, frozen)
+        )
+        assert one == other
+        kinds |= {kind for kind, *_ in one}
+    assert {"MADE_BY", "IN_CATEGORY", "VIEWED"} <= kinds
+
+
+def test_a_model_decides_which_path_comes_first(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        users = store.read_nodes("User", [])["user_id"].to_pylist()
+        pairs = [
+            (user, p) for user in users for p in store.read_nodes("Product", [])["product_id"].to_pylist()
+        ]
+        found = explain_many(store, pairs, limit=50)
+        pair = next(p for p in pairs if len({e.members for e in found[p] if e.members}) > 1)
+        some = [e for e in found[pair] if e.members]
+        last = some[-1].members
+        asked: list[tuple[str, str]] = []
+
+        def weigh(user: str, product: str, members: object) -> list[float]:
+            asked.append((user, product))
+            assert isinstance(members, list)
+            return [0.9 if one == last else 0.1 for one in members]
+
+        weighed = explain(store, *pair, limit=50, weigh=weigh)
+    assert asked == [pair]
+    assert {(e.kind, e.steps) for e in weighed} == {(e.kind, e.steps) for e in found[pair]}
+    assert {e.weight for e in weighed if e.members == last} == {0.9}
+    assert {e.weight for e in weighed if not e.members} <= {0.0}
+    order = [e.evidence * (e.weight or 0) for e in weighed]
+    assert order == sorted(order, reverse=True)
