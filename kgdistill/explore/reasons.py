@@ -21,7 +21,7 @@ _WEIGHED = 32
 
 
 @dataclass(frozen=True)
-class Context:
+class ReasonContext:
     """One user, one product, and what is known around them.
 
     Attributes:
@@ -97,7 +97,7 @@ def by_chance(lift: float) -> bool:
     return round(lift, 1) <= 1
 
 
-def through(context: Context, links: Links, done: Mapping[str, datetime | None]) -> list[Explanation]:
+def through(context: ReasonContext, links: Links, done: Mapping[str, datetime | None]) -> list[Explanation]:
     """Explanations through what the product shares with what the user bought, or did another thing with."""
     found: list[Explanation] = []
     others, event, told = len(done.keys() - {context.product}), links.event, context.language
@@ -132,7 +132,7 @@ def through(context: Context, links: Links, done: Mapping[str, datetime | None])
     return found
 
 
-def _shared(context: Context, links: Links, latest: str, name: str, count: int) -> str:
+def _shared(context: ReasonContext, links: Links, latest: str, name: str, count: int) -> str:
     """What the user did with what shares it; a name that would come twice comes once."""
     told, item, verb = context.language, context.name(latest), event_name(links.event, context.language)
     if item.casefold() == name.casefold():
@@ -142,7 +142,7 @@ def _shared(context: Context, links: Links, latest: str, name: str, count: int) 
     return say(message, told, event=verb, item=item, more=more, name=name)
 
 
-def together(context: Context, rows: Iterable[Row], partners: Mapping[str, int]) -> list[Explanation]:
+def together(context: ReasonContext, rows: Iterable[Row], partners: Mapping[str, int]) -> list[Explanation]:
     """Explanations through products that are bought by the same users."""
     found: list[Explanation] = []
     for row in rows:
@@ -169,7 +169,7 @@ def together(context: Context, rows: Iterable[Row], partners: Mapping[str, int])
     return found
 
 
-def seen(context: Context, event: str, rows: Sequence[Row], users: int) -> list[Explanation]:
+def seen(context: ReasonContext, event: str, rows: Sequence[Row], users: int) -> list[Explanation]:
     """The product itself, viewed, rated or the like: by so many of all users.
 
     Args:
@@ -191,7 +191,7 @@ def seen(context: Context, event: str, rows: Sequence[Row], users: int) -> list[
     return found
 
 
-def led(context: Context, lead: Lead, rows: Sequence[Row]) -> list[Explanation]:
+def led(context: ReasonContext, lead: Lead, rows: Sequence[Row]) -> list[Explanation]:
     """What the user searched for, redeemed or the like, that leads to the product."""
     found = []
     for row in rows:
@@ -213,7 +213,14 @@ def led(context: Context, lead: Lead, rows: Sequence[Row]) -> list[Explanation]:
 
 
 def _direct(
-    context: Context, kind: str, steps: Steps, because: str, size: int, lift: float, row: Row, support: int
+    context: ReasonContext,
+    kind: str,
+    steps: Steps,
+    because: str,
+    size: int,
+    lift: float,
+    row: Row,
+    support: int,
 ) -> Explanation:
     return Explanation(
         context.user, context.product, kind, steps, because, context.specificity(size, lift, support), size,

@@ -13,7 +13,7 @@ from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.keys import check_count, key_texts
-from kgdistill.serve.past import known_places
+from kgdistill.serve.past import Past, known_places
 from kgdistill.serve.reasons import into, parts, term_name
 from kgdistill.serve.scores import HistoryScorer, Pool, logit
 from kgdistill.wording import Language, language_of, say
@@ -125,7 +125,7 @@ class Why:
 
 def why(
     bundle: Bundle,
-    history: Sequence[str | int],
+    history: Past,
     item: str | int,
     *,
     without: Sequence[str | int] | None = None,
@@ -140,8 +140,8 @@ def why(
 
     Args:
         bundle: of a task that ranks by history.
-        history: keys of items bought, the latest last.
-        item: the key of what is ranked; not in the history.
+        history: keys of items bought, the latest last, or keys by event; only what was bought is taken out.
+        item: the key of what is ranked; not bought.
         without: keys of the history to take out together; None: all of the category (without one the brand,
             without either the purchase alone) of the purchase that carries most.
         exclude: keys that are not ranked either.
@@ -153,13 +153,14 @@ def why(
             of `without` was not, the pool lacks the item, or `limit` is below 1.
     """
     check_count(limit, "limit")
-    known, unknown = bundle.index(key_texts(history))
-    ranked, name, place = _ranking(bundle, known, item, pool)
+    known, unknown = bundle.index(history)
+    bought = known[known < len(bundle)]
+    ranked, name, place = _ranking(bundle, bought, item, pool)
     assert bundle.history is not None
     scorer, column = bundle.history.scorer, int(np.searchsorted(ranked.items, place))
-    out = np.isin(ranked.items, np.concatenate([known, bundle.index(key_texts(exclude))[0]]))
+    out = np.isin(ranked.items, np.concatenate([bought, bundle.index(key_texts(exclude))[0]]))
     out[column] = False
-    taken = _strongest(scorer, known, place, ranked, column)
+    taken = _strongest(scorer, bought, place, ranked, column)
     block = scorer.block([known, *(known[known != one] for one in taken.tolist())], ranked)
     scores = block.scores[:, column]
     ranks = _ranks(block.scores, column, out)
@@ -167,7 +168,7 @@ def why(
         ranks[1:] = [_rank_of(scorer, known[:0], ranked, column, out)]
     less = scores[0] - scores[1:]
     order = np.argsort(-less, kind="stable")
-    gone, said, shared = _gone(bundle, known, int(taken[order[0]]), without)
+    gone, said, shared = _gone(bundle, bought, int(taken[order[0]]), without)
     rest = known[~np.isin(known, gone)]
     after = _rank_of(scorer, rest, ranked, column, out)
     keys, titles, told = bundle.keys, bundle.items.titles, language_of(bundle.items.names[place])

@@ -15,6 +15,7 @@ from kgdistill.errors import InputError
 from kgdistill.models.scorer import Scorer
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student
+from kgdistill.serve.why import why
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbour_weights
@@ -237,3 +238,14 @@ def test_an_event_that_the_bundle_does_not_read_is_named(bundle: Bundle) -> None
 
 def test_the_cut_lies_after_all_views(views: Planted) -> None:
     assert all(day < CUT_DAY for _, _, day in views.world.viewed)
+
+
+def test_why_takes_purchases_out_and_leaves_views(bundle: Bundle, pupil: Scorer) -> None:
+    done = past(pupil, 9)
+    hit = bundle.recommend(done, 1, pool="all").hits[0]
+    told = why(bundle, done, hit.id, pool="all")
+    assert (told.rank, told.score) == (1, pytest.approx(hit.score, rel=1e-4))
+    assert {c.id for c in told.carriers} <= set(done["BOUGHT"])
+    rest = {**done, "BOUGHT": [key for key in done["BOUGHT"] if key not in told.without.ids]}
+    asked = bundle.recommend(rest, 80, pool="all", exclude=told.without.ids)
+    assert [h.rank for h in asked if h.id == hit.id] == [told.without.rank]
