@@ -12,8 +12,8 @@ from kgdistill.errors import InputError
 from kgdistill.explore.explanation import Explanation, PathLink, PathNode, Steps
 from kgdistill.explore.paths import BOUGHT, CountedPaths, Fact, Paths, Row
 from kgdistill.explore.reasons import (
-    Context,
     Links,
+    ReasonContext,
     Weigh,
     by_chance,
     led,
@@ -143,7 +143,7 @@ def along(
     result: dict[tuple[str, str], list[Explanation]] = {}
     for user, product in wanted:
         told = language or language_of(names[product])
-        context = Context(user, product, done[BOUGHT].get(user, {}), names, catalogue, in_all, told)
+        context = ReasonContext(user, product, done[BOUGHT].get(user, {}), names, catalogue, in_all, told)
         found = [e for link in links for e in through(context, link, done[link.event].get(user, {}))]
         found += together(context, by_recommended[product], partners)
         for event, counts in seen_by.items():
