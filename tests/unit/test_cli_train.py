@@ -97,12 +97,12 @@ def test_a_wrong_setting_is_named_before_the_store_is_read(
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("option", [[], ["--task", "search"]])
+@pytest.mark.parametrize("option", [[], ["--task", "intent"]])
 def test_a_file_of_settings_may_name_the_task_and_the_option_goes_before_it(
     option: list[str], stocked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.yaml").write_text("task: profile\n")
-    words = "task search: judged_by" if option else "no class of income"
+    words = "task intent: subjects" if option else "no class of income"
     for command in ("fit", "snapshot"):
         _refused([command, "--run", "new", "--config", "mine.yaml", *_STORE, *option], words, capsys)
     Path("mine.yaml").write_text("task: 5\n")
