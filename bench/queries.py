@@ -26,9 +26,12 @@ from _hostile import (
     LADYBUG_CHANGES,
     LADYBUG_FILES,
     LADYBUG_LARGE,
+    LARGE_FOR_BOTH,
     NEO4J_CHANGES,
     NEO4J_FETCHES,
     NEO4J_LARGE,
+    REFUSED_BY_BOTH,
+    texts_for,
 )
 
 from kgdistill.errors import KgdistillError
@@ -44,7 +47,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "queries.json"
 
 
-class _Peak:
+class Peak:
     """The most memory seen of this process and of those that it started, in bytes."""
 
     def __init__(self) -> None:
@@ -52,7 +55,7 @@ class _Peak:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Peak:
         self._thread.start()
         return self
 
@@ -76,7 +79,7 @@ def asked(store: GraphStore, cypher: str, timeout_s: float) -> dict[str, Any]:
     begin = time.monotonic()
     size = 0
     text = ""
-    with _Peak() as peak:
+    with Peak() as peak:
         try:
             answer = store.query(cypher, limit=1000, timeout_s=timeout_s)
             size, said = answer.nbytes, "answered"
@@ -112,6 +115,9 @@ def statements(store: str, secret: Path) -> list[tuple[str, str, str]]:
         large, others = LADYBUG_LARGE, LADYBUG_FILES + LADYBUG_CHANGES
     else:
         large, others = NEO4J_LARGE, NEO4J_FETCHES + NEO4J_CHANGES
+    kind = "ladybug" if store.startswith("ladybug:") else "neo4j"
+    large = large | texts_for(kind, LARGE_FOR_BOTH)
+    others = others + list(texts_for(kind, REFUSED_BY_BOTH).values())
     filled = [text.replace("ADDRESS", "http://127.0.0.1:1/x").replace("FILE", str(secret)) for text in others]
     return [(name, "large", text) for name, text in large.items()] + [
         (name, "refused", text) for name, text in zip(others, filled, strict=True)

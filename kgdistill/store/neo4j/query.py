@@ -22,6 +22,7 @@ from kgdistill.store.neo4j.fence import check_words
 from kgdistill.store.neo4j.reader import MEMORY, packed, told
 from kgdistill.store.neo4j.tokens import tokens
 from kgdistill.store.neo4j.typed import property_types, typed
+from kgdistill.store.neo4j.work import check_work
 from kgdistill.store.notes import with_notes
 from kgdistill.store.protocol import Parameter
 from kgdistill.store.query.process import START_S, QueryChild
@@ -62,6 +63,7 @@ class Neo4jQueries:
             words = tokens(cypher)
             check_words(words)
             _check_parameters(parameters)
+            check_work(words, parameters)
             # A store without a schema, or with an earlier version's times, may have become another since.
             if not (self._child.alive and self._fresh and self._schema is not None and self._zoned):
                 self._open()

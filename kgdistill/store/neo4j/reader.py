@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from neo4j import READ_ACCESS, Driver, GraphDatabase, Record, Result, ResultSummary, Transaction
+from neo4j import READ_ACCESS, Driver, GraphDatabase, Record, Result, ResultSummary, Session, Transaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from kgdistill.errors import QueryError
@@ -36,6 +37,16 @@ _AHEAD = 200
 _UNKNOWN = {"01N50": "label", "01N51": "relationship type", "01N52": "property"}
 _NAMED = re.compile(r"`((?:[^`]|``)*)`")
 _KEY = b"kgdistill"
+# What a transaction of a person's query says of itself.
+_OURS = {"kgdistill": "query"}
+# So many that were given up may still keep the server busy, which cannot be stopped inside an expression.
+MOST_GIVEN_UP = 2
+_WAIT_S = 2.0
+_GIVEN_UP = """
+    SHOW TRANSACTIONS YIELD metaData, status
+    WHERE metaData.kgdistill = 'query' AND status STARTS WITH 'Terminated'
+    RETURN count(*) AS n
+"""
 
 
 def told(schema: pa.Schema) -> dict[str, Any]:
@@ -81,6 +92,7 @@ class _Reader:
             with self._driver.session(default_access_mode=READ_ACCESS) as session:
                 query = f"MATCH (m:{META} {{id: 1}}) RETURN m.shape AS shape, m.times AS times"
                 record = session.run(query).single()
+                _wait_for_the_given_up(session)
         except (Neo4jError, DriverError, OSError) as error:
             yield _saying(failure=_failure(error, self._url))
             return
@@ -97,7 +109,7 @@ class _Reader:
                     fetch_size=min(_AHEAD, request["rows"] + 1),
                     notifications_min_severity="WARNING",
                 ) as session,
-                session.begin_transaction(timeout=request["query_s"]) as tx,
+                session.begin_transaction(metadata=_OURS, timeout=request["query_s"]) as tx,
             ):
                 yield from _run(tx, request, values)
         except QueryError as error:
@@ -133,6 +145,18 @@ def _run(tx: Transaction, request: Mapping[str, Any], values: dict[str, Any]) ->
     yield columns_of(schema)
     for batch in table.to_batches():
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _wait_for_the_given_up(session: Session) -> None:
+    """Refuses to ask a server that still works at too many queries that were given up."""
+    until = time.monotonic() + _WAIT_S
+    while (busy := session.run(_GIVEN_UP).single(strict=True)["n"]) >= MOST_GIVEN_UP:
+        if time.monotonic() > until:
+            raise RefusedError(
+                f"the server still works at {busy} queries that were given up for their time",
+                "wait until they have ended (SHOW TRANSACTIONS), or restart the server",
+            )
+        time.sleep(0.2)
 
 
 def _within(result: Result, rows: int, most: int) -> list[list[Any]]:
