@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,9 @@ from kgdistill.errors import InputError, SchemaError
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.schema import Schema
 from kgdistill.store.validate import check_names, edge_name, shown
+
+if TYPE_CHECKING:
+    import duckdb
 
 # What a path of ours may hold where it stands in a statement or is read as a pattern.
 _SPECIAL = frozenset("*?[]{}'\"\\$~%")
@@ -90,6 +94,13 @@ def conform_file(schema: Schema, key: str | EdgeType, file: Path) -> list[str]:
     return list(held.names)
 
 
+def without_bar(engine: duckdb.DuckDBPyConnection) -> None:
+    """Keeps DuckDB's own progress bar off; in a notebook, setting that may be an error."""
+    found = engine.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    if found is not None and found[0]:
+        engine.execute("SET enable_progress_bar = false")
+
+
 def _check_keys(path: str, names: Sequence[str], where: str) -> None:
     """Looks for null and repeated keys with bounded memory: what does not fit goes to disk for a while."""
     import duckdb
@@ -98,7 +109,7 @@ def _check_keys(path: str, names: Sequence[str], where: str) -> None:
     with TemporaryDirectory(prefix="kgdistill-") as scratch, duckdb.connect() as engine:
         engine.execute("SET memory_limit = '1GB'")
         engine.execute("SET temp_directory = ?", [scratch])
-        engine.execute("SET enable_progress_bar = false")
+        without_bar(engine)
         missing = " OR ".join(f'"{name}" IS NULL' for name in names)
         repeated = f"GROUP BY {columns} HAVING count(*) > 1"
         source = "FROM read_parquet(?)"

@@ -26,7 +26,7 @@ from kgdistill.store.neo4j.fences import drop_fences, hold_fence, put_fences
 from kgdistill.store.neo4j.load import Rows, check_ends, one_ahead
 from kgdistill.store.neo4j.store import Neo4jStore
 from kgdistill.store.neo4j.write import write_batch
-from kgdistill.store.parquet import conform_file, file_types, plain_path, read_parts
+from kgdistill.store.parquet import conform_file, file_types, plain_path, read_parts, without_bar
 from kgdistill.store.protocol import EdgeType
 from kgdistill.store.validate import edge_name
 
@@ -77,7 +77,7 @@ def split(key: str | EdgeType, file: Path, writers: int, folder: Path) -> dict[C
             engine.execute("SET memory_limit = '1GB'")
             engine.execute("SET threads = 2")
             engine.execute("SET preserve_insertion_order = false")
-            engine.execute("SET enable_progress_bar = false")
+            without_bar(engine)
             engine.execute(
                 f"COPY (SELECT *, {columns} FROM read_parquet('{path}')) TO '{target}' (FORMAT parquet, "
                 "COMPRESSION lz4, PARTITION_BY (_kgdistill_s, _kgdistill_t), OVERWRITE_OR_IGNORE)"
