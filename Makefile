@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help install demo test nightly bench docs clean oldest
+.PHONY: help install demo test nightly bench docs site clean oldest
 
 help:
 	@echo "make install make .venv and install, nothing more"
@@ -15,6 +15,7 @@ help:
 	@echo "make oldest  the unit tests with the oldest versions allowed, in .venv-oldest"
 	@echo "make bench   install, then the measured figures (speed, memory, quality); SUITE=office: of that suite"
 	@echo "make docs    write the parts of the documentation anew that come from the code and from bench/results"
+	@echo "make site    the documentation as a site, in build/site; nothing in it is loaded from elsewhere"
 	@echo "make clean   remove .venv, the tests' Neo4j and caches; runs and graphs stay"
 
 install: $(VENV)/.demo.stamp
@@ -44,6 +45,10 @@ endif
 docs: $(VENV)/.dev.stamp
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/claims.py
+
+site: $(VENV)/.dev.stamp
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html"
 
 # A stamp newer than pyproject.toml and constraints.txt means: installed, nothing to do.
 $(VENV)/.demo.stamp: pyproject.toml constraints.txt | $(BIN)/python

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -17,6 +18,7 @@ from kgdistill.explore import saved_queries
 from kgdistill.ingest.mapping.load import mapping_json_schema
 from kgdistill.store import load_schema
 from kgdistill.store.picture import mermaid
+from kgdistill.store.schema import Property
 from kgdistill.tasks.spec import task_json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +77,43 @@ def catalogue() -> str:
     )
 
 
+def data_model() -> str:
+    """Every type of the schema in Markdown."""
+    schema = load_schema()
+    parts = [
+        "# Data model\n\nMade from `graph/schema.yaml` by `make docs`; a test compares. "
+        "[The graph](../graph/README.md) says what the kinds mean and draws it. `!` marks what must be "
+        "there, *sensitive* what nothing is aimed by, *cumulative* what later events change, so that a "
+        "snapshot leaves it out, *planned* a time that is known beforehand.\n",
+        "## Nodes\n\n| label | is | key | properties |\n| --- | --- | --- | --- |",
+    ]
+    for label, node in schema.nodes.items():
+        parts.append(f"| {label} | {_cell(node.description)} | {node.key} | {_properties(node.properties)} |")
+    parts.append(
+        "\n## Relationships\n\n| type | kind | leads | is | properties |\n| --- | --- | --- | --- | --- |"
+    )
+    for name, rel in schema.relationships.items():
+        ends = "<br>".join(f"{source} → {target}" for source, target in rel.endpoints)
+        kind = rel.kind + (", sensitive" if rel.sensitive else "")
+        about = _cell(rel.description)
+        parts.append(f"| {name} | {kind} | {ends} | {about} | {_properties(rel.properties)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _properties(properties: Mapping[str, Property]) -> str:
+    shown = []
+    for name, prop in properties.items():
+        marks = [mark for mark in ("sensitive", "cumulative", "planned") if getattr(prop, mark)]
+        about = ", ".join([prop.type, *(f"*{mark}*" for mark in marks)])
+        words = f": {_cell(prop.description)}" if prop.description else ""
+        shown.append(f"`{name}`{'!' if prop.required else ''} ({about}){words}")
+    return "<br>".join(shown)
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and its text."""
     picture = ROOT / "graph" / "README.md"
@@ -84,6 +123,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "cli.md": reference(),
         ROOT / "docs" / "settings.md": settings(),
         ROOT / "docs" / "saved-queries.md": catalogue(),
+        ROOT / "docs" / "data-model.md": data_model(),
         picture: text,
         ROOT / "kgdistill" / "ingest" / "mapping.schema.json": mapping_json_schema(),
         ROOT / "kgdistill" / "tasks" / "task.schema.json": task_json_schema(),

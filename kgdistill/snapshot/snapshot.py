@@ -144,7 +144,7 @@ class Snapshot:
         return np.stack([table["source"].to_numpy(), table["target"].to_numpy()])
 
     def times(self, edge: EdgeType) -> npt.NDArray[np.datetime64] | None:
-        """When the edges happened, UTC, datetime64[us] [num_edges]; None for an edge type without a time."""
+        """When the edges happened, UTC, datetime64[us], [num_edges]; None for an edge type without a time."""
         name = self.schema.relationship(edge).time
         table = self.edge_table(edge)
         return None if name is None else np.array(table[name].to_numpy(), "datetime64[us]")

@@ -16,7 +16,14 @@ from kgdistill.cli.reference import commands
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     str(page.relative_to(ROOT)): page.read_text(encoding="utf-8")
-    for page in [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")),
+        *(
+            page
+            for place in ("docs", "graph", "data", "data/*")
+            for page in sorted(ROOT.glob(f"{place}/*.md"))
+        ),
+    ]
 }
 # By page: at least so many commands; a page that shows fewer has lost its examples.
 COMMANDS = {
@@ -51,6 +58,7 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
         path, _, anchor = target.partition("#")
         place = (ROOT / page).parent / path if path else ROOT / page
         assert place.exists(), f"{page}: {target}"
+        assert place.resolve().is_relative_to(ROOT), f"{page}: {target}"
         if anchor:
             headings = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), flags=re.M)
             slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
