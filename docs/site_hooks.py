@@ -39,6 +39,7 @@ _LANGUAGES = {
     "cypher": "cypher",
     "csv": "text",
 }
+_FETCHED, _KEPT = "https://unpkg.com/iframe-worker/shim", "assets/iframe-worker.js"
 _PICTURES = (".svg", ".png")
 _LARGEST, _MOST_LINKS = 200_000, 30
 _sources: dict[str, str] = {}
@@ -87,6 +88,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"{match[1]}{link}{'#' + anchor if anchor else ''}{match[3]}"
 
     return "".join(text if code else _LINK.sub(led, text) for code, text in _split(indented(markdown)))
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The page with the script beside it that its theme would fetch; it searches without a server."""
+    return output.replace(_FETCHED, posixpath.relpath(_KEPT, posixpath.dirname(page.url) or "."))
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    """The same of what is no page: that for what is not found, which is read at any depth."""
+    return output_content.replace(_FETCHED, f"/{_KEPT}")
 
 
 def indented(markdown: str) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 import kgdistill
 from tests._load_script import load_script
+from tests._site import built_site
 
 pytest.importorskip("mkdocs", reason="needs the extra dev")
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,17 +20,7 @@ HOOKS = load_script("docs/site_hooks.py")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-    )
-    # Made quiet it would not count its warnings, and so end well with them.
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return built_site(tmp_path_factory.mktemp("site"))
 
 
 def test_every_page_of_the_documentation_stands_in_its_navigation() -> None:
