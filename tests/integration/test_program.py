@@ -94,7 +94,7 @@ def test_what_the_page_on_serving_shows_runs_on_it(printed: tuple[Path, list[str
         assert done.returncode == 0, done.stderr
         return done
 
-    # One bundle of several tasks is tried where such are trained.
+    # A bundle of several tasks needs runs that are not trained here.
     blocks = [b for b in re.findall(r"```python\n(.*?)```", page, flags=re.S) if "runs/all" not in b]
     assert len(run("-c", "\n".join(blocks)).stdout.splitlines()) > 5
     shown = [line for part in re.findall(r"```sh\n(.*?)```", page, flags=re.S) for line in part.splitlines()]
