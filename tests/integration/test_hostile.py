@@ -80,8 +80,7 @@ def filled(place: Place) -> Place:
 
 @pytest.fixture(autouse=True)
 def unchanged(place: Place) -> Iterator[None]:
-    """What every one of these tests shows beside its own."""
-    assert place.state() == place.held
+    """What every one of these tests shows beside its own; what stands after one stands before the next."""
     yield
     assert place.state() == place.held
     assert place.came == []

@@ -94,10 +94,49 @@ def test_what_the_page_on_serving_shows_runs_on_it(printed: tuple[Path, list[str
         assert done.returncode == 0, done.stderr
         return done
 
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    # A bundle of several tasks needs runs that are not trained here.
+    blocks = [b for b in re.findall(r"```python\n(.*?)```", page, flags=re.S) if "runs/all" not in b]
     assert len(run("-c", "\n".join(blocks)).stdout.splitlines()) > 5
     shown = [line for part in re.findall(r"```sh\n(.*?)```", page, flags=re.S) for line in part.splitlines()]
     assert len(shown) >= 6
     for line in shown:
         done = run("-m", *shlex.split(line.replace(".venv/bin/", "")))
         assert done.stdout.strip() or "nothing is known to go with" in done.stderr, line
+
+
+def commands(page: str) -> list[str]:
+    """What a page shows for the shell, line by line."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.S)
+    return [line for block in blocks for line in block.splitlines() if "kgdistill" in line]
+
+
+def shell(folder: Path, lines: list[str]) -> str:
+    program = folder / ".venv" / "bin" / "kgdistill"
+    if not program.exists():
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m kgdistill "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+    left = {k: v for k, v in os.environ.items() if not k.startswith("KGDISTILL_")}
+    path = os.pathsep.join([str(ROOT), *filter(None, [left.get("PYTHONPATH")])])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        cwd=folder,
+        env=left | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_page_on_training_can_be_followed_with_what_it_left(
+    printed: tuple[Path, list[str], list[str]],
+) -> None:
+    folder, _, _ = printed
+    lines = [line for line in commands("training.md") if "runs/mine" in line or " task " in line]
+    assert len(lines) >= 7
+    said = shell(folder, lines)
+    assert "runs/mine/report.html" in said
+    assert "mine can be asked of this graph" in said
