@@ -19,6 +19,7 @@ from kgdistill.explore import Explanation, count_types, explain, run_query, save
 from kgdistill.explore.counts import TypeCounts
 from kgdistill.explore.interests import Interests, interests
 from kgdistill.explore.queries import dialect_of
+from kgdistill.explore.reasons import with_reasons
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_classes
 from kgdistill.ingest.archive import default_archive, job_schema
 from kgdistill.ingest.journal import Journal, without_journal
@@ -165,6 +166,7 @@ class Graph:
         k: int = 20,
         least: float | None = None,
         allow_sensitive: bool = False,
+        reasons: bool = True,
         wait_s: float = 0.0,
     ) -> WriteBackReport:
         """Writes what a run answers, and its vectors, in place of what the same run wrote before.
@@ -179,6 +181,7 @@ class Graph:
             least: the probability from which on a class or a past answer is written; None: a half for a
                 class, for an answer what the run chose on validation.
             allow_sensitive: whether classes of what the schema declares sensitive are written too.
+            reasons: whether the most telling path is kept with each recommendation.
             wait_s: how long to wait for a job that holds the archive.
 
         Raises:
@@ -189,6 +192,7 @@ class Graph:
         """
         with clear_refusals(self.url):
             from kgdistill.run.run import Run as AnyRun
+            from kgdistill.run.written import run_facts
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
             name, kind = opened.folder.resolve().name, opened.config.kind
@@ -200,11 +204,18 @@ class Graph:
                 self._writable(told_edges(opened).values(), "run, property and probability")
                 sure = 0.5 if least is None else least
                 told = told_classes(opened, self.store, least=sure, allow_sensitive=allow_sensitive)
-                return write_classes(self.store, name, told, archive=archive, wait_s=wait_s)
+                return write_classes(
+                    self.store, name, told, facts=run_facts(opened), archive=archive, wait_s=wait_s
+                )
             edge = opened.answered_as
             self._writable([edge], "run, rank and score")
             answers, vectors = self._answers(opened, k, least)
-            return write_back(self.store, name, answers, vectors, edge=edge, archive=archive, wait_s=wait_s)
+            if reasons:
+                answers = with_reasons(self.store, edge, answers)
+            return write_back(
+                self.store, name, answers, vectors,
+                edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
+            )  # fmt: skip
 
     def _answers(self, run: Run, k: int, least: float | None) -> tuple[pa.Table, list[NodeEmbeddings]]:
         """What a run answers, user, product, rank, score, and its vectors."""
@@ -216,7 +227,10 @@ class Graph:
             return told_answers(run, self.store, least=least), []
         kept = run.embeddings() if "Embedding" in self.store.schema.nodes else []
         label = run.answered_as[2]
-        return run.recommendations(k, store=self.store), [NodeEmbeddings(label, *space) for space in kept]
+        from kgdistill.run.written import with_origins
+
+        answers = with_origins(run, run.recommendations(k, store=self.store))
+        return answers, [NodeEmbeddings(label, *space) for space in kept]
 
     def _writable(self, edges: Iterable[EdgeType], properties: str) -> None:
         """InputError where the graph lacks one of these relationships."""

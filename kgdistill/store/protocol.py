@@ -28,6 +28,7 @@ class Write:
     key: str | EdgeType
     table: pa.Table
     replace: Mapping[str, Scalar] | None = None
+    clear_nulls: bool = False
 
 
 @runtime_checkable

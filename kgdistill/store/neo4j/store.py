@@ -235,9 +235,9 @@ class Neo4jStore:
         relationships of one with `replace` are a transaction of their own in any case.
         """
         works = [
-            self._nodes(w.key, w.table, w.replace, clear_nulls=False)
+            self._nodes(w.key, w.table, w.replace, w.clear_nulls)
             if isinstance(w.key, str)
-            else self._relationships(w.key, w.table, w.replace, clear_nulls=False)
+            else self._relationships(w.key, w.table, w.replace, w.clear_nulls)
             for w in writes
         ]
         if (
