@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +19,8 @@ from kgdistill.errors import InputError
 from kgdistill.explore import Explanation, count_types, explain, run_query, saved_queries, write_back
 from kgdistill.explore.counts import TypeCounts
 from kgdistill.explore.interests import Interests, interests
+from kgdistill.explore.network import to_networkx
+from kgdistill.explore.part import MOST, Selection, read_part
 from kgdistill.explore.queries import dialect_of
 from kgdistill.explore.reasons import with_reasons
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_classes
@@ -32,6 +35,8 @@ from kgdistill.tasks.histories import items_of, stored_purchases
 from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
+    import networkx as nx
+    import pandas
     from typing_extensions import Self
 
     from kgdistill.ingest.job import Given, JobOptions, JobReport
@@ -353,6 +358,42 @@ class Graph:
         if dialect_of(self.store) == "ladybug" and not self.store.schema.nodes:
             raise InputError("nothing was ingested here yet", where=self.url, hint="Graph.ingest(...)")
         return self.schema
+
+    def frame(self, kind: str | EdgeType, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """All nodes of a label, or relationships of a type, as a pandas frame.
+
+        Args:
+            kind: a label, or a relationship such as BOUGHT; with its ends where it has several.
+            columns: the properties; all where None. The key, or `source` and `target`, come first.
+
+        Raises:
+            InputError: the graph has no such type.
+            SchemaError: it has no such property.
+            ToolMissingError: pandas, of the extra `ingest`, is not installed.
+        """
+        schema = self._filled()
+        if isinstance(kind, str) and kind in schema.nodes:
+            table = self.store.read_nodes(kind, columns)
+        else:
+            edge = _edge(kind, schema) if isinstance(kind, str) else kind
+            table = self.store.read_relationships(edge, columns)
+        with clear_refusals(self.url):
+            frame: pandas.DataFrame = table.to_pandas()
+        return frame
+
+    def to_networkx(self, part: Selection | None = None) -> nx.MultiDiGraph[Any]:
+        """The graph, or a part of it, for NetworkX; see `kgdistill.explore.network.to_networkx`.
+
+        Args:
+            part: such as `Selection(around="Product:1095275", hops=2)`, of `kgdistill.explore`.
+
+        Raises:
+            InputError: an unknown label, type, node or run; more than `MOST` nodes and relationships, unless
+                `part` allows them.
+        """
+        self._filled()
+        part = part or Selection()
+        return to_networkx(read_part(self.store, replace(part, most=part.most or MOST)))
 
     @staticmethod
     def queries() -> dict[str, str]:

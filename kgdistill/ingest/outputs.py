@@ -137,16 +137,14 @@ class Outputs:
                 raise
             self._seal(part, record)
 
-    def drop(self, kind: Kind, name: str, *, wait_s: float = 0.0) -> bool:
-        """Removes an output; whether there was one. Holds the archive's lock.
+    def drop(self, kind: Kind, name: str) -> bool:
+        """Removes an output; whether there was one. The caller holds the archive's lock.
 
         Raises:
-            StoreLockedError: a job holds the archive.
             DiskError: it cannot be removed.
         """
-        with self._archive.lock(wait_s):
-            found = self._of(kind, name)
-            self._remove(found)
+        found = self._of(kind, name)
+        self._remove(found)
         return bool(found)
 
     def _stage(
