@@ -94,7 +94,8 @@ def _write_all(part: GraphPart, folder: Path) -> list[str]:
         "".join(f"{line};\n" for line in constraints(part.schema)), encoding="utf-8"
     )
     options = ["--delimiter=,", "'--array-delimiter=;'", "'--quote=\"'", "--multiline-fields=true"]
-    command = ['"$admin" database import full "$@"', *options, *arguments, "neo4j"]
+    # The name first: it would be taken for another file of the last type.
+    command = ['"$admin" database import full neo4j "$@"', *options, *arguments]
     (folder / COMMAND).write_text(_HEAD + " \\\n  ".join(command) + "\n", encoding="utf-8")
     return [*names, _META, CONSTRAINTS, COMMAND]
 

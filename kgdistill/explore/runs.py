@@ -192,4 +192,5 @@ def _remove(store: GraphStore, schema: Schema, entry: RunEntry) -> None:
         if entry.rows.get(type_name(key)):
             types = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
             writes.append(Write(key, types.empty_table(), of_run(schema, key, entry.run)))
-    store.write_together(writes)
+    with store.reindexed("Embedding", {"run": entry.run}):
+        store.write_together(writes)

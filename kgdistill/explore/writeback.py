@@ -223,6 +223,9 @@ def _write(
     kept, rows = kept_by(store, archive), sum(table.num_rows for table in tables.values())
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(step("writing back", total=rows))
+        if "Embedding" in tables:
+            # Ends last: what is written is kept, whatever comes of its index.
+            stack.enter_context(store.reindexed("Embedding", {"run": run_id}))
         if kept is not None:
             stack.enter_context(Outputs(kept).keep("run", run_id, tables, schema=schema, wait_s=wait_s))
         store.write_together(

@@ -281,7 +281,8 @@ def _restore_outputs(store: GraphStore, archive: Archive, schema: Schema, result
                 count = store.write_nodes(key, table)
             elif isinstance(key, str):
                 mine = of_run(schema, key, record.name)
-                count = store.write_nodes(key, table, replace=mine, clear_nulls=True)
+                with store.reindexed(key, mine):
+                    count = store.write_nodes(key, table, replace=mine, clear_nulls=True)
             elif record.kind == "run":
                 count = store.write_relationships(key, _held(store, key, table), replace={"run": record.name})
             else:

@@ -180,6 +180,22 @@ class GraphStore(Protocol):
         """
         ...
 
+    def reindexed(self, label: str, of: Mapping[str, Scalar]) -> AbstractContextManager[None]:
+        """A block that writes vectors, after which they are quick to find by nearness.
+
+        In Neo4j what one run wrote for one label in one space has a vector index of its own: it goes before
+        the block and comes after it. The embedded store compares all, exactly: there the block is no more.
+
+        Args:
+            label: of nodes with one list of numbers and the properties run, space and label; for any other
+                the block is no more.
+            of: whose nodes change, such as those of a run; empty for all.
+
+        Raises:
+            StoreError: from the store.
+        """
+        ...
+
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All nodes of `label`: the key column, then `columns` (default: every property)."""
         ...

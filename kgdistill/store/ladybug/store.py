@@ -250,6 +250,10 @@ class LadybugStore:
                 self._schema = before
                 raise
 
+    def reindexed(self, label: str, of: Mapping[str, Scalar]) -> contextlib.AbstractContextManager[None]:
+        """See `GraphStore.reindexed`."""
+        return contextlib.nullcontext()
+
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """See `GraphStore.read_nodes`."""
         self._check_open()
