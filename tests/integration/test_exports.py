@@ -44,7 +44,7 @@ def fill(store: GraphStore) -> None:
     store.write_nodes("Product", pa.table({"product_id": ["odd"], "title": [ODD]}))
     store.write_nodes("User", pa.table({"user_id": ["ann"], "age": ["30-40"]}))
     told = [ToldClass("ann", "age", "30-40", 0.9, True), ToldClass("ann", "mood", "calm", 0.9)]
-    write_classes(store, "profile", {("User", "PROFILED", "Class"): told})
+    write_classes(store, "ages", {("User", "PROFILED", "Class"): told})
 
 
 def typed(graph: nx.MultiDiGraph[Any]) -> set[tuple[str, str, str]]:
@@ -69,7 +69,7 @@ def test_graphml_and_gexf_are_read_back_as_what_the_store_holds(store: GraphStor
         assert graph.nodes["Product:odd"]["title"] == ODD.replace("\x0b", "\ufffd")
         assert "price" not in graph.nodes["Product:odd"]
         assert "age" not in graph.nodes["User:ann"]
-        assert not {n for n in graph if n.startswith("Class:profile:age")}
+        assert not {n for n in graph if n.startswith("Class:ages:age")}
         (bought,) = (d for d in graph["User:ann"]["Product:tea-1"].values() if d["relationship"] == "BOUGHT")
         assert (bought["count"], bought["spend"]) == (3, 9.0)
         assert bought["first_at"] == "2024-01-01T00:00:00Z"
@@ -104,7 +104,7 @@ def test_a_part_is_what_was_asked_for(store: GraphStore) -> None:
     assert {kind for _, kind, _ in typed(labels)} == {"MADE_BY", "ALSO_BOUGHT", "BRAND_SIMILAR"}
     open_ = graph.to_networkx(Selection(labels=("User", "Class"), allow_sensitive=True))
     assert open_.nodes["User", "ann"]["age"] == "30-40"
-    assert ("Class", "profile:age:30-40") in open_
+    assert ("Class", "ages:age:30-40") in open_
     demo = graph.to_networkx(Selection(types=("RECOMMENDED",), run="demo"))
     assert {data["run"] for *_, data in demo.edges(data=True)} == {"demo"}
 

@@ -20,6 +20,10 @@ VALUES = {
     "Query": ["q1", "q2"],
     "RECOMMENDED.run": ["demo", "former"],
     "TARGETED.run": ["target"],
+    "PROFILED.run": ["profile"],
+    "ANSWERED.run": ["answer"],
+    "CLASSIFIED.run": ["mood"],
+    "Class": ["profile:mood:calm", "profile:mood:hasty"],
     "Embedding.run": ["demo"],
 }
 MORE = {"users_with_popular_only": {"buyers": 2}, "cold_recommended": {"buyers": 3}}

@@ -100,10 +100,12 @@ def _index(write: _Write, label: str, vector: str, group: Mapping[str, Any], siz
         while write(lambda tx: one(tx, query, values)):
             pass
 
+    # One whose nodes went otherwise may still be there.
+    write(partial(_drop, name=name))
     labelled(name)
     write(
         lambda tx: tx.run(
-            f"CREATE VECTOR INDEX {name} IF NOT EXISTS FOR (n:{name}) ON (n.{quoted(vector)}) OPTIONS "
+            f"CREATE VECTOR INDEX {name} FOR (n:{name}) ON (n.{quoted(vector)}) OPTIONS "
             "{indexConfig: {`vector.dimensions`: $size, `vector.similarity_function`: 'cosine'}}",
             size=size,
         ).consume()
