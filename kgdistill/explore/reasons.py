@@ -14,7 +14,7 @@ _READ: tuple[EdgeType, ...] = (
     ("Product", "IN_CATEGORY", "Category"),
     ("Product", "ALSO_BOUGHT", "Product"),
 )
-_AT_ONCE = 5_000
+_AT_ONCE = 10_000
 """Pairs that are explained between two steps of the progress."""
 
 
