@@ -182,7 +182,7 @@ class Graph:
 
         Args:
             run: a run, or its folder; the folder's name is its name in the graph.
-            k: recommendations for each user; users for each campaign.
+            k: recommendations for each user; users for each campaign; products for each query.
             least: the probability from which on a class or a past answer is written; None: a half for a
                 class, for an answer what the run chose on validation.
             allow_sensitive: whether classes of what the schema declares sensitive are written too.
@@ -230,6 +230,10 @@ class Graph:
             from kgdistill.run.told import told_answers
 
             return told_answers(run, self.store, least=least), []
+        if run.config.kind == "text":
+            from kgdistill.run.told import told_finds
+
+            return told_finds(run, self.store, k), []
         kept = run.embeddings() if "Embedding" in self.store.schema.nodes else []
         label = run.answered_as[2]
         from kgdistill.run.written import with_origins
@@ -238,8 +242,10 @@ class Graph:
         return answers, [NodeEmbeddings(label, *space) for space in kept]
 
     def _writable(self, edges: Iterable[EdgeType], properties: str) -> None:
-        """InputError where the graph lacks one of these relationships."""
-        if missing := [edge for edge in edges if edge not in self.store.schema.edges()]:
+        """InputError where the graph lacks one of these relationships, and it is not to be had."""
+        held, own = self.store.schema, load_schema().edges("output")
+        known = [*held.edges(), *(e for e in own if {e[0], e[2]} <= held.nodes.keys())]
+        if missing := [edge for edge in edges if edge not in known]:
             edge = missing[0]
             raise InputError(
                 f"the graph's schema has no relationship {'-'.join(edge)} to write to",
@@ -444,7 +450,7 @@ def _check_writes(run: Run, least: float | None, allow_sensitive: bool) -> None:
         raise InputError(
             f"a run of the task {task.name!r} has nothing to write back",
             where=str(run.folder),
-            hint="a task says by `output` what its answers are written as: recommend, target, "
+            hint="a task says by `output` what its answers are written as: recommend, search, target, "
             "profile, answer, sentiment and intent do, and tasks like them",
         )
     if (least is not None and kind not in ("classify", "answer")) or (allow_sensitive and kind != "classify"):

@@ -190,7 +190,7 @@ _COLUMNS = {
 def fill_explored_shop(store: GraphStore) -> None:
     """Writes the shop into an empty store, with what two runs recommend and one run's vectors."""
     _fill(store, _nodes(), _edges(), RECOMMENDED, VECTORS)
-    _tell(store, TOLD)
+    _tell(store, TOLD, [("q1", "tea-2", 1, 0.9), ("q1", "tea-1", 2, 0.5), ("q2", "mug-1", 1, 0.7)])
 
 
 def _fill(
@@ -222,11 +222,18 @@ def _fill(
         write_back(store, run, table, [held] if run == "demo" else [], facts=FACTS.get(run))
 
 
-def _tell(store: GraphStore, told: Mapping[str, Mapping[EdgeType, list[ToldClass]]]) -> None:
+def _tell(
+    store: GraphStore,
+    told: Mapping[str, Mapping[EdgeType, list[ToldClass]]],
+    found: list[tuple[str, str, int, float]],
+) -> None:
     for run, classes in told.items():
         write_classes(store, run, classes, facts=RunFacts(task=run))
     given = pa.table({"user": ["f1"], "product": ["a1"], "rank": [1], "score": [0.75]})
     write_back(store, "answer", given, edge=ANSWERED, facts=RunFacts(task="answer"))
+    columns = ("user", "product", "rank", "score")
+    finds = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in found])
+    write_back(store, "finder", finds, edge=("Query", "FOUND", "Product"), facts=RunFacts(task="search"))
 
 
 def fill_random_shop(store: GraphStore, seed: int = 0) -> None:
@@ -306,4 +313,5 @@ def fill_random_shop(store: GraphStore, seed: int = 0) -> None:
     }
     _fill(store, nodes, {k: v for k, v in edges.items() if v}, recommended, vectors, reasons)
     moods = [ToldClass(user, "mood", draw.choice(["calm", "hasty"]), draw.random()) for user in users]
-    _tell(store, TOLD | {"profile": {("User", "PROFILED", "Class"): moods}})
+    found = [(query, product, n, 1 / n) for query in queries for n, product in enumerate(products[5:15], 1)]
+    _tell(store, TOLD | {"profile": {("User", "PROFILED", "Class"): moods}}, found)

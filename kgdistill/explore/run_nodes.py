@@ -103,7 +103,11 @@ def _lacking(held: Schema, own: Schema, edges: Sequence[EdgeType], where: str) -
         MADE: own.relationships[MADE].model_copy(update={"endpoints": ends})
     }
     for edge in edges:
-        mine, theirs = own.relationships.get(edge[1]), held.relationship(edge)
+        mine, theirs = own.relationships.get(edge[1]), held.relationships.get(edge[1])
+        if theirs is None and mine is not None:
+            theirs = mine.model_copy(update={"properties": {}})
+        if theirs is None:
+            theirs = held.relationship(edge)
         if mine is not None and mine.identity == theirs.identity and mine.kind == theirs.kind:
             properties = {**fitting(mine.properties), **theirs.properties}
             relationships[edge[1]] = theirs.model_copy(

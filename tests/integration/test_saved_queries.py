@@ -106,6 +106,10 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("1 to 2", 4, 4, 6, 6, 1),
         ("3 to 9", 1, 1, 3, 1, 3),
     ],
+    "found_for_query": [
+        (1, "tea-2", "Earl Grey", 0.9, 3.0, 3),
+        (2, "tea-1", "Green tea", 0.5, None, None),
+    ],
     "history_of_user": [
         ("tea-1", "Green tea", "Drinks > Tea", DAY[1], DAY[20], 3, 9.0),
         ("coffee-1", "Espresso beans", "Drinks > Coffee", DAY[3], DAY[3], 1, 8.0),
@@ -183,6 +187,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("mood", "mood", None, None, None, None, None, 2, 1),
         ("profile", "profile", None, None, None, None, None, 3, 2),
         ("demo", "recommend", DAY[31], "ndcg@20 warm", 0.25, 0.2, 0.3, 8, 6),
+        ("finder", "search", None, None, None, None, None, 3, 3),
         ("former", None, None, None, None, None, None, 5, 3),
     ],
     "runs": [

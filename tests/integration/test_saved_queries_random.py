@@ -20,6 +20,7 @@ VALUES = {
     "Query": ["q1", "q2"],
     "RECOMMENDED.run": ["demo", "former"],
     "TARGETED.run": ["target"],
+    "FOUND.run": ["finder"],
     "PROFILED.run": ["profile"],
     "ANSWERED.run": ["answer"],
     "CLASSIFIED.run": ["mood"],
