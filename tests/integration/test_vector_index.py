@@ -82,6 +82,10 @@ def test_each_space_of_a_run_has_an_index_that_follows_it(
     write(neo4j_store, "two", 20)
     assert raw.indexes() == held
     assert nearest(neo4j_store, "two") == exact(drawn(20))
+    # While there is none, as after a kill, all are compared.
+    with neo4j_store.reindexed("Embedding", {"run": "two"}):
+        assert len(raw.indexes()) == 2
+        assert nearest(neo4j_store, "two") == exact(drawn(20))
     prune_runs(neo4j_store, ["one'`"])
     left = raw.indexes()
     assert len(left) == 2
