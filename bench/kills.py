@@ -153,7 +153,8 @@ class Trial:
         return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
 
     def _start(self, place: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "kgdistill", "writeback", "--run", str(self.folder / RUN)]
+        command = [sys.executable, "-m", "kgdistill", "writeback", "--no-reasons"]
+        command += ["--run", str(self.folder / RUN)]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen([*command, *self._at(place)], **silent)  # type: ignore[call-overload, no-any-return]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +19,9 @@ from kgdistill.errors import InputError
 from kgdistill.explore import Explanation, count_types, explain, run_query, saved_queries, write_back
 from kgdistill.explore.counts import TypeCounts
 from kgdistill.explore.interests import Interests, interests
+from kgdistill.explore.kept_reasons import with_reasons
+from kgdistill.explore.network import to_networkx
+from kgdistill.explore.part import MOST, Selection, read_part
 from kgdistill.explore.queries import dialect_of
 from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_classes
 from kgdistill.ingest.archive import default_archive, job_schema
@@ -31,6 +35,8 @@ from kgdistill.tasks.histories import items_of, stored_purchases
 from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
+    import networkx as nx
+    import pandas
     from typing_extensions import Self
 
     from kgdistill.ingest.job import Given, JobOptions, JobReport
@@ -166,6 +172,7 @@ class Graph:
         k: int = 20,
         least: float | None = None,
         allow_sensitive: bool = False,
+        reasons: bool = True,
         wait_s: float = 0.0,
     ) -> WriteBackReport:
         """Writes what a run answers, and its vectors, in place of what the same run wrote before.
@@ -176,10 +183,11 @@ class Graph:
 
         Args:
             run: a run, or its folder; the folder's name is its name in the graph.
-            k: recommendations for each user; users for each campaign.
+            k: recommendations for each user; users for each campaign; products for each query.
             least: the probability from which on a class or a past answer is written; None: a half for a
                 class, for an answer what the run chose on validation.
             allow_sensitive: whether classes of what the schema declares sensitive are written too.
+            reasons: whether the most telling path is kept with each recommendation.
             wait_s: how long to wait for a job that holds the archive.
 
         Raises:
@@ -190,6 +198,7 @@ class Graph:
         """
         with clear_refusals(self.url):
             from kgdistill.run.run import Run as AnyRun
+            from kgdistill.run.written import run_facts
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
             name, kind = opened.folder.resolve().name, opened.config.kind
@@ -201,11 +210,18 @@ class Graph:
                 self._writable(told_edges(opened).values(), "run, property and probability")
                 sure = 0.5 if least is None else least
                 told = told_classes(opened, self.store, least=sure, allow_sensitive=allow_sensitive)
-                return write_classes(self.store, name, told, archive=archive, wait_s=wait_s)
+                return write_classes(
+                    self.store, name, told, facts=run_facts(opened), archive=archive, wait_s=wait_s
+                )
             edge = opened.answered_as
             self._writable([edge], "run, rank and score")
             answers, vectors = self._answers(opened, k, least)
-            return write_back(self.store, name, answers, vectors, edge=edge, archive=archive, wait_s=wait_s)
+            if reasons:
+                answers = with_reasons(self.store, edge, answers)
+            return write_back(
+                self.store, name, answers, vectors,
+                edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
+            )  # fmt: skip
 
     def _answers(self, run: Run, k: int, least: float | None) -> tuple[pa.Table, list[NodeEmbeddings]]:
         """What a run answers, user, product, rank, score, and its vectors."""
@@ -215,13 +231,22 @@ class Graph:
             from kgdistill.run.told import told_answers
 
             return told_answers(run, self.store, least=least), []
+        if run.config.kind == "text":
+            from kgdistill.run.told import told_finds
+
+            return told_finds(run, self.store, k), []
         kept = run.embeddings() if "Embedding" in self.store.schema.nodes else []
         label = run.answered_as[2]
-        return run.recommendations(k, store=self.store), [NodeEmbeddings(label, *space) for space in kept]
+        from kgdistill.run.written import with_origins
+
+        answers = with_origins(run, run.recommendations(k, store=self.store))
+        return answers, [NodeEmbeddings(label, *space) for space in kept]
 
     def _writable(self, edges: Iterable[EdgeType], properties: str) -> None:
-        """InputError where the graph lacks one of these relationships."""
-        if missing := [edge for edge in edges if edge not in self.store.schema.edges()]:
+        """InputError where the graph lacks one of these relationships, and it is not to be had."""
+        held, own = self.store.schema, load_schema().edges("output")
+        known = [*held.edges(), *(e for e in own if {e[0], e[2]} <= held.nodes.keys())]
+        if missing := [edge for edge in edges if edge not in known]:
             edge = missing[0]
             raise InputError(
                 f"the graph's schema has no relationship {'-'.join(edge)} to write to",
@@ -344,6 +369,42 @@ class Graph:
             raise InputError("nothing was ingested here yet", where=self.url, hint="Graph.ingest(...)")
         return self.schema
 
+    def frame(self, kind: str | EdgeType, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """All nodes of a label, or relationships of a type, as a pandas frame.
+
+        Args:
+            kind: a label, or a relationship such as BOUGHT; with its ends where it has several.
+            columns: the properties; all where None. The key, or `source` and `target`, come first.
+
+        Raises:
+            InputError: the graph has no such type.
+            SchemaError: it has no such property.
+            ToolMissingError: pandas, of the extra `ingest`, is not installed.
+        """
+        schema = self._filled()
+        if isinstance(kind, str) and kind in schema.nodes:
+            table = self.store.read_nodes(kind, columns)
+        else:
+            edge = _edge(kind, schema) if isinstance(kind, str) else kind
+            table = self.store.read_relationships(edge, columns)
+        with clear_refusals(self.url):
+            frame: pandas.DataFrame = table.to_pandas()
+        return frame
+
+    def to_networkx(self, part: Selection | None = None) -> nx.MultiDiGraph[Any]:
+        """The graph, or a part of it, for NetworkX; see `kgdistill.explore.network.to_networkx`.
+
+        Args:
+            part: such as `Selection(around="Product:1095275", hops=2)`, of `kgdistill.explore`.
+
+        Raises:
+            InputError: an unknown label, type, node or run; more than `MOST` nodes and relationships, unless
+                `part` allows them.
+        """
+        self._filled()
+        part = part or Selection()
+        return to_networkx(read_part(self.store, replace(part, most=part.most or MOST)))
+
     @staticmethod
     def queries() -> dict[str, str]:
         """The saved queries: what each tells."""
@@ -393,7 +454,7 @@ def _check_writes(run: Run, least: float | None, allow_sensitive: bool) -> None:
         raise InputError(
             f"a run of the task {task.name!r} has nothing to write back",
             where=str(run.folder),
-            hint="a task says by `output` what its answers are written as: recommend, target, "
+            hint="a task says by `output` what its answers are written as: recommend, search, target, "
             "profile, answer, sentiment and intent do, and tasks like them",
         )
     if (least is not None and kind not in ("classify", "answer")) or (allow_sensitive and kind != "classify"):

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from kgdistill.explore import NodeEmbeddings, write_back
+from kgdistill.explore.run_nodes import RunFacts
+from kgdistill.explore.writeback import ToldClass, write_classes
 from kgdistill.ingest.tables import GraphTables, ingest_tables
-from kgdistill.store import GraphStore, load_schema
+from kgdistill.store import EdgeType, GraphStore, load_schema
 
 BOUGHT = ("User", "BOUGHT", "Product")
 TARGETED = ("Campaign", "TARGETED", "User")
@@ -62,6 +64,33 @@ RECOMMENDED = {
         ("dee", "coffee-1", 1, 0.9),
     ],
 }
+FACTS = {"demo": RunFacts(task="recommend", cut=_CUT, metric="ndcg@20 warm", value=0.25, low=0.2, high=0.3)}
+WHY: dict[tuple[str, str, str], dict[str, Any]] = {
+    ("demo", "ann", "tea-2"): {
+        "teacher_score": 1.5, "is_new": False,
+        "reason": "bought Green tea", "reason_kind": "MADE_BY", "reason_lift": 2.0,
+    },
+    ("demo", "ann", "mug-2"): {"is_new": True},
+    ("demo", "bob", "tea-2"): {
+        "is_new": False, "reason": "bought Green tea", "reason_kind": "MADE_BY", "reason_lift": 3.0,
+    },
+}  # fmt: skip
+ANSWERED = ("Question", "ANSWERED", "Answer")
+TOLD: dict[str, dict[EdgeType, list[ToldClass]]] = {
+    "profile": {
+        ("User", "PROFILED", "Class"): [
+            ToldClass("ann", "mood", "calm", 0.9),
+            ToldClass("bob", "mood", "calm", 0.7),
+            ToldClass("cyd", "mood", "hasty", 0.6),
+        ]
+    },
+    "mood": {
+        ("Statement", "CLASSIFIED", "Class"): [
+            ToldClass("s1", "sentiment", "positive", 0.75),
+            ToldClass("s3", "sentiment", "positive", 0.5),
+        ]
+    },
+}
 VECTORS = {"tea-1": [1.0, 0.0], "tea-2": [4.0, 3.0], "mug-1": [0.0, 2.0], "coffee-1": [-1.0, 0.0]}
 
 
@@ -92,6 +121,7 @@ def _nodes() -> dict[str, list[dict[str, Any]]]:
         "Intent": [{"intent_id": "price", "name": "asks the price"}],
         "Utterance": [{"utterance_id": f"t{n}", "text": f"what is it, {n}"} for n in (1, 2)],
         "Question": [{"question_id": "f1", "text": "what is a mug"}],
+        "Answer": [{"answer_id": "a1", "text": "a cup"}],
         "Statement": [
             {"statement_id": "s1", "text": "good", "sentiment": "positive", "topic": "tea", "at": DAY[3]},
             {"statement_id": "s2", "text": "fine", "sentiment": "positive", "topic": "tea", "at": DAY[4]},
@@ -160,6 +190,7 @@ _COLUMNS = {
 def fill_explored_shop(store: GraphStore) -> None:
     """Writes the shop into an empty store, with what two runs recommend and one run's vectors."""
     _fill(store, _nodes(), _edges(), RECOMMENDED, VECTORS)
+    _tell(store, TOLD, [("q1", "tea-2", 1, 0.9), ("q1", "tea-1", 2, 0.5), ("q2", "mug-1", 1, 0.7)])
 
 
 def _fill(
@@ -168,6 +199,7 @@ def _fill(
     edges: Mapping[tuple[str, str, str], list[tuple[Any, ...]]],
     recommended: Mapping[str, list[tuple[str, str, int, float]]],
     vectors: Mapping[str, list[float]],
+    reasons: Mapping[tuple[str, str, str], dict[str, Any]] = WHY,
 ) -> None:
     tables = {}
     for edge, rows in edges.items():
@@ -181,8 +213,27 @@ def _fill(
     held = NodeEmbeddings("Product", "student", list(vectors), np.array(list(vectors.values()), np.float32))
     for run, rows in recommended.items():
         columns = ("user", "product", "rank", "score")
-        table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
-        write_back(store, run, table, [held] if run == "demo" else [])
+        why: dict[str, Any] = dict.fromkeys(
+            ("teacher_score", "is_new", "reason", "reason_kind", "reason_lift")
+        )
+        table = pa.Table.from_pylist(
+            [dict(zip(columns, row, strict=True)) | why | reasons.get((run, *row[:2]), {}) for row in rows]
+        )
+        write_back(store, run, table, [held] if run == "demo" else [], facts=FACTS.get(run))
+
+
+def _tell(
+    store: GraphStore,
+    told: Mapping[str, Mapping[EdgeType, list[ToldClass]]],
+    found: list[tuple[str, str, int, float]],
+) -> None:
+    for run, classes in told.items():
+        write_classes(store, run, classes, facts=RunFacts(task=run))
+    given = pa.table({"user": ["f1"], "product": ["a1"], "rank": [1], "score": [0.75]})
+    write_back(store, "answer", given, edge=ANSWERED, facts=RunFacts(task="answer"))
+    columns = ("user", "product", "rank", "score")
+    finds = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in found])
+    write_back(store, "finder", finds, edge=("Query", "FOUND", "Product"), facts=RunFacts(task="search"))
 
 
 def fill_random_shop(store: GraphStore, seed: int = 0) -> None:
@@ -250,4 +301,17 @@ def fill_random_shop(store: GraphStore, seed: int = 0) -> None:
         for run in ("demo", "former")
     }
     vectors = {product: [draw.uniform(-1, 1) for _ in range(4)] for product in products[:30]}
-    _fill(store, nodes, {k: v for k, v in edges.items() if v}, recommended, vectors)
+    reasons = {
+        ("demo", user, product): {
+            "teacher_score": draw.choice([None, draw.uniform(0, 1)]),
+            "is_new": draw.random() < 0.3,
+            **draw.choice(
+                [{}, {"reason": "why", "reason_kind": "MADE_BY", "reason_lift": draw.uniform(1, 3)}]
+            ),
+        }
+        for user, product, _, _ in recommended["demo"]
+    }
+    _fill(store, nodes, {k: v for k, v in edges.items() if v}, recommended, vectors, reasons)
+    moods = [ToldClass(user, "mood", draw.choice(["calm", "hasty"]), draw.random()) for user in users]
+    found = [(query, product, n, 1 / n) for query in queries for n, product in enumerate(products[5:15], 1)]
+    _tell(store, TOLD | {"profile": {("User", "PROFILED", "Class"): moods}}, found)

@@ -6,7 +6,18 @@
 // $limit int = 20: at most this many
 // example: product="Green tea" run=demo
 MATCH (e:Embedding {run: $run, space: $space, label: 'Product', node_key: $product})
-MATCH (f:Embedding {run: $run, space: $space, label: 'Product'})
+WITH e, [x IN labels(e) WHERE x STARTS WITH 'Vectors_' AND 'Indexed' IN labels(e)] AS indexes
+CALL (e, indexes) {
+  UNWIND indexes AS index
+  CALL db.index.vector.queryNodes(index, 4 * $limit + 10, e.vector) YIELD node
+  RETURN node AS f
+  UNION ALL
+  WITH e, indexes
+  WHERE size(indexes) = 0
+  MATCH (f:Embedding {run: $run, space: $space, label: 'Product'})
+  RETURN f
+}
+WITH e, f
 WHERE f.node_key <> e.node_key
 WITH f.node_key AS key, 2 * vector.similarity.cosine(e.vector, f.vector) - 1 AS cosine
 ORDER BY cosine DESC, key

@@ -13,6 +13,7 @@ from kgdistill.cli import (
     audience,
     derive,
     explore,
+    export,
     find,
     graph,
     ingest,
@@ -21,6 +22,7 @@ from kgdistill.cli import (
     profile,
     query,
     reply,
+    runs,
     shell,
     store,
     task,
@@ -87,6 +89,8 @@ audience.register(app)
 watch.register(app)
 reply.register(app)
 app.add_typer(query.app, name="query")
+app.add_typer(runs.app, name="runs")
+app.add_typer(export.app, name="export")
 shell.register(app)
 explore.register(app)
 profile.register(app)

@@ -371,6 +371,9 @@ def writeback(
         ),
     ] = None,
     allow_sensitive: AllowSensitiveOption = False,
+    reasons: Annotated[
+        bool, typer.Option("--reasons/--no-reasons", help="Keep with each recommendation why it was made.")
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Write a run's answers and embeddings into the graph, in place of the run's former ones.
@@ -378,9 +381,9 @@ def writeback(
     Recommendations rest on all that the store knows now, also on purchases after the cut; what a user bought
     is left out. Of a run that finds audiences, those of the campaigns from its cut on are written; classes
     and past answers for nodes that the run did not learn from, where it is sure enough; what the schema
-    declares sensitive with --allow-sensitive alone. They carry the name of the run's folder; those of other
-    runs stay. All is written, or nothing, and the store's archive keeps it, so that `store rebuild` brings
-    it back.
+    declares sensitive with --allow-sensitive alone. They carry the name of the run's folder, which a Run
+    node has too, with task, cut and figures; those of other runs stay. All is written, or nothing, and the
+    store's archive keeps it, so that `store rebuild` brings it back.
 
     \b
     Examples:
@@ -397,7 +400,7 @@ def writeback(
     opened = run_at(run, device=device)
     with store_at(store, user, password_file, wait_s=wait) as held:
         written = Graph(held, archive=archive).write_back(
-            opened, least=least, allow_sensitive=allow_sensitive, wait_s=wait
+            opened, least=least, allow_sensitive=allow_sensitive, reasons=reasons, wait_s=wait
         )
     if json:
         print_json(written)

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from kgdistill.explore.explanations import Explanation, PathLink, PathNode, explain, explain_many
     from kgdistill.explore.export import AnswerRows, file_format, print_rows, save_rows
     from kgdistill.explore.frozen_paths import explain_frozen
+    from kgdistill.explore.graph_files import export_graph
+    from kgdistill.explore.part import Selection
     from kgdistill.explore.picture import draw, subgraph
     from kgdistill.explore.queries import QueryParameter, SavedQuery, run_query, saved_queries, saved_query
+    from kgdistill.explore.runs import list_runs, prune_runs
     from kgdistill.explore.writeback import NodeEmbeddings, WriteBackReport, write_back
 
 _WHERE = {
@@ -25,6 +28,7 @@ _WHERE = {
     "PathNode": "explanations",
     "QueryParameter": "queries",
     "SavedQuery": "queries",
+    "Selection": "part",
     "TypeCounts": "counts",
     "WriteBackReport": "writeback",
     "count_types": "counts",
@@ -32,8 +36,11 @@ _WHERE = {
     "explain": "explanations",
     "explain_frozen": "frozen_paths",
     "explain_many": "explanations",
+    "export_graph": "graph_files",
     "file_format": "export",
+    "list_runs": "runs",
     "print_rows": "export",
+    "prune_runs": "runs",
     "run_query": "queries",
     "save_rows": "export",
     "saved_queries": "queries",
@@ -50,6 +57,7 @@ __all__ = [
     "PathNode",
     "QueryParameter",
     "SavedQuery",
+    "Selection",
     "TypeCounts",
     "WriteBackReport",
     "count_types",
@@ -57,8 +65,11 @@ __all__ = [
     "explain",
     "explain_frozen",
     "explain_many",
+    "export_graph",
     "file_format",
+    "list_runs",
     "print_rows",
+    "prune_runs",
     "run_query",
     "save_rows",
     "saved_queries",

@@ -15,17 +15,28 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kgdistill.errors import InputError
+from kgdistill.explore.run_nodes import RUN, RunFacts, make_room, run_tables
 from kgdistill.ingest.model import TypeKey
-from kgdistill.ingest.outputs import Outputs
+from kgdistill.ingest.outputs import Outputs, of_run
 from kgdistill.ingest.projection import kept_by
 from kgdistill.progress import step
 from kgdistill.store.protocol import EdgeType, GraphStore, Write
+from kgdistill.store.schema import Schema
 
 RECOMMENDED: EdgeType = ("User", "RECOMMENDED", "Product")
 CLASS = "Class"
 """The label of classes that have no node of their own in the graph."""
 _COLUMNS = pa.schema(
     [("user", pa.string()), ("product", pa.string()), ("rank", pa.int64()), ("score", pa.float64())]
+)
+_MORE = pa.schema(
+    [
+        ("teacher_score", pa.float64()),
+        ("is_new", pa.bool_()),
+        ("reason", pa.string()),
+        ("reason_kind", pa.string()),
+        ("reason_lift", pa.float64()),
+    ]
 )
 
 
@@ -79,24 +90,28 @@ def write_back(
     embeddings: Sequence[NodeEmbeddings] = (),
     *,
     edge: EdgeType = RECOMMENDED,
+    facts: RunFacts | None = None,
     archive: str | Path | None = None,
     wait_s: float = 0.0,
 ) -> WriteBackReport:
     """Writes what a run recommends, and its vectors, in place of what the same run wrote before.
 
     Recommendations are relationships of type `edge`; vectors are Embedding nodes with the id
-    `run:space:label:key`. Other runs' stay. Both are kept, or neither, whatever happens: an embedded store
-    takes them as one block of changes, Neo4j as one transaction. Where that would be too large for Neo4j
-    (8 million values with its default), the vectors go first, in parts: after a kill the recommendations are
-    the former ones, as a whole, some vectors are new, and the same call completes both.
+    `run:space:label:key`; the run itself is a node that leads to all that it recommends (MADE). What the
+    store's schema lacks of these is added to it. Other runs' stay. All is kept, or nothing, whatever happens:
+    an embedded store takes it as one block of changes, Neo4j as one transaction. Where that would be too
+    large for Neo4j (8 million values with its default), the vectors go first, in parts: after a kill the
+    recommendations are the former ones, as a whole, some vectors are new, and the same call completes both.
 
     Args:
         store: an open store that holds the users and products.
         run_id: names the run; not empty.
         recommendations: user, product (string), rank (int64, 1 is the best), score (float64); one row per
-            user and product.
+            user and product. Further columns may be null: teacher_score (float64), is_new (bool), reason,
+            reason_kind (string), reason_lift (float64); those that `edge` has no property for are left out.
         embeddings: may be empty; the run's former embeddings are then removed.
-        edge: what recommendations are written as; its properties are run, rank and score.
+        edge: what recommendations are written as; its properties are run, rank, score, and the further ones.
+        facts: what is kept of the run itself.
         archive: the store's archive, which keeps them too, so that `kgdistill store rebuild` brings them
             back. None: the one that the store was filled from, if it is still there.
         wait_s: how long to wait for a job that holds the archive.
@@ -109,13 +124,19 @@ def write_back(
         DiskError: the archive cannot be written; nothing is written.
     """
     start = time.monotonic()
+    _check_name(run_id)
     edges = _recommended(run_id, recommendations)
     nodes = _embeddings(run_id, embeddings)
+    schema = make_room(store, [edge])
+    edges = edges.select(
+        [name for name in edges.column_names if name in schema.edge_arrow_schema(edge).names]
+    )
     tables: dict[TypeKey, pa.Table] = {edge: edges}
     # A schema of one's own need not have them.
-    if nodes.num_rows or "Embedding" in store.schema.nodes:
+    if nodes.num_rows or "Embedding" in schema.nodes:
         tables = {"Embedding": nodes, edge: edges}
-    kept = _write(store, run_id, tables, archive, wait_s)
+    tables |= run_tables(run_id, facts or RunFacts(), schema, {edge: edges})
+    kept = _write(store, run_id, tables, schema, archive, wait_s)
     counts = {f"{e.label}:{e.space}": len(e.keys) for e in embeddings}
     return WriteBackReport(run_id, edges.num_rows, counts, time.monotonic() - start, kept)
 
@@ -125,6 +146,7 @@ def write_classes(
     run_id: str,
     told: Mapping[EdgeType, Sequence[ToldClass]],
     *,
+    facts: RunFacts | None = None,
     archive: str | Path | None = None,
     wait_s: float = 0.0,
 ) -> WriteBackReport:
@@ -138,19 +160,22 @@ def write_classes(
         run_id: names the run; not empty.
         told: by the type of the relationship, whose properties are run, property and probability; of a type
             without anything the run's former ones go.
-        archive, wait_s: as in `write_back`.
+        facts, archive, wait_s: as in `write_back`.
 
     Raises:
         InputError, SchemaError, StoreError, DiskError: as `write_back`; nothing is written.
     """
     start = time.monotonic()
+    _check_name(run_id)
     tables: dict[TypeKey, pa.Table] = {}
+    answers: dict[EdgeType, pa.Table] = {}
+    schema = make_room(store, told)
     if any(edge[2] == CLASS for edge in told):
         tables[CLASS] = _classes(
             run_id, [one for edge, some in told.items() if edge[2] == CLASS for one in some]
         )
     for edge, some in told.items():
-        tables[edge] = pa.table(
+        answers[edge] = pa.table(
             {
                 "source": pa.array([one.key for one in some], pa.string()),
                 "target": pa.array(
@@ -161,7 +186,10 @@ def write_classes(
                 "probability": pa.array([one.probability for one in some], pa.float64()),
             }
         )
-    kept = _write(store, run_id, tables, archive, wait_s)
+    for edge, table in answers.items():
+        tables[edge] = table
+    tables |= run_tables(run_id, facts or RunFacts(), schema, answers)
+    kept = _write(store, run_id, tables, schema, archive, wait_s)
     counts = Counter(one.target for some in told.values() for one in some)
     return WriteBackReport(run_id, 0, {}, time.monotonic() - start, kept, dict(counts))
 
@@ -187,20 +215,32 @@ def _write(
     store: GraphStore,
     run_id: str,
     tables: dict[TypeKey, pa.Table],
+    schema: Schema,
     archive: str | Path | None,
     wait_s: float,
 ) -> Path | None:
     """Writes all of it, in place of the same run's former; returns the archive that keeps it."""
-    if not run_id.strip():
-        raise InputError("the run's id is empty")
     kept, rows = kept_by(store, archive), sum(table.num_rows for table in tables.values())
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(step("writing back", total=rows))
+        if "Embedding" in tables:
+            # Ends last: what is written is kept, whatever comes of its index.
+            stack.enter_context(store.reindexed("Embedding", {"run": run_id}))
         if kept is not None:
-            stack.enter_context(Outputs(kept).keep("run", run_id, tables, wait_s=wait_s))
-        store.write_together([Write(key, table, {"run": run_id}) for key, table in tables.items()])
+            stack.enter_context(Outputs(kept).keep("run", run_id, tables, schema=schema, wait_s=wait_s))
+        store.write_together(
+            [
+                Write(key, table, of_run(schema, key, run_id), clear_nulls=key == RUN)
+                for key, table in tables.items()
+            ]
+        )
         progress.advance(rows)
     return kept.folder if kept else None
+
+
+def _check_name(run_id: str) -> None:
+    if not run_id.strip():
+        raise InputError("the run's id is empty")
 
 
 def _recommended(run_id: str, table: pa.Table) -> pa.Table:
@@ -211,8 +251,10 @@ def _recommended(run_id: str, table: pa.Table) -> pa.Table:
                 where="recommendations",
                 hint=f"it needs: {', '.join(_COLUMNS.names)}",
             )
+    more = pa.schema([field for field in _MORE if field.name in table.column_names])
+    types = pa.schema([*_COLUMNS, *more])
     try:
-        data = table.select(_COLUMNS.names).cast(_COLUMNS)
+        data = table.select(types.names).cast(types)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"has a column of the wrong type: {error}", where="recommendations") from error
     if any(data[name].null_count for name in _COLUMNS.names):
@@ -227,6 +269,7 @@ def _recommended(run_id: str, table: pa.Table) -> pa.Table:
             "run": pa.array([run_id] * data.num_rows, type=pa.string()),
             "rank": data["rank"],
             "score": data["score"],
+            **{name: data[name] for name in more.names},
         }
     )
 

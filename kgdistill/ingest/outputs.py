@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -54,6 +54,7 @@ class OutputRecord(BaseModel):
         name: the run's, or the type's.
         written_at: when.
         files: a file for each type.
+        declared: those types, where a job's schema need not have them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +64,7 @@ class OutputRecord(BaseModel):
     name: str
     written_at: datetime
     files: tuple[OutputFile, ...]
+    declared: Schema | None = None
 
 
 class Outputs:
@@ -103,7 +105,13 @@ class Outputs:
 
     @contextlib.contextmanager
     def keep(
-        self, kind: Kind, name: str, tables: Mapping[TypeKey, pa.Table], *, wait_s: float = 0.0
+        self,
+        kind: Kind,
+        name: str,
+        tables: Mapping[TypeKey, pa.Table],
+        *,
+        schema: Schema | None = None,
+        wait_s: float = 0.0,
     ) -> Iterator[None]:
         """Keeps what the block writes to the store: staged before it, put in place right after it.
 
@@ -112,6 +120,7 @@ class Outputs:
         Args:
             kind, name: whose it is.
             tables: all that it is, by type.
+            schema: has these types, where the archive's own need not.
             wait_s: how long to wait for a job.
 
         Raises:
@@ -119,7 +128,8 @@ class Outputs:
             DiskError: it cannot be written; the block is not run.
         """
         with self._archive.lock(wait_s):
-            part, record = self._stage(kind, name, tables)
+            declared = None if schema is None else _part_of(schema, tables)
+            part, record = self._stage(kind, name, tables, declared)
             try:
                 yield
             except BaseException:
@@ -127,7 +137,19 @@ class Outputs:
                 raise
             self._seal(part, record)
 
-    def _stage(self, kind: Kind, name: str, tables: Mapping[TypeKey, pa.Table]) -> tuple[Path, OutputRecord]:
+    def drop(self, kind: Kind, name: str) -> bool:
+        """Removes an output; whether there was one. The caller holds the archive's lock.
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        found = self._of(kind, name)
+        self._remove(found)
+        return bool(found)
+
+    def _stage(
+        self, kind: Kind, name: str, tables: Mapping[TypeKey, pa.Table], declared: Schema | None
+    ) -> tuple[Path, OutputRecord]:
         with disk_errors(self._folder):
             private_folder(self._folder)
             for left in self._folder.glob(f"*{_PART}"):
@@ -141,7 +163,12 @@ class Outputs:
                 pq.write_table(table, path, compression="zstd")
                 files.append(OutputFile(type=type_name(key), rows=table.num_rows, sha256=_hash(path)))
             record = OutputRecord(
-                number=number, kind=kind, name=name, written_at=utc_now(), files=tuple(files)
+                number=number,
+                kind=kind,
+                name=name,
+                written_at=utc_now(),
+                files=tuple(files),
+                declared=declared,
             )
             (part / _RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
             private_tree(part)
@@ -150,15 +177,18 @@ class Outputs:
         return part, record
 
     def _seal(self, part: Path, record: OutputRecord) -> None:
-        former = [
-            old
-            for old in map(self._record, self._numbers())
-            if (old.kind, old.name) == (record.kind, record.name)
-        ]
+        former = self._of(record.kind, record.name)
         with disk_errors(self._folder):
             os.replace(part, self._folder / f"{record.number:06d}")
             sync(self._folder)
-            for old in former:
+        self._remove(former)
+
+    def _of(self, kind: Kind, name: str) -> list[OutputRecord]:
+        return [held for held in map(self._record, self._numbers()) if (held.kind, held.name) == (kind, name)]
+
+    def _remove(self, records: list[OutputRecord]) -> None:
+        with disk_errors(self._folder):
+            for old in records:
                 gone = self._folder / f"{old.number:06d}{_PART}"
                 os.replace(self._folder / f"{old.number:06d}", gone)
                 shutil.rmtree(gone, ignore_errors=True)
@@ -178,13 +208,33 @@ class Outputs:
             ) from error
 
 
+def of_run(schema: Schema, key: TypeKey, run: str) -> dict[str, str]:
+    """What tells a run's rows of a type from those of others: as `replace` of a write takes it."""
+    if isinstance(key, str) and "run" not in schema.node(key).properties:
+        return {schema.node(key).key: run}
+    return {"run": run}
+
+
+def _part_of(schema: Schema, keys: Iterable[TypeKey]) -> Schema:
+    """These types alone, with the labels that they lead between."""
+    edges = [key for key in keys if not isinstance(key, str)]
+    labels = {key for key in keys if isinstance(key, str)} | {end for edge in edges for end in edge[::2]}
+    part = schema.restricted(labels, {edge[1] for edge in edges})
+    ends = {name: tuple((e[0], e[2]) for e in edges if e[1] == name) for name in part.relationships}
+    kept = {n: rel.model_copy(update={"endpoints": ends[n]}) for n, rel in part.relationships.items()}
+    return part.model_copy(update={"relationships": kept})
+
+
 def with_outputs(schema: Schema, records: list[OutputRecord]) -> Schema:
-    """`schema` with the types of outputs that it lacks, as the project's own schema has them.
+    """`schema` with the types of outputs that it lacks, as these or the project's own schema declare them.
 
     Raises:
         SchemaError: it contradicts them.
-        InputError: an output is of a type that neither has.
+        InputError: an output is of a type that none of these has.
     """
+    for record in records:
+        if record.declared is not None:
+            schema = schema.joined(record.declared)
     names = {file.type for record in records for file in record.files} - types_by_name(schema).keys()
     if not names:
         return schema

@@ -19,7 +19,7 @@ from kgdistill.ingest.archive import Archive, disk_errors, utc_now
 from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.journal import Journal, with_journal
 from kgdistill.ingest.model import TypeKey, type_name, types_by_name
-from kgdistill.ingest.outputs import Outputs, with_outputs
+from kgdistill.ingest.outputs import Outputs, of_run, with_outputs
 from kgdistill.ingest.sql import engine
 from kgdistill.progress import step
 from kgdistill.store.ladybug.store import LadybugStore
@@ -280,7 +280,9 @@ def _restore_outputs(store: GraphStore, archive: Archive, schema: Schema, result
             if isinstance(key, str) and record.kind == "derived":
                 count = store.write_nodes(key, table)
             elif isinstance(key, str):
-                count = store.write_nodes(key, table, replace={"run": record.name})
+                mine = of_run(schema, key, record.name)
+                with store.reindexed(key, mine):
+                    count = store.write_nodes(key, table, replace=mine, clear_nulls=True)
             elif record.kind == "run":
                 count = store.write_relationships(key, _held(store, key, table), replace={"run": record.name})
             else:

@@ -44,6 +44,8 @@ _WIDE = 300
 _ANSWERS = pa.schema(
     {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}.items()
 )
+_USUAL = {"audience": "TARGETED", "answer": "ANSWERED", "text": "FOUND"}
+"""By kind of task, what its answers are written as, unless the task says so."""
 _USERS = 1000
 """How many are answered between two steps of the progress."""
 
@@ -300,7 +302,7 @@ class Run(RunBase):
     def writes(self) -> bool:
         """Whether its answers have a place in the graph."""
         task, kind = self.config.task, self.config.kind
-        return kind not in ("basket", "text") and (kind != "classify" or task.output is not None)
+        return kind != "basket" and (kind != "classify" or task.output is not None)
 
     @property
     def answered_as(self) -> EdgeType:
@@ -310,8 +312,7 @@ class Run(RunBase):
             InputError: the task names none, and is no task whose answers have a usual one.
         """
         task = self.config.task
-        if isinstance(task, MatchSpec) and self.config.kind in ("audience", "answer"):
-            usual = "TARGETED" if self.config.kind == "audience" else "ANSWERED"
+        if isinstance(task, MatchSpec) and (usual := _USUAL.get(self.config.kind)):
             return (task.anchors.label, task.output or usual, task.candidates.label)
         protocol = self.config.discovery
         return (protocol.anchors, task.output or "RECOMMENDED", protocol.candidates)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1000
 """How many are told between two steps of the progress."""
+_ANSWERS = pa.schema(
+    {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}.items()
+)
 
 
 def told_classes(
@@ -189,5 +192,35 @@ def told_answers(run: Run, store: GraphStore, *, least: float | None = None) -> 
                         {"user": key, "product": said[answer.text], "rank": 1, "score": answer.confidence}
                     )
             work.advance(1)
-    schema = {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}
-    return pa.Table.from_pylist(rows, schema=pa.schema(schema.items()))
+    return pa.Table.from_pylist(rows, schema=_ANSWERS)
+
+
+def told_finds(run: Run, store: GraphStore, k: int = 20) -> pa.Table:
+    """What a run finds for every query that the store holds: user (here the query), product, rank, score.
+
+    Args:
+        run: of a task whose anchors are known by their text.
+        store: says what was typed, and which products there still are.
+        k: for each query; fewer where fewer fit.
+    """
+    spec, bundle = run.config.task, run.bundle()
+    assert isinstance(spec, MatchSpec)
+    label, node = spec.anchors.label, kept_schema(store).node(spec.anchors.label)
+    there = set(store.read_nodes(spec.candidates.label, []).column(0).to_pylist())
+    table = store.read_nodes(label, list(node.text))
+    columns = [table[name].cast(pa.string()).to_pylist() for name in node.text]
+    texts = [" ".join(filter(None, row)).strip() for row in zip(*columns, strict=True)]
+    asked = [(key, text) for key, text in zip(table[node.key].to_pylist(), texts, strict=True) if text]
+    rows: list[dict[str, Any]] = []
+    with step("Searching", total=len(asked)) as work:
+        for start in range(0, len(asked), _AT_ONCE):
+            part = asked[start : start + _AT_ONCE]
+            answers = bundle.search_many([text for _, text in part], k)
+            for (key, _), answer in zip(part, answers, strict=True):
+                hits = [hit for hit in answer if hit.id in there]
+                rows += [
+                    {"user": key, "product": hit.id, "rank": rank, "score": hit.score}
+                    for rank, hit in enumerate(hits, 1)
+                ]
+            work.advance(len(part))
+    return pa.Table.from_pylist(rows, schema=_ANSWERS)

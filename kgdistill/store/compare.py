@@ -190,7 +190,8 @@ def copy(source: GraphStore, target: GraphStore, schema: Schema, *, wait_s: floa
         target.apply_schema(schema)
         for name, table in tables_of(source, schema):
             progress.note(name)
-            written[name] = sum(_write(target, schema, name, part) for part in _parts(table))
+            with target.reindexed(name, {}):
+                written[name] = sum(_write(target, schema, name, part) for part in _parts(table))
             progress.advance()
     return written
 

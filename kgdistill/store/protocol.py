@@ -28,6 +28,7 @@ class Write:
     key: str | EdgeType
     table: pa.Table
     replace: Mapping[str, Scalar] | None = None
+    clear_nulls: bool = False
 
 
 @runtime_checkable
@@ -176,6 +177,22 @@ class GraphStore(Protocol):
             StoreLockedError: another still holds it after `wait_s`.
             StoreError: blocks do not nest; or the lock was lost to another.
             DiskError: there is no room; the embedded store is as it was before the block.
+        """
+        ...
+
+    def reindexed(self, label: str, of: Mapping[str, Scalar]) -> AbstractContextManager[None]:
+        """A block that writes vectors, after which they are quick to find by nearness.
+
+        In Neo4j what one run wrote for one label in one space has a vector index of its own: it goes before
+        the block and comes after it. The embedded store compares all, exactly: there the block is no more.
+
+        Args:
+            label: of nodes with one list of numbers and the properties run, space and label; for any other
+                the block is no more.
+            of: whose nodes change, such as those of a run; empty for all.
+
+        Raises:
+            StoreError: from the store.
         """
         ...
 

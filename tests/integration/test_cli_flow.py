@@ -90,6 +90,17 @@ def test_files_become_recommendations(
     told = [(f["id"], f["score"]) for f in known["hits"]]  # type: ignore[attr-defined]
     assert [(row["product"], row["score"]) for row in rows[:5]] == told
 
+    # The run itself, with the figure that its evaluation says.
+    of_run = "MATCH (r:Run) RETURN r.run_id AS run, r.task AS task, r.metric AS metric, r.value AS value"
+    (node,) = ask("query", of_run, *_STORE)  # type: ignore[misc]
+    own = next(arm for arm in metrics["arms"] if arm["arm"] == "student")  # type: ignore[attr-defined]
+    name, _, setting = node["metric"].partition(" ")
+    assert (node["run"], node["task"], name) == ("mine", "recommend", "ndcg@20")
+    assert node["value"] == own["settings"][setting][name]["mean"]
+    why = "MATCH (u:User)-[r:RECOMMENDED]->(p:Product) WHERE {} RETURN count(r) AS n"
+    for known in ("r.reason IS NOT NULL", "r.teacher_score IS NOT NULL", "r.is_new IS NOT NULL"):
+        assert ask("query", why.format(known), *_STORE)[0]["n"] > 0, known  # type: ignore[index]
+
     # The vectors in the graph are those of the run, each at its product.
     want = {
         (space, key): vector

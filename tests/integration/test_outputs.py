@@ -191,6 +191,7 @@ def test_a_damaged_output_is_told_by_its_file(store: GraphStore, tmp_path: Path)
         rebuild(store, archive)
     assert content(store, SCHEMA) == held
     write(store, "one", 0.5)
+    held = content(store, SCHEMA)
     rebuild(store, archive)
     assert content(store, SCHEMA) == held
 

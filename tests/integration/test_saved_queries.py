@@ -26,6 +26,9 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("coffee-1", "Espresso beans", "Drinks > Coffee", 2, 1.0),
         ("tea-2", "Earl Grey", "Drinks > Tea", 1, 0.5),
     ],
+    "answers_given": [
+        ("f1", "what is a mug", "a cup", 0.75),
+    ],
     "answers_of_search": [
         ("tea-2", "Earl Grey", 3.0, "exact", 3),
         ("tea-3", "House tea", 1.0, "partial", None),
@@ -73,6 +76,13 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("coffee", "Drinks > Coffee", 2, 0.25, 1 / 3, 0.25, 0.75),
         ("mugs", "Kitchen > Mugs", 2, 0.25, 1 / 3, 0.25, 0.75),
     ],
+    "classes_of_statements": [
+        ("sentiment", "positive", 2, 0.625, 1),
+    ],
+    "classes_of_users": [
+        ("mood", "calm", False, 2, 0.8, 0.7),
+        ("mood", "hasty", False, 1, 0.6, 0.6),
+    ],
     "cold_recommended": [
         ("mug-2", "Glass mug", 0, 1, 2),
     ],
@@ -95,6 +105,10 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("nobody", 3, 1, 0, 1, 0),
         ("1 to 2", 4, 4, 6, 6, 1),
         ("3 to 9", 1, 1, 3, 1, 3),
+    ],
+    "found_for_query": [
+        (1, "tea-2", "Earl Grey", 0.9, 3.0, 3),
+        (2, "tea-1", "Green tea", 0.5, None, None),
     ],
     "history_of_user": [
         ("tea-1", "Green tea", "Drinks > Tea", DAY[1], DAY[20], 3, 9.0),
@@ -136,6 +150,9 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "new_customers_of_brand": [
         ("cyd", "coffee-1", "Espresso beans", 2),
     ],
+    "new_products_recommended": [
+        ("mug-2", "Glass mug", 1, 2, 0),
+    ],
     "products_two_runs_disagree_on": [
         ("tea-1", "Green tea", 2, 0, 2),
         ("coffee-2", "Filter coffee", 1, 2, -1),
@@ -145,6 +162,10 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "products_without_facts": [
         ("gift-1", "Gift card", 0, True, True, True),
     ],
+    "reasons_of_run": [
+        ("none", 6, 0.75, 4, 5, None),
+        ("MADE_BY", 2, 0.25, 2, 1, 2.5),
+    ],
     "recommendations_of_user": [
         (1, "tea-2", "Earl Grey", "Hillside", "Drinks > Tea", 0.9),
         (2, "mug-2", "Glass mug", "Kiln", "Kitchen > Mugs", 0.5),
@@ -153,9 +174,21 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         (1, "tea-2", "Earl Grey", 0.9, "Hillside", 1, "Drinks > Tea", 1, 0, None),
         (2, "mug-2", "Glass mug", 0.5, "Kiln", 1, "Kitchen > Mugs", 1, 0, None),
     ],
+    "recommended_because": [
+        (1, "tea-2", "Earl Grey", 0.9, 1.5, False, "bought Green tea", "MADE_BY", 2.0),
+        (2, "mug-2", "Glass mug", 0.5, None, True, None, None, None),
+    ],
     "recommended_to": [
         ("ann", 1, 0.9, False),
         ("bob", 1, 0.8, False),
+    ],
+    "run_figures": [
+        ("answer", "answer", None, None, None, None, None, 1, 1),
+        ("mood", "mood", None, None, None, None, None, 2, 1),
+        ("profile", "profile", None, None, None, None, None, 3, 2),
+        ("demo", "recommend", DAY[31], "ndcg@20 warm", 0.25, 0.2, 0.3, 8, 6),
+        ("finder", "search", None, None, None, None, None, 3, 3),
+        ("former", None, None, None, None, None, None, 5, 3),
     ],
     "runs": [
         ("demo", 8, 4, 6),
@@ -181,6 +214,18 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("tea-2", "Earl Grey", 1, 1),
         ("mug-2", "Glass mug", 2, None),
         ("coffee-2", "Filter coffee", None, 2),
+    ],
+    "unlike_the_teacher": [
+        ("tea-1", "Green tea", 2, 0, 2),
+        ("coffee-1", "Espresso beans", 1, 0, 1),
+        ("coffee-2", "Filter coffee", 1, 0, 1),
+        ("mug-1", "Stoneware mug", 1, 0, 1),
+        ("mug-2", "Glass mug", 1, 0, 1),
+        ("tea-2", "Earl Grey", 2, 1, 1),
+    ],
+    "users_of_class": [
+        ("ann", "mood", "calm", 0.9),
+        ("bob", "mood", "calm", 0.7),
     ],
     "users_two_runs_disagree_on": [
         ("cyd", 0, 2, 0, 0.0),

@@ -20,6 +20,11 @@ VALUES = {
     "Query": ["q1", "q2"],
     "RECOMMENDED.run": ["demo", "former"],
     "TARGETED.run": ["target"],
+    "FOUND.run": ["finder"],
+    "PROFILED.run": ["profile"],
+    "ANSWERED.run": ["answer"],
+    "CLASSIFIED.run": ["mood"],
+    "Class": ["profile:mood:calm", "profile:mood:hasty"],
     "Embedding.run": ["demo"],
 }
 MORE = {"users_with_popular_only": {"buyers": 2}, "cold_recommended": {"buyers": 3}}

@@ -18,6 +18,7 @@ from kgdistill.config import resolve_config
 from kgdistill.explore import NodeEmbeddings, write_back
 from kgdistill.run import artefacts, history_match
 from kgdistill.run.run import Run
+from kgdistill.run.written import run_facts, with_origins
 from kgdistill.store import MemoryStore
 from kgdistill.train.choose import LinearChoice
 from kgdistill.train.student import student_scorer
@@ -204,6 +205,32 @@ def test_what_is_written_back_is_each_products_own_vector(plain: Run) -> None:
     # All are different, so that each stands where it belongs.
     for space in want:
         assert len({tuple(row["vector"]) for row in held if row["space"] == space}) == len(held) // 2
+
+
+def test_each_answer_carries_the_teachers_score_and_whether_its_product_is_new(plain: Run) -> None:
+    world = brand_world()
+    with MemoryStore() as store:
+        dataclasses.replace(world, bought=[b for b in world.bought if b[2] < CUT_DAY]).fill(store)
+        rows = with_origins(plain, plain.recommendations(k=20, store=store)).to_pylist()
+    models, snapshot = plain.by_history, plain.snapshot
+    teacher, targets = models.teacher_scorer(), artefacts.load_targets(plain.folder / "targets")
+    listed = {u: dict(zip(i, s, strict=True)) for u, i, s in zip(
+        targets.users.tolist(), targets.items.tolist(), targets.scores.tolist(), strict=True)}  # fmt: skip
+    told = 0
+    for row in rows:
+        user, item = (int(snapshot.index(label, [row[end]])[0]) for label, end in
+                      (("User", "user"), ("Product", "product")))  # fmt: skip
+        assert row["teacher_score"] == listed[user].get(item)
+        if row["teacher_score"] is not None:
+            told += 1
+            own = teacher.lists(np.array([user]), np.array([[item]]))[0, 0]
+            assert row["teacher_score"] == pytest.approx(float(own), abs=1e-4)
+    assert told > 0
+    warm = {str(key) for key in snapshot.keys("Product")[models.catalogue.view().warm]}
+    assert [row["is_new"] for row in rows] == [row["product"] not in warm for row in rows]
+    facts = run_facts(plain)
+    assert (facts.task, facts.cut) == ("recommend", snapshot.cut)
+    assert facts.snapshot == snapshot.content_hash
 
 
 def test_what_is_recommended_are_the_students_best_that_the_user_has_not(plain: Run) -> None:

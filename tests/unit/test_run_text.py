@@ -131,6 +131,22 @@ def test_further_depths_are_judged_too(run: Run) -> None:
     assert np.array_equal(found["full"]["ndcg@10"], once[np.isfinite(once)])
 
 
-def test_a_search_has_no_answers_to_write_back(run: Run, store: GraphStore) -> None:
-    with pytest.raises(InputError, match="a run of the task 'search' has nothing to write back"):
-        Graph(store).write_back(run)
+def test_what_a_search_finds_for_the_queries_of_the_graph_is_written_back(
+    run: Run, store: GraphStore
+) -> None:
+    found = ("Query", "FOUND", "Product")
+    for k in (5, 3):
+        report = Graph(store).write_back(run, k=k)
+    rows = (
+        store.read_relationships(found).sort_by([("source", "ascending"), ("rank", "ascending")]).to_pylist()
+    )
+    assert report.recommendations == len(rows) > 0
+    texts = {row["query_id"]: row["text"] for row in store.read_nodes("Query").to_pylist()}
+    bundle = run.bundle()
+    for query, text in texts.items():
+        hits = [(hit.id, hit.rank) for hit in bundle.search(text, k=3)]
+        assert [(r["target"], r["rank"]) for r in rows if r["source"] == query] == hits
+    (node,) = store.read_nodes("Run").to_pylist()
+    assert (node["task"], node["answers"]) == ("search", len(rows))
+    led = store.read_relationships(("Run", "MADE", "Product"))
+    assert set(led["target"].to_pylist()) == {row["target"] for row in rows}

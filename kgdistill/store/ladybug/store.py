@@ -160,9 +160,9 @@ class LadybugStore:
         self._check_open()
         with self._engine.block():
             return [
-                self.write_nodes(w.key, w.table, replace=w.replace)
+                self.write_nodes(w.key, w.table, replace=w.replace, clear_nulls=w.clear_nulls)
                 if isinstance(w.key, str)
-                else self.write_relationships(w.key, w.table, replace=w.replace)
+                else self.write_relationships(w.key, w.table, replace=w.replace, clear_nulls=w.clear_nulls)
                 for w in writes
             ]
 
@@ -249,6 +249,10 @@ class LadybugStore:
             except BaseException:
                 self._schema = before
                 raise
+
+    def reindexed(self, label: str, of: Mapping[str, Scalar]) -> contextlib.AbstractContextManager[None]:
+        """See `GraphStore.reindexed`."""
+        return contextlib.nullcontext()
 
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """See `GraphStore.read_nodes`."""

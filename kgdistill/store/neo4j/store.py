@@ -24,6 +24,7 @@ from kgdistill.store.neo4j.fences import drop_fences
 from kgdistill.store.neo4j.load import delete_some_nodes, load_file
 from kgdistill.store.neo4j.lock import ChangesLock
 from kgdistill.store.neo4j.query import ZONED, Neo4jQueries
+from kgdistill.store.neo4j.vectors import reindexed
 from kgdistill.store.neo4j.write import EdgeWriter, numbered, one, write_batch
 from kgdistill.store.protocol import EdgeType, Parameter, Scalar, Write
 from kgdistill.store.schema import Schema
@@ -37,6 +38,7 @@ from kgdistill.store.validate import (
     edge_name,
 )
 
+_INDEXED_BY = ("run", "space", "label")
 _VALUES_A_ROW = 80
 _PROGRESS_ROWS = 50_000
 _EDGES_A_RECORD = 20_000
@@ -235,9 +237,9 @@ class Neo4jStore:
         relationships of one with `replace` are a transaction of their own in any case.
         """
         works = [
-            self._nodes(w.key, w.table, w.replace, clear_nulls=False)
+            self._nodes(w.key, w.table, w.replace, w.clear_nulls)
             if isinstance(w.key, str)
-            else self._relationships(w.key, w.table, w.replace, clear_nulls=False)
+            else self._relationships(w.key, w.table, w.replace, w.clear_nulls)
             for w in writes
         ]
         if (
@@ -309,6 +311,18 @@ class Neo4jStore:
         finally:
             self._lock = None
             lock.release()
+
+    @contextmanager
+    def reindexed(self, label: str, of: Mapping[str, Scalar]) -> Iterator[None]:
+        """Indexes vectors anew; see `GraphStore.reindexed`."""
+        node = self._required_schema().nodes.get(label)
+        properties = {} if node is None else node.properties
+        vectors = [name for name, prop in properties.items() if prop.type == "float_list"]
+        if len(vectors) != 1 or not properties.keys() >= set(_INDEXED_BY):
+            yield
+            return
+        with reindexed(self._write, label, vectors[0], _INDEXED_BY, of):
+            yield
 
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All nodes of `label`; see `GraphStore.read_nodes`."""
