@@ -47,6 +47,12 @@ def test_loops_that_end_pass(cypher: str) -> None:
         "WITH range(1, 1000000000) AS xs RETURN single(x IN xs WHERE x < 0) AS a",
         "MATCH (n) RETURN reduce(s = 0, i IN range(n.x, 1e12) | s + i) AS a",
         "RETURN reduce(s = 0, i IN range(1, 1_000_000_000) | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(1, 1e999) | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(1, 1" + "0" * 5000 + ") | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(1, 0x_) | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(0x1, 0xFFFFFFFF) | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(1, 1000 * 1000 * 1000) | s + i) AS a",
+        "RETURN reduce(s = 0, i IN range(1, toInteger(10 ^ 12)) | s + i) AS a",
         "RETURN reduce(s = reduce(t = 0, k IN range(1, 9) | t), i IN range(-1000000000, 0) | s + i) AS a",
     ],
 )

@@ -24,7 +24,7 @@ _PARTS = frozenset({"NODES", "RELATIONSHIPS", "LABELS", "KEYS"})
 _MOST_REPEATS, _MOST_OPTIONAL = 3, 10
 # A repetition with its lazy or possessive mark; the second group is of so many exactly.
 _REPEAT = re.compile(r"([*+?]|\{(?:(\d+)|\d+,\d*)\})[?+]?")
-_RANGE = re.compile(r"range\((-?\d+),(-?\d+)(?:,(-?\d+))?\)", re.IGNORECASE)
+_RANGE = re.compile(r"range\((-?\d{1,30}),(-?\d{1,30})(?:,(-?\d{1,30}))?\)", re.IGNORECASE)
 _PIECE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[(?:\\.|[^\]\\])+\]|.", re.DOTALL)
 
 
@@ -108,9 +108,8 @@ def _source(words: Sequence[Neo4jToken], at: int, closing: Mapping[int, int]) ->
 
 
 def _size(source: Sequence[Neo4jToken]) -> int:
-    """About how many items a list has, as far as its words tell."""
+    """About how many items a list has, as far as its words tell; numbers in a computation are multiplied."""
     text = "".join(word.text for word in source)
-    numbers = [int(float(number)) for number in re.findall(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?:[eE]\d+)?", text)]
     written = _RANGE.fullmatch(text)
     if written is not None:
         first, last, step = (int(part or 1) for part in written.groups())
@@ -119,7 +118,17 @@ def _size(source: Sequence[Neo4jToken]) -> int:
         return _OF_ONE
     if source and _is(source[0], "["):
         return 1 + sum(_is(word, ",") for word in source)
-    return max(_UNKNOWN, *numbers, 0)
+    if any(_is(word, "^") for word in source):
+        return MOST_STEPS + 1
+    return max(_UNKNOWN, prod(max(1, _number(word.text)) for word in source if word.kind == "number"))
+
+
+def _number(text: str) -> int:
+    text = text.replace("_", "")
+    try:
+        return int(text, 0) if text.startswith(("0x", "0o")) else int(float(text))
+    except (ValueError, OverflowError):
+        return MOST_STEPS + 1
 
 
 def _check_steps(steps: int) -> None:
