@@ -23,6 +23,7 @@ _WARM = {
     "teacher_shuffled": ("fused teacher, shuffled facts", 0.0519, 4_412_160),
     "student": ("student (hybrid)", 0.0566, 1_204_224),
     "student_nodistill": ("student without distillation", 0.0538, 1_204_224),
+    "student_exchanged": ("student, users exchanged", 0.0255, None),
 }
 _TRAININGS = ("teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill")
 _PROTOCOL = {"name": "fake", "title": "Fake", "cut": "2017-10-15", "test_start": "2017-11-19"}
@@ -137,6 +138,7 @@ def fake_metrics() -> dict[str, Any]:
             _comparison("teacher_text", "teacher", "cold", -0.0017, 0.0009),
             _comparison("student", "student_nodistill", "warm", 0.0028, 0.0019),
             _comparison("student", "student_nodistill", "cold", -0.0031, 0.0012),
+            _comparison("student", "student_exchanged", "warm", 0.0311, 0.0021),
             _comparison("student", "ease", "warm", -0.0019, 0.0024),
             _comparison("student", "popularity", "warm", 0.01, 0.0027),
             _comparison("student", "popularity", "cold", -0.002, 0.001),

@@ -98,12 +98,13 @@ def test_the_html_points_at_nothing_outside_itself(run: Path) -> None:
 
 
 def test_a_control_whose_interval_covers_zero_claims_nothing() -> None:
-    graph, words, distilled = controls(Metrics.model_validate(fake_metrics()))
+    graph, words, distilled, personal = controls(Metrics.model_validate(fake_metrics()))
     assert graph.answers[0].startswith("Warm: the graph helped.")
     assert graph.answers[1].startswith("Strictly cold: no difference shown")
     # It stands in the file as text-only minus fused: the sign has to turn.
     assert words.answers == ["Cold: the graph helped. +0.0017 [+0.0008, +0.0026]"]
     assert distilled.answers[1].startswith("Cold: distillation hurt.")
+    assert personal.answers == ["Warm: knowing who asks helped. +0.0311 [+0.0290, +0.0332]"]
 
 
 def test_the_headline_is_the_students_share_of_the_teacher() -> None:
@@ -143,7 +144,14 @@ def test_what_is_told_first_stays_open_and_the_rest_is_folded_away(run: Path) ->
         "Environment", "Reproduce",
     ]  # fmt: skip
     opened = re.sub(r"<details>.*?</details>", "", html, flags=re.S)
-    for told in ("Did distillation help?", "better than popularity", "User 900", "the student is worse than"):
+    for told in (
+        "Did distillation help?",
+        "Does it matter who is asked?",
+        "knowing who asks helped",
+        "better than popularity",
+        "User 900",
+        "the student is worse than",
+    ):
         assert told in opened.replace("the student (hybrid) is", "the student is")
     assert "details open" not in html
 

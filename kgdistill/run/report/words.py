@@ -189,6 +189,7 @@ def controls(metrics: Metrics) -> list[Control]:
         ("Did the graph's facts help?", "teacher", "teacher_shuffled", "the graph"),
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
         ("Did distillation help?", "student", "student_nodistill", "distillation"),
+        ("Does it matter who is asked?", "student", "student_exchanged", "knowing who asks"),
     ]
     found = []
     for question, a, b, subject in asked:
