@@ -145,15 +145,17 @@ def _value(parameter: QueryParameter, given: Parameter, query: str) -> Parameter
             f"needs the parameter {parameter.name!r}: {parameter.description}", where=f"query {query}"
         )
     convert = _TYPES.get(parameter.type, str)
-    if not isinstance(value, str) and convert is not str:
-        return value
-    try:
-        converted: Parameter = convert(value)
-    except ValueError as error:
-        raise InputError(
-            f"the parameter {parameter.name!r} is {value!r}, not {parameter.type}", where=f"query {query}"
-        ) from error
-    return converted
+    if isinstance(value, str) or convert is str:
+        try:
+            value = convert(value)
+        except ValueError as error:
+            raise InputError(
+                f"the parameter {parameter.name!r} is {value!r}, not {parameter.type}", where=f"query {query}"
+            ) from error
+    # Every whole number that a saved query asks for counts something.
+    if parameter.type == "int" and isinstance(value, int) and value < 0:
+        raise InputError(f"the parameter {parameter.name!r} is {value}, below 0", where=f"query {query}")
+    return value
 
 
 def _found(store: GraphStore, parameter: QueryParameter, value: Parameter, query: str) -> Parameter:

@@ -84,6 +84,9 @@ def test_wrong_names_and_values_are_named() -> None:
             run_query(store, "also_bought")
         with pytest.raises(InputError, match="'limit' is 'many', not int"):
             run_query(store, "also_bought", {"product": "1", "limit": "many"})
+        for below in (-1, "-1"):
+            with pytest.raises(InputError, match="'limit' is -1, below 0"):
+                run_query(store, "also_bought", {"product": "1", "limit": below})
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["RETURN 1 AS x", "--store", "{}"]])
