@@ -318,8 +318,8 @@ class Graph:
             limit: at most this many.
             before: only purchases before this time, or ISO text, count; naive is UTC.
             language: "en" or "zh"; None for that of the item's name.
-            bundle: the student whose view of the purchases orders the paths, beside their evidence; None for
-                the evidence alone.
+            bundle: the student whose view of the purchases counts for the order, times how specific a path
+                is; None for the latter alone.
 
         Raises:
             InputError: there is no such user or item; ids near it are named.

@@ -67,8 +67,8 @@ def explain(
 ) -> None:
     """Show the paths in the graph that lead from what a user bought, viewed or searched for to a product.
 
-    What is no more than chance is no path. The first one has the most evidence: a lift that enough purchases
-    carry; with --run, times the share of the score that goes with the purchases on it.
+    What is no more than chance is no path. The first is the most specific: few products, and a lift that
+    enough purchases carry; with --run, times the share of the score that goes with the purchases on it.
 
     \b
     Examples:
@@ -92,9 +92,9 @@ def explain(
     if json:
         print_json([path.to_dict() for path in found])
     elif found:
-        columns = ["evidence", *(["student"] if run is not None else []), "last", "because"]
+        columns = ["specificity", *(["student"] if run is not None else []), "last", "because"]
         rows = [
-            [p.evidence, *([f"{p.weight or 0:.0%}"] if run is not None else []), p.bought_at, p.because]
+            [p.specificity, *([f"{p.weight or 0:.0%}"] if run is not None else []), p.bought_at, p.because]
             for p in found
         ]
         print_table(columns, in_zone(rows, zone))

@@ -47,7 +47,7 @@ class Explanation:
             another event its time.
         purchases: how many products the user bought that lead along this brand or category.
         members: their keys, the latest first; none of what was only viewed, searched for or the like.
-        evidence: log(1 + the lift that its support makes sure of).
+        evidence: log(1 + the lift that its support makes sure of): of which paths a model is asked first.
         weight: the share of what speaks for the product, to the model, that goes with the members; None where
             no model was asked.
     """

@@ -49,8 +49,8 @@ def explain(
     now; the same from every other event (viewed, rated, …), the product viewed itself, and what was searched
     for, clicked or redeemed that leads to it. The user's own purchase of `product` is never on one. Paths
     through one brand or category are one explanation, which names the latest purchase; one of which the user
-    buys no more than everybody is none. Ordered by evidence, times the model's weight where one is asked;
-    then by specificity, by how recent the event is, by kind and keys.
+    buys no more than everybody is none. Ordered by specificity, times the model's weight where one is asked;
+    then by how recent the event is, by kind and keys.
 
     Args:
         store: an open store.

@@ -229,24 +229,22 @@ def _direct(
 
 
 def ordered(found: Sequence[Explanation], weigh: Weigh | None) -> list[Explanation]:
-    """The most telling first: by evidence times what the model makes of the purchases on the path.
+    """The most telling first: by specificity, times what the model makes of the purchases on the path.
 
-    Of equals the more specific, then the more recent first.
+    A model is asked of the paths with most evidence. Of equals the more recent come first.
     """
-    some = sorted(found, key=_order)
-    if weigh is None or not some:
-        return some
-    first = [e for e in some if e.members][:_WEIGHED]
-    weights = weigh(some[0].user, some[0].product, [e.members for e in first])
-    known = dict(zip(map(id, first), weights, strict=True))
-    return sorted((replace(e, weight=float(known.get(id(e), 0.0))) for e in some), key=_order)
+    if weigh is None or not found:
+        return sorted(found, key=_order)
+    some = [e for e in sorted(found, key=lambda e: (-e.evidence, *_order(e))) if e.members][:_WEIGHED]
+    weights = weigh(found[0].user, found[0].product, [e.members for e in some])
+    known = dict(zip(map(id, some), weights, strict=True))
+    return sorted((replace(e, weight=float(known.get(id(e), 0.0))) for e in found), key=_order)
 
 
-def _order(explanation: Explanation) -> tuple[float, float, float, float, str, Steps]:
+def _order(explanation: Explanation) -> tuple[float, float, float, str, Steps]:
     weight = 1.0 if explanation.weight is None else explanation.weight
     return (
-        -explanation.evidence * weight,
-        -explanation.evidence,
+        -explanation.specificity * weight,
         -explanation.specificity,
         recency(explanation.bought_at),
         explanation.kind,

@@ -139,5 +139,5 @@ def test_a_model_decides_which_path_comes_first(tmp_path: Path) -> None:
     assert {(e.kind, e.steps) for e in weighed} == {(e.kind, e.steps) for e in found[pair]}
     assert {e.weight for e in weighed if e.members == last} == {0.9}
     assert {e.weight for e in weighed if not e.members} <= {0.0}
-    order = [e.evidence * (e.weight or 0) for e in weighed]
+    order = [e.specificity * (e.weight or 0) for e in weighed]
     assert order == sorted(order, reverse=True)

@@ -240,7 +240,7 @@ def test_explanations_of_real_households_are_all_paths_that_the_tables_hold(stor
         assert len(paths) == len(explanations)
         rows = run_query(store, "why", {"user": user, "product": product, "limit": 100_000}, limit=100_000)
         assert paths <= {(r["kind"], r["via"]) for r in rows.to_pylist()}
-        order = [e.evidence for e in explanations]
+        order = [e.specificity for e in explanations]
         assert order == sorted(order, reverse=True)
         kinds |= {e.kind for e in explanations}
     assert kinds == {"MADE_BY", "IN_CATEGORY", "ALSO_BOUGHT"}
