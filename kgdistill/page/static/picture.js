@@ -1,0 +1,45 @@
+// A picture of nodes and relationships; what it shows stands in the page as JSON. The same on the page and in a file.
+"use strict";
+const KINDS = { User: "#56b4e9", Product: "#f0e442", Brand: "#e69f00", Category: "#8fd3b6", Campaign: "#e9a6c8" };
+
+function nodeElement(node) {
+  const element = { group: "nodes", data: node };
+  if (node.x !== undefined) element.position = { x: node.x, y: node.y };
+  return element;
+}
+function edgeElement(edge) {
+  const told = edge.run ? `${edge.type} ${edge.run}` : edge.type;
+  return { group: "edges", data: { ...edge, told } };
+}
+function drawPicture(box, elements) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const placed = elements.nodes.every((node) => node.x !== undefined);
+  return cytoscape({
+    container: box,
+    elements: [...elements.nodes.map(nodeElement), ...elements.edges.map(edgeElement)],
+    layout: placed ? { name: "preset", fit: true, padding: 30 } : { name: "grid" },
+    wheelSensitivity: 0.3,
+    maxZoom: 2,
+    style: [
+      { selector: "node", style: {
+        "background-color": (node) => KINDS[node.data("label")] || "#bbbbbb", "border-width": 1, "border-color": "#555555",
+        label: "data(name)", color: colour("--ink"), "font-size": 11, "text-wrap": "wrap", "text-max-width": 110,
+        "text-valign": "bottom", "text-margin-y": 3, "font-family": "system-ui, sans-serif",
+        "text-background-color": colour("--paper"), "text-background-opacity": 0.8 } },
+      { selector: "node:selected", style: { "border-width": 4, "border-color": colour("--accent") } },
+      { selector: "edge", style: {
+        width: 1.2, "line-color": colour("--soft"), "target-arrow-color": colour("--soft"), "target-arrow-shape": "triangle",
+        "arrow-scale": 0.8, "curve-style": "bezier", label: "data(told)", "font-size": 8, color: colour("--soft"),
+        "text-rotation": "autorotate", "text-background-color": colour("--paper"), "text-background-opacity": 0.8 } },
+    ],
+  });
+}
+const pictureBox = document.getElementById("picture");
+const picture = pictureBox && drawPicture(pictureBox, JSON.parse(document.getElementById(pictureBox.dataset.elements).textContent));
+if (picture) {
+  picture.on("select", "node", (event) => {
+    const node = event.target;
+    document.getElementById("picture-said").textContent = `${node.data("label")} ${node.data("key")}: ${node.data("name")}`;
+  });
+}
