@@ -48,18 +48,19 @@ class Neighbourhood:
             {"id": str(ref), "label": ref.label, "key": ref.key, "name": name}
             for ref, name in self.names.items()
         ]
-        edges = [
-            {
-                "id": f"{link.source}|{link.type}|{link.run}|{link.target}",
+        # Of several between two nodes, as redemptions at several times, one is drawn.
+        edges = {}
+        for link in self.links:
+            name = f"{link.source}|{link.type}|{link.run}|{link.target}"
+            edges[name] = {
+                "id": name,
                 "source": str(link.source),
                 "target": str(link.target),
                 "type": link.type,
                 "run": link.run,
                 "value": link.value,
             }
-            for link in self.links
-        ]
-        return {"nodes": nodes, "edges": edges}
+        return {"nodes": nodes, "edges": list(edges.values())}
 
 
 def node_ref(source: GraphSource, text: str) -> NodeRef:

@@ -13,7 +13,7 @@ from kgdistill.explore import explain_many, saved_queries
 from kgdistill.explore.interests import interests
 from kgdistill.explore.queries import SavedQuery
 from kgdistill.page.around import NodeRef, neighbours
-from kgdistill.page.sheets import SheetCell, Sheet, asked_sheet, card_url, cell_text, query_url, sheet
+from kgdistill.page.sheets import Sheet, SheetCell, asked_sheet, card_url, cell_text, query_url, sheet
 from kgdistill.page.source import GraphSource
 from kgdistill.store.protocol import EdgeType
 from kgdistill.wording import Language

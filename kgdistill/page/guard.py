@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections import OrderedDict
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kgdistill.errors import InputError
+from kgdistill.page.addresses import is_loopback
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -27,16 +27,6 @@ HEADERS = {
 }
 SESSION, LEAST_TOKEN, MOST_BODY = "kgdistill_session", 16, 2**20
 _MOST_SESSIONS = 10_000
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Refused(Exception):  # noqa: N818

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kgdistill.errors import InputError, ToolMissingError
-from kgdistill.page.guard import Guard, is_loopback
+from kgdistill.errors import InputError
+from kgdistill.page.addresses import is_loopback
 from kgdistill.page.source import GraphSource
+from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore
 
 if TYPE_CHECKING:
@@ -38,19 +39,15 @@ def page_app(
         ArtefactError: there is no bundle, or it does not fit.
         InputError: the token is too short.
     """
-    try:
+    with clear_refusals(store.url):
         from kgdistill.page.app import create_app
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "kgdistill":
-            raise
-        raise ToolMissingError(
-            f"the page needs {error.name}, which is not installed", hint="pip install 'kgdistill[page]'"
-        ) from error
     opened = None
     if bundle is not None:
         from kgdistill.serve.bundle import load_bundle
 
         opened = load_bundle(bundle)
+    from kgdistill.page.guard import Guard
+
     source = GraphSource(store, bundle=opened, allow_sensitive=allow_sensitive)
     app = create_app(source, Guard(token))
     _ = source.names
@@ -81,13 +78,14 @@ def serve_page(
         InputError: it cannot listen there; the token is too short.
         ToolMissingError, ArtefactError: as `page_app`.
     """
+    with clear_refusals(store.url):
+        import uvicorn
+
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     listener = _listener(host, port)
     with listener:
         app = page_app(store, bundle=bundle, token=token, allow_sensitive=allow_sensitive)
-        import uvicorn
-
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
         settings = uvicorn.Config(

@@ -179,6 +179,12 @@ def test_a_neighbourhood_holds_what_is_among_its_nodes(page: TestClient) -> None
     assert any(e["source"] == "User:ann" and e["target"] == "Product:mug-1" for e in shown["edges"])
 
 
+def test_what_happened_twice_is_one_line(page: TestClient) -> None:
+    ids = [edge["id"] for edge in elements(text(page, "/graph", node="User:ann"))["edges"]]
+    assert "User:ann|REDEEMED||Coupon:c1" in ids
+    assert len(ids) == len(set(ids))
+
+
 def test_expanding_is_limited_and_keeps_to_the_screen(page: TestClient) -> None:
     token = re.search(r'name="form" value="([^"]+)"', text(page, "/graph", node="Product:tea-1"))
     assert token

@@ -10,7 +10,8 @@ from _page_shop import HERE, client, fill_hostile_shop
 from starlette.testclient import TestClient
 
 from kgdistill.errors import InputError
-from kgdistill.page.guard import Guard, is_loopback
+from kgdistill.page.addresses import is_loopback
+from kgdistill.page.guard import Guard
 from kgdistill.store import GraphStore, MemoryStore
 
 TOKEN = "a-token-of-many-characters"

@@ -19,7 +19,6 @@ function drawPicture(box, elements) {
     container: box,
     elements: [...elements.nodes.map(nodeElement), ...elements.edges.map(edgeElement)],
     layout: placed ? { name: "preset", fit: true, padding: 30 } : { name: "grid" },
-    wheelSensitivity: 0.3,
     maxZoom: 2,
     style: [
       { selector: "node", style: {
