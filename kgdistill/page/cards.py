@@ -14,7 +14,7 @@ from kgdistill.explore.interests import interests
 from kgdistill.explore.queries import SavedQuery
 from kgdistill.page.around import NodeRef, neighbours
 from kgdistill.page.sheets import Sheet, SheetCell, asked_sheet, card_url, cell_text, query_url, sheet
-from kgdistill.page.source import GraphSource
+from kgdistill.page.source import RUN, GraphSource
 from kgdistill.store.protocol import EdgeType
 from kgdistill.wording import Language
 from kgdistill.wording import say as worded
@@ -40,6 +40,7 @@ class Recommended:
     score: float
     bought: bool
     reason: str = ""
+    is_new: bool = False
 
 
 @dataclass
@@ -148,17 +149,25 @@ def recommended(source: GraphSource, user: str, run: str) -> list[Recommended]:
     """What a run recommends to a user, the best first; with the reason that was written, if one was."""
     kept = source.schema.relationships["RECOMMENDED"].properties
     reason = "r.reason" if "reason" in kept else "''"
+    is_new = "r.is_new" if "is_new" in kept else "false"
     rows = source.store.query(
         "MATCH (u:User {user_id: $user})-[r:RECOMMENDED {run: $run}]->(p:Product) "
         "RETURN r.rank AS rank, p.product_id AS key, p.title AS name, r.score AS score, "
-        f"EXISTS {{ MATCH (u)-[:BOUGHT]->(p) }} AS bought, {reason} AS reason ORDER BY rank, key",
+        f"EXISTS {{ MATCH (u)-[:BOUGHT]->(p) }} AS bought, {reason} AS reason, {is_new} AS is_new "
+        "ORDER BY rank, key",
         {"user": user, "run": run},
     ).to_pylist()
     return [
         Recommended(
-            r["rank"], r["key"], r["name"] or r["key"], r["score"], bool(r["bought"]), r["reason"] or ""
+            rank=row["rank"],
+            key=row["key"],
+            name=row["name"] or row["key"],
+            score=row["score"],
+            bought=bool(row["bought"]),
+            reason=row["reason"] or "",
+            is_new=bool(row["is_new"]),
         )
-        for r in rows
+        for row in rows
     ]
 
 
@@ -194,7 +203,7 @@ def _outputs(source: GraphSource, node: NodeRef) -> list[Sheet]:
     """What runs wrote of a node, but a user's recommendations and whom a product is recommended to."""
     found = []
     for edge in source.held("output"):
-        if edge[1] == "RECOMMENDED":
+        if edge[1] == "RECOMMENDED" or edge[0] == RUN:
             continue
         for out in (True, False):
             if edge[0 if out else 2] == node.label:

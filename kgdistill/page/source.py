@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SECONDS = 30.0
 """No question of the page may take longer."""
+RUN = "Run"
+"""The label of runs, where the graph has nodes for them."""
 _KEPT_BYTES, _LARGEST = 64 * 2**20, 4 * 2**20
 
 
@@ -127,11 +129,21 @@ class GraphSource:
         found = []
         for edge in self.held("output"):
             a, kind, b = edge
-            if "run" in self.schema.relationship(edge).properties:
+            if a != RUN and "run" in self.schema.relationship(edge).properties:
                 text = f"MATCH (:`{a}`)-[r:`{kind}`]->(:`{b}`) RETURN r.run AS run, count(*) AS written"
                 rows = self.store.query(text).to_pylist()
                 found += [WrittenRun(row["run"], edge, row["written"]) for row in rows]
         return sorted(found)
+
+    def told_of_run(self, run: str) -> dict[str, Any]:
+        """What the graph says of a run itself; nothing where it has no node for it."""
+        if RUN not in self.schema.nodes or not self.counts.nodes.get(RUN):
+            return {}
+        try:
+            told = self.node(RUN, run)
+        except InputError:
+            return {}
+        return {k: v for k, v in told.items() if k not in ("key", "name") and v is not None}
 
     def runs_of(self, kind: str) -> list[str]:
         """The runs that wrote relationships of this type."""

@@ -111,8 +111,8 @@ def _running(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
         asks = [(q.title, q.name) for q in saved_queries() if _asks_run_alone(q)] if ranks else []
         drawn = _drawn(source, [run]) if request.query_params.get("as") == "html" and ranks else []
         others = [one for one in source.runs_of("RECOMMENDED") if one != run] if ranks else []
-        return pages.page(request, "run.html.j2", run=run, written=written, asks=asks, ranks=ranks,
-                          plots=drawn, others=others)  # fmt: skip
+        return pages.page(request, "run.html.j2", run=run, facts=source.told_of_run(run), written=written,
+                          asks=asks, ranks=ranks, plots=drawn, others=others)  # fmt: skip
 
     @routes.get("/part/plots")
     def drawn_part(request: Request, run: Text, other: Run = None) -> Response:
