@@ -18,6 +18,7 @@ from kgdistill.page.render import Renderer
 from kgdistill.page.source import GraphSource
 from kgdistill.page.views import spoken
 
+_Given = Annotated[str, Query(max_length=2000)]
 _Word = Annotated[str, Field(max_length=2000)]
 _MOST_EXPANDED = 20
 
@@ -71,7 +72,7 @@ def router(source: GraphSource, pages: Renderer, guard: Guard) -> APIRouter:
     @routes.get("/graph")
     def graph(
         request: Request,
-        node: Annotated[str, Query(max_length=2000)],
+        node: _Given,
         also: Annotated[list[str] | None, Query(max_length=_MOST_EXPANDED)] = None,
         limit: Annotated[int, Query(ge=1, le=50)] = 8,
         run: Annotated[str | None, Query(max_length=200)] = None,
@@ -104,17 +105,25 @@ def router(source: GraphSource, pages: Renderer, guard: Guard) -> APIRouter:
             raise InputError("this picture cannot be read") from error
         return pages.file(request, "graph_file.html.j2", "neighbourhood", drawing=drawn.model_dump())
 
-    @routes.get("/why")
-    def why(
-        request: Request,
-        user: Annotated[str, Query(max_length=2000)],
-        product: Annotated[str, Query(max_length=2000)],
-    ) -> Response:
+    def paths(request: Request, user: str, product: str) -> dict[str, Any]:
         language = spoken(request)
-        paths = explain(source.store, user, product, limit=8, language=language)
+        found = explain(source.store, user, product, limit=8, language=language)
+        return {
+            "paths": found,
+            "elements": path_elements(found),
+            "none": no_path(user, product, language),
+        }
+
+    @routes.get("/why")
+    def why(request: Request, user: _Given, product: _Given) -> Response:
         item = str(source.node("Product", product)["name"])
-        return pages.page(request, "why.html.j2", user=user, product=product, item=item, paths=paths,
-                          elements=path_elements(paths), none=no_path(user, item, language))  # fmt: skip
+        source.node("User", user)
+        told = paths(request, user, product) if request.query_params.get("as") == "html" else {}
+        return pages.page(request, "why.html.j2", user=user, product=product, item=item, **told)
+
+    @routes.get("/part/why")
+    def why_part(request: Request, user: _Given, product: _Given) -> Response:
+        return pages.page(request, "parts/why.html.j2", **paths(request, user, product))
 
     return routes
 

@@ -23,7 +23,7 @@ ADDRESSES = (
     "/card?label=Coupon&key=c1", "/part/reasons?user=cyd&run=demo", "/part/taste?user=ann", "/run?run=demo",
     "/run?run=target", "/part/plots?run=demo&other=former", "/compare?run=demo&other=former",
     "/graph?node=Product:tea-1&limit=50", "/graph?node=User:ann&run=demo&limit=50",
-    "/graph?node=Coupon:c1&limit=50", "/why?user=cyd&product=tea-1", "/query/why?user=cyd&product=tea-1",
+    "/graph?node=Coupon:c1&limit=50", "/part/why?user=cyd&product=tea-1", "/query/why?user=cyd&product=tea-1",
     "/query/nearest_products?product=tea-1&run=demo&as=csv",
     "/download?source_label=User&type=RECOMMENDED&target_label=Product&run=demo&k=1",
 )  # fmt: skip

@@ -205,7 +205,8 @@ def test_a_pictures_run_leaves_out_the_others(page: TestClient) -> None:
 
 
 def test_paths_lead_from_the_user_to_the_product(page: TestClient) -> None:
-    told = text(page, "/why", user="cyd", product="tea-1")
+    assert "made by Hillside" in text(page, "/why", user="cyd", product="tea-1", **{"as": "html"})
+    told = text(page, "/part/why", user="cyd", product="tea-1")
     assert "made by Hillside" in told
     shown = elements(told)
     at = {node["id"]: node["x"] for node in shown["nodes"]}
@@ -260,7 +261,8 @@ def test_what_the_data_say_is_shown_as_text(page: TestClient) -> None:
         ("/card", {"label": "Brand", "key": "kiln"}),
         ("/graph", {"node": "Product:tea-1"}),
         ("/graph", {"node": "Product:mug-2"}),
-        ("/why", {"user": "cyd", "product": "tea-1"}),
+        ("/part/why", {"user": "cyd", "product": "tea-1"}),
+        ("/why", {"user": "cyd", "product": "mug-2"}),
         ("/search", {"q": "script alert"}),
         ("/list", {"label": "Product"}),
         ("/query/most_recommended", {"run": "demo"}),

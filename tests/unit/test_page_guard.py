@@ -188,6 +188,7 @@ def test_a_value_is_never_more_than_a_value(page: TestClient, store: GraphStore,
         ("/graph", {"node": value}),
         ("/download", {"source_label": value, "type": value, "target_label": value, "run": value}),
         ("/why", {"user": value, "product": value}),
+        ("/part/why", {"user": value, "product": value}),
         ("/compare", {"run": value, "other": value}),
         ("/search", {"q": value}),
     ):

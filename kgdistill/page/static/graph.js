@@ -103,8 +103,12 @@ const DO = {
   png: () => keep(picture.png({ full: true, scale: 2, bg: getComputedStyle(document.body).backgroundColor }), "picture.png"),
   csv,
 };
+// Also for a picture that comes after the page.
+document.addEventListener("click", (event) => {
+  const asked = event.target.closest("[data-do]");
+  if (asked && picture) DO[asked.dataset.do]();
+});
 if (picture) {
-  document.querySelectorAll("[data-do]").forEach((one) => one.addEventListener("click", DO[one.dataset.do]));
   const file = document.getElementById("file");
   if (file) file.addEventListener("submit", () => { file.elements.drawing.value = drawing(); });
   if (nodeRows) {

@@ -34,11 +34,15 @@ function drawPicture(box, elements) {
     ],
   });
 }
-const pictureBox = document.getElementById("picture");
-const picture = pictureBox && drawPicture(pictureBox, JSON.parse(document.getElementById(pictureBox.dataset.elements).textContent));
-if (picture) {
+let picture = null;
+function startPicture() {
+  const box = document.getElementById("picture");
+  if (!box || picture) return;
+  picture = drawPicture(box, JSON.parse(document.getElementById(box.dataset.elements).textContent));
   picture.on("select", "node", (event) => {
     const node = event.target;
     document.getElementById("picture-said").textContent = `${node.data("label")} ${node.data("key")}: ${node.data("name")}`;
   });
 }
+startPicture();
+document.addEventListener("htmx:afterSettle", startPicture);
