@@ -4,8 +4,8 @@
     python bench/page.py --store ladybug:PATH      one that holds it already, with two runs
 
 A headless Chromium asks `kgdistill explore`. Of each kind of click the median and the 95th percentile of the
-time to the next page's first paint (or, where a part of a page changes, to that part), over nodes that were not
-asked for before, with a 95 % interval of the median by bootstrap; and the processor time that the page's
+time to the next page's first paint (or, where a part of a page changes, to that part), over nodes that were
+not asked for before, with a 95 % interval of the median by bootstrap; and the processor time that the page's
 processes spent on it. Parts that come after the paint (reasons, paths, plots) are told apart. Writes
 bench/results/page.json.
 """

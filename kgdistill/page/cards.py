@@ -91,17 +91,16 @@ def card(source: GraphSource, label: str, key: str, run: str | None = None) -> C
     if label == "Product" and told.runs:
         counted = _recommended_to(source, key)
         told.said = [(one, counted.get(one, 0)) for one in told.runs]
-    told.sheets += _outputs(source, node)
-    for query, given in fitting(source, label, key, told.run):
-        address = query_url(query.name, given)
-        if query.name not in OPENED.get(label, ()):
-            told.asks.append((query.title, address))
-            continue
+    fits = {query.name: (query, given) for query, given in fitting(source, label, key, told.run)}
+    opened = [name for name in OPENED.get(label, ()) if name in fits]
+    for query, given in (fits.pop(name) for name in opened):
         try:
             answered = asked_sheet(source, query.name, given, rows=_ROWS)
             told.sheets += [answered] if answered.rows else []
         except (InputError, QueryError, SchemaError) as error:
             told.notes.append(f"{query.title}: {error.message}")
+    told.sheets += _outputs(source, node)
+    told.asks = [(query.title, query_url(query.name, given)) for query, given in fits.values()]
     return told
 
 
@@ -225,9 +224,10 @@ def _output(source: GraphSource, node: NodeRef, edge: EdgeType, out: bool) -> Sh
     columns = ", ".join(f"r.`{name}` AS `{name}`" for name in props)
     # What a run made a node for has a name, and no card that says more.
     key = "" if other.output else f"m.`{other.key}` AS id, "
+    name = f"m.`{other.name}` AS name, " if other.output or other.name != other.key else ""
     table: pa.Table = source.store.query(
         f"MATCH (n:`{near}`){arrow}(m:`{far}`) WHERE n.`{schema.node(near).key}` = $key{where} "
-        f"RETURN r.run AS run, {key}m.`{other.name}` AS name, {columns} ORDER BY run, {order}name LIMIT 50",
+        f"RETURN r.run AS run, {key}{name}{columns} ORDER BY run, {order}m.`{other.key}` LIMIT 50",
         {"key": node.key},
     )
     words = kind.replace("_", " ").lower()

@@ -102,3 +102,17 @@ def test_a_port_that_is_taken_is_named(shop: str, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert f"127.0.0.1:{port}: cannot listen there" in said
     assert "--port 0" in said
+
+
+def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "page.md").read_text("utf-8"), flags=re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    held: dict[str, object] = {}
+    exec(compile(shown, "docs/page.md", "exec"), held)
+    assert type(held["app"]).__name__ == "FastAPI"
+
+
+def test_the_guide_shows_every_screen() -> None:
+    shown = re.findall(r"\(screens/(\w+\.png)\)", (ROOT / "docs" / "page.md").read_text("utf-8"))
+    assert sorted(shown) == sorted(file.name for file in (ROOT / "docs" / "screens").iterdir())

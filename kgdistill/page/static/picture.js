@@ -1,5 +1,6 @@
 // A picture of nodes and relationships; what it shows stands in the page as JSON. The same on the page and in a file.
 "use strict";
+const MOST_NAMED = 30;
 const KINDS = { User: "#56b4e9", Product: "#f0e442", Brand: "#e69f00", Category: "#8fd3b6", Campaign: "#e9a6c8" };
 
 function nodeElement(node) {
@@ -29,16 +30,27 @@ function drawPicture(box, elements) {
       { selector: "node:selected", style: { "border-width": 4, "border-color": colour("--accent") } },
       { selector: "edge", style: {
         width: 1.2, "line-color": colour("--soft"), "target-arrow-color": colour("--soft"), "target-arrow-shape": "triangle",
-        "arrow-scale": 0.8, "curve-style": "bezier", label: "data(told)", "font-size": 8, color: colour("--soft"),
+        "arrow-scale": 0.8, "curve-style": "bezier", "font-size": 8, color: colour("--soft"),
         "text-rotation": "autorotate", "text-background-color": colour("--paper"), "text-background-opacity": 0.8 } },
+      { selector: "edge.told", style: { label: "data(told)", "z-index": 2 } },
     ],
   });
+}
+// Many names on lines hide each other: then those of the node that is chosen or pointed at are told.
+function nameLines(node) {
+  const few = picture.edges().length <= MOST_NAMED;
+  picture.edges().removeClass("told");
+  (few ? picture.edges() : (node || picture.nodes(":selected")).connectedEdges()).addClass("told");
 }
 let picture = null;
 function startPicture() {
   const box = document.getElementById("picture");
   if (!box || picture) return;
   picture = drawPicture(box, JSON.parse(document.getElementById(box.dataset.elements).textContent));
+  nameLines();
+  picture.on("add remove select unselect", () => nameLines());
+  picture.on("mouseover", "node", (event) => nameLines(event.target));
+  picture.on("mouseout", "node", () => nameLines());
   picture.on("select", "node", (event) => {
     const node = event.target;
     document.getElementById("picture-said").textContent = `${node.data("label")} ${node.data("key")}: ${node.data("name")}`;
