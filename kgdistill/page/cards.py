@@ -22,7 +22,8 @@ from kgdistill.wording import say as worded
 OPENED: dict[str, tuple[str, ...]] = {
     "User": ("history_of_user",),
     "Product": ("recommended_to", "substitutes", "complements"),
-    "Brand": ("brand_reach", "new_customers_of_brand", "brand_neighbours"),
+    "Brand": ("products_of_brand", "brand_reach", "new_customers_of_brand", "brand_neighbours"),
+    "Category": ("products_of_category",),
     "Campaign": ("campaign_audience",),
     "Query": ("answers_of_search",),
 }

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from kgdistill.explore import saved_queries
 from kgdistill.page import page_app
+from kgdistill.page.cards import OPENED
 from kgdistill.page.plots import Bars
 from kgdistill.store import GraphStore, MemoryStore
 
@@ -73,7 +74,7 @@ def test_a_product_says_who_gets_it_and_who_does_not(page: TestClient) -> None:
     ("label", "key", "says"),
     [
         ("Brand", "hillside", "How far a brand reaches"),
-        ("Category", "tea", "Drinks"),
+        ("Category", "tea", "Products of a category"),
         ("Campaign", "spring", "A campaign&#39;s audience"),
         ("Query", "q1", "What answers a search"),
         ("Coupon", "c1", "spring"),
@@ -118,6 +119,13 @@ def test_every_saved_query_has_a_form_and_answers_its_example(page: TestClient) 
         )
         same = page.get(f"/query/{query.name}", params={**given, "as": "json"}).json()
         assert len(rows) == len(same)
+
+
+def test_every_query_that_a_card_opens_is_there() -> None:
+    known = {query.name: {p.type for p in query.parameters} for query in saved_queries()}
+    for label, names in OPENED.items():
+        for name in names:
+            assert label in known[name], name
 
 
 def test_answers_lead_to_cards(page: TestClient) -> None:

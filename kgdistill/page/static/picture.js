@@ -1,7 +1,12 @@
 // A picture of nodes and relationships; what it shows stands in the page as JSON. The same on the page and in a file.
 "use strict";
 const MOST_NAMED = 30;
-const KINDS = { User: "#56b4e9", Product: "#f0e442", Brand: "#e69f00", Category: "#8fd3b6", Campaign: "#e9a6c8" };
+// Kinds are told by their shapes too, not by colour alone.
+const KINDS = {
+  User: ["#56b4e9", "ellipse"], Product: ["#f0e442", "round-rectangle"], Brand: ["#e69f00", "diamond"],
+  Category: ["#8fd3b6", "hexagon"], Campaign: ["#e9a6c8", "star"], Query: ["#c9b6e4", "tag"],
+};
+const kindOf = (node) => KINDS[node.data("label")] || ["#bbbbbb", "triangle"];
 
 function nodeElement(node) {
   const element = { group: "nodes", data: node };
@@ -23,7 +28,7 @@ function drawPicture(box, elements) {
     maxZoom: 2,
     style: [
       { selector: "node", style: {
-        "background-color": (node) => KINDS[node.data("label")] || "#bbbbbb", "border-width": 1, "border-color": "#555555",
+        "background-color": (node) => kindOf(node)[0], shape: (node) => kindOf(node)[1], "border-width": 1, "border-color": "#555555",
         label: "data(name)", color: colour("--ink"), "font-size": 11, "text-wrap": "wrap", "text-max-width": 110,
         "text-valign": "bottom", "text-margin-y": 3, "font-family": "system-ui, sans-serif",
         "text-background-color": colour("--paper"), "text-background-opacity": 0.8 } },
