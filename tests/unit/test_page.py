@@ -165,7 +165,8 @@ def test_all_that_a_run_wrote_is_one_download(page: TestClient) -> None:
     edge = {"source_label": "User", "type": "RECOMMENDED", "target_label": "Product", "run": "demo"}
     rows = list(csv.DictReader(io.StringIO(text(page, "/download", **edge))))
     assert len(rows) == 8
-    assert rows[0] == {"user": "ann", "rank": "1", "score": "0.9", "product": "tea-2", "product_name": MARKUP}
+    told = {"user": "ann", "rank": "1", "score": "0.9", "product": "tea-2", "product_name": MARKUP}
+    assert rows[0].items() >= told.items()
     first = list(csv.DictReader(io.StringIO(text(page, "/download", **edge, k=1))))
     assert {row["rank"] for row in first} == {"1"}
     assert len(first) == 4
