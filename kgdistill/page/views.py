@@ -218,7 +218,7 @@ def _bundle_card(source: GraphSource, label: str, key: str) -> list[Any]:
     bundle = source.bundle
     if bundle is None:
         return []
-    if label == "Product" and bundle.vectors is not None and key in bundle.items.keys:
+    if label == "Product" and bundle.vectors is not None and len(bundle.index([key])[0]):
         return list(bundle.similar(key, k=10))
     if label == "User" and bundle.history is not None:
         rows = asked(source, "history_of_user", {"user": key, "limit": 10_000}).to_pylist()

@@ -8,10 +8,13 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pytest
+from _load_script import load_script
 from _page_shop import BREAKING, MARKUP, client, fill_hostile_shop
 from starlette.testclient import TestClient
 
@@ -19,7 +22,8 @@ from kgdistill.explore import saved_queries
 from kgdistill.page import page_app
 from kgdistill.page.cards import OPENED
 from kgdistill.page.plots import Bars
-from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.store.schema import Property
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +291,46 @@ def test_what_the_data_say_is_shown_as_text(page: TestClient) -> None:
     for echoed in ("/search", "/card"):
         answer = page.get(echoed, params={"q": MARKUP, "label": MARKUP, "key": MARKUP})
         assert MARKUP not in answer.text
+
+
+def test_a_reason_that_was_kept_is_shown_at_once() -> None:
+    schema = load_schema()
+    more = {"reason": Property(type="string"), "is_new": Property(type="bool")}
+    written = schema.relationships["RECOMMENDED"]
+    kept = written.model_copy(update={"properties": {**written.properties, **more}})
+    with MemoryStore() as store:
+        fill_hostile_shop(store)
+        types = {**schema.relationships, "RECOMMENDED": kept}
+        store.apply_schema(schema.model_copy(update={"relationships": types}))
+        store.write_relationships(("User", "RECOMMENDED", "Product"), pa.table({
+            "source": ["ann"], "target": ["gift-1"], "run": ["kept"], "rank": [1], "score": [0.5],
+            "reason": [f"as {MARKUP} goes with it"], "is_new": [True]}))  # fmt: skip
+        told = text(client(store), "/card", label="User", key="ann", run="kept")
+        assert "as &lt;script&gt;" in told
+        assert "new product" in told
+        assert "/part/reasons" not in told
+        # Of a run without them they are counted.
+        assert "/part/reasons" in text(client(store), "/card", label="User", key="ann", run="demo")
+
+
+def test_a_bundle_answers_beside_what_was_written(tmp_path: Path) -> None:
+    bundle = load_script("bench/serving.py").random_bundle(60, text=True)
+    bundle.save(tmp_path / "bundle")
+    first, second = bundle.keys[:2]
+    with MemoryStore() as store:
+        store.apply_schema(load_schema())
+        store.write_nodes("Product", pa.table({"product_id": bundle.keys, "title": bundle.items.titles}))
+        store.write_nodes("User", pa.table({"user_id": ["ann"]}))
+        at = pa.array([datetime(2024, 1, 1)] * 2, pa.timestamp("us"))
+        store.write_relationships(("User", "BOUGHT", "Product"), pa.table(
+            {"source": ["ann"] * 2, "target": [first, second], "first_at": at}))  # fmt: skip
+        page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
+        wanted = [hit.id for hit in bundle.recommend([second, first], k=10)]
+        shown = text(page, "/card", label="User", key="ann").partition("What the bundle answers now")[2]
+        assert re.findall(r'label=Product&amp;key=([^"]+)', shown)[:10] == wanted
+        near = text(page, "/card", label="Product", key=first).partition("What the bundle answers now")[2]
+        assert re.findall(r'label=Product&amp;key=([^"]+)', near)[:10] == [
+            h.id for h in bundle.similar(first, k=10)
+        ]
+        title = bundle.items.titles[0]
+        assert "What the bundle answers now" in text(page, "/search", q=title)
