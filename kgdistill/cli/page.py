@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,13 @@ import typer
 from kgdistill.cli.options import (
     DEFAULT_STORE,
     AllowSensitiveOption,
+    JsonOption,
     PasswordFileOption,
     StoreOption,
     UserOption,
     store_at,
 )
-from kgdistill.cli.output import say
+from kgdistill.cli.output import print_json, say
 
 
 def register(root: typer.Typer) -> None:
@@ -49,6 +51,7 @@ def explore(
     allow_sensitive: AllowSensitiveOption = False,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Open the graph as a page: cards, reasons, neighbourhoods, runs compared; nothing can be written there.
 
@@ -57,8 +60,16 @@ def explore(
       kgdistill explore
       kgdistill explore --store neo4j://127.0.0.1:7687 --bundle runs/demo/bundle
       kgdistill explore --host 0.0.0.0 --port 8080
+      kgdistill explore --port 0 --json
     """
     from kgdistill.page import serve_page
+
+    def told(address: str) -> None:
+        if json:
+            print_json({"address": address})
+            sys.stdout.flush()
+        else:
+            say(f"open {address}\nCtrl-C ends it")
 
     with store_at(store, user, password_file) as opened, contextlib.suppress(KeyboardInterrupt):
         serve_page(
@@ -68,5 +79,5 @@ def explore(
             token=token,
             bundle=bundle,
             allow_sensitive=allow_sensitive,
-            opened=lambda address: say(f"open {address}\nCtrl-C ends it"),
+            opened=told,
         )

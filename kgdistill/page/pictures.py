@@ -68,7 +68,12 @@ class Drawing(_Asked):
 def router(source: GraphSource, pages: Renderer, guard: Guard) -> APIRouter:
     """The addresses of pictures."""
     routes = APIRouter()
+    _neighbourhoods(routes, source, pages, guard)
+    _paths(routes, source, pages)
+    return routes
 
+
+def _neighbourhoods(routes: APIRouter, source: GraphSource, pages: Renderer, guard: Guard) -> None:
     @routes.get("/graph")
     def graph(
         request: Request,
@@ -105,6 +110,8 @@ def router(source: GraphSource, pages: Renderer, guard: Guard) -> APIRouter:
             raise InputError("this picture cannot be read") from error
         return pages.file(request, "graph_file.html.j2", "neighbourhood", drawing=drawn.model_dump())
 
+
+def _paths(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
     def paths(request: Request, user: str, product: str) -> dict[str, Any]:
         language = spoken(request)
         found = explain(source.store, user, product, limit=8, language=language)
@@ -124,8 +131,6 @@ def router(source: GraphSource, pages: Renderer, guard: Guard) -> APIRouter:
     @routes.get("/part/why")
     def why_part(request: Request, user: _Given, product: _Given) -> Response:
         return pages.page(request, "parts/why.html.j2", **paths(request, user, product))
-
-    return routes
 
 
 def _grown(source: GraphSource, expanded: list[str], limit: int, run: str | None) -> Neighbourhood:

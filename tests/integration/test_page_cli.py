@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -76,6 +77,18 @@ def test_this_machine_needs_none(shop: str) -> None:
         assert code == 200
         assert "Green tea" in text
         assert status(int(found[1]), "/", Host="evil.example")[0] == 421
+
+
+def test_a_script_gets_the_address_as_json(shop: str) -> None:
+    command = [sys.executable, "-m", "kgdistill", "explore", "--store", shop, "--port", "0", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        told = json.loads("".join(served.stdout.readline() for _ in range(3)))
+        port = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/", told["address"])
+        assert port
+        assert status(int(port[1]), "/")[0] == 200
+        served.send_signal(signal.SIGINT)
+        assert served.wait(20) == 0
 
 
 @pytest.mark.parametrize(
