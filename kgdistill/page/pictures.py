@@ -16,7 +16,7 @@ from kgdistill.page.cards import no_path
 from kgdistill.page.guard import Guard
 from kgdistill.page.render import Renderer
 from kgdistill.page.source import GraphSource
-from kgdistill.page.views import spoken
+from kgdistill.page.words import chosen_language
 
 _Given = Annotated[str, Query(max_length=2000)]
 _Word = Annotated[str, Field(max_length=2000)]
@@ -113,7 +113,7 @@ def _neighbourhoods(routes: APIRouter, source: GraphSource, pages: Renderer, gua
 
 def _paths(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
     def paths(request: Request, user: str, product: str) -> dict[str, Any]:
-        language = spoken(request)
+        language = chosen_language(request)
         found = explain(source.store, user, product, limit=8, language=language)
         return {
             "paths": found,

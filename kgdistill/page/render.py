@@ -17,7 +17,7 @@ import kgdistill
 from kgdistill.page.guard import Guard
 from kgdistill.page.sheets import card_url, cell_text, query_url
 from kgdistill.page.source import GraphSource
-from kgdistill.page.words import language_of_reader, page_words
+from kgdistill.page.words import LANGUAGE, language_of_reader, page_words
 
 _HERE = Path(__file__).parent
 _LIBRARIES = ("layout-base", "cose-base", "cytoscape-fcose")
@@ -61,9 +61,7 @@ class Renderer:
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page; with `as=html` in the address the same as one file, without script, forms and links."""
-        accepted = request.headers.get("accept-language", "")
-        asked = request.query_params.get("lang")
-        language = language_of_reader(asked, accepted)
+        language = language_of_reader(request)
         alone = request.query_params.get("as") == "html" and status == 200
         common = {
             "t": page_words(language),
@@ -82,13 +80,14 @@ class Renderer:
         headers = (
             {"Content-Disposition": f'attachment; filename="{_file_name(request)}.html"'} if alone else {}
         )
-        return HTMLResponse(text, status, headers)
+        response = HTMLResponse(text, status, headers)
+        if "lang" in request.query_params:
+            response.set_cookie(LANGUAGE, language, httponly=True, samesite="strict")
+        return response
 
     def file(self, request: Request, template: str, name: str, **values: Any) -> Response:
         """A file that opens from disk, with the picture's script in it."""
-        language = language_of_reader(
-            request.query_params.get("lang"), request.headers.get("accept-language", "")
-        )
+        language = language_of_reader(request)
         # Neither style nor script holds anything of the data, nor the end of its own element.
         own = {"t": page_words(language), "language": language, "style": Markup(self.style),
                "scripts": Markup(self.scripts)}  # fmt: skip

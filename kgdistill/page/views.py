@@ -17,8 +17,7 @@ from kgdistill.page import cards, plots
 from kgdistill.page.render import Renderer
 from kgdistill.page.sheets import asked, asked_sheet, linked_columns, sheet
 from kgdistill.page.source import GraphSource
-from kgdistill.page.words import language_of_reader
-from kgdistill.wording import Language
+from kgdistill.page.words import chosen_language
 
 Run = Annotated[str | None, Query(max_length=200)]
 Text = Annotated[str, Query(max_length=2000)]
@@ -77,7 +76,7 @@ def _carding(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
     @routes.get("/card")
     def card(request: Request, label: Text, key: Text, run: Run = None) -> Response:
         told = cards.card(source, label, key, run or None)
-        language = spoken(request)
+        language = chosen_language(request)
         found, liking, now = {}, "", _bundle_card(source, label, key)
         if request.query_params.get("as") == "html" and told.recommended:
             found = cards.reasons(source, key, told.recommended, language)
@@ -88,14 +87,16 @@ def _carding(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
 
     @routes.get("/part/reasons")
     def reasons(request: Request, user: Text, run: Text) -> Response:
-        language = spoken(request)
+        language = chosen_language(request)
         items = cards.recommended(source, user, run)
         found = cards.reasons(source, user, items, language)
         return pages.page(request, "parts/reasons.html.j2", user=user, recommended=items, reasons=found)
 
     @routes.get("/part/taste")
     def taste(request: Request, user: Text) -> Response:
-        return pages.page(request, "parts/taste.html.j2", taste=cards.taste(source, user, spoken(request)))
+        return pages.page(
+            request, "parts/taste.html.j2", taste=cards.taste(source, user, chosen_language(request))
+        )
 
 
 def _running(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
@@ -188,12 +189,6 @@ def _asking(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
                    if p.type.endswith(".run")}  # fmt: skip
         return pages.page(request, "query.html.j2", query=asked_for, given=given, sheet=told, choices=choices,
                           rows=None if table is None else table.num_rows)  # fmt: skip
-
-
-def spoken(request: Request) -> Language | None:
-    """The language of sentences about the data; None: the data's own, where the reader chose none."""
-    asked_for = request.query_params.get("lang")
-    return language_of_reader(asked_for, "") if asked_for else None
 
 
 def _asks_run_alone(query: SavedQuery) -> bool:

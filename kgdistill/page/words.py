@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
+
 from kgdistill.wording import Language
 
 _SAID = {
@@ -64,12 +66,22 @@ _SAID = {
 }
 
 
-def language_of_reader(asked: str | None, accepted: str) -> Language:
-    """The language that an address or a browser asks for; English where it is neither."""
-    if asked in ("en", "zh"):
-        return "zh" if asked == "zh" else "en"
-    first = accepted.split(",")[0].strip().lower()
-    return "zh" if first.startswith("zh") else "en"
+LANGUAGE = "kgdistill_language"
+"""The cookie that keeps the language that a reader chose."""
+
+
+def chosen_language(request: Request) -> Language | None:
+    """The language that an address asks for, or that the reader chose before; None: neither."""
+    for asked in (request.query_params.get("lang"), request.cookies.get(LANGUAGE)):
+        if asked in ("en", "zh"):
+            return "zh" if asked == "zh" else "en"
+    return None
+
+
+def language_of_reader(request: Request) -> Language:
+    """The language that was chosen, or that the browser asks for; English where it is none of ours."""
+    first = request.headers.get("accept-language", "").split(",")[0].strip().lower()
+    return chosen_language(request) or ("zh" if first.startswith("zh") else "en")
 
 
 def page_words(language: Language) -> dict[str, str]:

@@ -238,11 +238,18 @@ def test_a_page_is_kept_as_one_file(page: TestClient) -> None:
     assert 'href="/' not in run
 
 
-def test_the_page_speaks_chinese(page: TestClient) -> None:
-    told = text(page, "/card", label="User", key="ann", lang="zh")
+def test_the_page_speaks_chinese(store: GraphStore) -> None:
+    page = client(store)
+    assert "搜索" in page.get("/", headers={"Accept-Language": "zh-CN,zh;q=0.9"}).text
+    assert "Name or id" in text(page, "/")
+    told = text(page, "/card", label="User", key="cyd", lang="zh")
     assert '<html lang="zh-Hans">' in told
     assert "推荐" in told
-    assert "搜索" in page.get("/", headers={"Accept-Language": "zh-CN,zh;q=0.9"}).text
+    # What was chosen once stays, for reasons too; any other word chooses nothing.
+    assert "名称或编号" in text(page, "/", lang="<script>")
+    assert "品牌是Hillside" in text(page, "/part/reasons", user="cyd", run="demo")
+    assert "Name or id" in text(page, "/", lang="en")
+    assert "made by Hillside" in text(page, "/part/reasons", user="cyd", run="demo")
 
 
 def test_sensitive_facts_are_shown_only_where_that_was_asked_for(store: GraphStore) -> None:
