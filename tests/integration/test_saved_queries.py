@@ -153,6 +153,15 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "new_products_recommended": [
         ("mug-2", "Glass mug", 1, 2, 0),
     ],
+    "products_of_brand": [
+        ("tea-1", "Green tea", "Drinks > Tea", 3.0, 2),
+        ("tea-2", "Earl Grey", "Drinks > Tea", 6.0, 1),
+    ],
+    "products_of_category": [
+        ("tea-1", "Green tea", None, 3.0, 2),
+        ("tea-2", "Earl Grey", None, 6.0, 1),
+        ("tea-3", "House tea", None, 4.0, 0),
+    ],
     "products_two_runs_disagree_on": [
         ("tea-1", "Green tea", 2, 0, 2),
         ("coffee-2", "Filter coffee", 1, 2, -1),
@@ -162,9 +171,9 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "products_without_facts": [
         ("gift-1", "Gift card", 0, True, True, True),
     ],
-    "new_products_recommended": [
-        ("mug-2", "Glass mug", 1, 2, 0),
-    ],
+    "reasons_of_run": [
+        ("none", 6, 0.75, 4, 5, None),
+        ("MADE_BY", 2, 0.25, 2, 1, 2.5),
     ],
     "recommendations_of_user": [
         (1, "tea-2", "Earl Grey", "Hillside", "Drinks > Tea", 0.9),

@@ -23,7 +23,6 @@ from kgdistill.page import page_app
 from kgdistill.page.cards import OPENED
 from kgdistill.page.plots import Bars
 from kgdistill.store import GraphStore, MemoryStore, load_schema
-from kgdistill.store.schema import Property
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +246,7 @@ def test_the_page_speaks_chinese(store: GraphStore) -> None:
     assert "推荐" in told
     # What was chosen once stays, for reasons too; any other word chooses nothing.
     assert "名称或编号" in text(page, "/", lang="<script>")
-    assert "品牌是Hillside" in text(page, "/part/reasons", user="cyd", run="demo")
+    assert "买过" in text(page, "/part/reasons", user="cyd", run="demo")
     assert "Name or id" in text(page, "/", lang="en")
     assert "made by Hillside" in text(page, "/part/reasons", user="cyd", run="demo")
 
@@ -301,23 +300,20 @@ def test_what_the_data_say_is_shown_as_text(page: TestClient) -> None:
 
 
 def test_a_reason_that_was_kept_is_shown_at_once() -> None:
-    schema = load_schema()
-    more = {"reason": Property(type="string"), "is_new": Property(type="bool")}
-    written = schema.relationships["RECOMMENDED"]
-    kept = written.model_copy(update={"properties": {**written.properties, **more}})
     with MemoryStore() as store:
         fill_hostile_shop(store)
-        types = {**schema.relationships, "RECOMMENDED": kept}
-        store.apply_schema(schema.model_copy(update={"relationships": types}))
-        store.write_relationships(("User", "RECOMMENDED", "Product"), pa.table({
-            "source": ["ann"], "target": ["gift-1"], "run": ["kept"], "rank": [1], "score": [0.5],
-            "reason": [f"as {MARKUP} goes with it"], "is_new": [True]}))  # fmt: skip
+        edge, columns = ("User", "RECOMMENDED", "Product"), {"source": ["ann"], "target": ["gift-1"]}
+        bare = pa.table({**columns, "run": ["bare"], "rank": [1], "score": [0.5]})
+        store.write_relationships(edge, bare)
+        kept = bare.set_column(2, "run", pa.array(["kept"]))
+        kept = kept.append_column("reason", pa.array([f"as {MARKUP} goes with it"]))
+        store.write_relationships(edge, kept.append_column("is_new", pa.array([True])))
         told = text(client(store), "/card", label="User", key="ann", run="kept")
         assert "as &lt;script&gt;" in told
         assert "new product" in told
         assert "/part/reasons" not in told
-        # Of a run without them they are counted.
-        assert "/part/reasons" in text(client(store), "/card", label="User", key="ann", run="demo")
+        # Of a run without them they are looked for.
+        assert "/part/reasons" in text(client(store), "/card", label="User", key="ann", run="bare")
 
 
 def test_a_bundle_answers_beside_what_was_written(tmp_path: Path) -> None:
