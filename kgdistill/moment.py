@@ -42,3 +42,10 @@ def zone_named(name: str) -> ZoneInfo:
 def naive_utc(time: datetime) -> datetime:
     """A time as it is kept everywhere: in UTC, without saying so; one without a zone is taken as UTC."""
     return time if time.tzinfo is None else time.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def local(time: datetime, zone: str) -> datetime:
+    """A time (naive UTC) as the clocks of `zone` show it, without saying so."""
+    if zone == "UTC":
+        return time
+    return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(zone_named(zone)).replace(tzinfo=None)

@@ -32,8 +32,9 @@ _NO_MEMORY_WORDS = (
 )
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What the extras bring, and those of our packages that make do with the small one.
-_LIBRARIES = frozenset(("charset_normalizer", "duckdb", "matplotlib", "orjson", "pandas", "scipy",
-    "sentence_transformers", "tensorboard", "torch", "torch_geometric", "transformers"))  # fmt: skip
+_LIBRARIES = frozenset(("charset_normalizer", "duckdb", "fastapi", "matplotlib", "orjson", "pandas", "scipy",
+    "sentence_transformers", "starlette", "tensorboard", "torch", "torch_geometric", "transformers",
+    "uvicorn"))  # fmt: skip
 _INGEST = frozenset(("ingest", "derive", "graphcheck", "store", "explore", "datasets", "watch"))
 
 
@@ -94,7 +95,7 @@ def _not_installed(error: ModuleNotFoundError) -> KgdistillError | None:
         ours, _, rest = str(frame.f_globals.get("__name__", "")).partition(".")
         asking = rest.partition(".")[0] if ours == "kgdistill" else asking
         demo = demo or (ours, rest) == ("kgdistill", "demo")
-    extra = "demo" if demo else "ingest" if asking in _INGEST else "train"
+    extra = "demo" if demo else "page" if asking == "page" else "ingest" if asking in _INGEST else "train"
     return ToolMissingError(
         f"this needs {library}, which is not installed", hint=f"pip install 'kgdistill[{extra}]'"
     )

@@ -19,6 +19,7 @@ from kgdistill.cli import (
     ingest,
     jobs,
     neo4j,
+    page,
     profile,
     query,
     reply,
@@ -93,6 +94,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(export.app, name="export")
 shell.register(app)
 explore.register(app)
+page.register(app)
 profile.register(app)
 app.add_typer(store.app, name="store")
 store.register(app)

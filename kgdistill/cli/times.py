@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from kgdistill import moment
 from kgdistill.cli.output import say
 
 if TYPE_CHECKING:
@@ -28,10 +29,4 @@ def in_zone(rows: Sequence[Sequence[Any]], zone: str) -> list[list[Any]]:
 
 def local(value: Any, zone: str) -> Any:
     """A time (naive UTC) as the clocks of `zone` show it; any other value as it is."""
-    from zoneinfo import ZoneInfo
-
-    if not isinstance(value, datetime) or zone == "UTC":
-        return value
-    return (
-        (value.replace(tzinfo=value.tzinfo or timezone.utc)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    )
+    return moment.local(value, zone) if isinstance(value, datetime) else value

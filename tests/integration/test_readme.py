@@ -31,6 +31,7 @@ COMMANDS = {
     "docs/ingest.md": 8,
     "docs/neo4j.md": 8,
     "docs/exploring.md": 11,
+    "docs/page.md": 4,
     "docs/targeting.md": 11,
 }
 

@@ -153,6 +153,15 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "new_products_recommended": [
         ("mug-2", "Glass mug", 1, 2, 0),
     ],
+    "products_of_brand": [
+        ("tea-1", "Green tea", "Drinks > Tea", 3.0, 2),
+        ("tea-2", "Earl Grey", "Drinks > Tea", 6.0, 1),
+    ],
+    "products_of_category": [
+        ("tea-1", "Green tea", None, 3.0, 2),
+        ("tea-2", "Earl Grey", None, 6.0, 1),
+        ("tea-3", "House tea", None, 4.0, 0),
+    ],
     "products_two_runs_disagree_on": [
         ("tea-1", "Green tea", 2, 0, 2),
         ("coffee-2", "Filter coffee", 1, 2, -1),

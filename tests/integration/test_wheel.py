@@ -81,6 +81,9 @@ def test_the_wheel_holds_the_package_and_the_graphs_files_and_nothing_else(wheel
         "kgdistill/py.typed",
         "kgdistill/_graph/schema.yaml",
         "kgdistill/_graph/queries/why.cypher",
+        "kgdistill/page/static/vendor/cytoscape.min.js",
+        "kgdistill/page/static/vendor/cytoscape.LICENSE",
+        "kgdistill/page/templates/parts/found.html.j2",
     ):
         assert wanted in names
     tops = {name.split("/")[0] for name in names}
@@ -179,6 +182,7 @@ def test_it_reaches_a_neo4j_without_extras(installed: Path, shop: Path) -> None:
         (["derive", "also-bought", "--cut", "2024-03-01"], "ingest"),
         (["graph", "check"], "ingest"),
         (["explain", "ann", "tea-2", "--picture", "why.png"], "ingest"),
+        (["explore", "--port", "0"], "page"),
         (["demo", "--quick", "--out", "demo"], "demo"),
     ],
 )

@@ -22,7 +22,7 @@ LAYERS = (
     ("train", "evaluate", "serve", "watch"),
     ("run",),
     ("graph",),
-    ("demo",),
+    ("demo", "page"),
     ("cli",),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
