@@ -31,7 +31,7 @@ from kgdistill.nearest import nearest
 from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
 from kgdistill.store.protocol import EdgeType, Parameter
-from kgdistill.tasks.histories import items_of, stored_purchases
+from kgdistill.tasks.histories import items_of, stored_past, stored_purchases
 from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
@@ -201,6 +201,8 @@ class Graph:
             from kgdistill.run.written import run_facts
 
             opened = AnyRun.open(run) if isinstance(run, str | Path) else run
+            if not isinstance(opened, AnyRun):
+                raise InputError("takes one run", hint="of several each: for run in runs.values(): …")
             name, kind = opened.folder.resolve().name, opened.config.kind
             _check_writes(opened, least, allow_sensitive)
             archive = self._archive
@@ -331,8 +333,8 @@ class Graph:
         if bundle is not None:
             from kgdistill.serve.weigh import PathWeights
 
-            bought = stored_purchases(self.store, _edge("BOUGHT", schema), schema, user=user)
-            weigh = PathWeights(bundle, {user: items_of(bought, before=until)})
+            names = (bundle.event, *bundle.events)
+            weigh = PathWeights(bundle, {user: stored_past(self.store, schema, user, names, before=until)})
         found = explain(self.store, user, item, limit=limit, before=until, language=language, weigh=weigh)
         if found:
             return found

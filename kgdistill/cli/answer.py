@@ -141,7 +141,7 @@ def recommend(
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
     if answer.unknown:
-        notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+        notes.append(f"unknown in --history{' or --event' if events else ''}: {', '.join(answer.unknown)}")
     rests_on = asked.rests_on if answer.basis.startswith("history") else _RESTS_ON[answer.basis]
     if answer.basis == "history and text":
         rests_on += "; only products that fit --text"

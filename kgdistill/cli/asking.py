@@ -182,24 +182,23 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
         ArtefactError: there is none, or it is damaged.
     """
     from kgdistill.serve.bundle import load_bundle
-    from kgdistill.serve.joined import TASKS, Joined, tasks_in
+    from kgdistill.serve.joined import BUNDLES, Joined, bundles_in, runs_in
     from kgdistill.tasks.spec import load_task
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint=f"kgdistill {command} --help")
     if run is not None and not (run / "bundle").exists() and (run / "items.arrow").is_file():
         raise InputError("is a bundle", where=f"--run {run}", hint=f"--bundle {run}")
-    if bundle is not None and any((bundle / "bundle" / name).is_file() for name in ("config.json", TASKS)):
+    if bundle is not None and any((bundle / "bundle" / name).is_file() for name in ("config.json", BUNDLES)):
         raise InputError("is a run", where=f"--bundle {bundle}", hint=f"--run {bundle}")
     place = bundle if bundle is not None else Path(run or "") / "bundle"
-    if (names := tasks_in(place)) is not None:
-        from kgdistill.run.base import run_folder
-
-        wanted = None if task is None else load_task(task).name
+    if (names := bundles_in(place)) is not None:
+        # A task's file need not have come along with its bundle.
+        wanted = task if task is None or task in names else load_task(task).name
         name = Joined(place, names).of(command.replace("-", "_"), wanted)
         if run is None:
-            return Asked(load_bundle(place / name), None)
-        run = run_folder(run, name)
+            return Asked(load_bundle(place / names[name]), None)
+        run = run / (runs_in(run) or {})[name]
     opened = None
     if run is not None:
         from kgdistill.run.base import RunBase
@@ -209,7 +208,8 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
     folder = bundle if bundle is not None else Path(run or "") / "bundle"
     loaded = load_bundle(folder)
     if task is not None:
-        wanted, held = load_task(task).name, loaded.task.get("name")
+        held = loaded.task.get("name")
+        wanted = task if task == held else load_task(task).name
         if wanted != held:
             raise InputError(
                 f"was made for {held!r}, not for {wanted!r}", where=str(folder), hint="name another bundle"

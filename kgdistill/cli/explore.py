@@ -63,6 +63,9 @@ def explain(
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = "neo4j",
     password_file: PasswordFileOption = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="NAME", help="Of a run of several tasks, which.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show the paths in the graph that lead from what a user bought, viewed or searched for to a product.
@@ -82,7 +85,7 @@ def explain(
     cut = moment(before, "--before") if before is not None else None
     told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
-        weigh = None if run is None else _weights(run, opened, user_id, cut)
+        weigh = None if run is None else _weights(run, task, opened, user_id, cut)
         found = find_paths(opened, user_id, product_id, limit=limit, before=cut, language=told, weigh=weigh)
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
@@ -104,15 +107,15 @@ def explain(
         say(f"drawn in {shown(picture)}")
 
 
-def _weights(run: Path, store: GraphStore, user: str, cut: datetime | None) -> Weigh:
+def _weights(run: Path, task: str | None, store: GraphStore, user: str, cut: datetime | None) -> Weigh:
     """What the student of a run, or a bundle, makes of what the store says that a user bought."""
     from kgdistill.cli.asking import ask
     from kgdistill.serve.weigh import PathWeights
-    from kgdistill.tasks.histories import items_of, stored_purchases
+    from kgdistill.tasks.histories import stored_past
 
     folder = run / "bundle"
-    asked = ask(None, run, None, "explain") if folder.exists() else ask(run, None, None, "explain")
+    asked = ask(None, run, task, "explain") if folder.exists() else ask(run, None, task, "explain")
     if asked.bundle.history is None:
         raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
-    bought = stored_purchases(store, ("User", "BOUGHT", "Product"), store.schema, user=user)
-    return PathWeights(asked.bundle, {user: items_of(bought, before=cut)})
+    names = (asked.bundle.event, *asked.bundle.events)
+    return PathWeights(asked.bundle, {user: stored_past(store, store.schema, user, names, before=cut)})

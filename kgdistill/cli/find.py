@@ -109,6 +109,8 @@ def search(
         raise InputError("goes with --user or --history", where="--recommender")
     asked = ask(bundle, run, task, "search")
     by = asked if recommender is None else _recommender(recommender)
+    if recommender is None and asked.bundle.history is None and (user_id or history):
+        by = _beside(bundle, run, asked)
     whom = ForWhom(history_keys(user_id, history, by.run is not None), [], BOUGHT, [])
     if user_id is not None and by.run is not None and by.bundle.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
@@ -138,7 +140,18 @@ def search(
 def _recommender(folder: Path) -> Asked:
     """The bundle at a folder, or of the run that is there."""
     a_run = (folder / "bundle").is_dir()
-    return ask(None if a_run else folder, folder if a_run else None, None, "search")
+    return ask(None if a_run else folder, folder if a_run else None, None, "recommend")
+
+
+def _beside(bundle: Path | None, run: Path | None, asked: Asked) -> Asked:
+    """The bundle beside the one that searches that knows histories, in a folder of several tasks."""
+    from kgdistill.serve.joined import bundles_in
+
+    several = bundles_in(bundle if bundle is not None else Path(run or "") / "bundle")
+    if several is None:
+        hint = "name one that recommends: --recommender"
+        raise InputError("this bundle knows nothing of what was bought", where="--user, --history", hint=hint)
+    return ask(bundle, run, None, "recommend")
 
 
 def _said(answer: Answer, use: str) -> list[str]:

@@ -62,8 +62,8 @@ def answer(
     if intents is None and answers is None:
         raise InputError("give --intents, --answers or both", hint="kgdistill answer --help")
     told = reply(
-        text, intents=_opened(intents), answers=_opened(answers), k=k, intent_from=intent_from,
-        answer_from=answer_from,
+        text, intents=_opened(intents, past=False), answers=_opened(answers, past=True), k=k,
+        intent_from=intent_from, answer_from=answer_from,
     )  # fmt: skip
     if json:
         print_json(asdict(told))
@@ -85,9 +85,17 @@ def answer(
         print_table(["past answer", "to", "right with"], rows)
 
 
-def _opened(folder: Path | None) -> Bundle | None:
-    """The bundle that is there, or that of the run that is there."""
+def _opened(folder: Path | None, *, past: bool) -> Bundle | None:
+    """The bundle or that of the run that is there; of several the one with past answers, or without."""
+    from kgdistill.serve.joined import Joined, bundles_in
+
     if folder is None:
         return None
+    for place in (folder, folder / "bundle"):
+        if (names := bundles_in(place)) is not None:
+            if (found := Joined(place, names).answering(past=past)) is None:
+                what = "past answers" if past else "templates of intents"
+                raise InputError(f"not one of its bundles holds {what} alone", where=str(folder))
+            return found
     inside = (folder / "bundle" / "config.json").is_file()
     return ask(None if inside else folder, folder if inside else None, None, "answer").bundle

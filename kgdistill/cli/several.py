@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgdistill.cli.options import store_at
-from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
+from kgdistill.cli.options import run_at, store_at
+from kgdistill.cli.output import print_json, print_table, say, shown
 from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from kgdistill.graph import Graph
+    from kgdistill.explore.writeback import WriteBackReport
+    from kgdistill.run.run import Run
 
 
 def are_in(folder: Path) -> bool:
     """Whether it holds runs of several tasks."""
-    from kgdistill.serve.joined import tasks_in
+    from kgdistill.serve.joined import runs_in
 
-    return tasks_in(folder) is not None
+    return runs_in(folder) is not None
 
 
 def fit(
@@ -27,20 +28,22 @@ def fit(
     values: Mapping[str, Any],
     store: tuple[str, str, Path | None],
     *,
+    device: str | None,
+    threads: int | None,
     json: bool,
 ) -> None:
     """`fit` of several tasks: of those named, and of those that the folder holds."""
     from kgdistill.run.run import Runs
-    from kgdistill.serve.joined import tasks_in
 
-    held = tasks_in(folder) or []
-    if held and values and not tasks:
+    if values and not tasks:
         raise InputError("has settings already", where=shown(folder), hint="name a new folder")
     if tasks:
         with store_at(*store) as opened:
-            runs = Runs.create(folder, opened, tasks, **values)
-    else:
-        runs = Runs.open(folder)
+            Runs.create(folder, opened, tasks, **values)
+    held = Runs.open(folder)
+    runs = Runs(
+        folder, {n: run_at(r.folder, device=device, threads=threads, keep=True) for n, r in held.items()}
+    )
     runs.fit()
     stages = [(name, s, run.need(s).seconds) for name, run in runs.items() for s in run.pipeline.fitted]
     if json:
@@ -52,44 +55,57 @@ def fit(
     say(f"next:  kgdistill evaluate --run {shown(folder)}")
 
 
-def evaluate(folder: Path, *, json: bool) -> None:
-    """`evaluate` of every run."""
-    from kgdistill.run.report import metrics_table
+def join_again(run: Run) -> None:
+    """After one of several runs was fitted by itself: its new bundle stands among the others' too."""
+    from kgdistill.run.run import Runs
+    from kgdistill.serve.joined import runs_in
+
+    folder = run.folder.resolve().parent
+    if run.folder.resolve().name in (runs_in(folder) or {}).values():
+        Runs.open(folder).join()
+        say(f"joined again:  {shown(folder / 'bundle')}")
+
+
+def evaluate(
+    folder: Path, tell: Callable[[Run, Any], None], *, device: str | None, threads: int | None, json: bool
+) -> None:
+    """`evaluate` of every run that something judges; `tell` shows one."""
     from kgdistill.run.run import Runs
 
-    runs = Runs.open(folder)
-    results = runs.evaluate()
+    runs = {n: run_at(r.folder, device=device, threads=threads) for n, r in Runs.open(folder).items()}
+    results = {name: run.evaluate() for name, run in runs.items() if run.judges}
     if json:
         print_json(results)
         return
+    for name, metrics in results.items():
+        tell(runs[name], metrics)
     for name in runs.keys() - results.keys():
         say(f"nothing judges {name}: the graph held no grades")
-    for metrics in results.values():
-        print_wide(metrics_table(metrics))
-    say(f"next:  kgdistill report {shown(folder)}")
 
 
-def write_back(folder: Path, graph: Graph, *, wait_s: float, json: bool) -> None:
-    """`writeback` of every run whose answers have a place in the graph."""
+def write_back(
+    folder: Path, write: Callable[[Run], WriteBackReport], *, device: str | None, json: bool
+) -> None:
+    """`writeback` of every run whose answers have a place in the graph, each told as it is done."""
     from kgdistill.run.run import Runs
 
-    written: dict[str, Any] = {}
+    written = {}
     for name, run in Runs.open(folder).items():
-        if run.writes:
-            written[name] = graph.write_back(run, wait_s=wait_s)
-        else:
+        if not run.writes:
             say(f"a run of the task {name!r} has nothing to write back")
+            continue
+        written[name] = one = write(run_at(run.folder, device=device))
+        if not json:
+            print(
+                f"{name}: {one.recommendations or sum(one.classes.values()):,} answers as {one.run}",
+                flush=True,
+            )
     if json:
         print_json(written)
-        return
-    rows = [
-        (name, one.run, one.recommendations or sum(one.classes.values())) for name, one in written.items()
-    ]
-    print_table(["task", "run", "answers"], rows)
 
 
 def report(folder: Path, *, json: bool) -> None:
-    """`report` of every run."""
+    """`report` of every run that something judges."""
     from kgdistill.run.report import write_report
     from kgdistill.run.run import Runs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -121,8 +122,9 @@ def fit(
     """
     if len(tasks or ()) > 1 or several.are_in(run):
         values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
-        values |= {k: v for k, v in (("device", device), ("threads", threads)) if v is not None}
-        return several.fit(run, tasks or [], values, (store, user, password_file), json=json)
+        return several.fit(
+            run, tasks or [], values, (store, user, password_file), device=device, threads=threads, json=json
+        )
     task = tasks[0] if tasks else None
     if not (run / "graph" / "stage.json").is_file():
         values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
@@ -132,6 +134,7 @@ def fit(
     opened = run_at(run, device=device, threads=threads, keep=True)
     check_run_task(opened, task)
     opened.fit()
+    several.join_again(opened)
     _trained(opened, list(opened.pipeline.fitted), json, "kgdistill evaluate")
 
 
@@ -201,7 +204,7 @@ def _frozen(run: Run, json: bool) -> None:
             *protocol.describe(),
             f"{facts['users']:,} users and {facts['items']:,} items count; "
             f"{facts['train_pairs']:,} pairs to train on, {facts['validation_pairs']:,} to validate",
-            *(f"histories hold {name} too, weighed {weight:g}" for name, weight in run.weights.items()),
+            *_histories(run),
         ]
     if json:
         print_json(facts)
@@ -214,6 +217,17 @@ def _frozen(run: Run, json: bool) -> None:
         held = ", ".join(f"{name} ({facts['relationships'][name]:,})" for name in facts["unread"])
         say(f"no model reads these yet: {held}; they serve queries and checks")
     say(f"next:  kgdistill fit --run {shown(run.folder)}")
+
+
+def _histories(run: Run) -> list[str]:
+    """What is said of further events."""
+    held = {name: run.snapshot.num_edges(e) if e in run.snapshot.edge_types else 0
+            for name, e in run.config.discovery.beside(run.weights).items()}  # fmt: skip
+    return [
+        f"histories hold {name} too, weighed {weight:g}"
+        + ("" if held[name] else "; the graph holds none before the cut, so that nothing is learned of it")
+        for name, weight in run.weights.items()
+    ]
 
 
 @train_app.callback()
@@ -332,24 +346,29 @@ def evaluate(
       kgdistill evaluate --run runs/mine
       kgdistill evaluate --run runs/mine --json
     """
-    from kgdistill.run.report import metrics_table
-
     if several.are_in(run) and task is None:
-        return several.evaluate(run, json=json)
+        return several.evaluate(run, _judged, device=device, threads=threads, json=json)
     opened = run_at(run, device=device, threads=threads)
     check_run_task(opened, task)
     metrics = opened.evaluate()
     if json:
         print_json(metrics)
     else:
-        print_wide(metrics_table(metrics))
-        for kind, why in metrics["left_out"].items():
-            say(f"left out: {why} ({opened.pipeline.stages[kind].command} --run {shown(run)})")
-        for why in metrics["void"].values():
-            say(f"shows nothing: {why}")
-        if metrics.get("sensitive"):
-            say(f"sensitive, and allowed to this run: {', '.join(metrics['sensitive'])}")
-        say(f"next:  kgdistill report {shown(run)}")
+        _judged(opened, metrics)
+
+
+def _judged(run: Run, metrics: Any) -> None:
+    """Shows the figures of a run, and what there is to say of them."""
+    from kgdistill.run.report import metrics_table
+
+    print_wide(metrics_table(metrics))
+    for kind, why in metrics["left_out"].items():
+        say(f"left out: {why} ({run.pipeline.stages[kind].command} --run {shown(run.folder)})")
+    for why in metrics["void"].values():
+        say(f"shows nothing: {why}")
+    if metrics.get("sensitive"):
+        say(f"sensitive, and allowed to this run: {', '.join(metrics['sensitive'])}")
+    say(f"next:  kgdistill report {shown(run.folder)}")
 
 
 def writeback(
@@ -396,7 +415,9 @@ def writeback(
         if least is not None or allow_sensitive:
             raise InputError("of several runs, name one", where=shown(run), hint="--least, --allow-sensitive")
         with store_at(store, user, password_file, wait_s=wait) as held:
-            return several.write_back(run, Graph(held, archive=archive), wait_s=wait, json=json)
+            graph = Graph(held, archive=archive)
+            write = partial(graph.write_back, reasons=reasons, wait_s=wait)
+            return several.write_back(run, write, device=device, json=json)
     opened = run_at(run, device=device)
     with store_at(store, user, password_file, wait_s=wait) as held:
         written = Graph(held, archive=archive).write_back(

@@ -11,6 +11,7 @@ from kgdistill.cli.asking import (
     BOUGHT,
     BundleOption,
     BundleTaskOption,
+    EventOption,
     ForWhom,
     HistoryOption,
     HistoryStoreOption,
@@ -19,6 +20,7 @@ from kgdistill.cli.asking import (
     ask,
     history_keys,
     of_user,
+    past,
 )
 from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, store_at
 from kgdistill.cli.output import print_json, print_table, say
@@ -39,6 +41,7 @@ def why(
     run: RunBundleOption = None,
     user_id: UserIdOption = None,
     history: HistoryOption = None,
+    events: EventOption = None,
     without: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +77,9 @@ def why(
     if user_id is None and history is None:
         raise InputError("give one of: --user, --history", hint="kgdistill why --help")
     asked = ask(bundle, run, task, "why")
-    whom = ForWhom(keys, [], BOUGHT, [])
+    if events and user_id is not None:
+        raise InputError("give one of: --user, --event")
+    whom = ForWhom(past(asked.bundle, keys, events), [], BOUGHT, [])
     if user_id is not None and asked.run is not None and asked.bundle.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             whom = of_user(asked.run, asked.bundle, user_id, graph)

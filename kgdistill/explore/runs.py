@@ -123,7 +123,7 @@ def prune_runs(
     Args:
         store: an open store.
         names: the runs that go.
-        keep: instead: all go but the last written `keep` of each task.
+        keep: instead: all go but the last written `keep` of each task; a run of which no task is known stays.
         dry_run: only say what would go.
         archive: as in `write_back`.
         wait_s: how long to wait for a job that holds the archive.
@@ -132,6 +132,7 @@ def prune_runs(
         InputError: neither names nor a number, or both; a run that nothing knows of.
         StoreError, DiskError: from the store and the archive; what went before it stays gone.
     """
+    names = [names] if isinstance(names, str) else names
     if (keep is None) == (not names):
         raise InputError(
             "takes the names of runs, or how many to keep", hint="name runs, or --keep N (keep=)"
@@ -146,11 +147,7 @@ def prune_runs(
             raise InputError(f"there is no run {name[:60]!r}", where=store.url, hint=hint)
     gone = [entry for entry in entries if entry.run in names]
     if keep is not None:
-        by_task: dict[str | None, list[RunEntry]] = defaultdict(list)
-        for entry in entries:
-            by_task[entry.task].append(entry)
-        stale = {e.run for some in by_task.values() for e in some[: max(len(some) - keep, 0)]}
-        gone = [entry for entry in entries if entry.run in stale]
+        gone = _stale(entries, keep)
     kept = kept_by(store, archive)
     stay = [entry.run for entry in entries if entry not in gone]
     report = PruneReport(gone, stay, kept.folder if kept is not None else None, dry_run)
@@ -194,3 +191,13 @@ def _remove(store: GraphStore, schema: Schema, entry: RunEntry) -> None:
             writes.append(Write(key, types.empty_table(), of_run(schema, key, entry.run)))
     with store.reindexed("Embedding", {"run": entry.run}):
         store.write_together(writes)
+
+
+def _stale(entries: Sequence[RunEntry], keep: int) -> list[RunEntry]:
+    """All but the last `keep` of each task; of an earlier version's runs nobody knows the task: they stay."""
+    by_task: dict[str, list[RunEntry]] = defaultdict(list)
+    for entry in entries:
+        if entry.task is not None:
+            by_task[entry.task].append(entry)
+    stale = {e.run for some in by_task.values() for e in some[: max(len(some) - keep, 0)]}
+    return [entry for entry in entries if entry.run in stale]

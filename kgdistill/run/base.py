@@ -24,7 +24,7 @@ from kgdistill.ingest.journal import Journal
 from kgdistill.private import private_folder
 from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
-from kgdistill.serve.joined import tasks_in
+from kgdistill.serve.joined import runs_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import kept_schema
@@ -81,8 +81,8 @@ class RunBase:
             InputError: its configuration cannot be read.
         """
         path = Path(folder) / _CONFIG
-        if (names := tasks_in(Path(folder))) is not None:
-            inside = ", ".join(shlex.quote(str(run_folder(Path(folder), name))) for name in names)
+        if (names := runs_in(Path(folder))) is not None:
+            inside = ", ".join(shlex.quote(str(Path(folder) / name)) for name in names.values())
             raise ArtefactError("holds several runs", where=str(folder), hint=f"name one: {inside}")
         if not path.is_file():
             hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
@@ -405,8 +405,3 @@ class RunBase:
         later = pq.read_table(self.read("graph") / _HOLDOUT)
         table = frozen_purchases(self.snapshot, later, edge, reverse=reverse)
         return table if user is None else table.filter(pc.equal(table["user"], user))
-
-
-def run_folder(folder: Path, task: str) -> Path:
-    """Where the run of a task stands in the folder of several runs; its name is theirs in the graph too."""
-    return folder / f"{folder.resolve().name}-{task}"

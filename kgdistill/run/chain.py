@@ -11,6 +11,7 @@ from typing import Any, Literal
 from kgdistill.config import RunConfig, TaskKind
 from kgdistill.serve.file import FORMAT
 from kgdistill.tasks.protocol import Setting
+from kgdistill.tasks.spec import MatchSpec
 
 Data = tuple[Literal["snapshot", "holdout"], ...]
 Reads = Literal["fields", "own fields", "facts"]
@@ -118,6 +119,13 @@ _TEACH, _STUDY = "kgdistill train teacher", "kgdistill train student"
 _DATA: Data = ("snapshot", "holdout")
 
 
+def _weighed(config: RunConfig) -> dict[str, Any]:
+    """Further events of the histories: another weight, another model."""
+    task = config.task
+    weights = task.positives.weights if isinstance(task, MatchSpec) else {}
+    return {"weights": dict(weights)} if weights else {}
+
+
 def _by_name(*arms: Arm) -> dict[str, Arm]:
     return {arm.name: arm for arm in arms}
 
@@ -125,14 +133,14 @@ def _by_name(*arms: Arm) -> dict[str, Arm]:
 def _teacher(arm: Arm) -> Stage:
     return Stage(
         f"the {arm.title}", "trained", _TEACH, ("text",), _DATA, ("protocol", "seed", "teacher", "device"),
-        lambda config: {"kind": arm.name},
+        lambda config: {"kind": arm.name, **_weighed(config)},
     )  # fmt: skip
 
 
 def _student(arm: Arm) -> Stage:
     below = ("targets", "text") if arm.distilled else ("text",)
     sections = ("protocol", "seed", "teacher", "student", "device")
-    return Stage(f"the {arm.title}", "trained", _STUDY, below, _DATA, sections)
+    return Stage(f"the {arm.title}", "trained", _STUDY, below, _DATA, sections, _weighed)
 
 
 _HISTORY_ARMS = _by_name(
@@ -171,7 +179,9 @@ def _history_stages() -> dict[str, Stage]:
     return {
         "graph": _GRAPH,
         "text": _TEXT,
-        "choice": Stage("the linear expert's settings", "chosen", _TEACH, ("text",), _DATA, ("protocol",)),
+        "choice": Stage(
+            "the linear expert's settings", "chosen", _TEACH, ("text",), _DATA, ("protocol",), _weighed
+        ),
         **{arm.name: _teacher(arm) for arm in arms if arm.learner == "teacher"},
         "targets": Stage(
             "the teacher's targets", "made", _TEACH, ("teacher",), (), ("seed",),
@@ -183,7 +193,8 @@ def _history_stages() -> dict[str, Stage]:
             lambda config: {"max_tokens": config.text.max_tokens, "format": FORMAT}, private=False,
         ),
         "evaluate": Stage(
-            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), (), ("protocol",)
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), (),
+            ("protocol",), lambda config: {"exchanged": True},  # former ones lack that control
         ),
     }  # fmt: skip
 

@@ -419,6 +419,10 @@ class HistoryMatch(Maker):
                 parameters[name] = size
         comparisons = pipeline.compared({result.arm for result in results})
         document = metrics_document(task, results, comparisons, fit_seconds=fit, parameters=parameters)
+        document["protocol"]["description"] += [
+            f"Histories also hold {name}, which weighs {weight:g} beside {task.protocol.interaction[1]}."
+            for name, weight in self.run.weights.items()
+        ]
         left_out = self.run.judged()[1]
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 

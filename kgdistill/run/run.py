@@ -7,6 +7,7 @@ the same inputs, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
@@ -20,16 +21,16 @@ from rich.console import Console
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import step
-from kgdistill.run.base import RunBase, run_folder
+from kgdistill.run.base import RunBase
 from kgdistill.run.create import TaskLike, check_new, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
-from kgdistill.serve.joined import TASKS, Joined, join, name_tasks, tasks_in
+from kgdistill.serve.joined import RUNS, Joined, join, name_runs, runs_in
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone, histories, whole_past
 from kgdistill.tasks.sensitive import sensitive_of
-from kgdistill.tasks.spec import MatchSpec
+from kgdistill.tasks.spec import MatchSpec, TaskSpec
 
 if TYPE_CHECKING:
     import torch
@@ -384,26 +385,39 @@ class Runs(Mapping[str, Run]):
         Raises:
             InputError: as `Run.create`; no task, two of one name, or a folder that holds something else.
         """
+        if isinstance(tasks, str | Mapping):
+            raise InputError(f"{tasks!r:.60} is one task", hint="give a list, or task=", where="tasks")
         path = Path(folder)
         specs = [task_spec(task) for task in tasks]
         names = [spec.name for spec in specs]
         if not specs or len(set(names)) < len(names):
             raise InputError(f"{', '.join(names) or 'none'}: name each task once", where="tasks")
-        held = tasks_in(path)
-        if held is None and path.exists() and any(path.iterdir()):
+        held = runs_in(path)
+        if held is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
             message = "holds something else than several runs"
             raise InputError(message, where=str(path), hint="name a new folder")
-        given = {}
+        known, given = dict(held or {}), {}
         for spec in specs:
+            if spec.name in known:
+                _check_held(Run.open(path / known[spec.name]), spec, settings)
+                continue
             by_time = getattr(spec.protocol, "split", None) == "time"
             given[spec.name] = {k: v for k, v in settings.items() if by_time or k != "protocol"}
             # What is wrong with one is told before the graph is frozen for another.
             draft(given[spec.name], task=spec, where=where).settled(graph)
-        # Those that were there stay.
-        name_tasks(path, list(dict.fromkeys([*(held or []), *names])))
         for spec in specs:
-            mine = run_folder(path, spec.name)
-            Run.create(mine, graph, task=spec, where=where, **given[spec.name])
+            if spec.name in given:
+                inside = f"{path.resolve().name}-{spec.name}"
+                try:
+                    Run.create(path / inside, graph, task=spec, where=where, **given[spec.name])
+                except BaseException:
+                    # Nothing is left of one that could not be made, so that the same call can be made again.
+                    shutil.rmtree(path / inside, ignore_errors=True)
+                    if path.is_dir() and not any(path.iterdir()):
+                        path.rmdir()
+                    raise
+                known[spec.name] = inside
+                name_runs(path, known)
         return cls.open(path)
 
     @classmethod
@@ -414,10 +428,10 @@ class Runs(Mapping[str, Run]):
             ArtefactError: there are none in `folder`, or one is gone.
         """
         path = Path(folder)
-        names = tasks_in(path)
+        names = runs_in(path)
         if names is None:
-            raise ArtefactError(f"holds no {TASKS}, and so not several runs", where=str(path))
-        return cls(path, {name: Run.open(run_folder(path, name)) for name in names})
+            raise ArtefactError(f"holds no {RUNS}, and so not several runs", where=str(path))
+        return cls(path, {name: Run.open(path / inside) for name, inside in names.items()})
 
     def fit(self) -> None:
         """Makes everything of every run up to its bundle, and puts these together; what fits is kept."""
@@ -438,3 +452,11 @@ class Runs(Mapping[str, Run]):
     def evaluate(self) -> dict[str, Results]:
         """Judges every run on its test; one that nothing judges is left out."""
         return {name: run.evaluate() for name, run in self.items() if run.judges}
+
+
+def _check_held(run: Run, spec: TaskSpec, settings: Mapping[str, Any]) -> None:
+    """Refuses another task of the name, or settings, for a run that is there."""
+    if run.config.task != spec:
+        raise InputError(f"is a run of another task called {spec.name!r}", where=str(run.folder))
+    if settings:
+        raise InputError("has settings already", where=str(run.folder), hint="name a new folder")

@@ -20,12 +20,13 @@ from kgdistill.serve.classifier import Prediction
 from kgdistill.serve.parts import ANEW
 from kgdistill.serve.past import Past, past_texts
 
-TASKS = "tasks.json"
-"""Names the tasks of a folder that holds several bundles, or several runs, each in a folder of its own."""
+BUNDLES, RUNS = "bundles.json", "runs.json"
+"""Name the tasks of a folder that holds several bundles, or several runs, and the folder of each."""
 _FORMAT = 1
 _PARTS = {
     "recommend": "history",
     "why": "history",
+    "explain": "history",
     "goes_with": "complements",
     "similar": "history",
     "search": "search",
@@ -73,22 +74,23 @@ class Joined(Mapping[str, Bundle]):
     What a `Bundle` answers, this answers, by the one whose task it is; `joined["intent"]` is one of them.
 
     Args:
-        folder: holds a bundle for each task, in a folder of that name.
-        names: of the tasks.
+        folder: holds a bundle for each task.
+        names: of the tasks, with the folder of each.
 
     Raises:
         ArtefactError: a bundle's config.json is missing or cannot be read.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self.folder, self._loaded = folder, dict[str, Bundle]()
-        self._told = {name: _told(folder / name) for name in names}
+        self._inside = dict(names)
+        self._told = {name: _told(folder / inside) for name, inside in names.items()}
 
     def __getitem__(self, name: str) -> Bundle:
         if name not in self._loaded:
             if name not in self._told:
                 raise KeyError(name)
-            self._loaded[name] = load_bundle(self.folder / name)
+            self._loaded[name] = load_bundle(self.folder / self._inside[name])
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -120,52 +122,64 @@ class Joined(Mapping[str, Bundle]):
         if len(able) == 1:
             return able[0]
         if able:
-            raise InputError(f"{' and '.join(able)} could {asked}", hint="name one: --task, task=")
-        raise InputError(f"no bundle here can {asked}", hint=f"they were made for {', '.join(self)}")
+            told = f"{' and '.join(able)} both answer {asked!r}"
+            raise InputError(told, hint="name one: --task, task=")
+        raise InputError(f"no bundle here answers {asked!r}", hint=f"they were made for {', '.join(self)}")
 
-    # What a bundle answers ------------------------------------------------------------------------
+    # What a bundle answers; `task` names whose, where several could ------------------------------------
 
-    def recommend(self, history: Past = (), k: int = 20, **more: Any) -> Answer:
+    def recommend(self, history: Past = (), k: int = 20, *, task: str | None = None, **more: Any) -> Answer:
         """As `Bundle.recommend`."""
-        return self[self.of("recommend")].recommend(history, k, **more)
+        return self[self.of("recommend", task)].recommend(history, k, **more)
 
-    def recommend_many(self, histories: Sequence[Past], k: int = 20, **more: Any) -> list[Answer]:
+    def recommend_many(
+        self, histories: Sequence[Past], k: int = 20, *, task: str | None = None, **more: Any
+    ) -> list[Answer]:
         """As `Bundle.recommend_many`."""
-        return self[self.of("recommend")].recommend_many(histories, k, **more)
+        return self[self.of("recommend", task)].recommend_many(histories, k, **more)
 
-    def search(self, text: str, k: int = 20, *, history: Past = (), **more: Any) -> Answer:
+    def search(
+        self, text: str, k: int = 20, *, history: Past = (), task: str | None = None, **more: Any
+    ) -> Answer:
         """As `Bundle.search`; what a history suggests is told by the bundle that recommends."""
-        bundle, done = self[self.of("search")], past_texts(history)
+        bundle, done = self[self.of("search", task)], past_texts(history)
         if done and bundle.history is None:
             more = {"recommender": self[self.of("recommend")], **more}
         return bundle.search(text, k, history=done, **more)
 
-    def search_many(self, texts: Sequence[str], k: int = 20, **more: Any) -> list[Answer]:
+    def search_many(
+        self, texts: Sequence[str], k: int = 20, *, task: str | None = None, **more: Any
+    ) -> list[Answer]:
         """As `Bundle.search_many`."""
-        return self[self.of("search")].search_many(texts, k, **more)
+        return self[self.of("search", task)].search_many(texts, k, **more)
 
-    def similar(self, item: str | int, k: int = 20, **more: Any) -> Answer:
+    def similar(self, item: str | int, k: int = 20, *, task: str | None = None, **more: Any) -> Answer:
         """As `Bundle.similar`."""
-        return self[self.of("similar")].similar(item, k, **more)
+        return self[self.of("similar", task)].similar(item, k, **more)
 
     def classify(
         self, texts: Sequence[str] | None = None, *, task: str | None = None, **more: Any
     ) -> list[Prediction]:
-        """As `Bundle.classify`; `task` names which, where several tell classes."""
+        """As `Bundle.classify`."""
         return self[self.of("classify", task)].classify(texts, **more)
 
-    def audience(self, campaign: str | int | None = None, **more: Any) -> AudienceAnswer:
+    def audience(
+        self, campaign: str | int | None = None, *, task: str | None = None, **more: Any
+    ) -> AudienceAnswer:
         """As `Bundle.audience`."""
-        return self[self.of("audience")].audience(campaign, **more)
+        return self[self.of("audience", task)].audience(campaign, **more)
 
-    def answer(self, text: str, k: int = 3, **more: Any) -> Reply:
+    def answer(self, text: str, k: int = 3, *, task: str | None = None, **more: Any) -> Reply:
         """As `Bundle.answer`: past answers beside the templates of intents, where both are there."""
-        told = {name: told for name, told in self._told.items() if told.answers("answer")}
-        past = [name for name in told if told[name].says_past_answers]
-        templates = [name for name in told if not told[name].says_past_answers]
-        if len(past) == 1 and len(templates) == 1:
-            return self[past[0]].answer(text, k, intents=self[templates[0]], **more)
-        return self[self.of("answer")].answer(text, k, **more)
+        past, templates = self.answering(past=True), self.answering(past=False)
+        if task is None and past is not None and templates is not None:
+            return past.answer(text, k, intents=templates, **more)
+        return self[self.of("answer", task)].answer(text, k, **more)
+
+    def answering(self, *, past: bool) -> Bundle | None:
+        """The one bundle with past answers, or with templates alone; None of none and of several."""
+        able = [n for n, t in self._told.items() if t.answers("answer") and t.says_past_answers == past]
+        return self[able[0]] if len(able) == 1 else None
 
 
 def _told(folder: Path) -> HeldBundle:
@@ -180,55 +194,43 @@ def _told(folder: Path) -> HeldBundle:
 def load(folder: str | Path) -> Bundle | Joined:
     """Loads a bundle, or those of several tasks; nothing else of a run is needed.
 
+    Args:
+        folder: of a bundle, of several that were joined, or of several runs.
+
     Raises:
         ArtefactError: a file is missing, damaged, of another copy or of another format.
     """
-    names = tasks_in(Path(folder))
-    if names is None:
-        return load_bundle(folder)
-    return Joined(Path(folder), names)
+    place = Path(folder)
+    if runs_in(place) is not None:
+        place /= "bundle"
+    names = bundles_in(place)
+    return load_bundle(place) if names is None else Joined(place, names)
 
 
-def tasks_in(folder: Path) -> list[str] | None:
-    """The tasks of a folder that holds several, in order; None where it holds none or one.
+def bundles_in(folder: Path) -> dict[str, str] | None:
+    """The tasks of a folder that holds several bundles, with the folder of each; None of any other folder.
 
     Raises:
         ArtefactError: the file that names them cannot be read.
     """
-    file = folder / TASKS
+    return _read(folder / BUNDLES)
+
+
+def runs_in(folder: Path) -> dict[str, str] | None:
+    """The same of several runs."""
+    return _read(folder / RUNS)
+
+
+def name_runs(folder: Path, names: Mapping[str, str]) -> None:
+    """Writes down which runs a folder holds, and where; DiskError where it cannot be written."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        names = told["tasks"]
-        if told["format"] != _FORMAT or not names or not all(_is_name(name) for name in names):
-            raise ValueError("it names no tasks that this version reads")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"cannot be read: {error}", where=str(file), hint=ANEW) from error
-    return list(names)
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\"} & set(name)
-
-
-def name_tasks(folder: Path, names: Sequence[str]) -> None:
-    """Writes down which tasks a folder holds; without that nothing is read of it as several.
-
-    Raises:
-        DiskError: it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": _FORMAT, "tasks": list(names)}, indent=2)
-        (folder / f"{TASKS}.part").write_text(text, encoding="utf-8")
-        os.replace(folder / f"{TASKS}.part", folder / TASKS)
+        _write(folder / RUNS, names)
     except OSError as error:
         raise DiskError(f"cannot be written: {error.strerror or error}", where=str(folder)) from error
 
 
 def join(folder: str | Path, bundles: Mapping[str, str | Path]) -> Joined:
-    """Puts bundles of several tasks into one folder, in place of what it held.
+    """Puts bundles of several tasks into one folder, in place of those that it held.
 
     Args:
         folder: made where it is not there.
@@ -243,21 +245,46 @@ def join(folder: str | Path, bundles: Mapping[str, str | Path]) -> Joined:
     if not bundles or (bad := [name for name in bundles if not _is_name(name)]):
         raise InputError(f"{bad[0][:40]!r} cannot name a folder" if bundles else "no bundle was given")
     loaded = {name: load_bundle(of) for name, of in bundles.items()}
-    former = tasks_in(whole)
-    if former is None and whole.exists() and any(whole.iterdir()):
-        raise ArtefactError("holds something else", where=str(whole), hint="name a new folder")
-    new = whole.with_name(f".{whole.name}.new")
+    known = {BUNDLES, *(bundles_in(whole) or {}).values()}
+    if whole.exists() and (not whole.is_dir() or any(p.name not in known for p in whole.iterdir())):
+        message = "holds something else than joined bundles"
+        raise ArtefactError(message, where=str(whole), hint="name a new folder")
+    new, old = (whole.with_name(f".{whole.name}.{end}") for end in ("new", "old"))
     try:
-        shutil.rmtree(new, ignore_errors=True)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
         new.mkdir(parents=True)
         for name, bundle in loaded.items():
             bundle.save(new / name)
-        name_tasks(new, list(loaded))
-        if former is not None:
-            shutil.rmtree(whole)
-        elif whole.exists():
-            whole.rmdir()
+        _write(new / BUNDLES, {name: name for name in loaded})
+        if whole.exists():
+            os.replace(whole, old)
         os.replace(new, whole)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise DiskError(f"cannot be written: {error.strerror or error}", where=str(whole)) from error
-    return Joined(whole, list(loaded))
+    return Joined(whole, {name: name for name in loaded})
+
+
+def _read(file: Path) -> dict[str, str] | None:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        names = told["tasks"]
+        if told["format"] != _FORMAT or not names or not all(map(_is_name, [*names, *names.values()])):
+            raise ValueError("it names no tasks that this version reads")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtefactError(f"cannot be read: {error}", where=str(file), hint=ANEW) from error
+    return dict(names)
+
+
+def _write(file: Path, names: Mapping[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(json.dumps({"format": _FORMAT, "tasks": dict(names)}, indent=2), encoding="utf-8")
+    os.replace(part, file)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..", BUNDLES) and not {"/", "\\"} & set(name)

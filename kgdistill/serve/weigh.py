@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kgdistill.serve.bundle import Bundle
+from kgdistill.serve.past import Past
 from kgdistill.serve.reasons import parts
 
 _HISTORIES = 8
@@ -18,10 +19,10 @@ class PathWeights:
 
     Args:
         bundle: of a task that ranks by history.
-        histories: by user, keys of items bought, the latest last.
+        histories: by user, keys of items bought, the latest last, or keys by event.
     """
 
-    def __init__(self, bundle: Bundle, histories: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, bundle: Bundle, histories: Mapping[str, Past]) -> None:
         self._bundle, self._histories = bundle, histories
 
     def __call__(self, user: str, product: str, members: Sequence[tuple[str, ...]]) -> list[float]:

@@ -189,7 +189,7 @@ def _ranking(bundle: Bundle, known: IntArray, item: str | int, pool: str | None)
     ranked = bundle.ranked(pool)  # refuses a bundle that does not recommend
     place = int(known_places(bundle.items, [item])[0])
     if not len(known):
-        raise InputError("the bundle knows nothing of the history: then popularity alone recommends")
+        raise InputError("nothing that was bought is known, so that nothing can be taken out")
     if place in known:
         raise InputError(f"{str(item)[:40]!r} is in the history: what was bought is not recommended")
     if place in ranked.items:

@@ -118,7 +118,7 @@ def _led_on(
         keep &= np.isin(who * shape[1] + anchor, told)
     event, anchor = event[keep], anchor[keep]
     order = np.lexsort((anchor, starts[anchor], event))
-    last = np.flatnonzero(np.append(np.diff(event[order]), 1))  # of several anchors, the latest started
+    last = np.flatnonzero(np.diff(event[order], append=-1))  # of several anchors, the latest started
     chosen = order[last]
     return TimedPairs.of(events.who[event[chosen]], anchor[chosen], events.at[event[chosen]])
 

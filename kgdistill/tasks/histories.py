@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,6 +87,26 @@ def items_of(purchases: pa.Table, *, before: datetime | None = None) -> list[str
         counted = counted.filter(pc.less(counted["at"], naive_utc(before)))
     keys: list[str] = counted.sort_by([("at", "ascending"), ("product", "ascending")])["product"].to_pylist()
     return keys
+
+
+def stored_past(
+    store: GraphStore, schema: Schema, user: str, events: Iterable[str], *, before: datetime | None = None
+) -> dict[str, list[str]]:
+    """What a user did with products, by the type of the event, as a store holds it now.
+
+    Args:
+        store: an open store.
+        schema: its schema; a type that it lacks between users and products is left out.
+        user: the key.
+        events: types.
+        before: only what was done before this time; naive is UTC.
+    """
+    edges = {name: ("User", name, "Product") for name in events}
+    return {
+        name: items_of(stored_purchases(store, edge, schema, user=user), before=before)
+        for name, edge in edges.items()
+        if edge in schema.edges("event")
+    }
 
 
 def frozen_purchases(

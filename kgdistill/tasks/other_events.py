@@ -13,21 +13,21 @@ from kgdistill.tasks.match import MatchTask, counted_events
 
 
 def other_events(snapshot: Snapshot, task: MatchTask, weights: Mapping[str, float]) -> list[OtherEvents]:
-    """The events of further kinds that a snapshot holds, of the task's users and items.
+    """The events of further kinds of the task's users and items, before the cut.
 
     Args:
         snapshot: the graph at the cut.
         task: says which users and items take part.
-        weights: of one event, by the relationship's type; a type that the snapshot does not hold is left out.
+        weights: of one event, by the relationship's type.
     """
     users, items = np.zeros(task.train.shape[0], np.bool_), np.zeros(task.train.shape[1], np.bool_)
     users[task.users], items[task.items] = True, True
     out = []
     for name, edge in task.protocol.beside(weights).items():
-        if edge not in snapshot.edge_types or not snapshot.num_edges(edge):
-            continue
         asked = task.protocol.model_copy(update={"interaction": edge})
-        anchors, candidates, at = counted_events(snapshot, asked)
+        # One that the graph does not hold yet is read of whoever asks later, and says nothing.
+        there = edge in snapshot.edge_types and snapshot.num_edges(edge)
+        anchors, candidates, at = counted_events(snapshot, asked) if there else (np.zeros(0, np.int64),) * 3
         kept = users[anchors] & items[candidates]
         anchors, candidates, at = anchors[kept], candidates[kept], at[kept]
         # Of several events of a pair the first, as of the task's own.

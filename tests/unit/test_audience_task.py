@@ -293,6 +293,16 @@ def test_ads_that_are_clicked_start_when_they_are_first_seen_or_clicked(
     assert x["reached"][3] == pytest.approx(np.log1p(0 if reached_by else 1))
 
 
+def test_a_graph_without_any_anchor_is_refused(tmp_path: Path) -> None:
+    shop = make_campaigns()
+    with MemoryStore() as store:
+        fill_campaigns(store, shop)
+        store.delete_nodes("Campaign", store.read_nodes("Campaign", [])["campaign_id"])
+        later = take_snapshot(store, tmp_path / "later", cut=None)
+    with pytest.raises(InputError):
+        audience_cut(later, target_spec())
+
+
 def test_too_few_anchors_are_refused(tmp_path: Path) -> None:
     spec = target_spec(protocol={"split": "anchors", "test": CAMPAIGNS - 3, "validation": 3})
     with MemoryStore() as store:

@@ -10,13 +10,15 @@ import torch
 from _planted import CUT_DAY, START, Planted, World, view_world
 from _train import train_student, train_teacher
 
-from kgdistill.config import StudentConfig, TeacherConfig
+from kgdistill.config import StudentConfig, TeacherConfig, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.models.scorer import Scorer
+from kgdistill.run.chain import HISTORY
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack import pack_student
 from kgdistill.serve.why import why
 from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.spec import load_task
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbour_weights
 from kgdistill.train.student import student_scorer
@@ -112,10 +114,16 @@ def test_a_view_of_users_and_items_that_take_no_part_is_left_out(views: Planted,
     assert catalogue.others[0].pairs.nnz == len(world.viewed)
 
 
-def test_what_the_graph_does_not_hold_counts_nothing(views: Planted) -> None:
-    catalogue = views.catalogue({"RATED": 1.0})
-    assert catalogue.others == ()
-    assert catalogue.view().rows is catalogue.view().purchases
+def test_what_the_graph_does_not_hold_yet_counts_nothing(views: Planted) -> None:
+    without, catalogue = views.catalogue(), views.catalogue({"RATED": 1.0})
+    assert without.view().rows is without.view().purchases
+    assert [(one.name, one.pairs.nnz) for one in catalogue.others] == [("RATED", 0)]
+    rows = catalogue.view().rows
+    assert rows.shape == (150, 160)
+    np.testing.assert_array_equal(rows[:, :80].toarray(), without.view().purchases.toarray())
+    of = {name: neighbour_weights(c.view(), [], CHOICE, 10)[0].weights[:80] for name, c in
+          (("with", catalogue), ("without", without))}  # fmt: skip
+    np.testing.assert_allclose(of["with"].toarray(), of["without"].toarray(), atol=1e-6)
 
 
 def test_a_query_holds_each_kind_in_columns_of_its_own() -> None:
@@ -249,3 +257,16 @@ def test_why_takes_purchases_out_and_leaves_views(bundle: Bundle, pupil: Scorer)
     rest = {**done, "BOUGHT": [key for key in done["BOUGHT"] if key not in told.without.ids]}
     asked = bundle.recommend(rest, 80, pool="all", exclude=told.without.ids)
     assert [h.rank for h in asked if h.id == hit.id] == [told.without.rank]
+
+
+def test_another_weight_is_another_model_and_none_is_as_before() -> None:
+    def stated(weights: dict[str, float]) -> dict[str, Any]:
+        task = load_task("recommend").declared()
+        task["positives"] = {"event": "BOUGHT", **({"weights": weights} if weights else {})}
+        config = resolve_config({"task": task, "protocol": view_world().rules.model_dump()})
+        trained = [name for name, arm in HISTORY.arms.items() if arm.learner is not None]
+        return {name: HISTORY.stages[name].further(config) for name in ("choice", *trained)}
+
+    none, half, whole = stated({}), stated({"VIEWED": 0.5}), stated({"VIEWED": 1.0})
+    assert all(none[name] != half[name] != whole[name] for name in none)
+    assert all("weights" not in told for told in none.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import kgdistill as kg
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.run.run import Run, Runs
-from kgdistill.serve.joined import Joined, join, tasks_in
+from kgdistill.serve.joined import _PARTS, Joined, bundles_in, join, runs_in
 from kgdistill.store import MemoryStore
+from kgdistill.tasks.spec import load_task
 
 TASKS = ["recommend", "search", "answer", "intent"]
 SETTINGS: dict[str, Any] = {
@@ -84,14 +86,14 @@ def test_an_answer_reads_intents_and_past_answers(joined: Joined) -> None:
 
 
 def test_what_none_or_several_can_answer_is_said(joined: Joined, tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(InputError, match="no bundle here can audience"):
+    with pytest.raises(InputError, match="no bundle here answers 'audience'"):
         joined.audience("c1")
     with pytest.raises(InputError, match="no bundle here was made for 'serch'") as raised:
         joined.of("search", "serch")
     assert "search" in str(raised.value.hint)
     bundle = folder / "bundle" / "intent"
     twice = join(tmp_path / "twice", {"intent": bundle, "mood": bundle})
-    with pytest.raises(InputError, match="intent and mood could classify"):
+    with pytest.raises(InputError, match="intent and mood both answer 'classify'"):
         twice.classify(["where is my parcel"])
     assert twice.classify(["where is my parcel"], task="mood") == joined.classify(["where is my parcel"])
 
@@ -100,7 +102,7 @@ def test_what_none_or_several_can_answer_is_said(joined: Joined, tmp_path: Path,
     ("command", "option"),
     [
         (["recommend", "--history", "p0,p1", "-k", "3"], "--bundle"),
-        (["recommend", "--user", "u3", "-k", "3"], "--run"),
+        (["recommend", "--user", "u03", "-k", "3"], "--run"),
         (["search", "thing", "-k", "3"], "--bundle"),
         (["classify", "where is my parcel"], "--bundle"),
         (["classify", "where is my parcel", "--task", "intent"], "--run"),
@@ -138,13 +140,13 @@ def test_what_was_joined_is_replaced_whole_and_nothing_else_is(
     parts = {name: folder / "bundle" / name for name in ("recommend", "intent")}
     assert list(join(whole, parts)) == ["recommend", "intent"]
     assert list(join(whole, {"intent": parts["intent"]})) == ["intent"]
-    assert sorted(p.name for p in whole.iterdir()) == ["intent", "tasks.json"]
+    assert sorted(p.name for p in whole.iterdir()) == ["bundles.json", "intent"]
     damaged = tmp_path / "damaged"
     shutil.copytree(parts["intent"], damaged)
     (damaged / "items.arrow").write_bytes(b"")
     with pytest.raises(ArtefactError):
         join(whole, {"intent": damaged})
-    assert tasks_in(whole) == ["intent"]
+    assert bundles_in(whole) == {"intent": "intent"}
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("kept")
@@ -156,14 +158,135 @@ def test_what_was_joined_is_replaced_whole_and_nothing_else_is(
             join(tmp_path / "new", {name: parts["intent"]})
 
 
+@pytest.mark.parametrize("name", ["bundles.json", "runs.json"])
 @pytest.mark.parametrize(
-    ("text", "says"), [("{", "cannot be read"), ('{"format": 2, "tasks": ["a"]}', "this version"),
-                       ('{"format": 1, "tasks": ["../a"]}', "this version"), ("[]", "cannot be read")],
+    ("text", "says"),
+    [
+        ("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 1, "tasks": "ab"}', "cannot be read"),
+        ('{"format": 2, "tasks": {"a": "a"}}', "this version"),
+        ('{"format": 1, "tasks": {"a": "../a"}}', "this version"),
+        ('{"format": 1, "tasks": {}}', "this version"),
+    ],
 )  # fmt: skip
-def test_a_damaged_list_of_tasks_is_told(tmp_path: Path, text: str, says: str) -> None:
-    (tmp_path / "tasks.json").write_text(text)
+def test_a_damaged_list_of_tasks_is_told(tmp_path: Path, name: str, text: str, says: str) -> None:
+    (tmp_path / name).write_text(text)
     with pytest.raises(ArtefactError, match=says):
         kg.load(tmp_path)
+
+
+def test_runs_are_no_bundles_and_are_found_whatever_their_folder_is_called(
+    folder: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(folder, copied, symlinks=True)
+    with pytest.raises(ArtefactError, match="holds something else than joined bundles"):
+        join(copied, {"intent": folder / "bundle" / "intent"})
+    assert list(Runs.open(copied)) == TASKS
+    assert Runs.open(copied)["search"].folder == copied / "all-search"
+    loaded = kg.load(copied)
+    assert isinstance(loaded, Joined)
+    assert list(loaded) == TASKS
+    (copied / "bundle" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="holds something else"):
+        Runs.open(copied).join()
+    assert (copied / "bundle" / "notes.txt").is_file()
+
+
+def test_a_run_that_is_there_keeps_its_task_and_settings(folder: Path) -> None:
+    before = (folder / "all-search" / "config.json").read_bytes()
+    with MemoryStore() as store:
+        fill_shop(store)
+        with pytest.raises(InputError, match="has settings already"):
+            Run.create(folder, store, tasks=["search"], search={"epochs": 9})
+        other = load_task("search").model_copy(update={"title": "Another"})
+        with pytest.raises(InputError, match="another task called 'search'"):
+            Run.create(folder, store, tasks=[other])
+        assert list(Run.create(folder, store, tasks=["search"])) == TASKS
+        with pytest.raises(InputError, match="is one task"):
+            Run.create(folder, store, tasks="search")
+    assert (folder / "all-search" / "config.json").read_bytes() == before
+
+
+def test_one_that_cannot_be_made_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SETTINGS, "text": Runs.open(folder)["search"].config.text.model_dump()}
+    take = Run.take_snapshot
+
+    def fails(run: Run, store: Any) -> None:
+        take(run, store)
+        if run.config.task.name == "search":
+            raise InputError("the disk ran full")
+
+    with MemoryStore() as store:
+        fill_shop(store)
+        fill_search_shop(store)
+        monkeypatch.setattr(Run, "take_snapshot", fails)
+        for tasks in (["search", "recommend"], ["recommend", "search"]):
+            with pytest.raises(InputError, match="ran full"):
+                Run.create(tmp_path / "new", store, tasks=tasks, **settings)
+        assert runs_in(tmp_path / "new") == {"recommend": "new-recommend"}
+        monkeypatch.undo()
+        again = Run.create(tmp_path / "new", store, tasks=["search"], **settings)
+    assert list(again) == ["recommend", "search"]
+
+
+def test_every_command_that_asks_a_bundle_finds_one_among_several() -> None:
+    asked = set()
+    for file in (Path(kg.__file__).parent / "cli").glob("*.py"):
+        asked |= set(re.findall(r'ask\([^()]*?, "([a-z-]+)"\)', file.read_text("utf-8")))
+    assert {"recommend", "why", "explain", "goes-with"} <= asked
+    assert {word.replace("-", "_") for word in asked} <= set(_PARTS)
+
+
+def test_task_names_whose_answer_it_is(joined: Joined) -> None:
+    history, title = joined["recommend"].keys[:2], joined["search"].items.titles[0]
+    assert joined.recommend(history, 3, task="recommend") == joined.recommend(history, 3)
+    assert joined.search(title, 3, task="recommend") == joined["recommend"].search(title, 3)
+
+
+def test_the_command_searches_in_the_order_of_the_bundle_that_recommends(
+    folder: Path, joined: Joined, capsys: pytest.CaptureFixture[str]
+) -> None:
+    title, history = joined["search"].items.titles[0], joined["recommend"].keys[:2]
+    asked = ["search", title, "-k", "5", "--share", "0.9", "--json"]
+    places = (["--bundle", str(folder / "bundle")], ["--run", str(folder)])
+    for place, whom in [
+        *((p, ["--history", ",".join(history)]) for p in places),
+        (places[1], ["--user", "u03"]),
+    ]:
+        assert main([*asked, *place]) == 0
+        plain = json.loads(capsys.readouterr().out)
+        assert main([*asked, *place, *whom]) == 0
+        personal = json.loads(capsys.readouterr().out)
+        assert personal["hits"] != plain["hits"]
+        assert "--share" in personal["rests_on"]
+
+
+def test_the_command_answers_by_intents_and_past_answers_of_one_folder(
+    folder: Path, joined: Joined, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (folder, folder / "bundle"):
+        assert (
+            main(["answer", "what of the lamp", "--intents", str(place), "--answers", str(place), "--json"])
+            == 0
+        )
+        told = json.loads(capsys.readouterr().out)
+        assert told["decision"] == joined.answer("what of the lamp").decision
+        assert told["nearest"]
+
+
+def test_one_of_several_fitted_by_itself_stands_in_the_joined_bundle(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    inside = tmp_path / "copy" / "all-intent"
+    settings = json.loads((inside / "config.json").read_text())
+    (inside / "config.json").write_text(json.dumps({**settings, "seed": 7}))
+    assert main(["fit", "--run", str(inside)]) == 0
+    made = [json.loads((p / "config.json").read_text())["sha256"]
+            for p in (inside / "bundle", tmp_path / "copy" / "bundle" / "intent")]  # fmt: skip
+    assert made[0] == made[1]
 
 
 def test_settings_are_checked_before_anything_is_made(tmp_path: Path) -> None:

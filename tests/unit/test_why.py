@@ -135,7 +135,7 @@ def test_what_cannot_be_told_is_refused_in_one_sentence(bundle: Bundle) -> None:
     item = bundle.recommend(history, k=1)[0].id
     for args, options, says in (
         ((history, history[0]), {}, "is in the history"),
-        ((["nowhere"], item), {}, "nothing of the history"),
+        ((["nowhere"], item), {}, "nothing that was bought is known"),
         ((history, "nowhere"), {}, "knows no item 'nowhere'"),
         ((history, item), {"without": [item]}, "is not in the history"),
         ((history, item), {"limit": 0}, "limit is 0"),

@@ -44,7 +44,7 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
     pasts = {user: whole_past(user, known[user].items, protocol.interaction[1], others) for user in asked}
     lists = {user: _hits(bundle, pasts[user], known[user].beside) for user in asked}
     pairs = [(user, hit.id) for user in asked for hits in lists[user] for hit in hits]
-    weigh = PathWeights(bundle, {user: known[user].items for user in asked})
+    weigh = PathWeights(bundle, pasts)
     paths = explain_frozen(
         run.snapshot, purchases, protocol.interaction, pairs, limit=_PATHS, reverse=protocol.reverse,
         weigh=weigh,
@@ -52,7 +52,13 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
     best = sorted(asked, key=lambda u: -sum(bool(paths.get((u, h.id))) for h in lists[u][0]))[:_USERS]
     return [
         (
-            _card(bundle, user, known[user], lists[user], {p: e for (u, p), e in paths.items() if u == user}),
+            _card(
+                bundle,
+                user,
+                (known[user], pasts[user]),
+                lists[user],
+                {p: e for (u, p), e in paths.items() if u == user},
+            ),
             [one for hit in lists[user][0] for one in paths.get((user, hit.id), [])],
         )
         for user in best
@@ -73,11 +79,12 @@ def _hits(bundle: Bundle, past: Past, beside: Sequence[str]) -> tuple[Sequence[H
 def _card(
     bundle: Bundle,
     user: str,
-    history: UserHistory,
+    known: tuple[UserHistory, Past],
     lists: tuple[Sequence[Hit], Sequence[Hit]],
     paths: dict[str, list[Explanation]],
 ) -> Explained:
     """One user's card; what was bought stands there latest first, each name once."""
+    history, past = known
     names = [bundle.items.names[place] for place in bundle.index(history.items)[0][::-1]]
     listed, new = (
         [
@@ -90,7 +97,7 @@ def _card(
                 if paths.get(hit.id)
                 else say("no short path", language_of(hit.title)),
                 explained=bool(paths.get(hit.id)),
-                otherwise=why(bundle, history.items, hit.id, exclude=history.beside).otherwise,
+                otherwise=why(bundle, past, hit.id, exclude=history.beside).otherwise,
             )
             for hit in hits
         ]
