@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kgdistill.cli.asking import (
-    BOUGHT,
     BundleOption,
     BundleTaskOption,
     CountOption,
@@ -23,6 +22,7 @@ from kgdistill.cli.asking import (
     WhereOption,
     ask,
     conditions,
+    done_before,
     history_keys,
     of_user,
     past,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from kgdistill.serve.answer import Answer
 
 _RESTS_ON = {
-    "history": BOUGHT,
     "text": "the products nearest in words to the text",
     "popularity": "popularity alone",
 }
@@ -121,7 +120,9 @@ def recommend(
         raise InputError("give one of: --user, --event")
     loaded, opened = ask(bundle, run, task, "recommend")
     filtered, notes = conditions(loaded, where)
-    asked = ForWhom(past(loaded, keys, events), [], "what was done before" if events else BOUGHT, [])
+    asked = ForWhom(
+        past(loaded, keys, events), [], "what was done before" if events else done_before(loaded), []
+    )
     if user_id is not None and opened is not None and loaded.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             asked = of_user(opened, loaded, user_id, graph)

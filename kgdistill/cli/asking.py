@@ -12,6 +12,7 @@ import typer
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
+from kgdistill.wording import event_name
 
 if TYPE_CHECKING:
     from kgdistill.run.base import RunBase
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kgdistill.serve.past import Past
     from kgdistill.store import GraphStore
 
-BOUGHT = "what was bought before"
 _LONGEST_ID = 200
 
 BundleOption = Annotated[
@@ -96,6 +96,11 @@ def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
     return keys
 
 
+def done_before(bundle: Bundle) -> str:
+    """What a history is called: what was bought, viewed or whatever the bundle's task asks for."""
+    return f"what was {event_name(bundle.event, 'en')} before"
+
+
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
     """All purchases of a user that the store, or else the run's folder, knows by now."""
     from kgdistill.tasks.histories import gone, histories, whole_past
@@ -111,7 +116,7 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     items, out = ([], left) if known is None else (known.items, [*known.beside, *left])
     if not items and not further:
         return ForWhom([], out, "", [f"the run's models know nothing that {user} bought"])
-    counts = [(BOUGHT, items), *((name.lower(), keys) for name, keys in further.items())]
+    counts = [(done_before(bundle), items), *((event_name(n, "en"), keys) for n, keys in further.items())]
     told = "; ".join(f"{what}: {_products(keys)}" for what, keys in counts if keys)
     latest = max(of[user].until for of in ({user: known} if known else {}, *others.values()) if user in of)
     told += f", the latest event on {latest:%Y-%m-%d}, known from {place}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kgdistill.cli.asking import (
-    BOUGHT,
     Asked,
     BundleOption,
     BundleTaskOption,
@@ -22,6 +21,7 @@ from kgdistill.cli.asking import (
     WhereOption,
     ask,
     conditions,
+    done_before,
     history_keys,
     of_user,
     show,
@@ -111,7 +111,7 @@ def search(
     by = asked if recommender is None else _recommender(recommender)
     if recommender is None and asked.bundle.history is None and (user_id or history):
         by = _beside(bundle, run, asked)
-    whom = ForWhom(history_keys(user_id, history, by.run is not None), [], BOUGHT, [])
+    whom = ForWhom(history_keys(user_id, history, by.run is not None), [], done_before(by.bundle), [])
     if user_id is not None and by.run is not None and by.bundle.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             whom = of_user(by.run, by.bundle, user_id, graph)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kgdistill.cli.asking import (
-    BOUGHT,
     BundleOption,
     BundleTaskOption,
     EventOption,
@@ -18,6 +17,7 @@ from kgdistill.cli.asking import (
     RunBundleOption,
     UserIdOption,
     ask,
+    done_before,
     history_keys,
     of_user,
     past,
@@ -25,6 +25,7 @@ from kgdistill.cli.asking import (
 from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
+from kgdistill.wording import event_name
 
 if TYPE_CHECKING:
     from kgdistill.serve.why import Why
@@ -79,7 +80,7 @@ def why(
     asked = ask(bundle, run, task, "why")
     if events and user_id is not None:
         raise InputError("give one of: --user, --event")
-    whom = ForWhom(past(asked.bundle, keys, events), [], BOUGHT, [])
+    whom = ForWhom(past(asked.bundle, keys, events), [], done_before(asked.bundle), [])
     if user_id is not None and asked.run is not None and asked.bundle.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
             whom = of_user(asked.run, asked.bundle, user_id, graph)
@@ -100,18 +101,18 @@ def why(
         }
         print_json(told)
         return
-    _show(found, whom)
+    _show(found, whom, event_name(asked.bundle.event, "en"))
     if both is not None and both.sentence:
         say(f"by what was bought before the run's cut, {both.sentence}")
 
 
-def _show(found: Why, whom: ForWhom) -> None:
+def _show(found: Why, whom: ForWhom, done: str) -> None:
     print(f"{found.title or found.id}: {found}")
     print()
     print_table(["term", "adds", "share"], [[t.term, t.part, f"{t.share:.0%}"] for t in found.terms])
     if found.carriers:
         print_table(
-            ["bought", "id", "score falls by", "rank without it"],
+            [done, "id", "score falls by", "rank without it"],
             [[c.title or c.id, c.id, c.less, c.rank] for c in found.carriers],
         )
     if found.unknown:

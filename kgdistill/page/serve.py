@@ -44,9 +44,10 @@ def page_app(
         from kgdistill.page.app import create_app
     opened = None
     if bundle is not None:
-        from kgdistill.serve.bundle import load_bundle
+        from kgdistill.serve.joined import Joined, load
 
-        opened = load_bundle(bundle)
+        loaded = load(bundle)
+        opened = loaded[loaded.of("recommend")] if isinstance(loaded, Joined) else loaded
     from kgdistill.page.guard import Guard
 
     source = GraphSource(store, bundle=opened, allow_sensitive=allow_sensitive)

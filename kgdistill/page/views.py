@@ -18,6 +18,7 @@ from kgdistill.page.render import Renderer
 from kgdistill.page.sheets import asked, asked_sheet, linked_columns, sheet
 from kgdistill.page.source import GraphSource
 from kgdistill.page.words import chosen_language
+from kgdistill.tasks.histories import stored_past
 
 Run = Annotated[str | None, Query(max_length=200)]
 Text = Annotated[str, Query(max_length=2000)]
@@ -216,8 +217,9 @@ def _bundle_card(source: GraphSource, label: str, key: str) -> list[Any]:
     if label == "Product" and bundle.vectors is not None and len(bundle.index([key])[0]):
         return list(bundle.similar(key, k=10))
     if label == "User" and bundle.history is not None:
-        rows = asked(source, "history_of_user", {"user": key, "limit": 10_000}).to_pylist()
-        return list(bundle.recommend([row["product"] for row in reversed(rows)], k=10, reasons=True))
+        names = (bundle.event, *bundle.events)
+        done = stored_past(source.store, source.store.schema, key, names)
+        return list(bundle.recommend(done, k=10, reasons=True))
     return []
 
 

@@ -147,6 +147,7 @@ class Run(RunBase):
                 raise InputError("give one of: task, tasks", where=where)
             return Runs.create(folder, store, tasks, where=where, **settings)
         check_new(Path(folder))
+        _check_same(Path(folder), task)
         drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
         config = drafted.settled(store)
         run = cls(Path(folder), config)
@@ -452,6 +453,17 @@ class Runs(Mapping[str, Run]):
     def evaluate(self) -> dict[str, Results]:
         """Judges every run on its test; one that nothing judges is left out."""
         return {name: run.evaluate() for name, run in self.items() if run.judges}
+
+
+def _check_same(folder: Path, task: TaskLike | None) -> None:
+    """Refuses another task for a run that has its bundle: that would be lost."""
+    if task is None or not (folder / "bundle" / "config.json").is_file():
+        return
+    held = RunBase.open(folder).config.task
+    if task_spec(task) != held:
+        other = "another task called" if held.name == task_spec(task).name else "the task"
+        message = f"is a finished run of {other} {held.name!r}"
+        raise InputError(message, where=str(folder), hint="name another folder")
 
 
 def _check_held(run: Run, spec: TaskSpec, settings: Mapping[str, Any]) -> None:

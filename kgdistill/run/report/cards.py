@@ -11,9 +11,9 @@ from kgdistill.serve.answer import Hit
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.past import Past
 from kgdistill.serve.weigh import PathWeights
-from kgdistill.serve.why import why
+from kgdistill.serve.why import Why, why
 from kgdistill.tasks.histories import UserHistory, histories, whole_past
-from kgdistill.wording import language_of, say
+from kgdistill.wording import event_name, language_of, say
 
 _ASKED, _USERS, _PRODUCTS, _NEW, _BOUGHT, _PATHS = 12, 3, 3, 2, 6, 3
 
@@ -97,11 +97,23 @@ def _card(
                 if paths.get(hit.id)
                 else say("no short path", language_of(hit.title)),
                 explained=bool(paths.get(hit.id)),
-                otherwise=why(bundle, past, hit.id, exclude=history.beside).otherwise,
+                otherwise=_otherwise(why(bundle, past, hit.id, exclude=history.beside)),
             )
             for hit in hits
         ]
         for hits in lists
     )
     shown = list(dict.fromkeys(names))[:_BOUGHT]
-    return Explained(user=user, purchases=len(names), bought=shown, recommendations=listed, new=new)
+    return Explained(
+        user=user,
+        done=event_name(bundle.event, "en"),
+        purchases=len(names),
+        bought=shown,
+        recommendations=listed,
+        new=new,
+    )
+
+
+def _otherwise(told: Why) -> str:
+    """Where it would stand without some purchases; nothing where that is where it stands."""
+    return told.otherwise if told.without.rank != told.rank else ""

@@ -162,6 +162,7 @@ class Explained(_Model):
     """One user: how much was bought, the latest of it by name, what is recommended, and new products."""
 
     user: str
+    done: str = "bought"
     purchases: int = 0
     bought: list[str] = Field(default_factory=list)
     recommendations: list[ReportedRecommendation]

@@ -95,7 +95,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "bars": {setting: Markup(plot) for setting, plot in bars.items()},
         "gains": Markup(gains_plot(metrics)),
         "measures": measures,
-        "commands": _commands(),
+        "commands": _commands(run.folder),
         "explained": [
             (user, sorted(user.recommendations, key=lambda r: r.rank)[:_PRODUCTS_SHOWN])
             for user in run.explained[:_USERS_SHOWN]
@@ -152,5 +152,11 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _commands() -> str:
+def _commands(folder: Path) -> str:
+    """What makes the run anew; only the demo leaves explanations of its own."""
+    if not (folder / "explanations.json").is_file():
+        return (
+            "kgdistill fit --run NEW --config config.json --store STORE   # this run's config.json\n"
+            "kgdistill evaluate --run NEW"
+        )
     return "make demo\nkgdistill demo --help   # sample size, seed, device, store and run folder"
