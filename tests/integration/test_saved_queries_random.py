@@ -16,6 +16,7 @@ VALUES = {
     "User": ["u00", "u07", "u12", "u20", "u29"],
     "Product": ["p00", "p03", "p11", "p25", "p33"],
     "Brand": ["b0", "b1", "b2"],
+    "Category": ["c0", "c2", "c4"],
     "Campaign": ["spring"],
     "Query": ["q1", "q2"],
     "RECOMMENDED.run": ["demo", "former"],

@@ -39,6 +39,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
+def _at_a_terminal() -> None:
+    """Ctrl-C is a signal and no letter, and is heard: what runs in the background inherits deafness."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 class Terminal:
     """A program at a terminal of its own."""
 
@@ -52,8 +59,7 @@ class Terminal:
             stderr=side,
             env=environment,
             start_new_session=True,
-            # So that Ctrl-C is a signal and no letter.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_at_a_terminal,
         )
         os.close(side)
         self.shown = ""
