@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from kgdistill.errors import DiskError
+from kgdistill.whole_file import whole_file
 
 _STYLE = "kgdistill.run.report"
 """Whose style sheet every page has."""
@@ -36,11 +35,6 @@ def put_page(file: Path, text: str) -> Path:
     Raises:
         DiskError: it cannot be written; the former stays.
     """
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
     return file

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import pyarrow as pa
 
-from kgdistill.errors import DiskError, InputError, QueryError
+from kgdistill.errors import InputError, QueryError
 from kgdistill.nearest import nearest
 from kgdistill.plain import json_rows, plain
+from kgdistill.whole_file import whole_file
 
 FileFormat = Literal["csv", "json", "parquet"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -86,9 +85,7 @@ def save_rows(table: pa.Table, file: str | Path, format: str | None = None) -> P
     """
     file = Path(file)
     kind = file_format(file, format)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial:
         if kind == "parquet":
             import pyarrow.parquet as pq
 
@@ -96,12 +93,6 @@ def save_rows(table: pa.Table, file: str | Path, format: str | None = None) -> P
         else:
             with partial.open("w", encoding="utf-8", newline="") as opened:
                 print_rows(table, opened, kind)
-        os.replace(partial, file)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return file
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kgdistill.errors import DiskError
 from kgdistill.explore.part import GraphPart
 from kgdistill.progress import step
+from kgdistill.whole_file import whole_file
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -83,17 +81,8 @@ def save_network(part: GraphPart, file: str | Path, format: Literal["graphml", "
         graph.edges[start, end, str(number)].update(_attributes(data | {"label": data["relationship"]}))
     write = nx.write_graphml_xml if format == "graphml" else nx.write_gexf
     file = Path(file)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with step("writing the file"), partial.open("wb") as out:
-            write(graph, out)
-        os.replace(partial, file)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with whole_file(file) as partial, step("writing the file"), partial.open("wb") as out:
+        write(graph, out)
     return file
 
 

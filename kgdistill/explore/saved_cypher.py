@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kgdistill.errors import DiskError
 from kgdistill.explore.queries import Dialect, QueryParameter, SavedQuery, saved_queries
+from kgdistill.whole_file import whole_file
 
 
 def save_queries(out: str | Path, *, dialect: Dialect = "neo4j") -> list[Path]:
@@ -31,16 +29,8 @@ def save_queries(out: str | Path, *, dialect: Dialect = "neo4j") -> list[Path]:
     if out.suffix == ".cypher":
         files = {out: "\n".join(texts.values())}
     for file, text in files.items():
-        partial = file.with_name(file.name + ".partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as partial:
             partial.write_text(text, encoding="utf-8")
-            os.replace(partial, file)
-        except OSError as error:
-            raise DiskError(f"cannot be written: {error.strerror or error}", where=str(file)) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
     return list(files)
 
 

@@ -19,6 +19,7 @@ from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.classifier import Prediction
 from kgdistill.serve.parts import ANEW
 from kgdistill.serve.past import Past, past_texts
+from kgdistill.whole_file import whole_file
 
 BUNDLES, RUNS = "bundles.json", "runs.json"
 """Name the tasks of a folder that holds several bundles, or several runs, and the folder of each."""
@@ -223,10 +224,7 @@ def runs_in(folder: Path) -> dict[str, str] | None:
 
 def name_runs(folder: Path, names: Mapping[str, str]) -> None:
     """Writes down which runs a folder holds, and where; DiskError where it cannot be written."""
-    try:
-        _write(folder / RUNS, names)
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(folder)) from error
+    _write(folder / RUNS, names)
 
 
 def join(folder: str | Path, bundles: Mapping[str, str | Path]) -> Joined:
@@ -280,10 +278,8 @@ def _read(file: Path) -> dict[str, str] | None:
 
 
 def _write(file: Path, names: Mapping[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps({"format": _FORMAT, "tasks": dict(names)}, indent=2), encoding="utf-8")
-    os.replace(part, file)
+    with whole_file(file) as partial:
+        partial.write_text(json.dumps({"format": _FORMAT, "tasks": dict(names)}, indent=2), encoding="utf-8")
 
 
 def _is_name(name: object) -> bool:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 # From the ground up; those of one line do not know of each other.
 LAYERS = (
     ("errors", "arrays", "resources", "nearest", "private", "plain"),
+    ("whole_file",),
     ("moment", "progress", "refusals", "plotting", "pages", "words", "units", "declared"),
     ("store", "wording"),
     ("ranking", "snapshot", "ingest", "graphcheck"),
