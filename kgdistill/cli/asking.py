@@ -90,10 +90,7 @@ def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
         raise InputError("give one of: --user, --history")
     if user is not None:
         _check_id(user, "--user")
-    keys = [key.strip() for key in history.split(",")] if history is not None else []
-    for key in keys:
-        _check_id(key, "--history")
-    return keys
+    return _ids(history, "--history") if history is not None else []
 
 
 def done_before(bundle: Bundle) -> str:
@@ -103,14 +100,13 @@ def done_before(bundle: Bundle) -> str:
 
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
     """All purchases of a user that the store, or else the run's folder, knows by now."""
-    from kgdistill.tasks.histories import gone, histories, whole_past
+    from kgdistill.tasks.histories import gone
 
     place = "the run's folder" if store is None else store.url
     label = run.config.discovery.candidates
     left = gone(store, label, bundle.keys) if store is not None else []
-    known = histories(run.purchases(store, user=user), bundle.keys).get(user)
-    others = {name: histories(table, bundle.keys) for name, table in run.others(store, user=user).items()}
-    further = {name: of[user].items for name, of in others.items() if user in of and of[user].items}
+    pasts = run.pasts(bundle.keys, store, user=user)
+    known, further = pasts.known.get(user), pasts.further(user)
     if known is None and not further:
         return ForWhom([], left, "", [f"{place} knows no purchase of the user {user}"])
     items, out = ([], left) if known is None else (known.items, [*known.beside, *left])
@@ -118,9 +114,9 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
         return ForWhom([], out, "", [f"the run's models know nothing that {user} bought"])
     counts = [(done_before(bundle), items), *((event_name(n, "en"), keys) for n, keys in further.items())]
     told = "; ".join(f"{what}: {_products(keys)}" for what, keys in counts if keys)
-    latest = max(of[user].until for of in ({user: known} if known else {}, *others.values()) if user in of)
+    latest = max(of[user].until for of in (pasts.known, *pasts.others.values()) if user in of)
     told += f", the latest event on {latest:%Y-%m-%d}, known from {place}"
-    return ForWhom(whole_past(user, items, run.config.discovery.interaction[1], others), out, told, [])
+    return ForWhom(pasts.of(user), out, told, [])
 
 
 def _products(keys: Sequence[str]) -> str:
@@ -155,11 +151,15 @@ def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Pas
                 where="--event",
                 hint=f"{nearest(name, list(bundle.events))}known: {known}",
             )
-        keys = [key.strip() for key in ids.split(",")]
-        for key in keys:
-            _check_id(key, "--event")
-        found.setdefault(name, []).extend(keys)
+        found.setdefault(name, []).extend(_ids(ids, "--event"))
     return {bundle.event: bought, **found}
+
+
+def _ids(text: str, option: str) -> list[str]:
+    keys = [key.strip() for key in text.split(",")]
+    for key in keys:
+        _check_id(key, option)
+    return keys
 
 
 def _check_id(key: str, option: str) -> None:

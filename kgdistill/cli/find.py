@@ -110,7 +110,7 @@ def search(
     asked = ask(bundle, run, task, "search")
     by = asked if recommender is None else _recommender(recommender)
     if recommender is None and asked.bundle.history is None and (user_id or history):
-        by = _beside(bundle, run, asked)
+        by = _beside(bundle, run)
     whom = ForWhom(history_keys(user_id, history, by.run is not None), [], done_before(by.bundle), [])
     if user_id is not None and by.run is not None and by.bundle.history is not None:
         with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
@@ -143,7 +143,7 @@ def _recommender(folder: Path) -> Asked:
     return ask(None if a_run else folder, folder if a_run else None, None, "recommend")
 
 
-def _beside(bundle: Path | None, run: Path | None, asked: Asked) -> Asked:
+def _beside(bundle: Path | None, run: Path | None) -> Asked:
     """The bundle beside the one that searches that knows histories, in a folder of several tasks."""
     from kgdistill.serve.joined import bundles_in
 

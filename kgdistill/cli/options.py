@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kgdistill.errors import InputError, StoreAuthError, StoreError
+from kgdistill.errors import StoreAuthError, StoreError
 
 if TYPE_CHECKING:
     from kgdistill.run.base import RunBase
@@ -93,13 +93,11 @@ def check_run_task(run: RunBase, task: str | None) -> None:
     """InputError where a run is of another task than the one that was named."""
     if task is None:
         return
+    from kgdistill.run.create import check_same_task
     from kgdistill.tasks.spec import load_task
 
-    wanted, held = load_task(task), run.config.task
-    if wanted != held:
-        other = "another task called" if held.name == wanted.name else "the task"
-        hint = "leave --task out, or name another run"
-        raise InputError(f"is a run of {other} {held.name!r}", where=str(run.folder), hint=hint)
+    hint = "leave --task out, or name another run"
+    check_same_task(run.config.task, load_task(task), str(run.folder), hint)
 
 
 def run_at(folder: Path, *, device: str | None = None, threads: int | None = None, keep: bool = False) -> Run:

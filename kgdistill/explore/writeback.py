@@ -26,7 +26,7 @@ from kgdistill.store.schema import Schema
 RECOMMENDED: EdgeType = ("User", "RECOMMENDED", "Product")
 CLASS = "Class"
 """The label of classes that have no node of their own in the graph."""
-_COLUMNS = pa.schema(
+ANSWERS = pa.schema(
     [("user", pa.string()), ("product", pa.string()), ("rank", pa.int64()), ("score", pa.float64())]
 )
 _MORE = pa.schema(
@@ -244,20 +244,20 @@ def _check_name(run_id: str) -> None:
 
 
 def _recommended(run_id: str, table: pa.Table) -> pa.Table:
-    for name in _COLUMNS.names:
+    for name in ANSWERS.names:
         if name not in table.column_names:
             raise InputError(
                 f"lacks the column {name!r}",
                 where="recommendations",
-                hint=f"it needs: {', '.join(_COLUMNS.names)}",
+                hint=f"it needs: {', '.join(ANSWERS.names)}",
             )
     more = pa.schema([field for field in _MORE if field.name in table.column_names])
-    types = pa.schema([*_COLUMNS, *more])
+    types = pa.schema([*ANSWERS, *more])
     try:
         data = table.select(types.names).cast(types)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"has a column of the wrong type: {error}", where="recommendations") from error
-    if any(data[name].null_count for name in _COLUMNS.names):
+    if any(data[name].null_count for name in ANSWERS.names):
         raise InputError("has an empty value", where="recommendations")
     ranks = np.asarray(data["rank"])
     if len(ranks) and ranks.min() < 1:

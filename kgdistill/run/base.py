@@ -28,7 +28,13 @@ from kgdistill.serve.joined import runs_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import kept_schema
-from kgdistill.tasks.histories import frozen_purchases, stored_purchases
+from kgdistill.tasks.histories import (
+    Pasts,
+    UserHistory,
+    frozen_purchases,
+    histories,
+    stored_purchases,
+)
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec
@@ -388,6 +394,29 @@ class RunBase:
                 table = frozen_purchases(self.snapshot, None, edge, reverse=reverse)
                 out[name] = table if user is None else table.filter(pc.equal(table["user"], user))
         return out
+
+    def pasts(
+        self,
+        keys: Sequence[str],
+        store: GraphStore | None = None,
+        *,
+        user: str | None = None,
+        before: datetime | None = None,
+    ) -> Pasts:
+        """What users did with the items of a bundle: `purchases` and `others` as histories.
+
+        Args:
+            keys: the bundle's.
+            store, user: as `purchases`.
+            before: only what was done before this time.
+        """
+
+        def told(table: pa.Table) -> dict[str, UserHistory]:
+            known = table if before is None else table.filter(pc.less(table["at"], before))
+            return histories(known, keys)
+
+        others = {name: told(table) for name, table in self.others(store, user=user).items()}
+        return Pasts(self.config.discovery.interaction[1], told(self.purchases(store, user=user)), others)
 
     def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
         """All that is known by now of who bought what: for answers alone, as it reaches past the cut.

@@ -31,6 +31,13 @@ def check_new(folder: Path) -> None:
         raise InputError("holds something else than a run", where=str(folder), hint="name a new folder")
 
 
+def check_same_task(held: TaskSpec, wanted: TaskSpec, where: str, hint: str = "name another folder") -> None:
+    """InputError where a run, which stands in `where`, is of another task than the one that is wanted."""
+    if held != wanted:
+        other = "another task called" if held.name == wanted.name else "the task"
+        raise InputError(f"is a run of {other} {held.name!r}", where=where, hint=hint)
+
+
 def over_held(folder: Path, values: Mapping[str, Any], task: TaskLike | None) -> dict[str, Any]:
     """The settings of the run that `folder` holds, if any, with `values` over them.
 

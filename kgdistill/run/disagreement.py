@@ -6,14 +6,11 @@ import json
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from safetensors import safe_open
 
 from kgdistill.run.base import RunBase
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.why import why
-from kgdistill.tasks.histories import histories, whole_past
 from kgdistill.wording import language_of, say
 
 _APART = 2.0
@@ -59,17 +56,12 @@ def both_ranks(run: RunBase, bundle: Bundle, user: str, item: str) -> BothRanks 
     who = run.snapshot.index(protocol.anchors, [user])[0]
     what = run.snapshot.index(protocol.candidates, [item])[0]
     lists = _lists(run, int(who)) if min(who, what) >= 0 else []
-
-    def before_cut(table: pa.Table) -> pa.Table:
-        return table.filter(pc.less(table["at"], protocol.cut))
-
-    known = histories(before_cut(run.purchases()), bundle.keys).get(user)
+    pasts = run.pasts(bundle.keys, before=protocol.cut)
+    known = pasts.known.get(user)
     if not lists or known is None or not known.items or item in known.items:
         return None
     pool = "cold" if bundle.history.scorer.cold[bundle.items.places[item]] else "warm"
-    others = {name: histories(before_cut(table), bundle.keys) for name, table in run.others().items()}
-    past = whole_past(user, known.items, protocol.interaction[1], others)
-    student = why(bundle, past, item, exclude=known.beside, pool=pool).rank
+    student = why(bundle, pasts.of(user), item, exclude=known.beside, pool=pool).rank
     best = max(len(one) for one in lists)
     # Where hardly anything is unseen, lists are filled with what was bought.
     bought = set(run.snapshot.index(protocol.candidates, [*known.items, *known.beside]).tolist())

@@ -20,15 +20,16 @@ from rich.console import Console
 
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.explore.writeback import ANSWERS
 from kgdistill.progress import step
 from kgdistill.run.base import RunBase
-from kgdistill.run.create import TaskLike, check_new, draft, over_held, task_spec
+from kgdistill.run.create import TaskLike, check_new, check_same_task, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.joined import RUNS, Joined, join, name_runs, runs_in
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.histories import gone, histories, whole_past
+from kgdistill.tasks.histories import gone
 from kgdistill.tasks.sensitive import sensitive_of
 from kgdistill.tasks.spec import MatchSpec, TaskSpec
 
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from kgdistill.run.maker import Maker
 
 _WIDE = 300
-_ANSWERS = pa.schema(
-    {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}.items()
-)
 _USUAL = {"audience": "TARGETED", "answer": "ANSWERED", "text": "FOUND"}
 """By kind of task, what its answers are written as, unless the task says so."""
 _USERS = 1000
@@ -147,7 +145,9 @@ class Run(RunBase):
                 raise InputError("give one of: task, tasks", where=where)
             return Runs.create(folder, store, tasks, where=where, **settings)
         check_new(Path(folder))
-        _check_same(Path(folder), task)
+        if task is not None and (Path(folder) / "bundle" / "config.json").is_file():
+            # Another task's bundle would be lost.
+            check_same_task(RunBase.open(folder).config.task, task_spec(task), str(folder))
         drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
         config = drafted.settled(store)
         run = cls(Path(folder), config)
@@ -275,16 +275,14 @@ class Run(RunBase):
         bundle = self.bundle()
         least, label = self.config.discovery.min_user_events, self.config.discovery.candidates
         left = gone(store, label, bundle.keys) if store is not None else []
-        known = histories(self.purchases(store), bundle.keys)
-        asked = {user: history for user, history in known.items() if len(history.items) >= least}
-        own = self.config.discovery.interaction[1]
-        others = {name: histories(table, bundle.keys) for name, table in self.others(store).items()}
+        pasts = self.pasts(bundle.keys, store)
+        asked = {user: history for user, history in pasts.known.items() if len(history.items) >= least}
         columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
         with step("Recommending", total=len(asked)) as work:
             for start in range(0, len(asked), _USERS):
                 part = list(asked.items())[start : start + _USERS]
                 answers = bundle.recommend_many(
-                    [whole_past(user, history.items, own, others) for user, history in part], k,
+                    [pasts.of(user) for user, _ in part], k,
                     exclude=[[*history.beside, *left] for _, history in part],
                 )  # fmt: skip
                 for (user, _), answer in zip(part, answers, strict=True):
@@ -294,7 +292,7 @@ class Run(RunBase):
                         columns["rank"].append(hit.rank)
                         columns["score"].append(hit.score)
                 work.advance(len(part))
-        table = pa.table(columns, schema=_ANSWERS)
+        table = pa.table(columns, schema=ANSWERS)
         out = pa.BufferOutputStream()
         pq.write_table(table, out)
         write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())
@@ -334,7 +332,7 @@ class Run(RunBase):
                 told = (key, member.id, member.rank, member.probability)
                 for name, value in zip(columns, told, strict=True):
                     columns[name].append(value)
-        return pa.table(columns, schema=_ANSWERS)
+        return pa.table(columns, schema=ANSWERS)
 
     def embeddings(self) -> list[tuple[str, list[str], FloatArray]]:
         """What is written back: (space, item keys, vectors float32 [N, D])."""
@@ -455,20 +453,8 @@ class Runs(Mapping[str, Run]):
         return {name: run.evaluate() for name, run in self.items() if run.judges}
 
 
-def _check_same(folder: Path, task: TaskLike | None) -> None:
-    """Refuses another task for a run that has its bundle: that would be lost."""
-    if task is None or not (folder / "bundle" / "config.json").is_file():
-        return
-    held = RunBase.open(folder).config.task
-    if task_spec(task) != held:
-        other = "another task called" if held.name == task_spec(task).name else "the task"
-        message = f"is a finished run of {other} {held.name!r}"
-        raise InputError(message, where=str(folder), hint="name another folder")
-
-
-def _check_held(run: Run, spec: TaskSpec, settings: Mapping[str, Any]) -> None:
+def _check_held(run: RunBase, spec: TaskSpec, settings: Mapping[str, Any]) -> None:
     """Refuses another task of the name, or settings, for a run that is there."""
-    if run.config.task != spec:
-        raise InputError(f"is a run of another task called {spec.name!r}", where=str(run.folder))
+    check_same_task(run.config.task, spec, str(run.folder))
     if settings:
         raise InputError("has settings already", where=str(run.folder), hint="name a new folder")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kgdistill.errors import InputError, sensitive_error
-from kgdistill.explore.writeback import CLASS, ToldClass
+from kgdistill.explore.writeback import ANSWERS, CLASS, ToldClass
 from kgdistill.progress import step
 from kgdistill.serve.bundle import Bundle
 from kgdistill.store import GraphStore, Schema, kept_schema
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1000
 """How many are told between two steps of the progress."""
-_ANSWERS = pa.schema(
-    {"user": pa.string(), "product": pa.string(), "rank": pa.int64(), "score": pa.float64()}.items()
-)
 
 
 def told_classes(
@@ -192,7 +189,7 @@ def told_answers(run: Run, store: GraphStore, *, least: float | None = None) -> 
                         {"user": key, "product": said[answer.text], "rank": 1, "score": answer.confidence}
                     )
             work.advance(1)
-    return pa.Table.from_pylist(rows, schema=_ANSWERS)
+    return pa.Table.from_pylist(rows, schema=ANSWERS)
 
 
 def told_finds(run: Run, store: GraphStore, k: int = 20) -> pa.Table:
@@ -223,4 +220,4 @@ def told_finds(run: Run, store: GraphStore, k: int = 20) -> pa.Table:
                     for rank, hit in enumerate(hits, 1)
                 ]
             work.advance(len(part))
-    return pa.Table.from_pylist(rows, schema=_ANSWERS)
+    return pa.Table.from_pylist(rows, schema=ANSWERS)

@@ -36,6 +36,30 @@ class UserHistory:
     until: datetime
 
 
+@dataclass(frozen=True)
+class Pasts:
+    """What everybody, or one user, did.
+
+    Attributes:
+        own: the event whose items make up a history.
+        known: by user, those.
+        others: by further event that the task weighs, everybody's histories of it.
+    """
+
+    own: str
+    known: Mapping[str, UserHistory]
+    others: Mapping[str, Mapping[str, UserHistory]]
+
+    def of(self, user: str) -> list[str] | dict[str, list[str]]:
+        """All that a user did, as `Bundle.recommend` reads it."""
+        items = self.known[user].items if user in self.known else []
+        return {self.own: items, **self.further(user)} if self.others else items
+
+    def further(self, user: str) -> dict[str, list[str]]:
+        """What a user did beside the own event, by further event."""
+        return {name: of[user].items for name, of in self.others.items() if user in of and of[user].items}
+
+
 def stored_purchases(
     store: GraphStore,
     edge: EdgeType,
@@ -170,23 +194,6 @@ def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory
             until.astype(datetime) if not np.isnat(until) else datetime.min,
         )
     return found
-
-
-def whole_past(
-    user: str, bought: list[str], own: str, others: Mapping[str, Mapping[str, UserHistory]]
-) -> list[str] | dict[str, list[str]]:
-    """All that a user did, as `Bundle.recommend` reads it.
-
-    Args:
-        user: the key.
-        bought: the user's items, the latest last.
-        own: the event that made them so.
-        others: by further event, everybody's histories (`histories`).
-    """
-    if not others:
-        return bought
-    further = {name: known[user].items for name, known in others.items() if user in known}
-    return {own: bought, **further}
 
 
 def gone(store: GraphStore, label: str, keys: Sequence[str]) -> list[str]:

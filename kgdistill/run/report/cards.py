@@ -12,7 +12,7 @@ from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.past import Past
 from kgdistill.serve.weigh import PathWeights
 from kgdistill.serve.why import Why, why
-from kgdistill.tasks.histories import UserHistory, histories, whole_past
+from kgdistill.tasks.histories import UserHistory
 from kgdistill.wording import event_name, language_of, say
 
 _ASKED, _USERS, _PRODUCTS, _NEW, _BOUGHT, _PATHS = 12, 3, 3, 2, 6, 3
@@ -37,11 +37,11 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
     run.need("bundle")
     bundle = load_bundle(run.folder / "bundle")
     protocol, purchases = run.config.discovery, run.purchases()
-    known = histories(purchases, bundle.keys)
+    told = run.pasts(bundle.keys)
+    known = told.known
     eligible = [user for user, history in known.items() if len(history.items) >= protocol.min_user_events]
     asked = eligible[:: max(1, len(eligible) // _ASKED)][:_ASKED]
-    others = {name: histories(table, bundle.keys) for name, table in run.others().items()}
-    pasts = {user: whole_past(user, known[user].items, protocol.interaction[1], others) for user in asked}
+    pasts = {user: told.of(user) for user in asked}
     lists = {user: _hits(bundle, pasts[user], known[user].beside) for user in asked}
     pairs = [(user, hit.id) for user in asked for hits in lists[user] for hit in hits]
     weigh = PathWeights(bundle, pasts)
