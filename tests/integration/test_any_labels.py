@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,15 @@ from _tiny_encoder import tiny_encoder
 from kgdistill import Graph
 from kgdistill.cli.asking import of_user
 from kgdistill.errors import InputError
+from kgdistill.page.source import GraphSource
+from kgdistill.page.views import _bundle_card
+from kgdistill.run.disagreement import both_ranks
 from kgdistill.run.report import write_report
-from kgdistill.run.run import Run
+from kgdistill.run.run import Run, Runs
+from kgdistill.serve.weigh import PathWeights
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.store.schema import Schema
+from kgdistill.tasks.histories import stored_past
 
 START = datetime(2024, 1, 1)
 SMALL: dict[str, Any] = {
@@ -172,7 +178,40 @@ def test_views_are_recommended_by_a_file_alone(tmp_path: Path) -> None:
     assert {(users[u], items[i]) for u, i in zip(*seen.nonzero(), strict=True)} <= viewed
     assert recall(run, "teacher") > recall(run, "popularity") + 0.1
     assert len(run.recommendations(3)) > 0
-    write_report(run.folder)
+    html, markdown = (file.read_text("utf-8") for file in write_report(run.folder))
+    for page in (html, markdown):
+        assert re.search(r"Viewed \d+ products, lately", page)
+        assert "few have viewed it yet" in page or "few have" not in page
+        assert "kgdistill fit --run NEW --config config.json" in page
+        assert "make demo" not in page
+    # What stands beside the written answers, and orders paths, is what was viewed, and not what was bought.
+    store, bundle = shop(), run.bundle()
+    with Graph(store) as graph:
+        history = graph.history("u00", "VIEWED")
+        assert history != graph.history("u00")
+        told = of_user(run, bundle, "u00", store)
+        assert told.rests_on.startswith("what was viewed before: ")
+        now = _bundle_card(GraphSource(store, bundle=bundle), "User", "u00")
+        assert [hit.id for hit in now] == [hit.id for hit in bundle.recommend(history, k=10)]
+        schema, early = load_schema(), START + timedelta(days=60)
+        done = stored_past(store, schema, "u00", ["VIEWED", "RATED"])
+        assert done == {"VIEWED": history, "RATED": []}
+        cut = stored_past(store, schema, "u00", ["VIEWED"], before=early)["VIEWED"]
+        assert 0 < len(cut) < len(history)
+        assert cut == history[: len(cut)]
+        weigh, seen = PathWeights(bundle, {"u00": history}), 0
+        for hit in now:
+            paths = [path for path in graph.explain("u00", hit.id, limit=30, bundle=bundle) if path.members]
+            wanted = weigh("u00", hit.id, [path.members for path in paths])
+            assert [path.weight for path in paths] == pytest.approx(wanted)
+            seen += sum(weight > 0 for weight in wanted)
+        assert seen
+        # Another task would lose the bundle.
+        with pytest.raises(InputError, match="is a run of the task 'mine'"):
+            Run.create(run.folder, store, task="recommend")
+        with pytest.raises(InputError, match="takes one run"):
+            graph.write_back(Runs(tmp_path, {"views": run}))  # type: ignore[arg-type]
+    assert Run.open(run.folder).config.task == run.config.task
 
 
 def test_views_that_a_task_weighs_lead_to_what_is_bought_after_them(tmp_path: Path) -> None:
@@ -196,6 +235,13 @@ def test_views_that_a_task_weighs_lead_to_what_is_bought_after_them(tmp_path: Pa
         assert "what was bought before: 8 products; viewed: 9 products" in asked.rests_on
         answer = run.bundle().recommend(asked.history, 5)
         assert {hit.id for hit in answer} == told(after, "u000")
+    # Where student and teacher put an item both know the views before the cut.
+    bundle = run.bundle()
+    past = run.pasts(bundle.keys, before=run.config.discovery.cut).of("u000")
+    for hit in bundle.recommend(past, 10, pool="warm"):
+        both = both_ranks(run, bundle, "u000", hit.id)
+        assert both is not None
+        assert both.student == hit.rank
 
 
 def told(answers: pa.Table, user: str) -> set[str]:

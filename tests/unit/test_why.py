@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from _bundle import arrays, history_of, random_bundle, remade
 
 from kgdistill.cli import main
 from kgdistill.errors import InputError
+from kgdistill.run.report.cards import _otherwise
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.why import Why, why
 
@@ -159,3 +161,12 @@ def test_the_command_tells_it_in_words_and_as_json(
     assert "it would be rank" in capsys.readouterr().out
     assert main(["why", item, "--bundle", f"{tmp_path}/bundle"]) == 2
     assert "give one of: --user, --history" in capsys.readouterr().err
+
+
+def test_a_card_says_what_would_be_otherwise_only_where_the_rank_would_be(bundle: Bundle) -> None:
+    history = asked(bundle, 5)
+    told = why(bundle, history, bundle.recommend(history, k=1).hits[0].id)
+    moved = replace(told, without=replace(told.without, rank=told.rank + 3))
+    stays = replace(told, without=replace(told.without, rank=told.rank))
+    assert (_otherwise(moved), _otherwise(stays)) == (moved.otherwise, "")
+    assert moved.otherwise
