@@ -20,6 +20,7 @@ from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
+from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.write import write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
@@ -84,7 +85,8 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         known_encoding(encoding)
     paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    groups = _grouped(paths, root, encoding)
+    types = types_between(schema, "User", "Product")
+    groups = _grouped(paths, root, encoding, types)
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
@@ -115,14 +117,17 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
 
 
-def _grouped(paths: list[Path], root: Path, encoding: str | None) -> list[tuple[list[str], Sample]]:
-    """The files below `root`, those with the same columns together."""
+def _grouped(
+    paths: list[Path], root: Path, encoding: str | None, types: list[str]
+) -> list[tuple[list[str], Sample]]:
+    """The files below `root`, those with the same columns and names of the same event together."""
     groups: list[tuple[list[str], Sample]] = []
     for path in paths:
         _check_file(path)
         taken, file = sample(path, encoding), path.relative_to(root).as_posix()
         for i, (names, other) in enumerate(groups):
             alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+            alone |= _kind(taken, types) != _kind(other, types)
             both = None if alone else merged(other, taken)
             if both is not None:
                 groups[i] = ([*names, file], both)
@@ -130,6 +135,10 @@ def _grouped(paths: list[Path], root: Path, encoding: str | None) -> list[tuple[
         else:
             groups.append(([file], taken))
     return groups
+
+
+def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:
+    return told_by(taken.path.name.split(".")[0], types)
 
 
 def _check_file(path: Path) -> None:
