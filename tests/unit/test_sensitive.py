@@ -18,6 +18,7 @@ from kgdistill.errors import InputError
 from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
 from kgdistill.serve.among import among
+from kgdistill.serve.joined import join
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
 from kgdistill.tasks.sensitive import check_sensitive, sensitive_targets
@@ -299,6 +300,12 @@ def test_the_commands(
     assert main([*asked, "faith=sun", *at, *told, "--allow-sensitive"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert any("was allowed to choose" in note for note in answer["notes"])
+    # A folder of several bundles is asked for the one that tells properties of users.
+    several = {"target": guarded.folder / "bundle", "profile": profiles.folder / "bundle"}
+    join(tmp_path / "several", several)
+    among_several = ["--profiles", str(tmp_path / "several"), "--allow-sensitive"]
+    assert main([*asked, "faith=sun", *at, *among_several]) == 0
+    assert json.loads(capsys.readouterr().out) == [answer]
     assert main([*asked, "faith=sun", "--run", str(allowed.folder), "--allow-sensitive"]) == 0
     capsys.readouterr()
     assert main(["fit", "--run", str(guarded.folder), "--allow-sensitive"]) == 2
