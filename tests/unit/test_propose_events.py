@@ -126,6 +126,18 @@ def test_what_a_name_says_is_no_doubt_and_a_rating_is_never_lost(tmp_path: Path)
     assert events(tmp_path, {"comments.csv": rated})[0] == {"RATED": 1, "BOUGHT": 1}
 
 
+def test_a_fact_that_many_files_tell_is_counted_once_and_every_event_by_itself(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(
+            "user_id,product_id,brand,time\n"
+            + "".join(f"{name}{i},P{i % 2},Acme,2024-03-0{1 + i}\n" for i in range(5))
+        )
+    yaml = propose([tmp_path / "a.csv", tmp_path / "b.csv"], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, tmp_path)
+    assert shown.counts["Product", "MADE_BY", "Brand"] == 2
+    assert shown.counts["User", "BOUGHT", "Product"] == 10
+
+
 def test_the_id_of_a_review_beside_an_order_leaves_it_a_purchase(tmp_path: Path) -> None:
     head = "review_id,user_id,product_id,time\nR1,U1,P1,2024-03-05\n"
     assert events(tmp_path, {"a.csv": head})[0] == {"RATED": 1, "BOUGHT": 1}

@@ -36,7 +36,7 @@ class Preview:
     """What a mapping would write, as far as it was read.
 
     Attributes:
-        counts: by type: distinct nodes; rows of relationships, of which each event is one.
+        counts: by type: distinct nodes and facts; of other relationships the rows, each event one.
         examples: the first rows of each type, without the columns that only jobs need.
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
@@ -196,7 +196,7 @@ def preview(
     """
     result = Preview()
     rejects: list[pa.Table] = []
-    seen: dict[str, set[str]] = {}
+    seen: dict[TypeKey, set[str | tuple[str, str]]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
@@ -218,6 +218,10 @@ def preview(
                 for key, table in mapped.tables.items():
                     if isinstance(key, str):
                         seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
+                        result.counts[key] = len(seen[key])
+                    elif schema.relationship(key).kind == "fact":
+                        pairs = zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)
+                        seen.setdefault(key, set()).update(pairs)
                         result.counts[key] = len(seen[key])
                     else:
                         result.counts[key] = result.counts.get(key, 0) + table.num_rows
