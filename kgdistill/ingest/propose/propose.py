@@ -196,7 +196,7 @@ def preview(
     """
     result = Preview()
     rejects: list[pa.Table] = []
-    seen: dict[TypeKey, set[str | tuple[str, str]]] = {}
+    seen: dict[TypeKey, set[object]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
@@ -216,20 +216,27 @@ def preview(
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
                 for key, table in mapped.tables.items():
-                    if isinstance(key, str):
-                        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
-                        result.counts[key] = len(seen[key])
-                    elif schema.relationship(key).kind == "fact":
-                        pairs = zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)
-                        seen.setdefault(key, set()).update(pairs)
-                        result.counts[key] = len(seen[key])
-                    else:
-                        result.counts[key] = result.counts.get(key, 0) + table.num_rows
+                    _count(result, schema, seen, key, table)
                     _show(result, key, table, rows)
             result.notices = (*result.notices, *text.notices())
     if rejects:
         result.rejects = pa.concat_tables(rejects).slice(0, rows)
     return result
+
+
+def _count(
+    result: Preview, schema: Schema, seen: dict[TypeKey, set[object]], key: TypeKey, table: pa.Table
+) -> None:
+    """Counts the rows of a type; nodes and facts that were seen before are no further ones."""
+    if isinstance(key, str):
+        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
+    elif schema.relationship(key).kind == "fact":
+        pairs = zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)
+        seen.setdefault(key, set()).update(pairs)
+    else:
+        result.counts[key] = result.counts.get(key, 0) + table.num_rows
+        return
+    result.counts[key] = len(seen[key])
 
 
 def _show(result: Preview, key: TypeKey, table: pa.Table, rows: int) -> None:
