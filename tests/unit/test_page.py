@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pytest
+from _load_script import load_script
 from _page_shop import BREAKING, MARKUP, client, fill_bundle_shop, fill_hostile_shop
 from markupsafe import escape
 from starlette.testclient import TestClient
@@ -23,7 +24,7 @@ from kgdistill.page.cards import OPENED
 from kgdistill.page.plots import Bars
 from kgdistill.serve.bundle import load_bundle
 from kgdistill.serve.why import why
-from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.store import GraphStore, MemoryStore, load_schema
 
 
 @pytest.fixture(scope="module")
@@ -341,11 +342,25 @@ def test_a_bundle_finds_by_words_and_says_where_it_finds_nothing(tmp_path: Path)
         assert re.findall(r'label=Product&amp;key=([^"]+)', found) == [
             h.id for h in bundle.search(title, k=10)
         ]
-        # What is no word of any product; the tower would have ten for it.
         for asked in ("ann", "龙井"):
             nothing = text(page, "/search", q=asked).partition("What the bundle answers now")[2]
             assert "None of the bundle&#39;s products has these words." in nothing
             assert "label=Product" not in nothing
+
+
+def test_what_a_text_means_alone_finds_nothing(tmp_path: Path) -> None:
+    bundle = load_script("bench/serving.py").random_bundle(2, text=True)
+    bundle.save(tmp_path / "bundle")
+    # A word that the tower knows, and no product has.
+    word = next(w for w in ("mug", "lamp", "tea", "box", "steel") if bundle.search(w).basis == "meaning")
+    assert len(bundle.search(word))
+    with MemoryStore() as store:
+        store.apply_schema(load_schema())
+        store.write_nodes("User", pa.table({"user_id": ["ann"]}))
+        page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
+        shown = text(page, "/search", q=word).partition("What the bundle answers now")[2]
+        assert "None of the bundle&#39;s products has these words." in shown
+        assert "label=Product" not in shown
 
 
 def test_what_the_student_says_is_what_the_command_says(tmp_path: Path) -> None:
