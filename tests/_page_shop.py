@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 from _explored_shop import fill_explored_shop
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from kgdistill.page import page_app
@@ -27,6 +28,9 @@ def fill_hostile_shop(store: GraphStore) -> None:
 
 def client(store: GraphStore, *, token: str | None = None, base: str = HERE) -> TestClient:
     """A browser's place at the page of a store."""
-    return TestClient(
-        page_app(store, token=token), base_url=base, follow_redirects=False, raise_server_exceptions=False
-    )
+    return browser(page_app(store, token=token), base=base)
+
+
+def browser(app: Starlette, *, base: str = HERE) -> TestClient:
+    """A browser's place, without a cookie, at a page that may serve others too."""
+    return TestClient(app, base_url=base, follow_redirects=False, raise_server_exceptions=False)
