@@ -14,8 +14,8 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
-from kgdistill.models.text.transformer import TextEncoder, TextModel
-from kgdistill.models.text.vocabulary import TABLE_BYTES, first_table, principal_axes
+from kgdistill.models.text.transformer import TextEncoder
+from kgdistill.models.text.vocabulary import TABLE_BYTES, TokenSource, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import rarity
@@ -290,7 +290,7 @@ def _folds(task: ClassifyTask, config: ClassifyConfig, draws: Draws) -> IntArray
 
 def train_class_student(
     task: ClassifyTask,
-    encoder: TextModel | None,
+    encoder: TokenSource | None,
     vectors: SubjectVectors,
     config: ClassifyConfig,
     context: Context,
@@ -346,7 +346,7 @@ def train_class_student(
 
 def _first_text(
     task: ClassifyTask,
-    encoder: TextModel | None,
+    encoder: TokenSource | None,
     vectors: SubjectVectors,
     dim: int,
     learned: IntArray,
@@ -358,7 +358,7 @@ def _first_text(
     assert task.texts is not None
     axes = principal_axes(vectors.subjects[learned], dim)
     texts = [task.texts[i] for i in learned]
-    tokenizer, first = first_table(encoder, texts, [], axes, counted=texts)
+    tokenizer, first = first_table(encoder, texts, [], axes, counted=texts, spare=True)
     # Of many classes each word holds as many numbers: the weights stay as small as the table.
     room = TABLE_BYTES // (4 * sum(counts.values()))
     return tokenizer, torch.from_numpy(first), WordFeatures.of(texts, most=min(MOST, room)), axes

@@ -9,7 +9,8 @@ import numpy as np
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
-from kgdistill.models.text.transformer import TextModel
+from kgdistill.models.text.remembered import RememberedText
+from kgdistill.models.text.vocabulary import TokenSource
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.ranking.classes import Classified, decide, mcc, probabilities
 from kgdistill.ranking.confidence import precise_from
@@ -60,7 +61,7 @@ def fit_class_teacher(
 
 def fit_class_student(
     task: ClassifyTask,
-    encoder: TextModel | None,
+    encoder: TokenSource | None,
     vectors: SubjectVectors,
     config: ClassifyConfig,
     context: Context,
@@ -71,6 +72,7 @@ def fit_class_student(
 
     What is left out for that is kept from the teacher too, which is trained anew beside the student.
     """
+    encoder = None if encoder is None else RememberedText(encoder)
     student = train_class_student(task, encoder, vectors, config, context, soft=soft)
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:

@@ -310,3 +310,8 @@ def test_the_words_of_many_classes_are_few(tmp_path: Path, monkeypatch: pytest.M
     student = here.trained(None, config=CONFIG.model_copy(update={"epochs": 1}))
     assert student.words is not None
     assert len(student.words.words) == 5
+
+
+def test_a_student_knows_words_of_its_encoder_that_no_training_text_holds(words: World) -> None:
+    (known,) = words.student.tokenizer.encode_batch(["chair"], add_special_tokens=False)  # type: ignore[union-attr]
+    assert known.tokens == ["chair"]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.arrays import FloatArray
+from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.runs import MARK, RunTokens, frequent_runs
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.vocabulary import first_table, student_tokenizer, whole_tokenizer
@@ -122,3 +123,32 @@ def test_a_table_starts_at_the_encoders_vectors_of_its_runs(tmp_path: Path) -> N
     student = TokenTable(tokenizer, torch.from_numpy(table), ["title"])
     vectors = student.encode(["红色连衣裙", "蓝色连衣裙", "白色手机壳"])
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+
+
+def test_the_room_that_is_left_goes_to_further_pieces_the_commonest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder: Any = SimpleNamespace(
+        name="tiny", tokenizer=tiny_tokenizer([*MARKS, "[unused1]", "lamp", "oak", "!", "desk", "##en"])
+    )
+    texts = ["oak"] * 5
+    cut = set(student_tokenizer(encoder, texts, 16).get_vocab())
+    full = set(student_tokenizer(encoder, texts, 16, spare=True).get_vocab())
+    assert full - cut == {"lamp", "desk", "##en"}
+    monkeypatch.setattr("kgdistill.models.text.vocabulary.TABLE_BYTES", 4 * 16 * (len(cut) + 1))
+    assert set(student_tokenizer(encoder, texts, 16, spare=True).get_vocab()) - cut == {"lamp"}
+
+
+def test_a_text_is_encoded_once_however_often_it_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def encode(texts: list[str]) -> FloatArray:
+        asked.extend(texts)
+        return Vectors().encode(texts)
+
+    encoder: Any = SimpleNamespace(name="tiny", tokenizer=None, max_tokens=9, encode=encode)
+    remembered = RememberedText(encoder)
+    first, again = (remembered.encode(["oak", "desk", "oak"]) for _ in range(2))
+    assert asked == ["oak", "desk"]
+    assert np.array_equal(first, Vectors().encode(["oak", "desk", "oak"]))
+    assert np.array_equal(first, again)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +24,7 @@ from kgdistill.models.text.words import HAN, WordTokens
 
 TABLE_BYTES = 8 << 20
 """What a table of float32 may hold with the runs that join it."""
+_SPARE = re.compile(r"(##)?[^\W_]{2,}")
 _PIECES, _LEAST = 8000, 3
 """Word pieces that are learned from a catalogue, at most; texts that a run must stand in, at least."""
 
@@ -32,6 +35,15 @@ class Splitting(TextEncoder, Protocol):
     @property
     def tokenizer(self) -> Any:
         """Its fast Hugging Face tokenizer; None where it shows none."""
+        ...
+
+
+class TokenSource(Splitting, Protocol):
+    """A text teacher, as far as a student of classes needs it."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a text."""
         ...
 
 
@@ -50,6 +62,7 @@ def first_table(
     *,
     counted: Sequence[str],
     phrase_vectors: FloatArray | None = None,
+    spare: bool = False,
 ) -> tuple[Tokenizer, FloatArray]:
     """The tokenizer and the table of a student before training.
 
@@ -66,11 +79,12 @@ def first_table(
         axes: `principal_axes`.
         counted: the texts whose tokens are counted.
         phrase_vectors: the encoder's of the phrases, where they are known already.
+        spare: see `student_tokenizer`.
 
     Returns:
         The tokenizer, and float32 [vocabulary, D].
     """
-    tokenizer = student_tokenizer(encoder, texts, axes.shape[1])
+    tokenizer = student_tokenizer(encoder, texts, axes.shape[1], spare=spare)
     words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
     several = [i for i, phrase in enumerate(phrases) if " " in phrase]
     tokenizer.add_tokens([AddedToken(phrases[i], single_word=True, normalized=True) for i in several])
@@ -91,7 +105,9 @@ def first_table(
     return tokenizer, np.ascontiguousarray(table, np.float32)
 
 
-def student_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Tokenizer:
+def student_tokenizer(
+    encoder: Splitting, texts: Sequence[str], dim: int, *, spare: bool = False
+) -> Tokenizer:
     """A tokenizer for a student that reads some texts.
 
     The word pieces are the encoder's that occur, where it has some; else they are learned from the texts.
@@ -102,6 +118,8 @@ def student_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Tok
         encoder: the text teacher.
         texts: what is to be read.
         dim: width of the table.
+        spare: the room that is left then goes to the encoder's further pieces, in its own order, which begins
+            with the commonest: a few texts do not hold the words that later ones will.
     """
     described = _pieces(encoder, texts)
     whole = Tokenizer.from_str(json.dumps(described))
@@ -116,6 +134,11 @@ def student_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Tok
     kept += _characters(texts, vocabulary)
     room = TABLE_BYTES // (4 * dim) - len(kept)
     kept += [MARK + run for run in frequent_runs(texts, least=_LEAST, most=room)]
+    if spare:
+        room, there = TABLE_BYTES // (4 * dim) - len(kept), set(kept)
+        known = sorted(vocabulary, key=vocabulary.__getitem__)
+        further = (word for word in known if word not in there and _SPARE.fullmatch(word))
+        kept += islice(further, max(room, 0))
     described["model"]["vocab"] = {word: i for i, word in enumerate(kept)}
     for token in described["added_tokens"]:
         token["id"] = described["model"]["vocab"][token["content"]]
