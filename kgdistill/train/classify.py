@@ -23,6 +23,7 @@ from kgdistill.ranking.classes import rarity
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
+from kgdistill.train.tower import SharedTower, TowerTexts
 
 _LEARNED = 0.5
 _ROWS = 4096
@@ -285,6 +286,7 @@ def train_class_student(
     context: Context,
     *,
     soft: Logits | None,
+    tower: SharedTower | None = None,
 ) -> ClassStudent:
     """Trains a student on labels and, where `soft` is given, on the teacher's logits and text vectors.
 
@@ -297,6 +299,7 @@ def train_class_student(
         config: how.
         context: where, and what it draws from.
         soft: the teacher's logits of every subject; None is the student without distillation.
+        tower: reads the texts as it is, in the place of a table of the student's own.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -306,17 +309,16 @@ def train_class_student(
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank, dim=config.dim)
     tokenizer, table, wanted = None, None, None
     if task.texts is not None:
-        assert encoder is not None
-        assert vectors.subjects is not None
-        axes = principal_axes(vectors.subjects[learned], config.dim)
-        texts = [task.texts[i] for i in learned]
-        tokenizer, first = first_table(encoder, texts, [], axes, counted=texts)
+        tokenizer, first, axes = _first_table(task, encoder, vectors, config.dim, tower)
         table = torch.from_numpy(first)
-        if soft is not None:
+        if soft is not None and tower is None:
+            assert vectors.subjects is not None
             wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
     counts = {name: len(names) for name, names in task.class_names.items()}
     width = sum(t.width for t in tables)
     model = StaticClassifier(table, width, counts, hidden=config.hidden, dropout=config.dropout)
+    if model.table is not None:
+        model.table.requires_grad_(tower is None)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, unseen=config.word_dropout)
@@ -335,6 +337,30 @@ def train_class_student(
     )  # fmt: skip
     student.calibration = calibrations(task, student.logits(task), config.balance)
     return student
+
+
+def _first_table(
+    task: ClassifyTask,
+    encoder: TextModel | None,
+    vectors: SubjectVectors,
+    dim: int,
+    tower: SharedTower | None,
+) -> tuple[Tokenizer, FloatArray, FloatArray]:
+    """The tokenizer and the table of a student before training, and the way into its space."""
+    if tower is not None:
+        return tower.tokenizer, tower.table, tower.axes
+    assert encoder is not None
+    own = tower_texts(task, vectors)
+    axes = principal_axes(own.vectors, dim)
+    return *first_table(encoder, own.texts, [], axes, counted=own.texts), axes
+
+
+def tower_texts(task: ClassifyTask, vectors: SubjectVectors) -> TowerTexts:
+    """What a shared tower learns from of a task whose subjects are known by text."""
+    assert task.texts is not None
+    assert vectors.subjects is not None
+    rows = _learned(task)
+    return TowerTexts([task.texts[i] for i in rows], vectors.subjects[rows])
 
 
 def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:
