@@ -73,8 +73,8 @@ class Classifying(Maker):
             self._judge(folder)
 
     def tower_texts(self) -> TowerTexts:
-        """The subjects' own, those that may be learned from."""
-        return tower_texts(self.task, self.vectors)
+        """The subjects' own, of those that may be learned from, and what the teacher says of them."""
+        return tower_texts(self.task, self.vectors, self.teacher().told(self.task, self.vectors))
 
     def teacher(self) -> ClassTeacher:
         """The trained teacher."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def make_tower(folder: Path, runs: Mapping[str, Run]) -> None:
     """Makes the tower of those runs that take it, unless it stands there from the same texts.
 
-    What it is made from, the texts' vectors and the queries of each run, is made first.
+    What it is made from, all that the runs' students learn from, is made first.
 
     Raises:
         InputError: their text encoders are not the same.
@@ -34,7 +34,7 @@ def make_tower(folder: Path, runs: Mapping[str, Run]) -> None:
         inputs: dict[str, Any] = {}
         for name, run in takers.items():
             locks.enter_context(run.lock())
-            below = [up for up in run.pipeline.stages["student"].stands_on if up != "teacher"]
+            below = run.pipeline.stages["student"].stands_on
             for stage in below:
                 run.make(stage)
             made = {up: run.need(up).made for up in below}

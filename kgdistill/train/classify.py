@@ -355,12 +355,20 @@ def _first_table(
     return *first_table(encoder, own.texts, [], axes, counted=own.texts), axes
 
 
-def tower_texts(task: ClassifyTask, vectors: SubjectVectors) -> TowerTexts:
-    """What a shared tower learns from of a task whose subjects are known by text."""
+def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None = None) -> TowerTexts:
+    """What a shared tower learns from of a task whose subjects are known by text.
+
+    Args:
+        task: what is told.
+        vectors: of the text teacher.
+        soft: the teacher's logits of every subject; None: of its vectors alone.
+    """
     assert task.texts is not None
     assert vectors.subjects is not None
     rows = _learned(task)
-    return TowerTexts([task.texts[i] for i in rows], vectors.subjects[rows])
+    told = {} if soft is None else {name: logits[rows] for name, logits in soft.items()}
+    texts = [task.texts[i] for i in rows]
+    return TowerTexts(texts, vectors.subjects[rows], told=told, several=_several(task))
 
 
 def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:

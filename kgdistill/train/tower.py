@@ -1,9 +1,9 @@
-"""One text tower for the students of several tasks: a token table that follows the text teacher alone."""
+"""One text tower for the students of several tasks: a token table that follows what their teachers say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,13 +12,16 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.models.heads import ClassifyHead
 from kgdistill.models.text.vocabulary import Splitting, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
 from kgdistill.tasks.interactions import batches
+from kgdistill.train.class_lesson import soft_loss
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import relational_cosine
 
 _BATCH, _UNSEEN = 256, 0.1
+_HIDDEN, _DROPOUT, _TEMPERATURE = 256, 0.2, 2.0
 _EPOCHS, _STEPS, _MOST = 10, 1000, 200
 """Passes over the texts: ten, of few texts as many as make a thousand steps, but no more than 200."""
 
@@ -32,12 +35,16 @@ class TowerTexts:
         vectors: of the texts, float32 [texts, E].
         phrases: what may become a token.
         phrase_vectors: of the phrases, float32 [phrases, E].
+        told: the teacher's logits of each target over the texts, float32 [texts, classes].
+        several: the targets of which a text can have several classes.
     """
 
     texts: Sequence[str]
     vectors: FloatArray
     phrases: Sequence[str] = ()
     phrase_vectors: FloatArray | None = None
+    told: Mapping[str, FloatArray] = field(default_factory=dict)
+    several: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,10 @@ class SharedTower:
 def train_shared_tower(
     parts: Sequence[TowerTexts], encoder: Splitting, dim: int, max_tokens: int, context: Context
 ) -> SharedTower:
-    """Trains a token table whose vectors point where the text teacher's do, on the texts of all tasks.
+    """Trains a token table on the texts of all tasks.
+
+    Its vectors point where the text teacher's do; a head over them, which is left behind, says what the
+    teachers of classes say. Vectors of the text teacher alone lack what single words tell.
 
     Args:
         parts: of each task.
@@ -78,22 +88,49 @@ def train_shared_tower(
         encoder, list(place), list(named), axes, counted=list(place),
         phrase_vectors=np.concatenate(held)[list(named.values())] if named else None,
     )  # fmt: skip
+    at = {text: i for i, text in enumerate(place)}
+    told = [
+        _Told(np.array([at[text] for text in part.texts]), logits, name in part.several)
+        for part in parts
+        for name, logits in part.told.items()
+    ]
     bag = nn.EmbeddingBag.from_pretrained(torch.from_numpy(table), mode="sum", freeze=False)
-    lesson = _Follow(
-        bag.to(context.device), WordTokens(tokenizer).ids(list(place), max_tokens), vectors @ axes
-    )
+    counts = {str(i): target.logits.shape[1] for i, target in enumerate(told)}
+    head = ClassifyHead(table.shape[1], counts, hidden=_HIDDEN, dropout=_DROPOUT)
+    model = nn.ModuleDict({"bag": bag, "head": head}).to(context.device)
+    lesson = _Follow(bag, head, WordTokens(tokenizer).ids(list(place), max_tokens), vectors @ axes, told)
     epochs = max(_EPOCHS, min(_STEPS * _BATCH // len(place), _MOST))
     recipe = Recipe(epochs, lr=3e-3, schedule="fall")
-    fit(bag, lesson, recipe, draws, title="Training the tasks' text tower", checkpoint=context.checkpoint)
+    fit(model, lesson, recipe, draws, title="Training the tasks' text tower", checkpoint=context.checkpoint)
     return SharedTower(tokenizer, bag.weight.detach().cpu().numpy(), axes)
 
 
-class _Follow(Lesson[IntArray]):
-    """Sums of tokens' rows point where the teacher's vectors do, whichever tokens are not seen."""
+@dataclass(frozen=True)
+class _Told:
+    """What a teacher says of some texts, by row int64 [N]: logits float32 [N, classes]."""
 
-    def __init__(self, bag: nn.EmbeddingBag, ids: Sequence[Sequence[int]], wanted: FloatArray) -> None:
-        self._bag, self._ids = bag, ids
+    rows: IntArray
+    logits: FloatArray
+    several: bool
+
+
+class _Follow(Lesson[IntArray]):
+    """Sums of tokens' rows point where the teacher's vectors do, whichever tokens are not seen.
+
+    A head over them says what the teachers of the tasks say; it is left behind.
+    """
+
+    def __init__(
+        self,
+        bag: nn.EmbeddingBag,
+        head: ClassifyHead,
+        ids: Sequence[Sequence[int]],
+        wanted: FloatArray,
+        told: Sequence[_Told],
+    ) -> None:
+        self._bag, self._head, self._ids, self._told = bag, head, ids, told
         self._wanted = F.normalize(torch.from_numpy(wanted), dim=-1)
+        self._places = [_places(target.rows, len(ids)) for target in told]
 
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """See `Lesson`."""
@@ -108,4 +145,20 @@ class _Follow(Lesson[IntArray]):
         seen = torch.rand(len(flat)) >= _UNSEEN
         counts = torch.bincount(owner[seen], minlength=len(ids))
         said: Tensor = self._bag(flat[seen].to(device), (counts.cumsum(0) - counts).to(device))
-        return {"text": (1.0, relational_cosine(said, self._wanted[torch.from_numpy(batch)].to(device)))}
+        wanted = self._wanted[torch.from_numpy(batch)].to(device)
+        terms = {"text": (1.0, relational_cosine(said, wanted))}
+        logits = self._head(F.normalize(said, dim=-1) * float(said.shape[1]) ** 0.5)
+        for i, (target, places) in enumerate(zip(self._told, self._places, strict=True)):
+            at = places[batch]
+            if (there := np.flatnonzero(at >= 0)).size:
+                soft = torch.from_numpy(target.logits[at[there]]).to(device)
+                mine = logits[str(i)][torch.from_numpy(there).to(device)]
+                terms[f"told/{i}"] = (1.0, soft_loss(mine, soft, _TEMPERATURE, several=target.several))
+        return terms
+
+
+def _places(rows: IntArray, count: int) -> IntArray:
+    """The place of each text among some rows, int64 [count]; -1 where it is not among them."""
+    out = np.full(count, -1, np.int64)
+    out[rows] = np.arange(len(rows))
+    return out

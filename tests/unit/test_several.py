@@ -239,6 +239,11 @@ def test_every_command_that_asks_a_bundle_finds_one_among_several() -> None:
     assert {word.replace("-", "_") for word in asked} <= set(_PARTS)
 
 
+def test_bundles_over_the_same_products_hold_the_same_items(folder: Path) -> None:
+    files = [folder / f"all-{name}" / "bundle" / "items.arrow" for name in ("recommend", "search")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_task_names_whose_answer_it_is(joined: Joined) -> None:
     history, title = joined["recommend"].keys[:2], joined["search"].items.titles[0]
     assert joined.recommend(history, 3, task="recommend") == joined.recommend(history, 3)
