@@ -39,7 +39,7 @@ class ClassifyHead(nn.Module):
 
 
 class FusedHead(nn.Module):
-    """What a teacher says of classes: a head over dense features, and beside it each word's own weights.
+    """What is said of classes: a head over dense features, and beside it each word's own weights.
 
     Args:
         head: of the dense features.
@@ -72,25 +72,21 @@ class FusedHead(nn.Module):
 
 
 class StaticClassifier(nn.Module):
-    """The student: the mean of a text's token vectors, what stands beside the subject, and a head.
+    """The student: the mean of a text's token vectors, what stands beside the subject, and words, in a head.
 
     Args:
         table: of the tokens, float32 [V, D]; None where texts are not read.
-        beside: width of the other features.
-        classes, hidden, dropout: of the head.
+        head: over the text vector and the features beside it.
     """
 
-    def __init__(
-        self, table: Tensor | None, beside: int, classes: Mapping[str, int], *, hidden: int, dropout: float
-    ) -> None:
+    def __init__(self, table: Tensor | None, head: FusedHead) -> None:
         super().__init__()
         self.table = (
             None
             if table is None
             else nn.EmbeddingBag.from_pretrained(table.clone(), mode="mean", freeze=False)
         )
-        width = (0 if table is None else table.shape[1]) + beside
-        self.head = ClassifyHead(width, classes, hidden=hidden, dropout=dropout)
+        self.head = head
 
     def text(self, flat: Tensor, offsets: Tensor) -> Tensor:
         """Vectors of length √D, float32 [B, D]; 0 without tokens.
@@ -104,7 +100,8 @@ class StaticClassifier(nn.Module):
         unit: Tensor = F.normalize(vectors, dim=-1) * float(vectors.shape[1]) ** 0.5
         return unit
 
-    def forward(self, text: Tensor | None, beside: Tensor) -> dict[str, Tensor]:
+    def forward(self, text: Tensor | None, beside: Tensor, words: Words | None) -> dict[str, Tensor]:
         """Logits by target; `text` as `text()` gave it, `beside` float32 [B, beside]."""
-        logits: dict[str, Tensor] = self.head(beside if text is None else torch.cat([text, beside], dim=1))
+        features = beside if text is None else torch.cat([text, beside], dim=1)
+        logits: dict[str, Tensor] = self.head(features, words)
         return logits

@@ -1,4 +1,4 @@
-"""The part of a bundle that tells classes: token means, histories and facts under one head, by NumPy."""
+"""The part of a bundle that tells classes: token means, words, histories and facts in one head, by NumPy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from kgdistill.ranking.classes import decide, probabilities
 from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.log_counts import LogCounts
+from kgdistill.tasks.word_features import WordFeatures, WordTable
 
-_NODES = "classifier/nodes.json"
+_NODES, _WORDS = "classifier/nodes.json", "classifier/words.json"
+_ROWS = 1024
 Keys = Sequence[str]
 
 
@@ -128,9 +130,11 @@ class Classifier:
     Args:
         targets: by name.
         layers: the head: `hidden.weight` float32 [H, W] and `hidden.bias` [H] where there is a shared layer,
-            and for each target `target.NAME.weight` and `target.NAME.bias`.
+            for each target `target.NAME.weight` and `target.NAME.bias`; and `words`, what each word adds to
+            the classes of all targets, float32 [words, classes], where texts are read.
         nodes: what subjects can be tied to.
         dim: width of the text vectors; 0 where texts are not read.
+        words: the exact words that are read; None where texts are not.
     """
 
     name: ClassVar[str] = "classifier"
@@ -141,8 +145,9 @@ class Classifier:
         layers: Mapping[str, FloatArray],
         nodes: Sequence[KnownNodes],
         dim: int,
+        words: WordFeatures | None = None,
     ) -> None:
-        self.targets, self.nodes, self.dim = dict(targets), tuple(nodes), dim
+        self.targets, self.nodes, self.dim, self.words = dict(targets), tuple(nodes), dim, words
         self._layers = dict(layers)
 
     @property
@@ -171,40 +176,53 @@ class Classifier:
                 differ; a relationship that is not known; one text or one key instead of several.
         """
         count = self._check(texts, histories, facts, tower)
-        vectors, known = None, np.zeros(count, np.bool_)
+        vectors, words, known = None, None, np.zeros(count, np.bool_)
         if self.dim:
             vectors = np.zeros((count, self.dim), np.float32)
             if texts is not None and tower is not None:
                 vectors = tower.encode(texts, known=True)
+                words = None if self.words is None else self.words.read(texts)
                 known |= vectors.any(axis=1)
         given, unknown = self._ties(count, histories, facts)
         beside = [n.of(keys) for n, keys in zip(self.nodes, given, strict=True)]
         for nodes, keys in zip(self.nodes, given, strict=True):
             known |= np.array([any(key in nodes.places for key in mine) for mine in keys], np.bool_)
-        logits = self.logits(vectors, beside)
+        logits = self.logits(vectors, beside, words)
         told = {name: self._told(name, x) for name, x in logits.items()}
         return [
             Prediction({name: parts[i] for name, parts in told.items()}, bool(known[i]), unknown[i])
             for i in range(count)
         ]
 
-    def logits(self, vectors: FloatArray | None, beside: Sequence[FloatArray]) -> dict[str, FloatArray]:
+    def logits(
+        self, vectors: FloatArray | None, beside: Sequence[FloatArray], words: WordTable | None = None
+    ) -> dict[str, FloatArray]:
         """Of each target, float32 [subjects, classes].
 
         Args:
             vectors: of the texts, of any length, float32 [subjects, dim]; None where texts are not read.
             beside: what each of `nodes` gives.
+            words: of the texts; None where there is none.
         """
         parts = [] if vectors is None else [unit(vectors) * np.float32(self.dim**0.5)]
         x = np.concatenate([*parts, *beside], axis=1)
         if "hidden.weight" in self._layers:
             x = np.maximum(x @ self._layers["hidden.weight"].T + self._layers["hidden.bias"], 0)
-        return {
+        logits = {
             name: np.asarray(
                 x @ self._layers[f"target.{name}.weight"].T + self._layers[f"target.{name}.bias"], np.float32
             )
             for name in self.targets
         }
+        if words is None or "words" not in self._layers:
+            return logits
+        ends = np.cumsum([len(target.names) for target in self.targets.values()])[:-1]
+        for start in range(0, len(x), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(x)))
+            said = np.split(words.rows(rows).total(self._layers["words"]), ends, axis=1)
+            for name, part in zip(self.targets, said, strict=True):
+                logits[name][rows] += part
+        return logits
 
     def _told(self, name: str, logits: FloatArray) -> list[Told]:
         target = self.targets[name]
@@ -308,6 +326,8 @@ class Classifier:
     def arrays(self) -> Arrays:
         """See `BundlePart`."""
         out = {**self._layers, **{f"nodes.{i}": n.rows for i, n in enumerate(self.nodes)}}
+        if self.words is not None:
+            out["idf"] = self.words.idf
         for i, nodes in enumerate(self.nodes):
             for j, block in enumerate(nodes.counts):
                 out |= block.arrays(f"nodes.{i}.{j}")
@@ -315,8 +335,9 @@ class Classifier:
 
     def files(self) -> dict[str, bytes]:
         """See `BundlePart`."""
-        keys = [list(n.keys) for n in self.nodes]
-        return {_NODES: json.dumps(keys, ensure_ascii=False).encode()} if keys else {}
+        held: dict[str, Any] = {_NODES: [list(n.keys) for n in self.nodes]}
+        held[_WORDS] = [] if self.words is None else list(self.words.words)
+        return {name: json.dumps(told, ensure_ascii=False).encode() for name, told in held.items() if told}
 
     @classmethod
     def from_arrays(
@@ -324,13 +345,12 @@ class Classifier:
     ) -> Classifier:
         """See `BundlePart`."""
         targets, nodes, dim = _read_settings(settings)
-        try:
-            keys = json.loads(files[_NODES]) if nodes else []
-        except (KeyError, ValueError) as error:
-            raise refuse("cannot be read", _NODES) from error
+        keys, words = _told(files, _NODES) if nodes else [], []
         fits = isinstance(keys, list) and len(keys) == len(nodes) and all(all_of(k, str) for k in keys)
         if not fits:
             raise refuse("does not hold the keys of the nodes", _NODES)
+        if "words" in arrays and (not all_of(words := _told(files, _WORDS), str) or not words):
+            raise refuse("does not hold the words", _WORDS)
         wanted: dict[str, tuple[str, tuple[int, ...]]] = {
             f"nodes.{i}": ("float32", (len(mine), -1)) for i, mine in enumerate(keys)
         }
@@ -350,6 +370,9 @@ class Classifier:
                 f"target.{name}.weight": ("float32", (count, width)),
                 f"target.{name}.bias": ("float32", (count,)),
             }
+        if words:
+            classes = sum(len(target.names) for target in targets.values())
+            wanted |= {"words": ("float32", (len(words), classes)), "idf": ("float32", (len(words),))}
         check_arrays("classifier", arrays, wanted)
         known = [
             KnownNodes(
@@ -360,8 +383,16 @@ class Classifier:
                 zip(nodes, keys, strict=True)
             )
         ]  # fmt: skip
-        layers = {name: array for name, array in arrays.items() if not name.startswith("nodes.")}
-        return cls(targets, layers, known, dim)
+        layers = {k: array for k, array in arrays.items() if not k.startswith("nodes.") and k != "idf"}
+        read = WordFeatures(tuple(words), arrays["idf"]) if words else None
+        return cls(targets, layers, known, dim, read)
+
+
+def _told(files: Mapping[str, bytes], name: str) -> Any:
+    try:
+        return json.loads(files[name])
+    except (KeyError, ValueError) as error:
+        raise refuse("cannot be read", name) from error
 
 
 def _read_settings(

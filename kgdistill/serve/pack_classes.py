@@ -21,6 +21,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.tasks.word_features import WordFeatures
 
 
 class _Table(Protocol):
@@ -56,6 +57,8 @@ class _Trained(Protocol):
     def tokenizer(self) -> Tokenizer | None: ...
     @property
     def max_tokens(self) -> int: ...
+    @property
+    def words(self) -> WordFeatures | None: ...
     @property
     def tables(self) -> Sequence[_Table]: ...
     @property
@@ -94,7 +97,7 @@ def pack_classifier(
         )
         for t in student.tables
     ]
-    return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim)
+    return tower, Classifier(targets, weights, nodes, 0 if tower is None else tower.dim, student.words)
 
 
 def pack_classes(

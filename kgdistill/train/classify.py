@@ -15,12 +15,12 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
 from kgdistill.models.text.transformer import TextEncoder, TextModel
-from kgdistill.models.text.vocabulary import first_table, principal_axes
-from kgdistill.models.text.word_features import WordFeatures
+from kgdistill.models.text.vocabulary import TABLE_BYTES, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import rarity
 from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.tasks.word_features import MOST, WordFeatures, WordTable
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
@@ -142,17 +142,23 @@ class _Features:
             text = ((vectors.subjects - middle) / size).astype(np.float32)
             dense = np.concatenate([text, dense], axis=1)
         self.dense = torch.from_numpy(dense)
-        self.words = words.table(task.texts) if words is not None and task.texts is not None else None
+        self.words = words.read(task.texts) if words is not None and task.texts is not None else None
+        self.columns = 0 if words is None else len(words.words)
 
     def of(self, rows: IntArray, device: torch.device) -> tuple[Tensor, Words | None]:
         """What `FusedHead` takes of some subjects."""
-        dense = self.dense[torch.from_numpy(rows)].to(device)
-        if self.words is None:
-            return dense, None
-        part = self.words[rows]
-        arrays = part.indices.astype(np.int64), part.data, part.indptr[:-1].astype(np.int64)
-        columns, weights, offsets = (torch.from_numpy(array).to(device) for array in arrays)
-        return dense, (columns, weights, offsets)
+        return self.dense[torch.from_numpy(rows)].to(device), _words(self.words, rows, device)
+
+
+def _words(table: WordTable | None, rows: IntArray, device: torch.device) -> Words | None:
+    """What `FusedHead` takes of the words of some subjects."""
+    if table is None:
+        return None
+    part = table.rows(rows)
+    columns, weights, offsets = (
+        torch.from_numpy(array).to(device) for array in (part.columns, part.weights, part.starts[:-1])
+    )
+    return columns, weights, offsets
 
 
 def _said(member: FusedHead, features: _Features) -> Logits:
@@ -167,18 +173,20 @@ def _said(member: FusedHead, features: _Features) -> Logits:
 
 @dataclass
 class ClassStudent:
-    """The student: a token table and what stands beside the subject, under one head; no encoder, no graph.
+    """The student: a token table, exact words and what stands beside the subject; no encoder, no graph.
 
     Attributes:
         model: the table and the head.
         tokenizer: its ids are the table's rows; None where texts are not read.
         max_tokens: of a text.
+        words: the exact words that are read, each with weights of its own; None where texts are not read.
         tables, classes, several, calibration, history, seconds: as the teacher's.
     """
 
     model: StaticClassifier
     tokenizer: Tokenizer | None
     max_tokens: int
+    words: WordFeatures | None
     tables: list[NodeTable]
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
@@ -187,8 +195,11 @@ class ClassStudent:
     seconds: float
 
     def weights(self) -> dict[str, FloatArray]:
-        """The table, the shared layer and each target's layer, as a bundle names them."""
-        names = {"table.weight": "table", "head.hidden.": "hidden.", "head.outputs.of ": "target."}
+        """The table, the words, the shared layer and each target's layer, as a bundle names them."""
+        names = {
+            "table.weight": "table", "head.words.weight": "words", "head.head.hidden.": "hidden.",
+            "head.head.outputs.of ": "target.",
+        }  # fmt: skip
         out: dict[str, FloatArray] = {}
         for name, held in self.model.state_dict().items():
             for ours, theirs in names.items():
@@ -198,7 +209,7 @@ class ClassStudent:
 
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
-        reader = _Reader(self.model, task, self.tokenizer, self.max_tokens, self.tables)
+        reader = _Reader(self.model, task, self.tokenizer, self.max_tokens, self.tables, self.words)
         parts = []
         with torch.inference_mode():
             self.model.eval()
@@ -253,7 +264,7 @@ def _member(
     dense = ClassifyHead(
         features.dense.shape[1], counts, hidden=config.teacher_hidden, dropout=config.dropout
     )
-    head = FusedHead(dense, 0 if features.words is None else features.words.shape[1])
+    head = FusedHead(dense, features.columns)
     head.to(context.device)
     lesson = ClassLesson(
         task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
@@ -307,52 +318,56 @@ def train_class_student(
     draws = context.draws()
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank, dim=config.dim)
-    tokenizer, table, wanted = None, None, None
-    if task.texts is not None:
-        tokenizer, first, axes = _first_table(task, encoder, vectors, config.dim, tower)
-        table = torch.from_numpy(first)
-        if soft is not None and tower is None:
-            assert vectors.subjects is not None
-            wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
     counts = {name: len(names) for name, names in task.class_names.items()}
-    width = sum(t.width for t in tables)
-    model = StaticClassifier(table, width, counts, hidden=config.hidden, dropout=config.dropout)
+    text = None if task.texts is None else _first_text(task, encoder, vectors, config.dim, counts, tower)
+    tokenizer, table, words, axes = (None, None, None, None) if text is None else text
+    wanted = None
+    if soft is not None and vectors.subjects is not None and axes is not None:
+        wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
+    width = sum(t.width for t in tables) + (0 if table is None else table.shape[1])
+    dense = ClassifyHead(width, counts, hidden=config.hidden, dropout=config.dropout)
+    model = StaticClassifier(table, FusedHead(dense, 0 if words is None else len(words.words)))
     if model.table is not None:
         model.table.requires_grad_(tower is None)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
-    reader = _Reader(model, task, tokenizer, most, tables, unseen=config.word_dropout)
+    reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
     lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
     recipe = Recipe(
-        config.epochs, config.lr, rates={"table": config.table_rate}, weight_decay=config.weight_decay,
-        schedule="fall", warm=0.1,
+        config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
+        rates={"table": config.table_rate, "head.words": _WORD_RATE},
     )  # fmt: skip
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
         model, lesson, recipe, draws, title=title, validate=lesson.validate, checkpoint=context.checkpoint
     )
     student = ClassStudent(
-        model.cpu(), tokenizer, most, tables, dict(task.class_names), _several(task), {}, trained.history,
-        trained.seconds,
+        model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
+        trained.history, trained.seconds,
     )  # fmt: skip
     student.calibration = calibrations(task, student.logits(task), config.balance)
     return student
 
 
-def _first_table(
+def _first_text(
     task: ClassifyTask,
     encoder: TextModel | None,
     vectors: SubjectVectors,
     dim: int,
+    counts: Mapping[str, int],
     tower: SharedTower | None,
-) -> tuple[Tokenizer, FloatArray, FloatArray]:
-    """The tokenizer and the table of a student before training, and the way into its space."""
-    if tower is not None:
-        return tower.tokenizer, tower.table, tower.axes
-    assert encoder is not None
+) -> tuple[Tokenizer, Tensor, WordFeatures, FloatArray]:
+    """How a student reads texts: tokens and their first vectors, exact words, and axes of the teacher's."""
     own = tower_texts(task, vectors)
+    # Of many classes each word holds as many numbers: the weights stay as small as the table.
+    room = TABLE_BYTES // (4 * sum(counts.values()))
+    words = WordFeatures.of(own.texts, most=min(MOST, room))
+    if tower is not None:
+        return tower.tokenizer, torch.from_numpy(tower.table), words, tower.axes
+    assert encoder is not None
     axes = principal_axes(own.vectors, dim)
-    return *first_table(encoder, own.texts, [], axes, counted=own.texts), axes
+    tokenizer, first = first_table(encoder, own.texts, [], axes, counted=own.texts)
+    return tokenizer, torch.from_numpy(first), words, axes
 
 
 def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None = None) -> TowerTexts:
@@ -403,6 +418,7 @@ class _Reader:
         tokenizer: Tokenizer | None,
         max_tokens: int,
         tables: Sequence[NodeTable],
+        words: WordFeatures | None,
         unseen: float = 0.0,
     ) -> None:
         self._model, self._unseen = model, unseen
@@ -412,6 +428,7 @@ class _Reader:
         self._ids: list[list[int]] | None = None
         if tokenizer is not None and task.texts is not None:
             self._ids = WordTokens(tokenizer).ids(list(task.texts), max_tokens)
+        self._words = words.read(task.texts) if words is not None and task.texts is not None else None
 
     def logits(self, rows: IntArray) -> tuple[dict[str, Tensor], Tensor | None]:
         """Logits by target, and the text vectors."""
@@ -427,7 +444,7 @@ class _Reader:
             starts = torch.from_numpy(np.cumsum(lengths) - lengths)
             text = self._model.text(flat.to(self._device), starts.to(self._device))
         beside = self._beside[torch.from_numpy(rows)].to(self._device)
-        return self._model(text, beside), text
+        return self._model(text, beside, _words(self._words, rows, self._device)), text
 
 
 def _learned(task: ClassifyTask) -> IntArray:

@@ -19,9 +19,9 @@ from torch import nn
 from kgdistill.errors import ArtefactError
 from kgdistill.models.beside import NodeTable
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
-from kgdistill.models.text.word_features import WordFeatures
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.tasks.log_counts import LogCounts
+from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
 _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.json"
@@ -29,16 +29,11 @@ _ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.js
 
 def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
     """Writes a teacher into a folder."""
-    words, first = teacher.words, teacher.members[0]
-    beside = {
-        "size": teacher.size, "dropout": first.head.dropout, "members": len(teacher.members),
-        "words": None if words is None else words.words,
-    }  # fmt: skip
+    dropout = teacher.members[0].head.dropout
+    beside = {"size": teacher.size, "dropout": dropout, "members": len(teacher.members)}
     arrays: dict[str, npt.NDArray[Any]] = {"folds": teacher.folds}
     if teacher.middle is not None:
         arrays["middle"] = teacher.middle
-    if words is not None:
-        arrays["idf"] = words.idf
     _save(folder, teacher, nn.ModuleList(teacher.members), arrays, beside)
 
 
@@ -51,29 +46,19 @@ def load_class_teacher(folder: Path) -> ClassTeacher:
     folder = Path(folder)
     try:
         about, arrays, state = _load(folder)
-        middle, words = arrays.get("middle"), None
-        if about["words"] is not None:
-            words = WordFeatures(tuple(about["words"]), arrays["idf"])
+        middle = arrays.get("middle")
         width = sum(table.width for table in about["tables"]) + (0 if middle is None else len(middle))
         hidden = _hidden(state, "0.head.hidden.weight")
-        members = nn.ModuleList(
-            FusedHead(
-                ClassifyHead(width, _counts(about), hidden=hidden, dropout=about["dropout"]),
-                0 if words is None else len(words.words),
-            )
-            for _ in range(about["members"])
-        )
+        members = nn.ModuleList(_head(about, width, hidden) for _ in range(about["members"]))
         members.load_state_dict(state)
-        return ClassTeacher(
-            [*members.eval()], arrays["folds"], middle, about["size"], words, **_common(about)
-        )
+        return ClassTeacher([*members.eval()], arrays["folds"], middle, about["size"], **_common(about))
     except _BROKEN as error:
         raise ArtefactError("holds no teacher of classes", where=str(folder)) from error
 
 
 def save_class_student(folder: Path, student: ClassStudent) -> None:
     """Writes a student into a folder."""
-    beside = {"max_tokens": student.max_tokens, "dropout": student.model.head.dropout}
+    beside = {"max_tokens": student.max_tokens, "dropout": student.model.head.head.dropout}
     _save(folder, student, student.model, {}, beside)
     if student.tokenizer is not None:
         student.tokenizer.save(str(Path(folder) / _TOKENIZER))
@@ -90,10 +75,8 @@ def load_class_student(folder: Path) -> ClassStudent:
         about, _, state = _load(folder)
         table = state.get("table.weight")
         tokenizer = None if table is None else Tokenizer.from_file(str(folder / _TOKENIZER))
-        model = StaticClassifier(
-            table, sum(t.width for t in about["tables"]), _counts(about),
-            hidden=_hidden(state, "head.hidden.weight"), dropout=about["dropout"],
-        )  # fmt: skip
+        width = sum(t.width for t in about["tables"]) + (0 if table is None else table.shape[1])
+        model = StaticClassifier(table, _head(about, width, _hidden(state, "head.head.hidden.weight")))
         model.load_state_dict(state)
         return ClassStudent(model.eval(), tokenizer, about["max_tokens"], **_common(about))
     except Exception as error:
@@ -118,11 +101,14 @@ def _save(
         held[f"tables.{i}"] = table.rows
         for j, block in enumerate(table.counts):
             held |= block.arrays(f"tables.{i}.{j}")
+    if trained.words is not None:
+        held["idf"] = trained.words.idf
     whole = {k: np.ascontiguousarray(v) for k, v in {**held, **arrays}.items()}
     # Bytes, as save_file reports a full disk as an error of its own kind.
     (folder / _ARRAYS).write_bytes(save(whole))
     text = {
         **about,
+        "words": None if trained.words is None else trained.words.words,
         "tables": [
             [t.relationship, t.label, t.history, t.middle, t.spread, len(t.counts)] for t in trained.tables
         ],
@@ -150,6 +136,8 @@ def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], di
         )
         for i, (relationship, label, history, middle, spread, counts) in enumerate(about["tables"])
     ]
+    if about["words"] is not None:
+        about["words"] = WordFeatures(tuple(about["words"]), arrays["idf"])
     state = {
         k.removeprefix("module."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("module.")
     }
@@ -158,6 +146,7 @@ def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], di
 
 def _common(about: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "words": about["words"],
         "tables": about["tables"],
         "classes": {name: tuple(classes) for name, classes in about["classes"].items()},
         "several": frozenset(about["several"]),
@@ -168,6 +157,11 @@ def _common(about: Mapping[str, Any]) -> dict[str, Any]:
         "history": about["history"],
         "seconds": about["seconds"],
     }
+
+
+def _head(about: Mapping[str, Any], width: int, hidden: int) -> FusedHead:
+    words = 0 if about["words"] is None else len(about["words"].words)
+    return FusedHead(ClassifyHead(width, _counts(about), hidden=hidden, dropout=about["dropout"]), words)
 
 
 def _counts(about: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, int]:

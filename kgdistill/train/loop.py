@@ -314,7 +314,8 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = recipe.lr * recipe.rates.get(name.split(".")[0], 1.0)
+            shares = (share for start, share in recipe.rates.items() if f"{name}.".startswith(f"{start}."))
+            rate = recipe.lr * next(shares, 1.0)
             groups.setdefault(rate, []).append(parameter)
     moving = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
     if recipe.weight_decay:

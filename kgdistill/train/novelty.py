@@ -78,7 +78,7 @@ def fit_class_student(
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
         alone, taught = _alone(context), None
         if soft is not None:
-            taught = train_class_teacher(fold, vectors, config, alone).logits(fold, vectors)
+            taught = train_class_teacher(fold, vectors, config, alone).told(fold, vectors)
         again = train_class_student(fold, encoder, vectors, config, alone, soft=taught, tower=tower)
         return again.logits(fold), again.calibration
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from _classes import CONFIG, World, make_classes, spec, world
+from _classes import CONFIG, WordEncoder, World, context, make_classes, spec, world
 
 from kgdistill.evaluate.classify import ClassArm
 from kgdistill.ranking.classes import Classified, decide, mcc
-from kgdistill.train.novelty import LeftOut, best_threshold, left_out_folds, settled
+from kgdistill.train.classify import ClassTeacher
+from kgdistill.train.novelty import LeftOut, best_threshold, fit_class_student, left_out_folds, settled
 
 FILLER = ["please", "today", "my", "order", "again", "hello"]
 MARKS = ["coin", "truck", "clock", "the", "thanks"]
@@ -80,6 +81,24 @@ def test_a_class_that_is_left_out_is_not_learned_and_the_test_stays_closed(made:
     for fold in folds:
         strange = ~fold.said.truth.any(axis=1)
         assert fold.weights[strange].sum() / fold.weights.sum() == pytest.approx(0.3, abs=0.01)
+
+
+def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    say = ClassTeacher.told
+
+    def listen(self: ClassTeacher, task: Any, vectors: Any) -> Any:
+        told.append(task)
+        return say(self, task, vectors)
+
+    monkeypatch.setattr(ClassTeacher, "told", listen)
+    soft = made.teacher.told(made.task, made.vectors)
+    config = CONFIG.model_copy(update={"epochs": 2})
+    encoder: Any = WordEncoder()
+    fit_class_student(made.task, encoder, made.vectors, config, context(), soft=soft)
+    assert len(told) == 1 + 4
 
 
 def test_the_best_threshold_stands_between_what_is_known_and_what_is_not() -> None:
