@@ -6,8 +6,8 @@
 A headless Chromium asks `kgdistill explore`. Of each kind of click the median and the 95th percentile of the
 time to the next page's first paint (or, where a part of a page changes, to that part), over nodes that were
 not asked for before, with a 95 % interval of the median by bootstrap; and the processor time that the page's
-processes spent on it. Parts that come after the paint (reasons, paths, plots) are told apart. Writes
-bench/results/page.json.
+processes spent on it. Parts that come after the paint (reasons, paths, plots, a picture's places) are told
+apart. Writes bench/results/page.json.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def measured(
         kind("neighbourhood of a product").take(
             lambda key=key: painted(page, f"{base}/graph?node=Product:{key}")
         )  # type: ignore[misc]
-        page.locator("#nodes tr").first.wait_for()
+        kind("later: the neighbourhood in its places").take(
+            lambda: until(page, lambda: None, "#picture[data-laid]")
+        )
         said = page.locator("#nodes button").nth(2)
         kind("expand a neighbour").take(
             lambda said=said: until(page, said.click, "#picture-said:not(:empty)")
@@ -193,6 +195,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", help="an embedded store that holds Complete Journey and two runs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures go")
     choices = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = choices.store or filled(Path(folder))
@@ -235,7 +238,7 @@ def main() -> None:
             f"{told['median_s']:6.3f} s ({low:.3f} to {high:.3f}), 95 % below {told['p95_s']:6.3f} s, "
             f"{told['cpu_s']:6.3f} s of processor: {name}"
         )
-    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    choices.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
-"""Takes the pictures of docs/page.md from a made-up shop: `python docs/screens.py`; needs chromium.
+"""Takes the pictures of docs/page.md from made-up shops: `python docs/screens.py [DEMO]`; needs chromium.
 
-What is recommended there is what buyers of the same things bought, and, as another run, what most bought.
+Those in Chinese are of `kgdistill demo --lang zh --quick`, run in the folder DEMO; they need a font such as
+fonts-wqy-microhei. What is recommended in the other shop is what buyers of the same things bought, and, as
+another run, what most bought.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import uvicorn
-from playwright.sync_api import sync_playwright
+from fastapi import FastAPI
+from playwright.sync_api import Browser, sync_playwright
 
 import kgdistill as kg
+from kgdistill.demo import run_demo
 from kgdistill.derive.also_bought import write_also_bought
 from kgdistill.explore import write_back
 from kgdistill.moment import moment
@@ -71,26 +78,47 @@ def fill(graph: kg.Graph) -> str:
     return str(first["product"][0].as_py())
 
 
+def take(browser: Browser, app: FastAPI, shots: Mapping[str, str], **reader: Any) -> None:
+    """Serves a page, goes to each place as a reader does and keeps what stands there."""
+    server = uvicorn.Server(uvicorn.Config(app, port=PORT, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    page = browser.new_page(**reader)
+    for name, address in shots.items():
+        page.goto(f"http://127.0.0.1:{PORT}{address}", wait_until="networkidle")
+        page.screenshot(path=SCREENS / f"{name}.png")
+        print(SCREENS / f"{name}.png")
+    page.close()
+    server.should_exit = True
+    thread.join()
+
+
 def main() -> None:
-    """Serves the shop, goes to each place and keeps what stands there."""
+    """Fills both shops and takes what they show."""
     SCREENS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, kg.Graph(f"ladybug:{folder}/shop") as graph:
-        shots = {**SHOTS, "why": f"/why?user={USER}&product={fill(graph)}"}
-        server = uvicorn.Server(uvicorn.Config(page_app(graph.store), port=PORT, log_level="warning"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        with kg.Graph(f"ladybug:{folder}/shop") as graph:
+            shots = {**SHOTS, "why": f"/why?user={USER}&product={fill(graph)}"}
+            take(
+                browser, page_app(graph.store), shots, viewport={"width": 900, "height": 640}, locale="en-GB"
             )
-            page = browser.new_page(viewport={"width": 900, "height": 640}, locale="en-GB")
-            for name, address in shots.items():
-                page.goto(f"http://127.0.0.1:{PORT}{address}", wait_until="networkidle")
-                page.screenshot(path=SCREENS / f"{name}.png")
-                print(SCREENS / f"{name}.png")
-            browser.close()
-        server.should_exit = True
-        thread.join()
+        # A run that stands there already is taken as it is.
+        out = Path(sys.argv[1] if len(sys.argv) > 1 else f"{folder}/demo")
+        shown = run_demo(out, quick=True, device="cpu", threads=1, language="zh")
+        # Somebody whose first product has a reason.
+        one = next(e for e in shown.examples if e["recommendations"][0]["explained"])
+        user, product = one["user"], one["recommendations"][0]["product"]
+        shots = {
+            "chinese": f"/card?label=User&key={user}",
+            "terms": f"/why?user={user}&product={product}",
+        }
+        with kg.Graph(shown.store_url) as graph:
+            app = page_app(graph.store, bundle=shown.bundle)
+            take(browser, app, shots, viewport={"width": 900, "height": 760}, locale="zh-CN")
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ class InputError(KgdistillError):
     """A file, column, row, option or id that cannot be used."""
 
 
+class UnknownNameError(InputError, KeyError):
+    """A mapping holds nothing under that name; to `get` and `in` it is a KeyError."""
+
+
 class SchemaError(KgdistillError):
     """The graph schema is wrong, or data does not fit it."""
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +25,19 @@ from rich.progress import (
 )
 
 _PLAIN_INTERVAL_S = 5.0
+
+
+_about = ContextVar("_about", default="")
+
+
+@contextmanager
+def said_of(name: str) -> Iterator[None]:
+    """While the block runs, `name` stands before what every step does: of several, the one under way."""
+    token = _about.set(f"{name}: ")
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 class Step:
@@ -84,6 +98,7 @@ def step(description: str, total: int | None = None) -> Iterator[Step]:
         description: what is being done, a few words.
         total: how many units there are to `advance` through; None when it is not known.
     """
+    description = _about.get() + description
     if sys.stderr.isatty():
         columns = (
             SpinnerColumn(),

@@ -25,8 +25,8 @@ _SAID: dict[str, dict[Language, str]] = {
     },
     "usual share": {"en": ": {lift:.1f} times the usual share", "zh": "，占比是常人的{lift:.1f}倍"},
     "together": {
-        "en": "{support} who bought {item} also bought this, {lift:.1f} times as many as by chance",
-        "zh": "买过{item}的人里有{support}人也买了这件，是偶然情况的{lift:.1f}倍",
+        "en": "{support} who {event} {item} also {event} this, {lift:.1f} times as many as by chance",
+        "zh": "{event}{item}的人里有{support}人也{event}这件，是偶然情况的{lift:.1f}倍",
     },
     "seen": {"en": "{event} this before", "zh": "{event}这件"},
     "seen often": {"en": "{event} this {times} times", "zh": "{event}这件{times}次"},

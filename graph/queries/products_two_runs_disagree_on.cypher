@@ -4,9 +4,10 @@
 // $other RECOMMENDED.run: the other run
 // $limit int = 50: at most this many
 // example: run=demo other=former
-MATCH (u:User)-[r:RECOMMENDED]->(p:Product)
+MATCH (:User)-[r:RECOMMENDED]->(p:Product)
 WHERE r.run = $run OR r.run = $other
-WITH p, sum(CASE WHEN r.run = $run THEN 1 ELSE 0 END) AS in_run, sum(CASE WHEN r.run = $other THEN 1 ELSE 0 END) AS in_other
+WITH p, r.run AS run, count(*) AS users
+WITH p, sum(CASE WHEN run = $run THEN users ELSE 0 END) AS in_run, sum(CASE WHEN run = $other THEN users ELSE 0 END) AS in_other
 WHERE in_run <> in_other
 RETURN p.product_id AS product, p.title AS title, in_run, in_other, in_run - in_other AS difference
 ORDER BY abs(in_run - in_other) DESC, product

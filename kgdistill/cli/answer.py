@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ from kgdistill.cli.asking import (
     BundleTaskOption,
     CountOption,
     EventOption,
-    ForWhom,
     HistoryOption,
     HistoryStoreOption,
     RunBundleOption,
@@ -22,14 +20,12 @@ from kgdistill.cli.asking import (
     WhereOption,
     ask,
     conditions,
-    done_before,
+    for_whom,
     history_keys,
-    of_user,
-    past,
     show,
 )
 from kgdistill.cli.jobs import ArchiveOption
-from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, password_in, store_at
+from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, password_in
 from kgdistill.cli.output import print_json, print_table, print_wide, say, shown
 from kgdistill.errors import InputError
 from kgdistill.wording import spoken
@@ -115,17 +111,11 @@ def recommend(
         raise InputError(
             "warm leaves out what --new asks for", where="--pool", hint="leave --pool or --new out"
         )
-    keys = history_keys(user_id, history, run is not None)
-    if events and user_id is not None:
-        raise InputError("give one of: --user, --event")
-    loaded, opened = ask(bundle, run, task, "recommend")
+    keys = history_keys(user_id, history, run is not None, events)
+    held = ask(bundle, run, task, "recommend")
+    loaded = held.bundle
     filtered, notes = conditions(loaded, where)
-    asked = ForWhom(
-        past(loaded, keys, events), [], "what was done before" if events else done_before(loaded), []
-    )
-    if user_id is not None and opened is not None and loaded.history is not None:
-        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
-            asked = of_user(opened, loaded, user_id, graph)
+    asked = for_whom(held, keys, events, user_id, (store, user, password_file))
 
     def of_pool(pool: str | None) -> Answer:
         among = k if not diversity else DEPTH * k

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kgdistill.cli.options import store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
@@ -78,16 +80,19 @@ class ForWhom(NamedTuple):
     notes: list[str]
 
 
-def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
+def history_keys(
+    user: str | None, history: str | None, run: bool, events: Sequence[str] | None = None
+) -> list[str]:
     """The keys of --history; none where --user says whose it is.
 
     Raises:
-        InputError: both were given, a user without a run, or an id is none.
+        InputError: a user beside --history or --event, a user without a run, or an id is none.
     """
     if user is not None and not run:
         raise InputError("a bundle knows no users", where="--user", hint="give --history, or --run")
-    if user is not None and history is not None:
-        raise InputError("give one of: --user, --history")
+    for option, given in (("--history", history is not None), ("--event", bool(events))):
+        if user is not None and given:
+            raise InputError(f"give one of: --user, {option}")
     if user is not None:
         _check_id(user, "--user")
     return _ids(history, "--history") if history is not None else []
@@ -96,6 +101,33 @@ def history_keys(user: str | None, history: str | None, run: bool) -> list[str]:
 def done_before(bundle: Bundle) -> str:
     """What a history is called: what was bought, viewed or whatever the bundle's task asks for."""
     return f"what was {event_name(bundle.event, 'en')} before"
+
+
+def for_whom(
+    asked: Asked,
+    keys: list[str],
+    events: Sequence[str] | None,
+    user: str | None,
+    store: tuple[str | None, str, Path | None],
+) -> ForWhom:
+    """For whom an answer is, by what --history, --event or --user say.
+
+    Args:
+        asked: the bundle that reads a history, and its run.
+        keys: of --history.
+        events: TYPE=ID,ID,… each.
+        user: whose history the store at `store` (its URL, or the run's folder; user, password file) says.
+
+    Raises:
+        InputError: as `past`.
+        StoreError: from the store.
+    """
+    if user is not None and asked.run is not None and asked.bundle.history is not None:
+        url, name, password_file = store
+        with store_at(url, name, password_file) if url is not None else nullcontext() as graph:
+            return of_user(asked.run, asked.bundle, user, graph)
+    told = "what was done before" if events else done_before(asked.bundle)
+    return ForWhom(past(asked.bundle, keys, events), [], told, [])
 
 
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
@@ -220,6 +252,16 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
                 f"was made for {held!r}, not for {wanted!r}", where=str(folder), hint="name another bundle"
             )
     return Asked(loaded, opened)
+
+
+def asked_at(folder: Path, command: str) -> Asked:
+    """The bundle at a folder, or of the run that is there; of several the one that answers `command`.
+
+    Raises:
+        InputError, ArtefactError: as `ask`.
+    """
+    a_run = (folder / "bundle").is_dir()
+    return ask(None if a_run else folder, folder if a_run else None, None, command)
 
 
 def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kgdistill.cli.asking import BundleOption, BundleTaskOption, RunBundleOption, ask
+from kgdistill.cli.asking import BundleOption, BundleTaskOption, RunBundleOption, ask, asked_at
 from kgdistill.cli.options import AllowSensitiveOption, JsonOption
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
@@ -61,7 +61,11 @@ def audience(
     ] = None,
     profiles: Annotated[
         Path | None,
-        typer.Option("--profiles", metavar="RUN|DIR", help="A run or bundle that tells properties of users."),
+        typer.Option(
+            "--profiles",
+            metavar="RUN|DIR",
+            help="A run or bundle that tells properties of users, or several of which one does.",
+        ),
     ] = None,
     allow_sensitive: AllowSensitiveOption = False,
     task: BundleTaskOption = None,
@@ -112,11 +116,8 @@ def audience(
 def _chosen(bundle: Bundle, where: list[str], profiles: Path | None, allow_sensitive: bool) -> Among:
     """Who may be chosen."""
     from kgdistill.serve.among import among
-    from kgdistill.serve.bundle import load_bundle
 
-    other = None
-    if profiles is not None:
-        other = load_bundle(profiles / "bundle" if (profiles / "bundle").is_dir() else profiles)
+    other = None if profiles is None else asked_at(profiles, "profile").bundle
     asked: dict[str, list[Any]] = {}
     for condition in where:
         name, equals, text = (part.strip() for part in condition.partition("="))

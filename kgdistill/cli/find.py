@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,20 +12,20 @@ from kgdistill.cli.asking import (
     BundleOption,
     BundleTaskOption,
     CountOption,
-    ForWhom,
+    EventOption,
     HistoryOption,
     HistoryStoreOption,
     RunBundleOption,
     UserIdOption,
     WhereOption,
     ask,
+    asked_at,
     conditions,
-    done_before,
+    for_whom,
     history_keys,
-    of_user,
     show,
 )
-from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, store_at
+from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 
@@ -72,6 +71,7 @@ def search(
     ] = "boost",
     user_id: UserIdOption = None,
     history: HistoryOption = None,
+    events: EventOption = None,
     recommender: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +83,10 @@ def search(
     share: Annotated[
         float,
         typer.Option(
-            "--share", min=0.0, max=1.0, help="How much of the order is that of --user or --history."
+            "--share",
+            min=0.0,
+            max=1.0,
+            help="How much of the order is that of --user, --history and --event.",
         ),
     ] = 0.1,
     store: HistoryStoreOption = None,
@@ -102,19 +105,19 @@ def search(
       kgdistill search 'green tea under 5' --run runs/demo -k 5 --where brand=PRIVATE --json
       kgdistill search 'gren tea' --run runs/demo --user 900
       kgdistill search 'tea' --bundle runs/search/bundle --history 1095275 --recommender runs/demo
+      kgdistill search 'tea' --run runs/views --event VIEWED=1082185,1029743
     """
     from kgdistill.serve.past import past_size
 
-    if recommender is not None and user_id is None and history is None:
-        raise InputError("goes with --user or --history", where="--recommender")
+    somebody = user_id is not None or history is not None or bool(events)
+    if recommender is not None and not somebody:
+        raise InputError("goes with --user, --history or --event", where="--recommender")
     asked = ask(bundle, run, task, "search")
-    by = asked if recommender is None else _recommender(recommender)
-    if recommender is None and asked.bundle.history is None and (user_id or history):
+    by = asked if recommender is None else asked_at(recommender, "recommend")
+    if recommender is None and asked.bundle.history is None and somebody:
         by = _beside(bundle, run)
-    whom = ForWhom(history_keys(user_id, history, by.run is not None), [], done_before(by.bundle), [])
-    if user_id is not None and by.run is not None and by.bundle.history is not None:
-        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
-            whom = of_user(by.run, by.bundle, user_id, graph)
+    keys = history_keys(user_id, history, by.run is not None, events)
+    whom = for_whom(by, keys, events, user_id, (store, user, password_file))
     filtered, notes = conditions(asked.bundle, where)
     answer = asked.bundle.search(
         text, k, where=filtered, spelling=not as_typed, facets=facets, history=whom.history,
@@ -122,7 +125,7 @@ def search(
     )  # fmt: skip
     notes += [*whom.notes, *answer.notes, *_said(answer, facets)]
     if answer.unknown:
-        notes.append(f"unknown in --history: {', '.join(answer.unknown)}")
+        notes.append(f"unknown in --history{' or --event' if events else ''}: {', '.join(answer.unknown)}")
     rests_on = _RESTS_ON[answer.basis]
     if share and len(answer.unknown) < past_size(whom.history):
         rests_on += f"; and on {whom.rests_on} (--share {share:g})"
@@ -137,12 +140,6 @@ def search(
     )  # fmt: skip
 
 
-def _recommender(folder: Path) -> Asked:
-    """The bundle at a folder, or of the run that is there."""
-    a_run = (folder / "bundle").is_dir()
-    return ask(None if a_run else folder, folder if a_run else None, None, "recommend")
-
-
 def _beside(bundle: Path | None, run: Path | None) -> Asked:
     """The bundle beside the one that searches that knows histories, in a folder of several tasks."""
     from kgdistill.serve.joined import bundles_in
@@ -150,7 +147,9 @@ def _beside(bundle: Path | None, run: Path | None) -> Asked:
     several = bundles_in(bundle if bundle is not None else Path(run or "") / "bundle")
     if several is None:
         hint = "name one that recommends: --recommender"
-        raise InputError("this bundle knows nothing of what was bought", where="--user, --history", hint=hint)
+        raise InputError(
+            "this bundle knows nothing of what was bought", where="--user, --history, --event", hint=hint
+        )
     return ask(bundle, run, None, "recommend")
 
 

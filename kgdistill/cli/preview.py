@@ -76,7 +76,7 @@ def preview_job(
         return
     print_warnings(warnings)
     say_encodings(seen.encodings)
-    print_titled("would be written", ["type", "rows"], list(counts.items()))
+    print_titled("would be written", ["type", "count"], list(counts.items()))
     for key, table in seen.examples.items():
         names = [n for n in table.column_names if table[n].null_count < table.num_rows]
         print()

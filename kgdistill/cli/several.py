@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kgdistill.cli.options import run_at, store_at
 from kgdistill.cli.output import print_json, print_table, say, shown
 from kgdistill.errors import InputError
+from kgdistill.progress import said_of
 
 if TYPE_CHECKING:
     from kgdistill.explore.writeback import WriteBackReport
@@ -55,6 +56,17 @@ def fit(
     say(f"next:  kgdistill evaluate --run {shown(folder)}")
 
 
+def one_of(folder: Path, task: str | None) -> Path:
+    """The run of the task, of a folder that holds several; any other folder as it is.
+
+    Raises:
+        UnknownNameError: none of them was made for the task.
+    """
+    from kgdistill.run.run import Runs
+
+    return Runs.open(folder)[task].folder if task is not None and are_in(folder) else folder
+
+
 def join_again(run: Run) -> None:
     """After one of several runs was fitted by itself: its new bundle stands among the others' too."""
     from kgdistill.run.run import Runs
@@ -73,7 +85,11 @@ def evaluate(
     from kgdistill.run.run import Runs
 
     runs = {n: run_at(r.folder, device=device, threads=threads) for n, r in Runs.open(folder).items()}
-    results = {name: run.evaluate() for name, run in runs.items() if run.judges}
+    results = {}
+    for name, run in runs.items():
+        if run.judges:
+            with said_of(name):
+                results[name] = run.evaluate()
     if json:
         print_json(results)
         return

@@ -20,6 +20,7 @@ from kgdistill.errors import DiskError, InputError
 
 if TYPE_CHECKING:
     from kgdistill.tasks.check import GraphCounts
+    from kgdistill.tasks.spec import TaskSpec
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -112,12 +113,14 @@ def check(
         with store_at(store, user, password_file) as opened:
             asked = schema_at(schema, opened)
             counts = check_graph(spec, opened, asked, where=where)
-    rows = _rows(counts)
+    rows = _rows(spec, counts)
     if json:
         print_json({"task": spec.declared(), "counts": dict(rows)})
         return
     if rows:
         print_table(["what", "count"], [list(row) for row in rows])
+    for line in _unlearned(spec, counts):
+        say(line)
     say(f"{spec.name} can be asked of this {'schema' if store is None else 'graph'}")
     try:
         check_sensitive(spec, asked, allowed=False)
@@ -169,7 +172,29 @@ def init(
         say(f"written to {shown(out)}; next:  kgdistill task check {shown(out)}")
 
 
-def _rows(counts: GraphCounts) -> list[tuple[str, int]]:
+def _rows(spec: TaskSpec, counts: GraphCounts) -> list[tuple[str, int]]:
     edges = [(f"({a})-[{name}]->({b})", n) for (a, name, b), n in counts.edges.items()]
     classes = [(f"classes of {name}", n) for name, n in counts.classes.items()]
-    return [*counts.nodes.items(), *edges, *classes]
+    untimed = [(f"{name} without a time", n) for name, n in counts.untimed.items() if n]
+    shared = [(f"{asking} with {own} and {name}", n) for asking, own, name, n in _shared(spec, counts)]
+    return [*counts.nodes.items(), *edges, *classes, *untimed, *shared]
+
+
+def _unlearned(spec: TaskSpec, counts: GraphCounts) -> list[str]:
+    """Of which events of a history nothing is learned."""
+    held = {edge[1]: n for edge, n in counts.edges.items()}
+    untimed = [(name, n) for name, n in counts.untimed.items() if n]
+    apart = [(asking, own, name) for asking, own, name, n in _shared(spec, counts) if not n]
+    return [
+        *(f"{n:,} of {held[name]:,} {name} have no time and are left out" for name, n in untimed),
+        *(f"no {asking} has both {own} and {name}: {name} teaches nothing" for asking, own, name in apart),
+    ]
+
+
+def _shared(spec: TaskSpec, counts: GraphCounts) -> list[tuple[str, str | None, str, int]]:
+    """By weighed event: who asks, the task's own event, the weighed one, how many have both."""
+    from kgdistill.tasks.spec import MatchSpec
+
+    if not isinstance(spec, MatchSpec):
+        return []
+    return [(spec.anchors.label, spec.positives.event, name, n) for name, n in counts.shared.items()]

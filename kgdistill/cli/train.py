@@ -352,11 +352,13 @@ def evaluate(
     Examples:
       kgdistill evaluate --run runs/mine
       kgdistill evaluate --run runs/mine --json
+      kgdistill evaluate --run runs/all --task search
     """
     if several.are_in(run) and task is None:
         return several.evaluate(run, _judged, device=device, threads=threads, json=json)
-    opened = run_at(run, device=device, threads=threads)
-    check_run_task(opened, task)
+    opened = run_at(several.one_of(run, task), device=device, threads=threads)
+    if not several.are_in(run):
+        check_run_task(opened, task)
     metrics = opened.evaluate()
     if json:
         print_json(metrics)

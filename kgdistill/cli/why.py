@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,12 +16,10 @@ from kgdistill.cli.asking import (
     RunBundleOption,
     UserIdOption,
     ask,
-    done_before,
+    for_whom,
     history_keys,
-    of_user,
-    past,
 )
-from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption, store_at
+from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 from kgdistill.wording import event_name
@@ -74,18 +71,13 @@ def why(
     """
     from kgdistill.serve.why import why as told_why
 
-    keys = history_keys(user_id, history, run is not None)
+    keys = history_keys(user_id, history, run is not None, events)
     if user_id is None and history is None:
         raise InputError("give one of: --user, --history", hint="kgdistill why --help")
     asked = ask(bundle, run, task, "why")
-    if events and user_id is not None:
-        raise InputError("give one of: --user, --event")
-    whom = ForWhom(past(asked.bundle, keys, events), [], done_before(asked.bundle), [])
-    if user_id is not None and asked.run is not None and asked.bundle.history is not None:
-        with store_at(store, user, password_file) if store is not None else nullcontext() as graph:
-            whom = of_user(asked.run, asked.bundle, user_id, graph)
-        if not whom.history:
-            raise InputError("; ".join(whom.notes), where="--user")
+    whom = for_whom(asked, keys, events, user_id, (store, user, password_file))
+    if not whom.history and whom.notes:
+        raise InputError("; ".join(whom.notes), where="--user")
     taken = None if without is None else [key.strip() for key in without.split(",")]
     found = told_why(asked.bundle, whom.history, item, without=taken, exclude=whom.exclude, pool=pool)
     both = None

@@ -70,7 +70,14 @@ class Explanation:
         return self.because
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: times as ISO text, steps as lists."""
+        """For JSON: times as ISO text, steps as lists.
+
+        When it was and how many products are named by the event: `bought_at` and `purchases`, or of another
+        `viewed_at` and `viewed`; of no path as of a purchase.
+        """
+        link = self.steps[1] if len(self.steps) > 1 else None
+        event = link.type if isinstance(link, PathLink) else "BOUGHT"
+        done = event.lower()
         steps = [
             {"label": s.label, "key": s.key, "name": s.name}
             if isinstance(s, PathNode)
@@ -85,8 +92,8 @@ class Explanation:
             "specificity": self.specificity,
             "products": self.products,
             "lift": self.lift,
-            "bought_at": self.bought_at.isoformat() if self.bought_at is not None else None,
-            "purchases": self.purchases,
+            f"{done}_at": self.bought_at.isoformat() if self.bought_at is not None else None,
+            "purchases" if event == "BOUGHT" else done: self.purchases,
             "evidence": self.evidence,
             "weight": self.weight,
             "steps": steps,

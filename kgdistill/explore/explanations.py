@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError
 from kgdistill.explore.explanation import Explanation, PathLink, PathNode, Steps
-from kgdistill.explore.paths import BOUGHT, CountedPaths, Fact, Paths, Row
+from kgdistill.explore.paths import CountedPaths, Fact, Paths, Row
 from kgdistill.explore.reasons import (
     Links,
     ReasonContext,
@@ -114,11 +114,12 @@ def along(
     """The explanations of every pair of `wanted`, whose products are all in `names`."""
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
-    done = {BOUGHT: _purchases(paths, users, before)}
+    own = paths.own
+    done = {own: _purchases(paths, users, before)}
     others = {event: _others(paths, event, users, before) for event in paths.events()}
     done |= {event: _latest(rows) for event, rows in others.items() if rows}
     links = [found for fact in paths.facts() for found in _links(paths, fact, recommended, done, before)]
-    purchased = {product for rows in done[BOUGHT].values() for product in rows}
+    purchased = {product for rows in done[own].values() for product in rows}
     pairs = [
         row for row in paths.also_bought(recommended)
         if row["bought"] in purchased and not by_chance(row["lift"])
@@ -133,9 +134,9 @@ def along(
     on_paths |= {row["bought"] for row in pairs}
     names |= paths.products(on_paths - names.keys())
     catalogue = paths.catalogue()
-    asked = {link.event for link in links} | (done.keys() - {BOUGHT})
+    asked = {link.event for link in links} | (done.keys() - {own})
     in_all = {event: paths.purchases_in_all(before, event) for event in sorted(asked)}
-    seen_by = {event: paths.times_of(event, recommended, before) for event in done.keys() - {BOUGHT}}
+    seen_by = {event: paths.times_of(event, recommended, before) for event in done.keys() - {own}}
 
     by_recommended = _grouped(pairs, "recommended")
     led_to = [(lead, _grouped(rows, "user")) for lead, rows in leads]
@@ -143,7 +144,7 @@ def along(
     result: dict[tuple[str, str], list[Explanation]] = {}
     for user, product in wanted:
         told = language or language_of(names[product])
-        context = ReasonContext(user, product, done[BOUGHT].get(user, {}), names, catalogue, in_all, told)
+        context = ReasonContext(user, product, done[own].get(user, {}), names, catalogue, in_all, told, own)
         found = [e for link in links for e in through(context, link, done[link.event].get(user, {}))]
         found += together(context, by_recommended[product], partners)
         for event, counts in seen_by.items():

@@ -15,7 +15,6 @@ from scipy.sparse import csc_array
 from kgdistill.explore.explanation import Explanation
 from kgdistill.explore.explanations import Weigh, along
 from kgdistill.explore.paths import (
-    BOUGHT,
     LEAST_TOGETHER,
     Fact,
     Lead,
@@ -71,7 +70,7 @@ class FrozenPaths:
     ) -> None:
         self._snapshot, self._purchases = snapshot, purchases
         self._user, self._label = (edge[2], edge[0]) if reverse else (edge[0], edge[2])
-        self._bought = edge[1]
+        self.own = edge[1]
         pairs = snapshot.edge_index(edge)[:: -1 if reverse else 1]
         shape = (snapshot.num_nodes(self._user), snapshot.num_nodes(self._label))
         self._buyers = csc_array((np.ones(pairs.shape[1], np.int64), (pairs[0], pairs[1])), shape=shape)
@@ -117,19 +116,18 @@ class FrozenPaths:
         return self._counted(self._edge(fact), vias)
 
     def purchases_of(
-        self, fact: Fact, vias: Iterable[str], before: datetime | None, event: str = BOUGHT
+        self, fact: Fact, vias: Iterable[str], before: datetime | None, event: str
     ) -> dict[str, int]:
         """How much of what shares it everybody bought, or did another thing with, before the cut."""
         return self._counted(self._edge(fact), vias, self._users(event))
 
-    def purchases_in_all(self, before: datetime | None, event: str = BOUGHT) -> int:
+    def purchases_in_all(self, before: datetime | None, event: str) -> int:
         """How much everybody bought, or did another thing with, before the cut."""
         return int(self._users(event).sum())
 
     def events(self) -> list[str]:
-        """What users do with products beside buying them."""
-        found = events_of(self._snapshot.schema, self._user, self._label)
-        return [name for name in found if name != self._bought]
+        """What users do with products beside their own event."""
+        return events_of(self._snapshot.schema, self._user, self._label, self.own)
 
     def happened(self, event: str, users: Iterable[str]) -> list[Row]:
         """user, product, at, times of another event; how often is not known as of a cut."""
@@ -169,7 +167,7 @@ class FrozenPaths:
 
     def _users(self, event: str) -> npt.NDArray[Any]:
         """How many users did it with each product, int64 [products]."""
-        if event == BOUGHT:
+        if event == self.own:
             return np.diff(self._buyers.indptr)
         edge: EdgeType = (self._user, event, self._label)
         targets = self._snapshot.edge_index(edge)[1] if edge in self._snapshot.edge_types else []

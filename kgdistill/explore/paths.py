@@ -81,9 +81,9 @@ def facts_of(schema: Schema, product: str = "Product") -> list[Fact]:
     return [Fact(name, end) for start, name, end in _plain(schema, "fact") if start == product != end]
 
 
-def events_of(schema: Schema, user: str = "User", product: str = "Product") -> list[str]:
-    """What users do with products beside buying them."""
-    return [n for a, n, b in _plain(schema, "event") if (a, b) == (user, product) and n != BOUGHT]
+def events_of(schema: Schema, user: str = "User", product: str = "Product", own: str = BOUGHT) -> list[str]:
+    """What users do with products beside buying them, or beside another event of their own."""
+    return [n for a, n, b in _plain(schema, "event") if (a, b) == (user, product) and n != own]
 
 
 def leads_of(schema: Schema, user: str = "User", product: str = "Product") -> list[Lead]:
@@ -104,6 +104,9 @@ def _plain(schema: Schema, *kinds: Kind) -> list[EdgeType]:
 
 class Paths:
     """Reads what explanations are made of; each method is a query per few hundred or thousand keys."""
+
+    own = BOUGHT
+    """What a product was recommended by, which `purchases` says."""
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +65,16 @@ def saved_queries(folder: str | Path | None = None) -> list[SavedQuery]:
     Raises:
         InputError: a file's header is not as it should be, or a query lacks one store's text.
     """
-    place = Path(folder) if folder is not None else graph_dir() / "queries"
+    return _read_folder(Path(folder)) if folder is not None else list(_own())
+
+
+@lru_cache(maxsize=1)
+def _own() -> tuple[SavedQuery, ...]:
+    """The project's, read once: a page asks for them several times a click."""
+    return tuple(_read_folder(graph_dir() / "queries"))
+
+
+def _read_folder(place: Path) -> list[SavedQuery]:
     files: dict[str, dict[Dialect, Path]] = {}
     for file in sorted(place.glob("*.cypher")):
         name, _, dialect = file.name.removesuffix(".cypher").partition(".")

@@ -31,6 +31,7 @@ class ReasonContext:
         catalogue: how many products there are.
         in_all: by event, how much everybody did.
         language: of the words.
+        own: the event that `bought` are.
     """
 
     user: str
@@ -40,6 +41,7 @@ class ReasonContext:
     catalogue: int
     in_all: Mapping[str, int]
     language: Language
+    own: str = BOUGHT
 
     def node(self, product: str) -> PathNode:
         """A product on a path."""
@@ -126,7 +128,7 @@ def through(context: ReasonContext, links: Links, done: Mapping[str, datetime | 
             Explanation(
                 context.user, context.product, links.fact.type, steps, because,
                 context.specificity(size, lift, count), size, lift, done[latest], count,
-                tuple(members) if event == BOUGHT else (), math.log1p(sure_of(lift, count)),
+                tuple(members) if event == context.own else (), math.log1p(sure_of(lift, count)),
             )
         )  # fmt: skip
     return found
@@ -143,8 +145,10 @@ def _shared(context: ReasonContext, links: Links, latest: str, name: str, count:
 
 
 def together(context: ReasonContext, rows: Iterable[Row], partners: Mapping[str, int]) -> list[Explanation]:
-    """Explanations through products that are bought by the same users."""
+    """Explanations through products that are bought, or had of another event, by the same users."""
     found: list[Explanation] = []
+    kind = "ALSO_BOUGHT" if context.own == BOUGHT else f"{context.own}_TOGETHER"
+    verb = event_name(context.own, context.language)
     for row in rows:
         other, support, lift = row["bought"], row["support"], row["lift"]
         if other not in context.bought or other == context.product:
@@ -152,16 +156,17 @@ def together(context: ReasonContext, rows: Iterable[Row], partners: Mapping[str,
         # The relationship leads from the smaller key to the larger.
         steps: Steps = (
             context.start(),
-            PathLink(BOUGHT, True),
+            PathLink(context.own, True),
             context.node(other),
-            PathLink("ALSO_BOUGHT", other < context.product),
+            PathLink(kind, other < context.product),
             context.node(context.product),
         )
         size = max(partners[other], partners[context.product])
-        because = say("together", context.language, item=context.name(other), support=support, lift=lift)
+        values = {"event": verb, "item": context.name(other), "support": support, "lift": lift}
+        because = say("together", context.language, **values)
         found.append(
             Explanation(
-                context.user, context.product, "ALSO_BOUGHT", steps, because,
+                context.user, context.product, kind, steps, because,
                 context.specificity(size, lift, support), size, lift, context.bought[other], 1,
                 (other,), math.log1p(sure_of(lift, support)),
             )

@@ -152,8 +152,10 @@ def recommended(source: GraphSource, user: str, run: str) -> list[Recommended]:
     is_new = "r.is_new" if "is_new" in kept else "false"
     rows = source.store.query(
         "MATCH (u:User {user_id: $user})-[r:RECOMMENDED {run: $run}]->(p:Product) "
+        # EXISTS takes the embedded engine six times as long.
+        "OPTIONAL MATCH (u)-[w:BOUGHT]->(p) "
         "RETURN r.rank AS rank, p.product_id AS key, p.title AS name, r.score AS score, "
-        f"EXISTS {{ MATCH (u)-[:BOUGHT]->(p) }} AS bought, {reason} AS reason, {is_new} AS is_new "
+        f"count(w) > 0 AS bought, {reason} AS reason, {is_new} AS is_new "
         "ORDER BY rank, key",
         {"user": user, "run": run},
     ).to_pylist()

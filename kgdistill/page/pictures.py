@@ -16,7 +16,8 @@ from kgdistill.page.cards import no_path
 from kgdistill.page.guard import Guard
 from kgdistill.page.render import Renderer
 from kgdistill.page.source import GraphSource
-from kgdistill.page.words import chosen_language
+from kgdistill.page.student import StudentSays, student_says
+from kgdistill.page.words import chosen_language, language_of_reader, page_words
 
 _Given = Annotated[str, Query(max_length=2000)]
 _Word = Annotated[str, Field(max_length=2000)]
@@ -121,12 +122,24 @@ def _paths(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
             "none": no_path(user, product, language),
         }
 
+    def says(request: Request, user: str, product: str) -> StudentSays | None:
+        words = page_words(language_of_reader(request))
+        return student_says(source, user, product, chosen_language(request), words)
+
     @routes.get("/why")
     def why(request: Request, user: _Given, product: _Given) -> Response:
         item = str(source.node("Product", product)["name"])
         source.node("User", user)
-        told = paths(request, user, product) if request.query_params.get("as") == "html" else {}
-        return pages.page(request, "why.html.j2", user=user, product=product, item=item, **told)
+        alone = request.query_params.get("as") == "html"
+        told = paths(request, user, product) if alone else {}
+        # A file has it in it, a page asks for it.
+        student = says(request, user, product) if alone else source.bundle and source.bundle.history
+        return pages.page(request, "why.html.j2", user=user, product=product, item=item, student=student,
+                          **told)  # fmt: skip
+
+    @routes.get("/part/student")
+    def student_part(request: Request, user: _Given, product: _Given) -> Response:
+        return pages.page(request, "parts/student.html.j2", student=says(request, user, product))
 
     @routes.get("/part/why")
     def why_part(request: Request, user: _Given, product: _Given) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -37,22 +39,30 @@ class WrittenRun(NamedTuple):
 
 
 class _Remembering:
-    """A store for several threads, one at a time, that remembers what it answered.
+    """A store for several threads that remembers what it answered, and asks nothing twice at the same time.
 
-    An embedded store cannot change while this process holds it; of a server an answer is kept for `seconds`.
+    An embedded store answers several at once, and cannot change while this process holds it. Any other takes
+    one at a time, and its answers are kept for a minute.
     """
 
-    def __init__(self, store: GraphStore, seconds: float | None) -> None:
-        self._store, self._seconds = store, seconds
+    def __init__(self, store: GraphStore) -> None:
+        embedded = store.url.startswith("ladybug:")
+        self._store, self._seconds = store, None if embedded else 60.0
+        self._turn = contextlib.nullcontext() if embedded else threading.Lock()
         self._lock = threading.Lock()
+        self._asking: dict[object, Future[pa.Table]] = {}
         self._kept: OrderedDict[object, tuple[float, pa.Table]] = OrderedDict()
         self._bytes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
+    def holds(self, at: float) -> bool:
+        """Whether what was asked at this moment still holds."""
+        return self._seconds is None or time.monotonic() - at < self._seconds
+
     def read_nodes(self, label: str, columns: Sequence[str] | None = None) -> pa.Table:
-        with self._lock:
+        with self._turn:
             return self._store.read_nodes(label, columns)
 
     def query(
@@ -68,12 +78,30 @@ class _Remembering:
         key = (cypher, repr(values), limit)
         with self._lock:
             at, table = self._kept.get(key, (0.0, None))
-            if table is not None and (self._seconds is None or time.monotonic() - at < self._seconds):
+            if table is not None and self.holds(at):
                 self._kept.move_to_end(key)
                 return table
-            table = self._store.query(cypher, parameters, limit=limit, timeout_s=min(timeout_s, MOST_SECONDS))
-            self._keep(key, table)
+            asked = self._asking.get(key)
+            if asked is None:
+                mine = self._asking[key] = Future[pa.Table]()
+        if asked is not None:
+            return asked.result()
+        try:
+            with self._turn:
+                table = self._store.query(
+                    cypher, parameters, limit=limit, timeout_s=min(timeout_s, MOST_SECONDS)
+                )
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            with self._lock:
+                self._keep(key, table)
+            mine.set_result(table)
             return table
+        finally:
+            with self._lock:
+                del self._asking[key]
 
     def _keep(self, key: object, table: pa.Table) -> None:
         _, former = self._kept.pop(key, (0.0, None))
@@ -99,8 +127,9 @@ class GraphSource:
     def __init__(
         self, store: GraphStore, *, bundle: Bundle | None = None, allow_sensitive: bool = False
     ) -> None:
-        embedded = store.url.startswith("ladybug:")
-        self.store = cast("GraphStore", _Remembering(store, None if embedded else 60.0))
+        self._remembered = _Remembering(store)
+        self.store = cast("GraphStore", self._remembered)
+        self._counted: tuple[float, TypeCounts | None] = (0.0, None)
         self.bundle = bundle
         self.allow_sensitive = allow_sensitive
         whole = without_journal(kept_schema(store))
@@ -110,7 +139,10 @@ class GraphSource:
     @property
     def counts(self) -> TypeCounts:
         """How many nodes and relationships there are, by type."""
-        return count_types(self.store, self.schema)
+        at, counted = self._counted
+        if counted is None or not self._remembered.holds(at):
+            self._counted = at, counted = time.monotonic(), count_types(self.store, self.schema)
+        return counted
 
     @cached_property
     def names(self) -> Names:

@@ -17,8 +17,8 @@ from kgdistill.page import cards, plots
 from kgdistill.page.render import Renderer
 from kgdistill.page.sheets import asked, asked_sheet, linked_columns, sheet
 from kgdistill.page.source import GraphSource
+from kgdistill.page.student import past_of
 from kgdistill.page.words import chosen_language
-from kgdistill.tasks.histories import stored_past
 
 Run = Annotated[str | None, Query(max_length=200)]
 Text = Annotated[str, Query(max_length=2000)]
@@ -54,7 +54,7 @@ def _finding(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
         found = source.names.find(q, label=label or None, limit=50) if q.strip() else []
         part = request.headers.get("hx-request") == "true"
         template = "parts/found.html.j2" if part else "search.html.j2"
-        answers = _bundle_search(source, q) if q.strip() and not part else []
+        answers = _bundle_search(source, q) if q.strip() and not part else None
         return pages.page(request, template, q=q, found=found, chosen=label or "", answers=answers,
                           labels=[one for one, n in source.counts.nodes.items() if n])  # fmt: skip
 
@@ -202,11 +202,15 @@ def _drawn(source: GraphSource, runs: list[str]) -> list[plots.Bars]:
     return [plots.exposure(source, runs), plots.brand_shares(source, runs)]
 
 
-def _bundle_search(source: GraphSource, text: str) -> list[Any]:
-    """What the bundle's search finds, where there is one."""
+def _bundle_search(source: GraphSource, text: str) -> list[Any] | None:
+    """What the bundle finds by the words of a text; None where there is none that searches.
+
+    What it takes a text to mean alone is no answer here: it has products for any words.
+    """
     if source.bundle is None or source.bundle.search_index is None:
-        return []
-    return list(source.bundle.search(text, k=10))
+        return None
+    answer = source.bundle.search(text, k=10)
+    return [] if answer.basis in ("meaning", "nothing") else list(answer)
 
 
 def _bundle_card(source: GraphSource, label: str, key: str) -> list[Any]:
@@ -217,9 +221,7 @@ def _bundle_card(source: GraphSource, label: str, key: str) -> list[Any]:
     if label == "Product" and bundle.vectors is not None and len(bundle.index([key])[0]):
         return list(bundle.similar(key, k=10))
     if label == "User" and bundle.history is not None:
-        names = (bundle.event, *bundle.events)
-        done = stored_past(source.store, source.store.schema, key, names)
-        return list(bundle.recommend(done, k=10, reasons=True))
+        return list(bundle.recommend(past_of(source, bundle, key), k=10, reasons=True))
     return []
 
 

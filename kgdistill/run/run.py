@@ -21,13 +21,13 @@ from rich.console import Console
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.explore.writeback import ANSWERS
-from kgdistill.progress import step
+from kgdistill.progress import said_of, step
 from kgdistill.run.base import RunBase
 from kgdistill.run.create import TaskLike, check_new, check_same_task, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
 from kgdistill.run.tower import make_tower, tower_of
 from kgdistill.serve.bundle import Bundle, load_bundle
-from kgdistill.serve.joined import RUNS, Joined, join, name_runs, runs_in
+from kgdistill.serve.joined import RUNS, Joined, join, name_runs, no_task, runs_in
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone
@@ -364,6 +364,8 @@ class Runs(Mapping[str, Run]):
         self.folder, self._runs = folder, dict(runs)
 
     def __getitem__(self, name: str) -> Run:
+        if name not in self._runs:
+            raise no_task("run", name, self)
         return self._runs[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -440,8 +442,9 @@ class Runs(Mapping[str, Run]):
     def fit(self) -> None:
         """Makes everything of every run up to its bundle, and puts these together; what fits is kept."""
         make_tower(self.folder, self)
-        for run in self.values():
-            run.fit()
+        for name, run in self.items():
+            with said_of(name):
+                run.fit()
         self.join()
 
     def join(self) -> Joined:

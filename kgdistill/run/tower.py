@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.progress import said_of
 from kgdistill.run.artefacts import load_tower, save_tower
 from kgdistill.run.base import TOWER, RunBase
 from kgdistill.run.stages import read_mark, run_stage, verify
@@ -35,8 +36,9 @@ def make_tower(folder: Path, runs: Mapping[str, Run]) -> None:
         for name, run in takers.items():
             locks.enter_context(run.lock())
             below = run.pipeline.stages["student"].stands_on
-            for stage in below:
-                run.make(stage)
+            with said_of(name):
+                for stage in below:
+                    run.make(stage)
             made = {up: run.need(up).made for up in below}
             inputs[name] = {**made, "dim": _dim(run), "seed": run.config.seed}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgdistill.errors import ArtefactError, DiskError, InputError
+from kgdistill.errors import ArtefactError, DiskError, InputError, UnknownNameError
 from kgdistill.nearest import nearest
 from kgdistill.serve.answer import Answer
 from kgdistill.serve.answers import Reply
@@ -91,7 +91,7 @@ class Joined(Mapping[str, Bundle]):
     def __getitem__(self, name: str) -> Bundle:
         if name not in self._loaded:
             if name not in self._told:
-                raise KeyError(name)
+                raise no_task("bundle", name, self)
             loaded = load_bundle(self.folder / self._inside[name])
             towers = [other.text for other in self._loaded.values() if other.text is not None]
             if loaded.text is not None and towers:
@@ -105,6 +105,9 @@ class Joined(Mapping[str, Bundle]):
     def __len__(self) -> int:
         return len(self._told)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._told
+
     def of(self, asked: str, task: str | None = None) -> str:
         """The name of the task whose bundle answers.
 
@@ -117,8 +120,7 @@ class Joined(Mapping[str, Bundle]):
         """
         if task is not None:
             if task not in self._told:
-                hint = f"{nearest(task, list(self))}known: {', '.join(self)}"
-                raise InputError(f"no bundle here was made for {task[:40]!r}", hint=hint)
+                raise no_task("bundle", task, self)
             return task
         able = [name for name, told in self._told.items() if told.answers(asked)]
         if asked == "search":
@@ -186,6 +188,13 @@ class Joined(Mapping[str, Bundle]):
         """The one bundle with past answers, or with templates alone; None of none and of several."""
         able = [n for n, t in self._told.items() if t.answers("answer") and t.says_past_answers == past]
         return self[able[0]] if len(able) == 1 else None
+
+
+def no_task(what: str, name: str, held: Iterable[str]) -> UnknownNameError:
+    """Says that no bundle or run was made for a task, with the nearest that one was made for."""
+    known = list(held)
+    hint = f"{nearest(name, known)}known: {', '.join(known)}"
+    return UnknownNameError(f"no {what} here was made for {name[:40]!r}", hint=hint)
 
 
 def _told(folder: Path) -> HeldBundle:

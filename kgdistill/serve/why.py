@@ -132,6 +132,7 @@ def why(
     exclude: Sequence[str | int] = (),
     pool: str | None = None,
     limit: int = 3,
+    language: Language | None = None,
 ) -> Why:
     """Why the student ranks an item where it does for a history, without graph and teacher.
 
@@ -147,6 +148,7 @@ def why(
         exclude: keys that are not ranked either.
         pool: as `Bundle.recommend`; None: what the bundle ranks, or where that lacks the item, what holds it.
         limit: at most so many carriers.
+        language: of the words; None: that of the item's name.
 
     Raises:
         InputError: the bundle does not know the item or nothing of the history, the item was bought, a key
@@ -161,17 +163,14 @@ def why(
     out = np.isin(ranked.items, np.concatenate([bought, bundle.index(key_texts(exclude))[0]]))
     out[column] = False
     taken = _strongest(scorer, bought, place, ranked, column)
-    block = scorer.block([known, *(known[known != one] for one in taken.tolist())], ranked)
-    scores = block.scores[:, column]
-    ranks = _ranks(block.scores, column, out)
-    if len(known) == 1:
-        ranks[1:] = [_rank_of(scorer, known[:0], ranked, column, out)]
+    scores, ranks = _without_each(scorer, known, taken, ranked, column, out)
     less = scores[0] - scores[1:]
     order = np.argsort(-less, kind="stable")
     gone, said, shared = _gone(bundle, bought, int(taken[order[0]]), without)
     rest = known[~np.isin(known, gone)]
     after = _rank_of(scorer, rest, ranked, column, out)
-    keys, titles, told = bundle.keys, bundle.items.titles, language_of(bundle.items.names[place])
+    keys, titles = bundle.keys, bundle.items.titles
+    told = language or language_of(bundle.items.names[place])
     return Why(
         keys[place], titles[place], ranks[0], len(out) - int(out.sum()), name, float(scores[0]),
         *_terms(scorer, known, ranked, column, float(scores[0]), told),
@@ -199,6 +198,17 @@ def _ranking(bundle: Bundle, known: IntArray, item: str | int, pool: str | None)
     assert bundle.history is not None
     name = "cold" if bundle.history.scorer.cold[place] else "warm"
     return bundle.ranked(name), name, place
+
+
+def _without_each(
+    scorer: HistoryScorer, known: IntArray, taken: IntArray, ranked: Pool, column: int, out: BoolArray
+) -> tuple[FloatArray, list[int]]:
+    """The item's score and rank for a history, then for it without each of some purchases."""
+    block = scorer.block([known, *(known[known != one] for one in taken.tolist())], ranked)
+    ranks = _ranks(block.scores, column, out)
+    if len(known) == 1:
+        ranks[1:] = [_rank_of(scorer, known[:0], ranked, column, out)]
+    return block.scores[:, column], ranks
 
 
 def _rank_of(scorer: HistoryScorer, history: IntArray, ranked: Pool, column: int, out: BoolArray) -> int:

@@ -24,11 +24,15 @@ class GraphCounts:
         nodes: by label.
         edges: by edge type.
         classes: by a classification's target: how many there are.
+        untimed: by the type of an event of a history: how many have no time, and say nothing.
+        shared: by the type of a weighed event: how many anchors have it and the task's own.
     """
 
     nodes: Mapping[str, int] = field(default_factory=dict)
     edges: Mapping[EdgeType, int] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
+    untimed: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_task(spec: TaskSpec, schema: Schema, counts: GraphCounts | None = None, *, where: str = "") -> None:
@@ -42,8 +46,8 @@ def check_task(spec: TaskSpec, schema: Schema, counts: GraphCounts | None = None
 
     Raises:
         InputError: a label, relationship or property that the schema lacks or that cannot serve, with the
-            nearest that can; no anchors, candidates, positives, judgements or subjects; fewer than two
-            classes.
+            nearest that can; no anchors, candidates, positives, weighed events, judgements or subjects;
+            fewer than two classes.
     """
     check = _Check(schema, where or f"task {spec.name}")
     if isinstance(spec, MatchSpec):
@@ -76,8 +80,8 @@ class _Check:
         elif edge is not None:
             role = "event" if positives.event is not None else "relationship"
             self.edge(f"positives.{role}", edge, ("event",) if role == "event" else ("fact",))
-            for name in positives.weights:
-                self.edge(f"positives.weights.{name}", (edge[0], name, edge[2]), ("event",))
+            for weighed in spec.weighed:
+                self.edge(f"positives.weights.{weighed[1]}", weighed, ("event",))
             if spec.repeats and self.schema.relationship(edge).aggregated:
                 raise self.fail(
                     "repeats",
@@ -221,6 +225,14 @@ def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> Non
             where=f"{where}: positives",
             hint=hint,
         )
+    for weighed in spec.weighed:
+        if not counts.edges.get(weighed, 0):
+            known = {edge[1] for edge, number in counts.edges.items() if number} - {spec.judged_by}
+            raise InputError(
+                f"the graph has no ({weighed[0]})-[{weighed[1]}]->({weighed[2]}): nothing to weigh",
+                where=f"{where}: positives.weights.{weighed[1]}",
+                hint=nearest(weighed[1], known) + _those(known),
+            )
 
 
 def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> None:
@@ -332,10 +344,17 @@ def count_graph(store: GraphStore, schema: Schema, spec: TaskSpec) -> GraphCount
     if isinstance(spec, MatchSpec):
         labels = (spec.anchors.label, spec.candidates.label)
         judged = [(labels[0], spec.judged_by, labels[1])] if spec.judged_by is not None else []
-        edges = [*([spec.interaction] if spec.interaction is not None else []), *judged]
+        own = [spec.interaction] if spec.interaction is not None else []
+        edges = {edge: count_edges(store, edge) for edge in (*own, *spec.weighed, *judged)}
+        if not all(edges[weighed] for weighed in spec.weighed):
+            # What could be meant instead.
+            beside = [e for e in schema.edges("event") if (e[0], e[2]) == (own[0][0], own[0][2])]
+            edges |= {edge: count_edges(store, edge) for edge in beside}
         return GraphCounts(
             {label: count_nodes(store, label) for label in labels},
-            {edge: count_edges(store, edge) for edge in edges},
+            edges,
+            untimed=_count_untimed(store, schema, [*own, *spec.weighed]) if spec.weighed else {},
+            shared={weighed[1]: _count_shared(store, spec, weighed) for weighed in spec.weighed},
         )
     label = spec.subjects.label
     classes = {
@@ -361,6 +380,28 @@ def count_edges(store: GraphStore, edge: EdgeType) -> int:
 def count_values(store: GraphStore, label: str, name: str) -> int:
     """How many different values a property has."""
     return _number(store, f"MATCH (n:`{label}`) RETURN count(DISTINCT n.`{name}`) AS n")
+
+
+def _count_untimed(store: GraphStore, schema: Schema, events: Iterable[EdgeType]) -> dict[str, int]:
+    return {
+        name: _number(
+            store,
+            f"MATCH (:`{source}`)-[r:`{name}`]->(:`{target}`)"
+            f" WHERE r.`{schema.relationship((source, name, target)).time}` IS NULL RETURN count(r) AS n",
+        )
+        for source, name, target in events
+    }
+
+
+def _count_shared(store: GraphStore, spec: MatchSpec, weighed: EdgeType) -> int:
+    """How many anchors have both the task's own event and a weighed one."""
+    asking, ranked = spec.anchors.label, spec.candidates.label
+    start, end = ("<-", "-") if spec.positives.reverse else ("-", "->")
+    return _number(
+        store,
+        f"MATCH (a:`{asking}`){start}[:`{weighed[1]}`]{end}(:`{ranked}`) WITH DISTINCT a"
+        f" MATCH (a){start}[:`{spec.positives.event}`]{end}(:`{ranked}`) RETURN count(DISTINCT a) AS n",
+    )
 
 
 def _count_ends(store: GraphStore, edges: list[EdgeType]) -> int:

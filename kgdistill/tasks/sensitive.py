@@ -44,7 +44,12 @@ def sensitive_of(spec: MatchSpec, schema: Schema) -> list[str]:
 
 
 def sensitive_targets(spec: ClassifySpec, schema: Schema) -> list[str]:
-    """The targets whose classes are those of a sensitive property or relationship."""
+    """The targets whose classes are those of a sensitive property or relationship.
+
+    All of them where something sensitive is read: any class may then say it in other words.
+    """
+    if learned_from(spec, schema):
+        return list(spec.targets)
     properties = schema.node(spec.subjects.label).sensitive_properties
     return [
         name
@@ -55,6 +60,28 @@ def sensitive_targets(spec: ClassifySpec, schema: Schema) -> list[str]:
             and schema.relationships[target.relationship].sensitive
         )
     ]
+
+
+def learned_from(spec: ClassifySpec, schema: Schema) -> list[str]:
+    """What is sensitive of all that a task that tells classes reads; its own targets it does not read."""
+    side, targets = spec.subjects, spec.targets.values()
+    edges = []
+    if "history" in side.by:
+        edges += [e for e in schema.edges("event") if e[0] == side.label and side.history in (None, e[1])]
+    if "facts" in side.by:
+        owners = {side.label, *(e[2] for e in edges)}
+        edges += [e for e in schema.edges("fact") if e[0] in owners]
+    edges = [e for e in edges if e[1] not in {target.relationship for target in targets}]
+    read = {side.label} if "text" in side.by else set()
+    hidden = {f"{side.label}.{target.property}" for target in targets}
+    texts = [
+        f"{label}.{name}"
+        for label in sorted(read | {e[2] for e in edges})
+        for name in schema.node(label).text
+        if name in schema.node(label).sensitive_properties
+    ]
+    found = [*(e[1] for e in edges if schema.relationship(e).sensitive), *texts]
+    return list(dict.fromkeys(name for name in found if name not in hidden))
 
 
 def check_sensitive(spec: TaskSpec, schema: Schema, allowed: bool) -> None:

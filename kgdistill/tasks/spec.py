@@ -339,6 +339,12 @@ class MatchSpec(_Task):
         source, target = reversed(ends) if self.positives.reverse else ends
         return source, self.positives.type, target
 
+    @property
+    def weighed(self) -> list[tuple[str, str, str]]:
+        """The further events that a history holds, as they lie in the graph."""
+        own = self.interaction
+        return [] if own is None else [(own[0], name, own[2]) for name in self.positives.weights]
+
 
 class Target(Part):
     """What is told of a subject: the value of a property, or what a relationship leads to."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _contrast import weakest_contrast
+from _explored import explored
 from _page_shop import MARKUP, fill_hostile_shop
 from playwright.sync_api import Browser, Download, Page
 
 from kgdistill.store import open_store
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +22,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"ladybug:{tmp_path_factory.mktemp('page') / 'shop.db'}"
     with open_store(url) as store:
         fill_hostile_shop(store)
-    command = [sys.executable, "-m", "kgdistill", "explore", "--store", url, "--port", "0"]
-    left = {k: v for k, v in os.environ.items() if k != "KGDISTILL_TOKEN"}
-    with subprocess.Popen(command, cwd=ROOT, env=left, stderr=subprocess.PIPE, text=True) as served:
-        assert served.stderr is not None
-        said = ""
-        while not (found := re.search(r"open (http://\S+)/\n", said)):
-            line = served.stderr.readline()
-            assert line, said
-            said += line
-        yield found[1]
-        served.send_signal(signal.SIGINT)
-        assert served.wait(20) == 0
-        assert "Traceback" not in served.stderr.read()
+    with explored(url) as found:
+        yield found
 
 
 @pytest.fixture
@@ -248,30 +233,7 @@ def test_text_stands_out_from_its_ground(desk: Page, scheme: str) -> None:
     for place in ("/card?label=User&key=cyd", "/run?run=demo", "/graph?node=Brand:hillside"):
         desk.goto(place)
         desk.wait_for_load_state("networkidle")
-        weakest = desk.evaluate(
-            """() => {
-              const light = (colour) => {
-                const c = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => {
-                  const x = v / 255;
-                  return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
-                });
-                return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2];
-              };
-              const ground = (e) => {
-                for (; e; e = e.parentElement) {
-                  const c = getComputedStyle(e).backgroundColor;
-                  if (!/, 0\\)|transparent/.test(c)) return light(c);
-                }
-                return 1;
-              };
-              const told = [...document.querySelectorAll("body *")].filter((e) => e.offsetParent
-                && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
-              return Math.min(...told.map((e) => {
-                const a = light(getComputedStyle(e).color), b = ground(e);
-                return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-              }));
-            }"""
-        )
+        weakest = weakest_contrast(desk)
         assert weakest >= 4.5, place
 
 

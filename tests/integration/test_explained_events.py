@@ -116,6 +116,49 @@ def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path) -> None:
     assert {"MADE_BY", "IN_CATEGORY", "VIEWED"} <= kinds
 
 
+def test_of_a_task_on_views_views_are_what_recommends_and_purchases_stand_beside(tmp_path: Path) -> None:
+    viewed = ("User", "VIEWED", "Product")
+    views = [*((user, p) for user in ("ann", "bob", "cyd") for p in ("tea-2", "tea-3")), ("eva", "tea-3")]
+    rows = pa.table(
+        {
+            "source": [u for u, _ in views], "target": [p for _, p in views],
+            "first_at": [DAY[3]] * len(views), "last_at": [DAY[3]] * len(views), "count": [1] * len(views),
+        }
+    )  # fmt: skip
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        ingest_tables(store, load_schema(), GraphTables({}, {viewed: rows}))
+        snapshot = take_snapshot(store, tmp_path / "snapshot", cut=datetime(2030, 1, 1))
+        known = stored_purchases(store, viewed, load_schema())
+        users = store.read_nodes("User", [])["user_id"].to_pylist()
+        products = store.read_nodes("Product", [])["product_id"].to_pylist()
+        pairs = [(user, product) for user in users for product in products]
+        stored = explain_many(store, pairs, limit=1000)
+    found = explain_frozen(snapshot, known, viewed, pairs, limit=1000)
+    # Of 5 who viewed anything 3 viewed both, 3 the one and 4 the other.
+    (together,) = (e for e in found["eva", "tea-2"] if e.kind == "VIEWED_TOGETHER")
+    assert (together.lift, together.members) == (1.25, ("tea-3",))
+    assert together.because.startswith("3 who viewed ")
+    assert " also viewed this, 1.2 times" in together.because
+    assert together.steps[1] == PathLink("VIEWED", True)
+    data = together.to_dict()
+    assert (data["viewed_at"], data["viewed"]) == (DAY[3].isoformat(), 1)
+    assert not {"bought_at", "purchases"} & data.keys()
+
+    def by_purchases(some: list[Explanation]) -> set[tuple[object, ...]]:
+        ways = [e for e in some if e.steps[1] == PathLink("BOUGHT", True) and e.kind != "ALSO_BOUGHT"]
+        assert all(" bought " in f" {e.because}" for e in ways)
+        assert all({"bought_at", "purchases"} <= e.to_dict().keys() for e in ways)
+        return {(e.kind, e.steps, e.lift, e.purchases) for e in ways if len(e.steps) > 3}
+
+    # What was bought is a reason beside: counted as purchases, and none that the model could be asked of.
+    assert any(by_purchases(found[pair]) for pair in pairs)
+    assert all(by_purchases(found[pair]) == by_purchases(stored[pair]) for pair in pairs)
+    for one in (e for some in found.values() for e in some if e.members):
+        assert one.steps[1] == PathLink("VIEWED", True)
+        assert "bought" not in one.because
+
+
 def test_a_model_decides_which_path_comes_first(tmp_path: Path) -> None:
     with MemoryStore() as store:
         fill_explored_shop(store)

@@ -100,7 +100,7 @@ def test_people_are_told_in_the_language_of_the_product_or_in_the_one_asked_for(
     assert explain(store, "ann", "p4")[1].because == "买过Rye，与这件同是Mill的，占比是常人的1.2倍"
     assert explain(store, "ann", "p4", language="en")[1].because.startswith("bought Rye, made by Mill as")
     assert explain(store, "ann", "p5", language="zh")[0].because == (
-        "买过Milk的人里有16人也买了这件，是偶然情况的4.0倍"
+        "买过Milk的人里有16人也买过这件，是偶然情况的4.0倍"
     )
 
 

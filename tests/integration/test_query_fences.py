@@ -114,9 +114,9 @@ def unfenced(
     monkeypatch.syspath_prepend(str(tmp_path))
     with LadybugStore(tmp_path / "graph") as store:
         store.apply_schema(load_schema())
-        reader = store._engine._reader
-        assert reader is not None
-        reader._child._module = name
+        readers = store._engine._readers
+        assert readers is not None
+        readers._idle[0]._child._module = name
         yield store
 
 

@@ -31,9 +31,9 @@ def store(tmp_path: Path) -> Iterator[LadybugStore]:
 
 
 def child_of(store: LadybugStore) -> subprocess.Popen[bytes]:
-    reader = store._engine._reader
-    assert reader is not None
-    process = reader._child._process
+    readers = store._engine._readers
+    assert readers is not None
+    process = readers._idle[0]._child._process
     assert process is not None
     return process
 
@@ -124,7 +124,7 @@ import threading, time
 from kgdistill.store import open_store
 with open_store("ladybug:{folder}/graph") as store:
     store.query("RETURN 1 AS x")
-    pid = store._engine._reader._child._process.pid
+    pid = store._engine._readers._idle[0]._child._process.pid
     threading.Timer(0.5, lambda: print(pid, flush=True)).start()
     {work}
 """

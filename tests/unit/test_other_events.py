@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from _planted import CUT_DAY, START, Planted, World, view_world
 from _train import train_student, train_teacher
 
+from kgdistill.cli import main
 from kgdistill.config import StudentConfig, TeacherConfig, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.models.scorer import Scorer
@@ -236,6 +238,31 @@ def moved(bundle: Bundle, grown: Any, past: dict[str, list[str]]) -> tuple[Any, 
     """A history as a part with three more items reads it, and the items that were there before."""
     places = bundle.index(past)[0]
     return places + 3 * (places // len(bundle)), grown.scorer.pool(np.arange(len(bundle)))
+
+
+def test_a_search_is_put_in_the_order_of_views_too(
+    bundle: Bundle, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle.save(tmp_path / "bundle")
+    asked = ["search", "thing", "--bundle", str(tmp_path / "bundle"), "--share", "1", "--json"]
+    for given, history in (
+        (["--event", "VIEWED=p011,px"], {"BOUGHT": [], "VIEWED": ["p011", "px"]}),
+        (["--history", "p041", "--event", "VIEWED=p011"], {"BOUGHT": ["p041"], "VIEWED": ["p011"]}),
+    ):
+        assert main([*asked, *given]) == 0
+        said = json.loads(capsys.readouterr().out)
+        want = bundle.search("thing", 10, history=history, share=1)
+        assert [h["id"] for h in said["hits"]] == [h.id for h in want]
+        assert [h.id for h in want] != [h.id for h in bundle.search("thing", 10)]
+        assert "on what was done before (--share 1)" in said["rests_on"]
+        assert ("unknown in --history or --event: px" in said["notes"]) == ("px" in str(given))
+    for given, says in (
+        (["--event", "VIEWD=p011"], "did you mean 'VIEWED'"),
+        (["--user", "u1", "--event", "VIEWED=p011"], "--user"),
+        (["--recommender", str(tmp_path)], "goes with --user, --history or --event"),
+    ):
+        assert main([*asked, *given]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_an_event_that_the_bundle_does_not_read_is_named(bundle: Bundle) -> None:

@@ -8,20 +8,22 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pytest
 from _load_script import load_script
-from _page_shop import BREAKING, MARKUP, client, fill_hostile_shop
+from _page_shop import BREAKING, MARKUP, client, fill_bundle_shop, fill_hostile_shop
+from markupsafe import escape
 from starlette.testclient import TestClient
 
 from kgdistill.explore import saved_queries
 from kgdistill.page import page_app
 from kgdistill.page.cards import OPENED
 from kgdistill.page.plots import Bars
+from kgdistill.serve.bundle import load_bundle
+from kgdistill.serve.why import why
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
 
@@ -317,23 +319,72 @@ def test_a_reason_that_was_kept_is_shown_at_once() -> None:
 
 
 def test_a_bundle_answers_beside_what_was_written(tmp_path: Path) -> None:
-    bundle = load_script("bench/serving.py").random_bundle(60, text=True)
-    bundle.save(tmp_path / "bundle")
-    first, second = bundle.keys[:2]
     with MemoryStore() as store:
-        store.apply_schema(load_schema())
-        store.write_nodes("Product", pa.table({"product_id": bundle.keys, "title": bundle.items.titles}))
-        store.write_nodes("User", pa.table({"user_id": ["ann"]}))
-        at = pa.array([datetime(2024, 1, 1)] * 2, pa.timestamp("us"))
-        store.write_relationships(("User", "BOUGHT", "Product"), pa.table(
-            {"source": ["ann"] * 2, "target": [first, second], "first_at": at}))  # fmt: skip
+        bought, _ = fill_bundle_shop(store, tmp_path / "bundle")
+        bundle = load_bundle(tmp_path / "bundle")
         page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
-        wanted = [hit.id for hit in bundle.recommend([second, first], k=10)]
+        wanted = [hit.id for hit in bundle.recommend(bought, k=10)]
         shown = text(page, "/card", label="User", key="ann").partition("What the bundle answers now")[2]
         assert re.findall(r'label=Product&amp;key=([^"]+)', shown)[:10] == wanted
-        near = text(page, "/card", label="Product", key=first).partition("What the bundle answers now")[2]
+        near = text(page, "/card", label="Product", key=bought[0]).partition("What the bundle answers now")[2]
         assert re.findall(r'label=Product&amp;key=([^"]+)', near)[:10] == [
-            h.id for h in bundle.similar(first, k=10)
+            h.id for h in bundle.similar(bought[0], k=10)
         ]
+
+
+def test_a_bundle_finds_by_words_and_says_where_it_finds_nothing(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_bundle_shop(store, tmp_path / "bundle")
+        bundle = load_bundle(tmp_path / "bundle")
+        page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
         title = bundle.items.titles[0]
-        assert "What the bundle answers now" in text(page, "/search", q=title)
+        found = text(page, "/search", q=title).partition("What the bundle answers now")[2]
+        assert re.findall(r'label=Product&amp;key=([^"]+)', found) == [
+            h.id for h in bundle.search(title, k=10)
+        ]
+        for asked in ("ann", "龙井"):
+            nothing = text(page, "/search", q=asked).partition("What the bundle answers now")[2]
+            assert "None of the bundle&#39;s products has these words." in nothing
+            assert "label=Product" not in nothing
+
+
+def test_what_a_text_means_alone_finds_nothing(tmp_path: Path) -> None:
+    bundle = load_script("bench/serving.py").random_bundle(2, text=True)
+    bundle.save(tmp_path / "bundle")
+    # A word that the tower knows, and no product has.
+    word = next(w for w in ("mug", "lamp", "tea", "box", "steel") if bundle.search(w).basis == "meaning")
+    assert len(bundle.search(word))
+    with MemoryStore() as store:
+        store.apply_schema(load_schema())
+        store.write_nodes("User", pa.table({"user_id": ["ann"]}))
+        page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
+        shown = text(page, "/search", q=word).partition("What the bundle answers now")[2]
+        assert "None of the bundle&#39;s products has these words." in shown
+        assert "label=Product" not in shown
+
+
+def test_what_the_student_says_is_what_the_command_says(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        bought, first = fill_bundle_shop(store, tmp_path / "bundle")
+        bundle = load_bundle(tmp_path / "bundle")
+        page = TestClient(page_app(store, bundle=tmp_path / "bundle"), base_url="http://localhost")
+        told = why(bundle, bought, first)
+        part = text(page, "/part/student", user="ann", product=first)
+        assert escape(str(told)) in part
+        for term in told.terms:
+            row = f'<th scope="row">{escape(term.term)}</th><td class="n">{100 * term.share:.1f} %</td>'
+            assert (row in part) == (term.share > 0)
+        for one in told.carriers:
+            assert f'key={one.id}">{escape(one.title)}</a></td>' in part
+        assert "/part/student?" in text(page, "/why", user="ann", product=first)
+        # In a file without its links and scripts.
+        assert escape(str(told)) in text(page, "/why", user="ann", product=first, **{"as": "html"})
+        chinese = text(page, "/part/student", user="ann", product=first, lang="zh")
+        assert escape(str(why(bundle, bought, first, language="zh"))) in chinese
+        assert "得分构成" in chinese
+        # What was bought is not ranked: said, not shown as a failure.
+        assert "what was bought is not recommended" in text(
+            page, "/part/student", user="ann", product=bought[0], lang="en"
+        )
+        without = TestClient(page_app(store), base_url="http://localhost")
+        assert "/part/student" not in text(without, "/why", user="ann", product=first)

@@ -17,10 +17,12 @@ from kgdistill.cli import main
 from kgdistill.errors import InputError
 from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
+from kgdistill.run.told import told_classes
 from kgdistill.serve.among import among
+from kgdistill.serve.joined import join
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
-from kgdistill.tasks.sensitive import check_sensitive, sensitive_targets
+from kgdistill.tasks.sensitive import check_sensitive, learned_from, sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, parse_task
 
 FAITHS = ["sun", "moon", "sea"]
@@ -299,6 +301,12 @@ def test_the_commands(
     assert main([*asked, "faith=sun", *at, *told, "--allow-sensitive"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert any("was allowed to choose" in note for note in answer["notes"])
+    # A folder of several bundles is asked for the one that tells properties of users.
+    several = {"target": guarded.folder / "bundle", "profile": profiles.folder / "bundle"}
+    join(tmp_path / "several", several)
+    among_several = ["--profiles", str(tmp_path / "several"), "--allow-sensitive"]
+    assert main([*asked, "faith=sun", *at, *among_several]) == 0
+    assert json.loads(capsys.readouterr().out) == [answer]
     assert main([*asked, "faith=sun", "--run", str(allowed.folder), "--allow-sensitive"]) == 0
     capsys.readouterr()
     assert main(["fit", "--run", str(guarded.folder), "--allow-sensitive"]) == 2
@@ -366,3 +374,62 @@ def test_the_end_of_positives_and_the_part_of_an_event_count_too() -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match=r"BOUGHT\.first_quantity is sensitive"):
         check_sensitive(given, Schema.model_validate_json(json.dumps(raw)), allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "reads"),
+    [
+        ({"label": "User", "by": "text"}, ["User.faith"]),
+        ({"label": "User", "by": ["history", "text"], "history": "BOUGHT"}, ["User.faith"]),
+        ({"label": "User", "by": "history", "history": "PRAYS_WITH"}, ["PRAYS_WITH", "Brand.creed"]),
+        ({"label": "User", "by": "history", "history": "BOUGHT"}, []),
+        ({"label": "User", "by": ["history", "facts"], "history": "BOUGHT"}, ["LIVES_BY", "Brand.creed"]),
+        ({"label": "Product", "by": "facts"}, ["Brand.creed"]),
+        ({"label": "Product", "by": "text"}, []),
+    ],
+)
+def test_whatever_is_learned_from_something_sensitive_is_as_sensitive(
+    subjects: dict[str, Any], reads: list[str]
+) -> None:
+    raw = own_schema().model_dump(mode="json")
+    raw["nodes"]["Brand"]["properties"]["creed"] = {"type": "string", "sensitive": True}
+    raw["nodes"]["Brand"]["text"].append("creed")
+    raw["relationships"]["LIVES_BY"] = {
+        "kind": "fact", "endpoints": [["User", "Product"]], "sensitive": True, "properties": {},
+    }  # fmt: skip
+    schema = Schema.model_validate_json(json.dumps(raw))
+    target = "region" if subjects["label"] == "User" else "category_text"
+    task = {
+        "kind": "classify", "name": "told", "subjects": subjects, "targets": {"it": {"property": target}},
+        "protocol": {"split": "held_out"},
+    }  # fmt: skip
+    spec = parse_task(task)
+    assert isinstance(spec, ClassifySpec)
+    assert learned_from(spec, schema) == reads
+    assert sensitive_targets(spec, schema) == (["it"] if reads else [])
+    # What is told is not read.
+    own = parse_task(task | {"targets": {"it": {"property": "faith"}}}) if target == "region" else None
+    if isinstance(own, ClassifySpec):
+        assert "User.faith" not in learned_from(own, schema)
+    tied = parse_task(task | {"targets": {"it": {"relationship": "LIVES_BY"}}})
+    assert isinstance(tied, ClassifySpec)
+    assert "LIVES_BY" not in learned_from(tied, schema)
+
+
+def test_a_harmless_property_told_by_a_sensitive_one_is_refused_as_that_is(
+    store: GraphStore, guarded: Run, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    task = {
+        "kind": "classify", "name": "region", "subjects": {"label": "User", "by": "text"},
+        "targets": {"region": {"property": "region"}},
+        "protocol": {"split": "held_out", "share": 0.2, "validation_share": 0.2},
+    }  # fmt: skip
+    classify = {"epochs": 1, "batch": 16, "dim": 8, "hidden": 16, "teacher_hidden": 16, "rank": 16}
+    run = Run.create(
+        tmp_path / "run", store, task=parse_task(task), classify=classify, text=settings["text"], device="cpu"
+    )
+    run.fit()
+    assert run.bundle().config["sensitive"] == ["region"]
+    with pytest.raises(InputError, match="region is sensitive: it is not written back"):
+        told_classes(run, store)
+    assert told_classes(run, store, allow_sensitive=True)

@@ -17,6 +17,7 @@ from _tiny_encoder import tiny_encoder
 import kgdistill as kg
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.progress import step
 from kgdistill.run.run import Run, Runs
 from kgdistill.serve.joined import _PARTS, Joined, bundles_in, join, runs_in
 from kgdistill.store import MemoryStore
@@ -121,6 +122,38 @@ def test_a_run_of_several_is_no_run_of_one(folder: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().err
     assert "holds several runs" in told
     assert "all-recommend" in told
+
+
+def test_what_is_done_says_for_which_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Runs.open(folder).fit()
+    capsys.readouterr()
+    for stage in ("student", "bundle"):
+        shutil.rmtree(folder / "all-intent" / stage)
+    assert main(["fit", "--run", str(folder)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "done in" in line]
+    assert lines
+    assert all(line.startswith("intent: ") for line in lines)
+    with step("reading"):
+        pass
+    assert capsys.readouterr().err.startswith("reading: done")
+
+
+def test_evaluate_takes_one_of_several(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["evaluate", "--run", str(folder)]
+    assert main([*here, "--task", "intent", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert one == json.loads(json.dumps(Runs.open(folder)["intent"].evaluate(), default=str))
+    assert main([*here, "--task", "intnt"]) == 2
+    assert "no run here was made for 'intnt'\n  did you mean 'intent'?" in capsys.readouterr().err
+
+
+def test_a_name_that_none_has_is_an_input_error_and_no_member(folder: Path, joined: Joined) -> None:
+    for held in (joined, Runs.open(folder)):
+        with pytest.raises(InputError, match="made for 'serch'\n  did you mean 'search'"):
+            held["serch"]
+        assert held.get("serch") is None
+        assert "serch" not in held
+        assert "search" in held
 
 
 def test_evaluate_and_report_go_through_all(

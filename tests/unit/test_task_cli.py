@@ -177,6 +177,75 @@ def test_a_graph_is_counted(store: GraphStore) -> None:
     assert check_graph(load_task("search"), store).edges[JUDGED] == 0
 
 
+VIEWED = ("User", "VIEWED", "Product")
+WEIGHED = MATCH.replace("event: BOUGHT", "event: BOUGHT, weights: {VIEWED: 0.5}")
+
+
+@pytest.mark.parametrize("back_to_front", [False, True])
+def test_weighed_events_are_counted_and_told_where_they_can_say_nothing(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    back_to_front: bool,
+) -> None:
+    """The views lie as the purchases do: from users to products, or from products to users."""
+    monkeypatch.chdir(tmp_path)
+    ends, task = ("User", "Product"), WEIGHED
+    if back_to_front:
+        task = task.replace("label: User, by: history", "label: Product, by: history")
+        task = task.replace("label: Product, by: [history, text]", "label: User, by: [history, text]")
+        task = task.replace("weights:", "reverse: true, weights:").replace("output: RECOMMENDED\n", "")
+    Path("task.yaml").write_text(task)
+    raw = SCHEMA.restricted(ends, ("BOUGHT", "VIEWED", "RATED", "RECOMMENDED")).model_dump()
+    raw["nodes"]["User"]["text"] = ["age"]
+    raw["relationships"]["VIEWED"]["properties"]["first_at"]["required"] = False
+    schema = Schema.model_validate(raw)
+    here = ["--store", "ladybug:shop.db"]
+    at = datetime(2024, 1, 1)
+
+    def add(edge: tuple[str, str, str], source: str, target: str, when: datetime | None) -> None:
+        row = {"source": source, "target": target, "first_at": when, "at": when}
+        with open_store("ladybug:shop.db") as held:
+            table = pa.Table.from_pylist([row], schema=schema.edge_arrow_schema(edge))
+            held.write_relationships(edge, table)
+
+    with open_store("ladybug:shop.db") as held:
+        held.apply_schema(schema)
+        held.write_nodes("User", pa.table({"user_id": ["u1", "u2"]}))
+        held.write_nodes("Product", pa.table({"product_id": ["p1", "p2"], "title": ["a", "b"]}))
+    add(PAIR, "u1", "p1", at)
+    add(("User", "RATED", "Product"), "u1", "p1", at)
+    _, err = run(capsys, "check", "task.yaml", *here, code=2)
+    assert "task.yaml: positives.weights.VIEWED: the graph has no (User)-[VIEWED]->(Product)" in err
+    assert "there is: BOUGHT, RATED" in err
+    add(VIEWED, "u2", "p2", None)
+    out, err = run(capsys, "check", "task.yaml", *here)
+    assert "(User)-[VIEWED]->(Product)" in out
+    assert "1 of 1 VIEWED have no time and are left out" in err
+    asking = "Product" if back_to_front else "User"
+    assert f"no {asking} has both BOUGHT and VIEWED" in err
+    counts = json.loads(run(capsys, "check", "task.yaml", *here, "--json")[0])["counts"]
+    assert counts["(User)-[VIEWED]->(Product)"] == 1
+    assert counts["VIEWED without a time"] == 1
+    assert counts[f"{asking} with BOUGHT and VIEWED"] == 0
+    # One of its own side shares it: the other's is not enough.
+    add(VIEWED, "u1", "p2", at)
+    counts = json.loads(run(capsys, "check", "task.yaml", *here, "--json")[0])["counts"]
+    assert counts[f"{asking} with BOUGHT and VIEWED"] == (0 if back_to_front else 1)
+    add(VIEWED, "u2", "p1", at)
+    counts = json.loads(run(capsys, "check", "task.yaml", *here, "--json")[0])["counts"]
+    assert counts[f"{asking} with BOUGHT and VIEWED"] == 1
+    out, err = run(capsys, "check", "task.yaml", *here)
+    assert "has both" not in err
+
+
+def test_of_weighed_events_that_the_graph_lacks_the_nearest_is_named() -> None:
+    counts = GraphCounts({"User": 9, "Product": 9}, {PAIR: 9, VIEWED: 0, ("User", "REVIEWED", "Product"): 3})
+    with pytest.raises(InputError, match="did you mean 'REVIEWED'") as caught:
+        check_task(parse_task(WEIGHED), SCHEMA, counts, where="mine.yaml")
+    assert caught.value.where == "mine.yaml: positives.weights.VIEWED"
+
+
 def test_a_proposed_task_can_be_asked(store: GraphStore) -> None:
     for held in (None, store):
         text = propose_task(SCHEMA, held)

@@ -51,7 +51,8 @@ def test_messages_name_what_they_are_about() -> None:
         "买过连衣裙等3件，与这件同是山岚的"
     )
     assert [event_name(event, "zh") for event in ("VIEWED", "PUT_ASIDE")] == ["看过", "put aside"]
-    assert say("together", "en", item="tea", support=7, lift=1.25).endswith("1.2 times as many as by chance")
+    told = say("together", "en", event="bought", item="tea", support=7, lift=1.25)
+    assert told == "7 who bought tea also bought this, 1.2 times as many as by chance"
     assert [field_name(name, "zh") for name in ("brand", "made_by", "Size_x")] == [
         "品牌",
         "made by",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kgdistill.ingest.propose.words import word_set, words
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 VIEWS = word_set(
     """view views viewed view_item item_view product_view product_viewed view_product productview
     product_detail_view product_detail_viewed view_content page_view pageview page_viewed pv
-    detail detail_view detailview click clicks clicked product_click product_clicked ansicht klick angesehen
-    visit visited"""
+    detail detail_view detailview click clicks clicked product_click product_clicked ansicht ansichten klick
+    klicks angesehen visit visits visited browse browsed browsing"""
 )
 BUYS = word_set(
     """purchase purchases purchased buy buys bought order orders ordered order_completed order_placed
@@ -29,29 +30,46 @@ SHOWS = word_set(
     """impression impressions show shown view views viewed saw seen served einblendung ad_impression
     view_promotion ad_view ad_viewed"""
 )
-CLICKS = word_set("click clicks clicked klick ad_click ad_clicked select_promotion")
-RATES = word_set("rate rated rating review reviewed bewertung review_rating")
-# Known for what they are, though the graph may have no place for them.
+CLICKS = word_set("click clicks clicked klick klicks ad_click ad_clicked select_promotion")
+_REVIEWS = word_set("review reviews reviewed review_rating rezension rezensionen")
+RATES = _REVIEWS | word_set("rate rated rating ratings bewertung bewertungen")
+_CARTS = word_set(
+    """cart carts add added addtocart add_to_cart added_to_cart cart_add product_added warenkorb"""
+)
+_FAVORITES = word_set(
+    """wishlist wishlists add_to_wishlist fav favs favorite favorites favorited favourite favourites
+    favourited like likes liked bookmark bookmarks bookmarked merkliste wunschliste"""
+)
+_SHARES = word_set("share shares shared geteilt")
+_COMMENTS = word_set("comment comments commented kommentar kommentare")
+# Known for what they are, though no type of the graph is for them.
 _OTHERS = word_set(
-    """cart add added addtocart add_to_cart added_to_cart cart_add product_added remove removed
-    remove_from_cart removefromcart product_removed wishlist add_to_wishlist fav favorite favourite
+    """remove removed remove_from_cart removefromcart product_removed
     begin_checkout checkout select_item view_item_list view_cart refund add_payment_info add_shipping_info
     session_start first_visit user_engagement scroll"""
 )
+# In the name of a file or a column these say something else: order_detail.csv, added_at.
+_VAGUE = word_set("detail add added")
 # What the status of an order says where nothing was bought in the end.
 UNDONE = word_set(
     """cancelled canceled cancel refunded refund returned return failed declined rejected voided void expired
     unpaid pending storniert retourniert erstattet abgebrochen"""
 )
-EVENTS = VIEWS | BUYS | SEARCHES | SHOWS | CLICKS | RATES | _OTHERS
+# What is said of several types is of the first that a schema has.
 _NAMES = {
     "BOUGHT": BUYS,
     "VIEWED": VIEWS,
-    "RATED": RATES,
     "SEARCHED": SEARCHES,
     "SAW": SHOWS,
     "CLICKED": CLICKS,
+    "ADDED": _CARTS,
+    "FAVORITED": _FAVORITES,
+    "SHARED": _SHARES,
+    "REVIEWED": _REVIEWS | _COMMENTS,
+    "COMMENTED": _COMMENTS | _REVIEWS,
+    "RATED": RATES,
 }
+EVENTS = _OTHERS.union(*_NAMES.values())
 
 
 def normal(kind: str) -> str:
@@ -66,8 +84,37 @@ def kinds_of(column: ColumnProfile) -> list[str]:
 
 def kinds_for(column: ColumnProfile, name: str) -> list[str]:
     """Those of the column's kinds that make relationships of a type, by its own name or one known for it."""
-    known = _NAMES.get(name, frozenset()) | {name.lower()}
-    return sorted(kind for kind in kinds_of(column) if normal(kind) in known)
+    return sorted(kind for kind in kinds_of(column) if normal(kind) in _known(name))
+
+
+def _known(name: str) -> frozenset[str]:
+    """What the events of a type are called; those of one's own as others of their meaning."""
+    own = name.lower()
+    groups = [_NAMES[name]] if name in _NAMES else [group for group in _NAMES.values() if own in group]
+    return frozenset({own}).union(*groups)
+
+
+def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
+    """The event that the name of a file or a column tells, by the last of its words that name one.
+
+    Args:
+        name: such as product_views or 加购记录.
+        types: those that a schema has for it.
+
+    Returns:
+        What the event is called here, and the type that takes it; each empty where there is none.
+    """
+    some = words(name)
+    for kind in ("_".join(some[i:end]) for end in range(len(some), 0, -1) for i in range(end)):
+        own = next((name for name in types if name.lower() == kind), "")
+        if own:
+            return own, own
+        known = [] if kind in _VAGUE else [name for name, group in _NAMES.items() if kind in group]
+        known.sort(key=lambda name: not name.lower().startswith(kind.removesuffix("s")))
+        if known:
+            fits = [*(name for name in known if name in types), *(n for n in types if kind in _known(n))]
+            return known[0], fits[0] if fits else ""
+    return "", ""
 
 
 def types_between(schema: Schema, source: str, target: str) -> list[str]:

@@ -20,6 +20,7 @@ from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
+from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.write import write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
@@ -35,7 +36,7 @@ class Preview:
     """What a mapping would write, as far as it was read.
 
     Attributes:
-        counts: by type: distinct nodes; rows of relationships, of which each event is one.
+        counts: by type: distinct nodes and facts; of other relationships the rows, each event one.
         examples: the first rows of each type, without the columns that only jobs need.
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
@@ -84,7 +85,8 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         known_encoding(encoding)
     paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    groups = _grouped(paths, root, encoding)
+    types = types_between(schema, "User", "Product")
+    groups = _grouped(paths, root, encoding, types)
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
@@ -115,14 +117,17 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
 
 
-def _grouped(paths: list[Path], root: Path, encoding: str | None) -> list[tuple[list[str], Sample]]:
-    """The files below `root`, those with the same columns together."""
+def _grouped(
+    paths: list[Path], root: Path, encoding: str | None, types: list[str]
+) -> list[tuple[list[str], Sample]]:
+    """The files below `root`, those with the same columns and names of the same event together."""
     groups: list[tuple[list[str], Sample]] = []
     for path in paths:
         _check_file(path)
         taken, file = sample(path, encoding), path.relative_to(root).as_posix()
         for i, (names, other) in enumerate(groups):
             alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+            alone |= _kind(taken, types) != _kind(other, types)
             both = None if alone else merged(other, taken)
             if both is not None:
                 groups[i] = ([*names, file], both)
@@ -130,6 +135,10 @@ def _grouped(paths: list[Path], root: Path, encoding: str | None) -> list[tuple[
         else:
             groups.append(([file], taken))
     return groups
+
+
+def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:
+    return told_by(taken.path.name.split(".")[0], types)
 
 
 def _check_file(path: Path) -> None:
@@ -187,7 +196,7 @@ def preview(
     """
     result = Preview()
     rejects: list[pa.Table] = []
-    seen: dict[str, set[str]] = {}
+    seen: dict[TypeKey, set[object]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
         for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
             read = 0
@@ -207,16 +216,27 @@ def preview(
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
                 for key, table in mapped.tables.items():
-                    if isinstance(key, str):
-                        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
-                        result.counts[key] = len(seen[key])
-                    else:
-                        result.counts[key] = result.counts.get(key, 0) + table.num_rows
+                    _count(result, schema, seen, key, table)
                     _show(result, key, table, rows)
             result.notices = (*result.notices, *text.notices())
     if rejects:
         result.rejects = pa.concat_tables(rejects).slice(0, rows)
     return result
+
+
+def _count(
+    result: Preview, schema: Schema, seen: dict[TypeKey, set[object]], key: TypeKey, table: pa.Table
+) -> None:
+    """Counts the rows of a type; nodes and facts that were seen before are no further ones."""
+    if isinstance(key, str):
+        seen.setdefault(key, set()).update(table[schema.node(key).key].to_pylist())
+    elif schema.relationship(key).kind == "fact":
+        pairs = zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)
+        seen.setdefault(key, set()).update(pairs)
+    else:
+        result.counts[key] = result.counts.get(key, 0) + table.num_rows
+        return
+    result.counts[key] = len(seen[key])
 
 
 def _show(result: Preview, key: TypeKey, table: pa.Table, rows: int) -> None:

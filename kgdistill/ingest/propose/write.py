@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kgdistill.ingest.propose.events import UNDONE, kinds_for, kinds_of, normal, types_between
+from kgdistill.ingest.propose.events import UNDONE, kinds_for, kinds_of, normal, told_by, types_between
 from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, separator, used
 from kgdistill.ingest.propose.numbers import lost_digits, no_numbers
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
@@ -325,18 +325,50 @@ def _events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
         asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
         _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), *asked])
         return
+    _event(pieces, sample, (user, product), line, rated, comments)
+
+
+def _event(
+    pieces: Pieces,
+    sample: Sample,
+    ends: tuple[Any, Any],
+    line: dict[str, Any],
+    rated: dict[str, Any],
+    comments: list[str],
+) -> None:
+    """The one event that all rows are, by the names of the file and its columns."""
+    found = pieces.found
+    kind, name = _told(pieces, sample)
+    at = {"at": line["at"]}
     when = _when(found, "")
-    if found.rating is not None:
-        pieces.edge(("User", "RATED", "Product"), user, product, rated, when=when, comments=comments)
-        doubt = "a rating stands for a purchase"
-        pieces.edge(("User", "BOUGHT", "Product"), user, product, at, when=when, doubt=doubt)
+    if found.rating is not None and name in ("", "BOUGHT"):
+        name = "RATED"
+    if not name and kind not in ("", "SEARCHED"):
+        found.unsure["event"] = (
+            f"the schema has no event such as {kind} from User to Product, and these rows make none"
+        )
         return
-    bare = len(line) == 1
-    kind = "VIEWED" if found.query is not None and bare else "BOUGHT"
-    doubt = "bought, or only seen?" if found.quantity is None and found.amount is None else ""
-    needed = at if kind == "VIEWED" else line
-    ends = ("User", kind, "Product")
-    pieces.edge(ends, user, product, needed, when=when, doubt=doubt, comments=comments)
+    if name == "RATED":
+        pieces.edge(("User", "RATED", "Product"), *ends, rated, when=when, comments=comments)
+        doubt = "a rating stands for a purchase"
+        pieces.edge(("User", "BOUGHT", "Product"), *ends, at, when=when, doubt=doubt)
+        return
+    doubt = "" if name or not {"quantity", "amount"}.isdisjoint(line) else "bought, or only seen?"
+    seen = len(line) == 1 and (found.query is not None or kind)
+    name = name or ("VIEWED" if seen else "BOUGHT")
+    given = line if name == "BOUGHT" else at
+    pieces.edge(("User", name, "Product"), *ends, given, when=when, doubt=doubt, comments=comments)
+
+
+def _told(pieces: Pieces, sample: Sample) -> tuple[str, str]:
+    """What happened by the file's name, else by that of its time, else by that of an id beside them."""
+    found = pieces.found
+    types = types_between(pieces.schema, "User", "Product")
+    columns = [found.time]
+    if found.order is None and found.quantity is None and found.amount is None:
+        columns += [column for column in sample.columns if is_id(column)]
+    names = [sample.path.name.split(".")[0], *(c.name for c in columns if c is not None)]
+    return next((told for told in (told_by(name, types) for name in names) if told[0]), ("", ""))
 
 
 def _amounts(found: Guess) -> dict[str, Any]:

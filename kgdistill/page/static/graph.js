@@ -2,10 +2,14 @@
 "use strict";
 const nodeRows = document.getElementById("nodes"), edgeRows = document.getElementById("edges");
 
+// Once what is there has been painted: finding the places takes as long as all else of a click.
 function layOut(randomize) {
-  picture.layout({ name: "fcose", randomize, animate: false, quality: "default", nodeSeparation: 90, idealEdgeLength: 90,
-    padding: 30, nodeDimensionsIncludeLabels: true }).run();
-  picture.fit(undefined, 30);
+  requestAnimationFrame(() => setTimeout(() => {
+    picture.layout({ name: "fcose", randomize, animate: false, quality: "default", nodeSeparation: 90, idealEdgeLength: 90,
+      padding: 30, nodeDimensionsIncludeLabels: true }).run();
+    picture.fit(undefined, 30);
+    picture.container().dataset.laid = picture.nodes().length;
+  }));
 }
 function cell(row, text, href) {
   const held = row.insertCell();

@@ -16,7 +16,7 @@ from kgdistill.errors import DiskError, StoreDamagedError, StoreError, StoreLock
 from kgdistill.progress import notice
 from kgdistill.store.ladybug import files
 from kgdistill.store.ladybug.open import open_database, translate
-from kgdistill.store.ladybug.process import QueryProcess
+from kgdistill.store.ladybug.process import QueryProcesses
 from kgdistill.store.ladybug.reader import run_read_only
 from kgdistill.store.query.child import RefusedError
 from kgdistill.store.query.process import query_error
@@ -91,7 +91,7 @@ class Engine:
         self._changing = False
         # What went wrong in a block of changes that only memory may still hold: such a block is not kept.
         self._spoiled: Exception | None = None
-        self._reader = None if folder is None else QueryProcess(folder / files.FILE, self.where)
+        self._readers = None if folder is None else QueryProcesses(folder / files.FILE, self.where)
         if folder is not None:
             files.check_folder(folder, self.where)
             self._lock_file = files.lock_folder(folder, self.where)
@@ -110,8 +110,8 @@ class Engine:
     def close(self) -> None:
         """Closes the database and gives the folder free."""
         with self._lock:
-            if self._reader is not None:
-                self._reader.stop()
+            if self._readers is not None:
+                self._readers.stop()
             self._close_database()
             if self._lock_file is not None:
                 self._lock_file.close()
@@ -143,13 +143,16 @@ class Engine:
         """A block after which all that was written in it is kept, or nothing; see `GraphStore.changes`.
 
         It works on a copy of the file, which takes the file's place at the end. Other threads of this
-        process wait for the block to end.
+        process wait for the block to end, and it for their queries.
         """
+        until = time.monotonic() + max(0.0, wait_s)
         if not self._lock.acquire(timeout=max(0.0, wait_s)):
             raise files.locked(self.where, "another thread of this process")
         try:
             if self._changing:
                 raise StoreError("is being changed already: blocks of changes do not nest", where=self.where)
+            if self._readers is not None and not self._readers.rest(max(0.0, until - time.monotonic())):
+                raise files.locked(self.where, "another thread of this process")
             self._changing = True
             try:
                 if self.folder is None:
@@ -211,14 +214,13 @@ class Engine:
             files.discard_copy(folder)
 
     def _use(self, file: Path) -> None:
-        assert self._reader is not None
-        self._reader.release()
-        self._reader.path = file
+        assert self._readers is not None
+        self._readers.use(file)
 
     def _settle(self) -> None:
         """Closes the copy with all of it in its file; raises where that cannot be."""
-        assert self._reader is not None
-        file = self._reader.path
+        assert self._readers is not None
+        file = self._readers.path
         if self._database is None and files.is_settled(file):
             return
         with self.connection() as connection:
@@ -247,8 +249,11 @@ class Engine:
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
         """The block of changes that is open, or one of its own; waits for other threads."""
-        with self._lock, contextlib.nullcontext() if self._changing else self.changes(0.0):
-            yield
+        with self._lock:
+            if self._readers is not None and not self._changing:
+                self._readers.rest()
+            with contextlib.nullcontext() if self._changing else self.changes(0.0):
+                yield
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -273,34 +278,38 @@ class Engine:
     def query(self, cypher: str, parameters: Mapping[str, Any], limit: int, timeout_s: float) -> pa.Table:
         """Runs one read-only query.
 
-        On a file it runs in a process of its own, which needs the file to itself: this process closes it
-        and opens it again for the next write (about 40 ms, measured). A query after a query costs 2 ms. In
-        memory there is no second process: there a query that does not look at the clock is not stopped.
+        On a file it runs in a process of its own, several at once; a write waits for them. This process
+        closes the file meanwhile and opens it again for what it reads itself (about 40 ms, measured). A query
+        after a query costs 2 ms. In memory there is no second process: there one query runs after the other,
+        and one that does not look at the clock is not stopped.
 
         Raises:
             QueryError: a mistake in it, a write, the timeout or the limit.
         """
-        with self._lock:
-            if self._reader is not None:
-                if self._changing:
-                    self._settle()
-                self._close_database()
-                return self._reader.query(cypher, parameters, limit, timeout_s)
-            with self.connection() as connection:
-                try:
-                    return run_read_only(connection, cypher, parameters, limit, timeout_s)
-                except RefusedError as error:
-                    raise query_error(error, self.where) from error
+        if self._readers is not None:
+            with contextlib.ExitStack() as stack:
+                with self._lock:
+                    if self._changing:
+                        self._settle()
+                    self._close_database()
+                    reader = stack.enter_context(self._readers.taken())
+                return reader.query(cypher, parameters, limit, timeout_s)
+        with self.connection() as connection:
+            try:
+                return run_read_only(connection, cypher, parameters, limit, timeout_s)
+            except RefusedError as error:
+                raise query_error(error, self.where) from error
 
     def _open(self) -> None:
         if self._database is not None:
             return
-        if self._reader is None:
+        if self._readers is None:
             self._database = open_database(None, self.where)
             return
-        self._reader.release()
-        # The store's own file is only read: whatever writes has a copy, see `transaction`.
-        self._database = open_database(self._reader.path, self.where, read_only=not self._changing)
+        if self._changing:
+            self._readers.release()
+        # The store's own file is only read, by queries at the same time too: what writes has a copy.
+        self._database = open_database(self._readers.path, self.where, read_only=not self._changing)
 
     def _close_database(self) -> None:
         database, self._database = self._database, None

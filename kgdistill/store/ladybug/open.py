@@ -82,7 +82,7 @@ def reserve_for(left: int | None, size: int, where: str = "") -> Reserve:
     Raises:
         StoreError: it is too little.
     """
-    pool = min(_BUFFER_POOL, _memory() // 4)
+    pool = min(_BUFFER_POOL, memory() // 4)
     if left is None:
         return Reserve(pool)
     # More than half of what is left is for the rest of the process: Arrow, DuckDB, their threads.
@@ -146,7 +146,8 @@ def _no_memory(needed: int, left: int | None, where: str) -> StoreError:
     )
 
 
-def _memory() -> int:
+def memory() -> int:
+    """Bytes of the machine's memory."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not a POSIX system

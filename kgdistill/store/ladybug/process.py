@@ -1,14 +1,17 @@
-"""The query process of an embedded store, as its parent sees it."""
+"""The query processes of an embedded store, as their parent sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from kgdistill.errors import QueryError, StoreError
+from kgdistill.store.ladybug.open import memory
 from kgdistill.store.ladybug.reader import MEMORY, sendable
 from kgdistill.store.query.process import QueryChild
 
@@ -69,3 +72,61 @@ class QueryProcess:
         """Ends the process."""
         self._child.stop()
         self._open = False
+
+
+class QueryProcesses:
+    """Query processes of one file, each for one query at a time; another starts where all are busy.
+
+    Args:
+        path: the database file; no process may hold it for writing while any of these has it open.
+        where: the store's address, for messages.
+        most: so many queries run at once; None: as many as fit in half of the memory, two to four.
+    """
+
+    def __init__(self, path: Path, where: str, most: int | None = None) -> None:
+        self.path = path
+        self._where = where
+        self._most = most or min(4, max(2, memory() // 2 // MEMORY))
+        self._idle = [QueryProcess(path, where)]
+        self._busy = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[QueryProcess]:
+        """A process that nobody else uses; waits for one where as many as may be are busy."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._busy < self._most)
+            # The one that was used last: the others' pages may be long out of the memory.
+            process = self._idle.pop() if self._idle else QueryProcess(self.path, self._where)
+            self._busy += 1
+        try:
+            yield process
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._idle.append(process)
+                self._changed.notify_all()
+
+    def rest(self, wait_s: float | None = None) -> bool:
+        """Waits until no query runs, at most so long; whether none does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, wait_s)
+
+    def use(self, path: Path) -> None:
+        """Closes the file everywhere, and reads another from now on; no query may run."""
+        self.release()
+        self.path = path
+        for process in self._idle:
+            process.path = path
+
+    def release(self) -> None:
+        """Closes the file in all processes, which stay; no query may run."""
+        for process in self._idle:
+            process.release()
+
+    def stop(self) -> None:
+        """Ends the processes, once their queries have ended."""
+        self.rest()
+        for process in self._idle:
+            process.stop()
+        self._idle.clear()

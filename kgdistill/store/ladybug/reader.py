@@ -73,10 +73,18 @@ _READING = {
 # READ_FTABLE reads rows that the query itself made.
 _FUNCTIONS = FUNCTIONS | {"READ_FTABLE"}
 _WHOLE = frozenset({"NODE", "REL", "RECURSIVE_REL"})
+_MOST_CHECKED = 500
+Checked = set[object]
+"""Texts with the kinds of their values."""
 
 
 def run_read_only(
-    connection: Any, cypher: str, parameters: Mapping[str, Any], limit: int, timeout_s: float
+    connection: Any,
+    cypher: str,
+    parameters: Mapping[str, Any],
+    limit: int,
+    timeout_s: float,
+    checked: Checked | None = None,
 ) -> pa.Table:
     """Runs one query that only reads.
 
@@ -86,6 +94,7 @@ def run_read_only(
         parameters: values for its `$names`.
         limit: more rows than this are refused.
         timeout_s: the engine's own limit; it does not look at the clock inside one long step.
+        checked: the questions whose plans were looked at on this database; it grows.
 
     Returns:
         Columns of plain Arrow types; integers as int64, larger ones as decimals.
@@ -101,11 +110,7 @@ def run_read_only(
         try:
             # Prepared, because preparing takes a single statement only.
             statement = _prepare(connection, cypher, values)
-            plan = connection.execute(_prepare(connection, f"EXPLAIN {cypher}", values), values)
-            try:
-                _check_plan(str(plan.get_next()[0]), cypher)
-            finally:
-                plan.close()
+            _check(connection, cypher, values, checked)
             result = connection.execute(statement, values)
             try:
                 return _table(result, limit)
@@ -125,7 +130,31 @@ def _prepare(connection: Any, text: str, parameters: dict[str, Any]) -> Any:
     return statement
 
 
-def _check_plan(plan: str, cypher: str) -> None:
+def _check(connection: Any, cypher: str, values: dict[str, Any], checked: Checked | None) -> None:
+    """Looks at the engine's plan, once for a text with values of the same kinds: its steps are the same.
+
+    Making and telling the plan costs as much as many a query itself.
+    """
+    key = (cypher, tuple((name, _kind(value)) for name, value in sorted(values.items())))
+    if checked is not None and key in checked:
+        return
+    plan = connection.execute(_prepare(connection, f"EXPLAIN {cypher}", values), values)
+    try:
+        found = _check_plan(str(plan.get_next()[0]), cypher)
+    finally:
+        plan.close()
+    # Where a value leaves nothing to do, the plan does not say what another's would.
+    if checked is not None and "EMPTY_RESULT" not in found:
+        if len(checked) >= _MOST_CHECKED:
+            checked.clear()
+        checked.add(key)
+
+
+def _kind(value: Any) -> object:
+    return ("list", *map(_kind, value[:1])) if isinstance(value, list) else type(value)
+
+
+def _check_plan(plan: str, cypher: str) -> list[str]:
     operators = _OPERATOR.findall(plan)
     for name, _ in operators:
         if name not in _READING:
@@ -144,6 +173,7 @@ def _check_plan(plan: str, cypher: str) -> None:
             "the engine would leave out an ORDER BY before a LIMIT, and take any rows",
             "write `UNWIND [1] AS one` after that LIMIT, before what is counted or summed",
         )
+    return names
 
 
 def _table(result: Any, limit: int) -> pa.Table:
@@ -199,6 +229,7 @@ class _Reader:
         self._database: Any = None
         self._confined = False
         self._left: int | None = None
+        self._checked: Checked = set()
 
     def open(self, request: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
         file = Path(request["file"])
@@ -209,6 +240,7 @@ class _Reader:
             confine([file.parent])
             self._confined = True
         allow_memory(None)
+        self._checked.clear()
         space, size = _LEAST_SPACE, file.stat().st_size
         while space < 2 * size:
             space *= 2
@@ -242,6 +274,7 @@ class _Reader:
                 values,
                 request["rows"],
                 request["engine_timeout_s"],
+                self._checked,
             )
             yield columns_of(table.schema)
             yield from table.to_batches(_BATCH_ROWS)

@@ -1,0 +1,145 @@
+"""Which event the rows of a file are, by its name and its columns, where none of them says so row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.ingest.propose.propose import preview, propose
+from kgdistill.store.schema import Schema, load_schema
+
+SCHEMA = load_schema()
+ROWS = "U1,P1,2024-03-05\nU2,P2,2024-03-06\n"
+ENGLISH = "user_id,product_id,time\n"
+CHINESE = "用户ID,商品ID,时间\n"
+
+
+def own_schema(folder: Path, *types: str) -> Schema:
+    """The shipped schema with further events from users to products."""
+    text = (Path(__file__).parents[2] / "graph" / "schema.yaml").read_text()
+    viewed = text[text.index("  VIEWED:\n") : text.index("  RATED:\n")]
+    more = "".join(viewed.replace("VIEWED", name) for name in types)
+    (folder / "own.yaml").write_text(text.replace(viewed, viewed + more, 1))
+    return load_schema(folder / "own.yaml")
+
+
+def events(folder: Path, files: dict[str, str], schema: Schema = SCHEMA) -> tuple[dict[str, int], str]:
+    """How many rows of each event the proposal for these files makes, and the proposal."""
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    yaml = propose([folder / name for name in files], schema)
+    shown = preview(parse_mapping(yaml), schema, folder)
+    assert shown.rejects.to_pylist() == []
+    kinds = {key[1]: count for key, count in shown.counts.items() if isinstance(key, tuple)}
+    return {name: count for name, count in kinds.items() if schema.relationships[name].kind == "event"}, yaml
+
+
+@pytest.mark.parametrize(
+    ("file", "head", "kind"),
+    [
+        ("views.csv", ENGLISH, "VIEWED"),
+        ("product-views_2024.csv", ENGLISH, "VIEWED"),
+        ("browsing_history.csv", ENGLISH, "VIEWED"),
+        ("order_clicks.csv", ENGLISH, "VIEWED"),
+        ("view_orders.csv", ENGLISH, "BOUGHT"),
+        ("浏览记录.csv", CHINESE, "VIEWED"),
+        ("export.csv", "user_id,product_id,viewed_at\n", "VIEWED"),
+        ("export.csv", "用户ID,商品ID,浏览时间\n", "VIEWED"),
+        ("orders.csv", "user_id,product_id,viewed_at\n", "BOUGHT"),
+        ("购买记录.csv", CHINESE, "BOUGHT"),
+        ("export.csv", ENGLISH, "BOUGHT"),
+        ("export.csv", "user_id,product_id,added_at\n", "BOUGHT"),
+        ("searches.csv", ENGLISH, "VIEWED"),
+    ],
+)
+def test_the_name_of_a_file_and_of_its_time_say_what_happened(
+    tmp_path: Path, file: str, head: str, kind: str
+) -> None:
+    assert events(tmp_path, {file: head + ROWS})[0] == {kind: 2}
+
+
+@pytest.mark.parametrize("file", ["ratings.csv", "评分.csv", "reviews.csv", "评论.csv"])
+def test_ratings_and_reviews_are_rated_and_stand_for_purchases(tmp_path: Path, file: str) -> None:
+    made, yaml = events(tmp_path, {file: ENGLISH + ROWS})
+    assert made == {"RATED": 2, "BOUGHT": 2}
+    assert "type: BOUGHT  # ? a rating stands for a purchase" in yaml
+
+
+OWN = [
+    ("cart.csv", "ADDED"),
+    ("added_to_cart.csv", "ADDED"),
+    ("加购.csv", "ADDED"),
+    ("favourites.csv", "FAVORITED"),
+    ("收藏.csv", "FAVORITED"),
+    ("shares.csv", "SHARED"),
+    ("分享记录.csv", "SHARED"),
+    ("comments.csv", "COMMENTED"),
+]
+
+
+@pytest.mark.parametrize(("file", "kind"), OWN)
+def test_a_kind_that_the_schema_has_is_made_and_one_that_it_lacks_is_named_and_makes_nothing(
+    tmp_path: Path, file: str, kind: str
+) -> None:
+    own = own_schema(tmp_path, *{kind for _, kind in OWN})
+    assert events(tmp_path, {file: ENGLISH + ROWS}, own)[0] == {kind: 2}
+    made, yaml = events(tmp_path, {file: ENGLISH + ROWS})
+    assert made == {}
+    assert f"# ? event: the schema has no event such as {kind} from User to Product" in yaml
+
+
+@pytest.mark.parametrize(
+    ("file", "types", "kind"),
+    [
+        ("评论.csv", ["COMMENTED"], "COMMENTED"),
+        ("评论.csv", ["COMMENTED", "REVIEWED"], "REVIEWED"),
+        ("reviews.csv", ["REVIEWED"], "REVIEWED"),
+        ("comments.csv", ["REVIEWED"], "REVIEWED"),
+        ("cart.csv", ["ADDED_TO_CART"], "ADDED_TO_CART"),
+        ("browsed.csv", ["BROWSED"], "BROWSED"),
+        ("views.csv", ["BROWSED"], "VIEWED"),
+        ("gifts.csv", ["GIFTS"], "GIFTS"),
+        ("clicks.csv", ["CLICKS"], "CLICKS"),
+    ],
+)
+def test_of_types_that_fit_the_nearest_by_name_is_taken(
+    tmp_path: Path, file: str, types: list[str], kind: str
+) -> None:
+    assert events(tmp_path, {file: ENGLISH + ROWS}, own_schema(tmp_path, *types))[0] == {kind: 2}
+
+
+def test_views_beside_purchases_are_sources_of_their_own(tmp_path: Path) -> None:
+    more = ENGLISH + "U3,P3,2024-03-07\n"
+    files = {"views.csv": ENGLISH + ROWS, "orders-1.csv": more, "orders-2.csv": more}
+    made, yaml = events(tmp_path, files)
+    assert made == {"VIEWED": 2, "BOUGHT": 2}
+    assert "[orders-1.csv, orders-2.csv]" in yaml
+
+
+def test_what_a_name_says_is_no_doubt_and_a_rating_is_never_lost(tmp_path: Path) -> None:
+    doubt = "bought, or only seen?"
+    for file, unsure in (("orders.csv", False), ("views.csv", False), ("export.csv", True)):
+        assert (doubt in events(tmp_path, {file: ENGLISH + ROWS})[1]) is unsure
+    rated = "user_id,product_id,rating,time\nU1,P1,4,2024-03-05\n"
+    assert events(tmp_path, {"comments.csv": rated})[0] == {"RATED": 1, "BOUGHT": 1}
+
+
+def test_a_fact_that_many_files_tell_is_counted_once_and_every_event_by_itself(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(
+            "user_id,product_id,brand,time\n"
+            + "".join(f"{name}{i},P{i % 2},Acme,2024-03-0{1 + i}\n" for i in range(5))
+        )
+    yaml = propose([tmp_path / "a.csv", tmp_path / "b.csv"], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, tmp_path)
+    assert shown.counts["Product", "MADE_BY", "Brand"] == 2
+    assert shown.counts["User", "BOUGHT", "Product"] == 10
+
+
+def test_the_id_of_a_review_beside_an_order_leaves_it_a_purchase(tmp_path: Path) -> None:
+    head = "review_id,user_id,product_id,time\nR1,U1,P1,2024-03-05\n"
+    assert events(tmp_path, {"a.csv": head})[0] == {"RATED": 1, "BOUGHT": 1}
+    head = "receipt_id,review_id,user_id,product_id,time\nO1,R1,U1,P1,2024-03-05\n"
+    assert events(tmp_path, {"b.csv": head})[0] == {"BOUGHT": 1}
