@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from _explored_shop import fill_explored_shop
 from _load_script import load_script
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from kgdistill.explore import write_back
@@ -54,6 +55,9 @@ def fill_bundle_shop(store: GraphStore, bundle: Path) -> tuple[list[str], str]:
 
 def client(store: GraphStore, *, token: str | None = None, base: str = HERE) -> TestClient:
     """A browser's place at the page of a store."""
-    return TestClient(
-        page_app(store, token=token), base_url=base, follow_redirects=False, raise_server_exceptions=False
-    )
+    return browser(page_app(store, token=token), base=base)
+
+
+def browser(app: Starlette, *, base: str = HERE) -> TestClient:
+    """A browser's place, without a cookie, at a page that may serve others too."""
+    return TestClient(app, base_url=base, follow_redirects=False, raise_server_exceptions=False)

@@ -1,6 +1,8 @@
-"""Stands here so that the helpers beside it can be imported by every tier of tests."""
+"""Stands here so that the helpers beside it can be imported by every tier of tests; and one shop for all."""
 
 import re
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,3 +33,28 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
             return "server" if _asks_the_server(file) else file
 
     return _Scheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread for what trains; tests that need no torch load none."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small shop at its cut, which nobody changes: `_shop.Shop`."""
+    # Here, so that the tests without a model load no torch.
+    from _shop import fill_shop, make_shop
+
+    from kgdistill.store import MemoryStore
+
+    with MemoryStore() as store:
+        fill_shop(store)
+        return make_shop(store, tmp_path_factory.mktemp("shop") / "snapshot")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -323,16 +324,20 @@ def load_schema(path: str | Path | None = None) -> Schema:
     """
     file = Path(path) if path is not None else graph_dir() / "schema.yaml"
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SchemaError(f"cannot be read: {error.strerror}", where=str(file)) from error
     except yaml.YAMLError as error:
         raise SchemaError(f"is not YAML: {error}", where=str(file)) from error
-    try:
-        return Schema.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise SchemaError(
             first["msg"].removeprefix("Value error, "), where=f"{file}: {place}" if place else str(file)
         ) from error
+
+
+# One command reads the same file many times over, and a schema does not change.
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Schema:
+    return Schema.model_validate(yaml.safe_load(text))

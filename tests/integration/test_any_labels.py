@@ -29,7 +29,7 @@ from kgdistill.tasks.histories import stored_past
 
 START = datetime(2024, 1, 1)
 SMALL: dict[str, Any] = {
-    "teacher": {"dim": 8, "layers": 2, "epochs": 1, "candidates": 20, "random": 5},
+    "teacher": {"dim": 8, "layers": 2, "epochs": 1, "candidates": 20, "random": 5, "graph_steps": 20},
     "student": {"epochs": 1, "candidates": 20, "random": 5},
     "device": "cpu",
 }

@@ -18,7 +18,7 @@ from kgdistill.store import open_store
 _STORE = ["--store", "ladybug:shop.db"]
 _SETTINGS = """
 protocol: {min_user_events: 3, min_item_users: 3}
-teacher: {dim: 8, epochs: 2, candidates: 20, random: 10}
+teacher: {dim: 8, graph_steps: 20, epochs: 2, candidates: 20, random: 10}
 student: {epochs: 2, candidates: 20, random: 10}
 device: cpu
 """

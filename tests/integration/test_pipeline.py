@@ -66,7 +66,7 @@ def settings(encoder: Path, **text: object) -> RunConfig:
             "protocol": PROTOCOL.model_dump(),
             # Twelve tokens cut the texts of the shop off in the middle of the category.
             "text": {"encoder": str(encoder), "precision": "float32", "max_tokens": 12, **text},
-            "teacher": {"dim": 8, "layers": 2, **small},
+            "teacher": {"dim": 8, "layers": 2, "graph_steps": 20, **small},
             "student": small,
             "device": "cpu",
             "threads": 1,

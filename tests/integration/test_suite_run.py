@@ -72,7 +72,7 @@ blends: {{blend: {{title: EASE + text, of: [ease, text_knn]}}}}
 against: [blend, ease]
 decoys: 2
 config:
-  teacher: {{dim: 4, layers: 2, epochs: 1, candidates: 10, random: 2, evaluate_every: 1}}
+  teacher: {{dim: 4, layers: 2, graph_steps: 8, epochs: 1, candidates: 10, random: 2, evaluate_every: 1}}
   student: {{epochs: 1, candidates: 10, random: 2, evaluate_every: 1}}
 """
 

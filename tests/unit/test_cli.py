@@ -35,18 +35,6 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def _shop(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "User.csv").write_text("user_id\nann\nbob\n")
-    (folder / "Product.csv").write_text("product_id,title\np1,[red] tea\np2,\x1b[31mcoffee\np3,bread\n")
-    (folder / "Brand.csv").write_text("brand_id,name\nb1,Alpha\n")
-    (folder / "MADE_BY.csv").write_text("source,target\np1,b1\np2,b1\n")
-    (folder / "BOUGHT.csv").write_text(
-        "source,target,first_at,count\nann,p1,2024-01-05T10:00:00,3\nbob,p3,2024-01-05T10:00:00,1\n"
-    )
-    return folder
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name: str) -> None:
     text = help_of(name, COMMANDS[name])
@@ -134,45 +122,10 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert not Path("kgdistill.db").exists()
 
 
-def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shop = str(_shop(tmp_path / "shop"))
-    for state, written in (("done", {"Product": 3, "User-BOUGHT-Product": 2}), ("unchanged", {})):
-        assert main(["ingest", "folder", shop, "--json"]) == 0
-        report = json.loads(capsys.readouterr().out)
-        assert report["state"] == state
-        assert written.items() <= report["written"].items()
-        assert report["rejected"] == 0
-    assert main(["store", "stats", "--json"]) == 0
-    stats = json.loads(capsys.readouterr().out)
-    assert stats["nodes"]["Product"] == 3
-    assert stats["relationships"]["User-BOUGHT-Product"] == 2
-    assert stats["relationships"]["User-VIEWED-Product"] == 0
-    asked = "MATCH (p:Product {product_id: $id}) RETURN p.title AS title"
-    assert main(["query", asked, "--param", "id=p1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [{"title": "[red] tea"}]
-    assert main(["explain", "ann", "p2", "--json"]) == 0
-    assert [path["kind"] for path in json.loads(capsys.readouterr().out)] == ["MADE_BY"]
-    assert main(["explain", "ann", "p2"]) == 0
-    assert "[red] tea" in capsys.readouterr().out
-    assert main(["explain", "ann", "p2", "--language", "zh", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["because"].startswith("买过[red] tea")
-
-
-def test_a_write_through_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ingest", "folder", str(_shop(tmp_path / "shop"))]) == 0
-    assert main(["query", "MATCH (u:User) DETACH DELETE u"]) == 2
-    assert main(["query", "MATCH (u:User) RETURN u.user_id AS id", "--limit", "1"]) == 2
-    capsys.readouterr()
-    assert main(["query", "MATCH (u:User) RETURN count(u) AS n", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [{"n": 2}]
-
-
-def test_a_parameter_is_json_or_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ingest", "folder", str(_shop(tmp_path / "shop"))]) == 0
-    capsys.readouterr()
+def test_a_parameter_is_json_or_text(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["-p", "a=7", "-p", "b=seven", "-p", 'c="7"', "-p", "d=007", "-p", "e=NaN"]
     query = "RETURN $a AS a, $b AS b, $c AS c, $d AS d, $e AS e"
-    assert main(["query", query, *given, "--json"]) == 0
+    assert main(["query", query, "--store", "memory:", *given, "--json"]) == 0
     row = {"a": 7, "b": "seven", "c": "7", "d": "007", "e": "NaN"}
     assert json.loads(capsys.readouterr().out) == [row]
 

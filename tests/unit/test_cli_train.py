@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from kgdistill.cli import main
-from kgdistill.run.base import RunBase
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.file import FORMAT
 from kgdistill.serve.history import History
@@ -27,14 +23,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("KGDISTILL_STORE", "KGDISTILL_NEO4J_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def stocked(capsys: pytest.CaptureFixture[str]) -> Path:
-    assert main(["ingest", "folder", str(_SHOP), *_STORE]) == 0
-    Path("small.yaml").write_text("protocol: {min_user_events: 1, min_item_users: 1}\n")
-    capsys.readouterr()
-    return Path("shop.db")
 
 
 def _refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,84 +83,6 @@ def test_a_wrong_setting_is_named_before_the_store_is_read(
     Path("mine.yaml").write_text(text)
     _refused(["snapshot", "--run", "new", "--config", "mine.yaml"], words, capsys)
     assert not Path("new").exists()
-
-
-@pytest.mark.parametrize("option", [[], ["--task", "intent"]])
-def test_a_file_of_settings_may_name_the_task_and_the_option_goes_before_it(
-    option: list[str], stocked: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("mine.yaml").write_text("task: profile\n")
-    words = "task intent: subjects" if option else "no class of income"
-    for command in ("fit", "snapshot"):
-        _refused([command, "--run", "new", "--config", "mine.yaml", *_STORE, *option], words, capsys)
-    Path("mine.yaml").write_text("task: 5\n")
-    if not option:
-        _refused(["fit", "--run", "new", "--config", "mine.yaml", *_STORE], "5 is no task", capsys)
-    assert not Path("new").exists()
-
-
-def test_a_folder_with_other_things_is_not_made_a_run(
-    stocked: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = Path("photos")
-    (other / "snapshot").mkdir(parents=True)
-    _refused(["snapshot", "--run", "photos", *_STORE], "photos: holds something else than a run", capsys)
-    _refused(["demo", "--out", "photos"], "photos: holds something else than a run", capsys)
-    assert [path.name for path in other.iterdir()] == ["snapshot"]
-
-
-def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_validate(
-    stocked: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = ["snapshot", "--run", "run", "--config", "small.yaml", "--json", *_STORE]
-    assert main([*asked, "--cut", "2024-01-20", "--test-start", "2024-03-01"]) == 0
-    named = json.loads(capsys.readouterr().out)
-    assert (named["cut"], named["test_start"]) == ("2024-01-20T00:00:00", "2024-03-01T00:00:00")
-    assert named["validation_pairs"] > 0
-    _refused(["train", "student", "--run", "run"], "the stage 'targets' is not finished", capsys)
-    _refused(
-        [*asked, "--cut", "2030-01-01", "--test-start", "2030-02-01"],
-        "bought anything new from the cut",
-        capsys,
-    )
-
-
-_RUN = """
-import os, sys
-from kgdistill.cli import main
-code = main(sys.argv[1:])
-print(code, "torch" in sys.modules, os.environ["OMP_WAIT_POLICY"])
-"""
-
-
-@pytest.mark.parametrize("told", [None, "ACTIVE"])
-def test_a_snapshot_loads_no_torch_and_threads_wait_as_the_user_says_or_passively(
-    told: str | None, stocked: Path
-) -> None:
-    moments = ["--cut", "2024-01-20", "--test-start", "2024-03-01"]
-    asked = ["snapshot", "--run", "run", "--config", "small.yaml", *moments, *_STORE]
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    environment |= {} if told is None else {"OMP_WAIT_POLICY": told}
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN, *asked], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == f"0 False {told or 'PASSIVE'}"
-
-
-def test_a_run_folder_that_another_process_holds_is_refused(
-    stocked: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    moments = ["--cut", "2024-01-20", "--test-start", "2024-03-01"]
-    asked = ["snapshot", "--run", "run", "--config", "small.yaml", *moments, *_STORE]
-    assert main(asked) == 0
-    capsys.readouterr()
-    with RunBase.open("run").lock():
-        before = Path("run/config.json").read_bytes()
-        for command in (["train", "teacher"], ["train", "student"], ["train", "student", "--threads", "3"]):
-            _refused([*command, "--run", "run"], "is training in this run folder", capsys)
-        Path("small.yaml").write_text("protocol: {min_user_events: 2, min_item_users: 1}\n")
-        _refused(asked, "is training in this run folder", capsys)
-        assert Path("run/config.json").read_bytes() == before
 
 
 def test_a_broken_run_configuration_is_named(capsys: pytest.CaptureFixture[str]) -> None:

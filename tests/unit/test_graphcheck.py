@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ from _odd_shop import EVIL, NOW, START, fill, odd_shop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgdistill.cli import main
 from kgdistill.errors import DiskError, InputError
 from kgdistill.graphcheck import Inspection, facts, inspect_graph, page_html, write_page
 from kgdistill.graphcheck.brands import abbreviated, alike
@@ -223,20 +221,3 @@ def test_what_the_data_say_is_text_in_the_page(odd: Inspection, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="cannot be written"):
         write_page(odd, tmp_path / "file" / "page.html")
-
-
-def test_the_commands_print_and_exit_as_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"ladybug:{tmp_path / 'odd'}"
-    with open_store(url) as store:
-        fill(store, odd_shop())
-    page = tmp_path / "out" / "page.html"
-    assert main(["graph", "check", "--store", url, "--json", "--html", str(page)]) == 0
-    found = json.loads(capsys.readouterr().out)["findings"]
-    assert {"cycle", "alike-brands"} <= {f["code"] for f in found}
-    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert main(["graph", "check", "--store", url, "--strict"]) == 2
-    assert "error: Category: 2 circles of parents [cycle]" in capsys.readouterr().out
-    assert main(["graph", "stats", "--store", url]) == 0
-    assert BOUGHT in capsys.readouterr().out
-    assert main(["graph", "stats", "--store", url, "--json"]) == 0
-    assert {n["label"] for n in json.loads(capsys.readouterr().out)["nodes"]} == set(SCHEMA.nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,10 +43,16 @@ def modules(root: Path) -> dict[str, Path]:
     }
 
 
-def imports(root: Path) -> Iterator[Import]:
-    known = modules(root)
-    for name, file in known.items():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+@cache
+def parsed(root: Path) -> dict[str, ast.Module]:
+    return {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in modules(root).items()}
+
+
+@cache
+def imports(root: Path) -> tuple[Import, ...]:
+    known = parsed(root)
+    found: list[Import] = []
+    for name, tree in known.items():
         typing = {
             inner
             for node in ast.walk(tree)
@@ -59,7 +65,8 @@ def imports(root: Path) -> Iterator[Import]:
                 for alias in node.names:
                     inner = f"{node.module}.{alias.name}"
                     target = inner if inner in known else node.module
-                    yield Import(name, target, (alias.name,), node in typing)
+                    found.append(Import(name, target, (alias.name,), node in typing))
+    return tuple(found)
 
 
 def package(module: str) -> str:
@@ -113,8 +120,8 @@ def test_every_package_has_its_place() -> None:
 def test_a_class_name_stands_once() -> None:
     names = Counter(
         node.name
-        for file in modules(ROOT).values()
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        for tree in parsed(ROOT).values()
+        for node in tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert sorted(name for name, count in names.items() if count > 1) == []

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from _page_shop import HERE, client, fill_hostile_shop
+from _page_shop import HERE, browser, fill_hostile_shop
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from kgdistill.errors import InputError
+from kgdistill.page import page_app
 from kgdistill.page.addresses import is_loopback
 from kgdistill.page.guard import Guard
 from kgdistill.store import GraphStore, MemoryStore
@@ -26,14 +28,24 @@ def store() -> Iterator[GraphStore]:
         yield opened
 
 
-@pytest.fixture
-def page(store: GraphStore) -> TestClient:
-    return client(store)
+@pytest.fixture(scope="module")
+def app(store: GraphStore) -> Starlette:
+    return page_app(store)
+
+
+@pytest.fixture(scope="module")
+def closed_app(store: GraphStore) -> Starlette:
+    return page_app(store, token=TOKEN)
 
 
 @pytest.fixture
-def closed(store: GraphStore) -> TestClient:
-    return client(store, token=TOKEN, base=ELSEWHERE)
+def page(app: Starlette) -> TestClient:
+    return browser(app)
+
+
+@pytest.fixture
+def closed(closed_app: Starlette) -> TestClient:
+    return browser(closed_app, base=ELSEWHERE)
 
 
 def form_of(page: TestClient, address: str = "/graph?node=Product:tea-1") -> str:

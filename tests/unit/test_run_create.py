@@ -141,7 +141,7 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
         store,
         task=parse_task({**LATEST, "protocol": {"split": "time", "min_item_users": 3}}),
         text={"encoder": str(tiny_encoder(tmp_path / "tiny", layers=1)), "precision": "float32"},
-        teacher={"dim": 8, "layers": 2, **small},
+        teacher={"dim": 8, "layers": 2, "graph_steps": 8, **small},
         student=small,
         device="cpu",
     )

@@ -47,6 +47,7 @@ def told(rows: list[Row], **changed: object) -> list[Alert]:
     return [*watcher.feed(statements(rows))[0], *watcher.finish()[0]]
 
 
+STREAM = statements(ROWS)
 WHOLE = told(ROWS)
 
 
@@ -99,10 +100,10 @@ def test_topics_stand_in_the_order_of_their_names() -> None:
 @given(cuts=st.lists(st.integers(0, len(ROWS)), max_size=4))
 @settings(max_examples=12, deadline=None)
 def test_any_split_into_restarts_gives_the_same_alerts(cuts: list[int]) -> None:
-    stream, found, kept = statements(ROWS), list[Alert](), Watcher(alerts()).kept()
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(stream)], strict=True):
+    found, kept = list[Alert](), Watcher(alerts()).kept()
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(STREAM)], strict=True):
         watcher = Watcher.restored(json.loads(json.dumps(kept)))
-        found += watcher.feed(stream[start:end])[0]
+        found += watcher.feed(STREAM[start:end])[0]
         kept = watcher.kept()
     assert [*found, *watcher.finish()[0]] == WHOLE
 
@@ -110,10 +111,10 @@ def test_any_split_into_restarts_gives_the_same_alerts(cuts: list[int]) -> None:
 @given(cuts=st.lists(st.integers(1, len(ROWS)), min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None)
 def test_a_stream_that_is_sent_again_from_its_start_is_counted_once(cuts: list[int]) -> None:
-    stream, found, kept = statements(ROWS), list[Alert](), Watcher(alerts()).kept()
-    for end in [*sorted(cuts), len(stream)]:
+    found, kept = list[Alert](), Watcher(alerts()).kept()
+    for end in [*sorted(cuts), len(STREAM)]:
         watcher = Watcher.restored(json.loads(json.dumps(kept)))
-        found += watcher.feed(stream[:end])[0]
+        found += watcher.feed(STREAM[:end])[0]
         kept = watcher.kept()
     assert [*found, *watcher.finish()[0]] == WHOLE
     assert watcher.counts.counted == len(ROWS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -177,12 +178,18 @@ def test_windows_without_statements_are_no_evidence() -> None:
         assert detector.step(i + 20_000, negatives[i], statements[i]) == []
 
 
+@cache
+def _two_topics() -> tuple[IntArray, IntArray, Told]:
+    """Negatives, statements and what is told of them."""
+    negatives, statements = stream(0.2, 15, hours=200, topics=2)
+    negatives[150:170, 1] = statements[150:170, 1]
+    return negatives, statements, watched(negatives, statements)
+
+
 @given(cut=st.integers(1, 199))
 @settings(max_examples=10, deadline=None)
 def test_what_is_kept_goes_on_to_the_bit(cut: int) -> None:
-    negatives, statements = stream(0.2, 15, hours=200, topics=2)
-    negatives[150:170, 1] = statements[150:170, 1]
-    whole = watched(negatives, statements)
+    negatives, statements, whole = _two_topics()
     first = SurgeDetector(Sensitivity())
     first.add_topics(2)
     told = [(i, c) for i in range(cut) for c in first.step(i, negatives[i], statements[i])]

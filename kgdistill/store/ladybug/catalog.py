@@ -39,20 +39,9 @@ def read_schema(connection: Any, where: str) -> Schema:
     nodes: dict[str, Any] = {}
     relationships: dict[str, Any] = {}
     for table in rows(connection, "CALL show_tables() RETURN *").to_pylist():
-        name = table["name"]
         comment = json.loads(table["comment"]) if table["comment"] else {}
-        info = rows(connection, f"CALL table_info('{name}') RETURN *").to_pylist()
-        columns = {column["name"]: _PROPERTY.get(column["type"], column["type"]) for column in info}
-        fixed: dict[str, Any]
-        if table["type"] == "NODE":
-            fixed = {"key": next(column["name"] for column in info if column["primary key"])}
-            del columns[fixed["key"]]
-        else:
-            pairs = rows(connection, f"CALL show_connection('{name}') RETURN *").to_pylist()
-            ends = [list(pair.values())[:2] for pair in pairs]
-            fixed = {"endpoints": ends, "identity": comment.get("identity", [])}
-        declared = comment.get("declared") or _undeclared(name, columns, fixed)
-        (nodes if table["type"] == "NODE" else relationships)[name] = declared
+        declared = comment.get("declared") or _undeclared(connection, table, comment.get("identity", []))
+        (nodes if table["type"] == "NODE" else relationships)[table["name"]] = declared
     try:
         return Schema.model_validate({"version": 1, "nodes": nodes, "relationships": relationships})
     except ValueError as error:
@@ -61,8 +50,18 @@ def read_schema(connection: Any, where: str) -> Schema:
         ) from error
 
 
-def _undeclared(name: str, columns: dict[str, str], fixed: dict[str, Any]) -> dict[str, Any]:
+def _undeclared(connection: Any, table: dict[str, Any], identity: list[str]) -> dict[str, Any]:
     """The project's own type of that name, where the columns fit it; else what the columns say."""
+    name = table["name"]
+    info = rows(connection, f"CALL table_info('{name}') RETURN *").to_pylist()
+    columns = {column["name"]: _PROPERTY.get(column["type"], column["type"]) for column in info}
+    fixed: dict[str, Any]
+    if table["type"] == "NODE":
+        fixed = {"key": next(column["name"] for column in info if column["primary key"])}
+        del columns[fixed["key"]]
+    else:
+        pairs = rows(connection, f"CALL show_connection('{name}') RETURN *").to_pylist()
+        fixed = {"endpoints": [list(pair.values())[:2] for pair in pairs], "identity": identity}
     shipped = load_schema()
     own = (shipped.nodes if "key" in fixed else shipped.relationships).get(name)
     base = own.model_dump(mode="json") if own is not None else {}

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             store,
             task="recommend",
             text={"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"},
-            teacher={"dim": 8, "layers": 2, **small},
+            teacher={"dim": 8, "layers": 2, "graph_steps": 8, **small},
             student=small,
             device="cpu",
         )

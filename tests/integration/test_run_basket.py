@@ -61,7 +61,7 @@ def test_repeats_are_right_and_found(tmp_path: Path) -> None:
         fill_views(store, tmp_path)
         run = Run.create(
             tmp_path / "run", store, task=parse_task(TASK), text=text, student=SMALL, device="cpu",
-            teacher={"dim": 8, "layers": 2, **SMALL},
+            teacher={"dim": 8, "layers": 2, "graph_steps": 20, **SMALL},
         )  # fmt: skip
     run.fit()
     results = run.evaluate()

@@ -30,7 +30,8 @@ CPU = torch.device("cpu")
 def shown(shop: Shop, catalogue: TrainingData) -> float:
     """NDCG on the test of a fused teacher that learned from `catalogue` and knows nothing else."""
     teacher = train_teacher(
-        catalogue, shop.facts(), TeacherConfig(dim=8, layers=2, epochs=3, candidates=20, random=5),
+        catalogue, shop.facts(),
+        TeacherConfig(dim=8, layers=2, epochs=3, candidates=20, random=5, graph_steps=30),
         device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0},
     )  # fmt: skip
     task = shop.task()
@@ -84,7 +85,7 @@ def run_of(tmp_path: Path, refit: bool) -> Run:
         {
             "protocol": PROTOCOL.model_copy(update={"refit": refit}).model_dump(),
             "text": {"encoder": str(tiny_encoder(tmp_path / "encoder", layers=1)), "precision": "float32"},
-            "teacher": {"dim": 4, "layers": 2, **small},
+            "teacher": {"dim": 4, "layers": 2, "graph_steps": 8, **small},
             "student": small,
             "device": "cpu",
             "threads": 1,
