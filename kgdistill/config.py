@@ -342,6 +342,9 @@ class RunConfig(_Section):
     allow_sensitive: bool = False
     """Whether a task that ranks may read what the schema declares sensitive, and its bundle keep it to choose
     by."""
+    one_tower: bool = False
+    """Of several tasks at once, whether the students of those that match by text or tell the classes of texts
+    read with one text tower, trained once for all; else each has a tower of its own."""
     device: Device = "auto"
     """Where to train; `auto` takes a GPU that is there."""
     threads: int = Field(default=0, ge=0, le=1024)

@@ -190,6 +190,7 @@ def word_vectors(texts: Sequence[str], dim: int = 16) -> FloatArray:
 
 CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02)
 WORDS = ["coin", "truck", "clock", "please", "today", "my", "the", "order", "again", "hello", "thanks"]
+UNSEEN = "chair"
 
 
 class WordEncoder:
@@ -199,7 +200,7 @@ class WordEncoder:
     max_tokens = 16
 
     def __init__(self) -> None:
-        self.tokenizer = tiny_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
+        self.tokenizer = tiny_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, UNSEEN])
 
     def encode(self, texts: list[str]) -> FloatArray:
         return word_vectors(texts)

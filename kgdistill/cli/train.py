@@ -105,6 +105,9 @@ def fit(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     allow_sensitive: AllowSensitiveOption = False,
+    one_tower: Annotated[
+        bool, typer.Option("--one-tower", help="Of several tasks: one text tower reads for those by text.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Make everything of a run up to the bundle: snapshot, teacher, targets, student.
@@ -119,13 +122,17 @@ def fit(
       kgdistill fit --run runs/search --task search --store neo4j://localhost:7687
       kgdistill fit --run runs/viewed --task viewed.yaml --config mine.yaml --device cpu
       kgdistill fit --run runs/all --task recommend --task search --task intent
+      kgdistill fit --run runs/all --task search --task answer --task intent --one-tower
     """
     if len(tasks or ()) > 1 or several.are_in(run):
         values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
+        values |= {"one_tower": True} if one_tower else {}
         return several.fit(
             run, tasks or [], values, (store, user, password_file), device=device, threads=threads, json=json
         )
     task = tasks[0] if tasks else None
+    if one_tower:
+        raise InputError("takes several tasks", where="--one-tower", hint="name each: --task A --task B")
     if not (run / "graph" / "stage.json").is_file():
         values = _values(config, {}, False) | ({"allow_sensitive": True} if allow_sensitive else {})
         _created(run, values, task, (store, user, password_file), str(config or "configuration"))

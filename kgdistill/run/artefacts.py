@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TeacherConfig, TextConfig
@@ -39,6 +40,7 @@ from kgdistill.train.loop import Trained
 from kgdistill.train.student import TrainedStudent
 from kgdistill.train.targets import Targets
 from kgdistill.train.teacher import TrainedTeacher
+from kgdistill.train.tower import SharedTower
 
 S = TypeVar("S", TeacherShape, StudentShape)
 _TABLE = ("data", "indices", "indptr")
@@ -332,6 +334,18 @@ def load_item_texts(folder: Path) -> tuple[FloatArray, IntArray, TextTower]:
     files = {p.relative_to(below).as_posix(): p.read_bytes() for p in below.rglob("*") if p.is_file()}
     own = {n.removeprefix("tower."): a for n, a in arrays.items() if n.startswith("tower.")}
     return arrays["embeddings"], arrays["rows"], TextTower.from_arrays(settings, own, files, 0)
+
+
+def save_tower(folder: Path, tower: SharedTower) -> None:
+    """Writes the text tower that several runs share."""
+    save_part(folder, {"table": tower.table, "axes": tower.axes}, {})
+    tower.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def load_tower(folder: Path) -> SharedTower:
+    """Reads what `save_tower` wrote."""
+    arrays, _ = load_part(folder)
+    return SharedTower(Tokenizer.from_file(str(folder / "tokenizer.json")), arrays["table"], arrays["axes"])
 
 
 def save_metrics(folder: Path, document: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _CONFIG, _LOCK, _OWNER = "config.json", ".lock", ".lock.owner"
 _HOLDOUT, _LATER = "holdout.parquet", "later"
+TOWER = "tower"
+"""The folder, beside those of several runs, of the text tower that they share."""
 
 
 @dataclass
@@ -238,6 +240,20 @@ class RunBase:
         manifest = json.loads((self.read("graph") / "snapshot" / "manifest.json").read_bytes())
         return {"snapshot": manifest["content_hash"], "holdout": self.need("graph").files[_HOLDOUT][1]}
 
+    @property
+    def takes_tower(self) -> bool:
+        """Whether its student reads texts with the tower that several runs share."""
+        task, kind = self.config.task, self.config.kind
+        by_text = kind in ("text", "answer") or (
+            isinstance(task, ClassifySpec) and "text" in task.subjects.by
+        )
+        return self.config.one_tower and by_text
+
+    @property
+    def tower_folder(self) -> Path:
+        """Where that tower stands."""
+        return self.folder.resolve().parent / TOWER
+
     def _made(self, name: str) -> str | None:
         mark = read_mark(self.folder / name)
         return None if mark is None else mark.made
@@ -251,6 +267,9 @@ class RunBase:
         inputs |= {**self._settings(*stage.settings), **stage.further(self.config)}
         if isinstance(self.config.task, MatchSpec):
             inputs["reads"] = list(self.config.task.candidates.by)
+        if name == "student" and self.takes_tower:
+            mark = read_mark(self.tower_folder)
+            inputs[TOWER] = None if mark is None else mark.made
         if name == "text" and self.config.text.tune != "frozen":
             # A tuned encoder has learned from the events that these give it.
             share = self.config.teacher.inner_share

@@ -9,6 +9,7 @@ from typing import Any
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.run import artefacts
 from kgdistill.run.maker import Maker
+from kgdistill.run.tower import tower_of
 from kgdistill.serve.pack import parameters_of
 from kgdistill.serve.pack_answers import class_answers
 from kgdistill.serve.pack_classes import pack_classes
@@ -19,6 +20,7 @@ from kgdistill.train.classify import (
     ClassTeacher,
     SubjectVectors,
     encode_task,
+    tower_texts,
 )
 from kgdistill.train.classify_files import (
     load_class_student,
@@ -27,6 +29,7 @@ from kgdistill.train.classify_files import (
     save_class_teacher,
 )
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.tower import TowerTexts
 
 _MAIN = "macro_f1"
 
@@ -59,14 +62,19 @@ class Classifying(Maker):
             encoder = self.encoder if self.task.texts is not None else None
             soft = self.teacher().told(self.task, self.vectors) if arm.distilled else None
             student = fit_class_student(
-                self.task, encoder, self.vectors, config.classify, self.context, soft=soft
-            )
+                self.task, encoder, self.vectors, config.classify, self.context, soft=soft,
+                tower=tower_of(self.run) if arm.distilled else None,
+            )  # fmt: skip
             save_class_student(folder, student)
             artefacts.save_history(folder, student.history)
         elif name == "bundle":
             self._bundle(folder)
         else:
             self._judge(folder)
+
+    def tower_texts(self) -> TowerTexts:
+        """The subjects' own, of those that may be learned from, and what the teacher says of them."""
+        return tower_texts(self.task, self.vectors, self.teacher().told(self.task, self.vectors))
 
     def teacher(self) -> ClassTeacher:
         """The trained teacher."""

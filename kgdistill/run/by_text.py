@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 from kgdistill.evaluate.graded import GradedArm, Parts, graded_document, judge_parts
 from kgdistill.models.text.token_table import TokenTable, load_token_table
@@ -24,12 +26,15 @@ from kgdistill.run.text_match import (
     student_parts,
     training_queries,
 )
+from kgdistill.run.tower import tower_of
 from kgdistill.serve.pack import pack_text_match
 from kgdistill.serve.search import SearchIndex
 from kgdistill.tasks.judgements import JudgedTask
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index
 from kgdistill.tasks.spec import MatchSpec
+from kgdistill.train.loop import Trained
 from kgdistill.train.text_match import TextLessons, train_token_table
+from kgdistill.train.tower import TowerTexts
 
 
 class TextMatch(Maker):
@@ -99,8 +104,21 @@ class TextMatch(Maker):
         else:
             self._judge(folder)
 
+    def tower_texts(self) -> TowerTexts:
+        """The fields of what is ranked, what was or could be asked, and the phrases of both."""
+        fields, lessons, said = self.task.catalogue.fields, self.lessons(), self.vectors
+        texts = [text for name in self.task.catalogue.prose for text in fields[name]]
+        vectors = np.concatenate([*said.fields, lessons.targets.queries])
+        return TowerTexts([*texts, *lessons.queries.texts], vectors, said.phrases, said.phrase_vectors)
+
     def _student(self, distilled: bool, folder: Path) -> None:
         config, lessons = self.run.config, self.lessons()
+        if distilled and (tower := tower_of(self.run)) is not None:
+            # It follows the text teacher already, and is the other tasks' too.
+            table = TokenTable(tower.tokenizer, torch.from_numpy(tower.table), lessons.catalogue.prose)
+            table.save(folder)
+            artefacts.save_training(folder, Trained(table))
+            return
         student, axes = start_student(lessons, self.vectors, self.encoder, config.search.dim)
         trained = train_token_table(student, axes, lessons, config.search, self.context, distil=distilled)
         trained.model.cpu().save(folder)

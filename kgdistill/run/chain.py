@@ -391,6 +391,8 @@ def mismatch(stages: Mapping[str, Stage], name: str, then: Mapping[str, Any], no
     for key in stages[name].stands_on:
         if key in now and then.get(key) != now[key]:
             return f"was {how} from another making of {stages[key].title}"
+    if now.get("tower") != then.get("tower") and "tower" in now:
+        return f"was {how} with another making of the text tower that several tasks share"
     for key, value in now.items():
         if key not in (*_DATA, *_PLACE) and then.get(key) != value:
             return f"was {how} with other settings: {_difference(key, then.get(key), value)}"

@@ -13,6 +13,7 @@ import torch
 from kgdistill.models.text.transformer import TextModel
 from kgdistill.run import artefacts
 from kgdistill.train.loop import Context
+from kgdistill.train.tower import TowerTexts
 
 if TYPE_CHECKING:
     from kgdistill.run.run import Run
@@ -33,6 +34,10 @@ class Maker(ABC):
     @abstractmethod
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
+
+    def tower_texts(self) -> TowerTexts:
+        """What a text tower learns from that several tasks share."""
+        raise NotImplementedError(f"a run of {self.run.config.kind} reads no shared text tower")
 
     @property
     def context(self) -> Context:

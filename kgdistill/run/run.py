@@ -25,6 +25,7 @@ from kgdistill.progress import said_of, step
 from kgdistill.run.base import RunBase
 from kgdistill.run.create import TaskLike, check_new, check_same_task, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
+from kgdistill.run.tower import make_tower, tower_of
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.joined import RUNS, Joined, join, name_runs, no_task, runs_in
 from kgdistill.store import GraphStore
@@ -200,7 +201,8 @@ class Run(RunBase):
         return AudienceMatch(self, self.device)
 
     @property
-    def _maker(self) -> Maker:
+    def maker(self) -> Maker:
+        """What makes the stages of this kind of task."""
         if self.config.kind == "audience":
             return self.by_audience
         if self.config.kind in ("history", "basket"):
@@ -215,7 +217,7 @@ class Run(RunBase):
         """
         for below in self.pipeline.stages[name].stands_on if name != "evaluate" else ():
             self.need(below)
-        self._stage(name, self._inputs(name), partial(self._maker.make, name))
+        self._stage(name, self._inputs(name), partial(self.maker.make, name))
         if name == "text":  # what was read of the former texts
             for kind in ("by_history", "by_text", "by_classes", "by_audience"):
                 self.__dict__.pop(kind, None)
@@ -226,6 +228,7 @@ class Run(RunBase):
         Raises:
             RunLockedError: another process trains in this folder.
         """
+        tower_of(self)  # that it is missing is told before anything is trained
         with self.lock():
             for name in self.pipeline.fitted:
                 self.make(name)
@@ -244,7 +247,7 @@ class Run(RunBase):
         return Results(json.loads(text))
 
     def _judge(self, folder: Path) -> None:
-        self._maker.make("evaluate", folder)
+        self.maker.make("evaluate", folder)
         task = self.config.task
         if self.config.allow_sensitive and isinstance(task, MatchSpec):
             file = folder / "metrics.json"
@@ -398,12 +401,14 @@ class Runs(Mapping[str, Run]):
             message = "holds something else than several runs"
             raise InputError(message, where=str(path), hint="name a new folder")
         known, given = dict(held or {}), {}
+        one_tower = any(Run.open(path / inside).config.one_tower for inside in known.values())
         for spec in specs:
             if spec.name in known:
                 _check_held(Run.open(path / known[spec.name]), spec, settings)
                 continue
             by_time = getattr(spec.protocol, "split", None) == "time"
-            given[spec.name] = {k: v for k, v in settings.items() if by_time or k != "protocol"}
+            whole = {"one_tower": True, **settings} if one_tower else settings
+            given[spec.name] = {k: v for k, v in whole.items() if by_time or k != "protocol"}
             # What is wrong with one is told before the graph is frozen for another.
             draft(given[spec.name], task=spec, where=where).settled(graph)
         for spec in specs:
@@ -436,6 +441,7 @@ class Runs(Mapping[str, Run]):
 
     def fit(self) -> None:
         """Makes everything of every run up to its bundle, and puts these together; what fits is kept."""
+        make_tower(self.folder, self)
         for name, run in self.items():
             with said_of(name):
                 run.fit()

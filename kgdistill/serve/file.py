@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 FORMAT = 8
 ITEMS = "items.arrow"
+SHARED = "shared.files"
+"""Beside joined bundles: what several of them hold, each file once, by its SHA-256."""
+_WORTH = 1 << 16
+"""Bytes from which on a file is held once."""
 # What config.json holds beside the settings.
 _BESIDE = ("parts", "items", "files", "sha256")
 
@@ -83,6 +87,27 @@ def write_bundle(folder: Path, config: Mapping[str, Any], items: Items, parts: l
             where=str(folder),
             hint="free some space and run the same command again" if full else "choose another place",
         ) from error
+
+
+def share_files(folder: Path, bundles: Sequence[str]) -> None:
+    """Puts what several bundles in a folder hold into `SHARED` beside them, where `read_bundle` finds it.
+
+    Args:
+        folder: of the bundles.
+        bundles: the folder of each.
+    """
+    places: dict[str, list[Path]] = {}
+    for name in bundles:
+        told = _json(folder / name / "config.json")["files"]
+        for file, measured in told.items():
+            if measured["bytes"] >= _WORTH:
+                places.setdefault(measured["sha256"], []).append(folder / name / file)
+    for digest, files in places.items():
+        if len(files) > 1:
+            (folder / SHARED).mkdir(exist_ok=True)
+            files[0].replace(folder / SHARED / digest)
+            for file in files[1:]:
+                file.unlink()
 
 
 class Stored(dict[str, bytes]):
@@ -158,11 +183,12 @@ def _files(folder: Path, known: Any) -> dict[str, bytes]:
     read = {}
     for name, told in {ITEMS: None, ARRAYS: None, **(known if isinstance(known, dict) else {})}.items():
         inside = PurePosixPath(name)
+        common = folder.parent / SHARED / str(told["sha256"] if isinstance(told, dict) else "")
         if inside.is_absolute() or ".." in inside.parts:
             raise ArtefactError("names a file outside the bundle", where=str(folder / "config.json"))
         file = folder / inside
         try:
-            data = file.read_bytes() if file.is_file() else None
+            data = next((f.read_bytes() for f in (file, common) if f.is_file()), None)
         except OSError as error:
             raise ArtefactError(f"cannot be read: {error.strerror}", where=str(file), hint=ANEW) from error
         if data is None:

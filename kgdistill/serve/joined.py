@@ -17,6 +17,7 @@ from kgdistill.serve.answers import Reply
 from kgdistill.serve.audiences import AudienceAnswer
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.classifier import Prediction
+from kgdistill.serve.file import SHARED, share_files
 from kgdistill.serve.parts import ANEW
 from kgdistill.serve.past import Past, past_texts
 from kgdistill.whole_file import whole_file
@@ -91,7 +92,11 @@ class Joined(Mapping[str, Bundle]):
         if name not in self._loaded:
             if name not in self._told:
                 raise no_task("bundle", name, self)
-            self._loaded[name] = load_bundle(self.folder / self._inside[name])
+            loaded = load_bundle(self.folder / self._inside[name])
+            towers = [other.text for other in self._loaded.values() if other.text is not None]
+            if loaded.text is not None and towers:
+                loaded.text.share(towers)
+            self._loaded[name] = loaded
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -252,7 +257,7 @@ def join(folder: str | Path, bundles: Mapping[str, str | Path]) -> Joined:
     if not bundles or (bad := [name for name in bundles if not _is_name(name)]):
         raise InputError(f"{bad[0][:40]!r} cannot name a folder" if bundles else "no bundle was given")
     loaded = {name: load_bundle(of) for name, of in bundles.items()}
-    known = {BUNDLES, *(bundles_in(whole) or {}).values()}
+    known = {BUNDLES, SHARED, *(bundles_in(whole) or {}).values()}
     if whole.exists() and (not whole.is_dir() or any(p.name not in known for p in whole.iterdir())):
         message = "holds something else than joined bundles"
         raise ArtefactError(message, where=str(whole), hint="name a new folder")
@@ -263,6 +268,7 @@ def join(folder: str | Path, bundles: Mapping[str, str | Path]) -> Joined:
         new.mkdir(parents=True)
         for name, bundle in loaded.items():
             bundle.save(new / name)
+        share_files(new, list(loaded))
         _write(new / BUNDLES, {name: name for name in loaded})
         if whole.exists():
             os.replace(whole, old)
@@ -292,4 +298,6 @@ def _write(file: Path, names: Mapping[str, str]) -> None:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..", BUNDLES) and not {"/", "\\"} & set(name)
+    return (
+        isinstance(name, str) and name not in ("", ".", "..", BUNDLES, SHARED) and not {"/", "\\"} & set(name)
+    )

@@ -87,9 +87,11 @@ def pack_text_match(
             column += "_text"
         names[name] = column
     for name, texts in fields.items():
-        if names[name] in table.column_names:
-            table = table.drop_columns(names[name])
-        table = table.append_column(names[name], pa.array([text or None for text in texts], pa.string()))
+        column, held = pa.array([text or None for text in texts], pa.string()), table.column_names
+        if names[name] in held:  # in its place, so that a bundle that recommends holds the same file
+            table = table.set_column(held.index(names[name]), names[name], column)
+        else:
+            table = table.append_column(names[name], column)
     tower_reads = (Reading((names[n],), TITLE_WEIGHT if i == 0 else 1) for i, n in enumerate(student.fields))
     reads = Readings(tuple(names.values()), tuple(tower_reads))
     config = bundle_config(task.declared(), label, reads, snapshot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar
@@ -105,6 +105,15 @@ class TextTower:
             weight = np.add.reduceat(self._weights[flat], starts)
             out[start + filled] = total / np.maximum(weight, 1e-6)[:, None]
         return out
+
+    def share(self, others: Iterable[TextTower]) -> None:
+        """Holds the table of another tower that is the same, and its tokenizer, in the place of its own."""
+        for other in others:
+            if np.array_equal(self._folded, other._folded):
+                self._folded = other._folded
+                if self._tokenizer == other._tokenizer:
+                    self._tokenizer, self.__dict__["_split"] = other._tokenizer, other._split
+                return
 
     def settings(self) -> dict[str, Any]:
         """See `BundlePart`."""

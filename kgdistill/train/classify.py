@@ -23,6 +23,7 @@ from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST, WordFeatures, WordTable
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
+from kgdistill.train.tower import SharedTower, TowerTexts
 
 _LEARNED = 0.5
 _ROWS = 4096
@@ -296,6 +297,7 @@ def train_class_student(
     context: Context,
     *,
     soft: Logits | None,
+    tower: SharedTower | None = None,
 ) -> ClassStudent:
     """Trains a student on labels and, where `soft` is given, on the teacher's logits and text vectors.
 
@@ -308,6 +310,7 @@ def train_class_student(
         config: how.
         context: where, and what it draws from.
         soft: the teacher's logits of every subject; None is the student without distillation.
+        tower: reads the texts as it is, in the place of a table of the student's own.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -316,7 +319,7 @@ def train_class_student(
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank, dim=config.dim)
     counts = {name: len(names) for name, names in task.class_names.items()}
-    text = None if task.texts is None else _first_text(task, encoder, vectors, config.dim, learned, counts)
+    text = None if task.texts is None else _first_text(task, encoder, vectors, config.dim, counts, tower)
     tokenizer, table, words, axes = (None, None, None, None) if text is None else text
     wanted = None
     if soft is not None and vectors.subjects is not None and axes is not None:
@@ -324,6 +327,8 @@ def train_class_student(
     width = sum(t.width for t in tables) + (0 if table is None else table.shape[1])
     dense = ClassifyHead(width, counts, hidden=config.hidden, dropout=config.dropout)
     model = StaticClassifier(table, FusedHead(dense, 0 if words is None else len(words.words)))
+    if model.table is not None:
+        model.table.requires_grad_(tower is None)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
@@ -349,19 +354,36 @@ def _first_text(
     encoder: TokenSource | None,
     vectors: SubjectVectors,
     dim: int,
-    learned: IntArray,
     counts: Mapping[str, int],
+    tower: SharedTower | None,
 ) -> tuple[Tokenizer, Tensor, WordFeatures, FloatArray]:
     """How a student reads texts: tokens and their first vectors, exact words, and axes of the teacher's."""
-    assert encoder is not None
-    assert vectors.subjects is not None
-    assert task.texts is not None
-    axes = principal_axes(vectors.subjects[learned], dim)
-    texts = [task.texts[i] for i in learned]
-    tokenizer, first = first_table(encoder, texts, [], axes, counted=texts, spare=True)
+    own = tower_texts(task, vectors)
     # Of many classes each word holds as many numbers: the weights stay as small as the table.
     room = TABLE_BYTES // (4 * sum(counts.values()))
-    return tokenizer, torch.from_numpy(first), WordFeatures.of(texts, most=min(MOST, room)), axes
+    words = WordFeatures.of(own.texts, most=min(MOST, room))
+    if tower is not None:
+        return tower.tokenizer, torch.from_numpy(tower.table), words, tower.axes
+    assert encoder is not None
+    axes = principal_axes(own.vectors, dim)
+    tokenizer, first = first_table(encoder, own.texts, [], axes, counted=own.texts, spare=True)
+    return tokenizer, torch.from_numpy(first), words, axes
+
+
+def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None = None) -> TowerTexts:
+    """What a shared tower learns from of a task whose subjects are known by text.
+
+    Args:
+        task: what is told.
+        vectors: of the text teacher.
+        soft: the teacher's logits of every subject; None: of its vectors alone.
+    """
+    assert task.texts is not None
+    assert vectors.subjects is not None
+    rows = _learned(task)
+    told = {} if soft is None else {name: logits[rows] for name, logits in soft.items()}
+    texts = [task.texts[i] for i in rows]
+    return TowerTexts(texts, vectors.subjects[rows], told=told, several=_several(task))
 
 
 def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:

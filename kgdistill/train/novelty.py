@@ -24,6 +24,7 @@ from kgdistill.train.classify import (
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
+from kgdistill.train.tower import SharedTower
 
 _FOLDS, _HELD, _WHOLE = 4, 0.2, 10_000
 Refit = Callable[[ClassifyTask], tuple[Logits, Mapping[str, Calibration]]]
@@ -67,19 +68,20 @@ def fit_class_student(
     context: Context,
     *,
     soft: Logits | None,
+    tower: SharedTower | None = None,
 ) -> ClassStudent:
     """`train_class_student`, and where "none of them" begins; see there for what is given.
 
     What is left out for that is kept from the teacher too, which is trained anew beside the student.
     """
     encoder = None if encoder is None else RememberedText(encoder)
-    student = train_class_student(task, encoder, vectors, config, context, soft=soft)
+    student = train_class_student(task, encoder, vectors, config, context, soft=soft, tower=tower)
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
         alone, taught = _alone(context), None
         if soft is not None:
             taught = train_class_teacher(fold, vectors, config, alone).told(fold, vectors)
-        again = train_class_student(fold, encoder, vectors, config, alone, soft=taught)
+        again = train_class_student(fold, encoder, vectors, config, alone, soft=taught, tower=tower)
         return again.logits(fold), again.calibration
 
     student.calibration = settled(

@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
     "teacher": {"dim": 8, "layers": 2, "epochs": 1, "candidates": 20, "random": 5, "graph_steps": 10},
     "student": {"epochs": 1, "candidates": 20, "random": 5},
     "search": {"queries": 60, "epochs": 3, "batch": 32, "dim": 12, "candidates": 8},
-    "classify": {"dim": 12, "word_dropout": 0.0},
+    "classify": {"dim": 12, "word_dropout": 0.0, "epochs": 10},
     "device": "cpu",
 }
 
@@ -270,6 +270,11 @@ def test_every_command_that_asks_a_bundle_finds_one_among_several() -> None:
         asked |= set(re.findall(r'ask\([^()]*?, "([a-z-]+)"\)', file.read_text("utf-8")))
     assert {"recommend", "why", "explain", "goes-with"} <= asked
     assert {word.replace("-", "_") for word in asked} <= set(_PARTS)
+
+
+def test_bundles_over_the_same_products_hold_the_same_items(folder: Path) -> None:
+    files = [folder / f"all-{name}" / "bundle" / "items.arrow" for name in ("recommend", "search")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_task_names_whose_answer_it_is(joined: Joined) -> None:

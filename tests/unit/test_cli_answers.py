@@ -179,7 +179,7 @@ def test_a_bundle_of_the_named_task_is_asked(folder: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["search", "tea", "--recommender", "."], "--recommender: goes with --user or --history"),
+        (["search", "tea", "--recommender", "."], "--recommender: goes with --user, --history or --event"),
         (["search", "tea", "--share", "2"], "--share"),
         (["search", "tea", "--share", "nan"], "--share"),
         (["recommend", "--new", "1", "--pool", "warm"], "--pool: warm leaves out what --new asks for"),
