@@ -310,12 +310,19 @@ def _learned(arm: Arm, section: str, data: Data) -> Stage:
     )
 
 
+def _class_student(arm: Arm) -> Stage:
+    stage = _learned(arm, "classify", ("snapshot",))
+    # Former ones lack the exact words.
+    return replace(stage, further=lambda config: {"kind": arm.name, "words": True})
+
+
 def _class_stages() -> dict[str, Stage]:
     arms = [arm for arm in _CLASS_ARMS.values() if arm.learner is not None]
     return {
         "graph": _GRAPH,
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
-        **{arm.name: _learned(arm, "classify", ("snapshot",)) for arm in arms},
+        **{arm.name: _learned(arm, "classify", ("snapshot",)) for arm in arms if arm.learner == "teacher"},
+        **{arm.name: _class_student(arm) for arm in arms if arm.learner == "student"},
         "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task",)),
         "evaluate": Stage(
             "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)

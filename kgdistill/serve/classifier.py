@@ -134,7 +134,7 @@ class Classifier:
             the classes of all targets, float32 [words, classes], where texts are read.
         nodes: what subjects can be tied to.
         dim: width of the text vectors; 0 where texts are not read.
-        words: the exact words that are read; None where texts are not.
+        words: the exact words that are read; None, or none, where texts are not or share none.
     """
 
     name: ClassVar[str] = "classifier"
@@ -147,7 +147,8 @@ class Classifier:
         dim: int,
         words: WordFeatures | None = None,
     ) -> None:
-        self.targets, self.nodes, self.dim, self.words = dict(targets), tuple(nodes), dim, words
+        self.targets, self.nodes, self.dim = dict(targets), tuple(nodes), dim
+        self.words = words if words is not None and words.words else None
         self._layers = dict(layers)
 
     @property

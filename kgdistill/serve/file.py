@@ -180,10 +180,10 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _files(folder: Path, known: Any) -> dict[str, bytes]:
     """What stands in the files; refuses one that is not what config.json says."""
-    read = {}
+    read, beside = {}, folder.resolve().parent / SHARED
     for name, told in {ITEMS: None, ARRAYS: None, **(known if isinstance(known, dict) else {})}.items():
         inside = PurePosixPath(name)
-        common = folder.parent / SHARED / str(told["sha256"] if isinstance(told, dict) else "")
+        common = beside / str(told.get("sha256") if isinstance(told, dict) else "")
         if inside.is_absolute() or ".." in inside.parts:
             raise ArtefactError("names a file outside the bundle", where=str(folder / "config.json"))
         file = folder / inside
@@ -192,7 +192,8 @@ def _files(folder: Path, known: Any) -> dict[str, bytes]:
         except OSError as error:
             raise ArtefactError(f"cannot be read: {error.strerror}", where=str(file), hint=ANEW) from error
         if data is None:
-            raise ArtefactError("is missing, so that this is no finished bundle", where=str(file), hint=ANEW)
+            hint = f"{ANEW}; of joined bundles copy the whole folder, with {SHARED}"
+            raise ArtefactError("is missing, so that this is no finished bundle", where=str(file), hint=hint)
         if _measured(data) != told:
             raise ArtefactError(
                 "is not the file that the bundle was made with: damaged, or of another copy",

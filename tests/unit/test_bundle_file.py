@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgdistill.errors import ArtefactError
+from kgdistill.serve import file as bundle_file
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items
@@ -89,6 +90,12 @@ def _edited(folder: Path, **values: Any) -> None:
     _write(file, {**json.loads(file.read_text()), **values})
 
 
+def _unmeasured(folder: Path) -> None:
+    told = json.loads((folder / "config.json").read_text())
+    del told["sha256"], told["files"]["items.arrow"]["sha256"]
+    _edited(folder, files=told["files"], sha256=bundle_file._digest(told))
+
+
 def _rows(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     file = folder / "items.arrow"
     table = change(pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all())
@@ -125,6 +132,7 @@ _NOT_IT = "is not the file that the bundle was made with"
         (lambda f: _edited(f, parts={}), "config.json", "was changed"),
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
+        (_unmeasured, "items.arrow", _NOT_IT),
         (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 8"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],

@@ -17,6 +17,7 @@ from kgdistill.ranking.classes import probabilities
 from kgdistill.serve.classifier import Classifier
 from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.serve.tower import TextTower
+from kgdistill.tasks.word_features import WordFeatures
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,17 @@ def test_it_comes_back_from_its_parts_and_refuses_others(both: World) -> None:
             Classifier.from_arrays({**settings, key: value}, arrays, files, 0)
     with pytest.raises(ArtefactError, match=r"nodes\.json"):
         Classifier.from_arrays(settings, arrays, {}, 0)
+
+
+def test_texts_that_share_no_word_make_a_classifier_that_comes_back(both: World) -> None:
+    _, classifier = packed(both)
+    layers = {n: a for n, a in classifier.arrays().items() if n.startswith(("hidden.", "target."))}
+    wordless = Classifier(
+        classifier.targets, layers, classifier.nodes, classifier.dim, WordFeatures.of(["a", "b"])
+    )
+    settings = json.loads(json.dumps(wordless.settings()))
+    back = Classifier.from_arrays(settings, wordless.arrays(), wordless.files(), 0)
+    assert back.words is None
 
 
 def test_it_needs_no_torch() -> None:

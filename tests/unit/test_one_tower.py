@@ -137,6 +137,22 @@ def test_one_taken_out_of_the_folder_is_whole_again(folder: Path, tmp_path: Path
     assert kg.load(tmp_path / "search").search(title, 3) == kg.load(folder / "bundle").search(title, 3)
 
 
+def test_one_inside_the_folder_is_found_by_any_way_to_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(folder / "bundle" / "search")
+    monkeypatch.chdir(folder / "bundle" / "search")
+    for way in (".", "text_tower/..", tmp_path / "link"):
+        assert len(kg.load(way).items)  # type: ignore[union-attr]
+
+
+def test_one_copied_out_without_the_shared_files_says_what_to_copy(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "bundle" / "search", tmp_path / "search")
+    with pytest.raises(ArtefactError, match="is missing") as raised:
+        kg.load(tmp_path / "search")
+    assert "the whole folder, with shared.files" in str(raised.value.hint)
+
+
 def test_fit_keeps_what_stands_and_follows_another_tower(folder: Path, tmp_path: Path) -> None:
     copied = tmp_path / "all"
     shutil.copytree(folder, copied, symlinks=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 from _tiny_encoder import tiny_encoder
 
 from kgdistill.cli import main
-from kgdistill.errors import InputError, LeakError
+from kgdistill.errors import ArtefactError, InputError, LeakError
 from kgdistill.run.run import Run
+from kgdistill.run.stages import digest
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.spec import parse_task
 
@@ -113,6 +116,20 @@ def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.Cap
     ):
         assert main(args) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_student_without_exact_words_is_trained_anew(run: Run, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run.folder, copied, symlinks=True)
+    mark = json.loads((copied / "student" / "stage.json").read_text())
+    del mark["values"]["words"]  # as a former version left it
+    mark["inputs"] = digest(mark["values"])
+    (copied / "student" / "stage.json").write_text(json.dumps(mark))
+    with pytest.raises(ArtefactError, match="with other settings: words") as raised:
+        Run.open(copied).by_classes.student()
+    assert "kgdistill fit --run" in str(raised.value.hint)
+    Run.open(copied).fit()
+    assert Run.open(copied).by_classes.student().words is not None
 
 
 def test_a_task_with_one_class_is_refused(store: GraphStore, tmp_path: Path) -> None:
