@@ -327,6 +327,8 @@ def load_schema(path: str | Path | None = None) -> Schema:
         return _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SchemaError(f"cannot be read: {error.strerror}", where=str(file)) from error
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"is no UTF-8: {error}", where=str(file), hint="save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise SchemaError(f"is not YAML: {error}", where=str(file)) from error
     except ValidationError as error:

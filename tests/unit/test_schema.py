@@ -112,6 +112,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_schema(tmp_path / "absent.yaml")
 
 
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_bytes("version: 1 # größer".encode("latin-1"))
+    with pytest.raises(SchemaError, match="is no UTF-8") as raised:
+        load_schema(tmp_path / "odd.yaml")
+    assert raised.value.where == str(tmp_path / "odd.yaml")
+
+
 @given(name=st.text(min_size=1, max_size=12) | st.from_regex(r"[A-Za-z0-9_ `$-]{1,12}", fullmatch=True))
 @example("a\n")
 @example("source")
