@@ -220,10 +220,14 @@ class Graph:
             answers, vectors = self._answers(opened, k, least)
             if reasons:
                 answers = with_reasons(self.store, edge, answers)
-            return write_back(
+            report = write_back(
                 self.store, name, answers, vectors,
                 edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
             )  # fmt: skip
+            if kind not in ("history", "text"):
+                return report  # of which not everybody in the graph asks
+            asking = self.store.read_nodes(edge[0], []).column(0)
+            return report.with_unanswered(asking, answers["user"])
 
     def _answers(self, run: Run, k: int, least: float | None) -> tuple[pa.Table, list[NodeEmbeddings]]:
         """What a run answers, user, product, rank, score, and its vectors."""
