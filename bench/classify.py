@@ -39,8 +39,9 @@ from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task
-from kgdistill.train.classify import ClassStudent, encode_task, train_class_student, train_class_teacher
+from kgdistill.train.classify import ClassStudent, encode_task, train_class_teacher
 from kgdistill.train.loop import Context
+from kgdistill.train.novelty import fit_class_student
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "classify.json"
@@ -153,8 +154,8 @@ def measure(
         teacher = train_class_teacher(task, vectors, config, context)
         soft = teacher.told(task, vectors)
         reads = encoder if task.texts is not None else None
-        student = train_class_student(task, reads, vectors, config, context, soft=soft)
-        plain = train_class_student(task, reads, vectors, config, context, soft=None)
+        student = fit_class_student(task, reads, vectors, config, context, teacher=teacher)
+        plain = fit_class_student(task, reads, vectors, config, context, teacher=None)
         arms = {
             "teacher": ClassArm("teacher", soft, teacher.calibration),
             "student": ClassArm("student", student.logits(task), student.calibration),

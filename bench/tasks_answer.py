@@ -135,10 +135,10 @@ def trained(
     teacher = fit_class_teacher(task, vectors, config, context)
     soft = teacher.told(task, vectors)
     arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration)}
-    for name, title, taught in (
-        ("student", "student", soft), ("student_plain", "student without distillation", None)
+    for name, title, told_by in (
+        ("student", "student", teacher), ("student_plain", "student without distillation", None)
     ):  # fmt: skip
-        student = fit_class_student(task, encoder, vectors, config, context, soft=taught)
+        student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
         arms[name] = ClassArm(title, student.logits(task), student.calibration)
     return arms
 

@@ -28,8 +28,9 @@ from kgdistill.run.artefacts import text_encoder
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
-from kgdistill.train.classify import encode_task, train_class_student, train_class_teacher
+from kgdistill.train.classify import encode_task, train_class_teacher
 from kgdistill.train.loop import Context
+from kgdistill.train.novelty import fit_class_student
 
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MAPPING = """\
@@ -223,8 +224,8 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
             soft = teacher.told(task, vectors)
             told.append(Told("teacher", seed, soft[TARGET][test].argmax(axis=1)))
             progress.advance()
-            for name, lesson in (("student", soft), ("student_plain", None)):
-                student = train_class_student(task, encoder, vectors, config, context, soft=lesson)
+            for name, told_by in (("student", teacher), ("student_plain", None)):
+                student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
                 told.append(Told(name, seed, student.logits(task)[TARGET][test].argmax(axis=1)))
                 progress.advance()
         names = task.class_names[TARGET]

@@ -188,7 +188,7 @@ def word_vectors(texts: Sequence[str], dim: int = 16) -> FloatArray:
     return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9), np.float32)
 
 
-CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02)
+CONFIG = ClassifyConfig(dim=8, hidden=16, teacher_hidden=16, rank=8, epochs=16, batch=32, lr=0.02, made_up=0)
 WORDS = ["coin", "truck", "clock", "please", "today", "my", "the", "order", "again", "hello", "thanks"]
 UNSEEN = "chair"
 

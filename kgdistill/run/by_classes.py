@@ -60,9 +60,9 @@ class Classifying(Maker):
             artefacts.save_history(folder, teacher.history)
         elif (arm := self.run.pipeline.arms.get(name)) is not None:
             encoder = self.encoder if self.task.texts is not None else None
-            soft = self.teacher().told(self.task, self.vectors) if arm.distilled else None
             student = fit_class_student(
-                self.task, encoder, self.vectors, config.classify, self.context, soft=soft,
+                self.task, encoder, self.vectors, config.classify, self.context,
+                teacher=self.teacher() if arm.distilled else None,
                 tower=tower_of(self.run) if arm.distilled else None,
             )  # fmt: skip
             save_class_student(folder, student)

@@ -69,6 +69,11 @@ class HeldBundle:
         """Whether it holds answers of the past, not templates of intents alone."""
         return bool((self.parts.get("answers") or {}).get("said"))
 
+    @property
+    def can_hold_templates(self) -> bool:
+        """Whether a class of it can be a node, which alone has a template."""
+        return any(target.get("relationship") for target in (self.task.get("targets") or {}).values())
+
 
 class Joined(Mapping[str, Bundle]):
     """Bundles by the names of their tasks; each is loaded when it is first asked.
@@ -127,10 +132,14 @@ class Joined(Mapping[str, Bundle]):
             # A bundle that recommends finds words too; one made to search does it better.
             able = [name for name in able if "history" not in self._told[name].parts] or able
             able = [name for name in able if "answers" not in self._told[name].parts] or able
+        if asked == "answer":
+            # Classes that are no nodes, such as moods, have nothing to say.
+            speaks = [self._told[n].says_past_answers or self._told[n].can_hold_templates for n in able]
+            able = [name for name, can in zip(able, speaks, strict=True) if can] or able
         if len(able) == 1:
             return able[0]
         if able:
-            told = f"{' and '.join(able)} both answer {asked!r}"
+            told = f"{' and '.join(able)} {'both' if len(able) == 2 else 'all'} answer {asked!r}"
             raise InputError(told, hint="name one: --task, task=")
         raise InputError(f"no bundle here answers {asked!r}", hint=f"they were made for {', '.join(self)}")
 
@@ -186,7 +195,8 @@ class Joined(Mapping[str, Bundle]):
 
     def answering(self, *, past: bool) -> Bundle | None:
         """The one bundle with past answers, or with templates alone; None of none and of several."""
-        able = [n for n, t in self._told.items() if t.answers("answer") and t.says_past_answers == past]
+        held = {n: t for n, t in self._told.items() if t.answers("answer") and t.says_past_answers == past}
+        able = [n for n, t in held.items() if past or t.can_hold_templates] or [*held]
         return self[able[0]] if len(able) == 1 else None
 
 

@@ -11,6 +11,7 @@ from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
+from kgdistill.tasks.splits import no_part
 
 CLASS_TYPES = ("string", "bool", "int64")
 _TIMEOUT_S = 300.0
@@ -318,7 +319,7 @@ def check_graph(
     """Checks a task against what a store holds; its own schema where `schema` is None.
 
     Raises:
-        InputError: as `check_task`, or the store is empty.
+        InputError: as `check_task`, a given split without a part, or the store is empty.
         StoreError: from the store.
     """
     schema = schema if schema is not None else kept_schema(store)
@@ -332,7 +333,31 @@ def check_graph(
             "nothing was ingested here yet", where=store.url, hint="kgdistill ingest --help"
         ) from error
     check_task(spec, schema, counts, where=where)
+    _check_given(spec, store, schema, where or f"task {spec.name}")
     return counts
+
+
+def _check_given(spec: TaskSpec, store: GraphStore, schema: Schema, where: str) -> None:
+    """Refuses a given split of which the graph lacks a part, before anything is trained."""
+    protocol = spec.protocol
+    if not isinstance(protocol, GivenSplit):
+        return
+    if isinstance(spec, MatchSpec):
+        label, edges = spec.anchors.label, [spec.interaction] if spec.interaction is not None else []
+    else:
+        told = {target.relationship for target in spec.targets.values()}
+        label = spec.subjects.label
+        edges = [edge for edge in schema.edges() if edge[0] == label and edge[1] in told]
+    name = protocol.property
+    if protocol.of == "node":
+        tables = [store.read_nodes(label, [name])]
+    else:
+        held = [edge for edge in edges if name in schema.relationship(edge).properties]
+        tables = [store.read_relationships(edge, [name]) for edge in held]
+    there = sorted({str(v) for table in tables for v in table[name].unique().to_pylist() if v is not None})
+    for part in ("train", "test"):
+        if not {*getattr(protocol, part)} & {*there}:
+            raise no_part(protocol, part, there, f"{where}: protocol.property")
 
 
 def count_graph(store: GraphStore, schema: Schema, spec: TaskSpec) -> GraphCounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -114,6 +114,24 @@ class ClassifyTask:
         return ClassifyTask(
             self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
             targets=list(self._targets.values()), parts=parts,
+        )  # fmt: skip
+
+    def with_texts(self, texts: Sequence[str]) -> ClassifyTask:
+        """The same task with unlabelled subjects behind its own, known by text alone; its test is closed."""
+        assert self.texts is not None
+        assert not self.neighbours
+        count = len(texts)
+        targets = [
+            replace(
+                target,
+                truth=np.pad(target.truth, ((0, count), (0, 0))),
+                known=np.pad(target.known, (0, count)),
+            )
+            for target in self._targets.values()
+        ]
+        return ClassifyTask(
+            self.spec, keys=[*self.keys, *("" for _ in texts)], texts=[*self.texts, *texts], neighbours=(),
+            targets=targets, parts=np.pad(self._parts, (0, count), constant_values=-1),
         )  # fmt: skip
 
     def truth(self, target: str, part: SplitPart) -> BoolArray:

@@ -16,6 +16,10 @@ Parts: TypeAlias = npt.NDArray[np.int8]
 PART_NAMES: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 """By number; -1 takes no part."""
 TRAIN, VALIDATION, TEST = 0, 1, 2
+_HELD_OUT = (
+    "ingest it, or write protocol: {split: held_out}, which asks for none, into a copy of the task: "
+    "kgdistill task show"
+)
 
 
 def key_draws(keys: Sequence[Any] | npt.NDArray[Any], seed: int) -> npt.NDArray[np.float64]:
@@ -59,10 +63,21 @@ def given_parts(
     for number in (TRAIN, TEST):
         if not (parts == number).any():
             there = sorted({str(value) for value in values if value is not None})
-            shown = f"it holds {', '.join(map(repr, there[:8]))}" if there else "nothing has the property"
-            raise InputError(
-                f"no value of {split.property!r} means {PART_NAMES[number]} "
-                f"({', '.join(getattr(split, PART_NAMES[number]))}); {shown}",
-                hint="say in the task's protocol which values mean train, validation and test",
-            )
+            raise no_part(split, PART_NAMES[number], there)
     return parts
+
+
+def no_part(split: GivenSplit, part: str, there: Sequence[str], where: str = "") -> InputError:
+    """What is raised where none of the values that are `there` means a part."""
+    if not there:
+        return InputError(
+            f"nothing has the property {split.property!r}, which says what is trained on and what tests",
+            where=where,
+            hint=_HELD_OUT,
+        )
+    shown = ", ".join(map(repr, there[:8]))
+    return InputError(
+        f"no value of {split.property!r} means {part} ({', '.join(getattr(split, part))}); it holds {shown}",
+        where=where,
+        hint="say in the task's protocol which values mean train, validation and test",
+    )

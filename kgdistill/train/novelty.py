@@ -24,6 +24,7 @@ from kgdistill.train.classify import (
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
+from kgdistill.train.made_texts import taught
 from kgdistill.train.tower import SharedTower
 
 _FOLDS, _HELD, _WHOLE = 4, 0.2, 10_000
@@ -67,23 +68,28 @@ def fit_class_student(
     config: ClassifyConfig,
     context: Context,
     *,
-    soft: Logits | None,
+    teacher: ClassTeacher | None,
     tower: SharedTower | None = None,
 ) -> ClassStudent:
-    """`train_class_student`, and where "none of them" begins; see there for what is given.
+    """`train_class_student` on what the teacher tells (`taught`), and where "none of them" begins.
 
     What is left out for that is kept from the teacher too, which is trained anew beside the student.
     """
     encoder = None if encoder is None else RememberedText(encoder)
-    student = train_class_student(task, encoder, vectors, config, context, soft=soft, tower=tower)
+
+    def train(fold: ClassifyTask, told_by: ClassTeacher | None, where: Context) -> ClassStudent:
+        lesson = taught(told_by, fold, encoder, vectors, config, where.seed)
+        return train_class_student(
+            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower
+        )
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
-        alone, taught = _alone(context), None
-        if soft is not None:
-            taught = train_class_teacher(fold, vectors, config, alone).told(fold, vectors)
-        again = train_class_student(fold, encoder, vectors, config, alone, soft=taught, tower=tower)
-        return again.logits(fold), again.calibration
+        alone = _alone(context)
+        again = None if teacher is None else train_class_teacher(fold, vectors, config, alone)
+        student = train(fold, again, alone)
+        return student.logits(fold), student.calibration
 
+    student = train(task, teacher, context)
     student.calibration = settled(
         task, student.logits(task), student.calibration, refit, config, context.seed
     )

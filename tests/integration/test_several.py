@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from _dialogues import TOPICS, fill_dialogues
 from _search_shop import fill_search_shop
@@ -84,6 +85,25 @@ def test_an_answer_reads_intents_and_past_answers(joined: Joined) -> None:
     told = joined.answer("what of the lamp", intent_from=1.0, answer_from=0.0)
     assert (told.decision, told.text) == ("answer", TOPICS["lamp"])
     assert joined.answer("where is my parcel", intent_from=0.0).decision == "intent"
+
+
+def test_classes_that_are_no_nodes_have_nothing_to_answer(
+    joined: Joined, folder: Path, tmp_path: Path
+) -> None:
+    mood = kg.load(folder / "bundle" / "intent")
+    assert isinstance(mood, kg.Bundle)
+    mood.config["task"] = {**mood.task, "targets": {"intent": {"property": "mood"}}}
+    mood.save(tmp_path / "mood")
+    inside = {name: folder / "bundle" / name for name in ("intent", "answer")}
+    beside = join(tmp_path / "beside", {"sentiment": tmp_path / "mood", **inside})
+    text = "where is my parcel"
+    assert beside.answer(text, intent_from=0.0) == joined.answer(text, intent_from=0.0)
+    assert main(["answer", text, "--intents", str(beside.folder), "--answers", str(beside.folder)]) == 0
+    assert (
+        join(tmp_path / "two", {"sentiment": tmp_path / "mood", "intent": inside["intent"]}).of("answer")
+        == "intent"
+    )
+    assert join(tmp_path / "one", {"sentiment": tmp_path / "mood"}).of("answer") == "sentiment"
 
 
 def test_what_none_or_several_can_answer_is_said(joined: Joined, tmp_path: Path, folder: Path) -> None:
@@ -339,6 +359,15 @@ def test_settings_are_checked_before_anything_is_made(tmp_path: Path) -> None:
         (tmp_path / "b" / "mine.txt").write_text("kept")
         with pytest.raises(InputError, match="holds something else"):
             Run.create(tmp_path / "b", store, tasks=["recommend", "search"])
+        fill_dialogues(store)
+        for label in ("Utterance", "Question"):
+            table = store.read_nodes(label, ["text", "split"])
+            store.write_nodes(label, table.set_column(2, "split", pa.array(["2024"] * table.num_rows)))
+        for task in ("intent", "answer"):
+            with pytest.raises(InputError, match="no value of 'split' means train") as raised:
+                Run.create(tmp_path / "c", store, tasks=["recommend", task])
+            assert raised.value.where == f"task {task}: protocol.property"
+        assert not (tmp_path / "c").exists()
 
 
 def test_a_search_that_nothing_judges_is_fitted_beside_what_is_judged(folder: Path, tmp_path: Path) -> None:

@@ -94,10 +94,9 @@ def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
         return say(self, task, vectors)
 
     monkeypatch.setattr(ClassTeacher, "told", listen)
-    soft = made.teacher.told(made.task, made.vectors)
     config = CONFIG.model_copy(update={"epochs": 2})
     encoder: Any = WordEncoder()
-    fit_class_student(made.task, encoder, made.vectors, config, context(), soft=soft)
+    fit_class_student(made.task, encoder, made.vectors, config, context(), teacher=made.teacher)
     assert len(told) == 1 + 4
 
 

@@ -177,6 +177,71 @@ def test_a_graph_is_counted(store: GraphStore) -> None:
     assert check_graph(load_task("search"), store).edges[JUDGED] == 0
 
 
+GIVEN = """\
+kind: classify
+subjects: {label: Statement, by: text}
+targets: {sentiment: {property: sentiment}}
+protocol: {split: given, property: split}
+"""
+
+
+@pytest.mark.parametrize(
+    ("splits", "says"),
+    [
+        ([None, None], "nothing has the property 'split'"),
+        (["train", "dev"], "no value of 'split' means test (test); it holds 'dev', 'train'"),
+        (["test", "fold 1"], "no value of 'split' means train (train); it holds 'fold 1', 'test'"),
+        (["train", "test"], ""),
+    ],
+)
+def test_a_given_split_that_the_graph_lacks_is_told_before_training(
+    splits: list[str | None], says: str
+) -> None:
+    rows = [
+        {"statement_id": str(i), "text": "good tea", "sentiment": mood, "split": split}
+        for i, (mood, split) in enumerate(zip(["good", "bad"], splits, strict=True))
+    ]
+    with MemoryStore() as held:
+        held.apply_schema(SCHEMA)
+        held.write_nodes(
+            "Statement", pa.Table.from_pylist(rows, schema=SCHEMA.node_arrow_schema("Statement"))
+        )
+        if not says:
+            assert check_graph(parse_task(GIVEN), held).nodes == {"Statement": 2}
+            return
+        with pytest.raises(InputError) as caught:
+            check_graph(parse_task(GIVEN), held, where="mine.yaml")
+    assert says in str(caught.value)
+    assert caught.value.where == "mine.yaml: protocol.property"
+    assert ("split: held_out" in caught.value.hint) == (not any(splits))
+
+
+def test_a_given_split_may_stand_on_a_relationship() -> None:
+    raw = SCHEMA.model_dump()
+    raw["relationships"]["ANSWERED_BY"]["properties"] = {"part": {"type": "int64"}}
+    schema = Schema.model_validate(raw)
+    edge, nodes = ("Question", "ANSWERED_BY", "Answer"), {"Question": "question_id", "Answer": "answer_id"}
+    task = """\
+kind: match
+anchors: {label: Question, by: text}
+candidates: {label: Answer, by: text}
+positives: {relationship: ANSWERED_BY}
+protocol: {split: given, of: relationship, property: part, train: ["0"], test: ["1"]}
+"""
+    with MemoryStore() as held:
+        held.apply_schema(schema)
+        for label, key in nodes.items():
+            rows = [{key: "a", "text": "one"}, {key: "b", "text": "two"}]
+            held.write_nodes(label, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(label)))
+        ends = [{"source": "a", "target": "a", "part": 0}]
+        held.write_relationships(edge, pa.Table.from_pylist(ends, schema=schema.edge_arrow_schema(edge)))
+        with pytest.raises(InputError, match=r"no value of 'part' means test .* it holds '0'"):
+            check_graph(parse_task(task), held)
+        ends = [{"source": "b", "target": "b", "part": 1}]
+        held.write_relationships(edge, pa.Table.from_pylist(ends, schema=schema.edge_arrow_schema(edge)))
+        check_graph(parse_task(task), held)
+
+
 VIEWED = ("User", "VIEWED", "Product")
 WEIGHED = MATCH.replace("event: BOUGHT", "event: BOUGHT, weights: {VIEWED: 0.5}")
 

@@ -25,6 +25,7 @@ from kgdistill.models.text.words import HAN, WordTokens
 TABLE_BYTES = 8 << 20
 """What a table of float32 may hold with the runs that join it."""
 _SPARE = re.compile(r"(##)?[^\W_]{2,}")
+_WORD, _WORDS = re.compile(r"[^\W\d_]{3,}"), 12_000
 _PIECES, _LEAST = 8000, 3
 """Word pieces that are learned from a catalogue, at most; texts that a run must stand in, at least."""
 
@@ -154,6 +155,18 @@ def whole_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Token
         own: Tokenizer = encoder.tokenizer.backend_tokenizer
         return own
     return student_tokenizer(encoder, texts, dim)
+
+
+def common_words(encoder: Splitting, texts: Sequence[str]) -> list[str]:
+    """The whole words of the encoder's vocabulary, its first 12,000: the commonest.
+
+    None where it shows no word pieces, or where the texts have no blanks between words.
+    """
+    if not has_pieces(encoder) or frequent_runs(texts, least=_LEAST, most=1):
+        return []
+    vocabulary = _described(encoder)["model"]["vocab"]
+    words = (word for word in sorted(vocabulary, key=vocabulary.__getitem__) if _WORD.fullmatch(word))
+    return list(islice(words, _WORDS))
 
 
 def has_pieces(encoder: Splitting) -> bool:
