@@ -220,10 +220,18 @@ class Graph:
             answers, vectors = self._answers(opened, k, least)
             if reasons:
                 answers = with_reasons(self.store, edge, answers)
-            return write_back(
+            report = write_back(
                 self.store, name, answers, vectors,
                 edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
             )  # fmt: skip
+            return self._with_unanswered(report, kind, edge, answers)
+
+    def _with_unanswered(
+        self, report: WriteBackReport, kind: str, edge: EdgeType, answers: pa.Table
+    ) -> WriteBackReport:
+        if kind not in ("history", "text"):
+            return report  # not everybody in the graph asks
+        return report.with_unanswered(self.store.read_nodes(edge[0], []).column(0), answers["user"])
 
     def _answers(self, run: Run, k: int, least: float | None) -> tuple[pa.Table, list[NodeEmbeddings]]:
         """What a run answers, user, product, rank, score, and its vectors."""

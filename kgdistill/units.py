@@ -7,19 +7,34 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-_UNITS: dict[str, dict[str, str]] = {
+METRIC: dict[str, dict[str, tuple[str, ...]]] = {
     "mm": {
-        "1": "mm|毫米",
-        "10": "cm|厘米|公分",
-        "1000": "m|meters?|metres?|米",
-        "25.4": "inch(?:es)?|英寸|吋",
+        "1": ("mm", "毫米"),
+        "10": ("cm", "厘米", "公分"),
+        "1000": ("m", "meter", "meters", "metre", "metres", "米"),
     },
-    "g": {"0.001": "mg|毫克", "1": "g|gr|grams?|克", "1000": "kg|kilos?|kilograms?|千克|公斤"},
-    "ml": {"1": "ml|毫升", "10": "cl", "1000": "l|liters?|litres?|升"},
-    "mb": {"1": "mb", "1000": "gb", "1000000": "tb"},
+    "g": {
+        "0.001": ("mg", "毫克"),
+        "1": ("g", "gr", "gram", "grams", "克"),
+        "1000": ("kg", "kilo", "kilos", "kilogram", "kilograms", "千克", "公斤"),
+    },
+    "ml": {
+        "1": ("ml", "毫升"),
+        "10": ("cl",),
+        "1000": ("l", "liter", "liters", "litre", "litres", "升"),
+    },
+}
+"""A unit that amounts are told in → how many of it one of the written units is → how that is written."""
+# A table for attributes: an inch is a length like others, and a gigabyte a thousand megabytes.
+_UNITS: dict[str, dict[str, tuple[str, ...]]] = {
+    **METRIC,
+    "mm": {**METRIC["mm"], "25.4": ("inch", "inches", "英寸", "吋")},
+    "mb": {"1": ("mb",), "1000": ("gb",), "1000000": ("tb",)},
 }
 _FACTORS = [
-    (unit, Decimal(factor), how) for unit, all_how in _UNITS.items() for factor, how in all_how.items()
+    (unit, Decimal(factor), "|".join(how))
+    for unit, all_how in _UNITS.items()
+    for factor, how in all_how.items()
 ]
 _WRITTEN = "|".join(f"(?P<u{n}>{how})" for n, (_, _, how) in enumerate(_FACTORS))
 # Behind a unit of Latin letters no letter or digit follows, nor a slash: 1 Gb/s is no size.

@@ -179,9 +179,11 @@ _COLUMNS = {
     "SEARCHED": _SEEN,
     "CLICKED": _SEEN,
     "JUDGED": ("grade", "verdict"),
+    "RATED": ("at",),
     "RECEIVED": ("at",),
     "REDEEMED": ("at",),
     "ALSO_BOUGHT": _TOGETHER,
+    "VIEWED_TOGETHER": _TOGETHER,
     "BRAND_SIMILAR": _TOGETHER,
     "TARGETED": ("run", "rank", "score"),
 }
@@ -288,6 +290,9 @@ def fill_random_shop(store: GraphStore, seed: int = 0) -> None:
         ("User", "REDEEMED", "Coupon"): [(*pair, DAY[2]) for pair in pairs(users, coupons, 0.3)],
         ("Product", "ALSO_BOUGHT", "Product"): together(products, 0.1),
         ("Brand", "BRAND_SIMILAR", "Brand"): together(brands, 0.8),
+        ("User", "RATED", "Product"): [(*pair, day()) for pair in pairs(users, products, 0.1)],
+        ("Product", "MENTIONS", "Brand"): pairs(products, brands, 0.1),
+        ("Product", "VIEWED_TOGETHER", "Product"): together(products, 0.1),
         TARGETED: [
             ("spring", user, "target", rank, 1 / rank) for rank, user in enumerate(draw.sample(users, 9), 1)
         ],

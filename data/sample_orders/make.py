@@ -59,6 +59,11 @@ def written(at: datetime) -> str:
     return f"{at.month}/{at.day}/{at.year} {at.hour}:{at.minute:02}"
 
 
+def liked_by(number: int) -> list[tuple[str, str, float]]:
+    """Two tastes: things of the first three looks, or of the others."""
+    return [p for n, p in enumerate(PRODUCTS) if (n % 6 < 3) == (number % 2 == 0)]
+
+
 def months() -> dict[str, list[list[str]]]:
     """The lines of each file, before the dirty ones."""
     draw = random.Random(4)
@@ -69,10 +74,8 @@ def months() -> dict[str, list[list[str]]]:
         for number, customer in enumerate(CUSTOMERS):
             if month == 4 and customer in ("12041", "12328"):
                 continue
-            # Two tastes: things of the first three looks, or of the others.
-            liked = [p for n, p in enumerate(PRODUCTS) if (n % 6 < 3) == (number % 2 == 0)]
             at = datetime(2024, month, draw.randint(1, 27), draw.randint(8, 19), draw.randint(0, 59))
-            lines = draw.sample(liked, 3) + draw.sample(PRODUCTS, 1)
+            lines = draw.sample(liked_by(number), 3) + draw.sample(PRODUCTS, 1)
             orders.append((at, customer if draw.random() < 0.93 else "", list(dict.fromkeys(lines))))
         for at, customer, lines in sorted(orders):
             invoice += 1
@@ -104,6 +107,21 @@ def months() -> dict[str, list[list[str]]]:
     return files
 
 
+def views() -> list[list[str]]:
+    """What the web shop's customers looked at in the four months, more of what they like."""
+    draw, rows = random.Random(5), []
+    closed = {customer for customer, _ in CLOSED}
+    for number, customer in enumerate(CUSTOMERS):
+        if customer in closed:
+            continue
+        for code, *_ in draw.sample(liked_by(number), 5) + draw.sample(PRODUCTS, 1):
+            at = datetime(
+                2024, draw.randint(1, 4), draw.randint(1, 27), draw.randint(8, 21), draw.randint(0, 59)
+            )
+            rows.append((at, [customer, code, written(at)]))
+    return [["CustomerID", "StockCode", "ViewedAt"], *(row for _, row in sorted(rows))]
+
+
 def text(rows: list[list[str]]) -> bytes:
     """The rows as CSV."""
     out = io.StringIO()
@@ -120,6 +138,8 @@ def main(folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         data = text([HEADER, *rows])
         target.write_bytes(gzip.compress(data, mtime=0) if target.suffix == ".gz" else data)
+    (folder / "views").mkdir(parents=True, exist_ok=True)
+    (folder / "views" / "views-2024.csv").write_bytes(text(views()))
     # Two customers closed their accounts.
     (folder / "later" / "closed-2024-04.csv").write_bytes(text(CLOSED))
 

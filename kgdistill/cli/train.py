@@ -441,6 +441,10 @@ def writeback(
     elif opened.config.kind == "answer":
         rows = [["answers", written.recommendations]]
     print_table(["written", "count"], rows)
+    if written.unanswered:
+        more = ", …" if written.unanswered > len(written.unanswered_first) else ""
+        told = f"{', '.join(written.unanswered_first)}{more}"
+        say(f"{written.unanswered:,} {opened.answered_as[0]} nodes got no answer: {told}")
     say_if_unkept(written.archive, store)
     if opened.config.kind == "history":
         say(f"see them:  kgdistill query run runs --store {store}")

@@ -49,7 +49,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class GraphPart:
-    """Tables of a graph's part, and the schema of what is in them; `left_out` is what was sensitive."""
+    """Tables of a graph's part, and the schema of what is in them; `left_out` is what of it is sensitive."""
 
     schema: Schema
     tables: GraphTables
@@ -105,7 +105,7 @@ def read_part(store: GraphStore, part: Selection) -> GraphPart:
             where=store.url,
             hint="narrow it by labels, types, a run or a neighbourhood, or allow more (--most, most=)",
         )
-    return GraphPart(schema, tables, () if part.allow_sensitive else tuple(held.sensitive))
+    return GraphPart(schema, tables, () if part.allow_sensitive else _left_out(store, held, tables))
 
 
 def _chosen(schema: Schema, part: Selection) -> Schema:
@@ -132,6 +132,25 @@ def _chosen(schema: Schema, part: Selection) -> Schema:
 
 def _public(schema: Schema) -> Schema:
     return _narrowed(schema.guarded(), lambda prop: not prop.sensitive)
+
+
+def _left_out(store: GraphStore, schema: Schema, tables: GraphTables) -> tuple[str, ...]:
+    """Of what the schema declares sensitive what the part would hold."""
+    kept = {label: table[schema.nodes[label].key].combine_chunks() for label, table in tables.nodes.items()}
+    held: set[str] = set()
+    for label, node in schema.nodes.items():
+        if names := list(node.sensitive_properties):
+            rows = store.read_nodes(label, names)
+            rows = rows.filter(pc.is_in(rows[node.key], value_set=kept[label]))
+            held |= {f"{label}.{name}" for name in names if rows[name].null_count < rows.num_rows}
+    for edge in schema.edges():
+        of = schema.relationship(edge)
+        names = list(of.sensitive_properties)
+        if of.sensitive or names:
+            rows = _between(store.read_relationships(edge, names), edge, kept)
+            held |= {f"{edge[1]}.{name}" for name in names if rows[name].null_count < rows.num_rows}
+            held |= {edge[1]} if of.sensitive and rows.num_rows else set()
+    return tuple(name for name in schema.sensitive if name in held)
 
 
 def _narrowed(schema: Schema, wanted: Callable[[Property], bool]) -> Schema:
@@ -215,8 +234,12 @@ def _cut(
         key = schema.nodes[label].key
         held[label] = table.filter(pc.is_in(table[key], value_set=kept[label])).sort_by(key)
     for edge, table in edges.items():
-        ends = ((table["source"], kept[edge[0]]), (table["target"], kept[edge[2]]))
-        mask = pc.and_(*(pc.is_in(column, value_set=keys) for column, keys in ends))
         order = ["source", "target", *schema.relationship(edge).identity]
-        tied[edge] = table.filter(mask).sort_by([(name, "ascending") for name in order])
+        tied[edge] = _between(table, edge, kept).sort_by([(name, "ascending") for name in order])
     return GraphTables(held, tied)
+
+
+def _between(table: pa.Table, edge: EdgeType, kept: Mapping[str, pa.Array]) -> pa.Table:
+    """The rows both of whose ends are kept."""
+    ends = ((table["source"], kept[edge[0]]), (table["target"], kept[edge[2]]))
+    return table.filter(pc.and_(*(pc.is_in(column, value_set=keys) for column, keys in ends)))

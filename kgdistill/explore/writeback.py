@@ -6,13 +6,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kgdistill.errors import InputError
 from kgdistill.explore.run_nodes import RUN, RunFacts, make_room, run_tables
@@ -29,6 +30,7 @@ CLASS = "Class"
 ANSWERS = pa.schema(
     [("user", pa.string()), ("product", pa.string()), ("rank", pa.int64()), ("score", pa.float64())]
 )
+_FIRST = 5
 _MORE = pa.schema(
     [
         ("teacher_score", pa.float64()),
@@ -73,6 +75,7 @@ class WriteBackReport:
 
     `archive` is the folder of the archive that keeps it too, for a store made anew; None: none does.
     `classes` says of each target of how many nodes a class was written; of other runs it is empty.
+    `unanswered` says how many of those who ask (users, queries) have no answer, `unanswered_first` who first.
     """
 
     run: str
@@ -81,6 +84,14 @@ class WriteBackReport:
     seconds: float
     archive: Path | None = None
     classes: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0
+    unanswered_first: tuple[str, ...] = ()
+
+    def with_unanswered(self, keys: pa.ChunkedArray, answered: pa.ChunkedArray) -> WriteBackReport:
+        """Says which of the keys no answer was written for, those of `_FIRST` by name."""
+        without = keys.filter(pc.invert(pc.is_in(keys, value_set=answered.combine_chunks())))
+        first = sorted(without.to_pylist())[:_FIRST]
+        return replace(self, unanswered=len(without), unanswered_first=tuple(first))
 
 
 def write_back(

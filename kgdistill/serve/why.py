@@ -62,12 +62,14 @@ class Counterfactual:
         name: the category or brand that they share, else their titles; empty where nothing is left.
         shared: whether it is that of a category or brand.
         rank: where it would stand; without any purchase left, by popularity, as such an answer is.
+        asked: whether these were named, not chosen: then a rank that stays is told too.
     """
 
     ids: tuple[str, ...]
     name: str
     shared: bool
     rank: int
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,15 @@ class Why:
         said = [say("rank", told, rank=self.rank, ranked=self.ranked)]
         if self.terms and self.terms[0].share > 0:
             said.append(say("speaks", told, share=self.terms[0].share, term=self.terms[0].term))
-        said.append(self.otherwise)
+        said += filter(None, [self.otherwise])
         return say("comma", told).join(said) + say("stop", told)
 
     @property
     def otherwise(self) -> str:
-        """The counterfactual alone, in words."""
+        """The counterfactual alone, in words; empty where it changes no rank, which is no reason."""
         gone, told = self.without, self.language
+        if gone.rank == self.rank and not gone.asked:
+            return ""
         if not gone.name:
             return say("without all", told, after=gone.rank)
         message = "without some" if gone.shared else "without one"
@@ -178,7 +182,9 @@ def why(
             Carrier(keys[taken[n]], titles[taken[n]], float(less[n]), ranks[1 + n])
             for n in order[:limit] if less[n] > 0
         ),
-        Counterfactual(tuple(keys[i] for i in gone), said if len(rest) else "", shared, after),
+        Counterfactual(
+            tuple(keys[i] for i in gone), said if len(rest) else "", shared, after, without is not None
+        ),
         unknown, told,
     )  # fmt: skip
 

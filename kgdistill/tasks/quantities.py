@@ -7,25 +7,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from kgdistill.units import NUMBER, number, shown
+from kgdistill.units import METRIC, NUMBER, number, shown
 
 _UNITS: dict[str, dict[str, tuple[str, ...]]] = {
-    # What an amount is told in: how many of these one of the written units is.
-    "g": {
-        "0.001": ("mg", "毫克"),
-        "1": ("g", "gr", "gram", "grams", "gramm", "gramme", "grammes", "克"),
-        "1000": ("kg", "kilo", "kilos", "kilogram", "kilograms", "kilogramm", "千克", "公斤"),
-    },
+    # Beside what attributes are read in: an inch stays one, and more is spelt out.
+    "g": {"1": ("gramm", "gramme", "grammes"), "1000": ("kilogramm",)},
     "ml": {
-        "1": ("ml", "milliliter", "milliliters", "millilitre", "millilitres", "毫升"),
-        "10": ("cl",),
+        "1": ("milliliter", "milliliters", "millilitre", "millilitres"),
         "100": ("dl",),
-        "1000": ("l", "liter", "liters", "litre", "litres", "升", "公升"),
-    },
-    "mm": {
-        "1": ("mm", "毫米"),
-        "10": ("cm", "厘米", "公分"),
-        "1000": ("m", "meter", "meters", "metre", "metres", "米"),
+        "1000": ("公升",),
     },
     "inch": {"1": ("inch", "inches", "zoll", "英寸", "寸", "吋"), "12": ("ft", "foot", "feet")},
     "oz": {"1": ("oz", "ounce", "ounces"), "16": ("lb", "lbs")},
@@ -37,7 +27,8 @@ _UNITS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _WRITTEN = {
     written: (unit, Decimal(factor))
-    for unit, factors in _UNITS.items()
+    for table in (METRIC, _UNITS)
+    for unit, factors in table.items()
     for factor, all_written in factors.items()
     for written in all_written
 }

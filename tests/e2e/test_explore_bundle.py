@@ -68,7 +68,6 @@ def test_the_card_of_a_recommendation_says_what_the_model_makes_of_it(
         told = why(load_bundle(served.bundle), served.bought, served.first, language=language)  # type: ignore[arg-type]
         main = page.get_by_role("main")
         assert str(told) in main.inner_text()
-        assert told.otherwise in main.inner_text()
         # The bars in words, and the same as a table.
         picture = page.get_by_role("img", name=re.compile(f"{shares}.*{re.escape(told.terms[0].term)}"))
         assert picture.is_visible()

@@ -126,11 +126,18 @@ def test_files_become_recommendations(
         users.write("new\n")
         events.write(f"u3,{best[0]},2024-06-01T00:00:00,1\nu3,{best[1]},2024-06-01T00:00:00,0\n")
         events.writelines(f"new,p{n},2024-06-0{n}T00:00:00,2\n" for n in range(1, 4))
+        users.writelines(f"new{n}\n" for n in range(6, 0, -1))
     ask("ingest", "folder", "my-shop", *_STORE)
     assert bought_and_recommended() > 0
     with open_store(_STORE[1]) as store:
         store.delete_nodes("Product", pa.array([best[2]]))
-    assert ask("writeback", "--run", "mine", *_STORE)["recommendations"] == 41 * 20
+    assert written["unanswered"] == 0
+    written = ask("writeback", "--run", "mine", *_STORE)
+    assert written["recommendations"] == 41 * 20
+    assert (written["unanswered"], written["unanswered_first"]) == (6, [f"new{n}" for n in range(1, 6)])
+    assert main(["writeback", "--run", "mine", *_STORE]) == 0
+    told = "6 User nodes got no answer: new1, new2, new3, new4, new5, …\n"
+    assert told in capsys.readouterr().err
     assert bought_and_recommended() == 0
     of_user = (
         "MATCH (u:User {user_id: $u})-[r:RECOMMENDED]->(p:Product) RETURN p.product_id AS p ORDER BY r.rank"

@@ -78,7 +78,36 @@ def test_graphml_and_gexf_are_read_back_as_what_the_store_holds(store: GraphStor
         assert {d["at"] for d in redeemed} == {"2024-01-12T00:00:00Z", "2024-01-14T00:00:00Z"}
         runs = {d["run"] for d in graph["User:ann"]["Product:tea-2"].values() if "run" in d}
         assert runs == {"demo", "former"}
-        assert {"User.age", "User.income"} <= set(report.left_out)
+        assert report.left_out == ("User.age",)
+
+
+def test_what_is_said_to_be_left_out_would_stand_in_the_part(tmp_path: Path) -> None:
+    schema = load_schema()
+    rated, viewed = (schema.relationships[name] for name in ("RATED", "VIEWED"))
+    of_rated = rated.properties | {
+        "rating": rated.properties["rating"].model_copy(update={"sensitive": True})
+    }
+    schema.relationships["RATED"] = rated.model_copy(update={"properties": of_rated})
+    schema.relationships["VIEWED"] = viewed.model_copy(update={"sensitive": True})
+
+    def left_out(**given: Any) -> tuple[str, ...]:
+        return tuple(export_graph(store, tmp_path / "a.gexf", part=Selection(**given)).left_out)
+
+    with MemoryStore() as store:
+        store.apply_schema(schema)
+        store.write_nodes("User", pa.table({"user_id": ["ann", "bob"], "age": ["30-40", None]}))
+        store.write_nodes("Product", pa.table({"product_id": ["tea"]}))
+        of = {"source": ["bob"], "target": ["tea"]}
+        at = pa.array([datetime(2024, 1, 1)], pa.timestamp("us"))
+        store.write_relationships(("User", "RATED", "Product"), pa.table({**of, "at": at}))
+        assert left_out() == ("User.age",)
+        store.write_relationships(("User", "RATED", "Product"), pa.table({**of, "at": at, "rating": [1.0]}))
+        store.write_relationships(("User", "VIEWED", "Product"), pa.table({**of, "first_at": at}))
+        assert left_out() == ("RATED.rating", "User.age", "VIEWED")
+        assert left_out(labels=["Product"]) == ()
+        # What is near bob: ann's age is far from it.
+        assert left_out(around="User:bob") == ("RATED.rating", "VIEWED")
+        assert left_out(allow_sensitive=True) == ()
 
 
 @pytest.mark.parametrize("store", ["memory", "ladybug"], indirect=True)

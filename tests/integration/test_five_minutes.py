@@ -77,7 +77,7 @@ def test_it_can_be_followed_after_the_readmes_program(made: str) -> None:
 
 
 def test_every_command_says_what_the_text_promises(followed: tuple[Path, list[str]]) -> None:
-    folder, (proposed, tried, twice, later, trained) = followed
+    folder, (proposed, tried, twice, later, trained, viewed) = followed
     assert "then: kgdistill ingest run my-orders.yaml my-orders --dry-run" in proposed
     assert "550 rows read: 4 do not fit, 73 make nothing" in tried
     assert "nothing was written" in tried
@@ -103,6 +103,11 @@ def test_every_command_says_what_the_text_promises(followed: tuple[Path, list[st
     assert "DIFFERS" not in later
     assert "0 errors" in trained
     assert "rests on what was bought before" in trained
+    assert re.search(r"\nUser-VIEWED-Product +223 +0\n", f"\n{viewed}")
+    assert "1 source" in viewed
+    assert re.search(r"User with BOUGHT and VIEWED +38\n", viewed)
+    assert "with-views can be asked of this graph\n" in viewed
+    assert "no run learns it" not in viewed
     with open_store(f"ladybug:{folder / 'orders.db'}") as store:
         told = store.query("MATCH (:User)-[r:RECOMMENDED]->(:Product) RETURN count(r) AS n")
         twice_sold = store.query(
@@ -141,6 +146,17 @@ def test_the_graph_is_what_plain_python_makes_of_the_files(followed: tuple[Path,
     assert {p["product_id"]: p["title"] for p in products} == {
         row["StockCode"]: row["Description"] for row in lines
     }
+
+
+def test_the_graph_holds_the_views_of_the_file(followed: tuple[Path, list[str]]) -> None:
+    expected: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for row in csv.DictReader((SAMPLE / "views" / "views-2024.csv").read_text().splitlines()):
+        at = datetime.strptime(row["ViewedAt"], "%m/%d/%Y %H:%M")
+        expected[row["CustomerID"], row["StockCode"]].append(at)
+    with open_store(f"ladybug:{followed[0] / 'orders.db'}") as store:
+        table = store.read_relationships(("User", "VIEWED", "Product")).to_pylist()
+    held = {(row["source"], row["target"]): (row["first_at"], row["last_at"], row["count"]) for row in table}
+    assert held == {pair: (min(times), max(times), len(times)) for pair, times in expected.items()}
 
 
 def test_the_sample_is_what_its_script_writes(tmp_path: Path) -> None:

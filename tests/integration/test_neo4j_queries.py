@@ -18,7 +18,7 @@ import pytest
 from neo4j import GraphDatabase
 
 from kgdistill.cli import main
-from kgdistill.errors import QueryError, StoreAuthError, StoreUnreachableError
+from kgdistill.errors import QueryError, StoreAuthError, StoreSchemaMismatchError, StoreUnreachableError
 from kgdistill.ingest.tables import ingest_tables
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.store.neo4j import query as parent
@@ -266,6 +266,17 @@ def test_a_type_of_the_schema_without_rows_is_no_mistake_and_without_a_schema_th
     assert (found.to_pylist(), notes_of(found)) == ([{"n": 0}], [])
     with pytest.raises(QueryError, match="NoSuchLabel"):
         neo4j_store.query(query)
+
+
+def test_a_schema_of_a_later_version_is_refused_wherever_it_is_read(
+    neo4j_store: Neo4jStore, neo4j_server: Server
+) -> None:
+    neo4j_store.apply_schema(SCHEMA)
+    on_server(neo4j_server, "MATCH (m:`_KgdistillSchema`) SET m.shape = '{\"nodes\": 1}'")
+    with Neo4jStore(neo4j_server.url, user=neo4j_server.user, password=neo4j_server.password) as later:
+        for read in (lambda: later.schema, lambda: later.query("RETURN 1 AS x")):
+            with pytest.raises(StoreSchemaMismatchError, match="cannot be read by this version"):
+                read()
 
 
 def test_a_store_of_an_earlier_version_is_read_filtered_and_converted(

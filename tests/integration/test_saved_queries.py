@@ -251,9 +251,15 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("tea-1", "Green tea", 1, 1, 0),
     ],
     "why": [
-        ("MADE_BY", "tea-1", "Green tea", DAY[1], "hillside", "Hillside", 2, 1.0),
-        ("IN_CATEGORY", "tea-1", "Green tea", DAY[1], "tea", "Drinks > Tea", 3, 1.0),
-        ("ALSO_BOUGHT", "tea-1", "Green tea", DAY[1], "tea-1", "Green tea", 3, 0.5),
+        ("BOUGHT", "tea-1", "Green tea", DAY[1], "MADE_BY", "hillside", "Hillside", 2, 1.0),
+        ("BOUGHT", "tea-1", "Green tea", DAY[1], "IN_CATEGORY", "tea", "Drinks > Tea", 3, 1.0),
+        ("BOUGHT", "tea-1", "Green tea", DAY[1], "ALSO_BOUGHT", "tea-1", "Green tea", 3, 0.5),
+        ("VIEWED", "tea-1", "Green tea", DAY[1], "MADE_BY", "hillside", "Hillside", 2, 1.0),
+        ("VIEWED", "tea-1", "Green tea", DAY[1], "IN_CATEGORY", "tea", "Drinks > Tea", 3, 1.0),
+        ("VIEWED", "tea-1", "Green tea", DAY[1], "ALSO_BOUGHT", "tea-1", "Green tea", 3, 0.5),
+        ("SEARCHED", "q1", "black tea", DAY[1], "CLICKED", "q1", "black tea", 1, 1.0),
+        ("REDEEMED", "c1", "c1", DAY[12], "FOR", "c1", "c1", 2, 1.0),
+        ("REDEEMED", "c1", "c1", DAY[14], "FOR", "c1", "c1", 2, 1.0),
     ],
     "why_not": [
         (None, "coffee-2", "Filter coffee", None, False, 1, 1, 1, 0),

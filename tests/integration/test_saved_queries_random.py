@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from kgdistill.explore import run_query, saved_queries
-from kgdistill.store import MemoryStore
+from kgdistill.explore.paths import events_of, facts_of, leads_of
+from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.store import EdgeType, MemoryStore, load_schema
 from kgdistill.store.neo4j.store import Neo4jStore
-from tests._explored_shop import fill_random_shop
+from tests._explored_shop import DAY, fill_random_shop
 from tests.integration.test_saved_queries import UNORDERED
 
 VALUES = {
@@ -58,3 +61,78 @@ def test_both_stores_answer_every_saved_query_alike(neo4j_store: Neo4jStore) -> 
                 assert one == wanted, (query.name, given)
                 rows += len(one)
             assert rows, query.name
+
+
+VALUES_OF = {"string": "x", "int64": 1, "double": 1.0, "timestamp": DAY[1]}
+
+
+def test_why_tells_every_event_and_fact_between_a_user_and_a_product(neo4j_store: Neo4jStore) -> None:
+    """What explanations read from the schema, of which the query's text names each: none is left out."""
+    schema = load_schema()
+    did = ["BOUGHT", *events_of(schema)]
+    together = [name for a, name, b in schema.edges("derived") if (a, b) == ("Product", "Product")]
+    pairs: dict[EdgeType, set[tuple[str, str]]] = {("Product", name, "Product"): set() for name in together}
+    expected = {(event, "r", event, "r", 1) for event in did}
+    for event in did:
+        # "x BOUGHT" and the like stand for what was bought, "r" is the product asked about.
+        pairs["User", event, "Product"] = {("u", "r"), ("u", f"x {event}")}
+        for name in together:
+            pairs["Product", name, "Product"].add(("r", f"x {event}"))
+            expected.add((event, f"x {event}", name, f"x {event}", 1))
+        for fact in facts_of(schema):
+            shared = pairs.setdefault(("Product", *fact), {("r", fact.label)})
+            shared.add((f"x {event}", fact.label))
+            expected.add((event, f"x {event}", fact.type, fact.label, len(did) + 1))
+    # What is made by a brand and what only speaks of it share nothing.
+    pairs["Product", "MADE_BY", "Brand"].add(("r", "other"))
+    pairs["Product", "MENTIONS", "Brand"].add(("x BOUGHT", "other"))
+    for lead in leads_of(schema):
+        pairs["User", lead.event, lead.label] = {("u", lead.label)}
+        pairs[lead.label, lead.link, "Product"] = {(lead.label, "r")}
+        expected.add((lead.event, lead.label, lead.link, lead.label, 1))
+    assert len(expected) == len(did) * (1 + len(together) + len(facts_of(schema))) + len(leads_of(schema))
+    tables = {}
+    for edge, ends in pairs.items():
+        properties = schema.relationship(edge).properties
+        held = {name: VALUES_OF[of.type] for name, of in properties.items() if of.required}
+        tables[edge] = pa.Table.from_pylist([{"source": a, "target": b, **held} for a, b in sorted(ends)])
+    keys: dict[str, set[str]] = {}
+    for (start, _, end), ends in pairs.items():
+        for a, b in ends:
+            keys.setdefault(start, set()).add(a)
+            keys.setdefault(end, set()).add(b)
+    nodes = {label: pa.table({schema.node(label).key: sorted(held)}) for label, held in keys.items()}
+    with MemoryStore() as memory:
+        for store in (memory, neo4j_store):
+            ingest_tables(store, schema, GraphTables(nodes, tables))
+            rows = run_query(store, "why", {"user": "u", "product": "r"}).to_pylist()
+            found = [(r["event"], r["item"], r["kind"], r["via"], r["products"]) for r in rows]
+            assert sorted(found) == sorted(expected)
+            assert {(r["first_at"], r["lift"]) for r in rows} == {(DAY[1], 1.0)}
+
+
+def test_why_leaves_out_what_was_only_returned_and_keeps_to_its_limit(neo4j_store: Neo4jStore) -> None:
+    products = [f"p{n}" for n in range(5)]
+    bought = [
+        {"source": "u", "target": p, "first_at": DAY[n + 1], "first_quantity": int(p != "p4"), "count": 1}
+        for n, p in enumerate(products)
+    ]
+    made = pa.table({"source": [*products, "r"], "target": ["b"] * 6})
+    tables = GraphTables(
+        {
+            "User": pa.table({"user_id": ["u"]}),
+            "Product": pa.table({"product_id": [*products, "r"]}),
+            "Brand": pa.table({"brand_id": ["b"], "name": ["B"]}),
+        },
+        {
+            ("User", "BOUGHT", "Product"): pa.Table.from_pylist([*bought, {**bought[4], "target": "r"}]),
+            ("Product", "MADE_BY", "Brand"): made,
+        },
+    )
+    with MemoryStore() as memory:
+        for store in (memory, neo4j_store):
+            ingest_tables(store, load_schema(), tables)
+            rows = run_query(store, "why", {"user": "u", "product": "r", "limit": 3}).to_pylist()
+            # The latest three, without the one that came back.
+            assert {row["item"] for row in rows} == {"p1", "p2", "p3"}
+            assert {(row["products"], row["via_name"], row["item_name"]) for row in rows} == {(6, "B", None)}

@@ -80,7 +80,7 @@ def test_the_wheel_holds_the_package_and_the_graphs_files_and_nothing_else(wheel
     for wanted in (
         "kgdistill/py.typed",
         "kgdistill/_graph/schema.yaml",
-        "kgdistill/_graph/queries/why.cypher",
+        "kgdistill/_graph/queries/why.neo4j.cypher",
         "kgdistill/page/static/vendor/cytoscape.min.js",
         "kgdistill/page/static/vendor/cytoscape.LICENSE",
         "kgdistill/page/templates/parts/found.html.j2",

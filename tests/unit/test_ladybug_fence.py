@@ -189,8 +189,9 @@ def test_what_the_engine_says_of_files_is_not_passed_on(text: str) -> None:
     ("cypher", "says"),
     [
         ("RETURN x", "Variable x is not in scope"),
-        ("MATCH (n:Load) RETURN n.lod", "Cannot find property lod for n"),
-        ("MATCH (n:Lod) RETURN n.id", "Table Lod does not exist"),
+        ("MATCH (n:Load) RETURN n.lod", r"Cannot find property lod for n\.\n  did you mean 'load'\?"),
+        ("MATCH (n:Lod) RETURN n.id", r"Table Lod does not exist\.\n  did you mean 'Load'\?"),
+        ("MATCH (n:Load) RETURN n.zzzz", r"property zzzz for n\.\n  `kgdistill schema` shows all"),
         ("RETURN foo(1)", "function FOO does not exist"),
         ("RETURN abs('a')", "Function ABS did not receive correct arguments"),
         ("RETURN CAST('abc' AS INT64)", "Could not convert"),

@@ -137,6 +137,7 @@ def test_what_a_search_finds_for_the_queries_of_the_graph_is_written_back(
     found = ("Query", "FOUND", "Product")
     for k in (5, 3):
         report = Graph(store).write_back(run, k=k)
+    assert (report.unanswered, report.unanswered_first) == (0, ())
     rows = (
         store.read_relationships(found).sort_by([("source", "ascending"), ("rank", "ascending")]).to_pylist()
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from kgdistill.units import amounts
+from kgdistill.tasks import quantities
+from kgdistill.units import METRIC, amounts, shown
 from kgdistill.words import plain
 
 
@@ -31,3 +34,13 @@ from kgdistill.words import plain
 )
 def test_an_amount_is_told_in_one_unit(text: str, said: list[str]) -> None:
     assert [str(amount) for amount in amounts(plain(text))] == said
+
+
+@pytest.mark.parametrize("unit", METRIC)
+def test_words_and_attributes_read_the_same_units(unit: str) -> None:
+    for factor, spellings in METRIC[unit].items():
+        for written in spellings:
+            text = f"tea 20 {written}"
+            told = f"{shown(20 * Decimal(factor))}{unit}"
+            assert [str(one) for one in amounts(text)] == [told], text
+            assert [one.words for one in quantities.amounts(text)] == [(told,)], text

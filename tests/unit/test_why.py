@@ -11,7 +11,6 @@ from _bundle import arrays, history_of, random_bundle, remade
 
 from kgdistill.cli import main
 from kgdistill.errors import InputError
-from kgdistill.run.report.cards import _otherwise
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.why import Why, why
 
@@ -163,10 +162,15 @@ def test_the_command_tells_it_in_words_and_as_json(
     assert "give one of: --user, --history" in capsys.readouterr().err
 
 
-def test_a_card_says_what_would_be_otherwise_only_where_the_rank_would_be(bundle: Bundle) -> None:
+def test_what_would_be_otherwise_is_told_only_where_the_rank_would_be_or_it_was_asked(bundle: Bundle) -> None:
     history = asked(bundle, 5)
-    told = why(bundle, history, bundle.recommend(history, k=1).hits[0].id)
+    item = bundle.recommend(history, k=1).hits[0].id
+    told = why(bundle, history, item)
     moved = replace(told, without=replace(told.without, rank=told.rank + 3))
     stays = replace(told, without=replace(told.without, rank=told.rank))
-    assert (_otherwise(moved), _otherwise(stays)) == (moved.otherwise, "")
-    assert moved.otherwise
+    assert f"it would be rank {told.rank + 3}" in moved.otherwise
+    assert stays.otherwise == ""
+    assert str(moved) == f"{str(stays)[:-1]}, {moved.otherwise}."
+    found = [why(bundle, history, item, without=[key]) for key in history]
+    assert any(one.without.rank == one.rank for one in found)
+    assert all(f"it would be rank {one.without.rank}" in str(one) for one in found)

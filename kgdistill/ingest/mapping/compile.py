@@ -128,6 +128,11 @@ class _Compiler:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _label(self, label: str, path: str) -> str:
+        self._check_label(label, path)
+        self.keys.add(label)
+        return label
+
+    def _check_label(self, label: str, path: str) -> None:
         if label not in self.schema.nodes:
             known = list(self.schema.nodes)
             raise SchemaError(
@@ -135,8 +140,6 @@ class _Compiler:
                 where=path,
                 hint=f"{nearest(label, known)}known labels: {', '.join(known)}",
             )
-        self.keys.add(label)
-        return label
 
     def _node(self, piece: NodePiece, path: str) -> NodePlan:
         label = self._label(piece.label, f"{path}.label")
@@ -153,13 +156,7 @@ class _Compiler:
 
     def _end(self, end: End, path: str, side: str) -> tuple[str, Cell]:
         ((label, value),) = end.items()
-        if label not in self.schema.nodes:
-            known = list(self.schema.nodes)
-            raise SchemaError(
-                f"unknown label {label!r}",
-                where=path,
-                hint=f"{nearest(label, known)}known labels: {', '.join(known)}",
-            )
+        self._check_label(label, path)
         return label, self._key(side, value, f"{path}.{label}")
 
     def _relationship(self, edge: EdgeType, path: str) -> RelationshipType:

@@ -11,7 +11,7 @@ from kgdistill.serve.answer import Hit
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.past import Past
 from kgdistill.serve.weigh import PathWeights
-from kgdistill.serve.why import Why, why
+from kgdistill.serve.why import why
 from kgdistill.tasks.histories import UserHistory
 from kgdistill.wording import event_name, language_of, say
 
@@ -97,7 +97,7 @@ def _card(
                 if paths.get(hit.id)
                 else say("no short path", language_of(hit.title)),
                 explained=bool(paths.get(hit.id)),
-                otherwise=_otherwise(why(bundle, past, hit.id, exclude=history.beside)),
+                otherwise=why(bundle, past, hit.id, exclude=history.beside).otherwise,
             )
             for hit in hits
         ]
@@ -112,8 +112,3 @@ def _card(
         recommendations=listed,
         new=new,
     )
-
-
-def _otherwise(told: Why) -> str:
-    """Where it would stand without some purchases; nothing where that is where it stands."""
-    return told.otherwise if told.without.rank != told.rank else ""

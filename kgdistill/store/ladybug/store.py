@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.errors import QueryError, SchemaError, StoreError
+from kgdistill.nearest import nearest
 from kgdistill.store.ladybug import catalog
 from kgdistill.store.ladybug.catalog import quoted
 from kgdistill.store.ladybug.diff import changed_rows, flat, merge, positions
@@ -44,6 +45,9 @@ _LOOKUP_SHARE = 8
 # Up to so many are deleted one by one, by the index of their ends (0.1 ms each); more by one statement, which
 # goes through the whole type (0.5 s of CPU on 2 M).
 _SINGLE_ROWS = 2_000
+_UNKNOWN = re.compile(
+    r"Binder exception: (?:Cannot find property (.*) for .*|Table (.*) does not exist)\.", re.DOTALL
+)
 
 
 class LadybugStore:
@@ -282,7 +286,10 @@ class LadybugStore:
         check_text(cypher, self.url)
         checked = check_parameters(cypher, parameters or {}, self.url)
         values = {name: in_utc(value) for name, value in self._keys_as_text(cypher, checked).items()}
-        return self._engine.query(cypher, values, limit, timeout_s)
+        try:
+            return self._engine.query(cypher, values, limit, timeout_s)
+        except QueryError as error:
+            raise _with_nearest(error, self.schema) from error
 
     def _keys_as_text(self, cypher: str, values: dict[str, Any]) -> dict[str, Any]:
         """The parameters, a number as a text where it stands beside a property that is one, such as a key."""
@@ -458,3 +465,17 @@ def _set_nodes(connection: Any, label: str, data: pa.Table) -> None:
     values = ", ".join(f"n.{quoted(name)} = c{i + 1}" for i, name in enumerate(names))
     clause = f"MATCH (n:{quoted(label)}) WHERE n.{quoted(key)} = c0 SET {values}"
     rows(connection, f"LOAD FROM $t {clause}", {"t": table})
+
+
+def _with_nearest(error: QueryError, schema: Schema) -> QueryError:
+    """The error, where a name is unknown with the nearest of the schema."""
+    from kgdistill.store.neo4j.typed import property_types
+
+    found = _UNKNOWN.fullmatch(error.message)
+    if found is None:
+        return error
+    name = found[1] or found[2]
+    known = property_types(schema) if found[1] else (*schema.nodes, *schema.relationships)
+    # A property that is known stands on another type.
+    hint = nearest(name, [other for other in known if other != name]) or "`kgdistill schema` shows all"
+    return QueryError(error.message, where=error.where, hint=hint)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from neo4j import ManagedTransaction
+from pydantic import ValidationError
 
 from kgdistill.errors import InputError, SchemaError, StoreSchemaMismatchError
 from kgdistill.store.schema import Schema
@@ -41,4 +42,16 @@ def united(known: Schema, new: Schema, url: str) -> Schema:
             f"{error.where or 'the schema'}: against what the store holds, {error.message}",
             where=url,
             hint="use the schema it was made with, or ingest into an empty store",
+        ) from error
+
+
+def remembered(text: str | None, url: str) -> Schema | None:
+    """The schema that a store keeps as JSON; None where it keeps none."""
+    try:
+        return Schema.model_validate_json(text) if text else None
+    except ValidationError as error:
+        raise StoreSchemaMismatchError(
+            "the schema that the store remembers cannot be read by this version",
+            where=url,
+            hint="use the version that made it, or ingest into an empty store",
         ) from error

@@ -7,17 +7,16 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from kgdistill.errors import (
     InputError,
     QueryError,
     StoreAuthError,
     StoreError,
-    StoreSchemaMismatchError,
     StoreUnreachableError,
 )
 from kgdistill.nearest import nearest
+from kgdistill.store.neo4j.checks import remembered
 from kgdistill.store.neo4j.fence import check_words
 from kgdistill.store.neo4j.reader import MEMORY, packed, told
 from kgdistill.store.neo4j.tokens import tokens
@@ -99,14 +98,7 @@ class Neo4jQueries:
     def _open(self) -> None:
         says = told(self._child.ask("open", self._login, timeout_s=START_S).schema)
         _raise_failure(says, self._url)
-        try:
-            self._schema = Schema.model_validate_json(says["shape"]) if says.get("shape") else None
-        except ValidationError as error:
-            raise StoreSchemaMismatchError(
-                "the schema that the store remembers cannot be read by this version",
-                where=self._url,
-                hint="use the version that made it, or ingest into an empty store",
-            ) from error
+        self._schema = remembered(says.get("shape"), self._url)
         self._zoned = says.get("times") == ZONED
         self._fresh = True
 

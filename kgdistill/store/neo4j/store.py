@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from neo4j import READ_ACCESS, WRITE_ACCESS, GraphDatabase, ManagedTransaction, Session
 from neo4j.exceptions import IncompleteCommit, Neo4jError
-from pydantic import ValidationError
 
 from kgdistill.errors import InputError, QueryError, SchemaError, StoreError, StoreSchemaMismatchError
 from kgdistill.progress import step
 from kgdistill.store.neo4j import cypher as cypher_text
-from kgdistill.store.neo4j.checks import check_address, execute_all, united
+from kgdistill.store.neo4j.checks import check_address, execute_all, remembered, united
 from kgdistill.store.neo4j.errors import translated
 from kgdistill.store.neo4j.fences import drop_fences
 from kgdistill.store.neo4j.load import delete_some_nodes, load_file
@@ -426,17 +425,7 @@ class Neo4jStore:
 
     def _stored_schema(self) -> Schema | None:
         query = f"MATCH (m:{cypher_text.META} {{id: 1}}) RETURN m.shape"
-        text = self._read(lambda tx: one(tx, query))
-        if text is None:
-            return None
-        try:
-            return Schema.model_validate_json(text)
-        except ValidationError as error:
-            raise StoreSchemaMismatchError(
-                "the schema that the store remembers cannot be read by this version",
-                where=self._url,
-                hint="use the version that made it, or ingest into an empty store",
-            ) from error
+        return remembered(self._read(lambda tx: one(tx, query)), self._url)
 
     def _required_schema(self) -> Schema:
         if self._schema is None:
