@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from kgdistill.cli.options import run_at, store_at
 from kgdistill.cli.output import print_json, print_table, say, shown
 from kgdistill.errors import InputError
-from kgdistill.progress import said_of
 
 if TYPE_CHECKING:
     from kgdistill.explore.writeback import WriteBackReport
@@ -82,6 +81,7 @@ def evaluate(
     folder: Path, tell: Callable[[Run, Any], None], *, device: str | None, threads: int | None, json: bool
 ) -> None:
     """`evaluate` of every run that something judges; `tell` shows one."""
+    from kgdistill.progress import said_of
     from kgdistill.run.run import Runs
 
     runs = {n: run_at(r.folder, device=device, threads=threads) for n, r in Runs.open(folder).items()}

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.progress import said_of
-from kgdistill.run.artefacts import load_tower, save_tower
 from kgdistill.run.base import TOWER, RunBase
 from kgdistill.run.stages import read_mark, run_stage, verify
 from kgdistill.serve.joined import RUNS
-from kgdistill.train.tower import SharedTower, train_shared_tower
 
 if TYPE_CHECKING:
     from kgdistill.run.run import Run
+    from kgdistill.train.tower import SharedTower
 
 
 def make_tower(folder: Path, runs: Mapping[str, Run]) -> None:
@@ -43,12 +42,17 @@ def make_tower(folder: Path, runs: Mapping[str, Run]) -> None:
             inputs[name] = {**made, "dim": _dim(run), "seed": run.config.seed}
 
         def make(inside: Path) -> None:
+            # Here, as it loads torch, which other stages do without.
+            from kgdistill.run.artefacts import save_tower
+
             save_tower(inside, _trained(takers))
 
         run_stage(folder, TOWER, inputs, make)
 
 
 def _trained(runs: Mapping[str, Run]) -> SharedTower:
+    from kgdistill.train.tower import train_shared_tower
+
     makers = {name: run.maker for name, run in runs.items()}
     encoders = {name: maker.encoder.name for name, maker in makers.items()}
     if len(set(encoders.values())) > 1:
@@ -75,6 +79,8 @@ def tower_of(run: RunBase) -> SharedTower | None:
     """
     if not run.takes_tower:
         return None
+    from kgdistill.run.artefacts import load_tower
+
     folder = run.tower_folder
     mark, whole = read_mark(folder), folder.parent
     if mark is None:
