@@ -277,6 +277,7 @@ sources:
       - {label: Brand, key: brand}
   rows:
     files: rows.csv
+    check_text: false
     updated_at: {column: updated, invalid: "null"}
     nodes:
       - {label: Product, key: id, properties: {title: title, price: {column: price, min: 0}}}
