@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from _tables import write_rows
 
 from kgdistill.store import GraphStore, load_schema
 from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
@@ -101,11 +101,7 @@ def fill_campaigns(store: GraphStore, made: Campaigns) -> None:
         ("User", "RECEIVED", "Campaign"): made.received,
         ("User", "REDEEMED", "Coupon"): made.redeemed,
     }  # fmt: skip
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
 
 
 def target_spec(**more: Any) -> MatchSpec:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
+from _tables import write_rows
 from _tiny_encoder import tiny_tokenizer
 
 from kgdistill.arrays import FloatArray
@@ -73,14 +73,7 @@ def snapshot_of(tables: dict[Any, list[Row]], folder: Path, *, cut: datetime | N
     """A snapshot of these rows."""
     with MemoryStore() as store:
         store.apply_schema(SCHEMA)
-        for key, rows in tables.items():
-            if isinstance(key, str):
-                table = pa.Table.from_pylist(rows, schema=SCHEMA.node_arrow_schema(key))
-                store.write_nodes(key, table)
-            else:
-                store.write_relationships(
-                    key, pa.Table.from_pylist(rows, schema=SCHEMA.edge_arrow_schema(key))
-                )
+        write_rows(store, SCHEMA, tables)
         return take_snapshot(store, folder, cut=cut, needed=())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from _tables import write_rows
 
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.text.tokens import Tokens
@@ -97,12 +98,7 @@ class World:
                 for moment in [START + timedelta(days=float(day))]
             ],
         }
-        for key, rows in tables.items():
-            if isinstance(key, str):
-                store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-            else:
-                table = pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key))
-                store.write_relationships(key, table)
+        write_rows(store, schema, tables)
 
     def planted(self, folder: Path) -> Planted:
         """The world at its cut."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
+from _tables import write_rows
 
 from kgdistill.store import GraphStore, load_schema
 
@@ -47,8 +47,4 @@ def fill_search_shop(store: GraphStore) -> None:
         ("Query", "JUDGED", "Product"): judged,
     }
     store.apply_schema(schema)
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)

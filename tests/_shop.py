@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from _tables import write_rows
 
 from kgdistill.models.text.tokens import Tokens
 from kgdistill.snapshot import Snapshot, take_events, take_snapshot
@@ -81,11 +82,7 @@ def fill_shop(store: GraphStore, schema: Schema | None = None) -> None:
         ],
         BOUGHT: purchases(),
     }
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
 
 
 @dataclass(frozen=True)

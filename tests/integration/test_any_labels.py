@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from _planted import VIEWED, view_world
 from _shop import fill_shop, purchases
+from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 
 from kgdistill import Graph
@@ -141,11 +142,7 @@ def library() -> GraphStore:
             {"source": e["target"], "target": e["source"], "at": e["at"]} for e in events
         ],
     }
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
     return store
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _refused import refused
 
 from kgdistill.cli import main
 from kgdistill.run.base import RunBase
@@ -35,14 +36,6 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stocked(sample: Path) -> None:
     shutil.copytree(sample, "shop.db")
     Path("small.yaml").write_text("protocol: {min_user_events: 1, min_item_users: 1}\n")
-
-
-def _refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(args) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert words in said.err
-    assert "Traceback" not in said.err
 
 
 def _shop(folder: Path) -> Path:
@@ -81,7 +74,7 @@ def test_a_folder_goes_in_and_comes_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)[0]["because"].startswith("买过[red] tea")
 
 
-def test_a_write_through_query_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_write_through_query_isrefused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ingest", "folder", str(_shop(tmp_path / "shop"))]) == 0
     assert main(["query", "MATCH (u:User) DETACH DELETE u"]) == 2
     assert main(["query", "MATCH (u:User) RETURN u.user_id AS id", "--limit", "1"]) == 2
@@ -98,10 +91,10 @@ def test_a_file_of_settings_may_name_the_task_and_the_option_goes_before_it(
     Path("mine.yaml").write_text("task: profile\n")
     words = "task intent: subjects" if option else "no class of income"
     for command in ("fit", "snapshot"):
-        _refused([command, "--run", "new", "--config", "mine.yaml", *_STORE, *option], words, capsys)
+        refused([command, "--run", "new", "--config", "mine.yaml", *_STORE, *option], words, capsys)
     Path("mine.yaml").write_text("task: 5\n")
     if not option:
-        _refused(["fit", "--run", "new", "--config", "mine.yaml", *_STORE], "5 is no task", capsys)
+        refused(["fit", "--run", "new", "--config", "mine.yaml", *_STORE], "5 is no task", capsys)
     assert not Path("new").exists()
 
 
@@ -109,8 +102,8 @@ def test_a_file_of_settings_may_name_the_task_and_the_option_goes_before_it(
 def test_a_folder_with_other_things_is_not_made_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     other = Path("photos")
     (other / "snapshot").mkdir(parents=True)
-    _refused(["snapshot", "--run", "photos", *_STORE], "photos: holds something else than a run", capsys)
-    _refused(["demo", "--out", "photos"], "photos: holds something else than a run", capsys)
+    refused(["snapshot", "--run", "photos", *_STORE], "photos: holds something else than a run", capsys)
+    refused(["demo", "--out", "photos"], "photos: holds something else than a run", capsys)
     assert [path.name for path in other.iterdir()] == ["snapshot"]
 
 
@@ -123,8 +116,8 @@ def test_a_snapshot_splits_at_the_given_moments_which_must_leave_something_to_va
     named = json.loads(capsys.readouterr().out)
     assert (named["cut"], named["test_start"]) == ("2024-01-20T00:00:00", "2024-03-01T00:00:00")
     assert named["validation_pairs"] > 0
-    _refused(["train", "student", "--run", "run"], "the stage 'targets' is not finished", capsys)
-    _refused(
+    refused(["train", "student", "--run", "run"], "the stage 'targets' is not finished", capsys)
+    refused(
         [*asked, "--cut", "2030-01-01", "--test-start", "2030-02-01"],
         "bought anything new from the cut",
         capsys,
@@ -153,7 +146,7 @@ def test_a_snapshot_loads_no_torch_and_threads_wait_as_the_user_says_or_passivel
 
 
 @pytest.mark.usefixtures("stocked")
-def test_a_run_folder_that_another_process_holds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_folder_that_another_process_holds_isrefused(capsys: pytest.CaptureFixture[str]) -> None:
     moments = ["--cut", "2024-01-20", "--test-start", "2024-03-01"]
     asked = ["snapshot", "--run", "run", "--config", "small.yaml", *moments, *_STORE]
     assert main(asked) == 0
@@ -161,7 +154,7 @@ def test_a_run_folder_that_another_process_holds_is_refused(capsys: pytest.Captu
     with RunBase.open("run").lock():
         before = Path("run/config.json").read_bytes()
         for command in (["train", "teacher"], ["train", "student"], ["train", "student", "--threads", "3"]):
-            _refused([*command, "--run", "run"], "is training in this run folder", capsys)
+            refused([*command, "--run", "run"], "is training in this run folder", capsys)
         Path("small.yaml").write_text("protocol: {min_user_events: 2, min_item_users: 1}\n")
-        _refused(asked, "is training in this run folder", capsys)
+        refused(asked, "is training in this run folder", capsys)
         assert Path("run/config.json").read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from _tables import write_rows
 
 from kgdistill.cli import main
 from kgdistill.derive.mined import TO_ATTRIBUTE, TO_BRAND, derive_facts
@@ -40,11 +41,7 @@ def shop(store: GraphStore) -> GraphStore:
         ("Product", "MADE_BY", "Brand"): [{"source": p, "target": b} for p, b in MADE.items()],
         TO_ATTRIBUTE: [{"source": "p1", "target": "colour:red"}, {"source": "p4", "target": "finish:matt"}],
     }  # fmt: skip
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
     return store
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from _tables import write_rows
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -58,13 +59,7 @@ def narrow() -> Schema:
 def fill(store: GraphStore, rows: dict[Any, list[dict[str, Any]]], schema: Schema | None = None) -> None:
     schema = schema if schema is not None else load_schema()
     store.apply_schema(schema)
-    for key, items in rows.items():
-        shape = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
-        table = pa.Table.from_pylist(items, schema=shape)
-        if isinstance(key, str):
-            store.write_nodes(key, table)
-        else:
-            store.write_relationships(key, table)
+    write_rows(store, schema, rows)
 
 
 def graph() -> dict[Any, list[dict[str, Any]]]:

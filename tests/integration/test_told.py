@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from _dialogues import FRAMES, TOPICS, fill_dialogues
+from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 
 import kgdistill as kg
@@ -56,11 +57,7 @@ def fill_users(store: GraphStore) -> None:
         "Product": [{"product_id": f"t{i:03}", "title": "a thing"} for i in range(ITEMS)],
         ("User", "BOUGHT", "Product"): bought,
     }
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
 
 
 @pytest.fixture(scope="module", params=["memory:", "ladybug"])

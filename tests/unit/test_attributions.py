@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+from _tables import write_rows
 
 from kgdistill.errors import InputError
 from kgdistill.run.profile import properties
@@ -71,13 +72,7 @@ def store() -> Iterator[MemoryStore]:
     }
     with MemoryStore() as opened:
         opened.apply_schema(schema)
-        for key, items in rows.items():
-            shape = schema.node_arrow_schema(key) if isinstance(key, str) else schema.edge_arrow_schema(key)
-            table = pa.Table.from_pylist(items, schema=shape)
-            if isinstance(key, str):
-                opened.write_nodes(key, table)
-            else:
-                opened.write_relationships(key, table)
+        write_rows(opened, schema, rows)
         yield opened
 
 

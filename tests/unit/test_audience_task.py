@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from _campaigns import (
     BRANDS,
@@ -24,6 +23,7 @@ from _campaigns import (
     make_campaigns,
     target_spec,
 )
+from _tables import write_rows
 
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import take_snapshot
@@ -269,12 +269,7 @@ def test_ads_that_are_clicked_start_when_they_are_first_seen_or_clicked(
     assert isinstance(spec, MatchSpec)
     with MemoryStore() as store:
         store.apply_schema(schema)
-        for key, rows in tables.items():
-            if isinstance(key, str):
-                store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-            else:
-                table = pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key))
-                store.write_relationships(key, table)
+        write_rows(store, schema, tables)
         later = take_snapshot(store, tmp_path / "later", cut=None)
         cut = audience_cut(later, spec)
         snapshot = take_snapshot(store, tmp_path / "cut", cut=cut)

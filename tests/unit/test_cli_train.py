@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from _refused import refused
 
 from kgdistill.cli import main
 from kgdistill.serve.bundle import Bundle
@@ -23,14 +24,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("KGDISTILL_STORE", "KGDISTILL_NEO4J_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
-
-
-def _refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(args) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert words in said.err
-    assert "Traceback" not in said.err
 
 
 @pytest.mark.parametrize(
@@ -63,7 +56,7 @@ def _refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) ->
 def test_bad_input_is_one_message_and_leaves_nothing(
     args: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _refused(args, words, capsys)
+    refused(args, words, capsys)
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -81,14 +74,14 @@ def test_a_wrong_setting_is_named_before_the_store_is_read(
     text: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.yaml").write_text(text)
-    _refused(["snapshot", "--run", "new", "--config", "mine.yaml"], words, capsys)
+    refused(["snapshot", "--run", "new", "--config", "mine.yaml"], words, capsys)
     assert not Path("new").exists()
 
 
 def test_a_broken_run_configuration_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run").mkdir()
     Path("run/config.json").write_text('{"sed": 1}')
-    _refused(["evaluate", "--run", "run"], "run/config.json: ", capsys)
+    refused(["evaluate", "--run", "run"], "run/config.json: ", capsys)
     assert Path("run/config.json").read_text() == '{"sed": 1}'
 
 

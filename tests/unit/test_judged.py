@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from _tables import write_rows
 
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot, take_judgements, take_snapshot
@@ -45,11 +46,7 @@ def fill(store: GraphStore, grades: list[tuple[str, str, float]] = GRADES) -> No
         JUDGED: [{"source": q, "target": p, "grade": grade} for q, p, grade in grades],
         CLICKED: [{"source": q, "target": p, "first_at": AT} for q, p in CLICKS],
     }  # fmt: skip
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        elif rows:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, {key: rows for key, rows in tables.items() if rows})
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from _classes import CONFIG, context, kind_spec, snapshot_of, users, world
+from _tables import write_rows
 
 from kgdistill.errors import ArtefactError
 from kgdistill.models import beside as module
@@ -174,13 +174,7 @@ def test_the_tree_above_what_a_fact_leads_to_is_a_group_too(tmp_path: Path) -> N
     }
     with MemoryStore() as store:
         store.apply_schema(schema)
-        for key, some in rows_of.items():
-            if isinstance(key, str):
-                store.write_nodes(key, pa.Table.from_pylist(some, schema=schema.node_arrow_schema(key)))
-            else:
-                store.write_relationships(
-                    key, pa.Table.from_pylist(some, schema=schema.edge_arrow_schema(key))
-                )
+        write_rows(store, schema, rows_of)
         snapshot = take_snapshot(store, tmp_path / "s", cut=None)
     side = Side(label="User", by=("history", "facts"), history="BOUGHT")
     (found,) = neighbours_of(snapshot, side, hidden=(), place="")

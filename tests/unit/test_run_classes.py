@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 
 from kgdistill.cli import main
@@ -51,11 +51,7 @@ def fill_departments(store: GraphStore) -> None:
             {"source": f"p{i:03}", "target": THINGS[t]} for i, t in enumerate(things)
         ],
     }
-    for key, rows in tables.items():
-        if isinstance(key, str):
-            store.write_nodes(key, pa.Table.from_pylist(rows, schema=schema.node_arrow_schema(key)))
-        else:
-            store.write_relationships(key, pa.Table.from_pylist(rows, schema=schema.edge_arrow_schema(key)))
+    write_rows(store, schema, tables)
 
 
 @pytest.fixture(scope="module")
