@@ -301,28 +301,24 @@ _CLASS_ARMS = _by_name(
 )  # fmt: skip
 
 
-def _learned(arm: Arm, section: str, data: Data) -> Stage:
+def _learned(arm: Arm, section: str, data: Data, **further: Any) -> Stage:
     """The stage of an arm that learns from texts, and where it is distilled from the teacher."""
     below = ("text", "teacher") if arm.distilled else ("text",)
     sections = (section, "task", "seed", "device")
-    return Stage(
-        f"the {arm.title}", "trained", _FIT, below, data, sections, lambda config: {"kind": arm.name}
-    )
-
-
-def _class_student(arm: Arm) -> Stage:
-    stage = _learned(arm, "classify", ("snapshot",))
-    # Former ones lack the exact words.
-    return replace(stage, further=lambda config: {"kind": arm.name, "words": True})
+    inputs = {"kind": arm.name, **further}
+    return Stage(f"the {arm.title}", "trained", _FIT, below, data, sections, lambda config: inputs)
 
 
 def _class_stages() -> dict[str, Stage]:
     arms = [arm for arm in _CLASS_ARMS.values() if arm.learner is not None]
+    # Former students lack the exact words.
+    further = {"teacher": {}, "student": {"words": True}}
     return {
         "graph": _GRAPH,
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
-        **{arm.name: _learned(arm, "classify", ("snapshot",)) for arm in arms if arm.learner == "teacher"},
-        **{arm.name: _class_student(arm) for arm in arms if arm.learner == "student"},
+        **{
+            arm.name: _learned(arm, "classify", ("snapshot",), **further[str(arm.learner)]) for arm in arms
+        },
         "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task",)),
         "evaluate": Stage(
             "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)

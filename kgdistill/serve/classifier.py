@@ -215,7 +215,7 @@ class Classifier:
             )
             for name in self.targets
         }
-        if words is None or "words" not in self._layers:
+        if words is None:
             return logits
         ends = np.cumsum([len(target.names) for target in self.targets.values()])[:-1]
         for start in range(0, len(x), _ROWS):

@@ -223,6 +223,14 @@ class Schema(BaseModel):
         ]
         return sorted([*own, *(name for name, rel in self.relationships.items() if rel.sensitive)])
 
+    @property
+    def property_types(self) -> dict[str, PropertyType]:
+        """The type of every property and key; one name has one type in all of a schema."""
+        found: dict[str, PropertyType] = {node.key: "string" for node in self.nodes.values()}
+        for item in (*self.nodes.values(), *self.relationships.values()):
+            found |= {name: prop.type for name, prop in item.properties.items()}
+        return found
+
     def guarded(self) -> Schema:
         """The same schema as far as it may be used to aim at somebody.
 

@@ -86,7 +86,7 @@ def first_table(
         The tokenizer, and float32 [vocabulary, D].
     """
     tokenizer = student_tokenizer(encoder, texts, axes.shape[1], spare=spare)
-    words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    words = _in_order(tokenizer.get_vocab())
     several = [i for i, phrase in enumerate(phrases) if " " in phrase]
     tokenizer.add_tokens([AddedToken(phrases[i], single_word=True, normalized=True) for i in several])
     start = encoder.encode([word.removeprefix(MARK).removeprefix("##") or word for word in words])
@@ -126,20 +126,19 @@ def student_tokenizer(
     whole = Tokenizer.from_str(json.dumps(described))
     used = {t for e in whole.encode_batch(list(texts), add_special_tokens=False) for t in e.tokens}
     vocabulary = described["model"]["vocab"]
-    special = {t["content"] for t in described["added_tokens"]}
+    special, known = {t["content"] for t in described["added_tokens"]}, _in_order(vocabulary)
     kept = [
         word
-        for word, _ in sorted(vocabulary.items(), key=lambda item: item[1])
+        for word in known
         if word in used or word in special or (len(word.removeprefix("##")) == 1 and word.isascii())
     ]
     kept += _characters(texts, vocabulary)
-    room = TABLE_BYTES // (4 * dim) - len(kept)
-    kept += [MARK + run for run in frequent_runs(texts, least=_LEAST, most=room)]
+    most = TABLE_BYTES // (4 * dim)
+    kept += [MARK + run for run in frequent_runs(texts, least=_LEAST, most=most - len(kept))]
     if spare:
-        room, there = TABLE_BYTES // (4 * dim) - len(kept), set(kept)
-        known = sorted(vocabulary, key=vocabulary.__getitem__)
+        there = set(kept)
         further = (word for word in known if word not in there and _SPARE.fullmatch(word))
-        kept += islice(further, max(room, 0))
+        kept += islice(further, max(most - len(kept), 0))
     described["model"]["vocab"] = {word: i for i, word in enumerate(kept)}
     for token in described["added_tokens"]:
         token["id"] = described["model"]["vocab"][token["content"]]
@@ -164,9 +163,8 @@ def common_words(encoder: Splitting, texts: Sequence[str]) -> list[str]:
     """
     if not has_pieces(encoder) or frequent_runs(texts, least=_LEAST, most=1):
         return []
-    vocabulary = _described(encoder)["model"]["vocab"]
-    words = (word for word in sorted(vocabulary, key=vocabulary.__getitem__) if _WORD.fullmatch(word))
-    return list(islice(words, _WORDS))
+    known = _in_order(_described(encoder)["model"]["vocab"])
+    return list(islice((word for word in known if _WORD.fullmatch(word)), _WORDS))
 
 
 def has_pieces(encoder: Splitting) -> bool:
@@ -175,6 +173,10 @@ def has_pieces(encoder: Splitting) -> bool:
         "WordPiece",
         "WordLevel",
     )
+
+
+def _in_order(vocabulary: dict[str, int]) -> list[str]:
+    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def _described(encoder: Splitting) -> dict[str, Any]:

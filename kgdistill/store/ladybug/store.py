@@ -469,13 +469,11 @@ def _set_nodes(connection: Any, label: str, data: pa.Table) -> None:
 
 def _with_nearest(error: QueryError, schema: Schema) -> QueryError:
     """The error, where a name is unknown with the nearest of the schema."""
-    from kgdistill.store.neo4j.typed import property_types
-
     found = _UNKNOWN.fullmatch(error.message)
     if found is None:
         return error
     name = found[1] or found[2]
-    known = property_types(schema) if found[1] else (*schema.nodes, *schema.relationships)
+    known = schema.property_types if found[1] else (*schema.nodes, *schema.relationships)
     # A property that is known stands on another type.
     hint = nearest(name, [other for other in known if other != name]) or "`kgdistill schema` shows all"
     return QueryError(error.message, where=error.where, hint=hint)

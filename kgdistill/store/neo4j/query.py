@@ -20,7 +20,7 @@ from kgdistill.store.neo4j.checks import remembered
 from kgdistill.store.neo4j.fence import check_words
 from kgdistill.store.neo4j.reader import MEMORY, packed, told
 from kgdistill.store.neo4j.tokens import tokens
-from kgdistill.store.neo4j.typed import property_types, typed
+from kgdistill.store.neo4j.typed import typed
 from kgdistill.store.neo4j.work import check_work
 from kgdistill.store.notes import with_notes
 from kgdistill.store.protocol import Parameter
@@ -117,7 +117,7 @@ def _check_parameters(parameters: Mapping[str, Parameter]) -> None:
 
 
 def _names(schema: Schema) -> list[str]:
-    return [*schema.nodes, *schema.relationships, *property_types(schema)]
+    return [*schema.nodes, *schema.relationships, *schema.property_types]
 
 
 def _raise_failure(says: Mapping[str, Any], url: str) -> None:
@@ -131,7 +131,7 @@ def _unknown(pairs: Sequence[tuple[str, str]], schema: Schema, url: str) -> Quer
     names = {
         "label": list(schema.nodes),
         "relationship type": list(schema.relationships),
-        "property": list(property_types(schema)),
+        "property": list(schema.property_types),
     }[kind]
     several = "" if kind == "property" else f"there are: {', '.join(names)}"
     hint = f"{nearest(name, names)}{several}" or "`kgdistill schema` shows all"

@@ -72,7 +72,7 @@ class _Typing:
         zoned: bool,
     ) -> None:
         self._cypher, self._words, self._values, self._zoned = cypher, words, values, zoned
-        self._types = property_types(schema)
+        self._types = schema.property_types
         self._partner = _brackets(words)
         self._owned = {label: {node.key, *node.properties} for label, node in schema.nodes.items()}
         self._owned |= {name: set(rel.properties) for name, rel in schema.relationships.items()}
@@ -294,14 +294,6 @@ class _Typing:
             before, after = f"localdatetime({{datetime: {before}", f"{after}}})"
         self._edits.append((word.at, 0, before))
         self._edits.append((self._words[close].at + 1, 0, after))
-
-
-def property_types(schema: Schema) -> dict[str, PropertyType]:
-    """The type of every property and key; one name has one type in all of a schema."""
-    found: dict[str, PropertyType] = {node.key: "string" for node in schema.nodes.values()}
-    for item in (*schema.nodes.values(), *schema.relationships.values()):
-        found |= {name: prop.type for name, prop in item.properties.items()}
-    return found
 
 
 def converted(value: Any, kind: PropertyType) -> Any:
