@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -317,3 +318,19 @@ def test_a_student_knows_words_of_its_encoder_that_no_training_text_holds(words:
     assert words.student.tokenizer is not None
     assert UNSEEN not in " ".join(words.task.texts or [])
     assert words.student.tokenizer.encode(UNSEEN, add_special_tokens=False).tokens == [UNSEEN]
+
+
+def test_words_learn_faster_than_the_head_beside_them(words: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[float] = []
+    train = classify.fit
+
+    def watched(model: torch.nn.Module, lesson: Any, recipe: Any, *args: Any, **named: Any) -> Any:
+        before = {name: held.detach().clone() for name, held in model.named_parameters()}
+        done = train(model, lesson, recipe, *args, **named)
+        far = {n: float((p.detach() - before[n]).abs().max()) for n, p in model.named_parameters()}
+        moved.append(far["head.words.weight"] / far["head.head.outputs.of intent.weight"])
+        return done
+
+    monkeypatch.setattr(classify, "fit", watched)
+    words.trained(None, config=CONFIG.model_copy(update={"epochs": 1}))
+    assert moved[0] > 4

@@ -116,3 +116,28 @@ def test_a_student_learns_from_what_is_made_up(few: World, monkeypatch: pytest.M
     )
     assert learned == [200 - len(few.task.subjects("train"))]
     assert len(student.logits(few.task)["intent"]) == len(few.task)
+
+
+def test_nothing_is_made_up_where_more_than_texts_is_known(tmp_path: Any) -> None:
+    declared = spec(subjects={"label": "Utterance", "by": ["text", "facts"]})
+    both = world(make_classes(utterances(60), tmp_path / "s", declared))
+    encoder: Any = WordEncoder()
+    config = CONFIG.model_copy(update={"made_up": 1000})
+    assert taught(both.teacher, both.task, encoder, both.vectors, config, 0).task is both.task
+
+
+def test_no_text_is_encoded_twice_for_a_student(few: World) -> None:
+    asked: list[str] = []
+
+    class Counting(WordEncoder):
+        def encode(self, texts: list[str]) -> FloatArray:
+            asked.extend(texts)
+            return super().encode(texts)
+
+    encoder: Any = Counting()
+    novelty.fit_class_student(
+        few.task, encoder, few.vectors, CONFIG.model_copy(update={"made_up": 200, "epochs": 1}), context(),
+        teacher=few.teacher,
+    )  # fmt: skip
+    assert asked
+    assert len(asked) == len(set(asked))
