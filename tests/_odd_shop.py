@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+from _tables import write_tables
 
 from kgdistill.ingest.tables import GraphTables
 from kgdistill.store import GraphStore, load_schema
@@ -85,8 +86,4 @@ def odd_shop() -> GraphTables:
 
 def fill(store: GraphStore, tables: GraphTables) -> None:
     """Writes the tables without the checks that a job makes."""
-    store.apply_schema(load_schema())
-    for label, table in tables.nodes.items():
-        store.write_nodes(label, table)
-    for edge, table in tables.edges.items():
-        store.write_relationships(edge, table)
+    write_tables(store, load_schema(), tables)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from _tables import write_tables
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -108,11 +109,7 @@ def graph(events: dict[EdgeType, pa.Table], folder: Path) -> Snapshot:
     made = graph_tables(mapping, folder, schema=SCHEMA, tables=tables)
     assert made.rejects.num_rows == 0, made.rejects.to_pylist()
     with MemoryStore() as store:
-        store.apply_schema(SCHEMA)
-        for label, table in made.nodes.items():
-            store.write_nodes(label, table)
-        for edge, table in made.edges.items():
-            store.write_relationships(edge, table)
+        write_tables(store, SCHEMA, made)
         return take_snapshot(store, folder / "snapshot", cut=CUT, schema=SCHEMA)
 
 

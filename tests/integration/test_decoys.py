@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 from _shop import BOUGHT, PROTOCOL, Shop, fill_shop
+from _tables import write_tables
 from scipy.sparse import csr_array
 
 from bench.suites import SuiteOptions, run_suite
@@ -153,11 +154,7 @@ def task_of(folder: Path, decoys: int) -> MatchTask:
     if decoys:
         tables = with_decoys(tables, schema, WIDE, decoys)
     with MemoryStore() as store:
-        store.apply_schema(schema)
-        for label, rows in tables.nodes.items():
-            store.write_nodes(label, rows)
-        for edge, rows in tables.edges.items():
-            store.write_relationships(edge, rows)
+        write_tables(store, schema, tables)
         snapshot = take_snapshot(store, folder, cut=WIDE.snapshot_cut)
         later = take_events(store, BOUGHT, start=WIDE.snapshot_cut, end=None, include_future=True)
     return build_task(snapshot, later, WIDE)
