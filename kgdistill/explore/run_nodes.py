@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 
 import pyarrow as pa
 
 from kgdistill.errors import SchemaError
+from kgdistill.ingest.archive import utc_now
 from kgdistill.ingest.model import TypeKey
 from kgdistill.progress import notice
 from kgdistill.store import load_schema
@@ -142,7 +143,7 @@ def run_tables(
     node = {
         "run_id": run_id,
         **vars(facts),
-        "written_at": datetime.now(timezone.utc).replace(tzinfo=None),
+        "written_at": utc_now(),
         "answers": sum(table.num_rows for table in answers.values()),
     }
     columns = schema.node_arrow_schema(RUN)
