@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ from kgdistill.models.text.vocabulary import TokenSource, common_words
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import ClassTeacher, SubjectVectors
+from kgdistill.words import parts, unspaced
 
 _REPLACED, _LEFT_OUT, _NEAREST, _BLOCK = 0.3, 0.1, 10, 1024
+_PARTS_REPLACED, _PARTS_LEFT_OUT, _TIMES = 0.3, 0.3, 7
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def taught(
 ) -> Taught:
     """What a teacher tells a student of a task.
 
-    Few labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all,
-    those that are missing are made up of the training texts (`made_up`), read by the text teacher and told by
-    the teacher. Only where texts are all that is known of a subject, by an encoder of word pieces.
+    Labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all, at most
+    seven for each labelled one, those that are missing are made up of the training texts (`made_up`), read by
+    the text teacher and told by the teacher. Only where texts are all that is known of a subject.
 
     Args:
         teacher: trained; None is the student without distillation.
@@ -57,7 +59,7 @@ def taught(
     if teacher is None:
         return Taught(task, vectors, None)
     soft, rows = teacher.told(task, vectors), task.subjects("train")
-    wanted = config.made_up - len(rows) - len(task.unlabelled)
+    wanted = min(config.made_up, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:
         return Taught(task, vectors, soft)
     made = made_up([task.texts[i] for i in rows], encoder, wanted, np.random.default_rng(seed))
@@ -71,39 +73,76 @@ def taught(
 
 
 def made_up(texts: Sequence[str], encoder: TokenSource, count: int, rng: np.random.Generator) -> list[str]:
-    """Texts like some others: words are left out, and near ones stand for others (Jiao et al. 2020, 4.1).
+    """Texts like some others.
 
     Each word is left out by a chance of 0.1, or by one of 0.3 replaced by one of the ten common words of the
-    encoder's vocabulary whose vectors are nearest to its own.
+    encoder's vocabulary whose vectors are nearest to its own (Jiao et al. 2020, 4.1). Of a text in a script
+    without blanks each part up to the next mark is left out by a chance of 0.3, or by one of 0.3 replaced by
+    a part of another such text.
 
     Args:
         texts: what they are made of, each as often as the others.
         encoder: of the words.
-        count: how many; fewer where nothing is left of some.
+        count: how many, at most: what nothing is left of, or what stands there already, is none.
         rng: draws them.
 
     Returns:
-        The texts; none where the encoder shows no words, or the texts have no blanks between theirs.
+        The texts; of those with blanks none where the encoder shows no words.
     """
-    known = common_words(encoder, texts)
-    split = [text.split() for text in texts]
-    plain = {word: "".join(filter(str.isalpha, word)).lower() for words in split for word in words}
-    near = _nearest(sorted({core for core in plain.values() if len(core) > 2}), known, encoder)
-    if not near:
-        return []
-    out = []
+    by_words = [text for text in texts if not any(map(unspaced, text))]
+    by_parts = [parts(text) for text in texts if any(map(unspaced, text))]
+    of_parts = count * len(by_parts) // max(len(texts), 1)
+    near = _near_words(by_words, encoder)
+    return [
+        *_of_near_words([text.split() for text in by_words], near, count - of_parts, rng),
+        *_of_parts(by_parts, of_parts, rng),
+    ]
+
+
+def _of_parts(split: Sequence[Sequence[str]], count: int, rng: np.random.Generator) -> list[str]:
+    """Texts of whose parts some are another text's, each once, and none that stands there already."""
+    own, out = {"".join(text) for text in split}, dict[str, None]()
+    every = [part for text in split for part in text]
     for number in range(count):
+        text = split[number % len(split)]
+        chance, which = rng.random(len(text)), rng.integers(len(every), size=len(text))
+        made = "".join(
+            every[other] if drawn < _PARTS_LEFT_OUT + _PARTS_REPLACED else part
+            for part, drawn, other in zip(text, chance, which, strict=True)
+            if drawn >= _PARTS_LEFT_OUT
+        )
+        if made and made not in own:
+            out[made] = None
+    return [*out]
+
+
+def _of_near_words(
+    split: Sequence[Sequence[str]], near: Mapping[str, Sequence[str]], count: int, rng: np.random.Generator
+) -> list[str]:
+    """Texts of whose words some are near ones."""
+    out = []
+    for number in range(count if near and split else 0):
         words = split[number % len(split)]
         chance, which = rng.random(len(words)), rng.integers(_NEAREST, size=len(words))
         text = " ".join(
-            near[plain[word]][place % len(near[plain[word]])]
-            if drawn < _LEFT_OUT + _REPLACED and plain[word] in near
+            near[core][place % len(near[core])]
+            if drawn < _LEFT_OUT + _REPLACED and (core := _letters(word)) in near
             else word
             for word, drawn, place in zip(words, chance, which, strict=True)
             if drawn >= _LEFT_OUT
         )
         out += [text] if text else []
     return out
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalpha, word)).lower()
+
+
+def _near_words(texts: Sequence[str], encoder: TokenSource) -> dict[str, list[str]]:
+    """The words that may stand for each word of some texts."""
+    words = {_letters(word) for text in texts for word in text.split()}
+    return _nearest(sorted(w for w in words if len(w) > 2), common_words(encoder), encoder)
 
 
 def _nearest(words: Sequence[str], known: Sequence[str], encoder: TokenSource) -> dict[str, list[str]]:
