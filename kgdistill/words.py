@@ -21,7 +21,6 @@ _SIGNS = str.maketrans({"™": " ", "℠": " ", "⁄": " "})
 # Marks over a Latin or Greek letter: "creme" finds "Crème".
 _ACCENTS = re.compile("(?<=[a-z\u00df-\u024f\u0370-\u03ff\u1e00-\u1fff])[\u0300-\u036f]+")
 _PLAIN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
-_PART = re.compile("[^ ]+ *")
 _RUN = re.compile(r"([hkgtlxy])(?:\1|m)*|[wdm]+(?:\.d+)?")
 
 
@@ -105,11 +104,6 @@ def words(text: str, *, singles: bool = False) -> list[str]:
         if singles or len(word) == 1:
             found += word
     return found
-
-
-def parts(text: str) -> list[str]:
-    """A text up to each blank and sign in it, these with what stands before them."""
-    return [text[part.start() : part.end()] for part in _PART.finditer(text.translate(_KINDS))]
 
 
 def scripts(text: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,9 @@ from kgdistill.models.text.vocabulary import TokenSource, common_words
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import ClassTeacher, SubjectVectors
-from kgdistill.words import parts, unspaced
+from kgdistill.words import unspaced
 
-_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK = 0.3, 0.1, 10, 1024
-_PARTS_REPLACED, _PARTS_LEFT_OUT, _TIMES = 0.3, 0.3, 7
+_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 7
 
 
 @dataclass(frozen=True)
@@ -73,55 +72,24 @@ def taught(
 
 
 def made_up(texts: Sequence[str], encoder: TokenSource, count: int, rng: np.random.Generator) -> list[str]:
-    """Texts like some others.
+    """Texts like some others: words are left out, and near ones stand for others (Jiao et al. 2020, 4.1).
 
     Each word is left out by a chance of 0.1, or by one of 0.3 replaced by one of the ten common words of the
-    encoder's vocabulary whose vectors are nearest to its own (Jiao et al. 2020, 4.1). Of a text in a script
-    without blanks each part up to the next mark is left out by a chance of 0.3, or by one of 0.3 replaced by
-    a part of another such text.
+    encoder's vocabulary whose vectors are nearest to its own.
 
     Args:
-        texts: what they are made of, each as often as the others.
+        texts: what they are made of, each as often as the others; not those without blanks between words.
         encoder: of the words.
-        count: how many, at most: what nothing is left of, or what stands there already, is none.
+        count: how many of as many texts as these; fewer where nothing is left of some.
         rng: draws them.
 
     Returns:
-        The texts; of those with blanks none where the encoder shows no words.
+        The texts; none where the encoder shows no words.
     """
-    by_words = [text for text in texts if not any(map(unspaced, text))]
-    by_parts = [parts(text) for text in texts if any(map(unspaced, text))]
-    of_parts = count * len(by_parts) // max(len(texts), 1)
-    near = _near_words(by_words, encoder)
-    return [
-        *_of_near_words([text.split() for text in by_words], near, count - of_parts, rng),
-        *_of_parts(by_parts, of_parts, rng),
-    ]
-
-
-def _of_parts(split: Sequence[Sequence[str]], count: int, rng: np.random.Generator) -> list[str]:
-    """Texts of whose parts some are another text's, each once, and none that stands there already."""
-    own, out = {"".join(text) for text in split}, dict[str, None]()
-    every = [part for text in split for part in text]
-    for number in range(count):
-        text = split[number % len(split)]
-        chance, which = rng.random(len(text)), rng.integers(len(every), size=len(text))
-        made = "".join(
-            every[other] if drawn < _PARTS_LEFT_OUT + _PARTS_REPLACED else part
-            for part, drawn, other in zip(text, chance, which, strict=True)
-            if drawn >= _PARTS_LEFT_OUT
-        )
-        if made and made not in own:
-            out[made] = None
-    return [*out]
-
-
-def _of_near_words(
-    split: Sequence[Sequence[str]], near: Mapping[str, Sequence[str]], count: int, rng: np.random.Generator
-) -> list[str]:
-    """Texts of whose words some are near ones."""
+    split = [text.split() for text in texts if not any(map(unspaced, text))]
+    near = _near_words(split, encoder)
     out = []
-    for number in range(count if near and split else 0):
+    for number in range(count * len(split) // len(texts) if near else 0):
         words = split[number % len(split)]
         chance, which = rng.random(len(words)), rng.integers(_NEAREST, size=len(words))
         text = " ".join(
@@ -139,9 +107,9 @@ def _letters(word: str) -> str:
     return "".join(filter(str.isalpha, word)).lower()
 
 
-def _near_words(texts: Sequence[str], encoder: TokenSource) -> dict[str, list[str]]:
-    """The words that may stand for each word of some texts."""
-    words = {_letters(word) for text in texts for word in text.split()}
+def _near_words(split: Sequence[Sequence[str]], encoder: TokenSource) -> dict[str, list[str]]:
+    """What may stand for each word of some texts."""
+    words = {_letters(word) for text in split for word in text}
     return _nearest(sorted(w for w in words if len(w) > 2), common_words(encoder), encoder)
 
 

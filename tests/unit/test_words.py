@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kgdistill.tasks.lexical import lexical_index
 from kgdistill.tasks.words import RULE, stem, terms
-from kgdistill.words import parts, plain, words
+from kgdistill.words import plain, words
 
 _SCRIPTS = (
     "aZéßŒ ñİıΑΆςЙё½²™ﬁ①٣४๓-_.,'+\u200d\u200b\u00ad\ufe0f\u0301\u0323"
@@ -88,19 +88,6 @@ def test_a_part_of_a_title_without_blanks_finds_it(filler: str, data: st.DataObj
 )  # fmt: skip
 def test_words_of_many_scripts(text: str, found: list[str]) -> None:
     assert words(text) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("质量很好，物流 快！！", ["质量很好，", "物流 ", "快！！"]),
-        ("屏幕3.5寸。ok", ["屏幕3.5寸。", "ok"]),
-        ("ที่นอน ดี", ["ที่นอน ", "ดี"]),
-        ("，，", []),
-    ],
-)
-def test_a_part_ends_with_the_signs_behind_it(text: str, found: list[str]) -> None:
-    assert parts(text) == found
 
 
 def test_a_script_without_blanks_is_searched_by_parts_and_makes_no_compounds() -> None:
