@@ -42,9 +42,7 @@ def test_an_old_text_that_is_gone_or_stands_twice_is_an_error(tmp_path: Path) ->
 def test_the_results_say_how_much_of_the_table_they_are_of() -> None:
     held = json.loads(mutants.RESULTS.read_text(encoding="utf-8"))
     names = [outcome["name"] for outcome in held["outcomes"]]
-    assert set(names) <= {m.name for m in mutants.table()}, (
-        "a fault is gone: bench/mutants.py --only NAME"
-    )
+    assert set(names) <= {m.name for m in mutants.table()}, "a fault is gone: bench/mutants.py --only NAME"
     assert held["tried"] == len(set(names)) == len(names)
     assert held["mutants"] == held["tried"] + held["untried"]
     assert held["survive"] == [o["name"] for o in held["outcomes"] if not o["killed"]]
