@@ -196,3 +196,20 @@ def test_what_nobody_can_learn_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert "targets.intent: 1 texts of the training stand there with several classes: 'which is it" in told
     make_classes(utterances(240), tmp_path / "t", spec())
     assert "training" not in capsys.readouterr().err
+
+
+MOODS = {"mood": {"property": "mood"}, "hint": {"property": "hint"}}
+
+
+def test_a_target_that_nobody_has_is_left_out_where_there_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = make_classes(utterances(), tmp_path / "s", spec(targets=MOODS))
+    assert list(task.class_names) == list(task.spec.targets) == ["mood"]
+    assert "targets.hint: no Utterance has any hint: it is left out" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"no Utterance has any hint.*nothing to learn from"):
+        make_classes(utterances(), tmp_path / "t", spec(targets={"hint": {"property": "hint"}}))
+    # What alerts are told by is not left out.
+    for alerts in ({"target": "hint", "bad": "cross"}, {"target": "mood", "bad": "cross", "topic": "hint"}):
+        with pytest.raises(InputError, match=r"no Utterance has any hint"):
+            make_classes(utterances(), tmp_path / alerts["target"], spec(targets=MOODS, alerts=alerts))
