@@ -22,6 +22,11 @@ from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, given_parts, held_o
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
 _CLASS_TYPES = ("string", "bool", "int64")
+MANY = 50_000_000
+"""Labelled subjects times classes, above which a target is said to be large: every member of a teacher says
+something of each pair."""
+_BYTES = 90
+"""What training takes of memory for each pair: 1.05 GiB for 2,000 classes of 6,000 texts."""
 _NO_PART = -2
 """Neither a part nor unlabelled."""
 
@@ -263,6 +268,12 @@ def _classes(
             f"{len(names):,} classes for {int(known.sum()):,} labelled {label}s are nearly one each",
             where=place,
             hint="name something that several subjects share",
+        )
+    if (cells := len(names) * int(known.sum())) > MANY:
+        notice(
+            f"{place}: {len(names):,} classes for {known.sum():,} {label}s take some "
+            f"{cells * _BYTES / 2**30:,.1f} GiB to train, and time by the same measure: name coarser classes "
+            "in several targets if need be, or rank them by their text (kind: match)"
         )
     return Classes(name, names, truth, known, target.several)
 

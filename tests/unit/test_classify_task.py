@@ -11,6 +11,7 @@ import pytest
 from _classes import START, kind_spec, make_classes, snapshot_of, spec, users, utterances
 
 from kgdistill.errors import InputError, KgdistillError, LeakError
+from kgdistill.tasks import classify
 from kgdistill.tasks.classify import build_classify_task
 
 
@@ -213,3 +214,13 @@ def test_a_target_that_nobody_has_is_left_out_where_there_is_another(
     for alerts in ({"target": "hint", "bad": "cross"}, {"target": "mood", "bad": "cross", "topic": "hint"}):
         with pytest.raises(InputError, match=r"no Utterance has any hint"):
             make_classes(utterances(), tmp_path / alerts["target"], spec(targets=MOODS, alerts=alerts))
+
+
+def test_more_classes_than_memory_holds_are_told_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify, "_BYTES", 2**30 / 200)
+    for most, told in ((720, False), (719, True)):
+        monkeypatch.setattr(classify, "MANY", most)
+        make_classes(utterances(240), tmp_path / str(most), spec())
+        assert ("3 classes for 240 Utterances take some 3.6 GiB" in capsys.readouterr().err) is told
