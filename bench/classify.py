@@ -1,10 +1,9 @@
-"""Measures tasks that tell classes: intents on Banking77 by words, a property of users by history.
+"""Measures a task that tells classes, intents on Banking77, by words.
 
-    python bench/classify.py                     both, three seeds
-    python bench/classify.py --task intent       one alone
+    python bench/classify.py               three seeds
     python bench/classify.py --seeds 1
 
-Both go the whole way: files, mapping, graph, snapshot, declared task, teacher, student, the bundle's parts.
+It goes the whole way: files, mapping, graph, snapshot, declared task, teacher, student, the bundle's parts.
 Prints tables and writes bench/results/classify.json. Banking77 lies in `banking77` of the folder that
 KGDISTILL_DATA names.
 """
@@ -29,8 +28,6 @@ from rich.table import Table
 
 import kgdistill as kg
 from kgdistill.config import ClassifyConfig
-from kgdistill.datasets.adapt_journey import journey_sources
-from kgdistill.datasets.adapters import adapter
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.ranking.calibration import calibrate
@@ -56,28 +53,14 @@ def banking77(folder: Path) -> Snapshot:
         return take_snapshot(graph.store, folder / "snapshot", cut=None, needed=())
 
 
-def complete_journey(folder: Path) -> Snapshot:
-    """The snapshot of the demo's graph, all of it."""
-    with kg.Graph(f"ladybug:{folder / 'graph'}") as graph:
-        graph.ingest(adapter("complete-journey").mapping_path, tables=journey_sources(None))
-        return take_snapshot(graph.store, folder / "snapshot", cut=None)
-
-
 def words_and_features(task: ClassifyTask) -> Any:
-    """What the linear baseline reads: TF-IDF of words and pairs of words, or of nodes and their groups."""
-    import scipy.sparse as sp
-    from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+    """What the linear baseline reads: TF-IDF of words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    train, parts = task.subjects("train"), []
-    if task.texts is not None:
-        vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        vectors.fit([task.texts[i] for i in train])
-        parts.append(vectors.transform(task.texts))
-    for beside in task.neighbours:
-        for table in (beside.members, *(beside.members @ groups for groups in beside.groups.values())):
-            weights = TfidfTransformer().fit(table[train])
-            parts.append(weights.transform(table))
-    return sp.csr_matrix(sp.hstack(parts))
+    assert task.texts is not None
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectors.fit([task.texts[i] for i in task.subjects("train")])
+    return vectors.transform(task.texts)
 
 
 def linear(task: ClassifyTask) -> ClassArm:
@@ -112,36 +95,21 @@ def milliseconds(work: Callable[[int], object], count: int = 200) -> float:
     return 1000 * float(np.median(spent))
 
 
-def answer_times(
-    task: ClassifyTask, snapshot: Snapshot, student: ClassStudent, encoder: TransformerText | None
-) -> dict[str, float]:
-    """Of one subject by the bundle's parts, of one among many, and by the text encoder alone."""
-    keys = {t.label: snapshot.keys(t.label).tolist() for t in student.tables}
-    tower, classifier = pack_classifier(student, keys)
-    rows = task.subjects("test")
-    given: dict[str, list[Any]] = {}
-    if task.texts is not None:
-        given["texts"] = [task.texts[i] for i in rows]
-    for beside in task.neighbours:
-        if beside.history:
-            places = np.split(beside.members.indices, beside.members.indptr[1:-1])
-            given["histories"] = [[keys[beside.label][j] for j in places[i]] for i in rows]
-    count = len(rows)
-    one = milliseconds(
-        lambda i: classifier.classify(**{k: [v[i % count]] for k, v in given.items()}, tower=tower)
-    )
+def answer_times(task: ClassifyTask, student: ClassStudent, encoder: TransformerText) -> dict[str, float]:
+    """Of one text by the bundle's parts, of one among many, and by the text encoder alone."""
+    tower, classifier = pack_classifier(student, {})
+    assert task.texts is not None
+    texts = [task.texts[i] for i in task.subjects("test")]
+    count = len(texts)
+    one = milliseconds(lambda i: classifier.classify(texts=[texts[i % count]], tower=tower))
     begin = time.process_time()
-    classifier.classify(**given, tower=tower)
-    times = {"one": one, "batch": 1000 * (time.process_time() - begin) / count}
-    if encoder is not None and task.texts is not None:
-        texts = given["texts"]
-        times["encoder"] = milliseconds(lambda i: encoder.encode([texts[i % count]]), 50)
-    return times
+    classifier.classify(texts=texts, tower=tower)
+    batch = 1000 * (time.process_time() - begin) / count
+    encoded = milliseconds(lambda i: encoder.encode([texts[i % count]]), 50)
+    return {"one": one, "batch": batch, "encoder": encoded}
 
 
-def measure(
-    snapshot: Snapshot, task: ClassifyTask, config: ClassifyConfig, seeds: int, samples: int
-) -> dict[str, Any]:
+def measure(task: ClassifyTask, config: ClassifyConfig, seeds: int, samples: int) -> dict[str, Any]:
     """Every arm and seed of one task."""
     encoder = TransformerText()
     began = time.monotonic()
@@ -153,9 +121,8 @@ def measure(
         context = Context(torch.device("cpu"), seed)
         teacher = train_class_teacher(task, vectors, config, context)
         soft = teacher.told(task, vectors)
-        reads = encoder if task.texts is not None else None
-        student = fit_class_student(task, reads, vectors, config, context, teacher=teacher)
-        plain = fit_class_student(task, reads, vectors, config, context, teacher=None)
+        student = fit_class_student(task, encoder, vectors, config, context, teacher=teacher)
+        plain = fit_class_student(task, encoder, vectors, config, context, teacher=None)
         arms = {
             "teacher": ClassArm("teacher", soft, teacher.calibration),
             "student": ClassArm("student", student.logits(task), student.calibration),
@@ -170,7 +137,7 @@ def measure(
         seconds = {"teacher": teacher.seconds, "student": student.seconds, "student_plain": plain.seconds}
         runs.append({"seed": seed, "seconds": seconds, **found})
         if not seed:
-            times = answer_times(task, snapshot, student, encoder)
+            times = answer_times(task, student, encoder)
     return {"encode_seconds": encoded, "milliseconds": times, "runs": runs}
 
 
@@ -199,28 +166,21 @@ def show(name: str, found: dict[str, Any], console: Console) -> None:
     )
 
 
-TASKS: dict[str, Callable[[Path], Snapshot]] = {"intent": banking77, "profile": complete_journey}
-
-
 def main() -> None:
-    """Measures what is asked for."""
+    """Measures, shows, writes."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--task", choices=[*TASKS], action="append")
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--samples", type=int, default=1000)
     options = asked.parse_args()
     torch.set_num_threads(1)
     console = Console(width=200)
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in options.task or TASKS:
-        spec = load_task(name)
-        assert isinstance(spec, ClassifySpec)
-        with TemporaryDirectory() as scratch:
-            snapshot = TASKS[name](Path(scratch))
-            task = build_classify_task(snapshot, spec)
-            kept[name] = measure(snapshot, task, ClassifyConfig(), options.seeds, options.samples)
-        show(name, kept[name], console)
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    spec = load_task("intent")
+    assert isinstance(spec, ClassifySpec)
+    with TemporaryDirectory() as scratch:
+        task = build_classify_task(banking77(Path(scratch)), spec)
+    found = {"intent": measure(task, ClassifyConfig(), options.seeds, options.samples)}
+    show("intent", found["intent"], console)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ from _process import THREADS
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = ("completejourney", "office", "chorus")
+# Of new items among all others, the student is to find so many at such a cost to the whole ranking.
+FRONT = {"office": {0.02: 0.045, 0.05: 0.060}}
+PARAMETERS, TIMES = 0.08, 300
 MINUTES = {"completejourney": 40, "office": 15, "chorus": 20}
 PEAK_GIB = 6.0
 FITS = ("student", "recbole_lightgcn")
@@ -41,7 +44,13 @@ _SAMPLE_S = 0.1
 
 @dataclass(frozen=True)
 class Target:
-    """What an arm is to reach; `than` makes it the low end of a difference instead of a mean."""
+    """What an arm is to reach; `than` makes it the low end of a difference instead of a mean.
+
+    Attributes:
+        share, relative: of `than`, in the place of a difference.
+        corrected: the difference is also to survive Holm's correction.
+        why: the difference itself, not its low end, is to reach 0.
+    """
 
     suite: str
     arm: str
@@ -51,6 +60,7 @@ class Target:
     than: str = ""
     share: bool = False
     relative: bool = False
+    corrected: bool = False
     why: str = ""
 
 
@@ -59,23 +69,29 @@ TARGETS = [
     Target("completejourney", "student", "warm", "ndcg@20", 0.0, than="ease"),
     Target("completejourney", "student", "cold", "ndcg@20", 0.0260),
     Target("completejourney", "student", "tail", "ndcg@20", 0.0170),
+    Target("completejourney", "student", "tail", "ndcg@20", 0.0, than="student_nodistill", why="not below"),
     Target("completejourney", "student", "strictly_cold", "ndcg@20", 0.0240),
     Target("completejourney", "student", "repeat", "ndcg@20", 0.400),
     Target("office", "student", "all", "ndcg@20", 0.0585),
+    Target("office", "student", "all", "ndcg@20", 0.0, than="blend_five", corrected=True),
     Target("office", "student", "cold", "ndcg@10", 0.135),
     Target("office", "student", "cold_in_all", "recall@20", 0.060),
     Target("chorus", "student_hybrid", "full", "ndcg@10", 0.80),
     Target("chorus", "student_hybrid", "relevant", "recall@50", 0.88),
     Target("chorus", "student", "rerank", "ndcg@10", 0.88),
     *(
-        Target(suite, "student", setting, metric, 0.97, than="teacher", share=True)
-        for suite, setting, metric in (
-            ("completejourney", "warm", "ndcg@20"),
-            ("completejourney", "cold", "ndcg@20"),
-            ("office", "all", "ndcg@20"),
-            ("office", "cold", "ndcg@10"),
+        Target(suite, "student", setting, metric, least, than="teacher", share=True)
+        for suite, setting, metric, least in (
+            ("completejourney", "warm", "ndcg@20", 0.97),
+            ("completejourney", "cold", "ndcg@20", 0.97),
+            ("office", "all", "ndcg@20", 0.975),
+            ("office", "cold", "ndcg@10", 0.97),
         )
     ),
+    Target(
+        "completejourney", "teacher_vectors", "warm", "ndcg@20", 0.0, than="recbole_lightgcn", why="level"
+    ),
+    Target("office", "teacher_vectors", "all", "ndcg@20", 0.0, than="lightgcn", why="level"),
     Target("chorus", "student_hybrid", "full", "ndcg@10", 0.97, than="teacher", share=True),
     *(
         Target(suite, "teacher", setting, metric, 0.0, than=control)
@@ -117,10 +133,7 @@ def main() -> None:
     if not given.targets:
         for suite in given.suite or SUITES:
             measure(suite, given)
-    rows = list(targets())
-    text = "\n".join(
-        ["| suite | what | target | measured | met |", "| --- | --- | ---: | ---: | --- |", *rows]
-    )
+    text = "\n".join(targets())
     (RESULTS / "models-targets.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
@@ -204,11 +217,15 @@ def document_of(suite: str) -> dict[str, Any]:
 
 
 def targets() -> Iterator[str]:
-    """A row of the table for each target whose suite has figures."""
+    """The table's lines: a row for each target whose suite has figures."""
+    yield "| suite | what | target | measured | met |"
+    yield "| --- | --- | ---: | ---: | --- |"
     documents = {suite: found for suite in SUITES if (found := document_of(suite))}
     for target in TARGETS:
         if target.suite in documents:
             yield row(target, documents[target.suite])
+    for suite, document in documents.items():
+        yield from front(suite, document)
     yield from serving(documents)
     for suite, cost in costs().items():
         told = f"{cost['minutes']:.1f} min, {cost['peak_rss_gib']:.1f} GiB ({cost['seeds']} seeds)"
@@ -231,7 +248,7 @@ def row(target: Target, document: dict[str, Any]) -> str:
     among = document["shares" if target.share else "comparisons"]
     found = next((d for d in among if pair.items() <= d.items()), None)
     if target.share:
-        what, goal = f"{what}, share of {target.than} (low end)", f"≥ {target.least:.0%}"
+        what, goal = f"{what}, share of {target.than} (low end)", f"≥ {100 * target.least:g}%"
         told = "–" if found is None else f"{found['mean']:.1%} [{found['low']:.1%}, {found['high']:.1%}]"
         return cells(target.suite, what, goal, told, None if found is None else found["low"] >= target.least)
     if target.relative:
@@ -242,12 +259,25 @@ def row(target: Target, document: dict[str, Any]) -> str:
             f"{found['relative']:+.1%} ({found['difference']:+.4f} [{found['low']:.4f}, {found['high']:.4f}])"
         )
         return cells(target.suite, what, goal, told, found["relative"] >= target.least)
-    goal = "≥ 0" if target.why else "> 0 (low end)"
+    goal = "≥ 0" if target.why else "> 0 (low end)" + ", p < 0.05 by Holm" * target.corrected
     what = f"{what}, less {target.than}"
     if found is None:
         return cells(target.suite, what, goal, "–", None)
     told = f"{found['difference']:+.4f} [{found['low']:.4f}, {found['high']:.4f}]"
-    return cells(target.suite, what, goal, told, found["difference"] >= 0 if target.why else found["low"] > 0)
+    met = found["difference"] >= 0 if target.why else found["low"] > 0
+    if target.corrected:
+        told, met = f"{told}, p {found['p_holm']:.4f}", met and found["p_holm"] < 0.05
+    return cells(target.suite, what, goal, told, met)
+
+
+def front(suite: str, document: dict[str, Any]) -> Iterator[str]:
+    """How many new items the student finds at each cost, without decoys."""
+    for cost, least in FRONT.get(suite, {}).items():
+        key = {"arm": "student", "decoys": 0, "cost": cost}
+        found = next((row for row in document.get("front", []) if key.items() <= row.items()), None)
+        told = "–" if found is None else f"{found['recall']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+        what = f"student cold_in_all recall@20 at a cost of {cost:.0%}"
+        yield cells(suite, what, f"≥ {least:.4f}", told, None if found is None else found["recall"] >= least)
 
 
 def serving(documents: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -260,12 +290,18 @@ def serving(documents: dict[str, dict[str, Any]]) -> Iterator[str]:
         if teacher["parameters"] and student["parameters"]:
             share = student["parameters"] / teacher["parameters"]
             told = f"{share:.3f} ({student['parameters']:,} of {teacher['parameters']:,})"
-            yield cells(suite, "parameters to serve, student of teacher", "≤ 0.1", told, share <= 0.1)
+            yield cells(
+                suite,
+                "parameters to serve, student of teacher",
+                f"≤ {PARAMETERS:g}",
+                told,
+                share <= PARAMETERS,
+            )
         rate = teacher["texts_per_second"] or arms.get("minilm", {}).get("texts_per_second")
         if rate and student["texts_per_second"]:
             times = student["texts_per_second"] / rate
             yield cells(
-                suite, "texts per second, student over teacher", "≥ 100", f"{times:.0f}", times >= 100
+                suite, "texts per second, student over teacher", f"≥ {TIMES}", f"{times:.0f}", times >= TIMES
             )
         timed = costs().get(suite, {}).get("fit_seconds", {})
         if set(FITS) <= set(timed):

@@ -164,17 +164,22 @@ def main() -> int:
     survivors = [o.name for o in found if not o.killed]
     if not given.json:
         print(f"{len(found) - len(survivors)} of {len(found)} killed")
+        print(f"{RESULTS.name} holds {document['tried']} of the table's {document['mutants']}")
     excused = {m.name for m in mutants if m.survives}
     return int(len(survivors) > MOST_SURVIVE or bool(set(survivors) - excused))
 
 
 def kept(found: Sequence[Outcome]) -> dict[str, Any]:
-    """These outcomes, and the former ones of the faults that were not tried now."""
+    """These outcomes, the former ones of faults that were not tried now, and how many have none."""
     former = json.loads(RESULTS.read_text(encoding="utf-8"))["outcomes"] if RESULTS.is_file() else []
     known = {o["name"]: o for o in [*former, *map(asdict, found)]}
-    outcomes = [known[m.name] for m in table() if m.name in known]
+    names = [m.name for m in table()]
+    outcomes = [known[name] for name in names if name in known]
     survivors = [o["name"] for o in outcomes if not o["killed"]]
-    return {"mutants": len(outcomes), "survive": survivors, "outcomes": outcomes}
+    return {
+        "mutants": len(names), "tried": len(outcomes), "untried": len(names) - len(outcomes),
+        "survive": survivors, "outcomes": outcomes,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

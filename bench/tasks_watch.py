@@ -215,6 +215,9 @@ def rows(seeds: int, only: str = "", kept: Mapping[str, Any] | None = None) -> d
     part("sentiment", lambda: sentiment(seeds))
     part("false_alarms", lambda: false_alarms(seeds))
     part("surges", lambda: surges(seeds, _mistakes(found)))
+    if only in ("", "surges"):
+        # The sentiment may be measured again by itself; the surges say which mistakes they were told with.
+        found["surges"]["mistakes"] = _mistakes(found)._asdict()
     part("news", lambda: news_surges(seeds))
     return found
 

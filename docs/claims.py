@@ -1,4 +1,4 @@
-"""Writes the figures of README.md and docs/results.md from bench/results: `make docs`; a test compares.
+"""Writes the figures of README.md, results.md and alerts.md from bench/results: `make docs`; a test compares.
 
 A block of a page, from `<!-- claims/NAME.md -->` to `<!-- /claims -->`, is made from that template, in which
 every figure is asked for and every comparison is a `claim` that names its key: suite, arms, setting. Which
@@ -20,7 +20,7 @@ import jinja2
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 TEMPLATES = ROOT / "docs" / "claims"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "alerts.md")
 SUITES = ("completejourney", "office", "chorus")
 SHOWN = 0.05
 SEEDS = 3
@@ -264,7 +264,7 @@ def loose(page: str) -> list[str]:
 
 
 def pages(folder: Path = RESULTS) -> dict[Path, str]:
-    """Both pages with every block made anew from the results in `folder`."""
+    """The pages with every block made anew from the results in `folder`."""
     results = Results(folder)
     return {
         page: _BLOCK.sub(

@@ -17,6 +17,8 @@ PAIRED = (
     ("y", ((0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F))),
 )
 """A letter for each such script, and its ranges of code points."""
+PAIRED_RANGES = "".join(f"{chr(low)}-{chr(high)}" for _, ranges in PAIRED for low, high in ranges)
+"""Their characters, for between the brackets of a pattern."""
 _SIGNS = str.maketrans({"™": " ", "℠": " ", "⁄": " "})
 # Marks over a Latin or Greek letter: "creme" finds "Crème".
 _ACCENTS = re.compile("(?<=[a-z\u00df-\u024f\u0370-\u03ff\u1e00-\u1fff])[\u0300-\u036f]+")

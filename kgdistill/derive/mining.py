@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 
 from kgdistill.declared import parse_yaml
 from kgdistill.units import amounts
-from kgdistill.words import plain
+from kgdistill.words import PAIRED_RANGES, plain
 
 KINDS = ("brand", "size", "colour", "material", "audience")
 _LISTS = Path(__file__).with_name("attributes.yaml")
 # Names and words are looked up as words of scripts with blanks, and as single characters of the others.
-_UNIT = re.compile(
-    r"[\u3005\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3]|[^\W\u3005\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3_]+"
-)
-_HAN = re.compile(r"[\u3005\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+_UNIT = re.compile(rf"[{PAIRED_RANGES}]|[^\W{PAIRED_RANGES}_]+")
+_PAIRED = re.compile(f"[{PAIRED_RANGES}]")
 _OTHERS = frozenset({"for", "fits", "with", "compatible", "to", "by", "like", "适用", "兼容", "适合"})
 """Behind one of these stands the brand of something else."""
 _LONGEST = 6
@@ -146,10 +144,10 @@ def _lists() -> list[tuple[str, re.Pattern[str], dict[str, str]]]:
         values = {plain(term): value for value, terms in held["values"].items() for term in terms}
         terms = sorted(values, key=lambda term: (-len(term), term))
         own = "|".join(
-            re.escape(t) if _HAN.match(t) else rf"(?<![\w'-]){re.escape(t)}(?![\w'])" for t in terms
+            re.escape(t) if _PAIRED.match(t) else rf"(?<![\w'-]){re.escape(t)}(?![\w'])" for t in terms
         )
         behind = "".join(
-            f"(?<!{re.escape(b)})" if _HAN.match(b) else rf"(?<!\b{re.escape(b)}[ -])"
+            f"(?<!{re.escape(b)})" if _PAIRED.match(b) else rf"(?<!\b{re.escape(b)}[ -])"
             for b in held["not_behind"]
         )
         before = "|".join(re.escape(b) for b in held["not_before"])

@@ -1,4 +1,4 @@
-"""The baselines that every run carries: popularity, EASE, chance."""
+"""The baselines that every run carries: popularity and EASE."""
 
 from __future__ import annotations
 
@@ -27,18 +27,6 @@ def popularity(task: MatchTask) -> Scorer:
 
     def score(users: IntArray, candidates: IntArray) -> FloatArray:
         return np.broadcast_to(counts[candidates], (len(users), len(candidates)))
-
-    return score
-
-
-def random_scorer(seed: int) -> Scorer:
-    """Chance: a number in [0, 1) that depends on the seed, the user and the item alone, not on chunks."""
-    start = _mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
-
-    def score(users: IntArray, candidates: IntArray) -> FloatArray:
-        rows = _mixed(users.astype(np.uint64) ^ start)
-        cells = _mixed(rows[:, None] ^ candidates.astype(np.uint64)[None, :])
-        return (cells >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
 
     return score
 
@@ -147,11 +135,3 @@ def presence(history: csr_array) -> csr_array:
 def item_counts(history: csr_array) -> IntArray:
     """int64 [items]: users of each."""
     return np.bincount(presence(history).indices, minlength=history.shape[1]).astype(np.int64)
-
-
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele et al. 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from kgdistill.words import plain
+from kgdistill.words import PAIRED_RANGES, paired, plain
 
 _COMPANY = frozenset(
     re.findall(
@@ -17,8 +17,7 @@ _COMPANY = frozenset(
         "holding holdings",
     )
 )
-_EASTERN = "\u3005\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3"
-_RUNS = re.compile(f"[{_EASTERN}]+|[^{_EASTERN}]+")
+_RUNS = re.compile(f"[{PAIRED_RANGES}]+|[^{PAIRED_RANGES}]+")
 _EASTERN_COMPANY = re.compile(
     "(股份|責任|责任)?有限公司$|(集团|集團)?公司$|集团$|集團$|(官方)?(旗舰店|旗艦店|专卖店)$|株式会社|주식회사"
 )
@@ -49,7 +48,7 @@ def _core(name: str) -> list[str]:
 
 def _halves(core: Sequence[str]) -> tuple[str, str] | None:
     """The two names in one that stands in two scripts, whichever is first: 苏泊尔（SUPOR）, SUPOR 苏泊尔."""
-    runs = [(re.match(f"[{_EASTERN}]", run) is not None, run) for word in core for run in _RUNS.findall(word)]
+    runs = [(paired(run), run) for word in core for run in _RUNS.findall(word)]
     changes = sum(one[0] != other[0] for one, other in pairwise(runs))
     eastern, latin = ("".join(run for kind, run in runs if kind is wanted) for wanted in (True, False))
     if changes != 1 or len(eastern) < 2 or len(latin) < 2 or latin.isdigit():

@@ -43,7 +43,8 @@ class Blend(nn.Module):
     score = Σ_t w_t·x_t, where the weights are linear in `item_state` and log(1 + history). The vectors'
     affinity, the first, is a logit as it is; of a term x_t is log(eps + eps·softplus(r / eps)) of a
     probability r, which makes it a logit too, log(1 + c) of a count c, and a cosine or a score in units of
-    its spread. Cold items get `new_boost` on top, which is 0 in training.
+    its spread. Cold items get `new_boost` on top, which is 0 in training, but for users without a history, of
+    whom nothing says which new items would fit.
 
     Args:
         units: of the terms, in the order of `UNITS`.
@@ -102,7 +103,8 @@ class Blend(nn.Module):
         for t in range(1 + self.estimates, counted):
             planes[t] = torch.log1p(planes[t])
         units = [*affinity.new_ones(counted), *self.typed_scale]
-        score = (self.new_boost * state[..., 1]).expand(affinity.shape).clone()
+        lifted = state[..., 1] * (evidence.lengths > 0)[:, None]
+        score = (self.new_boost * lifted).expand(affinity.shape).clone()
         # In place where nothing is learned from it.
         add = Tensor.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
         for t, (plane, unit) in enumerate(zip(planes, units, strict=True)):

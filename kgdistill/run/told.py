@@ -50,6 +50,7 @@ def told_classes(
     spec, bundle = run.config.task, run.bundle()
     assert isinstance(spec, ClassifySpec)
     task = build_classify_task(run.snapshot, spec)
+    spec = task.spec
     schema = kept_schema(store)
     guarded = [] if allow_sensitive else sensitive_targets(spec, schema)
     if len(guarded) == len(spec.targets):

@@ -287,7 +287,8 @@ class Bundle:
 
         Words find, what the text means to the tower and says of the items' fields reorders; `Answer.basis`
         says which spoke. Only a text without any word or token that the bundle knows, of a brand and a
-        category neither, has no items. What follows its first 2,000 characters is not read.
+        category neither, has no items. What follows its first 2,000 characters is not read, which
+        `Answer.notes` tells.
 
         Args:
             text: what is searched for.

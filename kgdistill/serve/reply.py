@@ -10,7 +10,7 @@ from kgdistill.ranking.confidence import evidence
 from kgdistill.ranking.fusion import fuse
 from kgdistill.serve.answers import PastAnswer, Reply, Saying
 from kgdistill.serve.keys import check_count
-from kgdistill.serve.search import LONGEST
+from kgdistill.serve.search import unread
 from kgdistill.serve.tower import unit
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def reply(
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{name} is {share}; a confidence is from 0 to 1")
     check_count(k)
-    if len(text) > LONGEST:
-        told = f"the text is {len(text):,} characters long, and no more than {LONGEST:,} are read"
+    if told := unread(text):
         return Reply("person", told, 0.0)
     # Halves of surrogate pairs are no characters.
     text = text.encode(errors="replace").decode()

@@ -30,6 +30,7 @@ class Pool:
         weights: of the terms, float32 [T, C].
         fixed, by_length: what a score is made of whatever was bought, and what is added for each unit of the
             history's length, float32 [C].
+        lifted: the first with the lift of new items, which nobody without a history gets, float32 [C].
         popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
         codes: the group of each item in each family, int64 [C].
         members: of each family the items ordered by group, and where each group begins.
@@ -42,6 +43,7 @@ class Pool:
     weights: FloatArray
     fixed: FloatArray
     by_length: FloatArray
+    lifted: FloatArray
     popularity: FloatArray
     codes: list[IntArray]
     members: list[tuple[IntArray, IntArray]]
@@ -156,12 +158,14 @@ class HistoryScorer:
         mine = [code[items] for code in self.codes]
         vectors = self.arrays["vectors"]
         vectors = vectors if len(items) == len(vectors) else vectors[items]
+        fixed = (weights[: estimates + 2] * plain).sum(0)
         return Pool(
             items,
             np.ascontiguousarray(vectors.T),
             weights,
-            self.arrays["blend.new_boost"][0] * self.cold[items] + (weights[: estimates + 2] * plain).sum(0),
+            fixed,
             (user[: estimates + 2, None] * plain).sum(0),
+            self.arrays["blend.new_boost"][0] * self.cold[items] + fixed,
             popularity,
             mine,
             [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
@@ -313,7 +317,9 @@ class HistoryScorer:
                 x = pool.weights[0, part] + own[mine]
                 x *= near
                 np.multiply(lengths[mine], pool.by_length[part], out=out)
-                out += pool.fixed[part]
+                bought = lengths[mine] > 0
+                fixed = pool.lifted[part]
+                out += fixed if bought.all() else np.where(bought, fixed, pool.fixed[part])
                 out += x
 
     def _tables(self, known: Known, bought: Known, pool: Pool) -> list[FloatArray]:

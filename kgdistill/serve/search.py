@@ -20,6 +20,13 @@ _VECTORS = "vectors"
 LONGEST = 2000
 
 
+def unread(text: str) -> str:
+    """What is said of a text that is longer than what is read; empty where it is not."""
+    if len(text) <= LONGEST:
+        return ""
+    return f"the text is {len(text):,} characters long, and no more than {LONGEST:,} are read"
+
+
 @dataclass(frozen=True)
 class SearchIndex:
     """Words find, meaning reorders; see `fuse`. Everything is built once.

@@ -16,7 +16,7 @@ from kgdistill.serve.answer import Answer, Basis, Correction
 from kgdistill.serve.facets import Facets, Said
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import at_most
-from kgdistill.serve.search import LONGEST, SearchIndex
+from kgdistill.serve.search import LONGEST, SearchIndex, unread
 from kgdistill.serve.spelling import Spelling, corrected
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.words import fold, tokens
@@ -118,12 +118,14 @@ class Searching:
             raise InputError(f"facets is {facets!r}", hint=f"known: {', '.join(FACET_USES)}")
         queries = [self.read(text, spelling=spelling, facets=facets != "off") for text in texts]
         if facets == "filter":
-            return [self._filtered(query, k, mask) for query in queries]
-        rows = max(1, _CELLS // max(len(self._items), 1))
+            answers = [self._filtered(query, k, mask) for query in queries]
+        else:
+            rows = max(1, _CELLS // max(len(self._items), 1))
+            parts = (queries[start : start + rows] for start in range(0, len(queries), rows))
+            answers = [answer for part in parts for answer in self._of(part, k, mask)]
         return [
-            answer
-            for start in range(0, len(queries), rows)
-            for answer in self._of(queries[start : start + rows], k, mask)
+            replace(answer, notes=(told, *answer.notes)) if (told := unread(text)) else answer
+            for text, answer in zip(texts, answers, strict=True)
         ]
 
     def _filtered(self, query: Query, k: int, mask: BoolArray | None) -> Answer:

@@ -48,7 +48,7 @@ def check_task(spec: TaskSpec, schema: Schema, counts: GraphCounts | None = None
     Raises:
         InputError: a label, relationship or property that the schema lacks or that cannot serve, with the
             nearest that can; no anchors, candidates, positives, weighed events, judgements or subjects;
-            fewer than two classes.
+            fewer than two classes, but none of a target where there is another.
     """
     check = _Check(schema, where or f"task {spec.name}")
     if isinstance(spec, MatchSpec):
@@ -236,11 +236,27 @@ def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> Non
             )
 
 
+def kept_targets(spec: ClassifySpec, held: Mapping[str, int]) -> list[str]:
+    """The targets that a task tells of a graph: those that somebody has, or all where nobody has any.
+
+    What alerts are told by stays, that its absence is an error.
+
+    Args:
+        spec: the task.
+        held: of each target, how much of it there is.
+    """
+    alerts = spec.alerts
+    needed = {alerts.target, alerts.topic} if alerts is not None else set()
+    return [name for name in spec.targets if held[name] or name in needed] or list(spec.targets)
+
+
 def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> None:
     label = spec.subjects.label
     if not counts.nodes.get(label, 0):
         raise InputError(f"the graph has no {label}: nothing to classify", where=f"{where}: subjects")
-    for name, target in spec.targets.items():
+    found = {name: counts.classes.get(name, 0) for name in spec.targets}
+    for name in kept_targets(spec, found):
+        target = spec.targets[name]
         classes, source = counts.classes.get(name, 0), target.property or target.relationship
         least = 1 if target.several else 2
         if classes < least:

@@ -14,6 +14,7 @@ from kgdistill.errors import InputError, LeakError
 from kgdistill.nearest import nearest
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
+from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, HeldOut, Target
 from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, given_parts, held_out_parts
@@ -21,6 +22,11 @@ from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, given_parts, held_o
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
 _CLASS_TYPES = ("string", "bool", "int64")
+MANY = 50_000_000
+"""Labelled subjects times classes, above which a target is said to be large: every member of a teacher says
+something of each pair."""
+_BYTES = 90
+"""What training takes of memory for each pair: 1.05 GiB for 2,000 classes of 6,000 texts."""
 _NO_PART = -2
 """Neither a part nor unlabelled."""
 
@@ -172,7 +178,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     """Applies a declared task to a snapshot; what stands in the snapshot is from before its cut.
 
     A target is never among what a subject is known by: its property is left out of the texts and its
-    relationship out of the facts.
+    relationship out of the facts. One that nobody has is left out, where there is another, and that is said.
 
     Raises:
         InputError: a label, property or relationship that the snapshot lacks; no labelled subject; a
@@ -180,19 +186,19 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             subjects are known by.
         SchemaError: an unknown label.
     """
-    side = spec.subjects
+    side, declared = spec.subjects, spec.targets.values()
     node = snapshot.schema.node(side.label)
     where = f"task {spec.name}" if spec.name else "task"
     if not snapshot.num_nodes(side.label):
         raise InputError(f"the graph has no {side.label}", where=where, hint="ingest some first")
-    targets = [_classes(snapshot, side.label, name, target, where) for name, target in spec.targets.items()]
+    spec, targets = _targets(snapshot, spec, where)
     labelled = np.logical_or.reduce([target.known for target in targets])
     keys: list[str] = snapshot.keys(side.label).tolist()
     parts = _parts(snapshot, spec, labelled, where)
     _check_parts(targets, parts, where)
     texts = None
     if "text" in side.by:
-        hidden = {target.property for target in spec.targets.values()}
+        hidden = {target.property for target in declared}
         fields = [name for name in node.text if name not in hidden]
         texts = field_texts(snapshot, side.label, fields)
         if not any(texts):
@@ -203,7 +209,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             )
     for target in targets:
         _tell_oddities(target, parts, texts, where)
-    hidden = {target.relationship for target in spec.targets.values()}
+    hidden = {target.relationship for target in declared}
     beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
     return ClassifyTask(
         spec, keys=keys, texts=texts, neighbours=beside,
@@ -211,16 +217,36 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     )  # fmt: skip
 
 
-def _classes(snapshot: Snapshot, label: str, name: str, target: Target, where: str) -> Classes:
-    place = f"{where}: targets.{name}"
-    if target.property is not None:
-        values = _property(snapshot, label, target.property, place)
-        pairs = [(row, value) for row, value in enumerate(values) if value is not None and value != ""]
-    else:
-        pairs = _behind(snapshot, label, str(target.relationship), place)
-    if not pairs:
-        source = target.property or target.relationship
-        raise InputError(f"no {label} has any {source}: there is nothing to learn from", where=place)
+def _targets(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[ClassifySpec, list[Classes]]:
+    """The targets that somebody has, and the task with these alone."""
+    label = spec.subjects.label
+    places = {name: f"{where}: targets.{name}" for name in spec.targets}
+    pairs = {name: _pairs(snapshot, label, target, places[name]) for name, target in spec.targets.items()}
+    kept = kept_targets(spec, {name: len(found) for name, found in pairs.items()})
+    for name, target in spec.targets.items():
+        told = f"no {label} has any {target.property or target.relationship}"
+        if not pairs[name] and name in kept:
+            raise InputError(f"{told}: there is nothing to learn from", where=places[name])
+        if not pairs[name]:
+            notice(f"{places[name]}: {told}: it is left out")
+    targets = {name: spec.targets[name] for name in kept}
+    classes = [
+        _classes(snapshot, label, name, target, pairs[name], places[name]) for name, target in targets.items()
+    ]
+    return spec.model_copy(update={"targets": targets}), classes
+
+
+def _pairs(snapshot: Snapshot, label: str, target: Target, place: str) -> list[tuple[int, str]]:
+    """Subjects and their classes."""
+    if target.property is None:
+        return _behind(snapshot, label, str(target.relationship), place)
+    values = _property(snapshot, label, target.property, place)
+    return [(row, value) for row, value in enumerate(values) if value is not None and value != ""]
+
+
+def _classes(
+    snapshot: Snapshot, label: str, name: str, target: Target, pairs: list[tuple[int, str]], place: str
+) -> Classes:
     none = target.none_of_them
     names = tuple(sorted({value for _, value in pairs} - {none}))
     at = {value: i for i, value in enumerate(names)}
@@ -242,6 +268,12 @@ def _classes(snapshot: Snapshot, label: str, name: str, target: Target, where: s
             f"{len(names):,} classes for {int(known.sum()):,} labelled {label}s are nearly one each",
             where=place,
             hint="name something that several subjects share",
+        )
+    if (cells := len(names) * int(known.sum())) > MANY:
+        notice(
+            f"{place}: {len(names):,} classes for {known.sum():,} {label}s take some "
+            f"{cells * _BYTES / 2**30:,.1f} GiB to train, and time by the same measure: name coarser classes "
+            "in several targets if need be, or rank them by their text (kind: match)"
         )
     return Classes(name, names, truth, known, target.several)
 

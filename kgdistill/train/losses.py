@@ -171,34 +171,6 @@ def margin_mse(student: Tensor, teacher: Tensor, positive: Tensor, mask: Tensor 
     return _mean(error.sum(dim=1) / others.sum(dim=1).clamp(min=1))
 
 
-def hint_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Squared error of hidden states, the student's already projected (Romero et al. 2015, FitNets).
-
-    The mean over the vectors left of `mean_d (student_d - teacher_d)²`. No gradient reaches the
-    teacher.
-
-    Args:
-        student, teacher: [..., D], of one shape.
-        mask: bool [...]; vectors to leave out, such as padding (the opposite of an attention mask).
-
-    Returns:
-        A scalar; 0 where nothing is left.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if student.shape != teacher.shape:
-        raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape")
-    if student.numel() == 0:
-        return _nothing(student)
-    a, b = _raised(student), _raised(teacher.detach())
-    if mask is not None:
-        left_out = mask[..., None]
-        a, b = (torch.where(left_out, torch.zeros_like(x), x) for x in (a, b))
-    error = ((a - b) ** 2).mean(dim=-1)
-    return error.sum() / (error.numel() if mask is None else (~mask).sum().clamp(min=1))
-
-
 def combine(terms: Mapping[str, tuple[float, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
     """Adds up named terms, each (weight, scalar).
 

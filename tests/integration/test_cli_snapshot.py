@@ -88,8 +88,8 @@ def test_a_write_through_query_isrefused(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_file_of_settings_may_name_the_task_and_the_option_goes_before_it(
     option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("mine.yaml").write_text("task: profile\n")
-    words = "task intent: subjects" if option else "no class of income"
+    Path("mine.yaml").write_text("task: sentiment\n")
+    words = f"task {'intent' if option else 'sentiment'}: subjects"
     for command in ("fit", "snapshot"):
         refused([command, "--run", "new", "--config", "mine.yaml", *_STORE, *option], words, capsys)
     Path("mine.yaml").write_text("task: 5\n")

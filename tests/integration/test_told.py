@@ -31,7 +31,7 @@ CLASSIFY: dict[str, Any] = {
 PROFILE: dict[str, Any] = {
     "kind": "classify", "name": "profile", "output": "PROFILED",
     "subjects": {"label": "User", "by": "history", "history": "BOUGHT"},
-    "targets": {"income": {"property": "income"}},
+    "targets": {"income": {"property": "income"}, "age": {"property": "age"}},
     "protocol": {"split": "held_out", "share": 0.2, "validation_share": 0.2},
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from _tasks import make_task, random_splits
 
 from kgdistill.errors import InputError
 from kgdistill.evaluate import baselines
-from kgdistill.evaluate.baselines import ease, popularity, random_scorer
+from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.models.terms import linear
 
 
@@ -67,16 +67,3 @@ def test_ease_refuses_users_without_history_and_no_regularisation() -> None:
 def test_popularity_counts_train_users() -> None:
     task = make_task([[1, 1, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [0, 0, 1]])
     assert popularity(task)(np.array([0, 1]), np.array([0, 1, 2])).tolist() == [[2, 1, 0], [2, 1, 0]]
-
-
-def test_chance_depends_on_seed_user_and_item_alone() -> None:
-    users, items = np.arange(40), np.arange(300)
-    whole = random_scorer(1)(users, items)
-    np.testing.assert_array_equal(random_scorer(1)(users[7:9], items[5:50]), whole[7:9, 5:50])
-    assert not np.array_equal(random_scorer(2)(users, items), whole)
-    assert whole.min() >= 0
-    assert whole.max() < 1
-    # 12,000 uniform numbers: the mean is within 4 standard errors, no user or item stands out by 5.
-    assert abs(whole.mean() - 0.5) < 4 * 0.2887 / np.sqrt(whole.size)
-    assert np.abs(whole.mean(axis=0) - 0.5).max() < 5 * 0.2887 / np.sqrt(40)
-    assert np.abs(whole.mean(axis=1) - 0.5).max() < 5 * 0.2887 / np.sqrt(300)

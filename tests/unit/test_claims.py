@@ -51,7 +51,21 @@ def test_a_figure_outside_of_the_blocks_and_one_in_a_template_are_seen(figure: s
 
 def test_a_result_that_changes_makes_the_pages_stale(tmp_path: Path) -> None:
     results = changed(tmp_path, difference=0.0099)
-    assert all(page.read_text("utf-8") != text for page, text in claims.pages(results.folder).items())
+    stale = [page for page, text in claims.pages(results.folder).items() if page.read_text("utf-8") != text]
+    assert [page.name for page in stale] == ["README.md", "results.md"]
+
+
+def test_how_many_negatives_a_student_finds_is_what_its_surges_were_told_with(tmp_path: Path) -> None:
+    shutil.copytree(RESULTS, tmp_path / "results", ignore=shutil.ignore_patterns("*.parquet", "*.svg"))
+    file = tmp_path / "results" / "tasks_watch.json"
+    document = json.loads(file.read_text("utf-8"))
+    assert (
+        document["surges"]["mistakes"] == document["sentiment"]["of"]["financial_phrasebank"]["mistakes"]
+    ), "python -m bench.tasks_watch --only surges --seeds 1"
+    document["surges"]["mistakes"]["found"] = 0.123
+    file.write_text(json.dumps(document), "utf-8")
+    told = claims.rendered("alerts.md", claims.Results(tmp_path / "results"))
+    assert "finds 12 % of the negatives" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from _classes import START, kind_spec, make_classes, snapshot_of, spec, users, utterances
 
 from kgdistill.errors import InputError, KgdistillError, LeakError
+from kgdistill.tasks import classify
 from kgdistill.tasks.classify import build_classify_task
 
 
@@ -196,3 +197,30 @@ def test_what_nobody_can_learn_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert "targets.intent: 1 texts of the training stand there with several classes: 'which is it" in told
     make_classes(utterances(240), tmp_path / "t", spec())
     assert "training" not in capsys.readouterr().err
+
+
+MOODS = {"mood": {"property": "mood"}, "hint": {"property": "hint"}}
+
+
+def test_a_target_that_nobody_has_is_left_out_where_there_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = make_classes(utterances(), tmp_path / "s", spec(targets=MOODS))
+    assert list(task.class_names) == list(task.spec.targets) == ["mood"]
+    assert "targets.hint: no Utterance has any hint: it is left out" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"no Utterance has any hint.*nothing to learn from"):
+        make_classes(utterances(), tmp_path / "t", spec(targets={"hint": {"property": "hint"}}))
+    # What alerts are told by is not left out.
+    for alerts in ({"target": "hint", "bad": "cross"}, {"target": "mood", "bad": "cross", "topic": "hint"}):
+        with pytest.raises(InputError, match=r"no Utterance has any hint"):
+            make_classes(utterances(), tmp_path / alerts["target"], spec(targets=MOODS, alerts=alerts))
+
+
+def test_more_classes_than_memory_holds_are_told_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify, "_BYTES", 2**30 / 200)
+    for most, told in ((720, False), (719, True)):
+        monkeypatch.setattr(classify, "MANY", most)
+        make_classes(utterances(240), tmp_path / str(most), spec())
+        assert ("3 classes for 240 Utterances take some 3.6 GiB" in capsys.readouterr().err) is told

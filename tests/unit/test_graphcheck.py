@@ -140,6 +140,8 @@ def test_a_circle_is_found_just_where_there_is_one(pairs: list[tuple[int, int]])
         ("海尔集团", "海尔"),
         ("海尔股份有限公司", "海尔旗舰店"),
         ("株式会社ソニー", "ソニー"),
+        ("\U00020000\U00020001 (Kichi)", "KICHI"),
+        ("ช้าง (Chang)", "CHANG"),
     ],
 )
 def test_what_differs_in_writing_only_is_alike(one: str, other: str) -> None:

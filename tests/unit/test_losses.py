@@ -12,7 +12,6 @@ from torch import Tensor
 
 from kgdistill.train.losses import (
     combine,
-    hint_mse,
     list_distillation,
     margin_mse,
     relational_cosine,
@@ -127,14 +126,6 @@ def test_margin_mse_by_hand() -> None:
     assert margin_mse(student, teacher, positive, mask).item() == pytest.approx(want)
 
 
-def test_hint_mse_by_hand_leaves_padding_out() -> None:
-    student, teacher = t([[1.0, 2.0], [9.0, 9.0]]), t([[0.0, 4.0], [0.0, 0.0]])
-    assert hint_mse(student, teacher, torch.tensor([[False, True]])).item() == pytest.approx(2.5)
-    assert hint_mse(student, teacher).item() == pytest.approx((2.5 + 81) / 2)
-    with pytest.raises(ValueError, match="differ in shape"):
-        hint_mse(student, teacher[0])
-
-
 MASK = torch.tensor([[False, True, False, False], [False] * 4, [True] * 4])
 POSITIVE = torch.tensor([[True, True, False, True], [False] * 4, [True, False, False, False]])
 LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
@@ -153,7 +144,6 @@ LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
         (3, 4),
         lambda x: margin_mse(x, noise(3, 4, seed=1).to(x), torch.tensor([0, -1, 2]), MASK),
     ),
-    "hint_mse": ((3, 4, 2), lambda x: hint_mse(x, noise(3, 4, 2, seed=1).to(x), MASK)),
 }
 
 
@@ -194,9 +184,8 @@ EMPTY: dict[str, Loss] = {
     "points that coincide": lambda x: rkd_distance(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
     "no positive": lambda x: margin_mse(x, x.detach() + 1, torch.tensor([-1, -1])),
     "margins masked, infinite": lambda x: margin_mse(x + INF, INF, torch.tensor([0, 1]), ALL),
-    "hints masked": lambda x: hint_mse(x + INF, INF, ALL[:, 0]),
     "no rows": lambda x: sampled_softmax(x[:0], ALL[:0]) + list_distillation(x[:0], x[:0], 1.0),
-    "no vectors": lambda x: hint_mse(x[:0], x[:0]) + relational_cosine(x[:0], x[:0]),
+    "no vectors": lambda x: relational_cosine(x[:0], x[:0]),
 }
 
 

@@ -64,6 +64,14 @@ def test_a_brand_is_named_at_the_start_or_alone_inside(title: str, brand: str | 
     assert {value for kind, value in said(title, names) if kind == "brand"} == ({brand} if brand else set())
 
 
+@pytest.mark.parametrize(
+    ("name", "title"), [("\U00020000\U00020001", "\U00020002\U00020000\U00020001锅"), ("สิงห์", "น้ำสิงห์ 500 ml")]
+)
+def test_a_brand_is_found_in_any_script_without_blanks(name: str, title: str) -> None:
+    found = mined(title, known_brands([name], ["B1"], {}))
+    assert [fact.value for fact in found if fact.kind == "brand"] == ["B1"]
+
+
 def test_a_brands_name_says_nothing_else() -> None:
     names = known_brands(NAMES, NAMES, {})
     assert said("Paper Mate pen, black", names) == {("brand", "Paper Mate"), ("colour", "black")}

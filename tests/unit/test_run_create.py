@@ -102,7 +102,7 @@ def test_what_is_not_given_again_stays_as_it_is(store: GraphStore, tmp_path: Pat
         ({"task": 5}, "5 is no task"),
         ({"task": {**LATEST, "positives": {"event": "VIEWED"}}}, "nothing to learn from"),
         ({"task": {**LATEST, "positives": {"event": "VIEWD"}}}, "did you mean 'VIEWED'"),
-        ({"task": "profile"}, "no class of income"),
+        ({"task": "profile"}, "no class of age"),
         (
             {"protocol": {"cut": "2034-01-01", "test_start": "2034-02-01"}},
             "no user who counts bought anything",

@@ -245,6 +245,16 @@ def test_a_long_text_is_read_for_names_as_far_as_fifty_words(bundle: Bundle) -> 
     assert facets(bundle, "x " * 50 + "alder lamp") == []
 
 
+def test_a_text_that_is_not_read_to_its_end_is_told(bundle: Bundle, known: Bundle) -> None:
+    whole, cut = bundle.search_many(["lamp " * 400, "lamp " * 400 + "x"], facets="filter")
+    assert whole.notes == ()
+    told = "the text is 2,001 characters long, and no more than 2,000 are read"
+    assert cut.notes == (told,)
+    assert [hit.id for hit in cut] == [hit.id for hit in whole] != []
+    assert bundle.search("lamp " * 400 + "x").notes == (told,)
+    assert known.search("lamp " * 400 + "x", history=["i1"]).notes == (told,)
+
+
 def test_what_is_said_twice_is_told_once(bundle: Bundle) -> None:
     assert facets(bundle, "alder lamp alder lamp") == facets(bundle, "alder lamp")
 

@@ -163,6 +163,15 @@ def test_what_the_graph_lacks_is_named(text: str, counts: GraphCounts, place: st
     assert caught.value.where == f"mine.yaml: {place}"
 
 
+def test_one_target_of_several_that_nobody_has_is_no_error() -> None:
+    both = CLASSIFY.replace("income}}", "income}, age: {property: age}}")
+    assert both != CLASSIFY
+    check_task(parse_task(both), SCHEMA, GraphCounts({"User": 9}, {}, {"income": 2, "age": 0}))
+    for counts, says in (({"income": 2, "age": 1}, "only one class of age"), ({}, "no class of income")):
+        with pytest.raises(InputError, match=says):
+            check_task(parse_task(both), SCHEMA, GraphCounts({"User": 9}, {}, counts))
+
+
 def test_a_graph_is_counted(store: GraphStore) -> None:
     counts = check_graph(load_task("recommend"), store)
     assert counts.nodes == {"User": 60, "Product": 80}
@@ -172,7 +181,7 @@ def test_a_graph_is_counted(store: GraphStore) -> None:
     assert (found.nodes, found.classes) == ({"Product": 80}, {"income": 6})
     found = check_graph(parse_task(made_by.replace("property: income", "property: category_text")), store)
     assert found.classes == {"income": 6}
-    with pytest.raises(InputError, match="no class of income"):
+    with pytest.raises(InputError, match="no class of age"):
         check_graph(load_task("profile"), store)
     assert check_graph(load_task("search"), store).edges[JUDGED] == 0
 

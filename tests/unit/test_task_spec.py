@@ -11,6 +11,8 @@ import pytest
 
 from kgdistill.errors import InputError
 from kgdistill.resources import graph_dir
+from kgdistill.store.schema import load_schema
+from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import (
     ClassifySpec,
     GivenSplit,
@@ -255,3 +257,12 @@ def test_the_examples_of_the_page_are_tasks() -> None:
 def test_the_shipped_json_schema_is_the_codes_own() -> None:
     shipped = Path(__file__).parents[2] / "kgdistill" / "tasks" / "task.schema.json"
     assert shipped.read_text(encoding="utf-8") == task_json_schema()
+
+
+def test_the_profile_tells_what_the_data_model_holds_of_a_household_and_all_of_it_is_sensitive() -> None:
+    profile = load_task("profile")
+    assert isinstance(profile, ClassifySpec)
+    told = ["age", "income", "kids_count", "household_size", "marital_status"]
+    # By the names of the properties, so that one condition is asked of what is known and of what is told.
+    assert [(name, target.property) for name, target in profile.targets.items()] == [(n, n) for n in told]
+    assert sensitive_targets(profile, load_schema()) == told
