@@ -204,3 +204,11 @@ def test_two_kinds_that_nothing_tells_apart_are_said_aloud(tmp_path: Path) -> No
     assert made == {"BOUGHT": 2}
     assert "# ? event: the file's name tells of VIEWED and BOUGHT; all rows are taken for BOUGHT" in yaml
     assert 'when: [{column: kind, in: ["7"]}]' in yaml
+
+
+def test_kinds_of_a_second_file_that_are_unknown_are_named(tmp_path: Path) -> None:
+    head = "user_id,product_id,kind,time\n"
+    known = head + "U1,P1,view,2024-03-05\nU1,P2,purchase,2024-03-06\n"
+    made, yaml = events(tmp_path, {"a.csv": known, "b.csv": head + "U1,P1,V,2024-03-05\n"})
+    assert made == {"VIEWED": 1, "BOUGHT": 1}
+    assert "# ? event: these kinds make nothing: V" in yaml

@@ -113,7 +113,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     if some:
         return text
     if any(taken.rows for _, taken in groups):
-        told = "nothing looks like the id of a user, product, query or ad"
+        told = "nothing looks like the id of a user, product, query or ad, or like a review or a question"
         where = (f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups)
         hint = "fill in the skeleton by hand, or give the columns names such as customer_id and product_id"
         raise NothingFitsError(told, where="; ".join(where), hint=hint, skeleton=text)

@@ -13,6 +13,7 @@ from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
 from kgdistill.ingest.propose.write_events import unheard, when, write_events
+from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, write_skeleton
 from kgdistill.store.schema import Schema
 
@@ -208,7 +209,9 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         _ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
         _campaigns(pieces, sample, taken, user, product)
-    if found.ad is None and user is not None and product is not None and found.coupon is None:
+    write_texts(pieces, product)
+    acts = found.ad is None and found.coupon is None and found.question is None
+    if acts and user is not None and product is not None:
         write_events(pieces, sample, user, product)
     query: Any = None
     if found.query is not None or found.query_id is not None:
@@ -223,6 +226,8 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
                 unheard(pieces, ["SEARCHED"])
         if product is not None and found.grade is not None:
             _judged(pieces, query, product, found.grade)
+        elif product is not None:
+            write_clicks(pieces, sample, query, product)
 
 
 def _product(pieces: Pieces, product: Any) -> None:

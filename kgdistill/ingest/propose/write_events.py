@@ -117,6 +117,8 @@ def _event(
     when = timed(found)
     if found.rating is not None and name in ("", "BOUGHT"):
         name = "RATED"
+    if found.statement is not None and not name:
+        name = "RATED"
     if not name and kind not in ("", "SEARCHED"):
         found.unsure["event"] = (
             f"the schema has no event such as {kind} from User to Product, and these rows make none"

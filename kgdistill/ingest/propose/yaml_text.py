@@ -172,7 +172,8 @@ def listed(names: Sequence[str], most: int = 60) -> str:
 def write_skeleton(sample: Sample, found: Guess) -> list[str]:
     """What a source is to be made of by hand: its columns with examples, and the pieces, as comments."""
     hidden = {c.name for c in found.personal}
-    lines = ["    # ? nothing here looks like the id of a user, a product, a query or an ad. The columns:"]
+    nothing = "nothing here looks like the id of a user, a product, a query or an ad, or like a text"
+    lines = [f"    # ? {nothing}. The columns:"]
     for column in sample.columns[:_COLUMNS]:
         values = [] if column.name in hidden else list(dict.fromkeys(column.values))[:3]
         shown = "; ".join(value[:30] for value in values)
