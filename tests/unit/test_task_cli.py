@@ -213,7 +213,21 @@ def test_a_given_split_that_the_graph_lacks_is_told_before_training(
             check_graph(parse_task(GIVEN), held, where="mine.yaml")
     assert says in str(caught.value)
     assert caught.value.where == "mine.yaml: protocol.property"
-    assert ("split: held_out" in caught.value.hint) == (not any(splits))
+    assert ("else: held_out" in caught.value.hint) == (not any(splits))
+
+
+def test_what_takes_the_place_of_a_given_split_is_said_before_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{"statement_id": m, "text": "good tea", "sentiment": m} for m in ("good", "bad")]
+    with MemoryStore() as held:
+        held.apply_schema(SCHEMA)
+        held.write_nodes(
+            "Statement", pa.Table.from_pylist(rows, schema=SCHEMA.node_arrow_schema("Statement"))
+        )
+        task = GIVEN.replace("property: split}", "property: split, else: held_out}")
+        assert check_graph(parse_task(task), held, where="mine.yaml").nodes == {"Statement": 2}
+    assert "mine.yaml: No Statement has the property split: 20% of the Statements" in capsys.readouterr().err
 
 
 def test_a_given_split_may_stand_on_a_relationship() -> None:
