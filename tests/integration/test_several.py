@@ -324,14 +324,18 @@ def test_the_command_searches_in_the_order_of_the_bundle_that_recommends(
 def test_the_command_answers_by_intents_and_past_answers_of_one_folder(
     folder: Path, joined: Joined, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    wanted = joined.answer("what of the lamp")
     for place in (folder, folder / "bundle"):
-        assert (
-            main(["answer", "what of the lamp", "--intents", str(place), "--answers", str(place), "--json"])
-            == 0
-        )
-        told = json.loads(capsys.readouterr().out)
-        assert told["decision"] == joined.answer("what of the lamp").decision
-        assert told["nearest"]
+        for named in (["--intents", str(place), "--answers", str(place)], ["--answers", str(place)]):
+            assert main(["answer", "what of the lamp", *named, "--json"]) == 0
+            told = json.loads(capsys.readouterr().out)
+            assert told["decision"] == wanted.decision
+            assert told["intent"] == wanted.intent != ""
+            assert told["nearest"]
+    # One task of them is asked alone where its own bundle is named.
+    alone = ["answer", "what of the lamp", "--answers", str(folder / "bundle" / "answer"), "--json"]
+    assert main(alone) == 0
+    assert json.loads(capsys.readouterr().out)["intent"] == ""
 
 
 def test_one_of_several_fitted_by_itself_stands_in_the_joined_bundle(
