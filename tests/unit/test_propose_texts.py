@@ -130,6 +130,11 @@ def test_a_review_is_a_statement_beside_its_rating_and_its_category_a_topic(tmp_
     text = "reviewerID,asin,reviewText,reviewTime,overall,at\nU1,P1,fine,09 13 2009 noon or so,5,2024-03-05\n"
     _, shown = tried(tmp_path, "reviews.csv", text)
     assert rows_of(shown, "Statement")[0]["text"] == "fine"
+    # The code of a product tells no reviews apart, though each stands once.
+    text = "user_id,product_id,sku,rating,text,time\nU1,P1,V1,5,fine,2024-03-05\n"
+    text += "U2,P2,V2,1,bad,2024-03-05\n"
+    _, shown = tried(tmp_path, "variants.csv", text)
+    assert [row["statement_id"] for row in rows_of(shown, "Statement")] == ["fine", "bad"]
     # A review without a rating is no purchase of its own either.
     yaml, shown = tried(tmp_path, "x.csv", "user_id,product_id,comment,time\nU1,P1,works well,2024-03-05\n")
     assert shown.counts["User", "RATED", "Product"] == 1

@@ -290,7 +290,9 @@ def _texts(
         found.topic = take(lambda c: classes(TOPIC)(c) and not is_id(c))
     if found.statement is not None or found.question is not None:
         found.part = take(lambda c: has_word(c, PART) and any(v in ("train", "test") for v in c.values))
+        # The codes of products among the ids are no texts'.
         own = f"{STATEMENT} {QUESTION} {TEXT} ticket dialogue conversation {ID}".split()
+        own = [word for word in own if word not in PRODUCT.split()]
         found.text_id = take(
             lambda c: is_id(c) and c.full and c.distinct == len(c.values) and all(w in own for w in c.words)
         )
