@@ -28,6 +28,7 @@ _PLAIN_INTERVAL_S = 5.0
 
 
 _about = ContextVar("_about", default="")
+_said = ContextVar[set[str] | None]("_said", default=None)
 
 
 @contextmanager
@@ -121,6 +122,22 @@ def step(description: str, total: int | None = None) -> Iterator[Step]:
     work._finish("done")
 
 
+@contextmanager
+def each_said_once() -> Iterator[None]:
+    """In the block no notice is given a second time, nor in one around it."""
+    held = _said.get()
+    token = _said.set(set() if held is None else held)
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
 def notice(text: str) -> None:
     """Says something that a user must know and that is no error, on standard error."""
+    said = _said.get()
+    if said is not None and text in said:
+        return
+    if said is not None:
+        said.add(text)
     print(text, file=sys.stderr, flush=True)

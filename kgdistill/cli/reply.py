@@ -15,6 +15,7 @@ from kgdistill.errors import InputError
 
 if TYPE_CHECKING:
     from kgdistill.serve.bundle import Bundle
+    from kgdistill.serve.joined import Joined
 
 _SHOWN = 100
 
@@ -62,8 +63,8 @@ def answer(
     if intents is None and answers is None:
         raise InputError("give --intents, --answers or both", hint="kgdistill answer --help")
     told = reply(
-        text, intents=_opened(intents, past=False), answers=_opened(answers, past=True), k=k,
-        intent_from=intent_from, answer_from=answer_from,
+        text, intents=_opened(intents, answers, past=False), answers=_opened(answers, intents, past=True),
+        k=k, intent_from=intent_from, answer_from=answer_from,
     )  # fmt: skip
     if json:
         print_json(asdict(told))
@@ -78,24 +79,32 @@ def answer(
         print_table(["refers to", "id", "name"], [[n["label"], n["id"], n["name"]] for n in told.nodes])
     if told.nearest:
         rows = [
-            [past.answer[:_SHOWN], past.question[:_SHOWN], "" if c is None else f"{c:.2f}"]
-            for past in told.nearest
-            for c in [past.confidence]
+            [one.answer[:_SHOWN], asked, "" if one.confidence is None else f"{one.confidence:.2f}"]
+            for one in told.nearest
+            for asked in ["its own words" if one.question == one.answer else one.question[:_SHOWN]]
         ]
         print_table(["past answer", "to", "right with"], rows)
 
 
-def _opened(folder: Path | None, *, past: bool) -> Bundle | None:
-    """The bundle or that of the run that is there; of several the one with past answers, or without."""
+def _joined(folder: Path | None) -> Joined | None:
     from kgdistill.serve.joined import Joined, bundles_in
 
+    named = [] if folder is None else [(place, bundles_in(place)) for place in (folder, folder / "bundle")]
+    return next((Joined(place, names) for place, names in named if names is not None), None)
+
+
+def _opened(folder: Path | None, other: Path | None, *, past: bool) -> Bundle | None:
+    """The bundle with past answers, or with templates, at a folder or of the run that is there.
+
+    Where none was named the `other` folder's, if it holds bundles of several tasks.
+    """
+    held = _joined(other if folder is None else folder)
     if folder is None:
-        return None
-    for place in (folder, folder / "bundle"):
-        if (names := bundles_in(place)) is not None:
-            if (found := Joined(place, names).answering(past=past)) is None:
-                what = "past answers" if past else "templates of intents"
-                raise InputError(f"not one of its bundles holds {what} alone", where=str(folder))
-            return found
+        return None if held is None else held.answering(past=past)
+    if held is not None:
+        if (found := held.answering(past=past)) is None:
+            what = "past answers" if past else "templates of intents"
+            raise InputError(f"not one of its bundles holds {what} alone", where=str(folder))
+        return found
     inside = (folder / "bundle" / "config.json").is_file()
     return ask(None if inside else folder, folder if inside else None, None, "answer").bundle

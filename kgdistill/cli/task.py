@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,6 +31,7 @@ StoreOrNone = Annotated[
     str | None,
     typer.Option(
         "--store",
+        envvar="KGDISTILL_STORE",
         metavar="URL",
         help="Look at what this graph store holds as well: ladybug:PATH, neo4j://HOST:PORT.",
     ),
@@ -169,7 +171,10 @@ def init(
         print_json({"file": out, "text": text, "task": spec.declared()})
     else:
         print(text, end="")
-        say(f"written to {shown(out)}; next:  kgdistill task check {shown(out)}")
+        named = ("--store", "--neo4j-user", "--password-file", "--schema")
+        at = zip(named, (store, None if user == "neo4j" else user, password_file, schema), strict=True)
+        options = [word for name, given in at if given for word in (name, str(given))]
+        say(f"written to {shown(out)}; next:  kgdistill task check {shlex.join([shown(out), *options])}")
 
 
 def _rows(spec: TaskSpec, counts: GraphCounts) -> list[tuple[str, int]]:

@@ -24,7 +24,7 @@ from kgdistill.ingest.journal import Journal
 from kgdistill.private import private_folder
 from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
-from kgdistill.serve.joined import runs_in
+from kgdistill.serve.joined import RUNS, runs_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import kept_schema
@@ -164,6 +164,8 @@ class RunBase:
                 self.need(up)
         now = self._graph_settings() if name == "graph" else self._inputs(name, judged=below)
         reason = mismatch(stages, name, mark.values, json.loads(json.dumps(now, default=str)))
+        if reason and TOWER in now and now[TOWER] is None:
+            raise self.no_tower()
         if reason:
             raise ArtefactError(
                 f"{stages[name].title} {reason}",
@@ -253,6 +255,15 @@ class RunBase:
     def tower_folder(self) -> Path:
         """Where that tower stands."""
         return self.folder.resolve().parent / TOWER
+
+    def no_tower(self) -> ArtefactError:
+        """What is raised where that tower is not there."""
+        whole = self.tower_folder.parent
+        hint = "move the run back beside the others that share it; a task of its own takes no one_tower"
+        if (whole / RUNS).is_file():
+            hint = f"make it: kgdistill fit --run {whole}"
+        message = "the text tower that several tasks share is not there"
+        return ArtefactError(message, where=str(self.tower_folder), hint=hint)
 
     def _made(self, name: str) -> str | None:
         mark = read_mark(self.folder / name)

@@ -21,7 +21,7 @@ from rich.console import Console
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.explore.writeback import ANSWERS
-from kgdistill.progress import said_of, step
+from kgdistill.progress import each_said_once, said_of, step
 from kgdistill.run.base import RunBase
 from kgdistill.run.create import TaskLike, check_new, check_same_task, draft, over_held, task_spec
 from kgdistill.run.stages import write_private
@@ -229,7 +229,7 @@ class Run(RunBase):
             RunLockedError: another process trains in this folder.
         """
         tower_of(self)  # that it is missing is told before anything is trained
-        with self.lock():
+        with each_said_once(), self.lock():
             for name in self.pipeline.fitted:
                 self.make(name)
 
@@ -398,8 +398,10 @@ class Runs(Mapping[str, Run]):
             raise InputError(f"{', '.join(names) or 'none'}: name each task once", where="tasks")
         held = runs_in(path)
         if held is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-            message = "holds something else than several runs"
-            raise InputError(message, where=str(path), hint="name a new folder")
+            one = (path / "config.json").is_file()
+            message = "is the run of one task" if one else "holds something else than several runs"
+            hint = "name a new folder" + (": each of several tasks becomes a run inside it" if one else "")
+            raise InputError(message, where=str(path), hint=hint)
         known, given = dict(held or {}), {}
         one_tower = any(Run.open(path / inside).config.one_tower for inside in known.values())
         for spec in specs:
@@ -441,10 +443,11 @@ class Runs(Mapping[str, Run]):
 
     def fit(self) -> None:
         """Makes everything of every run up to its bundle, and puts these together; what fits is kept."""
-        make_tower(self.folder, self)
-        for name, run in self.items():
-            with said_of(name):
-                run.fit()
+        with each_said_once():
+            make_tower(self.folder, self)
+            for name, run in self.items():
+                with said_of(name):
+                    run.fit()
         self.join()
 
     def join(self) -> Joined:
@@ -464,6 +467,8 @@ class Runs(Mapping[str, Run]):
 
 def _check_held(run: RunBase, spec: TaskSpec, settings: Mapping[str, Any]) -> None:
     """Refuses another task of the name, or settings, for a run that is there."""
-    check_same_task(run.config.task, spec, str(run.folder))
+    hint = f"to add it here give it another name than {spec.name!r} (name: in its file)"
+    hint += ", or name a new folder"
+    check_same_task(run.config.task, spec, str(run.folder), hint)
     if settings:
         raise InputError("has settings already", where=str(run.folder), hint="name a new folder")

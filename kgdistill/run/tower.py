@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgdistill.errors import ArtefactError, InputError
+from kgdistill.errors import InputError
 from kgdistill.progress import said_of
 from kgdistill.run.base import TOWER, RunBase
 from kgdistill.run.stages import read_mark, run_stage, verify
-from kgdistill.serve.joined import RUNS
 
 if TYPE_CHECKING:
     from kgdistill.run.run import Run
@@ -82,16 +81,8 @@ def tower_of(run: RunBase) -> SharedTower | None:
     from kgdistill.run.artefacts import load_tower
 
     folder = run.tower_folder
-    mark, whole = read_mark(folder), folder.parent
+    mark = read_mark(folder)
     if mark is None:
-        several = (whole / RUNS).is_file()
-        hint = (
-            f"make it: kgdistill fit --run {whole}"
-            if several
-            else "one_tower takes several tasks: leave it out"
-        )
-        raise ArtefactError(
-            "the text tower that several tasks share is not there", where=str(folder), hint=hint
-        )
-    verify(folder, mark, again=f"kgdistill fit --run {whole}")
+        raise run.no_tower()
+    verify(folder, mark, again=f"kgdistill fit --run {folder.parent}")
     return load_tower(folder)

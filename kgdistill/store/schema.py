@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, NoReturn, Protocol, TypeVar
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kgdistill.errors import SchemaError
 from kgdistill.resources import graph_dir
@@ -42,6 +50,21 @@ AGGREGATES = ("last_at", "count", "spend")
 """Properties that ingestion makes of all the events between two nodes."""
 
 
+_V = TypeVar("_V")
+
+
+class Fixed(dict[str, _V]):
+    """What a schema holds by name; it does not change, as one reading of a file serves all who ask for it."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a schema does not change: make another, by model_copy or from model_dump()")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[Fixed[_V]], tuple[dict[str, _V]]]:
+        return type(self), (dict(self),)
+
+
 class Property(BaseModel):
     """One property of a node or relationship type."""
 
@@ -59,7 +82,7 @@ class _Typed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str = ""
-    properties: dict[str, Property] = Field(default_factory=dict)
+    properties: Annotated[Mapping[str, Property], AfterValidator(Fixed)] = Field(default_factory=Fixed)
     time: str | None = None
 
     @field_validator("properties", mode="before")
@@ -118,7 +141,7 @@ class RelationshipType(_Typed):
         changing = {name: self.properties[name] for name in AGGREGATES if name in self.properties}
         if self.aggregated and not all(prop.cumulative for prop in changing.values()):
             cumulative = {n: p.model_copy(update={"cumulative": True}) for n, p in changing.items()}
-            return self.model_copy(update={"properties": {**self.properties, **cumulative}})
+            return self.model_copy(update={"properties": Fixed({**self.properties, **cumulative})})
         return self
 
     @property
@@ -146,8 +169,8 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1]
-    nodes: dict[str, NodeType]
-    relationships: dict[str, RelationshipType]
+    nodes: Annotated[Mapping[str, NodeType], AfterValidator(Fixed)]
+    relationships: Annotated[Mapping[str, RelationshipType], AfterValidator(Fixed)]
 
     @model_validator(mode="after")
     def _whole(self) -> Schema:

@@ -17,7 +17,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.neighbours import field_texts
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.spec import GivenSplit, HeldOut, MatchSpec
-from kgdistill.tasks.splits import PART_NAMES, Parts, given_parts, held_out_parts
+from kgdistill.tasks.splits import PART_NAMES, Parts, applied, parts_of, split_sentence
 from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.words import plain
 
@@ -65,6 +65,7 @@ class AnswerTask:
     entry: IntArray
     answer: IntArray
     merged: int
+    split: GivenSplit | HeldOut
     _parts: dict[str, Questions] = field(default_factory=dict)
     _open: bool = field(default=False, init=False)
 
@@ -108,6 +109,7 @@ class AnswerTask:
         past = len(self.entries) - len(self.answers)
         return [
             f"{self.spec.anchors.label}s by text: {past:,} train, {counts}.",
+            split_sentence(self.spec.protocol, self.split, "answered ", self.spec.anchors.label),
             f"{len(self.answers):,} distinct answers, after {self.merged:,} that repeat another were merged; "
             "all are ranked, ties by their order.",
             "coverage: the share that is answered with the confidence that validation chose; precision: how "
@@ -139,7 +141,7 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     if not right:
         raise InputError("no question with a text leads to an answer with a text", where=where)
     rows = sorted(right)
-    parts = _parts(snapshot, spec, rows, where)
+    parts, split = _parts(snapshot, spec, rows, where)
     held = {plain(questions[r]) for r, part in zip(rows, parts, strict=True) if part > 0}
     past = [r for r, part in zip(rows, parts, strict=True) if part == 0 and plain(questions[r]) not in held]
     by_part: dict[str, Questions] = {}
@@ -163,7 +165,7 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     entry, answer = np.array(pairs, np.int64).T
     return AnswerTask(
         snapshot, spec, answers, nodes, [*(questions[r] for r in past), *answers], keys, entry, answer,
-        sum(map(len, nodes)) - len(nodes), by_part,
+        sum(map(len, nodes)) - len(nodes), split, by_part,
     )  # fmt: skip
 
 
@@ -185,19 +187,23 @@ def _merged(said: Sequence[str], given: IntArray) -> tuple[dict[int, int], list[
     return numbers, [said[mine[0]] for mine in nodes], nodes
 
 
-def _parts(snapshot: Snapshot, spec: MatchSpec, rows: Sequence[int], where: str) -> Parts:
-    """The part of each answered question."""
+def _parts(
+    snapshot: Snapshot, spec: MatchSpec, rows: Sequence[int], where: str
+) -> tuple[Parts, GivenSplit | HeldOut]:
+    """The part of each answered question; by what it was split."""
     protocol, label = spec.protocol, spec.anchors.label
-    keys = snapshot.keys(label)[np.array(rows, np.int64)]
-    if isinstance(protocol, HeldOut):
-        return held_out_parts(keys, protocol)
-    assert isinstance(protocol, GivenSplit)
-    table = snapshot.node_table(label)
-    if protocol.of != "node" or protocol.property not in table.column_names:
-        known = ", ".join(table.column_names)
-        raise InputError(
-            f"{label} has no property {protocol.property!r} of its own", where=f"{where}: protocol.property",
-            hint=f"known: {known}; protocol: {{split: held_out}} asks for none",
-        )  # fmt: skip
-    values = table[protocol.property].cast(pa.string()).to_pylist()
-    return given_parts([values[r] for r in rows], keys, protocol)
+    assert isinstance(protocol, GivenSplit | HeldOut)
+    values: list[str | None] = []
+    if isinstance(protocol, GivenSplit):
+        table = snapshot.node_table(label)
+        if protocol.of != "node" or protocol.property not in table.column_names:
+            known = ", ".join(table.column_names)
+            raise InputError(
+                f"{label} has no property {protocol.property!r} of its own",
+                where=f"{where}: protocol.property",
+                hint=f"known: {known}; protocol: {{split: held_out}} asks for none",
+            )  # fmt: skip
+        said = table[protocol.property].cast(pa.string()).to_pylist()
+        values = [said[r] for r in rows]
+    split = applied(protocol, values)
+    return parts_of(split, values, snapshot.keys(label)[np.array(rows, np.int64)]), split

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from kgdistill.errors import InputError, QueryError
 from kgdistill.nearest import nearest
+from kgdistill.progress import notice
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
-from kgdistill.tasks.splits import no_part
+from kgdistill.tasks.splits import applied, no_part, split_sentence
 
 CLASS_TYPES = ("string", "bool", "int64")
 _TIMEOUT_S = 300.0
@@ -371,6 +372,10 @@ def _check_given(spec: TaskSpec, store: GraphStore, schema: Schema, where: str) 
         held = [edge for edge in edges if name in schema.relationship(edge).properties]
         tables = [store.read_relationships(edge, [name]) for edge in held]
     there = sorted({str(v) for table in tables for v in table[name].unique().to_pylist() if v is not None})
+    split = applied(protocol, there)
+    if split is not protocol:
+        notice(f"{where}: {split_sentence(protocol, split, '', label)}")
+        return
     for part in ("train", "test"):
         if not {*getattr(protocol, part)} & {*there}:
             raise no_part(protocol, part, there, f"{where}: protocol.property")

@@ -16,8 +16,8 @@ from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
-from kgdistill.tasks.spec import ClassifySpec, HeldOut, Target
-from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, given_parts, held_out_parts
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
+from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, applied, parts_of, split_sentence
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
@@ -63,6 +63,7 @@ class ClassifyTask:
 
     Attributes:
         spec: what was declared.
+        split: by what it was split; the declared one, or what takes its place.
         label: of the subjects.
         keys: their business keys, by id.
         texts: what is read of each subject; None where it is not known by text.
@@ -79,8 +80,10 @@ class ClassifyTask:
         neighbours: Sequence[Neighbours],
         targets: Sequence[Classes],
         parts: Parts,
+        split: GivenSplit | HeldOut | None = None,
     ) -> None:
         self.spec = spec
+        self.split = spec.protocol if split is None else split
         self.label = spec.subjects.label
         self.keys = keys
         self.texts = texts
@@ -119,7 +122,7 @@ class ClassifyTask:
         parts[subjects] = _NO_PART
         return ClassifyTask(
             self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
-            targets=list(self._targets.values()), parts=parts,
+            targets=list(self._targets.values()), parts=parts, split=self.split,
         )  # fmt: skip
 
     def with_texts(self, texts: Sequence[str]) -> ClassifyTask:
@@ -137,7 +140,7 @@ class ClassifyTask:
         ]
         return ClassifyTask(
             self.spec, keys=[*self.keys, *("" for _ in texts)], texts=[*self.texts, *texts], neighbours=(),
-            targets=targets, parts=np.pad(self._parts, (0, count), constant_values=-1),
+            targets=targets, parts=np.pad(self._parts, (0, count), constant_values=-1), split=self.split,
         )  # fmt: skip
 
     def truth(self, target: str, part: SplitPart) -> BoolArray:
@@ -156,14 +159,7 @@ class ClassifyTask:
 
     def describe(self) -> list[str]:
         """The protocol in words, to stand beside every number; one sentence each."""
-        protocol = self.spec.protocol
-        if isinstance(protocol, HeldOut):
-            split = (
-                f"{protocol.share:.0%} of the labelled {self.label}s are held out for the test and "
-                f"{protocol.validation_share:.0%} for validation, by a hash of their key and {protocol.seed}."
-            )
-        else:
-            split = f"The property {protocol.property} says which part each labelled {self.label} belongs to."
+        split = split_sentence(self.spec.protocol, self.split, "labelled ", self.label)
         counts = ", ".join(f"{len(self.subjects(part)):,} {part}" for part in PART_NAMES)
         known = " and ".join(self.spec.subjects.by)
         lines = [f"Subjects: {self.label}s by {known}; {counts}; {len(self.unlabelled):,} unlabelled.", split]
@@ -194,7 +190,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     spec, targets = _targets(snapshot, spec, where)
     labelled = np.logical_or.reduce([target.known for target in targets])
     keys: list[str] = snapshot.keys(side.label).tolist()
-    parts = _parts(snapshot, spec, labelled, where)
+    parts, split = _parts(snapshot, spec, labelled, where)
     _check_parts(targets, parts, where)
     texts = None
     if "text" in side.by:
@@ -213,7 +209,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
     return ClassifyTask(
         spec, keys=keys, texts=texts, neighbours=beside,
-        targets=targets, parts=parts,
+        targets=targets, parts=parts, split=split,
     )  # fmt: skip
 
 
@@ -310,23 +306,25 @@ def _behind(snapshot: Snapshot, label: str, name: str, place: str) -> list[tuple
     return pairs
 
 
-def _parts(snapshot: Snapshot, spec: ClassifySpec, labelled: BoolArray, where: str) -> Parts:
-    """The part of each subject; -1 for those without a label."""
+def _parts(
+    snapshot: Snapshot, spec: ClassifySpec, labelled: BoolArray, where: str
+) -> tuple[Parts, GivenSplit | HeldOut]:
+    """The part of each subject, -1 for those without a label; by what it was split."""
     protocol, label = spec.protocol, spec.subjects.label
-    keys = snapshot.keys(label)
-    if isinstance(protocol, HeldOut):
-        parts = held_out_parts(keys, protocol)
-    else:
+    values: list[str | None] = []
+    if isinstance(protocol, GivenSplit):
         place = f"{where}: protocol.property"
         if protocol.of == "node":
             values = _property(snapshot, label, protocol.property, place)
         else:
             values = _said_by_targets(snapshot, spec, protocol.property, place)
-        parts = given_parts(values, keys, protocol)
+    split = applied(protocol, values)
+    parts = parts_of(split, values, snapshot.keys(label))
+    if isinstance(split, GivenSplit):
         # What the file calls test is no unlabelled material either.
         labelled = labelled | (parts > TRAIN)
     parts[~labelled] = -1
-    return parts
+    return parts, split
 
 
 def _said_by_targets(snapshot: Snapshot, spec: ClassifySpec, name: str, place: str) -> list[str | None]:

@@ -56,7 +56,8 @@ def sensitive_targets(spec: ClassifySpec, schema: Schema) -> list[str]:
         for name, target in spec.targets.items()
         if target.property in properties
         or (
-            target.relationship in schema.relationships
+            target.relationship is not None
+            and target.relationship in schema.relationships
             and schema.relationships[target.relationship].sensitive
         )
     ]

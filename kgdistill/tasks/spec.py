@@ -193,13 +193,24 @@ class GivenSplit(_Judging):
     )
     validation_share: Share = Field(default=0.1, description="Of train, where no value means validation.")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of that share.")
+    otherwise: Literal["held_out"] | None = Field(
+        default=None,
+        alias="else",
+        description="Held out by a hash of the key, where nothing has the property.",
+    )
 
     @model_validator(mode="after")
     def _disjoint(self) -> GivenSplit:
+        if self.otherwise is not None:
+            self.held_out()
         values = [*self.train, *self.validation, *self.test]
         if len(set(values)) < len(values):
             raise fault("one value cannot mean two parts")
         return self
+
+    def held_out(self) -> HeldOut:
+        """The split that takes its place."""
+        return HeldOut(split="held_out", validation_share=self.validation_share, seed=self.seed)
 
 
 class HeldOut(_Judging):

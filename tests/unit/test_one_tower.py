@@ -191,6 +191,13 @@ def test_a_student_of_another_tower_no_longer_fits(folder: Path, tmp_path: Path)
     with pytest.raises(ArtefactError, match="is not there") as raised:
         Runs.open(copied)["intent"].fit()
     assert "kgdistill fit --run" in str(raised.value.hint)
+    # One that was taken away from the others cannot make the tower itself.
+    moved = tmp_path / "elsewhere" / "moved"
+    shutil.copytree(folder / "all-intent", moved)
+    for ask in (Run.fit, Run.bundle):
+        with pytest.raises(ArtefactError, match="is not there") as raised:
+            ask(Run.open(moved))
+        assert "move the run back beside the others" in str(raised.value.hint)
 
 
 def test_a_task_that_joins_takes_the_tower_and_recommend_keeps_its_own(

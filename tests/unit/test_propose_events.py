@@ -143,3 +143,72 @@ def test_the_id_of_a_review_beside_an_order_leaves_it_a_purchase(tmp_path: Path)
     assert events(tmp_path, {"a.csv": head})[0] == {"RATED": 1, "BOUGHT": 1}
     head = "receipt_id,review_id,user_id,product_id,time\nO1,R1,U1,P1,2024-03-05\n"
     assert events(tmp_path, {"b.csv": head})[0] == {"BOUGHT": 1}
+
+
+def test_beside_purchases_a_rating_makes_none_whichever_stands_first(tmp_path: Path) -> None:
+    files = {"a_ratings.csv": ENGLISH + ROWS, "orders.csv": ENGLISH + "U3,P3,2024-03-07\n"}
+    files["reviews.csv"] = "user_id,product_id,stars,time\nU1,P1,4,2024-03-05\n"
+    made, yaml = events(tmp_path, files)
+    assert made == {"RATED": 3, "BOUGHT": 1}
+    assert yaml.count("# ? event: a rating makes no purchase here, as other files hold purchases") == 2
+    # Views are no purchases; a log of both tells its purchases itself.
+    assert events(tmp_path, {"ratings.csv": ENGLISH + ROWS, "views.csv": ENGLISH + ROWS})[0]["BOUGHT"] == 2
+    log = "user_id,product_id,event,time\nU1,P1,view,2024-03-05\nU1,P1,purchase,2024-03-05\n"
+    made, _ = events(tmp_path, {"ratings.csv": ENGLISH + ROWS, "log.csv": log})
+    assert made == {"RATED": 2, "VIEWED": 1, "BOUGHT": 1}
+
+
+def test_one_file_of_two_kinds_is_told_apart_by_a_column_wherever_the_second_kind_starts(
+    tmp_path: Path,
+) -> None:
+    head = "user_id,product_id,kind,time\n"
+    rows = ["U1,P1,view,2024-03-05\n"] * 1_200 + ["U1,P2,purchase,2024-03-06\n"] * 3
+    made, _ = events(tmp_path, {"views_and_purchases.csv": head + "".join(rows)})
+    assert made == {"VIEWED": 1_200, "BOUGHT": 3}
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"), [("0", "1"), ("false", "true"), ("N", "Y"), ("nein", "ja"), ("否", "是")]
+)
+def test_a_column_of_yes_and_no_that_is_called_as_an_event_tells_whether_it_was(
+    tmp_path: Path, no: str, yes: str
+) -> None:
+    text = "user_id,product_id,time,clicked,is_purchased\n"
+    text += f"U1,P1,2024-03-05,{yes},{no}\nU1,P2,2024-03-06,{yes},{yes}\nU2,P1,2024-03-07,{no},{no}\n"
+    assert events(tmp_path, {"log.csv": text})[0] == {"VIEWED": 2, "BOUGHT": 1}
+    made, yaml = events(tmp_path, {"log.csv": text.replace("clicked", "shelf")})
+    assert made == {"VIEWED": 2, "BOUGHT": 1}
+    assert "type: VIEWED  # ? only seen, where is_purchased does not say" in yaml
+    # What a column of another name says of an order makes it none the less one.
+    assert events(tmp_path, {"orders.csv": text.replace("clicked", "a").replace("is_", "gift_")})[0] == {
+        "BOUGHT": 3
+    }
+
+
+@pytest.mark.parametrize(("view", "buy"), [("V", "P"), ("v", "2"), ("1", "pur")])
+def test_codes_are_told_by_the_names_in_the_files_name_else_by_what_is_left(
+    tmp_path: Path, view: str, buy: str
+) -> None:
+    rows = f"U1,P1,{view},2024-03-05\nU1,P2,{buy},2024-03-06\nU2,P1,{view},2024-03-07\n"
+    made, yaml = events(tmp_path, {"views_and_purchases.csv": "user_id,product_id,kind,time\n" + rows})
+    assert made == {"VIEWED": 2, "BOUGHT": 1}
+    assert "# ? kind: " in yaml
+
+
+def test_two_kinds_that_nothing_tells_apart_are_said_aloud(tmp_path: Path) -> None:
+    made, yaml = events(tmp_path, {"views_and_purchases.csv": ENGLISH + ROWS})
+    assert made == {"BOUGHT": 2}
+    assert "# ? event: the file's name tells of VIEWED and BOUGHT; all rows are taken for BOUGHT" in yaml
+    coded = "user_id,product_id,kind,time\nU1,P1,7,2024-03-05\nU1,P2,8,2024-03-06\n"
+    made, yaml = events(tmp_path, {"views_and_purchases.csv": coded})
+    assert made == {"BOUGHT": 2}
+    assert "# ? event: the file's name tells of VIEWED and BOUGHT; all rows are taken for BOUGHT" in yaml
+    assert 'when: [{column: kind, in: ["7"]}]' in yaml
+
+
+def test_kinds_of_a_second_file_that_are_unknown_are_named(tmp_path: Path) -> None:
+    head = "user_id,product_id,kind,time\n"
+    known = head + "U1,P1,view,2024-03-05\nU1,P2,purchase,2024-03-06\n"
+    made, yaml = events(tmp_path, {"a.csv": known, "b.csv": head + "U1,P1,V,2024-03-05\n"})
+    assert made == {"VIEWED": 1, "BOUGHT": 1}
+    assert "# ? event: these kinds make nothing: V" in yaml

@@ -97,6 +97,12 @@ def test_the_command_says_what_python_says(runs: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr()
     assert "to be answered by a past answer" in shown.out
     assert "Product" in shown.out
+    # An answer that is nearest by its own words was asked by nobody.
+    lamp = TOPICS["lamp"]
+    assert main(["answer", lamp, "--answers", str(runs / "answer"), "-k", "1", "--answer-from", "1"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count(lamp) == 1
+    assert "its own words" in shown.out
     assert main(["answer", "我的包裹", "--answers", str(runs / "answer")]) == 0
     assert "to be answered by a person: the models know too few" in capsys.readouterr().out
 

@@ -293,3 +293,22 @@ def test_the_terminal_table_shows_every_arm_with_its_interval() -> None:
     text = captured.get()
     assert re.search(r"student \(hybrid\) +0\.0566 \[\.0535 \.0598\]", text)
     assert re.search(r"EASE \(λ = 1000\) +– +– +–", text)
+
+
+def test_many_metrics_stand_in_tables_that_a_terminal_holds() -> None:
+    metrics = json.loads(json.dumps(fake_metrics()))
+    names = ["macro_f1", "accuracy", "log_loss", "ece", "mcc", "coverage"]
+    for arm in metrics["arms"]:
+        for setting, values in arm["settings"].items():
+            held = next(iter(values.values()), None)
+            arm["settings"][setting] = dict.fromkeys(names, held) if held else {}
+    console = Console(width=160, force_terminal=False)
+    with console.capture() as captured:
+        console.print(metrics_table(metrics))
+    lines = captured.get().splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 135
+    heads = [re.findall(r"\S+", line)[1:] for line in lines if line.strip().startswith("arm ")]
+    assert heads == [["macro-F1", "accuracy", "log-loss", "ECE"], ["MCC", "coverage"]]
+    assert sum("intervals over" in line for line in lines) == 1
+    student = [line for line in lines if "student (hybrid)" in line]
+    assert len(student) == 2 * len(metrics["protocol"]["settings"])

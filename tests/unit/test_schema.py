@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,25 @@ def test_unknown_labels_types_and_directions_are_named_with_the_known_ones() -> 
         schema.relationship(("User", "SOLD", "Product"))
     with pytest.raises(SchemaError, match=r"\(User\)-\[BOUGHT\]->\(Product\)"):
         schema.relationship(("Product", "BOUGHT", "User"))
+
+
+def test_nobody_changes_the_schema_that_others_read() -> None:
+    schema, before = load_schema(), load_schema().model_dump()
+    user, bought = schema.nodes["User"], schema.relationships["BOUGHT"]
+    # Of BOUGHT as well, some of whose properties the schema itself sets right.
+    for held in (schema.nodes, schema.relationships, user.properties, bought.properties):
+        assert isinstance(held, dict)
+        (name, *_) = held
+        for change, values in (
+            ("update", [{"x": 1}]), ("pop", [name]), ("clear", []), ("popitem", []), ("__delitem__", [name]),
+            ("setdefault", ["x", 1]), ("__setitem__", ["x", 1]), ("__ior__", [{"x": 1}]),
+        ):  # fmt: skip
+            with pytest.raises(TypeError, match="a schema does not change"):
+                getattr(held, change)(*values)
+    assert load_schema().model_dump() == before
+    for other in (copy.deepcopy(schema), pickle.loads(pickle.dumps(schema)), Schema.model_validate(before)):
+        assert other == schema
+    # What is made of it is one's own.
+    before["nodes"]["Shop"] = {"key": "shop_id", "name": "shop_id"}
+    assert "Shop" in Schema.model_validate(before).nodes
+    assert "Shop" not in load_schema().nodes

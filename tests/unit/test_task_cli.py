@@ -222,7 +222,21 @@ def test_a_given_split_that_the_graph_lacks_is_told_before_training(
             check_graph(parse_task(GIVEN), held, where="mine.yaml")
     assert says in str(caught.value)
     assert caught.value.where == "mine.yaml: protocol.property"
-    assert ("split: held_out" in caught.value.hint) == (not any(splits))
+    assert ("else: held_out" in caught.value.hint) == (not any(splits))
+
+
+def test_what_takes_the_place_of_a_given_split_is_said_before_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{"statement_id": m, "text": "good tea", "sentiment": m} for m in ("good", "bad")]
+    with MemoryStore() as held:
+        held.apply_schema(SCHEMA)
+        held.write_nodes(
+            "Statement", pa.Table.from_pylist(rows, schema=SCHEMA.node_arrow_schema("Statement"))
+        )
+        task = GIVEN.replace("property: split}", "property: split, else: held_out}")
+        assert check_graph(parse_task(task), held, where="mine.yaml").nodes == {"Statement": 2}
+    assert "mine.yaml: No Statement has the property split: 20% of the Statements" in capsys.readouterr().err
 
 
 def test_a_given_split_may_stand_on_a_relationship() -> None:
@@ -371,12 +385,18 @@ def test_a_task_is_checked_and_proposed(
     here = ["--store", "ladybug:shop.db"]
     out, err = run(capsys, "init", "mine.yaml", *here)
     assert Path("mine.yaml").read_text() == out
-    assert "kgdistill task check mine.yaml" in err
+    assert "kgdistill task check mine.yaml --store ladybug:shop.db\n" in err
     checked: dict[str, Any] = json.loads(run(capsys, "check", "mine.yaml", *here, "--json")[0])
     assert checked["counts"] == {"User": 2, "Product": 2, "(User)-[BOUGHT]->(Product)": 1}
     assert checked["task"]["name"] == "mine"
     out, err = run(capsys, "check", "mine.yaml")
     assert (out, err) == ("", "mine can be asked of this schema\n")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KGDISTILL_STORE", "ladybug:shop.db")
+        assert "mine can be asked of this graph" in run(capsys, "check", "mine.yaml")[1]
+        Path("my own.yaml").write_text(yaml.safe_dump(narrow.model_dump(mode="json")))
+        _, err = run(capsys, "init", "again.yaml", "--schema", "my own.yaml")
+        assert "check again.yaml --store ladybug:shop.db --schema 'my own.yaml'\n" in err
     Path("given.yaml").write_text(MATCH + "protocol: {split: held_out}\n")
     assert "but no run learns it yet: task given: protocol: " in run(capsys, "check", "given.yaml")[1]
     (tmp_path / "age.yaml").write_text(

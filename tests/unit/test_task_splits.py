@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
 from kgdistill.tasks.spec import GivenSplit, HeldOut
-from kgdistill.tasks.splits import TEST, TRAIN, VALIDATION, given_parts, held_out_parts, key_draws
+from kgdistill.tasks.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    applied,
+    given_parts,
+    held_out_parts,
+    key_draws,
+    parts_of,
+)
 
 KEYS = st.lists(st.text(max_size=8), unique=True, max_size=60)
 
@@ -87,3 +96,16 @@ def test_validation_is_taken_of_train_where_none_is_given() -> None:
 def test_a_given_split_without_a_part_is_refused(values: list[str | None], says: str) -> None:
     with pytest.raises(InputError, match=says):
         given_parts(values, list(range(len(values))), GivenSplit(split="given", property="part"))
+
+
+def test_a_split_that_nothing_has_is_held_out_where_it_says_so() -> None:
+    split = GivenSplit.model_validate(
+        {"split": "given", "property": "part", "else": "held_out", "seed": 3, "validation_share": 0.3}
+    )
+    keys = [f"k{n}" for n in range(200)]
+    instead = applied(split, [None] * 200)
+    assert instead == HeldOut(split="held_out", seed=3, validation_share=0.3)
+    assert (parts_of(instead, [None] * 200, keys) == held_out_parts(keys, held(3, 0.2, 0.3))).all()
+    # One value alone shows that the parts were given, and one of them was forgotten.
+    assert applied(split, [None, "train"]) is split
+    assert applied(GivenSplit(split="given", property="part"), [None]).split == "given"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -278,7 +279,7 @@ class _Compiler:
         self,
         owner: str,
         given: dict[str, Value],
-        allowed: dict[str, Property],
+        allowed: Mapping[str, Property],
         path: str,
         needed: set[str] | None = None,
     ) -> tuple[Cell, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kgdistill.ingest.propose.words import word_set, words
@@ -50,6 +50,7 @@ _OTHERS = word_set(
 )
 # In the name of a file or a column these say something else: order_detail.csv, added_at.
 _VAGUE = word_set("detail add added")
+_FLAGS = (("0", "1"), ("false", "true"), ("n", "y"), ("no", "yes"), ("nein", "ja"), ("否", "是"))
 # What the status of an order says where nothing was bought in the end.
 UNDONE = word_set(
     """cancelled canceled cancel refunded refund returned return failed declined rejected voided void expired
@@ -104,17 +105,60 @@ def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
     Returns:
         What the event is called here, and the type that takes it; each empty where there is none.
     """
+    return next(_tellings(name, types), ("", ""))
+
+
+def all_told(name: str, types: Sequence[str]) -> list[str]:
+    """The types of events that the words of a name tell, in their order."""
+    return list(dict.fromkeys(fit for _, fit in _tellings(name, types) if fit))[::-1]
+
+
+def _tellings(name: str, types: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What `told_by` says of each of the words that name an event, the last first."""
     some = words(name)
     for kind in ("_".join(some[i:end]) for end in range(len(some), 0, -1) for i in range(end)):
         own = next((name for name in types if name.lower() == kind), "")
         if own:
-            return own, own
+            yield own, own
+            continue
         known = [] if kind in _VAGUE else [name for name, group in _NAMES.items() if kind in group]
         known.sort(key=lambda name: not name.lower().startswith(kind.removesuffix("s")))
         if known:
             fits = [*(name for name in known if name in types), *(n for n in types if kind in _known(n))]
-            return known[0], fits[0] if fits else ""
-    return "", ""
+            yield known[0], fits[0] if fits else ""
+
+
+def flags_of(columns: Sequence[ColumnProfile], types: Sequence[str]) -> dict[str, tuple[ColumnProfile, str]]:
+    """The columns of yes and no that are called as an event alone: by its type the column, and its yes."""
+    found: dict[str, tuple[ColumnProfile, str]] = {}
+    for column in columns:
+        yes = next((pair[1] for pair in _FLAGS if {v.lower() for v in column.values} == set(pair)), None)
+        plain = "_".join(word for word in column.words if word not in ("is", "was", "has", "flag"))
+        fit = told_by(plain, types)[1]
+        if yes is not None and fit and plain in _known(fit):
+            found.setdefault(fit, (column, next(v for v in column.values if v.lower() == yes)))
+    return found
+
+
+def codes_of(column: ColumnProfile, name: str, types: Sequence[str]) -> dict[str, str]:
+    """By type of event the code of a column that stands for it, in a file whose name tells several types.
+
+    A code is told by the first letters of a word of the name; the one code and type that are left
+    belong together. Empty where that does not tell all types.
+    """
+    told = all_told(name, types)
+    starts = {word: fits[0] for word in words(name) if (fits := all_told(word, types))}
+    codes: dict[str, str] = {}
+    left = sorted(set(column.values))
+    for code in list(left):
+        fitting = {fit for word, fit in starts.items() if word.startswith(code.lower())} - codes.keys()
+        if len(fitting) == 1:
+            codes[fitting.pop()] = code
+            left.remove(code)
+    other = [name for name in told if name not in codes]
+    if codes and len(other) == len(left) == 1:
+        codes[other[0]] = left[0]
+    return codes if codes.keys() == set(told) else {}
 
 
 def types_between(schema: Schema, source: str, target: str) -> list[str]:
@@ -135,7 +179,7 @@ def is_event(column: ColumnProfile, named: bool) -> bool:
     """
     if column.distinct > 50 or column.number is not None or column.lists or not column.values:
         return False
-    known = {value for value in set(column.values) if normal(value) in EVENTS}
+    known = {value for value in kinds_of(column) if normal(value) in EVENTS}
     if named:
         return bool(known)
     return len(known) > 1 and sum(value in known for value in column.values) >= 0.5 * len(column.values)

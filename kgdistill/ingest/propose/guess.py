@@ -11,6 +11,7 @@ from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
     ABOUT,
     AMOUNT,
+    ANSWER,
     ATTRIBUTE,
     BIRTH,
     BRAND,
@@ -19,18 +20,33 @@ from kgdistill.ingest.propose.words import (
     GRADE,
     HANDLE,
     ID,
+    INTENT,
     NO_NUMBER,
+    PART,
     PERSONAL,
     PRICE,
     PRODUCT,
     QUANTITY,
     QUERY,
+    QUESTION,
     RATING,
+    SENTIMENT,
+    STATEMENT,
+    TEXT,
     TIME,
     TITLE,
+    TOPIC,
     USER,
+    word_set,
     words,
 )
+
+_DONE = word_set("click clicked viewed bought purchased")
+# Files that are called so hold texts, and an id in them is that of a text.
+_SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{STATEMENT} {QUESTION} {TEXT} faq".split()))
+_SAID_IN |= word_set("feedback enquiries inquiries kommentare rezensionen bewertungen fragen utterances")
+_NO_TEXT = "type status title count date category class name url link language lang by author score"
+_NO_TEXT += " helpful vote votes verified image images summary id"
 
 
 @dataclass
@@ -55,6 +71,14 @@ class Guess:
     rating: ColumnProfile | None = None
     grade: ColumnProfile | None = None
     event: ColumnProfile | None = None
+    text_id: ColumnProfile | None = None
+    question: ColumnProfile | None = None
+    answer: ColumnProfile | None = None
+    intent: ColumnProfile | None = None
+    statement: ColumnProfile | None = None
+    sentiment: ColumnProfile | None = None
+    topic: ColumnProfile | None = None
+    part: ColumnProfile | None = None
     title: ColumnProfile | None = None
     about: ColumnProfile | None = None
     brand: ColumnProfile | None = None
@@ -119,6 +143,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
         lambda c: is_event(c, named=False)
     )
     _numbers(found, take)
+    _texts(found, take, left, stem)
     _words(found, take, left)
     return found
 
@@ -149,7 +174,8 @@ def _entities(
             return False
         if any(word in other.split() for word in column.words):
             return False
-        return is_id(column) or column.flat in vocabulary.split() or len(column.words) == 1
+        done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
+        return is_id(column) or column.flat in vocabulary.split() or len(column.words) == 1 or bool(done)
 
     def exact(column: ColumnProfile) -> tuple[object, ...]:
         return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
@@ -189,6 +215,8 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
     if bare is None or not bare.full or found.user is not None:
         return
     weak = found.product is None or not found.product.full
+    if _SAID_IN & set(stem):
+        return
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
         found.user = bare
     elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
@@ -216,6 +244,58 @@ def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
     found.amount = take(number(AMOUNT), lambda c: has_word(c, "paid"))
     found.price = take(number(PRICE))
     found.rating = take(number(RATING, "average avg count number id"))
+
+
+def _texts(
+    found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile], stem: tuple[str, ...]
+) -> None:
+    """Questions with their answers and intents, and what people say of the shop and its goods."""
+
+    def classes(vocabulary: str) -> Callable[[ColumnProfile], bool]:
+        return lambda c: has_word(c, vocabulary) and c.time is None and not c.lists and bool(c.values)
+
+    def said(vocabulary: str) -> Callable[[ColumnProfile], bool]:
+        return lambda c: classes(vocabulary)(c) and c.number is None and not has_word(c, f"{_NO_TEXT} {TIME}")
+
+    found.intent = take(classes(INTENT))
+    found.answer = take(said(ANSWER))
+    found.question = take(said(QUESTION))
+    asked = found.intent is not None and found.question is None and found.product is None
+    if asked and found.query is not None:
+        found.question, found.query = found.query, None
+    if found.question is None and (found.intent is not None or found.answer is not None):
+        found.question = take(said(TEXT))
+    found.sentiment = take(lambda c: classes(SENTIMENT)(c) and c.distinct <= 20)
+    other = (found.question, found.order, found.quantity, found.amount, found.query, found.ad, found.campaign)
+    if all(column is None for column in (*other, found.coupon)):
+        rated = found.user is not None and found.rating is not None
+        ids = any(is_id(c) and has_word(c, STATEMENT) for c in left)
+        tells = rated or ids or found.sentiment is not None or bool(_SAID_IN & set(stem))
+        if tells or (found.product is None) == (found.user is None):
+            found.statement = take(said(STATEMENT), lambda c: c.length())
+        if tells and found.statement is None:
+            found.statement = take(said(TEXT), lambda c: c.length())
+        labels = [c for c in left if c.flat in ("label", "class", "category") and c.distinct > 1 and c.full]
+        if labels and found.statement is None and found.user is None and found.product is None:
+            found.question = take(said(TEXT))
+            if found.question is not None:
+                found.intent = labels[0]
+                left.remove(labels[0])
+                found.unsure["intent"] = (
+                    f"is {labels[0].name} what is wanted? as a mood, of a Statement, it is sentiment"
+                )
+    if found.statement is not None:
+        if found.sentiment is None:
+            found.sentiment = take(lambda c: c.flat in ("label", "class") and 1 < c.distinct <= 10)
+        found.topic = take(lambda c: classes(TOPIC)(c) and not is_id(c))
+    if found.statement is not None or found.question is not None:
+        found.part = take(lambda c: has_word(c, PART) and any(v in ("train", "test") for v in c.values))
+        # The codes of products among the ids are no texts'.
+        own = f"{STATEMENT} {QUESTION} {TEXT} ticket dialogue conversation {ID}".split()
+        own = [word for word in own if word not in PRODUCT.split()]
+        found.text_id = take(
+            lambda c: is_id(c) and c.full and c.distinct == len(c.values) and all(w in own for w in c.words)
+        )
 
 
 def has_word(column: ColumnProfile, vocabulary: str) -> bool:
@@ -261,7 +341,7 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     found.attributes = [
         c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
     ][:4]
-    if found.rating is not None and found.user is not None:
+    if (found.rating is not None and found.user is not None) or found.statement is not None:
         # In a review the words are the reviewer's.
         if found.title is not None and not has_word(found.title, PRODUCT):
             found.title = None

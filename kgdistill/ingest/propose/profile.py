@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kgdistill.ingest.propose.events import EVENTS, normal
+from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
 from kgdistill.ingest.propose.numbers import NumberShape, number_shape
 from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
@@ -298,7 +298,7 @@ def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
         number=number,
         distinct=len(set(values)),
         personal=one.personal or two.personal,
-        kinds=tuple(dict.fromkeys((*one.kinds, *two.kinds))),
+        kinds=tuple(dict.fromkeys([*kinds_of(one), *kinds_of(two)] if one.kinds or two.kinds else ())),
         gaps=one.gaps or two.gaps,
         wide=one.wide or two.wide,
     )

@@ -22,7 +22,7 @@ from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notice
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
-from kgdistill.ingest.propose.write import write_source
+from kgdistill.ingest.propose.write import pieces_of, write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
 from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
@@ -90,8 +90,13 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
-    blocks = [write_source(_name(taken.path, used), names, taken, schema, shared) for names, taken in groups]
-    some = any(makes for _, makes in blocks)
+    pieces = [pieces_of(taken, schema, shared) for _, taken in groups]
+    if any(made.buys for made in pieces):
+        pieces = [
+            pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
+            for made, (_, taken) in zip(pieces, groups, strict=True)
+        ]
+    some = any(made.any for made in pieces)
     head = [
         f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
         "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
@@ -100,14 +105,15 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
-    for lines, makes in blocks:
+    for (names, taken), made in zip(groups, pieces, strict=True):
+        lines = write_source(_name(taken.path, used), names, taken, made)
         # A source that makes nothing would be refused.
-        head += lines if makes or not some else [f"  #{line[1:]}" for line in lines]
+        head += lines if made.any or not some else [f"  #{line[1:]}" for line in lines]
     text = "\n".join(head) + "\n"
     if some:
         return text
     if any(taken.rows for _, taken in groups):
-        told = "nothing looks like the id of a user, product, query or ad"
+        told = "nothing looks like the id of a user, product, query or ad, or like a review or a question"
         where = (f"{names[0]}: {listed([c.name for c in t.columns], 20)}" for names, t in groups)
         hint = "fill in the skeleton by hand, or give the columns names such as customer_id and product_id"
         raise NothingFitsError(told, where="; ".join(where), hint=hint, skeleton=text)

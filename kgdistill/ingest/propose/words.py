@@ -28,6 +28,14 @@ BRAND = "brand marke manufacturer hersteller maker vendor supplier lieferant"
 CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
 CATEGORY += " hierarchy sortiment produktgruppe productgroup"
 QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
+QUESTION = "question frage utterance enquiry inquiry anfrage"
+ANSWER = "answer antwort reply response template"
+INTENT = "intent absicht anliegen"
+STATEMENT = "review comment statement feedback opinion kommentar rezension bewertungstext tweet post headline"
+TEXT = "text sentence content body message nachricht inhalt"
+SENTIMENT = "sentiment polarity mood tonality stimmung emotion"
+TOPIC = "topic thema aspect"
+PART = "split subset"
 EVENT = "event action aktion ereignis interaction verhalten behavior behaviour"
 ATTRIBUTE = "color colour size farbe groesse material packagesize style features"
 PERSONAL = "email mail phone telephone telefon tel mobile handy firstname lastname vorname nachname surname"
@@ -82,6 +90,14 @@ _ALL = frozenset(
             BRAND,
             CATEGORY,
             QUERY,
+            QUESTION,
+            ANSWER,
+            INTENT,
+            STATEMENT,
+            TEXT,
+            SENTIMENT,
+            TOPIC,
+            PART,
             EVENT,
             ATTRIBUTE,
             PERSONAL,

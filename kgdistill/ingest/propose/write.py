@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from kgdistill.ingest.propose.events import UNDONE, kinds_for, kinds_of, normal, told_by, types_between
+from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
+from kgdistill.ingest.propose.events import kinds_for, types_between
 from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, separator, used
 from kgdistill.ingest.propose.numbers import lost_digits, no_numbers
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
+from kgdistill.ingest.propose.write_events import unheard, when, write_events
+from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, write_skeleton
 from kgdistill.store.schema import Schema
 
@@ -32,20 +34,30 @@ _USER_WORDS = {
 }
 
 
-def write_source(
-    name: str, files: list[str], sample: Sample, schema: Schema, shared: frozenset[str]
-) -> tuple[list[str], bool]:
-    """The lines of one source; whether it makes anything, else they are a skeleton to be filled in."""
+def pieces_of(
+    sample: Sample, schema: Schema, shared: frozenset[str], *, beside_purchases: bool = False
+) -> Pieces:
+    """What a kind of file is taken for.
+
+    Args:
+        sample: its first rows.
+        schema: the graph's schema.
+        shared: names of columns that other files have too.
+        beside_purchases: purchases stand in other files, so that a rating stands for none.
+    """
     found = guess(sample, shared)
-    pieces = Pieces(schema, found)
-    taken = _canonical(pieces, sample)
-    if taken is None:
-        taken = used(found)
-        _guessed(pieces, sample, taken)
-    update = _updates(found) if pieces.nodes and taken else None
+    pieces = Pieces(schema, found, beside_purchases)
+    if not _canonical(pieces, sample):
+        _guessed(pieces, sample, used(found))
+    return pieces
+
+
+def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) -> list[str]:
+    """The lines of one source; where its pieces are none, a skeleton to be filled in."""
     head = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
-    if not (pieces.nodes or pieces.edges or pieces.trees):
-        return [*head, *write_skeleton(sample, found)], False
+    if not pieces.any:
+        return [*head, *write_skeleton(sample, pieces.found)]
+    update = _updates(pieces.found) if pieces.nodes else None
     if update is not None:
         pieces.named |= names_in(update)
     lines = [*head, *_notes(pieces, sample)]
@@ -54,7 +66,7 @@ def write_source(
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
         if some:
             lines += [f"    {key}:", *some]
-    return lines, True
+    return lines
 
 
 def _options(sample: Sample) -> list[str]:
@@ -141,49 +153,16 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
     return [f"{many} values, such as {bad[0][:40]}, are written in another way and would be rejected"]
 
 
-def _key(column: ColumnProfile, **options: Any) -> Any:
-    given = dict(options)
-    if not column.full and not column.lists:
-        given["required"] = False
-    return {"column": column.name, **given} if given else column.name
-
-
-def _folded(column: ColumnProfile) -> dict[str, Any]:
-    return {"fold": "nfkc"} if column.wide else {}
-
-
-def _number(column: ColumnProfile, **options: Any) -> Any:
-    given = {**_folded(column), **options}
-    shape = column.number
-    if shape is not None and not shape.bare:
-        given["replace"] = {**({r"[^0-9]*\.\s": ""} if shape.dotted else {}), "[^0-9.,+-]": ""}
-    if shape is not None and (shape.comma or shape.point):
-        given["decimal"] = "," if shape.comma else "."
-    return {"column": column.name, **given} if given else column.name
-
-
-def _moment(column: ColumnProfile) -> Any:
-    shape = column.time
-    given: dict[str, Any] = _folded(column)
-    if shape is not None and shape.formats:
-        given["format"] = shape.formats[0] if len(shape.formats) == 1 else list(shape.formats)
-    if shape is not None and shape.unit is not None:
-        given["unit"] = shape.unit
-    if shape is not None and shape.zone is not None:
-        given["zone"] = shape.zone
-    return {"column": column.name, **given} if given else column.name
-
-
 def _updates(found: Guess) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
     described = found.title is not None or found.price is not None
     if found.time is None or found.user is None or not described or not found.time.full:
         return None
-    return _moment(found.time)
+    return as_moment(found.time)
 
 
-def _canonical(pieces: Pieces, sample: Sample) -> set[str] | None:
-    """A file that is named and written as the graph is: Product.csv, Category-PART_OF-Department.csv."""
+def _canonical(pieces: Pieces, sample: Sample) -> bool:
+    """Whether a file is named and written as the graph is: Product.csv, Category-PART_OF-Department.csv."""
     stem = sample.path.name.split(".")[0]
     names = {c.name: c for c in sample.columns}
     label = next((n for n in pieces.schema.nodes if n.lower() == stem.lower()), None)
@@ -192,19 +171,19 @@ def _canonical(pieces: Pieces, sample: Sample) -> set[str] | None:
         given = {p: p for p in item.properties if p in names}
         if len(given) < len(names) - 1:
             # Somebody's own file that happens to have that name.
-            return None
+            return False
         pieces.node(label, item.key, given)
-        return {item.key, *given}
+        return True
     edges = [e for e in pieces.schema.edges() if stem.lower() in ("-".join(e).lower(), e[1].lower())]
     if len(edges) == 1 and {"source", "target"} <= names.keys():
         wanted = [*pieces.schema.relationship(edges[0]).properties, "at", "quantity", "amount"]
         given_props: dict[str, Any] = {}
         for name in wanted:
             if name in names:
-                given_props[name] = _moment(names[name]) if names[name].time is not None else name
+                given_props[name] = as_moment(names[name]) if names[name].time is not None else name
         pieces.edge(edges[0], "source", "target", given_props, stub=False)
-        return {"source", "target", *given_props}
-    return None
+        return True
+    return False
 
 
 def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
@@ -213,7 +192,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     if found.user is not None:
         hidden = {"hash": True} if found.user.personal or has_word(found.user, HANDLE) else {}
         pieces.salted = bool(hidden)
-        user = _key(found.user, **hidden)
+        user = as_key(found.user, **hidden)
         about: dict[str, Any] = {}
         for name, known in _USER_WORDS.items():
             column = next(
@@ -223,28 +202,32 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
                 about[name] = column.name
                 taken.add(column.name)
         pieces.node("User", user, about)
-    product = None if found.product is None else _key(found.product)
+    product = None if found.product is None else as_key(found.product)
     if product is not None:
         _product(pieces, product)
     if found.ad is not None:
         _ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
         _campaigns(pieces, sample, taken, user, product)
-    if found.ad is None and user is not None and product is not None and found.coupon is None:
-        _events(pieces, sample, user, product)
+    write_texts(pieces, product)
+    acts = found.ad is None and found.coupon is None and found.question is None
+    if acts and user is not None and product is not None:
+        write_events(pieces, sample, user, product)
     query: Any = None
     if found.query is not None or found.query_id is not None:
         key = found.query_id if found.query_id is not None else found.query
         assert key is not None
-        query = _key(key)
+        query = as_key(key)
         pieces.node("Query", query, {"text": None if found.query is None else found.query.name})
         if user is not None and found.time is not None:
             ends = ("User", "SEARCHED", "Query")
-            pieces.edge(ends, user, query, {"at": _moment(found.time)}, when=_when(found, "SEARCHED"))
+            pieces.edge(ends, user, query, {"at": as_moment(found.time)}, when=when(found, "SEARCHED"))
             if found.event is not None and product is None:
-                _unheard(pieces, ["SEARCHED"])
+                unheard(pieces, ["SEARCHED"])
         if product is not None and found.grade is not None:
             _judged(pieces, query, product, found.grade)
+        elif product is not None:
+            write_clicks(pieces, sample, query, product)
 
 
 def _product(pieces: Pieces, product: Any) -> None:
@@ -254,7 +237,7 @@ def _product(pieces: Pieces, product: Any) -> None:
         "description": None if found.about is None else found.about.name,
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": _category_text(found.categories),
-        "price": None if found.price is None else _number(found.price),
+        "price": None if found.price is None else as_number(found.price),
     }
     if len(found.attributes) == 1:
         properties["attributes"] = found.attributes[0].name
@@ -266,7 +249,7 @@ def _product(pieces: Pieces, product: Any) -> None:
         doubts = {"price": "of one unit"} if found.user is not None else {}
         pieces.node("Product", product, properties, doubts)
     if found.brand is not None and pieces.has("Brand"):
-        brand = _key(found.brand)
+        brand = as_key(found.brand)
         pieces.node("Brand", brand, {"name": found.brand.name})
         pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
     if found.categories and pieces.has("Category"):
@@ -293,157 +276,42 @@ def _category_text(levels: list[ColumnProfile]) -> Any:
     return {"column": levels[0].name, "replace": {r"\s*" + re.escape(mark.strip()) + r"\s*": " > "}}
 
 
-def _events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
-    found = pieces.found
-    if found.time is None:
-        found.unsure["time"] = "no column looks like one, and without a time no events can be made"
-        if found.untimed:
-            found.unsure["its format"] = (
-                f"of none that is known: {found.untimed}; say at: {{column: …, format: …}}"
-            )
-        return
-    for column in sample.columns:
-        undone = sorted(set(column.values) & {v for v in column.values if normal(v) in UNDONE})
-        if undone and {"status", "state"} & set(column.words) and column.distinct <= 50:
-            where = flow([{"column": column.name, "not_in": undone}])
-            found.unsure[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
-    at = {"at": _moment(found.time)}
-    comments = []
-    if found.order is not None:
-        ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
-        comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
-        pieces.named.add(found.order.name)
-    line = {**at, **_amounts(found)}
-    rated = {**at, "rating": None if found.rating is None else _number(found.rating)}
-    if found.event is not None:
-        for name in types_between(pieces.schema, "User", "Product"):
-            if kinds_for(found.event, name):
-                given = {"BOUGHT": line, "RATED": rated}.get(name, at)
-                some = comments if name == "BOUGHT" else []
-                ends = ("User", name, "Product")
-                pieces.edge(ends, user, product, given, when=_when(found, name), comments=some)
-        asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
-        _unheard(pieces, [*types_between(pieces.schema, "User", "Product"), *asked])
-        return
-    _event(pieces, sample, (user, product), line, rated, comments)
-
-
-def _event(
-    pieces: Pieces,
-    sample: Sample,
-    ends: tuple[Any, Any],
-    line: dict[str, Any],
-    rated: dict[str, Any],
-    comments: list[str],
-) -> None:
-    """The one event that all rows are, by the names of the file and its columns."""
-    found = pieces.found
-    kind, name = _told(pieces, sample)
-    at = {"at": line["at"]}
-    when = _when(found, "")
-    if found.rating is not None and name in ("", "BOUGHT"):
-        name = "RATED"
-    if not name and kind not in ("", "SEARCHED"):
-        found.unsure["event"] = (
-            f"the schema has no event such as {kind} from User to Product, and these rows make none"
-        )
-        return
-    if name == "RATED":
-        pieces.edge(("User", "RATED", "Product"), *ends, rated, when=when, comments=comments)
-        doubt = "a rating stands for a purchase"
-        pieces.edge(("User", "BOUGHT", "Product"), *ends, at, when=when, doubt=doubt)
-        return
-    doubt = "" if name or not {"quantity", "amount"}.isdisjoint(line) else "bought, or only seen?"
-    seen = len(line) == 1 and (found.query is not None or kind)
-    name = name or ("VIEWED" if seen else "BOUGHT")
-    given = line if name == "BOUGHT" else at
-    pieces.edge(("User", name, "Product"), *ends, given, when=when, doubt=doubt, comments=comments)
-
-
-def _told(pieces: Pieces, sample: Sample) -> tuple[str, str]:
-    """What happened by the file's name, else by that of its time, else by that of an id beside them."""
-    found = pieces.found
-    types = types_between(pieces.schema, "User", "Product")
-    columns = [found.time]
-    if found.order is None and found.quantity is None and found.amount is None:
-        columns += [column for column in sample.columns if is_id(column)]
-    names = [sample.path.name.split(".")[0], *(c.name for c in columns if c is not None)]
-    return next((told for told in (told_by(name, types) for name in names) if told[0]), ("", ""))
-
-
-def _amounts(found: Guess) -> dict[str, Any]:
-    """Quantity and amount of a purchase, as far as there are any."""
-    line: dict[str, Any] = {}
-    if found.quantity is not None:
-        line["quantity"] = _number(found.quantity)
-    if found.amount is not None:
-        line["amount"] = _number(found.amount)
-    elif found.price is not None and found.quantity is not None:
-        line["amount"] = {"multiply": [_number(found.quantity), _number(found.price)]}
-    elif found.price is not None:
-        line["amount"] = _number(found.price)
-    return line
-
-
-def _unheard(pieces: Pieces, types: Sequence[str]) -> None:
-    event = pieces.found.event
-    assert event is not None
-    heard = {kind for name in types for kind in kinds_for(event, name)}
-    other = sorted(set(kinds_of(event)) - heard)
-    if not event.full:
-        pieces.found.unsure["rows"] = f"those without {event.name} make no event"
-    if other:
-        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
-
-
-def _when(found: Guess, name: str) -> list[Any]:
-    """What must hold of a row to make an event of this type: its kind, and a time where not all have one."""
-    conditions: list[Any] = []
-    if found.event is not None:
-        conditions.append({"column": found.event.name, "in": kinds_for(found.event, name) or [name]})
-    time = found.time
-    if time is not None and not time.full:
-        conditions.append({"column": time.name, "present": True})
-        found.unsure["rows"] = f"those without {time.name} make no event"
-    return conditions
-
-
 def _ads(pieces: Pieces, user: Any, product: Any) -> None:
     found = pieces.found
     assert found.ad is not None
-    ad = _key(found.ad)
+    ad = as_key(found.ad)
     pieces.node("Ad", ad, {"title": None if found.title is None else found.title.name})
     if found.campaign is not None:
-        campaign = _key(found.campaign)
+        campaign = as_key(found.campaign)
         pieces.node("Campaign", campaign, {})
         pieces.edge(("Ad", "PART_OF", "Campaign"), ad, campaign, {}, stub=False)
     if product is not None:
         pieces.edge(("Ad", "FOR", "Product"), ad, product, {})
     if user is None or found.time is None:
         return
-    at = {"at": _moment(found.time)}
+    at = {"at": as_moment(found.time)}
     if found.event is None:
-        when = _when(found, "SAW")
-        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=when, doubt="seen, or clicked?")
+        needed = when(found, "SAW")
+        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=needed, doubt="seen, or clicked?")
         return
     for name in types_between(pieces.schema, "User", "Ad"):
         if kinds_for(found.event, name):
-            pieces.edge(("User", name, "Ad"), user, ad, at, when=_when(found, name))
-    _unheard(pieces, types_between(pieces.schema, "User", "Ad"))
+            pieces.edge(("User", name, "Ad"), user, ad, at, when=when(found, name))
+    unheard(pieces, types_between(pieces.schema, "User", "Ad"))
 
 
 def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
     found = pieces.found
-    at = None if found.time is None else _moment(found.time)
-    campaign = None if found.campaign is None else _key(found.campaign)
-    coupon = None if found.coupon is None else _key(found.coupon)
+    at = None if found.time is None else as_moment(found.time)
+    campaign = None if found.campaign is None else as_key(found.campaign)
+    coupon = None if found.coupon is None else as_key(found.coupon)
     if campaign is not None:
         told: dict[str, Any] = {}
         if user is None and coupon is None and product is None:
             for name, word in (("start_at", "start"), ("end_at", "end"), ("campaign_type", "type")):
                 column = next((c for c in sample.columns if word in c.words and c.values), None)
                 if column is not None:
-                    told[name] = _moment(column)
+                    told[name] = as_moment(column)
                     taken.add(column.name)
         pieces.node("Campaign", campaign, told)
         if user is not None and coupon is None:
@@ -455,13 +323,13 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
                     user,
                     campaign,
                     {"at": at},
-                    when=_when(found, "RECEIVED"),
+                    when=when(found, "RECEIVED"),
                 )
     if coupon is None:
         return
     pieces.node("Coupon", coupon, {})
     if user is not None and at is not None:
-        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=_when(found, "REDEEMED"))
+        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=when(found, "REDEEMED"))
     if campaign is not None:
         pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
     if product is not None and user is None:
@@ -471,7 +339,7 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
 def _judged(pieces: Pieces, query: Any, product: Any, grade: ColumnProfile) -> None:
     ends = ("Query", "JUDGED", "Product")
     if grade.number is not None:
-        pieces.edge(ends, query, product, {"grade": _number(grade)})
+        pieces.edge(ends, query, product, {"grade": as_number(grade)})
         return
     seen = list(dict.fromkeys(grade.values))
     known = all(v.lower() in _GRADES for v in seen)

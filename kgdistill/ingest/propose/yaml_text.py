@@ -73,16 +73,32 @@ class Pieces:
     """What one source makes, as lines; what the schema does not have is left out.
 
     Attributes:
+        beside_purchases: purchases stand in other sources.
         named: the columns that stand in them.
+        made: the types of relationships.
+        rates_alone: a purchase among them is a rating that stands for one.
     """
 
     schema: Schema
     found: Guess
+    beside_purchases: bool = False
     nodes: list[str] = field(default_factory=list)
     edges: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
     salted: bool = False
     named: set[str] = field(default_factory=set)
+    made: set[tuple[str, str, str]] = field(default_factory=set)
+    rates_alone: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is made."""
+        return bool(self.nodes or self.edges or self.trees)
+
+    @property
+    def buys(self) -> bool:
+        """Whether purchases themselves are made."""
+        return any(edge[1] == "BOUGHT" for edge in self.made) and not self.rates_alone
 
     def has(self, label: str, name: str | None = None) -> bool:
         """Whether the schema has the label, and the property."""
@@ -121,6 +137,7 @@ class Pieces:
         """Adds a relationship."""
         if ends not in self.schema.edges():
             return
+        self.made.add(ends)
         self.edges.append(f"      - type: {ends[1]}" + (f"  # ? {comment(doubt)}" if doubt else ""))
         self.edges.append(f"        from: {flow({ends[0]: source})}")
         self.edges.append(f"        to: {flow({ends[2]: target})}")
@@ -155,7 +172,8 @@ def listed(names: Sequence[str], most: int = 60) -> str:
 def write_skeleton(sample: Sample, found: Guess) -> list[str]:
     """What a source is to be made of by hand: its columns with examples, and the pieces, as comments."""
     hidden = {c.name for c in found.personal}
-    lines = ["    # ? nothing here looks like the id of a user, a product, a query or an ad. The columns:"]
+    nothing = "nothing here looks like the id of a user, a product, a query or an ad, or like a text"
+    lines = [f"    # ? {nothing}. The columns:"]
     for column in sample.columns[:_COLUMNS]:
         values = [] if column.name in hidden else list(dict.fromkeys(column.values))[:3]
         shown = "; ".join(value[:30] for value in values)

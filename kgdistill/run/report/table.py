@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -13,9 +14,12 @@ from kgdistill.errors import ArtefactError
 from kgdistill.run.report.run import Metrics, ReportedInterval
 from kgdistill.run.report.words import headline_arm, metric_title, setting_title
 
+# So many stand side by side in 130 cells of a terminal.
+_COLUMNS = 4
 
-def metrics_table(metrics: Mapping[str, Any]) -> Table:
-    """Every arm's metrics with their intervals, one section per setting.
+
+def metrics_table(metrics: Mapping[str, Any]) -> Group:
+    """Every arm's metrics with their intervals, one section per setting; many metrics in several tables.
 
     Args:
         metrics: the content of `evaluate/metrics.json`.
@@ -30,18 +34,20 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
         raise ArtefactError(f"the metrics cannot be read: {error}", hint=hint) from error
     protocol = found.protocol
     names = list(dict.fromkeys(m for s in protocol.settings for m in found.metric_names(s)))
-    table = Table(
-        title=f"{protocol.name}; {protocol.bootstrap.level:.0%} intervals over {protocol.units}",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-    )
+    parts = [names[i : i + _COLUMNS] for i in range(0, max(len(names), 1), _COLUMNS)]
+    title = f"{protocol.name}; {protocol.bootstrap.level:.0%} intervals over {protocol.units}"
+    return Group(*(_table(found, part, "" if i else title) for i, part in enumerate(parts)))
+
+
+def _table(found: Metrics, names: list[str], title: str) -> Table:
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("arm", min_width=26)
     for name in names:
         table.add_column(metric_title(name), justify="right")
     own = headline_arm(found).arm
-    for setting, size in protocol.settings.items():
+    for setting, size in found.protocol.settings.items():
         table.add_section()
-        heading = f"{setting_title(setting)}, {size.users:,} {protocol.units}"
+        heading = f"{setting_title(setting)}, {size.users:,} {found.protocol.units}"
         table.add_row(Text(heading, style="italic"), *("" for _ in names))
         best = {n: max(v) for n in names if (v := [m for m in _means(found, setting, n) if m is not None])}
         for arm in found.arms:

@@ -1,0 +1,192 @@
+"""Writes what users did with products, and tells which event a row is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kgdistill.ingest.propose.as_value import as_moment, as_number
+from kgdistill.ingest.propose.events import (
+    UNDONE,
+    all_told,
+    codes_of,
+    flags_of,
+    kinds_for,
+    kinds_of,
+    normal,
+    told_by,
+    types_between,
+)
+from kgdistill.ingest.propose.guess import Guess, is_id, used
+from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed
+
+
+def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
+    """What users did with products: one relationship for each event that rows can be."""
+    found = pieces.found
+    if found.time is None:
+        found.unsure["time"] = "no column looks like one, and without a time no events can be made"
+        if found.untimed:
+            found.unsure["its format"] = (
+                f"of none that is known: {found.untimed}; say at: {{column: …, format: …}}"
+            )
+        return
+    for column in sample.columns:
+        undone = sorted(set(column.values) & {v for v in column.values if normal(v) in UNDONE})
+        if undone and {"status", "state"} & set(column.words) and column.distinct <= 50:
+            where = flow([{"column": column.name, "not_in": undone}])
+            found.unsure[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
+    at = {"at": as_moment(found.time)}
+    comments = []
+    if found.order is not None:
+        ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
+        comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
+        pieces.named.add(found.order.name)
+    line = {**at, **_amounts(found)}
+    rated = {**at, "rating": None if found.rating is None else as_number(found.rating)}
+    given = {"BOUGHT": line, "RATED": rated}
+    types = types_between(pieces.schema, "User", "Product")
+    kinds: dict[str, dict[str, Any]] = {}
+    if found.event is not None:
+        heard = {name: kinds_for(found.event, name) for name in types}
+        kinds = {name: {"column": found.event.name, "in": some} for name, some in heard.items() if some}
+        asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
+        unheard(pieces, [*types, *asked])
+    elif found.rating is None:
+        kinds = _told_by_rows(pieces, sample, types)
+    for name, kind in kinds.items():
+        doubt = f"only seen, where {kind['column']} does not say otherwise" if "not_in" in kind else ""
+        some = comments if name == "BOUGHT" else []
+        when = [kind, *timed(found)]
+        ends = ("User", name, "Product")
+        pieces.edge(ends, user, product, given.get(name, at), when=when, doubt=doubt, comments=some)
+    if found.event is None and not kinds:
+        _event(pieces, sample, (user, product), line, rated, comments)
+
+
+def _told_by_rows(pieces: Pieces, sample: Sample, types: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By type of event the condition under which a row is one, where yes and no or codes tell it."""
+    found = pieces.found
+    flags = flags_of(sample.columns, types)
+    if flags:
+        kinds: dict[str, dict[str, Any]] = {
+            name: {"column": column.name, "in": [yes]} for name, (column, yes) in flags.items()
+        }
+        if "VIEWED" in types and len(flags) == 1 and "VIEWED" not in flags:
+            ((column, yes),) = flags.values()
+            kinds["VIEWED"] = {"column": column.name, "not_in": [yes]}
+        return kinds
+    stem = sample.path.name.split(".")[0]
+    told = all_told(stem, types)
+    if len(told) < 2:
+        return {}
+    few = [c for c in sample.columns if c.name not in used(found) and _may_code(c)]
+    for column in few:
+        codes = codes_of(column, stem, types)
+        if codes:
+            shown = ", ".join(f"{code} is {name}" for name, code in codes.items())
+            found.unsure[column.name] = f"told by the file's name: {shown}"
+            return {name: {"column": column.name, "in": [code]} for name, code in codes.items()}
+    found.unsure["event"] = (
+        f"the file's name tells of {' and '.join(told)}; all rows are taken for {told[-1]}"
+    )
+    if few:
+        when = flow([{"column": few[0].name, "in": few[0].values[:1]}])
+        found.unsure["event"] += f"; where {few[0].name} tells, give each its own, such as when: {when}"
+    return {}
+
+
+def _may_code(column: ColumnProfile) -> bool:
+    short = all(len(value) <= 20 for value in column.values)
+    return column.full and 2 <= column.distinct <= 10 and column.time is None and not column.lists and short
+
+
+def _event(
+    pieces: Pieces,
+    sample: Sample,
+    ends: tuple[Any, Any],
+    line: dict[str, Any],
+    rated: dict[str, Any],
+    comments: list[str],
+) -> None:
+    """The one event that all rows are, by the names of the file and its columns."""
+    found = pieces.found
+    kind, name = _told(pieces, sample)
+    at = {"at": line["at"]}
+    when = timed(found)
+    if found.rating is not None and name in ("", "BOUGHT"):
+        name = "RATED"
+    if found.statement is not None and not name:
+        name = "RATED"
+    if not name and kind not in ("", "SEARCHED"):
+        found.unsure["event"] = (
+            f"the schema has no event such as {kind} from User to Product, and these rows make none"
+        )
+        return
+    if name == "RATED":
+        pieces.edge(("User", "RATED", "Product"), *ends, rated, when=when, comments=comments)
+        pieces.rates_alone = True
+        if pieces.beside_purchases:
+            found.unsure["event"] = "a rating makes no purchase here, as other files hold purchases"
+            return
+        doubt = "a rating stands for a purchase"
+        pieces.edge(("User", "BOUGHT", "Product"), *ends, at, when=when, doubt=doubt)
+        return
+    doubt = "" if name or not {"quantity", "amount"}.isdisjoint(line) else "bought, or only seen?"
+    seen = len(line) == 1 and (found.query is not None or kind)
+    name = name or ("VIEWED" if seen else "BOUGHT")
+    given = line if name == "BOUGHT" else at
+    pieces.edge(("User", name, "Product"), *ends, given, when=when, doubt=doubt, comments=comments)
+
+
+def _told(pieces: Pieces, sample: Sample) -> tuple[str, str]:
+    """What happened by the file's name, else by that of its time, else by that of an id beside them."""
+    found = pieces.found
+    types = types_between(pieces.schema, "User", "Product")
+    columns = [found.time]
+    if found.order is None and found.quantity is None and found.amount is None:
+        columns += [column for column in sample.columns if is_id(column)]
+    names = [sample.path.name.split(".")[0], *(c.name for c in columns if c is not None)]
+    return next((told for told in (told_by(name, types) for name in names) if told[0]), ("", ""))
+
+
+def _amounts(found: Guess) -> dict[str, Any]:
+    """Quantity and amount of a purchase, as far as there are any."""
+    line: dict[str, Any] = {}
+    if found.quantity is not None:
+        line["quantity"] = as_number(found.quantity)
+    if found.amount is not None:
+        line["amount"] = as_number(found.amount)
+    elif found.price is not None and found.quantity is not None:
+        line["amount"] = {"multiply": [as_number(found.quantity), as_number(found.price)]}
+    elif found.price is not None:
+        line["amount"] = as_number(found.price)
+    return line
+
+
+def unheard(pieces: Pieces, types: Sequence[str]) -> None:
+    """Says which kinds of events, and which rows, make none of these types."""
+    event = pieces.found.event
+    assert event is not None
+    heard = {kind for name in types for kind in kinds_for(event, name)}
+    other = sorted(set(kinds_of(event)) - heard)
+    if not event.full:
+        pieces.found.unsure["rows"] = f"those without {event.name} make no event"
+    if other:
+        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
+
+
+def when(found: Guess, name: str) -> list[Any]:
+    """What must hold of a row to make an event of this type: its kind, and a time where not all have one."""
+    event = found.event
+    kind = [] if event is None else [{"column": event.name, "in": kinds_for(event, name) or [name]}]
+    return [*kind, *timed(found)]
+
+
+def timed(found: Guess) -> list[Any]:
+    """That a row has a time, where not all have one."""
+    if found.time is None or found.time.full:
+        return []
+    found.unsure["rows"] = f"those without {found.time.name} make no event"
+    return [{"column": found.time.name, "present": True}]

@@ -1,0 +1,183 @@
+"""Reviews, statements, questions with intents or answers, and search logs: what is proposed for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.store.schema import load_schema
+
+SCHEMA = load_schema()
+
+
+def tried(folder: Path, file: str, text: str) -> tuple[str, Preview]:
+    """The proposal for a file, every row of which it takes, and what it makes."""
+    (folder / file).write_text(text)
+    yaml = propose([folder / file], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, folder)
+    assert shown.rejects.to_pylist() == [], yaml
+    return yaml, shown
+
+
+def rows_of(shown: Preview, label: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if v is not None} for row in shown.examples[label].to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("a.csv", "question,answer,intent"),
+        ("a.csv", "frage,antwort,absicht"),
+        ("a.csv", "customer_message,agent_reply,intent"),
+        ("a.csv", "问题,答案,意图"),
+        ("a.csv", "客户提问,客服回复,意图"),
+        ("a.csv", "質問,回答,意図"),
+        ("a.csv", "질문,답변,의도"),
+    ],
+)
+def test_questions_with_answers_and_intents(tmp_path: Path, file: str, head: str) -> None:
+    body = "Where is it?,On its way.,track\nHow do I return it?,In its box.,return\nWhere?,on its way.,\n"
+    yaml, shown = tried(tmp_path, file, f"{head},shelf,split\n" + body.replace("\n", ",x,train\n"))
+    assert shown.counts == {
+        "Question": 3, "Answer": 2, "Utterance": 3, "Intent": 2,
+        ("Question", "ANSWERED_BY", "Answer"): 3, ("Utterance", "HAS_INTENT", "Intent"): 2,
+    }  # fmt: skip
+    assert rows_of(shown, "Question")[0] == {
+        "question_id": "Where is it?",
+        "text": "Where is it?",
+        "split": "train",
+    }
+    assert rows_of(shown, "Intent")[0] == {"intent_id": "track", "name": "track"}
+    assert "# not used: shelf" in yaml
+
+
+def test_of_a_question_what_stands_beside_it_is_made(tmp_path: Path) -> None:
+    faq = "id,question,answer,product_id\n1,Where?,Here.,\n2,How?,So.,P1\n"
+    _, shown = tried(tmp_path, "faq.csv", faq)
+    assert rows_of(shown, "Question")[1] == {"question_id": "2", "text": "How?"}
+    assert shown.counts["Answer", "ABOUT", "Product"] == 1
+    for head in ("text,intent", "utterance,intent", "query,intent", "message,intent_id"):
+        _, shown = tried(tmp_path, "u.csv", head + "\nWhere?,track\nHow?,return\n")
+        assert shown.counts == {"Utterance": 2, "Intent": 2, ("Utterance", "HAS_INTENT", "Intent"): 2}
+    _, shown = tried(
+        tmp_path, "i.csv", "intent,template,product_id\ntrack,It comes.,P1\nreturn,Send it.,P2\n"
+    )
+    assert rows_of(shown, "Intent")[0] == {"intent_id": "track", "name": "track", "template": "It comes."}
+    assert shown.counts["Intent", "ABOUT", "Product"] == 2
+    _, shown = tried(tmp_path, "q.csv", "question,asked_at\nWhere?,2024-03-05\nHow?,2024-03-06\n")
+    assert shown.counts == {"Question": 2}
+    # Who asks about a product has not bought it.
+    _, shown = tried(
+        tmp_path, "p.csv", "user_id,product_id,question,answer,time\nU1,P1,Is it red?,Yes.,2024-03-05\n"
+    )
+    assert not [key for key in shown.counts if key[1] in ("BOUGHT", "VIEWED", "RATED")]
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("statements.csv", "id,text,sentiment,topic,date"),
+        ("a.csv", "review_id,review,sentiment,topic,created_at"),
+        ("a.csv", "id,kommentar,stimmung,thema,datum"),
+        ("a.csv", "评论编号,评论内容,情感,话题,评论时间"),
+        ("a.csv", "レビュー番号,レビュー,感情,トピック,日付"),
+        ("a.csv", "리뷰번호,리뷰,감정,주제,날짜"),
+    ],
+)
+def test_statements_with_what_they_say(tmp_path: Path, file: str, head: str) -> None:
+    body = "S1,works well,positive,tea,2024-03-05\nS2,broke at once,negative,cups,2024-03-06\n"
+    _, shown = tried(tmp_path, file, f"{head}\n{body}")
+    assert shown.counts == {"Statement": 2}
+    first = rows_of(shown, "Statement")[0]
+    assert {
+        "statement_id": "S1",
+        "text": "works well",
+        "sentiment": "positive",
+        "topic": "tea",
+    }.items() <= first.items()
+    assert str(first["at"]) == "2024-03-05 00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "doubted"),
+    [("0", "1", True), ("差评", "好评", False), ("Neg", "Pos", False), ("-1", "1", True)],
+)
+def test_moods_become_the_words_that_alerts_count(tmp_path: Path, bad: str, good: str, doubted: bool) -> None:
+    yaml, shown = tried(tmp_path, "reviews.csv", f"review,label\nworks well,{good}\nbroke at once,{bad}\n")
+    assert [row["sentiment"] for row in rows_of(shown, "Statement")] == ["positive", "negative"]
+    assert (" # ? " in next(line for line in yaml.splitlines() if "sentiment:" in line)) is doubted
+    assert "# ? statement: no column looks like its id" in yaml
+    yaml, shown = tried(tmp_path, "reviews.csv", "review,label\nworks well,A\nbroke at once,B\n")
+    assert [row["sentiment"] for row in rows_of(shown, "Statement")] == ["A", "B"]
+    assert "# ? is it the mood? alerts count negative" in yaml
+
+
+def test_a_review_is_a_statement_beside_its_rating_and_its_category_a_topic(tmp_path: Path) -> None:
+    text = "review_id,user_id,product_id,rating,title,text,time\nR1,U1,P1,5,Fine,works well,2024-03-05\n"
+    yaml, shown = tried(tmp_path, "reviews.csv", text + "R2,U1,P2,1,Bad,broke,2024-03-05\n")
+    assert rows_of(shown, "Statement")[1]["text"] == "broke"
+    assert shown.counts["User", "RATED", "Product"] == 2
+    stars = 'values: {"1": negative, "2": negative, "3": neutral, "4": positive, "5": positive}'
+    assert f"# ? sentiment: {{column: rating, {stars}}}" in yaml
+    assert "Product" not in shown.counts or "title" not in rows_of(shown, "Product")[0]
+    _, shown = tried(tmp_path, "评论.csv", "类目,标签,评论\n手机,1,很好用\n书籍,0,坏了\n")
+    assert [row["topic"] for row in rows_of(shown, "Statement")] == ["手机", "书籍"]
+    # A time in no known way is no text.
+    text = "reviewerID,asin,reviewText,reviewTime,overall,at\nU1,P1,fine,09 13 2009 noon or so,5,2024-03-05\n"
+    _, shown = tried(tmp_path, "reviews.csv", text)
+    assert rows_of(shown, "Statement")[0]["text"] == "fine"
+    # The code of a product tells no reviews apart, though each stands once.
+    text = "user_id,product_id,sku,rating,text,time\nU1,P1,V1,5,fine,2024-03-05\n"
+    text += "U2,P2,V2,1,bad,2024-03-05\n"
+    _, shown = tried(tmp_path, "variants.csv", text)
+    assert [row["statement_id"] for row in rows_of(shown, "Statement")] == ["fine", "bad"]
+    # A review without a rating is no purchase of its own either.
+    yaml, shown = tried(tmp_path, "x.csv", "user_id,product_id,comment,time\nU1,P1,works well,2024-03-05\n")
+    assert shown.counts["User", "RATED", "Product"] == 1
+    assert "# ? a rating stands for a purchase" in yaml
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("products.csv", "product_id,title,text,content\nP1,Tea,A fine tea.,leaves\n"),
+        (
+            "orders.csv",
+            "order_id,user_id,product_id,quantity,comment,time\nO1,U1,P1,2,ring twice,2024-03-05\n",
+        ),
+        ("products.csv", "product_id,title,reviews,review_count,editorial_review\nP1,Tea,12,12,Fine.\n"),
+        ("users.csv", "user_id,comment\nU1,pays late\nU2,friendly\n"),
+        ("ads.csv", "ad_id,campaign_id,headline\nA1,C1,Tea for two\n"),
+        ("log.csv", "user_id,product_id,review_status,review_date\nU1,P1,approved,2024-03-05\n"),
+    ],
+)
+def test_no_text_of_another_kind_is_a_statement(tmp_path: Path, file: str, text: str) -> None:
+    _, shown = tried(tmp_path, file, text)
+    assert not {"Statement", "Question", "Utterance"} & {key for key in shown.counts if isinstance(key, str)}
+
+
+@pytest.mark.parametrize(
+    "head", ["query,clicked_product_id,time", "suchbegriff,clicked_item,zeit", "搜索词,点击商品,时间"]
+)
+def test_what_a_query_found_is_clicked(tmp_path: Path, head: str) -> None:
+    body = "red shoes,P1,2024-03-05\nblue hat,P2,2024-03-06\n"
+    _, shown = tried(tmp_path, "searches.csv", f"{head}\n{body}")
+    assert (shown.counts["Query"], shown.counts["Query", "CLICKED", "Product"]) == (2, 2)
+    _, shown = tried(tmp_path, "s.csv", f"{head},user_id\n" + body.replace("\n", ",U1\n"))
+    assert shown.counts["Query", "CLICKED", "Product"] == shown.counts["User", "VIEWED", "Product"] == 2
+
+
+def test_of_a_log_with_kinds_the_clicks_alone_are_of_the_query(tmp_path: Path) -> None:
+    log = "query,product_id,event,time\nhat,P1,impression,2024-03-05\nhat,P1,click,2024-03-05\n"
+    _, shown = tried(tmp_path, "s.csv", log)
+    assert shown.counts["Query", "CLICKED", "Product"] == 1
+    log = "query,product_id,clicked,time\nhat,P1,0,2024-03-05\nhat,P1,1,2024-03-05\nhat,P2,0,2024-03-05\n"
+    _, shown = tried(tmp_path, "s.csv", log)
+    assert shown.counts["Query", "CLICKED", "Product"] == 1
+    orders = "order_id,query,product_id,user_id,quantity,time\nO1,hat,P1,U1,2,2024-03-05\n"
+    _, shown = tried(tmp_path, "orders.csv", orders)
+    assert ("Query", "CLICKED", "Product") not in shown.counts
