@@ -13,7 +13,7 @@ import pyarrow as pa
 from kgdistill.errors import QueryError, StoreError
 from kgdistill.store.ladybug.open import memory
 from kgdistill.store.ladybug.reader import MEMORY, sendable
-from kgdistill.store.query.process import QueryChild
+from kgdistill.store.query.process import NotBegunError, QueryChild
 
 
 class QueryProcess:
@@ -45,6 +45,13 @@ class QueryProcess:
             QueryError: what is wrong with the query, or a limit that it went over.
             StoreError: the file cannot be opened.
         """
+        try:
+            return self._asked(cypher, parameters, limit, timeout_s)
+        except NotBegunError:
+            # It was ended from outside while it waited.
+            return self._asked(cypher, parameters, limit, timeout_s)
+
+    def _asked(self, cypher: str, parameters: Mapping[str, Any], limit: int, timeout_s: float) -> pa.Table:
         if not self.reading:
             try:
                 self._child.ask("open", {"file": str(self.path)})
