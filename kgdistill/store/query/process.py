@@ -129,6 +129,11 @@ class QueryChild:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
+    def kill(self) -> None:
+        """Ends what another thread asks: it hears of it as of a crash."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def _exchange(self, process: subprocess.Popen[bytes], message: bytes, most: int) -> pa.Table | None:
         """The answer; None where the process ended before it was whole, or sent more than it may."""
         assert process.stdin is not None
