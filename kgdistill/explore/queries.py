@@ -92,9 +92,8 @@ def saved_query(name: str, folder: str | Path | None = None) -> SavedQuery:
     """
     known = {query.name: query for query in saved_queries(folder)}
     if name not in known:
-        hint = nearest(name, known)
         raise InputError(
-            f"there is no saved query {name[:60]!r}", hint=f"{hint}there are: {', '.join(known)}"
+            f"there is no saved query {name[:60]!r}", hint=f"{nearest(name, known)}see: kgdistill query list"
         )
     return known[name]
 

@@ -108,8 +108,9 @@ def test_a_users_interests_are_those_before_a_time(shop: Graph) -> None:
 def test_questions_are_cypher_or_a_saved_query(shop: Graph) -> None:
     assert "history_of_user" in shop.queries()
     assert shop.query("history_of_user", {"user": "ann"}).num_rows == len(shop.history("ann"))
-    with pytest.raises(InputError, match="no saved query"):
+    with pytest.raises(InputError, match="no saved query") as refused:
         shop.query("history_of_usr")
+    assert refused.value.hint == "did you mean 'history_of_user'? see: kgdistill query list"
     with pytest.raises(QueryError):
         shop.query("MATCH (n) DETACH DELETE n")
 

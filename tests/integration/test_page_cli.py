@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from _explored import explored
 
 from kgdistill import Graph
 from kgdistill.cli import main
@@ -30,24 +29,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-@contextmanager
-def explored(shop: str, *arguments: str) -> Iterator[str]:
-    """What it says until it is open; ended by Ctrl-C."""
-    command = [sys.executable, "-m", "kgdistill", "explore", "--store", shop, "--port", "0", *arguments]
-    left = {k: v for k, v in os.environ.items() if k != "KGDISTILL_TOKEN"}
-    with subprocess.Popen(command, cwd=ROOT, env=left, stderr=subprocess.PIPE, text=True) as served:
-        assert served.stderr is not None
-        said = ""
-        while "Ctrl-C" not in said:
-            line = served.stderr.readline()
-            assert line, said
-            said += line
-        yield said
-        served.send_signal(signal.SIGINT)
-        assert served.wait(20) == 0
-        assert "Traceback" not in served.stderr.read()
-
-
 def status(port: int, path: str, **headers: str) -> tuple[int, str]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
         connection.request("GET", path, headers=headers)
@@ -56,8 +37,8 @@ def status(port: int, path: str, **headers: str) -> tuple[int, str]:
 
 
 def test_another_address_prints_a_token_and_asks_for_it(shop: str) -> None:
-    with explored(shop, "--host", "0.0.0.0") as said:
-        found = re.search(r"open http://0\.0\.0\.0:(\d+)/\?token=(\S{32})\n", said)
+    with explored(shop, "--host", "0.0.0.0") as address:
+        found = re.fullmatch(r"http://0\.0\.0\.0:(\d+)/\?token=(\S{32})", address)
         assert found
         port, token = int(found[1]), found[2]
         assert status(port, "/")[0] == 401
@@ -70,8 +51,8 @@ def test_another_address_prints_a_token_and_asks_for_it(shop: str) -> None:
 
 
 def test_this_machine_needs_none(shop: str) -> None:
-    with explored(shop) as said:
-        found = re.search(r"open http://127\.0\.0\.1:(\d+)/\n", said)
+    with explored(shop) as address:
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)", address)
         assert found
         code, text = status(int(found[1]), "/card?label=User&key=ann")
         assert code == 200

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _page_shop import client, fill_hostile_shop
 
 from kgdistill.errors import QueryError
 from kgdistill.store import open_store
+from kgdistill.store.ladybug import process as ladybug_process
 from kgdistill.store.ladybug.store import LadybugStore
 from kgdistill.store.query import process
 
@@ -152,6 +154,50 @@ def test_a_process_that_was_killed_starts_again(store: LadybugStore) -> None:
     held.kill()
     held.wait()
     assert store.query("RETURN 2 AS x").to_pylist() == [{"x": 2}]
+
+
+@pytest.mark.parametrize("kind", ["process", "page"])
+def test_a_process_that_dies_as_it_is_asked_is_replaced_before_anybody_notices(
+    store: LadybugStore, kind: str
+) -> None:
+    with store.changes():
+        fill_hostile_shop(store)
+    page = client(store)
+    store.query("RETURN 1 AS x")
+    held = child_of(store)
+    # It stands still with the question in its pipe, then dies.
+    os.kill(held.pid, signal.SIGSTOP)
+    threading.Timer(0.5, held.kill).start()
+    if kind == "process":
+        assert store.query("RETURN 2 AS x").to_pylist() == [{"x": 2}]
+    else:
+        answer = page.get("/card", params={"label": "User", "key": "ann"})
+        assert (answer.status_code, "Espresso beans" in answer.text) == (200, True)
+    assert child_of(store) is not held
+
+
+def test_a_process_that_dies_just_before_it_is_asked_is_replaced(
+    store: LadybugStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.query("RETURN 1 AS x")
+    held = child_of(store)
+
+    def late(value: object) -> object:
+        held.kill()
+        held.wait()
+        return value
+
+    # It lived when it was looked at.
+    monkeypatch.setattr(ladybug_process, "sendable", late)
+    assert store.query("RETURN $x AS x", {"x": 2}).to_pylist() == [{"x": 2}]
+
+
+def test_a_query_that_was_begun_is_not_asked_again(store: LadybugStore) -> None:
+    store.query("RETURN 1 AS x")
+    held = child_of(store)
+    threading.Timer(0.5, held.kill).start()
+    with pytest.raises(QueryError, match="crashed its process"):
+        store.query(ENDLESS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from _page_shop import client, fill_hostile_shop
 
-from kgdistill.errors import QueryError, StoreLockedError
+from kgdistill.errors import QueryError, StoreError, StoreLockedError
 from kgdistill.page.source import GraphSource
 from kgdistill.store import LadybugStore
 from kgdistill.store.ladybug import process
@@ -67,7 +67,7 @@ def test_no_more_run_at_once_than_may_and_each_is_answered(store: LadybugStore) 
         found = list(pool.map(lambda n: store.query("RETURN $n AS n", {"n": n})["n"][0].as_py(), range(64)))
     assert found == list(range(64))
     assert len(readers._idle) <= readers._most
-    assert readers._busy == 0
+    assert readers._busy == []
 
 
 def test_memory_bounds_how_many_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,3 +118,22 @@ def test_what_several_ask_at_the_same_time_is_asked_once(
     with pytest.raises(QueryError, match="nonsense"):
         source.store.query("RETURN nonsense AS x")
     assert len(asked) == 3
+
+
+def test_closing_ends_what_still_runs(tmp_path: Path) -> None:
+    told: list[str] = []
+    with LadybugStore(tmp_path / "shop.db") as opened:
+        opened.query("RETURN 1 AS x")
+
+        def ask() -> None:
+            with pytest.raises(StoreError, match="closed"):
+                opened.query(SLOW, timeout_s=25.0)
+            told.append(SLOW)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        time.sleep(1.0)
+        begin = time.monotonic()
+    thread.join()
+    assert told == [SLOW]
+    assert time.monotonic() - begin < 10

@@ -13,7 +13,9 @@ import pyarrow as pa
 from kgdistill.errors import QueryError, StoreError
 from kgdistill.store.ladybug.open import memory
 from kgdistill.store.ladybug.reader import MEMORY, sendable
-from kgdistill.store.query.process import QueryChild
+from kgdistill.store.query.process import NotBegunError, QueryChild
+
+_LOOK_S = 0.05
 
 
 class QueryProcess:
@@ -45,6 +47,13 @@ class QueryProcess:
             QueryError: what is wrong with the query, or a limit that it went over.
             StoreError: the file cannot be opened.
         """
+        try:
+            return self._asked(cypher, parameters, limit, timeout_s)
+        except NotBegunError:
+            # It was ended from outside while it waited.
+            return self._asked(cypher, parameters, limit, timeout_s)
+
+    def _asked(self, cypher: str, parameters: Mapping[str, Any], limit: int, timeout_s: float) -> pa.Table:
         if not self.reading:
             try:
                 self._child.ask("open", {"file": str(self.path)})
@@ -73,6 +82,10 @@ class QueryProcess:
         self._child.stop()
         self._open = False
 
+    def kill(self) -> None:
+        """Ends the process under the query of another thread, which is told."""
+        self._child.kill()
+
 
 class QueryProcesses:
     """Query processes of one file, each for one query at a time; another starts where all are busy.
@@ -88,22 +101,22 @@ class QueryProcesses:
         self._where = where
         self._most = most or min(4, max(2, memory() // 2 // MEMORY))
         self._idle = [QueryProcess(path, where)]
-        self._busy = 0
+        self._busy: list[QueryProcess] = []
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[QueryProcess]:
         """A process that nobody else uses; waits for one where as many as may be are busy."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._busy < self._most)
+            self._changed.wait_for(lambda: self._idle or len(self._busy) < self._most)
             # The one that was used last: the others' pages may be long out of the memory.
             process = self._idle.pop() if self._idle else QueryProcess(self.path, self._where)
-            self._busy += 1
+            self._busy.append(process)
         try:
             yield process
         finally:
             with self._changed:
-                self._busy -= 1
+                self._busy.remove(process)
                 self._idle.append(process)
                 self._changed.notify_all()
 
@@ -125,8 +138,10 @@ class QueryProcesses:
             process.release()
 
     def stop(self) -> None:
-        """Ends the processes, once their queries have ended."""
-        self.rest()
+        """Ends the processes, with what they run."""
+        while not self.rest(_LOOK_S):
+            for process in list(self._busy):
+                process.kill()
         for process in self._idle:
             process.stop()
         self._idle.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from kgdistill.store.neo4j.typed import typed
 from kgdistill.store.neo4j.work import check_work
 from kgdistill.store.notes import with_notes
 from kgdistill.store.protocol import Parameter
-from kgdistill.store.query.process import START_S, QueryChild
+from kgdistill.store.query.process import START_S, NotBegunError, QueryChild
 from kgdistill.store.schema import Schema
 
 # What `_KgdistillSchema.times` says of a store whose times have a zone.
@@ -79,7 +80,13 @@ class Neo4jQueries:
             "query_s": timeout_s,
             "known": [] if self._schema is None else _names(self._schema),
         }
-        table = self._child.ask("query", request, limit=limit, timeout_s=timeout_s)
+        ask = partial(self._child.ask, "query", request, limit=limit, timeout_s=timeout_s)
+        try:
+            table = ask()
+        except NotBegunError:
+            # It was ended from outside while it waited.
+            self._open()
+            table = ask()
         says = told(table.schema)
         _raise_failure(says, self._url)
         if "unknown" in says and self._schema is not None:

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-SCHEMA, BATCH, END, REFUSED = b"S", b"B", b".", b"E"
+BEGUN, SCHEMA, BATCH, END, REFUSED = b"?", b"S", b"B", b".", b"E"
 # What engines and Arrow say.
 _OUT_OF_MEMORY = ("bad_alloc", "unable to allocate memory", "buffer pool is full", "malloc of size")
 _PR_SET_PDEATHSIG = 1
@@ -144,8 +144,8 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     """Answers the parent's requests until it has gone; never returns.
 
     A request is JSON with `do` (the handler's name), `timeout_s`, `rows`, `bytes`, `memory` (these only to
-    be kept or named) and what the handler takes. An answer is a schema and batches of rows, then an end,
-    or a refusal at any place.
+    be kept or named) and what the handler takes. An answer is the word that it is begun, a schema and batches
+    of rows, then an end, or a refusal at any place.
 
     Args:
         handlers: by name.
@@ -163,6 +163,7 @@ def serve(handlers: Mapping[str, Handler]) -> None:
         request = json.loads(requests.get())
         _deadline(request["timeout_s"])
         try:
+            send(answers, b"", BEGUN)
             _answer(answers, handlers[request["do"]], request)
         except BrokenPipeError:
             os._exit(0)

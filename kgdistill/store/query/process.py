@@ -37,8 +37,12 @@ _LOOK_S = 0.02
 _SECRETS = re.compile(r"KGDISTILL_|PASSWORD|SECRET|TOKEN|CREDENTIAL|_KEY", re.IGNORECASE)
 
 
+class NotBegunError(QueryError):
+    """The process ended before it took the request up: another can be asked the same."""
+
+
 class QueryChild:
-    """One process that runs queries; it starts when first asked, and anew after it ended.
+    """One process that runs queries; it starts when asked to open something, and anew after it ended.
 
     Args:
         module: the module whose `main` runs in it and calls `serve`.
@@ -51,6 +55,7 @@ class QueryChild:
         self._where = where
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun = False
 
     @property
     def alive(self) -> bool:
@@ -66,7 +71,7 @@ class QueryChild:
         timeout_s: float = START_S,
         answer_bytes: int = ANSWER_BYTES,
     ) -> pa.Table:
-        """Has one request answered; the process starts where it does not run.
+        """Has one request answered; to `open`, the process starts where it does not run.
 
         Args:
             do: the name of the handler.
@@ -76,6 +81,7 @@ class QueryChild:
             answer_bytes: a larger answer is refused.
 
         Raises:
+            NotBegunError: the process had ended, with all that it was told.
             QueryError: refused, failed, too long, too large; or the process ended.
         """
         whole = {
@@ -89,9 +95,12 @@ class QueryChild:
         message = json.dumps(whole).encode()
         if not self.alive:
             self.stop()
+            if do != "open":
+                raise _not_begun(self._where)
             self._process = _start(self._module)
         process = self._process
         assert process is not None
+        self._begun = False
         watch = _Watch(process, timeout_s + 2 * GRACE_S, self._memory)
         try:
             answer = self._exchange(process, message, answer_bytes)
@@ -120,6 +129,11 @@ class QueryChild:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
+    def kill(self) -> None:
+        """Ends what another thread asks: it hears of it as of a crash."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def _exchange(self, process: subprocess.Popen[bytes], message: bytes, most: int) -> pa.Table | None:
         """The answer; None where the process ended before it was whole, or sent more than it may."""
         assert process.stdin is not None
@@ -139,7 +153,9 @@ class QueryChild:
                 if told["spent"]:
                     self.stop()
                 raise QueryError(told["message"], where=self._where, hint=told["hint"])
-            if kind == child.SCHEMA:
+            if kind == child.BEGUN:
+                self._begun = True
+            elif kind == child.SCHEMA:
                 schema = pa.ipc.read_schema(payload)
             else:
                 size += len(payload)
@@ -150,6 +166,8 @@ class QueryChild:
         alarm = getattr(signal, "SIGALRM", None)
         if watch.late or (alarm is not None and code == -alarm):
             return query_error(child.too_long(timeout_s), self._where)
+        if not self._begun:
+            return _not_begun(self._where)
         if watch.peak > self._memory // 4:
             return query_error(child.too_much_memory(self._memory), self._where)
         return QueryError(
@@ -196,6 +214,10 @@ def _resident(pid: int) -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):  # it has ended, or this is no Linux
         return 0
+
+
+def _not_begun(where: str) -> NotBegunError:
+    return NotBegunError("the process for queries was ended", where=where, hint="ask again")
 
 
 def query_error(refusal: child.RefusedError, where: str) -> QueryError:
