@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 
@@ -36,6 +39,24 @@ FEATURES: tuple[str, ...] = (
 )
 """What `Past.features` gives, in order."""
 _RECENT = 28.0
+
+
+Time: TypeAlias = datetime | str
+"""A text is a date or a time in ISO 8601; without a zone it is UTC."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Every purchase of a user with its time, and when is asked.
+
+    Attributes:
+        lines: keys and times, in any order.
+        at: the moment of asking, before which purchases count; None: right after the latest of these, or
+            where that is later, the moment up to which a bundle knows what everybody bought.
+    """
+
+    lines: Sequence[tuple[str | int, Time]]
+    at: Time | None = None
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ class Run(RunBase):
     def writes(self) -> bool:
         """Whether its answers have a place in the graph."""
         task, kind = self.config.task, self.config.kind
-        return kind != "basket" and (kind != "classify" or task.output is not None)
+        return kind not in ("basket", "classify") or task.output is not None
 
     @property
     def answered_as(self) -> EdgeType:

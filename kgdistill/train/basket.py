@@ -27,6 +27,9 @@ from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import sampled_softmax
 
+_BATCHES = 10
+"""At least so many in an epoch, however few the lists are."""
+
 
 @dataclass(frozen=True)
 class RepeatSettings(ListSettings):
@@ -136,7 +139,8 @@ class _Lesson(Lesson[IntArray]):
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """Lists, shuffled."""
         order = torch.randperm(len(self.lengths), generator=draws.torch)
-        return [rows.numpy() for rows in torch.split(order, self.settings.batch)]
+        size = min(self.settings.batch, max(1, len(order) // _BATCHES))
+        return [rows.numpy() for rows in torch.split(order, size)]
 
     def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """Softmax cross-entropy over each list, and the squared weights."""
