@@ -63,11 +63,17 @@ def _micros(time: Time) -> int:
 def past_texts(past: Past) -> Texts:
     """Every key as a text; read once, as an iterator would be empty the second time.
 
+    Of purchases with times each key once, in the order of its first before the moment of asking.
+
     Raises:
-        InputError: one text instead of several keys, or a key that is neither text nor a whole number; times.
+        InputError: one text instead of several keys, or a key that is neither text nor a whole number.
     """
-    if isinstance(past, Timed):
-        raise InputError("this bundle reads what was bought without times", hint="give the keys alone")
+    if isinstance(past, Timed) or (
+        isinstance(past, list | tuple) and any(isinstance(k, tuple) for k in past)
+    ):
+        keys, at, moment = timed(past)
+        known = np.flatnonzero(at < moment) if moment is not None else np.arange(len(at))
+        return list(dict.fromkeys(keys[n] for n in known[np.argsort(at[known], kind="stable")]))
     return {str(n): key_texts(k) for n, k in past.items()} if isinstance(past, Mapping) else key_texts(past)
 
 

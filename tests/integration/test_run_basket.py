@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,14 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from _refused import refused
 from _shop import fill_shop
 from _tiny_encoder import tiny_encoder
 
+from kgdistill.cli import main
 from kgdistill.errors import InputError, LeakError
+from kgdistill.graph import Graph
 from kgdistill.ranking.habits import Timed
 from kgdistill.resources import graph_dir
+from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
+from kgdistill.serve.bundle import load_bundle
 from kgdistill.serve.joined import load
+from kgdistill.serve.why import why
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.spec import load_task, parse_task
 
@@ -32,6 +39,7 @@ TASK: dict[str, Any] = {
     "candidates": {"label": "Product", "by": ["history", "text"]},
     "positives": {"event": "VIEWED"},
     "repeats": True,
+    "output": "RECOMMENDED",
     "protocol": {
         "split": "time",
         "settings": ["warm"],
@@ -154,3 +162,115 @@ def test_what_is_due_comes_first_and_then_what_is_bought_often(fitted: tuple[Run
     # What is not yet known at the moment of asking says nothing.
     later = [("p50", now + timedelta(days=d)) for d in range(9)]
     assert ranks(bundle, often + later, now) == ranks(bundle, often, now)
+
+
+def test_the_reasons_say_how_often_and_when(fitted: tuple[Run, MemoryStore]) -> None:
+    run, _ = fitted
+    bundle, now = load(run.folder / "bundle"), run.config.discovery.test_start
+    lines = again("p20", 12, 10, 5, now) + again("p50", 1, 0, 3, now) + again("p60", 7, 1, 1, now)
+    # A second line of a day is the same purchase.
+    lines += again("p20", 12, 10, 1, now)
+    answer = bundle.recommend(Timed(lines, now), 80, reasons=True)
+    told = {hit.id: hit.because for hit in answer}
+    assert told["p20"] == "viewed 5 times, every 12 days, last 10 days ago"
+    assert told["p50"] == "viewed 3 times, every day, last today"
+    assert told["p60"] == "viewed once, yesterday"
+    others = [why for item, why in told.items() if item not in ("p20", "p50", "p60")]
+    assert any(others)
+    assert not any("viewed once" in why for why in others)
+
+
+def test_the_command_asks_by_user_history_and_file(
+    fitted: tuple[Run, MemoryStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = fitted
+    bundle, now = load(run.folder / "bundle"), run.config.discovery.test_start
+
+    def told(*args: str) -> dict[str, Any]:
+        assert main(["recommend", *args, "-k", "5", "--json"]) == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    at = now.isoformat()
+    lines = lines_before(run, now)["u03"]
+    want = [hit._asdict() for hit in bundle.recommend(Timed(lines, now), 5, reasons=True)]
+    folder = str(run.folder / "bundle")
+    given = ",".join(f"{key}@{time.isoformat()}" for key, time in lines)
+    assert told("--bundle", folder, "--history", given, "--at", at)["hits"] == want
+    file = tmp_path / "bought.jsonl"
+    file.write_text("".join(json.dumps({"product": k, "at": str(t)}) + "\n" for k, t in lines))
+    answer = told("--bundle", folder, "--purchases", str(file))
+    assert (answer["hits"], answer["notes"]) == (want, [f"as of {now:%Y-%m-%d %H:%M} UTC"])
+    assert told("--run", str(run.folder), "--user", "u03", "--at", at)["hits"] == want
+    # Left out, the moment is right after the latest event of anybody.
+    latest = max(row["at"] for row in run.purchases().to_pylist())
+    answer = told("--run", str(run.folder), "--user", "u03")
+    whole = lines_before(run, datetime.max)["u03"]
+    moment = latest + timedelta(microseconds=1)
+    assert answer["hits"] == [
+        hit._asdict() for hit in bundle.recommend(Timed(whole, moment), 5, reasons=True)
+    ]
+    assert f"as of {moment:%Y-%m-%d %H:%M} UTC" in answer["rests_on"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--history", "p01"], "has no time"),
+        (["--history", "p01@soon"], "'soon' is not a date"),
+        (["--history", "p01@2024-03-01", "--at", "later"], "'later' is not a date"),
+        (["--history", "p01@2024-03-01", "--event", "BOUGHT=p02"], "reads no event"),
+        (["--history", "p01@2024-03-01", "--text", "thing"], "by a history alone"),
+        (["--history", "p01@2024-03-01", "--purchases", "-"], "give one of"),
+        (["--purchases", "absent.jsonl"], "cannot be read"),
+    ],
+)
+def test_bad_purchases_are_refused(
+    fitted: tuple[Run, MemoryStore], args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(fitted[0].folder / "bundle")
+    refused(["recommend", "--bundle", folder, *args], message, capsys)
+
+
+def test_a_line_that_is_no_purchase_is_named(
+    fitted: tuple[Run, MemoryStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = str(fitted[0].folder / "bundle"), tmp_path / "bought.jsonl"
+    file.write_text('{"product": "p01", "at": "2024-03-01"}\n\n{"product": "p01"}\n')
+    args = ["recommend", "--bundle", folder, "--purchases", str(file)]
+    refused(args, "line 3 is no product with its time", capsys)
+
+
+def test_what_is_written_back_is_the_next_basket_as_of_the_latest_event(
+    fitted: tuple[Run, MemoryStore],
+) -> None:
+    run, store = fitted
+    written = Graph(store).write_back(run, k=5)
+    assert written.recommendations == 40 * 5
+    kept = store.query(
+        "MATCH (u:User {user_id: 'u03'})-[r:RECOMMENDED]->(p:Product) "
+        "RETURN p.product_id AS id, r.reason AS reason ORDER BY r.rank"
+    ).to_pylist()
+    whole = lines_before(run, datetime.max)
+    moment = max(at for mine in whole.values() for _, at in mine) + timedelta(microseconds=1)
+    bundle = load(run.folder / "bundle")
+    want = bundle.recommend(Timed(whole["u03"], moment), 5, reasons=True)
+    assert [(row["id"], row["reason"] or "") for row in kept] == [(hit.id, hit.because) for hit in want]
+    assert any(row["reason"] for row in kept)
+    Graph(store).write_back(run, k=5, reasons=False)
+    none = store.query("MATCH ()-[r:RECOMMENDED]->() WHERE r.reason IS NOT NULL RETURN count(r) AS n")
+    assert none["n"].to_pylist() == [0]
+
+
+def test_the_report_shows_whose_basket_and_why(fitted: tuple[Run, MemoryStore]) -> None:
+    run, _ = fitted
+    _, markdown = write_report(run.folder)
+    said = markdown.read_text(encoding="utf-8")
+    assert "times, every" in said
+    assert "student with repeats" in said
+
+
+def test_the_student_alone_does_not_explain_the_rank(fitted: tuple[Run, MemoryStore]) -> None:
+    run, _ = fitted
+    with pytest.raises(InputError, match="ranked by habits"):
+        why(load_bundle(run.folder / "bundle"), [("p01", "2024-03-01")], "p02")
