@@ -20,6 +20,8 @@ from _tiny_encoder import tiny_encoder
 from kgdistill.cli import main
 from kgdistill.errors import InputError, LeakError
 from kgdistill.graph import Graph
+from kgdistill.page.source import GraphSource
+from kgdistill.page.views import _bundle_card
 from kgdistill.ranking.habits import Timed
 from kgdistill.resources import graph_dir
 from kgdistill.run.report import write_report
@@ -274,3 +276,25 @@ def test_the_student_alone_does_not_explain_the_rank(fitted: tuple[Run, MemorySt
     run, _ = fitted
     with pytest.raises(InputError, match="ranked by habits"):
         why(load_bundle(run.folder / "bundle"), [("p01", "2024-03-01")], "p02")
+
+
+def test_the_page_of_a_user_shows_the_next_basket(fitted: tuple[Run, MemoryStore]) -> None:
+    run, store = fitted
+    bundle = load_bundle(run.folder / "bundle")
+    shown = _bundle_card(GraphSource(store, bundle=bundle), "User", "u03")
+    want = bundle.recommend(lines_before(run, datetime.max)["u03"], 10, reasons=True)
+    assert shown == list(want)
+    assert _bundle_card(GraphSource(store, bundle=bundle), "User", "u59")  # who did nothing
+
+
+def test_a_mistyped_year_is_not_the_present(fitted: tuple[Run, MemoryStore], tmp_path: Path) -> None:
+    run, _ = fitted
+    with MemoryStore() as store:
+        fill_views(store, tmp_path)
+        rows = [{"source": "u05", "target": "p05", "at": datetime(2199, 1, 1)}]
+        schema = store.schema.edge_arrow_schema(VIEWED)
+        store.write_relationships(VIEWED, pa.Table.from_pylist(rows, schema=schema))
+        told = run.pasts(run.bundle().keys, store, user="u03").of("u03")
+    assert isinstance(told, Timed)
+    assert isinstance(told.at, datetime)
+    assert told.at.year < 2199

@@ -123,6 +123,10 @@ def test_new_items_are_ranked_by_what_nobody_bought(bundle: Bundle) -> None:
     lines = [*lines_of(bundle, 5), ("fresh", "2024-05-20")]
     assert "fresh" in {hit.id for hit in made.recommend(lines, ITEMS)}
     assert "fresh" not in {hit.id for hit in made.recommend(lines_of(bundle, 5), ITEMS)}
+    assert bundle.repeats is not None
+    habits = bundle.repeats.habits(ITEMS + 1)
+    np.testing.assert_array_equal(habits.values[ITEMS], habits.values[NEVER])
+    assert habits.interval[ITEMS] == habits.interval[NEVER] != habits.interval[0]
 
 
 def test_saved_and_loaded_it_answers_the_same(bundle: Bundle, tmp_path: Path) -> None:
