@@ -18,7 +18,7 @@ def test_the_page_keeps_what_it_promises(tmp_path: Path) -> None:
     }
     assert list(scores.values()) == sorted(scores.values())
     assert re.search(r"bought \d+ times, every \d+ days, last \d+ days ago", fitted)
-    assert "as of 2024-12-29 22:14 UTC" in fitted
+    assert "as of 2024-12-29 22:06 UTC" in fitted
     assert '"basis": "history"' in given
     assert "as of 2024-1" in given  # of the bundle alone
     assert len(re.findall(r"^[123] tea \d", python, flags=re.M)) == 3
