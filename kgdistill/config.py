@@ -233,9 +233,9 @@ class ClassifyConfig(_Section):
     """Parts that the training subjects are cut into: the teacher has a member for each, which did not learn
     from it; of a subject the student is told halfway between that member and all. 1, or below 20 subjects a
     part: one alone."""
-    made_up: int = Field(default=2000, ge=0, le=10_000_000)
-    """So many texts, at least, a student learns from where texts are all that is known: those that are
-    missing are made up of the labelled ones, and the teacher says what they are; 0 makes none."""
+    made_up: int = Field(default=20_000, ge=0, le=10_000_000)
+    """So many texts a student learns from where texts are all that is known, at most seven for each labelled
+    one: those that are missing are made up of these, and the teacher says what they are; 0 makes none."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of a text's tokens that the student does not see at each step."""
     rank: int = Field(default=32, ge=1, le=4096)

@@ -13,8 +13,9 @@ from kgdistill.models.text.vocabulary import TokenSource, common_words
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import ClassTeacher, SubjectVectors
+from kgdistill.words import unspaced
 
-_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK = 0.3, 0.1, 10, 1024
+_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 7
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ def taught(
 ) -> Taught:
     """What a teacher tells a student of a task.
 
-    Few labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all,
-    those that are missing are made up of the training texts (`made_up`), read by the text teacher and told by
-    the teacher. Only where texts are all that is known of a subject, by an encoder of word pieces.
+    Labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all, at most
+    seven for each labelled one, those that are missing are made up of the training texts (`made_up`), read by
+    the text teacher and told by the teacher. Only where texts are all that is known of a subject.
 
     Args:
         teacher: trained; None is the student without distillation.
@@ -57,7 +58,7 @@ def taught(
     if teacher is None:
         return Taught(task, vectors, None)
     soft, rows = teacher.told(task, vectors), task.subjects("train")
-    wanted = config.made_up - len(rows) - len(task.unlabelled)
+    wanted = min(config.made_up, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:
         return Taught(task, vectors, soft)
     made = made_up([task.texts[i] for i in rows], encoder, wanted, np.random.default_rng(seed))
@@ -77,33 +78,39 @@ def made_up(texts: Sequence[str], encoder: TokenSource, count: int, rng: np.rand
     encoder's vocabulary whose vectors are nearest to its own.
 
     Args:
-        texts: what they are made of, each as often as the others.
+        texts: what they are made of, each as often as the others; not those without blanks between words.
         encoder: of the words.
-        count: how many; fewer where nothing is left of some.
+        count: how many of as many texts as these; fewer where nothing is left of some.
         rng: draws them.
 
     Returns:
-        The texts; none where the encoder shows no words, or the texts have no blanks between theirs.
+        The texts; none where the encoder shows no words.
     """
-    known = common_words(encoder, texts)
-    split = [text.split() for text in texts]
-    plain = {word: "".join(filter(str.isalpha, word)).lower() for words in split for word in words}
-    near = _nearest(sorted({core for core in plain.values() if len(core) > 2}), known, encoder)
-    if not near:
-        return []
+    split = [text.split() for text in texts if not any(map(unspaced, text))]
+    near = _near_words(split, encoder)
     out = []
-    for number in range(count):
+    for number in range(count * len(split) // len(texts) if near else 0):
         words = split[number % len(split)]
         chance, which = rng.random(len(words)), rng.integers(_NEAREST, size=len(words))
         text = " ".join(
-            near[plain[word]][place % len(near[plain[word]])]
-            if drawn < _LEFT_OUT + _REPLACED and plain[word] in near
+            near[core][place % len(near[core])]
+            if drawn < _LEFT_OUT + _REPLACED and (core := _letters(word)) in near
             else word
             for word, drawn, place in zip(words, chance, which, strict=True)
             if drawn >= _LEFT_OUT
         )
         out += [text] if text else []
     return out
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalpha, word)).lower()
+
+
+def _near_words(split: Sequence[Sequence[str]], encoder: TokenSource) -> dict[str, list[str]]:
+    """What may stand for each word of some texts."""
+    words = {_letters(word) for text in split for word in text}
+    return _nearest(sorted(w for w in words if len(w) > 2), common_words(encoder), encoder)
 
 
 def _nearest(words: Sequence[str], known: Sequence[str], encoder: TokenSource) -> dict[str, list[str]]:

@@ -64,6 +64,12 @@ def test_the_nearest_words_are_those_of_the_encoder(encoder: Any, monkeypatch: p
         assert share[word] == pytest.approx(0.6, abs=0.07)
 
 
+def test_of_texts_of_several_scripts_those_with_blanks_are_made_up(encoder: Any) -> None:
+    made = made_up(["sofa lamp soil", "物流很快。", "质量一般。"], encoder, 300, np.random.default_rng(0))
+    assert 90 < len(made) <= 100
+    assert {word for text in made for word in text.split()} == {*PAIRS, *PAIRS.values()}
+
+
 def test_nothing_is_made_up_without_words_to_choose_from(encoder: Any) -> None:
     rng = np.random.default_rng(0)
     assert made_up(["红色连衣裙"] * 6, encoder, 9, rng) == []
@@ -98,6 +104,13 @@ def test_enough_texts_are_left_as_they_are(few: World) -> None:
     for teacher, most in ((few.teacher, 0), (few.teacher, 30), (None, 1000)):
         config = CONFIG.model_copy(update={"made_up": most})
         assert taught(teacher, few.task, encoder, few.vectors, config, 0).task is few.task
+
+
+def test_of_few_labelled_texts_seven_times_as_many_are_the_most(few: World) -> None:
+    encoder: Any = WordEncoder()
+    config = CONFIG.model_copy(update={"made_up": 1_000_000})
+    longer = taught(few.teacher, few.task, encoder, few.vectors, config, 0).task
+    assert len(longer.unlabelled) == 6 * len(few.task.subjects("train"))
 
 
 def test_a_student_learns_from_what_is_made_up(few: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench._task_figures import class_rows
-from bench.tasks import TASKS, corrected, rows_of
+from bench.task_documents import documents
+from bench.tasks import RESULTS, TABLES, TASKS, corrected, rows_of, tables
 from kgdistill.ranking.classes import Classified
 
 
@@ -34,11 +35,31 @@ def test_a_better_arm_is_told_and_an_equal_one_is_not() -> None:
     assert (equal["mean"], equal["p"]) == (0, 1)
 
 
-def test_the_correction_goes_over_all_tasks() -> None:
-    tasks = {"a": {"compared": [{"p": 0.01}, {"p": 0.5}]}, "b": {"compared": [{"p": 0.02}]}, "c": {}}
+def test_the_correction_goes_over_all_data_of_a_task() -> None:
+    tasks = {
+        "a": {"title": "intent: a", "compared": [{"p": 0.01}, {"p": 0.5}]},
+        "b": {"title": "intent: b", "compared": [{"p": 0.02}]},
+        "c": {"title": "target: c", "compared": [{"p": 0.03}]},
+    }
     corrected(tasks)
     assert [pair["p_holm"] for pair in tasks["a"]["compared"]] == pytest.approx([0.03, 0.5])
     assert tasks["b"]["compared"][0]["p_holm"] == pytest.approx(0.04)
+    assert tasks["c"]["compared"][0]["p_holm"] == pytest.approx(0.03)
+
+
+def test_every_task_that_was_measured_has_its_table_and_each_figure_its_line() -> None:
+    found = documents(RESULTS.parent)
+    assert {held["title"].partition(":")[0] for held in found.values()} == {
+        "intent", "sentiment", "profile", "target", "alerts",
+    }  # fmt: skip
+    page = TABLES.read_text(encoding="utf-8")
+    assert page == tables(found), "python -m bench.tasks --tables"
+    for held in found.values():
+        assert {pair[end] for pair in held["compared"] for end in ("arm", "other")} <= {
+            row["arm"] for row in held["figures"]
+        }
+    assert page.count("\n| ") == sum(1 + len(held["figures"]) + 1 for held in found.values())
+    assert page.count(", p ") == sum(len(held["compared"]) for held in found.values())
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -156,12 +156,9 @@ def whole_tokenizer(encoder: Splitting, texts: Sequence[str], dim: int) -> Token
     return student_tokenizer(encoder, texts, dim)
 
 
-def common_words(encoder: Splitting, texts: Sequence[str]) -> list[str]:
-    """The whole words of the encoder's vocabulary, its first 12,000: the commonest.
-
-    None where it shows no word pieces, or where the texts have no blanks between words.
-    """
-    if not has_pieces(encoder) or frequent_runs(texts, least=_LEAST, most=1):
+def common_words(encoder: Splitting) -> list[str]:
+    """The whole words of the encoder's vocabulary, its first 12,000: the commonest; none without pieces."""
+    if not has_pieces(encoder):
         return []
     known = _in_order(_described(encoder)["model"]["vocab"])
     return list(islice((word for word in known if _WORD.fullmatch(word)), _WORDS))
