@@ -48,7 +48,7 @@ RESULTS = Path(__file__).parent / "results" / "tasks_watch.json"
 MONTHS, REPLICATES = 6, 6
 SURGES, EACH, SURGE_MONTHS = 200, 20, 4
 # Tried with true labels alone: those that are not in use and need no model.
-CANDIDATES = ("one window", "CUSUM, odds times 2", "Shiryaev-Roberts, odds times 1.5 to 5")
+CANDIDATES = ("CUSUM, odds times 2",)
 STATED = 1.0
 NOTHING: dict[str, Any] = {"of": {}}
 
@@ -139,29 +139,6 @@ def surges(seeds: int, mistakes: Mistakes) -> dict[str, Any]:
     }
 
 
-def tuned_elsewhere(seeds: int) -> dict[str, Any]:
-    """False alarms a month on other kinds of streams, tuned on the seasonal ones: what tuning is worth."""
-    hours = int(SURGE_MONTHS * MONTH_HOURS)
-    months = REPLICATES * (hours - WARM) / MONTH_HOURS
-    methods = ("Shiryaev-Roberts, odds times 1.5 to 5", "scan over lengths (in use)")
-    kinds = ("clumped", "bursty", "trending")
-    counts = {method: dict.fromkeys(kinds, 0) for method in methods}
-    with step("tuned elsewhere", seeds * len(methods) * (1 + len(kinds))) as progress:
-        for seed in range(seeds):
-            calm = draw_stream("planted", hours, REPLICATES * TOPICS, 100 + seed)
-            for method in methods:
-                least = threshold(SCORES[method](calm)[WARM:], months, STATED)
-                progress.advance()
-                for kind in kinds:
-                    other = draw_stream(kind, hours, REPLICATES * TOPICS, 400 + seed)
-                    counts[method][kind] += len(starts(SCORES[method](other)[WARM:] > least))
-                    progress.advance()
-    return {
-        method: {kind: poisson_interval(count, seeds * months) for kind, count in told.items()}
-        for method, told in counts.items()
-    }
-
-
 def news_surges(seeds: int) -> dict[str, Any]:
     """Surges of a week planted into the dated news, 200 a seed, one at a time; windows of a day."""
     from datetime import date
@@ -238,7 +215,6 @@ def rows(seeds: int, only: str = "", kept: Mapping[str, Any] | None = None) -> d
     part("sentiment", lambda: sentiment(seeds))
     part("false_alarms", lambda: false_alarms(seeds))
     part("surges", lambda: surges(seeds, _mistakes(found)))
-    part("tuned_elsewhere", lambda: tuned_elsewhere(seeds))
     part("news", lambda: news_surges(seeds))
     return found
 
@@ -270,11 +246,10 @@ def show(found: dict[str, Any], console: Console) -> None:
             cell(told["false_alarms_a_month"], 2),
         )  # fmt: skip
     console.print(table)
-    console.print(found.get("tuned_elsewhere", NOTHING)["of"])
     console.print(found.get("news", NOTHING)["of"])
 
 
-PARTS = ("sentiment", "false_alarms", "surges", "tuned_elsewhere", "news")
+PARTS = ("sentiment", "false_alarms", "surges", "news")
 
 
 def main() -> None:

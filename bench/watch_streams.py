@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgdistill.arrays import DoubleArray, IntArray
-from kgdistill.watch.detector import MONTH_HOURS, Change, Sensitivity, SurgeDetector, Usual
-from kgdistill.watch.tails import beta_binomial_tail, log_gamma
+from kgdistill.watch.detector import (
+    MONTH_HOURS,
+    Change,
+    Sensitivity,
+    SurgeDetector,
+    Usual,
+    log_likelihood,
+    times_odds,
+)
 
 TOPICS = 10
 WARM = 28 * 24
@@ -36,11 +43,6 @@ class Stream:
     negatives: IntArray
     statements: IntArray
     share: DoubleArray
-
-
-def _odds(share: DoubleArray, times: DoubleArray | float) -> DoubleArray:
-    odds = share / (1 - share) * times
-    return np.asarray(odds / (1 + odds), np.float64)
 
 
 def _volume(kind: str, hours: DoubleArray, topics: int, draw: np.random.Generator) -> DoubleArray:
@@ -82,13 +84,13 @@ def draw_stream(
     share = draw.uniform(0.05, 0.3, topics)[None] * np.ones((hours, 1))
     day, weekend = 2 * np.pi * at[:, None] / 24, (at[:, None] // 24) % 7 >= 5
     if kind in ("seasonal", "planted"):
-        share = _odds(share, np.exp(0.4 * np.sin(day + 1) + 0.3 * weekend))
+        share = times_odds(share, np.exp(0.4 * np.sin(day + 1) + 0.3 * weekend))
     if kind == "trending":
-        share = _odds(share, 2.5 ** (at[:, None] / 8766))
+        share = times_odds(share, 2.5 ** (at[:, None] / 8766))
     statements = draw.poisson(_volume(kind, at, topics, draw) * more)
     # How alike the statements of an hour are: negatives come in clumps.
     alike = {"clumped": 0.08, "bursty": 0.03}.get(kind, 0.005)
-    true = _odds(share, odds)
+    true = times_odds(share, odds)
     drawn = draw.beta(true * (1 / alike - 1), (1 - true) * (1 / alike - 1))
     negatives = draw.binomial(statements, drawn)
     if mistakes != RIGHT:
@@ -102,70 +104,29 @@ def draw_stream(
 
 
 class _Scored(SurgeDetector):
-    """The detector without its alerts: what it would compare with a level, as minus a logarithm."""
+    """The detector without its alerts: minus the logarithm of what it would compare with the stated rate."""
 
-    def __init__(self, sensitivity: Sensitivity, lengths: tuple[int, ...] | None = None) -> None:
-        super().__init__(sensitivity)
-        if lengths is not None:
-            self.lengths = lengths
-            self.last = np.zeros((0, lengths[-1], 4))
-            self.spread = np.zeros((0, len(lengths), 2))
+    def __init__(self) -> None:
+        super().__init__(Sensitivity())
         self.score = np.zeros(0)
 
-    def _started(
-        self, windows: tuple[int, int], sums: DoubleArray, usual: Usual, sharing: int
-    ) -> list[Change]:
-        self.score = np.zeros(self.topics)
-        for place, length in enumerate(self.lengths):
-            stride = max(1, length // 4)
-            if windows[1] // stride != windows[0] // stride:
-                x, n, expected, variance = sums[place]
-                share = np.clip(expected / np.maximum(n, 1), 1e-4, 1 - 1e-4)
-                wide = np.minimum(self._spread(place) + usual.uncertain, 0.5)
-                deviation = (x - expected) / np.sqrt(np.maximum(variance * (1 + (n - 1) * wide), 1e-12))
-                rows = np.flatnonzero((self.since >= length) & (x >= 3) & (deviation > 1.25))
-                precision = 1 / wide[rows] - 1
-                chance = beta_binomial_tail(
-                    x[rows], n[rows], share[rows] * precision, (1 - share[rows]) * precision
-                )
-                score = -np.log(np.maximum(chance / stride, 1e-300))
-                self.score[rows] = np.maximum(self.score[rows], score)
+    def _started(self, x: DoubleArray, n: DoubleArray, usual: Usual, sharing: int) -> list[Change]:
+        super()._started(x, n, usual, sharing)
+        self.going[:] = 0
+        self.score = np.log(np.maximum(np.expm1(self.evidence).mean(axis=1), 1e-9))
         return []
 
 
-class _Ratios(_Scored):
-    """Likelihood ratios of windows against what is usual: CUSUM, or Shiryaev-Roberts over a mixture."""
+class _CumulativeSum(_Scored):
+    """CUSUM of the same likelihood ratios, at twice the usual odds (Page 1954)."""
 
-    def __init__(self, sensitivity: Sensitivity, odds: tuple[float, ...], roberts: bool) -> None:
-        super().__init__(sensitivity, (1,))
-        self.odds, self.roberts = odds, roberts
-        self.sum = np.zeros((len(odds), 0))
-
-    def _started(
-        self, windows: tuple[int, int], sums: DoubleArray, usual: Usual, sharing: int
-    ) -> list[Change]:
-        x, n, _, _ = sums[0]
-        if self.sum.shape[1] != self.topics:
-            self.sum = np.zeros((len(self.odds), self.topics))
-        precision = 1 / np.minimum(self._spread(0) + usual.uncertain, 0.5) - 1
-        for i, odds in enumerate(self.odds):
-            share = _odds(usual.share, odds)
-            ratio = _log_beta(x, n, share, precision) - _log_beta(x, n, usual.share, precision)
-            if self.roberts:
-                self.sum[i] = np.where(n > 0, np.logaddexp(0, self.sum[i]) + ratio, self.sum[i])
-            else:
-                self.sum[i] = np.maximum(self.sum[i] + ratio, 0)
-        self.score = np.logaddexp.reduce(self.sum, axis=0) if self.roberts else self.sum.max(axis=0)
+    def _started(self, x: DoubleArray, n: DoubleArray, usual: Usual, sharing: int) -> list[Change]:
+        if len(self.score) != self.topics:
+            self.score = np.zeros(self.topics)
+        precision = 1 / np.minimum(self._spread() + usual.uncertain, 0.5) - 1
+        ratio = log_likelihood(x, n, times_odds(usual.share, 2.0), precision)
+        self.score = np.maximum(self.score + ratio - log_likelihood(x, n, usual.share, precision), 0)
         return []
-
-
-def _log_beta(x: DoubleArray, n: DoubleArray, share: DoubleArray, precision: DoubleArray) -> DoubleArray:
-    a, b = share * precision, (1 - share) * precision
-    out: DoubleArray = (
-        log_gamma(x + a) + log_gamma(n - x + b) - log_gamma(n + a + b)
-        + log_gamma(a + b) - log_gamma(a) - log_gamma(b)
-    )  # fmt: skip
-    return out
 
 
 def _run(detector: _Scored, stream: Stream) -> DoubleArray:
@@ -203,12 +164,8 @@ def _ratio(stream: Stream) -> DoubleArray:
 
 
 SCORES: dict[str, Callable[[Stream], DoubleArray]] = {
-    "scan over lengths (in use)": lambda s: _run(_Scored(Sensitivity()), s),
-    "one window": lambda s: _run(_Scored(Sensitivity(), (1,)), s),
-    "CUSUM, odds times 2": lambda s: _run(_Ratios(Sensitivity(), (2.0,), False), s),
-    "Shiryaev-Roberts, odds times 1.5 to 5": lambda s: _run(
-        _Ratios(Sensitivity(), (1.5, 2.0, 3.0, 5.0), True), s
-    ),
+    "Shiryaev-Roberts (in use)": lambda s: _run(_Scored(), s),
+    "CUSUM, odds times 2": lambda s: _run(_CumulativeSum(), s),
     "three sigma on a window's negatives": _sigma,
     "a fixed multiple of the usual share": _ratio,
 }

@@ -17,7 +17,7 @@ class _Watcher(BaseModel):
     open: dict[str, tuple[dict[str, tuple[int, int]], list[str]]]
     window: int | None
     topics: list[str]
-    detector: dict[str, list[float] | list[list[list[float]]]]
+    detector: dict[str, list[float] | list[list[float]] | list[list[list[float]]]]
     counts: Counts
     sentiments: dict[str, int]
     curves: dict[str, list[tuple[float, float, float, float]]]

@@ -20,7 +20,7 @@ from kgdistill.tasks.alerts import Alerts
 from kgdistill.watch.kept import check_kept
 from kgdistill.watch.watcher import Watcher
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Position:
@@ -229,7 +229,8 @@ def _read(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
         kept = json.loads(text)
         if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
-            raise ValueError("it holds something else")
+            another = isinstance(kept, dict) and isinstance(kept.get("format"), int)
+            raise ValueError("another version wrote it" if another else "it holds something else")
         check_kept(text)
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from error

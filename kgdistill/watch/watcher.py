@@ -36,11 +36,12 @@ class Alert:
         id: the same whenever the same statements are watched.
         kind: "surge" or "over".
         topic: what the statements are about.
-        since, until: the counted windows, in ISO 8601, UTC.
+        since, until: the counted windows, in ISO 8601, UTC: of a surge those since it likely began.
         negatives, statements: counted there.
         expected: negatives there, had nothing changed.
         usual: the share of negatives that this is.
-        chance: of so many negatives or more where nothing changed; 1 at the end of a surge.
+        a_month: alerts as strong as this that a month would bring over all topics, had nothing changed; 0 at
+            the end of a surge.
     """
 
     id: str
@@ -52,7 +53,7 @@ class Alert:
     statements: int
     expected: float
     usual: float
-    chance: float
+    a_month: float
 
     def json(self) -> str:
         """The alert as one line of JSON."""
@@ -226,7 +227,7 @@ class Watcher:
             f"{topic}/{until}/{kind}", "over" if change.ends else "surge", topic,
             self._time(self.clock.start(number + 1 - change.windows)), until,
             change.negatives, change.statements, round(change.expected, 3),
-            round(change.expected / max(change.statements, 1), 5), change.chance,
+            round(change.expected / max(change.statements, 1), 5), change.a_month,
         )  # fmt: skip
 
     @staticmethod

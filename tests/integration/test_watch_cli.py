@@ -47,7 +47,7 @@ def test_an_alert_is_a_line(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["watch", str(file), "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(a["topic"], a["kind"]) for a in told] == [("tea", "surge"), ("tea", "over")]
-    assert {"id", "since", "until", "negatives", "statements", "expected", "usual", "chance"} <= set(told[0])
+    assert {"id", "since", "until", "negatives", "statements", "expected", "usual", "a_month"} <= set(told[0])
 
 
 def test_options_take_the_place_of_what_is_declared(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

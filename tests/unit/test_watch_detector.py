@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -12,8 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgdistill.arrays import IntArray
-from kgdistill.watch.detector import MONTH_HOURS, Change, Sensitivity, SurgeDetector
-from kgdistill.watch.tails import beta_binomial_tail, log_gamma
+from kgdistill.watch.detector import (
+    MONTH_HOURS,
+    Change,
+    Sensitivity,
+    SurgeDetector,
+    log_likelihood,
+    times_odds,
+)
+from kgdistill.watch.gamma import log_gamma
 
 HOURS = 24 * 35
 Told = list[tuple[int, Change]]
@@ -38,24 +47,65 @@ def watched(
     return [(i, change) for i, (x, n) in pairs for change in detector.step(i, x, n, sharing)]
 
 
+def beta_binomial(x: int, n: int, share: float, precision: float) -> float:
+    """The logarithm of its probability, by the standard library."""
+    a, b = share * precision, (1 - share) * precision
+    return (
+        math.log(math.comb(n, x))
+        + math.lgamma(x + a) + math.lgamma(n - x + b) - math.lgamma(n + a + b)
+        + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    )  # fmt: skip
+
+
 @given(
-    n=st.integers(1, 400),
-    part=st.floats(0, 1),
-    a=st.floats(0.05, 300),
-    b=st.floats(0.05, 300),
-)
+    n=st.integers(1, 400), part=st.floats(0, 1), share=st.floats(0.01, 0.9), precision=st.floats(1, 300),
+    odds=st.floats(1.1, 8),
+)  # fmt: skip
 @settings(max_examples=150, deadline=None)
-def test_the_tail_is_the_sum_of_its_chances(n: int, part: float, a: float, b: float) -> None:
-    x = round(part * n)
-    each = [
-        math.comb(n, k)
-        * math.exp(
-            math.lgamma(k + a) + math.lgamma(n - k + b) - math.lgamma(n + a + b)
-            + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-        )
-        for k in range(x, n + 1)
-    ]  # fmt: skip
-    assert beta_binomial_tail(x, n, a, b)[0] == pytest.approx(sum(each), rel=1e-6, abs=1e-12)
+def test_a_likelihood_ratio_is_that_of_two_distributions(
+    n: int, part: float, share: float, precision: float, odds: float
+) -> None:
+    x, more = round(part * n), share / (1 - share) * odds / (1 + share / (1 - share) * odds)
+    assert times_odds(np.array([share]), odds)[0] == pytest.approx(more)
+    at = [np.array([value], np.float64) for value in (x, n)]
+    told = [log_likelihood(*at, np.array([p]), np.array([precision]))[0] for p in (more, share)]
+    wanted = beta_binomial(x, n, more, precision) - beta_binomial(x, n, share, precision)
+    assert told[0] - told[1] == pytest.approx(wanted, rel=1e-6, abs=1e-8)
+
+
+def test_the_evidence_is_that_of_shiryaev_and_roberts() -> None:
+    negatives, statements = stream(0.2, 15, hours=60, topics=2)
+    statements[20], negatives[20] = 0, 0
+    detector = SurgeDetector(Sensitivity(false_alarms=1e-9))
+    detector.add_topics(2)
+    sums = np.zeros((2, 4))
+    for i, (x, n) in enumerate(zip(negatives, statements, strict=True)):
+        known, wide = deepcopy(detector.baseline), detector._spread()
+        detector.step(i, x, n)
+        if i == 20:
+            continue
+        hour, day = (detector._factor(*at) for at in ((known.hours, i % 24), (known.days, i // 24)))
+        usual = known.usual(hour.times * day.times, hour.uncertain + day.uncertain)
+        for row, odds in itertools.product(range(2), range(4)):
+            precision = 1 / (wide[row] + usual.uncertain[row]) - 1
+            shares = float(times_odds(usual.share, (1.5, 2, 3, 5)[odds])[row]), float(usual.share[row])
+            more, same = (beta_binomial(int(x[row]), int(n[row]), share, precision) for share in shares)
+            sums[row, odds] = (1 + sums[row, odds]) * math.exp(more - same)
+    assert np.expm1(detector.evidence) == pytest.approx(sums, rel=1e-6)
+
+
+def test_an_alert_says_how_often_chance_would_bring_it_and_since_when_it_is() -> None:
+    negatives, statements = stream(0.15, 20, topics=4)
+    draw = np.random.default_rng(1)
+    negatives[600:640, 2] = draw.binomial(statements[600:640, 2], 0.45)
+    (start, begun), *_ = watched(negatives, statements, Sensitivity(false_alarms=0.5))
+    assert begun.topic == 2
+    assert abs(start + 1 - begun.windows - 600) <= 2
+    assert begun.negatives == negatives[start + 1 - begun.windows : start + 1, 2].sum()
+    assert 0 < begun.a_month <= 0.5
+    # As strong in a tenth of the topics it would be a tenth as often.
+    (again, other), *_ = watched(negatives, statements, Sensitivity(false_alarms=5.0), sharing=40)
+    assert (again, other.a_month) == (start, pytest.approx(10 * begun.a_month))
 
 
 def test_log_gamma_is_that_of_the_standard_library() -> None:
@@ -72,10 +122,11 @@ def test_a_planted_surge_is_told_once_and_its_end_once() -> None:
     assert 600 <= start <= 604
     assert 624 <= end <= 640
     assert begun.negatives > 2 * begun.expected
-    assert begun.chance < 1e-3
+    assert begun.a_month <= 1
+    assert over.a_month == 0
 
 
-def test_a_rise_too_slow_for_one_window_is_found_by_longer_sums() -> None:
+def test_a_rise_too_slow_for_one_window_is_found_by_several() -> None:
     negatives, statements = stream(0.15, 4)
     draw = np.random.default_rng(1)
     negatives[600:672] = draw.binomial(statements[600:672], 0.4)
@@ -90,6 +141,16 @@ def test_more_statements_at_the_same_share_are_no_surge() -> None:
         more = stream(0.2, 20.0 * times, seed=2)
         negatives[600:648], statements[600:648] = more[0][600:648], more[1][600:648]
         assert [i for i, _ in watched(negatives, statements) if 600 <= i < 672] == []
+
+
+def test_an_hour_of_very_many_statements_does_not_become_what_is_usual() -> None:
+    draw = np.random.default_rng(0)
+    statements = draw.poisson(10, (HOURS, 4))
+    statements[300] = 50_000
+    negatives = draw.binomial(statements, draw.beta(0.2 * 30, 0.8 * 30, statements.shape))
+    negatives[300] = [1000, 1000, 20_000, 20_000]
+    told = watched(negatives, statements)
+    assert [i for i, change in told if not change.ends and i > 302] == []
 
 
 def test_a_daily_rhythm_of_the_share_is_learned() -> None:
