@@ -187,7 +187,8 @@ class Graph:
             least: the probability from which on a class or a past answer is written; None: a half for a
                 class, for an answer what the run chose on validation.
             allow_sensitive: whether classes of what the schema declares sensitive are written too.
-            reasons: whether the most telling path is kept with each recommendation.
+            reasons: whether the most telling path is kept with each recommendation; of the next basket, how
+                often and when it was bought.
             wait_s: how long to wait for a job that holds the archive.
 
         Raises:
@@ -218,18 +219,24 @@ class Graph:
             edge = opened.answered_as
             self._writable([edge], "run, rank and score")
             answers, vectors = self._answers(opened, k, least)
-            if reasons:
-                answers = with_reasons(self.store, edge, answers)
+            answers = self._reasoned(edge, answers, reasons)
             report = write_back(
                 self.store, name, answers, vectors,
                 edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
             )  # fmt: skip
             return self._with_unanswered(report, kind, edge, answers)
 
+    def _reasoned(self, edge: EdgeType, answers: pa.Table, reasons: bool) -> pa.Table:
+        """With the most telling paths, unless the answers bring reasons of their own; or with none."""
+        own = "reason" in answers.column_names
+        if reasons:
+            return answers if own else with_reasons(self.store, edge, answers)
+        return answers.drop_columns(["reason"]) if own else answers
+
     def _with_unanswered(
         self, report: WriteBackReport, kind: str, edge: EdgeType, answers: pa.Table
     ) -> WriteBackReport:
-        if kind not in ("history", "text"):
+        if kind not in ("history", "basket", "text"):
             return report  # not everybody in the graph asks
         return report.with_unanswered(self.store.read_nodes(edge[0], []).column(0), answers["user"])
 
@@ -464,8 +471,8 @@ def _check_writes(run: Run, least: float | None, allow_sensitive: bool) -> None:
         raise InputError(
             f"a run of the task {task.name!r} has nothing to write back",
             where=str(run.folder),
-            hint="a task says by `output` what its answers are written as: recommend, search, target, "
-            "profile, answer, sentiment and intent do, and tasks like them",
+            hint="a task says by `output` what its answers are written as: recommend, basket, search, "
+            "target, profile, answer, sentiment and intent do, and tasks like them",
         )
     if (least is not None and kind not in ("classify", "answer")) or (allow_sensitive and kind != "classify"):
         raise InputError(

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kgdistill.cli.asking import (
+    AtOption,
     BundleOption,
     BundleTaskOption,
     CountOption,
     EventOption,
     HistoryOption,
     HistoryStoreOption,
+    PurchasesOption,
     RunBundleOption,
     UserIdOption,
     WhereOption,
     ask,
+    at_moment,
     conditions,
     for_whom,
     history_keys,
+    purchases_in,
     show,
 )
 from kgdistill.cli.jobs import ArchiveOption
@@ -51,7 +55,9 @@ def recommend(
     bundle: BundleOption = None,
     user_id: UserIdOption = None,
     history: HistoryOption = None,
+    purchases: PurchasesOption = None,
     events: EventOption = None,
+    at: AtOption = None,
     text: Annotated[
         str, typer.Option("--text", metavar="WORDS", help="Recommend what fits these words.")
     ] = "",
@@ -88,7 +94,8 @@ def recommend(
 ) -> None:
     """Recommend products, and say on what the answer rests: a history, a text, or popularity.
 
-    What --user bought is left out, also what was bought after the cut that the models were trained before.
+    What --user bought is left out, also what was bought after the cut that the models were trained before. A
+    bundle that ranks what is bought again answers with the next basket: it needs the time of every purchase.
     A score orders the products of one answer and is no probability; "because" says what raises it most, and
     nothing where nothing stands out.
 
@@ -100,6 +107,7 @@ def recommend(
       kgdistill recommend --bundle runs/demo/bundle --text 'green tea' --pool cold --json
       kgdistill recommend --bundle runs/demo/bundle --history 1095275,1082185 --new 2
       kgdistill recommend --bundle runs/views/bundle --history 1095275 --event VIEWED=1082185,1029743
+      kgdistill recommend --bundle runs/basket/bundle --history 1095275@2024-03-01,1095275@2024-03-08 --at now
       kgdistill recommend --run runs/demo --user 900 --where brand=PRIVATE --where price=..5
     """
     from kgdistill.serve.diverse import DEPTH, diversified
@@ -111,11 +119,16 @@ def recommend(
         raise InputError(
             "warm leaves out what --new asks for", where="--pool", hint="leave --pool or --new out"
         )
+    if purchases is not None and (user_id is not None or history is not None):
+        raise InputError("give one of: --user, --history, --purchases")
     keys = history_keys(user_id, history, run is not None, events)
     held = ask(bundle, run, task, "recommend")
     loaded = held.bundle
     filtered, notes = conditions(loaded, where)
     asked = for_whom(held, keys, events, user_id, (store, user, password_file))
+    if purchases is not None:
+        asked = asked._replace(history=purchases_in(purchases))
+    asked = at_moment(loaded, asked, at)
 
     def of_pool(pool: str | None) -> Answer:
         among = k if not diversity else DEPTH * k
@@ -128,7 +141,7 @@ def recommend(
     if new:
         answer = with_new(loaded, answer, of_pool("cold"), k, new)
         notes.append(_said_of_new(answer, new))
-    notes += asked.notes
+    notes += [*asked.notes, *answer.notes]
     if text.strip() and "text" not in answer.basis:
         notes.append("no word of --text stands in any product's text")
     if answer.unknown:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,6 +17,7 @@ import typer
 from kgdistill.cli.options import store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
+from kgdistill.moment import moment
 from kgdistill.nearest import nearest
 from kgdistill.wording import event_name
 
@@ -39,7 +44,29 @@ UserIdOption = Annotated[
     str | None, typer.Option("--user", metavar="ID", help="A user of the run's snapshot; needs --run.")
 ]
 HistoryOption = Annotated[
-    str | None, typer.Option("--history", metavar="ID,ID,...", help="Products bought, by id.")
+    str | None,
+    typer.Option(
+        "--history",
+        metavar="ID,ID,...",
+        help="Products bought, by id; of a bundle that ranks what is bought again every purchase: ID@TIME.",
+    ),
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="TIME",
+        help="When is asked what is bought again: a time in UTC, or now; left out: right after the latest "
+        "purchase that is known.",
+    ),
+]
+PurchasesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--purchases",
+        metavar="FILE|-",
+        help='Every purchase with its time, in JSON lines: {"product": ID, "at": TIME}.',
+    ),
 ]
 HistoryStoreOption = Annotated[
     str | None,
@@ -151,6 +178,32 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     return ForWhom(pasts.of(user), out, told, [])
 
 
+def at_moment(bundle: Bundle, whom: ForWhom, at: str | None) -> ForWhom:
+    """The same, asked at a moment; what it rests on says which, where it is known.
+
+    Args:
+        bundle: that is asked.
+        whom: for whom.
+        at: of --at: a time, or `now`; None: as `Timed`.
+
+    Raises:
+        InputError: it is no time, or the bundle does not rank what is bought again.
+    """
+    from kgdistill.ranking.habits import Timed
+
+    if bundle.repeats is None:
+        if at is not None:
+            hint = "leave it out, or ask a bundle of a task with repeats: basket"
+            raise InputError("the answers of this bundle have no moment", where="--at", hint=hint)
+        return whom
+    given = whom.history if isinstance(whom.history, Timed) else Timed(list(whom.history))  # type: ignore[arg-type]
+    if at is not None:
+        asked = datetime.now(timezone.utc) if at == "now" else moment(at, "--at")
+        given = replace(given, at=asked)
+    said = f", as of {given.at:%Y-%m-%d %H:%M} UTC" if isinstance(given.at, datetime) else ""
+    return whom._replace(history=given, rests_on=whom.rests_on + said)
+
+
 def _products(keys: Sequence[str]) -> str:
     return f"{len(keys):,} product{'s' if len(keys) > 1 else ''}"
 
@@ -167,7 +220,7 @@ def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Pas
         InputError: an event that the bundle does not read, or no such text.
     """
     if not events:
-        return bought
+        return [_with_time(key) for key in bought] if bundle.repeats is not None else bought
     found: dict[str, list[str]] = {}
     for told in events:
         name, equals, ids = told.partition("=")
@@ -185,6 +238,42 @@ def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Pas
             )
         found.setdefault(name, []).extend(_ids(ids, "--event"))
     return {bundle.event: bought, **found}
+
+
+def _with_time(text: str) -> tuple[str, str]:
+    key, at, time = text.rpartition("@")
+    if not at:
+        hint = "--history 20000@2024-03-01,20000@2024-03-08, or --purchases FILE"
+        raise InputError(f"{text[:60]!r} has no time, and this bundle needs it", where="--history", hint=hint)
+    _check_id(key, "--history")
+    moment(time, "--history")
+    return key, time
+
+
+def purchases_in(file: Path) -> list[tuple[str, str]]:
+    """Purchases of JSON lines, {"product": ID, "at": TIME} each; - is what comes in.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no such thing.
+    """
+    option = f"--purchases {file}"
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=option) from error
+    found = []
+    for n, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            key, at = str(row["product"]), str(row["at"])
+        except (ValueError, TypeError, KeyError) as error:
+            hint = '{"product": "20000", "at": "2024-03-01T18:00"}'
+            raise InputError(f"line {n} is no product with its time", where=option, hint=hint) from error
+        moment(at, f"{option}, line {n}")
+        found.append((key, at))
+    return found
 
 
 def _ids(text: str, option: str) -> list[str]:

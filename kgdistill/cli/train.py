@@ -407,9 +407,10 @@ def writeback(
     """Write a run's answers and embeddings into the graph, in place of the run's former ones.
 
     Recommendations rest on all that the store knows now, also on purchases after the cut; what a user bought
-    is left out. Of a run that finds audiences, those of the campaigns from its cut on are written; classes
-    and past answers for nodes that the run did not learn from, where it is sure enough; what the schema
-    declares sensitive with --allow-sensitive alone. They carry the name of the run's folder, which a Run
+    is left out, but where the task ranks what is bought again, as of the latest purchase of all. Of a run
+    that finds audiences, those of the campaigns from its cut on are written; classes and past answers for
+    nodes that the run did not learn from, where it is sure enough; what the schema declares sensitive with
+    --allow-sensitive alone. They carry the name of the run's folder, which a Run
     node has too, with task, cut and figures; those of other runs stay. All is written, or nothing, and the
     store's archive keeps it, so that `store rebuild` brings it back.
 
@@ -446,7 +447,7 @@ def writeback(
         told = f"{', '.join(written.unanswered_first)}{more}"
         say(f"{written.unanswered:,} {opened.answered_as[0]} nodes got no answer: {told}")
     say_if_unkept(written.archive, store)
-    if opened.config.kind == "history":
+    if opened.config.kind in ("history", "basket"):
         say(f"see them:  kgdistill query run runs --store {store}")
 
 

@@ -9,7 +9,8 @@ from kgdistill.errors import InputError
 from kgdistill.page.plots import Bars
 from kgdistill.page.sheets import Sheet, SheetCell, card_url, cell_text
 from kgdistill.page.source import GraphSource
-from kgdistill.tasks.histories import stored_past
+from kgdistill.ranking.habits import Timed
+from kgdistill.tasks.histories import stored_past, stored_purchases, timed_lines
 from kgdistill.wording import Language, event_name
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ class StudentSays:
 
 def past_of(source: GraphSource, bundle: Bundle, user: str) -> Past:
     """What a user did, as the graph holds it and the bundle reads it."""
-    return stored_past(source.store, source.store.schema, user, (bundle.event, *bundle.events))
+    store, schema = source.store, source.store.schema
+    if bundle.repeats is not None:
+        bought = stored_purchases(store, ("User", bundle.event, "Product"), schema, user=user)
+        return timed_lines(bought, None).get(user, Timed([]))
+    return stored_past(store, schema, user, (bundle.event, *bundle.events))
 
 
 def student_says(

@@ -31,6 +31,7 @@ from kgdistill.models.text.packaged import MULTILINGUAL, MultilingualText, choos
 from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TextModel, TransformerText
 from kgdistill.models.text_teacher import TextTargets
+from kgdistill.ranking.repeats import RepeatNetwork
 from kgdistill.serve.tower import TextTower
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.synthetic import SyntheticQueries
@@ -346,6 +347,19 @@ def load_tower(folder: Path) -> SharedTower:
     """Reads what `save_tower` wrote."""
     arrays, _ = load_part(folder)
     return SharedTower(Tokenizer.from_file(str(folder / "tokenizer.json")), arrays["table"], arrays["axes"])
+
+
+def save_repeats(folder: Path, network: RepeatNetwork) -> None:
+    """Writes a fitted repeat model."""
+    arrays = vars(network).copy()
+    save_part(folder, arrays, {"informed": arrays.pop("informed")})
+
+
+def load_repeats(folder: Path) -> RepeatNetwork:
+    """Reads what `save_repeats` wrote."""
+    arrays, config = load_part(folder)
+    with _of_this_version(folder):
+        return RepeatNetwork(**arrays, informed=config["informed"])
 
 
 def save_metrics(folder: Path, document: dict[str, Any]) -> None:

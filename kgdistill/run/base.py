@@ -8,7 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.ingest.journal import Journal
+from kgdistill.moment import naive_utc
 from kgdistill.private import private_folder
 from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
@@ -33,7 +34,9 @@ from kgdistill.tasks.histories import (
     UserHistory,
     frozen_purchases,
     histories,
+    latest_purchase,
     stored_purchases,
+    timed_lines,
 )
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
@@ -446,7 +449,19 @@ class RunBase:
             return histories(known, keys)
 
         others = {name: told(table) for name, table in self.others(store, user=user).items()}
-        return Pasts(self.config.discovery.interaction[1], told(self.purchases(store, user=user)), others)
+        bought = self.purchases(store, user=user)
+        timed = timed_lines(bought, before or self._present(store)) if self.config.kind == "basket" else None
+        return Pasts(self.config.discovery.interaction[1], told(bought), others, timed)
+
+    def _present(self, store: GraphStore | None) -> datetime | None:
+        """Right after the latest purchase of anybody that is known, and not after now; None without any."""
+        if store is not None:
+            latest = latest_purchase(store, self.config.discovery.interaction, self.snapshot.schema)
+        else:
+            latest = pc.max(self.purchases()["at"]).as_py()
+        # A mistyped year would make everything overdue.
+        now = naive_utc(datetime.now(timezone.utc))
+        return None if latest is None else min(latest + timedelta(microseconds=1), now)
 
     def purchases(self, store: GraphStore | None = None, *, user: str | None = None) -> pa.Table:
         """All that is known by now of who bought what: for answers alone, as it reaches past the cut.

@@ -202,8 +202,26 @@ def _history_stages() -> dict[str, Stage]:
 HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
 """match with anchors by their history."""
 
+
+def _basket_stages() -> dict[str, Stage]:
+    bundle = HISTORY.stages["bundle"]
+    stages = {
+        **HISTORY.stages,
+        "repeats": Stage(
+            "the repeat model", "fitted", _STUDY, ("student",), _DATA, ("protocol", "seed")
+        ),
+        "bundle": replace(
+            bundle, stands_on=("student", "repeats"),
+            further=lambda config: {**bundle.further(config), "repeats_kept": True},  # former ones lack them
+        ),
+    }  # fmt: skip
+    order = [name for name in stages if name not in ("repeats", "bundle", "evaluate")]
+    return {name: stages[name] for name in (*order, "repeats", "bundle", "evaluate")}
+
+
 BASKET = replace(
     HISTORY,
+    stages=_basket_stages(),
     arms={
         **_HISTORY_ARMS,
         "frequency": Arm("frequency", "personal frequency with decay", "baseline"),

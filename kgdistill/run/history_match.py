@@ -28,6 +28,7 @@ from kgdistill.models.text.words import WordTokens
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
+from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
 from kgdistill.serve.pack_complements import bought_baskets, pack_complements
 from kgdistill.tasks.basket import RepeatTask
@@ -174,7 +175,7 @@ class HistoryMatch(Maker):
         elif name == "targets":
             artefacts.save_targets(folder, self.targets(self.catalogue.cut_us))
         elif name == "bundle":
-            self._bundle(folder)
+            self._packed().save(folder)
         else:
             self._judge(folder)
 
@@ -280,17 +281,21 @@ class HistoryMatch(Maker):
         artefacts.save_student(folder, trained)
         artefacts.write_curves(folder, trained.history)
 
-    def _bundle(self, folder: Path) -> None:
+    def _packed(self) -> Bundle:
         config, trained = self.run.config, self._trained_student("student")
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         bundle = pack_student(
-            self._student_scorer(trained), self.catalogue, self.run.snapshot,
+            self._served(trained), self.catalogue, self.run.snapshot,
             tower=tower, task=config.task.declared(),
         )  # fmt: skip
         protocol, items = self.run.config.discovery, self.catalogue.items
         baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
         bundle.complements = pack_complements(baskets, bundle.items, config.goes_with)
-        bundle.save(folder)
+        return bundle
+
+    def _served(self, trained: TrainedStudent) -> Scorer:
+        """The student as the bundle holds it."""
+        return self._student_scorer(trained)
 
     def _validate(self, scorer: Scorer) -> dict[str, float]:
         task = self.run.task.thinned(_VALIDATED)

@@ -28,6 +28,7 @@ from kgdistill.run.stages import write_private
 from kgdistill.run.tower import make_tower, tower_of
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.joined import RUNS, Joined, join, name_runs, no_task, runs_in
+from kgdistill.serve.next_basket import with_habits
 from kgdistill.store import GraphStore
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import gone
@@ -267,6 +268,8 @@ class Run(RunBase):
     def recommendations(self, k: int = 20, *, store: GraphStore | None = None) -> pa.Table:
         """The best `k` products for every user with enough purchases: user, product, rank, score.
 
+        Where the task ranks what is bought again, also `reason`: how often and when it was bought.
+
         They rest on all purchases that are known by now, after the cut too, and leave out what was bought;
         none of it reaches a model or a figure.
 
@@ -280,7 +283,9 @@ class Run(RunBase):
         left = gone(store, label, bundle.keys) if store is not None else []
         pasts = self.pasts(bundle.keys, store)
         asked = {user: history for user, history in pasts.known.items() if len(history.items) >= least}
-        columns: dict[str, list[Any]] = {"user": [], "product": [], "rank": [], "score": []}
+        again = bundle.repeats is not None
+        schema = ANSWERS.append(pa.field("reason", pa.string())) if again else ANSWERS
+        columns: dict[str, list[Any]] = {name: [] for name in schema.names}
         with step("Recommending", total=len(asked)) as work:
             for start in range(0, len(asked), _USERS):
                 part = list(asked.items())[start : start + _USERS]
@@ -289,13 +294,16 @@ class Run(RunBase):
                     exclude=[[*history.beside, *left] for _, history in part],
                 )  # fmt: skip
                 for (user, _), answer in zip(part, answers, strict=True):
+                    if again:
+                        answer = with_habits(bundle, answer, pasts.of(user))
+                        columns["reason"] += [hit.because or None for hit in answer]
                     for hit in answer:
                         columns["user"].append(user)
                         columns["product"].append(hit.id)
                         columns["rank"].append(hit.rank)
                         columns["score"].append(hit.score)
                 work.advance(len(part))
-        table = pa.table(columns, schema=ANSWERS)
+        table = pa.table(columns, schema=schema)
         out = pa.BufferOutputStream()
         pq.write_table(table, out)
         write_private(self.folder / "recommendations.parquet", out.getvalue().to_pybytes())
@@ -305,7 +313,7 @@ class Run(RunBase):
     def writes(self) -> bool:
         """Whether its answers have a place in the graph."""
         task, kind = self.config.task, self.config.kind
-        return kind != "basket" and (kind != "classify" or task.output is not None)
+        return kind not in ("basket", "classify") or task.output is not None
 
     @property
     def answered_as(self) -> EdgeType:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.ranking.topk import top_k
 from kgdistill.serve.among import among
-from kgdistill.serve.answer import Answer, Basis
+from kgdistill.serve.answer import Answer
 from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
@@ -25,11 +25,13 @@ from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.keys import at_most as _at_most
 from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
+from kgdistill.serve.next_basket import next_baskets, with_habits
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.past import Past, known_places, past_places, past_texts
 from kgdistill.serve.personal import DEPTH, SHARE, personal
 from kgdistill.serve.readings import Readings
-from kgdistill.serve.recommending import Pools, reasoned, recommended
+from kgdistill.serve.recommending import Pools, by_words, check_histories, reasoned, recommended
+from kgdistill.serve.repeats import Repeats
 from kgdistill.serve.reply import reply
 from kgdistill.serve.scores import Pool
 from kgdistill.serve.search import SearchIndex
@@ -81,6 +83,7 @@ class Bundle:
         self.classifier, self.finder, self.answers = classifier, audience, answers
         self.audiences = None if audience is None else Audiences(audience, items, text)
         self.complements: Complements | None = None
+        self.repeats: Repeats | None = None
         self._pools = None if history is None else Pools(history, items)
 
     @cached_property
@@ -178,7 +181,7 @@ class Bundle:
         text: str = "",
         where: Where | None = None,
         pool: str | None = None,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         exclude: Sequence[str | int] = (),
         reasons: bool = False,
     ) -> Answer:
@@ -186,45 +189,40 @@ class Bundle:
 
         Args:
             history: keys of items bought, the latest last; or keys by event, where the task weighs further
-                ones: {"BOUGHT": [...], "VIEWED": [...]}. Unknown ones are reported and left out.
+                ones: {"BOUGHT": [...], "VIEWED": [...]}; or where it ranks what is bought again, every
+                purchase with its time; see `Past`. Unknown keys are reported and left out.
             k: how many; fewer where fewer are left.
             text: with a known history, only items are recommended that share at least half as much of the
                 text as the one that shares most, if any shares a word. Without one, the items nearest in
                 words stand in for the history.
             where: what must hold for an item, before ranking: the others are as if they were not there.
             pool: `warm`, `cold` or `all`; None as the bundle was trained for (`Bundle.pool`).
-            exclude_history: never recommend what was bought; what was only viewed may be.
+            exclude_history: never recommend what was bought; what was only viewed may be. None: so it is,
+                but where the task ranks what is bought again.
             exclude: keys that are not to be recommended either; those that the bundle lacks do not matter.
             reasons: say for each item which term of the score raises it most, if one stands out.
 
         Raises:
             InputError: the bundle cannot recommend; k, the history or a filter cannot be used.
         """
+        if self.repeats is not None:
+            if text:
+                raise InputError("a next basket is asked for by a history alone", where="text")
+            answer = self.recommend_many(
+                [history], k, where=where, pool=pool, exclude_history=exclude_history, exclude=[exclude]
+            )[0]
+            return with_habits(self, answer, history) if reasons else answer
         history, exclude = past_texts(history), _texts(exclude)
-        if not isinstance(text, str):
-            raise InputError(f"{text!r:.20} is no text", where="text")
         known, unknown = self.index(history)
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
-        basis: Basis | None = None
-        # Without a known history the nearest in words stand for one, the nearest for the latest.
-        bought, wanted = known, np.zeros(0, np.bool_)
-        if text.strip() and len(known):
-            wanted = self._need(self.search_index, "search").fits(text, ranked.items)
-        elif text.strip():
-            bought = self.nearest(text)[::-1]
-        if len(known) and wanted.any():
-            basis = "history and text"
-        elif len(bought) and not len(known):
-            basis = "text"
+        basis, bought, ranked = by_words(self, scorer, known, text, ranked)
         if basis is None:
             answer = self.recommend_many(
                 [history], k, where=where, pool=pool, exclude_history=exclude_history, exclude=[exclude]
             )[0]
         else:
-            if basis == "history and text":
-                ranked = scorer.pool(ranked.items[wanted])
             out = self.index(exclude)[0]
-            if exclude_history:
+            if exclude_history is not False:
                 out = np.concatenate([known[known < len(self)], out])
             items, best = scorer.best([bought], [out], _at_most(k, len(ranked.items)), ranked)
             answer = Answer(basis, self.items.hits(items[0], best[0]), unknown)
@@ -237,7 +235,7 @@ class Bundle:
         *,
         where: Where | None = None,
         pool: str | None = None,
-        exclude_history: bool = True,
+        exclude_history: bool | None = None,
         exclude: Sequence[Sequence[str | int]] | None = None,
     ) -> list[Answer]:
         """As `recommend` for every history, several times faster than one by one; memory does not grow.
@@ -250,17 +248,15 @@ class Bundle:
         Raises:
             InputError: as `recommend`, or there are not as many `exclude` as histories.
         """
+        check_histories(histories, exclude)
+        if self.repeats is not None:
+            new = exclude_history is True
+            return next_baskets(self, histories, k, where=where, pool=pool, new_only=new, exclude=exclude)
         ranked, scorer = self.ranked(pool, where), self._history("recommend").scorer
         k = _at_most(k, len(ranked.items))
-        if not isinstance(histories, Iterable):
-            raise InputError(
-                f"{histories!r:.20} is no list of histories", hint="give a list of lists of keys"
-            )
-        if exclude is not None and len(exclude) != len(histories):
-            raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
         indexed = [self.index(history) for history in histories]
         out = [self.index(keys)[0] for keys in exclude] if exclude is not None else [_NONE] * len(indexed)
-        if exclude_history:
+        if exclude_history is not False:
             bought = (known[known < len(self)] for known, _ in indexed)
             out = [np.concatenate([known, more]) for known, more in zip(bought, out, strict=True)]
         return recommended(self.items, scorer, ranked, indexed, out, k)
@@ -268,6 +264,10 @@ class Bundle:
     def nearest(self, text: str, k: int = 10) -> IntArray:
         """Positions of the items whose words say most of `text`, of equals the most bought; maybe none."""
         return self._need(self._searching, "search").nearest(text, k)
+
+    def fits(self, text: str, items: IntArray) -> BoolArray:
+        """Which of some positions share enough words with a text; see `SearchIndex.fits`."""
+        return self._need(self.search_index, "search").fits(text, items)
 
     # Finding ------------------------------------------------------------------------------------
 
@@ -467,7 +467,8 @@ class Bundle:
             DiskError: the disk is full, or the folder cannot be written.
         """
         parts = self.history, self.text, self.search_index, self.classifier, self.finder, self.answers
-        there: list[BundlePart] = [part for part in (*parts, self.complements) if part is not None]
+        every = (*parts, self.complements, self.repeats)
+        there: list[BundlePart] = [part for part in every if part is not None]
         write_bundle(Path(folder), self.config, self.items, there)
 
 
@@ -485,12 +486,12 @@ def load_bundle(folder: str | Path) -> Bundle:
         if len(items) != stored.size:
             raise refuse(f"holds {len(items):,} items, not {stored.size:,}", ITEMS)
         arrays, parts = stored.arrays(), {}
-        for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers, Complements):
+        for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers, Complements, Repeats):
             if (settings := stored.parts.get(kind.name)) is not None:
                 parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
-        complements: Any = parts.pop(Complements.name, None)
+        beside: list[Any] = [parts.pop(kind.name, None) for kind in (Complements, Repeats)]
         bundle = Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
-        bundle.complements = complements
+        bundle.complements, bundle.repeats = beside
         return bundle
     except ArtefactError as error:
         raise ArtefactError(error.message, where=str(Path(folder) / error.where), hint=error.hint) from error

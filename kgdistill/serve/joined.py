@@ -57,6 +57,8 @@ class HeldBundle:
         """Whether it answers what is asked, such as `recommend`."""
         if _PARTS[asked] not in self.parts:
             return False
+        if asked == "why":
+            return "repeats" not in self.parts
         if asked == "watch":
             return bool(self.task.get("alerts"))
         if asked == "profile":

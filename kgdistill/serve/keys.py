@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def at_most(k: int, items: int) -> int:
     return min(int(k), max(items, 1))
 
 
-def key_texts(keys: Sequence[str | int]) -> list[str]:
+def key_texts(keys: Iterable[object]) -> list[str]:
     """Keys as texts: whole numbers are taken for the ids that they spell."""
     if isinstance(keys, str | bytes):
         raise InputError(

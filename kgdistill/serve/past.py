@@ -3,33 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 import numpy as np
 
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
+from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
+from kgdistill.ranking.habits import Time, Timed
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import key_texts
 
-Past: TypeAlias = Sequence[str | int] | Mapping[str, Sequence[str | int]]
-"""Keys of items bought, the latest last; or such keys by event, `{"BOUGHT": [...], "VIEWED": [...]}`."""
 Texts: TypeAlias = list[str] | dict[str, list[str]]
+Past: TypeAlias = (
+    Sequence[str | int] | Mapping[str, Sequence[str | int]] | Sequence[tuple[str | int, Time]] | Timed
+)
+"""Keys of items bought, the latest last; or such keys by event, `{"BOUGHT": [...], "VIEWED": [...]}`; or to a
+bundle that ranks what is bought again, every purchase with its time: a `Timed`, or its lines alone."""
+
+
+def timed(history: Past) -> tuple[list[str], IntArray, int | None]:
+    """The keys, the times and the moment of asking, microseconds since 1970.
+
+    Raises:
+        InputError: it holds something else than pairs of a key and a time.
+    """
+    whole = history if isinstance(history, Timed) else None
+    given = whole.lines if whole is not None else history
+    hint = "give pairs: [('20000', '2024-03-01'), ('20000', '2024-03-08T18:00')]"
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise InputError("what is bought again is told by every purchase and its time", hint=hint)
+    keys, times = [], []
+    for line in given:
+        if not isinstance(line, tuple | list) or len(line) != 2:
+            raise InputError(f"{line!r:.40} is no purchase with its time", hint=hint)
+        keys.append(line[0])
+        times.append(_micros(line[1]))
+    moment = None if whole is None or whole.at is None else _micros(whole.at)
+    return key_texts(keys), np.array(times, np.int64), moment
+
+
+def moment_text(micros: int) -> str:
+    """A moment for people, to the minute; UTC."""
+    return str(np.datetime64(micros, "us").astype("datetime64[m]")).replace("T", " ") + " UTC"
+
+
+def _micros(time: Time) -> int:
+    if isinstance(time, str):
+        time = moment(time, "history")
+    if isinstance(time, np.datetime64) and not np.isnat(time):
+        return int(time.astype("datetime64[us]").astype(np.int64))
+    if not isinstance(time, datetime):
+        raise InputError(f"{time!r:.40} is no time", where="history", hint="write 2017-10-15T12:00:00")
+    return int(np.datetime64(naive_utc(time), "us").astype(np.int64))
 
 
 def past_texts(past: Past) -> Texts:
     """Every key as a text; read once, as an iterator would be empty the second time.
 
+    Of purchases with times each key once, in the order of its first before the moment of asking.
+
     Raises:
         InputError: one text instead of several keys, or a key that is neither text nor a whole number.
     """
+    if isinstance(past, Timed) or (
+        isinstance(past, list | tuple) and any(isinstance(k, tuple) for k in past)
+    ):
+        keys, at, moment = timed(past)
+        known = np.flatnonzero(at < moment) if moment is not None else np.arange(len(at))
+        return list(dict.fromkeys(keys[n] for n in known[np.argsort(at[known], kind="stable")]))
     return {str(n): key_texts(k) for n, k in past.items()} if isinstance(past, Mapping) else key_texts(past)
 
 
 def past_size(past: Past) -> int:
     """How many keys it holds."""
-    return sum(map(len, past.values())) if isinstance(past, Mapping) else len(past)
+    if isinstance(past, Mapping):
+        return sum(map(len, past.values()))
+    return len(past.lines) if isinstance(past, Timed) else len(past)
 
 
 def past_places(

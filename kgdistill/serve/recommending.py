@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.ranking.topk import top_k
-from kgdistill.serve.answer import Answer
+from kgdistill.serve.answer import Answer, Basis
 from kgdistill.serve.history import POOLS, History
 from kgdistill.serve.items import Items, Where
 from kgdistill.serve.reasons import reasons
 from kgdistill.serve.scores import HistoryScorer, Pool
+
+if TYPE_CHECKING:
+    from kgdistill.serve.bundle import Bundle
 
 _KEPT = 16
 
@@ -47,6 +51,46 @@ class Pools:
                 self._ready.pop(next(iter(self._ready)), None)
             self._ready[cached] = made
         return self._ready[cached]
+
+
+def check_histories(histories: Any, exclude: Sequence[Any] | None) -> None:
+    """InputError where these are no histories, or not as many as lists to exclude."""
+    if not isinstance(histories, Iterable):
+        raise InputError(f"{histories!r:.20} is no list of histories", hint="give a list of lists of keys")
+    if exclude is not None and isinstance(histories, Sized) and len(exclude) != len(histories):
+        raise InputError(f"there are {len(histories):,} histories and {len(exclude):,} to exclude")
+
+
+def by_words(
+    bundle: Bundle, scorer: HistoryScorer, known: IntArray, text: str, ranked: Pool
+) -> tuple[Basis | None, IntArray, Pool]:
+    """What a text leaves to be ranked, or what it stands for where nothing is known of a history.
+
+    Args:
+        bundle: knows words where there are some.
+        scorer: of its histories.
+        known: positions of a history.
+        text: words, or none.
+        ranked: what is ranked without it.
+
+    Returns:
+        On what an answer rests then, None where the text changes nothing; the history; what is ranked.
+
+    Raises:
+        InputError: the text is none, or the bundle cannot search.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{text!r:.20} is no text", where="text")
+    if not text.strip():
+        return None, known, ranked
+    if not len(known):
+        # The nearest in words stand for a history, the nearest for the latest.
+        bought = bundle.nearest(text)[::-1]
+        return ("text" if len(bought) else None), bought, ranked
+    wanted = bundle.fits(text, ranked.items)
+    if not wanted.any():
+        return None, known, ranked
+    return "history and text", known, scorer.pool(ranked.items[wanted])
 
 
 def recommended(

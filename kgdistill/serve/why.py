@@ -155,8 +155,8 @@ def why(
         language: of the words; None: that of the item's name.
 
     Raises:
-        InputError: the bundle does not know the item or nothing of the history, the item was bought, a key
-            of `without` was not, the pool lacks the item, or `limit` is below 1.
+        InputError: the bundle ranks what is bought again, does not know the item or nothing of the history,
+            the item was bought, a key of `without` was not, the pool lacks the item, or `limit` is below 1.
     """
     check_count(limit, "limit")
     known, unknown = bundle.index(history)
@@ -191,6 +191,11 @@ def why(
 
 def _ranking(bundle: Bundle, known: IntArray, item: str | int, pool: str | None) -> tuple[Pool, str, int]:
     """A pool that holds the item, its name, and the item's position."""
+    if bundle.repeats is not None:
+        raise InputError(
+            "the next basket is ranked by habits, not by the student's terms alone",
+            hint="recommend says of each product how often and when it was bought",
+        )
     ranked = bundle.ranked(pool)  # refuses a bundle that does not recommend
     place = int(known_places(bundle.items, [item])[0])
     if not len(known):

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
+from kgdistill.ranking.habits import Past
 from kgdistill.tasks.match import MatchTask, Scorer, Split, SplitPairs
 from kgdistill.tasks.protocol import DiscoveryProtocol
 
@@ -44,6 +45,12 @@ class RepeatTask(MatchTask):
         """Nothing: what they had may be shown again."""
         self._check(split)
         return csr_array(self.train.shape, dtype=np.float32)
+
+    def past(self, until_us: int, moment_us: int | None = None) -> Past:
+        """The lines before `until_us`, and what those before a moment, or else all of them, say."""
+        users, items, at = (column[self.lines[2] < until_us] for column in self.lines)
+        shape = (int(self.train.shape[0]), int(self.train.shape[1]))
+        return Past(users, items, at, until_us if moment_us is None else moment_us, shape)
 
     def decayed_counts(self, split: Split, half_life: timedelta) -> csr_array:
         """float32 CSR [all users, all items]: purchases before `split`, halved per half-life of age.

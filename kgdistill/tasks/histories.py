@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from kgdistill.errors import InputError
 from kgdistill.moment import naive_utc
+from kgdistill.ranking.habits import Time, Timed
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema
@@ -44,14 +45,18 @@ class Pasts:
         own: the event whose items make up a history.
         known: by user, those.
         others: by further event that the task weighs, everybody's histories of it.
+        timed: by user every purchase with its time, where a task ranks what is bought again.
     """
 
     own: str
     known: Mapping[str, UserHistory]
     others: Mapping[str, Mapping[str, UserHistory]]
+    timed: Mapping[str, Timed] | None = None
 
-    def of(self, user: str) -> list[str] | dict[str, list[str]]:
+    def of(self, user: str) -> list[str] | dict[str, list[str]] | Timed:
         """All that a user did, as `Bundle.recommend` reads it."""
+        if self.timed is not None:
+            return self.timed.get(user, Timed([]))
         items = self.known[user].items if user in self.known else []
         return {self.own: items, **self.further(user)} if self.others else items
 
@@ -194,6 +199,36 @@ def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory
             until.astype(datetime) if not np.isnat(until) else datetime.min,
         )
     return found
+
+
+def timed_lines(purchases: pa.Table, at: datetime | None) -> dict[str, Timed]:
+    """Each user's purchases with their times; those without a time are left out.
+
+    Args:
+        purchases: from `stored_purchases` or `frozen_purchases`.
+        at: the moment of asking.
+    """
+    known = purchases.filter(pc.and_(purchases["bought"], pc.is_valid(purchases["at"])))
+    lines: dict[str, list[tuple[str | int, Time]]] = {}
+    for user, product, time in zip(*(known[n].to_pylist() for n in ("user", "product", "at")), strict=True):
+        lines.setdefault(user, []).append((product, time))
+    return {user: Timed(mine, at) for user, mine in lines.items()}
+
+
+def latest_purchase(store: GraphStore, edge: EdgeType, schema: Schema) -> datetime | None:
+    """When the latest purchase of anybody was that a store holds; naive UTC, None without any.
+
+    Raises:
+        InputError: the relationship has no time.
+        StoreError: from the store.
+    """
+    time = _time_of(edge, schema)
+    table = store.query(
+        f"MATCH (:`{edge[0]}`)-[b:`{edge[1]}`]->(:`{edge[2]}`) RETURN max(b.`{time}`) AS at",
+        timeout_s=_TIMEOUT_S,
+    )
+    latest: datetime | None = table["at"].cast(pa.timestamp("us"))[0].as_py()
+    return latest
 
 
 def gone(store: GraphStore, label: str, keys: Sequence[str]) -> list[str]:

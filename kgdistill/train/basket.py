@@ -17,29 +17,28 @@ from torch import Tensor, nn
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.models.scorer import Scorer
-from kgdistill.models.terms.habits import FEATURES, Past
 from kgdistill.progress import step
+from kgdistill.ranking.habits import Past
+from kgdistill.ranking.repeats import ListSettings, RepeatNetwork, RepeatScorer, make_lists
 from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.interactions import interactions_before
-from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.match import Split
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import sampled_softmax
 
-_CHUNK = 64
+_BATCHES = 10
+"""At least so many in an epoch, however few the lists are."""
 
 
 @dataclass(frozen=True)
-class RepeatSettings:
+class RepeatSettings(ListSettings):
     """How the network is fitted and what it ranks.
 
     Attributes:
         windows: rolling windows before the split's moment, each as long as the validation period.
         hidden, epochs, batch, lr, l2: the network's width and its training by Adam.
         sampled: at most so many of a user's items enter one list in training, drawn evenly.
-        popular: so many of the recently most bought items are ranked for everybody.
-        proposed: so many of the student's best new items, among the `pool` recently most bought.
     """
 
     windows: int = 4
@@ -49,71 +48,6 @@ class RepeatSettings:
     lr: float = 6e-3
     l2: float = 1e-5
     sampled: int = 400
-    popular: int = 100
-    proposed: int = 50
-    pool: int = 2000
-
-
-@dataclass(frozen=True)
-class BasketLists:
-    """Each user's own candidates, one after another.
-
-    Attributes:
-        users, items: int64 [n].
-        offsets: int64 [users + 1]; where each user's candidates start.
-        values: float32 [n, features + 2]; the last two are the student's score of an item that the user had,
-            and of one that they had not, less the mean over the latter: 0 for the other kind.
-    """
-
-    users: IntArray
-    items: IntArray
-    offsets: IntArray
-    values: FloatArray
-
-
-def make_lists(past: Past, users: IntArray, student: Scorer | None, settings: RepeatSettings) -> BasketLists:
-    """What is ranked for `users`: their history, the recently most bought, the student's best new ones.
-
-    Args:
-        past: what is known.
-        users: int64 [B].
-        student: None leaves its candidates out and its values at 0.
-        settings: how many.
-    """
-    pool = np.sort(past.popular[: settings.pool])
-    parts: list[IntArray] = []
-    scores: list[FloatArray] = []
-    had: list[BoolArray] = []
-    for start in range(0, len(users), _CHUNK):
-        now = users[start : start + _CHUNK]
-        own = [past.own(int(user)) for user in now]
-        more = [past.popular[: settings.popular]] * len(now)
-        if student is not None:
-            given = student(now, pool)
-            for row, mine in enumerate(own):
-                order = np.argsort(np.where(np.isin(pool, mine), np.inf, -given[row]), kind="stable")
-                more[row] = np.concatenate([more[row], pool[order[: settings.proposed]]])
-        lists = [np.union1d(a, b) for a, b in zip(own, more, strict=True)]
-        parts += lists
-        had += [np.isin(items, mine) for items, mine in zip(lists, own, strict=True)]
-        if student is not None:
-            padded = np.zeros((len(now), max(map(len, lists))), np.int64)
-            for row, items in enumerate(lists):
-                padded[row, : len(items)] = items
-            given = student.lists(now, padded)
-            scores += [given[row, : len(items)] for row, items in enumerate(lists)]
-    lengths = np.array([len(items) for items in parts], dtype=np.int64)
-    flat = np.concatenate([np.zeros(0, np.int64), *parts])
-    owner = np.repeat(users, lengths)
-    values = np.zeros((len(flat), len(FEATURES) + 2), np.float32)
-    values[:, :-2] = past.features(owner, flat)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    for row, score in enumerate(scores):
-        level = score[~had[row]].mean() if not had[row].all() else score.mean()
-        where = slice(offsets[row], offsets[row + 1])
-        values[where, -2] = np.where(had[row], score - level, 0)
-        values[where, -1] = np.where(had[row], 0, score - level)
-    return BasketLists(owner, flat, offsets, values)
 
 
 class RepeatModel(nn.Module):
@@ -134,6 +68,14 @@ class RepeatModel(nn.Module):
         """Scores [...] of standardised values [..., width]."""
         out: Tensor = self.layers(values).squeeze(-1)
         return out
+
+    def network(self, *, informed: bool) -> RepeatNetwork:
+        """The same without torch; `informed` as there."""
+        state = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        return RepeatNetwork(
+            state["mean"], state["scale"], state["layers.0.weight"], state["layers.0.bias"],
+            state["layers.2.weight"][0], state["layers.2.bias"], informed,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -197,7 +139,8 @@ class _Lesson(Lesson[IntArray]):
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """Lists, shuffled."""
         order = torch.randperm(len(self.lengths), generator=draws.torch)
-        return [rows.numpy() for rows in torch.split(order, self.settings.batch)]
+        size = min(self.settings.batch, max(1, len(order) // _BATCHES))
+        return [rows.numpy() for rows in torch.split(order, size)]
 
     def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
         """Softmax cross-entropy over each list, and the squared weights."""
@@ -232,44 +175,6 @@ def fit_repeat(windows: list[_Examples], settings: RepeatSettings, *, seed: int)
     return fit(model, lesson, recipe, draws, title="Fitting the repeat model").model
 
 
-@dataclass(frozen=True)
-class RepeatScorer:
-    """Scores any users and items: the network for a user's own list, all else below it by popularity.
-
-    Attributes:
-        model: fitted.
-        past: what is known.
-        student: None where it may not be used.
-        settings: what is ranked.
-    """
-
-    model: RepeatModel
-    past: Past
-    student: Scorer | None
-    settings: RepeatSettings
-
-    @torch.no_grad()
-    def __call__(self, users: IntArray, candidates: IntArray) -> FloatArray:
-        """Scores float32 [B, C] of `users` (ids) and `candidates` (ids, ascending)."""
-        place = np.full(self.past.shape[1], -1, np.int64)
-        place[candidates] = np.arange(len(candidates))
-        rank = np.empty(self.past.shape[1], np.float32)
-        rank[self.past.popular] = np.arange(len(rank), dtype=np.float32)
-        rest = -1 - rank[candidates] / len(rank)
-        lists = make_lists(self.past, users, self.student, self.settings)
-        inputs = self.model.standardise(torch.from_numpy(lists.values))
-        if self.student is None:
-            inputs[:, -2:] = 0.0
-        scores = self.model(inputs).numpy()
-        out = np.empty((len(users), len(candidates)), np.float32)
-        for row in range(len(users)):
-            where = slice(lists.offsets[row], lists.offsets[row + 1])
-            out[row] = rest + scores[where].min()
-            asked = place[lists.items[where]]
-            out[row, asked[asked >= 0]] = scores[where][asked >= 0]
-        return out
-
-
 def informed(student: Scorer, past: Past, catalogue: TrainingData) -> Scorer:
     """The same student with the lines of `past` as the histories that it reads; its weights stay."""
     known = past.at < past.until_us
@@ -284,11 +189,11 @@ def informed(student: Scorer, past: Past, catalogue: TrainingData) -> Scorer:
     return replace(student, terms=student.terms.over(view))
 
 
-def repeat_scorer(
+def train_repeats(
     student: Scorer, catalogue: TrainingData, task: RepeatTask, split: Split, *, seed: int,
     settings: RepeatSettings | None = None,
-) -> AnyScorer:  # fmt: skip
-    """A scorer of the repeat task, learned from what lies before the split alone.
+) -> RepeatNetwork:  # fmt: skip
+    """What the repeat task learns from what lies before the split alone.
 
     The student has learned from purchases up to the catalogue's cut, so that its scores flatter it in windows
     that begin earlier: there they are left out, and altogether where no window begins at the cut or later.
@@ -307,19 +212,34 @@ def repeat_scorer(
     settings = settings or RepeatSettings()
     until = task.history_until_us(split)
     period = task.history_until_us("test") - task.history_until_us("validation")
-    users, items, at = (column[task.lines[2] < until] for column in task.lines)
-    shape = (int(task.train.shape[0]), int(task.train.shape[1]))
     rng = np.random.default_rng(seed)
     windows: list[_Examples] = []
     with step("Looking back for the repeat model", total=settings.windows) as work:
         for back in range(1, settings.windows + 1):
             moment = until - back * period
-            if (at < moment).any():
-                past = Past(users, items, at, moment, shape)
+            if (task.lines[2] < moment).any():
+                past = task.past(until, moment)
                 known = informed(student, past, catalogue) if moment >= catalogue.cut_us else None
                 windows.append(_examples(past, moment + period, task.users, known, settings, rng))
             work.advance()
-    model = fit_repeat(windows, settings, seed=seed)
-    past = Past(users, items, at, until, shape)
     witnessed = any(window.witnessed for window in windows)
-    return RepeatScorer(model, past, informed(student, past, catalogue) if witnessed else None, settings)
+    return fit_repeat(windows, settings, seed=seed).network(informed=witnessed)
+
+
+def repeat_scorer(
+    student: Scorer, catalogue: TrainingData, task: RepeatTask, split: Split, *, seed: int,
+    settings: RepeatSettings | None = None,
+) -> RepeatScorer:  # fmt: skip
+    """A scorer of the repeat task, from `train_repeats`, whose arguments it takes."""
+    network = train_repeats(student, catalogue, task, split, seed=seed, settings=settings)
+    return scorer_of(network, student, catalogue, task, split, settings or RepeatSettings())
+
+
+def scorer_of(
+    network: RepeatNetwork, student: Scorer, catalogue: TrainingData, task: RepeatTask, split: Split,
+    settings: ListSettings,
+) -> RepeatScorer:  # fmt: skip
+    """A fitted network over all that is known before a split, with the student where it learned from it."""
+    past = task.past(task.history_until_us(split))
+    proposer = informed(student, past, catalogue) if network.informed else None
+    return RepeatScorer(network, past, proposer, settings)

@@ -32,7 +32,7 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
     Raises:
         ArtefactError: the bundle is not there, or no longer fits.
     """
-    if run.config.kind != "history":
+    if run.config.kind not in ("history", "basket"):
         return []
     run.need("bundle")
     bundle = load_bundle(run.folder / "bundle")
@@ -68,7 +68,7 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
 
 def _hits(bundle: Bundle, past: Past, beside: Sequence[str]) -> tuple[Sequence[Hit], Sequence[Hit]]:
     """The first of a user's list, and the first new products that are not among them."""
-    first = bundle.recommend(past, _PRODUCTS, exclude=beside)
+    first = bundle.recommend(past, _PRODUCTS, exclude=beside, reasons=bundle.repeats is not None)
     ids = {hit.id for hit in first}
     if not len(bundle.ranked("cold").items):
         return first, ()
@@ -93,11 +93,16 @@ def _card(
                 title=hit.title,
                 rank=hit.rank,
                 score=hit.score,
-                because=paths[hit.id][0].because
-                if paths.get(hit.id)
-                else say("no short path", language_of(hit.title)),
+                because=hit.because
+                or (
+                    paths[hit.id][0].because
+                    if paths.get(hit.id)
+                    else say("no short path", language_of(hit.title))
+                ),
                 explained=bool(paths.get(hit.id)),
-                otherwise=why(bundle, past, hit.id, exclude=history.beside).otherwise,
+                otherwise=""
+                if bundle.repeats is not None
+                else why(bundle, past, hit.id, exclude=history.beside).otherwise,
             )
             for hit in hits
         ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.errors import InputError
 
 DAY_US = 86_400_000_000
@@ -38,6 +41,39 @@ FEATURES: tuple[str, ...] = (
 _RECENT = 28.0
 
 
+Time: TypeAlias = datetime | str
+"""A text is a date or a time in ISO 8601; without a zone it is UTC."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Every purchase of a user with its time, and when is asked.
+
+    Attributes:
+        lines: keys and times, in any order.
+        at: the moment of asking, before which purchases count; None: right after the latest of these, or
+            where that is later, the moment up to which a bundle knows what everybody bought.
+    """
+
+    lines: Sequence[tuple[str | int, Time]]
+    at: Time | None = None
+
+
+@dataclass(frozen=True)
+class ItemHabits:
+    """What everybody's purchase lines say of items.
+
+    Attributes:
+        values: float32 [items, 5]; the features that begin with "item", but for the last of them.
+        interval: float64 [items]; the days after which it is usually bought again.
+        popular: int64; the items that were bought, the recently most bought first.
+    """
+
+    values: FloatArray
+    interval: DoubleArray
+    popular: IntArray
+
+
 @dataclass
 class Past:
     """Purchase lines strictly before a moment, and what they say of pairs, items and users.
@@ -49,6 +85,7 @@ class Past:
         at: int64 [N], microseconds since 1970. Lines at or after `until_us` are dropped.
         until_us: the moment.
         shape: users and items that there are.
+        of_items: what is known of the items; None: what these lines say.
     """
 
     users: IntArray
@@ -56,11 +93,11 @@ class Past:
     at: IntArray
     until_us: int
     shape: tuple[int, int]
+    of_items: ItemHabits | None = None
+    item_habits: ItemHabits = field(init=False)
     codes: IntArray = field(init=False)
     starts: IntArray = field(init=False)
-    popular: IntArray = field(init=False)
     _pair: FloatArray = field(init=False)
-    _item: FloatArray = field(init=False)
     _user: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,25 +119,11 @@ class Past:
         user, item = np.divmod(self.codes, wide)
         self.starts = np.searchsorted(user, np.arange(self.shape[0] + 1)).astype(np.int64)
         oldest, latest = age[begin], age[begin + count - 1]
-        self._item = np.zeros((self.shape[1], 5), np.float32)
-        every = np.bincount(item, count, minlength=self.shape[1])
-        recent = np.bincount(code % wide, np.exp2(-age / _RECENT), minlength=self.shape[1])
-        slow = np.bincount(code % wide, np.exp2(-age / (4 * _RECENT)), minlength=self.shape[1])
-        self.popular = np.argsort(-recent, kind="stable").astype(np.int64)
-        # An item's rates are pulled towards everybody's where few say anything.
-        again = count > 1
-        buyers = np.bincount(item, minlength=self.shape[1])
-        rate = (np.bincount(item, again, minlength=self.shape[1]) + 5 * again.mean()) / (buyers + 5)
-        span, gaps = (oldest - latest).astype(np.float64), count - 1.0
-        usual = span.sum() / max(gaps.sum(), 1.0) if gaps.sum() else 30.0
-        interval = (np.bincount(item, span, minlength=self.shape[1]) + 5 * usual) / (
-            np.bincount(item, gaps, minlength=self.shape[1]) + 5
+        self.item_habits = self.of_items or _item_habits(
+            (code % wide, age), (item, count, oldest - latest), self.shape[1]
         )
-        self._item[:, 0] = np.log(rate / (1 - rate + 1e-3))
-        self._item[:, 1] = np.log(interval)
-        self._item[:, 2] = np.log1p(every)
-        self._item[:, 3] = np.log(recent + 0.1)
-        self._item[:, 4] = np.log((recent + 1) / (slow / 4 + 1))
+        span, gaps = (oldest - latest).astype(np.float64), count - 1.0
+        interval = self.item_habits.interval
         own = (span + interval[item]) / (gaps + 1)
         late = np.log((latest + 1) / own)
         since_first, since_last = self._shopping_days(user, oldest, latest)
@@ -136,6 +159,11 @@ class Past:
         since_last = np.searchsorted(days, user * wide + latest) - start[user]
         return since_first.astype(np.int64), since_last.astype(np.int64)
 
+    @property
+    def popular(self) -> IntArray:
+        """See `ItemHabits`."""
+        return self.item_habits.popular
+
     def own(self, user: int) -> IntArray:
         """Items that the user had, ascending."""
         return self.codes[self.starts[user] : self.starts[user + 1]] % self.shape[1]
@@ -149,7 +177,42 @@ class Past:
         pairs = self._pair.shape[1]
         out[had, :pairs] = self._pair[place[had]]
         out[:, pairs] = ~had
-        out[:, pairs + 1 : pairs + 6] = self._item[items]
-        out[:, pairs + 6] = self._item[items, 3] * had
+        out[:, pairs + 1 : pairs + 6] = self.item_habits.values[items]
+        out[:, pairs + 6] = self.item_habits.values[items, 3] * had
         out[:, pairs + 7 :] = self._user[users]
         return out
+
+
+def _item_habits(
+    lines: tuple[IntArray, IntArray], pairs: tuple[IntArray, IntArray, IntArray], items: int
+) -> ItemHabits:
+    """What lines say of the items.
+
+    Args:
+        lines: of each the item and its age in days.
+        pairs: of each user and item that they had the item, the days of purchase, and how many days lie
+            between the first and the last.
+        items: how many there are.
+    """
+    what, age = lines
+    item, count, days = pairs
+    every = np.bincount(item, count, minlength=items)
+    recent = np.bincount(what, np.exp2(-age / _RECENT), minlength=items)
+    slow = np.bincount(what, np.exp2(-age / (4 * _RECENT)), minlength=items)
+    order = np.argsort(-recent, kind="stable").astype(np.int64)
+    # An item's rates are pulled towards everybody's where few say anything.
+    again = count > 1
+    buyers = np.bincount(item, minlength=items)
+    rate = (np.bincount(item, again, minlength=items) + 5 * again.mean()) / (buyers + 5)
+    span, gaps = days.astype(np.float64), count - 1.0
+    usual = span.sum() / max(gaps.sum(), 1.0) if gaps.sum() else 30.0
+    interval = (np.bincount(item, span, minlength=items) + 5 * usual) / (
+        np.bincount(item, gaps, minlength=items) + 5
+    )
+    values = np.zeros((items, 5), np.float32)
+    values[:, 0] = np.log(rate / (1 - rate + 1e-3))
+    values[:, 1] = np.log(interval)
+    values[:, 2] = np.log1p(every)
+    values[:, 3] = np.log(recent + 0.1)
+    values[:, 4] = np.log((recent + 1) / (slow / 4 + 1))
+    return ItemHabits(values, interval, order[buyers[order] > 0])
