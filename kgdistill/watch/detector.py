@@ -24,8 +24,8 @@ from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.watch.gamma import log_gamma
 
 MONTH_HOURS = 730.5
-# Statements that the share over all topics counts for in a new topic, and how far topics lie apart.
-_PRIOR, _APART = 4.0, 0.25
+# Statements that the share over all topics counts for in a new topic.
+_PRIOR = 4.0
 # Expected negatives below which a rhythm's factor is drawn to 1 by half, and its bounds.
 _RHYTHM, _FARTHEST = 25.0, 4.0
 # The spread beyond chance before it is known, and what this counts for: as ten windows of ten statements.
@@ -123,7 +123,7 @@ class Baseline:
         pooled = (self.negatives.sum() + 1.0) / (self.statements.sum() + 4.0)
         weight = self.statements + _PRIOR
         level = (self.negatives + _PRIOR * pooled) / weight
-        uncertain = (self.squares + _APART * _PRIOR**2) / weight**2
+        uncertain = self.squares / weight**2
         share = np.clip(times_odds(level, rhythm), 1e-4, 1 - 1e-4)
         uncertain += uncertain_rhythm * share * (1 - share)
         return Usual(share, np.minimum(uncertain, 0.5))
