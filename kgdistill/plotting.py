@@ -73,6 +73,14 @@ def eastern_fonts() -> list[str]:
     return found
 
 
+def eastern_font_file() -> Path | None:
+    """The file of the likeliest of `eastern_fonts` that a browser reads, which takes no collections."""
+    wanted = eastern_fonts()
+    files = {font.name: Path(font.fname) for font in font_manager.fontManager.ttflist if font.name in wanted}
+    readable = (files[name] for name in wanted if files[name].suffix.lower() in (".otf", ".ttf"))
+    return next(readable, None)
+
+
 def _packaged_fonts() -> Iterator[str]:
     """The fonts of Python packages that hold nothing else."""
     for name in _FONT_PACKAGES:

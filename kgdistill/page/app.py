@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -39,6 +39,7 @@ def create_app(source: GraphSource, guard: Guard | None = None) -> FastAPI:
     app.include_router(views.router(source, pages))
     app.include_router(pictures.router(source, pages, guard))
     _signing_in(app, pages, guard)
+    _font(app)
     _errors(app, pages)
 
     @app.middleware("http")
@@ -47,9 +48,8 @@ def create_app(source: GraphSource, guard: Guard | None = None) -> FastAPI:
             guard.check(request)
             if (known := _token_in_address(request, guard)) is not None:
                 return guard.finish(request, known)
-            open_to_all = request.url.path in ("/sign-in", "/style.css") or request.url.path.startswith(
-                "/static/"
-            )
+            path = request.url.path
+            open_to_all = path in ("/sign-in", "/style.css", "/font") or path.startswith("/static/")
             if not open_to_all and not guard.may_read(request):
                 return guard.finish(request, pages.page(request, "sign_in.html.j2", status=401))
             response = await answer(request)
@@ -99,6 +99,17 @@ def _signing_in(app: FastAPI, pages: Renderer, guard: Guard) -> None:
         return PlainTextResponse(
             pages.style, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"}
         )
+
+
+def _font(app: FastAPI) -> None:
+    @app.get("/font")
+    def font() -> Response:
+        """A font with Chinese, Japanese and Korean, for readers whose own systems have none."""
+        from kgdistill.plotting import eastern_font_file
+
+        if (file := eastern_font_file()) is None:
+            return Response(status_code=404)
+        return FileResponse(file, headers={"Cache-Control": "public, max-age=86400"})
 
 
 def _errors(app: FastAPI, pages: Renderer) -> None:

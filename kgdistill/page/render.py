@@ -20,6 +20,7 @@ from kgdistill.page.source import GraphSource
 from kgdistill.page.words import LANGUAGE, language_of_reader, page_words
 
 _HERE = Path(__file__).parent
+_FONT = 'url("font")'
 _LIBRARIES = ("layout-base", "cose-base", "cytoscape-fcose")
 
 
@@ -54,6 +55,11 @@ class Renderer:
         return "\n".join(file.read_text(encoding="utf-8") for file in (shared, _HERE / "static" / "page.css"))
 
     @cached_property
+    def style_alone(self) -> Markup:
+        """The same for a file that opens from disk, which asks nobody for a font."""
+        return Markup(self.style.replace(f", {_FONT}", ""))
+
+    @cached_property
     def scripts(self) -> str:
         """What a picture in a file needs, in one script."""
         files = [_HERE / "static" / "vendor" / "cytoscape.min.js", _HERE / "static" / "picture.js"]
@@ -73,7 +79,7 @@ class Renderer:
             ),
             "as_file": str(request.url.include_query_params(**{"as": "html"}).query),
             "graph_name": self._source.store.url.rpartition("/")[2],
-            "style": Markup(self.style) if alone else "",
+            "style": self.style_alone if alone else "",
             "wrong": False,
         }
         text = self._templates.get_template(template).render(common | values)
@@ -89,7 +95,7 @@ class Renderer:
         """A file that opens from disk, with the picture's script in it."""
         language = language_of_reader(request)
         # Neither style nor script holds anything of the data, nor the end of its own element.
-        own = {"t": page_words(language), "language": language, "style": Markup(self.style),
+        own = {"t": page_words(language), "language": language, "style": self.style_alone,
                "scripts": Markup(self.scripts)}  # fmt: skip
         text = self._templates.get_template(template).render(own | values)
         return HTMLResponse(text, headers={"Content-Disposition": f'attachment; filename="{name}.html"'})

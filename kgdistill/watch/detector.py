@@ -106,8 +106,8 @@ class Baseline:
     """What is usual of each topic; rows are topics.
 
     Attributes:
-        negatives, statements, squares: exponentially weighted sums; the last with squared weights and each
-            window's statements times what its spread makes of one, float64 [topics].
+        negatives, statements, squares: exponentially weighted sums; a window counts the less the more
+            alike its statements are; the last with squared weights, float64 [topics].
         hours, days: of each hour of the day and day of the week the weighted negatives and how many were
             expected, float64 [topics, 24 or 7, 2].
     """

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pytest
 from _load_script import load_script
 from _page_shop import BREAKING, MARKUP, client, fill_bundle_shop, fill_hostile_shop
 from markupsafe import escape
+from matplotlib import font_manager
 from starlette.testclient import TestClient
 
 from kgdistill.explore import saved_queries
@@ -50,6 +52,23 @@ def test_the_start_leads_to_runs_and_labels(page: TestClient) -> None:
     assert 'href="/run?run=demo"' in told
     assert 'href="/run?run=former"' in told
     assert 'href="/list?label=Product"' in told
+
+
+def test_a_font_with_chinese_is_served_where_the_machine_has_one(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = SimpleNamespace(name="Noto Sans CJK SC", fname="/fonts/NotoSansCJK.ttc")
+    plain = next(f for f in font_manager.fontManager.ttflist if f.name == "DejaVu Sans")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [collection, plain])
+    # A browser reads no collection.
+    monkeypatch.setattr("kgdistill.plotting.EASTERN_FONTS", ("Noto Sans CJK SC",))
+    assert page.get("/font").status_code == 404
+    monkeypatch.setattr("kgdistill.plotting.EASTERN_FONTS", ("Noto Sans CJK SC", "DejaVu Sans"))
+    assert page.get("/font").content == Path(plain.fname).read_bytes()
+    assert 'url("font")' in text(page, "/style.css")
+    alone = text(page, "/list", **{"label": "Product", "as": "html"})
+    assert "font-face" in alone
+    assert "url(" not in alone
 
 
 def test_a_user_is_told_with_reasons_and_what_is_known(page: TestClient) -> None:

@@ -30,7 +30,7 @@ function drawPicture(box, elements) {
       { selector: "node", style: {
         "background-color": (node) => kindOf(node)[0], shape: (node) => kindOf(node)[1], "border-width": 1, "border-color": "#555555",
         label: "data(name)", color: colour("--ink"), "font-size": 11, "text-wrap": "wrap", "text-max-width": 110,
-        "text-valign": "bottom", "text-margin-y": 3, "font-family": "system-ui, sans-serif",
+        "text-valign": "bottom", "text-margin-y": 3, "font-family": "eastern, system-ui, sans-serif",
         "text-background-color": colour("--paper"), "text-background-opacity": 0.8 } },
       { selector: "node:selected", style: { "border-width": 4, "border-color": colour("--accent") } },
       { selector: "edge", style: {
