@@ -25,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with MemoryStore() as store:
         fill_dialogues(store)
         small = {"queries": 60, "epochs": 3, "batch": 32, "dim": 12, "candidates": 8}
-        classify = {"dim": 12, "word_dropout": 0.0}
+        classify = {"dim": 12, "word_dropout": 0.0, "made_up": 0}
         for task, settings in (("answer", {"search": small}), ("intent", {"classify": classify})):
             Run.create(folder / task, store, task=task, text=text, device="cpu", **settings).fit()
     return folder
