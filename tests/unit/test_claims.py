@@ -61,7 +61,7 @@ def test_how_many_negatives_a_student_finds_is_what_its_surges_were_told_with(tm
     document = json.loads(file.read_text("utf-8"))
     assert (
         document["surges"]["mistakes"] == document["sentiment"]["of"]["financial_phrasebank"]["mistakes"]
-    ), "python -m bench.tasks_watch --only surges --seeds 1"
+    ), "python -m bench.tasks_watch --only surges"
     document["surges"]["mistakes"]["found"] = 0.123
     file.write_text(json.dumps(document), "utf-8")
     told = claims.rendered("alerts.md", claims.Results(tmp_path / "results"))
