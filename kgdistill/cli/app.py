@@ -33,6 +33,8 @@ from kgdistill.cli import (
 )
 from kgdistill.cli.output import say
 
+_STAGED = ("demo", "evaluate", "fit", "ingest")
+
 
 class _Root(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
@@ -40,7 +42,8 @@ class _Root(TyperGroup):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, typer.Abort):
-            say("\nkgdistill: stopped; the same command, started again, goes on from the last finished stage")
+            rest = "; the same command, started again, goes on from the last finished stage"
+            say(f"\nkgdistill: stopped{rest if ctx.invoked_subcommand in _STAGED else ''}")
             raise typer.Exit(130) from None
 
 
