@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ def create_app(source: GraphSource, guard: Guard | None = None) -> FastAPI:
     app.include_router(views.router(source, pages))
     app.include_router(pictures.router(source, pages, guard))
     _signing_in(app, pages, guard)
-    _font(app)
+    _font(app, pages)
     _errors(app, pages)
 
     @app.middleware("http")
@@ -101,15 +102,16 @@ def _signing_in(app: FastAPI, pages: Renderer, guard: Guard) -> None:
         )
 
 
-def _font(app: FastAPI) -> None:
+def _font(app: FastAPI, pages: Renderer) -> None:
+    # What knows fonts takes its time to load: nobody's first page waits for it.
+    threading.Thread(target=lambda: pages.font, daemon=True).start()
+
     @app.get("/font")
     def font() -> Response:
-        """A font with Chinese, Japanese and Korean, for readers whose own systems have none."""
-        from kgdistill.plotting import eastern_font_file
-
-        if (file := eastern_font_file()) is None:
+        """For readers whose own systems have none with Chinese, Japanese and Korean."""
+        if pages.font is None:
             return Response(status_code=404)
-        return FileResponse(file, headers={"Cache-Control": "public, max-age=86400"})
+        return FileResponse(pages.font, headers={"Cache-Control": "public, max-age=86400"})
 
 
 def _errors(app: FastAPI, pages: Renderer) -> None:

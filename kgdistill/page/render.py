@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import cached_property
 from pathlib import Path
@@ -49,10 +50,21 @@ class Renderer:
         self._templates.filters |= {"cell": cell_text, "urlencoded": urlencode}
 
     @cached_property
+    def font(self) -> Path | None:
+        """A font with Chinese, Japanese and Korean; None also where nothing is installed that knows fonts."""
+        with contextlib.suppress(ImportError):
+            from kgdistill.plotting import eastern_font_file
+
+            return eastern_font_file()
+        return None
+
+    @cached_property
     def style(self) -> str:
         """The style sheet: that of the reports, then the page's own."""
         shared = _HERE.parent / "run" / "report" / "templates" / "report.css"
-        return "\n".join(file.read_text(encoding="utf-8") for file in (shared, _HERE / "static" / "page.css"))
+        files = (shared, _HERE / "static" / "page.css")
+        text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+        return text if self.font else text.replace(f", {_FONT}", "")
 
     @cached_property
     def style_alone(self) -> Markup:

@@ -55,15 +55,18 @@ def test_the_start_leads_to_runs_and_labels(page: TestClient) -> None:
 
 
 def test_a_font_with_chinese_is_served_where_the_machine_has_one(
-    page: TestClient, monkeypatch: pytest.MonkeyPatch
+    store: GraphStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection = SimpleNamespace(name="Noto Sans CJK SC", fname="/fonts/NotoSansCJK.ttc")
     plain = next(f for f in font_manager.fontManager.ttflist if f.name == "DejaVu Sans")
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [collection, plain])
     # A browser reads no collection.
     monkeypatch.setattr("kgdistill.plotting.EASTERN_FONTS", ("Noto Sans CJK SC",))
+    page = client(store)
     assert page.get("/font").status_code == 404
+    assert "url(" not in text(page, "/style.css")
     monkeypatch.setattr("kgdistill.plotting.EASTERN_FONTS", ("Noto Sans CJK SC", "DejaVu Sans"))
+    page = client(store)
     assert page.get("/font").content == Path(plain.fname).read_bytes()
     assert 'url("font")' in text(page, "/style.css")
     alone = text(page, "/list", **{"label": "Product", "as": "html"})
