@@ -54,6 +54,7 @@ def test_every_task_that_was_measured_has_its_table_and_each_figure_its_line() -
     }  # fmt: skip
     page = TABLES.read_text(encoding="utf-8")
     assert page == tables(found), "python -m bench.tasks --tables"
+    assert "p by Holm over all comparisons of a task." in page
     for held in found.values():
         assert {pair[end] for pair in held["compared"] for end in ("arm", "other")} <= {
             row["arm"] for row in held["figures"]
