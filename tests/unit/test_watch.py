@@ -485,14 +485,25 @@ def test_a_stream_with_a_state_needs_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "{}", '{"format": 1}', '{"format": 1, "watcher": {"alerts": 3}}', "[]", '{"format": 2}', "\x00"],
-)
+    [
+        "", "{}", '{"format": 1}', '{"format": 1, "watcher": {"alerts": 3}}', "[]", '{"format": 2}', "\x00",
+        '{"format": 2, "watcher": {"alerts": 3}}', '{"format": 3}',
+    ],
+)  # fmt: skip
 def test_a_damaged_state_is_refused(damage: str, tmp_path: Path) -> None:
     file = write(tmp_path / "s.jsonl", ROWS[:50])
     (tmp_path / "state.json").write_text(damage)
     with pytest.raises(ArtefactError, match="is no state of a watch"):
         watch_file(file, alerts(), sinks=Sinks(tmp_path / "state.json"))
     assert (tmp_path / "state.json").read_text() == damage
+
+
+def test_a_state_of_another_version_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    file, state = write(tmp_path / "s.jsonl", ROWS[:50]), tmp_path / "state.json"
+    for text, said in (('{"format": 1}', "another version wrote it"), ("[]", "it holds something else")):
+        state.write_text(text)
+        with pytest.raises(ArtefactError, match=said):
+            watch_file(file, alerts(), sinks=Sinks(state))
 
 
 @pytest.mark.parametrize(

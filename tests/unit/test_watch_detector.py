@@ -153,8 +153,9 @@ def test_an_hour_of_very_many_statements_does_not_become_what_is_usual() -> None
     assert [i for i, change in told if not change.ends and i > 302] == []
 
 
-def test_a_daily_rhythm_of_the_share_is_learned() -> None:
-    draw = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_daily_rhythm_of_the_share_is_learned(seed: int) -> None:
+    draw = np.random.default_rng(seed)
     share = np.where(np.arange(HOURS) % 24 < 6, 0.5, 0.15)[:, None]
     statements = draw.poisson(40, (HOURS, 1))
     negatives = draw.binomial(statements, share)
@@ -237,6 +238,20 @@ def test_windows_without_statements_are_no_evidence() -> None:
         assert detector.step(i, negatives[i], statements[i]) == []
     for i in range(400, 800):
         assert detector.step(i + 20_000, negatives[i], statements[i]) == []
+
+
+def test_evidence_waits_for_statements_and_does_not_outlast_a_long_silence() -> None:
+    detector = SurgeDetector(Sensitivity())
+    detector.add_topics(2)
+    for i in range(100):
+        assert detector.step(i, np.array([1, 1]), np.array([10, 10])) == []
+    detector.evidence[:] = 50.0
+    assert detector.step(100, np.array([0, 0]), np.array([0, 0])) == []
+    assert (detector.evidence == 50.0).all()
+    longest = Sensitivity().longest
+    short, long = deepcopy(detector), detector
+    assert short.step(100 + longest, np.array([3, 0]), np.array([10, 0]))
+    assert long.step(101 + longest, np.array([3, 0]), np.array([10, 0])) == []
 
 
 @cache
