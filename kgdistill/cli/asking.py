@@ -219,6 +219,8 @@ def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Pas
     Raises:
         InputError: an event that the bundle does not read, or no such text.
     """
+    classes = bundle.classifier.events if bundle.classifier is not None else []
+    own, *further = classes or [bundle.event, *bundle.events]
     if not events:
         return [_with_time(key) for key in bought] if bundle.repeats is not None else bought
     found: dict[str, list[str]] = {}
@@ -229,15 +231,15 @@ def past(bundle: Bundle, bought: list[str], events: Sequence[str] | None) -> Pas
             raise InputError(
                 f"{told[:60]!r} is no TYPE=ID,ID,...", where="--event", hint="--event VIEWED=1,2"
             )
-        if name not in bundle.events:
-            known = ", ".join(bundle.events) or "none: its task weighs no further events"
+        if name not in further:
+            known = ", ".join(further) or "none: its task weighs no further events"
             raise InputError(
                 f"the bundle reads no event {name[:40]!r} beside its own",
                 where="--event",
-                hint=f"{nearest(name, list(bundle.events))}known: {known}",
+                hint=f"{nearest(name, further)}known: {known}",
             )
         found.setdefault(name, []).extend(_ids(ids, "--event"))
-    return {bundle.event: bought, **found}
+    return {own: bought, **found}
 
 
 def _with_time(text: str) -> tuple[str, str]:

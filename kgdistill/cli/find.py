@@ -23,6 +23,7 @@ from kgdistill.cli.asking import (
     conditions,
     for_whom,
     history_keys,
+    past,
     show,
 )
 from kgdistill.cli.options import JsonOption, PasswordFileOption, UserOption
@@ -238,6 +239,7 @@ def classify(
         str | None,
         typer.Option("--history", metavar="ID,ID,...", help="What one subject did something with, by id."),
     ] = None,
+    events: EventOption = None,
     facts: Annotated[
         list[str] | None,
         typer.Option("--fact", metavar="RELATIONSHIP=ID", help="What one subject is tied to; repeated."),
@@ -254,8 +256,10 @@ def classify(
       kgdistill classify 'where is my card?' 'top up failed' --bundle runs/intent/bundle
       kgdistill classify --history 1095275,1082185 --run runs/profile --json
     """
-    if not texts and history is None and not facts:
-        raise InputError("give a TEXT, --history or --fact", hint="kgdistill classify --help")
+    if not texts and history is None and not events and not facts:
+        raise InputError("give a TEXT, --history, --event or --fact", hint="kgdistill classify --help")
+    from kgdistill.serve.past import past_texts
+
     asked = ask(bundle, run, task, "classify")
     tied: dict[str, list[str]] = {}
     for fact in facts or ():
@@ -263,8 +267,11 @@ def classify(
         if not equals:
             raise InputError(f"{fact[:60]!r} is no RELATIONSHIP=ID", where="--fact")
         tied.setdefault(name.strip(), []).append(key.strip())
-    done = [key.strip() for key in history.split(",") if key.strip()] if history is not None else None
-    told = asked.bundle.classify(texts or None, None if done is None else [done], [tied] if tied else None)
+    done = None
+    if history is not None or events:
+        keys = [key.strip() for key in (history or "").split(",") if key.strip()]
+        done = [past_texts(past(asked.bundle, keys, events))]
+    told = asked.bundle.classify(texts or None, done, [tied] if tied else None)
     subjects = texts or ["it"]
     if json:
         print_json([_as_json(text, one) for text, one in zip(subjects, told, strict=True)])

@@ -18,7 +18,7 @@ from kgdistill.cli.options import (
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.cli.times import zone_of
 from kgdistill.moment import moment
-from kgdistill.wording import spoken
+from kgdistill.wording import event_name, spoken
 
 
 def register(root: typer.Typer) -> None:
@@ -84,6 +84,8 @@ def profile(
             if p["told"]
             else f"not told, at most {p['probability']:.2f}"
         )
-        because = ", ".join(f"{e['title']} +{e['less']:.2f}" for e in p["evidence"])
+        because = ", ".join(
+            f"{event_name(e['event'], 'en')} {e['title']} +{e['less']:.2f}" for e in p["evidence"]
+        )
         say(f"{p['property']}: {said}" + (f"; by {because}" if because else ""))
     say(found.sentence(told))

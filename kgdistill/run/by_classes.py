@@ -89,7 +89,7 @@ class Classifying(Maker):
         keys = {label: [str(key) for key in self.run.snapshot.keys(label)] for label in labels}
         bundle = pack_classes(student, keys, self.run.snapshot, self.task.spec)
         single = [name for name in self.task.class_names if not self.task.several(name)]
-        if self.task.texts is not None and single:
+        if "text" in self.task.spec.subjects.by and single:
             sure = {name: student.calibration[name].sure for name in single}
             precision = self.run.config.classify.precision
             bundle.answers = class_answers(self.run.snapshot, self.task, sure, precision)

@@ -7,10 +7,10 @@ from typing import Any
 
 from kgdistill.errors import InputError
 from kgdistill.explore.paths import Paths
-from kgdistill.serve.attributions import attributions
+from kgdistill.run.known import known_subjects
+from kgdistill.serve.attributions import KnownSubject, attributions, told_of
 from kgdistill.serve.bundle import Bundle
 from kgdistill.store import GraphStore, kept_schema
-from kgdistill.tasks.histories import items_of, stored_purchases
 
 
 def properties(
@@ -20,7 +20,7 @@ def properties(
 
     Of each the `class` that is told with its `probability`, whether that is `told` (something of the history
     is known, it is at least `least` probable and within scope), the `probabilities` of all, and as
-    `evidence` the items that speak most for it; see `attributions`.
+    `evidence` the items and texts that speak most for it, each with its `event`; see `attributions`.
 
     Args:
         bundle: of a task that tells classes of histories, such as profile.
@@ -33,17 +33,17 @@ def properties(
         InputError: the bundle tells no classes of a history.
         StoreError: from the store.
     """
-    if bundle.classifier is None or not any(nodes.history for nodes in bundle.classifier.nodes):
+    if bundle.classifier is None or not (bundle.classifier.events or bundle.task["subjects"].get("history")):
         raise InputError("this bundle tells no classes of a history", hint="train one for the task profile")
-    subject, schema = bundle.task["subjects"]["label"], kept_schema(store)
-    keys: list[str] = []
-    for nodes in bundle.classifier.nodes:
-        if nodes.history:
-            edge = (subject, nodes.relationship, nodes.label)
-            keys += items_of(stored_purchases(store, edge, schema, user=user), before=before)
-    keys = list(dict.fromkeys(keys))
-    prediction, speaks = bundle.classify(histories=[keys])[0], attributions(bundle, keys)
-    titles = Paths(store).products({e.key for some in speaks.values() for e in some})
+    known = known_subjects(bundle, store, kept_schema(store), user=user, before=before).get(
+        user, KnownSubject({})
+    )
+    prediction, speaks = told_of(bundle, [known])[0], attributions(bundle, known)
+    products = {e.key for some in speaks.values() for e in some if e.event in known.done}
+    titles = {
+        (name, key): title for key, title in Paths(store).products(products).items() for name in known.done
+    }
+    titles |= {(name, one.key): one.text for name, some in known.wrote.items() for one in some}
     found = []
     for name, target in prediction.targets.items():
         told = target.first
@@ -55,7 +55,9 @@ def properties(
                 "probability": probability,
                 "told": prediction.known and probability >= least and not target.out_of_scope,
                 "probabilities": target.probabilities,
-                "evidence": [{**e._asdict(), "title": titles.get(e.key, e.key)} for e in speaks[name]],
+                "evidence": [
+                    {**e._asdict(), "title": titles.get((e.event, e.key), e.key)} for e in speaks[name]
+                ],
             }
         )
     return found

@@ -10,12 +10,13 @@ import pyarrow as pa
 from kgdistill.errors import InputError, sensitive_error
 from kgdistill.explore.writeback import ANSWERS, CLASS, ToldClass
 from kgdistill.progress import step
+from kgdistill.run.known import known_subjects
+from kgdistill.serve.attributions import KnownSubject
 from kgdistill.serve.bundle import Bundle
 from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.answers import build_answer_task
 from kgdistill.tasks.classify import build_classify_task
-from kgdistill.tasks.histories import items_of, stored_purchases
 from kgdistill.tasks.sensitive import sensitive_targets
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec
 
@@ -117,43 +118,33 @@ def _known(
         raise InputError("this bundle tells no classes")
     node = schema.node(label)
     hidden = {target.property for target in spec.targets.values()}
-    fields = [name for name in node.text if name not in hidden]
+    fields = [name for name in node.text if name not in hidden and "text" in spec.subjects.by]
     table = store.read_nodes(label, [name for name in fields if name != node.key])
     keys: list[str] = table[node.key].to_pylist()
     columns = [table[name].cast(pa.string()).to_pylist() for name in fields]
-    texts = [" ".join(filter(None, row)).strip() for row in zip(*columns, strict=True)] if part.dim else []
-    histories: dict[str, list[str]] = {}
+    own = [" ".join(filter(None, row)).strip() for row in zip(*columns, strict=True)] or [""] * len(keys)
+    known = known_subjects(bundle, store, schema)
     facts: dict[str, dict[str, list[str]]] = {}
     for nodes in part.nodes:
-        edge = (label, nodes.relationship, nodes.label)
-        if nodes.history:
-            _add_histories(histories, stored_purchases(store, edge, schema))
-        else:
-            ties = store.read_relationships(edge, [])
+        if not nodes.history:
+            ties = store.read_relationships((label, nodes.relationship, nodes.label), [])
             for source, target in zip(ties["source"].to_pylist(), ties["target"].to_pylist(), strict=True):
                 facts.setdefault(source, {}).setdefault(nodes.relationship, []).append(target)
-    reads_history, reads_facts = (any(n.history == kind for n in part.nodes) for kind in (True, False))
     with step("Telling classes", total=len(keys)) as work:
         for start in range(0, len(keys), _AT_ONCE):
             mine = keys[start : start + _AT_ONCE]
+            of = [known.get(key, KnownSubject({})) for key in mine]
             given: dict[str, Any] = {}
             if part.dim:
-                given["texts"] = texts[start : start + _AT_ONCE]
-            if reads_history:
-                given["histories"] = [histories.get(key, []) for key in mine]
-            if reads_facts:
+                given["texts"] = [
+                    one._replace(own=text).text for one, text in zip(of, own[start:], strict=False)
+                ]
+            if part.events:
+                given["histories"] = [one.done for one in of]
+            if any(not nodes.history for nodes in part.nodes):
                 given["facts"] = [facts.get(key, {}) for key in mine]
             yield mine, given
             work.advance(len(mine))
-
-
-def _add_histories(histories: dict[str, list[str]], purchases: pa.Table) -> None:
-    """Puts what each user bought behind what is there."""
-    ordered = purchases.sort_by("user")
-    users = ordered["user"].to_pylist()
-    starts = [i for i, user in enumerate(users) if not i or user != users[i - 1]]
-    for start, end in zip(starts, [*starts[1:], len(users)], strict=True):
-        histories.setdefault(users[start], []).extend(items_of(ordered.slice(start, end - start)))
 
 
 def told_answers(run: Run, store: GraphStore, *, least: float | None = None) -> pa.Table:

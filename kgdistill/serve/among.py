@@ -77,7 +77,7 @@ def among(
             assert profiles is not None
             told = _predictions(bundle, profiles) if told is None else told
             mask &= _holds(told, name, _classes(name, wanted, targets[name].names), least)
-            notes.append(f"{name} is what the other bundle predicts")
+            notes.append(f"{name} is what the other bundle predicts{_by(bundle, profiles)}")
         elif name in finder.sensitive and name not in finder.people.properties:
             raise InputError(
                 f"the bundle holds no {name}: it is sensitive, and the run was made without it",
@@ -104,6 +104,13 @@ def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> l
     return [f"{', '.join(named)} {verb} sensitive, and was allowed to choose"] if named else []
 
 
+def _by(bundle: Bundle, profiles: Bundle) -> str:
+    """What predictions rest on, where another bundle reads more than this one knows."""
+    assert bundle.finder is not None
+    own = bundle.finder.names.history
+    return "" if profiles.task["subjects"].get("history") in (None, own) else f", by {own} alone"
+
+
 def _predictions(bundle: Bundle, profiles: Bundle) -> list[Prediction]:
     """What is told of each candidate by its whole history."""
     finder = bundle.finder
@@ -114,7 +121,7 @@ def _predictions(bundle: Bundle, profiles: Bundle) -> list[Prediction]:
     keys, histories = bundle.items.keys, [[] for _ in range(finder.data.candidates)]  # type: list[str], list[list[str]]
     for who, what in zip(finder.data.history.who.tolist(), finder.data.history.what.tolist(), strict=True):
         histories[who].append(keys[what])
-    return profiles.classify(histories=histories)
+    return profiles.classify(histories=[{finder.names.history: mine} for mine in histories])
 
 
 def _classes(name: str, wanted: Any, known: Sequence[str]) -> set[str]:

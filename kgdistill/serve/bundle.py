@@ -17,7 +17,7 @@ from kgdistill.serve.answer import Answer
 from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
-from kgdistill.serve.classifier import Classifier, Keys, Prediction
+from kgdistill.serve.classifier import Classifier, Keys, PastKeys, Prediction
 from kgdistill.serve.complements import Complements
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import History
@@ -388,7 +388,7 @@ class Bundle:
     def classify(
         self,
         texts: Sequence[str] | None = None,
-        histories: Sequence[Keys] | None = None,
+        histories: Sequence[PastKeys] | None = None,
         facts: Sequence[Mapping[str, Keys]] | None = None,
     ) -> list[Prediction]:
         """What is told of each subject, with probabilities; see `Classifier.classify`.

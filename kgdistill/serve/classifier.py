@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from kgdistill.tasks.word_features import WordFeatures, WordTable
 
 _NODES, _WORDS = "classifier/nodes.json", "classifier/words.json"
 _ROWS = 1024
-Keys = Sequence[str]
+Keys: TypeAlias = Sequence[str]
+PastKeys: TypeAlias = Keys | Mapping[str, Keys]
+"""Keys of what a subject did something with: of the first event that is read, or by event."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,15 @@ class Classifier:
         """What facts and histories can be given of a subject."""
         return list(dict.fromkeys(n.relationship for n in self.nodes))
 
+    @property
+    def events(self) -> list[str]:
+        """What histories can hold, the task's first event first."""
+        return list(dict.fromkeys(n.relationship for n in self.nodes if n.history))
+
     def classify(
         self,
         texts: Sequence[str] | None = None,
-        histories: Sequence[Keys] | None = None,
+        histories: Sequence[PastKeys] | None = None,
         facts: Sequence[Mapping[str, Keys]] | None = None,
         *,
         tower: TextTower | None = None,
@@ -168,7 +175,7 @@ class Classifier:
 
         Args:
             texts: on each subject.
-            histories: keys of what each subject did something with.
+            histories: what each subject did something with.
             facts: of each subject, by relationship the keys of the nodes that it leads to.
             tower: of the same bundle.
 
@@ -240,7 +247,7 @@ class Classifier:
     def _check(
         self,
         texts: Sequence[str] | None,
-        histories: Sequence[Keys] | None,
+        histories: Sequence[PastKeys] | None,
         facts: Sequence[Mapping[str, Keys]] | None,
         tower: TextTower | None,
     ) -> int:
@@ -273,38 +280,30 @@ class Classifier:
         return next(iter(lengths.values()))
 
     def _ties(
-        self, count: int, histories: Sequence[Keys] | None, facts: Sequence[Mapping[str, Keys]] | None
+        self, count: int, histories: Sequence[PastKeys] | None, facts: Sequence[Mapping[str, Keys]] | None
     ) -> tuple[list[list[list[str]]], list[tuple[str, ...]]]:
         """The keys of every subject for each of `nodes`, and those of which none is known."""
-        facts = [{}] * count if facts is None else facts
-        histories = [[]] * count if histories is None else histories
-        names = {n.relationship for n in self.nodes if not n.history}
-        for mine in facts:
-            for name in mine:
-                if name not in names:
-                    raise InputError(
-                        f"no relationship {name!r} is known to these classes",
-                        hint=f"{nearest(str(name), names)}known: {', '.join(sorted(names))}",
-                    )
-        out: list[list[list[str]]] = []
+        done = [h if isinstance(h, Mapping) else {self.events[0]: h} for h in histories or [{}] * count]
+        ties = [n.relationship for n in self.nodes if not n.history]
+        held = {
+            True: _named(done, self.events, "event"),
+            False: _named(facts or [{}] * count, ties, "relationship"),
+        }
+        out = [[mine.get(n.relationship, []) for mine in held[n.history]] for n in self.nodes]
+        places: dict[tuple[bool, str], list[dict[str, int]]] = {}
         for nodes in self.nodes:
-            tied = histories if nodes.history else [f.get(nodes.relationship, []) for f in facts]
-            out.append([_texts(keys) for keys in tied])
-        held = [
-            (_texts(h), [key for keys in f.values() for key in _texts(keys)])
-            for h, f in zip(histories, facts, strict=True)
-        ]
-        places = {kind: [n.places for n in self.nodes if n.history == kind] for kind in (True, False)}
+            places.setdefault((nodes.history, nodes.relationship), []).append(nodes.places)
         unknown = [
-            tuple(
+            dict.fromkeys(
                 key
-                for keys, kind in ((done, True), (tied, False))
-                for key in dict.fromkeys(keys)
-                if not any(key in known for known in places[kind])
+                for kind in (True, False)
+                for name, keys in held[kind][i].items()
+                for key in keys
+                if not any(key in known for known in places[kind, name])
             )
-            for done, tied in held
+            for i in range(count)
         ]
-        return out, unknown
+        return out, [tuple(keys) for keys in unknown]
 
     # On disk --------------------------------------------------------------------------------------
 
@@ -471,6 +470,19 @@ def _stored_counts(name: str, arrays: Arrays) -> LogCounts:
     if len(block.groups) and (block.groups.min() < 0 or block.groups.max() >= len(block.axes)):
         raise refuse(f"classifier.{name}.groups names what is not there")
     return block
+
+
+def _named(
+    given: Sequence[Mapping[str, Keys]], names: Sequence[str], what: str
+) -> list[dict[str, list[str]]]:
+    """What each subject has of each relationship, as texts."""
+    for name in (name for mine in given for name in mine):
+        if name not in names:
+            raise InputError(
+                f"no {what} {str(name)!r:.60} is known to these classes",
+                hint=f"{nearest(str(name), names)}known: {', '.join(sorted(set(names)))}",
+            )
+    return [{name: _texts(keys) for name, keys in mine.items()} for mine in given]
 
 
 def _texts(keys: Keys) -> list[str]:

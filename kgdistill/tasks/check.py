@@ -11,7 +11,8 @@ from kgdistill.progress import notice
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
+from kgdistill.tasks.side import Side
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Target, TaskSpec
 from kgdistill.tasks.splits import applied, no_part, split_sentence
 
 CLASS_TYPES = ("string", "bool", "int64")
@@ -129,14 +130,11 @@ class _Check:
                 f"the schema names no text of {side.label}, so that it is not known by text",
                 f"list properties under `text` of {side.label} in the schema, or leave text out",
             )
-        if side.history is not None:
-            events = [e for e in self.schema.edges("event") if side.label in (e[0], e[2])]
-            names = {e[1] for e in events}
-            if side.history not in names:
-                self.type(f"{key}.history", side.history, ("event",))
-                raise self.fail(
-                    f"{key}.history", f"{side.history} does not touch {side.label}", _those(names)
-                )
+        names = {e[1] for e in self.schema.edges("event") if side.label in (e[0], e[2])}
+        for event in side.events:
+            if event not in names:
+                self.type(f"{key}.history", event, ("event",))
+                raise self.fail(f"{key}.history", f"{event} does not touch {side.label}", _those(names))
 
     def label(self, key: str, label: str) -> NodeType:
         known = {name for name, node in self.schema.nodes.items() if not node.output}
@@ -277,7 +275,7 @@ def check_trainable(spec: TaskSpec) -> None:
     if not isinstance(spec, MatchSpec) or spec.finds_audience:
         return
     anchors, candidates, event = spec.anchors, spec.candidates, spec.positives.event
-    others = {side.history for side in (anchors, candidates)} - {None, event}
+    others = {name for side in (anchors, candidates) for name in side.events} - {event}
     by_history = "history" in anchors.by
     for wrong, key, message, hint in (
         (
@@ -313,7 +311,7 @@ def check_trainable(spec: TaskSpec) -> None:
         (
             bool(others),
             "anchors.history",
-            f"{', '.join(map(str, others))} is not learned from",
+            f"{', '.join(others)} is not learned from",
             f"{event} is",
         ),
         (

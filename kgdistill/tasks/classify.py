@@ -14,10 +14,12 @@ from kgdistill.errors import InputError, LeakError
 from kgdistill.nearest import nearest
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.check import kept_targets
-from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
+from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, history_of, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
 from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, applied, parts_of, split_sentence
+from kgdistill.tasks.written import is_written, written_texts
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
@@ -161,7 +163,9 @@ class ClassifyTask:
         """The protocol in words, to stand beside every number; one sentence each."""
         split = split_sentence(self.spec.protocol, self.split, "labelled ", self.label)
         counts = ", ".join(f"{len(self.subjects(part)):,} {part}" for part in PART_NAMES)
-        known = " and ".join(self.spec.subjects.by)
+        side = self.spec.subjects
+        history = f"history ({', '.join(side.events)})" if len(side.events) > 1 else "history"
+        known = " and ".join(history if by == "history" else by for by in side.by)
         lines = [f"Subjects: {self.label}s by {known}; {counts}; {len(self.unlabelled):,} unlabelled.", split]
         for name, classes in self.class_names.items():
             none = self._targets[name].out_of_scope
@@ -188,14 +192,17 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     if not snapshot.num_nodes(side.label):
         raise InputError(f"the graph has no {side.label}", where=where, hint="ingest some first")
     spec, targets = _targets(snapshot, spec, where)
+    hidden = {target.relationship for target in declared}
+    events = history_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
+    spec = _with_history(spec, events, where)
     labelled = np.logical_or.reduce([target.known for target in targets])
     keys: list[str] = snapshot.keys(side.label).tolist()
     parts, split = _parts(snapshot, spec, labelled, where)
     _check_parts(targets, parts, where)
     texts = None
     if "text" in side.by:
-        hidden = {target.property for target in declared}
-        fields = [name for name in node.text if name not in hidden]
+        properties = {target.property for target in declared}
+        fields = [name for name in node.text if name not in properties]
         texts = field_texts(snapshot, side.label, fields)
         if not any(texts):
             raise InputError(
@@ -205,12 +212,25 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             )
     for target in targets:
         _tell_oddities(target, parts, texts, where)
-    hidden = {target.relationship for target in declared}
+    if written := [edge for edge in events if is_written(snapshot.schema, edge[2])]:
+        said = written_texts(snapshot, written)
+        both = zip(texts or [""] * len(keys), said, strict=True)
+        texts = ["\n".join(filter(None, parts)) for parts in both]
     beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
     return ClassifyTask(
         spec, keys=keys, texts=texts, neighbours=beside,
         targets=targets, parts=parts, split=split,
     )  # fmt: skip
+
+
+def _with_history(spec: ClassifySpec, events: Sequence[EdgeType], where: str) -> ClassifySpec:
+    """The task with those events as history that the graph holds; the others are said."""
+    there = tuple(dict.fromkeys(edge[1] for edge in events))
+    for name in spec.subjects.events:
+        if name not in there:
+            notice(f"{where}: subjects.history: no {spec.subjects.label} has any {name}: it is left out")
+    history = there[0] if len(there) == 1 else there or None
+    return spec.model_copy(update={"subjects": spec.subjects.model_copy(update={"history": history})})
 
 
 def _targets(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[ClassifySpec, list[Classes]]:

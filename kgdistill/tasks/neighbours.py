@@ -15,7 +15,8 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.item_groups import rows_to_one
 from kgdistill.tasks.reads import parent_fact
-from kgdistill.tasks.spec import Side
+from kgdistill.tasks.side import Side
+from kgdistill.tasks.written import is_written
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,43 @@ def edges_from(snapshot: Snapshot, label: str, name: str, place: str, kinds: Seq
     return found
 
 
+def history_of(
+    snapshot: Snapshot, side: Side, *, hidden: Collection[str | None], place: str
+) -> list[EdgeType]:
+    """The events that are a history, as far as the snapshot holds any; none where `side.by` names none.
+
+    Args:
+        snapshot, side, hidden, place: as `neighbours_of`.
+
+    Raises:
+        InputError: one is no event of the label, or `history` names none where there are several; nobody has
+            any.
+    """
+    if "history" not in side.by:
+        return []
+    events = [e for e in snapshot.schema.edges("event") if e[0] == side.label and e[1] not in hidden]
+    held = [e for e in events if e in snapshot.edge_types and snapshot.num_edges(e)]
+    names = side.events or sorted({e[1] for e in held})
+    if not side.events and len(names) != 1:
+        raise InputError(
+            f"{side.label} has {len(names)} kinds of events, and `history` names none of them",
+            where=place,
+            hint=f"write history: one or several of {', '.join(names)}"
+            if names
+            else "`by` can name text or facts",
+        )
+    found = [e for name in names for e in edges_from(snapshot, side.label, name, place, ("event",))]
+    if not any(e in held for e in found):
+        raise InputError(f"no {side.label} has a history of {' or '.join(names)}", where=place)
+    # Of one event what it leads to is kept, whether anybody got there or not.
+    there = {e[1] for e in held}
+    return [e for e in found if e[1] in there and e in events]
+
+
 def neighbours_of(
     snapshot: Snapshot, side: Side, *, hidden: Collection[str | None], place: str
 ) -> list[Neighbours]:
-    """What `side.by` names of history and facts.
+    """What `side.by` names of history and facts; not what a subject wrote, which is its text.
 
     Args:
         snapshot: everything in it is from before its cut.
@@ -75,28 +109,14 @@ def neighbours_of(
         place: stands for the declaration in messages.
 
     Raises:
-        InputError: the history is no event of the label or names none where there are several; nobody has
-            one; there are no facts.
+        InputError: as `history_of`; there are no facts.
     """
-    out: list[Neighbours] = []
-    if "history" in side.by:
-        events = [e for e in snapshot.schema.edges("event") if e[0] == side.label and e[1] not in hidden]
-        name = side.history
-        if name is None:
-            known = sorted({e[1] for e in events if e in snapshot.edge_types and snapshot.num_edges(e)})
-            if len(known) != 1:
-                raise InputError(
-                    f"{side.label} has {len(known)} kinds of events, and `history` names none of them",
-                    where=place,
-                    hint=f"write history: one of {', '.join(known)}"
-                    if known
-                    else "`by` can name text or facts",
-                )
-            name = known[0]
-        edges = [e for e in edges_from(snapshot, side.label, name, place, ("event",)) if name not in hidden]
-        out += [_beside(snapshot, edge, facts="facts" in side.by, hidden=hidden) for edge in edges]
-        if not any(beside.members.nnz for beside in out):
-            raise InputError(f"no {side.label} has a history of {name}", where=place)
+    events = history_of(snapshot, side, hidden=hidden, place=place)
+    out = [
+        _beside(snapshot, edge, facts="facts" in side.by, hidden=hidden)
+        for edge in events
+        if not is_written(snapshot.schema, edge[2])
+    ]
     if "facts" in side.by:
         facts = [
             e

@@ -16,7 +16,7 @@ def sensitive_reads(spec: MatchSpec, schema: Schema) -> list[str]:
             found += [f"{side.label}.{name}" for name in node.text if name in node.sensitive_properties]
     positives = spec.positives
     types = (
-        spec.anchors.history, spec.candidates.history, positives.event, positives.relationship,
+        *spec.anchors.events, *spec.candidates.events, positives.event, positives.relationship,
         positives.through, spec.reached_by, spec.judged_by,
     )  # fmt: skip
     named = (t for t in types if t is not None and t in schema.relationships)
@@ -68,7 +68,11 @@ def learned_from(spec: ClassifySpec, schema: Schema) -> list[str]:
     side, targets = spec.subjects, spec.targets.values()
     edges = []
     if "history" in side.by:
-        edges += [e for e in schema.edges("event") if e[0] == side.label and side.history in (None, e[1])]
+        edges += [
+            e
+            for e in schema.edges("event")
+            if e[0] == side.label and (not side.events or e[1] in side.events)
+        ]
     if "facts" in side.by:
         owners = {side.label, *(e[2] for e in edges)}
         edges += [e for e in schema.edges("fact") if e[0] in owners]

@@ -10,11 +10,9 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     TypeAdapter,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,16 +23,11 @@ from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.tasks.alerts import Alerts
 from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
+from kgdistill.tasks.side import Side, Texts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
-By: TypeAlias = Literal["history", "text", "facts"]
-"""What a model may know a node by: what it did, the words on it, what it is tied to."""
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _name(value: str) -> str:
@@ -43,38 +36,7 @@ def _name(value: str) -> str:
     return value
 
 
-Sides: TypeAlias = Annotated[tuple[By, ...], BeforeValidator(_listed), Field(min_length=1)]
-Texts: TypeAlias = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_listed),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
-
-
-class Side(Part):
-    """Nodes of one label, and what a model may know them by."""
-
-    label: str = Field(min_length=1, description="Of the nodes.")
-    by: Sides = Field(description="What a model knows them by: history, text, facts; one or several.")
-    history: str | None = Field(
-        default=None,
-        description="The event that is their history; the task's own positives where it is left out.",
-    )
-
-    @field_validator("by")
-    @classmethod
-    def _once(cls, value: tuple[By, ...]) -> tuple[By, ...]:
-        if len(set(value)) < len(value):
-            raise fault("names one of them twice")
-        return value
-
-    @model_validator(mode="after")
-    def _history_is_read(self) -> Side:
-        if self.history is not None and "history" not in self.by:
-            raise fault(f"{self.history!r} is read only where `by` names history", "history")
-        return self
 
 
 class Positives(Part):
@@ -327,6 +289,13 @@ class MatchSpec(_Task):
         for name, value in (("through", self.positives.through), ("reached_by", self.reached_by)):
             if value is not None and not self.finds_audience:
                 raise fault("goes with candidates by history", name)
+        for name, side in (("anchors", self.anchors), ("candidates", self.candidates)):
+            if len(side.events) > 1:
+                raise fault(
+                    "names several events",
+                    f"{name}.history",
+                    "of what is ranked beside others see positives.weights",
+                )
         if self.positives.type is None and "text" not in self.anchors.by:
             raise fault("made-up anchors are text; `by` should name text", "anchors")
         if self.positives.weights and ("history" not in self.anchors.by or self.repeats):

@@ -12,7 +12,7 @@ from _tables import write_rows
 
 from kgdistill.errors import InputError
 from kgdistill.run.profile import properties
-from kgdistill.serve.attributions import attributions
+from kgdistill.serve.attributions import KnownSubject, attributions
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
 from kgdistill.serve.items import SHOWN, Items
@@ -39,23 +39,27 @@ def bundle() -> Bundle:
     return Bundle(CONFIG, EMPTY, classifier=Classifier(targets, layers, [nodes], 0))
 
 
+def bought(*keys: str) -> KnownSubject:
+    return KnownSubject({"BOUGHT": keys})
+
+
 def test_what_raises_the_likeliest_class_most_comes_first_and_what_lowers_it_not_at_all() -> None:
-    found = attributions(bundle(), ["toy", "jam", "tea", "tea", "watch", "unknown"])
+    found = attributions(bundle(), bought("toy", "jam", "tea", "watch", "unknown"))
     assert [e.key for e in found["age"]] == ["tea", "jam"]
     assert [e.key for e in found["income"]] == ["watch"]
     # The mean of the first number is 2 / 4 with tea, -1 / 3 without.
     want = 1 / (1 + np.exp(-0.5)) - 1 / (1 + np.exp(1 / 3))
     assert found["age"][0].less == pytest.approx(want, rel=1e-5)
-    assert [len(some) for some in attributions(bundle(), ["jam", "tea"], limit=1).values()] == [1, 0]
+    assert [len(some) for some in attributions(bundle(), bought("jam", "tea"), limit=1).values()] == [1, 0]
 
 
 def test_nothing_speaks_for_what_is_told_of_nothing() -> None:
-    assert attributions(bundle(), []) == {"age": [], "income": []}
+    assert attributions(bundle(), bought()) == {"age": [], "income": []}
 
 
 def test_a_bundle_of_another_task_is_refused() -> None:
     with pytest.raises(InputError, match="cannot tell classes"):
-        attributions(Bundle(CONFIG, EMPTY), ["tea"])
+        attributions(Bundle(CONFIG, EMPTY), bought("tea"))
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.classify import build_classify_task
 from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.neighbours import Neighbours, neighbours_of
-from kgdistill.tasks.spec import Side
+from kgdistill.tasks.side import Side
 from kgdistill.train.classify import train_class_student
 from kgdistill.train.classify_files import load_class_student, save_class_student
 
