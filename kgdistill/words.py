@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 # Written without blanks, or with words that endings are glued to: their words are pairs of characters.
 PAIRED = (
@@ -23,6 +27,7 @@ _SIGNS = str.maketrans({"™": " ", "℠": " ", "⁄": " "})
 # Marks over a Latin or Greek letter: "creme" finds "Crème".
 _ACCENTS = re.compile("(?<=[a-z\u00df-\u024f\u0370-\u03ff\u1e00-\u1fff])[\u0300-\u036f]+")
 _PLAIN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
+_BESIDE = re.compile(r"(.+?)\s*[(（](.+)[)）]")
 _RUN = re.compile(r"([hkgtlxy])(?:\1|m)*|[wdm]+(?:\.d+)?")
 
 
@@ -106,6 +111,48 @@ def words(text: str, *, singles: bool = False) -> list[str]:
         if singles or len(word) == 1:
             found += word
     return found
+
+
+def stem(word: str) -> str:
+    """Cuts an English plural (Harman 1991, the S-stemmer): -ies to -y, -es after a hiss, and any other -s.
+
+    Words of three letters or with anything but letters stay, as do those in -ss, -us and -is. Cut twice is
+    cut once.
+    """
+    if len(word) < 4 or not word.isalpha():
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes", "zes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+class Names(Generic[T]):
+    """What is called by names that stand in texts.
+
+    Args:
+        named: by the words of a name.
+    """
+
+    def __init__(self, named: Mapping[tuple[str, ...], T]) -> None:
+        self._named, self._longest = named, max(map(len, named), default=0)
+
+    def spans(self, said: Sequence[str]) -> Iterator[tuple[range, T]]:
+        """Each name among some words, the longest first, and where it stands."""
+        for size in range(min(self._longest, len(said)), 0, -1):
+            for start in range(len(said) - size + 1):
+                found = self._named.get(tuple(said[start : start + size]))
+                if found is not None:
+                    yield range(start, start + size), found
+
+
+def spelled(name: str) -> list[str]:
+    """A name, and where another stands behind it in brackets, each by itself."""
+    beside = _BESIDE.fullmatch(name)
+    return list(dict.fromkeys([name, *(beside.groups() if beside else ())]))
 
 
 def scripts(text: str) -> set[str]:

@@ -72,12 +72,20 @@ def profile(
         print_json(found.to_dict() | {"sentence": found.sentence(told), "properties": known})
         return
     rows = [
-        [kind, i.name, i.products, f"{100 * i.share:.0f} %", f"{100 * i.usual:.0f} %", f"{i.lift:.1f}"]
+        [
+            kind,
+            i.name,
+            event_name(i.event, "en"),
+            i.products,
+            f"{100 * i.share:.0f} %",
+            f"{100 * i.usual:.0f} %",
+            f"{i.lift:.1f}",
+        ]
         for kind, some in (("category", found.categories), ("brand", found.brands), ("time", found.times))
         for i in some
     ]
     if rows:
-        print_table(["kind", "name", "products", "share", "everybody's", "times as much"], rows)
+        print_table(["kind", "name", "by", "how many", "share", "everybody's", "times as much"], rows)
     for p in known:
         said = (
             f"{p['class']} ({p['probability']:.2f})"

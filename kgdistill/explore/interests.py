@@ -1,46 +1,37 @@
-"""What a user cares for, from what the user bought beside what everybody buys."""
+"""What a user cares for, from what the user bought, viewed or searched for beside what everybody does."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kgdistill.explore.explanations import check_known
-from kgdistill.explore.paths import Paths
+from kgdistill.explore.paths import BOUGHT, Paths
 from kgdistill.explore.queries import Dialect, dialect_of
+from kgdistill.explore.signals import BRAND, CATEGORY, Signal, shares, signals
 from kgdistill.moment import naive_utc
 from kgdistill.store.protocol import GraphStore
-from kgdistill.wording import Language, language_of, say
+from kgdistill.wording import Language, event_name, language_of, say
 
 _TIMEOUT_S, _ROWS = 120.0, 2_000_000
-_LEAST, _CHANCE = 2, 0.05
+_LEAST, _CHANCE, _SHOWN = 2, 0.05, 5
 """Fewer products are no interest; nor is what chance would give to one user in so many (Bonferroni)."""
-_CATEGORY_SHARES = """
-MATCH (:User)-[w:BOUGHT]->(:Product)-[:IN_CATEGORY]->(v:Category)
-WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
-RETURN v.category_id AS key, count(*) AS bought
-"""
-_BRAND_SHARES = """
-MATCH (:User)-[w:BOUGHT]->(:Product)-[:MADE_BY]->(v:Brand)
-WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
-RETURN v.brand_id AS key, count(*) AS bought
-"""
 # By quarters of an hour, which time zones are whole numbers of: few, however many moments there are. What
 # does not fall on the start of one (sharp) is no date without an hour.
 _TIMES = """
-MATCH (:User)-[w:BOUGHT]->(:Product)
-WHERE coalesce(w.first_quantity, 1) > 0 AND w.first_at < $before
+MATCH (:User)-[w:`{event}`]->(:`{label}`)
+WHERE {counted}
 WITH {seconds} AS s
 RETURN s - s % 900 AS start, s % 900 = 0 AS sharp, count(*) AS bought
 """
 _SECONDS: dict[Dialect, str] = {
-    "ladybug": "to_epoch_ms(w.first_at) / 1000",
-    "neo4j": "w.first_at.epochSeconds",
+    "ladybug": "to_epoch_ms(w.`{time}`) / 1000",
+    "neo4j": "w.`{time}`.epochSeconds",
 }
 # Two patterns: in one Neo4j would not come back to the product itself.
 _PRICES = """
@@ -57,13 +48,15 @@ _PARTS = {"night": range(0, 6), "morning": range(6, 12), "afternoon": range(12, 
 
 @dataclass(frozen=True)
 class Interest:
-    """Something of which a user buys more than others.
+    """Something of which a user buys more than others, or views, rates or searches for more.
 
     Attributes:
         key, name: of the category or brand; of a time both are its name.
-        products: how many of the user's purchases (a product counts once).
+        products: how many of the user's purchases (a product counts once), or of another event's; of
+            searches how many texts name it.
         share, usual: theirs among the user's and among everybody's.
         lift: share / usual.
+        event: what was done.
     """
 
     key: str
@@ -72,6 +65,7 @@ class Interest:
     share: float
     usual: float
     lift: float
+    event: str = BOUGHT
 
 
 @dataclass(frozen=True)
@@ -82,10 +76,13 @@ class Interests:
         user: the key.
         products: how many were bought.
         first_at, last_at: of the purchases, naive UTC.
-        categories, brands, times: the strongest evidence first; none where nothing stands out.
+        categories, brands, times: of each event the strongest evidence first, of purchases before all
+            others; none where nothing stands out.
         price_level: where the products stand among those of their categories; None without prices.
         price_share: the mean share of these that cost less, from 0 to 1.
-        before: later purchases were left out.
+        before: later events were left out.
+        others: how much else was done, by event, such as how many products were viewed.
+        searches: of events that lead to texts alone, such as searches, the last texts.
     """
 
     user: str
@@ -98,6 +95,8 @@ class Interests:
     price_level: PriceLevel | None
     price_share: float | None
     before: datetime | None = None
+    others: Mapping[str, int] = field(default_factory=dict)
+    searches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text."""
@@ -110,37 +109,51 @@ class Interests:
         """One sentence; None: in the language of the first category or brand."""
         named = [interest.name for interest in (*self.categories, *self.brands)]
         told = language or (language_of(named[0]) if named else "en")
-        if not self.products and self.before is not None:
+        done = {**({BOUGHT: self.products} if self.products else {}), **self.others}
+        if not done and self.before is not None:
             return say("nothing bought before", told, user=self.user, before=f"{self.before:%Y-%m-%d}")
-        if not self.products:
+        if not done:
             return say("nothing bought", told, user=self.user)
-        parts = [say("buys", told, user=self.user, products=self.products)]
+        clauses = [self._clause(event, count, told) for event, count in done.items()]
+        return say("who", told, user=self.user, did=say("semicolon", told).join(clauses)) + say("stop", told)
+
+    def _clause(self, event: str, count: int, told: Language) -> str:
+        """What was done of one kind, and what of it more than others do."""
+        bought, typed = event == BOUGHT, self.searches.get(event, ())
+        parts = [say("did texts" if typed else "did", told, event=event_name(event, told), products=count)]
         for message, some in (("mostly", self.categories), ("of brands", self.brands)):
-            if some:
-                names = [f"{i.name.split(' > ')[-1]} ({i.lift:.1f}×)" for i in some[:3]]
-                parts.append(say(message, told, names=say("comma", told).join(names)))
-        if self.price_level is not None:
+            names = [f"{i.name.split(' > ')[-1]} ({i.lift:.1f}×)" for i in some if i.event == event][:3]
+            if names:
+                named = say("comma", told).join(names)
+                parts.append(say(message if bought else f"{message} done", told, names=named))
+        if bought and self.price_level is not None:
             parts.append(say(f"{self.price_level} prices", told))
-        most = next((i for i in self.times if i.share > 0.5), None)
-        if self.times:
+        times = [i for i in self.times if i.event == event]
+        most = next((i for i in times if i.share > 0.5), None)
+        if times:
             message = "at times" if most else "more at times"
-            parts.append(say(message, told, names=say((most or self.times[0]).name, told)))
-        return say("comma", told).join(parts) + say("stop", told)
+            named = say((most or times[0]).name, told)
+            parts.append(say(message if bought else f"{message} done", told, names=named))
+        if typed:
+            parts.append(say("typed last", told, names=say("comma", told).join(typed[:3])))
+        return say("comma", told).join(parts)
 
 
 def interests(
     store: GraphStore, user: str, *, limit: int = 5, before: datetime | None = None, zone: str = "UTC"
 ) -> Interests:
-    """What a user buys more of than others do.
+    """What a user buys, views, rates or searches for more than others do.
 
-    A category, brand or time is named where so many purchases of it, drawn with everybody's share, were less
-    likely than 5 % divided by how many there are of its kind.
+    Each kind of event is held against everybody's of its kind. A category, brand or time is named where so
+    many of the user's, drawn with everybody's share, were less likely than 5 %, divided by how many there are
+    of its kind and by how many kinds of events the user has. A search counts for the categories and brands
+    whose names stand in it.
 
     Args:
         store: an open store.
         user: the key.
-        limit: at most this many of each kind.
-        before: only purchases first made before this time count; naive is UTC.
+        limit: at most this many of each kind, of each event.
+        before: only what was first done before this time counts; naive is UTC.
         zone: in which days begin.
 
     Raises:
@@ -150,44 +163,59 @@ def interests(
     paths = Paths(store)
     check_known(store, "User", "user_id", {user}, paths.users([user]))
     until = naive_utc(before) if before is not None else datetime(9999, 1, 1)
-    rows = paths.purchases([user])
-    if before is not None:
-        rows = [row for row in rows if row["first_at"] is not None and row["first_at"] < until]
-    mine: dict[str, datetime | None] = {row["product"]: row["first_at"] for row in rows}
-    known = [at for at in mine.values() if at is not None]
+    every = signals(paths, store.schema, user, until if before is not None else None)
+    found: dict[str, tuple[Interest, ...]] = {"categories": (), "brands": (), "times": ()}
+    for signal in every:
 
-    def everybody(cypher: str) -> Counter[str]:
-        table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
-        return Counter(dict(zip(table["key"].to_pylist(), table["bought"].to_pylist(), strict=True)))
+        def named(
+            counts: Counter[str],
+            usual: Counter[str],
+            names: Mapping[str, str],
+            most: int,
+            event: str = signal.event,
+        ) -> tuple[Interest, ...]:
+            return _standing_out(counts, usual, names, most, event=event, tests=len(every))
 
-    def of(
-        read: Callable[[Iterable[str]], list[dict[str, Any]]], usual: Counter[str]
-    ) -> tuple[Interest, ...]:
-        found = read(mine)
-        names = {row["via"]: row["name"] or row["via"] for row in found}
-        counts = Counter(row["via"] for row in found)
-        return _standing_out(counts, usual, names, limit)
-
-    price = _price_share(store, list(mine)) if mine else None
+        for kind, fact in (("categories", CATEGORY), ("brands", BRAND)):
+            found[kind] += named(*shares(store, paths, signal, fact, until), limit)
+        found["times"] += _times(store, paths, signal, until, zone, named)[:limit]
+    bought = next((signal.at for signal in every if signal.event == BOUGHT), {})
+    known = [at for at in bought.values() if at is not None]
+    price = _price_share(store, list(bought)) if bought else None
     return Interests(
         user,
-        len(mine),
+        len(bought),
         min(known, default=None),
         max(known, default=None),
-        of(paths.categories, everybody(_CATEGORY_SHARES)) if mine else (),
-        of(paths.brands, everybody(_BRAND_SHARES)) if mine else (),
-        _times(store, known, until, zone)[:limit],
+        found["categories"],
+        found["brands"],
+        found["times"],
         None if price is None else "low" if price < 1 / 3 else "high" if price > 2 / 3 else "middle",
         price,
         None if before is None else until,
+        {signal.event: len(signal.at) for signal in every if signal.event != BOUGHT},
+        {signal.event: signal.latest(_SHOWN) for signal in every if signal.texts},
     )
 
 
-def _times(store: GraphStore, known: list[datetime], until: datetime, zone: str) -> tuple[Interest, ...]:
+def _times(
+    store: GraphStore,
+    paths: Paths,
+    signal: Signal,
+    until: datetime,
+    zone: str,
+    named: Callable[..., tuple[Interest, ...]],
+) -> tuple[Interest, ...]:
     """The days of the week and hours that stand out, the greatest lift first."""
+    known = [at for at in signal.at.values() if at is not None]
     if not known:
         return ()
-    cypher = _TIMES.format(seconds=_SECONDS[dialect_of(store)])
+    event, label = signal.event, signal.label
+    time = store.schema.relationship(("User", event, label)).time
+    cypher = _TIMES.format(
+        event=event, label=label, counted=paths.counted(event, label),
+        seconds=_SECONDS[dialect_of(store)].format(time=time),
+    )  # fmt: skip
     table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
     usual: Counter[str] = Counter()
     for row in table.to_pylist():
@@ -198,23 +226,32 @@ def _times(store: GraphStore, known: list[datetime], until: datetime, zone: str)
     # A day and an hour are each a whole of its own.
     for names in (("weekday", "weekend"), tuple(_PARTS)):
         some, all_ = (Counter({n: c[n] for n in names if c[n]}) for c in (counts, usual))
-        found += _standing_out(some, all_, {n: n for n in names}, len(names))
+        found += named(some, all_, {n: n for n in names}, len(names))
     return tuple(sorted(found, key=lambda interest: -interest.lift))
 
 
 def _standing_out(
-    counts: Counter[str], usual: Counter[str], names: dict[str, str], limit: int
+    counts: Counter[str],
+    usual: Counter[str],
+    names: Mapping[str, str],
+    limit: int,
+    *,
+    event: str = BOUGHT,
+    tests: int = 1,
 ) -> tuple[Interest, ...]:
-    """Those of which the user bought more than chance gives, the least likely first."""
+    """Those of which the user did more than chance gives, the least likely first.
+
+    `tests` is how many kinds of events are asked the same.
+    """
     total, all_ = counts.total(), usual.total()
     found = []
     for key, count in counts.items():
         if count < _LEAST or not usual[key]:
             continue
         share, common = count / total, usual[key] / all_
-        chance = len(usual) * _at_least(count, total, common)
+        chance = tests * len(usual) * _at_least(count, total, common)
         if share > common and chance < _CHANCE:
-            found.append((chance, Interest(key, names[key], count, share, common, share / common)))
+            found.append((chance, Interest(key, names[key], count, share, common, share / common, event)))
     found.sort(key=lambda pair: (pair[0], pair[1].key))
     return tuple(interest for _, interest in found[:limit])
 

@@ -86,6 +86,11 @@ def events_of(schema: Schema, user: str = "User", product: str = "Product", own:
     return [n for a, n, b in _plain(schema, "event") if (a, b) == (user, product) and n != own]
 
 
+def texts_of(schema: Schema, user: str = "User") -> list[EdgeType]:
+    """What users do that leads to texts and nothing else, as searching does."""
+    return [edge for edge in _plain(schema, "event") if edge[0] == user and schema.is_text(edge[2])]
+
+
 def leads_of(schema: Schema, user: str = "User", product: str = "Product") -> list[Lead]:
     """What users do with something that leads to products."""
     links = [edge for edge in _plain(schema, "event", "fact") if edge[2] == product and edge[0] != user]
@@ -146,7 +151,7 @@ class Paths:
         return self._rows(
             f"UNWIND $keys AS k MATCH (p:Product)-[:`{fact.type}`]->(v:`{fact.label}`) "
             f"WHERE p.product_id = k RETURN p.product_id AS product, v.`{node.key}` AS via, "
-            f"{_name(node)} AS name, {level} AS level",
+            f"{name_of(node)} AS name, {level} AS level",
             products,
         )
 
@@ -167,7 +172,7 @@ class Paths:
         key = self._store.schema.node(fact.label).key
         rows = self._rows(
             f"UNWIND $keys AS k MATCH (v:`{fact.label}`)<-[:`{fact.type}`]-(:Product)<-[w:`{event}`]-(:User) "
-            f"WHERE v.`{key}` = k AND {self._counted(event)} RETURN k AS key, count(w) AS purchases",
+            f"WHERE v.`{key}` = k AND {self.counted(event)} RETURN k AS key, count(w) AS purchases",
             vias, before=before or _NEVER,
         )  # fmt: skip
         return {row["key"]: row["purchases"] for row in rows}
@@ -175,7 +180,7 @@ class Paths:
     def purchases_in_all(self, before: datetime | None, event: str = BOUGHT) -> int:
         """How much everybody bought, or did another thing with."""
         cypher = (
-            f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE {self._counted(event)} RETURN count(w) AS events"
+            f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE {self.counted(event)} RETURN count(w) AS events"
         )
         table = self._store.query(cypher, {"before": before or _NEVER}, timeout_s=_TIMEOUT_S)
         return int(table["events"][0].as_py())
@@ -194,11 +199,20 @@ class Paths:
             users, page=_USERS,
         )  # fmt: skip
 
+    def typed(self, edge: EdgeType, user: str) -> list[Row]:
+        """key, text, at of the texts that an event leads a user to."""
+        node, time = self._store.schema.node(edge[2]), self._store.schema.relationship(edge).time
+        return self._rows(
+            f"MATCH (u:User)-[w:`{edge[1]}`]->(q:`{edge[2]}`) WHERE u.user_id IN $keys "
+            f"RETURN q.`{node.key}` AS key, q.`{node.name}` AS text, w.`{time}` AS at",
+            [user],
+        )  # fmt: skip
+
     def times_of(self, event: str, products: Iterable[str], before: datetime | None) -> dict[str, int]:
         """How many users did it with each product."""
         rows = self._rows(
             f"UNWIND $keys AS k MATCH (p:Product)<-[w:`{event}`]-(:User) WHERE p.product_id = k "
-            f"AND {self._counted(event)} RETURN k AS key, count(w) AS users",
+            f"AND {self.counted(event)} RETURN k AS key, count(w) AS users",
             products, before=before or _NEVER,
         )  # fmt: skip
         return {row["key"]: row["users"] for row in rows}
@@ -216,7 +230,8 @@ class Paths:
         node, time = schema.node(lead.label), schema.relationship(("User", lead.event, lead.label)).time
         done = self._rows(
             f"MATCH (u:User)-[w:`{lead.event}`]->(v:`{lead.label}`) WHERE u.user_id IN $keys "
-            f"RETURN u.user_id AS user, v.`{node.key}` AS via, {_name(node)} AS name, min(w.`{time}`) AS at",
+            f"RETURN u.user_id AS user, v.`{node.key}` AS via, {name_of(node)} AS name, "
+            f"min(w.`{time}`) AS at",
             users, page=_USERS,
         )  # fmt: skip
         if not done:
@@ -234,9 +249,9 @@ class Paths:
         all_of = self._store.query(f"MATCH {link} RETURN count(*) AS n", timeout_s=_TIMEOUT_S)["n"][0].as_py()
         return joined_leads(done, pairs, {row["key"]: row["n"] for row in out}, int(all_of))
 
-    def _counted(self, event: str) -> str:
-        """Which events count: before a moment, and of purchases what was not only returned."""
-        time = self._store.schema.relationship(("User", event, "Product")).time
+    def counted(self, event: str, label: str = "Product") -> str:
+        """Which events `w` count: before `$before`, and of purchases what was not only returned."""
+        time = self._store.schema.relationship(("User", event, label)).time
         returned = "coalesce(w.first_quantity, 1) > 0 AND " if event == BOUGHT else ""
         return f"{returned}w.`{time}` < $before"
 
@@ -312,7 +327,7 @@ def joined_leads(done: Sequence[Row], pairs: Sequence[Row], out: Mapping[str, in
     ]
 
 
-def _name(node: NodeType) -> str:
+def name_of(node: NodeType) -> str:
     """What a person reads of `v`: its path where it has one."""
     shown = [name for name in ("path", node.name) if name in node.properties]
     return f"coalesce({', '.join(f'v.`{name}`' for name in shown)})" if len(shown) > 1 else f"v.`{node.name}`"

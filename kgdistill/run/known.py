@@ -15,7 +15,7 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.store import GraphStore, Schema
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.histories import items_of, stored_purchases
-from kgdistill.tasks.written import WrittenText, is_written
+from kgdistill.tasks.written import WrittenText
 
 _ROWS, _TIMEOUT_S = 2_000_000, 120.0
 
@@ -52,7 +52,7 @@ def known_subjects(
         and e[0] == subjects["label"]
         and e[1] in events
         and e not in done
-        and is_written(schema, e[2])
+        and schema.is_text(e[2])
     ]
     items: dict[str, dict[str, dict[str, None]]] = {}
     texts: dict[str, dict[str, list[WrittenText]]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
 from kgdistill.tasks.words import TextWord, words
-from kgdistill.words import paired
+from kgdistill.words import Names, paired, spelled
 
 # A field names things where its values are so short, and two items or more share one, on average.
 _WORDS, _SHARED = 3, 2
 # Of a longer text so many words are read for names.
 _READ = 50
 _PRICE = ("price", "preis", "prix", "precio", "prezzo", "单价", "价格", "售价", "價格", "価格")
-_BESIDE = re.compile(r"(.+?)\s*[(（](.+)[)）]")
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Facets:
                     self._named.setdefault(said, {}).setdefault(at, {}).setdefault(path, []).append(code)
                     for word in said:
                         self.words[word] += count
-        self._longest = max(map(len, self._named), default=0)
+        self._names = Names(self._named)
 
     def without_price(self, text: str) -> tuple[str, Facet | None]:
         """A folded text without what it says of the price, where the items have one."""
@@ -131,15 +129,13 @@ class Facets:
             if all((facet.field, facet.value) != (other.field, other.value) for other, _ in told):
                 told.append((facet, items))
 
-        for size in range(min(self._longest, len(asked)), 0, -1):
-            for start in range(len(asked) - size + 1):
-                span = range(start, start + size)
-                for at, named in self._named.get(tuple(stems[start : start + size]), {}).items():
-                    facet, items = self._told(at, named, asked[start : start + size])
-                    held[start : start + size] |= items
-                    if taken[at].isdisjoint(span):
-                        tell(facet, items)
-                        taken[at] |= set(span)
+        for span, fields in self._names.spans(stems):
+            for at, named in fields.items():
+                facet, items = self._told(at, named, asked[span.start : span.stop])
+                held[span.start : span.stop] |= items
+                if taken[at].isdisjoint(span):
+                    tell(facet, items)
+                    taken[at] |= set(span)
         if not told and partly:
             for n, word in enumerate(asked):
                 for at, named in self._parts.get(word.word, {}).items():
@@ -187,8 +183,7 @@ def _names(value: str) -> Iterator[tuple[str, str]]:
     levels = [level.strip() for level in value.split(">")]
     for depth, level in enumerate(levels, start=1):
         path = " > ".join(levels[:depth])
-        beside = _BESIDE.fullmatch(level)
-        for name in dict.fromkeys([level, *(beside.groups() if beside else ())]):
+        for name in spelled(level):
             yield name, path
 
 

@@ -227,6 +227,11 @@ class Schema(BaseModel):
             for source, target in rel.endpoints
         ]
 
+    def is_text(self, label: str) -> bool:
+        """Whether nodes of a label are texts and nothing else, as queries are: without facts."""
+        node = self.node(label)
+        return list(node.text) == [node.name] and not any(e[0] == label for e in self.edges("fact"))
+
     def restricted(self, labels: Collection[str], types: Collection[str]) -> Schema:
         """The same schema with these labels, and of these types the pairs of ends between them."""
         nodes = {label: node for label, node in self.nodes.items() if label in labels}

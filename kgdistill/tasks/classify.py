@@ -19,7 +19,7 @@ from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, history_of, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
 from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, applied, parts_of, split_sentence
-from kgdistill.tasks.written import is_written, written_texts
+from kgdistill.tasks.written import written_texts
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
@@ -212,7 +212,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             )
     for target in targets:
         _tell_oddities(target, parts, texts, where)
-    if written := [edge for edge in events if is_written(snapshot.schema, edge[2])]:
+    if written := [edge for edge in events if snapshot.schema.is_text(edge[2])]:
         said = written_texts(snapshot, written)
         both = zip(texts or [""] * len(keys), said, strict=True)
         texts = ["\n".join(filter(None, parts)) for parts in both]

@@ -16,7 +16,6 @@ from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.item_groups import rows_to_one
 from kgdistill.tasks.reads import parent_fact
 from kgdistill.tasks.side import Side
-from kgdistill.tasks.written import is_written
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def neighbours_of(
     out = [
         _beside(snapshot, edge, facts="facts" in side.by, hidden=hidden)
         for edge in events
-        if not is_written(snapshot.schema, edge[2])
+        if not snapshot.schema.is_text(edge[2])
     ]
     if "facts" in side.by:
         facts = [

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from kgdistill import words as shared
 from kgdistill.tasks.quantities import amounts
+from kgdistill.words import stem
 
 RULE = "amounts-1"
 """How `terms` cuts a text, by name: an index keeps it, so that no query is cut otherwise than the texts were.
@@ -38,23 +39,6 @@ class TextWord(NamedTuple):
 def fold(text: str) -> str:
     """The text as words compare it (`kgdistill.words.plain`); the sign for inches becomes the word."""
     return shared.plain(_INCH.sub(" inch", text))
-
-
-def stem(word: str) -> str:
-    """Cuts an English plural (Harman 1991, the S-stemmer): -ies to -y, -es after a hiss, and any other -s.
-
-    Words of three letters or with anything but letters stay, as do those in -ss, -us and -is. Cut twice is
-    cut once.
-    """
-    if len(word) < 4 or not word.isalpha():
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("sses", "shes", "ches", "xes", "zes")):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
 
 
 def tokens(text: str, *, singles: bool = False) -> list[TextWord]:

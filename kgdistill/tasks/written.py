@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
-from kgdistill.store.schema import Schema
 
 
 class WrittenText(NamedTuple):
@@ -18,12 +17,6 @@ class WrittenText(NamedTuple):
     text: str
 
 
-def is_written(schema: Schema, label: str) -> bool:
-    """Whether nodes of a label are texts and nothing else, as queries are: called by it, without facts."""
-    node = schema.node(label)
-    return list(node.text) == [node.name] and not any(e[0] == label for e in schema.edges("fact"))
-
-
 def as_one_text(written: Iterable[WrittenText]) -> str:
     """What a subject wrote, each text once, the latest first: of too long a text the end is not read."""
     ordered = sorted(written, key=lambda one: (one.at, one.key), reverse=True)
@@ -31,7 +24,7 @@ def as_one_text(written: Iterable[WrittenText]) -> str:
 
 
 def written_texts(snapshot: Snapshot, events: Sequence[EdgeType]) -> list[str]:
-    """What each subject wrote, empty where nothing, by events that lead to what `is_written`."""
+    """What each subject wrote, empty where nothing, by events that lead to texts (`Schema.is_text`)."""
     held: list[list[WrittenText]] = [[] for _ in range(snapshot.num_nodes(events[0][0]))]
     for edge in events:
         texts = snapshot.node_table(edge[2])[snapshot.schema.node(edge[2]).name].to_pylist()

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kgdistill.tasks.lexical import lexical_index
-from kgdistill.tasks.words import RULE, stem, terms
-from kgdistill.words import plain, words
+from kgdistill.tasks.words import RULE, terms
+from kgdistill.words import plain, stem, words
 
 _SCRIPTS = (
     "aZéßŒ ñİıΑΆςЙё½²™ﬁ①٣४๓-_.,'+\u200d\u200b\u00ad\ufe0f\u0301\u0323"

@@ -1,0 +1,132 @@
+"""What a user did, by kind of event, and how much of it is of each category or brand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kgdistill.explore.paths import BOUGHT, Fact, Paths, name_of, texts_of
+from kgdistill.store.protocol import GraphStore
+from kgdistill.store.schema import Schema
+from kgdistill.words import Names, spelled, stem, words
+
+CATEGORY, BRAND = Fact("IN_CATEGORY", "Category"), Fact("MADE_BY", "Brand")
+_TIMEOUT_S, _ROWS = 120.0, 2_000_000
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a user did of one kind.
+
+    Attributes:
+        event: such as "BOUGHT".
+        label: of what it leads to.
+        at: by key, when it was first done; naive UTC.
+        texts: by key, where it leads to texts and nothing else.
+    """
+
+    event: str
+    label: str
+    at: Mapping[str, datetime | None]
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def latest(self, count: int) -> tuple[str, ...]:
+        """The last texts."""
+        keys = sorted(self.texts, key=lambda key: (self.at[key] or datetime.min, key), reverse=True)
+        return tuple(self.texts[key] for key in keys[:count])
+
+
+def signals(paths: Paths, schema: Schema, user: str, before: datetime | None) -> list[Signal]:
+    """What a user did with products, purchases first, and typed; none of what was not done.
+
+    Args:
+        paths: of the store.
+        schema: of the store; what it calls sensitive is not read.
+        user: the key.
+        before: only what was done before; None for all.
+    """
+
+    def known(at: datetime | None) -> bool:
+        return before is None or (at is not None and at < before)
+
+    found = [
+        Signal(
+            BOUGHT,
+            "Product",
+            {r["product"]: r["first_at"] for r in paths.purchases([user]) if known(r["first_at"])},
+        )
+    ]
+    for event in paths.events():
+        rows = paths.happened(event, [user])
+        found.append(Signal(event, "Product", {r["product"]: r["at"] for r in rows if known(r["at"])}))
+    for edge in texts_of(schema):
+        rows = [r for r in paths.typed(edge, user) if r["text"] and known(r["at"])]
+        at, texts = ({r["key"]: r[name] for r in rows} for name in ("at", "text"))
+        found.append(Signal(edge[1], edge[2], at, texts))
+    return [signal for signal in found if signal.at]
+
+
+def shares(
+    store: GraphStore, paths: Paths, signal: Signal, fact: Fact, until: datetime
+) -> tuple[Counter[str], Counter[str], dict[str, str]]:
+    """How much of what a user did, and of what everybody did by then, is of each node; their names."""
+    counted, done = paths.counted(signal.event, signal.label), f"MATCH (:User)-[w:`{signal.event}`]->"
+    node = store.schema.node(fact.label)
+
+    def asked(cypher: str) -> list[tuple[str, int]]:
+        table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+        return list(zip(table["key"].to_pylist(), table["n"].to_pylist(), strict=True))
+
+    if not signal.texts:
+        rows = paths.shared(fact, signal.at)
+        usual = asked(
+            f"{done}(:Product)-[:`{fact.type}`]->(v:`{fact.label}`) WHERE {counted} "
+            f"RETURN v.`{node.key}` AS key, count(*) AS n"
+        )
+        names = {row["via"]: row["name"] or row["via"] for row in rows}
+        return Counter(row["via"] for row in rows), Counter(dict(usual)), names
+    cypher = (
+        f"MATCH (v:`{fact.label}`) "
+        f"RETURN v.`{node.key}` AS key, v.`{node.name}` AS name, {name_of(node)} AS shown"
+    )
+    rows = store.query(cypher, limit=_ROWS, timeout_s=_TIMEOUT_S).to_pylist()
+    named = named_in({row["key"]: row["name"] or "" for row in rows})
+    text = f"q.`{store.schema.node(signal.label).name}`"
+    everybody: Counter[str] = Counter()
+    for typed, count in asked(
+        f"{done}(q:`{signal.label}`) WHERE {counted} RETURN {text} AS key, count(*) AS n"
+    ):
+        everybody.update(dict.fromkeys(named(typed or ""), count))
+    mine = Counter(key for typed in signal.texts.values() for key in named(typed))
+    return mine, everybody, {row["key"]: row["shown"] or row["key"] for row in rows}
+
+
+def named_in(names: Mapping[str, str]) -> Callable[[str], set[str]]:
+    """Which keys are named in a text: of names in each other the longer ones; of two of one name both.
+
+    Args:
+        names: by key.
+    """
+    said: dict[tuple[str, ...], list[str]] = {}
+    for key, name in names.items():
+        for one in spelled(name):
+            parts = _words(one)
+            if len("".join(parts)) > 1 and any(c.isalpha() for word in parts for c in word):
+                said.setdefault(parts, []).append(key)
+    known = Names(said)
+
+    def named(text: str) -> set[str]:
+        found, taken = set[str](), set[int]()
+        for span, keys in known.spans(_words(text)):
+            if taken.isdisjoint(span):
+                taken |= set(span)
+                found |= set(keys)
+        return found
+
+    return named
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(stem(word) for word in words(text))

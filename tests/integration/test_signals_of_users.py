@@ -1,0 +1,130 @@
+"""What a user views and searches for more than others do, on both stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from kgdistill.cli.app import app
+from kgdistill.explore.interests import Interests, interests
+from kgdistill.ingest.tables import GraphTables, ingest_tables
+from kgdistill.store import GraphStore, load_schema, open_store
+from tests.integration._stores import BOUGHT, STORES, edges, opened
+
+SCHEMA = load_schema()
+AT, LATE = datetime(2024, 1, 8, 9), datetime(2024, 6, 1, 9)
+VIEWED, SEARCHED = ("User", "VIEWED", "Product"), ("User", "SEARCHED", "Query")
+KINDS = ["Dress", "Jacket", "Green tea", "电饭煲"]
+
+
+def shop() -> GraphTables:
+    """Forty products of four kinds; ann buys anything, views tea, types dresses, and later jackets."""
+    products = [f"p{n:02}" for n in range(40)]
+    others = [f"u{n}" for n in range(12)]
+    bought = [(user, product, AT) for user in others for product in products[::3]]
+    bought += [("ann", product, AT) for product in products[::10]]
+    viewed = [(user, product, AT) for user in others for product in products]
+    viewed += [("ann", product, AT) for product in products[2::4][:6]]
+    typed = [(user, f"{color} {kind}", AT) for user in others for color in ("red", "old") for kind in KINDS]
+    typed += [("ann", f"{color} dresses", AT + timedelta(minutes=n)) for n, color in enumerate("abcdef")]
+    typed += [("ann", f"jacket {color}", LATE) for color in "abcdef"]
+    queries = sorted({text for _, text, _ in typed})
+
+    def table(rows: list[tuple[str, str, datetime]]) -> pa.Table:
+        source, target, at = (list(column) for column in zip(*rows, strict=True))
+        return edges(source=source, target=target, first_at=at, last_at=at)
+
+    return GraphTables(
+        {
+            "User": pa.table({"user_id": ["ann", "zoe", *others]}),
+            "Product": pa.table({"product_id": products, "title": [f"thing {n}" for n in range(40)]}),
+            "Category": pa.table(
+                {"category_id": KINDS, "name": KINDS, "path": [f"All > {k}" for k in KINDS]}
+            ),
+            "Query": pa.table({"query_id": queries, "text": queries}),
+        },
+        {
+            ("Product", "IN_CATEGORY", "Category"): edges(
+                source=products, target=[KINDS[n % 4] for n in range(40)]
+            ),
+            BOUGHT: table(bought),
+            VIEWED: table(viewed),
+            SEARCHED: table(typed),
+        },
+    )
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphStore]:
+    for opened_store in opened(request.param, request, tmp_path):
+        ingest_tables(opened_store, SCHEMA, shop())
+        yield opened_store
+
+
+def named(found: Interests) -> list[tuple[str, str, int]]:
+    return [(i.event, i.name, i.products) for i in found.categories]
+
+
+def test_each_kind_of_event_speaks_for_its_own(store: GraphStore) -> None:
+    found = interests(store, "ann", before=LATE)
+    assert named(found) == [("VIEWED", "All > Green tea", 6), ("SEARCHED", "All > Dress", 6)]
+    viewed, searched = found.categories
+    assert (viewed.share, viewed.usual) == (1, pytest.approx(126 / 486))
+    # Of 12 users' 96 searches a quarter names a dress.
+    assert (searched.share, searched.usual) == (1, pytest.approx(30 / 102))
+    assert found.others == {"VIEWED": 6, "SEARCHED": 6}
+    assert found.searches == {"SEARCHED": ("f dresses", "e dresses", "d dresses", "c dresses", "b dresses")}
+    assert found.sentence() == (
+        "ann bought 4 products; viewed 6 products, more than others of Green tea (3.9×); "
+        "searched for 6 things, more than others of Dress (3.4×), last “f dresses, e dresses, d dresses”."
+    )
+    assert found.sentence("zh") == (
+        "ann买过4种商品；看过6种商品，比别人更多的是Green tea (3.9×)；搜索过6个不同的词，"
+        "比别人更多的是Dress (3.4×)，最近是“f dresses，e dresses，d dresses”。"
+    )
+
+
+def test_what_came_later_counts_from_then_on(store: GraphStore) -> None:
+    assert [
+        name for event, name, _ in named(interests(store, "ann", before=LATE)) if event == "SEARCHED"
+    ] == ["All > Dress"]
+    late = interests(store, "ann", before=LATE + timedelta(days=1))
+    assert late.others == {"VIEWED": 6, "SEARCHED": 12}
+    # Of twelve searches each is a half: beside a third of everybody's too little to be told.
+    assert [event for event, _, _ in named(late)] == ["VIEWED"]
+    early = interests(store, "ann", before=AT)
+    assert (early.others, early.searches) == ({}, {})
+    assert early.sentence() == "ann bought nothing before 2024-01-08: nothing is known"
+
+
+def test_searches_in_chinese_count_by_the_names_in_them(store: GraphStore) -> None:
+    texts = [f"{look}电饭煲" for look in ("红色", "蓝色", "小", "大", "新款", "家用")]
+    at = [AT] * len(texts)
+    rows = edges(source=["zoe"] * len(texts), target=texts, first_at=at, last_at=at)
+    nodes = {"Query": pa.table({"query_id": texts, "text": texts})}
+    ingest_tables(store, SCHEMA, GraphTables(nodes, {SEARCHED: rows}))
+    found = interests(store, "zoe")
+    assert (found.products, named(found)) == (0, [("SEARCHED", "All > 电饭煲", 6)])
+    assert found.sentence().startswith("zoe搜索过6个不同的词，比别人更多的是电饭煲 (")
+
+
+def test_the_command_says_by_which_event(tmp_path: Path) -> None:
+    url = f"ladybug:{tmp_path / 'shop.db'}"
+    with open_store(url) as opened_store:
+        ingest_tables(opened_store, SCHEMA, shop())
+    asked = ["profile", "ann", "--store", url, "--before", "2024-06-01"]
+    told = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    assert [(i["event"], i["key"]) for i in told["categories"]] == [
+        ("VIEWED", "Green tea"),
+        ("SEARCHED", "Dress"),
+    ]
+    assert told["others"] == {"VIEWED": 6, "SEARCHED": 6}
+    shown = CliRunner().invoke(app, asked).stdout
+    assert "searched for" in shown
+    assert "viewed" in shown
