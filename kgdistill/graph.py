@@ -300,12 +300,12 @@ class Graph:
     def interests(
         self, user: str | int, *, limit: int = 5, before: datetime | str | None = None
     ) -> Interests:
-        """What a user buys more of than others: categories, brands, times, and where prices stand.
+        """What a user buys, views, rates or searches for more than others, and where prices stand.
 
         Args:
             user: the key.
-            limit: at most this many of each kind.
-            before: only purchases before this time, or ISO text, count; naive is UTC.
+            limit: at most this many of each kind, of each event.
+            before: only what was done before this time, or ISO text, counts; naive is UTC.
 
         Raises:
             InputError: there is no such user; ids near it are named.

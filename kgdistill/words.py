@@ -130,7 +130,7 @@ def stem(word: str) -> str:
     return word
 
 
-class Names(Generic[T]):
+class NamesInWords(Generic[T]):
     """What is called by names that stand in texts.
 
     Args:

@@ -35,7 +35,8 @@ def profile(
         typer.Option("--least", min=0.0, max=1.0, help="What is less probable is not told."),
     ] = 0.5,
     before: Annotated[
-        str | None, typer.Option("--before", metavar="DATE", help="Purchases from then on do not count.")
+        str | None,
+        typer.Option("--before", metavar="DATE", help="What was done from then on does not count."),
     ] = None,
     language: Annotated[
         str | None,
@@ -46,11 +47,12 @@ def profile(
     password_file: PasswordFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell what a user buys more of than others, and what a run's bundle makes of that.
+    """Tell what a user cares for more than others, and what a run's bundle makes of that.
 
-    Categories, brands and times whose share is more than chance would give, and where prices stand among
-    those of the same category. With a run or bundle that tells classes of a history (the task profile): each
-    property with its probability, and the products that speak most for it; below --least none is told.
+    Categories, brands and times whose share of what was bought, viewed, rated or searched for is more than
+    chance would give, and where prices stand among those of the same category. With a run or bundle that
+    tells classes of a history (the task profile): each property with its probability, and the products and
+    searches that speak most for it; below --least none is told.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from datetime import datetime
 from kgdistill.explore.paths import BOUGHT, Fact, Paths, name_of, texts_of
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
-from kgdistill.words import Names, spelled, stem, words
+from kgdistill.words import NamesInWords, spelled, stem, words
 
 CATEGORY, BRAND = Fact("IN_CATEGORY", "Category"), Fact("MADE_BY", "Brand")
 _TIMEOUT_S, _ROWS = 120.0, 2_000_000
@@ -115,7 +115,7 @@ def named_in(names: Mapping[str, str]) -> Callable[[str], set[str]]:
             parts = _words(one)
             if len("".join(parts)) > 1 and any(c.isalpha() for word in parts for c in word):
                 said.setdefault(parts, []).append(key)
-    known = Names(said)
+    known = NamesInWords(said)
 
     def named(text: str) -> set[str]:
         found, taken = set[str](), set[int]()

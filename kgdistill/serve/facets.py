@@ -14,7 +14,7 @@ from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
 from kgdistill.tasks.words import TextWord, words
-from kgdistill.words import Names, paired, spelled
+from kgdistill.words import NamesInWords, paired, spelled
 
 # A field names things where its values are so short, and two items or more share one, on average.
 _WORDS, _SHARED = 3, 2
@@ -101,7 +101,7 @@ class Facets:
                     self._named.setdefault(said, {}).setdefault(at, {}).setdefault(path, []).append(code)
                     for word in said:
                         self.words[word] += count
-        self._names = Names(self._named)
+        self._names = NamesInWords(self._named)
 
     def without_price(self, text: str) -> tuple[str, Facet | None]:
         """A folded text without what it says of the price, where the items have one."""

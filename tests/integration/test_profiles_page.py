@@ -9,7 +9,7 @@ from _followed import followed
 
 
 def test_the_page_keeps_what_it_promises(tmp_path: Path) -> None:
-    told, written, aimed, python = followed("profiles.md", tmp_path, "data")
+    told, written, aimed, python, _, zh = followed("profiles.md", tmp_path, "data")
     assert "macro-F1" in told or "macro_f1" in told
     assert re.search(r"kids: (some|none) \(0\.\d\d\); by ", told)
     assert "kids is sensitive: it is not written back" in written
@@ -21,3 +21,6 @@ def test_the_page_keeps_what_it_promises(tmp_path: Path) -> None:
     assert "expected of 5:" in aimed
     assert "kids_count is sensitive" in python
     assert "[{'left': 0}]" in python
+    assert re.search(r"brand +月岚 +searched for +3 ", zh)
+    assert "搜索过7个不同的词，品牌比别人更多的是月岚 (17.7×)" in zh
+    assert "searched for 2 things, last" in zh

@@ -100,3 +100,8 @@ def test_later_purchases_do_not_count_and_of_nothing_nothing_is_told(store: Memo
         assert [one["told"] for one in nothing] == [False, False]
     with pytest.raises(InputError, match="tells no classes of a history"):
         properties(Bundle(CONFIG, EMPTY), store, "ann")
+
+
+def test_what_is_taken_away_is_what_was_done_with_it() -> None:
+    known = KnownSubject({"BOUGHT": ["tea", "jam"], "VIEWED": ["tea"]})
+    assert known.without("BOUGHT", "tea") == KnownSubject({"BOUGHT": ["jam"], "VIEWED": ["tea"]})

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.explore.interests import Interest, Interests, _at_least, _standing_out
+from kgdistill.explore.signals import named_in
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.001, 0.999))
@@ -47,3 +48,32 @@ def test_mostly_is_more_than_half(share: float, told: str) -> None:
     night = Interest("night", "night", 3, share, 0.1, share / 0.1)
     found = Interests("ann", 6, None, None, (), (), (night,), None, None)
     assert found.sentence() == f"ann bought 6 products, {told}."
+
+
+def test_the_bound_is_shared_by_the_kinds_of_events() -> None:
+    usual = Counter({f"c{n}": 100 for n in range(50)})
+    bought = Counter({"c7": 3, **{f"c{n}": 1 for n in range(10, 20)}})
+    names = {key: key for key in usual}
+    # 50 categories times 0.0023: by one kind of event within twenty, by three not.
+    assert 0.05 / 3 < 50 * _at_least(3, 10, 0.02) < 0.05
+    few = Counter({"c7": 3, **{f"c{n}": 1 for n in range(10, 17)}})
+    assert [i.event for i in _standing_out(few, usual, names, 5, event="VIEWED")] == ["VIEWED"]
+    assert _standing_out(few, usual, names, 5, event="VIEWED", tests=3) == ()
+    assert _standing_out(bought, usual, names, 5, tests=3) == ()
+
+
+def test_a_text_names_the_longest_of_names_in_each_other_and_all_that_are_called_so() -> None:
+    named = named_in(
+        {
+            "tea": "Tea",
+            "green": "Green Teas",
+            "pot": "Pot",
+            "other pot": "POTS",
+            "rice": "苏泊尔（SUPOR）",
+            "5": "5",
+        }
+    )
+    assert named("Fresh green tea") == {"green"}
+    assert named("tea and pots, 5 of them") == {"tea", "pot", "other pot"}
+    assert named("苏泊尔电饭煲") == named("a supor") == {"rice"}
+    assert named("nothing") == set()

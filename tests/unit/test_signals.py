@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import cache
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from _classes import MARKS, START, Row, World, kind_spec, world
 from _tables import write_rows
+from typer.testing import CliRunner
 
+from kgdistill.cli.app import app
 from kgdistill.errors import InputError
 from kgdistill.run.known import known_subjects
 from kgdistill.run.profile import properties
@@ -234,3 +237,22 @@ def test_what_is_sensitive_of_any_event_is_known() -> None:
         assert (
             learned_from(kind_spec(subjects=subjects, targets={"age": {"property": "age"}}), schema) == read
         )
+
+
+def test_the_command_takes_histories_by_event_and_texts(
+    packed: tuple[ClassifyTask, Bundle], tmp_path: Path
+) -> None:
+    packed[1].save(tmp_path / "bundle")
+
+    def told(*words: str) -> str:
+        asked = ["classify", *words, "--bundle", str(tmp_path / "bundle"), "--json"]
+        (one,) = json.loads(CliRunner().invoke(app, asked).stdout)
+        return str(one["targets"]["age"]["classes"][0])
+
+    assert told("--event", "VIEWED=p01,p04,p07") == "young"
+    assert told("buy truck now") == "young"
+    refused = CliRunner().invoke(
+        app, ["classify", "--event", "VIEWD=p01", "--bundle", str(tmp_path / "bundle")]
+    )
+    assert isinstance(refused.exception, InputError)
+    assert "did you mean 'VIEWED'" in str(refused.exception)

@@ -58,6 +58,10 @@ def refused(text: str, old: str = "", new: str = "") -> InputError:
         ("by: history", "by: []", "line 2: anchors.by", "should not be empty"),
         ("[history, text]", "[text, text]", "line 3: candidates.by", "twice"),
         ("[history, text]", "text, history: VIEWED", "line 3: candidates.history", "only where `by` names"),
+        ("[history, text]", "history, history: [A, A]", "line 3: candidates.history", "twice"),
+        ("[history, text]", "history, history: []", "line 3: candidates.history", "names no event"),
+        ("[history, text]", "history, history: [A, B]", "candidates.history", "names several events"),
+        ("[history, text]", "history, history: 5", "line 3: candidates.history", "should be text"),
         ("label: User", "label: 3", "line 2: anchors.label", "should be text"),
         ("{event: BOUGHT}", "BOUGHT", "line 4: positives", "should be a mapping"),
         ("event: BOUGHT", "", "line 4: positives", "exactly one of event, relationship, synthetic"),
@@ -252,6 +256,17 @@ def test_the_examples_of_the_page_are_tasks() -> None:
     page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
     examples = [parse_task(text) for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.S)]
     assert [spec.kind for spec in examples] == ["match", "classify"]
+
+
+def test_one_event_of_a_list_is_that_alone() -> None:
+    one, two = (
+        parse_task(CLASSIFY.replace("by: text", f"by: history, history: {events}"))
+        for events in ("[BOUGHT]", "[BOUGHT, VIEWED]")
+    )
+    assert isinstance(one, ClassifySpec)
+    assert isinstance(two, ClassifySpec)
+    assert (one.subjects.history, one.subjects.events) == ("BOUGHT", ("BOUGHT",))
+    assert two.declared()["subjects"]["history"] == ["BOUGHT", "VIEWED"]
 
 
 def test_the_shipped_json_schema_is_the_codes_own() -> None:
