@@ -17,7 +17,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
-from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, applied, parts_of, split_sentence
+from kgdistill.tasks.splits import PART_NAMES, TRAIN, VALIDATION, Parts, applied, parts_of, split_sentence
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
@@ -120,6 +120,13 @@ class ClassifyTask:
         """The same task, of which some subjects take no part; its test is closed."""
         parts = self._parts.copy()
         parts[subjects] = _NO_PART
+        return self._parted(parts)
+
+    def on_everything(self) -> ClassifyTask:
+        """The same task, whose validation subjects are trained on too; its test is closed."""
+        return self._parted(np.where(self._parts == VALIDATION, TRAIN, self._parts))
+
+    def _parted(self, parts: Parts) -> ClassifyTask:
         return ClassifyTask(
             self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
             targets=list(self._targets.values()), parts=parts, split=self.split,

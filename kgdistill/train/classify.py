@@ -75,8 +75,10 @@ class ClassTeacher:
         classes: of each target.
         several: the targets of which a subject can have several classes.
         calibration: of each target.
+        epochs: after which its members were kept, in the median.
         history: a record per epoch, of one member after the other.
         seconds: of training.
+        chosen: where it was trained again on everything, the one that knew nothing of validation.
     """
 
     members: list[FusedHead]
@@ -88,8 +90,10 @@ class ClassTeacher:
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
     calibration: dict[str, Calibration]
+    epochs: int
     history: list[dict[str, float]]
     seconds: float
+    chosen: ClassTeacher | None = None
 
     @property
     def parameters_count(self) -> int:
@@ -180,7 +184,7 @@ class ClassStudent:
         tokenizer: its ids are the table's rows; None where texts are not read.
         max_tokens: of a text.
         words: the exact words that are read, each with weights of its own; None where texts are not read.
-        tables, classes, several, calibration, history, seconds: as the teacher's.
+        tables, classes, several, calibration, epochs, history, seconds: as the teacher's.
     """
 
     model: StaticClassifier
@@ -191,6 +195,7 @@ class ClassStudent:
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
     calibration: dict[str, Calibration]
+    epochs: int
     history: list[dict[str, float]]
     seconds: float
 
@@ -220,9 +225,21 @@ class ClassStudent:
 
 
 def train_class_teacher(
-    task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
+    task: ClassifyTask,
+    vectors: SubjectVectors,
+    config: ClassifyConfig,
+    context: Context,
+    *,
+    chosen: ClassTeacher | None = None,
 ) -> ClassTeacher:
     """Trains its members on the labels of the training subjects; validation chooses the epoch and calibrates.
+
+    Args:
+        task: what is told.
+        vectors: of the text teacher.
+        config: how.
+        context: where, and what it draws from.
+        chosen: has the epochs and the calibration, for a task without validation.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -239,14 +256,23 @@ def train_class_teacher(
     features = _Features(task, vectors, middle, size, words, tables)
     folds = _folds(task, config, draws)
     teacher = ClassTeacher(
-        [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, [], 0.0
-    )
+        [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
+        chosen,
+    )  # fmt: skip
+    kept: list[int] = []
     for fold in range(max(int(folds.max()) + 1, 1)):
-        member, trained = _member(task, features, config, context, (fold, np.flatnonzero(folds == fold)))
+        without = (fold, np.flatnonzero(folds == fold))
+        member, trained = _member(task, features, config, context, without, chosen)
         teacher.members.append(member)
+        kept.append(trained.best_epoch)
         teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
         teacher.seconds += trained.seconds
-    teacher.calibration = calibrations(task, teacher.logits_of(features), config.balance)
+    teacher.epochs = int(np.median(kept))
+    if chosen is None:
+        teacher.calibration = calibrations(task, teacher.logits_of(features), config.balance)
+    else:
+        teacher.calibration, teacher.history = chosen.calibration, chosen.history
+        teacher.seconds += chosen.seconds
     return teacher
 
 
@@ -256,6 +282,7 @@ def _member(
     config: ClassifyConfig,
     context: Context,
     without: tuple[int, IntArray],
+    chosen: ClassTeacher | None,
 ) -> tuple[FusedHead, Trained[FusedHead]]:
     """One that does not learn from some subjects: the number of their part, and which they are."""
     counts = {name: len(names) for name, names in task.class_names.items()}
@@ -267,16 +294,17 @@ def _member(
     head = FusedHead(dense, features.columns)
     head.to(context.device)
     lesson = ClassLesson(
-        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
-    )
+        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1],
+        epochs=_epochs(chosen),
+    )  # fmt: skip
     recipe = Recipe(
         config.epochs, config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
         schedule="fall", warm=0.1,
     )  # fmt: skip
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
-        head, lesson, recipe, draws, title=f"Training the classes' teacher{part}",
-        validate=lesson.validate, checkpoint=context.checkpoint,
+        head, lesson, recipe, draws, title=f"Training the classes' teacher{part}{_again(chosen)}",
+        validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     return head.cpu(), trained
 
@@ -298,6 +326,7 @@ def train_class_student(
     *,
     soft: Logits | None,
     tower: SharedTower | None = None,
+    chosen: ClassStudent | None = None,
 ) -> ClassStudent:
     """Trains a student on labels and, where `soft` is given, on the teacher's logits and text vectors.
 
@@ -311,6 +340,7 @@ def train_class_student(
         context: where, and what it draws from.
         soft: the teacher's logits of every subject; None is the student without distillation.
         tower: reads the texts as it is, in the place of a table of the student's own.
+        chosen: has the epochs and the calibration, for a task without validation.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -332,21 +362,34 @@ def train_class_student(
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
-    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
+    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted, epochs=_epochs(chosen))
     recipe = Recipe(
         config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
         rates={"table": config.table_rate, "head.words": _WORD_RATE},
     )  # fmt: skip
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
-        model, lesson, recipe, draws, title=title, validate=lesson.validate, checkpoint=context.checkpoint
-    )
+        model, lesson, recipe, draws, title=title + _again(chosen),
+        validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
+    )  # fmt: skip
     student = ClassStudent(
         model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
-        trained.history, trained.seconds,
+        trained.best_epoch, trained.history, trained.seconds,
     )  # fmt: skip
-    student.calibration = calibrations(task, student.logits(task), config.balance)
+    if chosen is None:
+        student.calibration = calibrations(task, student.logits(task), config.balance)
+    else:
+        student.calibration, student.history = chosen.calibration, chosen.history
+        student.seconds += chosen.seconds
     return student
+
+
+def _epochs(chosen: ClassTeacher | ClassStudent | None) -> int | None:
+    return None if chosen is None else max(chosen.epochs, 1)
+
+
+def _again(chosen: ClassTeacher | ClassStudent | None) -> str:
+    return "" if chosen is None else ", on everything"
 
 
 def _first_text(

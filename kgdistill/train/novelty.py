@@ -48,7 +48,7 @@ class LeftOut:
 def fit_class_teacher(
     task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
 ) -> ClassTeacher:
-    """`train_class_teacher`, and where "none of them" begins."""
+    """`train_class_teacher`, where "none of them" begins, and with `config.refit` again on everything."""
     teacher = train_class_teacher(task, vectors, config, context)
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
@@ -58,6 +58,8 @@ def fit_class_teacher(
     teacher.calibration = settled(
         task, teacher.logits(task, vectors), teacher.calibration, refit, config, context.seed
     )
+    if config.refit:
+        teacher = train_class_teacher(task.on_everything(), vectors, config, context, chosen=teacher)
     return teacher
 
 
@@ -73,14 +75,17 @@ def fit_class_student(
 ) -> ClassStudent:
     """`train_class_student` on what the teacher tells (`taught`), and where "none of them" begins.
 
-    What is left out for that is kept from the teacher too, which is trained anew beside the student.
+    What is left out for that is kept from the teacher too, which is trained anew beside the student. With
+    `config.refit` once more on everything, told by the teacher that was.
     """
     encoder = None if encoder is None else RememberedText(encoder)
 
-    def train(fold: ClassifyTask, told_by: ClassTeacher | None, where: Context) -> ClassStudent:
+    def train(
+        fold: ClassifyTask, told_by: ClassTeacher | None, where: Context, chosen: ClassStudent | None = None
+    ) -> ClassStudent:
         lesson = taught(told_by, fold, encoder, vectors, config, where.seed)
         return train_class_student(
-            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower
+            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower, chosen=chosen
         )
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
@@ -89,10 +94,12 @@ def fit_class_student(
         student = train(fold, again, alone)
         return student.logits(fold), student.calibration
 
-    student = train(task, teacher, context)
+    student = train(task, teacher if teacher is None else teacher.chosen or teacher, context)
     student.calibration = settled(
         task, student.logits(task), student.calibration, refit, config, context.seed
     )
+    if config.refit:
+        student = train(task.on_everything(), teacher, context, student)
     return student
 
 

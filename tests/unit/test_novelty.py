@@ -94,7 +94,7 @@ def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
         return say(self, task, vectors)
 
     monkeypatch.setattr(ClassTeacher, "told", listen)
-    config = CONFIG.model_copy(update={"epochs": 2})
+    config = CONFIG.model_copy(update={"epochs": 2, "refit": False})
     encoder: Any = WordEncoder()
     fit_class_student(made.task, encoder, made.vectors, config, context(), teacher=made.teacher)
     assert len(told) == 1 + 4
