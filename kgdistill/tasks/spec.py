@@ -44,6 +44,7 @@ def _name(value: str) -> str:
 
 
 Sides: TypeAlias = Annotated[tuple[By, ...], BeforeValidator(_listed), Field(min_length=1)]
+Written: TypeAlias = Annotated[tuple[Literal["text", "facts"], ...], BeforeValidator(_listed)]
 Texts: TypeAlias = Annotated[
     tuple[str, ...],
     BeforeValidator(_listed),
@@ -368,6 +369,12 @@ class Target(Part):
     none_of_them: str | None = Field(
         default=None, description="The class of subjects that belong to none of the others (out of scope)."
     )
+    by: Written = Field(
+        default=("text",),
+        description="What teaches a class beside its subjects, where these are known by text alone: text, "
+        "its own words (a property's value; a node's name and text); facts, its name with the names of what "
+        "its node's facts lead to; [] neither.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Target:
@@ -375,6 +382,8 @@ class Target(Part):
             raise fault("should name exactly one of property, relationship")
         if self.several and self.property is not None:
             raise fault("goes with `relationship`: a property has one value", "several")
+        if self.property is not None and "facts" in self.by:
+            raise fault("a property's values have no facts", "by", "name a relationship, or leave facts out")
         if self.several and self.none_of_them is not None:
             raise fault("goes with one class a subject; without a class is none of several", "none_of_them")
         return self

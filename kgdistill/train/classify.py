@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -38,10 +38,12 @@ class SubjectVectors:
     Attributes:
         subjects: of the subjects' texts, float32 [subjects, E]; None where they are not known by text.
         nodes: of the nodes beside them, by label, float32 [nodes, E].
+        classes: of what is written on the classes, by target, float32 [texts, E].
     """
 
     subjects: FloatArray | None
     nodes: Mapping[str, FloatArray]
+    classes: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
@@ -55,7 +57,17 @@ def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
     return SubjectVectors(
         None if task.texts is None else encode(task.texts),
         {label: encode(texts) for label, texts in labels.items()},
+        {name: encode(written.texts) for name, written in task.class_texts.items() if written.texts},
     )
+
+
+def with_classes(task: ClassifyTask, vectors: SubjectVectors) -> tuple[ClassifyTask, SubjectVectors]:
+    """A task with what is written on its classes as training subjects behind its own, and their vectors."""
+    if vectors.subjects is None or not vectors.classes:
+        return task, vectors
+    longer = task.with_class_texts()
+    read = [vectors.classes[name][w.rows] for name, w in task.class_texts.items() if name in vectors.classes]
+    return longer, replace(vectors, subjects=np.concatenate([vectors.subjects, *read]), classes={})
 
 
 @dataclass
@@ -244,7 +256,8 @@ def train_class_teacher(
     Raises:
         InputError: the loss is no longer a number.
     """
-    draws = context.draws()
+    draws, own = context.draws(), len(task)
+    task, vectors = with_classes(task, vectors)
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank)
     middle, size, words = None, 1.0, None
@@ -254,7 +267,7 @@ def train_class_teacher(
         size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
         words = WordFeatures.of([task.texts[i] for i in learned])
     features = _Features(task, vectors, middle, size, words, tables)
-    folds = _folds(task, config, draws)
+    folds = _folds(task, own, config, draws)
     teacher = ClassTeacher(
         [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
         chosen,
@@ -273,6 +286,7 @@ def train_class_teacher(
     else:
         teacher.calibration, teacher.history = chosen.calibration, chosen.history
         teacher.seconds += chosen.seconds
+    teacher.folds = folds[:own]
     return teacher
 
 
@@ -309,9 +323,13 @@ def _member(
     return head.cpu(), trained
 
 
-def _folds(task: ClassifyTask, config: ClassifyConfig, draws: Draws) -> IntArray:
-    """The part of each training subject, int64 [subjects]; -1 for all others, and where there are too few."""
+def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -> IntArray:
+    """The part of each training subject of the first `own`, int64 [subjects]; -1 for all others.
+
+    So also where there are too few. What is written on a class teaches every member.
+    """
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
+    train = train[train < own]
     if config.folds > 1 and len(train) >= _PART * config.folds:
         out[draws.numpy.permutation(train)] = np.arange(len(train)) % config.folds
     return out

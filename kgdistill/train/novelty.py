@@ -168,7 +168,8 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         strange[group] = True
         gone = truth[:, strange].any(axis=1)
         held = gone | (rng.random(len(rows)) < _HELD)
-        fold = task.without(np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]]))
+        lost = np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]])
+        fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():
             continue
         logits, calibration = refit(fold)
