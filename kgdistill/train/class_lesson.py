@@ -31,7 +31,6 @@ class ClassLesson(Lesson[IntArray]):
         soft: the teacher's logits of every subject.
         wanted: the teacher's text vectors in the student's space, float32 [subjects, D].
         without: subjects that are not learned from.
-        epochs: training ends after so many; None: where validation has become no better for a while.
     """
 
     def __init__(
@@ -43,7 +42,6 @@ class ClassLesson(Lesson[IntArray]):
         soft: Logits | None = None,
         wanted: Tensor | None = None,
         without: Sequence[int] | IntArray = (),
-        epochs: int | None = None,
     ) -> None:
         self._task, self._logits, self._config = task, logits, config
         self._soft = None if soft is None else {k: torch.from_numpy(v) for k, v in soft.items()}
@@ -60,7 +58,6 @@ class ClassLesson(Lesson[IntArray]):
             labels[torch.from_numpy(rows)] = torch.from_numpy(truth.astype(np.float32))
             self._labels[name] = known, labels
         self._best, self._since = -np.inf, 0
-        self._epochs = epochs
 
     def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
         """See `Lesson`."""
@@ -105,9 +102,7 @@ class ClassLesson(Lesson[IntArray]):
         return {"macro_f1": float(f1), "log_likelihood": float(likelihood)}
 
     def enough(self, epoch: int) -> bool:
-        """Whether the epochs are over, or validation was no better for as many as the patience lasts."""
-        if self._epochs is not None:
-            return epoch >= self._epochs
+        """Whether validation has not become better for as many epochs as the patience lasts."""
         return self._since >= self._config.patience
 
     def state_dict(self) -> dict[str, Any]:

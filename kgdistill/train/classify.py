@@ -308,11 +308,10 @@ def _member(
     head = FusedHead(dense, features.columns)
     head.to(context.device)
     lesson = ClassLesson(
-        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1],
-        epochs=_epochs(chosen),
-    )  # fmt: skip
+        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
+    )
     recipe = Recipe(
-        config.epochs, config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
+        _epochs(config, chosen), config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
         schedule="fall", warm=0.1,
     )  # fmt: skip
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
@@ -380,9 +379,9 @@ def train_class_student(
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
-    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted, epochs=_epochs(chosen))
+    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
     recipe = Recipe(
-        config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
+        _epochs(config, chosen), config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
         rates={"table": config.table_rate, "head.words": _WORD_RATE},
     )  # fmt: skip
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
@@ -402,8 +401,9 @@ def train_class_student(
     return student
 
 
-def _epochs(chosen: ClassTeacher | ClassStudent | None) -> int | None:
-    return None if chosen is None else max(chosen.epochs, 1)
+def _epochs(config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None) -> int:
+    """How many passes; the rate falls to 0 within them: no validation keeps the best of many weights."""
+    return config.epochs if chosen is None else max(chosen.epochs, 1)
 
 
 def _again(chosen: ClassTeacher | ClassStudent | None) -> str:
