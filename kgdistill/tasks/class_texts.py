@@ -12,7 +12,7 @@ from kgdistill.arrays import IntArray
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.neighbours import field_texts
-from kgdistill.tasks.spec import Target
+from kgdistill.tasks.target import Target
 
 MOST = 20
 """Texts of a class's facts, at most: a shop's whole range says little of what is meant."""

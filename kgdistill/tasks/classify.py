@@ -17,8 +17,9 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.class_texts import ClassTexts, class_texts
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut
 from kgdistill.tasks.splits import PART_NAMES, TRAIN, VALIDATION, Parts, applied, parts_of, split_sentence
+from kgdistill.tasks.target import Target
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")

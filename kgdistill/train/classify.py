@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,10 +17,10 @@ from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Wo
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.vocabulary import TABLE_BYTES, TokenSource, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
-from kgdistill.ranking.calibration import Calibration, calibrate
-from kgdistill.ranking.classes import rarity
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST, WordFeatures, WordTable
+from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
@@ -281,11 +281,7 @@ def train_class_teacher(
         teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
         teacher.seconds += trained.seconds
     teacher.epochs = int(np.median(kept))
-    if chosen is None:
-        teacher.calibration = calibrations(task, teacher.logits_of(features), config.balance)
-    else:
-        teacher.calibration, teacher.history = chosen.calibration, chosen.history
-        teacher.seconds += chosen.seconds
+    _chosen_by_validation(teacher, task, lambda: teacher.logits_of(features), config, chosen)
     teacher.folds = folds[:own]
     return teacher
 
@@ -393,12 +389,23 @@ def train_class_student(
         model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
         trained.best_epoch, trained.history, trained.seconds,
     )  # fmt: skip
-    if chosen is None:
-        student.calibration = calibrations(task, student.logits(task), config.balance)
-    else:
-        student.calibration, student.history = chosen.calibration, chosen.history
-        student.seconds += chosen.seconds
+    _chosen_by_validation(student, task, lambda: student.logits(task), config, chosen)
     return student
+
+
+def _chosen_by_validation(
+    trained: ClassTeacher | ClassStudent,
+    task: ClassifyTask,
+    logits: Callable[[], Logits],
+    config: ClassifyConfig,
+    chosen: ClassTeacher | ClassStudent | None,
+) -> None:
+    """Its calibration; that of the chosen one, with what was validated of it, where it is trained again."""
+    if chosen is None:
+        trained.calibration = calibrations(task, logits(), config.balance)
+    else:
+        trained.calibration, trained.history = chosen.calibration, chosen.history
+        trained.seconds += chosen.seconds
 
 
 def _epochs(config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None) -> int:
@@ -445,28 +452,6 @@ def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None
     told = {} if soft is None else {name: logits[rows] for name, logits in soft.items()}
     texts = [task.texts[i] for i in rows]
     return TowerTexts(texts, vectors.subjects[rows], told=told, several=_several(task))
-
-
-def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:
-    """What makes the logits of every subject probabilities, chosen on the validation subjects.
-
-    With one class a subject, rare ones are favoured as `balance` says; see `rarity`.
-    """
-    held = {
-        name: calibrate(
-            logits[name][task.subjects("validation", name)],
-            task.truth(name, "validation"),
-            several=task.several(name),
-            reject=task.spec.targets[name].none_of_them is not None,
-        )
-        for name in task.class_names
-    }
-    return {
-        name: known
-        if task.several(name)
-        else replace(known, weights=rarity(task.truth(name, "train").mean(axis=0), balance))
-        for name, known in held.items()
-    }
 
 
 class _Reader:
