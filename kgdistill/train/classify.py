@@ -319,10 +319,7 @@ def _member(
 
 
 def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -> IntArray:
-    """The part of each training subject of the first `own`, int64 [subjects]; -1 for all others.
-
-    So also where there are too few. What is written on a class teaches every member.
-    """
+    """The part of each training subject of the first `own`, int64 [subjects]; -1: it teaches every member."""
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
     train = train[train < own]
     if config.folds > 1 and len(train) >= _PART * config.folds:
