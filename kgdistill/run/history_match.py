@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -286,7 +286,7 @@ class HistoryMatch(Maker):
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         bundle = pack_student(
             self._served(trained), self.catalogue, self.run.snapshot,
-            tower=tower, task=config.task.declared(),
+            tower=tower, task=_with_numbers(config.task.declared(), config.discovery.above),
         )  # fmt: skip
         protocol, items = self.run.config.discovery, self.catalogue.items
         baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
@@ -447,6 +447,11 @@ class HistoryMatch(Maker):
                 continue
             void[name] = f"the shuffled facts are the real ones: {why}"
         return void
+
+
+def _with_numbers(task: dict[str, Any], above: Mapping[str, float]) -> dict[str, Any]:
+    """A declared task with the numbers above which events count, where it said middle."""
+    return {**task, "positives": {**task["positives"], "above": dict(above)}} if above else task
 
 
 def exchanged(users: IntArray, seed: int) -> IntArray:
