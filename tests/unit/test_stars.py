@@ -17,6 +17,7 @@ from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.check import check_task
 from kgdistill.tasks.histories import histories, stored_past, stored_purchases
 from kgdistill.tasks.match import MatchTask, build_task
+from kgdistill.tasks.sensitive import check_sensitive
 from kgdistill.tasks.spec import parse_task
 from kgdistill.train.choose import LinearChoice, linear_of
 
@@ -124,6 +125,18 @@ def test_the_protocol_says_which_ratings_count() -> None:
     assert said == ["RATED.rating counts above 3, or where it is unknown."]
     said = protocol(interaction=RATED, above=ABOVE).describe()
     assert f"RATED.rating counts above 3, or where it is unknown{own}" in said
+
+
+def test_a_sensitive_number_and_a_sensitive_event_that_is_weighed_are_refused() -> None:
+    schema = load_schema()
+    rated = schema.relationships["RATED"]
+    stars = rated.properties["rating"].model_copy(update={"sensitive": True})
+    hidden = rated.model_copy(update={"properties": {**rated.properties, "rating": stars}})
+    for one, of in ((hidden, "RATED.rating"), (rated.model_copy(update={"sensitive": True}), "RATED")):
+        own = schema.model_copy(update={"relationships": {**schema.relationships, "RATED": one}})
+        with pytest.raises(InputError, match=f"{of} is sensitive"):
+            check_sensitive(parse_task(TASK), own, allowed=False)
+        check_sensitive(parse_task(TASK), own, allowed=True)
 
 
 # What is answered ------------------------------------------------------------------------------------
