@@ -11,8 +11,9 @@ import pytest
 from kgdistill.explore import PathLink, explain, run_query
 from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.ingest.propose.propose import propose
-from kgdistill.snapshot import take_snapshot
+from kgdistill.snapshot import take_events, take_snapshot
 from kgdistill.store import GraphStore, load_schema
+from kgdistill.tasks.histories import frozen_purchases, stored_purchases
 from tests._jobs import ingest, rows, write_rows
 from tests.integration._stores import STORES, opened
 
@@ -25,15 +26,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphStore
 
 
 def log(root: Path) -> None:
-    """Ann does each of the four with tea-1, carts it twice, and others do it with other things."""
+    """Ann does each of the four with tea-1, carts it twice and gives it five stars; others do other."""
     done = [("ann", "tea-1", kind, day) for day, kind in enumerate(KINDS, 1)]
     done += [("ann", "tea-1", "add_to_cart", 9), ("ann", "tea-1", "purchase", 10)]
     done += [(f"u{n}", f"mug-{n}", kind, 5) for n in range(3) for kind in (*KINDS, "purchase")]
+    done += [("ann", "tea-1", "rate", 11), ("ann", "mug-1", "rate", 12), ("ann", "mug-2", "rate", 13)]
+    stars = {("ann", "tea-1"): 5, ("ann", "mug-1"): 1}
     brand = {"tea-1": "Hillside", "tea-2": "Hillside"}
     write_rows(
         root / "log.csv",
-        ["user_id", "product_id", "title", "brand", "event", "time"],
-        ([u, p, f"thing {p}", brand.get(p, "Kiln"), kind, f"2024-01-{day:02} 10:00:00"] for u, p, kind, day in
+        ["user_id", "product_id", "title", "brand", "event", "time", "rating"],
+        ([u, p, f"thing {p}", brand.get(p, "Kiln"), kind, f"2024-01-{day:02} 10:00:00",
+          stars.get((u, p), "") if kind == "rate" else ""] for u, p, kind, day in
          [*done, ("u0", "tea-2", "view", 5)]),
     )  # fmt: skip
 
@@ -61,9 +65,21 @@ def test_events_of_a_basket_are_proposed_ingested_cut_and_explained(
     # How often is a matter of later events.
     assert held["ADDED"].column_names == ["source", "target", "first_at"]
 
+    # Stars in every store: five are liking, one is not, and none is not known to be otherwise.
+    rated = ("User", "RATED", "Product")
+    later = take_events(store, rated, start=datetime(2024, 1, 2), end=None, include_future=True)
+    above = {"RATED.rating": 3.0}
+    for table in (
+        stored_purchases(store, rated, schema, user="ann", above=above),
+        stored_purchases(store, rated, schema, above=above),
+        frozen_purchases(cut, later, rated, above=above),
+    ):
+        liked = dict(zip(table["product"].to_pylist(), table["bought"].to_pylist(), strict=True))
+        assert liked == {"tea-1": True, "mug-1": False, "mug-2": True}
+
     found = run_query(store, "why", {"user": "ann", "product": "tea-2"}).to_pylist()
     assert {(row["event"], row["kind"]) for row in found} == {
-        (n, "MADE_BY") for n in (*KINDS.values(), "BOUGHT")
+        (n, "MADE_BY") for n in (*KINDS.values(), "BOUGHT", "RATED")
     }
     english = {"ADDED": "put into the basket", "FAVORITED": "put on the wish list", "SHARED": "shared",
                "COMMENTED": "commented on"}  # fmt: skip
