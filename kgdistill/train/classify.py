@@ -306,10 +306,7 @@ def _member(
     lesson = ClassLesson(
         task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
     )
-    recipe = Recipe(
-        _epochs(config, chosen), config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
-        schedule="fall", warm=0.1,
-    )  # fmt: skip
+    recipe = _recipe(config, chosen, {"words": _WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
         head, lesson, recipe, draws, title=f"Training the classes' teacher{part}{_again(chosen)}",
@@ -373,13 +370,10 @@ def train_class_student(
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
     lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
-    recipe = Recipe(
-        _epochs(config, chosen), config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
-        rates={"table": config.table_rate, "head.words": _WORD_RATE},
-    )  # fmt: skip
+    rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
-        model, lesson, recipe, draws, title=title + _again(chosen),
+        model, lesson, _recipe(config, chosen, rates), draws, title=title + _again(chosen),
         validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     student = ClassStudent(
@@ -405,9 +399,12 @@ def _chosen_by_validation(
         trained.seconds += chosen.seconds
 
 
-def _epochs(config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None) -> int:
-    """How many passes; the rate falls to 0 within them: no validation keeps the best of many weights."""
-    return config.epochs if chosen is None else max(chosen.epochs, 1)
+def _recipe(
+    config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None, rates: Mapping[str, float]
+) -> Recipe:
+    # Without a validation that keeps the best of many weights, the rate falls to 0 within what it chose.
+    epochs = config.epochs if chosen is None else max(chosen.epochs, 1)
+    return Recipe(epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1, rates=rates)
 
 
 def _again(chosen: ClassTeacher | ClassStudent | None) -> str:
