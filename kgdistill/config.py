@@ -237,6 +237,9 @@ class ClassifyConfig(_Section):
     made_up: int = Field(default=20_000, ge=0, le=10_000_000)
     """So many texts a student learns from where texts are all that is known, at most seven for each labelled
     one: those that are missing are made up of these, and the teacher says what they are; 0 makes none."""
+    refit: bool = True
+    """Whether teacher and students are trained a second time, on what validated too: the epochs and the
+    calibration are those that validation chose. Takes twice the time."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of a text's tokens that the student does not see at each step."""
     rank: int = Field(default=32, ge=1, le=4096)

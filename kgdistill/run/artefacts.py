@@ -325,14 +325,16 @@ def save_subjects(folder: Path, vectors: SubjectVectors) -> None:
     arrays = {f"node.{label}": array for label, array in vectors.nodes.items()}
     if vectors.subjects is not None:
         arrays["subjects"] = vectors.subjects
-    save_part(folder, arrays, {"labels": list(vectors.nodes)})
+    arrays |= {f"class.{name}": array for name, array in vectors.classes.items()}
+    save_part(folder, arrays, {"labels": list(vectors.nodes), "targets": list(vectors.classes)})
 
 
 def load_subjects(folder: Path) -> SubjectVectors:
     """Reads what `save_subjects` wrote."""
     arrays, config = load_part(folder)
     nodes = {label: arrays[f"node.{label}"] for label in config["labels"]}
-    return SubjectVectors(arrays.get("subjects"), nodes)
+    classes = {name: arrays[f"class.{name}"] for name in config["targets"]}
+    return SubjectVectors(arrays.get("subjects"), nodes, classes)
 
 
 def save_item_texts(folder: Path, embeddings: FloatArray, rows: IntArray, tower: TextTower) -> None:

@@ -11,8 +11,9 @@ from kgdistill.progress import notice
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, TaskSpec
 from kgdistill.tasks.splits import applied, no_part, split_sentence
+from kgdistill.tasks.target import Target
 
 CLASS_TYPES = ("string", "bool", "int64")
 _TIMEOUT_S = 300.0

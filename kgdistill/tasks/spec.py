@@ -25,6 +25,7 @@ from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.tasks.alerts import Alerts
 from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
+from kgdistill.tasks.target import Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
@@ -355,29 +356,6 @@ class MatchSpec(_Task):
         """The further events that a history holds, as they lie in the graph."""
         own = self.interaction
         return [] if own is None else [(own[0], name, own[2]) for name in self.positives.weights]
-
-
-class Target(Part):
-    """What is told of a subject: the value of a property, or what a relationship leads to."""
-
-    property: str | None = Field(default=None, description="Of the subject; each value is a class.")
-    relationship: str | None = Field(
-        default=None, description="From the subject; each node it leads to is a class."
-    )
-    several: bool = Field(default=False, description="Whether a subject may have several classes at once.")
-    none_of_them: str | None = Field(
-        default=None, description="The class of subjects that belong to none of the others (out of scope)."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Target:
-        if (self.property is None) == (self.relationship is None):
-            raise fault("should name exactly one of property, relationship")
-        if self.several and self.property is not None:
-            raise fault("goes with `relationship`: a property has one value", "several")
-        if self.several and self.none_of_them is not None:
-            raise fault("goes with one class a subject; without a class is none of several", "none_of_them")
-        return self
 
 
 class ClassifySpec(_Task):
