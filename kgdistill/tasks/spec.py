@@ -22,6 +22,7 @@ from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.tasks.alerts import Alerts
+from kgdistill.tasks.positives import Positives
 from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
 from kgdistill.tasks.side import Side, Texts
 from kgdistill.tasks.target import Target
@@ -38,53 +39,6 @@ def _name(value: str) -> str:
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
-
-
-class Positives(Part):
-    """What was right: an event, a fact, or pairs made up from the catalogue."""
-
-    event: str | None = Field(
-        default=None, description="A relationship with a time, from anchors to candidates."
-    )
-    weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=dict,
-        description="Other events between the same labels that are part of a history, and what one weighs "
-        "beside the task's own, above 0 and at most 1; where they lead to is learned, and none is right.",
-    )
-    relationship: str | None = Field(
-        default=None, description="A relationship without a time, in place of an event."
-    )
-    synthetic: Literal["catalogue"] | None = Field(
-        default=None, description="Anchors made up from the candidates' own texts, where nothing was logged."
-    )
-    otherwise: Literal["synthetic"] | None = Field(
-        default=None, alias="else", description="Made-up anchors where the graph holds none of the event."
-    )
-    reverse: bool = Field(default=False, description="The relationship leads from candidates to anchors.")
-    through: str | None = Field(
-        default=None,
-        description="A fact that leads on to the anchor from what the event leads to: a coupon's campaign.",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Positives:
-        sources = [name for name in ("event", "relationship", "synthetic") if getattr(self, name) is not None]
-        if len(sources) != 1:
-            raise fault("should name exactly one of event, relationship, synthetic")
-        if self.weights and self.event is None:
-            raise fault("goes with `event`", "weights")
-        if self.event in self.weights:
-            raise fault(f"names the event itself, {self.event!r}, which weighs 1", "weights")
-        if self.through is not None and (self.event is None or not self.reverse):
-            raise fault("goes with an `event` and `reverse: true`", "through")
-        if self.synthetic is not None and (self.otherwise is not None or self.reverse):
-            raise fault("goes with `event` or `relationship`", "else" if self.otherwise else "reverse")
-        return self
-
-    @property
-    def type(self) -> str | None:
-        """The relationship type, whether it has a time or not; None where all are made up."""
-        return self.event or self.relationship
 
 
 class _Judging(Part):
@@ -301,6 +255,8 @@ class MatchSpec(_Task):
             raise fault("made-up anchors are text; `by` should name text", "anchors")
         if self.positives.weights and ("history" not in self.anchors.by or self.repeats):
             raise fault("goes with anchors by history, and without repeats", "positives.weights")
+        if self.positives.above and ("history" not in self.anchors.by or self.repeats):
+            raise fault("goes with anchors by history, and without repeats", "positives.above")
         return self
 
     @property
