@@ -145,7 +145,28 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     _numbers(found, take)
     _texts(found, take, left, stem)
     _words(found, take, left)
+    _by_name(found)
     return found
+
+
+def _by_name(found: Guess) -> None:
+    """Lines of purchases without ids of products: a product is what has a name of its own."""
+    other = (
+        found.product,
+        found.query,
+        found.query_id,
+        found.question,
+        found.statement,
+        found.ad,
+        found.campaign,
+    )
+    name = found.title
+    if name is None or found.user is None or found.time is None or any(c is not None for c in other):
+        return
+    sold = (found.order, found.quantity, found.amount, found.price)
+    if name.distinct < len(name.values) and (has(name, PRODUCT) or any(c is not None for c in sold)):
+        found.product = name
+        found.unsure["Product"] = f"no column holds ids of products, so that each {name.name} is one"
 
 
 def _is_personal(column: ColumnProfile) -> bool:
