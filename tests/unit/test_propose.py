@@ -158,6 +158,35 @@ def test_names_that_may_be_of_anything_are_no_products(tmp_path: Path, rows: str
     assert "Product" not in preview(proposed(tmp_path)[1], SCHEMA, tmp_path).counts
 
 
+GENRES = ["Action|Thriller", "Comedy|Drama", "Drama|Action", "Comedy", "Drama", "", "Thriller|Comedy|Drama"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "mark"),
+    [
+        ("movies.csv", "movieId,title,genres", "|"),
+        ("ml.item", "item_id:token\ttitle:token_seq\tclass:token_seq", " "),
+    ],
+)
+def test_categories_that_are_no_path_are_one_each(tmp_path: Path, name: str, head: str, mark: str) -> None:
+    rows = [[str(i), f"Film {i}", genres.replace("|", mark)] for i, genres in enumerate(GENRES)]
+    by = "\t" if "\t" in head else ","
+    key = "product_id" if by == "," else "item_id"
+    write(tmp_path, name, "\n".join([head.replace("movieId", key), *(by.join(row) for row in rows)]) + "\n")
+    shown = preview(proposed(tmp_path)[1], SCHEMA, tmp_path)
+    made = {(c["category_id"], c["name"], c["path"]) for c in shown.examples["Category"].to_pylist()}
+    assert made == {(name, name, name) for name in ("Action", "Comedy", "Drama", "Thriller")}
+    assert (shown.counts["Product", "IN_CATEGORY", "Category"], shown.rejected) == (11, 0)
+    assert shown.examples["Product"].to_pylist()[0]["category_text"] == "Action, Thriller"
+
+
+def test_a_path_stays_one_though_a_name_comes_at_two_heights(tmp_path: Path) -> None:
+    rows = ["Kitchen|Tea|Pots", "Kitchen|Pans", "Garden|Tools", "Tea|Green", "Garden|Tools|Saws"]
+    write(tmp_path, "items.csv", "sku,category\n" + "".join(f"s{i},{row}\n" for i, row in enumerate(rows)))
+    shown = preview(proposed(tmp_path)[1], SCHEMA, tmp_path)
+    assert (shown.counts["Department"], shown.counts["Category", "PART_OF", "Department"]) == (3, 4)
+
+
 def test_a_person_as_id_is_hashed(tmp_path: Path) -> None:
     write(
         tmp_path, "o.csv", "email,sku,date\nanna@example.org,s1,2024-01-01\nbob@example.org,s2,2024-01-02\n"
