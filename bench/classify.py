@@ -1,7 +1,7 @@
 """Measures a task that tells classes, intents on Banking77, by words.
 
-    python bench/classify.py               three seeds
-    python bench/classify.py --seeds 1
+    python -m bench.classify               three seeds
+    python -m bench.classify --seeds 1
 
 It goes the whole way: files, mapping, graph, snapshot, declared task, teacher, student, the bundle's parts.
 Prints tables and writes bench/results/classify.json. Banking77 lies in `banking77` of the folder that
@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kgdistill as kg
+from bench._linear import accurate, logistic, texts_to_learn
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.models.text.transformer import TransformerText
@@ -36,9 +37,9 @@ from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task
-from kgdistill.train.classify import ClassStudent, encode_task, train_class_teacher
+from kgdistill.train.classify import ClassStudent, encode_task
 from kgdistill.train.loop import Context
-from kgdistill.train.novelty import fit_class_student
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "classify.json"
@@ -57,32 +58,18 @@ def words_and_features(task: ClassifyTask) -> Any:
     """What the linear baseline reads: TF-IDF of words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    assert task.texts is not None
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    vectors.fit([task.texts[i] for i in task.subjects("train")])
+    vectors.fit(texts_to_learn(task))
     return vectors.transform(task.texts)
 
 
 def linear(task: ClassifyTask) -> ClassArm:
     """Logistic regression over TF-IDF, its strength chosen on validation."""
-    from sklearn.linear_model import LogisticRegression
-
-    x = words_and_features(task)
     (name,) = task.class_names
-    train, valid = task.subjects("train"), task.subjects("validation")
-    truth = task.truth(name, "train").argmax(axis=1)
-    best: tuple[float, Any] = (-np.inf, None)
-    for strength in (0.1, 1.0, 10.0, 100.0):
-        model = LogisticRegression(C=strength, max_iter=1000).fit(x[train], truth)
-        reached = float((model.predict(x[valid]) == task.truth(name, "validation").argmax(axis=1)).mean())
-        if reached > best[0]:
-            best = reached, model
-    model = best[1]
-    logits = np.full((len(task), len(task.class_names[name])), -20.0, np.float32)
-    scores = model.decision_function(x)
-    logits[:, model.classes_] = scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], 1)
-    calibration = calibrate(logits[valid], task.truth(name, "validation"), several=False, reject=False)
-    return ClassArm("TF-IDF and logistic regression", {name: logits}, {name: calibration})
+    made = logistic(task, name, words_and_features(task), (0.1, 1.0, 10.0, 100.0), judge=accurate)
+    held, right = made.logits[task.subjects("validation")], task.truth(name, "validation")
+    calibration = calibrate(held, right, several=False, reject=False)
+    return ClassArm("TF-IDF and logistic regression", {name: made.refitted}, {name: calibration})
 
 
 def milliseconds(work: Callable[[int], object], count: int = 200) -> float:
@@ -119,7 +106,7 @@ def measure(task: ClassifyTask, config: ClassifyConfig, seeds: int, samples: int
     runs = []
     for seed in range(seeds):
         context = Context(torch.device("cpu"), seed)
-        teacher = train_class_teacher(task, vectors, config, context)
+        teacher = fit_class_teacher(task, vectors, config, context)
         soft = teacher.told(task, vectors)
         student = fit_class_student(task, encoder, vectors, config, context, teacher=teacher)
         plain = fit_class_student(task, encoder, vectors, config, context, teacher=None)

@@ -30,9 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 import kgdistill as kg
+from bench._linear import accurate, logistic
 from bench.classify import words_and_features
 from bench.comparisons import holm
-from kgdistill.arrays import DoubleArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.models.text.transformer import TransformerText
@@ -104,27 +105,20 @@ def lay_out(source: Source, folder: Path) -> None:
 
 def linear(task: ClassifyTask, x: Any, title: str, config: ClassifyConfig) -> ClassArm:
     """Logistic regression, its strength chosen on validation, its thresholds as every arm's."""
-    from sklearn.linear_model import LogisticRegression
-
     reject = task.spec.targets[TARGET].none_of_them is not None
 
-    def refit(fold: ClassifyTask, strengths: Sequence[float]) -> tuple[Logits, dict[str, Calibration], float]:
-        rows, valid = fold.subjects("train"), fold.subjects("validation")
-        truth, right = fold.truth(TARGET, "train").argmax(axis=1), fold.truth(TARGET, "validation")
-        best: tuple[float, float, Any] = (-np.inf, 0.0, None)
-        for strength in strengths:
-            model = LogisticRegression(C=strength, max_iter=300).fit(x[rows], truth)
-            reached = float((model.predict(x[valid]) == right.argmax(axis=1)).mean())
-            if reached > best[0]:
-                best = reached, strength, model
-        logits = np.full((len(fold), right.shape[1]), -20.0, np.float32)
-        logits[:, best[2].classes_] = best[2].decision_function(x)
-        calibration = calibrate(logits[valid], right, several=False, reject=reject)
-        return {TARGET: logits}, {TARGET: calibration}, best[1]
+    def calibrated(fold: ClassifyTask, logits: FloatArray) -> dict[str, Calibration]:
+        held, right = logits[fold.subjects("validation")], fold.truth(TARGET, "validation")
+        return {TARGET: calibrate(held, right, several=False, reject=reject)}
 
-    logits, calibration, chosen = refit(task, (1.0, 10.0))
-    found = settled(task, logits, calibration, lambda fold: refit(fold, (chosen,))[:2], config, 0)
-    return ClassArm(title, logits, found)
+    def refit(fold: ClassifyTask) -> tuple[Logits, dict[str, Calibration]]:
+        again = logistic(fold, TARGET, x, (chosen.strength,), judge=accurate, max_iter=300).logits
+        return {TARGET: again}, calibrated(fold, again)
+
+    chosen = logistic(task, TARGET, x, (1.0, 10.0), judge=accurate, max_iter=300)
+    known = calibrated(task, chosen.logits)
+    known = settled(task, {TARGET: chosen.logits}, known, refit, config, 0)
+    return ClassArm(title, {TARGET: chosen.refitted}, known)
 
 
 def trained(

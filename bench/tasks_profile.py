@@ -55,13 +55,9 @@ from kgdistill.snapshot import Snapshot, open_snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, parse_task
 from kgdistill.tasks.splits import TEST, TRAIN, VALIDATION, Parts
-from kgdistill.train.classify import (
-    SubjectVectors,
-    encode_task,
-    train_class_student,
-    train_class_teacher,
-)
+from kgdistill.train.classify import SubjectVectors, encode_task, train_class_teacher
 from kgdistill.train.loop import Context
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 
 RESULTS = Path(__file__).parent / "results" / "tasks_profile.json"
 FOLDS, SHARE, SAMPLES = 5, 8, 2000
@@ -294,11 +290,12 @@ def rows(seeds: int, folder: Path | None = None) -> dict[str, Any]:
         trained: dict[int, dict[str, Any]] = {}
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
-            teacher = train_class_teacher(fold, vectors, config, context)
+            teacher = fit_class_teacher(fold, vectors, config, context)
             soft = teacher.logits(fold, vectors)
-            lesson = teacher.told(fold, vectors)
-            student = train_class_student(fold, None, vectors, config, context, soft=lesson)
-            plain = train_class_student(fold, None, vectors, config, context, soft=None)
+            student, plain = (
+                fit_class_student(fold, None, vectors, config, context, teacher=told_by)
+                for told_by in (teacher, None)
+            )
             trained[seed] = {
                 "teacher": (soft, teacher.calibration),
                 "student": (student.logits(fold), student.calibration),

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 import kgdistill as kg
+from bench._linear import logistic, macro, texts_to_learn
 from bench._task_figures import class_rows
 from kgdistill.evaluate.classify import ClassArm
 from kgdistill.ranking.calibration import Calibration
@@ -58,23 +59,14 @@ def draw(folder: Path) -> None:
 def baseline(task: ClassifyTask) -> ClassArm:
     """Logistic regression over TF-IDF of characters and pairs of them, its strength chosen on validation."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import f1_score
 
-    assert task.texts is not None
-    train, valid = task.subjects("train"), task.subjects("validation")
     vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
-    vectors.fit([task.texts[i] for i in train])
+    vectors.fit(texts_to_learn(task))
     x = vectors.transform(task.texts)
-    logits = {}
-    for name in task.class_names:
-        truth = task.truth(name, "train").argmax(axis=1)
-        wanted = task.truth(name, "validation").argmax(axis=1)
-        reached = {}
-        for strength in (1.0, 4.0, 16.0):
-            model = LogisticRegression(C=strength, max_iter=500).fit(x[train], truth)
-            reached[f1_score(wanted, model.predict(x[valid]), average="macro")] = model
-        logits[name] = reached[max(reached)].predict_log_proba(x).astype("float32")
+    logits = {
+        name: logistic(task, name, x, (1.0, 4.0, 16.0), judge=macro, max_iter=500).refitted
+        for name in task.class_names
+    }
     return ClassArm(
         "characters and logistic regression", logits, dict.fromkeys(logits, Calibration(1.0, 0.0))
     )

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import kgdistill as kg
+from bench._linear import logistic, macro, texts_to_learn
 from bench.comparisons import holm
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig, TextConfig
@@ -28,9 +29,9 @@ from kgdistill.run.artefacts import text_encoder
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
-from kgdistill.train.classify import encode_task, train_class_teacher
+from kgdistill.train.classify import encode_task
 from kgdistill.train.loop import Context
-from kgdistill.train.novelty import fit_class_student
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MAPPING = """\
@@ -118,25 +119,17 @@ def task_of(rows: Rows, folder: Path) -> tuple[Snapshot, ClassifyTask]:
 
 def linear(task: ClassifyTask, x: Any, title: str) -> ClassArm:
     """Logistic regression, its strength chosen on validation by macro-F1."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import f1_score
-
-    train, valid = task.subjects("train"), task.subjects("validation")
-    truth, held = (task.truth(TARGET, p).argmax(axis=1) for p in ("train", "validation"))
-    models = [LogisticRegression(C=c, max_iter=2000).fit(x[train], truth) for c in (0.1, 1.0, 10.0, 100.0)]
-    model = max(models, key=lambda m: f1_score(held, m.predict(x[valid]), average="macro"))
-    scores = model.decision_function(x)
-    logits = np.asarray(scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], 1), np.float32)
-    known = calibrate(logits[valid], task.truth(TARGET, "validation"), several=False, reject=False)
-    return ClassArm(title, {TARGET: logits}, {TARGET: known})
+    made = logistic(task, TARGET, x, (0.1, 1.0, 10.0, 100.0), judge=macro, max_iter=2000)
+    held, right = made.logits[task.subjects("validation")], task.truth(TARGET, "validation")
+    known = calibrate(held, right, several=False, reject=False)
+    return ClassArm(title, {TARGET: made.refitted}, {TARGET: known})
 
 
 def tfidf(task: ClassifyTask, **how: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    assert task.texts is not None
     vectors = TfidfVectorizer(sublinear_tf=True, **how)
-    vectors.fit([task.texts[i] for i in task.subjects("train")])
+    vectors.fit(texts_to_learn(task))
     return vectors.transform(task.texts)
 
 
@@ -220,7 +213,7 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
         }
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
-            teacher = train_class_teacher(task, vectors, config, context)
+            teacher = fit_class_teacher(task, vectors, config, context)
             soft = teacher.told(task, vectors)
             told.append(Told("teacher", seed, soft[TARGET][test].argmax(axis=1)))
             progress.advance()

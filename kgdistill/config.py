@@ -87,7 +87,8 @@ class TeacherConfig(_Section):
     random: int = Field(default=50, ge=0, le=100_000)
     """Of the same list: items drawn at random."""
     epochs: int = Field(default=6, ge=0, le=10_000)
-    """Passes over the users, at most: the one that validates best is kept."""
+    """Passes over the users, at most: the last is kept that is not below the best, by validation's users, by
+    a standard error or more."""
     batch: int = Field(default=256, ge=1, le=100_000)
     """Users at a time."""
     lr: float = Field(default=5e-3, gt=0, le=10)
@@ -119,8 +120,8 @@ class StudentConfig(_Section):
     random: int = Field(default=50, ge=0, le=100_000)
     """Of the same lists: items drawn at random."""
     epochs: int = Field(default=6, ge=0, le=10_000)
-    """Passes over the users, at most: the last is kept that validates at most 1 % worse than those before, as
-    it follows the teacher more closely."""
+    """Passes over the users, at most: the last is kept that is not below the best, by validation's users, by
+    a standard error or more, as it follows the teacher more closely; without a teacher the best."""
     batch: int = Field(default=256, ge=1, le=100_000)
     """Users at a time."""
     lr: float = Field(default=5e-3, gt=0, le=10)
@@ -236,6 +237,9 @@ class ClassifyConfig(_Section):
     made_up: int = Field(default=20_000, ge=0, le=10_000_000)
     """So many texts a student learns from where texts are all that is known, at most seven for each labelled
     one: those that are missing are made up of these, and the teacher says what they are; 0 makes none."""
+    refit: bool = True
+    """Whether teacher and students are trained a second time, on what validated too: the epochs and the
+    calibration are those that validation chose. Takes twice the time."""
     word_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of a text's tokens that the student does not see at each step."""
     rank: int = Field(default=32, ge=1, le=4096)

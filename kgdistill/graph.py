@@ -346,10 +346,14 @@ class Graph:
         until = moment(before, "before") if isinstance(before, str) else before
         weigh = None
         if bundle is not None:
+            from kgdistill.serve.past import numbers_above
             from kgdistill.serve.weigh import PathWeights
 
             names = (bundle.event, *bundle.events)
-            weigh = PathWeights(bundle, {user: stored_past(self.store, schema, user, names, before=until)})
+            past = stored_past(
+                self.store, schema, user, names, before=until, above=numbers_above(bundle.task)
+            )
+            weigh = PathWeights(bundle, {user: past})
         found = explain(self.store, user, item, limit=limit, before=until, language=language, weigh=weigh)
         if found:
             return found

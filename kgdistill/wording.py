@@ -137,6 +137,10 @@ _SAID: dict[str, dict[Language, str]] = {
 _EVENTS: dict[str, tuple[str, str]] = {
     "BOUGHT": ("bought", "买过"),
     "VIEWED": ("viewed", "看过"),
+    "ADDED": ("put into the basket", "加购过"),
+    "FAVORITED": ("put on the wish list", "收藏过"),
+    "SHARED": ("shared", "分享过"),
+    "COMMENTED": ("commented on", "评论过"),
     "RATED": ("rated", "评价过"),
     "SEARCHED": ("searched for", "搜索过"),
     "CLICKED": ("clicked on", "点击过"),

@@ -55,6 +55,7 @@ SCHEMA = Schema.model_validate(
         "relationships": {
             "HAS_INTENT": {"kind": "fact", "endpoints": [["Utterance", "Intent"]],
                            "properties": {"part": "string"}},
+            "ABOUT": {"kind": "fact", "endpoints": [["Intent", "Product"]]},
             "SENT_BY": {"kind": "fact", "endpoints": [["Utterance", "Channel"]]},
             "MADE_BY": {"kind": "fact", "endpoints": [["Product", "Brand"]]},
             "BOUGHT": {"kind": "event", "endpoints": [["User", "Product"]], "time": "first_at",

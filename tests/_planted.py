@@ -25,6 +25,7 @@ from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.targets import Targets
 
 BOUGHT, VIEWED = ("User", "BOUGHT", "Product"), ("User", "VIEWED", "Product")
+RATED = ("User", "RATED", "Product")
 START = datetime(2024, 1, 1)
 CUT_DAY, TEST_DAY = 200.0, 250.0
 Event = tuple[int, int, float]
@@ -56,6 +57,8 @@ class World:
         kind: what each item's text says, int64 [items]; None for texts that say nothing.
         named: whether each text names its item as well.
         viewed: every first view.
+        viewed_as: the type of what `viewed` tells.
+        rated: every rating, with its stars.
     """
 
     users: int
@@ -66,6 +69,8 @@ class World:
     named: bool = True
     rules: DiscoveryProtocol = field(default_factory=protocol)
     viewed: Sequence[Event] = ()
+    viewed_as: str = "VIEWED"
+    rated: Sequence[tuple[int, int, float, float | None]] = ()
 
     def fill(self, store: GraphStore, schema: Schema | None = None) -> None:
         """Writes the world into an empty store."""
@@ -92,10 +97,19 @@ class World:
                 }
                 for user, item, day in self.bought
             ],
-            VIEWED: [
+            ("User", self.viewed_as, "Product"): [
                 {"source": f"u{user:03}", "target": f"p{item:03}", "first_at": moment, "last_at": moment}
                 for user, item, day in self.viewed
                 for moment in [START + timedelta(days=float(day))]
+            ],
+            RATED: [
+                {
+                    "source": f"u{user:03}",
+                    "target": f"p{item:03}",
+                    "at": START + timedelta(days=float(day)),
+                    "rating": stars,
+                }
+                for user, item, day, stars in self.rated
             ],
         }
         write_rows(store, schema, tables)
@@ -104,11 +118,12 @@ class World:
         """The world at its cut."""
         cut = self.rules.snapshot_cut
         # Fewer tables make a store and its snapshot in less time.
-        narrow = load_schema().restricted(("User", "Product", "Brand"), ("BOUGHT", "VIEWED", "MADE_BY"))
+        types = ("BOUGHT", self.viewed_as, "RATED", "MADE_BY")
+        narrow = load_schema().restricted(("User", "Product", "Brand"), types)
         with MemoryStore() as store:
             self.fill(store, narrow)
             snapshot = take_snapshot(store, folder, cut=cut)
-            later = take_events(store, BOUGHT, start=cut, end=None, include_future=True)
+            later = take_events(store, self.rules.interaction, start=cut, end=None, include_future=True)
         return Planted(self, snapshot, later)
 
 
@@ -179,8 +194,8 @@ def brand_world(seed: int = 0) -> World:
     return World(80, 100, bought, np.arange(100) % 10)
 
 
-def view_world(seed: int = 0) -> World:
-    """Views alone predict: who views item i of 0-39 buys item 40 + i soon after."""
+def view_world(seed: int = 0, viewed_as: str = "VIEWED") -> World:
+    """Views, or other events, alone predict: who views item i of 0-39 buys item 40 + i soon after."""
     draw = np.random.default_rng(seed)
     bought: list[Event] = []
     viewed: list[Event] = []
@@ -189,7 +204,22 @@ def view_world(seed: int = 0) -> World:
             day = float(draw.uniform(0, 180) if turn < 6 else draw.uniform(180, CUT_DAY))
             viewed.append((user, int(item), day))
             bought.append((user, int(40 + item), day + float(draw.uniform(1, 10) if turn < 6 else 20)))
-    return World(150, 80, bought, np.zeros(80, np.int64), viewed=viewed)
+    return World(150, 80, bought, np.zeros(80, np.int64), viewed=viewed, viewed_as=viewed_as)
+
+
+def star_world(seed: int = 0) -> World:
+    """Stars alone predict: who gives item i of 0-39 five stars buys item 40 + i, who gives one does not."""
+    draw = np.random.default_rng(seed)
+    bought: list[Event] = []
+    rated: list[tuple[int, int, float, float | None]] = []
+    for user in range(150):
+        for turn, item in enumerate(draw.choice(40, 14, replace=False)):
+            liked, late = turn % 2 == 0, turn >= 10
+            day = float(draw.uniform(180, CUT_DAY) if late else draw.uniform(0, 180))
+            rated.append((user, int(item), day, 5.0 if liked else 1.0))
+            if liked:
+                bought.append((user, int(40 + item), day + (20 if late else float(draw.uniform(1, 10)))))
+    return World(150, 80, bought, np.zeros(80, np.int64), rated=rated)
 
 
 def kind_world(seed: int = 0) -> World:

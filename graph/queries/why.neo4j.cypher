@@ -6,7 +6,7 @@
 // $product Product: the product's id or title
 // $limit int = 100: of paths by facts, by what goes together and by what leads there, the latest, at most this many each
 // example: user=ann product="Earl Grey"
-MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|RATED]->(p:Product)-[a:MADE_BY|IN_CATEGORY|PART_OF|MENTIONS]->(v),
+MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|ADDED|FAVORITED|SHARED|COMMENTED|RATED]->(p:Product)-[a:MADE_BY|IN_CATEGORY|PART_OF|MENTIONS]->(v),
       (v)<-[b:MADE_BY|IN_CATEGORY|PART_OF|MENTIONS]-(r:Product {product_id: $product})
 WHERE p.product_id <> r.product_id AND coalesce(w.first_quantity, 1) > 0 AND type(a) = type(b)
 WITH v, type(w) AS event, p.product_id AS item, p.title AS item_name, coalesce(w.first_at, w.at) AS first_at, type(a) AS kind,
@@ -15,7 +15,7 @@ ORDER BY first_at DESC, item, event, kind, via LIMIT $limit
 RETURN event, item, item_name, first_at, kind, via, via_name,
        COUNT { MATCH (v)<-[c:MADE_BY|IN_CATEGORY|PART_OF|MENTIONS]-(:Product) WHERE type(c) = kind } AS products, 1.0 AS lift
 UNION ALL
-MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|RATED]->(p:Product)-[a:ALSO_BOUGHT|VIEWED_TOGETHER]-(r:Product {product_id: $product})
+MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|ADDED|FAVORITED|SHARED|COMMENTED|RATED]->(p:Product)-[a:ALSO_BOUGHT|VIEWED_TOGETHER]-(r:Product {product_id: $product})
 WHERE p.product_id <> r.product_id AND coalesce(w.first_quantity, 1) > 0
 WITH p, type(w) AS event, p.product_id AS item, p.title AS item_name, coalesce(w.first_at, w.at) AS first_at, type(a) AS kind,
      p.product_id AS via, p.title AS via_name, a.lift AS lift
@@ -31,7 +31,7 @@ ORDER BY first_at DESC, event, kind, via LIMIT $limit
 RETURN event, item, item_name, first_at, kind, via, via_name,
        COUNT { MATCH (v)-[c:CLICKED|`FOR`]->(:Product) WHERE type(c) = kind } AS products, 1.0 AS lift
 UNION ALL
-MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|RATED]->(p:Product {product_id: $product})
+MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|ADDED|FAVORITED|SHARED|COMMENTED|RATED]->(p:Product {product_id: $product})
 WHERE coalesce(w.first_quantity, 1) > 0
 RETURN type(w) AS event, p.product_id AS item, p.title AS item_name, coalesce(w.first_at, w.at) AS first_at,
        type(w) AS kind, p.product_id AS via, p.title AS via_name, 1 AS products, 1.0 AS lift

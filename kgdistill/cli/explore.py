@@ -110,6 +110,7 @@ def explain(
 def _weights(run: Path, task: str | None, store: GraphStore, user: str, cut: datetime | None) -> Weigh:
     """What the student of a run, or a bundle, makes of what the store says that a user bought."""
     from kgdistill.cli.asking import ask
+    from kgdistill.serve.past import numbers_above
     from kgdistill.serve.weigh import PathWeights
     from kgdistill.tasks.histories import stored_past
 
@@ -118,4 +119,5 @@ def _weights(run: Path, task: str | None, store: GraphStore, user: str, cut: dat
     if asked.bundle.history is None:
         raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
     names = (asked.bundle.event, *asked.bundle.events)
-    return PathWeights(asked.bundle, {user: stored_past(store, store.schema, user, names, before=cut)})
+    past = stored_past(store, store.schema, user, names, before=cut, above=numbers_above(asked.bundle.task))
+    return PathWeights(asked.bundle, {user: past})

@@ -10,6 +10,7 @@ from kgdistill.page.plots import Bars
 from kgdistill.page.sheets import Sheet, SheetCell, card_url, cell_text
 from kgdistill.page.source import GraphSource
 from kgdistill.ranking.habits import Timed
+from kgdistill.serve.past import numbers_above
 from kgdistill.tasks.histories import stored_past, stored_purchases, timed_lines
 from kgdistill.wording import Language, event_name
 
@@ -40,7 +41,7 @@ def past_of(source: GraphSource, bundle: Bundle, user: str) -> Past:
     if bundle.repeats is not None:
         bought = stored_purchases(store, ("User", bundle.event, "Product"), schema, user=user)
         return timed_lines(bought, None).get(user, Timed([]))
-    return stored_past(store, schema, user, (bundle.event, *bundle.events))
+    return stored_past(store, schema, user, (bundle.event, *bundle.events), above=numbers_above(bundle.task))
 
 
 def student_says(

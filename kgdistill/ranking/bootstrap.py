@@ -71,6 +71,12 @@ def paired_bootstrap(
     return bootstrap_mean(one - other, samples=samples, level=level, seed=seed)
 
 
+def standard_error(values: npt.ArrayLike) -> float:
+    """Of the mean of values float64 [n]; 0 of a single one."""
+    held = np.asarray(values, dtype=np.float64)
+    return float(held.std() / np.sqrt(len(held)))
+
+
 def bootstrap_statistic(
     statistic: Callable[[IntArray], float],
     count: int,

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.config import TeacherConfig, TextConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.models.graph.fused import FusedItems
@@ -145,8 +145,22 @@ def load_part(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return _read_arrays(folder / "arrays.safetensors"), _read_json(folder / "config.json")
 
 
+def _save_validated(folder: Path, trained: Trained[Any]) -> None:
+    if trained.validated is not None:
+        _write_json(folder / "validated.json", trained.validated.tolist())
+
+
+def load_validated(folder: Path) -> DoubleArray | None:
+    """Each user's part in the validation of the epoch that was kept, float64 [users]; None where not told."""
+    file = folder / "validated.json"
+    if not file.is_file():
+        return None
+    with _reading(file):
+        return np.array(json.loads(file.read_text(encoding="utf-8")), np.float64)
+
+
 def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
-    """Writes config.json, model.safetensors, fusion.safetensors and history.jsonl."""
+    """Writes config.json, model.safetensors, fusion.safetensors, validated.json and history.jsonl."""
     model = trained.model
     for name, part in (("model", model), ("fusion", trained.fusion)):
         state = {k: v.detach().cpu().contiguous() for k, v in part.state_dict().items()}
@@ -160,11 +174,13 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "relations": [f.name for f in trained.relations],
         "linear": None if trained.linear is None else trained.linear.settings(),
         "gates": trained.gates,
+        "lifted": trained.lifted,
         "best_epoch": trained.best_epoch,
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
     save_history(folder, trained.history)
+    _save_validated(folder, trained)
     if trained.chosen is not None:
         (folder / CHOSEN).mkdir()
         save_teacher(folder / CHOSEN, trained.chosen)
@@ -209,7 +225,7 @@ def load_teacher(
 
 
 def save_student(folder: Path, trained: TrainedStudent) -> None:
-    """Writes config.json, model.safetensors and history.jsonl."""
+    """Writes config.json, model.safetensors, validated.json and history.jsonl."""
     model = trained.model
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state["rows"] = torch.from_numpy(trained.rows)
@@ -224,12 +240,14 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "shape": asdict(model.shape),
         "families": [f.name for f in trained.families],
         "decay": trained.decay,
+        "lifted": trained.lifted,
         "best_epoch": trained.best_epoch,
         "neighbours": [table.mean for table in trained.neighbours],
         "seconds": trained.seconds,
     }
     _write_json(folder / "config.json", config)
     save_history(folder, trained.history)
+    _save_validated(folder, trained)
 
 
 def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
@@ -307,14 +325,16 @@ def save_subjects(folder: Path, vectors: SubjectVectors) -> None:
     arrays = {f"node.{label}": array for label, array in vectors.nodes.items()}
     if vectors.subjects is not None:
         arrays["subjects"] = vectors.subjects
-    save_part(folder, arrays, {"labels": list(vectors.nodes)})
+    arrays |= {f"class.{name}": array for name, array in vectors.classes.items()}
+    save_part(folder, arrays, {"labels": list(vectors.nodes), "targets": list(vectors.classes)})
 
 
 def load_subjects(folder: Path) -> SubjectVectors:
     """Reads what `save_subjects` wrote."""
     arrays, config = load_part(folder)
     nodes = {label: arrays[f"node.{label}"] for label in config["labels"]}
-    return SubjectVectors(arrays.get("subjects"), nodes)
+    classes = {name: arrays[f"class.{name}"] for name in config["targets"]}
+    return SubjectVectors(arrays.get("subjects"), nodes, classes)
 
 
 def save_item_texts(folder: Path, embeddings: FloatArray, rows: IntArray, tower: TextTower) -> None:

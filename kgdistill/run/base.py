@@ -420,11 +420,11 @@ class RunBase:
         """
         out, schema = {}, self.snapshot.schema
         for name, edge in self.config.discovery.beside(self.weights).items():
-            reverse = self.config.discovery.reverse
+            reverse, above = self.config.discovery.reverse, self.config.discovery.above
             if store is not None:
-                out[name] = stored_purchases(store, edge, schema, user=user, reverse=reverse)
+                out[name] = stored_purchases(store, edge, schema, user=user, reverse=reverse, above=above)
             elif edge in self.snapshot.edge_types:
-                table = frozen_purchases(self.snapshot, None, edge, reverse=reverse)
+                table = frozen_purchases(self.snapshot, None, edge, reverse=reverse, above=above)
                 out[name] = table if user is None else table.filter(pc.equal(table["user"], user))
         return out
 
@@ -473,9 +473,10 @@ class RunBase:
         Returns:
             See `stored_purchases`.
         """
-        edge, reverse = self.config.discovery.interaction, self.config.discovery.reverse
+        protocol, schema = self.config.discovery, self.snapshot.schema
+        edge, reverse, above = protocol.interaction, protocol.reverse, protocol.above
         if store is not None:
-            return stored_purchases(store, edge, self.snapshot.schema, user=user, reverse=reverse)
+            return stored_purchases(store, edge, schema, user=user, reverse=reverse, above=above)
         later = pq.read_table(self.read("graph") / _HOLDOUT)
-        table = frozen_purchases(self.snapshot, later, edge, reverse=reverse)
+        table = frozen_purchases(self.snapshot, later, edge, reverse=reverse, above=above)
         return table if user is None else table.filter(pc.equal(table["user"], user))

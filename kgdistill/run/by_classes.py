@@ -73,8 +73,13 @@ class Classifying(Maker):
             self._judge(folder)
 
     def tower_texts(self) -> TowerTexts:
-        """The subjects' own, of those that may be learned from, and what the teacher says of them."""
-        return tower_texts(self.task, self.vectors, self.teacher().told(self.task, self.vectors))
+        """The subjects' own, of those that may be learned from, and what the teacher says of them.
+
+        By a teacher that knows nothing of validation, which the students' epochs are chosen on.
+        """
+        teacher = self.teacher()
+        told = (teacher.chosen or teacher).told(self.task, self.vectors)
+        return tower_texts(self.task, self.vectors, told)
 
     def teacher(self) -> ClassTeacher:
         """The trained teacher."""

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pyarrow.compute as pc
+
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.store import GraphStore, Schema, kept_schema
@@ -87,7 +89,43 @@ class Draft:
             times, shares = store.read_relationships(edge, [time])[time], self.untold
             moments = quantile_moments(times, cut_share=shares.cut_share, test_share=shares.test_share)
             told |= {"cut": moments[0], "test_start": moments[1]}
-        return self.config.model_copy(update={"protocol": self.config.discovery.model_copy(update=told)})
+        protocol = self.config.discovery.model_copy(update=told)
+        assert isinstance(self.config.task, MatchSpec)
+        middle = {
+            key: middle_of(store, protocol, key)
+            for key in self.config.task.positives.above
+            if key not in protocol.above
+        }
+        protocol = protocol.model_copy(update={"above": {**protocol.above, **middle}})
+        return self.config.model_copy(update={"protocol": protocol})
+
+
+def middle_of(store: GraphStore, protocol: DiscoveryProtocol, key: str) -> float:
+    """Halfway between the lowest and the highest number that events have before the cut.
+
+    Args:
+        store: an open store.
+        protocol: names the ends of the events, and the cut.
+        key: the event and its property, such as RATED.rating.
+
+    Raises:
+        InputError: no event has one, or all have the same.
+    """
+    event, name = key.split(".")
+    edge = protocol.beside([event])[event]
+    time = kept_schema(store).relationship(edge).time
+    assert time is not None
+    table = store.read_relationships(edge, [time, name])
+    ends = pc.min_max(table.filter(pc.less(table[time], protocol.cut))[name]).as_py()
+    low, high = ends["min"], ends["max"]
+    if low is None or low == high:
+        held = "no event has one" if low is None else f"all have {low:g}"
+        raise InputError(
+            f"nothing is the middle of {key} before the cut: {held}",
+            where="positives.above",
+            hint="write a number in the place of middle, or leave it out",
+        )
+    return float(low + high) / 2
 
 
 def draft(values: Mapping[str, Any], *, task: TaskLike | None = None, where: str = "configuration") -> Draft:
@@ -159,5 +197,6 @@ def _declared(spec: MatchSpec, split: TimeSplit) -> dict[str, Any]:
         "title": spec.heading,
         "interaction": spec.interaction,
         "reverse": spec.positives.reverse,
+        "above": {key: least for key, least in spec.positives.above.items() if least != "middle"},
         **told,
     }

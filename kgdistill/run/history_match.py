@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 import torch
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.evaluate.baselines import ease, popularity
 from kgdistill.evaluate.document import metrics_document
@@ -246,6 +246,7 @@ class HistoryMatch(Maker):
         trained = train_teacher(
             inputs, config.teacher, self.context, self._validate, title=f"Training the {arm.title}"
         )
+        self._tell_sold(trained.lifted)
         artefacts.save_teacher(folder, trained)
         artefacts.write_curves(folder, trained.history)
 
@@ -278,15 +279,23 @@ class HistoryMatch(Maker):
             self.student_inputs(self.catalogue), self._targets if arm.distilled else None,
             self.run.config.student, self.context, self._validate, title=f"Training the {arm.title}",
         )  # fmt: skip
+        self._tell_sold(trained.lifted)
         artefacts.save_student(folder, trained)
         artefacts.write_curves(folder, trained.history)
+
+    def _tell_sold(self, lifted: dict[str, float]) -> None:
+        """Adds to what was chosen for new items how many of these there were then, and how many sold."""
+        if lifted:
+            new = self.catalogue.pool("cold", self.catalogue.view(self.catalogue.select_us))
+            sold = self.run.task.candidates("cold", "validation")
+            lifted |= {"new": float(len(new)), "sold": float(len(sold))}
 
     def _packed(self) -> Bundle:
         config, trained = self.run.config, self._trained_student("student")
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         bundle = pack_student(
             self._served(trained), self.catalogue, self.run.snapshot,
-            tower=tower, task=config.task.declared(),
+            tower=tower, task=_with_numbers(config.task.declared(), config.discovery.above),
         )  # fmt: skip
         protocol, items = self.run.config.discovery, self.catalogue.items
         baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
@@ -297,13 +306,18 @@ class HistoryMatch(Maker):
         """The student as the bundle holds it."""
         return self._student_scorer(trained)
 
-    def _validate(self, scorer: Scorer) -> dict[str, float]:
+    def _validate(self, scorer: Scorer) -> dict[str, DoubleArray]:
         task = self.run.task.thinned(_VALIDATED)
         result = evaluate_arm(
             scorer, task, arm="validation", title="validation", split="validation",
             k=self.run.config.discovery.k, settings=list(self.catalogue.pools), progress=False,
         )  # fmt: skip
-        return {f"{setting}_ndcg@{result.k}": result.mean(setting) for setting in result.settings}
+        parts = {}
+        for setting, found in result.settings.items():
+            part = parts[f"{setting}_ndcg@{result.k}"] = np.zeros(len(task.users))
+            # Who is asked nothing in a setting has no part in it: the mean over all is that of the others.
+            part[np.searchsorted(task.users, found.users)] = found.ndcg * len(task.users) / len(found.users)
+        return parts
 
     # Models, ready to score ------------------------------------------------------------------------
 
@@ -447,6 +461,11 @@ class HistoryMatch(Maker):
                 continue
             void[name] = f"the shuffled facts are the real ones: {why}"
         return void
+
+
+def _with_numbers(task: dict[str, Any], above: Mapping[str, float]) -> dict[str, Any]:
+    """A declared task with the numbers above which events count, where it said middle."""
+    return {**task, "positives": {**task["positives"], "above": dict(above)}} if above else task
 
 
 def exchanged(users: IntArray, seed: int) -> IntArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -110,6 +110,11 @@ def past_places(
     found = [items.index(past.get(name, [])) for name in names]
     places = [kind * len(items) + known for kind, (known, _) in enumerate(found)]
     return np.concatenate(places), tuple(dict.fromkeys(key for _, unknown in found for key in unknown))
+
+
+def numbers_above(task: Mapping[str, Any]) -> dict[str, float]:
+    """By event and property, such as RATED.rating, the number above which one counts, of a bundle's task."""
+    return dict((task.get("positives") or {}).get("above") or {})
 
 
 def known_places(items: Items, keys: Sequence[str | int]) -> IntArray:

@@ -11,8 +11,9 @@ from kgdistill.progress import notice
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, Target, TaskSpec
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, Side, TaskSpec
 from kgdistill.tasks.splits import applied, no_part, split_sentence
+from kgdistill.tasks.target import Target
 
 CLASS_TYPES = ("string", "bool", "int64")
 _TIMEOUT_S = 300.0
@@ -84,6 +85,8 @@ class _Check:
             self.edge(f"positives.{role}", edge, ("event",) if role == "event" else ("fact",))
             for weighed in spec.weighed:
                 self.edge(f"positives.weights.{weighed[1]}", weighed, ("event",))
+            for name in positives.above:
+                self.number(f"positives.above.{name}", edge, *name.split("."))
             if spec.repeats and self.schema.relationship(edge).aggregated:
                 raise self.fail(
                     "repeats",
@@ -175,6 +178,15 @@ class _Check:
         known = sorted(properties)
         if name not in known:
             raise self.fail(key, f"{owner} has no property {name!r}", nearest(name, known) + _those(known))
+
+    def number(self, key: str, edge: EdgeType, event: str, name: str) -> None:
+        """Refuses a property that an event lacks, that is no number, or that later events change."""
+        properties = self.schema.relationship((edge[0], event, edge[2])).properties
+        self.property(key, event, properties, name)
+        held = properties[name]
+        if held.type not in ("double", "int64") or held.cumulative:
+            what = "is changed by later events" if held.cumulative else f"is {held.type}, which is no number"
+            raise self.fail(key, f"{name} {what}", f"name a number of one {event}")
 
     def target(self, key: str, label: str, target: Target) -> None:
         if target.property is not None:

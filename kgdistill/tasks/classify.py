@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -15,9 +15,11 @@ from kgdistill.nearest import nearest
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.check import kept_targets
+from kgdistill.tasks.class_texts import ClassTexts, class_texts
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, neighbours_of
-from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut, Target
-from kgdistill.tasks.splits import PART_NAMES, TRAIN, Parts, applied, parts_of, split_sentence
+from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut
+from kgdistill.tasks.splits import PART_NAMES, TRAIN, VALIDATION, Parts, applied, parts_of, split_sentence
+from kgdistill.tasks.target import Target
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
 _TIES = ("fact", "event")
@@ -69,6 +71,8 @@ class ClassifyTask:
         texts: what is read of each subject; None where it is not known by text.
         neighbours: what stands beside the subjects; empty where they are known by text alone.
         class_names: of each target.
+        class_texts: of each target, what is written on its classes; empty where subjects are known by more
+            than text.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class ClassifyTask:
         targets: Sequence[Classes],
         parts: Parts,
         split: GivenSplit | HeldOut | None = None,
+        class_texts: Mapping[str, ClassTexts] | None = None,
     ) -> None:
         self.spec = spec
         self.split = spec.protocol if split is None else split
@@ -92,6 +97,7 @@ class ClassifyTask:
         self._parts = parts
         self._opened = False
         self.class_names = {target.name: target.names for target in targets}
+        self.class_texts = dict(class_texts or {})
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -116,31 +122,61 @@ class ClassifyTask:
         known = np.logical_or.reduce([t.known for t in self._targets.values()])
         return np.flatnonzero(~known & (self._parts == -1)).astype(np.int64)
 
-    def without(self, subjects: IntArray) -> ClassifyTask:
-        """The same task, of which some subjects take no part; its test is closed."""
+    def without(self, subjects: IntArray, classes: Mapping[str, IntArray] | None = None) -> ClassifyTask:
+        """The same task, of which some subjects, and what is written on some classes, take no part.
+
+        Its test is closed.
+        """
         parts = self._parts.copy()
         parts[subjects] = _NO_PART
+        fold = self._parted(parts)
+        for name, gone in (classes or {}).items():
+            if name in fold.class_texts:
+                fold.class_texts[name] = fold.class_texts[name].without(gone)
+        return fold
+
+    def on_everything(self) -> ClassifyTask:
+        """The same task, whose validation subjects are trained on too; its test is closed."""
+        return self._parted(np.where(self._parts == VALIDATION, TRAIN, self._parts))
+
+    def _parted(self, parts: Parts) -> ClassifyTask:
         return ClassifyTask(
             self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
             targets=list(self._targets.values()), parts=parts, split=self.split,
+            class_texts=self.class_texts,
         )  # fmt: skip
 
     def with_texts(self, texts: Sequence[str]) -> ClassifyTask:
         """The same task with unlabelled subjects behind its own, known by text alone; its test is closed."""
+        return self._longer(texts, None)
+
+    def with_class_texts(self) -> ClassifyTask:
+        """The same task with what is written on its classes as training subjects behind its own."""
+        longer = self
+        for name, written in self.class_texts.items():
+            longer = longer._longer(written.texts, (name, written.classes))
+        return longer
+
+    def _longer(self, texts: Sequence[str], of: tuple[str, IntArray] | None) -> ClassifyTask:
+        """With further subjects, unlabelled or each of a class of a target."""
         assert self.texts is not None
         assert not self.neighbours
-        count = len(texts)
-        targets = [
-            replace(
-                target,
-                truth=np.pad(target.truth, ((0, count), (0, 0))),
-                known=np.pad(target.known, (0, count)),
+        count, targets = len(texts), []
+        for target in self._targets.values():
+            truth, known = np.zeros((count, len(target.names)), np.bool_), np.zeros(count, np.bool_)
+            if of is not None and of[0] == target.name:
+                truth[np.arange(count), of[1]] = known[:] = True
+            targets.append(
+                replace(
+                    target,
+                    truth=np.concatenate([target.truth, truth]),
+                    known=np.concatenate([target.known, known]),
+                )
             )
-            for target in self._targets.values()
-        ]
+        part = -1 if of is None else TRAIN
         return ClassifyTask(
             self.spec, keys=[*self.keys, *("" for _ in texts)], texts=[*self.texts, *texts], neighbours=(),
-            targets=targets, parts=np.pad(self._parts, (0, count), constant_values=-1), split=self.split,
+            targets=targets, parts=np.pad(self._parts, (0, count), constant_values=part), split=self.split,
         )  # fmt: skip
 
     def truth(self, target: str, part: SplitPart) -> BoolArray:
@@ -182,7 +218,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             subjects are known by.
         SchemaError: an unknown label.
     """
-    side, declared = spec.subjects, spec.targets.values()
+    side, declared = spec.subjects, spec.targets
     node = snapshot.schema.node(side.label)
     where = f"task {spec.name}" if spec.name else "task"
     if not snapshot.num_nodes(side.label):
@@ -194,7 +230,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     _check_parts(targets, parts, where)
     texts = None
     if "text" in side.by:
-        hidden = {target.property for target in declared}
+        hidden = {target.property for target in declared.values()}
         fields = [name for name in node.text if name not in hidden]
         texts = field_texts(snapshot, side.label, fields)
         if not any(texts):
@@ -205,11 +241,17 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             )
     for target in targets:
         _tell_oddities(target, parts, texts, where)
-    hidden = {target.relationship for target in declared}
+    hidden = {target.relationship for target in declared.values()}
     beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
+    written = {}
+    if texts is not None and not beside:
+        written = {
+            target.name: class_texts(snapshot, side.label, declared[target.name], target.names, hidden=hidden)
+            for target in targets
+        }
     return ClassifyTask(
         spec, keys=keys, texts=texts, neighbours=beside,
-        targets=targets, parts=parts, split=split,
+        targets=targets, parts=parts, split=split, class_texts=written,
     )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from kgdistill.ranking.habits import Time, Timed
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Schema
+from kgdistill.tasks.counted import QUANTITY, floors, is_counted
 
-_QUANTITY = "first_quantity"
 _ROWS = 5_000_000
 _TIMEOUT_S = 300.0
 
@@ -28,7 +28,7 @@ class UserHistory:
 
     Attributes:
         items: the keys that the bundle knows, in the order of the first purchase, the latest last.
-        beside: keys that were only ever returned or given: no purchase, and nothing to recommend either.
+        beside: keys that were only ever returned, given or rated low: no purchase, and not to recommend.
         until: when the latest of all events was; naive UTC.
     """
 
@@ -72,6 +72,7 @@ def stored_purchases(
     *,
     user: str | None = None,
     reverse: bool = False,
+    above: Mapping[str, float] | None = None,
 ) -> pa.Table:
     """What a store holds now.
 
@@ -81,6 +82,7 @@ def stored_purchases(
         schema: names its properties.
         user: that user's alone.
         reverse: the relationship leads from the product to the user.
+        above: by event and property the number above which an event counts as bought.
 
     Returns:
         user, product (string), at (timestamp, naive UTC), bought (bool).
@@ -90,9 +92,10 @@ def stored_purchases(
         StoreError: from the store.
     """
     time = _time_of(edge, schema)
-    columns = [time, *([_QUANTITY] if _QUANTITY in schema.relationship(edge).properties else [])]
+    least = floors(above or {}, edge[1])
+    columns = [time, *({QUANTITY} & schema.relationship(edge).properties.keys()), *least]
     if user is None:
-        return _uniform(store.read_relationships(edge, columns), time, reverse)
+        return _uniform(store.read_relationships(edge, columns), time, reverse, least)
     source, target = schema.node(edge[0]).key, schema.node(edge[2]).key
     returned = ", ".join(f"b.`{name}` AS `{name}`" for name in columns)
     asked = f"p.`{target}`" if reverse else f"u.`{source}`"
@@ -101,7 +104,7 @@ def stored_purchases(
         f"RETURN u.`{source}` AS source, p.`{target}` AS target, {returned}",
         {"user": user}, limit=_ROWS, timeout_s=_TIMEOUT_S,
     )  # fmt: skip
-    return _uniform(table, time, reverse)
+    return _uniform(table, time, reverse, least)
 
 
 def items_of(purchases: pa.Table, *, before: datetime | None = None) -> list[str]:
@@ -119,7 +122,13 @@ def items_of(purchases: pa.Table, *, before: datetime | None = None) -> list[str
 
 
 def stored_past(
-    store: GraphStore, schema: Schema, user: str, events: Iterable[str], *, before: datetime | None = None
+    store: GraphStore,
+    schema: Schema,
+    user: str,
+    events: Iterable[str],
+    *,
+    before: datetime | None = None,
+    above: Mapping[str, float] | None = None,
 ) -> dict[str, list[str]]:
     """What a user did with products, by the type of the event, as a store holds it now.
 
@@ -129,17 +138,23 @@ def stored_past(
         user: the key.
         events: types.
         before: only what was done before this time; naive is UTC.
+        above: as of `stored_purchases`.
     """
     edges = {name: ("User", name, "Product") for name in events}
     return {
-        name: items_of(stored_purchases(store, edge, schema, user=user), before=before)
+        name: items_of(stored_purchases(store, edge, schema, user=user, above=above), before=before)
         for name, edge in edges.items()
         if edge in schema.edges("event")
     }
 
 
 def frozen_purchases(
-    snapshot: Snapshot, later: pa.Table | None, edge: EdgeType, *, reverse: bool = False
+    snapshot: Snapshot,
+    later: pa.Table | None,
+    edge: EdgeType,
+    *,
+    reverse: bool = False,
+    above: Mapping[str, float] | None = None,
 ) -> pa.Table:
     """What a run's folder holds: the snapshot and the events after its cut, as of when it was taken.
 
@@ -148,19 +163,21 @@ def frozen_purchases(
         later: what `take_events` gave from its cut on; None where nothing was put aside.
         edge: the relationship that stands for a purchase.
         reverse: it leads from the product to the user.
+        above: as of `stored_purchases`.
 
     Returns:
         As `stored_purchases`.
     """
     time, known = _time_of(edge, snapshot.schema), snapshot.edge_table(edge)
+    least = floors(above or {}, edge[1])
     before = {
         "source": snapshot.keys(edge[0])[known["source"].to_numpy()],
         "target": snapshot.keys(edge[2])[known["target"].to_numpy()],
         time: known[time],
-        **({_QUANTITY: known[_QUANTITY]} if _QUANTITY in known.column_names else {}),
+        **{name: known[name] for name in (QUANTITY, *least) if name in known.column_names},
     }
     parts = [pa.table(before), *([later] if later is not None else [])]
-    return pa.concat_tables([_uniform(part, time, reverse) for part in parts])
+    return pa.concat_tables([_uniform(part, time, reverse, least) for part in parts])
 
 
 def histories(purchases: pa.Table, keys: Sequence[str]) -> dict[str, UserHistory]:
@@ -244,12 +261,8 @@ def _time_of(edge: EdgeType, schema: Schema) -> str:
     return time
 
 
-def _uniform(table: pa.Table, time: str, reverse: bool) -> pa.Table:
-    """user, product, at and bought: a quantity of 0 or less is no purchase, an unknown one is."""
-    bought = pa.array(np.ones(table.num_rows, np.bool_))
-    if _QUANTITY in table.column_names:
-        counts = table[_QUANTITY].cast(pa.int64())
-        bought = pc.fill_null(pc.greater(counts, 0), True)
+def _uniform(table: pa.Table, time: str, reverse: bool, least: Mapping[str, float]) -> pa.Table:
+    """user, product, at and bought: whether the event counts."""
     at = table[time].cast(pa.timestamp("us")) if table.num_rows else pa.array([], pa.timestamp("us"))
     user, product = ("target", "source") if reverse else ("source", "target")
     return pa.table(
@@ -257,6 +270,6 @@ def _uniform(table: pa.Table, time: str, reverse: bool) -> pa.Table:
             "user": table[user].cast(pa.string()),
             "product": table[product].cast(pa.string()),
             "at": at,
-            "bought": bought,
+            "bought": pa.array(is_counted(table, least)),
         }
     )

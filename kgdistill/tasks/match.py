@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
-from kgdistill.arrays import IntArray
+from kgdistill.arrays import BoolArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot, check_no_future
+from kgdistill.tasks.counted import floors, is_above, is_counted
 from kgdistill.tasks.protocol import HEAD_SHARE, SETTINGS, DiscoveryProtocol, Setting
 
 Scorer: TypeAlias = Callable[[IntArray, IntArray], npt.NDArray[np.float32]]
@@ -37,12 +38,15 @@ class SplitPairs:
         train, validation, test: a pair stands in the first part that it happens in and in no other.
         times: int64 CSR of the pairs of train and validation: when each first happened, in microseconds
             since 1970, UTC; None for pairs that were made without.
+        refused: float32 CSR of the pairs known before validation, and of those known before the test, that
+            are no positives for a number that is not above the protocol's; None where it asks for none.
     """
 
     train: csr_array
     validation: csr_array
     test: csr_array
     times: csr_array | None = None
+    refused: tuple[csr_array, csr_array] | None = None
 
 
 class MatchTask:
@@ -76,6 +80,7 @@ class MatchTask:
         self.train = pairs.train
         self._later = {"validation": pairs.validation, "test": pairs.test}
         self._times = pairs.times
+        self._refused = pairs.refused
         self.users = users
         self.items = items
         self.item_counts: IntArray = np.bincount(self.train.indices, minlength=self.train.shape[1])
@@ -146,11 +151,14 @@ class MatchTask:
     def seen(self, split: Split) -> csr_array:
         """The pairs not to recommend in `split`: train for validation, train and validation for test.
 
+        With them what was refused by then, such as a low rating.
+
         Raises:
             LeakError: the test, before `open_test` was called.
         """
         self._check(split)
-        return self.train if split == "validation" else self.train + self._later["validation"]
+        had = self.train if split == "validation" else self.train + self._later["validation"]
+        return had if self._refused is None else had + self._refused[split == "test"]
 
     def candidates(self, setting: Setting, split: Split) -> IntArray:
         """The items to rank, ascending.
@@ -252,6 +260,9 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             _matrix(pairs[mine & validation], np.float32(1), shape),
             _matrix(pairs[mine & test], np.float32(1), shape),
             times=_matrix(pairs[dated], first[dated], shape),
+            refused=_refused(_first_times(known, later, eligible, "refused"), pairs, shape, protocol)
+            if protocol.above
+            else None,
         ),
         users=users,
         items=np.flatnonzero(eligible).astype(np.int64),
@@ -263,12 +274,16 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
 
 @dataclass(frozen=True)
 class _Rows:
-    """Interactions by the snapshot's ids, -1 where it lacks them: int64 [N] each; counted is bool [N]."""
+    """Interactions by the snapshot's ids, -1 where it lacks them: int64 [N] each.
+
+    Counted is what is right, refused what is not for a number that is not above what it must be: bool [N].
+    """
 
     anchors: IntArray
     candidates: IntArray
     at: IntArray
-    counted: npt.NDArray[np.bool_]
+    counted: BoolArray
+    refused: BoolArray
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -278,7 +293,7 @@ class _Rows:
 def _known_rows(snapshot: Snapshot, protocol: DiscoveryProtocol, time: str) -> _Rows:
     table = snapshot.edge_table(protocol.interaction)
     anchors, candidates = (table[end].to_numpy() for end in _ends(protocol))
-    return _Rows(anchors, candidates, _micros(table[time]), _bought(table))
+    return _Rows(anchors, candidates, _micros(table[time]), *_counted(table, protocol))
 
 
 def _later_rows(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol, time: str) -> _Rows:
@@ -297,7 +312,7 @@ def _later_rows(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtoco
         snapshot.index(label, events[end].combine_chunks())
         for label, end in zip((protocol.anchors, protocol.candidates), _ends(protocol), strict=True)
     )
-    return _Rows(anchors, candidates, at, _bought(events))
+    return _Rows(anchors, candidates, at, *_counted(events, protocol))
 
 
 def _ends(protocol: DiscoveryProtocol) -> tuple[str, str]:
@@ -353,14 +368,16 @@ def _micros(column: pa.ChunkedArray) -> IntArray:
     return np.asarray(column.to_numpy(), dtype="datetime64[us]").astype(np.int64)
 
 
-def _first_times(known: _Rows, later: _Rows, eligible: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
-    """Every pair that counts, as `anchor * candidates + candidate`, ascending, and when it first happened.
+def _first_times(
+    known: _Rows, later: _Rows, eligible: BoolArray, kind: Literal["counted", "refused"] = "counted"
+) -> tuple[IntArray, IntArray]:
+    """Every pair that is so, as `anchor * candidates + candidate`, ascending, and when it first was.
 
     Tables may have several events of a pair: the first one counts.
     """
     codes, at = [], []
     for rows in (known, later):
-        keep = rows.known & rows.counted
+        keep = rows.known & getattr(rows, kind)
         keep[keep] = eligible[rows.candidates[keep]]
         codes.append(rows.anchors[keep] * np.int64(len(eligible)) + rows.candidates[keep])
         at.append(rows.at[keep])
@@ -368,6 +385,17 @@ def _first_times(known: _Rows, later: _Rows, eligible: npt.NDArray[np.bool_]) ->
     order = np.lexsort((micros, pairs))
     pairs, first = np.unique(pairs[order], return_index=True)
     return pairs, micros[order][first]
+
+
+def _refused(
+    found: tuple[IntArray, IntArray], counted: IntArray, shape: tuple[int, int], protocol: DiscoveryProtocol
+) -> tuple[csr_array, csr_array]:
+    """Of the refused pairs with their times those before the cut, and before the test, that never count."""
+    pairs, first = found
+    never = ~np.isin(pairs, counted)
+    before = (never & _between(first, None, moment) for moment in (protocol.cut, protocol.test_start))
+    one, other = (_matrix(pairs[kept], np.float32(1), shape) for kept in before)
+    return one, other
 
 
 def _between(at: IntArray, start: datetime | None, end: datetime | None) -> npt.NDArray[np.bool_]:
@@ -405,11 +433,10 @@ def tail_of(items: IntArray, counts: IntArray) -> IntArray:
     return np.sort(items[order[before >= HEAD_SHARE * counts.sum()]])
 
 
-def _bought(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """bool [rows]: not returned or given, as far as a quantity is known."""
-    if "first_quantity" not in table.column_names:
-        return np.ones(table.num_rows, dtype=np.bool_)
-    return np.asarray(pc.fill_null(pc.greater(table["first_quantity"], 0), True).to_numpy())
+def _counted(table: pa.Table, protocol: DiscoveryProtocol) -> tuple[BoolArray, BoolArray]:
+    """bool [rows]: what counts, and what does not for a number that the protocol asks for."""
+    least = floors(protocol.above, protocol.interaction[1])
+    return is_counted(table, least), ~is_above(table, least)
 
 
 def _pair_codes(matrix: csr_array) -> IntArray:

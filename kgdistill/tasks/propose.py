@@ -55,6 +55,10 @@ def _match(schema: Schema, store: GraphStore | None) -> str:
             f"# positives: {{event: {name}, weights: {{{other}: 0.5}}}}  # where histories hold that too"
             for other in [e[1] for e in possible if (e[0], e[2]) == (source, target) and e[1] != name][:1]
         ),
+        *(
+            f"# positives: {{{how}, above: {{{key}: middle}}}}  # what is not above the middle is no liking"
+            for how, key in _numbers(schema, (source, name, target), possible)
+        ),
         "# Cut and test are put after these shares of the events; or write cut: DATE and test_start: DATE.",
         "protocol: {split: time, cut_share: 0.8, test_share: 0.9, k: 20}",
         "# repeats: true  # where what somebody had may be right again",
@@ -62,6 +66,20 @@ def _match(schema: Schema, store: GraphStore | None) -> str:
         *(["# Other events:", *others] if others else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _numbers(schema: Schema, own: EdgeType, possible: list[EdgeType]) -> list[tuple[str, str]]:
+    """How the first event between the same labels that has a number is named, and that number's key."""
+    named = {edge: f"event: {own[1]}, weights: {{{edge[1]}: 0.5}}" for edge in possible}
+    named[own] = f"event: {own[1]}"
+    found = [
+        (named[edge], f"{edge[1]}.{name}")
+        for edge in (own, *possible)
+        if (edge[0], edge[2]) == (own[0], own[2])
+        for name, held in schema.relationship(edge).properties.items()
+        if held.type == "double" and not held.cumulative
+    ]
+    return found[:1]
 
 
 def _classify(schema: Schema, store: GraphStore | None) -> str:

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from kgdistill.errors import InputError
 from kgdistill.moment import naive_utc
@@ -46,6 +54,10 @@ class DiscoveryProtocol(BaseModel):
     )
     reverse: bool = Field(
         default=False, description="whether the relationship leads from what is ranked to who is asked"
+    )
+    above: dict[str, float] = Field(
+        default_factory=dict,
+        description="by event and property, such as RATED.rating, the number above which one counts",
     )
     cut: UtcMoment = Field(
         description="train is what happened before it; UTC; left out: after four fifths of the purchases"
@@ -84,6 +96,12 @@ class DiscoveryProtocol(BaseModel):
         default="user_id", description="what users are called in the lists that are written"
     )
     item_column: str = Field(default="product_id", description="what items are called there")
+
+    @model_serializer(mode="wrap")
+    def _plain(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what asks nothing, so that a run of a former version has the same settings."""
+        told: dict[str, Any] = dump(self)
+        return told if self.above else {name: value for name, value in told.items() if name != "above"}
 
     @model_validator(mode="after")
     def _in_order(self) -> DiscoveryProtocol:
@@ -150,6 +168,11 @@ class DiscoveryProtocol(BaseModel):
         if dropped:
             lines.insert(1, f"Left out by category: {'; '.join(dropped)}.")
         lines.insert(1, "Left out: items without a title.")
+        lines[1:1] = [
+            f"{key} counts above {least:g}, or where it is unknown"
+            + ("; what it is not above is neither right nor ranked." if key.split(".")[0] == name else ".")
+            for key, least in self.above.items()
+        ]
         return lines
 
     def _describe_settings(self) -> list[str]:

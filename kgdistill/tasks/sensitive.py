@@ -17,10 +17,11 @@ def sensitive_reads(spec: MatchSpec, schema: Schema) -> list[str]:
     positives = spec.positives
     types = (
         spec.anchors.history, spec.candidates.history, positives.event, positives.relationship,
-        positives.through, spec.reached_by, spec.judged_by,
+        positives.through, spec.reached_by, spec.judged_by, *positives.weights,
     )  # fmt: skip
     named = (t for t in types if t is not None and t in schema.relationships)
     found += [t for t in named if schema.relationships[t].sensitive]
+    found += [name for name in positives.above if name in schema.sensitive]
     split, part = spec.protocol, None
     place: str | None = spec.anchors.label
     if isinstance(split, GivenSplit):

@@ -24,7 +24,9 @@ from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.tasks.alerts import Alerts
+from kgdistill.tasks.positives import Positives
 from kgdistill.tasks.protocol import SETTINGS, Setting, UtcMoment
+from kgdistill.tasks.target import Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
@@ -75,53 +77,6 @@ class Side(Part):
         if self.history is not None and "history" not in self.by:
             raise fault(f"{self.history!r} is read only where `by` names history", "history")
         return self
-
-
-class Positives(Part):
-    """What was right: an event, a fact, or pairs made up from the catalogue."""
-
-    event: str | None = Field(
-        default=None, description="A relationship with a time, from anchors to candidates."
-    )
-    weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=dict,
-        description="Other events between the same labels that are part of a history, and what one weighs "
-        "beside the task's own, above 0 and at most 1; where they lead to is learned, and none is right.",
-    )
-    relationship: str | None = Field(
-        default=None, description="A relationship without a time, in place of an event."
-    )
-    synthetic: Literal["catalogue"] | None = Field(
-        default=None, description="Anchors made up from the candidates' own texts, where nothing was logged."
-    )
-    otherwise: Literal["synthetic"] | None = Field(
-        default=None, alias="else", description="Made-up anchors where the graph holds none of the event."
-    )
-    reverse: bool = Field(default=False, description="The relationship leads from candidates to anchors.")
-    through: str | None = Field(
-        default=None,
-        description="A fact that leads on to the anchor from what the event leads to: a coupon's campaign.",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Positives:
-        sources = [name for name in ("event", "relationship", "synthetic") if getattr(self, name) is not None]
-        if len(sources) != 1:
-            raise fault("should name exactly one of event, relationship, synthetic")
-        if self.weights and self.event is None:
-            raise fault("goes with `event`", "weights")
-        if self.event in self.weights:
-            raise fault(f"names the event itself, {self.event!r}, which weighs 1", "weights")
-        if self.through is not None and (self.event is None or not self.reverse):
-            raise fault("goes with an `event` and `reverse: true`", "through")
-        if self.synthetic is not None and (self.otherwise is not None or self.reverse):
-            raise fault("goes with `event` or `relationship`", "else" if self.otherwise else "reverse")
-        return self
-
-    @property
-    def type(self) -> str | None:
-        """The relationship type, whether it has a time or not; None where all are made up."""
-        return self.event or self.relationship
 
 
 class _Judging(Part):
@@ -331,6 +286,8 @@ class MatchSpec(_Task):
             raise fault("made-up anchors are text; `by` should name text", "anchors")
         if self.positives.weights and ("history" not in self.anchors.by or self.repeats):
             raise fault("goes with anchors by history, and without repeats", "positives.weights")
+        if self.positives.above and ("history" not in self.anchors.by or self.repeats):
+            raise fault("goes with anchors by history, and without repeats", "positives.above")
         return self
 
     @property
@@ -355,29 +312,6 @@ class MatchSpec(_Task):
         """The further events that a history holds, as they lie in the graph."""
         own = self.interaction
         return [] if own is None else [(own[0], name, own[2]) for name in self.positives.weights]
-
-
-class Target(Part):
-    """What is told of a subject: the value of a property, or what a relationship leads to."""
-
-    property: str | None = Field(default=None, description="Of the subject; each value is a class.")
-    relationship: str | None = Field(
-        default=None, description="From the subject; each node it leads to is a class."
-    )
-    several: bool = Field(default=False, description="Whether a subject may have several classes at once.")
-    none_of_them: str | None = Field(
-        default=None, description="The class of subjects that belong to none of the others (out of scope)."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Target:
-        if (self.property is None) == (self.relationship is None):
-            raise fault("should name exactly one of property, relationship")
-        if self.several and self.property is not None:
-            raise fault("goes with `relationship`: a property has one value", "several")
-        if self.several and self.none_of_them is not None:
-            raise fault("goes with one class a subject; without a class is none of several", "none_of_them")
-        return self
 
 
 class ClassifySpec(_Task):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Wo
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.vocabulary import TABLE_BYTES, TokenSource, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
-from kgdistill.ranking.calibration import Calibration, calibrate
-from kgdistill.ranking.classes import rarity
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST, WordFeatures, WordTable
+from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
@@ -38,10 +38,12 @@ class SubjectVectors:
     Attributes:
         subjects: of the subjects' texts, float32 [subjects, E]; None where they are not known by text.
         nodes: of the nodes beside them, by label, float32 [nodes, E].
+        classes: of what is written on the classes, by target, float32 [texts, E].
     """
 
     subjects: FloatArray | None
     nodes: Mapping[str, FloatArray]
+    classes: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
@@ -55,7 +57,17 @@ def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
     return SubjectVectors(
         None if task.texts is None else encode(task.texts),
         {label: encode(texts) for label, texts in labels.items()},
+        {name: encode(written.texts) for name, written in task.class_texts.items() if written.texts},
     )
+
+
+def with_classes(task: ClassifyTask, vectors: SubjectVectors) -> tuple[ClassifyTask, SubjectVectors]:
+    """A task with what is written on its classes as training subjects behind its own, and their vectors."""
+    if vectors.subjects is None or not vectors.classes:
+        return task, vectors
+    longer = task.with_class_texts()
+    read = [vectors.classes[name][w.rows] for name, w in task.class_texts.items() if name in vectors.classes]
+    return longer, replace(vectors, subjects=np.concatenate([vectors.subjects, *read]), classes={})
 
 
 @dataclass
@@ -75,8 +87,10 @@ class ClassTeacher:
         classes: of each target.
         several: the targets of which a subject can have several classes.
         calibration: of each target.
+        epochs: after which its members were kept, in the median.
         history: a record per epoch, of one member after the other.
         seconds: of training.
+        chosen: where it was trained again on everything, the one that knew nothing of validation.
     """
 
     members: list[FusedHead]
@@ -88,8 +102,10 @@ class ClassTeacher:
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
     calibration: dict[str, Calibration]
+    epochs: int
     history: list[dict[str, float]]
     seconds: float
+    chosen: ClassTeacher | None = None
 
     @property
     def parameters_count(self) -> int:
@@ -180,7 +196,7 @@ class ClassStudent:
         tokenizer: its ids are the table's rows; None where texts are not read.
         max_tokens: of a text.
         words: the exact words that are read, each with weights of its own; None where texts are not read.
-        tables, classes, several, calibration, history, seconds: as the teacher's.
+        tables, classes, several, calibration, epochs, history, seconds: as the teacher's.
     """
 
     model: StaticClassifier
@@ -191,6 +207,7 @@ class ClassStudent:
     classes: dict[str, tuple[str, ...]]
     several: frozenset[str]
     calibration: dict[str, Calibration]
+    epochs: int
     history: list[dict[str, float]]
     seconds: float
 
@@ -220,14 +237,27 @@ class ClassStudent:
 
 
 def train_class_teacher(
-    task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
+    task: ClassifyTask,
+    vectors: SubjectVectors,
+    config: ClassifyConfig,
+    context: Context,
+    *,
+    chosen: ClassTeacher | None = None,
 ) -> ClassTeacher:
     """Trains its members on the labels of the training subjects; validation chooses the epoch and calibrates.
+
+    Args:
+        task: what is told.
+        vectors: of the text teacher.
+        config: how.
+        context: where, and what it draws from.
+        chosen: has the epochs and the calibration, for a task without validation.
 
     Raises:
         InputError: the loss is no longer a number.
     """
-    draws = context.draws()
+    draws, own = context.draws(), len(task)
+    task, vectors = with_classes(task, vectors)
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank)
     middle, size, words = None, 1.0, None
@@ -237,16 +267,22 @@ def train_class_teacher(
         size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
         words = WordFeatures.of([task.texts[i] for i in learned])
     features = _Features(task, vectors, middle, size, words, tables)
-    folds = _folds(task, config, draws)
+    folds = _folds(task, own, config, draws)
     teacher = ClassTeacher(
-        [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, [], 0.0
-    )
+        [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
+        chosen,
+    )  # fmt: skip
+    kept: list[int] = []
     for fold in range(max(int(folds.max()) + 1, 1)):
-        member, trained = _member(task, features, config, context, (fold, np.flatnonzero(folds == fold)))
+        without = (fold, np.flatnonzero(folds == fold))
+        member, trained = _member(task, features, config, context, without, chosen)
         teacher.members.append(member)
+        kept.append(trained.best_epoch)
         teacher.history += [{**r, "epoch": r["epoch"] + len(teacher.history)} for r in trained.history]
         teacher.seconds += trained.seconds
-    teacher.calibration = calibrations(task, teacher.logits_of(features), config.balance)
+    teacher.epochs = int(np.median(kept))
+    _chosen_by_validation(teacher, task, lambda: teacher.logits_of(features), config, chosen)
+    teacher.folds = folds[:own]
     return teacher
 
 
@@ -256,6 +292,7 @@ def _member(
     config: ClassifyConfig,
     context: Context,
     without: tuple[int, IntArray],
+    chosen: ClassTeacher | None,
 ) -> tuple[FusedHead, Trained[FusedHead]]:
     """One that does not learn from some subjects: the number of their part, and which they are."""
     counts = {name: len(names) for name, names in task.class_names.items()}
@@ -269,21 +306,19 @@ def _member(
     lesson = ClassLesson(
         task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
     )
-    recipe = Recipe(
-        config.epochs, config.lr, rates={"words": _WORD_RATE}, weight_decay=config.weight_decay,
-        schedule="fall", warm=0.1,
-    )  # fmt: skip
+    recipe = _recipe(config, chosen, {"words": _WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
-        head, lesson, recipe, draws, title=f"Training the classes' teacher{part}",
-        validate=lesson.validate, checkpoint=context.checkpoint,
+        head, lesson, recipe, draws, title=f"Training the classes' teacher{part}{_again(chosen)}",
+        validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     return head.cpu(), trained
 
 
-def _folds(task: ClassifyTask, config: ClassifyConfig, draws: Draws) -> IntArray:
-    """The part of each training subject, int64 [subjects]; -1 for all others, and where there are too few."""
+def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -> IntArray:
+    """The part of each training subject of the first `own`, int64 [subjects]; -1: it teaches every member."""
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
+    train = train[train < own]
     if config.folds > 1 and len(train) >= _PART * config.folds:
         out[draws.numpy.permutation(train)] = np.arange(len(train)) % config.folds
     return out
@@ -298,6 +333,7 @@ def train_class_student(
     *,
     soft: Logits | None,
     tower: SharedTower | None = None,
+    chosen: ClassStudent | None = None,
 ) -> ClassStudent:
     """Trains a student on labels and, where `soft` is given, on the teacher's logits and text vectors.
 
@@ -311,6 +347,7 @@ def train_class_student(
         context: where, and what it draws from.
         soft: the teacher's logits of every subject; None is the student without distillation.
         tower: reads the texts as it is, in the place of a table of the student's own.
+        chosen: has the epochs and the calibration, for a task without validation.
 
     Raises:
         InputError: the loss is no longer a number.
@@ -333,20 +370,45 @@ def train_class_student(
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
     lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
-    recipe = Recipe(
-        config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1,
-        rates={"table": config.table_rate, "head.words": _WORD_RATE},
-    )  # fmt: skip
+    rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
-        model, lesson, recipe, draws, title=title, validate=lesson.validate, checkpoint=context.checkpoint
-    )
+        model, lesson, _recipe(config, chosen, rates), draws, title=title + _again(chosen),
+        validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
+    )  # fmt: skip
     student = ClassStudent(
         model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
-        trained.history, trained.seconds,
+        trained.best_epoch, trained.history, trained.seconds,
     )  # fmt: skip
-    student.calibration = calibrations(task, student.logits(task), config.balance)
+    _chosen_by_validation(student, task, lambda: student.logits(task), config, chosen)
     return student
+
+
+def _chosen_by_validation(
+    trained: ClassTeacher | ClassStudent,
+    task: ClassifyTask,
+    logits: Callable[[], Logits],
+    config: ClassifyConfig,
+    chosen: ClassTeacher | ClassStudent | None,
+) -> None:
+    """Its calibration; that of the chosen one, with what was validated of it, where it is trained again."""
+    if chosen is None:
+        trained.calibration = calibrations(task, logits(), config.balance)
+    else:
+        trained.calibration, trained.history = chosen.calibration, chosen.history
+        trained.seconds += chosen.seconds
+
+
+def _recipe(
+    config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None, rates: Mapping[str, float]
+) -> Recipe:
+    # Without a validation that keeps the best of many weights, the rate falls to 0 within what it chose.
+    epochs = config.epochs if chosen is None else max(chosen.epochs, 1)
+    return Recipe(epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1, rates=rates)
+
+
+def _again(chosen: ClassTeacher | ClassStudent | None) -> str:
+    return "" if chosen is None else ", on everything"
 
 
 def _first_text(
@@ -384,28 +446,6 @@ def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None
     told = {} if soft is None else {name: logits[rows] for name, logits in soft.items()}
     texts = [task.texts[i] for i in rows]
     return TowerTexts(texts, vectors.subjects[rows], told=told, several=_several(task))
-
-
-def calibrations(task: ClassifyTask, logits: Logits, balance: float) -> dict[str, Calibration]:
-    """What makes the logits of every subject probabilities, chosen on the validation subjects.
-
-    With one class a subject, rare ones are favoured as `balance` says; see `rarity`.
-    """
-    held = {
-        name: calibrate(
-            logits[name][task.subjects("validation", name)],
-            task.truth(name, "validation"),
-            several=task.several(name),
-            reject=task.spec.targets[name].none_of_them is not None,
-        )
-        for name in task.class_names
-    }
-    return {
-        name: known
-        if task.several(name)
-        else replace(known, weights=rarity(task.truth(name, "train").mean(axis=0), balance))
-        for name, known in held.items()
-    }
 
 
 class _Reader:

@@ -24,7 +24,7 @@ from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
-_ARRAYS, _ABOUT, _TOKENIZER = "model.safetensors", "classes.json", "tokenizer.json"
+_ARRAYS, _ABOUT, _TOKENIZER, _CHOSEN = "model.safetensors", "classes.json", "tokenizer.json", "chosen"
 
 
 def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
@@ -35,6 +35,8 @@ def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
     if teacher.middle is not None:
         arrays["middle"] = teacher.middle
     _save(folder, teacher, nn.ModuleList(teacher.members), arrays, beside)
+    if teacher.chosen is not None:
+        save_class_teacher(Path(folder) / _CHOSEN, teacher.chosen)
 
 
 def load_class_teacher(folder: Path) -> ClassTeacher:
@@ -51,7 +53,10 @@ def load_class_teacher(folder: Path) -> ClassTeacher:
         hidden = _hidden(state, "0.head.hidden.weight")
         members = nn.ModuleList(_head(about, width, hidden) for _ in range(about["members"]))
         members.load_state_dict(state)
-        return ClassTeacher([*members.eval()], arrays["folds"], middle, about["size"], **_common(about))
+        chosen = load_class_teacher(folder / _CHOSEN) if (folder / _CHOSEN).exists() else None
+        return ClassTeacher(
+            [*members.eval()], arrays["folds"], middle, about["size"], **_common(about), chosen=chosen
+        )
     except _BROKEN as error:
         raise ArtefactError("holds no teacher of classes", where=str(folder)) from error
 
@@ -115,6 +120,7 @@ def _save(
         "classes": trained.classes,
         "several": sorted(trained.several),
         "calibration": {name: asdict(c) for name, c in trained.calibration.items()},
+        "epochs": trained.epochs,
         "history": trained.history,
         "seconds": trained.seconds,
     }
@@ -154,6 +160,7 @@ def _common(about: Mapping[str, Any]) -> dict[str, Any]:
             name: Calibration(**c | {"weights": tuple(c.get("weights", ()))})
             for name, c in about["calibration"].items()
         },
+        "epochs": about["epochs"],
         "history": about["history"],
         "seconds": about["seconds"],
     }

@@ -7,14 +7,16 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kgdistill.arrays import DoubleArray
 from kgdistill.errors import InputError
 from kgdistill.progress import Step, step
+from kgdistill.ranking.bootstrap import standard_error
 from kgdistill.train.losses import combine
 
 B = TypeVar("B")
@@ -22,6 +24,8 @@ M = TypeVar("M")
 Module = TypeVar("Module", bound=nn.Module)
 LossTerms = Mapping[str, tuple[float, Tensor]]
 """The terms of a loss by name: each its weight, and a scalar."""
+Metrics: TypeAlias = Mapping[str, float | DoubleArray]
+"""By name a metric as one number, or each user's part in it, float64 [users]: their mean is the metric."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Recipe:
         clip: longest gradient, over all parameters.
         evaluate_every: epochs between two validations; the last epoch is always validated.
         evaluate_first: validates the model before training too; it may be the one that is kept.
-        slack: a later epoch may validate worse by this share and is still preferred.
+        later: an epoch after the best is preferred that falls short of it by less than a standard error, user
+            by user: nobody can tell which is better, and the later one has learned more.
     """
 
     epochs: int
@@ -50,7 +55,7 @@ class Recipe:
     clip: float = math.inf
     evaluate_every: int = 1
     evaluate_first: bool = False
-    slack: float = 0.0
+    later: bool = False
 
 
 @dataclass
@@ -61,12 +66,14 @@ class Trained(Generic[M]):
         model: with the weights that are kept.
         history: one record per epoch, the one before training (0) first: mean losses, validation, seconds.
         best_epoch: the epoch whose weights these are.
+        validated: each user's part in the sum of its validation metrics, float64 [users]; None without.
         seconds: how long it took.
     """
 
     model: M
     history: list[dict[str, float]] = field(default_factory=list, kw_only=True)
     best_epoch: int = field(default=0, kw_only=True)
+    validated: DoubleArray | None = field(default=None, kw_only=True)
     seconds: float = field(default=0.0, kw_only=True)
 
 
@@ -166,8 +173,9 @@ class TrainState:
         self.batches: Sequence[Any] = ()
         self.losses: dict[str, list[float]] = {}
         self.history: list[dict[str, float]] = []
-        self.best: float | None = None
+        self.best: DoubleArray | None = None
         self.best_epoch = 0
+        self.validated: DoubleArray | None = None
         self.best_weights: dict[str, Tensor] = {}
         self._begin = time.monotonic()
 
@@ -231,7 +239,7 @@ class TrainState:
                 hint="lower the learning rate",
             )
 
-    def end_epoch(self, validate: Callable[[], Mapping[str, float]] | None) -> None:
+    def end_epoch(self, validate: Callable[[], Metrics] | None) -> None:
         """Records the epoch (0: before training), validates it where that is due, keeps the best weights."""
         record = {"epoch": float(self.epoch), **{k: float(np.mean(v)) for k, v in self.losses.items()}}
         last = self.epoch == self.recipe.epochs
@@ -239,17 +247,20 @@ class TrainState:
         if validate is not None and (due or last):
             self.model.eval()
             metrics = validate()
-            record |= {f"valid/{k}": v for k, v in metrics.items()}
-            reached = sum(metrics.values())
-            if self.best is None or reached > self.best - self.recipe.slack * abs(self.best):
-                self.best_epoch = self.epoch
+            record |= {f"valid/{k}": float(np.mean(v)) for k, v in metrics.items()}
+            reached = np.atleast_1d(np.sum([np.asarray(v, np.float64) for v in metrics.values()], axis=0))
+            behind = None if self.best is None else self.best - reached
+            if behind is None or behind.mean() < (standard_error(behind) if self.recipe.later else 0.0):
+                self.best_epoch, self.validated = self.epoch, reached
                 self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.best = reached if self.best is None else max(self.best, reached)
+            if behind is None or behind.mean() < 0:
+                self.best = reached
         self.history.append({**record, "seconds": self.seconds})
 
 
 _PLAIN = (
     "total", "epoch", "position", "batches", "losses", "history", "best", "best_epoch", "best_weights",
+    "validated",
 )  # fmt: skip
 
 
@@ -260,7 +271,7 @@ def fit(
     draws: Draws,
     *,
     title: str,
-    validate: Callable[[], Mapping[str, float]] | None = None,
+    validate: Callable[[], Metrics] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained[Module]:
     """Trains a model in place.
@@ -271,7 +282,8 @@ def fit(
         recipe: how.
         draws: what the lesson draws from; made before the model, so that its first weights are drawn too.
         title: shown while it runs.
-        validate: metrics of the model as it is; the epoch of the greatest sum is kept; without, the last.
+        validate: metrics of the model as it is; the epoch of the greatest sum is kept (see `Recipe.later`);
+            without, the last.
         checkpoint: keeps the state after each step; where it has one of this title, training goes on there.
 
     Raises:
@@ -297,7 +309,10 @@ def fit(
     else:
         state.best_epoch = state.epoch
     model.eval()
-    return Trained(model, history=state.history, best_epoch=state.best_epoch, seconds=state.seconds)
+    return Trained(
+        model, history=state.history, best_epoch=state.best_epoch, validated=state.validated,
+        seconds=state.seconds,
+    )  # fmt: skip
 
 
 def _epoch(state: TrainState, work: Step, title: str, checkpoint: Checkpoint | None) -> None:

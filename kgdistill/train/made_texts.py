@@ -1,4 +1,4 @@
-"""What a student of classes is taught: its teacher's word on the subjects, and on texts made up of a few."""
+"""What a student of classes is taught: its teacher's word on the subjects, and on further texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.vocabulary import TokenSource, common_words
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
-from kgdistill.train.classify import ClassTeacher, SubjectVectors
+from kgdistill.train.classify import ClassTeacher, SubjectVectors, with_classes
 from kgdistill.words import unspaced
 
 _REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 7
@@ -23,7 +23,8 @@ class Taught:
     """What a student learns from.
 
     Attributes:
-        task: what is told, with the made-up texts as unlabelled subjects behind its own.
+        task: what is told, with what is written on classes as training subjects behind its own, and the
+            made-up texts as unlabelled ones behind these.
         vectors: of the text teacher, of all of these.
         soft: the teacher's logits of all of these; None is the student without distillation.
     """
@@ -55,9 +56,12 @@ def taught(
         config: how many.
         seed: of what is made up.
     """
-    if teacher is None:
+    own = len(task)
+    said = None if teacher is None else teacher.told(task, vectors)
+    task, vectors = with_classes(task, vectors)
+    if teacher is None or said is None:
         return Taught(task, vectors, None)
-    soft, rows = teacher.told(task, vectors), task.subjects("train")
+    soft, rows = _behind(said, teacher, task, vectors, own), task.subjects("train")
     wanted = min(config.made_up, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:
         return Taught(task, vectors, soft)
@@ -66,9 +70,17 @@ def taught(
         return Taught(task, vectors, soft)
     read = SubjectVectors(np.concatenate([vectors.subjects, encoder.encode(made)]), vectors.nodes)
     longer = task.with_texts(made)
-    more = teacher.logits(longer, read)
-    told = {name: np.concatenate([logits, more[name][len(task) :]]) for name, logits in soft.items()}
-    return Taught(longer, read, told)
+    return Taught(longer, read, _behind(soft, teacher, longer, read, len(task)))
+
+
+def _behind(
+    said: Logits, teacher: ClassTeacher, task: ClassifyTask, vectors: SubjectVectors, own: int
+) -> Logits:
+    """What a teacher says of the first `own` subjects, and behind it what it says of the others."""
+    if len(task) == own:
+        return said
+    more = teacher.logits(task, vectors)
+    return {name: np.concatenate([logits, more[name][own:]]) for name, logits in said.items()}
 
 
 def made_up(texts: Sequence[str], encoder: TokenSource, count: int, rng: np.random.Generator) -> list[str]:

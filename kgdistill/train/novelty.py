@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ from kgdistill.train.loop import Context
 from kgdistill.train.made_texts import taught
 from kgdistill.train.tower import SharedTower
 
-_FOLDS, _HELD, _WHOLE = 4, 0.2, 10_000
+_FOLDS, _TIMES, _HELD, _WHOLE = 4, 2, 0.2, 10_000
 Refit = Callable[[ClassifyTask], tuple[Logits, Mapping[str, Calibration]]]
 """Trains a model anew on a task, and says what it makes of every subject."""
 
@@ -48,7 +49,7 @@ class LeftOut:
 def fit_class_teacher(
     task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
 ) -> ClassTeacher:
-    """`train_class_teacher`, and where "none of them" begins."""
+    """`train_class_teacher`, where "none of them" begins, and with `config.refit` again on everything."""
     teacher = train_class_teacher(task, vectors, config, context)
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
@@ -58,6 +59,8 @@ def fit_class_teacher(
     teacher.calibration = settled(
         task, teacher.logits(task, vectors), teacher.calibration, refit, config, context.seed
     )
+    if config.refit:
+        teacher = train_class_teacher(task.on_everything(), vectors, config, context, chosen=teacher)
     return teacher
 
 
@@ -73,14 +76,17 @@ def fit_class_student(
 ) -> ClassStudent:
     """`train_class_student` on what the teacher tells (`taught`), and where "none of them" begins.
 
-    What is left out for that is kept from the teacher too, which is trained anew beside the student.
+    What is left out for that is kept from the teacher too, which is trained anew beside the student. With
+    `config.refit` once more on everything, told by the teacher that was.
     """
     encoder = None if encoder is None else RememberedText(encoder)
 
-    def train(fold: ClassifyTask, told_by: ClassTeacher | None, where: Context) -> ClassStudent:
+    def train(
+        fold: ClassifyTask, told_by: ClassTeacher | None, where: Context, chosen: ClassStudent | None = None
+    ) -> ClassStudent:
         lesson = taught(told_by, fold, encoder, vectors, config, where.seed)
         return train_class_student(
-            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower
+            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower, chosen=chosen
         )
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
@@ -89,10 +95,12 @@ def fit_class_student(
         student = train(fold, again, alone)
         return student.logits(fold), student.calibration
 
-    student = train(task, teacher, context)
+    student = train(task, teacher if teacher is None else teacher.chosen or teacher, context)
     student.calibration = settled(
         task, student.logits(task), student.calibration, refit, config, context.seed
     )
+    if config.refit:
+        student = train(task.on_everything(), teacher, context, student)
     return student
 
 
@@ -106,7 +114,7 @@ def settled(
 ) -> dict[str, Calibration]:
     """The calibration with the thresholds of targets that can be none of their classes.
 
-    Where validation has subjects that are out of scope, they chose already. Else the model is trained four
+    Where validation has subjects that are out of scope, they chose already. Else the model is trained eight
     times without a quarter of the classes and a fifth of the other training subjects, and the threshold is
     the one whose MCC over all that was left out is best, `config.out_of_scope` of it being out of scope. From
     which probability on a class is believed is chosen there too, on validation where nothing was left out.
@@ -156,12 +164,15 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
     classes, folds = truth.shape[1], []
     if classes < 3:  # without one of two there is nothing to tell apart
         return []
-    for group in np.array_split(rng.permutation(classes), min(_FOLDS, classes)):
+    draws = (np.array_split(rng.permutation(classes), min(_FOLDS, classes)) for _ in range(_TIMES))
+    # One draw is a coin toss: which classes are left out moves the threshold more than the model does.
+    for group in itertools.chain.from_iterable(draws):
         strange = np.zeros(classes, np.bool_)
         strange[group] = True
         gone = truth[:, strange].any(axis=1)
         held = gone | (rng.random(len(rows)) < _HELD)
-        fold = task.without(np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]]))
+        lost = np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]])
+        fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():
             continue
         logits, calibration = refit(fold)

@@ -13,18 +13,23 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import nnls
 
+from kgdistill.arrays import DoubleArray
 from kgdistill.models.blend import Blend, HistoryModel
+from kgdistill.models.candidates import best_unseen
 from kgdistill.models.scorer import Scorer
+from kgdistill.ranking.bootstrap import standard_error
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice
-from kgdistill.train.loop import Context, Draws, Lesson, Recipe, Trained, fit
+from kgdistill.train.loop import Context, Draws, Lesson, Metrics, Recipe, Trained, fit
 
-_BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+_BOOSTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 _BOOST_COSTS = 0.02
+_SHOWN, _ASKED = 20, 500
+"""So many places of a list, of the lists of so many users, tell how many go to new items."""
 H = TypeVar("H", bound=HistoryModel)
 
-Validate = Callable[[Scorer], dict[str, float]]
+Validate = Callable[[Scorer], Metrics]
 """Gives the validation metrics of a scorer; it sees events between the cut and the test period only."""
 
 
@@ -34,9 +39,11 @@ class TrainedRanker(Trained[H]):
 
     Attributes:
         chosen: where the protocol fits again, the model that knew nothing of the validation events.
+        lifted: what was chosen for new items (`raise_new`); empty where they are not ranked among all.
     """
 
     chosen: Any = field(default=None, kw_only=True)
+    lifted: dict[str, float] = field(default_factory=dict, kw_only=True)
 
 
 R = TypeVar("R", bound=TrainedRanker[Any])
@@ -97,10 +104,18 @@ class Round:
             trained.model, lesson, recipe, draws, title=self.title, validate=metrics,
             checkpoint=self.context.checkpoint,
         )  # fmt: skip
-        trained.best_epoch, trained.history = done.best_epoch, done.history
+        trained.best_epoch, trained.history, trained.validated = done.best_epoch, done.history, done.validated
         if metrics is not None and "all" in self.catalogue.pools:
-            raise_new(trained.model.blend, metrics)
+            trained.lifted = raise_new(trained.model.blend, metrics, lambda: self._places(score()))
         return trained
+
+    def _places(self, scorer: Scorer) -> float:
+        """How many places of a list go to new items: of those who have a history, as no other is lifted."""
+        users = self.catalogue.users[np.diff(self.whole.purchases.indptr)[self.catalogue.users] > 0]
+        users, items = users[:: max(1, len(users) // _ASKED)], self.catalogue.items
+        shown = best_unseen(scorer, self.whole.purchases, users, items, min(_SHOWN, len(items)))
+        new = np.isin(shown, self.catalogue.pool("cold", self.whole))
+        return float(new.sum(1).mean()) if len(users) else 0.0
 
 
 def choose_and_refit(first: Round, fit_once: Callable[[Round], R]) -> R:
@@ -123,6 +138,7 @@ def choose_and_refit(first: Round, fit_once: Callable[[Round], R]) -> R:
         )  # fmt: skip
         trained = fit_once(again)
         trained.best_epoch, trained.history, trained.chosen = best, chosen.history, chosen
+        trained.validated, trained.lifted = chosen.validated, chosen.lifted
         trained.model.blend.new_boost.copy_(chosen.model.blend.new_boost)
     trained.seconds = time.monotonic() - begin
     return trained
@@ -136,24 +152,49 @@ def first_round(
     return Round(catalogue, until, catalogue.inner_cut(share, until), epochs, validate, title, context)
 
 
-def raise_new(blend: Blend, metrics: Callable[[], dict[str, float]]) -> None:
+def raise_new(blend: Blend, metrics: Callable[[], Metrics], places: Callable[[], float]) -> dict[str, float]:
     """Lifts new items among all others as far as validation allows (`Blend.new_boost`).
 
     Purchases teach that new items are seldom bought, so that a ranking of the whole catalogue buries them
-    and nobody ever buys them. The lift is kept that costs 2 % of the metric over all items, by a curve
-    a·b + c·b² through what all lifts b cost, a and c not negative: single costs are noise.
+    and nobody ever buys them. The lift is kept whose cost, and one standard error of it over the users, come
+    to 2 % of the metric over all items. Single costs are noise: a curve a·p + c·p², a and c not negative,
+    goes through what the lifts cost by the places p that they give to new items. A lift means another thing
+    to each model; a place means the same.
+
+    Args:
+        blend: gets the lift.
+        metrics: of the model as it is; that over all items is the one whose name begins so.
+        places: how many places of a list new items take, as the model is.
+
+    Returns:
+        The lift, the places with it and without, and what it costs by that curve.
     """
 
-    def overall(boost: float) -> float:
+    def tried(boost: float) -> tuple[DoubleArray, float]:
         blend.new_boost.fill_(boost)
-        return next(value for name, value in metrics().items() if name.startswith("all_"))
+        overall = next(value for name, value in metrics().items() if name.startswith("all_"))
+        return np.atleast_1d(np.asarray(overall, np.float64)), places()
 
-    before, boosts = overall(0.0), np.array(_BOOSTS)
-    costs = np.array([1 - overall(boost) / before for boost in _BOOSTS]) if before else np.ones(len(boosts))
-    slope, bend = nnls(np.stack([boosts, boosts**2], axis=1), costs)[0]
-    fine = np.linspace(0, boosts[-1], 61)
-    allowed = fine[slope * fine + bend * fine**2 <= _BOOST_COSTS]
-    blend.new_boost.fill_(float(allowed[-1]))
+    before, first = tried(0.0)
+    boosts, gone, taken = np.array([0.0, *_BOOSTS]), [0.0], [0.0]
+    for boost in _BOOSTS:
+        now, shown = tried(boost)
+        gone.append((before - now).mean() + standard_error(before - now))
+        taken.append(shown - first)
+    costs = np.array(gone) / before.mean() if before.any() else np.ones(len(boosts))
+    places_taken = np.maximum.accumulate(taken)
+    slope, bend = nnls(np.stack([places_taken, places_taken**2], axis=1), costs)[0]
+    fine = np.linspace(0, boosts[-1], 81)
+    given = np.interp(fine, boosts, places_taken)
+    told = slope * given + bend * given**2
+    at = int(np.flatnonzero(told <= _BOOST_COSTS)[-1])
+    blend.new_boost.fill_(float(fine[at]))
+    return {
+        "lift": float(fine[at]),
+        "places": first + float(given[at]),
+        "before": first,
+        "cost": float(told[at]),
+    }
 
 
 def log_decay(choice: LinearChoice | None) -> float:

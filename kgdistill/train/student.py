@@ -38,8 +38,6 @@ from kgdistill.train.rounds import (
 )
 from kgdistill.train.targets import Targets
 
-_SLACK = 0.01
-"""A later epoch that validates worse by at most this share is preferred: it follows the teacher better."""
 _FEW_LABELS = 30_000
 """With so many labels, and a teacher, the task weighs half of what it is set to; with fewer less."""
 _TABLES = ("tokens", "ids", "token_weights")
@@ -166,8 +164,8 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
         # A blend's few weights may move fast; tables that start at the teacher's vectors are only refined.
         rates={"blend": 4.0, **dict.fromkeys(_TABLES, 0.1 if distilled else 1.0)},
         evaluate_every=config.evaluate_every,
-        # What follows the teacher more closely is kept where validation cannot tell.
-        slack=_SLACK if distilled else 0.0,
+        # Labels alone overfit soon; else what follows the teacher more closely is kept in doubt.
+        later=distilled,
     )
 
     def score() -> Scorer:

@@ -212,7 +212,7 @@ def _fit(
         assert judged is not None
         return judged
 
-    recipe = Recipe(now.epochs, config.lr, rates=_RATES, evaluate_every=config.evaluate_every)
+    recipe = Recipe(now.epochs, config.lr, rates=_RATES, evaluate_every=config.evaluate_every, later=True)
     return now.run(trained, lesson, recipe, draws, score)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from _planted import VIEWED, view_world
+from _planted import VIEWED, star_world, view_world
 from _shop import fill_shop, purchases
 from _tables import write_rows
 from _tiny_encoder import tiny_encoder
@@ -19,14 +19,17 @@ from kgdistill import Graph
 from kgdistill.cli.asking import of_user
 from kgdistill.errors import InputError
 from kgdistill.page.source import GraphSource
+from kgdistill.page.student import past_of
 from kgdistill.page.views import _bundle_card
 from kgdistill.run.disagreement import both_ranks
 from kgdistill.run.report import write_report
 from kgdistill.run.run import Run, Runs
+from kgdistill.serve.past import numbers_above
 from kgdistill.serve.weigh import PathWeights
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.store.schema import Schema
 from kgdistill.tasks.histories import stored_past
+from kgdistill.tasks.spec import MatchSpec
 
 START = datetime(2024, 1, 1)
 SMALL: dict[str, Any] = {
@@ -49,6 +52,14 @@ anchors: {label: User, by: history}
 candidates: {label: Product, by: [history, text, facts]}
 positives: {event: BOUGHT, weights: {VIEWED: 0.5}}
 protocol: {split: time, cut_share: 0.75, test_share: 0.9, min_item_users: 3, min_user_events: 1, k: 10}
+"""
+ON_STARS = """\
+kind: match
+title: Products to like
+anchors: {label: User, by: history}
+candidates: {label: Product, by: [history, text, facts]}
+positives: {event: RATED, above: {RATED.rating: middle}}
+protocol: {split: time, min_item_users: 3, min_user_events: 1, k: 10}
 """
 BOOKS = """\
 kind: match
@@ -209,6 +220,32 @@ def test_views_are_recommended_by_a_file_alone(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="takes one run"):
             graph.write_back(Runs(tmp_path, {"views": run}))  # type: ignore[arg-type]
     assert Run.open(run.folder).config.task == run.config.task
+
+
+def test_what_was_rated_low_is_neither_learned_as_liked_nor_recommended(tmp_path: Path) -> None:
+    world, store = star_world(), MemoryStore()
+    world.fill(store)
+    run = trained(store, ON_STARS, tmp_path / "stars")
+    liked = {(f"u{u:03}", f"p{i:03}") for u, i, _, stars in world.rated if stars == 5}
+    train = run.task.history("validation")
+    users, items = run.task.user_keys.to_pylist(), run.task.item_keys.to_pylist()
+    assert {(users[u], items[i]) for u, i in zip(*train.nonzero(), strict=True)} < liked
+    # The number that was the middle stands in the bundle, and the task stays as it was written.
+    bundle = run.bundle()
+    assert numbers_above(bundle.task) == run.config.discovery.above == {"RATED.rating": 3.0}
+    assert isinstance(run.config.task, MatchSpec)
+    assert run.config.task.positives.above == {"RATED.rating": "middle"}
+    assert "RATED.rating counts above 3" in write_report(run.folder)[1].read_text("utf-8")
+    given = run.recommendations(5)
+    assert given.num_rows
+    rated = {(f"u{u:03}", f"p{i:03}") for u, i, *_ in world.rated}
+    assert not rated & set(zip(given["user"].to_pylist(), given["product"].to_pylist(), strict=True))
+    later = MemoryStore()
+    world.fill(later)
+    with Graph(later) as graph:
+        asked = of_user(run, bundle, "u000", graph.store)
+        assert {f"p{i:03}" for u, i, _, stars in world.rated if u == 0 and stars == 1} <= set(asked.exclude)
+        assert past_of(GraphSource(graph.store, bundle=bundle), bundle, "u000") == {"RATED": asked.history}
 
 
 def test_views_that_a_task_weighs_lead_to_what_is_bought_after_them(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from kgdistill.store import EdgeType, MemoryStore, Schema, load_schema
 
 CUT = datetime(2024, 1, 10)
 OWN = {
-    "SHARED": {
+    "GIFTED": {
         "kind": "event",
         "endpoints": [["User", "Product"]],
         "time": "at",
@@ -159,7 +159,7 @@ def test_rows_at_or_after_the_cut_change_no_property_of_any_event(
 
 
 def test_the_first_row_says_it_even_where_it_says_nothing(tmp_path: Path) -> None:
-    shared, followed = ("User", "SHARED", "Product"), ("User", "FOLLOWED", "Brand")
+    shared, followed = ("User", "GIFTED", "Product"), ("User", "FOLLOWED", "Brand")
     lines = [(0, 0, -2, None), (0, 0, -1, 2), (1, 0, -1, 1), (1, 0, -3, 3)]
     taken = graph({edge: rows(edge, lines) for edge in (shared, followed)}, tmp_path)
     for edge in (shared, followed):
@@ -176,7 +176,7 @@ def test_the_first_row_says_it_even_where_it_says_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("days", [0, 1])
 def test_a_later_time_planted_in_a_snapshot_is_found(tmp_path: Path, days: int) -> None:
-    shared = ("User", "SHARED", "Product")
+    shared = ("User", "GIFTED", "Product")
     taken = graph({shared: rows(shared, [(0, 0, -2, 1)])}, tmp_path)
     file = taken.folder / edge_file(shared)
     table = taken.edge_table(shared)
@@ -187,7 +187,7 @@ def test_a_later_time_planted_in_a_snapshot_is_found(tmp_path: Path, days: int) 
         update={"files": {**taken._manifest.files, edge_file(shared): file_hash(file)}}
     )
     (taken.folder / MANIFEST).write_text(manifest_text(manifest))
-    with pytest.raises(LeakError, match=r"SHARED.*delivered_at"):
+    with pytest.raises(LeakError, match=r"GIFTED.*delivered_at"):
         check_no_future(Snapshot(taken.folder, manifest, SCHEMA))
 
 

@@ -29,7 +29,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     raw = yaml.safe_load((graph_dir() / "schema.yaml").read_text(encoding="utf-8"))
     raw["nodes"]["Shelf"] = {"key": "shelf_id", "name": "shelf_id"}
     raw["relationships"]["STANDS_ON"] = {"kind": "fact", "endpoints": [["Product", "Shelf"]]}
-    raw["relationships"]["SHARED"] = {
+    raw["relationships"]["GIFTED"] = {
         "kind": "event",
         "endpoints": [["User", "Product"]],
         "time": "at",
@@ -39,7 +39,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(_SAMPLE, "files")
     Path("files/Shelf.csv").write_text("shelf_id\ns1\n")
     Path("files/STANDS_ON.csv").write_text("source,target\ntea-1,s1\ntea-2,s1\n")
-    Path("files/SHARED.csv").write_text("source,target,at,channel\nann,tea-1,2024-01-07,mail\n")
+    Path("files/GIFTED.csv").write_text("source,target,at,channel\nann,tea-1,2024-01-07,mail\n")
     return tmp_path
 
 
@@ -53,12 +53,12 @@ def test_a_type_of_ones_own_is_followed_by_every_command(
 ) -> None:
     ask(capsys, "ingest", "folder", "files", *_STORE, "--schema", "mine.yaml")
     # A second job without the option knows the types still.
-    with Path("files/SHARED.csv").open("a") as file:
+    with Path("files/GIFTED.csv").open("a") as file:
         file.write("bob,tea-2,2024-01-08,web\n")
     ask(capsys, "ingest", "folder", "files", *_STORE)
     stats = ask(capsys, "store", "stats", *_STORE)
     assert stats["nodes"]["Shelf"] == 1
-    assert stats["relationships"]["User-SHARED-Product"] == 2
+    assert stats["relationships"]["User-GIFTED-Product"] == 2
     assert "IngestJob" not in stats["nodes"]
     assert main(["graph", "check", *_STORE]) == 0
     capsys.readouterr()
@@ -74,7 +74,7 @@ def test_a_type_of_ones_own_is_followed_by_every_command(
     assert "Product-STANDS_ON-Shelf" in out
     # Facts of products are read, whatever they are called; other events are not, and it says so.
     unread = err.partition("no model reads these yet: ")[2]
-    assert "User-SHARED-Product (2)" in unread
+    assert "User-GIFTED-Product (2)" in unread
     assert "STANDS_ON" not in unread
 
 
@@ -82,8 +82,8 @@ def test_a_snapshot_knows_the_kinds_of_a_store_that_was_opened_again(shop: Path)
     assert main(["ingest", "folder", "files", *_STORE, "--schema", "mine.yaml"]) == 0
     with LadybugStore("shop.db") as store:
         taken = take_snapshot(store, shop / "snapshot", cut=None)
-    assert taken.schema.relationship(("User", "SHARED", "Product")).kind == "event"
-    assert taken.num_edges(("User", "SHARED", "Product")) == 1
+    assert taken.schema.relationship(("User", "GIFTED", "Product")).kind == "event"
+    assert taken.num_edges(("User", "GIFTED", "Product")) == 1
     assert taken.schema.node("Product").text == load_schema().node("Product").text
 
 

@@ -15,6 +15,7 @@ from _tiny_encoder import tiny_encoder
 from safetensors.numpy import load_file
 
 from kgdistill.config import resolve_config
+from kgdistill.evaluate.judge import evaluate_arm
 from kgdistill.explore import NodeEmbeddings, write_back
 from kgdistill.run import artefacts, history_match
 from kgdistill.run.run import Run
@@ -129,6 +130,29 @@ def test_what_happens_before_the_cut_is_learned_from(plain: Run, encoder: Path, 
     other = trained(started(tmp_path / "run", brand_world(seed=1), encoder))
     for stage in ("teacher", "targets", "student", "student_nodistill"):
         assert not same(plain, other, stage)
+
+
+def test_what_chooses_is_told_user_by_user(encoder: Path, tmp_path: Path) -> None:
+    rules = protocol(refit=True, settings=("all", "cold"))
+    run = started(tmp_path / "run", dataclasses.replace(brand_world(), rules=rules), encoder)
+    run.make("teacher")
+    scorer, task = run.by_history.teacher_scorer(), run.task
+    parts = run.by_history._validate(scorer)
+    judged = evaluate_arm(
+        scorer, task, arm="v", title="v", split="validation", settings=["all", "cold"], k=task.protocol.k
+    )  # fmt: skip
+    for name, setting in (("all_ndcg@10", "all"), ("cold_ndcg@10", "cold")):
+        found = judged.settings[setting]  # type: ignore[index]
+        assert parts[name].mean() == pytest.approx(found.ndcg.mean())
+        assert np.isin(task.users[parts[name] > 0], found.users).all()
+    held = artefacts.load_validated(run.folder / "teacher")
+    last = json.loads((run.folder / "teacher" / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert held is not None
+    assert held.mean() == pytest.approx(last["valid/all_ndcg@10"] + last["valid/cold_ndcg@10"])
+    lifted = json.loads((run.folder / "teacher" / "config.json").read_text(encoding="utf-8"))["lifted"]
+    new = task.items[task.counts("validation")[task.items] < task.protocol.min_item_users]
+    assert lifted["new"] == len(new) >= lifted["sold"] == len(task.candidates("cold", "validation")) > 0
+    assert scorer.model.blend.new_boost == pytest.approx(lifted["lift"])
 
 
 def test_a_refit_chooses_blindly_and_ends_with_everything(encoder: Path, tmp_path: Path) -> None:

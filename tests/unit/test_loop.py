@@ -76,7 +76,7 @@ def same(one: Trained[Any], other: Trained[Any]) -> bool:
     [
         RECIPE,
         replace(RECIPE, schedule="fall", warm=0.2, weight_decay=0.01, clip=0.5, evaluate_every=2),
-        replace(RECIPE, schedule="one_cycle", evaluate_first=True, slack=0.1),
+        replace(RECIPE, schedule="one_cycle", evaluate_first=True, later=True),
     ],
     ids=["plain", "fall", "cycle"],
 )
@@ -111,7 +111,6 @@ def test_a_state_that_was_kept_is_no_longer_touched() -> None:
         ((3.0, 1.0, 2.0, 2.5, 0.0), {"evaluate_first": True}, 0, [0, 1, 2, 3, 4]),
         ((3.0, 2.0), {"evaluate_every": 2}, 2, [2, 4]),
         ((1.0,), {"evaluate_every": 3, "epochs": 0}, 0, [0]),
-        ((-1.0, -1.005, -1.2, -1.2), {"slack": 0.01}, 2, [1, 2, 3, 4]),
         ((0.0, 0.0, 0.0, 0.0), {}, 1, [1, 2, 3, 4]),
         ((float("nan"), 1.0, 1.0, 1.0), {}, 1, [1, 2, 3, 4]),
     ],
@@ -125,6 +124,37 @@ def test_the_epoch_that_validates_best_is_kept(
     # The same training to that epoch alone.
     alone = train(replace(RECIPE, epochs=best), values=range(9))
     assert same(trained, alone)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "later", "kept"),
+    [
+        # By four users: 0.06 below, where their differences leave room for an error of 0.15.
+        ([[0.0, 1.0, 0.0, 1.0], [0.5, 0.4, 0.0, 0.86]], True, 2),
+        ([[0.0, 1.0, 0.0, 1.0], [0.5, 0.4, 0.0, 0.86]], False, 1),
+        # The same mean, but everybody loses as much.
+        ([[0.0, 1.0, 0.0, 1.0], [-0.06, 0.94, -0.06, 0.94]], True, 1),
+        # Each is level with the one before, the third below the first: nothing slides down step by step.
+        ([[1.0, 1.0, 1.0, 1.0], [0.0, 1.15, 1.0, 1.0], [0.0, 1.15, 0.0, 1.15]], True, 2),
+        ([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1], [0.0, 0.2, 0.0, 0.1]], False, 3),
+    ],
+)
+def test_a_later_epoch_is_kept_that_users_do_not_show_to_be_worse(
+    epochs: list[list[float]], later: bool, kept: int
+) -> None:
+    asked = iter(epochs)
+    draws, model = Draws(0), nn.Linear(4, 1)
+
+    def validate() -> dict[str, Any]:
+        users = np.array(next(asked))
+        return {"half": users / 2, "other": users / 2}
+
+    recipe = replace(RECIPE, epochs=len(epochs), later=later)
+    trained = fit(model, Rows(model), recipe, draws, title="Training", validate=validate)
+    assert trained.best_epoch == kept
+    assert trained.validated is not None
+    assert trained.validated.tolist() == epochs[kept - 1]
+    assert [r["valid/half"] for r in trained.history[1:]] == pytest.approx([np.mean(e) / 2 for e in epochs])
 
 
 def test_without_validation_the_last_epoch_is_kept() -> None:

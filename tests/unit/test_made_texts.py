@@ -35,7 +35,8 @@ def encoder() -> Any:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return world(make_classes(utterances(60), tmp_path_factory.mktemp("few") / "s", spec()))
+    nameless = spec(targets={"intent": {"relationship": "HAS_INTENT", "by": []}})
+    return world(make_classes(utterances(60), tmp_path_factory.mktemp("few") / "s", nameless))
 
 
 @settings(max_examples=30, deadline=None)
@@ -123,7 +124,7 @@ def test_a_student_learns_from_what_is_made_up(few: World, monkeypatch: pytest.M
 
     monkeypatch.setattr(novelty, "train_class_student", watched)
     encoder: Any = WordEncoder()
-    config = CONFIG.model_copy(update={"made_up": 200, "epochs": 1})
+    config = CONFIG.model_copy(update={"made_up": 200, "epochs": 1, "refit": False})
     student = novelty.fit_class_student(
         few.task, encoder, few.vectors, config, context(), teacher=few.teacher
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -68,15 +69,20 @@ def test_left_out_classes_choose_a_threshold_that_finds_what_is_strange(made: Wo
 
 
 def test_a_class_that_is_left_out_is_not_learned_and_the_test_stays_closed(made: World) -> None:
-    seen = []
+    seen, gone = [], []
 
     def look(fold: Any) -> Any:
-        seen.append((fold.truth("intent", "train").any(axis=0).sum(), len(fold.unlabelled)))
+        learned = fold.truth("intent", "train").any(axis=0)
+        gone.append(np.flatnonzero(~learned).tolist())
+        seen.append((learned.sum(), len(fold.unlabelled)))
         assert not set(fold.subjects("train")) & set(made.task.subjects("validation"))
         return refit(made)(fold)
 
     folds = left_out_folds(made.task, "intent", look, share=0.3, seed=1)
-    assert len(folds) == 4
+    assert len(folds) == 8
+    # Each class is left out twice, beside others the second time.
+    assert sorted(itertools.chain(*gone)) == sorted([*range(5), *range(5)])
+    assert sorted(gone[:4]) != sorted(gone[4:])
     assert all(learned < 5 and not unlabelled for learned, unlabelled in seen)
     for fold in folds:
         strange = ~fold.said.truth.any(axis=1)
@@ -94,10 +100,10 @@ def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
         return say(self, task, vectors)
 
     monkeypatch.setattr(ClassTeacher, "told", listen)
-    config = CONFIG.model_copy(update={"epochs": 2})
+    config = CONFIG.model_copy(update={"epochs": 2, "refit": False})
     encoder: Any = WordEncoder()
     fit_class_student(made.task, encoder, made.vectors, config, context(), teacher=made.teacher)
-    assert len(told) == 1 + 4
+    assert len(told) == 1 + 8
 
 
 def test_the_best_threshold_stands_between_what_is_known_and_what_is_not() -> None:

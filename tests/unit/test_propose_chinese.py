@@ -94,12 +94,12 @@ def test_a_catalogue_is_mapped_by_the_words_of_its_headings(tmp_path: Path, name
 
 
 def test_kinds_of_events_in_chinese_make_their_types(tmp_path: Path) -> None:
-    kinds = ["浏览", "加购", "购买", "收藏"]
-    rows = [[f"U{i % 3}", f"P{i}", kinds[i % 4], f"2024年{1 + i}月5日 14时03分"] for i in range(8)]
+    kinds = ["浏览", "加购", "购买", "收藏", "移除"]
+    rows = [[f"U{i % 3}", f"P{i}", kinds[i % 5], f"2024年{1 + i}月5日 14时03分"] for i in range(10)]
     yaml, _, shown = tried(tmp_path, ["用户ID", "商品ID", "行为类型", "时间"], rows)
     assert (shown.counts[VIEWED], shown.counts[BOUGHT], shown.rejected) == (2, 2, 0)
-    assert "these kinds make nothing: 加购, 收藏" in yaml
-    assert shown.examples[VIEWED]["first_at"].to_pylist()[1] == datetime(2024, 5, 5, 14, 3)
+    assert "these kinds make nothing: 移除" in yaml
+    assert shown.examples[VIEWED]["first_at"].to_pylist()[1] == datetime(2024, 6, 5, 14, 3)
 
 
 def test_searches_and_reviews_in_chinese(tmp_path: Path) -> None:

@@ -373,18 +373,18 @@ def test_text_that_was_spoilt_before_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "seen", "sought", "bought", "nothing"),
     [
-        ("event_type", ["view"], [], ["purchase"], ["cart", "remove_from_cart"]),
+        ("event_type", ["view"], [], ["purchase"], ["refund", "remove_from_cart"]),
         (
             "event_name",
             ["view_item", "page_view"],
             ["view_search_results"],
             ["purchase"],
-            ["add_to_cart", "begin_checkout"],
+            ["begin_checkout", "view_cart"],
         ),
-        ("type", ["VIEWED"], ["SEARCHED"], ["BOUGHT"], ["ADDED"]),
-        ("behavior", ["pv"], [], ["buy"], ["cart", "fav"]),
-        ("what", ["Product Viewed"], ["Products Searched"], ["Order Completed"], ["Product Added"]),
-        ("action", ["productViewed"], [], ["orderCompleted"], ["addToCart"]),
+        ("type", ["VIEWED"], ["SEARCHED"], ["BOUGHT"], ["REMOVED"]),
+        ("behavior", ["pv"], [], ["buy"], ["scroll", "checkout"]),
+        ("what", ["Product Viewed"], ["Products Searched"], ["Order Completed"], ["Product Removed"]),
+        ("action", ["productViewed"], [], ["orderCompleted"], ["removeFromCart"]),
     ],
 )
 def test_kinds_of_events_become_types_of_the_graph(
@@ -415,14 +415,14 @@ def test_kinds_of_events_become_types_of_the_graph(
 def test_a_type_of_ones_own_takes_the_events_of_its_name(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "graph" / "schema.yaml").read_text()
     rated = text[text.index("  RATED:\n") : text.index("  SAW:\n")]
-    (tmp_path / "own.yaml").write_text(text.replace(rated, rated + rated.replace("RATED", "ADDED"), 1))
+    (tmp_path / "own.yaml").write_text(text.replace(rated, rated + rated.replace("RATED", "PINNED"), 1))
     schema = load_schema(tmp_path / "own.yaml")
-    rows = "user_id,sku,event,ts\nu1,s1,ADDED,2024-01-31\nu1,s1,VIEWED,2024-01-31\nu1,s1,BOUGHT,2024-01-31\n"
+    rows = "user_id,sku,event,ts\nu1,s1,PINNED,2024-01-31\nu1,s1,VIEWED,2024-01-31\nu1,s1,BOUGHT,2024-01-31\n"
     (tmp_path / "log.csv").write_text(rows)
     yaml = propose([tmp_path / "log.csv"], schema)
     shown = preview(parse_mapping(yaml), schema, tmp_path)
     assert {key[1]: count for key, count in shown.counts.items() if isinstance(key, tuple)} == {
-        "ADDED": 1,
+        "PINNED": 1,
         "VIEWED": 1,
         "BOUGHT": 1,
     }

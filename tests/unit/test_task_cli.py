@@ -343,6 +343,13 @@ def test_a_proposed_task_can_be_asked(store: GraphStore) -> None:
         check_graph(spec, store)
         assert ("1,020 in the graph" in text) == (held is not None)
         assert ("(User)-[VIEWED]->(Product)" in text) == (held is None)
+        stars = "# positives: {event: BOUGHT, weights: {RATED: 0.5}, above: {RATED.rating: middle}}"
+        assert (stars in text) == (held is None)
+        named = [line for line in text.splitlines() if line.startswith(stars)]
+        for line in named:
+            check_task(
+                parse_task(text.replace("positives: {event: BOUGHT}", line.removeprefix("# "))), SCHEMA
+            )
     check_task(parse_task(propose_task(SCHEMA, kind="classify")), SCHEMA)
     with pytest.raises(InputError, match="no property in the graph has from 2 to 100 values"):
         propose_task(SCHEMA.restricted(("User",), ()), store, kind="classify")

@@ -294,31 +294,86 @@ def test_a_graph_without_facts_and_a_shop_without_cold_items_can_be_learned_from
     assert (found.vectors - found.text).abs().max() > 0.01
 
 
+USERS = 10_000
+
+
+def lift(
+    costs: Callable[[float], float],
+    *,
+    users: int = USERS,
+    places: Callable[[float], float] = lambda b: b,
+    spread: float = 0.0,
+    base: float = 0.2,
+) -> float:
+    """The lift that is chosen where one costs so much in the mean, and `spread` times as much by user."""
+    blend, sides = Blend(["score", "score"]), 1 + spread * np.resize([-1.0, 1.0], users)
+
+    def metrics() -> dict[str, Any]:
+        boost = float(blend.new_boost)
+        return {"cold_ndcg@20": 0.0, "all_ndcg@20": base * (1 - costs(boost) * sides)}
+
+    told = raise_new(blend, metrics, lambda: 0.5 + places(float(blend.new_boost)))
+    kept = float(blend.new_boost)
+    assert told["lift"] == pytest.approx(kept)
+    assert (told["before"], told["places"]) == (0.5, pytest.approx(0.5 + places(kept), abs=0.05))
+    assert told["cost"] <= 0.02
+    return kept
+
+
 @pytest.mark.parametrize(
     ("costs", "kept"),
     [
-        # 0.02 a unit, then 0.02 a unit squared: both allow a lift of 1.
+        # 0.02 a place, then 0.02 a place squared: both allow a lift of 1.
         (lambda b: 0.02 * b, 1.0),
         (lambda b: 0.02 * b**2, 1.0),
         # One value that falls out of the row does not decide.
-        (lambda b: 0.02 * b**2 + (0.03 if b == 0.25 else 0.0), 0.85),
-        (lambda b: 0.5 * b, 0.025),
-        (lambda b: -0.01 * b, 1.5),
+        (lambda b: 0.02 * b**2 + (0.03 if b == 0.25 else 0.0), 0.9),
+        (lambda b: 0.5 * b, 0.04),
+        (lambda b: -0.01 * b, 2.0),
     ],
 )
 def test_new_items_are_lifted_as_far_as_two_percent_of_the_whole_allow(
     costs: Callable[[float], float], kept: float
 ) -> None:
-    blend = Blend(["score", "score"])
-
-    def metrics() -> dict[str, float]:
-        return {"cold_ndcg@20": 0.0, "all_ndcg@20": 0.2 * (1 - costs(float(blend.new_boost)))}
-
-    raise_new(blend, metrics)
-    assert float(blend.new_boost) == pytest.approx(kept, abs=0.05)
+    assert lift(costs) == pytest.approx(kept, abs=0.06)
 
 
-def test_new_items_are_not_lifted_where_nothing_was_found_before() -> None:
-    blend = Blend(["score", "score"])
-    raise_new(blend, lambda: {"all_ndcg@20": 0.0})
-    assert float(blend.new_boost) < 0.1
+def test_two_models_whose_scores_have_another_scale_give_new_items_the_same_places() -> None:
+    one = lift(lambda b: 0.02 * (2 * b) ** 2, places=lambda b: 2 * b)
+    other = lift(lambda b: 0.02 * (b**3) ** 2, places=lambda b: b**3)
+    assert (one, other) == (pytest.approx(0.5, abs=0.03), pytest.approx(1.0, abs=0.08))
+
+
+@pytest.mark.parametrize("users", [4, 64, USERS])
+def test_few_users_who_disagree_allow_less(users: int) -> None:
+    # The standard error is twice the cost over √users.
+    allowed = 1 / (1 + 2 / np.sqrt(users))
+    assert lift(lambda b: 0.02 * b, users=users, spread=2.0) == pytest.approx(allowed, abs=0.03)
+
+
+@pytest.mark.parametrize("bought", [0.0, 0.2])
+def test_new_items_are_hardly_lifted_where_nothing_was_found_before(bought: float) -> None:
+    assert lift(lambda b: 0.5 * b, base=bought) < 0.1
+
+
+def test_new_items_that_nobody_buys_make_a_lift_dear() -> None:
+    """60 items are known and 40 new: all sell, or every fourth; a fifth of the users want a new one."""
+    cold = np.arange(100) >= 60
+    kept = []
+    for sold in (40, 10):
+        draw = np.random.default_rng(0)
+        scores, users = draw.normal(size=(400, 100)) - 2.0 * cold, np.arange(400)
+        right = np.argsort(-scores[:, :60], axis=1)[users, draw.integers(0, 20, 400)]
+        newest = 60 + scores[:, 60 : 60 + sold].argmax(1)
+        right = np.where(draw.random(400) < 0.2, newest, right)
+        blend = Blend(["score", "score"])
+
+        def shown(scores: Any = scores, blend: Blend = blend) -> Any:
+            return np.argsort(-(scores + float(blend.new_boost) * cold), axis=1)[:, :20]
+
+        def metrics(right: Any = right, shown: Any = shown) -> dict[str, Any]:
+            hit = shown() == right[:, None]
+            return {"all_ndcg@20": hit.any(1) / np.log2(2 + hit.argmax(1))}
+
+        kept.append(raise_new(blend, metrics, lambda shown=shown: float(cold[shown()].sum(1).mean()))["lift"])
+    assert kept[0] > 1.3 * kept[1] > 0

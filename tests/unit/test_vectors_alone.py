@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from bench.suites.ours import _vectors_alone
-from kgdistill.run.report.words import choice_sentences, gate_sentences
+from kgdistill.run.report.words import choice_sentences, gate_sentences, lift_sentences
 
 
 def test_vectors_alone_are_products_and_popularity_for_who_has_bought_nothing() -> None:
@@ -42,6 +42,7 @@ def test_a_report_says_where_the_gate_stands_and_where_it_began() -> None:
 
 
 def test_a_report_says_which_controls_validation_would_take() -> None:
+    whole = np.random.default_rng(0).random(100)
     run: Any = SimpleNamespace(
         titles={"teacher": "fused teacher", "teacher_noz": "without z", "teacher_text": "text-only teacher"},
         kept={
@@ -53,10 +54,28 @@ def test_a_report_says_which_controls_validation_would_take() -> None:
                 "valid/warm_ndcg@20": 0.06,
                 "valid/cold_ndcg@20": 0.01,
             },
-            "student_nodistill": {"epoch": 2, "valid/warm_ndcg@20": 1.0},
+        },
+        validated={
+            "teacher": whole,
+            # Ahead in the mean of both; by users the second is not shown to be.
+            "teacher_noz": whole + 0.01 + np.resize([-0.01, 0.01], 100),
+            "teacher_text": whole + 0.01 + np.resize([-0.2, 0.2], 100),
+            "student_nodistill": whole + 1.0,
         },
     )
     assert choice_sentences(run) == [
         "Without z before fused teacher: warm ndcg@20 0.0400 against 0.0500, "
-        "cold ndcg@20 0.0500 against 0.0300."
+        "cold ndcg@20 0.0500 against 0.0300; their sum +0.0100 [+0.0080, +0.0120]."
+    ]
+    run.validated["teacher"] = whole + 0.02
+    assert choice_sentences(run) == []
+
+
+def test_a_report_says_what_new_items_cost_and_how_many_of_them_sold() -> None:
+    lifted = {"lift": 0.85, "places": 1.42, "before": 0.31, "cost": 0.0194, "new": 1383.0, "sold": 261.0}
+    run: Any = SimpleNamespace(titles={"student": "student"}, lifted={"student": lifted})
+    assert lift_sentences(run) == [
+        "Student: a lift of 0.85 gives new items 1.4 of 20 places, where they had 0.3, and costs "
+        "1.9 % of the NDCG over all items on validation, one standard error included. Of 1,383 new items "
+        "261 sold then: where fewer do, the same lift costs more."
     ]

@@ -31,25 +31,28 @@ SHOWS = word_set(
     view_promotion ad_view ad_viewed"""
 )
 CLICKS = word_set("click clicks clicked klick klicks ad_click ad_clicked select_promotion")
-_REVIEWS = word_set("review reviews reviewed review_rating rezension rezensionen")
+_REVIEWS = word_set("review reviews reviewed product_reviewed review_rating rezension rezensionen")
 RATES = _REVIEWS | word_set("rate rated rating ratings bewertung bewertungen")
 _CARTS = word_set(
-    """cart carts add added addtocart add_to_cart added_to_cart cart_add product_added warenkorb"""
+    """cart carts add added addtocart add_to_cart added_to_cart cart_add cart_added product_added basket
+    baskets add_to_basket added_to_basket basket_add add_to_bag warenkorb in_den_warenkorb"""
 )
 _FAVORITES = word_set(
-    """wishlist wishlists add_to_wishlist fav favs favorite favorites favorited favourite favourites
-    favourited like likes liked bookmark bookmarks bookmarked merkliste wunschliste"""
+    """wishlist wishlists wishlisted add_to_wishlist added_to_wishlist
+    product_added_to_wishlist fav favs favorite favorites favorited favourite favourites
+    favourited like likes liked bookmark bookmarks bookmarked merkliste merkzettel wunschliste
+    wunschzettel"""
 )
-_SHARES = word_set("share shares shared geteilt")
-_COMMENTS = word_set("comment comments commented kommentar kommentare")
+_SHARES = word_set("share shares shared product_shared geteilt")
+_COMMENTS = word_set("comment comments commented kommentar kommentare kommentiert")
 # Known for what they are, though no type of the graph is for them.
 _OTHERS = word_set(
     """remove removed remove_from_cart removefromcart product_removed
     begin_checkout checkout select_item view_item_list view_cart refund add_payment_info add_shipping_info
     session_start first_visit user_engagement scroll"""
 )
-# In the name of a file or a column these say something else: order_detail.csv, added_at.
-_VAGUE = word_set("detail add added")
+# In the name of a file or a column these say something else: order_detail.csv, added_at, baskets.csv.
+_VAGUE = word_set("detail add added basket baskets")
 _FLAGS = (("0", "1"), ("false", "true"), ("n", "y"), ("no", "yes"), ("nein", "ja"), ("否", "是"))
 # What the status of an order says where nothing was bought in the end.
 UNDONE = word_set(
@@ -67,7 +70,7 @@ _NAMES = {
     "FAVORITED": _FAVORITES,
     "SHARED": _SHARES,
     "REVIEWED": _REVIEWS | _COMMENTS,
-    "COMMENTED": _COMMENTS | _REVIEWS,
+    "COMMENTED": _COMMENTS,
     "RATED": RATES,
 }
 EVENTS = _OTHERS.union(*_NAMES.values())
@@ -117,11 +120,13 @@ def _tellings(name: str, types: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What `told_by` says of each of the words that name an event, the last first."""
     some = words(name)
     for kind in ("_".join(some[i:end]) for end in range(len(some), 0, -1) for i in range(end)):
+        if kind in _VAGUE:
+            continue
         own = next((name for name in types if name.lower() == kind), "")
         if own:
             yield own, own
             continue
-        known = [] if kind in _VAGUE else [name for name, group in _NAMES.items() if kind in group]
+        known = [name for name, group in _NAMES.items() if kind in group]
         known.sort(key=lambda name: not name.lower().startswith(kind.removesuffix("s")))
         if known:
             fits = [*(name for name in known if name in types), *(n for n in types if kind in _known(n))]

@@ -115,7 +115,7 @@ def _event(
     kind, name = _told(pieces, sample)
     at = {"at": line["at"]}
     when = timed(found)
-    if found.rating is not None and name in ("", "BOUGHT"):
+    if found.rating is not None and name in ("", "BOUGHT", "COMMENTED"):
         name = "RATED"
     if found.statement is not None and not name:
         name = "RATED"

@@ -20,6 +20,8 @@ _MOODS = {
 _CODES = ({"0": "negative", "1": "positive"}, {"-1": "negative", "0": "neutral", "1": "positive"})
 _STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 
+_NO_CLICK = {"BOUGHT", "RATED", "ADDED", "FAVORITED", "SHARED", "COMMENTED"}
+
 
 def write_texts(pieces: Pieces, product: Any) -> None:
     """Questions with their answers and intents, or statements.
@@ -105,7 +107,7 @@ def write_clicks(pieces: Pieces, sample: Sample, query: Any, product: Any) -> No
     """The products that were clicked on of what a query found."""
     found = pieces.found
     acted = {edge[1] for edge in pieces.made}
-    if found.time is None or (found.event is None and acted & {"BOUGHT", "RATED"}):
+    if found.time is None or (found.event is None and acted & _NO_CLICK):
         return
     when = timed(found)
     if found.event is not None:

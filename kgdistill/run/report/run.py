@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from kgdistill.arrays import DoubleArray
 from kgdistill.errors import ArtefactError
+from kgdistill.run.artefacts import load_validated
 from kgdistill.run.base import RunBase
 
 T = TypeVar("T")
@@ -181,6 +183,7 @@ class TrainedConfig(_Model):
 
     best_epoch: int | None = None
     gates: dict[str, float] = {}
+    lifted: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,8 @@ class ReportedRun:
 
     `titles` are what a reader calls the trained arms. `kept` has, for each training of `histories`, the
     numbers of the epoch whose model was kept; of the last epoch where a training was stopped before it could
-    say. `gates` has, for each arm with a gate, how much of an item's vector is its text.
+    say, and `validated` each user's part in the sum of its validation metrics, float64 [users]. `gates` has,
+    for each arm with a gate, how much of an item's vector is its text; `lifted` what was chosen for new ones.
     """
 
     folder: Path
@@ -199,7 +203,9 @@ class ReportedRun:
     titles: dict[str, str]
     histories: dict[str, list[dict[str, float]]]
     kept: dict[str, dict[str, float]]
+    validated: dict[str, DoubleArray]
     gates: dict[str, dict[str, float]]
+    lifted: dict[str, dict[str, float]]
     explained: list[Explained]
     picture: Path | None
 
@@ -220,6 +226,7 @@ def read_run(folder: Path) -> ReportedRun:
     histories = {name: h for name in judged if (h := _history(run.read(name) / "history.jsonl"))}
     explained = _explained(folder / "explanations.json", run.need("student").made)
     picture = folder / "explanation.png"
+    trained = {name: _trained(folder / name / "config.json") for name in judged}
     return ReportedRun(
         folder=folder,
         config=run.config.model_dump(mode="json"),
@@ -227,8 +234,10 @@ def read_run(folder: Path) -> ReportedRun:
         manifest=_read(run.read("graph") / "snapshot" / "manifest.json", ReportedManifest),
         titles=titles,
         histories=histories,
-        kept={name: _kept(folder / name / "config.json", rows) for name, rows in histories.items()},
-        gates={name: gates for name in judged if (gates := _trained(folder / name / "config.json").gates)},
+        kept={name: _kept(trained[name], rows) for name, rows in histories.items()},
+        validated={name: parts for name in histories if (parts := load_validated(folder / name)) is not None},
+        gates={name: told.gates for name, told in trained.items() if told.gates},
+        lifted={name: told.lifted for name, told in trained.items() if told.lifted},
         explained=explained,
         picture=picture if explained and picture.is_file() else None,
     )
@@ -267,9 +276,8 @@ def _parse(adapter: TypeAdapter[T], text: str, where: str) -> T:
         ) from error
 
 
-def _kept(file: Path, rows: list[dict[str, float]]) -> dict[str, float]:
-    best = _trained(file).best_epoch
-    return next((row for row in rows if row["epoch"] == best), rows[-1])
+def _kept(trained: TrainedConfig, rows: list[dict[str, float]]) -> dict[str, float]:
+    return next((row for row in rows if row["epoch"] == trained.best_epoch), rows[-1])
 
 
 def _trained(file: Path) -> TrainedConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kgdistill.ranking.bootstrap import paired_bootstrap
 from kgdistill.run.report.run import Comparison, Metrics, ReportedArm, ReportedRun
 
 _NAMES = {
@@ -212,17 +213,39 @@ def gate_sentences(run: ReportedRun) -> list[str]:
 
 
 def choice_sentences(run: ReportedRun) -> list[str]:
-    """Which controls the validation events, by whose sum epochs are chosen, would take in an arm's place."""
+    """Which controls the validation events would take in an arm's place: by the users' paired differences.
+
+    Compared is the sum of the metrics, by which epochs are chosen.
+    """
     said = []
-    for name, kept in run.kept.items():
+    for name, parts in run.validated.items():
         whole = next((a for a in ("teacher", "student") if name.startswith(f"{a}_")), "")
-        mine, theirs = _validated(kept), _validated(run.kept.get(whole, {}))
-        shared = [metric for metric in mine if metric in theirs]
-        if not shared or sum(mine[m] for m in shared) <= sum(theirs[m] for m in shared):
+        others = run.validated.get(whole)
+        if others is None or len(parts) != len(others):
             continue
+        told = paired_bootstrap(parts, others)
+        if told.low <= 0:
+            continue
+        mine, theirs = _validated(run.kept[name]), _validated(run.kept[whole])
+        shared = [m for m in mine if m in theirs]
         figures = ", ".join(f"{setting_title(m)} {mine[m]:.4f} against {theirs[m]:.4f}" for m in shared)
-        said.append(f"{run.titles[name].capitalize()} before {run.titles[whole]}: {figures}.")
+        said.append(
+            f"{run.titles[name].capitalize()} before {run.titles[whole]}: {figures}; "
+            f"their sum {told.mean:+.4f} [{told.low:+.4f}, {told.high:+.4f}]."
+        )
     return said
+
+
+def lift_sentences(run: ReportedRun) -> list[str]:
+    """What was chosen for new items among all others, its cost, and how many unsold ones that rests on."""
+    return [
+        f"{run.titles[name].capitalize()}: a lift of {told['lift']:.2f} gives new items "
+        f"{told['places']:.1f} of 20 places, where they had {told['before']:.1f}, and costs "
+        f"{100 * told['cost']:.1f} % of the NDCG over all items on validation, one standard error included. "
+        f"Of {told['new']:,.0f} new items "
+        f"{told['sold']:,.0f} sold then: where fewer do, the same lift costs more."
+        for name, told in run.lifted.items()
+    ]
 
 
 def _validated(kept: dict[str, float]) -> dict[str, float]:

@@ -26,6 +26,7 @@ from kgdistill.run.report.words import (
     gate_sentences,
     headline,
     headline_arm,
+    lift_sentences,
     meaning,
     metric_title,
     outcome,
@@ -84,6 +85,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "controls": controls(metrics),
         "gates": gate_sentences(run),
         "choices": choice_sentences(run),
+        "lifts": lift_sentences(run),
         "trainings": [
             (run.titles[name], Markup(plot))  # matplotlib's own SVG, its texts escaped
             for name, plot in zip(run.histories, plots, strict=True)

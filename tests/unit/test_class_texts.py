@@ -1,0 +1,167 @@
+"""What is written on a class, or on what its facts lead to, teaches it where its subjects' texts do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from _classes import (
+    CONFIG,
+    INTENTS,
+    WORDS,
+    WordEncoder,
+    World,
+    context,
+    make_classes,
+    spec,
+    utterances,
+    world,
+)
+from _tiny_encoder import tiny_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgdistill.errors import InputError
+from kgdistill.run.artefacts import load_subjects, save_subjects
+from kgdistill.tasks.class_texts import MOST, spoken
+from kgdistill.tasks.spec import parse_task
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher, left_out_folds
+
+ONCE = CONFIG.model_copy(update={"refit": False, "folds": 2, "epochs": 60, "patience": 60})
+
+
+NAMES = list(INTENTS)
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+THINGS = ["voucher", "van", "door"]
+
+
+def tables(words: Sequence[str] = NAMES) -> dict[Any, list[dict[str, Any]]]:
+    """The test asks for each intent in a word that no text of training holds."""
+    made = utterances(120)
+    for i, row in enumerate(made["Utterance"]):
+        if row["split"] == "test":
+            row["text"] = words[i % 3]
+    return made
+
+
+def found(here: World, *, distilled: bool = True) -> tuple[float, float]:
+    """What teacher and student tell of the test rightly."""
+    teacher = fit_class_teacher(here.task, here.vectors, ONCE, context())
+    encoder: Any = WordEncoder()
+    encoder.tokenizer = tiny_tokenizer([*SPECIAL, *WORDS, *NAMES, *THINGS])
+    student = fit_class_student(
+        here.task, encoder, here.vectors, ONCE, context(), teacher=teacher if distilled else None
+    )
+    said = teacher.logits(here.task, here.vectors), student.logits(here.task)
+    return here.right(said[0]["intent"], "intent"), here.right(said[1]["intent"], "intent")
+
+
+def test_the_name_of_a_class_teaches_teacher_and_student(tmp_path: Path) -> None:
+    named = world(make_classes(tables(), tmp_path / "a", spec()))
+    assert named.task.class_texts["intent"].texts == ("hours", "parcel", "refund")
+    assert min(found(named)) > 0.9
+    assert found(named, distilled=False)[1] > 0.9
+    silent = spec(targets={"intent": {"relationship": "HAS_INTENT", "by": []}})
+    nameless = world(make_classes(tables(), tmp_path / "b", silent))
+    assert not nameless.task.class_texts["intent"].texts
+    assert max(found(nameless)) < 0.7
+
+
+def test_what_the_facts_of_a_class_lead_to_teaches_it(tmp_path: Path) -> None:
+    about = tables(THINGS)
+    titles = [[thing, f"{thing} {thing} please"] for thing in THINGS]
+    about["Product"] = [
+        {"product_id": f"p{i}{j}", "title": title}
+        for i, own in enumerate(titles)
+        for j, title in enumerate(own)
+    ]
+    about["Intent", "ABOUT", "Product"] = [
+        {"source": name, "target": f"p{i}{j}"} for i, name in enumerate(NAMES) for j in range(2)
+    ]
+    facts = spec(targets={"intent": {"relationship": "HAS_INTENT", "by": "facts"}})
+    with_facts = world(make_classes(about, tmp_path / "a", facts))
+    written = with_facts.task.class_texts["intent"]
+    assert written.texts[:3] == ("hours door", "hours door door please", "parcel van")
+    assert written.classes.tolist() == [0, 0, 1, 1, 2, 2]
+    assert min(found(with_facts)) > 0.9
+    without = world(make_classes(about, tmp_path / "b", spec()))
+    assert max(found(without)) < 0.7
+
+
+def test_a_class_of_many_facts_is_taught_by_the_first(tmp_path: Path) -> None:
+    many = tables()
+    many["Product"] = [{"product_id": f"p{i:02}", "title": f"thing {i}"} for i in range(MOST + 9)]
+    many["Intent", "ABOUT", "Product"] = [
+        {"source": "refund", "target": row["product_id"]} for row in many["Product"]
+    ]
+    declared = spec(targets={"intent": {"relationship": "HAS_INTENT", "by": "facts"}})
+    texts = make_classes(many, tmp_path / "s", declared).class_texts["intent"].texts
+    assert texts == tuple(f"refund thing {i}" for i in range(MOST))
+
+
+def test_values_of_a_property_teach_each_its_own_target(tmp_path: Path) -> None:
+    targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
+    task = make_classes(tables(), tmp_path / "s", spec(targets=targets))
+    longer = task.with_class_texts()
+    assert longer.texts is not None
+    assert list(longer.texts[len(task) :]) == ["hours", "parcel", "refund", "calm", "cross"]
+    behind = {name: longer.subjects("train", name)[-3:] - len(task) for name in targets}
+    assert behind["intent"].tolist() == [0, 1, 2]
+    assert behind["mood"].tolist()[-2:] == [3, 4]
+    assert longer.truth("mood", "train")[-2:].tolist() == [[True, False], [False, True]]
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(longer.subjects(part), task.subjects(part))
+
+
+def test_where_a_class_is_left_out_so_are_its_words(tmp_path: Path) -> None:
+    here = world(make_classes(tables(), tmp_path / "s", spec()))
+    seen = []
+
+    def look(fold: Any) -> Any:
+        seen.append(fold.class_texts["intent"].texts)
+        taught = fold.truth("intent", "train").any(axis=0)
+        names = fold.task.class_names if hasattr(fold, "task") else fold.class_names
+        assert seen[-1] == tuple(np.array(names["intent"])[taught])
+        return here.teacher.logits(here.task, here.vectors), here.teacher.calibration
+
+    assert left_out_folds(here.task, "intent", look, share=0.5, seed=0)
+    assert {len(texts) for texts in seen} == {2}
+    assert here.task.class_texts["intent"].texts == ("hours", "parcel", "refund")
+
+
+def test_subjects_with_a_history_or_facts_are_taught_by_no_words(tmp_path: Path) -> None:
+    sides = {"label": "Utterance", "by": ["text", "facts"]}
+    assert not make_classes(tables(), tmp_path / "s", spec(subjects=sides)).class_texts
+
+
+def test_vectors_of_what_is_written_are_kept(tmp_path: Path) -> None:
+    here = world(make_classes(tables(), tmp_path / "s", spec()))
+    (tmp_path / "text").mkdir()
+    save_subjects(tmp_path / "text", here.vectors)
+    again = load_subjects(tmp_path / "text").classes
+    np.testing.assert_array_equal(again["intent"], here.vectors.classes["intent"])
+    np.testing.assert_array_equal(again["intent"], WordEncoder().encode(["hours", "parcel", "refund"]))
+
+
+def test_facts_of_values_are_refused() -> None:
+    with pytest.raises(InputError, match=r"targets\.mood\.by: a property's values have no facts"):
+        spec(targets={"mood": {"property": "mood", "by": "facts"}})
+    with pytest.raises(InputError, match="history"):
+        parse_task(spec().declared() | {"targets": {"mood": {"property": "mood", "by": "history"}}})
+
+
+@pytest.mark.parametrize("name", ["ORDER_STATUS", "order-status", "orderStatus", " order  status"])
+def test_names_are_read_as_words(name: str) -> None:
+    assert spoken(name).lower() == "order status"
+
+
+@given(st.text(max_size=30))
+def test_a_name_as_words_keeps_its_letters(name: str) -> None:
+    def letters(text: str) -> str:
+        return "".join(filter(str.isalnum, text)).casefold()
+
+    assert letters(spoken(name)) == letters(name)
+    assert spoken(spoken(name)) == spoken(name)
