@@ -123,7 +123,8 @@ def _weighed(config: RunConfig) -> dict[str, Any]:
     """Further events of the histories: another weight, another model."""
     task = config.task
     weights = task.positives.weights if isinstance(task, MatchSpec) else {}
-    return {"weights": dict(weights)} if weights else {}
+    told = {"half_life": True}  # former ones took a month's in every shop
+    return {**told, "weights": dict(weights)} if weights else told
 
 
 def _by_name(*arms: Arm) -> dict[str, Arm]:

@@ -18,7 +18,8 @@ from kgdistill.tasks.item_groups import (
 )
 
 _DAY_US = 86_400e6
-_RECENT_DAYS = 30.0
+RECENT_DAYS = 30.0
+"""After so many days a purchase is half as recent, where a shop does not say otherwise (`half_life`)."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class Interactions:
         purchases: float32 CSR [users, items], 1 where the user bought the item before `until`.
         ages: days before `until`, float32, aligned with `purchases.data`.
         counts: buyers of each item, int64 [items].
-        recent: the same, each halved for every 30 days of its age, float32 [items].
+        recent: the same, each halved for every `recent_days` of its age, float32 [items].
         ranks: how many items the user bought after it, float32, aligned with `purchases.data`; items of one
             moment count as bought in the order of their ids.
         min_count: an item with fewer buyers is cold.
+        recent_days: the half-life of `recent`.
         others: events of further kinds before the same moment, and what one of them weighs beside a purchase.
         fits: what was fitted on it and what with, to be fitted once.
     """
@@ -58,6 +60,7 @@ class Interactions:
     ages: FloatArray
     min_count: int
     others: tuple[tuple[float, Interactions], ...] = ()
+    recent_days: float = RECENT_DAYS
     counts: IntArray = field(init=False)
     recent: FloatArray = field(init=False)
     ranks: FloatArray = field(init=False)
@@ -67,12 +70,18 @@ class Interactions:
     def __post_init__(self) -> None:
         bought, items = self.purchases.indices, self.purchases.shape[1]
         self.counts = np.bincount(bought, minlength=items).astype(np.int64)
-        weights = np.exp2(-self.ages / _RECENT_DAYS)
-        self.recent = np.bincount(bought, weights, minlength=items).astype(np.float32)
+        self.recent = self.recency(self.recent_days)
         users = np.repeat(np.arange(self.purchases.shape[0]), np.diff(self.purchases.indptr))
         order = np.lexsort((-bought, self.ages, users))
         self.ranks = np.empty(len(order), np.float32)
         self.ranks[order] = np.arange(len(order)) - self.purchases.indptr[users[order]]
+
+    def recency(self, days: float) -> FloatArray:
+        """Buyers of each item, each halved for every so many days of its age, float32 [items]."""
+        weights = np.exp2(-self.ages / days)
+        recent = np.bincount(self.purchases.indices, weights, minlength=self.purchases.shape[1])
+        out: FloatArray = recent.astype(np.float32)
+        return out
 
     @property
     def warm(self) -> IntArray:
@@ -138,6 +147,7 @@ def interactions_before(
     until_us: int,
     min_count: int,
     others: Iterable[OtherEvents] = (),
+    recent_days: float = RECENT_DAYS,
 ) -> Interactions:
     """The view of the events strictly before `until_us`.
 
@@ -147,6 +157,7 @@ def interactions_before(
         until_us: microseconds since 1970; events at or after it are left out.
         min_count: an item with fewer buyers is cold.
         others: events of further kinds.
+        recent_days: the half-life of recent popularity.
     """
     coo, times = purchases.tocoo(), first_at.tocoo().data
     keep = times < until_us
@@ -158,7 +169,7 @@ def interactions_before(
         (other.weight, interactions_before(other.pairs, other.times, until_us=until_us, min_count=min_count))
         for other in others
     )
-    return Interactions(matrix, kept, min_count, further)
+    return Interactions(matrix, kept, min_count, further, recent_days)
 
 
 def batches(users: IntArray, size: int, rng: np.random.Generator | None = None) -> Iterator[IntArray]:

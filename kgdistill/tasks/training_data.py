@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,9 +12,13 @@ import scipy.sparse as sp
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.interactions import Interactions, OtherEvents, interactions_before
+from kgdistill.tasks.interactions import RECENT_DAYS, Interactions, OtherEvents, interactions_before
 from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import Setting
+from kgdistill.tasks.recency import half_life
+
+_LATEST = 0.1
+"""The share of the events that tell how soon what was bought lately is old news."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,20 @@ class TrainingData:
         cold = view.counts[self.items] < self.min_count
         return self.items if name == "all" else self.items[cold if name == "cold" else ~cold]
 
+    @cached_property
+    def recent_days(self) -> float:
+        """The half-life of recent popularity, by the latest events before models are chosen (`half_life`)."""
+        if not (self.times.data < self.select_us).any():
+            return RECENT_DAYS
+        start = self.inner_cut(_LATEST, self.select_us)
+        known, whole = (
+            interactions_before(self.purchases, self.times, until_us=until, min_count=self.min_count)
+            for until in (start, self.select_us)
+        )
+        later = sp.csr_matrix(whole.purchases - known.purchases)
+        later.eliminate_zeros()
+        return half_life(known, later, self.users, self.items)
+
     def view(self, until_us: int | None = None) -> Interactions:
         """The view of events before `until_us`, by default the cut; the same one whenever it is asked for."""
         until = self.cut_us if until_us is None else until_us
@@ -71,8 +90,9 @@ class TrainingData:
             raise LeakError("a view may not reach past the cut")
         if until not in self._views:
             self._views[until] = interactions_before(
-                self.purchases, self.times, until_us=until, min_count=self.min_count, others=self.others
-            )
+                self.purchases, self.times, until_us=until, min_count=self.min_count, others=self.others,
+                recent_days=self.recent_days,
+            )  # fmt: skip
         return self._views[until]
 
     def inner_cut(self, share: float, until_us: int | None = None) -> int:

@@ -99,6 +99,27 @@ def test_online_retail_is_mapped_though_the_sample_does_not_tell_the_month_from_
     assert shown.counts[BOUGHT] == 2_250
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_the_whole_of_a_parquet_file_tells_the_month_from_the_day_however_its_text_is_stored(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    start = datetime(2010, 12, 1, 8, 26)
+    times = [start + timedelta(minutes=10 * i) for i in range(3_000)]
+    table = pa.table(
+        {
+            "CustomerID": pa.array([17850 + i % 50 for i in range(3_000)]),
+            "StockCode": pa.array([f"S{i % 90}" for i in range(3_000)]),
+            "InvoiceDate": pa.array([f"{t.month}/{t.day}/10 {t.hour}:00" for t in times]).cast(kind),
+        }
+    )
+    pq.write_table(table, tmp_path / "retail.parquet")
+    _, mapping = proposed(tmp_path)
+    shown = preview(mapping, SCHEMA, tmp_path)
+    assert (shown.counts[BOUGHT], shown.rejected) == (3_000, 0)
+
+
 def test_doubts_and_unused_columns_are_told_and_both_readings_of_a_date_named(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -111,6 +132,59 @@ def test_doubts_and_unused_columns_are_told_and_both_readings_of_a_date_named(tm
     assert "# ? event: these kinds make nothing: refund" in text
     shown = preview(mapping, SCHEMA, tmp_path)
     assert (shown.counts[BOUGHT], shown.counts["User", "VIEWED", "Product"]) == (1, 1)
+
+
+@pytest.mark.parametrize("heading", ["itemDescription", "product_name", "Item Name"])
+def test_lines_that_tell_products_by_their_names_alone_make_purchases(tmp_path: Path, heading: str) -> None:
+    rows = "1808,21-07-2015,tropical fruit\n2552,05-01-2015,whole milk\n1808,19-09-2015,whole milk\n"
+    write(tmp_path, "groceries.csv", f"Member_number,Date,{heading}\n{rows}")
+    text, mapping = proposed(tmp_path)
+    assert f"# ? Product: no column holds ids of products, so that each {heading} is one" in text
+    shown = preview(mapping, SCHEMA, tmp_path)
+    assert (shown.counts[BOUGHT], shown.counts["Product"], shown.rejected) == (3, 2, 0)
+    assert shown.examples["Product"].to_pylist()[0]["title"] == "tropical fruit"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "user_id,created_at,item_name\nu1,2024-01-01,Lamp\nu2,2024-01-02,Chair\n",
+        "user_id,date,title\nu1,2024-01-01,Dr\nu2,2024-01-02,Dr\n",
+    ],
+    ids=["each name once", "no word of a product or a sale"],
+)
+def test_names_that_may_be_of_anything_are_no_products(tmp_path: Path, rows: str) -> None:
+    write(tmp_path, "list.csv", rows)
+    assert "Product" not in preview(proposed(tmp_path)[1], SCHEMA, tmp_path).counts
+
+
+GENRES = ["Action|Thriller", "Comedy|Drama", "Drama|Action", "Comedy", "Drama", "", "Thriller|Comedy|Drama"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "mark"),
+    [
+        ("movies.csv", "movieId,title,genres", "|"),
+        ("ml.item", "item_id:token\ttitle:token_seq\tclass:token_seq", " "),
+    ],
+)
+def test_categories_that_are_no_path_are_one_each(tmp_path: Path, name: str, head: str, mark: str) -> None:
+    rows = [[str(i), f"Film {i}", genres.replace("|", mark)] for i, genres in enumerate(GENRES)]
+    by = "\t" if "\t" in head else ","
+    key = "product_id" if by == "," else "item_id"
+    write(tmp_path, name, "\n".join([head.replace("movieId", key), *(by.join(row) for row in rows)]) + "\n")
+    shown = preview(proposed(tmp_path)[1], SCHEMA, tmp_path)
+    made = {(c["category_id"], c["name"], c["path"]) for c in shown.examples["Category"].to_pylist()}
+    assert made == {(name, name, name) for name in ("Action", "Comedy", "Drama", "Thriller")}
+    assert (shown.counts["Product", "IN_CATEGORY", "Category"], shown.rejected) == (11, 0)
+    assert shown.examples["Product"].to_pylist()[0]["category_text"] == "Action, Thriller"
+
+
+def test_a_path_stays_one_though_a_name_comes_at_two_heights(tmp_path: Path) -> None:
+    rows = ["Kitchen|Tea|Pots", "Kitchen|Pans", "Garden|Tools", "Tea|Green", "Garden|Tools|Saws"]
+    write(tmp_path, "items.csv", "sku,category\n" + "".join(f"s{i},{row}\n" for i, row in enumerate(rows)))
+    shown = preview(proposed(tmp_path)[1], SCHEMA, tmp_path)
+    assert (shown.counts["Department"], shown.counts["Category", "PART_OF", "Department"]) == (3, 4)
 
 
 def test_a_person_as_id_is_hashed(tmp_path: Path) -> None:

@@ -212,12 +212,17 @@ class NodeMaker:
         self._key = rows.check_key(plan.key, self._mask)
         alive = self._mask & ~rows.deleted
         self._cells = {cell.name: rows.check(cell, alive) for cell in plan.properties}
+        # Of several nodes of a row each is called by what it is told by, and not by all of them.
+        several = is_list(self._key.values.type)
+        self._own = [c.name for c in plan.properties if several and c.plan.value == plan.key.plan.value]
 
     def make(self) -> None:
         """Adds the rows without a fault."""
         rows = np.flatnonzero(self._mask & ~self._rows.book.bad).astype(np.int64)
         rows, (keys,) = explode(rows, self._key.values)
         columns = {name: _alive(column.values, rows, self._rows) for name, column in self._cells.items()}
+        for name in self._own:
+            columns[name] = pc.if_else(pc.is_valid(columns[name]), keys, columns[name])
         self._rows.add(self._plan.label, rows, {self._plan.key.name: keys, **columns})
 
 

@@ -53,7 +53,8 @@ _NO_TEXT += " helpful vote votes verified image images summary id"
 class Guess:
     """What the columns are taken for; None or empty where nothing is.
 
-    `untimed` names columns that should hold times, but in no way that is known, with a value of each.
+    `untimed` names columns that should hold times, but in no way that is known, with a value of each;
+    `apart` is what stands between categories of one value that are no path, such as genres.
     """
 
     user: ColumnProfile | None = None
@@ -86,6 +87,7 @@ class Guess:
     attributes: list[ColumnProfile] = field(default_factory=list)
     personal: list[ColumnProfile] = field(default_factory=list)
     untimed: str = ""
+    apart: str | None = None
     unsure: dict[str, str] = field(default_factory=dict)
 
 
@@ -145,7 +147,29 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     _numbers(found, take)
     _texts(found, take, left, stem)
     _words(found, take, left)
+    _by_name(found)
+    found.apart = _apart(found.categories, blanks=sample.options.format == "recbole")
     return found
+
+
+def _by_name(found: Guess) -> None:
+    """Lines of purchases without ids of products: a product is what has a name of its own."""
+    other = (
+        found.product,
+        found.query,
+        found.query_id,
+        found.question,
+        found.statement,
+        found.ad,
+        found.campaign,
+    )
+    name = found.title
+    if name is None or found.user is None or found.time is None or any(c is not None for c in other):
+        return
+    sold = (found.order, found.quantity, found.amount, found.price)
+    if name.distinct < len(name.values) and (has(name, PRODUCT) or any(c is not None for c in sold)):
+        found.product = name
+        found.unsure["Product"] = f"no column holds ids of products, so that each {name.name} is one"
 
 
 def _is_personal(column: ColumnProfile) -> bool:
@@ -355,6 +379,19 @@ def separator(column: ColumnProfile) -> str | None:
         if column.values and with_it > 0.5 * len(column.values):
             return mark
     return None
+
+
+def _apart(levels: list[ColumnProfile], *, blanks: bool) -> str | None:
+    """What stands between names where most of them come at the head of some values and below it in others."""
+    if len(levels) != 1 or levels[0].lists:
+        return None
+    mark = separator(levels[0]) or (" " if blanks else None)
+    if mark is None:
+        return None
+    places = [(name.strip(), i) for value in levels[0].values for i, name in enumerate(value.split(mark))]
+    first = {name for name, i in places if i == 0}
+    below = [name for name, i in places if i > 0]
+    return mark if below and 2 * sum(name in first for name in below) > len(below) else None
 
 
 def used(found: Guess) -> set[str]:

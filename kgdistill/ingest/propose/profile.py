@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kgdistill.ingest.mapping.cast import plain_array
 from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
 from kgdistill.ingest.propose.numbers import NumberShape, number_shape
 from kgdistill.ingest.propose.text import Layout, layout_of
@@ -230,7 +231,7 @@ def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
 def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
     """The texts of a column and how often each comes, batch by batch."""
     for batch in read_batches(source, [column.name]):
-        values = batch.table[column.name]
+        values = plain_array(batch.table[column.name])
         if not pa.types.is_string(values.type):
             return
         if column.wide:

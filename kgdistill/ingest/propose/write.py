@@ -236,7 +236,7 @@ def _product(pieces: Pieces, product: Any) -> None:
         "title": None if found.title is None or found.ad is not None else found.title.name,
         "description": None if found.about is None else found.about.name,
         "brand_text": None if found.brand is None else found.brand.name,
-        "category_text": _category_text(found.categories),
+        "category_text": _category_text(found),
         "price": None if found.price is None else as_number(found.price),
     }
     if len(found.attributes) == 1:
@@ -252,7 +252,11 @@ def _product(pieces: Pieces, product: Any) -> None:
         brand = as_key(found.brand)
         pieces.node("Brand", brand, {"name": found.brand.name})
         pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
-    if found.categories and pieces.has("Category"):
+    if found.apart is not None:
+        names = as_key(found.categories[0], split=found.apart)
+        pieces.node("Category", names, {"name": names, "path": names})
+        pieces.edge(("Product", "IN_CATEGORY", "Category"), product, names, {}, stub=False)
+    elif found.categories and pieces.has("Category"):
         first = found.categories[0]
         mark = separator(first)
         path: Any = {"columns": [c.name for c in found.categories], "list": True}
@@ -265,9 +269,12 @@ def _product(pieces: Pieces, product: Any) -> None:
         pieces.tree(path, product, "Department" if rooted else "")
 
 
-def _category_text(levels: list[ColumnProfile]) -> Any:
+def _category_text(found: Guess) -> Any:
+    levels = found.categories
     if not levels:
         return None
+    if found.apart is not None:
+        return {"column": levels[0].name, "split": found.apart}
     if len(levels) > 1:
         return {"columns": [c.name for c in levels], "separator": " > "}
     mark = separator(levels[0])
