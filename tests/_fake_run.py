@@ -25,6 +25,12 @@ _WARM = {
     "student_nodistill": ("student without distillation", 0.0538, 1_204_224),
     "student_exchanged": ("student, users exchanged", 0.0255, None),
 }
+# Each user's part in the validation of the epoch that was kept.
+_VALIDATED = {
+    "student": [0.03, 0.04, 0.05],
+    "student_nodistill": [0.035, 0.046, 0.055],
+    "teacher": [0.1, 0.2],
+}
 _TRAININGS = ("teacher", "teacher_text", "teacher_shuffled", "student", "student_nodistill")
 _PROTOCOL = {"name": "fake", "title": "Fake", "cut": "2017-10-15", "test_start": "2017-11-19"}
 _MANIFEST = {
@@ -57,6 +63,8 @@ def write_fake_run(
         name = stage.name.removeprefix(".").partition(".part-")[0]
         if histories and name in _TRAININGS:
             _history(stage / "history.jsonl", _TRAININGS.index(name), distilled=name == "student")
+        if name in _VALIDATED:
+            _json(stage / "validated.json", _VALIDATED[name])
 
     def evaluation(stage: Path) -> None:
         _json(stage / "metrics.json", metrics or fake_metrics())

@@ -162,13 +162,14 @@ def test_new_items_are_lifted_where_they_are_ranked_among_all(
     if refits:
         catalogue = dataclasses.replace(catalogue, select_us=catalogue.inner_cut(0.3))
 
-    # Each place of twenty that new items take costs 4 %, so that they may have half of one more.
+    # Each place of twenty that new items take costs 1 %, so that they may have two more; a lift is a multiple
+    # of 0.025, which may mean a place.
     def validate(scorer: Scorer) -> dict[str, float]:
         view = scorer.view
         users = catalogue.users[np.diff(view.purchases.indptr)[catalogue.users] > 0]
         shown = best_unseen(scorer, view.purchases, users, catalogue.items, 20)
         places = np.isin(shown, catalogue.pool("cold", view)).sum(1).mean()
-        return {"cold_ndcg": places, "all_ndcg": 1.0 - 0.04 * places}
+        return {"cold_ndcg": places, "all_ndcg": 1.0 - 0.01 * places}
 
     apart = train(catalogue, planted, validate=validate)
     assert (float(apart.model.blend.new_boost), apart.lifted) == (0, {})
@@ -176,8 +177,8 @@ def test_new_items_are_lifted_where_they_are_ranked_among_all(
     trained = train(among, planted, validate=validate)
     told = trained.lifted
     assert 0 < float(trained.model.blend.new_boost) == pytest.approx(told["lift"])
-    whole = 1.0 - 0.04 * told["before"]
-    assert told["places"] - told["before"] == pytest.approx(0.5 * whole, abs=0.15)
+    whole = 1.0 - 0.01 * told["before"]
+    assert 0.5 < told["places"] - told["before"] < 2 * whole + 0.01
 
 
 def test_random_items_of_a_list_come_evenly_from_the_whole_pool(planted: Planted) -> None:
