@@ -7,7 +7,6 @@ import scipy.sparse as sp
 
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.ranking.metrics import ndcg_at_k
-from kgdistill.ranking.topk import top_k
 from kgdistill.tasks.interactions import RECENT_DAYS, Interactions
 
 _SHORTER = (15.0, 7.5, 3.75)
@@ -32,17 +31,21 @@ def half_life(known: Interactions, later: sp.csr_matrix, users: IntArray, items:
     pool = np.intersect1d(items, known.warm)
     asked = np.intersect1d(users, np.flatnonzero(np.diff(later.indptr)))
     asked = asked[:: max(1, -(-len(asked) // _ASKED))]
-    right = later[asked][:, pool].toarray() > 0
-    asked, right = asked[right.any(1)], right[right.any(1)]
+    asked = asked[np.diff(later[asked][:, pool].indptr) > 0]
     if len(asked) < 2:
         return RECENT_DAYS
-    seen = known.purchases[asked][:, pool].toarray() > 0
+    right, seen = later[asked][:, pool], known.purchases[asked][:, pool]
+    # So many of the order that everybody finds as many new ones among them.
+    reach = _K + int(np.diff(seen.indptr).max())
 
     def reached(days: float) -> DoubleArray:
-        scores = np.where(seen, -np.inf, known.recency(days)[pool])
-        first, _ = top_k(scores, np.arange(len(pool)), _K)
-        hits = np.take_along_axis(right, np.maximum(first, 0), axis=1) & (first >= 0)
-        return ndcg_at_k(hits, right.sum(1).astype(np.int64), _K)
+        first = np.argsort(-known.recency(days)[pool], kind="stable")[:reach]
+        unseen = seen[:, first].toarray() == 0
+        place = unseen.cumsum(1)
+        rows, columns = np.nonzero(unseen & (place <= _K))
+        hits = np.zeros((len(asked), _K), np.bool_)
+        hits[rows, place[rows, columns] - 1] = (right[:, first].toarray() > 0)[rows, columns]
+        return ndcg_at_k(hits, np.diff(right.indptr).astype(np.int64), _K)
 
     usual = reached(RECENT_DAYS)
     more = {days: reached(days) - usual for days in _SHORTER}
