@@ -113,7 +113,7 @@ _SAID: dict[str, dict[Language, str]] = {
     "who": {"en": "{user} {did}", "zh": "{user}{did}"},
     "did": {"en": "{event} {products} products", "zh": "{event}{products}种商品"},
     "did texts": {"en": "{event} {products} things", "zh": "{event}{products}个不同的词"},
-    "typed last": {"en": "last “{names}”", "zh": "最近是“{names}”"},
+    "typed last": {"en": 'last "{names}"', "zh": "最近是“{names}”"},
     "mostly done": {"en": "more than others of {names}", "zh": "比别人更多的是{names}"},
     "of brands done": {"en": "more than others by {names}", "zh": "品牌比别人更多的是{names}"},
     "at times done": {"en": "mostly {names}", "zh": "多在{names}"},

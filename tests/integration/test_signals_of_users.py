@@ -82,7 +82,7 @@ def test_each_kind_of_event_speaks_for_its_own(store: GraphStore) -> None:
     assert found.searches == {"SEARCHED": ("f dresses", "e dresses", "d dresses", "c dresses", "b dresses")}
     assert found.sentence() == (
         "ann bought 4 products; viewed 6 products, more than others of Green tea (3.9×); "
-        "searched for 6 things, more than others of Dress (3.4×), last “f dresses, e dresses, d dresses”."
+        'searched for 6 things, more than others of Dress (3.4×), last "f dresses, e dresses, d dresses".'
     )
     assert found.sentence("zh") == (
         "ann买过4种商品；看过6种商品，比别人更多的是Green tea (3.9×)；搜索过6个不同的词，"
