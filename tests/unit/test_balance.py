@@ -11,7 +11,7 @@ from _classes import CONFIG, context, kind_spec, snapshot_of, users, world
 
 from kgdistill.evaluate.classify import ClassArm
 from kgdistill.ranking.classes import decide, macro_f1, rarity
-from kgdistill.serve.attributions import attributions
+from kgdistill.serve.attributions import KnownSubject, attributions
 from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.train.classify import ClassStudent, train_class_student
@@ -96,7 +96,7 @@ def test_a_bundle_tells_what_was_judged(
     odd = [i for i, one in enumerate(told) if one.classes[0] != next(iter(one.probabilities))]
     assert odd
     assert {told[i].first for i in odd} == {"rare"}
-    found = {i: attributions(bundle, histories[i])["kind"] for i in odd}
+    found = {i: attributions(bundle, KnownSubject({"BOUGHT": histories[i]}))["kind"] for i in odd}
     at, speaks = next((i, some) for i, some in found.items() if some)
     without = bundle.classify(histories=[[key for key in histories[at] if key != speaks[0].key]])[0].told
     less = told[at].probabilities["rare"] - without.probabilities["rare"]

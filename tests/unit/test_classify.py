@@ -232,7 +232,7 @@ def test_nothing_is_learned_from_validation_or_test(words: World) -> None:
     texts = [("thanks" if i in held else text) for i, text in enumerate(task.texts or [])]
     other = ClassifyTask(
         task.spec, keys=task.keys, texts=texts, neighbours=(), targets=list(task._targets.values()),
-        parts=task._parts,
+        parts=task._parts, class_texts=task.class_texts,
     )  # fmt: skip
     a, b = words.student, world(other).student
     for (name, one), two in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):

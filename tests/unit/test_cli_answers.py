@@ -146,7 +146,7 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         (["search", "tea", "--where", "stock=perhaps"], "stock is true or false"),
         (["similar", "nobody"], "knows no item 'nobody'"),
         (["classify", "tea"], "made for 'recommend'; it cannot tell classes"),
-        (["classify"], "give a TEXT, --history or --fact"),
+        (["classify"], "give a TEXT, --history, --event or --fact"),
         (["classify", "--fact", "BOUGHT"], "is no RELATIONSHIP=ID"),
         (["recommend", "--pool", "tepid"], "no pool 'tepid'"),
         (["recommend", "--task", "search"], "was made for 'recommend', not for 'search'"),
