@@ -21,6 +21,11 @@ def fault(message: str, key: str = "", hint: str = "") -> PydanticCustomError:
     return PydanticCustomError("declared", "{message}", {"message": message, "key": key, "hint": hint})
 
 
+def listed(value: Any) -> Any:
+    """A text alone as a list of one; anything else as it is."""
+    return (value,) if isinstance(value, str) else value
+
+
 class Part(BaseModel):
     """A mapping of keys; any other key is refused with the nearest valid one."""
 

@@ -18,6 +18,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.audience import NOT_STARTED, AudienceData, MemberGroups, TimedPairs
 from kgdistill.tasks.audience_edges import FactStep, audience_edges
+from kgdistill.tasks.counted import is_counted
 from kgdistill.tasks.item_groups import fact_groups
 from kgdistill.tasks.spec import AnchorsByTime, MatchSpec
 from kgdistill.tasks.splits import PART_NAMES, TEST, TRAIN, VALIDATION, Parts
@@ -89,9 +90,7 @@ def _timed(snapshot: Snapshot, edge: EdgeType, who: str | None = None) -> TimedP
         source, target = target, source
     times = snapshot.times(edge)
     assert times is not None
-    table, keep = snapshot.edge_table(edge), np.ones(len(source), np.bool_)
-    if "first_quantity" in table.column_names:  # returned or given is no history
-        keep = pc.fill_null(pc.greater(table["first_quantity"], 0), True).to_numpy()
+    keep = is_counted(snapshot.edge_table(edge), {})
     return TimedPairs.of(source[keep], target[keep], times.astype(_MICRO).astype(np.int64)[keep])
 
 

@@ -6,24 +6,20 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from kgdistill.declared import Part, fault
+from kgdistill.declared import Part, fault, listed
 
 By: TypeAlias = Literal["history", "text", "facts"]
 """What a model may know a node by: what it did, the words on it, what it is tied to."""
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def _one_alone(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
-Sides: TypeAlias = Annotated[tuple[By, ...], BeforeValidator(_listed), Field(min_length=1)]
+Sides: TypeAlias = Annotated[tuple[By, ...], BeforeValidator(listed), Field(min_length=1)]
 Texts: TypeAlias = Annotated[
     tuple[str, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
@@ -62,4 +58,4 @@ class Side(Part):
     @property
     def events(self) -> tuple[str, ...]:
         """What `history` names."""
-        return _listed(self.history) if self.history is not None else ()
+        return listed(self.history) if self.history is not None else ()

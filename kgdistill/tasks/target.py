@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from kgdistill.declared import Part, fault
+from kgdistill.declared import Part, fault, listed
 
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Written: TypeAlias = Annotated[tuple[Literal["text", "facts"], ...], BeforeValidator(_listed)]
+Written: TypeAlias = Annotated[tuple[Literal["text", "facts"], ...], BeforeValidator(listed)]
 
 
 class Target(Part):
