@@ -136,9 +136,8 @@ def _known(
             of = [known.get(key, KnownSubject({})) for key in mine]
             given: dict[str, Any] = {}
             if part.dim:
-                given["texts"] = [
-                    one._replace(own=text).text for one, text in zip(of, own[start:], strict=False)
-                ]
+                texts = own[start : start + _AT_ONCE]
+                given["texts"] = [one._replace(own=text).text for one, text in zip(of, texts, strict=True)]
             if part.events:
                 given["histories"] = [one.done for one in of]
             if any(not nodes.history for nodes in part.nodes):

@@ -52,13 +52,11 @@ def class_texts(
         names: of the classes, in their order.
         hidden: relationship types that are never read, such as the targets'.
     """
-    held: dict[str, list[str]] = {name: [] for name in names}
-    if target.property is not None:
-        held = {name: [spoken(name)] if "text" in target.by else [] for name in names}
-    else:
-        for edge in snapshot.edge_types:
-            if edge[:2] == (label, target.relationship):
-                _of_nodes(snapshot, edge[2], target, held, hidden)
+    own = target.property is not None and "text" in target.by
+    held = {name: [in_words(name)] if own else [] for name in names}
+    for edge in snapshot.edge_types:
+        if edge[:2] == (label, target.relationship):
+            _of_nodes(snapshot, edge[2], target, held, hidden)
     pairs = [
         (text, number)
         for number, texts in enumerate(held.values())
@@ -68,7 +66,7 @@ def class_texts(
     return ClassTexts(tuple(text for text, _ in pairs), classes, np.arange(len(pairs)))
 
 
-def spoken(name: str) -> str:
+def in_words(name: str) -> str:
     """A name as words: ORDER_STATUS, order-status and orderStatus are order status."""
     words = " ".join(filter(None, _BREAK.split(name)))
     return words.lower() if words.isupper() else words
@@ -83,7 +81,7 @@ def _of_nodes(
 ) -> None:
     """Adds what is written on the nodes of a label that are classes."""
     keys: list[str] = snapshot.keys(label).tolist()
-    own = [spoken(name) for name in _names(snapshot, label)]
+    own = [in_words(name) for name in _names(snapshot, label)]
     rows = {row: key for row, key in enumerate(keys) if key in held}
     if "text" in target.by:
         fields = field_texts(snapshot, label, snapshot.schema.node(label).text)

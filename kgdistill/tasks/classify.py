@@ -252,7 +252,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
         said = written_texts(snapshot, wrote)
         both = zip(texts or [""] * len(keys), said, strict=True)
         texts = ["\n".join(filter(None, parts)) for parts in both]
-    beside = neighbours_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
+    beside = neighbours_of(snapshot, side, events, hidden=hidden, place=f"{where}: subjects")
     written = {}
     if "text" in side.by and not beside:
         written = {

@@ -69,7 +69,10 @@ def history_of(
     """The events that are a history, as far as the snapshot holds any; none where `side.by` names none.
 
     Args:
-        snapshot, side, hidden, place: as `neighbours_of`.
+        snapshot: everything in it is from before its cut.
+        side: the subjects.
+        hidden: relationship types that are never read, such as the targets'.
+        place: stands for the declaration in messages.
 
     Raises:
         InputError: one is no event of the label, or `history` names none where there are several; nobody has
@@ -97,20 +100,22 @@ def history_of(
 
 
 def neighbours_of(
-    snapshot: Snapshot, side: Side, *, hidden: Collection[str | None], place: str
+    snapshot: Snapshot,
+    side: Side,
+    events: Sequence[EdgeType],
+    *,
+    hidden: Collection[str | None],
+    place: str,
 ) -> list[Neighbours]:
     """What `side.by` names of history and facts; not what a subject wrote, which is its text.
 
     Args:
-        snapshot: everything in it is from before its cut.
-        side: the subjects.
-        hidden: relationship types that are never read, such as the targets'.
-        place: stands for the declaration in messages.
+        snapshot, side, hidden, place: as of `history_of`.
+        events: what that found.
 
     Raises:
-        InputError: as `history_of`; there are no facts.
+        InputError: there are no facts.
     """
-    events = history_of(snapshot, side, hidden=hidden, place=place)
     out = [
         _beside(snapshot, edge, facts="facts" in side.by, hidden=hidden)
         for edge in events

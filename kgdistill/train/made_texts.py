@@ -56,11 +56,10 @@ def taught(
         config: how many.
         seed: of what is made up.
     """
-    own = len(task)
-    said = None if teacher is None else teacher.told(task, vectors)
+    if teacher is None:
+        return Taught(*with_classes(task, vectors), None)
+    own, said = len(task), teacher.told(task, vectors)
     task, vectors = with_classes(task, vectors)
-    if teacher is None or said is None:
-        return Taught(task, vectors, None)
     soft, rows = _behind(said, teacher, task, vectors, own), task.subjects("train")
     wanted = min(config.made_up, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:

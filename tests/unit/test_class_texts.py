@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
 from kgdistill.run.artefacts import load_subjects, save_subjects
-from kgdistill.tasks.class_texts import MOST, spoken
+from kgdistill.tasks.class_texts import MOST, in_words
 from kgdistill.tasks.spec import parse_task
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher, left_out_folds
 
@@ -155,7 +155,7 @@ def test_facts_of_values_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["ORDER_STATUS", "order-status", "orderStatus", " order  status"])
 def test_names_are_read_as_words(name: str) -> None:
-    assert spoken(name).lower() == "order status"
+    assert in_words(name).lower() == "order status"
 
 
 @given(st.text(max_size=30))
@@ -163,5 +163,5 @@ def test_a_name_as_words_keeps_its_letters(name: str) -> None:
     def letters(text: str) -> str:
         return "".join(filter(str.isalnum, text)).casefold()
 
-    assert letters(spoken(name)) == letters(name)
-    assert spoken(spoken(name)) == spoken(name)
+    assert letters(in_words(name)) == letters(name)
+    assert in_words(in_words(name)) == in_words(name)

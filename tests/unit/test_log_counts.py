@@ -23,7 +23,7 @@ from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.classify import build_classify_task
 from kgdistill.tasks.log_counts import LogCounts
-from kgdistill.tasks.neighbours import Neighbours, neighbours_of
+from kgdistill.tasks.neighbours import Neighbours, history_of, neighbours_of
 from kgdistill.tasks.side import Side
 from kgdistill.train.classify import train_class_student
 from kgdistill.train.classify_files import load_class_student, save_class_student
@@ -177,11 +177,12 @@ def test_the_tree_above_what_a_fact_leads_to_is_a_group_too(tmp_path: Path) -> N
         write_rows(store, schema, rows_of)
         snapshot = take_snapshot(store, tmp_path / "s", cut=None)
     side = Side(label="User", by=("history", "facts"), history="BOUGHT")
-    (found,) = neighbours_of(snapshot, side, hidden=(), place="")
+    events = history_of(snapshot, side, hidden=(), place="")
+    (found,) = neighbours_of(snapshot, side, events, hidden=(), place="")
     assert list(found.groups) == ["IN_CATEGORY Category", "IN_CATEGORY Category > parent"]
     food = snapshot.keys("Category").tolist().index("food")
     assert found.groups["IN_CATEGORY Category > parent"][:, food].toarray().ravel().tolist() == [1, 1, 0]
-    (guarded,) = neighbours_of(snapshot, side, hidden=("PART_OF",), place="")
+    (guarded,) = neighbours_of(snapshot, side, events, hidden=("PART_OF",), place="")
     assert list(guarded.groups) == ["IN_CATEGORY Category"]
 
 
