@@ -176,8 +176,9 @@ def interests(
         ) -> tuple[Interest, ...]:
             return _standing_out(counts, usual, names, most, event=event, tests=len(every))
 
-        for kind, fact in (("categories", CATEGORY), ("brands", BRAND)):
-            found[kind] += named(*shares(store, paths, signal, fact, until), limit)
+        told = shares(store, paths, signal, (CATEGORY, BRAND), until)
+        for kind, some in zip(("categories", "brands"), told, strict=True):
+            found[kind] += named(*some, limit)
         found["times"] += _times(store, paths, signal, until, zone, named)[:limit]
     bought = next((signal.at for signal in every if signal.event == BOUGHT), {})
     known = [at for at in bought.values() if at is not None]

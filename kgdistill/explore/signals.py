@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from kgdistill.explore.paths import BOUGHT, Fact, Paths, name_of, texts_of
 from kgdistill.store.protocol import GraphStore
@@ -36,6 +37,14 @@ class Signal:
         """The last texts."""
         keys = sorted(self.texts, key=lambda key: (self.at[key] or datetime.min, key), reverse=True)
         return tuple(self.texts[key] for key in keys[:count])
+
+
+class Shares(NamedTuple):
+    """How much of what was done is of each node, by key: a user's, everybody's; and the nodes' names."""
+
+    mine: Counter[str]
+    everybody: Counter[str]
+    names: dict[str, str]
 
 
 def signals(paths: Paths, schema: Schema, user: str, before: datetime | None) -> list[Signal]:
@@ -69,38 +78,45 @@ def signals(paths: Paths, schema: Schema, user: str, before: datetime | None) ->
 
 
 def shares(
-    store: GraphStore, paths: Paths, signal: Signal, fact: Fact, until: datetime
-) -> tuple[Counter[str], Counter[str], dict[str, str]]:
-    """How much of what a user did, and of what everybody did by then, is of each node; their names."""
+    store: GraphStore, paths: Paths, signal: Signal, facts: Sequence[Fact], until: datetime
+) -> list[Shares]:
+    """Of each fact, what it leads to from what a user did, and from what everybody did by then."""
     counted, done = paths.counted(signal.event, signal.label), f"MATCH (:User)-[w:`{signal.event}`]->"
-    node = store.schema.node(fact.label)
 
-    def asked(cypher: str) -> list[tuple[str, int]]:
+    def asked(cypher: str) -> dict[str, int]:
         table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
-        return list(zip(table["key"].to_pylist(), table["n"].to_pylist(), strict=True))
+        return dict(zip(table["key"].to_pylist(), table["n"].to_pylist(), strict=True))
 
-    if not signal.texts:
+    if signal.texts:
+        text = f"q.`{store.schema.node(signal.label).name}`"
+        typed = asked(f"{done}(q:`{signal.label}`) WHERE {counted} RETURN {text} AS key, count(*) AS n")
+        return [_named(store, signal, fact, typed) for fact in facts]
+    out = []
+    for fact in facts:
         rows = paths.shared(fact, signal.at)
         usual = asked(
             f"{done}(:Product)-[:`{fact.type}`]->(v:`{fact.label}`) WHERE {counted} "
-            f"RETURN v.`{node.key}` AS key, count(*) AS n"
+            f"RETURN v.`{store.schema.node(fact.label).key}` AS key, count(*) AS n"
         )
         names = {row["via"]: row["name"] or row["via"] for row in rows}
-        return Counter(row["via"] for row in rows), Counter(dict(usual)), names
+        out.append(Shares(Counter(row["via"] for row in rows), Counter(usual), names))
+    return out
+
+
+def _named(store: GraphStore, signal: Signal, fact: Fact, typed: Mapping[str, int]) -> Shares:
+    """By the names that stand in a user's texts, and in everybody's: how often each was typed."""
+    node = store.schema.node(fact.label)
     cypher = (
         f"MATCH (v:`{fact.label}`) "
         f"RETURN v.`{node.key}` AS key, v.`{node.name}` AS name, {name_of(node)} AS shown"
     )
     rows = store.query(cypher, limit=_ROWS, timeout_s=_TIMEOUT_S).to_pylist()
     named = named_in({row["key"]: row["name"] or "" for row in rows})
-    text = f"q.`{store.schema.node(signal.label).name}`"
     everybody: Counter[str] = Counter()
-    for typed, count in asked(
-        f"{done}(q:`{signal.label}`) WHERE {counted} RETURN {text} AS key, count(*) AS n"
-    ):
-        everybody.update(dict.fromkeys(named(typed or ""), count))
-    mine = Counter(key for typed in signal.texts.values() for key in named(typed))
-    return mine, everybody, {row["key"]: row["shown"] or row["key"] for row in rows}
+    for text, count in typed.items():
+        everybody.update(dict.fromkeys(named(text or ""), count))
+    mine = Counter(key for text in signal.texts.values() for key in named(text))
+    return Shares(mine, everybody, {row["key"]: row["shown"] or row["key"] for row in rows})
 
 
 def named_in(names: Mapping[str, str]) -> Callable[[str], set[str]]:
