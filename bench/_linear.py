@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.evaluate.classify import ClassArm
+from kgdistill.ranking.calibration import calibrate
 from kgdistill.tasks.classify import ClassifyTask
+
+Judge: TypeAlias = Callable[[IntArray, IntArray], float]
+"""Of what is right and what is told; the more, the better."""
 
 
 class Linear(NamedTuple):
@@ -37,7 +42,7 @@ def logistic(
     x: Any,
     strengths: Sequence[float],
     *,
-    judge: Callable[[IntArray, IntArray], float],
+    judge: Judge,
     max_iter: int = 1000,
 ) -> Linear:
     """Logistic regression of the strength C that validation likes best.
@@ -47,7 +52,7 @@ def logistic(
         target: of it, with one class a subject.
         x: features of every subject.
         strengths: which C are tried; the first of the best is taken.
-        judge: of validation, what is right and what is told -> the more, the better.
+        judge: of validation.
         max_iter: of the solver.
     """
     from sklearn.linear_model import LogisticRegression
@@ -65,6 +70,16 @@ def logistic(
     best = int(np.argmax([judge(right, logits[valid].argmax(axis=1)) for logits in tried]))
     refitted = fitted(task.on_everything(), strengths[best])
     return Linear(tried[best], refitted, strengths[best])
+
+
+def chosen_arm(
+    task: ClassifyTask, target: str, x: Any, title: str, *, judge: Judge, max_iter: int = 1000
+) -> ClassArm:
+    """`logistic` of C from 0.1 to 100, refitted, with the temperature of what validation chose."""
+    made = logistic(task, target, x, (0.1, 1.0, 10.0, 100.0), judge=judge, max_iter=max_iter)
+    held, right = made.logits[task.subjects("validation", target)], task.truth(target, "validation")
+    known = calibrate(held, right, several=False, reject=False)
+    return ClassArm(title, {target: made.refitted}, {target: known})
 
 
 def accurate(right: IntArray, told: IntArray) -> float:

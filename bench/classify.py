@@ -27,11 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 import kgdistill as kg
-from bench._linear import accurate, logistic, texts_to_learn
+from bench._linear import accurate, chosen_arm, texts_to_learn
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.ranking.calibration import calibrate
 from kgdistill.ranking.classes import METRICS
 from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.snapshot import Snapshot, take_snapshot
@@ -66,10 +65,8 @@ def words_and_features(task: ClassifyTask) -> Any:
 def linear(task: ClassifyTask) -> ClassArm:
     """Logistic regression over TF-IDF, its strength chosen on validation."""
     (name,) = task.class_names
-    made = logistic(task, name, words_and_features(task), (0.1, 1.0, 10.0, 100.0), judge=accurate)
-    held, right = made.logits[task.subjects("validation")], task.truth(name, "validation")
-    calibration = calibrate(held, right, several=False, reject=False)
-    return ClassArm("TF-IDF and logistic regression", {name: made.refitted}, {name: calibration})
+    title = "TF-IDF and logistic regression"
+    return chosen_arm(task, name, words_and_features(task), title, judge=accurate)
 
 
 def milliseconds(work: Callable[[int], object], count: int = 200) -> float:

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 import kgdistill as kg
-from bench._linear import logistic, macro, texts_to_learn
+from bench._linear import chosen_arm, macro, texts_to_learn
 from bench.comparisons import holm
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig, TextConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.progress import step
 from kgdistill.ranking.bootstrap import bootstrap_statistic
-from kgdistill.ranking.calibration import calibrate
 from kgdistill.run.artefacts import text_encoder
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
@@ -119,10 +118,7 @@ def task_of(rows: Rows, folder: Path) -> tuple[Snapshot, ClassifyTask]:
 
 def linear(task: ClassifyTask, x: Any, title: str) -> ClassArm:
     """Logistic regression, its strength chosen on validation by macro-F1."""
-    made = logistic(task, TARGET, x, (0.1, 1.0, 10.0, 100.0), judge=macro, max_iter=2000)
-    held, right = made.logits[task.subjects("validation")], task.truth(TARGET, "validation")
-    known = calibrate(held, right, several=False, reject=False)
-    return ClassArm(title, {TARGET: made.refitted}, {TARGET: known})
+    return chosen_arm(task, TARGET, x, title, judge=macro, max_iter=2000)
 
 
 def tfidf(task: ClassifyTask, **how: Any) -> Any:
