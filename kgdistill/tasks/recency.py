@@ -34,21 +34,31 @@ def half_life(known: Interactions, later: sp.csr_matrix, users: IntArray, items:
     asked = asked[np.diff(later[asked][:, pool].indptr) > 0]
     if len(asked) < 2:
         return RECENT_DAYS
-    right, seen = later[asked][:, pool], known.purchases[asked][:, pool]
-    # So many of the order that everybody finds as many new ones among them.
-    reach = _K + int(np.diff(seen.indptr).max())
-
-    def reached(days: float) -> DoubleArray:
-        first = np.argsort(-known.recency(days)[pool], kind="stable")[:reach]
-        unseen = seen[:, first].toarray() == 0
-        place = unseen.cumsum(1)
-        rows, columns = np.nonzero(unseen & (place <= _K))
-        hits = np.zeros((len(asked), _K), np.bool_)
-        hits[rows, place[rows, columns] - 1] = (right[:, first].toarray() > 0)[rows, columns]
-        return ndcg_at_k(hits, np.diff(right.indptr).astype(np.int64), _K)
-
-    usual = reached(RECENT_DAYS)
-    more = {days: reached(days) - usual for days in _SHORTER}
+    usual = recent_ndcg(known, later, asked, pool, RECENT_DAYS)
+    more = {days: recent_ndcg(known, later, asked, pool, days) - usual for days in _SHORTER}
     best = max(more, key=lambda days: float(more[days].mean()))
     unsure = float(more[best].std(ddof=1)) / np.sqrt(len(asked))
     return best if more[best].mean() > _SURE * unsure else RECENT_DAYS
+
+
+def recent_ndcg(
+    known: Interactions, later: sp.csr_matrix, users: IntArray, pool: IntArray, days: float
+) -> DoubleArray:
+    """NDCG@20 of the items that were bought lately, without those that a user had, float64 [users].
+
+    Args:
+        known, later: as of `half_life`.
+        users: of whom each bought something of the pool afterwards.
+        pool: items that can be recommended, ascending; ties go to the smaller.
+        days: the half-life.
+    """
+    right, seen = later[users][:, pool], known.purchases[users][:, pool]
+    # So many of the order that everybody finds as many new ones among them.
+    reach = _K + int(np.diff(seen.indptr).max())
+    first = np.argsort(-known.recency(days)[pool], kind="stable")[:reach]
+    unseen = seen[:, first].toarray() == 0
+    place = unseen.cumsum(1)
+    rows, columns = np.nonzero(unseen & (place <= _K))
+    hits = np.zeros((len(users), _K), np.bool_)
+    hits[rows, place[rows, columns] - 1] = (right[:, first].toarray() > 0)[rows, columns]
+    return ndcg_at_k(hits, np.diff(right.indptr).astype(np.int64), _K)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,13 @@ def test_validation_chooses_the_epochs_and_the_calibration_once(made: World, tea
     assert once.chosen is None
     assert teacher.calibration == once.calibration
     assert teacher.epochs == once.epochs > 0
+    # Before its first epoch a member has no loss.
+    starts = [i for i, row in enumerate(once.history) if "loss" not in row]
+    members = [once.history[a:b] for a, b in pairwise([*starts, len(once.history)])]
+    reached = [[sum(v for k, v in row.items() if k.startswith("valid/")) for row in m[1:]] for m in members]
+    assert once.epochs == int(np.median([1 + int(np.argmax(values)) for values in reached]))
+    assert teacher.chosen is not None
+    assert teacher.seconds > teacher.chosen.seconds
     assert [row["loss"] for row in teacher.history[1:3]] == [row["loss"] for row in once.history[1:3]]
 
 

@@ -28,6 +28,7 @@ from kgdistill.errors import InputError
 from kgdistill.run.artefacts import load_subjects, save_subjects
 from kgdistill.tasks.class_texts import MOST, in_words
 from kgdistill.tasks.spec import parse_task
+from kgdistill.train.classify import with_classes
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher, left_out_folds
 
 ONCE = CONFIG.model_copy(update={"refit": False, "folds": 2, "epochs": 60, "patience": 60})
@@ -116,6 +117,39 @@ def test_values_of_a_property_teach_each_its_own_target(tmp_path: Path) -> None:
         np.testing.assert_array_equal(longer.subjects(part), task.subjects(part))
 
 
+def test_the_fields_of_a_class_are_written_on_it_and_nothing_that_is_hidden(tmp_path: Path) -> None:
+    made = tables()
+    for row in made["Channel"]:
+        row["note"] = f"by {row['channel_id']}"
+    made["Product"] = [{"product_id": f"p{i}", "title": f"voucher {i}"} for i in range(2)]
+    made["Intent", "ABOUT", "Product"] = [{"source": "refund", "target": "p0"}]
+    made["Utterance", "ABOUT", "Product"] = [
+        {"source": row["utterance_id"], "target": f"p{i % 2}"} for i, row in enumerate(made["Utterance"])
+    ]
+    targets = {
+        "channel": {"relationship": "SENT_BY"},
+        "intent": {"relationship": "HAS_INTENT", "by": "facts"},
+    }
+    written = make_classes(made, tmp_path / "a", spec(targets=targets)).class_texts
+    assert written["channel"].texts[:2] == ("channel 0", "channel 0 by c0")
+    assert written["intent"].texts == ("refund voucher 0",)
+    # What is told of an utterance is read of nothing else.
+    about = {"product": {"relationship": "ABOUT"}, "intent": targets["intent"]}
+    assert not make_classes(made, tmp_path / "b", spec(targets=about)).class_texts["intent"].texts
+
+
+def test_vectors_stay_with_their_texts_where_a_class_is_left_out(tmp_path: Path) -> None:
+    here = world(make_classes(tables(), tmp_path / "s", spec()))
+    fold = here.task.without(np.zeros(0, np.int64), {"intent": np.array([0])})
+    longer, vectors = with_classes(fold, here.vectors)
+    assert longer.texts is not None
+    assert vectors.subjects is not None
+    assert list(longer.texts[len(here.task) :]) == ["parcel", "refund"]
+    np.testing.assert_array_equal(
+        vectors.subjects[len(here.task) :], WordEncoder().encode(["parcel", "refund"])
+    )
+
+
 def test_where_a_class_is_left_out_so_are_its_words(tmp_path: Path) -> None:
     here = world(make_classes(tables(), tmp_path / "s", spec()))
     seen = []
@@ -156,6 +190,7 @@ def test_facts_of_values_are_refused() -> None:
 @pytest.mark.parametrize("name", ["ORDER_STATUS", "order-status", "orderStatus", " order  status"])
 def test_names_are_read_as_words(name: str) -> None:
     assert in_words(name).lower() == "order status"
+    assert in_words(name).islower() == (name != "orderStatus")
 
 
 @given(st.text(max_size=30))

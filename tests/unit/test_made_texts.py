@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kgdistill.arrays import FloatArray
 from kgdistill.train import novelty
+from kgdistill.train.classify import train_class_teacher
 from kgdistill.train.made_texts import made_up, taught
 
 PAIRS = {"sofa": "couch", "lamp": "light", "soil": "earth"}
@@ -98,6 +99,17 @@ def test_what_is_made_up_is_told_by_the_teacher(few: World) -> None:
     vectors = type(few.vectors)(np.concatenate([few.vectors.subjects, encoder.encode(made)]), {})  # type: ignore[list-item]
     said = few.teacher.logits(alone, vectors)["intent"][count:]
     assert found.soft["intent"][count:] == pytest.approx(said)
+
+
+def test_training_subjects_are_told_halfway(few: World) -> None:
+    encoder: Any = WordEncoder()
+    config = CONFIG.model_copy(update={"made_up": 100, "folds": 2})
+    teacher = train_class_teacher(few.task, few.vectors, config, context())
+    found = taught(teacher, few.task, encoder, few.vectors, config, 0)
+    assert found.soft is not None
+    said = found.soft["intent"][: len(few.task)]
+    assert np.array_equal(said, teacher.told(few.task, few.vectors)["intent"])
+    assert not np.array_equal(said, teacher.logits(few.task, few.vectors)["intent"])
 
 
 def test_enough_texts_are_left_as_they_are(few: World) -> None:

@@ -84,6 +84,18 @@ def test_every_student_reads_with_the_tower_and_none_changes_it(folder: Path) ->
         assert not np.array_equal(own.weight.detach().numpy(), tower.table)
 
 
+def test_the_tower_is_told_by_a_teacher_that_knows_nothing_of_validation(folder: Path) -> None:
+    maker = Runs.open(folder)["intent"].by_classes
+    teacher, rows = maker.teacher(), np.union1d(maker.task.subjects("train"), maker.task.unlabelled)
+    assert teacher.chosen is not None
+    told = maker.tower_texts().told["intent"]
+    by_chosen, by_final = (
+        model.told(maker.task, maker.vectors)["intent"][rows] for model in (teacher.chosen, teacher)
+    )
+    np.testing.assert_array_equal(told, by_chosen)
+    assert not np.array_equal(told, by_final)
+
+
 def test_the_tower_points_where_the_text_encoder_does_for_every_task(folder: Path) -> None:
     runs = Runs.open(folder)
     tower, bundle = tower_of(runs["search"]), kg.load(folder / "bundle")

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from kgdistill.tasks.interactions import RECENT_DAYS
+from kgdistill.tasks.recency import recent_ndcg
 from kgdistill.tasks.training_data import TrainingData
 
 DAY_US = 86_400 * 10**6
@@ -60,6 +61,25 @@ def test_what_models_are_chosen_by_says_nothing_of_the_half_life() -> None:
     purchases = times.astype(np.float32)
     purchases.data[:] = 1.0
     assert replace(known, times=times, purchases=purchases).recent_days == known.recent_days < 15
+
+
+@pytest.mark.parametrize(("days", "bought"), [(30.0, 10), (7.5, 40)])
+def test_recent_items_are_judged_as_by_hand(days: float, bought: int) -> None:
+    draw = np.random.default_rng(bought)
+    catalogue = shop(20.0, users=30, until=90)
+    known = catalogue.view(60 * DAY_US)
+    later = sp.csr_matrix((draw.random((30, ITEMS)) < bought / 100).astype(np.float32))
+    pool = np.flatnonzero(draw.random(ITEMS) < 0.8)
+    users = np.flatnonzero(later[:, pool].sum(axis=1).A1)
+    scores = known.recency(days)
+    wanted = []
+    for user in users:
+        had = set(known.purchases[user].indices)
+        ranked = sorted((i for i in pool if i not in had), key=lambda i: (-scores[i], i))[:20]
+        right = set(later[user].indices) & set(pool)
+        ideal = sum(1 / np.log2(n + 2) for n in range(min(20, len(right))))
+        wanted.append(sum(1 / np.log2(n + 2) for n, i in enumerate(ranked) if i in right) / ideal)
+    np.testing.assert_allclose(recent_ndcg(known, later, users, pool, days), wanted)
 
 
 def test_too_few_events_to_tell_leave_a_month() -> None:
