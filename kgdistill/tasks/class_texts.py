@@ -11,6 +11,7 @@ import numpy as np
 from kgdistill.arrays import IntArray
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
+from kgdistill.store.schema import Schema
 from kgdistill.tasks.neighbours import field_texts
 from kgdistill.tasks.target import Target
 
@@ -45,6 +46,8 @@ def class_texts(
 ) -> ClassTexts:
     """What is written on the classes of a target: names, fields, and where `by` says so what facts lead to.
 
+    Nothing that the schema calls sensitive: other texts would say it in other words.
+
     Args:
         snapshot: everything in it is from before its cut.
         label: of the subjects.
@@ -54,9 +57,10 @@ def class_texts(
     """
     own = target.property is not None and "text" in target.by
     held = {name: [in_words(name)] if own else [] for name in names}
+    reader = _Reader(snapshot, snapshot.schema.guarded(), target, hidden)
     for edge in snapshot.edge_types:
         if edge[:2] == (label, target.relationship):
-            _of_nodes(snapshot, edge[2], target, held, hidden)
+            reader.add(edge[2], held)
     pairs = [
         (text, number)
         for number, texts in enumerate(held.values())
@@ -72,39 +76,39 @@ def in_words(name: str) -> str:
     return words.lower() if words.isupper() else words
 
 
-def _of_nodes(
-    snapshot: Snapshot,
-    label: str,
-    target: Target,
-    held: dict[str, list[str]],
-    hidden: Collection[str | None],
-) -> None:
-    """Adds what is written on the nodes of a label that are classes."""
-    keys: list[str] = snapshot.keys(label).tolist()
-    own = [in_words(name) for name in _names(snapshot, label)]
-    rows = {row: key for row, key in enumerate(keys) if key in held}
-    if "text" in target.by:
-        fields = field_texts(snapshot, label, snapshot.schema.node(label).text)
-        for row, key in rows.items():
-            held[key] += [own[row], fields[row]]
-    for edge in snapshot.edge_types if "facts" in target.by else ():
-        if edge[0] == label and edge[1] not in hidden and snapshot.schema.relationship(edge).kind == "fact":
-            for row, text in _behind(snapshot, edge, list(rows)):
-                held[rows[row]].append(f"{own[row]} {text}")
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what is written on nodes that are classes, as far as a schema lets it."""
 
+    snapshot: Snapshot
+    schema: Schema
+    target: Target
+    hidden: Collection[str | None]
 
-def _behind(snapshot: Snapshot, edge: EdgeType, rows: list[int]) -> list[tuple[int, str]]:
-    """The first names that a fact leads to from some nodes, by the nodes' rows."""
-    source, goal = snapshot.edge_index(edge)
-    names, taken, out = _names(snapshot, edge[2]), dict.fromkeys(rows, 0), []
-    for row, node in sorted(zip(source.tolist(), goal.tolist(), strict=True)):
-        if names[node] and taken.get(row, MOST) < MOST:
-            taken[row] += 1
-            out.append((row, names[node]))
-    return out
+    def add(self, label: str, held: dict[str, list[str]]) -> None:
+        """Adds what is written on the nodes of a label to their classes' texts."""
+        own = [in_words(name) for name in self._names(label)]
+        rows = {row: key for row, key in enumerate(self.snapshot.keys(label).tolist()) if key in held}
+        if "text" in self.target.by:
+            fields = field_texts(self.snapshot, label, self.schema.node(label).text)
+            for row, key in rows.items():
+                held[key] += [own[row], fields[row]]
+        for edge in self.schema.edges("fact") if "facts" in self.target.by else ():
+            if edge[0] == label and edge[1] not in self.hidden and edge in self.snapshot.edge_types:
+                for row, text in self._behind(edge, list(rows)):
+                    held[rows[row]].append(f"{own[row]} {text}")
 
+    def _behind(self, edge: EdgeType, rows: list[int]) -> list[tuple[int, str]]:
+        """The first names that a fact leads to from some nodes, by the nodes' rows."""
+        source, goal = self.snapshot.edge_index(edge)
+        names, taken, out = self._names(edge[2]), dict.fromkeys(rows, 0), []
+        for row, node in sorted(zip(source.tolist(), goal.tolist(), strict=True)):
+            if names[node] and taken.get(row, MOST) < MOST:
+                taken[row] += 1
+                out.append((row, names[node]))
+        return out
 
-def _names(snapshot: Snapshot, label: str) -> list[str]:
-    """What the nodes of a label are called; the key where nothing else is known."""
-    called = field_texts(snapshot, label, [snapshot.schema.node(label).name])
-    return [name or str(key) for name, key in zip(called, snapshot.keys(label), strict=True)]
+    def _names(self, label: str) -> list[str]:
+        """What the nodes of a label are called; the key where nothing else is known."""
+        called = field_texts(self.snapshot, label, [self.schema.node(label).name])
+        return [name or str(key) for name, key in zip(called, self.snapshot.keys(label), strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _classes
 import numpy as np
 import pytest
 from _classes import (
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
 from kgdistill.run.artefacts import load_subjects, save_subjects
+from kgdistill.store.schema import Schema
 from kgdistill.tasks.class_texts import MOST, in_words
 from kgdistill.tasks.spec import parse_task
 from kgdistill.train.classify import with_classes
@@ -136,6 +138,35 @@ def test_the_fields_of_a_class_are_written_on_it_and_nothing_that_is_hidden(tmp_
     # What is told of an utterance is read of nothing else.
     about = {"product": {"relationship": "ABOUT"}, "intent": targets["intent"]}
     assert not make_classes(made, tmp_path / "b", spec(targets=about)).class_texts["intent"].texts
+
+
+@pytest.mark.parametrize("guarded", ["note", "title", "ABOUT"])
+def test_what_is_sensitive_is_not_written_on_a_class(
+    guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = _classes.SCHEMA.model_dump(exclude_unset=True)
+    raw["relationships"]["ABOUT"]["sensitive"] = guarded == "ABOUT"
+    for label, name in (("Channel", "note"), ("Channel", "title"), ("Product", "title")):
+        raw["nodes"][label]["properties"][name] = {"type": "string", "sensitive": guarded == name}
+    monkeypatch.setattr(_classes, "SCHEMA", Schema.model_validate(raw))
+    made = tables()
+    for row in made["Channel"]:
+        row["note"] = f"by {row['channel_id']}"
+    made["Product"] = [{"product_id": "p", "title": "voucher"}]
+    made["Intent", "ABOUT", "Product"] = [{"source": "refund", "target": "p"}]
+    targets = {
+        "channel": {"relationship": "SENT_BY"},
+        "intent": {"relationship": "HAS_INTENT", "by": "facts"},
+    }
+    written = make_classes(made, tmp_path / "s", spec(targets=targets)).class_texts
+    first, told = {
+        "note": (("channel 0",), ("refund voucher",)),
+        "title": (("c0", "by c0"), ("refund p",)),
+        "ABOUT": (("channel 0", "channel 0 by c0"), ()),
+    }[guarded]
+    assert written["channel"].texts[: len(first)] == first
+    assert len(written["channel"].texts) == 4 * len(first)
+    assert written["intent"].texts == told
 
 
 def test_vectors_stay_with_their_texts_where_a_class_is_left_out(tmp_path: Path) -> None:
