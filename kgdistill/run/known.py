@@ -48,11 +48,7 @@ def known_subjects(
     wrote = [
         e
         for e in schema.edges("event")
-        if part.dim
-        and e[0] == subjects["label"]
-        and e[1] in events
-        and e not in done
-        and schema.is_text(e[2])
+        if part.dim and e[0] == subjects["label"] and e[1] in events and schema.is_text(e[2])
     ]
     items: dict[str, dict[str, dict[str, None]]] = {}
     texts: dict[str, dict[str, list[WrittenText]]] = {}

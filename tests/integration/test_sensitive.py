@@ -19,6 +19,7 @@ from kgdistill.run.report import write_report
 from kgdistill.run.run import Run
 from kgdistill.run.told import told_classes
 from kgdistill.serve.among import among
+from kgdistill.serve.classifier import Classifier
 from kgdistill.serve.joined import join
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
@@ -256,6 +257,11 @@ def test_a_predicted_property_is_as_sensitive_as_a_known_one(guarded: Run, profi
     chosen = [key for key, held in zip(bundle.finder.keys.candidates, found.mask, strict=True) if held]
     assert sum(faith_of(key) == "moon" for key in chosen) > 0.8 * len(chosen) > 10
     assert any("predicts" in note for note in found.notes)
+    # Whatever else the other bundle reads first, a history of purchases is one of purchases.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "events", ["VIEWED", "BOUGHT"])
+        again = among(bundle, {"faith": "moon"}, profiles=told, allow_sensitive=True)
+    assert again.mask.tolist() == found.mask.tolist()
     sure = among(bundle, {"faith": "moon"}, profiles=told, allow_sensitive=True, least=1.0).mask
     assert sure.sum() < found.mask.sum()
     with pytest.raises(InputError, match=r"faith is never told as 'mars'\n  .*moon"):

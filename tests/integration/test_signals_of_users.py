@@ -103,6 +103,17 @@ def test_what_came_later_counts_from_then_on(store: GraphStore) -> None:
     assert early.sentence() == "ann bought nothing before 2024-01-08: nothing is known"
 
 
+def test_the_more_kinds_of_events_are_asked_the_less_is_by_chance(store: GraphStore) -> None:
+    viewed = [f"p{n:02}" for n in (*range(2, 30, 4), 0, 1, 3, 4)]
+    rows = edges(source=["zoe"] * 11, target=viewed, first_at=[AT] * 11, last_at=[AT] * 11)
+    ingest_tables(store, SCHEMA, GraphTables({}, {VIEWED: rows}))
+    # Four categories would give seven of eleven to one user in 26, with another kind of event to one in 13.
+    assert named(interests(store, "zoe")) == [("VIEWED", "All > Green tea", 7)]
+    typed = edges(source=["zoe"], target=["red Dress"], first_at=[AT], last_at=[AT])
+    ingest_tables(store, SCHEMA, GraphTables({}, {SEARCHED: typed}))
+    assert named(interests(store, "zoe")) == []
+
+
 def test_searches_in_chinese_count_by_the_names_in_them(store: GraphStore) -> None:
     texts = [f"{look}电饭煲" for look in ("红色", "蓝色", "小", "大", "新款", "家用")]
     at = [AT] * len(texts)

@@ -18,6 +18,7 @@ from _tiny_encoder import tiny_encoder
 import kgdistill as kg
 from kgdistill.cli import main
 from kgdistill.errors import InputError
+from kgdistill.run import told as told_module
 from kgdistill.run.run import Run
 from kgdistill.store import GraphStore, load_schema, open_store
 from kgdistill.tasks.spec import parse_task
@@ -152,10 +153,16 @@ def test_of_several_targets_only_the_sensitive_ones_are_left_out(
 
 
 def test_an_intent_is_written_to_its_own_node(
-    store: GraphStore, text: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: GraphStore,
+    text: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = fitted(tmp_path, store, "intent", text=text, classify=CLASSIFY)
     graph = kg.Graph(store)
+    # Some of what is told is in a later part.
+    monkeypatch.setattr(told_module, "_AT_ONCE", 7)
     count = graph.write_back(run, least=0.0).classes["intent"]
     rows = graph.query(
         "MATCH (u:Utterance)-[c:CLASSIFIED]->(i:Intent) RETURN u.utterance_id AS key, i.intent_id AS intent"
