@@ -197,7 +197,9 @@ def _frozen(run: Run, json: bool) -> None:
     lines: list[str] = []
     if config.protocol is not None:
         task, protocol = run.task, config.protocol
-        unread = {"-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol, run.weights)}
+        unread = {
+            "-".join(e): taken.num_edges(e) for e in unread_edges(taken, protocol, run.declared_weights)
+        }
         facts |= {
             "cut": protocol.cut,
             "test_start": protocol.test_start,
@@ -228,12 +230,15 @@ def _frozen(run: Run, json: bool) -> None:
 
 def _histories(run: Run) -> list[str]:
     """What is said of further events."""
+    from kgdistill.tasks.positives import LEARNED
+
     held = {name: run.snapshot.num_edges(e) if e in run.snapshot.edge_types else 0
-            for name, e in run.config.discovery.beside(run.weights).items()}  # fmt: skip
+            for name, e in run.config.discovery.beside(run.declared_weights).items()}  # fmt: skip
     return [
-        f"histories hold {name} too, weighed {weight:g}"
+        f"histories hold {name} too, "
+        + ("what one weighs is learned" if weight == LEARNED else f"weighed {weight:g}")
         + ("" if held[name] else "; the graph holds none before the cut, so that nothing is learned of it")
-        for name, weight in run.weights.items()
+        for name, weight in run.declared_weights.items()
     ]
 
 

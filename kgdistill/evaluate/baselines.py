@@ -1,4 +1,4 @@
-"""The baselines that every run carries: popularity and EASE."""
+"""The baselines that every run carries: popularity, EASE, and other users in the place of those who ask."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def popularity(task: MatchTask) -> Scorer:
         return np.broadcast_to(counts[candidates], (len(users), len(candidates)))
 
     return score
+
+
+def exchanged(users: IntArray, seed: int) -> IntArray:
+    """For each of some users another of them, for all users the id, int64; what is left is not personal.
+
+    Each stands for exactly one other, and for itself where there is but one.
+    """
+    order = np.random.default_rng(seed).permutation(users)
+    somebody = np.arange(users.max(initial=0) + 1, dtype=np.int64)
+    somebody[order] = np.roll(order, 1)
+    return somebody
 
 
 def ease(task: MatchTask, *, reg: float = 1000.0) -> Scorer:

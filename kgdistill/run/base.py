@@ -29,6 +29,7 @@ from kgdistill.serve.joined import RUNS, runs_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import kept_schema
+from kgdistill.tasks.event_weights import in_numbers, load_weights
 from kgdistill.tasks.histories import (
     Pasts,
     UserHistory,
@@ -40,6 +41,7 @@ from kgdistill.tasks.histories import (
 )
 from kgdistill.tasks.judgements import stored_judgements
 from kgdistill.tasks.match import MatchTask, build_task
+from kgdistill.tasks.positives import LEARNED, Weight
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec
 
 if TYPE_CHECKING:
@@ -408,10 +410,21 @@ class RunBase:
         return build_task(self.snapshot, events, self.config.discovery)
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Further events that a history of the task holds, and what one weighs."""
+    def declared_weights(self) -> dict[str, Weight]:
+        """Further events that a history of the task holds, and what one weighs, or that this is learned."""
         task = self.config.task
         return dict(task.positives.weights) if isinstance(task, MatchSpec) else {}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The same in numbers: where they are learned as they were chosen, 0 for what is left out.
+
+        Raises:
+            ArtefactError: they are still to be learned.
+        """
+        declared = self.declared_weights
+        learned = load_weights(self.read("choice")) if LEARNED in declared.values() else {}
+        return in_numbers(declared, learned)
 
     def others(self, store: GraphStore | None = None, *, user: str | None = None) -> dict[str, pa.Table]:
         """All that is known by now of the further events of a history; as `purchases`, by the event's type.
@@ -419,7 +432,7 @@ class RunBase:
         Without a store, what was known before the cut.
         """
         out, schema = {}, self.snapshot.schema
-        for name, edge in self.config.discovery.beside(self.weights).items():
+        for name, edge in self.config.discovery.beside(self.declared_weights).items():
             reverse, above = self.config.discovery.reverse, self.config.discovery.above
             if store is not None:
                 out[name] = stored_purchases(store, edge, schema, user=user, reverse=reverse, above=above)

@@ -16,7 +16,7 @@ import torch
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.errors import InputError
-from kgdistill.evaluate.baselines import ease, popularity
+from kgdistill.evaluate.baselines import ease, exchanged, popularity
 from kgdistill.evaluate.document import metrics_document
 from kgdistill.evaluate.judge import ArmResult, evaluate_arm
 from kgdistill.models.scorer import Scorer
@@ -25,6 +25,7 @@ from kgdistill.models.text.tokens import Tokens
 from kgdistill.models.text.transformer import TextModel, TransformerText
 from kgdistill.models.text.vocabulary import whole_tokenizer
 from kgdistill.models.text.words import WordTokens
+from kgdistill.progress import notice
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
@@ -32,14 +33,17 @@ from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
 from kgdistill.serve.pack_complements import bought_baskets, pack_complements
 from kgdistill.tasks.basket import RepeatTask
+from kgdistill.tasks.event_weights import in_numbers, load_weights, save_weights, weighed_sentences
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, own_fields, text_groups
 from kgdistill.tasks.match import MatchTask, Split
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.other_events import other_events
+from kgdistill.tasks.positives import LEARNED
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
 from kgdistill.train.choose import LinearChoice, choose_linear, sides_of
+from kgdistill.train.learn_weights import learn_weights
 from kgdistill.train.student import StudentInputs, TrainedStudent, student_scorer, train_student
 from kgdistill.train.targets import Targets, make_targets
 from kgdistill.train.teacher import (
@@ -99,12 +103,17 @@ class HistoryMatch(Maker):
     @cached_property
     def catalogue(self) -> TrainingData:
         """What training reads."""
+        if LEARNED in self.run.declared_weights.values():
+            self.run.make("choice")
+        return self._catalogue(self.run.weights)
+
+    def _catalogue(self, weights: Mapping[str, float]) -> TrainingData:
         embeddings, rows, tokens = self._text_read
         by_label = artefacts.load_group_texts(self.run.read("text"))
         groups = {f.name: by_label[f.label] for f in self.facts if f.label in by_label}
         return make_training_data(
             self.run.snapshot, self.run.task, embeddings, rows, words=tokens.weighted(rows),
-            group_texts=groups, others=other_events(self.run.snapshot, self.run.task, self.run.weights),
+            group_texts=groups, others=other_events(self.run.snapshot, self.run.task, weights),
         )  # fmt: skip
 
     @property
@@ -168,16 +177,29 @@ class HistoryMatch(Maker):
         elif name == "text":
             self._text(folder)
         elif name == "choice":
-            sides = sides_of(self.catalogue, self.facts)
-            k = self.run.config.discovery.k
-            chosen = choose_linear(self.catalogue, sides, self.run.task.validation, k=k, device=self.device)
-            artefacts.save_choice(folder, chosen)
+            self._choose(folder)
         elif name == "targets":
             artefacts.save_targets(folder, self.targets(self.catalogue.cut_us))
         elif name == "bundle":
             self._packed().save(folder)
         else:
             self._judge(folder)
+
+    def _choose(self, folder: Path) -> None:
+        declared, k = self.run.declared_weights, self.run.config.discovery.k
+        if LEARNED in declared.values():
+            whole = self._catalogue(dict.fromkeys(declared, 1.0))
+            learned = learn_weights(whole, declared, k=k, device=self.device)
+            save_weights(folder, learned)
+            weights = in_numbers(declared, learned)
+            for line in weighed_sentences(weights, learned, self.run.config.discovery.interaction[1]):
+                notice(line)
+            catalogue = self._catalogue(weights)
+        else:
+            catalogue = self.catalogue
+        sides = sides_of(catalogue, self.facts)
+        chosen = choose_linear(catalogue, sides, self.run.task.validation, k=k, device=self.device)
+        artefacts.save_choice(folder, chosen)
 
     def _text(self, folder: Path) -> None:
         """Embeds the distinct texts of the candidates, and of the nodes that their facts lead to."""
@@ -294,9 +316,14 @@ class HistoryMatch(Maker):
         config, trained = self.run.config, self._trained_student("student")
         tower = pack_tower(trained.model, self._tokenizer, max_tokens=config.text.max_tokens)
         bundle = pack_student(
-            self._served(trained), self.catalogue, self.run.snapshot,
-            tower=tower, task=_with_numbers(config.task.declared(), config.discovery.above),
-        )  # fmt: skip
+            self._served(trained),
+            self.catalogue,
+            self.run.snapshot,
+            tower=tower,
+            task=_with_numbers(
+                config.task.declared(), above=config.discovery.above, weights=self.run.weights
+            ),
+        )
         protocol, items = self.run.config.discovery, self.catalogue.items
         baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
         bundle.complements = pack_complements(baskets, bundle.items, config.goes_with)
@@ -438,10 +465,10 @@ class HistoryMatch(Maker):
                 parameters[name] = size
         comparisons = pipeline.compared({result.arm for result in results})
         document = metrics_document(task, results, comparisons, fit_seconds=fit, parameters=parameters)
-        document["protocol"]["description"] += [
-            f"Histories also hold {name}, which weighs {weight:g} beside {task.protocol.interaction[1]}."
-            for name, weight in self.run.weights.items()
-        ]
+        learned = load_weights(self.run.read("choice"))
+        document["protocol"]["description"] += weighed_sentences(
+            self.run.weights, learned, task.protocol.interaction[1]
+        )
         left_out = self.run.judged()[1]
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 
@@ -463,17 +490,7 @@ class HistoryMatch(Maker):
         return void
 
 
-def _with_numbers(task: dict[str, Any], above: Mapping[str, float]) -> dict[str, Any]:
-    """A declared task with the numbers above which events count, where it said middle."""
-    return {**task, "positives": {**task["positives"], "above": dict(above)}} if above else task
-
-
-def exchanged(users: IntArray, seed: int) -> IntArray:
-    """For each of some users another of them, for all users the id, int64; what is left is not personal.
-
-    Each stands for exactly one other, and for itself where there is but one.
-    """
-    order = np.random.default_rng(seed).permutation(users)
-    somebody = np.arange(users.max(initial=0) + 1, dtype=np.int64)
-    somebody[order] = np.roll(order, 1)
-    return somebody
+def _with_numbers(task: dict[str, Any], **numbers: Mapping[str, float]) -> dict[str, Any]:
+    """A declared task with numbers in place of words: above which events count, and what they weigh."""
+    told = {name: dict(of) for name, of in numbers.items() if of}
+    return {**task, "positives": {**task["positives"], **told}} if told else task

@@ -54,7 +54,7 @@ class History(HeldPart):
     Args:
         given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told),
             `families` ({fields, above}), `neighbours` (per table of weights, whether it is a mean),
-            `neighbour_decay`, `events` (further events of a history, and what one weighs).
+            `neighbour_decay`, `events` (further events of a history, and what one weighs; 0: nothing).
         held: item vectors float32 [N, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
         items: how many there are.
@@ -148,7 +148,7 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
 
 
 def _are_events(value: object) -> bool:
-    return isinstance(value, dict) and all(number(v) and 0 < v <= 1 for v in value.values())
+    return isinstance(value, dict) and all(number(v) and 0 <= v <= 1 for v in value.values())
 
 
 def _is_family(value: Mapping[str, Any]) -> bool:

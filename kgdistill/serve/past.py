@@ -85,14 +85,14 @@ def past_size(past: Past) -> int:
 
 
 def past_places(
-    items: Items, own: str, events: Iterable[str], past: Texts
+    items: Items, own: str, events: Mapping[str, float], past: Texts
 ) -> tuple[IntArray, tuple[str, ...]]:
     """Positions of the known keys, as `HistoryScorer` reads them, and the unknown keys.
 
     Args:
         items: of the bundle.
         own: the event that is right, whose items are the history where no event is named.
-        events: the further ones that the bundle reads.
+        events: the further ones that the bundle reads, and what one weighs; those of 0 are passed over.
         past: from `past_texts`.
 
     Raises:
@@ -100,14 +100,14 @@ def past_places(
     """
     if not isinstance(past, dict):
         return items.index(past)
-    names = [own, *events]
+    weights = {own: 1.0, **events}
     for name in past:
-        if name not in names:
+        if name not in weights:
             raise InputError(
                 f"the bundle reads no event {name[:40]!r}",
-                hint=f"{nearest(name, names)}known: {', '.join(names)}",
+                hint=f"{nearest(name, weights)}known: {', '.join(weights)}",
             )
-    found = [items.index(past.get(name, [])) for name in names]
+    found = [items.index(past.get(name, []) if weight else []) for name, weight in weights.items()]
     places = [kind * len(items) + known for kind, (known, _) in enumerate(found)]
     return np.concatenate(places), tuple(dict.fromkeys(key for _, unknown in found for key in unknown))
 

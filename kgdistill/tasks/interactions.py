@@ -28,7 +28,7 @@ class OtherEvents:
 
     Attributes:
         name: the relationship's type.
-        weight: of one beside a purchase, above 0 and at most 1.
+        weight: of one beside a purchase, at most 1; 0 where they are left out, and none is among the pairs.
         pairs: float32 CSR [users, items].
         times: same sparsity, when each first happened, microseconds since 1970.
     """

@@ -18,15 +18,15 @@ def other_events(snapshot: Snapshot, task: MatchTask, weights: Mapping[str, floa
     Args:
         snapshot: the graph at the cut.
         task: says which users and items take part.
-        weights: of one event, by the relationship's type.
+        weights: of one event, by the relationship's type; 0: left out, as if there were none.
     """
     users, items = np.zeros(task.train.shape[0], np.bool_), np.zeros(task.train.shape[1], np.bool_)
     users[task.users], items[task.items] = True, True
     out = []
     for name, edge in task.protocol.beside(weights).items():
         asked = task.protocol.model_copy(update={"interaction": edge})
-        # One that the graph does not hold yet is read of whoever asks later, and says nothing.
-        there = edge in snapshot.edge_types and snapshot.num_edges(edge)
+        # One that is left out, or not in the graph yet, is read of whoever asks later, and says nothing.
+        there = weights[name] and edge in snapshot.edge_types and snapshot.num_edges(edge)
         anchors, candidates, at = counted_events(snapshot, asked) if there else (np.zeros(0, np.int64),) * 3
         kept = users[anchors] & items[candidates]
         anchors, candidates, at = anchors[kept], candidates[kept], at[kept]

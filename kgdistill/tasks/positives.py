@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kgdistill.declared import Part, fault
 from kgdistill.nearest import nearest
+
+LEARNED: Final = "learned"
+"""In the place of a number, what one event of a kind weighs is chosen by the shop's own events."""
 
 
 def _number(value: Any) -> Any:
@@ -18,16 +21,31 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _weight(value: Any) -> Any:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+    if not known and value != LEARNED:
+        hint = nearest(str(value), [LEARNED])
+        raise fault(f"is {value!r:.40}, but should be a number above 0 and at most 1, or learned", hint=hint)
+    return value
+
+
+Weight: TypeAlias = Annotated[
+    Annotated[float, Field(gt=0, le=1)] | Literal["learned"], BeforeValidator(_weight)
+]
+"""What one event of a further kind weighs beside the task's own, or that this is learned."""
+
+
 class Positives(Part):
     """What was right: an event, a fact, or pairs made up from the catalogue."""
 
     event: str | None = Field(
         default=None, description="A relationship with a time, from anchors to candidates."
     )
-    weights: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+    weights: dict[str, Weight] = Field(
         default_factory=dict,
         description="Other events between the same labels that are part of a history, and what one weighs "
-        "beside the task's own, above 0 and at most 1; where they lead to is learned, and none is right.",
+        "beside the task's own, above 0 and at most 1, or learned: told by the events before the cut. Where "
+        "they lead to is learned either way, and none is right.",
     )
     above: dict[str, Annotated[float | Literal["middle"], BeforeValidator(_number)]] = Field(
         default_factory=dict,
@@ -48,6 +66,13 @@ class Positives(Part):
         default=None,
         description="A fact that leads on to the anchor from what the event leads to: a coupon's campaign.",
     )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _by_event(cls, raw: Any) -> Any:
+        if raw == LEARNED:
+            raise fault("should name the events, each with what it weighs", hint="{VIEWED: learned}")
+        return raw
 
     @model_validator(mode="after")
     def _one_source(self) -> Positives:

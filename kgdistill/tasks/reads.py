@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
@@ -22,16 +22,16 @@ def parent_fact(snapshot: Snapshot, fact: EdgeType) -> EdgeType | None:
 
 
 def unread_edges(
-    snapshot: Snapshot, protocol: DiscoveryProtocol, weights: Mapping[str, float] | None = None
+    snapshot: Snapshot, protocol: DiscoveryProtocol, weights: Iterable[str] = ()
 ) -> list[EdgeType]:
     """The edge types that the snapshot holds and that no model reads.
 
     Args:
         snapshot: an open snapshot.
         protocol: names the interaction that is learnt from.
-        weights: of the further events that histories hold.
+        weights: the types of the further events that histories hold.
     """
     facts = facts_of(snapshot, protocol.candidates)
-    others = protocol.beside(weights or ()).values()
+    others = protocol.beside(weights).values()
     read = {protocol.interaction, *others, *facts, *(parent_fact(snapshot, fact) for fact in facts)}
     return [e for e in snapshot.edge_types if snapshot.num_edges(e) and e not in read]

@@ -12,13 +12,13 @@ import scipy.sparse as sp
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError, LeakError
 from kgdistill.snapshot import Snapshot
-from kgdistill.tasks.interactions import RECENT_DAYS, Interactions, OtherEvents, interactions_before
+from kgdistill.tasks.interactions import Interactions, OtherEvents, interactions_before
 from kgdistill.tasks.match import MatchTask
 from kgdistill.tasks.protocol import Setting
 from kgdistill.tasks.recency import half_life
 
 _LATEST = 0.1
-"""The share of the events that tell how soon what was bought lately is old news."""
+"""The share of the events that tell what is of the shop itself (`TrainingData.latest`)."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,24 @@ class TrainingData:
     @cached_property
     def recent_days(self) -> float:
         """The half-life of recent popularity, by the latest events before models are chosen (`half_life`)."""
-        if not (self.times.data < self.select_us).any():
-            return RECENT_DAYS
-        start = self.inner_cut(_LATEST, self.select_us)
+        return half_life(*self.latest(), self.users, self.items)
+
+    def latest(self) -> tuple[Interactions, sp.csr_matrix]:
+        """What was known before the last tenth of the events until `select_us`, and what was bought in it.
+
+        Settings that are of the shop, and of no model, are told by it: what models are chosen by lies after.
+        """
+        some = (self.times.data < self.select_us).any()
+        start = self.inner_cut(_LATEST, self.select_us) if some else self.select_us
         known, whole = (
-            interactions_before(self.purchases, self.times, until_us=until, min_count=self.min_count)
+            interactions_before(
+                self.purchases, self.times, until_us=until, min_count=self.min_count, others=self.others
+            )
             for until in (start, self.select_us)
         )
         later = sp.csr_matrix(whole.purchases - known.purchases)
         later.eliminate_zeros()
-        return half_life(known, later, self.users, self.items)
+        return known, later
 
     def view(self, until_us: int | None = None) -> Interactions:
         """The view of events before `until_us`, by default the cut; the same one whenever it is asked for."""

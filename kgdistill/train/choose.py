@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
-from kgdistill.arrays import IntArray
+from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.models.terms import ItemWeights
 from kgdistill.models.terms.item_weights import LIMIT, WholeModel
 from kgdistill.models.terms.linear import LinearRows, sides_count
@@ -26,7 +27,8 @@ from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.training_data import TrainingData
 
-_REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+REGS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+"""λ that are tried."""
 _SIDE_WEIGHTS = (0.0, 3.0, 10.0)
 _DECAYS = (0.0, 0.05, 0.15)
 _ASKED = 600
@@ -189,7 +191,7 @@ def choose_linear(
     if not len(asked):
         return LinearChoice()
     asked = asked[:: max(1, len(asked) // _ASKED)]
-    judge = _Judge(view, asked, catalogue.pool(catalogue.pools[0], view), validation, k)
+    judge = LinearJudge(view, asked, catalogue.pool(catalogue.pools[0], view), validation, k)
     formed = sides_count(view.rows)
     weights = _SIDE_WEIGHTS if sides and formed else (0.0,)
     best, reached = LinearChoice(side_weight=weights[len(weights) // 2]), -1.0
@@ -198,7 +200,7 @@ def choose_linear(
     title = "Choosing the linear model's settings"
     if min(view.rows.shape) > LIMIT:
         title += f" (beyond {LIMIT:,} items weights are not formed: {RANK} singular vectors stand for them)"
-    with step(title, total=len(_REGS) + len(weights) + len(_DECAYS) - 2) as work:
+    with step(title, total=len(REGS) + len(weights) + len(_DECAYS) - 2) as work:
 
         def judged(choice: LinearChoice, model: WholeModel) -> float:
             nonlocal best, reached, kept
@@ -211,7 +213,7 @@ def choose_linear(
         first = best.side_weight
         for weight in (first, *(w for w in weights if w != first)):
             rows = LinearRows(view.rows, sides, side_weight=weight, device=device)
-            for reg in _REGS if weight == first else (best.reg,):
+            for reg in REGS if weight == first else (best.reg,):
                 if judged(replace(best, reg=reg, side_weight=weight), rows.fit(reg)) < 0.98 * reached:
                     break  # λ is past its best
         assert kept is not None
@@ -222,7 +224,7 @@ def choose_linear(
     return best
 
 
-class _Judge:
+class LinearJudge:
     """NDCG@k on the validation events of a model with a decay.
 
     Args:
@@ -240,11 +242,16 @@ class _Judge:
 
     def __call__(self, model: WholeModel, decay: float) -> float:
         """The mean over the users with a right item in the pool; 0 without."""
-        scores = model.score(self._view.queries(self._asked, decay), self._pool).cpu().numpy()
+        each = self.each(model.score(self._view.queries(self._asked, decay), self._pool))
+        return float(each.mean()) if len(each) else 0.0
+
+    def each(self, asked: Tensor) -> DoubleArray:
+        """NDCG@k of the users with a right item in the pool, of scores float32 [asked, pool]."""
+        scores = asked.cpu().numpy()
         scores[self._seen] = -np.inf
         items, _ = top_k(scores, self._pool, self._k)
         place = np.searchsorted(self._pool, np.where(items >= 0, items, self._pool[0]))
         hits = np.take_along_axis(self._right, place, axis=1) & (items >= 0)
         counts = self._right.sum(1).astype(np.int64)
         judged = counts > 0
-        return float(ndcg_at_k(hits[judged], counts[judged], self._k).mean()) if judged.any() else 0.0
+        return ndcg_at_k(hits[judged], counts[judged], self._k)

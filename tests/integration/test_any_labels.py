@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from _tiny_encoder import tiny_encoder
 
 from kgdistill import Graph
 from kgdistill.cli.asking import of_user
+from kgdistill.cli.train import _histories
 from kgdistill.errors import InputError
 from kgdistill.page.source import GraphSource
 from kgdistill.page.student import past_of
@@ -276,6 +278,51 @@ def test_views_that_a_task_weighs_lead_to_what_is_bought_after_them(tmp_path: Pa
         both = both_ranks(run, bundle, "u000", hit.id)
         assert both is not None
         assert both.student == hit.rank
+
+
+def test_what_events_weigh_is_learned_once_and_every_place_reads_the_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, store, draw = view_world(), MemoryStore(), np.random.default_rng(0)
+    rated = [
+        (user, int(i), 5 * n, None) for user in range(150) for n, i in enumerate(draw.permutation(40)[:8])
+    ]
+    replace(world, rated=rated).fill(store)
+    text = WITH_VIEWS.replace("{VIEWED: 0.5}", "{VIEWED: learned, RATED: learned}")
+    run = trained(store, text, tmp_path / "learned")
+    for arm in ("teacher", "student"):
+        assert recall(run, arm) > recall(run, "ease") + 0.2
+    # The task says the word still, and everything that reads a number has what was chosen.
+    chosen = run.weights
+    assert chosen["VIEWED"] > 0.1
+    assert chosen["RATED"] == 0
+    assert run.declared_weights == {"VIEWED": "learned", "RATED": "learned"}
+    bundle = run.bundle()
+    assert bundle.events == bundle.task["positives"]["weights"] == chosen
+    said, written = capsys.readouterr().err, [file.read_text("utf-8") for file in write_report(run.folder)]
+    for place in (said, *written):
+        assert (
+            f"Histories also hold VIEWED, which weighs {chosen['VIEWED']:g} beside BOUGHT, as lear" in place
+        )
+        assert "RATED is left out of histories, as learned from the last tenth" in place
+    assert _histories(run) == [f"histories hold {n} too, what one weighs is learned" for n in chosen]
+    # What is left out may be told, and says nothing.
+    history = {"BOUGHT": ["p041"], "VIEWED": ["p007"]}
+    assert bundle.recommend({**history, "RATED": ["p011"]}, 5) == bundle.recommend(history, 5)
+    assert bundle.recommend({"RATED": ["p011"]}, 5).basis == "popularity"
+    assert run.recommendations(3).num_rows
+    past = run.pasts(bundle.keys, before=run.config.discovery.cut).of("u000")
+    for hit in bundle.recommend(past, 5, pool="warm"):
+        both = both_ranks(run, bundle, "u000", hit.id)
+        assert both is not None
+        assert both.student == hit.rank
+    # A run that goes on reads what was chosen.
+    monkeypatch.setattr("kgdistill.run.history_match.learn_weights", None)
+    again = Run.open(run.folder)
+    assert again.weights == chosen
+    assert [other.weight for other in again.by_history.catalogue.others] == list(chosen.values())
+    (run.folder / "student" / "stage.json").unlink()
+    again.fit()
 
 
 def told(answers: pa.Table, user: str) -> set[str]:

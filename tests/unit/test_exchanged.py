@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgdistill.run.history_match import exchanged
+from kgdistill.evaluate.baselines import exchanged
 
 
 @given(st.sets(st.integers(0, 60), min_size=2), st.integers(0, 5))

@@ -287,7 +287,7 @@ def test_why_takes_purchases_out_and_leaves_views(bundle: Bundle, pupil: Scorer)
 
 
 def test_another_weight_is_another_model_and_none_is_as_before() -> None:
-    def stated(weights: dict[str, float]) -> dict[str, Any]:
+    def stated(weights: dict[str, Any]) -> dict[str, Any]:
         task = load_task("recommend").declared()
         task["positives"] = {"event": "BOUGHT", **({"weights": weights} if weights else {})}
         config = resolve_config({"task": task, "protocol": view_world().rules.model_dump()})
@@ -295,5 +295,6 @@ def test_another_weight_is_another_model_and_none_is_as_before() -> None:
         return {name: HISTORY.stages[name].further(config) for name in ("choice", *trained)}
 
     none, half, whole = stated({}), stated({"VIEWED": 0.5}), stated({"VIEWED": 1.0})
-    assert all(none[name] != half[name] != whole[name] for name in none)
+    learned = stated({"VIEWED": "learned"})
+    assert all(none[name] != half[name] != whole[name] != learned[name] for name in none)
     assert all("weights" not in told for told in none.values())
