@@ -78,7 +78,7 @@ def test_a_kind_that_only_tells_what_is_popular_is_left_out(tmp_path: Path) -> N
     bought = [
         (user, int(item), float(draw.uniform(0, 180) if user < 100 else draw.uniform(182, CUT_DAY)))
         for user in range(300)
-        for item in np.unique(40 + draw.geometric(0.1, 8).clip(max=40) - 1)
+        for item in np.unique(80 - draw.geometric(0.1, 8).clip(max=40))
     ]
     viewed = [(user, int(draw.integers(40)), float(draw.uniform(0, 100))) for user in range(300)]
     world = World(300, 80, bought, np.zeros(80, np.int64), viewed=viewed)

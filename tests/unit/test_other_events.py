@@ -116,10 +116,13 @@ def test_a_view_of_users_and_items_that_take_no_part_is_left_out(views: Planted,
     assert catalogue.others[0].pairs.nnz == len(world.viewed)
 
 
-def test_what_the_graph_does_not_hold_yet_counts_nothing(views: Planted) -> None:
-    without, catalogue = views.catalogue(), views.catalogue({"RATED": 1.0})
+@pytest.mark.parametrize("weights", [{"RATED": 1.0}, {"VIEWED": 0.0}])
+def test_what_the_graph_does_not_hold_yet_or_is_left_out_counts_nothing(
+    views: Planted, weights: dict[str, float]
+) -> None:
+    without, catalogue = views.catalogue(), views.catalogue(weights)
     assert without.view().rows is without.view().purchases
-    assert [(one.name, one.pairs.nnz) for one in catalogue.others] == [("RATED", 0)]
+    assert [(one.name, one.pairs.nnz) for one in catalogue.others] == [(*weights, 0)]
     rows = catalogue.view().rows
     assert rows.shape == (150, 160)
     np.testing.assert_array_equal(rows[:, :80].toarray(), without.view().purchases.toarray())
