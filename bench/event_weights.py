@@ -3,9 +3,9 @@
     python bench/event_weights.py STORE --name NAME --event BOUGHT --beside VIEWED,ADDED
 
 Of a store with several kinds of events between users and products: later events of one kind are right, and
-the others are left out, weigh 0.5 or 1 each, or as much as is learned of the events before the validation. The
-linear model alone, as in stars.py; its settings by validation. The test is read once. Prints a table and writes
-NAME's part of results/event_weights.json; intervals over users.
+the others are left out, weigh 0.5 or 1 each, or as much as is learned of the events before the validation.
+The linear model alone, as in stars.py; its settings by validation. The test is read once. Prints a table and
+writes NAME's part of results/event_weights.json; intervals over users.
 """
 
 from __future__ import annotations

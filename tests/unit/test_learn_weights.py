@@ -73,16 +73,22 @@ def test_what_chance_alone_prefers_is_left_out(seed: int, tmp_path: Path) -> Non
 
 
 def test_a_kind_that_only_tells_what_is_popular_is_left_out(tmp_path: Path) -> None:
-    # Of users who bought nothing before, any event would lead to what most others buy.
+    # Of the last users, who buy on one day and nothing before, any event would lead to what others buy.
     draw = np.random.default_rng(0)
     bought = [
-        (user, int(item), float(draw.uniform(0, 180) if user < 100 else draw.uniform(182, CUT_DAY)))
-        for user in range(300)
+        (user, int(item), float(draw.uniform(0, 180) if user < 120 else 181 + (user - 120) / 2))
+        for user in range(150)
         for item in np.unique(80 - draw.geometric(0.1, 8).clip(max=40))
     ]
-    viewed = [(user, int(draw.integers(40)), float(draw.uniform(0, 100))) for user in range(300)]
-    world = World(300, 80, bought, np.zeros(80, np.int64), viewed=viewed)
-    assert weights(world.planted(tmp_path / "snapshot"), LEARNED) == {"VIEWED": 0.0}
+    viewed = [
+        (user, int(item), float(draw.uniform(0, 100)))
+        for user in range(150)
+        for item in draw.permutation(40)[:10]
+    ]
+    world = World(150, 80, bought, np.zeros(80, np.int64), viewed=viewed)
+    told = learned(world.planted(tmp_path / "snapshot"), LEARNED)["VIEWED"]
+    assert (told.weight, told.users > 10) == (0.0, True)
+    assert told.without > 0.5
 
 
 def test_of_two_kinds_that_say_the_same_the_second_is_left_out(tmp_path: Path) -> None:
