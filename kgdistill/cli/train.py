@@ -142,7 +142,7 @@ def fit(
     check_run_task(opened, task)
     opened.fit()
     several.join_again(opened)
-    _trained(opened, list(opened.pipeline.fitted), json, "kgdistill evaluate")
+    _trained(opened, list(opened.fitted), json, "kgdistill evaluate")
 
 
 def _values(config: Path | None, moments: dict[str, str | None], complete_journey: bool) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def teacher(
       kgdistill train teacher --run runs/mine --control text --device cpu
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    teachers, _ = opened.pipeline.by_learner
+    teachers, fitted = opened.pipeline.by_learner[0], opened.fitted
     left_out = {
         name
         for name, arm in opened.pipeline.arms.items()
@@ -278,7 +278,7 @@ def teacher(
         and control != "all"
         and (control == "none" or arm.shuffle != (control == "shuffled"))
     }
-    stages = [name for name in teachers if name not in left_out]
+    stages = [name for name in teachers if name in fitted and name not in left_out]
     with opened.lock():
         for name in stages:
             opened.make(name)
@@ -292,7 +292,7 @@ def student(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the student, and one without distillation to compare with; pack the bundle.
+    """Train the student, and its controls: without distillation, without each loss; pack the bundle.
 
     \b
     Examples:
@@ -300,7 +300,8 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    stages = list(opened.pipeline.by_learner[1])
+    fitted = opened.fitted
+    stages = [name for name in opened.pipeline.by_learner[1] if name in fitted]
     with opened.lock():
         for name in stages:
             opened.make(name)

@@ -223,15 +223,23 @@ class Run(RunBase):
             for kind in ("by_history", "by_text", "by_classes", "by_audience"):
                 self.__dict__.pop(kind, None)
 
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The stages that `fit` makes: the pipeline's, without controls that can show nothing here."""
+        void = self.maker.void()
+        return tuple(name for name in self.pipeline.fitted if name not in void)
+
     def fit(self) -> None:
         """Makes every stage between the snapshot and the evaluation, in order; what stands there is kept.
+
+        A control that can show nothing on this graph is left out.
 
         Raises:
             RunLockedError: another process trains in this folder.
         """
         tower_of(self)  # that it is missing is told before anything is trained
         with each_said_once(), self.lock():
-            for name in self.pipeline.fitted:
+            for name in self.fitted:
                 self.make(name)
 
     def evaluate(self) -> Results:
