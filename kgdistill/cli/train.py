@@ -270,7 +270,7 @@ def teacher(
       kgdistill train teacher --run runs/mine --control text --device cpu
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    teachers, fitted = opened.pipeline.by_learner[0], opened.fitted
+    teachers, _ = opened.pipeline.by_learner
     left_out = {
         name
         for name, arm in opened.pipeline.arms.items()
@@ -278,11 +278,7 @@ def teacher(
         and control != "all"
         and (control == "none" or arm.shuffle != (control == "shuffled"))
     }
-    stages = [name for name in teachers if name in fitted and name not in left_out]
-    with opened.lock():
-        for name in stages:
-            opened.make(name)
-    _trained(opened, stages, json, "kgdistill train student")
+    _make(opened, [name for name in teachers if name not in left_out], json, "kgdistill train student")
 
 
 @train_app.command("student")
@@ -300,12 +296,18 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    fitted = opened.fitted
-    stages = [name for name in opened.pipeline.by_learner[1] if name in fitted]
-    with opened.lock():
+    _make(opened, list(opened.pipeline.by_learner[1]), json, "kgdistill evaluate")
+
+
+def _make(run: Run, stages: list[str], json: bool, following: str) -> None:
+    """Makes stages, without those that can show nothing, and says what they are."""
+    made = []
+    with run.lock():
         for name in stages:
-            opened.make(name)
-    _trained(opened, stages, json, "kgdistill evaluate")
+            if not run.idle(name):
+                run.make(name)
+                made.append(name)
+    _trained(run, made, json, following)
 
 
 def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:

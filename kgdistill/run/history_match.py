@@ -405,7 +405,7 @@ class HistoryMatch(Maker):
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
         self.run.task.open_test()
-        self._judge_each(self.run.task, self._contenders(), folder, void=self.void())
+        self._judge_each(self.run.task, self._contenders(), folder, void=self.void)
 
     def _contenders(self) -> Iterator[Contender]:
         yield Contender("popularity", popularity(self.run.task))
@@ -446,6 +446,7 @@ class HistoryMatch(Maker):
         left_out = {name: why for name, why in self.run.judged()[1].items() if name not in void}
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 
+    @cached_property
     def void(self) -> dict[str, str]:
         """The controls that can show nothing on this graph or with these settings, and why."""
         void = {}

@@ -35,8 +35,12 @@ class Maker(ABC):
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
 
+    @cached_property
     def void(self) -> dict[str, str]:
-        """The controls that can show nothing on this graph or with these settings, and why."""
+        """The controls that can show nothing on this graph or with these settings, and why.
+
+        Known from what stands before them.
+        """
         return {}
 
     def tower_texts(self) -> TowerTexts:

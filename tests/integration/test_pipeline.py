@@ -366,7 +366,7 @@ def test_controls_that_are_the_same_as_what_they_control_are_said_to_show_nothin
         if not others:
             store.delete_nodes("Product", pa.array([f"p{p:02}" for p in range(80) if p % 6 < 5]))
         run.take_snapshot(store)
-    void = run.by_history.void()
+    void = run.by_history.void
     assert "relational_weight and rkd_weight 0" in void["student_norelations"]
     assert why in void["teacher_shuffled"] if why else len(void) == 1
     # Nobody waits for what shows nothing.
