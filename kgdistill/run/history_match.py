@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -38,7 +38,7 @@ from kgdistill.tasks.item_groups import ItemGroups, beside_facts, fact_groups, o
 from kgdistill.tasks.match import MatchTask, Split
 from kgdistill.tasks.match import Scorer as AnyScorer
 from kgdistill.tasks.other_events import other_events
-from kgdistill.tasks.positives import LEARNED
+from kgdistill.tasks.positives import LEARNED, with_numbers
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.training_data import TrainingData, make_training_data
 from kgdistill.train.basket import repeat_scorer
@@ -297,9 +297,10 @@ class HistoryMatch(Maker):
         )  # fmt: skip
 
     def _student(self, arm: Arm, folder: Path) -> None:
+        config = self.run.config.student.model_copy(update=dict.fromkeys(arm.off, 0.0))
         trained = train_student(
             self.student_inputs(self.catalogue), self._targets if arm.distilled else None,
-            self.run.config.student, self.context, self._validate, title=f"Training the {arm.title}",
+            config, self.context, self._validate, title=f"Training the {arm.title}",
         )  # fmt: skip
         self._tell_sold(trained.lifted)
         artefacts.save_student(folder, trained)
@@ -320,9 +321,7 @@ class HistoryMatch(Maker):
             self.catalogue,
             self.run.snapshot,
             tower=tower,
-            task=_with_numbers(
-                config.task.declared(), above=config.discovery.above, weights=self.run.weights
-            ),
+            task=with_numbers(config.task.declared(), above=config.discovery.above, weights=self.run.weights),
         )
         protocol, items = self.run.config.discovery, self.catalogue.items
         baskets = bought_baskets(self.run.snapshot, protocol, items, config.goes_with.window_hours)
@@ -431,7 +430,7 @@ class HistoryMatch(Maker):
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
         self.run.task.open_test()
-        self._judge_each(self.run.task, self._contenders(), folder, void=self.void(self.run.judged()[0]))
+        self._judge_each(self.run.task, self._contenders(), folder, void=self.void)
 
     def _contenders(self) -> Iterator[Contender]:
         yield Contender("popularity", popularity(self.run.task))
@@ -469,28 +468,26 @@ class HistoryMatch(Maker):
         document["protocol"]["description"] += weighed_sentences(
             self.run.weights, learned, task.protocol.interaction[1]
         )
-        left_out = self.run.judged()[1]
+        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in void}
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 
-    def void(self, kinds: tuple[str, ...]) -> dict[str, str]:
-        """Controls that can show nothing on this graph, and why."""
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The controls that can show nothing on this graph or with these settings, and why."""
         void = {}
-        for name in kinds:
-            if not self.run.pipeline.arms[name].shuffle:
-                continue
-            shuffled = self.groups(name)[1]
-            pairs = zip(self.facts, shuffled, strict=True)
-            if not sum(groups.incidence.nnz for groups in self.facts):
-                why = "the graph has no facts before the cut, or hardly any product has one"
-            elif all((one.incidence != other.incidence).nnz == 0 for one, other in pairs):
-                why = "every fact stayed where it was, as all products have the same"
-            else:
-                continue
-            void[name] = f"the shuffled facts are the real ones: {why}"
+        for name in self.run.pipeline.trained:
+            arm = self.run.pipeline.arms[name]
+            if arm.shuffle and (why := self._unshuffled(name)):
+                void[name] = f"the shuffled facts are the real ones: {why}"
+            elif arm.off and not any(getattr(self.run.config.student, weight) for weight in arm.off):
+                void[name] = f"the student learns without them: {' and '.join(arm.off)} 0"
         return void
 
-
-def _with_numbers(task: dict[str, Any], **numbers: Mapping[str, float]) -> dict[str, Any]:
-    """A declared task with numbers in place of words: above which events count, and what they weigh."""
-    told = {name: dict(of) for name, of in numbers.items() if of}
-    return {**task, "positives": {**task["positives"], **told}} if told else task
+    def _unshuffled(self, name: str) -> str:
+        """Why the shuffled facts of an arm are the real ones; empty where they are not."""
+        pairs = zip(self.facts, self.groups(name)[1], strict=True)
+        if not sum(groups.incidence.nnz for groups in self.facts):
+            return "the graph has no facts before the cut, or hardly any product has one"
+        if all((one.incidence != other.incidence).nnz == 0 for one, other in pairs):
+            return "every fact stayed where it was, as all products have the same"
+        return ""

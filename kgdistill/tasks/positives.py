@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -101,3 +102,9 @@ class Positives(Part):
     def type(self) -> str | None:
         """The relationship type, whether it has a time or not; None where all are made up."""
         return self.event or self.relationship
+
+
+def with_numbers(task: dict[str, Any], **numbers: Mapping[str, float]) -> dict[str, Any]:
+    """A declared task with numbers in place of words: above which events count, and what they weigh."""
+    told = {name: dict(of) for name, of in numbers.items() if of}
+    return {**task, "positives": {**task["positives"], **told}} if told else task
