@@ -24,8 +24,9 @@ from kgdistill.train.novelty import settled
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """The inverse penalties (C) that are tried."""
-Features: TypeAlias = Callable[[ClassifyTask], sp.csr_matrix]
-"""Of every subject of a task, [subjects, F]; what they learn, they learn from its training subjects."""
+Features: TypeAlias = Callable[[ClassifyTask], sp.csr_matrix | FloatArray]
+"""Of every subject of a task, and behind them of what is written on its classes, [N, F]; what they learn,
+they learn from its training subjects and those."""
 _STEPS, _STILL, _NEVER = 500, 1e-5, 20.0
 
 
@@ -62,8 +63,9 @@ def subject_features(task: ClassifyTask) -> sp.csr_matrix:
     and, as the words of a text are, to a length of about 1.
 
     Returns:
-        float32 [subjects, F].
+        float32 [N, F], of the subjects, and behind them of what is written on the classes.
     """
+    task = task.with_class_texts()
     learned = task.subjects("train")
     blocks = [_counted(beside, learned) for beside in task.neighbours]
     if task.texts is not None:
@@ -128,7 +130,7 @@ def _fitted(
 ) -> tuple[dict[str, list[FloatArray]], int]:
     """By target the logits by each strength, float32 [subjects, classes]; and how many numbers that takes."""
     longer = task.with_class_texts()
-    x = features(longer).astype(np.float64)
+    x = features(task).astype(np.float64)
     out = {}
     for name, tried in strengths.items():
         rows, truth = longer.subjects("train", name), longer.truth(name, "train")
@@ -141,7 +143,7 @@ def _fitted(
 
 
 def _one_of(
-    x: sp.csr_matrix, rows: IntArray, truth: BoolArray, strengths: Sequence[float], count: int
+    x: sp.csr_matrix | DoubleArray, rows: IntArray, truth: BoolArray, strengths: Sequence[float], count: int
 ) -> Iterator[FloatArray]:
     """Of one class a subject: what is out of scope teaches nothing; a class that nobody has is never told."""
     held = truth.any(axis=1)
@@ -153,7 +155,7 @@ def _one_of(
 
 
 def _binary(
-    x: sp.csr_matrix, rows: IntArray, holds: BoolArray, strengths: Sequence[float], count: int
+    x: sp.csr_matrix | DoubleArray, rows: IntArray, holds: BoolArray, strengths: Sequence[float], count: int
 ) -> list[FloatArray]:
     """Of one class of several, float32 [subjects] for each strength."""
     if holds.all() or not holds.any():
@@ -165,7 +167,7 @@ def _binary(
 
 
 def _scores(
-    x: sp.csr_matrix, rows: IntArray, classes: IntArray, strengths: Sequence[float], count: int
+    x: sp.csr_matrix | DoubleArray, rows: IntArray, classes: IntArray, strengths: Sequence[float], count: int
 ) -> Iterator[DoubleArray]:
     """Of the first `count` subjects, by each strength, float64 [count, distinct classes]."""
     from sklearn.exceptions import ConvergenceWarning
