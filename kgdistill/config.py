@@ -144,6 +144,12 @@ class StudentConfig(_Section):
     evaluate_every: int = Field(default=2, ge=1, le=10_000)
     """Epochs between two validations; the last epoch is always validated."""
 
+    @model_validator(mode="after")
+    def _learns(self) -> StudentConfig:
+        if not any((self.task_weight, self.list_weight, self.relational_weight, self.rkd_weight)):
+            raise ValueError("every loss weighs 0: set list_weight above 0")
+        return self
+
 
 class TextLossConfig(_Section):
     """What the losses of every student that matches by text share."""
@@ -423,7 +429,8 @@ def resolve_config(values: dict[str, Any], *, where: str = "configuration") -> R
                 else f"a newer version may know it; valid keys: {', '.join(names)}"
             )
             raise InputError(f"unknown key {place!r}", where=where, hint=hint) from error
-        raise InputError(f"{place}: {first['msg']}", where=where) from error
+        message = f"{place}: " * bool(place) + first["msg"].removeprefix("Value error, ")
+        raise InputError(message, where=where) from error
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from hypothesis import Phase, settings
 
 # For bench/mutants.py, which asks whether a test fails and not by which smallest example.
 settings.register_profile("found", phases=(Phase.explicit, Phase.reuse, Phase.generate))
-_SERVER = re.compile(r"neo4j|_stores", re.IGNORECASE)
+_SERVER = re.compile(r"neo4j|integration\._stores", re.IGNORECASE)
+_EMBEDDED = re.compile(r"\[(?!.*neo4j).*(ladybug|memory)")
 
 
 @cache
@@ -24,13 +25,16 @@ def _asks_the_server(file: str) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """Where tests run in several processes: a file stays in one, and so do all that may ask the server."""
+    """Where tests run in several processes: a file stays in one, and so do all that may ask the server.
+
+    Those of such a file that name another store as their parameter may run in another.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class _Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return "server" if _asks_the_server(file) else file
+            return "server" if _asks_the_server(file) and not _EMBEDDED.search(nodeid) else file
 
     return _Scheduling(config, log)
 

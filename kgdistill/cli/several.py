@@ -45,7 +45,7 @@ def fit(
         folder, {n: run_at(r.folder, device=device, threads=threads, keep=True) for n, r in held.items()}
     )
     runs.fit()
-    stages = [(name, s, run.need(s).seconds) for name, run in runs.items() for s in run.pipeline.fitted]
+    stages = [(name, s, run.need(s).seconds) for name, run in runs.items() for s in run.fitted]
     if json:
         told = [{"task": name, "stage": stage, "seconds": seconds} for name, stage, seconds in stages]
         print_json({"runs": folder, "tasks": list(runs), "stages": told, "bundle": folder / "bundle"})

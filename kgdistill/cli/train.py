@@ -142,7 +142,7 @@ def fit(
     check_run_task(opened, task)
     opened.fit()
     several.join_again(opened)
-    _trained(opened, list(opened.pipeline.fitted), json, "kgdistill evaluate")
+    _trained(opened, list(opened.fitted), json, "kgdistill evaluate")
 
 
 def _values(config: Path | None, moments: dict[str, str | None], complete_journey: bool) -> dict[str, Any]:
@@ -279,11 +279,7 @@ def teacher(
         and control != "all"
         and (control == "none" or arm.shuffle != (control == "shuffled"))
     }
-    stages = [name for name in teachers if name not in left_out]
-    with opened.lock():
-        for name in stages:
-            opened.make(name)
-    _trained(opened, stages, json, "kgdistill train student")
+    _make(opened, [name for name in teachers if name not in left_out], json, "kgdistill train student")
 
 
 @train_app.command("student")
@@ -293,7 +289,7 @@ def student(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the student, and one without distillation to compare with; pack the bundle.
+    """Train the student, and its controls: without distillation, without each loss; pack the bundle.
 
     \b
     Examples:
@@ -301,11 +297,18 @@ def student(
       kgdistill train student --run runs/mine --device cpu --threads 2 --json
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    stages = list(opened.pipeline.by_learner[1])
-    with opened.lock():
+    _make(opened, list(opened.pipeline.by_learner[1]), json, "kgdistill evaluate")
+
+
+def _make(run: Run, stages: list[str], json: bool, following: str) -> None:
+    """Makes stages, without those that can show nothing, and says what they are."""
+    made = []
+    with run.lock():
         for name in stages:
-            opened.make(name)
-    _trained(opened, stages, json, "kgdistill evaluate")
+            if not run.idle(name):
+                run.make(name)
+                made.append(name)
+    _trained(run, made, json, following)
 
 
 def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:

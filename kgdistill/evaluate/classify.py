@@ -36,9 +36,8 @@ class ClassArm:
         p = probabilities(
             self.logits[target][task.subjects(part, target)], known.temperature, several=several
         )
-        return Classified(
-            truth, p, decide(p, known.threshold, several=several, weights=known.weights), several
-        )
+        chosen = decide(p, known.threshold, several=several, weights=known.weights, softness=known.softness)
+        return Classified(truth, p, chosen, several)
 
 
 def majority(task: ClassifyTask) -> ClassArm:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kgdistill.arrays import BoolArray, FloatArray
-from kgdistill.ranking.classes import Classified, decide, mcc, probabilities
+from kgdistill.ranking.classes import Classified, decide, mcc, probabilities, softened
 from kgdistill.ranking.confidence import NEVER
+
+SOFTNESS = 2.0
+"""Where "none of them" is an answer: chosen on left-out classes of training texts; see bench/README.md."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,14 @@ class Calibration:
         temperature: logits are divided by it (Guo et al. 2017).
         threshold: with one class a subject, "none of them" below it; with several, a class holds from it on.
         sure: with one class a subject, the probability from which on it is believed without a person.
-        weights: of the classes where one is chosen; see `decide`.
+        weights, softness: where one class is chosen; see `decide`.
     """
 
     temperature: float
     threshold: float
     sure: float = NEVER
     weights: tuple[float, ...] = ()
+    softness: float = 1.0
 
 
 def calibrate(
@@ -50,15 +54,17 @@ def calibrate(
         return Calibration(temperature, 0.5)
     if not reject:
         return Calibration(temperature, 0.0)
-    best = p.max(axis=1)
+    best = softened(p, SOFTNESS).max(axis=1)
     if held.all():
-        return Calibration(temperature, float(np.quantile(best, 1 - keep)))
+        return Calibration(temperature, float(np.quantile(best, 1 - keep)), softness=SOFTNESS)
     every = np.ones(len(p), np.int64)
     # Midpoints, so that a subject of the validation never stands on the threshold itself.
     steps = np.unique(np.quantile(best, np.linspace(0, 1, 201)))
     tried = [0.0, *((steps[1:] + steps[:-1]) / 2).tolist()]
-    reached = [mcc(Classified(truth, p, decide(p, t, several=False)), every) for t in tried]
-    return Calibration(temperature, float(tried[int(np.argmax(reached))]))
+    reached = [
+        mcc(Classified(truth, p, decide(p, t, several=False, softness=SOFTNESS)), every) for t in tried
+    ]
+    return Calibration(temperature, float(tried[int(np.argmax(reached))]), softness=SOFTNESS)
 
 
 def _temperature(logits: FloatArray, truth: BoolArray, several: bool) -> float:

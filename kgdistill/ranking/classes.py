@@ -69,7 +69,23 @@ def probabilities(logits: FloatArray, temperature: float, *, several: bool) -> F
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float32)
 
 
-def decide(p: FloatArray, threshold: float, *, several: bool, weights: Sequence[float] = ()) -> BoolArray:
+def softened(p: FloatArray, softness: float) -> FloatArray:
+    """Probabilities of one class each at so many times their temperature: p^(1 / softness), summing to 1.
+
+    A higher temperature tells what belongs to none of the classes better (ODIN, Liang et al. 2018).
+    """
+    soft = p ** (1 / softness)
+    return np.asarray(soft / soft.sum(axis=1, keepdims=True), np.float32)
+
+
+def decide(
+    p: FloatArray,
+    threshold: float,
+    *,
+    several: bool,
+    weights: Sequence[float] = (),
+    softness: float = 1.0,
+) -> BoolArray:
     """The classes that are said to hold, bool [subjects, classes].
 
     Args:
@@ -78,12 +94,13 @@ def decide(p: FloatArray, threshold: float, *, several: bool, weights: Sequence[
             is below.
         several: whether a subject can have several.
         weights: of the classes where one is chosen, such as `rarity` gives them; none are all alike.
+        softness: where one is chosen, what is held against the threshold is `softened` by it.
     """
     if several:
         return np.asarray(p >= threshold, np.bool_)
     best = (p * np.array(weights, p.dtype) if len(weights) else p).argmax(axis=1)
     out = np.zeros(p.shape, np.bool_)
-    rows = np.flatnonzero(p[np.arange(len(p)), best] >= threshold)
+    rows = np.flatnonzero(softened(p, softness)[np.arange(len(p)), best] >= threshold)
     out[rows, best[rows]] = True
     return out
 

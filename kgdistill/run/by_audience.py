@@ -184,11 +184,14 @@ class AudienceMatch(Maker):
         arms = list(self.judged_arms())
         pairs = self.run.pipeline.compared({arm.arm for arm in arms})
         document = audience_document(self.task, arms, pairs)
-        void = {}
-        if not self.task.known.groups:
-            why = f"the graph has no facts of a {self.item}"
-            void = {"teacher_shuffled": why, "teacher_text": why}
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": void})
+        left_out = {name: why for name, why in left_out.items() if name not in self.void}
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void})
+
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The controls that can show nothing on this graph, and why."""
+        why = f"the graph has no facts of a {self.item}"
+        return {} if self.task.known.groups else dict.fromkeys(("teacher_shuffled", "teacher_text"), why)
 
     def judged_arms(self) -> Iterator[AudienceArm]:
         """Every arm that is there on the test, which must be opened."""

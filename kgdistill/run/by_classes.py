@@ -68,8 +68,6 @@ class Classifying(Maker):
         if name == "text":
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
         elif (arm := self.run.pipeline.arms.get(name)) is not None and arm.learner == "teacher":
-            if self._void(arm):
-                return
             with said_of(arm.title) if arm.role == "control" else nullcontext():
                 teacher = self._fitted_teacher(arm)
             save_class_teacher(folder, teacher)
@@ -102,11 +100,12 @@ class Classifying(Maker):
         seen = self.task if "facts" in arm.reads else self.task.without_facts()
         return seen.exchanged(self.run.config.seed) if arm.exchanged else seen
 
-    def _void(self, arm: Arm) -> str:
-        """Why an arm can show nothing on this graph; empty where it can."""
-        if "facts" in arm.reads or self.task.facts_of:
-            return ""
-        return f"the graph has no facts that {self.task.spec.heading} reads"
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The control without facts, where the graph holds none of them."""
+        arms = [arm.name for arm in self.run.pipeline.arms.values() if arm.learner and not arm.reads]
+        why = f"the graph has no facts that {self.task.spec.heading} reads"
+        return {} if self.task.facts_of else dict.fromkeys(arms, why)
 
     def _fitted_teacher(self, arm: Arm) -> ClassTeacher:
         config, task = self.run.config.classify, self._read_by(arm)
@@ -138,17 +137,17 @@ class Classifying(Maker):
     # Judging --------------------------------------------------------------------------------------
 
     def _judge(self, folder: Path) -> None:
-        there, left_out = self.run.judged()
-        void = {name: why for name in there if (why := self._void(self.run.pipeline.arms[name]))}
+        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in self.void}
         said = self.said()
         pairs = self.run.pipeline.compared(said)
         self.task.open_test()
         arms = {name: one.arm for name, one in said.items()}
         figures = judge_classes(self.task, arms, part="test", compared=pairs)
-        artefacts.save_metrics(folder, self._document(figures, said) | {"left_out": left_out, "void": void})
+        document = self._document(figures, said)
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void})
 
     def said(self) -> dict[str, JudgedClassArm]:
-        """What every arm that is there and can show something says of every subject."""
+        """What every arm that is there says of every subject."""
         base = self.baseline
         title = f"logistic regression of {what_is_read(self.task)}"
         linear = ClassArm(title, base.logits, base.calibration)
@@ -161,7 +160,7 @@ class Classifying(Maker):
                 student = self.student(arm.name)
                 told = ClassArm(arm.title, student.logits(self.task), student.calibration)
                 out[arm.name] = JudgedClassArm(told, student.seconds, parameters_of(student.model))
-            elif not self._void(arm):
+            else:
                 teacher = self.teacher(arm.name)
                 logits = teacher.logits(self._read_by(arm), self.vectors)
                 told = ClassArm(self._title(arm), logits, teacher.calibration)

@@ -33,6 +33,7 @@ class Arm:
         shuffle: whether the facts' ends are permuted, which keeps every degree.
         exchanged: whether the subjects of train and validation have each other's labels.
         distilled: whether a student learns from the teacher's targets.
+        off: settings of the student that are 0, its losses' weights.
         compared_with: other arms, each a paired difference in the results.
         settings: where it can be judged; None everywhere.
     """
@@ -47,6 +48,7 @@ class Arm:
     shuffle: bool = False
     exchanged: bool = False
     distilled: bool = False
+    off: tuple[str, ...] = ()
     compared_with: tuple[str, ...] = ()
     settings: tuple[Setting, ...] | None = None
 
@@ -174,9 +176,20 @@ _HISTORY_ARMS = _by_name(
     Arm("teacher_words", "text-only teacher with exact fields", "benchmark", "teacher", ("fields",)),
     Arm(
         "student", "student", "needed", "student", ("fields",), distilled=True,
-        compared_with=("student_nodistill", "teacher", "ease", "popularity", "student_exchanged"),
+        compared_with=(
+            "student_nodistill", "student_nolists", "student_norelations", "teacher", "ease", "popularity",
+            "student_exchanged",
+        ),
     ),
     Arm("student_nodistill", "student without distillation", "control", "student", ("fields",)),
+    Arm(
+        "student_nolists", "student without the list loss", "control", "student", ("fields",),
+        distilled=True, off=("list_weight",),
+    ),
+    Arm(
+        "student_norelations", "student without the relational losses", "control", "student", ("fields",),
+        distilled=True, off=("relational_weight", "rkd_weight"),
+    ),
     Arm("student_exchanged", "student, users exchanged", "baseline"),
 )  # fmt: skip
 

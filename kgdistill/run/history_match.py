@@ -275,9 +275,10 @@ class HistoryMatch(Maker):
         )  # fmt: skip
 
     def _student(self, arm: Arm, folder: Path) -> None:
+        config = self.run.config.student.model_copy(update=dict.fromkeys(arm.off, 0.0))
         trained = train_student(
             self.student_inputs(self.catalogue), self._targets if arm.distilled else None,
-            self.run.config.student, self.context, self._validate, title=f"Training the {arm.title}",
+            config, self.context, self._validate, title=f"Training the {arm.title}",
         )  # fmt: skip
         self._tell_sold(trained.lifted)
         artefacts.save_student(folder, trained)
@@ -404,7 +405,7 @@ class HistoryMatch(Maker):
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
         self.run.task.open_test()
-        self._judge_each(self.run.task, self._contenders(), folder, void=self.void(self.run.judged()[0]))
+        self._judge_each(self.run.task, self._contenders(), folder, void=self.void)
 
     def _contenders(self) -> Iterator[Contender]:
         yield Contender("popularity", popularity(self.run.task))
@@ -442,25 +443,29 @@ class HistoryMatch(Maker):
             f"Histories also hold {name}, which weighs {weight:g} beside {task.protocol.interaction[1]}."
             for name, weight in self.run.weights.items()
         ]
-        left_out = self.run.judged()[1]
+        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in void}
         artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
 
-    def void(self, kinds: tuple[str, ...]) -> dict[str, str]:
-        """Controls that can show nothing on this graph, and why."""
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The controls that can show nothing on this graph or with these settings, and why."""
         void = {}
-        for name in kinds:
-            if not self.run.pipeline.arms[name].shuffle:
-                continue
-            shuffled = self.groups(name)[1]
-            pairs = zip(self.facts, shuffled, strict=True)
-            if not sum(groups.incidence.nnz for groups in self.facts):
-                why = "the graph has no facts before the cut, or hardly any product has one"
-            elif all((one.incidence != other.incidence).nnz == 0 for one, other in pairs):
-                why = "every fact stayed where it was, as all products have the same"
-            else:
-                continue
-            void[name] = f"the shuffled facts are the real ones: {why}"
+        for name in self.run.pipeline.trained:
+            arm = self.run.pipeline.arms[name]
+            if arm.shuffle and (why := self._unshuffled(name)):
+                void[name] = f"the shuffled facts are the real ones: {why}"
+            elif arm.off and not any(getattr(self.run.config.student, weight) for weight in arm.off):
+                void[name] = f"the student learns without them: {' and '.join(arm.off)} 0"
         return void
+
+    def _unshuffled(self, name: str) -> str:
+        """Why the shuffled facts of an arm are the real ones; empty where they are not."""
+        pairs = zip(self.facts, self.groups(name)[1], strict=True)
+        if not sum(groups.incidence.nnz for groups in self.facts):
+            return "the graph has no facts before the cut, or hardly any product has one"
+        if all((one.incidence != other.incidence).nnz == 0 for one, other in pairs):
+            return "every fact stayed where it was, as all products have the same"
+        return ""
 
 
 def _with_numbers(task: dict[str, Any], above: Mapping[str, float]) -> dict[str, Any]:

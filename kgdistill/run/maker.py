@@ -35,6 +35,14 @@ class Maker(ABC):
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
 
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The controls that can show nothing on this graph or with these settings, and why.
+
+        Known from what stands before them.
+        """
+        return {}
+
     def tower_texts(self) -> TowerTexts:
         """What a text tower learns from that several tasks share."""
         raise NotImplementedError(f"a run of {self.run.config.kind} reads no shared text tower")

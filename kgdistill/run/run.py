@@ -223,8 +223,19 @@ class Run(RunBase):
             for kind in ("by_history", "by_text", "by_classes", "by_audience"):
                 self.__dict__.pop(kind, None)
 
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The stages that `fit` makes: the pipeline's, without those that are `idle`."""
+        return tuple(name for name in self.pipeline.fitted if not self.idle(name))
+
+    def idle(self, name: str) -> bool:
+        """Whether a stage is a control that can show nothing on this graph; those before it stand there."""
+        return name in self.pipeline.arms and name in self.maker.void
+
     def fit(self) -> None:
         """Makes every stage between the snapshot and the evaluation, in order; what stands there is kept.
+
+        A control that can show nothing on this graph is left out.
 
         Raises:
             RunLockedError: another process trains in this folder.
@@ -232,7 +243,8 @@ class Run(RunBase):
         tower_of(self)  # that it is missing is told before anything is trained
         with each_said_once(), self.lock():
             for name in self.pipeline.fitted:
-                self.make(name)
+                if not self.idle(name):
+                    self.make(name)
 
     def evaluate(self) -> Results:
         """Judges every arm that is there once on the test split; returns what metrics.json holds.

@@ -34,7 +34,7 @@ class TargetClasses:
         names: the classes, in the order of the head's outputs.
         several: whether several can hold at once.
         temperature: logits are divided by it.
-        threshold, weights: see `kgdistill.ranking.classes.decide`.
+        threshold, weights, softness: see `kgdistill.ranking.classes.decide`.
     """
 
     names: tuple[str, ...]
@@ -42,6 +42,7 @@ class TargetClasses:
     temperature: float
     threshold: float
     weights: tuple[float, ...] = ()
+    softness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,9 @@ class Classifier:
     def _told(self, name: str, logits: FloatArray) -> list[Told]:
         target = self.targets[name]
         p = probabilities(logits, target.temperature, several=target.several)
-        chosen = decide(p, target.threshold, several=target.several, weights=target.weights)
+        chosen = decide(
+            p, target.threshold, several=target.several, weights=target.weights, softness=target.softness
+        )
         order = np.argsort(-p, axis=1, kind="stable")
         out = []
         for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
@@ -314,7 +317,7 @@ class Classifier:
             "targets": {
                 name: {
                     "classes": list(t.names), "several": t.several, "temperature": t.temperature,
-                    "threshold": t.threshold, "weights": list(t.weights),
+                    "threshold": t.threshold, "weights": list(t.weights), "softness": t.softness,
                 }
                 for name, t in self.targets.items()
             },
@@ -417,6 +420,7 @@ def _read_settings(
             float(t["temperature"]),
             float(t["threshold"]),
             tuple(t.get("weights", ())),
+            float(t.get("softness", 1.0)),
         )
         for name, t in raw.items()
     }
@@ -434,6 +438,8 @@ def _is_target(value: Any) -> bool:
         and number(value.get("temperature"))
         and value["temperature"] > 0
         and number(value.get("threshold"))
+        and number(softness := value.get("softness", 1.0))
+        and softness > 0
         and isinstance(held := value.get("weights", []), list)
         and all(number(w) and w > 0 for w in held)
         and len(held) in (0, len(value["classes"]))

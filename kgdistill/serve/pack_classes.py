@@ -48,6 +48,8 @@ class _Calibration(Protocol):
     def threshold(self) -> float: ...
     @property
     def weights(self) -> tuple[float, ...]: ...
+    @property
+    def softness(self) -> float: ...
 
 
 class _Trained(Protocol):
@@ -86,11 +88,10 @@ def pack_classifier(
         tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
     targets = {
         name: TargetClasses(
-            names, name in student.several, student.calibration[name].temperature,
-            student.calibration[name].threshold, student.calibration[name].weights,
+            student.classes[name], name in student.several, c.temperature, c.threshold, c.weights, c.softness
         )
-        for name, names in student.classes.items()
-    }  # fmt: skip
+        for name, c in student.calibration.items()
+    }
     nodes = [
         KnownNodes(
             t.relationship, t.label, t.history, tuple(keys[t.label]), t.rows, t.middle, t.spread, t.counts

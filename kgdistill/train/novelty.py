@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.vocabulary import TokenSource
 from kgdistill.ranking.calibration import Calibration
-from kgdistill.ranking.classes import Classified, decide, mcc, probabilities
+from kgdistill.ranking.classes import Classified, decide, mcc, probabilities, softened
 from kgdistill.ranking.confidence import precise_from
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
@@ -28,7 +27,7 @@ from kgdistill.train.loop import Context
 from kgdistill.train.made_texts import taught
 from kgdistill.train.tower import SharedTower
 
-_FOLDS, _TIMES, _HELD, _WHOLE = 4, 2, 0.2, 10_000
+_FOLDS, _HELD, _WHOLE = 8, 0.2, 10_000
 Refit = Callable[[ClassifyTask], tuple[Logits, Mapping[str, Calibration]]]
 """Trains a model anew on a task, and says what it makes of every subject."""
 
@@ -115,7 +114,7 @@ def settled(
     """The calibration with the thresholds of targets that can be none of their classes.
 
     Where validation has subjects that are out of scope, they chose already. Else the model is trained eight
-    times without a quarter of the classes and a fifth of the other training subjects, and the threshold is
+    times without an eighth of the classes and a fifth of the other training subjects, and the threshold is
     the one whose MCC over all that was left out is best, `config.out_of_scope` of it being out of scope. From
     which probability on a class is believed is chosen there too, on validation where nothing was left out.
 
@@ -136,7 +135,7 @@ def settled(
         said = [LeftOut(Classified(truth, p, decide(p, 0.0, several=False)), np.ones(len(p), np.int64))]
         if task.spec.targets[name].none_of_them is not None and truth.any(axis=1).all():
             folds = left_out_folds(task, name, refit, share=config.out_of_scope, seed=seed)
-            held, said = replace(held, threshold=best_threshold(folds)), folds or said
+            held, said = replace(held, threshold=best_threshold(folds, held.softness)), folds or said
         out[name] = replace(held, sure=_sure(said, config.precision))
     return out
 
@@ -164,9 +163,8 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
     classes, folds = truth.shape[1], []
     if classes < 3:  # without one of two there is nothing to tell apart
         return []
-    draws = (np.array_split(rng.permutation(classes), min(_FOLDS, classes)) for _ in range(_TIMES))
-    # One draw is a coin toss: which classes are left out moves the threshold more than the model does.
-    for group in itertools.chain.from_iterable(draws):
+    # Few at a time: a model of fewer classes is surer of each than the one that is used.
+    for group in np.array_split(rng.permutation(classes), min(_FOLDS, classes)):
         strange = np.zeros(classes, np.bool_)
         strange[group] = True
         gone = truth[:, strange].any(axis=1)
@@ -184,25 +182,26 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
     return folds
 
 
-def best_threshold(folds: Sequence[LeftOut]) -> float:
-    """The probability below which "none of them" is said: the mean of the folds' MCC is the greatest.
+def best_threshold(folds: Sequence[LeftOut], softness: float) -> float:
+    """The softened probability below which "none of them" is said: the mean MCC of the folds is the greatest.
 
     Midway between the least and the greatest that decide so; 0 without folds.
     """
     if not folds:
         return 0.0
-    seen = np.concatenate([fold.said.probabilities.max(axis=1) for fold in folds])
+    seen = np.concatenate([softened(fold.said.probabilities, softness).max(axis=1) for fold in folds])
     tried = np.unique(np.quantile(seen, np.linspace(0, 1, 101)))
-    reached = [np.mean([_mcc_at(fold, t) for fold in folds]) for t in tried]
+    reached = [np.mean([_mcc_at(fold, t, softness) for fold in folds]) for t in tried]
     best = tried[np.isclose(reached, max(reached))]
     # Down to the next probability below, nothing is decided otherwise.
     below = seen[seen < best[0]].max(initial=0.0)
     return float((below + best[-1]) / 2)
 
 
-def _mcc_at(fold: LeftOut, threshold: float) -> float:
+def _mcc_at(fold: LeftOut, threshold: float, softness: float) -> float:
     p: FloatArray = fold.said.probabilities
-    return mcc(Classified(fold.said.truth, p, decide(p, threshold, several=False)), fold.weights)
+    chosen = decide(p, threshold, several=False, softness=softness)
+    return mcc(Classified(fold.said.truth, p, chosen), fold.weights)
 
 
 def _integers(weights: FloatArray) -> IntArray:

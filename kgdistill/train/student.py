@@ -13,7 +13,6 @@ from torch import Tensor
 
 from kgdistill.arrays import IntArray
 from kgdistill.config import StudentConfig
-from kgdistill.errors import InputError
 from kgdistill.models.blend import Evidence, rows_of
 from kgdistill.models.device import autocast
 from kgdistill.models.scorer import Scorer, Terms, terms_of
@@ -137,13 +136,7 @@ def train_student(
         context: where to train, and the seed of initial weights, negatives and batches.
         validate: metrics on the validation events; the sum of its values chooses the epoch.
         title: shown while it runs.
-
-    Raises:
-        InputError: no loss has a weight.
     """
-    weights = (config.task_weight, config.list_weight, config.relational_weight, config.rkd_weight)
-    if targets is not None and not any(weights):
-        raise InputError("every loss of the student weighs 0", hint="set student.list_weight above 0")
     first = first_round(inputs.catalogue, inputs.inner_share, config.epochs, validate, title, context)
     return choose_and_refit(
         first, lambda now: _fit(inputs, None if targets is None else targets(now.until_us), config, now)

@@ -129,6 +129,7 @@ def test_every_stage_of_training_does_without_the_test_split(tmp_path: Path, ref
         "targets",
         "student",
         "student_nodistill",
+        "student_nolists",
         "bundle",
     ):
         run.make(name)

@@ -32,7 +32,7 @@ from kgdistill.tasks.histories import histories
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "thing", "number", "maker", "root", "leaf", ">"]
 TEACHERS, STUDENTS = (
     ("teacher", "teacher_noz", "teacher_text", "teacher_shuffled"),
-    ("student", "student_nodistill"),
+    ("student", "student_nodistill", "student_nolists", "student_norelations"),
 )
 STAGES = ["graph", "text", "choice", *TEACHERS, "targets", *STUDENTS, "bundle", "evaluate"]
 
@@ -178,7 +178,7 @@ def test_a_flipped_bit_is_told_with_the_stage_to_delete(
     held = bytearray(file.read_bytes())
     held[len(held) // 2] ^= 1
     file.write_bytes(held)
-    for later in ("student", "student_nodistill", "bundle", "evaluate"):
+    for later in (*STUDENTS, "bundle", "evaluate"):
         if stage not in (later, "evaluate"):
             shutil.rmtree(folder / later)
     with pytest.raises(ArtefactError, match="was damaged or altered after it was written") as caught:
@@ -353,10 +353,12 @@ def test_a_brand_that_nobody_had_before_the_cut_explains_what_was_bought_since(t
         (0, True, None),
     ],
 )
-def test_shuffled_facts_that_are_the_real_ones_are_said_to_show_nothing(
+def test_controls_that_are_the_same_as_what_they_control_are_said_to_show_nothing(
     brands: int, others: bool, why: str | None, encoder: Path, tmp_path: Path
 ) -> None:
-    run = Run(tmp_path / "run", settings(encoder))
+    config = settings(encoder)
+    idle = config.student.model_copy(update={"relational_weight": 0.0, "rkd_weight": 0.0})
+    run = Run(tmp_path / "run", config.model_copy(update={"student": idle}))
     with MemoryStore() as store:
         fill_shop(store)
         store.delete_nodes("Category", pa.array([f"c{c}" for c in range(8)]))
@@ -364,9 +366,12 @@ def test_shuffled_facts_that_are_the_real_ones_are_said_to_show_nothing(
         if not others:
             store.delete_nodes("Product", pa.array([f"p{p:02}" for p in range(80) if p % 6 < 5]))
         run.take_snapshot(store)
-    void = run.by_history.void(("teacher", "teacher_shuffled"))
-    assert why in void["teacher_shuffled"] if why else void == {}
-    assert run.by_history.void(("teacher",)) == {}
+    void = run.by_history.void
+    assert "relational_weight and rkd_weight 0" in void["student_norelations"]
+    assert why in void["teacher_shuffled"] if why else len(void) == 1
+    # Nobody waits for what shows nothing.
+    assert ("teacher_shuffled" in run.fitted) == (why is None)
+    assert {*run.pipeline.fitted} - {*run.fitted} == {*void}
 
 
 def test_the_text_only_teachers_get_no_fact_and_the_fused_ones_do(trained: Path) -> None:

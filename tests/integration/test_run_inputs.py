@@ -186,6 +186,15 @@ def test_a_student_without_distillation_needs_no_teacher_and_gets_nothing_of_one
         assert len(kept["neighbours"]) == 2
 
 
+def test_a_control_learns_by_every_loss_but_its_own(plain: Run) -> None:
+    every = {"loss", "loss/task", "loss/list", "loss/relational", "loss/rkd"}
+    left_out = {"student_nolists": {"loss/list"}, "student_norelations": {"loss/relational", "loss/rkd"}}
+    for stage in ("student", *left_out):
+        plain.make(stage)
+        said = {name for record in losses(plain, stage) for name in record}
+        assert said == every - left_out.get(stage, set())
+
+
 def test_the_pairs_that_tune_the_encoder_know_nothing_from_the_inner_cut_on(
     monkeypatch: pytest.MonkeyPatch, encoder: Path, tmp_path: Path
 ) -> None:

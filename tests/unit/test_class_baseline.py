@@ -152,21 +152,21 @@ def test_words_and_what_stands_beside_are_read_side_by_side(tmp_path: Path) -> N
 
 
 def test_what_is_written_on_classes_teaches_it_as_it_teaches_a_teacher(tmp_path: Path) -> None:
+    """Their names stand in texts of every class alike, and alone in the test."""
     tables = utterances(120)
     for i, row in enumerate(tables["Utterance"]):
-        if row["split"] == "test":
-            row["text"] = ["refund", "parcel", "hours"][i % 3]
-    tables["Utterance"][0]["text"] += " refund"  # a word counts where two texts hold it
-    tables["Utterance"][1]["text"] += " parcel"
-    tables["Utterance"][2]["text"] += " hours"
-    task = make_classes(tables, tmp_path / "s", spec())
+        tested = row["split"] == "test"
+        row["text"] = ["refund", "parcel", "hours"][i % 3] if tested else f"{row['text']} refund parcel hours"
 
-    def right(task: ClassifyTask) -> float:
+    def right(folder: Path, **target: Any) -> float:
+        targets = {"intent": {"relationship": "HAS_INTENT", **target}}
+        task = make_classes(tables, folder, spec(targets=targets))
         said = fit_class_baseline(task, CONFIG, seed=0).logits["intent"].argmax(axis=1)
         task.open_test()
         return float((said[task.subjects("test")] == task.truth("intent", "test").argmax(axis=1)).mean())
 
-    assert right(task) == 1.0
+    assert right(tmp_path / "a") == 1.0
+    assert right(tmp_path / "b", by=[]) < 0.7
 
 
 @pytest.mark.parametrize("what", ["labels", "texts"])

@@ -107,6 +107,16 @@ def test_out_of_scope_is_told(tmp_path: Path) -> None:
     clock, coin = classifier.classify(["please the clock order", "please the coin order"], tower=tower)
     assert (clock.told.out_of_scope, clock.told.classes) == (True, ())
     assert (coin.told.out_of_scope, coin.told.classes) == (False, ("refund",))
+    settings = json.loads(json.dumps(classifier.settings()))
+    assert settings["targets"]["intent"]["softness"] > 1
+    # Held against the threshold is the softened probability, which is smaller than the one that is told.
+    settings["targets"]["intent"]["threshold"] = coin.told.probabilities["refund"] - 0.01
+    strict = Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
+    assert strict.classify(["please the coin order"], tower=tower)[0].told.out_of_scope
+    for damage in (0, "high"):
+        settings["targets"]["intent"]["softness"] = damage
+        with pytest.raises(ArtefactError):
+            Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
 
 
 @pytest.mark.parametrize(

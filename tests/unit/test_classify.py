@@ -24,7 +24,7 @@ from _classes import (
 
 from kgdistill.errors import ArtefactError
 from kgdistill.ranking.calibration import Calibration, calibrate
-from kgdistill.ranking.classes import decide, probabilities
+from kgdistill.ranking.classes import decide, probabilities, softened
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train import classify
 from kgdistill.train.class_lesson import label_loss, soft_loss
@@ -167,19 +167,34 @@ def test_a_temperature_makes_probabilities_of_logits_that_are_too_sure() -> None
     assert found == Calibration(pytest.approx(3, rel=0.1), 0.5)
 
 
+def decided(logits: Any, by: Calibration) -> Any:
+    p = probabilities(logits, by.temperature, several=False)
+    return decide(p, by.threshold, several=False, softness=by.softness)
+
+
+def test_what_is_softened_is_what_a_higher_temperature_says() -> None:
+    logits = np.random.default_rng(0).normal(0, 4, (50, 5)).astype(np.float32)
+    p = probabilities(logits, 1.5, several=False)
+    assert softened(p, 3.0) == pytest.approx(probabilities(logits, 4.5, several=False), abs=1e-6)
+    assert softened(p, 1.0) == pytest.approx(p)
+    best = softened(p, 3.0).max(axis=1)
+    least = float(np.median(best))
+    assert (decide(p, least, several=False, softness=3.0).any(axis=1) == (best >= least)).all()
+
+
 def test_a_threshold_parts_what_is_in_scope_from_what_is_not() -> None:
     sure, unsure = np.array([[4.0, 0, 0]] * 30), np.array([[0.3, 0, 0]] * 30)
     logits = np.concatenate([sure, unsure]).astype(np.float32)
     truth = np.zeros((60, 3), bool)
     truth[:30, 0] = True
     found = calibrate(logits, truth, several=False, reject=True)
-    chosen = decide(probabilities(logits, found.temperature, several=False), found.threshold, several=False)
-    assert np.array_equal(chosen, truth)
+    assert found.softness > 1
+    assert np.array_equal(decided(logits, found), truth)
     # Without any of them, the share of the sure that is asked for is kept.
     mixed = np.random.default_rng(0).normal(0, 1, (200, 3)).astype(np.float32)
     truth = np.eye(3, dtype=bool)[mixed.argmax(1)]
     found = calibrate(mixed, truth, several=False, reject=True, keep=0.9)
-    kept = decide(probabilities(mixed, found.temperature, several=False), found.threshold, several=False)
+    kept = decided(mixed, found)
     assert kept.any(axis=1).mean() == pytest.approx(0.9, abs=0.01)
 
 
@@ -191,8 +206,7 @@ def test_out_of_scope_is_learned_as_no_class(tmp_path: Path) -> None:
     assert c.threshold > 0.4
     here.task.open_test()
     rows, truth = here.task.subjects("test"), here.task.truth("intent", "test")
-    p = probabilities(student.logits(here.task)["intent"][rows], c.temperature, several=False)
-    assert (decide(p, c.threshold, several=False) == truth).all(axis=1).mean() > 0.9
+    assert (decided(student.logits(here.task)["intent"][rows], c) == truth).all(axis=1).mean() > 0.9
 
 
 def test_several_classes_at_once_are_learned(tmp_path: Path) -> None:

@@ -208,10 +208,15 @@ def test_a_control_that_can_show_nothing_says_why_and_one_that_is_left_out_is_na
     why = "the shuffled facts are the real ones: the graph has no facts"
     more = {"void": {"teacher_shuffled": why}, "left_out": {"teacher_text": "it was not trained"}}
     graph, *_ = controls(Metrics.model_validate(fake_metrics() | more))
-    assert graph.answers == [f"Cannot be told: {why}."]
+    assert (graph.comparison, graph.answers) == ("", [f"Cannot be told: {why}."])
+    # As where it was not trained.
+    compared = [row for row in fake_metrics()["comparisons"] if row["b"] != "teacher_shuffled"]
+    more["comparisons"] = compared
     for path in write_report(write_fake_run(tmp_path / "run", fake_metrics() | more)):
         text = path.read_text()
         assert f"Cannot be told: {why}." in text
+        # The text-only teacher, distillation and exchanged users are compared, this is not.
+        assert text.count("paired by the same users") == 3
         assert "Left out: it was not trained." in text
 
 

@@ -148,14 +148,16 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
     with pytest.raises(ArtefactError, match="'teacher' is not finished"):
         run.evaluate()
     run.fit()
-    marks = {name: run.need(name).made for name in run.pipeline.fitted}
+    marks = {name: run.need(name).made for name in run.fitted}
     Run.open(run.folder).fit()
-    assert {name: run.need(name).made for name in run.pipeline.fitted} == marks
+    assert {name: run.need(name).made for name in run.fitted} == marks
     results = run.evaluate()
     assert [arm["arm"] for arm in results["arms"]] == [
-        "popularity", "ease", "teacher", "teacher_noz", "teacher_text", "teacher_shuffled", "student",
-        "student_nodistill", "student_exchanged",
+        "popularity", "ease", "teacher", "teacher_noz", "teacher_text", "student", "student_nodistill",
+        "student_nolists", "student_norelations", "student_exchanged",
     ]  # fmt: skip
+    # Without facts there is nothing to shuffle.
+    assert (list(results["void"]), results["left_out"]) == (["teacher_shuffled"], {})
     lines = str(results).splitlines()
     assert lines[0].startswith("latest; 95% intervals over users")
     assert sum(line.lstrip().startswith("student without distillation") for line in lines) >= 1

@@ -54,7 +54,10 @@ _OUTCOMES = {"better": "better than", "worse": "worse than", "no difference show
 
 @dataclass(frozen=True)
 class Control:
-    """A question that a control answers, and the answers by setting."""
+    """A question that a control answers, what is compared, and the answers by setting.
+
+    Where it can show nothing, nothing is compared and the answer says why.
+    """
 
     question: str
     comparison: str
@@ -192,16 +195,19 @@ def controls(metrics: Metrics) -> list[Control]:
         ("Do the labels teach it?", "teacher", "teacher_exchanged", "whose label is whose"),
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
         ("Did distillation help?", "student", "student_nodistill", "distillation"),
+        ("Did the teacher's lists help?", "student", "student_nolists", "the list loss"),
+        ("Did the relational losses help?", "student", "student_norelations", "what they teach"),
         ("Does it matter who is asked?", "student", "student_exchanged", "knowing who asks"),
     ]
     found = []
     for question, a, b, subject in asked:
         rows = [c for c in metrics.compare(a, b) if c.metric == name]
-        if rows:
-            why = metrics.void.get(b)
-            answers = [_answer(row, subject) for row in rows] if why is None else [f"Cannot be told: {why}."]
+        why = metrics.void.get(b)
+        if why is not None:
+            found.append(Control(question, "", [f"Cannot be told: {why}."]))
+        elif rows:
             compared = f"{metrics.title(a)} minus {metrics.title(b)}, {metric_title(name)}"
-            found.append(Control(question, compared, answers))
+            found.append(Control(question, compared, [_answer(row, subject) for row in rows]))
     return found
 
 
