@@ -96,6 +96,8 @@ def measure(name: str, seeds: int, work: Path | None) -> None:
         command = [sys.executable, "-m", f"bench.tasks_{name}", "--seeds", str(seeds)]
         subprocess.run(command, check=True)
         return
+    if work is not None:
+        (work / name).mkdir(parents=True, exist_ok=True)
     found = rows_of(name)(seeds, **({} if work is None else {"work": work / name}))
     # Read late: another run may have written its own task meanwhile.
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}

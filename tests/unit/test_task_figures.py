@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bench import tasks
 from bench._task_figures import class_rows
 from bench.task_documents import documents
 from bench.tasks import RESULTS, TABLES, TASKS, corrected, rows_of, tables
@@ -66,3 +70,15 @@ def test_every_task_that_was_measured_has_its_table_and_each_figure_its_line() -
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_has_its_module(name: str) -> None:
     assert callable(rows_of(name))
+
+
+def test_a_task_works_in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(seeds: int, work: Path) -> dict[str, object]:
+        (work / "reviews.csv").write_text("as every task writes what it draws")
+        return {"seeds": seeds}
+
+    monkeypatch.setattr(tasks, "rows_of", lambda name: rows)
+    monkeypatch.setattr(tasks, "RESULTS", tmp_path / "tasks.json")
+    tasks.measure("reviews_zh", 2, tmp_path / "new" / "work")
+    assert json.loads((tmp_path / "tasks.json").read_text()) == {"reviews_zh": {"seeds": 2}}
+    assert (tmp_path / "new" / "work" / "reviews_zh" / "reviews.csv").exists()
