@@ -33,8 +33,11 @@ _said = ContextVar[set[str] | None]("_said", default=None)
 
 @contextmanager
 def said_of(name: str) -> Iterator[None]:
-    """While the block runs, `name` stands before what every step does: of several, the one under way."""
-    token = _about.set(f"{name}: ")
+    """While the block runs, `name` stands before what every step does: of several, the one under way.
+
+    Within a block its own stands behind that of the one around it.
+    """
+    token = _about.set(f"{_about.get()}{name}: ")
     try:
         yield
     finally:

@@ -266,8 +266,9 @@ def teacher(
 ) -> None:
     """Train the fused teacher with its controls, and write down what it hands to the student.
 
-    The controls are a teacher that reads texts alone, and the fused one on shuffled facts; `evaluate`
-    compares with those that are there.
+    The controls are a teacher that reads texts alone, and the fused one on shuffled facts; where classes are
+    told one without facts, and one whose labels were exchanged. `evaluate` compares with those that are
+    there.
 
     \b
     Examples:

@@ -54,6 +54,14 @@ def ranked(task: AnswerTask, parts: Mapping[str, FloatArray], fusion: Fusion) ->
     return Ranked(scores, evidence(near, coverage, scores, scores.argmax(axis=1).tolist()))
 
 
+def commonest(task: AnswerTask, count: int) -> Ranked:
+    """The baseline that looks at no question: to each of `count` the answers by how often they were given."""
+    given = np.bincount(task.answer, minlength=len(task.answers)).astype(np.float32)
+    scores = np.tile(given, (count, 1))
+    nothing = np.zeros_like(scores)
+    return Ranked(scores, evidence(nothing, nothing, scores, scores.argmax(axis=1).tolist()))
+
+
 def fitted_confidence(task: AnswerTask, said: Ranked, precision: float) -> Confidence:
     """The confidence in a model's first answer, by what it says of the validation questions."""
     return fit_confidence(said.evidence, said.right(task.asked("validation")), precision=precision)

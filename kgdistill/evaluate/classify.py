@@ -50,7 +50,7 @@ def majority(task: ClassifyTask) -> ClassArm:
         x = np.log(share / (1 - share)) if several else np.log(share)
         logits[name] = np.tile(x.astype(np.float32), (len(task), 1))
         calibration[name] = Calibration(1.0, 0.5 if several else 0.0)
-    return ClassArm("majority", logits, calibration)
+    return ClassArm("the commonest class", logits, calibration)
 
 
 def judge_classes(

@@ -23,7 +23,7 @@ from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.ingest.journal import Journal
 from kgdistill.moment import naive_utc
 from kgdistill.private import private_folder
-from kgdistill.run.chain import PIPELINES, Pipeline, mismatch
+from kgdistill.run.chain import Pipeline, mismatch, pipeline_of
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.serve.joined import RUNS, runs_in
 from kgdistill.snapshot import Snapshot, open_snapshot, take_events, take_snapshot
@@ -105,7 +105,7 @@ class RunBase:
     @property
     def pipeline(self) -> Pipeline:
         """The stages and arms of this kind of task."""
-        return PIPELINES[self.config.kind]
+        return pipeline_of(self.config)
 
     # The lock ---------------------------------------------------------------------------------
 

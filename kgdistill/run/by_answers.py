@@ -12,6 +12,7 @@ import numpy as np
 from kgdistill.evaluate.answers import (
     Ranked,
     answers_document,
+    commonest,
     fitted_confidence,
     measures,
     ranked,
@@ -84,6 +85,7 @@ class AnswerMatch(TextMatch):
     def _scored(self, texts: list[str]) -> Iterator[tuple[str, Ranked]]:
         """What each arm says of some questions."""
         count = len(texts)
+        yield "majority", commonest(self.task, count)
         yield "words", self._said(query_parts(self.teacher, texts, _WORDS), count)
         yield "encoder", self._said(query_parts(self.teacher, texts, _NEAR), count)
         yield "teacher", self._said(query_parts(self.teacher, texts, (*_WORDS, *_NEAR)), count)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
+from kgdistill.progress import said_of
 from kgdistill.run import artefacts
+from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
 from kgdistill.run.tower import tower_of
 from kgdistill.serve.pack import parameters_of
@@ -15,12 +18,14 @@ from kgdistill.serve.pack_answers import class_answers
 from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.train.class_baseline import ClassBaseline, fit_class_baseline, what_is_read
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
     SubjectVectors,
     encode_task,
     tower_texts,
+    train_class_teacher,
 )
 from kgdistill.train.classify_files import (
     load_class_student,
@@ -32,6 +37,14 @@ from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 from kgdistill.train.tower import TowerTexts
 
 _MAIN = "macro_f1"
+
+
+class JudgedClassArm(NamedTuple):
+    """An arm, how long its training took in seconds, and how many numbers it has; None: none to speak of."""
+
+    arm: ClassArm
+    seconds: float | None = None
+    size: int | None = None
 
 
 class Classifying(Maker):
@@ -54,11 +67,12 @@ class Classifying(Maker):
         config = self.run.config
         if name == "text":
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
-        elif name == "teacher":
-            teacher = fit_class_teacher(self.task, self.vectors, config.classify, self.context)
+        elif (arm := self.run.pipeline.arms.get(name)) is not None and arm.learner == "teacher":
+            with said_of(arm.title) if arm.role == "control" else nullcontext():
+                teacher = self._fitted_teacher(arm)
             save_class_teacher(folder, teacher)
             artefacts.save_history(folder, teacher.history)
-        elif (arm := self.run.pipeline.arms.get(name)) is not None:
+        elif arm is not None:
             encoder = self.encoder if self.task.texts is not None else None
             student = fit_class_student(
                 self.task, encoder, self.vectors, config.classify, self.context,
@@ -81,9 +95,29 @@ class Classifying(Maker):
         told = (teacher.chosen or teacher).told(self.task, self.vectors)
         return tower_texts(self.task, self.vectors, told)
 
-    def teacher(self) -> ClassTeacher:
-        """The trained teacher."""
-        return load_class_teacher(self.run.read("teacher"))
+    def _read_by(self, arm: Arm) -> ClassifyTask:
+        """The task as a teacher sees it."""
+        seen = self.task if "facts" in arm.reads else self.task.without_facts()
+        return seen.exchanged(self.run.config.seed) if arm.exchanged else seen
+
+    @cached_property
+    def void(self) -> dict[str, str]:
+        """The control without facts, where the graph holds none of them."""
+        arms = [arm.name for arm in self.run.pipeline.arms.values() if arm.learner and not arm.reads]
+        why = f"the graph has no facts that {self.task.spec.heading} reads"
+        return {} if self.task.facts_of else dict.fromkeys(arms, why)
+
+    def _fitted_teacher(self, arm: Arm) -> ClassTeacher:
+        config, task = self.run.config.classify, self._read_by(arm)
+        if not arm.exchanged:
+            return fit_class_teacher(task, self.vectors, config, self.context)
+        # What nothing can be learned from takes no more than one member, once.
+        alone = config.model_copy(update={"folds": 1})
+        return train_class_teacher(task, self.vectors, alone, self.context)
+
+    def teacher(self, name: str = "teacher") -> ClassTeacher:
+        """A trained teacher."""
+        return load_class_teacher(self.run.read(name))
 
     def student(self, name: str = "student") -> ClassStudent:
         """A trained student."""
@@ -103,34 +137,50 @@ class Classifying(Maker):
     # Judging --------------------------------------------------------------------------------------
 
     def _judge(self, folder: Path) -> None:
-        there, left_out = self.run.judged()
-        arms = self.run.pipeline.arms
+        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in self.void}
+        said = self.said()
+        pairs = self.run.pipeline.compared(said)
         self.task.open_test()
-        teacher = self.teacher()
-        logits = teacher.logits(self.task, self.vectors)
-        judged = {
-            "majority": majority(self.task),
-            "teacher": ClassArm(arms["teacher"].title, logits, teacher.calibration),
+        arms = {name: one.arm for name, one in said.items()}
+        figures = judge_classes(self.task, arms, part="test", compared=pairs)
+        document = self._document(figures, said)
+        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void})
+
+    def said(self) -> dict[str, JudgedClassArm]:
+        """What every arm that is there says of every subject."""
+        base = self.baseline
+        title = f"logistic regression of {what_is_read(self.task)}"
+        linear = ClassArm(title, base.logits, base.calibration)
+        out = {
+            "majority": JudgedClassArm(majority(self.task)),
+            "linear": JudgedClassArm(linear, base.seconds, base.parameters),
         }
-        seconds, sizes = {"teacher": teacher.seconds}, {"teacher": self._size(teacher)}
-        for name in there:
-            if arms[name].learner == "student":
-                student = self.student(name)
-                judged[name] = ClassArm(arms[name].title, student.logits(self.task), student.calibration)
-                seconds[name], sizes[name] = student.seconds, parameters_of(student.model)
-        pairs = self.run.pipeline.compared(judged)
-        figures = judge_classes(self.task, judged, part="test", compared=pairs)
-        document = self._document(figures, seconds, sizes)
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": {}})
+        for arm in map(self.run.pipeline.arms.__getitem__, self.run.judged()[0]):
+            if arm.learner == "student":
+                student = self.student(arm.name)
+                told = ClassArm(arm.title, student.logits(self.task), student.calibration)
+                out[arm.name] = JudgedClassArm(told, student.seconds, parameters_of(student.model))
+            else:
+                teacher = self.teacher(arm.name)
+                logits = teacher.logits(self._read_by(arm), self.vectors)
+                told = ClassArm(self._title(arm), logits, teacher.calibration)
+                out[arm.name] = JudgedClassArm(told, teacher.seconds, self._size(teacher))
+        return out
+
+    @cached_property
+    def baseline(self) -> ClassBaseline:
+        """What people would use instead, fitted as it is asked for."""
+        return fit_class_baseline(self.task, self.run.config.classify, seed=self.run.config.seed)
+
+    def _title(self, arm: Arm) -> str:
+        return arm.title if "facts" in arm.reads else f"{arm.title} of {' and '.join(self.task.facts_of)}"
 
     def _size(self, teacher: ClassTeacher) -> int:
         """Of the teacher, with its text encoder where it reads texts."""
         reads = self.task.texts is not None or any(any(beside.texts) for beside in self.task.neighbours)
         return teacher.parameters_count + (self.encoder.parameters_count if reads else 0)
 
-    def _document(
-        self, figures: dict[str, Any], seconds: dict[str, float], sizes: dict[str, int]
-    ) -> dict[str, Any]:
+    def _document(self, figures: dict[str, Any], said: dict[str, JudgedClassArm]) -> dict[str, Any]:
         """The figures in the shape of every run; each target is a setting."""
         targets = figures["targets"]
 
@@ -138,7 +188,6 @@ class Classifying(Maker):
             held = {t: f["arms"][name] for t, f in targets.items()}
             return {t: {m: v for m, v in row.items() if m != "title"} for t, row in held.items()}
 
-        names = list(next(iter(targets.values()))["arms"])
         sized = {t: {"users": f["subjects"], "candidates": f["classes"]} for t, f in targets.items()}
         return {
             "protocol": {
@@ -148,11 +197,10 @@ class Classifying(Maker):
             },
             "arms": [
                 {
-                    "arm": name, "title": self.run.pipeline.arms[name].title,
-                    "fit_seconds": seconds.get(name), "parameters": sizes.get(name),
-                    "settings": measured(name),
+                    "arm": name, "title": one.arm.title, "fit_seconds": one.seconds,
+                    "parameters": one.size, "settings": measured(name),
                 }
-                for name in names
+                for name, one in said.items()
             ],
             "comparisons": [
                 {

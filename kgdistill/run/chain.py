@@ -11,7 +11,7 @@ from typing import Any, Literal
 from kgdistill.config import RunConfig, TaskKind
 from kgdistill.serve.file import FORMAT
 from kgdistill.tasks.protocol import Setting
-from kgdistill.tasks.spec import MatchSpec
+from kgdistill.tasks.spec import ClassifySpec, MatchSpec
 
 Data = tuple[Literal["snapshot", "holdout"], ...]
 Reads = Literal["fields", "own fields", "facts"]
@@ -31,6 +31,7 @@ class Arm:
         graph: whether relational embeddings take part.
         weights: whether item-to-item terms take part.
         shuffle: whether the facts' ends are permuted, which keeps every degree.
+        exchanged: whether the subjects of train and validation have each other's labels.
         distilled: whether a student learns from the teacher's targets.
         off: settings of the student that are 0, its losses' weights.
         compared_with: other arms, each a paired difference in the results.
@@ -45,6 +46,7 @@ class Arm:
     graph: bool = False
     weights: bool = False
     shuffle: bool = False
+    exchanged: bool = False
     distilled: bool = False
     off: tuple[str, ...] = ()
     compared_with: tuple[str, ...] = ()
@@ -110,6 +112,16 @@ class Pipeline:
             i for i, n in enumerate(self.fitted) if n in self.arms and self.arms[n].learner == "student"
         )
         return self.fitted[:first], self.fitted[first:]
+
+    def without(self, name: str) -> Pipeline:
+        """The same where nothing can be made of an arm."""
+        arms = {arm.name: arm for arm in self.arms.values() if arm.name != name}
+        stages = {
+            key: replace(stage, stands_on=tuple(up for up in stage.stands_on if up != name))
+            for key, stage in self.stages.items()
+            if key != name
+        }
+        return Pipeline(arms, stages)
 
     def compared(self, judged: Collection[str]) -> list[tuple[str, str]]:
         """Pairs of arms whose difference is told, as far as both were judged."""
@@ -300,12 +312,13 @@ TEXT = Pipeline(_TEXT_ARMS, _text_stages())
 """match with anchors by their text; its teacher is terms alone and needs no training."""
 
 _ANSWER_ARMS = _by_name(
+    Arm("majority", "the answers given most often", "baseline"),
     Arm("words", "words alone (BM25)", "baseline"),
     Arm("encoder", "the nearest question by the text encoder", "baseline"),
-    Arm("teacher", "fused teacher", "baseline", compared_with=("words", "encoder")),
+    Arm("teacher", "fused teacher", "baseline", compared_with=("words", "encoder", "majority")),
     Arm(
         "student", "student", "needed", "student", distilled=True,
-        compared_with=("student_nodistill", "teacher", "words", "encoder"),
+        compared_with=("student_nodistill", "teacher", "words", "encoder", "majority"),
     ),
     Arm("student_nodistill", "student without distillation", "control", "student"),
 )  # fmt: skip
@@ -316,7 +329,10 @@ ANSWER = Pipeline(
         **TEXT.stages,
         "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task", "search", "answer")),
         "evaluate": replace(
-            TEXT.stages["evaluate"], data=("snapshot",), settings=("search", "task", "answer", "seed")
+            TEXT.stages["evaluate"],
+            data=("snapshot",),
+            settings=("search", "task", "answer", "seed"),
+            further=lambda config: {"majority": True},  # former ones lack it
         ),
     },
 )
@@ -324,12 +340,21 @@ ANSWER = Pipeline(
 
 _CLASS_ARMS = _by_name(
     Arm("majority", "the commonest class", "baseline"),
-    Arm("teacher", "fused teacher", "needed", "teacher", compared_with=("majority",)),
+    Arm("linear", "logistic regression", "baseline"),
     Arm(
-        "student", "student", "needed", "student", distilled=True,
-        compared_with=("student_nodistill", "teacher", "majority"),
+        "teacher", "fused teacher", "needed", "teacher", ("facts",),
+        compared_with=("teacher_nofacts", "teacher_exchanged", "linear", "majority"),
     ),
-    Arm("student_nodistill", "student without distillation", "control", "student"),
+    Arm("teacher_nofacts", "fused teacher without facts", "control", "teacher"),
+    Arm(
+        "teacher_exchanged", "one member of the teacher, labels exchanged", "control", "teacher", ("facts",),
+        exchanged=True,
+    ),
+    Arm(
+        "student", "student", "needed", "student", ("facts",), distilled=True,
+        compared_with=("student_nodistill", "teacher", "linear", "majority"),
+    ),
+    Arm("student_nodistill", "student without distillation", "control", "student", ("facts",)),
 )  # fmt: skip
 
 
@@ -353,12 +378,14 @@ def _class_stages() -> dict[str, Stage]:
         },
         "bundle": replace(_TEXT_BUNDLE, data=("snapshot",), settings=("task",)),
         "evaluate": Stage(
-            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",)
+            "the evaluation", "made", "kgdistill evaluate", tuple(arm.name for arm in arms), _DATA, ("task",),
+            lambda config: {"linear": True},  # former ones lack it
         ),
     }  # fmt: skip
 
 
 CLASSIFY = Pipeline(_CLASS_ARMS, _class_stages())
+_NO_FACTS = CLASSIFY.without("teacher_nofacts")
 
 _AUDIENCE_ARMS = _by_name(
     Arm("counts", "logistic regression of four counts", "baseline"),
@@ -406,6 +433,15 @@ PIPELINES: dict[TaskKind, Pipeline] = {
     "classify": CLASSIFY,
     "audience": AUDIENCE,
 }
+
+
+def pipeline_of(config: RunConfig) -> Pipeline:
+    """What a run makes; where no facts are declared, there is no control without them."""
+    task = config.task
+    if isinstance(task, ClassifySpec) and not task.can_lose_facts:
+        return _NO_FACTS
+    return PIPELINES[config.kind]
+
 
 # Of the inputs, those that decide where, not what, a model learns.
 _PLACE = ("device", "store", "jobs")

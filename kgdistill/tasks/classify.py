@@ -131,7 +131,7 @@ class ClassifyTask:
         """
         parts = self._parts.copy()
         parts[subjects] = _NO_PART
-        fold = self._parted(parts)
+        fold = self._changed(parts=parts)
         for name, gone in (classes or {}).items():
             if name in fold.class_texts:
                 fold.class_texts[name] = fold.class_texts[name].without(gone)
@@ -139,13 +139,51 @@ class ClassifyTask:
 
     def on_everything(self) -> ClassifyTask:
         """The same task, whose validation subjects are trained on too; its test is closed."""
-        return self._parted(np.where(self._parts == VALIDATION, TRAIN, self._parts))
+        return self._changed(parts=np.where(self._parts == VALIDATION, TRAIN, self._parts))
 
-    def _parted(self, parts: Parts) -> ClassifyTask:
+    @property
+    def facts_of(self) -> tuple[str, ...]:
+        """Whose facts are read: a label, or classes."""
+        read = [b.label if b.history else self.label for b in self.neighbours if not b.history or b.groups]
+        return (*dict.fromkeys(read), *["classes"] * any(w.facts.any() for w in self.class_texts.values()))
+
+    def without_facts(self) -> ClassifyTask:
+        """The same task by texts and what histories lead to: no fact of these, of subjects or classes.
+
+        Its test is closed.
+        """
+        return self._changed(
+            neighbours=[replace(beside, groups={}) for beside in self.neighbours if beside.history],
+            class_texts={name: written.without_facts() for name, written in self.class_texts.items()},
+        )
+
+    def exchanged(self, seed: int) -> ClassifyTask:
+        """The same task, where subjects of train, and of validation, have each other's classes.
+
+        Nothing is written on the classes. Its test is closed.
+        """
+        draw, targets = np.random.default_rng(seed), []
+        for target in self._targets.values():
+            truth = target.truth.copy()
+            for rows in (self.subjects("train", target.name), self.subjects("validation", target.name)):
+                truth[rows] = truth[draw.permutation(rows)]
+            targets.append(replace(target, truth=truth))
+        return self._changed(targets=targets, class_texts={})
+
+    def _changed(
+        self,
+        *,
+        neighbours: Sequence[Neighbours] | None = None,
+        targets: Sequence[Classes] | None = None,
+        parts: Parts | None = None,
+        class_texts: Mapping[str, ClassTexts] | None = None,
+    ) -> ClassifyTask:
         return ClassifyTask(
-            self.spec, keys=self.keys, texts=self.texts, neighbours=self.neighbours,
-            targets=list(self._targets.values()), parts=parts, split=self.split,
-            class_texts=self.class_texts,
+            self.spec, keys=self.keys, texts=self.texts, split=self.split,
+            neighbours=self.neighbours if neighbours is None else neighbours,
+            targets=list(self._targets.values()) if targets is None else targets,
+            parts=self._parts if parts is None else parts,
+            class_texts=self.class_texts if class_texts is None else class_texts,
         )  # fmt: skip
 
     def with_texts(self, texts: Sequence[str]) -> ClassifyTask:

@@ -302,6 +302,14 @@ class ClassifySpec(_Task):
                 raise fault("a target's name should be letters, digits, '_' and '-'", name)
         return value
 
+    @property
+    def can_lose_facts(self) -> bool:
+        """Whether facts are read, of subjects or of classes, and something else that is left without them."""
+        by = set(self.subjects.by)
+        if "facts" in by:
+            return len(by) > 1
+        return "text" in by and any("facts" in target.by for target in self.targets.values())
+
     @model_validator(mode="after")
     def _alerts_name_targets(self) -> ClassifySpec:
         for key in ("target", "topic"):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.ranking.classes import Classified, decide, macro_f1, probabilities
 from kgdistill.tasks.classify import ClassifyTask
@@ -92,10 +92,7 @@ class ClassLesson(Lesson[IntArray]):
             several = self._task.several(name)
             with torch.inference_mode():
                 x = self._logits(rows)[0][name].float().cpu().numpy()
-            p = probabilities(x, 1.0, several=several)
-            given = Classified(truth, p, decide(p, 0.5 if several else 0.0, several=several), several)
-            lost = float(given.lost[given.in_scope].mean()) if given.in_scope.any() else 0.0
-            reached.append((macro_f1(given, np.ones(len(rows), np.int64)), -lost))
+            reached.append(worth(x, truth, several=several))
         f1, likelihood = np.mean(reached, axis=0)
         better = f1 + likelihood > self._best
         self._best, self._since = max(self._best, f1 + likelihood), 0 if better else self._since + 1
@@ -112,6 +109,20 @@ class ClassLesson(Lesson[IntArray]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Lesson`."""
         self._best, self._since = state["best"], state["since"]
+
+
+def worth(logits: FloatArray, truth: BoolArray, *, several: bool) -> tuple[float, float]:
+    """What logits of subjects are worth: macro-F1, and their log-likelihood; models are chosen by the sum.
+
+    Args:
+        logits: float32 [subjects, classes].
+        truth: bool [subjects, classes].
+        several: whether a subject can have several classes.
+    """
+    p = probabilities(logits, 1.0, several=several)
+    given = Classified(truth, p, decide(p, 0.5 if several else 0.0, several=several), several)
+    lost = float(given.lost[given.in_scope].mean()) if given.in_scope.any() else 0.0
+    return macro_f1(given, np.ones(len(truth), np.int64)), -lost
 
 
 def label_loss(logits: Tensor, labels: Tensor, *, several: bool) -> Tensor:

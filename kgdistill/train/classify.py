@@ -15,11 +15,11 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
 from kgdistill.models.text.transformer import TextEncoder
-from kgdistill.models.text.vocabulary import TABLE_BYTES, TokenSource, first_table, principal_axes
+from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.tasks.word_features import MOST, WordFeatures, WordTable
+from kgdistill.tasks.word_features import WordFeatures, WordTable
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
@@ -421,9 +421,7 @@ def _first_text(
 ) -> tuple[Tokenizer, Tensor, WordFeatures, FloatArray]:
     """How a student reads texts: tokens and their first vectors, exact words, and axes of the teacher's."""
     own = tower_texts(task, vectors)
-    # Of many classes each word holds as many numbers: the weights stay as small as the table.
-    room = TABLE_BYTES // (4 * sum(counts.values()))
-    words = WordFeatures.of(own.texts, most=min(MOST, room))
+    words = WordFeatures.of(own.texts, most=most_words(counts.values()))
     if tower is not None:
         return tower.tokenizer, torch.from_numpy(tower.table), words, tower.axes
     assert encoder is not None

@@ -14,7 +14,7 @@ from _tiny_encoder import tiny_encoder
 
 from kgdistill import load
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.answers import fitted_confidence, measures, ranked
+from kgdistill.evaluate.answers import commonest, fitted_confidence, measures, ranked
 from kgdistill.ranking.fusion import Fusion
 from kgdistill.run.run import Run
 from kgdistill.run.text_match import query_parts
@@ -82,14 +82,35 @@ def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path
 
 def test_the_student_finds_the_answer_and_the_results_have_the_shape_of_every_run(run: Run) -> None:
     results = run.evaluate()
-    names = ["words", "encoder", "teacher", "student", "student_nodistill"]
+    names = ["majority", "words", "encoder", "teacher", "student", "student_nodistill"]
     assert [arm["arm"] for arm in results["arms"]] == names
     assert results["protocol"]["settings"]["all"] == {"users": 12, "candidates": 6}
     held = {arm["arm"]: arm["settings"]["all"] for arm in results["arms"]}
     assert held["student"]["recall@1"]["mean"] > 0.9
+    # All six answers were given as often, and stand in their order.
+    assert held["majority"]["recall@1"]["mean"] == pytest.approx(1 / 6)
+    assert held["majority"]["mrr"]["mean"] == pytest.approx(np.mean([1 / r for r in range(1, 7)]))
+    assert {(c["a"], c["b"]) for c in results["comparisons"]} >= {("student", "majority")}
     assert held["student"]["mrr"]["mean"] > 0.9
     assert held["student"]["coverage"]["mean"] > 0.8
     assert "95% intervals over questions" in str(results)
+
+
+def test_the_commonest_answer_is_that_which_was_given_most_often(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_dialogues(store)
+        schema = store.schema.node_arrow_schema("Question")
+        rows = [{"question_id": f"more-{n}", "text": f"invoice {n}", "split": "train"} for n in range(3)]
+        store.write_nodes("Question", pa.Table.from_pylist(rows, schema=schema))
+        edge = ("Question", "ANSWERED_BY", "Answer")
+        given = [{"source": row["question_id"], "target": "a2"} for row in rows]
+        store.write_relationships(
+            edge, pa.Table.from_pylist(given, schema=store.schema.edge_arrow_schema(edge))
+        )
+        task = answer_task(take_snapshot(store, tmp_path / "s", cut=None, needed=()))
+    said = commonest(task, 2)
+    assert [task.answers[a] for a in said.first] == [TOPICS["invoice"]] * 2
+    assert said.scores.shape == (2, len(TOPICS))
 
 
 def test_a_planted_question_is_answered_with_its_nodes_and_placeholders(bundle: Bundle) -> None:

@@ -94,6 +94,25 @@ def test_what_the_facts_of_a_class_lead_to_teaches_it(tmp_path: Path) -> None:
     assert max(found(without)) < 0.7
 
 
+def test_without_facts_a_class_keeps_its_own_words_and_their_vectors(tmp_path: Path) -> None:
+    about = tables()
+    # What a fact says in words of the class's own stays too: it is written there without it.
+    about["Product"] = [{"product_id": "p0", "title": "voucher"}]
+    about["Intent", "ABOUT", "Product"] = [{"source": "parcel", "target": "p0"}]
+    both = {"intent": {"relationship": "HAS_INTENT", "by": ["text", "facts"]}}
+    here = world(make_classes(about, tmp_path / "a", spec(targets=both)))
+    assert here.task.class_texts["intent"].texts == ("hours", "parcel", "parcel voucher", "refund")
+    assert here.task.class_texts["intent"].facts.tolist() == [False, False, True, False]
+    assert here.task.facts_of == ("classes",)
+    bare = here.task.without_facts()
+    assert bare.class_texts["intent"].texts == ("hours", "parcel", "refund")
+    assert bare.class_texts["intent"].classes.tolist() == [0, 1, 2]
+    assert bare.facts_of == ()
+    vectors = with_classes(bare, here.vectors)[1].subjects
+    assert vectors is not None
+    np.testing.assert_array_equal(vectors[len(bare) :], WordEncoder().encode(["hours", "parcel", "refund"]))
+
+
 def test_a_class_of_many_facts_is_taught_by_the_first(tmp_path: Path) -> None:
     many = tables()
     many["Product"] = [{"product_id": f"p{i:02}", "title": f"thing {i}"} for i in range(MOST + 9)]

@@ -51,6 +51,42 @@ def test_a_split_that_nobody_has_is_held_out_and_said(tmp_path: Path) -> None:
         make_classes(tables, tmp_path / "refused", spec())
 
 
+def test_exchanged_labels_are_those_of_the_same_part_and_the_test_keeps_its_own(tmp_path: Path) -> None:
+    targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
+    task = make_classes(utterances(), tmp_path / "s", spec(targets=targets))
+    other = task.exchanged(0)
+    task.open_test()
+    assert not other.class_texts
+    for name in targets:
+        for part in ("train", "validation"):
+            rows, truth = task.subjects(part), task.truth(name, part)  # type: ignore[arg-type]
+            given = other.truth(name, part)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(other.subjects(part), rows)  # type: ignore[arg-type]
+            assert given.sum(axis=0).tolist() == truth.sum(axis=0).tolist()
+            assert 0.2 < (given == truth).all(axis=1).mean() < 0.7
+    with pytest.raises(LeakError):
+        other.truth("intent", "test")
+    other.open_test()
+    np.testing.assert_array_equal(other.truth("intent", "test"), task.truth("intent", "test"))
+    again, third = task.exchanged(0), task.exchanged(1)
+    np.testing.assert_array_equal(again.truth("intent", "train"), other.truth("intent", "train"))
+    assert (third.truth("intent", "train") != other.truth("intent", "train")).any()
+
+
+def test_without_facts_histories_keep_their_items_alone(tmp_path: Path) -> None:
+    both = {"label": "User", "by": ["history", "facts"], "history": "BOUGHT"}
+    task = make_classes(users(), tmp_path / "a", kind_spec(subjects=both))
+    assert (task.facts_of, list(task.neighbours[0].groups)) == (("Product",), ["MADE_BY Brand"])
+    (bare,) = task.without_facts().neighbours
+    assert bare.groups == {}
+    assert bare.members is task.neighbours[0].members
+    told = spec(subjects={"label": "Utterance", "by": ["text", "facts"]})
+    utterance = make_classes(utterances(), tmp_path / "b", told)
+    assert utterance.facts_of == ("Utterance",)
+    assert (utterance.without_facts().neighbours, utterance.without_facts().facts_of) == ((), ())
+    assert utterance.without_facts().texts == utterance.texts
+
+
 def test_a_split_may_stand_on_the_relationship_to_the_target(tmp_path: Path) -> None:
     tables = utterances()
     task = make_classes(

@@ -72,20 +72,26 @@ def run(store: GraphStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> None:
-    assert run.pipeline.fitted == ("text", "teacher", "student", "student_nodistill", "bundle")
+    # Nothing but text is read: there is no control without facts.
+    controlled = ("teacher_exchanged", "student", "student_nodistill")
+    assert run.pipeline.fitted == ("text", "teacher", *controlled, "bundle")
     with pytest.raises(LeakError, match="the test's classes are closed"):
         run.by_classes.task.truth("department", "test")
     results = run.evaluate()
     scores = {arm["arm"]: arm["settings"]["department"]["macro_f1"]["mean"] for arm in results["arms"]}
-    assert list(scores) == ["majority", "teacher", "student", "student_nodistill"]
+    assert list(scores) == ["majority", "linear", "teacher", *controlled]
     assert scores["student"] > 0.9 > 0.5 > scores["majority"]
+    assert scores["linear"] > 0.9 > 0.75 > scores["teacher_exchanged"]
+    assert (results["left_out"], results["void"]) == ({}, {})
     assert "Department; 95% intervals over subjects" in str(results)
     told = {arm["arm"]: (arm["fit_seconds"], arm["parameters"]) for arm in results["arms"]}
     assert told["majority"] == (None, None)
-    assert all(told[name][0] > 0 for name in ("teacher", "student", "student_nodistill"))
+    assert all(told[name][0] > 0 for name in ("linear", "teacher", *controlled))
+    assert told["linear"][1] == run.by_classes.baseline.parameters
     # The teacher reads the texts with its encoder, which the student does without.
     assert told["teacher"][1] > run.by_classes.encoder.parameters_count > told["student"][1] > 0
-    assert {(c["a"], c["b"]) for c in results["comparisons"]} >= {("student", "student_nodistill")}
+    pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
+    assert pairs >= {("student", "student_nodistill"), ("student", "linear"), ("teacher", "linear")}
 
 
 def test_the_bundle_tells_what_the_student_tells(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from kgdistill.arrays import FloatArray
 from kgdistill.models.text.runs import MARK, frequent_runs
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.words import HAN, WordTokens
+from kgdistill.tasks.word_features import MOST
 
 TABLE_BYTES = 8 << 20
 """What a table of float32 may hold with the runs that join it."""
@@ -46,6 +47,15 @@ class TokenSource(Splitting, Protocol):
     def max_tokens(self) -> int:
         """Of a text."""
         ...
+
+
+def most_words(counts: Iterable[int]) -> int:
+    """How many words have weights: of many classes each holds as many, and they stay as small as the table.
+
+    Args:
+        counts: of the classes of each target.
+    """
+    return min(MOST, TABLE_BYTES // (4 * sum(counts)))
 
 
 def principal_axes(vectors: FloatArray, dim: int) -> FloatArray:

@@ -48,7 +48,7 @@ BEYOND = {
 }
 _FEW_USERS = 200
 
-BASELINES = ("popularity", "ease", "words", "majority", "tfidf", "counts")
+BASELINES = ("popularity", "ease", "words", "encoder", "majority", "linear", "counts")
 _OUTCOMES = {"better": "better than", "worse": "worse than", "no difference shown": "no difference shown to"}
 
 
@@ -191,6 +191,8 @@ def controls(metrics: Metrics) -> list[Control]:
     asked = [
         ("Did the graph encoder help?", "teacher", "teacher_noz", "the graph encoder"),
         ("Did the graph's facts help?", "teacher", "teacher_shuffled", "the graph"),
+        ("Did the facts help?", "teacher", "teacher_nofacts", "what facts say"),
+        ("Do the labels teach it?", "teacher", "teacher_exchanged", "whose label is whose"),
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
         ("Did distillation help?", "student", "student_nodistill", "distillation"),
         ("Did the teacher's lists help?", "student", "student_nolists", "the list loss"),
