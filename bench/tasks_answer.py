@@ -30,20 +30,22 @@ from rich.console import Console
 from rich.table import Table
 
 import kgdistill as kg
-from bench._linear import encoded, linear
-from bench.classify import TFIDF
+from bench._linear import accurate, logistic
+from bench.classify import words_and_features
 from bench.comparisons import holm
-from kgdistill.arrays import DoubleArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.models.text.transformer import TransformerText
+from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import Classified, macro_f1, mcc
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
+from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
-from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher, settled
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
@@ -101,6 +103,24 @@ def lay_out(source: Source, folder: Path) -> None:
                     writer.writerow([f"{part}-{number}", text, intent, intent.replace("_", " "), part])
 
 
+def linear(task: ClassifyTask, x: Any, title: str, config: ClassifyConfig) -> ClassArm:
+    """Logistic regression, its strength chosen on validation, its thresholds as every arm's."""
+    reject = task.spec.targets[TARGET].none_of_them is not None
+
+    def calibrated(fold: ClassifyTask, logits: FloatArray) -> dict[str, Calibration]:
+        held, right = logits[fold.subjects("validation")], fold.truth(TARGET, "validation")
+        return {TARGET: calibrate(held, right, several=False, reject=reject)}
+
+    def refit(fold: ClassifyTask) -> tuple[Logits, dict[str, Calibration]]:
+        again = logistic(fold, TARGET, x, (chosen.strength,), judge=accurate, max_iter=300).logits
+        return {TARGET: again}, calibrated(fold, again)
+
+    chosen = logistic(task, TARGET, x, (1.0, 10.0), judge=accurate, max_iter=300)
+    known = calibrated(task, chosen.logits)
+    known = settled(task, {TARGET: chosen.logits}, known, refit, config, 0)
+    return ClassArm(title, {TARGET: chosen.refitted}, known)
+
+
 def trained(
     task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, config: ClassifyConfig, seed: int
 ) -> dict[str, ClassArm]:
@@ -130,10 +150,11 @@ def intents(name: str, seeds: int, folder: Path) -> dict[str, Any]:
         snapshot = take_snapshot(graph.store, folder / "snapshot", cut=None, needed=())
     task, encoder = build_classify_task(snapshot, spec), TransformerText()
     vectors = encode_task(task, encoder)
+    assert vectors.subjects is not None
     arms = {
         "majority": [majority(task)],
-        "tfidf_lr": [linear(task, TFIDF)],
-        "minilm_lr": [linear(task, "MiniLM and logistic regression", encoded(vectors))],
+        "tfidf_lr": [linear(task, words_and_features(task), "TF-IDF and logistic regression", config)],
+        "minilm_lr": [linear(task, vectors.subjects, "MiniLM and logistic regression", config)],
     }
     for seed in range(seeds):
         for arm, made in trained(task, encoder, vectors, config, seed).items():

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 import kgdistill as kg
-from bench._linear import encoded, linear
+from bench._linear import chosen_arm, macro, texts_to_learn
 from bench.comparisons import holm
-from kgdistill.arrays import IntArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig, TextConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.progress import step
@@ -28,7 +28,7 @@ from kgdistill.run.artefacts import text_encoder
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
-from kgdistill.train.classify import SubjectVectors, encode_task
+from kgdistill.train.classify import encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 
@@ -116,25 +116,30 @@ def task_of(rows: Rows, folder: Path) -> tuple[Snapshot, ClassifyTask]:
     return snapshot, build_classify_task(snapshot, spec)
 
 
-def characters(task: ClassifyTask) -> Any:
-    """TF-IDF of one to three characters."""
+def linear(task: ClassifyTask, x: Any, title: str) -> ClassArm:
+    """Logistic regression, its strength chosen on validation by macro-F1."""
+    return chosen_arm(task, TARGET, x, title, judge=macro, max_iter=2000)
+
+
+def tfidf(task: ClassifyTask, **how: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    longer = task.with_class_texts()
-    assert longer.texts is not None
-    vectors = TfidfVectorizer(sublinear_tf=True, analyzer="char", ngram_range=(1, 3), min_df=2)
-    vectors.fit([longer.texts[i] for i in longer.subjects("train")])
-    return vectors.transform(longer.texts)
+    vectors = TfidfVectorizer(sublinear_tf=True, **how)
+    vectors.fit(texts_to_learn(task))
+    return vectors.transform(task.texts)
 
 
-def baselines(task: ClassifyTask, vectors: SubjectVectors) -> dict[str, ClassArm]:
+def baselines(task: ClassifyTask, vectors: FloatArray) -> dict[str, ClassArm]:
     """What is told without a run."""
     return {
         "majority": majority(task),
-        "words_lr": linear(task, "TF-IDF of words and logistic regression"),
-        "chars_lr": linear(task, "TF-IDF of one to three characters and logistic regression", characters),
-        "encoder_lr": linear(task, "text encoder and logistic regression", encoded(vectors)),
-    }
+        "words_lr": linear(task, tfidf(task, ngram_range=(1, 2)), "TF-IDF of words and logistic regression"),
+        "chars_lr": linear(
+            task, tfidf(task, analyzer="char", ngram_range=(1, 3), min_df=2),
+            "TF-IDF of one to three characters and logistic regression",
+        ),
+        "encoder_lr": linear(task, vectors, "text encoder and logistic regression"),
+    }  # fmt: skip
 
 
 def macro_f1(told: IntArray, right: IntArray, weights: IntArray, classes: int) -> float:
@@ -191,7 +196,7 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
         encoder = text_encoder(TextConfig(), torch.device("cpu"), task.texts)
         config = ClassifyConfig()
         vectors = encode_task(task, encoder)
-        arms = baselines(task, vectors)
+        arms = baselines(task, np.asarray(vectors.subjects, np.float32))
         task.open_test()
         test = task.subjects("test")
         right = task.truth(TARGET, "test").argmax(axis=1)
