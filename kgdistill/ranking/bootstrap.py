@@ -77,6 +77,12 @@ def standard_error(values: npt.ArrayLike) -> float:
     return float(held.std() / np.sqrt(len(held)))
 
 
+def surely_above_0(differences: npt.ArrayLike) -> bool:
+    """Whether the mean of paired differences float64 [n], n > 1, is above 0 by two standard errors."""
+    held = np.asarray(differences, dtype=np.float64)
+    return len(held) > 1 and bool(held.mean() > 2 * held.std(ddof=1) / np.sqrt(len(held)))
+
+
 def bootstrap_statistic(
     statistic: Callable[[IntArray], float],
     count: int,

@@ -6,14 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from kgdistill.arrays import DoubleArray, IntArray
+from kgdistill.ranking.bootstrap import surely_above_0
 from kgdistill.ranking.metrics import ndcg_at_k
 from kgdistill.tasks.interactions import RECENT_DAYS, Interactions
 
 _SHORTER = (15.0, 7.5, 3.75)
 _ASKED = 1_000
 _K = 20
-_SURE = 2.0
-"""Standard errors by which a shorter one must be better."""
 
 
 def half_life(known: Interactions, later: sp.csr_matrix, users: IntArray, items: IntArray) -> float:
@@ -37,8 +36,7 @@ def half_life(known: Interactions, later: sp.csr_matrix, users: IntArray, items:
     usual = recent_ndcg(known, later, asked, pool, RECENT_DAYS)
     more = {days: recent_ndcg(known, later, asked, pool, days) - usual for days in _SHORTER}
     best = max(more, key=lambda days: float(more[days].mean()))
-    unsure = float(more[best].std(ddof=1)) / np.sqrt(len(asked))
-    return best if more[best].mean() > _SURE * unsure else RECENT_DAYS
+    return best if surely_above_0(more[best]) else RECENT_DAYS
 
 
 def recent_ndcg(

@@ -11,6 +11,7 @@ import torch
 from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.models.terms.linear import LinearRows
 from kgdistill.progress import step
+from kgdistill.ranking.bootstrap import surely_above_0
 from kgdistill.tasks.event_weights import EventWeight
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.positives import LEARNED, Weight
@@ -19,8 +20,6 @@ from kgdistill.train.choose import REGS, LinearJudge
 
 _TRIED = (1.0, 0.5, 0.2, 0.1, 0.05)
 _ASKED, _USERS, _COLUMNS = 2_000, 20_000, 3_000
-_SURE = 2.0
-"""Standard errors by which events must be better than none."""
 _CPU = torch.device("cpu")
 
 
@@ -54,7 +53,7 @@ def learn_weights(
         for name in asked:
             each = {w: judged({**taken, name: w}, reg) for w in _TRIED}
             best = max(each, key=lambda w: _mean(each[w]))
-            surely = _surely_above_0(each[best] - without)
+            surely = surely_above_0(each[best] - without)
             weight = best if surely else 0.0
             found[name] = EventWeight(weight, _mean(each[best]), _mean(without), k, len(without))
             if surely:
@@ -114,8 +113,3 @@ def _some(ids: IntArray, most: int) -> IntArray:
 
 def _mean(each: DoubleArray) -> float:
     return float(each.mean()) if len(each) else 0.0
-
-
-def _surely_above_0(more: DoubleArray) -> bool:
-    """Whether the mean of some users' differences is above 0 by `_SURE` standard errors."""
-    return len(more) > 1 and bool(more.mean() > _SURE * more.std(ddof=1) / np.sqrt(len(more)))

@@ -14,7 +14,7 @@ from kgdistill.evaluate.baselines import popularity
 from kgdistill.evaluate.document import beyond_accuracy, metrics_document
 from kgdistill.evaluate.judge import ArmResult, SettingResult, evaluate_arm
 from kgdistill.ranking import bootstrap as statistics
-from kgdistill.ranking.bootstrap import bootstrap_mean, paired_bootstrap
+from kgdistill.ranking.bootstrap import bootstrap_mean, paired_bootstrap, surely_above_0
 from kgdistill.run.report.run import Metrics
 from kgdistill.tasks.match import MatchTask, Scorer
 
@@ -137,3 +137,12 @@ def test_arms_that_cannot_be_compared_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=says):
             metrics_document(task, results, comparisons=pairs)
+
+
+def test_what_is_surely_above_0_is_so_by_two_standard_errors() -> None:
+    # Of 100 differences with a spread of 1 the mean's error is 0.1.
+    spread = np.tile([1.0, -1.0], 50)
+    assert surely_above_0(spread + 0.21)
+    assert not surely_above_0(spread + 0.19)
+    assert not surely_above_0([5.0])
+    assert not surely_above_0([])
