@@ -102,6 +102,10 @@ class TeacherConfig(_Section):
     """Epochs between two validations; the last epoch is always validated."""
 
 
+LOSSES = ("task_weight", "list_weight", "relational_weight", "rkd_weight")
+"""Settings of the student: what each of its losses weighs."""
+
+
 class StudentConfig(_Section):
     """The student and its losses."""
 
@@ -146,7 +150,7 @@ class StudentConfig(_Section):
 
     @model_validator(mode="after")
     def _learns(self) -> StudentConfig:
-        if not any((self.task_weight, self.list_weight, self.relational_weight, self.rkd_weight)):
+        if not any(getattr(self, weight) for weight in LOSSES):
             raise ValueError("every loss weighs 0: set list_weight above 0")
         return self
 
@@ -267,7 +271,7 @@ class ClassifyConfig(_Section):
     out_of_scope: float = Field(default=0.5, gt=0, lt=1)
     """Share of what will be asked that is expected to belong to none of the classes, where a target has
     `none_of_them` and the data show nothing of the kind: left-out classes then stand in for it, and choose
-    from which probability on a class is told."""
+    how sure it must be for a class to be told."""
     precision: float = Field(default=0.95, gt=0, lt=1)
     """Of the subjects whose class is told without a person, this share is to be right: it decides from which
     probability on that is so, chosen on what was not trained on."""

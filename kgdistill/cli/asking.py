@@ -165,6 +165,9 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     label = run.config.discovery.candidates
     left = gone(store, label, bundle.keys) if store is not None else []
     pasts = run.pasts(bundle.keys, store, user=user)
+    # What weighs nothing was left out when the run learned: an answer does not rest on it.
+    events = bundle.events
+    pasts = replace(pasts, others={name: of for name, of in pasts.others.items() if events.get(name)})
     known, further = pasts.known.get(user), pasts.further(user)
     if known is None and not further:
         return ForWhom([], left, "", [f"{place} knows no purchase of the user {user}"])

@@ -381,9 +381,10 @@ def _judged(run: Run, metrics: Any) -> None:
 
     print_wide(metrics_table(metrics))
     for kind, why in metrics["left_out"].items():
-        say(f"left out: {why} ({run.pipeline.stages[kind].command} --run {shown(run.folder)})")
-    for why in metrics["void"].values():
-        say(f"shows nothing: {why}")
+        stage = run.pipeline.stages.get(kind)
+        say(f"left out: {why}" + (f" ({stage.command} --run {shown(run.folder)})" if stage else ""))
+    for kind, why in metrics["void"].items():
+        say(f"shows nothing: {run.pipeline.arms[kind].title}: {why}")
     if metrics.get("sensitive"):
         say(f"sensitive, and allowed to this run: {', '.join(metrics['sensitive'])}")
     say(f"next:  kgdistill report {shown(run.folder)}")

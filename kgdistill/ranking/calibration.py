@@ -20,7 +20,8 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it (Guo et al. 2017).
-        threshold: with one class a subject, "none of them" below it; with several, a class holds from it on.
+        threshold: with one class a subject, "none of them" where the likeliest is below it, `softened`; with
+            several, a class holds from it on.
         sure: with one class a subject, the probability from which on it is believed without a person.
         weights, softness: where one class is chosen; see `decide`.
     """

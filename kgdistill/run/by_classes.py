@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
-from kgdistill.progress import said_of
+from kgdistill.progress import said_of, step
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
@@ -18,6 +18,7 @@ from kgdistill.serve.pack_answers import class_answers
 from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.train import class_baseline
 from kgdistill.train.class_baseline import ClassBaseline, fit_class_baseline, what_is_read
 from kgdistill.train.classify import (
     ClassStudent,
@@ -139,6 +140,8 @@ class Classifying(Maker):
     def _judge(self, folder: Path) -> None:
         left_out = {name: why for name, why in self.run.judged()[1].items() if name not in self.void}
         said = self.said()
+        if self.baseline is None:
+            left_out["linear"] = "logistic regression takes too much memory for so many subjects and classes"
         pairs = self.run.pipeline.compared(said)
         self.task.open_test()
         arms = {name: one.arm for name, one in said.items()}
@@ -148,13 +151,11 @@ class Classifying(Maker):
 
     def said(self) -> dict[str, JudgedClassArm]:
         """What every arm that is there says of every subject."""
-        base = self.baseline
-        title = f"logistic regression of {what_is_read(self.task)}"
-        linear = ClassArm(title, base.logits, base.calibration)
-        out = {
-            "majority": JudgedClassArm(majority(self.task)),
-            "linear": JudgedClassArm(linear, base.seconds, base.parameters),
-        }
+        out = {"majority": JudgedClassArm(majority(self.task))}
+        if (base := self.baseline) is not None:
+            title = f"logistic regression of {what_is_read(self.task)}"
+            linear = ClassArm(title, base.logits, base.calibration)
+            out["linear"] = JudgedClassArm(linear, base.seconds, base.parameters)
         for arm in map(self.run.pipeline.arms.__getitem__, self.run.judged()[0]):
             if arm.learner == "student":
                 student = self.student(arm.name)
@@ -168,9 +169,12 @@ class Classifying(Maker):
         return out
 
     @cached_property
-    def baseline(self) -> ClassBaseline:
-        """What people would use instead, fitted as it is asked for."""
-        return fit_class_baseline(self.task, self.run.config.classify, seed=self.run.config.seed)
+    def baseline(self) -> ClassBaseline | None:
+        """What people would use instead, fitted as it is asked for; None where that takes too much."""
+        if len(self.task) * max(map(len, self.task.class_names.values())) > class_baseline.MOST:
+            return None
+        with step("Fitting the logistic regression"):
+            return fit_class_baseline(self.task, self.run.config.classify, seed=self.run.config.seed)
 
     def _title(self, arm: Arm) -> str:
         return arm.title if "facts" in arm.reads else f"{arm.title} of {' and '.join(self.task.facts_of)}"

@@ -113,13 +113,13 @@ class Pipeline:
         )
         return self.fitted[:first], self.fitted[first:]
 
-    def without(self, name: str) -> Pipeline:
-        """The same where nothing can be made of an arm."""
-        arms = {arm.name: arm for arm in self.arms.values() if arm.name != name}
+    def without(self, *names: str) -> Pipeline:
+        """The same where nothing can be made of some arms."""
+        arms = {name: arm for name, arm in self.arms.items() if name not in names}
         stages = {
-            key: replace(stage, stands_on=tuple(up for up in stage.stands_on if up != name))
+            key: replace(stage, stands_on=tuple(up for up in stage.stands_on if up not in names))
             for key, stage in self.stages.items()
-            if key != name
+            if key not in names
         }
         return Pipeline(arms, stages)
 
@@ -229,10 +229,12 @@ HISTORY = Pipeline(_HISTORY_ARMS, _history_stages())
 """match with anchors by their history."""
 
 
-def _basket_stages() -> dict[str, Stage]:
-    bundle = HISTORY.stages["bundle"]
+def _basket() -> Pipeline:
+    """Its evaluation judges the next basket as a whole, and no control."""
+    bare = HISTORY.without(*(arm.name for arm in HISTORY.arms.values() if arm.role == "control"))
+    bundle = bare.stages["bundle"]
     stages = {
-        **HISTORY.stages,
+        **bare.stages,
         "repeats": Stage(
             "the repeat model", "fitted", _STUDY, ("student",), _DATA, ("protocol", "seed")
         ),
@@ -241,21 +243,18 @@ def _basket_stages() -> dict[str, Stage]:
             further=lambda config: {**bundle.further(config), "repeats_kept": True},  # former ones lack them
         ),
     }  # fmt: skip
-    order = [name for name in stages if name not in ("repeats", "bundle", "evaluate")]
-    return {name: stages[name] for name in (*order, "repeats", "bundle", "evaluate")}
-
-
-BASKET = replace(
-    HISTORY,
-    stages=_basket_stages(),
-    arms={
-        **_HISTORY_ARMS,
+    arms = {
+        **bare.arms,
         "frequency": Arm("frequency", "personal frequency with decay", "baseline"),
         "basket": Arm(
             "basket", "student with repeats", "baseline", compared_with=("frequency", "popularity")
         ),
-    },
-)
+    }
+    order = [name for name in stages if name not in ("repeats", "bundle", "evaluate")]
+    return Pipeline(arms, {name: stages[name] for name in (*order, "repeats", "bundle", "evaluate")})
+
+
+BASKET = _basket()
 """The same where what was had before may be right again."""
 
 _TEXT_ARMS = _by_name(
@@ -347,7 +346,7 @@ _CLASS_ARMS = _by_name(
     ),
     Arm("teacher_nofacts", "fused teacher without facts", "control", "teacher"),
     Arm(
-        "teacher_exchanged", "one member of the teacher, labels exchanged", "control", "teacher", ("facts",),
+        "teacher_exchanged", "teacher with labels exchanged", "control", "teacher", ("facts",),
         exchanged=True,
     ),
     Arm(

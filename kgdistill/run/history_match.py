@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import torch
 
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
+from kgdistill.config import LOSSES
 from kgdistill.errors import InputError
 from kgdistill.evaluate.baselines import ease, exchanged, popularity
 from kgdistill.evaluate.document import metrics_document
@@ -479,8 +480,12 @@ class HistoryMatch(Maker):
             arm = self.run.pipeline.arms[name]
             if arm.shuffle and (why := self._unshuffled(name)):
                 void[name] = f"the shuffled facts are the real ones: {why}"
-            elif arm.off and not any(getattr(self.run.config.student, weight) for weight in arm.off):
-                void[name] = f"the student learns without them: {' and '.join(arm.off)} 0"
+            elif arm.off:
+                used = {loss for loss in LOSSES if getattr(self.run.config.student, loss)}
+                if used.isdisjoint(arm.off):
+                    void[name] = f"the student learns without them: {' and '.join(arm.off)} 0"
+                elif used <= {*arm.off}:
+                    void[name] = "the student learns by nothing else"
         return void
 
     def _unshuffled(self, name: str) -> str:

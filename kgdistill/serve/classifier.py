@@ -439,7 +439,7 @@ def _is_target(value: Any) -> bool:
         and value["temperature"] > 0
         and number(value.get("threshold"))
         and number(softness := value.get("softness", 1.0))
-        and softness > 0
+        and softness >= 1
         and isinstance(held := value.get("weights", []), list)
         and all(number(w) and w > 0 for w in held)
         and len(held) in (0, len(value["classes"]))

@@ -27,6 +27,8 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 Features: TypeAlias = Callable[[ClassifyTask], sp.csr_matrix | FloatArray]
 """Of every subject of a task, and behind them of what is written on its classes, [N, F]; what they learn,
 they learn from its training subjects and those."""
+MOST = 20_000_000
+"""Subjects times classes of a target, above which it is not fitted: each takes some 125 bytes."""
 _STEPS, _STILL, _NEVER = 500, 1e-5, 20.0
 
 
@@ -173,6 +175,8 @@ def _scores(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    if not x.shape[1]:
+        x = np.zeros((x.shape[0], 1))  # nothing is read: how common each is remains
     if len(np.unique(classes)) < 2:
         yield from [np.zeros((count, 1))] * len(strengths)
         return

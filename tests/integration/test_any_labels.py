@@ -311,6 +311,9 @@ def test_what_events_weigh_is_learned_once_and_every_place_reads_the_number(
     assert bundle.recommend({**history, "RATED": ["p011"]}, 5) == bundle.recommend(history, 5)
     assert bundle.recommend({"RATED": ["p011"]}, 5).basis == "popularity"
     assert run.recommendations(3).num_rows
+    resting = of_user(run, bundle, "u000", None).rests_on
+    assert "viewed: " in resting
+    assert "rated: " not in resting
     past = run.pasts(bundle.keys, before=run.config.discovery.cut).of("u000")
     for hit in bundle.recommend(past, 5, pool="warm"):
         both = both_ranks(run, bundle, "u000", hit.id)

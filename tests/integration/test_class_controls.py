@@ -106,7 +106,7 @@ def test_facts_of_what_was_bought_that_alone_tell_users_apart_are_missed_by_the_
     with said_of("kinds"):
         _, results = judged(bought_by_brand(), tmp_path, kind_spec(subjects=HISTORY_AND_FACTS))
     progress = capsys.readouterr().err
-    for title in ("", "fused teacher without facts: ", "one member of the teacher, labels exchanged: "):
+    for title in ("", "fused teacher without facts: ", "teacher with labels exchanged: "):
         assert f"\nkinds: {title}Training the classes' teacher" in progress
     assert told(results, "teacher") > 0.9 > 0.6 > told(results, "teacher_nofacts")
     assert apart(results, "teacher", "teacher_nofacts")[0] > 0.1

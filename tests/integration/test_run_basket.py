@@ -97,6 +97,9 @@ def test_repeats_are_right_and_found(fitted: tuple[Run, MemoryStore]) -> None:
     results = run.evaluate()
     scores = {arm["arm"]: arm["settings"]["warm"]["ndcg@5"]["mean"] for arm in results["arms"]}
     assert list(scores) == ["popularity", "frequency", "basket"]
+    # No control is trained that nothing judges.
+    assert {arm.role for arm in run.pipeline.arms.values()} == {"baseline", "needed", "benchmark"}
+    assert (results["left_out"], results["void"]) == ({}, {})
     # One of the two that come is that of the two that is due.
     assert scores["basket"] > scores["frequency"] > scores["popularity"]
     assert scores["basket"] > 0.55

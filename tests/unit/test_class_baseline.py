@@ -223,3 +223,13 @@ def test_what_is_out_of_scope_is_no_class_and_a_class_that_nobody_has_is_never_t
     others = [i for i in task.subjects("train") if i % 3 != 2]
     gap = np.abs(logits[:, 1] - logits[:, 2])
     assert gap[strange].mean() < 0.2 * gap[others].mean()
+
+
+def test_where_no_word_stands_in_two_texts_it_knows_how_common_each_class_is(tmp_path: Path) -> None:
+    task = make_classes(utterances(), tmp_path / "s", spec(targets=MOOD))
+    assert task.texts is not None
+    task.texts = [f"only{i}" for i in range(len(task))]
+    made = fit_class_baseline(task, CONFIG, seed=0)
+    shares = task.on_everything().truth("mood", "train").mean(axis=0)
+    assert (made.logits["mood"] == made.logits["mood"][0]).all()
+    assert made.logits["mood"][0].argmax() == shares.argmax()

@@ -14,7 +14,7 @@ from _classes import World, kind_spec, make_classes, spec, users, utterances, wo
 
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.ranking.classes import probabilities
-from kgdistill.serve.classifier import Classifier
+from kgdistill.serve.classifier import Classifier, Prediction
 from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.serve.tower import TextTower
 from kgdistill.tasks.word_features import WordFeatures
@@ -108,15 +108,22 @@ def test_out_of_scope_is_told(tmp_path: Path) -> None:
     assert (clock.told.out_of_scope, clock.told.classes) == (True, ())
     assert (coin.told.out_of_scope, coin.told.classes) == (False, ("refund",))
     settings = json.loads(json.dumps(classifier.settings()))
-    assert settings["targets"]["intent"]["softness"] > 1
-    # Held against the threshold is the softened probability, which is smaller than the one that is told.
-    settings["targets"]["intent"]["threshold"] = coin.told.probabilities["refund"] - 0.01
-    strict = Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
-    assert strict.classify(["please the coin order"], tower=tower)[0].told.out_of_scope
-    for damage in (0, "high"):
-        settings["targets"]["intent"]["softness"] = damage
+    target = settings["targets"]["intent"]
+    assert target["softness"] > 1
+
+    def again() -> Prediction:
+        made = Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
+        return made.classify(["please the coin order"], tower=tower)[0]
+
+    # So unsure that the probability and the softened one differ: the threshold is held against the latter.
+    target["temperature"] *= np.log(coin.told.probabilities["parcel"]) / np.log(0.1)
+    target["threshold"] = again().told.probabilities["refund"] - 0.01
+    assert 0.8 < target["threshold"] < 0.95
+    assert again().told.out_of_scope
+    for damage in (0, 0.5, "high"):
+        target["softness"] = damage
         with pytest.raises(ArtefactError):
-            Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
+            again()
 
 
 @pytest.mark.parametrize(

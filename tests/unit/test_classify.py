@@ -23,9 +23,11 @@ from _classes import (
 )
 
 from kgdistill.errors import ArtefactError
+from kgdistill.models.text.vocabulary import most_words
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import decide, probabilities, softened
 from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.tasks.word_features import MOST
 from kgdistill.train import classify
 from kgdistill.train.class_lesson import label_loss, soft_loss
 from kgdistill.train.classify import SubjectVectors, train_class_teacher
@@ -322,7 +324,8 @@ def test_a_student_tells_pairs_of_words_that_a_mean_of_tokens_does_not(tmp_path:
 
 def test_the_words_of_many_classes_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = world(make_classes(utterances(), tmp_path / "s", spec()))
-    monkeypatch.setattr(classify, "TABLE_BYTES", 4 * 3 * 5)
+    assert most_words([3]) == MOST > most_words([2_000, 500]) == (8 << 20) // 10_000
+    monkeypatch.setattr(classify, "most_words", lambda counts: 5 if [*counts] == [3] else MOST)
     student = here.trained(None, config=CONFIG.model_copy(update={"epochs": 1}))
     assert student.words is not None
     assert len(student.words.words) == 5

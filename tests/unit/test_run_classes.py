@@ -19,6 +19,7 @@ from kgdistill.run.run import Run
 from kgdistill.run.stages import digest
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.tasks.spec import parse_task
+from kgdistill.train import class_baseline
 
 THINGS = {
     "paper": "office",
@@ -92,6 +93,20 @@ def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> 
     assert told["teacher"][1] > run.by_classes.encoder.parameters_count > told["student"][1] > 0
     pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
     assert pairs >= {("student", "student_nodistill"), ("student", "linear"), ("teacher", "linear")}
+
+
+def test_a_regression_that_takes_too_much_memory_is_left_out_and_said(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run", symlinks=True)
+    shutil.rmtree(tmp_path / "run" / "evaluate")
+    monkeypatch.setattr(class_baseline, "MOST", 10)
+    assert main(["evaluate", "--run", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr()
+    assert "left out: logistic regression takes too much memory" in said.out + said.err
+    results = Run.open(tmp_path / "run").evaluate()
+    assert "linear" not in {arm["arm"] for arm in results["arms"]}
+    assert list(results["left_out"]) == ["linear"]
 
 
 def test_the_bundle_tells_what_the_student_tells(run: Run) -> None:
