@@ -14,7 +14,6 @@ from _planted import Planted, brand_world, cluster_targets, kind_world, random_w
 from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
-from kgdistill.errors import InputError
 from kgdistill.models.blend import Blend
 from kgdistill.models.candidates import best_unseen
 from kgdistill.models.scorer import Scorer
@@ -302,12 +301,8 @@ def test_labels_move_the_terms_of_a_distilled_student_and_not_its_tables(planted
     assert far["blend.weights.weight"] > 0
 
 
-def test_losses_that_all_weigh_nothing_are_refused_and_a_batch_without_one_is_passed_over(
-    planted: Planted,
-) -> None:
+def test_a_batch_without_a_loss_is_passed_over(planted: Planted) -> None:
     off = {"list_weight": 0.0, "relational_weight": 0.0, "rkd_weight": 0.0}
-    with pytest.raises(InputError, match=r"(?s)weighs 0.*list_weight"):
-        study(planted.catalogue(), planted, config={**off, "task_weight": 0.0})
     # A user alone in a batch may have no label.
     assert study(planted.catalogue(), planted, config={**off, "batch": 1}).history[1]["loss"] > 0
 
