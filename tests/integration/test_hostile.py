@@ -164,7 +164,7 @@ def test_a_server_that_still_works_at_what_was_given_up_is_not_asked_for_more(
     if place.server is None:
         pytest.skip("the embedded store's process is ended with what it works at")
     monkeypatch.setattr(neo4j_query, "check_work", lambda words, parameters: None)
-    busy = "RETURN any(i IN range(1, 40000) WHERE any(j IN range(1, 40000) WHERE i + j < 0)) AS x"
+    busy = "RETURN any(i IN range(1, 20000) WHERE any(j IN range(1, 20000) WHERE i + j < 0)) AS x"
     said = []
     for _ in range(3):
         with pytest.raises(QueryError) as error:
