@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 
 # For bench/mutants.py, which asks whether a test fails and not by which smallest example.
 settings.register_profile("found", phases=(Phase.explicit, Phase.reuse, Phase.generate))
-_SERVER = re.compile(r"neo4j|integration\._stores", re.IGNORECASE)
+_SERVER = re.compile(r"neo4j|\b_stores import", re.IGNORECASE)
 _EMBEDDED = re.compile(r"\[(?!.*neo4j).*(ladybug|memory)")
 
 

@@ -70,7 +70,7 @@ def test_files_become_recommendations(
     ask("train", "student", "--run", "mine")
     assert Path("mine/student/model.safetensors").stat().st_mtime_ns == before, "trained again"
     metrics = ask("evaluate", "--run", "mine")
-    assert len(metrics["arms"]) == 9  # type: ignore[arg-type]
+    assert len(metrics["arms"]) == 11  # type: ignore[arg-type]
 
     known = ask("recommend", "--run", "mine", "--user", "u3", "-k", "5")
     assert known["basis"] == "history"
