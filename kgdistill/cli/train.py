@@ -307,12 +307,8 @@ def student(
 
 def _make(run: Run, stages: list[str], json: bool, following: str) -> None:
     """Makes stages, without those that can show nothing, and says what they are."""
-    made = []
     with run.lock():
-        for name in stages:
-            if not run.idle(name):
-                run.make(name)
-                made.append(name)
+        made = run.make_each(stages)
     _trained(run, made, json, following)
 
 

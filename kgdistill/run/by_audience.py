@@ -179,13 +179,11 @@ class AudienceMatch(Maker):
     # Judging --------------------------------------------------------------------------------------
 
     def _judge(self, folder: Path) -> None:
-        _, left_out = self.run.judged()
         self.task.open_test()
         arms = list(self.judged_arms())
         pairs = self.run.pipeline.compared({arm.arm for arm in arms})
         document = audience_document(self.task, arms, pairs)
-        left_out = {name: why for name, why in left_out.items() if name not in self.void}
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void})
+        artefacts.save_metrics(folder, document | self.absent())
 
     @cached_property
     def void(self) -> dict[str, str]:

@@ -68,7 +68,7 @@ class BasketMatch(HistoryMatch):
 
     def _judge(self, folder: Path) -> None:
         task = self.repeats(opened=True)
-        self._judge_each(task, self._next(task), folder, void={})
+        self._judge_each(task, self._next(task), folder)
 
     def _next(self, task: RepeatTask) -> Iterator[Contender]:
         yield Contender("popularity", popularity(task))

@@ -138,16 +138,17 @@ class Classifying(Maker):
     # Judging --------------------------------------------------------------------------------------
 
     def _judge(self, folder: Path) -> None:
-        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in self.void}
-        said = self.said()
+        said, absent = self.said(), self.absent()
         if self.baseline is None:
-            left_out["linear"] = "logistic regression takes too much memory for so many subjects and classes"
+            absent["left_out"]["linear"] = (
+                "logistic regression takes too much memory for so many subjects and classes"
+            )
         pairs = self.run.pipeline.compared(said)
         self.task.open_test()
         arms = {name: one.arm for name, one in said.items()}
         figures = judge_classes(self.task, arms, part="test", compared=pairs)
         document = self._document(figures, said)
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": self.void})
+        artefacts.save_metrics(folder, document | absent)
 
     def said(self) -> dict[str, JudgedClassArm]:
         """What every arm that is there says of every subject."""

@@ -431,7 +431,7 @@ class HistoryMatch(Maker):
     def _judge(self, folder: Path) -> None:
         """Judges every arm that is there once on the test split."""
         self.run.task.open_test()
-        self._judge_each(self.run.task, self._contenders(), folder, void=self.void)
+        self._judge_each(self.run.task, self._contenders(), folder)
 
     def _contenders(self) -> Iterator[Contender]:
         yield Contender("popularity", popularity(self.run.task))
@@ -443,9 +443,7 @@ class HistoryMatch(Maker):
         student, somebody = self.student_scorer(), exchanged(self.run.task.users, self.run.config.seed)
         yield Contender("student_exchanged", lambda users, items: student(somebody[users], items))
 
-    def _judge_each(
-        self, task: MatchTask, contenders: Iterable[Contender], folder: Path, *, void: Mapping[str, str]
-    ) -> None:
+    def _judge_each(self, task: MatchTask, contenders: Iterable[Contender], folder: Path) -> None:
         """Judges one after another on an opened task, and leaves ranks and figures."""
         pipeline = self.run.pipeline
         results: list[ArmResult] = []
@@ -469,8 +467,7 @@ class HistoryMatch(Maker):
         document["protocol"]["description"] += weighed_sentences(
             self.run.weights, learned, task.protocol.interaction[1]
         )
-        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in void}
-        artefacts.save_metrics(folder, document | {"left_out": left_out, "void": dict(void)})
+        artefacts.save_metrics(folder, document | self.absent())
 
     @cached_property
     def void(self) -> dict[str, str]:

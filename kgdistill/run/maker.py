@@ -43,6 +43,11 @@ class Maker(ABC):
         """
         return {}
 
+    def absent(self) -> dict[str, dict[str, str]]:
+        """What an evaluation tells of arms that are not there: `void`, and `left_out` for another reason."""
+        left_out = {name: why for name, why in self.run.judged()[1].items() if name not in self.void}
+        return {"left_out": left_out, "void": self.void}
+
     def tower_texts(self) -> TowerTexts:
         """What a text tower learns from that several tasks share."""
         raise NotImplementedError(f"a run of {self.run.config.kind} reads no shared text tower")

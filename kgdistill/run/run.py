@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -232,19 +232,24 @@ class Run(RunBase):
         """Whether a stage is a control that can show nothing on this graph; those before it stand there."""
         return name in self.pipeline.arms and name in self.maker.void
 
-    def fit(self) -> None:
-        """Makes every stage between the snapshot and the evaluation, in order; what stands there is kept.
+    def make_each(self, names: Iterable[str]) -> list[str]:
+        """Makes stages in order, without those that are `idle`; returns the others' names."""
+        made = []
+        for name in names:
+            if not self.idle(name):
+                self.make(name)
+                made.append(name)
+        return made
 
-        A control that can show nothing on this graph is left out.
+    def fit(self) -> None:
+        """Makes all between the snapshot and the evaluation that is not `idle`; what stands there is kept.
 
         Raises:
             RunLockedError: another process trains in this folder.
         """
         tower_of(self)  # that it is missing is told before anything is trained
         with each_said_once(), self.lock():
-            for name in self.pipeline.fitted:
-                if not self.idle(name):
-                    self.make(name)
+            self.make_each(self.pipeline.fitted)
 
     def evaluate(self) -> Results:
         """Judges every arm that is there once on the test split; returns what metrics.json holds.

@@ -87,10 +87,9 @@ def pack_classifier(
     if table is not None and student.tokenizer is not None:
         tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
     targets = {
-        name: TargetClasses(
-            student.classes[name], name in student.several, c.temperature, c.threshold, c.weights, c.softness
-        )
-        for name, c in student.calibration.items()
+        name: TargetClasses(names, name in student.several, c.temperature, c.threshold, c.weights, c.softness)
+        for name, names in student.classes.items()
+        for c in [student.calibration[name]]
     }
     nodes = [
         KnownNodes(

@@ -81,11 +81,11 @@ class TrainingData:
         """
         some = (self.times.data < self.select_us).any()
         start = self.inner_cut(_LATEST, self.select_us) if some else self.select_us
-        known, whole = (
-            interactions_before(
-                self.purchases, self.times, until_us=until, min_count=self.min_count, others=self.others
-            )
-            for until in (start, self.select_us)
+        known = interactions_before(
+            self.purchases, self.times, until_us=start, min_count=self.min_count, others=self.others
+        )
+        whole = interactions_before(
+            self.purchases, self.times, until_us=self.select_us, min_count=self.min_count
         )
         later = sp.csr_matrix(whole.purchases - known.purchases)
         later.eliminate_zeros()

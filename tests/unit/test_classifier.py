@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ def test_what_cannot_be_read_is_refused(both: World, given: dict[str, Any], mess
         classifier.classify(**given, tower=tower)
     with pytest.raises(InputError, match="holds no text tower"):
         classifier.classify(["coin"])
+
+
+def test_targets_stand_in_the_order_of_what_was_trained(both: World) -> None:
+    # The weights of words are one table, split by it.
+    student = both.student
+    backwards = {name: student.calibration[name] for name in reversed(student.calibration)}
+    _, classifier = pack_classifier(replace(student, calibration=backwards), {"Channel": ["c0"]})
+    assert list(classifier.targets) == list(student.classes) == ["intent", "type"]
 
 
 def test_it_comes_back_from_its_parts_and_refuses_others(both: World) -> None:

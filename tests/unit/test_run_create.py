@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from _shop import BOUGHT, PROTOCOL, fill_shop
 from _tiny_encoder import tiny_encoder
 
+from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.run.base import RunBase
 from kgdistill.run.run import Run
@@ -133,7 +135,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(store: GraphStore, tmp
 
 
 def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
-    store: GraphStore, tmp_path: Path
+    store: GraphStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = {"epochs": 1, "candidates": 20, "random": 5, "evaluate_every": 1}
     run = Run.create(
@@ -158,6 +160,15 @@ def test_fit_makes_every_stage_once_and_the_results_print_as_a_table(
     ]  # fmt: skip
     # Without facts there is nothing to shuffle.
     assert (list(results["void"]), results["left_out"]) == (["teacher_shuffled"], {})
+    assert main(["evaluate", "--run", str(run.folder)]) == 0
+    said = capsys.readouterr()
+    assert (
+        "shows nothing: fused teacher, shuffled facts: the shuffled facts are the real" in said.out + said.err
+    )
+    assert main(["train", "teacher", "--run", str(run.folder), "--json"]) == 0
+    made = [row["stage"] for row in json.loads(capsys.readouterr().out)["stages"]]
+    assert "teacher_noz" in made
+    assert "teacher_shuffled" not in made
     lines = str(results).splitlines()
     assert lines[0].startswith("latest; 95% intervals over users")
     assert sum(line.lstrip().startswith("student without distillation") for line in lines) >= 1
