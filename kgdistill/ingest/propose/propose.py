@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.garbled import TextCheck
-from kgdistill.ingest.job import sources_of
+from kgdistill.ingest.job import joins_of, sources_of
+from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
@@ -193,7 +194,7 @@ def preview(
         schema: the graph's schema.
         root: the folder below which the files are.
         rows: examples per type, and rejects.
-        tables: by source, a table or a file in place of the files below `root`.
+        tables: by source (of a join SOURCE.JOIN), a table or a file in place of the files below `root`.
         salt: for values that are hashed.
         limit: rows that are read of each file.
 
@@ -204,8 +205,12 @@ def preview(
     rejects: list[pa.Table] = []
     seen: dict[TypeKey, set[object]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
-        for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
+        sources = sources_of(name, item, Path(root), (tables or {}).get(name))
+        joins = joins_of(name, item, Path(root), tables or {}) if sources else Joins()
+        result.notices = (*result.notices, *joins.notices)
+        for source in sources:
             read = 0
+            joins.check(source, item.columns)
             text = TextCheck(source)
             result.encodings |= encodings_of([source])
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
@@ -213,7 +218,7 @@ def preview(
                     result.whole = False
                     break
                 text.see(batch.table, batch.lines)
-                mapped = map_batch(item, batch, source.name)
+                mapped = map_batch(item, joins.added(batch, source.name), source.name)
                 read += mapped.rows
                 result.rows += mapped.rows
                 result.skipped += mapped.skipped
