@@ -23,6 +23,7 @@ from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notice
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
+from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.write import pieces_of, write_source
 from kgdistill.ingest.propose.yaml_text import listed, scalar
 from kgdistill.ingest.readers import encodings_of, read_batches
@@ -91,6 +92,8 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
+    samples, spent, named = with_lookups(groups, root, shared)
+    groups = [(names, taken) for (names, _), taken in zip(groups, samples, strict=True)]
     pieces = [pieces_of(taken, schema, shared) for _, taken in groups]
     if any(made.buys for made in pieces):
         pieces = [
@@ -106,7 +109,10 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
-    for (names, taken), made in zip(groups, pieces, strict=True):
+    for place, ((names, taken), made) in enumerate(zip(groups, pieces, strict=True)):
+        if place in spent or (place in named and not made.any):
+            # Others look up all that there is in it.
+            continue
         lines = write_source(_name(taken.path, used), names, taken, made)
         # A source that makes nothing would be refused.
         head += lines if made.any or not some else [f"  #{line[1:]}" for line in lines]
