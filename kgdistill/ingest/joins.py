@@ -186,15 +186,15 @@ def _load(plan: JoinPlan, sources: Sequence[Source], notices: list[Notice]) -> L
     if not parts:
         return Looked(plan, np.zeros(0, np.uint64), _nothing(plan), 0)
     whole = _concat(parts, sources[0])
+    parts.clear()
     # A stable order: of one key the first row of the first file comes first.
-    order = pc.sort_indices(whole, sort_keys=[(_HASH, "ascending"), (_KEY, "ascending")])
-    whole = whole.take(order)
+    whole = whole.take(pc.sort_indices(whole, sort_keys=[(_HASH, "ascending"), (_KEY, "ascending")]))
     again = pc.equal(whole[_KEY].slice(1), whole[_KEY].slice(0, max(whole.num_rows - 1, 0)))
     repeats = np.flatnonzero(np.asarray(again)).astype(np.int64) + 1
-    _check_alike(plan, whole, repeats, sources)
-    first = np.ones(whole.num_rows, bool)
-    first[repeats] = False
-    whole = whole.filter(pa.array(first)).combine_chunks()
+    if len(repeats):
+        _check_alike(plan, whole, repeats, sources)
+        whole = whole.take(pa.array(np.delete(np.arange(whole.num_rows), repeats)))
+    whole = whole.combine_chunks()
     hashes = np.asarray(whole[_HASH])
     starts = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]])
     longest = int(np.diff(np.r_[starts, len(hashes)]).max())
@@ -237,7 +237,7 @@ def _concat(parts: list[pa.Table], source: Source) -> pa.Table:
 def _check_alike(plan: JoinPlan, whole: pa.Table, repeats: IntArray, sources: Sequence[Source]) -> None:
     """Refuses rows of one key that differ in what is wanted of them; each stands after another of its key."""
     first: tuple[int, int, int, str] | None = None
-    for name in plan.columns if len(repeats) else ():
+    for name in plan.columns:
         column = whole[_WANTED + name]
         here = column.take(pa.array(repeats)).to_pylist()
         before = column.take(pa.array(repeats - 1)).to_pylist()

@@ -174,6 +174,13 @@ def test_several_columns_make_a_key(tmp_path: Path) -> None:
     ]
 
 
+def test_two_columns_are_no_other_two_that_read_alike(tmp_path: Path) -> None:
+    join = {"orders": {"files": "orders.csv", "on": {"shop": "shop", "no": "no"}}}
+    orders = "shop,no,who,at\na b,c,a,2024-01-01\na,b c,b,2024-01-02\n"
+    graph = made(tmp_path, told(join=join), orders=orders, lines="shop,no,sku\na,b c,x\na b,c,y\n")
+    assert pairs(graph) == [("b", "x"), ("a", "y")]
+
+
 def test_two_rows_of_one_key_are_refused_where_they_differ(tmp_path: Path) -> None:
     (tmp_path / "later.csv").write_text("no,who,at,note\n1,a,2024-01-01,other\n2,c,2024-01-02,\n")
     join = {"orders": {"files": ["orders.csv", "later.csv"], "on": {"no": "no"}}}
