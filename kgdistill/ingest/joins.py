@@ -19,12 +19,14 @@ from kgdistill.ingest.cast import ColumnTypeError
 from kgdistill.ingest.garbled import TextCheck
 from kgdistill.ingest.mapping.cast import is_list, no_number, plain_array, to_text
 from kgdistill.ingest.mapping.plan import JoinPlan
-from kgdistill.ingest.mapping.values import Evaluator, as_lists
+from kgdistill.ingest.mapping.values import Evaluator, Fault, as_lists
 from kgdistill.ingest.model import Notice, joined_notices
 from kgdistill.ingest.readers import RawBatch, Source, column_names, fingerprint, read_batches, table_source
 from kgdistill.nearest import nearest
 
-_KEY, _HASH, _LINE, _FILE = "key", "hash", "line", "file"
+_KEY, _TIME, _HASH, _LINE, _FILE = "key", "time", "hash", "line", "file"
+_US = pa.timestamp("us")
+_NEVER = -(2**63)
 # Before what columns are called there.
 _WANTED = "."
 
@@ -170,12 +172,17 @@ def _load(plan: JoinPlan, sources: Sequence[Source], notices: list[Notice]) -> L
     parts: list[pa.Table] = []
     for number, source in enumerate(sources):
         text = TextCheck(source)
-        for batch in read_batches(source, list(dict.fromkeys([*plan.there, *plan.columns]))):
+        for batch in read_batches(source, plan.read):
             text.see(batch.table, batch.lines)
+            values = Evaluator(batch.table, source.where, None)
+            keys, times = _keys(values, plan.there, source.where), pa.nulls(values.rows, _US)
             notices += [*batch.notices, *_left_out(batch, source)]
-            keys = _keys(Evaluator(batch.table, source.where, None), plan.there, source.where)
+            if plan.updated_at is not None:
+                times = values.column(plan.updated_at.plan).values
+                notices += _untimed(batch, source, values.column(plan.updated_at.plan).faults)
             columns = {
                 _KEY: keys,
+                _TIME: times,
                 _HASH: pa.array(_hashes(keys)),
                 _LINE: pa.array(batch.lines),
                 _FILE: pa.array(np.full(len(keys), number, np.int32)),
@@ -187,18 +194,19 @@ def _load(plan: JoinPlan, sources: Sequence[Source], notices: list[Notice]) -> L
         return Looked(plan, np.zeros(0, np.uint64), _nothing(plan), 0)
     whole = _concat(parts, sources[0])
     parts.clear()
-    # A stable order: of one key the first row of the first file comes first.
-    whole = whole.take(pc.sort_indices(whole, sort_keys=[(_HASH, "ascending"), (_KEY, "ascending")]))
+    # A stable order: of one key the latest row comes first, of as late ones that of the first file.
+    order = [(_HASH, "ascending"), (_KEY, "ascending"), (_TIME, "descending")]
+    whole = whole.take(pc.sort_indices(whole, sort_keys=order))
     again = pc.equal(whole[_KEY].slice(1), whole[_KEY].slice(0, max(whole.num_rows - 1, 0)))
-    repeats = np.flatnonzero(np.asarray(again)).astype(np.int64) + 1
-    if len(repeats):
-        _check_alike(plan, whole, repeats, sources)
-        whole = whole.take(pa.array(np.delete(np.arange(whole.num_rows), repeats)))
+    new = np.r_[True, ~np.asarray(again).astype(bool)][: whole.num_rows]
+    if not new.all():
+        _check_alike(plan, whole, new, sources)
+        whole = whole.filter(pa.array(new))
     whole = whole.combine_chunks()
     hashes = np.asarray(whole[_HASH])
     starts = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]])
     longest = int(np.diff(np.r_[starts, len(hashes)]).max())
-    return Looked(plan, hashes, whole.drop_columns([_HASH, _LINE, _FILE]), longest)
+    return Looked(plan, hashes, whole.drop_columns([_TIME, _HASH, _LINE, _FILE]), longest)
 
 
 def _nothing(plan: JoinPlan) -> pa.Table:
@@ -234,28 +242,56 @@ def _concat(parts: list[pa.Table], source: Source) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def _check_alike(plan: JoinPlan, whole: pa.Table, repeats: IntArray, sources: Sequence[Source]) -> None:
-    """Refuses rows of one key that differ in what is wanted of them; each stands after another of its key."""
-    first: tuple[int, int, int, str] | None = None
+def _check_alike(
+    plan: JoinPlan, whole: pa.Table, new: npt.NDArray[np.bool_], sources: Sequence[Source]
+) -> None:
+    """Refuses rows that differ in what is wanted from the first of their key, unless that is a later one.
+
+    Args:
+        plan: the join.
+        whole: the rows, those of one key together.
+        new: bool [rows]: where another key begins.
+        sources: the files.
+    """
+    times = np.asarray(pc.fill_null(pc.cast(whole[_TIME], pa.int64()), _NEVER))
+    firsts = np.maximum.accumulate(np.where(new, np.arange(whole.num_rows), 0))
+    repeats = np.flatnonzero(~new & (times == times[firsts]))
+    found: list[tuple[int, int, int, str]] = []
     for name in plan.columns:
         column = whole[_WANTED + name]
         here = column.take(pa.array(repeats)).to_pylist()
-        before = column.take(pa.array(repeats - 1)).to_pylist()
-        for place, row in enumerate(repeats):
-            if here[place] != before[place]:
-                found = (whole[_FILE][row].as_py(), whole[_LINE][row].as_py(), int(row), name)
-                first = min(first or found, found)
-    if first is None:
+        before = column.take(pa.array(firsts[repeats])).to_pylist()
+        unlike = [int(r) for r, one, other in zip(repeats, here, before, strict=True) if one != other]
+        found += [(whole[_FILE][r].as_py(), whole[_LINE][r].as_py(), r, name) for r in unlike]
+    if not found:
         return
-    file, line, row, name = first
-    former = sources[whole[_FILE][row - 1].as_py()]
+    file, line, row, name = min(found)
+    former = sources[whole[_FILE][firsts[row]].as_py()]
     beside = "" if former is sources[file] else f" of {former.where}"
+    several = len(plan.there) if len(plan.there) > 1 else 0
+    key = whole[_KEY][row].as_py().split(" ", several)[several] if several else whole[_KEY][row].as_py()
     raise sources[file].fail(
-        f"has a further row with the key {whole[_KEY][row].as_py()!r} ({', '.join(plan.there)}) for the join "
-        f"{plan.name!r}, which differs in {name!r} from line {whole[_LINE][row - 1].as_py():,}{beside}",
-        hint="a join needs one row for each key: export it so, or name more columns under `on`",
+        f"has a further row with the key {key!r} ({', '.join(plan.there)}) for the join {plan.name!r}, "
+        f"which differs in {name!r} from line {whole[_LINE][firsts[row]].as_py():,}{beside}",
+        hint="a join needs one row for each key: export it so, say by which `updated_at` the latest counts, "
+        "or name more columns under `on`",
         place=f"line {line:,}",
     )
+
+
+def _untimed(batch: RawBatch, source: Source, faults: Sequence[Fault]) -> list[Notice]:
+    """Rows whose time cannot be read, so that any other of their key counts."""
+    return [
+        Notice(
+            source.name,
+            int(batch.lines[row]),
+            fault.column,
+            value or "",
+            f"{fault.reason}: taken as the earliest",
+        )
+        for fault in faults
+        for row, value in zip(fault.rows, fault.values.to_pylist(), strict=True)
+    ]
 
 
 def _keys(values: Evaluator, columns: Sequence[str], where: str) -> pa.Array:

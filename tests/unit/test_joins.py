@@ -179,6 +179,8 @@ def test_two_columns_are_no_other_two_that_read_alike(tmp_path: Path) -> None:
     orders = "shop,no,who,at\na b,c,a,2024-01-01\na,b c,b,2024-01-02\n"
     graph = made(tmp_path, told(join=join), orders=orders, lines="shop,no,sku\na,b c,x\na b,c,y\n")
     assert pairs(graph) == [("b", "x"), ("a", "y")]
+    text = refusal(tmp_path, told(join=join), orders=orders + "a b,c,z,2024-01-01\n")
+    assert "has a further row with the key 'a b c' (shop, no) for the join 'orders'" in text
 
 
 def test_two_rows_of_one_key_are_refused_where_they_differ(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_two_rows_of_one_key_are_refused_where_they_differ(tmp_path: Path) -> No
         f"{tmp_path / 'orders.csv'}, line 3: has a further row with the key '2' (no) for the join 'orders', "
         f"which differs in 'who' from line 3 of {tmp_path / 'later.csv'}"
     )
-    assert "a join needs one row for each key: export it so, or name more columns under `on`" in text
+    assert "a join needs one row for each key: export it so, say by which `updated_at`" in text
 
 
 def test_two_rows_that_are_alike_in_what_is_used_are_one(tmp_path: Path) -> None:
@@ -198,6 +200,26 @@ def test_two_rows_that_are_alike_in_what_is_used_are_one(tmp_path: Path) -> None
     assert "line 4: has a further row with the key '1'" in refusal(
         tmp_path, orders=orders.replace("1,a,2024-01-01,second", "1,,2024-01-01,second")
     )
+
+
+def test_of_several_rows_the_latest_counts_where_their_times_are_told(tmp_path: Path) -> None:
+    updated = {"column": "changed", "format": "%d.%m.%Y"}
+    join = {"orders": {"files": ["orders.csv", "later.csv"], "on": {"no": "no"}, "updated_at": updated}}
+    head = "no,who,at,changed\n"
+    first = f"{head}1,a,2024-01-01,05.01.2024\n2,old,2024-01-02,09.01.2023\n2,b,2024-01-02,01.02.2024\n"
+    # Of two that are as late as each other, and of those whose time cannot be read, none is picked.
+    later = f"{head}1,c,2024-01-01,06.01.2024\n2,older,2024-01-02,\n2,b,2024-01-02,01.02.2024\n"
+    (tmp_path / "later.csv").write_text(later)
+    graph = made(tmp_path, told(join=join), orders=first)
+    assert (pairs(graph), graph.notices) == ([("c", "x"), ("b", "y")], ())
+    (tmp_path / "later.csv").write_text(later + "2,z,2024-01-02,01.02.2024\n")
+    text = refusal(tmp_path, told(join=join), orders=first)
+    assert "later.csv, line 5: has a further row with the key '2' (no) for the join 'orders'" in text
+    assert "differs in 'who' from line 4\n" in text
+    (tmp_path / "later.csv").write_text(later + "2,z,2024-01-02,soon\n")
+    (notice,) = made(tmp_path, told(join=join), orders=first).notices
+    assert (notice.line, notice.column, notice.value) == (5, "changed", "soon")
+    assert notice.reason == "is not a time such as 01.04.2017: taken as the earliest"
 
 
 def test_a_hashed_id_does_not_stand_in_the_rejects(tmp_path: Path) -> None:
@@ -307,6 +329,20 @@ def test_no_file_is_a_fault_unless_it_is_optional(tmp_path: Path) -> None:
             {"join": {"orders": {"files": "orders.csv", "on": {"nr": "no"}}}},
             {},
             "lines.csv: has no column 'nr'",
+        ),
+        (
+            {"join": {"orders": {"files": "orders.csv", "on": {"no": "no"}, "updated_at": "chnged"}}},
+            {},
+            "orders.csv: has no column 'chnged'",
+        ),
+        (
+            {
+                "join": {
+                    "orders": {"on": {"no": "no"}, "updated_at": {"column": "at", "format": "%d"}},
+                }
+            },
+            {},
+            "join.orders.updated_at.format: '%d' is not a format of times with a year",
         ),
         ({}, {"orders": ""}, "orders.csv: is empty"),
         (

@@ -72,7 +72,7 @@ class _Compiler:
         trees = tuple(self._tree(piece, f"{path}.trees[{i}]") for i, piece in enumerate(source.trees))
         if not self.values.columns:
             raise InputError("uses no column: every row would make the same", where=path)
-        own, joins = compile_joins(source, list(self.values.columns), path)
+        own, joins = compile_joins(source, self.values, path)
         return CompiledSource(
             name=self.name,
             patterns=source.files,

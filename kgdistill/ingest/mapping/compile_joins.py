@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError
+from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.plan import JoinPlan
 from kgdistill.nearest import nearest
 
@@ -15,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def compile_joins(
-    source: SourceMapping, used: Sequence[str], path: str
+    source: SourceMapping, values: ValueCompiler, path: str
 ) -> tuple[list[str], tuple[JoinPlan, ...]]:
     """The columns of the source's own files, and its joins in the order in which they are looked up.
 
     Args:
         source: the source.
-        used: the columns that its values and conditions name.
+        values: those of the source, with the columns that they name.
         path: where it stands in the mapping.
 
     Raises:
-        InputError: joins look each other up, one is not used, or `columns` lack one that is.
+        InputError: joins look each other up, one is not used, `columns` lack one that is, or a time is none.
     """
     joins = source.join
     inner = {name: [_join_of(column, joins) for column in join.on] for name, join in joins.items()}
@@ -44,7 +45,7 @@ def compile_joins(
             name = _join_of(column, joins)
             wanted[name][column[len(name) + 1 :] if name else column] = None
 
-    want(used)
+    want([*values.columns])
     # What a later one starts from is used of a former one.
     for name in reversed(order):
         if not wanted[name]:
@@ -59,9 +60,17 @@ def compile_joins(
     plans = []
     for name in order:
         join, columns = joins[name], tuple(wanted[name])
-        there = tuple(join.on.values())
-        _check_columns(join, [*there, *columns], f"{path}.join.{name}")
-        plans.append(JoinPlan(name, join.files, join.optional, join.options, tuple(join.on), there, columns))
+        there, time = tuple(join.on.values()), join.updated_at
+        updated_at = None
+        if time is not None:
+            inner_values = ValueCompiler(values.zone, None, values.now)
+            place = f"{path}.join.{name}.updated_at"
+            updated_at = inner_values.cell("", time, "timestamp", place, required=False)
+        plan = JoinPlan(
+            name, join.files, join.optional, join.options, tuple(join.on), there, columns, updated_at
+        )
+        _check_columns(join, plan.read, f"{path}.join.{name}")
+        plans.append(plan)
     return own, tuple(plans)
 
 

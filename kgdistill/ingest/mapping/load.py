@@ -94,6 +94,9 @@ class JoinMapping(WrittenFiles):
         min_length=1,
         description="A column here (of the source, or JOIN.COLUMN): the column there that has its text.",
     )
+    updated_at: Value | None = Field(
+        None, description="A time there; of several rows with one key the latest counts."
+    )
 
 
 class SourceMapping(WrittenFiles):

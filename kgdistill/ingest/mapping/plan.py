@@ -111,6 +111,7 @@ class JoinPlan:
         here: the columns whose texts are looked up: the source's, or JOIN.COLUMN.
         there: the columns there that hold them, in the same order.
         columns: what is wanted of it, as called there.
+        updated_at: by which of several rows with one key the latest counts.
     """
 
     name: str
@@ -120,6 +121,13 @@ class JoinPlan:
     here: tuple[str, ...]
     there: tuple[str, ...]
     columns: tuple[str, ...]
+    updated_at: Cell | None = None
+
+    @property
+    def read(self) -> list[str]:
+        """The columns that the reader must give."""
+        times = [] if self.updated_at is None else self.updated_at.plan.value.own_columns()
+        return list(dict.fromkeys([*self.there, *self.columns, *times]))
 
     @property
     def found(self) -> str:

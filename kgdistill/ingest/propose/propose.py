@@ -25,7 +25,7 @@ from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.write import pieces_of, write_source
-from kgdistill.ingest.propose.yaml_text import listed, scalar
+from kgdistill.ingest.propose.yaml_text import Pieces, listed, scalar
 from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
@@ -93,13 +93,9 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
     samples, spent, named = with_lookups(groups, root, shared)
-    groups = [(names, taken) for (names, _), taken in zip(groups, samples, strict=True)]
-    pieces = [pieces_of(taken, schema, shared) for _, taken in groups]
-    if any(made.buys for made in pieces):
-        pieces = [
-            pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
-            for made, (_, taken) in zip(pieces, groups, strict=True)
-        ]
+    pieces = _pieces(samples, schema, shared)
+    # Others look up all that there is in these.
+    idle = spent | {place for place in named if not pieces[place].any}
     some = any(made.any for made in pieces)
     head = [
         f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
@@ -109,9 +105,9 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
-    for place, ((names, taken), made) in enumerate(zip(groups, pieces, strict=True)):
-        if place in spent or (place in named and not made.any):
-            # Others look up all that there is in it.
+    for place, (names, _) in enumerate(groups):
+        taken, made = samples[place], pieces[place]
+        if place in idle:
             continue
         lines = write_source(_name(taken.path, used), names, taken, made)
         # A source that makes nothing would be refused.
@@ -128,6 +124,17 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     where = (names[0] for names, _ in groups)
     hint = "export the files with rows in them, or fill in the skeleton by hand"
     raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
+
+
+def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
+    """What each kind of file is taken for."""
+    pieces = [pieces_of(taken, schema, shared) for taken in samples]
+    if any(made.buys for made in pieces):
+        return [
+            pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
+            for made, taken in zip(pieces, samples, strict=True)
+        ]
+    return pieces
 
 
 def _grouped(
