@@ -33,19 +33,20 @@ import kgdistill as kg
 from bench._linear import accurate, logistic
 from bench.classify import words_and_features
 from bench.comparisons import holm
-from kgdistill.arrays import DoubleArray, FloatArray, IntArray
+from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import Classified, macro_f1, mcc
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
+from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import Logits
+from kgdistill.train.class_reader import class_centres
 from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
-from kgdistill.train.novelty import fit_class_student, fit_class_teacher, settled
+from kgdistill.train.novelty import Near, fit_class_student, fit_class_teacher, settled
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
@@ -105,20 +106,18 @@ def lay_out(source: Source, folder: Path) -> None:
 
 def linear(task: ClassifyTask, x: Any, title: str, config: ClassifyConfig) -> ClassArm:
     """Logistic regression, its strength chosen on validation, its thresholds as every arm's."""
-    reject = task.spec.targets[TARGET].none_of_them is not None
 
-    def calibrated(fold: ClassifyTask, logits: FloatArray) -> dict[str, Calibration]:
-        held, right = logits[fold.subjects("validation")], fold.truth(TARGET, "validation")
-        return {TARGET: calibrate(held, right, several=False, reject=reject)}
+    def near(fold: ClassifyTask) -> Near:
+        return {name: centres.near(x) for name, centres in class_centres(fold, lambda: x).items()}
 
-    def refit(fold: ClassifyTask) -> tuple[Logits, dict[str, Calibration]]:
+    def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
         again = logistic(fold, TARGET, x, (chosen.strength,), judge=accurate, max_iter=300).logits
-        return {TARGET: again}, calibrated(fold, again)
+        return {TARGET: again}, near(fold)
 
     chosen = logistic(task, TARGET, x, (1.0, 10.0), judge=accurate, max_iter=300)
-    known = calibrated(task, chosen.logits)
-    known = settled(task, {TARGET: chosen.logits}, known, refit, config, 0)
-    return ClassArm(title, {TARGET: chosen.refitted}, known)
+    said = {TARGET: chosen.logits}
+    known = settled(task, (said, near(task)), calibrations(task, said, config.balance), refit, config, 0)
+    return ClassArm(title, {TARGET: chosen.refitted}, known, near(task.on_everything()))
 
 
 def trained(
@@ -128,12 +127,12 @@ def trained(
     context = Context(torch.device("cpu"), seed)
     teacher = fit_class_teacher(task, vectors, config, context)
     soft = teacher.told(task, vectors)
-    arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration)}
+    arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration, teacher.near(task, vectors))}
     for name, title, told_by in (
         ("student", "student", teacher), ("student_plain", "student without distillation", None)
     ):  # fmt: skip
         student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
-        arms[name] = ClassArm(title, student.logits(task), student.calibration)
+        arms[name] = ClassArm(title, student.logits(task), student.calibration, student.near(task))
     return arms
 
 
