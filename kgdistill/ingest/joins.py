@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,7 +129,7 @@ class Joins:
         own = [column for column in keys if column.partition(".")[0] not in joins]
         with contextlib.suppress(InputError):
             for batch in read_batches(source, own):
-                for mask, rows in zip(hit, self._look_up(batch.table, source.name)[1], strict=True):
+                for mask, rows in zip(hit, self._look_up(batch.table, source.name, keys)[1], strict=True):
                     mask[rows[rows >= 0]] = True
             told = hashlib.sha256()
             for looked, mask in zip(self.tables, hit, strict=True):
@@ -138,17 +138,21 @@ class Joins:
             return told.hexdigest()
         return ""
 
-    def _look_up(self, table: pa.Table, where: str) -> tuple[pa.Table, list[IntArray]]:
-        """The table with the joins' columns, and for each join the row found for each row, or -1."""
+    def _look_up(
+        self, table: pa.Table, where: str, only: Container[str] | None = None
+    ) -> tuple[pa.Table, list[IntArray]]:
+        """The table with the joins' columns (or some), and by join the row that each row found, or -1."""
         found: list[IntArray] = []
         for looked in self.tables:
             plan = looked.plan
             rows = looked.rows(_keys(Evaluator(table, where, None), plan.here, where))
             found.append(rows)
             missing = rows < 0
-            taken = looked.table.take(pa.array(rows, mask=missing))
+            place = pa.array(rows, mask=missing)
             for column in plan.columns:
-                table = table.append_column(f"{plan.name}.{column}", taken[_WANTED + column])
+                name = f"{plan.name}.{column}"
+                if only is None or name in only:
+                    table = table.append_column(name, looked.table[_WANTED + column].take(place))
             table = table.append_column(plan.found, pa.array(~missing))
         return table, found
 
