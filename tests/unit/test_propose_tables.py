@@ -57,6 +57,19 @@ def test_lines_look_up_who_bought_and_when(tmp_path: Path) -> None:
     )
 
 
+def test_lines_that_know_the_user_look_up_when(tmp_path: Path) -> None:
+    lines = "order_id,customer_id,product_id\n" + "".join(
+        f"{n % 40 + 1},c{n % 3},p{n % 9}\n" for n in range(90)
+    )
+    text, mapping, shown = proposed(tmp_path, orders=ORDERS, order_lines=lines)
+    assert doubts(text) == []
+    assert joins(mapping, "order_lines") == {"orders": (["orders.csv"], {"order_id": "order_id"})}
+    first = shown.examples[BOUGHT].to_pylist()[1]
+    # Whoever stands in the line, and not in the order.
+    assert (first["source"], first["first_at"]) == ("c1", datetime(2024, 1, 3, 10))
+    assert shown.counts[BOUGHT] == 90
+
+
 def test_a_person_behind_the_customers_of_orders_is_looked_up(tmp_path: Path) -> None:
     customers = "customer_id,customer_unique_id,customer_city\n" + "".join(
         f"c{n},u{n % 3},Rome\n" for n in range(7)

@@ -79,14 +79,17 @@ class _Tables:
             other = self._guesses[head.to]
             if other.product is None or "Product" in other.unsure:
                 self.spent.add(head.to)
-            user, holder, before = other.user, head.to, self._look_up(made, head)
+            name = self._look_up(made, head)
             times = [c for c in taken.columns if c.time is not None]
             if other.time is not None and (has(head.here, _SALE) or not times):
                 # When the order was placed, whatever else its lines say.
                 made.put_aside(times)
-                made.add(before, other.time)
-            for column in (user, *_states(self._groups[head.to][1])):
-                made.add(before, column)
+                made.add(name, other.time)
+            if user is None:
+                user, holder, before = other.user, head.to, name
+                made.add(name, user)
+            for column in _states(self._groups[head.to][1]):
+                made.add(name, column)
         for link in self._links(holder, user) if user is not None else ():
             person = self._person(link.to, link.there)
             if user is not None and person is not None:
@@ -109,11 +112,13 @@ class _Tables:
         return any(g.price and g.product and g.product.name == there for there, g in guesses)
 
     def _head(self, place: int, found: Guess) -> _Link | None:
-        """Where the user of a product's row stands, who is not in the row itself."""
-        if found.user is not None:
-            return None
+        """Where it stands who did something with a product, or when its order was, if not in the row."""
         columns = [c for c in self._groups[place][1].columns if c is not found.product]
-        links = [link for c in columns for link in self._links(place, c) if self._guesses[link.to].user]
+        if found.user is not None:
+            columns = [found.order] if found.order is not None and found.time is None else []
+        links = [link for c in columns for link in self._links(place, c)]
+        told = [(link, self._guesses[link.to]) for link in links]
+        links = [link for link, g in told if (g.user if found.user is None else g.time) is not None]
         return max(
             links, key=lambda link: (self._guesses[link.to].time is not None, link.share), default=None
         )
