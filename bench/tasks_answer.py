@@ -176,7 +176,7 @@ def judged(task: ClassifyTask, arms: Mapping[str, list[ClassArm]], source: Sourc
             "arm": name, "title": arms[name][0].title, "metric": source.metric, "mean": whole[name],
             "low": float(np.quantile(drawn[name], 0.025)), "high": float(np.quantile(drawn[name], 0.975)),
             "seeds": [metric(given, np.ones(count, np.int64)) for given in held],
-            **_sure(held, [arm.calibration[TARGET].sure for arm in arms[name]]),
+            **_sure(task, arms[name], held),
         }
         for name, held in said.items()
     ]  # fmt: skip
@@ -198,13 +198,13 @@ def _drawn(
     return np.array([np.mean([metric(given, weights) for given in held]) for weights in draws])
 
 
-def _sure(held: Sequence[Classified], thresholds: Sequence[float]) -> dict[str, float]:
+def _sure(task: ClassifyTask, arms: Sequence[ClassArm], held: Sequence[Classified]) -> dict[str, float]:
     """Of all subjects: what is told without a person and what of it is right; out of scope found."""
     rows: list[tuple[float, float, float]] = []
-    for given, least in zip(held, thresholds, strict=True):
+    for arm, given in zip(arms, held, strict=True):
         p = given.probabilities
         best = p.argmax(axis=1)
-        told = p.max(axis=1) >= least
+        told = arm.believed(task, TARGET, "test") >= arm.calibration[TARGET].sure
         right = given.truth[np.arange(len(p)), best]
         strange = ~given.truth.any(axis=1)
         found = float((~given.chosen.any(axis=1))[strange].mean()) if strange.any() else float("nan")

@@ -11,7 +11,7 @@ import numpy as np
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.ranking.calibration import Calibration
-from kgdistill.ranking.classes import Classified, classify_metrics, compare_classified
+from kgdistill.ranking.classes import Classified, classify_metrics, compare_classified, probabilities
 from kgdistill.tasks.classify import ClassifyTask, SplitPart
 
 
@@ -39,6 +39,12 @@ class ClassArm:
             self.logits[target][rows], None if near is None else near[rows], several=several
         )
         return Classified(truth, p, chosen, several)
+
+    def believed(self, task: ClassifyTask, target: str, part: SplitPart) -> FloatArray:
+        """How probably it is right on each subject of a part, `Calibration.believed`, float32 [subjects]."""
+        rows, near, known = task.subjects(part, target), self.near.get(target), self.calibration[target]
+        p = probabilities(self.logits[target][rows], known.temperature, several=False)
+        return known.believed(p, None if near is None else near[rows])
 
 
 def majority(task: ClassifyTask) -> ClassArm:

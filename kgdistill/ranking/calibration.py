@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgdistill.arrays import BoolArray, FloatArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.ranking.classes import decide, likeliest, probabilities, softened
 from kgdistill.ranking.confidence import NEVER, Confidence, class_evidence
 
@@ -21,7 +21,7 @@ class Calibration:
         temperature: logits are divided by it (Guo et al. 2017).
         threshold: with one class a subject, "none of them" where the likeliest is below it; with several, a
             class holds from it on.
-        sure: with one class a subject, the probability from which on it is believed without a person.
+        sure: with one class a subject, what it must be `believed` at least to be told without a person.
         weights: where one class is chosen; see `decide`.
         familiar: where "none of them" is an answer that was learned: how probably the class that is chosen is
             right, by its probability and by how near the subject is to what was learned. Below its own
@@ -45,17 +45,24 @@ class Calibration:
             several: whether a subject can have several classes.
         """
         p = probabilities(logits, self.temperature, several=several)
+        if several:
+            return p, decide(p, self.threshold, several=True)
+        least = self.threshold if self.familiar is None else self.familiar.threshold
+        worth = self.believed(p, near)
+        return p, decide(p, least, several=False, weights=self.weights, worth=worth)
+
+    def believed(self, p: FloatArray, near: FloatArray | None) -> FloatArray:
+        """How probably the class that is chosen of each subject is right, float32 [subjects]; as `told`."""
+        best = likeliest(p, self.weights)
         if self.familiar is None:
-            return p, decide(p, self.threshold, several=several, weights=self.weights)
+            return np.asarray(p[np.arange(len(p)), best], np.float32)
         if near is None:
             raise ValueError("it is not said how near the subjects are")
-        worth = self.familiar.of(chosen_evidence(p, near, self.weights))
-        return p, decide(p, self.familiar.threshold, several=several, weights=self.weights, worth=worth)
+        return self.familiar.of(chosen_evidence(p, near, best))
 
 
-def chosen_evidence(p: FloatArray, near: FloatArray, weights: tuple[float, ...]) -> FloatArray:
-    """`class_evidence` of the class of each subject that is chosen; p and weights as `decide` takes them."""
-    best = likeliest(p, weights)
+def chosen_evidence(p: FloatArray, near: FloatArray, best: IntArray) -> FloatArray:
+    """`class_evidence` of the class that is chosen of each subject, int64 [subjects]; p as of `decide`."""
     return class_evidence(softened(p, _SOFTNESS)[np.arange(len(p)), best], near)
 
 

@@ -49,11 +49,13 @@ class Told:
         classes: those that hold, the likeliest first; none where it is out of scope.
         probabilities: of every class, the likeliest first; with one class a subject they sum to 1.
         out_of_scope: whether it is said to be none of the classes.
+        confidence: how probably `first` is right, by what is familiar where "none of them" is an answer.
     """
 
     classes: tuple[str, ...]
     probabilities: dict[str, float]
     out_of_scope: bool
+    confidence: float
 
     @property
     def first(self) -> str:
@@ -204,10 +206,13 @@ class Classifier:
         p, chosen = target.calibration.told(logits, near, several=target.several)
         order = np.argsort(-p, axis=1, kind="stable")
         out = []
-        for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
+        believed = p.max(axis=1) if target.several else target.calibration.believed(p, near)
+        for row, ranks, holds, sure in zip(
+            p.tolist(), order.tolist(), chosen, believed.tolist(), strict=True
+        ):
             names = {target.names[c]: row[c] for c in ranks}
             held = tuple(target.names[c] for c in ranks if holds[c])
-            out.append(Told(held, names, not held and not target.several))
+            out.append(Told(held, names, not held and not target.several, sure))
         return out
 
     def _check(

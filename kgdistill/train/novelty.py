@@ -12,7 +12,7 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.vocabulary import TokenSource
 from kgdistill.ranking.calibration import Calibration, chosen_evidence, temperature
-from kgdistill.ranking.classes import Classified, decide, mcc, probabilities
+from kgdistill.ranking.classes import Classified, decide, likeliest, mcc, probabilities
 from kgdistill.ranking.confidence import Confidence, fit_confidence, precise_from
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
@@ -120,8 +120,8 @@ def settled(
     Where validation has subjects that are out of scope, they choose. Else the model is trained eight times
     without an eighth of the classes and a fifth of the other training subjects; what it says of all that was
     left out chooses, `config.out_of_scope` of it being out of scope, and makes its logits probabilities too:
-    it is more than validation holds. From which probability on a class is believed is chosen there as well,
-    on validation where nothing was left out.
+    it is more than validation holds. From where on a class is believed is chosen there as well, on validation
+    where nothing was left out.
 
     Args:
         task: its test stays closed.
@@ -148,7 +148,7 @@ def settled(
                 held = replace(held, temperature=t)
             if not known.all():
                 held = replace(held, familiar=familiarity(folds, held, config.precision))
-        out[name] = replace(held, sure=_sure(_pooled(folds), held.temperature, config.precision))
+        out[name] = replace(held, sure=_sure(_pooled(folds), held, config.precision))
     return out
 
 
@@ -162,11 +162,11 @@ def _pooled(folds: Sequence[LeftOut]) -> LeftOut:
     return LeftOut(*(np.concatenate([getattr(fold, f.name) for fold in folds]) for f in fields(LeftOut)))
 
 
-def _sure(every: LeftOut, temperature: float, precision: float) -> float:
-    """From which probability on at least this share of the likeliest classes is right."""
-    p = probabilities(every.logits, temperature, several=False)
-    right = every.truth[np.arange(len(p)), p.argmax(axis=1)]
-    return precise_from(p.max(axis=1), right, precision, every.weights)
+def _sure(every: LeftOut, known: Calibration, precision: float) -> float:
+    """From where on at least this share of what is believed is right."""
+    p = probabilities(every.logits, known.temperature, several=False)
+    right = every.truth[np.arange(len(p)), likeliest(p, known.weights)]
+    return precise_from(known.believed(p, every.near), right, precision, every.weights)
 
 
 def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float, seed: int) -> list[LeftOut]:
@@ -217,7 +217,7 @@ def familiarity(folds: Sequence[LeftOut], known: Calibration, precision: float) 
     told = [probabilities(fold.logits, known.temperature, several=False) for fold in folds]
     chosen = [decide(p, 0.0, several=False, weights=known.weights) for p in told]
     every, p = _pooled(folds), np.concatenate(told)
-    rests = chosen_evidence(p, every.near, known.weights)
+    rests = chosen_evidence(p, every.near, likeliest(p, known.weights))
     right: BoolArray = np.any(every.truth & np.concatenate(chosen), axis=1)
     fitted = fit_confidence(rests, right, precision=precision, weights=every.weights)
     seen = fitted.of(rests)

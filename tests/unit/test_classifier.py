@@ -117,9 +117,13 @@ def test_out_of_scope_is_told(tmp_path: Path) -> None:
     assert near.max() > 0.5
     # The bundle says of each text what the student says of it.
     logits = here.student.logits(here.task)["intent"]
-    _, chosen = here.student.calibration["intent"].told(logits, near, several=False)
-    said = [p.told.out_of_scope for p in classifier.classify(here.task.texts, tower=tower)]
+    p, chosen = here.student.calibration["intent"].told(logits, near, several=False)
+    told = [one.told for one in classifier.classify(here.task.texts, tower=tower)]
+    said = [one.out_of_scope for one in told]
     assert said == (~chosen.any(axis=1)).tolist()
+    believed = here.student.calibration["intent"].believed(p, near)
+    assert [one.confidence for one in told] == pytest.approx(believed.tolist(), abs=1e-4)
+    assert np.abs(believed - p.max(axis=1)).max() > 0.05
     assert 0 < np.mean(said) < 1
 
     def again() -> Prediction:
