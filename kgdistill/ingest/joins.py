@@ -300,10 +300,12 @@ def _untimed(batch: RawBatch, source: Source, faults: Sequence[Fault]) -> list[N
 
 def _keys(values: Evaluator, columns: Sequence[str], where: str) -> pa.Array:
     """The columns' texts as one key; null where one of them has none."""
-    try:
-        texts = [values.text(column, is_key=True) for column in columns]
-    except ColumnTypeError as error:
-        raise InputError(f"one of {', '.join(columns)} {error}, and is no key", where=where) from error
+    texts = []
+    for column in columns:
+        try:
+            texts.append(values.text(column, is_key=True))
+        except ColumnTypeError as error:
+            raise InputError(f"the column {column!r} {error}, and is no key", where=where) from error
     texts = [pc.if_else(pa.array(~no_number(text)), text, pa.scalar(None, pa.string())) for text in texts]
     if len(texts) == 1:
         return texts[0]

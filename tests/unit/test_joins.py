@@ -147,6 +147,14 @@ def test_numbers_and_texts_meet(there: pa.Array, tmp_path: Path) -> None:
     assert [fault[0] for fault in faults(graph)] == [5, 6]
 
 
+def test_what_can_be_no_key_is_refused(tmp_path: Path) -> None:
+    columns = {"no": pa.array([{"a": 1}]), "who": pa.array(["a"]), "at": pa.array(["2024-01-01"])}
+    pq.write_table(pa.table(columns), tmp_path / "orders.parquet")
+    join = {"orders": {"files": "orders.parquet", "on": {"no": "no"}}}
+    text = refusal(tmp_path, told(join=join))
+    assert "orders.parquet: the column 'no' holds struct<a: int64>, not text, and is no key" in text
+
+
 def test_json_is_joined_by_its_dotted_names(tmp_path: Path) -> None:
     rows = [{"head": {"no": 1}, "who": {"id": "a"}, "at": "2024-01-01"}, {"head": {"no": 2.0}, "who": None}]
     (tmp_path / "orders.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -151,6 +151,17 @@ def test_a_few_orders_of_many_lines_are_told(tmp_path: Path) -> None:
     assert shown.rejected == 60
 
 
+@pytest.mark.parametrize(("user", "doubtful"), [("c1", False), ("", True)])
+def test_blank_rows_among_the_orders_are_no_orders_of_guests(
+    user: str, doubtful: bool, tmp_path: Path
+) -> None:
+    orders = ORDERS + ",,,\n" * 3 + f"41,{user},2024-01-01 10:00:00,1\n"
+    text, mapping, _ = proposed(tmp_path, orders=orders, order_lines=LINES)
+    key = mapping.sources["order_lines"].nodes[0].key
+    assert (key.required is False) is doubtful
+    assert "those without orders.order_date" not in text
+
+
 def test_a_line_that_says_when_keeps_its_time(tmp_path: Path) -> None:
     sessions = "session_id,user_id,started_at\n" + "".join(
         f"s{n},u{n % 5},2024-01-01 0{n % 9}:00:00\n" for n in range(30)

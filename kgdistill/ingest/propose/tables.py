@@ -84,17 +84,17 @@ class _Tables:
             if other.time is not None and (has(head.here, _SALE) or not times):
                 # When the order was placed, whatever else its lines say.
                 made.put_aside(times)
-                made.add(name, other.time)
+                made.add(name, self._whole(head, other.time))
             if user is None:
                 user, holder, before = other.user, head.to, name
-                made.add(name, user)
+                made.add(name, self._whole(head, user))
             for column in _states(self._groups[head.to][1]):
                 made.add(name, column)
         for link in self._links(holder, user) if user is not None else ():
             person = self._person(link.to, link.there)
             if user is not None and person is not None:
                 made.columns = [c for c in made.columns if c.name != before + user.name]
-                made.add(self._look_up(made, link, before), person)
+                made.add(self._look_up(made, link, before), self._whole(link, person))
                 break
         self._add_names(made, place)
         return replace(
@@ -178,15 +178,29 @@ class _Tables:
                     found.append(_Link(column, to, there.name, tuple(files), share))
         yield from sorted(found, key=lambda link: -link.share)
 
+    def _whole(self, link: _Link, column: ColumnProfile | None) -> ColumnProfile | None:
+        """A column there, as one without gaps where each row with a key has a value."""
+        if column is None or column.full:
+            return column
+        for table in self._tables(link.to, link.files, [link.there, column.name]):
+            keys, values = table[link.there], table[column.name]
+            if pc.any(pc.and_(pc.is_valid(keys), pc.is_null(values))).as_py():
+                return column
+        return replace(column, rows=len(column.values), gaps=False)
+
+    def _tables(self, place: int, files: Sequence[str], names: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of files of a group, in parts."""
+        for file in files:
+            source = Source(file, self._root / file, None, self._groups[place][1].options)
+            for batch in read_batches(source, names):
+                yield batch.table
+
     def _keys(self, place: int, files: Sequence[str], name: str) -> pa.Array | None:
         """All values of a column in files of a group, where none of them comes twice."""
         key = (name, *files)
         if key not in self._read:
-            options, parts = self._groups[place][1].options, []
-            for file in files:
-                source = Source(file, self._root / file, None, options)
-                for batch in read_batches(source, [name]):
-                    parts.append(Evaluator(batch.table, file, None).text(name, is_key=True).drop_null())
+            tables = self._tables(place, files, [name])
+            parts = [Evaluator(table, files[0], None).text(name, is_key=True).drop_null() for table in tables]
             keys = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
             self._read[key] = keys if pc.count_distinct(keys).as_py() == len(keys) > 0 else None
         return self._read[key]
