@@ -13,18 +13,21 @@ from torch import Tensor
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
-from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
+from kgdistill.models.device import at_home, taken
+from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, WordRows, Words
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
 from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.tasks.word_features import WordFeatures, WordTable
+from kgdistill.tasks.ragged import Ragged, thinned
+from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
 
+_CPU = torch.device("cpu")
 _LEARNED = 0.5
 _ROWS = 4096
 _WORD_RATE, _PART = 10.0, 20
@@ -152,38 +155,32 @@ class _Features:
         size: float,
         words: WordFeatures | None,
         tables: Sequence[NodeTable],
+        device: torch.device = _CPU,
     ) -> None:
         dense = beside_features(tables, [b.members for b in task.neighbours], len(task))
         if middle is not None and vectors.subjects is not None:
             text = ((vectors.subjects - middle) / size).astype(np.float32)
             dense = np.concatenate([text, dense], axis=1)
-        self.dense = torch.from_numpy(dense)
-        self.words = words.read(task.texts) if words is not None and task.texts is not None else None
+        self.device, self.dense = device, at_home(torch.from_numpy(dense), device)
+        self.words = _words(words, task, device)
         self.columns = 0 if words is None else len(words.words)
 
-    def of(self, rows: IntArray, device: torch.device) -> tuple[Tensor, Words | None]:
-        """What `FusedHead` takes of some subjects."""
-        return self.dense[torch.from_numpy(rows)].to(device), _words(self.words, rows, device)
+    def of(self, rows: Tensor) -> tuple[Tensor, Words | None]:
+        """What `FusedHead` takes of some subjects, int64 [B] on the device."""
+        return taken(self.dense, rows, self.device), None if self.words is None else self.words.of(rows)
 
 
-def _words(table: WordTable | None, rows: IntArray, device: torch.device) -> Words | None:
-    """What `FusedHead` takes of the words of some subjects."""
-    if table is None:
-        return None
-    part = table.rows(rows)
-    columns, weights, offsets = (
-        torch.from_numpy(array).to(device) for array in (part.columns, part.weights, part.starts[:-1])
-    )
-    return columns, weights, offsets
+def _words(words: WordFeatures | None, task: ClassifyTask, device: torch.device) -> WordRows | None:
+    """The words of the subjects; None where texts are not read."""
+    return None if words is None or task.texts is None else WordRows(words.read(task.texts), device)
 
 
 def _said(member: FusedHead, features: _Features) -> Logits:
-    member.eval().cpu()
+    member.eval().to(features.device)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(features.dense), _ROWS):
-            rows = np.arange(start, min(start + _ROWS, len(features.dense)))
-            parts.append({k: x.numpy() for k, x in member(*features.of(rows, torch.device("cpu"))).items()})
+        for rows in torch.split(torch.arange(len(features.dense), device=features.device), _ROWS):
+            parts.append({k: x.cpu().numpy() for k, x in member(*features.of(rows)).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -230,8 +227,8 @@ class ClassStudent:
         parts = []
         with torch.inference_mode():
             self.model.eval()
-            for start in range(0, len(task), _ROWS):
-                found, _ = reader.logits(np.arange(start, min(start + _ROWS, len(task))))
+            for rows in torch.split(torch.arange(len(task), device=reader.device), _ROWS):
+                found, _ = reader.logits(rows)
                 parts.append({name: x.cpu().numpy() for name, x in found.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in self.classes}
 
@@ -266,7 +263,7 @@ def train_class_teacher(
         middle = seen.mean(axis=0).astype(np.float32)
         size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
         words = WordFeatures.of([task.texts[i] for i in learned])
-    features = _Features(task, vectors, middle, size, words, tables)
+    features = _Features(task, vectors, middle, size, words, tables, context.device)
     folds = _folds(task, own, config, draws)
     teacher = ClassTeacher(
         [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
@@ -304,7 +301,7 @@ def _member(
     head = FusedHead(dense, features.columns)
     head.to(context.device)
     lesson = ClassLesson(
-        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
+        task, lambda rows: (head(*features.of(rows)), None), context.device, config, without=without[1]
     )
     recipe = _recipe(config, chosen, {"words": _WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
@@ -320,7 +317,7 @@ def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
     train = train[train < own]
     if config.folds > 1 and len(train) >= _PART * config.folds:
-        out[draws.numpy.permutation(train)] = np.arange(len(train)) % config.folds
+        out[draws.shuffled(torch.from_numpy(train)).numpy()] = np.arange(len(train)) % config.folds
     return out
 
 
@@ -360,7 +357,7 @@ def train_class_student(
     tokenizer, table, words, axes = (None, None, None, None) if text is None else text
     wanted = None
     if soft is not None and vectors.subjects is not None and axes is not None:
-        wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
+        wanted = torch.from_numpy(vectors.subjects @ axes)
     width = sum(t.width for t in tables) + (0 if table is None else table.shape[1])
     dense = ClassifyHead(width, counts, hidden=config.hidden, dropout=config.dropout)
     model = StaticClassifier(table, FusedHead(dense, 0 if words is None else len(words.words)))
@@ -369,7 +366,7 @@ def train_class_student(
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
-    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
+    lesson = ClassLesson(task, reader.logits, context.device, config, soft=soft, wanted=wanted)
     rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
@@ -460,29 +457,25 @@ class _Reader:
         unseen: float = 0.0,
     ) -> None:
         self._model, self._unseen = model, unseen
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         members = [beside.members for beside in task.neighbours]
-        self._beside = torch.from_numpy(beside_features(tables, members, len(task)))
-        self._ids: list[list[int]] | None = None
+        beside = beside_features(tables, members, len(task))
+        self._beside = at_home(torch.from_numpy(beside), self.device)
+        self._ids: Ragged | None = None
         if tokenizer is not None and task.texts is not None:
-            self._ids = WordTokens(tokenizer).ids(list(task.texts), max_tokens)
-        self._words = words.read(task.texts) if words is not None and task.texts is not None else None
+            self._ids = Ragged.of(WordTokens(tokenizer).ids(list(task.texts), max_tokens), self.device)
+        self._words = _words(words, task, self.device)
 
-    def logits(self, rows: IntArray) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Logits by target, and the text vectors."""
+    def logits(self, rows: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Logits by target, and the text vectors, of subjects int64 [B] on the device."""
         text = None
         if self._ids is not None:
-            ids = [self._ids[i] for i in rows]
-            lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-            flat = torch.tensor([i for row in ids for i in row], dtype=torch.long)
+            read = self._ids.take(rows)
             if self._model.training and self._unseen:
-                seen = torch.rand(len(flat)) >= self._unseen
-                owner = np.repeat(np.arange(len(ids)), lengths)[seen.numpy()]
-                flat, lengths = flat[seen], np.bincount(owner, minlength=len(ids))
-            starts = torch.from_numpy(np.cumsum(lengths) - lengths)
-            text = self._model.text(flat.to(self._device), starts.to(self._device))
-        beside = self._beside[torch.from_numpy(rows)].to(self._device)
-        return self._model(text, beside, _words(self._words, rows, self._device)), text
+                read = thinned(*read, self._unseen)
+            text = self._model.text(*read)
+        words = None if self._words is None else self._words.of(rows)
+        return self._model(text, taken(self._beside, rows, self.device), words), text
 
 
 def _learned(task: ClassifyTask) -> IntArray:
