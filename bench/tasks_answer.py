@@ -33,19 +33,20 @@ import kgdistill as kg
 from bench._linear import accurate, logistic
 from bench.classify import words_and_features
 from bench.comparisons import holm
-from kgdistill.arrays import DoubleArray, FloatArray, IntArray
+from kgdistill.arrays import DoubleArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.evaluate.classify import ClassArm, majority
 from kgdistill.models.text.transformer import TransformerText
-from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import Classified, macro_f1, mcc
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
+from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import Logits
+from kgdistill.train.class_reader import class_centres
 from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
-from kgdistill.train.novelty import fit_class_student, fit_class_teacher, settled
+from kgdistill.train.novelty import Near, fit_class_student, fit_class_teacher, settled
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
@@ -105,20 +106,18 @@ def lay_out(source: Source, folder: Path) -> None:
 
 def linear(task: ClassifyTask, x: Any, title: str, config: ClassifyConfig) -> ClassArm:
     """Logistic regression, its strength chosen on validation, its thresholds as every arm's."""
-    reject = task.spec.targets[TARGET].none_of_them is not None
 
-    def calibrated(fold: ClassifyTask, logits: FloatArray) -> dict[str, Calibration]:
-        held, right = logits[fold.subjects("validation")], fold.truth(TARGET, "validation")
-        return {TARGET: calibrate(held, right, several=False, reject=reject)}
+    def near(fold: ClassifyTask) -> Near:
+        return {name: centres.near(x) for name, centres in class_centres(fold, lambda: x).items()}
 
-    def refit(fold: ClassifyTask) -> tuple[Logits, dict[str, Calibration]]:
+    def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
         again = logistic(fold, TARGET, x, (chosen.strength,), judge=accurate, max_iter=300).logits
-        return {TARGET: again}, calibrated(fold, again)
+        return {TARGET: again}, near(fold)
 
     chosen = logistic(task, TARGET, x, (1.0, 10.0), judge=accurate, max_iter=300)
-    known = calibrated(task, chosen.logits)
-    known = settled(task, {TARGET: chosen.logits}, known, refit, config, 0)
-    return ClassArm(title, {TARGET: chosen.refitted}, known)
+    said = {TARGET: chosen.logits}
+    known = settled(task, (said, near(task)), calibrations(task, said, config.balance), refit, config, 0)
+    return ClassArm(title, {TARGET: chosen.refitted}, known, near(task.on_everything()))
 
 
 def trained(
@@ -128,12 +127,12 @@ def trained(
     context = Context(torch.device("cpu"), seed)
     teacher = fit_class_teacher(task, vectors, config, context)
     soft = teacher.told(task, vectors)
-    arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration)}
+    arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration, teacher.near(task, vectors))}
     for name, title, told_by in (
         ("student", "student", teacher), ("student_plain", "student without distillation", None)
     ):  # fmt: skip
         student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
-        arms[name] = ClassArm(title, student.logits(task), student.calibration)
+        arms[name] = ClassArm(title, student.logits(task), student.calibration, student.near(task))
     return arms
 
 
@@ -177,7 +176,7 @@ def judged(task: ClassifyTask, arms: Mapping[str, list[ClassArm]], source: Sourc
             "arm": name, "title": arms[name][0].title, "metric": source.metric, "mean": whole[name],
             "low": float(np.quantile(drawn[name], 0.025)), "high": float(np.quantile(drawn[name], 0.975)),
             "seeds": [metric(given, np.ones(count, np.int64)) for given in held],
-            **_sure(held, [arm.calibration[TARGET].sure for arm in arms[name]]),
+            **_sure(task, arms[name], held),
         }
         for name, held in said.items()
     ]  # fmt: skip
@@ -199,13 +198,13 @@ def _drawn(
     return np.array([np.mean([metric(given, weights) for given in held]) for weights in draws])
 
 
-def _sure(held: Sequence[Classified], thresholds: Sequence[float]) -> dict[str, float]:
+def _sure(task: ClassifyTask, arms: Sequence[ClassArm], held: Sequence[Classified]) -> dict[str, float]:
     """Of all subjects: what is told without a person and what of it is right; out of scope found."""
     rows: list[tuple[float, float, float]] = []
-    for given, least in zip(held, thresholds, strict=True):
+    for arm, given in zip(arms, held, strict=True):
         p = given.probabilities
         best = p.argmax(axis=1)
-        told = p.max(axis=1) >= least
+        told = arm.believed(task, TARGET, "test") >= arm.calibration[TARGET].sure
         right = given.truth[np.arange(len(p)), best]
         strange = ~given.truth.any(axis=1)
         found = float((~given.chosen.any(axis=1))[strange].mean()) if strange.any() else float("nan")

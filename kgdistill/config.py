@@ -274,7 +274,7 @@ class ClassifyConfig(_Section):
     how sure it must be for a class to be told."""
     precision: float = Field(default=0.95, gt=0, lt=1)
     """Of the subjects whose class is told without a person, this share is to be right: it decides from which
-    probability on that is so, chosen on what was not trained on."""
+    confidence on that is so, chosen on what was not trained on."""
     balance: float = Field(default=0.0, ge=0, le=1)
     """How far rare classes are favoured where one of several is told: 0 tells the likeliest, 1 the one whose
     probability is most above its share of the training. Macro-F1 likes it where classes are of unlike size;

@@ -32,6 +32,7 @@ from kgdistill.train.classify import (
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
+from kgdistill.train.novelty import fit_class_student
 
 Row = dict[str, Any]
 START = datetime(2024, 1, 1)
@@ -218,6 +219,15 @@ class World:
     def trained(self, soft: Logits | None, *, seed: int = 0, config: ClassifyConfig = CONFIG) -> ClassStudent:
         encoder: Any = WordEncoder() if self.task.texts is not None else None
         return train_class_student(self.task, encoder, self.vectors, config, context(seed), soft=soft)
+
+    def settle(self) -> ClassStudent:
+        """The student, which is then told where "none of them" begins."""
+        encoder: Any = WordEncoder()
+        once = CONFIG.model_copy(update={"refit": False})
+        self.student = fit_class_student(
+            self.task, encoder, self.vectors, once, context(), teacher=self.teacher
+        )
+        return self.student
 
     def right(self, logits: FloatArray, target: str) -> float:
         """The accuracy on the test."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.ranking.calibration import Calibration
-from kgdistill.ranking.classes import Classified, classify_metrics, compare_classified, decide, probabilities
+from kgdistill.ranking.classes import Classified, classify_metrics, compare_classified, probabilities
 from kgdistill.tasks.classify import ClassifyTask, SplitPart
 
 
@@ -23,21 +23,28 @@ class ClassArm:
         title: what a reader calls it.
         logits: by target, of every subject of the task, float32 [subjects, classes].
         calibration: by target, chosen on validation.
+        near: by target that can be none of its classes, `Centres.near` of every subject, float32 [subjects].
     """
 
     title: str
     logits: Mapping[str, FloatArray]
     calibration: Mapping[str, Calibration]
+    near: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def classified(self, task: ClassifyTask, target: str, part: SplitPart) -> Classified:
         """What it says of the subjects of a part; LeakError for the test before it was opened."""
         truth, several = task.truth(target, part), task.several(target)
-        known = self.calibration[target]
-        p = probabilities(
-            self.logits[target][task.subjects(part, target)], known.temperature, several=several
+        rows, near = task.subjects(part, target), self.near.get(target)
+        p, chosen = self.calibration[target].told(
+            self.logits[target][rows], None if near is None else near[rows], several=several
         )
-        chosen = decide(p, known.threshold, several=several, weights=known.weights, softness=known.softness)
         return Classified(truth, p, chosen, several)
+
+    def believed(self, task: ClassifyTask, target: str, part: SplitPart) -> FloatArray:
+        """How probably it is right on each subject of a part, `Calibration.believed`, float32 [subjects]."""
+        rows, near, known = task.subjects(part, target), self.near.get(target), self.calibration[target]
+        p = probabilities(self.logits[target][rows], known.temperature, several=False)
+        return known.believed(p, None if near is None else near[rows])
 
 
 def majority(task: ClassifyTask) -> ClassArm:

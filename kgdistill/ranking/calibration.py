@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kgdistill.arrays import BoolArray, FloatArray
-from kgdistill.ranking.classes import Classified, decide, mcc, probabilities, softened
-from kgdistill.ranking.confidence import NEVER
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.ranking.classes import decide, likeliest, probabilities, softened
+from kgdistill.ranking.confidence import NEVER, Confidence, class_evidence
 
-SOFTNESS = 2.0
-"""Where "none of them" is an answer: chosen on left-out classes of training texts; see bench/README.md."""
+_SOFTNESS = 2.0
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,51 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it (Guo et al. 2017).
-        threshold: with one class a subject, "none of them" where the likeliest is below it, `softened`; with
-            several, a class holds from it on.
-        sure: with one class a subject, the probability from which on it is believed without a person.
-        weights, softness: where one class is chosen; see `decide`.
+        threshold: with one class a subject, "none of them" where the likeliest is below it; with several, a
+            class holds from it on.
+        sure: with one class a subject, what it must be `believed` at least to be told without a person.
+        weights: where one class is chosen; see `decide`.
+        familiar: where "none of them" is an answer that was learned: how probably the class that is chosen is
+            right, by its probability and by how near the subject is to what was learned. Below its own
+            threshold, which stands in place of `threshold`, it is none of them.
     """
 
     temperature: float
     threshold: float
     sure: float = NEVER
     weights: tuple[float, ...] = ()
-    softness: float = 1.0
+    familiar: Confidence | None = None
+
+    def told(
+        self, logits: FloatArray, near: FloatArray | None, *, several: bool
+    ) -> tuple[FloatArray, BoolArray]:
+        """Probabilities, and which classes are said to hold: float32 and bool [subjects, classes].
+
+        Args:
+            logits: float32 [subjects, classes].
+            near: `Centres.near` of the subjects; not read where `familiar` is None.
+            several: whether a subject can have several classes.
+        """
+        p = probabilities(logits, self.temperature, several=several)
+        if several:
+            return p, decide(p, self.threshold, several=True)
+        least = self.threshold if self.familiar is None else self.familiar.threshold
+        worth = self.believed(p, near)
+        return p, decide(p, least, several=False, weights=self.weights, worth=worth)
+
+    def believed(self, p: FloatArray, near: FloatArray | None) -> FloatArray:
+        """How probably the class that is chosen of each subject is right, float32 [subjects]; as `told`."""
+        best = likeliest(p, self.weights)
+        if self.familiar is None:
+            return np.asarray(p[np.arange(len(p)), best], np.float32)
+        if near is None:
+            raise ValueError("it is not said how near the subjects are")
+        return self.familiar.of(chosen_evidence(p, near, best))
+
+
+def chosen_evidence(p: FloatArray, near: FloatArray, best: IntArray) -> FloatArray:
+    """`class_evidence` of the class that is chosen of each subject, int64 [subjects]; p as of `decide`."""
+    return class_evidence(softened(p, _SOFTNESS)[np.arange(len(p)), best], near)
 
 
 def calibrate(
@@ -38,8 +71,9 @@ def calibrate(
 ) -> Calibration:
     """Temperature and threshold, both chosen on subjects that were not trained on.
 
-    The temperature minimises the log-loss of the subjects in scope. With `reject`, the threshold maximises
-    MCC with "none of them" where some subjects are out of scope, and else keeps the share `keep` of them.
+    The temperature minimises the log-loss of the subjects in scope. With `reject`, the threshold keeps the
+    share `keep` of them; `kgdistill.train.novelty.settled` then finds a better one where something says what
+    is out of scope.
 
     Args:
         logits: float32 [subjects, classes].
@@ -49,33 +83,36 @@ def calibrate(
         keep: see above.
     """
     held = truth.any(axis=1) | several
-    temperature = _temperature(logits[held], truth[held], several) if held.any() else 1.0
-    p = probabilities(logits, temperature, several=several)
+    found = temperature(logits[held], truth[held], several=several) if held.any() else 1.0
     if several:
-        return Calibration(temperature, 0.5)
-    if not reject:
-        return Calibration(temperature, 0.0)
-    best = softened(p, SOFTNESS).max(axis=1)
-    if held.all():
-        return Calibration(temperature, float(np.quantile(best, 1 - keep)), softness=SOFTNESS)
-    every = np.ones(len(p), np.int64)
-    # Midpoints, so that a subject of the validation never stands on the threshold itself.
-    steps = np.unique(np.quantile(best, np.linspace(0, 1, 201)))
-    tried = [0.0, *((steps[1:] + steps[:-1]) / 2).tolist()]
-    reached = [
-        mcc(Classified(truth, p, decide(p, t, several=False, softness=SOFTNESS)), every) for t in tried
-    ]
-    return Calibration(temperature, float(tried[int(np.argmax(reached))]), softness=SOFTNESS)
+        return Calibration(found, 0.5)
+    if not reject or not held.any():
+        return Calibration(found, 0.0)
+    best = probabilities(logits[held], found, several=False).max(axis=1)
+    return Calibration(found, float(np.quantile(best, 1 - keep)))
 
 
-def _temperature(logits: FloatArray, truth: BoolArray, several: bool) -> float:
-    """By golden section over log T from 1/20 to 20; the log-loss is convex in 1/T."""
+def temperature(logits: FloatArray, truth: BoolArray, *, several: bool) -> float:
+    """That of the least log-loss, by golden section over log T from 1/20 to 20: it is convex in 1/T.
+
+    That n were told right does not make the next one sure: of each, 1 / (n + 2) is left to what is wrong,
+    by Laplace's rule of succession, as Platt (1999) does. Else few that are all right make it as small as it
+    gets.
+    """
     low, high = -3.0, 3.0
     ratio = (5**0.5 - 1) / 2
+    left = 1 / (len(truth) + 2)
+    wrong = left if several else left / max(truth.shape[1] - 1, 1)
+    wanted = np.where(truth, 1 - left, wrong)
+    x = logits.astype(np.float64)
 
     def loss(at: float) -> float:
-        p = probabilities(logits, float(np.exp(at)), several=several)
-        return float(Classified(truth, p, np.zeros_like(truth), several).lost.mean())
+        scaled = x / np.exp(at)
+        if several:
+            return float((np.logaddexp(0, scaled) - wanted * scaled).mean())
+        top = scaled.max(axis=1, keepdims=True)
+        scaled = scaled - top - np.log(np.exp(scaled - top).sum(axis=1, keepdims=True))
+        return float(-(wanted * scaled).sum(axis=1).mean())
 
     a, b = high - ratio * (high - low), low + ratio * (high - low)
     at_a, at_b = loss(a), loss(b)

@@ -84,25 +84,30 @@ def decide(
     *,
     several: bool,
     weights: Sequence[float] = (),
-    softness: float = 1.0,
+    worth: FloatArray | None = None,
 ) -> BoolArray:
     """The classes that are said to hold, bool [subjects, classes].
 
     Args:
         p: probabilities, float32 [subjects, classes].
-        threshold: with several, every class from it on; else the likeliest, the first of equals, unless it
-            is below.
+        threshold: with several, every class from it on; else the `likeliest`, unless it is below.
         several: whether a subject can have several.
         weights: of the classes where one is chosen, such as `rarity` gives them; none are all alike.
-        softness: where one is chosen, what is held against the threshold is `softened` by it.
+        worth: where one is chosen, what is held against the threshold in place of its probability, float32
+            [subjects].
     """
     if several:
         return np.asarray(p >= threshold, np.bool_)
-    best = (p * np.array(weights, p.dtype) if len(weights) else p).argmax(axis=1)
+    best = likeliest(p, weights)
     out = np.zeros(p.shape, np.bool_)
-    rows = np.flatnonzero(softened(p, softness)[np.arange(len(p)), best] >= threshold)
+    rows = np.flatnonzero((p[np.arange(len(p)), best] if worth is None else worth) >= threshold)
     out[rows, best[rows]] = True
     return out
+
+
+def likeliest(p: FloatArray, weights: Sequence[float] = ()) -> IntArray:
+    """The likeliest class of each subject, the first of equals, int64 [subjects]; arguments of `decide`."""
+    return np.asarray((p * np.array(weights, p.dtype) if len(weights) else p).argmax(axis=1), np.int64)
 
 
 def rarity(shares: DoubleArray, balance: float) -> tuple[float, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from kgdistill.ranking.logistic import fit_logistic, logistic
 
 NEVER = 2.0
 """A threshold that no probability reaches."""
-_RIDGE, _LEAST = 1e-2, 0.5
+_RIDGE, _LEAST, _SURE = 1e-2, 0.5, 1e-7
 
 
 @dataclass(frozen=True)
@@ -32,29 +33,38 @@ class Confidence:
     spread: tuple[float, ...]
     threshold: float
 
+    @staticmethod
+    def stored(held: Mapping[str, Any]) -> Confidence:
+        """What `dataclasses.asdict` made of one, read from JSON again."""
+        weights, middle, spread = (tuple(map(float, held[k])) for k in ("weights", "middle", "spread"))
+        return Confidence(weights, float(held["bias"]), middle, spread, float(held["threshold"]))
+
     def of(self, numbers: FloatArray) -> FloatArray:
         """Of each row, float32 [N], of numbers float32 [N, F]."""
         x = (numbers.astype(np.float64) - self.middle) / np.asarray(self.spread) @ np.asarray(self.weights)
         return np.asarray(logistic(x + self.bias), np.float32)
 
 
-def fit_confidence(numbers: FloatArray, right: BoolArray, *, precision: float) -> Confidence:
+def fit_confidence(
+    numbers: FloatArray, right: BoolArray, *, precision: float, weights: IntArray | None = None
+) -> Confidence:
     """Fits the probability, and chooses the threshold, on what was not trained on.
 
     Args:
         numbers: float32 [N, F].
         right: whether each was right, bool [N].
         precision: see `precise_from`.
+        weights: how much each counts, int64 [N]; None: all alike.
     """
+    counted = np.ones(len(right)) if weights is None else weights * (len(right) / weights.sum())
     x = numbers.astype(np.float64)
     middle, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
     # Targets of Platt: never quite 0 or 1, so that a perfect sample gives finite weights.
-    hits = float(right.sum())
+    hits = float((counted * right).sum())
     wanted = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
-    w, bias = fit_logistic((x - middle) / spread, wanted, ridge=_RIDGE * len(x))
+    w, bias = fit_logistic((x - middle) / spread, wanted, ridge=_RIDGE * len(x), weights=counted)
     fitted = Confidence(tuple(w.tolist()), bias, tuple(middle.tolist()), tuple(spread.tolist()), NEVER)
-    threshold = precise_from(fitted.of(numbers), right, precision)
-    return Confidence(fitted.weights, fitted.bias, fitted.middle, fitted.spread, threshold)
+    return replace(fitted, threshold=precise_from(fitted.of(numbers), right, precision, weights))
 
 
 def precise_from(
@@ -85,6 +95,20 @@ def precise_from(
     if good[-1] == len(values) - 1:
         least = min(least, precision)
     return max(least, _LEAST)
+
+
+def class_evidence(likeliest: FloatArray, near: FloatArray) -> FloatArray:
+    """What the confidence in the class that was chosen of a subject rests on, float32 [N, 2].
+
+    That is the log-odds of its probability at twice the temperature, at which it tells what belongs to none
+    of the classes better (ODIN, Liang et al. 2018), and how near the subject is to any of them.
+
+    Args:
+        likeliest: that probability, `softened`, float32 [N].
+        near: see `Centres.near`, float32 [N].
+    """
+    p = likeliest.astype(np.float64).clip(_SURE, 1 - _SURE)
+    return np.stack([np.log(p / (1 - p)), near], axis=1).astype(np.float32)
 
 
 def evidence(near: FloatArray, coverage: FloatArray, scores: FloatArray, best: Sequence[int]) -> FloatArray:

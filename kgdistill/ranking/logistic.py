@@ -14,20 +14,25 @@ def logistic(x: DoubleArray) -> DoubleArray:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)), np.float64)
 
 
-def fit_logistic(numbers: DoubleArray, targets: DoubleArray, *, ridge: float) -> tuple[DoubleArray, float]:
+def fit_logistic(
+    numbers: DoubleArray, targets: DoubleArray, *, ridge: float, weights: DoubleArray | None = None
+) -> tuple[DoubleArray, float]:
     """Weights and bias of the least cross-entropy with a penalty, by Newton's method: the loss is convex.
 
     Args:
         numbers: standardised, float64 [N, F].
         targets: from 0 to 1, float64 [N].
         ridge: times half the squared weights; the bias has next to none.
+        weights: how much each row counts, float64 [N]; None: all alike, once.
     """
     design = np.concatenate([numbers, np.ones((len(numbers), 1))], axis=1)
+    counted = np.ones(len(numbers)) if weights is None else weights
     penalty, w = np.append(np.full(numbers.shape[1], ridge), 1e-9), np.zeros(design.shape[1])
     for _ in range(_STEPS):
         p = logistic(design @ w)
-        slope = design.T @ (p - targets) + penalty * w
-        step = np.linalg.solve((design * (p * (1 - p))[:, None]).T @ design + np.diag(penalty), slope)
+        slope = design.T @ (counted * (p - targets)) + penalty * w
+        bend = (design * (counted * p * (1 - p))[:, None]).T @ design
+        step = np.linalg.solve(bend + np.diag(penalty), slope)
         farthest = float(np.abs(step).max())
         # A long step may overshoot, where few numbers lie far from all others, and not come back.
         w -= step * min(1.0, _FARTHEST / max(farthest, 1e-12))

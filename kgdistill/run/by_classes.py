@@ -155,17 +155,19 @@ class Classifying(Maker):
         out = {"majority": JudgedClassArm(majority(self.task))}
         if (base := self.baseline) is not None:
             title = f"logistic regression of {what_is_read(self.task)}"
-            linear = ClassArm(title, base.logits, base.calibration)
+            linear = ClassArm(title, base.logits, base.calibration, base.near)
             out["linear"] = JudgedClassArm(linear, base.seconds, base.parameters)
         for arm in map(self.run.pipeline.arms.__getitem__, self.run.judged()[0]):
             if arm.learner == "student":
                 student = self.student(arm.name)
-                told = ClassArm(arm.title, student.logits(self.task), student.calibration)
+                logits, near = student.logits(self.task), student.near(self.task)
+                told = ClassArm(arm.title, logits, student.calibration, near)
                 out[arm.name] = JudgedClassArm(told, student.seconds, parameters_of(student.model))
             else:
                 teacher = self.teacher(arm.name)
-                logits = teacher.logits(self._read_by(arm), self.vectors)
-                told = ClassArm(self._title(arm), logits, teacher.calibration)
+                seen = self._read_by(arm)
+                logits, near = teacher.logits(seen, self.vectors), teacher.near(seen, self.vectors)
+                told = ClassArm(self._title(arm), logits, teacher.calibration, near)
                 out[arm.name] = JudgedClassArm(told, teacher.seconds, self._size(teacher))
         return out
 

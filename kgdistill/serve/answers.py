@@ -12,7 +12,16 @@ import numpy as np
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.ranking.confidence import Confidence
 from kgdistill.ranking.topk import best_entries
-from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse, whole
+from kgdistill.serve.parts import (
+    Arrays,
+    all_of,
+    check_arrays,
+    check_settings,
+    is_confidence,
+    number,
+    refuse,
+    whole,
+)
 
 _FILE = "answers/said.json"
 Decision = Literal["intent", "answer", "person"]
@@ -149,7 +158,7 @@ class Answers:
             "said": whole(settings.get("said")),
             "sure": isinstance(sure, dict) and all(number(v) for v in sure.values()),
             "precision": number(precision),
-            "confidence": held is None or _is_confidence(held),
+            "confidence": held is None or is_confidence(held, numbers=3),
         })  # fmt: skip
         check_arrays(cls.name, arrays, {"entry": ("int64", (-1,)), "answer": ("int64", (-1,))})
         try:
@@ -166,10 +175,7 @@ class Answers:
             fits = fits and (not len(ids) or (ids.min() >= 0 and ids.max() < most))
         if not fits:
             raise refuse("the answers do not fit their entries")
-        confidence = None if held is None else Confidence(
-            tuple(held["weights"]), held["bias"], tuple(held["middle"]), tuple(held["spread"]),
-            held["threshold"],
-        )  # fmt: skip
+        confidence = None if held is None else Confidence.stored(held)
         return cls(templates, dict(sure or {}), said, entry, answer, confidence, float(precision or 0))
 
 
@@ -177,13 +183,3 @@ def _saying(value: Mapping[str, Any]) -> Saying:
     if not isinstance(value["text"], str) or not all_of(list(value["nodes"]), dict):
         raise ValueError("is no saying")
     return Saying(value["text"], tuple(value["nodes"]))
-
-
-def _is_confidence(value: Any) -> bool:
-    lists = ("weights", "middle", "spread")
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(n), list) and all(number(v) for v in value[n]) for n in lists)
-        and len({len(value[n]) for n in lists}) == 1
-        and all(number(value.get(n)) for n in ("bias", "threshold"))
-    )

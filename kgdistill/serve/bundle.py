@@ -17,7 +17,7 @@ from kgdistill.serve.answer import Answer
 from kgdistill.serve.answers import Answers, Reply
 from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
-from kgdistill.serve.classifier import Classifier, Keys, PastKeys, Prediction
+from kgdistill.serve.classifier import Classifier, PastKeys, Prediction
 from kgdistill.serve.complements import Complements
 from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
 from kgdistill.serve.history import History
@@ -25,6 +25,7 @@ from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.keys import at_most as _at_most
 from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
+from kgdistill.serve.known_nodes import Keys
 from kgdistill.serve.next_basket import next_baskets, with_habits
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.past import Past, known_places, past_places, past_texts

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -13,15 +12,16 @@ import numpy as np
 from kgdistill.arrays import FloatArray
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
-from kgdistill.ranking.classes import decide, probabilities
-from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, number, refuse
+from kgdistill.ranking.calibration import Calibration
+from kgdistill.ranking.centres import stored_centres
+from kgdistill.ranking.confidence import Confidence
+from kgdistill.serve.known_nodes import Keys, KnownNodes, counts_arrays, stored_counts
+from kgdistill.serve.parts import Arrays, all_of, check_arrays, check_settings, is_confidence, number, refuse
 from kgdistill.serve.tower import TextTower, unit
-from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.word_features import WordFeatures, WordTable
 
 _NODES, _WORDS = "classifier/nodes.json", "classifier/words.json"
 _ROWS = 1024
-Keys: TypeAlias = Sequence[str]
 PastKeys: TypeAlias = Keys | Mapping[str, Keys]
 """Keys of what a subject did something with: of the first event that is read, or by event."""
 
@@ -33,16 +33,12 @@ class TargetClasses:
     Attributes:
         names: the classes, in the order of the head's outputs.
         several: whether several can hold at once.
-        temperature: logits are divided by it.
-        threshold, weights, softness: see `kgdistill.ranking.classes.decide`.
+        calibration: what makes logits of them a decision.
     """
 
     names: tuple[str, ...]
     several: bool
-    temperature: float
-    threshold: float
-    weights: tuple[float, ...] = ()
-    softness: float = 1.0
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,13 @@ class Told:
         classes: those that hold, the likeliest first; none where it is out of scope.
         probabilities: of every class, the likeliest first; with one class a subject they sum to 1.
         out_of_scope: whether it is said to be none of the classes.
+        confidence: how probably `first` is right, by what is familiar where "none of them" is an answer.
     """
 
     classes: tuple[str, ...]
     probabilities: dict[str, float]
     out_of_scope: bool
+    confidence: float
 
     @property
     def first(self) -> str:
@@ -87,54 +85,15 @@ class Prediction:
         return next(iter(self.targets.values()))
 
 
-@dataclass(frozen=True)
-class KnownNodes:
-    """The nodes of one label that subjects can be tied to by one relationship.
-
-    Attributes:
-        relationship, label: such as "BOUGHT" and "Product".
-        history: whether they are events.
-        keys: of the nodes.
-        rows: float32 [nodes, F].
-        middle, spread: of log(1 + how many nodes a subject has).
-        counts: how much of a history is of each group, a block for each fact of the nodes.
-    """
-
-    relationship: str
-    label: str
-    history: bool
-    keys: tuple[str, ...]
-    rows: FloatArray
-    middle: float
-    spread: float
-    counts: tuple[LogCounts, ...] = ()
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The row of each key."""
-        return {key: row for row, key in enumerate(self.keys)}
-
-    def of(self, keys: Sequence[Keys]) -> FloatArray:
-        """The mean of each subject's rows, how many, and `counts`: float32 [subjects, F + 1 + ...]."""
-        out = np.zeros((len(keys), self.rows.shape[1] + 1), np.float32)
-        members = []
-        for i, mine in enumerate(keys):
-            rows = [self.places[key] for key in dict.fromkeys(mine) if key in self.places]
-            if rows:
-                out[i, :-1] = self.rows[rows].mean(axis=0)
-            out[i, -1] = (np.log1p(len(rows)) - self.middle) / self.spread
-            members.append(np.array(rows, np.int64))
-        return np.concatenate([out, *(block.of(members) for block in self.counts)], axis=1)
-
-
 class Classifier:
     """Tells classes from text vectors, histories and facts.
 
     Args:
         targets: by name.
         layers: the head: `hidden.weight` float32 [H, W] and `hidden.bias` [H] where there is a shared layer,
-            for each target `target.NAME.weight` and `target.NAME.bias`; and `words`, what each word adds to
-            the classes of all targets, float32 [words, classes], where texts are read.
+            for each target `target.NAME.weight` and `target.NAME.bias`, and `centre_arrays` of those that can
+            be none of their classes; and `words`, what each word adds to the classes of all targets, float32
+            [words, classes], where texts are read.
         nodes: what subjects can be tied to.
         dim: width of the text vectors; 0 where texts are not read.
         words: the exact words that are read; None, or none, where texts are not or share none.
@@ -153,6 +112,8 @@ class Classifier:
         self.targets, self.nodes, self.dim = dict(targets), tuple(nodes), dim
         self.words = words if words is not None and words.words else None
         self._layers = dict(layers)
+        unsure = [name for name, target in self.targets.items() if target.calibration.familiar is not None]
+        self._centres = stored_centres(unsure, self._layers)
 
     @property
     def relationships(self) -> list[str]:
@@ -196,25 +157,31 @@ class Classifier:
         beside = [n.of(keys) for n, keys in zip(self.nodes, given, strict=True)]
         for nodes, keys in zip(self.nodes, given, strict=True):
             known |= np.array([any(key in nodes.places for key in mine) for mine in keys], np.bool_)
-        logits = self.logits(vectors, beside, words)
-        told = {name: self._told(name, x) for name, x in logits.items()}
+        dense = self.dense(vectors, beside)
+        told = {name: self._told(name, x, dense) for name, x in self.logits(dense, words).items()}
         return [
             Prediction({name: parts[i] for name, parts in told.items()}, bool(known[i]), unknown[i])
             for i in range(count)
         ]
 
-    def logits(
-        self, vectors: FloatArray | None, beside: Sequence[FloatArray], words: WordTable | None = None
-    ) -> dict[str, FloatArray]:
-        """Of each target, float32 [subjects, classes].
+    def dense(self, vectors: FloatArray | None, beside: Sequence[FloatArray]) -> FloatArray:
+        """What the head reads beside words, float32 [subjects, features].
 
         Args:
             vectors: of the texts, of any length, float32 [subjects, dim]; None where texts are not read.
             beside: what each of `nodes` gives.
-            words: of the texts; None where there is none.
         """
         parts = [] if vectors is None else [unit(vectors) * np.float32(self.dim**0.5)]
-        x = np.concatenate([*parts, *beside], axis=1)
+        return np.concatenate([*parts, *beside], axis=1)
+
+    def logits(self, dense: FloatArray, words: WordTable | None = None) -> dict[str, FloatArray]:
+        """Of each target, float32 [subjects, classes].
+
+        Args:
+            dense: see `dense`.
+            words: of the texts; None where there is none.
+        """
+        x = dense
         if "hidden.weight" in self._layers:
             x = np.maximum(x @ self._layers["hidden.weight"].T + self._layers["hidden.bias"], 0)
         logits = {
@@ -233,18 +200,19 @@ class Classifier:
                 logits[name][rows] += part
         return logits
 
-    def _told(self, name: str, logits: FloatArray) -> list[Told]:
+    def _told(self, name: str, logits: FloatArray, dense: FloatArray) -> list[Told]:
         target = self.targets[name]
-        p = probabilities(logits, target.temperature, several=target.several)
-        chosen = decide(
-            p, target.threshold, several=target.several, weights=target.weights, softness=target.softness
-        )
+        near = self._centres[name].near(dense) if name in self._centres else None
+        p, chosen = target.calibration.told(logits, near, several=target.several)
         order = np.argsort(-p, axis=1, kind="stable")
         out = []
-        for row, ranks, holds in zip(p.tolist(), order.tolist(), chosen, strict=True):
+        believed = p.max(axis=1) if target.several else target.calibration.believed(p, near)
+        for row, ranks, holds, sure in zip(
+            p.tolist(), order.tolist(), chosen, believed.tolist(), strict=True
+        ):
             names = {target.names[c]: row[c] for c in ranks}
             held = tuple(target.names[c] for c in ranks if holds[c])
-            out.append(Told(held, names, not held and not target.several))
+            out.append(Told(held, names, not held and not target.several, sure))
         return out
 
     def _check(
@@ -316,10 +284,12 @@ class Classifier:
             "dim": self.dim,
             "targets": {
                 name: {
-                    "classes": list(t.names), "several": t.several, "temperature": t.temperature,
-                    "threshold": t.threshold, "weights": list(t.weights), "softness": t.softness,
+                    "classes": list(t.names), "several": t.several, "temperature": c.temperature,
+                    "threshold": c.threshold, "weights": list(c.weights),
+                    "familiar": None if c.familiar is None else asdict(c.familiar),
                 }
                 for name, t in self.targets.items()
+                for c in [t.calibration]
             },
             "nodes": [
                 [n.relationship, n.label, n.history, n.middle, n.spread, len(n.counts)] for n in self.nodes
@@ -360,9 +330,10 @@ class Classifier:
         width = dim + sum(arrays[n].shape[1] + 1 for n in wanted if n in arrays and arrays[n].ndim == 2)
         for i, ((*_, count), mine) in enumerate(zip(nodes, keys, strict=True)):
             for j in range(count):
-                more = _counts_arrays(f"nodes.{i}.{j}", arrays, len(mine))
+                more = counts_arrays(f"nodes.{i}.{j}", arrays, len(mine))
                 wanted |= more
                 width += more[f"nodes.{i}.{j}.middle"][1][0]
+        features = width
         if "hidden.weight" in arrays:
             hidden = len(arrays["hidden.weight"])
             wanted |= {"hidden.weight": ("float32", (hidden, width)), "hidden.bias": ("float32", (hidden,))}
@@ -373,6 +344,11 @@ class Classifier:
                 f"target.{name}.weight": ("float32", (count, width)),
                 f"target.{name}.bias": ("float32", (count,)),
             }
+            if target.calibration.familiar is not None:
+                wanted |= {
+                    f"centres.{name}.middle": ("float32", (features,)),
+                    f"centres.{name}.rows": ("float32", (-1, features)),
+                }
         if words:
             classes = sum(len(target.names) for target in targets.values())
             wanted |= {"words": ("float32", (len(words), classes)), "idf": ("float32", (len(words),))}
@@ -380,7 +356,7 @@ class Classifier:
         known = [
             KnownNodes(
                 relationship, label, history, tuple(mine), arrays[f"nodes.{i}"], middle, spread,
-                tuple(_stored_counts(f"nodes.{i}.{j}", arrays) for j in range(count)),
+                tuple(stored_counts(f"nodes.{i}.{j}", arrays) for j in range(count)),
             )
             for i, ((relationship, label, history, middle, spread, count), mine) in enumerate(
                 zip(nodes, keys, strict=True)
@@ -417,10 +393,12 @@ def _read_settings(
         name: TargetClasses(
             tuple(t["classes"]),
             t["several"],
-            float(t["temperature"]),
-            float(t["threshold"]),
-            tuple(t.get("weights", ())),
-            float(t.get("softness", 1.0)),
+            Calibration(
+                float(t["temperature"]),
+                float(t["threshold"]),
+                weights=tuple(t["weights"]),
+                familiar=None if t["familiar"] is None else Confidence.stored(t["familiar"]),
+            ),
         )
         for name, t in raw.items()
     }
@@ -438,9 +416,8 @@ def _is_target(value: Any) -> bool:
         and number(value.get("temperature"))
         and value["temperature"] > 0
         and number(value.get("threshold"))
-        and number(softness := value.get("softness", 1.0))
-        and softness >= 1
-        and isinstance(held := value.get("weights", []), list)
+        and (value.get("familiar", 0) is None or is_confidence(value["familiar"], numbers=2))
+        and isinstance(held := value.get("weights"), list)
         and all(number(w) and w > 0 for w in held)
         and len(held) in (0, len(value["classes"]))
     )
@@ -456,26 +433,6 @@ def _is_node(value: Any) -> bool:
         and value[4] > 0
         and all(isinstance(count, int) and count >= 0 for count in value[5:])
     )
-
-
-def _counts_arrays(name: str, arrays: Arrays, nodes: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """What the arrays of a block of counts have to be."""
-    axes = arrays.get(f"{name}.axes")
-    width = axes.shape[1] if axes is not None and axes.ndim == 2 else 0
-    return {
-        f"{name}.starts": ("int64", (nodes + 1,)), f"{name}.groups": ("int64", (-1,)),
-        f"{name}.axes": ("float32", (-1, width)), f"{name}.middle": ("float32", (width,)),
-    }  # fmt: skip
-
-
-def _stored_counts(name: str, arrays: Arrays) -> LogCounts:
-    block = LogCounts.stored(name, arrays)
-    ends = np.diff(block.starts) >= 0
-    if block.starts[0] or not ends.all() or block.starts[-1] != len(block.groups):
-        raise refuse(f"classifier.{name}.starts do not fit the groups")
-    if len(block.groups) and (block.groups.min() < 0 or block.groups.max() >= len(block.axes)):
-        raise refuse(f"classifier.{name}.groups names what is not there")
-    return block
 
 
 def _named(

@@ -21,7 +21,7 @@ from kgdistill.serve.readings import Readings
 if TYPE_CHECKING:
     from kgdistill.snapshot import Snapshot
 
-FORMAT = 8
+FORMAT = 9
 ITEMS = "items.arrow"
 SHARED = "shared.files"
 """Beside joined bundles: what several of them hold, each file once, by its SHA-256."""

@@ -11,10 +11,12 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from kgdistill.arrays import FloatArray
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.serve.bundle import Bundle
-from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
+from kgdistill.serve.classifier import Classifier, TargetClasses
 from kgdistill.serve.file import bundle_config
 from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.known_nodes import KnownNodes
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
@@ -41,17 +43,6 @@ class _Table(Protocol):
     def counts(self) -> tuple[LogCounts, ...]: ...
 
 
-class _Calibration(Protocol):
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def threshold(self) -> float: ...
-    @property
-    def weights(self) -> tuple[float, ...]: ...
-    @property
-    def softness(self) -> float: ...
-
-
 class _Trained(Protocol):
     """A trained student of classes, as far as a bundle needs it."""
 
@@ -68,7 +59,7 @@ class _Trained(Protocol):
     @property
     def several(self) -> frozenset[str]: ...
     @property
-    def calibration(self) -> Mapping[str, _Calibration]: ...
+    def calibration(self) -> Mapping[str, Calibration]: ...
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]: ...
 
@@ -87,9 +78,8 @@ def pack_classifier(
     if table is not None and student.tokenizer is not None:
         tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
     targets = {
-        name: TargetClasses(names, name in student.several, c.temperature, c.threshold, c.weights, c.softness)
+        name: TargetClasses(names, name in student.several, student.calibration[name])
         for name, names in student.classes.items()
-        for c in [student.calibration[name]]
     }
     nodes = [
         KnownNodes(

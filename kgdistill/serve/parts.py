@@ -121,6 +121,17 @@ def number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
+def is_confidence(value: Any, *, numbers: int) -> bool:
+    """Whether it can be a `Confidence` over so many numbers."""
+    lists = ("weights", "middle", "spread")
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), list) and len(value[name]) == numbers for name in lists)
+        and all(number(one) for name in lists for one in value[name])
+        and all(number(value.get(name)) for name in ("bias", "threshold"))
+    )
+
+
 def all_of(value: Any, kind: type) -> bool:
     """Whether a setting is a list of one kind."""
     return isinstance(value, list) and all(isinstance(v, kind) for v in value)

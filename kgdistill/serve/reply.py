@@ -121,10 +121,10 @@ def _intent(bundle: Bundle, text: str, least: float | None) -> _Intent:
     if part is None or not targets:
         raise InputError("the bundle of intents tells none of a text", hint="kgdistill fit --task intent")
     name = targets[0]
-    likeliest, confidence = next(iter(told[name].probabilities.items()))
+    first, confidence = told[name].first, told[name].confidence
     sure = part.sure[name] if least is None else least
-    saying = part.templates.get(name, {}).get(likeliest, Saying(""))
-    return _Intent("" if told[name].out_of_scope else likeliest, confidence, sure, saying)
+    saying = part.templates.get(name, {}).get(first, Saying(""))
+    return _Intent("" if told[name].out_of_scope else first, confidence, sure, saying)
 
 
 def _past(bundle: Bundle, text: str, k: int, least: float | None) -> tuple[tuple[PastAnswer, ...], float]:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +21,8 @@ from kgdistill.tasks.neighbours import Neighbours
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import Logits, worth
-from kgdistill.train.novelty import settled
+from kgdistill.train.class_reader import class_centres
+from kgdistill.train.novelty import Near, settled
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """The inverse penalties (C) that are tried."""
@@ -42,6 +44,7 @@ class ClassBaseline:
         strengths: of each target the C that validation chose.
         parameters: how many numbers it has.
         seconds: of fitting, the choice included.
+        near: of each target that can be none of its classes, `Centres.near` of every subject.
     """
 
     logits: Logits
@@ -49,6 +52,7 @@ class ClassBaseline:
     strengths: dict[str, float]
     parameters: int
     seconds: float
+    near: Near
 
 
 def what_is_read(task: ClassifyTask) -> str:
@@ -118,13 +122,22 @@ def fit_class_baseline(
         said, parameters = _fitted(fold, features, {name: (c,) for name, c in strengths.items()})
         return {name: logits[0] for name, logits in said.items()}, parameters
 
-    def refit(fold: ClassifyTask) -> tuple[Logits, dict[str, Calibration]]:
-        again = fit(fold)[0]
-        return again, calibrations(fold, again, config.balance)
+    def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
+        return fit(fold)[0], _near(fold, features)
 
-    known = settled(task, chosen, calibrations(task, chosen, config.balance), refit, config, seed)
-    logits, parameters = fit(task.on_everything() if config.refit else task)
-    return ClassBaseline(logits, known, strengths, parameters, time.monotonic() - begin)
+    said = chosen, _near(task, features)
+    known = settled(task, said, calibrations(task, chosen, config.balance), refit, config, seed)
+    whole = task.on_everything() if config.refit else task
+    logits, parameters = fit(whole)
+    near = _near(whole, features)
+    return ClassBaseline(logits, known, strengths, parameters, time.monotonic() - begin, near)
+
+
+def _near(task: ClassifyTask, features: Features) -> Near:
+    """Of each target that can be none of its classes, `Centres.near` of every subject."""
+    read = cache(lambda: features(task))
+    centres = class_centres(task.with_class_texts(), read)
+    return {name: held.near(read()[: len(task)]) for name, held in centres.items()}
 
 
 def _fitted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,16 +14,16 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.device import at_home, taken
-from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, WordRows, Words
+from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
-from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.calibration import Calibration
+from kgdistill.ranking.centres import Centres, centre_arrays
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.tasks.ragged import Ragged, thinned
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
+from kgdistill.train.class_reader import ClassReader, class_centres, words_of
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
 
@@ -94,6 +94,7 @@ class ClassTeacher:
         history: a record per epoch, of one member after the other.
         seconds: of training.
         chosen: where it was trained again on everything, the one that knew nothing of validation.
+        centres: of the classes, for each target that can be none of them.
     """
 
     members: list[FusedHead]
@@ -109,6 +110,7 @@ class ClassTeacher:
     history: list[dict[str, float]]
     seconds: float
     chosen: ClassTeacher | None = None
+    centres: dict[str, Centres] = field(default_factory=dict)
 
     @property
     def parameters_count(self) -> int:
@@ -124,6 +126,11 @@ class ClassTeacher:
         """What a student is told of every subject: halfway from `logits` to what all members say."""
         features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
         return self.logits_of(features, learned=_LEARNED)
+
+    def near(self, task: ClassifyTask, vectors: SubjectVectors) -> dict[str, FloatArray]:
+        """Of each target that can be none of its classes, `Centres.near` of every subject."""
+        features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
+        return {name: centres.near(features.dense.cpu().numpy()) for name, centres in self.centres.items()}
 
     def logits_of(self, features: _Features, *, learned: float = 0.0) -> Logits:
         """Of every subject, by what is read of it.
@@ -162,17 +169,12 @@ class _Features:
             text = ((vectors.subjects - middle) / size).astype(np.float32)
             dense = np.concatenate([text, dense], axis=1)
         self.device, self.dense = device, at_home(torch.from_numpy(dense), device)
-        self.words = _words(words, task, device)
+        self.words = words_of(words, task, device)
         self.columns = 0 if words is None else len(words.words)
 
     def of(self, rows: Tensor) -> tuple[Tensor, Words | None]:
         """What `FusedHead` takes of some subjects, int64 [B] on the device."""
         return taken(self.dense, rows, self.device), None if self.words is None else self.words.of(rows)
-
-
-def _words(words: WordFeatures | None, task: ClassifyTask, device: torch.device) -> WordRows | None:
-    """The words of the subjects; None where texts are not read."""
-    return None if words is None or task.texts is None else WordRows(words.read(task.texts), device)
 
 
 def _said(member: FusedHead, features: _Features) -> Logits:
@@ -193,7 +195,7 @@ class ClassStudent:
         tokenizer: its ids are the table's rows; None where texts are not read.
         max_tokens: of a text.
         words: the exact words that are read, each with weights of its own; None where texts are not read.
-        tables, classes, several, calibration, epochs, history, seconds: as the teacher's.
+        tables, classes, several, calibration, epochs, history, seconds, centres: as the teacher's.
     """
 
     model: StaticClassifier
@@ -207,6 +209,7 @@ class ClassStudent:
     epochs: int
     history: list[dict[str, float]]
     seconds: float
+    centres: dict[str, Centres] = field(default_factory=dict)
 
     def weights(self) -> dict[str, FloatArray]:
         """The table, the words, the shared layer and each target's layer, as a bundle names them."""
@@ -219,18 +222,31 @@ class ClassStudent:
             for ours, theirs in names.items():
                 if name.startswith(ours):
                     out[theirs + name.removeprefix(ours)] = held.detach().cpu().numpy()
-        return out
+        unsure = {name for name, known in self.calibration.items() if known.familiar is not None}
+        return out | centre_arrays({name: self.centres[name] for name in sorted(unsure)})
 
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
-        reader = _Reader(self.model, task, self.tokenizer, self.max_tokens, self.tables, self.words)
-        parts = []
+        parts = [{name: x.cpu().numpy() for name, x in logits.items()} for logits, _ in self._read(task)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.classes}
+
+    def near(self, task: ClassifyTask) -> dict[str, FloatArray]:
+        """Of each target that can be none of its classes, `Centres.near` of every subject."""
+        dense = self.dense(task) if self.centres else None
+        return {name: centres.near(dense) for name, centres in self.centres.items()}
+
+    def dense(self, task: ClassifyTask) -> FloatArray:
+        """What its head reads of every subject beside words, float32 [subjects, F]."""
+        return np.concatenate([features.cpu().numpy() for _, features in self._read(task)])
+
+    def _read(self, task: ClassifyTask) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Logits and dense features of its subjects, some thousands at a time."""
+        reader = ClassReader(self.model, task, self.tokenizer, self.max_tokens, self.tables, self.words)
         with torch.inference_mode():
             self.model.eval()
             for rows in torch.split(torch.arange(len(task), device=reader.device), _ROWS):
-                found, _ = reader.logits(rows)
-                parts.append({name: x.cpu().numpy() for name, x in found.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.classes}
+                logits, text = reader.logits(rows)
+                yield logits, reader.dense(rows, text)
 
 
 def train_class_teacher(
@@ -267,7 +283,7 @@ def train_class_teacher(
     folds = _folds(task, own, config, draws)
     teacher = ClassTeacher(
         [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
-        chosen,
+        chosen, class_centres(task, lambda: features.dense.cpu().numpy()),
     )  # fmt: skip
     kept: list[int] = []
     for fold in range(max(int(folds.max()) + 1, 1)):
@@ -365,7 +381,7 @@ def train_class_student(
         model.table.requires_grad_(tower is None)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
-    reader = _Reader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
+    reader = ClassReader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
     lesson = ClassLesson(task, reader.logits, context.device, config, soft=soft, wanted=wanted)
     rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
@@ -377,6 +393,7 @@ def train_class_student(
         model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
         trained.best_epoch, trained.history, trained.seconds,
     )  # fmt: skip
+    student.centres = class_centres(task, lambda: student.dense(task))
     _chosen_by_validation(student, task, lambda: student.logits(task), config, chosen)
     return student
 
@@ -441,41 +458,6 @@ def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None
     told = {} if soft is None else {name: logits[rows] for name, logits in soft.items()}
     texts = [task.texts[i] for i in rows]
     return TowerTexts(texts, vectors.subjects[rows], told=told, several=_several(task))
-
-
-class _Reader:
-    """A student's logits of subjects by id."""
-
-    def __init__(
-        self,
-        model: StaticClassifier,
-        task: ClassifyTask,
-        tokenizer: Tokenizer | None,
-        max_tokens: int,
-        tables: Sequence[NodeTable],
-        words: WordFeatures | None,
-        unseen: float = 0.0,
-    ) -> None:
-        self._model, self._unseen = model, unseen
-        self.device = next(model.parameters()).device
-        members = [beside.members for beside in task.neighbours]
-        beside = beside_features(tables, members, len(task))
-        self._beside = at_home(torch.from_numpy(beside), self.device)
-        self._ids: Ragged | None = None
-        if tokenizer is not None and task.texts is not None:
-            self._ids = Ragged.of(WordTokens(tokenizer).ids(list(task.texts), max_tokens), self.device)
-        self._words = _words(words, task, self.device)
-
-    def logits(self, rows: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Logits by target, and the text vectors, of subjects int64 [B] on the device."""
-        text = None
-        if self._ids is not None:
-            read = self._ids.take(rows)
-            if self._model.training and self._unseen:
-                read = thinned(*read, self._unseen)
-            text = self._model.text(*read)
-        words = None if self._words is None else self._words.of(rows)
-        return self._model(text, taken(self._beside, rows, self.device), words), text
 
 
 def _learned(task: ClassifyTask) -> IntArray:

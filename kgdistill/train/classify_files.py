@@ -20,6 +20,8 @@ from kgdistill.errors import ArtefactError
 from kgdistill.models.beside import NodeTable
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
 from kgdistill.ranking.calibration import Calibration
+from kgdistill.ranking.centres import centre_arrays, stored_centres
+from kgdistill.ranking.confidence import Confidence
 from kgdistill.tasks.log_counts import LogCounts
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.classify import ClassStudent, ClassTeacher
@@ -106,6 +108,7 @@ def _save(
         held[f"tables.{i}"] = table.rows
         for j, block in enumerate(table.counts):
             held |= block.arrays(f"tables.{i}.{j}")
+    held |= centre_arrays(trained.centres)
     if trained.words is not None:
         held["idf"] = trained.words.idf
     whole = {k: np.ascontiguousarray(v) for k, v in {**held, **arrays}.items()}
@@ -119,6 +122,7 @@ def _save(
         ],
         "classes": trained.classes,
         "several": sorted(trained.several),
+        "centres": sorted(trained.centres),
         "calibration": {name: asdict(c) for name, c in trained.calibration.items()},
         "epochs": trained.epochs,
         "history": trained.history,
@@ -142,6 +146,7 @@ def _load(folder: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], di
         )
         for i, (relationship, label, history, middle, spread, counts) in enumerate(about["tables"])
     ]
+    about["centres"] = stored_centres(about["centres"], arrays)
     if about["words"] is not None:
         about["words"] = WordFeatures(tuple(about["words"]), arrays["idf"])
     state = {
@@ -156,14 +161,18 @@ def _common(about: Mapping[str, Any]) -> dict[str, Any]:
         "tables": about["tables"],
         "classes": {name: tuple(classes) for name, classes in about["classes"].items()},
         "several": frozenset(about["several"]),
-        "calibration": {
-            name: Calibration(**c | {"weights": tuple(c.get("weights", ()))})
-            for name, c in about["calibration"].items()
-        },
+        "calibration": {name: _calibration(c) for name, c in about["calibration"].items()},
+        "centres": about["centres"],
         "epochs": about["epochs"],
         "history": about["history"],
         "seconds": about["seconds"],
     }
+
+
+def _calibration(held: Mapping[str, Any]) -> Calibration:
+    familiar = held["familiar"]
+    read = {"weights": tuple(held["weights"]), "familiar": familiar and Confidence.stored(familiar)}
+    return Calibration(**{**held, **read})
 
 
 def _head(about: Mapping[str, Any], width: int, hidden: int) -> FusedHead:

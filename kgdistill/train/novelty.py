@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.vocabulary import TokenSource
-from kgdistill.ranking.calibration import Calibration
-from kgdistill.ranking.classes import Classified, decide, mcc, probabilities, softened
-from kgdistill.ranking.confidence import precise_from
+from kgdistill.ranking.calibration import Calibration, chosen_evidence, temperature
+from kgdistill.ranking.classes import Classified, decide, likeliest, mcc, probabilities
+from kgdistill.ranking.confidence import Confidence, fit_confidence, precise_from
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import (
@@ -28,7 +28,9 @@ from kgdistill.train.made_texts import taught
 from kgdistill.train.tower import SharedTower
 
 _FOLDS, _HELD, _WHOLE = 8, 0.2, 10_000
-Refit = Callable[[ClassifyTask], tuple[Logits, Mapping[str, Calibration]]]
+Near = Mapping[str, FloatArray]
+"""Of each target that can be none of its classes, `Centres.near` of every subject, float32 [subjects]."""
+Refit = Callable[[ClassifyTask], tuple[Logits, Near]]
 """Trains a model anew on a task, and says what it makes of every subject."""
 
 
@@ -37,11 +39,15 @@ class LeftOut:
     """What a model said that was trained without some classes.
 
     Attributes:
-        said: of subjects that it did not learn from; those of the classes left out are out of scope.
+        logits: of subjects that it did not learn from, float32 [subjects, classes].
+        near: of the same, `Centres.near`, float32 [subjects].
+        truth: bool [subjects, classes]; those of the classes left out have none.
         weights: how much each counts, int64 [subjects].
     """
 
-    said: Classified
+    logits: FloatArray
+    near: FloatArray
+    truth: BoolArray
     weights: IntArray
 
 
@@ -51,13 +57,12 @@ def fit_class_teacher(
     """`train_class_teacher`, where "none of them" begins, and with `config.refit` again on everything."""
     teacher = train_class_teacher(task, vectors, config, context)
 
-    def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
+    def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
         again = train_class_teacher(fold, vectors, config, _alone(context))
-        return again.logits(fold, vectors), again.calibration
+        return again.logits(fold, vectors), again.near(fold, vectors)
 
-    teacher.calibration = settled(
-        task, teacher.logits(task, vectors), teacher.calibration, refit, config, context.seed
-    )
+    said = teacher.logits(task, vectors), teacher.near(task, vectors)
+    teacher.calibration = settled(task, said, teacher.calibration, refit, config, context.seed)
     if config.refit:
         teacher = train_class_teacher(task.on_everything(), vectors, config, context, chosen=teacher)
     return teacher
@@ -88,16 +93,15 @@ def fit_class_student(
             lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower, chosen=chosen
         )
 
-    def refit(fold: ClassifyTask) -> tuple[Logits, Mapping[str, Calibration]]:
+    def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
         alone = _alone(context)
         again = None if teacher is None else train_class_teacher(fold, vectors, config, alone)
         student = train(fold, again, alone)
-        return student.logits(fold), student.calibration
+        return student.logits(fold), student.near(fold)
 
     student = train(task, teacher if teacher is None else teacher.chosen or teacher, context)
-    student.calibration = settled(
-        task, student.logits(task), student.calibration, refit, config, context.seed
-    )
+    said = student.logits(task), student.near(task)
+    student.calibration = settled(task, said, student.calibration, refit, config, context.seed)
     if config.refit:
         student = train(task.on_everything(), teacher, context, student)
     return student
@@ -105,46 +109,64 @@ def fit_class_student(
 
 def settled(
     task: ClassifyTask,
-    logits: Logits,
+    said: tuple[Logits, Near],
     calibration: Mapping[str, Calibration],
     refit: Refit,
     config: ClassifyConfig,
     seed: int,
 ) -> dict[str, Calibration]:
-    """The calibration with the thresholds of targets that can be none of their classes.
+    """The calibration with what decides on "none of them", of targets that can be none of their classes.
 
-    Where validation has subjects that are out of scope, they chose already. Else the model is trained eight
-    times without an eighth of the classes and a fifth of the other training subjects, and the threshold is
-    the one whose MCC over all that was left out is best, `config.out_of_scope` of it being out of scope. From
-    which probability on a class is believed is chosen there too, on validation where nothing was left out.
+    Where validation has subjects that are out of scope, they choose. Else the model is trained eight times
+    without an eighth of the classes and a fifth of the other training subjects; what it says of all that was
+    left out chooses, `config.out_of_scope` of it being out of scope, and makes its logits probabilities too:
+    it is more than validation holds. From where on a class is believed is chosen there as well, on validation
+    where nothing was left out.
 
     Args:
         task: its test stays closed.
-        logits: of every subject by the model.
+        said: of every subject by the model.
         calibration: chosen on validation.
         refit: trains the model anew.
         config: how.
         seed: of what is left out.
     """
-    out = dict(calibration)
+    out, (logits, near) = dict(calibration), said
     for name in task.class_names:
         if task.several(name):
             continue
-        truth, held = task.truth(name, "validation"), calibration[name]
-        p = probabilities(logits[name][task.subjects("validation", name)], held.temperature, several=False)
-        said = [LeftOut(Classified(truth, p, decide(p, 0.0, several=False)), np.ones(len(p), np.int64))]
-        if task.spec.targets[name].none_of_them is not None and truth.any(axis=1).all():
-            folds = left_out_folds(task, name, refit, share=config.out_of_scope, seed=seed)
-            held, said = replace(held, threshold=best_threshold(folds, held.softness)), folds or said
-        out[name] = replace(held, sure=_sure(said, config.precision))
+        rows, truth = task.subjects("validation", name), task.truth(name, "validation")
+        held, beside = calibration[name], near.get(name)
+        folds = [_valid(logits[name][rows], None if beside is None else beside[rows], truth)]
+        if beside is not None:
+            if truth.any(axis=1).all():
+                folds = left_out_folds(task, name, refit, share=config.out_of_scope, seed=seed) or folds
+            every = _pooled(folds)
+            known = every.truth.any(axis=1)
+            if known.any():
+                t = temperature(every.logits[known], every.truth[known], several=False)
+                held = replace(held, temperature=t)
+            if not known.all():
+                held = replace(held, familiar=familiarity(folds, held, config.precision))
+        out[name] = replace(held, sure=_sure(_pooled(folds), held, config.precision))
     return out
 
 
-def _sure(folds: Sequence[LeftOut], precision: float) -> float:
-    """From which probability on at least this share of the likeliest classes is right."""
-    p = np.concatenate([fold.said.probabilities.max(axis=1) for fold in folds])
-    right = np.concatenate([(fold.said.truth & fold.said.chosen).any(axis=1) for fold in folds])
-    return precise_from(p, right, precision, np.concatenate([fold.weights for fold in folds]))
+def _valid(logits: FloatArray, near: FloatArray | None, truth: BoolArray) -> LeftOut:
+    """What was left out anyway: the validation, each subject once."""
+    every = np.ones(len(truth), np.int64)
+    return LeftOut(logits, np.zeros(len(truth), np.float32) if near is None else near, truth, every)
+
+
+def _pooled(folds: Sequence[LeftOut]) -> LeftOut:
+    return LeftOut(*(np.concatenate([getattr(fold, f.name) for fold in folds]) for f in fields(LeftOut)))
+
+
+def _sure(every: LeftOut, known: Calibration, precision: float) -> float:
+    """From where on at least this share of what is believed is right."""
+    p = probabilities(every.logits, known.temperature, several=False)
+    right = every.truth[np.arange(len(p)), likeliest(p, known.weights)]
+    return precise_from(known.believed(p, every.near), right, precision, every.weights)
 
 
 def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float, seed: int) -> list[LeftOut]:
@@ -173,35 +195,46 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():
             continue
-        logits, calibration = refit(fold)
-        p = probabilities(logits[name][rows[held]], calibration[name].temperature, several=False)
+        logits, near = refit(fold)
         right = truth[held] & ~strange
         known = right.any(axis=1)
         weights = np.where(known, (1 - share) / known.sum(), share / (~known).sum())
-        folds.append(LeftOut(Classified(right, p, decide(p, 0.0, several=False)), _integers(weights)))
+        folds.append(LeftOut(logits[name][rows[held]], near[name][rows[held]], right, _integers(weights)))
     return folds
 
 
-def best_threshold(folds: Sequence[LeftOut], softness: float) -> float:
-    """The softened probability below which "none of them" is said: the mean MCC of the folds is the greatest.
+def familiarity(folds: Sequence[LeftOut], known: Calibration, precision: float) -> Confidence:
+    """How probably the class that is chosen of a subject is right, and from where on it is told.
 
-    Midway between the least and the greatest that decide so; 0 without folds.
+    Below the threshold "none of them" is said; the mean MCC of the folds is greatest there. It lies midway
+    between the least and the greatest that decide so.
+
+    Args:
+        folds: what was left out, some of it out of scope.
+        known: temperature and weights of the classes.
+        precision: see `fit_confidence`.
     """
-    if not folds:
-        return 0.0
-    seen = np.concatenate([softened(fold.said.probabilities, softness).max(axis=1) for fold in folds])
+    told = [probabilities(fold.logits, known.temperature, several=False) for fold in folds]
+    chosen = [decide(p, 0.0, several=False, weights=known.weights) for p in told]
+    every, p = _pooled(folds), np.concatenate(told)
+    rests = chosen_evidence(p, every.near, likeliest(p, known.weights))
+    right: BoolArray = np.any(every.truth & np.concatenate(chosen), axis=1)
+    fitted = fit_confidence(rests, right, precision=precision, weights=every.weights)
+    seen = fitted.of(rests)
+    worth = np.split(seen, np.cumsum([len(p) for p in told])[:-1])
+
+    def reached(least: float) -> float:
+        return float(np.mean([
+            mcc(Classified(fold.truth, p, classes & (w >= least)[:, None]), fold.weights)
+            for fold, p, classes, w in zip(folds, told, chosen, worth, strict=True)
+        ]))  # fmt: skip
+
     tried = np.unique(np.quantile(seen, np.linspace(0, 1, 101)))
-    reached = [np.mean([_mcc_at(fold, t, softness) for fold in folds]) for t in tried]
-    best = tried[np.isclose(reached, max(reached))]
-    # Down to the next probability below, nothing is decided otherwise.
+    found = np.array([reached(least) for least in tried])
+    best = tried[np.isclose(found, found.max())]
+    # Down to the next below, nothing is decided otherwise.
     below = seen[seen < best[0]].max(initial=0.0)
-    return float((below + best[-1]) / 2)
-
-
-def _mcc_at(fold: LeftOut, threshold: float, softness: float) -> float:
-    p: FloatArray = fold.said.probabilities
-    chosen = decide(p, threshold, several=False, softness=softness)
-    return mcc(Classified(fold.said.truth, p, chosen), fold.weights)
+    return replace(fitted, threshold=float((below + best[-1]) / 2))
 
 
 def _integers(weights: FloatArray) -> IntArray:

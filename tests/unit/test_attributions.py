@@ -11,11 +11,13 @@ import pytest
 from _tables import write_rows
 
 from kgdistill.errors import InputError
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.run.profile import properties
 from kgdistill.serve.attributions import KnownSubject, attributions
 from kgdistill.serve.bundle import Bundle
-from kgdistill.serve.classifier import Classifier, KnownNodes, TargetClasses
+from kgdistill.serve.classifier import Classifier, TargetClasses
 from kgdistill.serve.items import SHOWN, Items
+from kgdistill.serve.known_nodes import KnownNodes
 from kgdistill.store import MemoryStore, load_schema
 
 CONFIG = {"reads": {"words": ["title"], "tower": []}, "task": {"subjects": {"label": "User"}}}
@@ -33,8 +35,8 @@ def bundle() -> Bundle:
         "target.income.bias": np.zeros(2, np.float32),
     }
     targets = {
-        "age": TargetClasses(("young", "old"), False, 1.0, 0.0),
-        "income": TargetClasses(("poor", "rich"), False, 1.0, 0.0),
+        "age": TargetClasses(("young", "old"), False, Calibration(1.0, 0.0)),
+        "income": TargetClasses(("poor", "rich"), False, Calibration(1.0, 0.0)),
     }
     return Bundle(CONFIG, EMPTY, classifier=Classifier(targets, layers, [nodes], 0))
 

@@ -112,7 +112,10 @@ def test_weights_of_another_number_are_refused(
 
     _, _, fair = trained
     _, classifier = pack_classifier(fair, {"Product": [f"p{i:04}" for i in range(60)]})
-    targets = {n: replace(t, weights=(1.0, 2.0, 3.0)) for n, t in classifier.targets.items()}
+    targets = {
+        n: replace(t, calibration=replace(t.calibration, weights=(1.0, 2.0, 3.0)))
+        for n, t in classifier.targets.items()
+    }
     wrong = Classifier(targets, {}, [], 0).settings() | {"nodes": classifier.settings()["nodes"]}
     with pytest.raises(ArtefactError, match="targets"):
         Classifier.from_arrays(wrong, classifier.arrays(), classifier.files(), 0)

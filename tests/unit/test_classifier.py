@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,27 +104,42 @@ def test_what_is_not_known_is_said(both: World, history: World) -> None:
 def test_out_of_scope_is_told(tmp_path: Path) -> None:
     declared = spec(targets={"intent": {"relationship": "HAS_INTENT", "none_of_them": "hours"}})
     here = world(make_classes(utterances(), tmp_path / "s", declared))
+    here.settle()
     tower, classifier = packed(here)
     clock, coin = classifier.classify(["please the clock order", "please the coin order"], tower=tower)
     assert (clock.told.out_of_scope, clock.told.classes) == (True, ())
     assert (coin.told.out_of_scope, coin.told.classes) == (False, ("refund",))
     settings = json.loads(json.dumps(classifier.settings()))
     target = settings["targets"]["intent"]
-    assert target["softness"] > 1
+    assert target["familiar"] is not None
+    about: Any = here.student.calibration["intent"].familiar
+    near = here.student.near(here.task)["intent"]
+    assert near.max() > 0.5
+    # The bundle says of each text what the student says of it.
+    logits = here.student.logits(here.task)["intent"]
+    p, chosen = here.student.calibration["intent"].told(logits, near, several=False)
+    told = [one.told for one in classifier.classify(here.task.texts, tower=tower)]
+    said = [one.out_of_scope for one in told]
+    assert said == (~chosen.any(axis=1)).tolist()
+    believed = here.student.calibration["intent"].believed(p, near)
+    assert [one.confidence for one in told] == pytest.approx(believed.tolist(), abs=1e-4)
+    assert np.abs(believed - p.max(axis=1)).max() > 0.05
+    assert 0 < np.mean(said) < 1
 
     def again() -> Prediction:
         made = Classifier.from_arrays(settings, classifier.arrays(), classifier.files(), 0)
         return made.classify(["please the coin order"], tower=tower)[0]
 
-    # So unsure that the probability and the softened one differ: the threshold is held against the latter.
-    target["temperature"] *= np.log(coin.told.probabilities["parcel"]) / np.log(0.1)
-    target["threshold"] = again().told.probabilities["refund"] - 0.01
-    assert 0.8 < target["threshold"] < 0.95
+    target["familiar"] |= {"weights": [0.0, 1.0], "bias": 0.0, "middle": [0, 2.0], "spread": [1.0, 1.0]}
     assert again().told.out_of_scope
-    for damage in (0, 0.5, "high"):
-        target["softness"] = damage
+    for name, damage in {"weights": [1.0], "bias": None, "spread": "wide", "threshold": "high"}.items():
+        target["familiar"] = asdict(about) | {name: damage}
         with pytest.raises(ArtefactError):
             again()
+    target["familiar"] = asdict(about)
+    arrays = {k: v for k, v in classifier.arrays().items() if k != "centres.intent.rows"}
+    with pytest.raises(ArtefactError):
+        Classifier.from_arrays(settings, arrays, classifier.files(), 0)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +178,8 @@ def test_it_comes_back_from_its_parts_and_refuses_others(both: World) -> None:
     back = Classifier.from_arrays(settings, arrays, files, 0)
     vectors = np.random.default_rng(0).standard_normal((5, classifier.dim)).astype(np.float32)
     beside = [n.of([["c1"], [], ["c2", "c3"], ["c2"], ["x"]]) for n in classifier.nodes]
-    for name, x in classifier.logits(vectors, beside).items():
-        assert np.array_equal(x, back.logits(vectors, beside)[name])
+    for name, x in classifier.logits(classifier.dense(vectors, beside)).items():
+        assert np.array_equal(x, back.logits(back.dense(vectors, beside))[name])
     one = next(iter(arrays))
     for wrong in (
         {**arrays, one: arrays[one][:-1]},

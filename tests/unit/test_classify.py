@@ -23,9 +23,11 @@ from _classes import (
 )
 
 from kgdistill.errors import ArtefactError
+from kgdistill.evaluate.classify import ClassArm
 from kgdistill.models.text.vocabulary import most_words
 from kgdistill.ranking.calibration import Calibration, calibrate
-from kgdistill.ranking.classes import decide, probabilities, softened
+from kgdistill.ranking.classes import probabilities, softened
+from kgdistill.ranking.confidence import Confidence
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST
 from kgdistill.train import classify
@@ -169,9 +171,16 @@ def test_a_temperature_makes_probabilities_of_logits_that_are_too_sure() -> None
     assert found == Calibration(pytest.approx(3, rel=0.1), 0.5)
 
 
-def decided(logits: Any, by: Calibration) -> Any:
-    p = probabilities(logits, by.temperature, several=False)
-    return decide(p, by.threshold, several=False, softness=by.softness)
+@pytest.mark.parametrize("several", [False, True])
+def test_few_subjects_that_are_all_right_do_not_make_the_next_one_certain(several: bool) -> None:
+    truth = np.eye(3, dtype=bool)[np.arange(30) % 3]
+    logits = np.where(truth, 4.0, -4.0).astype(np.float32)
+    temperature = calibrate(logits, truth, several=several, reject=False).temperature
+    p = probabilities(logits, temperature, several=several)
+    # 30 of 30: by Laplace's rule the next one is right with 31 of 32.
+    assert p[truth] == pytest.approx(31 / 32, abs=1e-3)
+    few = calibrate(logits[:6], truth[:6], several=several, reject=False).temperature
+    assert probabilities(logits, few, several=several)[truth] == pytest.approx(7 / 8, abs=1e-3)
 
 
 def test_what_is_softened_is_what_a_higher_temperature_says() -> None:
@@ -179,36 +188,49 @@ def test_what_is_softened_is_what_a_higher_temperature_says() -> None:
     p = probabilities(logits, 1.5, several=False)
     assert softened(p, 3.0) == pytest.approx(probabilities(logits, 4.5, several=False), abs=1e-6)
     assert softened(p, 1.0) == pytest.approx(p)
-    best = softened(p, 3.0).max(axis=1)
-    least = float(np.median(best))
-    assert (decide(p, least, several=False, softness=3.0).any(axis=1) == (best >= least)).all()
 
 
-def test_a_threshold_parts_what_is_in_scope_from_what_is_not() -> None:
-    sure, unsure = np.array([[4.0, 0, 0]] * 30), np.array([[0.3, 0, 0]] * 30)
-    logits = np.concatenate([sure, unsure]).astype(np.float32)
-    truth = np.zeros((60, 3), bool)
-    truth[:30, 0] = True
-    found = calibrate(logits, truth, several=False, reject=True)
-    assert found.softness > 1
-    assert np.array_equal(decided(logits, found), truth)
-    # Without any of them, the share of the sure that is asked for is kept.
+def test_a_threshold_keeps_most_of_what_is_in_scope() -> None:
     mixed = np.random.default_rng(0).normal(0, 1, (200, 3)).astype(np.float32)
     truth = np.eye(3, dtype=bool)[mixed.argmax(1)]
-    found = calibrate(mixed, truth, several=False, reject=True, keep=0.9)
-    kept = decided(mixed, found)
+    # Of what is out of scope the threshold is not chosen.
+    beside = np.concatenate([mixed, np.zeros((50, 3), np.float32)])
+    none = np.concatenate([truth, np.zeros((50, 3), bool)])
+    found = calibrate(beside, none, several=False, reject=True, keep=0.9)
+    p, kept = found.told(mixed, None, several=False)
     assert kept.any(axis=1).mean() == pytest.approx(0.9, abs=0.01)
+    assert p == pytest.approx(probabilities(mixed, found.temperature, several=False))
+    assert calibrate(beside, none, several=False, reject=False).threshold == 0
+
+
+def test_what_is_familiar_decides_in_place_of_the_probability() -> None:
+    logits = np.array([[4.0, 0], [0, 4.0], [0.4, 0]], np.float32)
+    near = np.array([0.9, -0.5, 0.9], np.float32)
+    # Nearness alone, and then the probability alone, at twice the temperature.
+    for weights, told in (((0.0, 1.0), [1, 0, 1]), ((1.0, 0.0), [1, 1, 0])):
+        familiar = Confidence(weights, -0.8, (0.0, 0.0), (1.0, 1.0), 0.5)
+        known = Calibration(1.0, 0.0, familiar=familiar)
+        p, chosen = known.told(logits, near, several=False)
+        assert chosen.any(axis=1).tolist() == [bool(t) for t in told]
+        best = p.max(axis=1) ** 0.5 / (p**0.5).sum(axis=1)
+        worth = weights[0] * np.log(best / (1 - best)) + weights[1] * near - 0.8
+        assert (worth >= 0).tolist() == [bool(t) for t in told]
+    # The class that is favoured is the one that must be familiar.
+    favoured = Calibration(1.0, 0.0, weights=(1.0, 100.0), familiar=familiar)
+    assert favoured.told(logits, near, several=False)[1].any(axis=1).tolist() == [False, True, False]
 
 
 def test_out_of_scope_is_learned_as_no_class(tmp_path: Path) -> None:
     declared = spec(targets={"intent": {"relationship": "HAS_INTENT", "none_of_them": "hours"}})
     here = world(make_classes(utterances(), tmp_path / "s", declared))
-    student = here.student
-    c = student.calibration["intent"]
-    assert c.threshold > 0.4
+    student = here.settle()
+    known = student.calibration["intent"]
+    # Validation has some, so that nothing is left out to learn from.
+    assert known.familiar is not None
     here.task.open_test()
-    rows, truth = here.task.subjects("test"), here.task.truth("intent", "test")
-    assert (decided(student.logits(here.task)["intent"][rows], c) == truth).all(axis=1).mean() > 0.9
+    arm = ClassArm("student", student.logits(here.task), student.calibration, student.near(here.task))
+    given = arm.classified(here.task, "intent", "test")
+    assert (given.chosen == given.truth).all(axis=1).mean() > 0.9
 
 
 def test_several_classes_at_once_are_learned(tmp_path: Path) -> None:

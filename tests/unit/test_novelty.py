@@ -10,9 +10,11 @@ import pytest
 from _classes import CONFIG, WordEncoder, World, context, make_classes, spec, world
 
 from kgdistill.evaluate.classify import ClassArm
-from kgdistill.ranking.classes import Classified, decide, mcc
+from kgdistill.ranking.calibration import Calibration, temperature
+from kgdistill.ranking.classes import mcc
+from kgdistill.ranking.confidence import precise_from
 from kgdistill.train.classify import ClassTeacher
-from kgdistill.train.novelty import LeftOut, best_threshold, fit_class_student, left_out_folds, settled
+from kgdistill.train.novelty import LeftOut, familiarity, fit_class_student, left_out_folds, settled
 
 FILLER = ["please", "today", "my", "order", "again", "hello"]
 MARKS = ["coin", "truck", "clock", "the", "thanks"]
@@ -44,30 +46,34 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 def refit(made: World) -> Any:
     def again(fold: Any) -> Any:
         teacher = World(fold, made.vectors).teacher
-        return teacher.logits(fold, made.vectors), teacher.calibration
+        return teacher.logits(fold, made.vectors), teacher.near(fold, made.vectors)
 
     return again
 
 
 def test_left_out_classes_choose_a_threshold_that_finds_what_is_strange(made: World) -> None:
-    logits = made.teacher.logits(made.task, made.vectors)
-    found = settled(made.task, logits, made.teacher.calibration, refit(made), CONFIG, 0)["intent"]
-    assert 0.2 < found.threshold < 1
+    said = made.teacher.logits(made.task, made.vectors), made.teacher.near(made.task, made.vectors)
+    found = settled(made.task, said, made.teacher.calibration, refit(made), CONFIG, 0)["intent"]
+    assert found.familiar is not None
     folds = left_out_folds(made.task, "intent", refit(made), share=CONFIG.out_of_scope, seed=0)
-    assert found.threshold == best_threshold(folds, found.softness) != best_threshold(folds, 1.0)
-    assert found.sure >= 0.5
+    assert found.familiar == familiarity(folds, found, CONFIG.precision)
+    # Of what is believed from there on, 95 in 100 are right, and fewer from a little below.
+    every = [(found.told(f.logits, f.near, several=False)[0], f) for f in folds]
+    believed = np.concatenate([found.believed(p, f.near) for p, f in every])
+    right = np.concatenate([f.truth[np.arange(len(p)), p.argmax(axis=1)] for p, f in every])
+    weights = np.concatenate([f.weights for f in folds])
+    assert found.sure == precise_from(believed, right, CONFIG.precision, weights) >= 0.5
     made.task.open_test()
-    said = {
-        name: ClassArm(name, logits, {"intent": calibration}).classified(made.task, "intent", "test")
-        for name, calibration in {
-            "settled": found,
-            "everything": type(found)(found.temperature, 0.0),
-        }.items()
+    told = {
+        name: ClassArm(name, said[0], {"intent": calibration}, said[1]).classified(
+            made.task, "intent", "test"
+        )
+        for name, calibration in {"settled": found, "everything": Calibration(found.temperature, 0.0)}.items()
     }
-    every = np.ones(len(said["settled"].truth), np.int64)
-    assert mcc(said["settled"], every) > mcc(said["everything"], every) + 0.1
-    strange = ~said["settled"].truth.any(axis=1)
-    assert (~said["settled"].chosen.any(axis=1))[strange].mean() > 0.7
+    every = np.ones(len(told["settled"].truth), np.int64)
+    assert mcc(told["settled"], every) > mcc(told["everything"], every) + 0.1
+    strange = ~told["settled"].truth.any(axis=1)
+    assert (~told["settled"].chosen.any(axis=1))[strange].mean() > 0.7
 
 
 def test_a_class_that_is_left_out_is_not_learned_and_the_test_stays_closed(made: World) -> None:
@@ -86,7 +92,7 @@ def test_a_class_that_is_left_out_is_not_learned_and_the_test_stays_closed(made:
     assert len(folds) == 5
     assert all(learned < 5 and not unlabelled for learned, unlabelled in seen)
     for fold in folds:
-        strange = ~fold.said.truth.any(axis=1)
+        strange = ~fold.truth.any(axis=1)
         assert fold.weights[strange].sum() / fold.weights.sum() == pytest.approx(0.3, abs=0.01)
 
 
@@ -107,11 +113,45 @@ def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
     assert len(told) == 1 + 5
 
 
-def test_the_best_threshold_stands_between_what_is_known_and_what_is_not() -> None:
-    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [0.4, 0.6]], np.float32)
-    truth = np.array([[1, 0], [0, 1], [0, 0], [0, 0]], np.bool_)
-    fold = LeftOut(Classified(truth, p, decide(p, 0.0, several=False)), np.ones(4, np.int64))
-    assert 0.6 < best_threshold([fold], 1.0) <= 0.8
-    # Of 0.6 and 0.4, and of 0.8 and 0.2, by their roots.
-    assert 0.55 < best_threshold([fold], 2.0) <= 0.667
-    assert best_threshold([], 2.0) == 0.0
+def test_what_was_left_out_makes_logits_probabilities_where_validation_is_few_and_right(made: World) -> None:
+    said = made.teacher.logits(made.task, made.vectors), made.teacher.near(made.task, made.vectors)
+    sure = {"intent": Calibration(0.05, 0.0)}
+    found = settled(made.task, said, sure, refit(made), CONFIG, 0)["intent"]
+    folds = left_out_folds(made.task, "intent", refit(made), share=CONFIG.out_of_scope, seed=0)
+    held = [(fold.logits[fold.truth.any(axis=1)], fold.truth[fold.truth.any(axis=1)]) for fold in folds]
+    logits, truth = (np.concatenate(parts) for parts in zip(*held, strict=True))
+    assert found.temperature == temperature(logits, truth, several=False) > 0.1
+
+
+def fold(p: list[list[float]], near: list[float], truth: list[list[int]]) -> LeftOut:
+    logits = np.log(np.array(p, np.float32))
+    held = np.array(truth, np.bool_)
+    return LeftOut(logits, np.array(near, np.float32), held, np.ones(len(held), np.int64))
+
+
+KNOWN, STRANGE = [[1, 0], [0, 1]] * 20, [[0, 0]] * 40
+
+
+def test_the_threshold_stands_between_what_is_known_and_what_is_not() -> None:
+    clear = fold([[0.9, 0.1], [0.2, 0.8]] * 20 + [[0.55, 0.45], [0.4, 0.6]] * 20, [0.0] * 80, KNOWN + STRANGE)
+    familiar = familiarity([clear], Calibration(1.0, 0.0), 0.95)
+    chosen = Calibration(1.0, 0.0, familiar=familiar).told(clear.logits, clear.near, several=False)[1]
+    assert np.array_equal(chosen, clear.truth)
+    # Midway between 0.8, the least of what is known, and 0.6.
+    told = [familiar.of(np.array([[np.log(x**0.5 / (1 - x) ** 0.5), 0.0]])).item() for x in (0.6, 0.8)]
+    assert familiar.threshold == pytest.approx(np.mean(told), abs=1e-3)
+
+
+def test_nearness_tells_what_probabilities_do_not() -> None:
+    far = fold([[0.9, 0.1], [0.1, 0.9]] * 40, [0.8] * 40 + [-0.1] * 40, KNOWN + STRANGE)
+    known = Calibration(1.0, 0.0, familiar=familiarity([far], Calibration(1.0, 0.0), 0.95))
+    assert np.array_equal(known.told(far.logits, far.near, several=False)[1], far.truth)
+    # Alike they would be right with 0.75 where they are near.
+    kinds = fold(
+        [[0.9, 0.1], [0.1, 0.9]] * 40, [0.8] * 30 + [0.1] * 10 + [0.1] * 30 + [0.8] * 10, KNOWN + STRANGE
+    )
+    weights = np.repeat([100, 1, 100, 1], [30, 10, 30, 10]).astype(np.int64)
+    kinds = LeftOut(kinds.logits, kinds.near, kinds.truth, weights)
+    familiar = familiarity([kinds], Calibration(1.0, 0.0), 0.95)
+    sure, unsure = familiar.of(np.array([[np.log(3), 0.8], [np.log(3), 0.1]], np.float32))
+    assert sure > 0.85 > 0.15 > unsure
