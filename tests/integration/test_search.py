@@ -210,7 +210,7 @@ def test_a_named_fact_raises_its_products_and_the_title_counts_three_times() -> 
 
 def test_the_teachers_list_is_of_the_query_asked_and_mixes_by_its_share() -> None:
     cosines = torch.tensor([[0.1, 0.4, 0.2]])
-    held = torch.tensor([[0, 2], [3, 1]]), torch.tensor([[9.0, 8.0], [2.0, 1.0]])
+    held = torch.tensor([[0, 2], [3, 1]]), torch.tensor([[9.0, 5.0], [2.0, 1.0]])
     said = teacher_list(held, torch.tensor([1]), torch.tensor([1, 2, 3]), cosines, 0.5, 0.25).exp()
     # Product 2 is none of the second query's candidates: it stands below the last of them.
     by_score = torch.softmax(torch.tensor([[1.0, 0.9, 2.0]]) / 0.5, 1)
