@@ -258,7 +258,11 @@ def teacher(
     run: RunOption,
     control: Annotated[
         Literal["all", "text", "shuffled", "none"],
-        typer.Option("--control", help="Which controls to train beside the fused teacher."),
+        typer.Option(
+            "--control",
+            help="Which controls to train beside the fused teacher: shuffled are those on shuffled facts or "
+            "labels, text the others.",
+        ),
     ] = "all",
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -276,15 +280,7 @@ def teacher(
       kgdistill train teacher --run runs/mine --control text --device cpu
     """
     opened = run_at(run, device=device, threads=threads, keep=True)
-    teachers, _ = opened.pipeline.by_learner
-    left_out = {
-        name
-        for name, arm in opened.pipeline.arms.items()
-        if arm.role == "control"
-        and control != "all"
-        and (control == "none" or arm.shuffle != (control == "shuffled"))
-    }
-    _make(opened, [name for name in teachers if name not in left_out], json, "kgdistill train student")
+    _make(opened, opened.pipeline.teachers(control), json, "kgdistill train student")
 
 
 @train_app.command("student")

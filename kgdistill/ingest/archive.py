@@ -76,6 +76,7 @@ class StagedSource(BaseModel):
         types: by type, such as `Product` or `User-BOUGHT-Product`.
         notices: what was odd about rows that were accepted.
         plain_sha256: of its bytes without compression, where it is compressed; else empty.
+        joined: of all that its rows found in joins; empty where there are none.
         seconds: how long reading took.
     """
 
@@ -92,6 +93,7 @@ class StagedSource(BaseModel):
     types: dict[str, StagedType] = Field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     plain_sha256: str = ""
+    joined: str = ""
     seconds: float = 0.0
 
     @property

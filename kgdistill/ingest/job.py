@@ -23,7 +23,9 @@ from kgdistill.ingest.aliases import in_force, joined
 from kgdistill.ingest.archive import Archive, Failure, JobRecord, StagedSource, utc_now
 from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.former import Removal, files_of, removals, twins
+from kgdistill.ingest.joins import Joins, load_joins
 from kgdistill.ingest.mapping.load import CompiledSource, Mapping
+from kgdistill.ingest.mapping.plan import JoinPlan
 from kgdistill.ingest.model import REJECT_SCHEMA, GraphTables, Notice
 from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
 from kgdistill.ingest.readers import (
@@ -150,7 +152,8 @@ def run_job(
         options: how it is done.
         archive: the folder of accepted rows; one for each store.
         schema: the graph's schema.
-        tables: by the mapping's source name, a table or a file instead of the files below `root`.
+        tables: by the mapping's source name (of a join SOURCE.JOIN), a table or a file instead of the files
+            below `root`.
         salt: for values that are hashed.
 
     Raises:
@@ -225,7 +228,8 @@ def graph_tables(
         mapping: what the columns are in the graph.
         root: the folder below which the mapping's files are.
         schema: the graph's schema.
-        tables: by the mapping's source name, a table or a file instead of the files below `root`.
+        tables: by the mapping's source name (of a join SOURCE.JOIN), a table or a file instead of the files
+            below `root`.
         salt: for values that are hashed.
         stored_keys: keys of a label that stand elsewhere; a relationship may end there too.
 
@@ -327,18 +331,23 @@ def _plan(
     report: JobReport,
 ) -> list[Unit]:
     """The sources that are new, or are not as they were."""
-    unknown = [name for name in tables if name not in compiled]
+    places = [p for name, item in compiled.items() for p in (name, *(f"{name}.{j.name}" for j in item.joins))]
+    unknown = [name for name in tables if name not in places]
     if unknown:
-        known = ", ".join(compiled)
+        known = ", ".join(places)
         raise InputError(f"the mapping has no source {unknown[0]!r}", hint=f"its sources: {known}")
     known_before = archive.versions()
     after = latest_events(archive)
     units: list[Unit] = []
     for name, item in compiled.items():
-        for source in sources_of(name, item, root, tables.get(name)):
-            mark = fingerprint(source)
+        sources = sources_of(name, item, root, tables.get(name))
+        joins = joins_of(name, item, root, tables) if sources else Joins()
+        report.warnings += joins.notices
+        for source in sources:
+            mark, joined = fingerprint(source), joins.mark(source)
             former = known_before.get(source.name)
-            if former is not None and (former[0].sha256, former[0].digest) == (mark.sha256, item.digest):
+            same = (mark.sha256, item.digest, joined)
+            if former is not None and (former[0].sha256, former[0].digest, former[0].joined) == same:
                 report.unchanged += 1
                 continue
             # Of another version of a source that was read before most lines are old: none of them is late.
@@ -348,14 +357,23 @@ def _plan(
             # What is wrong with a file, reading will say.
             with contextlib.suppress(InputError):
                 plain = plain_hash(source)
-            units.append(
-                Unit(len(units), source, item, mark.sha256, mark.size, before, since, plain, version)
-            )
+            unit = Unit(len(units), source, item, mark.sha256, mark.size, before, since, plain, version)
+            units.append(replace(unit, joins=joins, joined=joined))
     return units
 
 
-def sources_of(name: str, item: CompiledSource, root: Path, given: Given | None) -> list[Source]:
-    """The sources behind one of a mapping: what Python gives for it, or its files below `root`.
+def joins_of(name: str, item: CompiledSource, root: Path, tables: AnyMapping[str, Given]) -> Joins:
+    """What the rows of one source of a mapping look up, read into memory.
+
+    Raises:
+        InputError: as `sources_of` and `load_joins`.
+    """
+    places = [(f"{name}.{join.name}", join) for join in item.joins]
+    return load_joins(item.joins, [sources_of(p, join, root, tables.get(p)) for p, join in places])
+
+
+def sources_of(name: str, item: CompiledSource | JoinPlan, root: Path, given: Given | None) -> list[Source]:
+    """The sources behind one of a mapping or one of its joins: what Python gives, or the files below `root`.
 
     Raises:
         InputError: there is neither.

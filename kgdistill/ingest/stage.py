@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.ingest.archive import StagedSource, StagedType, disk_errors
 from kgdistill.ingest.garbled import TextCheck
+from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.mapper import Mapped, map_batch
 from kgdistill.ingest.mapping.plan import Cell, CompiledSource
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices, type_name
@@ -39,6 +40,8 @@ class Unit:
         since: rows with an event before it are skipped.
         plain_sha256: of the bytes of a compressed file without compression; else empty.
         former: the version that an earlier job read; None where there is none.
+        joins: where its rows look up others.
+        joined: what they find there, as `Joins.mark` has it.
     """
 
     place: int
@@ -50,6 +53,8 @@ class Unit:
     since: datetime | None = None
     plain_sha256: str = ""
     former: StagedSource | None = None
+    joins: Joins = field(default=Joins(), repr=False)
+    joined: str = ""
 
 
 def stage(
@@ -76,16 +81,15 @@ def stage(
     text = TextCheck(unit.source)
     every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
     try:
+        unit.joins.check(unit.source, unit.compiled.columns)
         for batch in read_batches(unit.source, unit.compiled.columns):
             text.see(batch.table, batch.lines)
+            batch = unit.joins.added(batch, unit.source.name)
             mapped = map_batch(unit.compiled, batch, unit.source.name, every_line=every_line)
             if unit.since is not None:
                 mapped = _without_earlier(mapped, unit.since, schema)
-            rows, skipped, rejected = (
-                rows + mapped.rows,
-                skipped + mapped.skipped,
-                rejected + mapped.rejected,
-            )
+            rows, skipped = rows + mapped.rows, skipped + mapped.skipped
+            rejected += mapped.rejected
             notices = joined_notices([*notices, *mapped.notices])
             with disk_errors(part):
                 _write(mapped, writers, rejects, unit, part, job, schema)
@@ -108,6 +112,7 @@ def stage(
         types={type_name(key): writer.summary() for key, writer in writers.items()},
         notices=notices,
         plain_sha256=unit.plain_sha256,
+        joined=unit.joined,
         seconds=time.monotonic() - start,
     )
 

@@ -113,6 +113,20 @@ class Pipeline:
         )
         return self.fitted[:first], self.fitted[first:]
 
+    def teachers(self, control: Literal["all", "text", "shuffled", "none"]) -> list[str]:
+        """The stages up to the targets, with some of the teacher's controls or none.
+
+        Args:
+            control: "shuffled" are those on shuffled facts or labels, "text" the others.
+        """
+
+        def wanted(arm: Arm | None) -> bool:
+            if arm is None or arm.role != "control" or control == "all":
+                return True
+            return control != "none" and (arm.shuffle or arm.exchanged) == (control == "shuffled")
+
+        return [name for name in self.by_learner[0] if wanted(self.arms.get(name))]
+
     def without(self, *names: str) -> Pipeline:
         """The same where nothing can be made of some arms."""
         arms = {name: arm for name, arm in self.arms.items() if name not in names}

@@ -17,7 +17,7 @@ import yaml
 
 from kgdistill.cli import main
 from kgdistill.ingest.archive import Archive
-from kgdistill.ingest.mapping.load import Condition, Value, load_mapping, parse_mapping
+from kgdistill.ingest.mapping.load import Condition, JoinMapping, Value, load_mapping, parse_mapping
 from kgdistill.store import load_schema, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,7 +328,11 @@ def test_a_fault_of_the_mapping_is_named_by_its_path(fail: Callable[..., str]) -
 
 
 def test_every_example_of_the_guide_is_good_grammar() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
+    example, tables = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
+    (lines,) = parse_mapping(f"version: 1\nname: shop\n{tables}").compile(load_schema()).values()
+    assert [join.name for join in lines.joins] == ["orders", "customers"]
+    section = GUIDE.split("### Data in several tables")[1].split("### A folder")[0]
+    assert {f"`{name}`" for name in JoinMapping.model_fields} <= set(re.findall(r"`\w+`", section))
     mapping = parse_mapping(example)
     assert set(mapping.compile(load_schema())) == {"products", "orders", "clicks", "closed-accounts"}
     grammar, conditions = GUIDE.split("### Values")[1].split("### Conditions")

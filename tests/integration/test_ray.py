@@ -19,7 +19,7 @@ from kgdistill.datasets.adapters import adapter
 from kgdistill.errors import InputError, StoreLockedError
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import JobOptions, JobReport, run_job
-from kgdistill.ingest.mapping.load import load_mapping
+from kgdistill.ingest.mapping.load import load_mapping, parse_mapping
 from kgdistill.ingest.ray import pieces
 from kgdistill.ingest.ray.engine import RayEngine
 from kgdistill.store import GraphStore, load_schema, open_store
@@ -43,6 +43,20 @@ pytestmark = [
 
 SCHEMA = load_schema()
 MAPPING = load_mapping(adapter("online-retail").mapping_path)
+JOINED = """
+version: 1
+name: joined
+sources:
+  lines:
+    files: [lines.parquet, more.csv]
+    join: {orders: {files: orders.csv, on: {no: no}}}
+    relationships:
+      - type: BOUGHT
+        from: {User: orders.who}
+        to: {Product: sku}
+        missing: stub
+        properties: {at: orders.at}
+"""
 SIMILAR = ("Brand", "BRAND_SIMILAR", "Brand")
 
 
@@ -142,6 +156,34 @@ def test_a_large_parquet_file_is_read_in_pieces(
     files = [[kept.pop("files") for kept in source["types"].values()] for source in sources]
     assert [len(each) for each in files[1]] == [3] * len(files[0])
     assert sources[0] == sources[1]
+
+
+def test_rows_look_up_others_on_ray_as_in_a_single_process(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(4)
+    numbers = [draw.randrange(110) for _ in range(900)]
+    lines = pa.table({"no": numbers, "sku": [f"p{draw.randrange(40)}" for _ in numbers]})
+    pq.write_table(lines, tmp_path / "lines.parquet", row_group_size=150)
+    pacsv.write_csv(lines.slice(0, 50), tmp_path / "more.csv")
+    orders = {"no": range(100), "who": [f"u{n % 9}" for n in range(100)], "at": ["2024-01-01"] * 100}
+    pacsv.write_csv(
+        pa.table({name: list(values) for name, values in orders.items()}), tmp_path / "orders.csv"
+    )
+    mapping = parse_mapping(JOINED)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (tmp_path / "lines.parquet").stat().st_size // 3)
+    held = []
+    for name, stager in (("alone", None), ("ray", engine.stage)):
+        options = JobOptions(max_reject_share=1.0, stager=stager)
+        with open_store("memory:") as store:
+            report = run_job(store, mapping, tmp_path, options, archive=tmp_path / name, schema=SCHEMA)
+            again = run_job(store, mapping, tmp_path, options, archive=tmp_path / name, schema=SCHEMA)
+            held.append((content(store, SCHEMA), report.reasons, report.accepted, again.state))
+    assert held[0] == held[1]
+    ((reason, column, rejected),) = held[1][1]
+    assert (reason, column) == ("is in no row of the join orders", "no")
+    assert (rejected, held[1][3]) == (950 - held[1][2], "unchanged")
+    assert rejected > 20
 
 
 def test_a_damaged_file_is_refused_on_ray_as_in_a_single_process(engine: RayEngine, tmp_path: Path) -> None:

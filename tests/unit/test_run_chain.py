@@ -20,7 +20,7 @@ from _shop import BOUGHT, PROTOCOL, fill_shop, purchases
 from kgdistill.config import RunConfig, resolve_config
 from kgdistill.errors import ArtefactError, InputError, RunLockedError
 from kgdistill.run.base import RunBase
-from kgdistill.run.chain import HISTORY
+from kgdistill.run.chain import CLASSIFY, HISTORY, Pipeline
 from kgdistill.run.stages import read_mark
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 
@@ -44,6 +44,18 @@ def _leave(run: RunBase, *names: str) -> None:
 
     for name in names:
         run._stage(name, run._inputs(name, judged=HISTORY.trained), make)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "shuffled"), [(HISTORY, "teacher_shuffled"), (CLASSIFY, "teacher_exchanged")]
+)
+def test_controls_are_asked_for_by_what_is_shuffled(pipeline: Pipeline, shuffled: str) -> None:
+    every = set(pipeline.teachers("all"))
+    assert every == set(pipeline.by_learner[0])
+    controls = {name for name in every if name in pipeline.arms and pipeline.arms[name].role == "control"}
+    assert every - set(pipeline.teachers("none")) == controls
+    assert every - set(pipeline.teachers("shuffled")) == controls - {shuffled}
+    assert every - set(pipeline.teachers("text")) == {shuffled}
 
 
 ALL = [name for name in HISTORY.stages if name not in ("graph", "teacher_words")]

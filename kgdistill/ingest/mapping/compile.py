@@ -9,11 +9,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError, SchemaError
+from kgdistill.ingest.mapping.compile_joins import compile_joins
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Condition, End, NodePiece, RelationshipPiece, TreePiece, Value
 from kgdistill.ingest.mapping.plan import Cell, CompiledSource, EdgePlan, NodePlan, Side, TreePlan
 from kgdistill.ingest.model import TypeKey
-from kgdistill.ingest.readers import SourceOptions
 from kgdistill.moment import naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.store.protocol import EdgeType
@@ -72,22 +72,14 @@ class _Compiler:
         trees = tuple(self._tree(piece, f"{path}.trees[{i}]") for i, piece in enumerate(source.trees))
         if not self.values.columns:
             raise InputError("uses no column: every row would make the same", where=path)
+        own, joins = compile_joins(source, self.values, path)
         return CompiledSource(
             name=self.name,
             patterns=source.files,
             optional=source.optional,
-            options=SourceOptions(
-                format=source.format,
-                delimiter=source.delimiter,
-                encoding=source.encoding,
-                quote=source.quote,
-                escape=source.escape,
-                skip_lines=source.skip_lines,
-                columns=source.columns,
-                null_values=source.null_values,
-                check_text=source.check_text,
-            ),
-            columns=self._checked_columns(),
+            options=source.options,
+            columns=own,
+            joins=joins,
             keys=self.keys,
             stubs=self.stubs,
             digest=self._digest(),
@@ -102,25 +94,13 @@ class _Compiler:
             now=self.values.now,
         )
 
-    def _checked_columns(self) -> list[str]:
-        known = self.source.columns
-        if known is not None:
-            repeated = [c for i, c in enumerate(known) if c in known[:i]]
-            if repeated:
-                raise InputError(f"names {repeated[0]!r} twice", where=f"{self.path}.columns")
-            for column in self.values.columns:
-                if column not in known:
-                    raise InputError(
-                        f"the mapping uses a column {column!r}, which is not among these",
-                        where=f"{self.path}.columns",
-                        hint=f"{nearest(column, known)}they are: {', '.join(known)}",
-                    )
-        return list(self.values.columns)
-
     def _digest(self) -> str:
-        part = self.source.model_dump(
-            mode="json", by_alias=True, exclude={"files", "optional"}, exclude_defaults=True
-        )
+        files = {"files", "optional"}
+        # Without joins the dump is that of mappings that never had any.
+        part = self.source.model_dump(mode="json", by_alias=True, exclude=files, exclude_defaults=True)
+        for join in part.get("join", {}).values():
+            for name in files & join.keys():
+                del join[name]
         salt = (
             hashlib.sha256(self.values.salt).hexdigest() if self.values.hashes and self.values.salt else None
         )

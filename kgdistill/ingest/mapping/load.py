@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping as AnyMapping
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from kgdistill.ingest.mapping.model import (
     Value,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
+from kgdistill.ingest.readers import SourceOptions
 from kgdistill.moment import zone_named
 from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
@@ -42,10 +44,12 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[^\W_][\w.-]*\Z")
+# A dot stands between it and a column.
+_JOIN = re.compile(r"[^\W_][\w-]*\Z")
 
 
-class SourceMapping(Part):
-    """One kind of file or table: how it is written and what each of its rows makes."""
+class WrittenFiles(Part):
+    """Files or tables of one kind, and how they are written."""
 
     files: Texts = Field((), description="Files, folders or globs below the data root; - is standard input.")
     optional: bool = Field(False, description="No fault where there is no such file.")
@@ -65,14 +69,6 @@ class SourceMapping(Part):
     columns: tuple[str, ...] | None = Field(None, min_length=1, description="For files without a header.")
     null_values: Texts = Field(("",), description="Texts that stand for no value.")
     check_text: bool = Field(True, description="false: text that looks garbled is taken as it is.")
-    where: Conditions = Field((), description="Rows for which one does not hold are skipped.")
-    updated_at: Value | None = Field(None, description="A time; by it the last write wins.")
-    delete: Deletes = Field(
-        False, description="Rows (all, or those for which it holds) that remove everything that they name."
-    )
-    nodes: tuple[NodePiece, ...] = ()
-    relationships: tuple[RelationshipPiece, ...] = ()
-    trees: tuple[TreePiece, ...] = ()
 
     @field_validator("encoding")
     @classmethod
@@ -83,6 +79,48 @@ class SourceMapping(Part):
                 b"a".decode(value, "replace")
         except (LookupError, UnicodeError) as error:
             raise fault(f"{value!r} is not an encoding", hint="such as utf-8, latin-1 or cp1252") from error
+        return value
+
+    @property
+    def options(self) -> SourceOptions:
+        """How the readers are told."""
+        return SourceOptions(**{f.name: getattr(self, f.name) for f in fields(SourceOptions)})
+
+
+class JoinMapping(WrittenFiles):
+    """Another table, in which each row of the source looks up one by a key."""
+
+    on: dict[str, str] = Field(
+        min_length=1,
+        description="A column here (of the source, or JOIN.COLUMN): the column there that has its text.",
+    )
+    updated_at: Value | None = Field(
+        None, description="A time there; of several rows with one key the latest counts."
+    )
+
+
+class SourceMapping(WrittenFiles):
+    """One kind of file or table: how it is written and what each of its rows makes."""
+
+    join: dict[str, JoinMapping] = Field(
+        default_factory=dict,
+        description="By a name of your own, other tables; their columns are called NAME.COLUMN.",
+    )
+    where: Conditions = Field((), description="Rows for which one does not hold are skipped.")
+    updated_at: Value | None = Field(None, description="A time; by it the last write wins.")
+    delete: Deletes = Field(
+        False, description="Rows (all, or those for which it holds) that remove everything that they name."
+    )
+    nodes: tuple[NodePiece, ...] = ()
+    relationships: tuple[RelationshipPiece, ...] = ()
+    trees: tuple[TreePiece, ...] = ()
+
+    @field_validator("join")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not _JOIN.match(name):
+                raise fault("a join's name should be letters, digits, '_' and '-'", name)
         return value
 
 

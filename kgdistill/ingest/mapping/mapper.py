@@ -49,7 +49,7 @@ def map_batch(
 
     Args:
         source: the compiled source of a mapping.
-        batch: its columns are `source.columns`.
+        batch: its columns are `source.columns`, and those that `source.joins` have added.
         source_name: the source's identity, for rejects and errors.
         every_line: keep equal nodes and facts too: for lines of which some may be taken back later, with
             all that they alone have made.
@@ -58,14 +58,14 @@ def map_batch(
         InputError: a column's type can never become what the mapping makes of it.
     """
     table, lines = batch.table, batch.lines
-    values = Evaluator(table, source_name, source.salt)
+    values = Evaluator(table, source_name, source.salt, source.joins)
     if source.where:
         mask = np.ones(len(lines), bool)
         for condition in source.where:
             mask &= values.holds(condition)
         if not mask.all():
             table, lines = table.filter(pa.array(mask)), lines[mask]
-            values = Evaluator(table, source_name, source.salt)
+            values = Evaluator(table, source_name, source.salt, source.joins)
     count = len(lines)
     book = Book(count)
     if isinstance(source.delete, bool):
@@ -74,9 +74,7 @@ def map_batch(
         deleted = values.holds(source.delete)
     times = None
     if source.updated_at is not None:
-        column = values.column(source.updated_at.plan)
-        book.check(source.updated_at, column, np.ones(count, bool))
-        times = column.values
+        times = book.check(source.updated_at, values, np.ones(count, bool)).values
     rows = Rows(source.schema, values, lines, deleted, times, book, made=np.zeros(count, bool))
     makers: list[_Maker] = [
         *(NodeMaker(plan, rows) for plan in source.nodes),

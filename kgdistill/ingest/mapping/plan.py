@@ -99,6 +99,42 @@ class TreePlan:
     when: tuple[Condition, ...]
 
 
+@dataclass(frozen=True)
+class JoinPlan:
+    """A table in which each row of a source looks up one.
+
+    Attributes:
+        name: in the mapping.
+        patterns: its files.
+        optional: whether there may be none.
+        options: how they are written.
+        here: the columns whose texts are looked up: the source's, or JOIN.COLUMN.
+        there: the columns there that hold them, in the same order.
+        columns: what is wanted of it, as called there.
+        updated_at: by which of several rows with one key the latest counts.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    optional: bool
+    options: SourceOptions
+    here: tuple[str, ...]
+    there: tuple[str, ...]
+    columns: tuple[str, ...]
+    updated_at: Cell | None = None
+
+    @property
+    def read(self) -> list[str]:
+        """The columns that the reader must give."""
+        times = [] if self.updated_at is None else self.updated_at.plan.value.own_columns()
+        return list(dict.fromkeys([*self.there, *self.columns, *times]))
+
+    @property
+    def found(self) -> str:
+        """The column of a joined batch that tells which rows have found one."""
+        return f"{self.name}."
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledSource:
     """One source of a mapping, checked against the schema.
@@ -109,10 +145,12 @@ class CompiledSource:
         optional: whether there may be none.
         options: how they are written.
         columns: the columns that the reader must give, in this order.
+        joins: where else columns come from, in the order in which they are looked up.
         keys: the types that its rows can make.
         stubs: the edge types and sides at which a node that nothing makes becomes a bare one.
         digest: changes whenever the same rows could make something else: with this source's part of the
-            mapping, the time zone, and the salt where it is used. Not with `files` and `optional`.
+            mapping, the time zone, and the salt where it is used. Not with `files` and `optional`,
+            its joins' neither.
     """
 
     name: str
@@ -120,6 +158,7 @@ class CompiledSource:
     optional: bool
     options: SourceOptions
     columns: list[str]
+    joins: tuple[JoinPlan, ...]
     keys: set[TypeKey]
     stubs: set[tuple[EdgeType, Side]]
     digest: str

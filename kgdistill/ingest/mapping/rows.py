@@ -51,13 +51,18 @@ class Book:
             texts = pc.cast(column.values.take(pa.array(rows)), pa.string())
             self.add(Fault(rows, name, texts, reason), np.ones(len(self.bad), bool))
 
-    def check(self, cell: Cell, column: Column, mask: BoolArray) -> None:
-        """Notes a cell's faults, and where it is empty but must not be, for the rows of the mask."""
+    def check(self, cell: Cell, values: Evaluator, mask: BoolArray) -> Column:
+        """A cell's values; where it has faults, or is empty but must not be, rows of the mask are bad."""
+        column = values.column(cell.plan)
         for fault in column.faults:
             self.add(fault, mask)
         if cell.required and column.values.null_count:
-            rows = np.flatnonzero(np.asarray(pc.is_null(column.values)) & mask).astype(np.int64)
+            empty = np.asarray(pc.is_null(column.values)) & mask
+            for fault in values.unmatched(cell.plan):
+                self.add(fault, empty)
+            rows = np.flatnonzero(empty).astype(np.int64)
             self.add(Fault(rows, cell.plan.columns, pa.nulls(len(rows), pa.string()), _EMPTY), mask)
+        return column
 
     def table(self, source: str, lines: IntArray, row_group: int | None) -> pa.Table:
         """The rejected rows as REJECT_SCHEMA."""
@@ -113,9 +118,7 @@ class Rows:
 
     def check(self, cell: Cell, mask: BoolArray) -> Column:
         """A cell's values; its faults in rows of the mask are noted."""
-        column = self.values.column(cell.plan)
-        self.book.check(cell, column, mask)
-        return column
+        return self.book.check(cell, self.values, mask)
 
     def check_key(self, cell: Cell, mask: BoolArray) -> Column:
         """As `check`, of keys, which no store's index takes at any length."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,7 @@ from kgdistill.ingest.mapping.cast import (
     trim,
 )
 from kgdistill.ingest.mapping.model import Condition, template_parts
-from kgdistill.ingest.mapping.plan import Plan
+from kgdistill.ingest.mapping.plan import JoinPlan, Plan
 from kgdistill.store.schema import arrow_type
 
 _JOINED = ", "
@@ -71,13 +72,17 @@ class Evaluator:
         table: the rows.
         where: the source's name, for errors.
         salt: for hashes.
+        joins: those whose columns the rows have.
     """
 
-    def __init__(self, table: pa.Table, where: str, salt: bytes | None) -> None:
+    def __init__(
+        self, table: pa.Table, where: str, salt: bytes | None, joins: tuple[JoinPlan, ...] = ()
+    ) -> None:
         self.rows = int(table.num_rows)
         self._table = table
         self._where = where
         self._salt = salt
+        self._joins = {join.name: join for join in joins}
         self._raw: dict[str, pa.Array] = {}
         self._texts: dict[str, pa.Array] = {}
         self._columns: dict[int, Column] = {}
@@ -101,7 +106,7 @@ class Evaluator:
 
     def holds(self, condition: Condition) -> BoolArray:
         """For which rows the condition holds, bool [rows]."""
-        texts = self._text(condition.column)
+        texts = self.text(condition.column)
         result = np.ones(self.rows, bool)
         if condition.present is not None:
             result &= np.asarray(pc.is_valid(texts)) == condition.present
@@ -119,15 +124,39 @@ class Evaluator:
             result &= (numbers >= low) & (numbers <= high)
         return result
 
+    def unmatched(self, plan: Plan) -> Iterator[Fault]:
+        """The rows that lack what a value is made of, as a join found nothing for them, and why."""
+        names = dict.fromkeys(column.partition(".")[0] for column in plan.value.own_columns())
+        for join in (self._joins[name] for name in names if name in self._joins):
+            yield from self._lacking(join, ~np.asarray(self._table[join.found]))
+
+    def _lacking(self, join: JoinPlan, rows: BoolArray) -> Iterator[Fault]:
+        """Why a join found nothing for the rows of the mask."""
+        for column in join.here:
+            former = self._joins.get(column.partition(".")[0])
+            if former is not None:
+                yield from self._lacking(former, rows & ~np.asarray(self._table[former.found]))
+            empty = rows & np.asarray(pc.is_null(self.text(column, is_key=True)))
+            none = np.flatnonzero(empty).astype(np.int64)
+            reason = f"is empty, so that nothing can be found in the join {join.name}"
+            yield Fault(none, column, pa.nulls(len(none), pa.string()), reason)
+        none = np.flatnonzero(rows).astype(np.int64)
+        # Where anything is hashed, the key may be what hides behind it.
+        texts = pa.nulls(len(none), pa.string())
+        if not self._salt:
+            shown = _joined([self.text(column, is_key=True) for column in join.here], _JOINED)
+            texts = pc.utf8_slice_codeunits(shown.take(pa.array(none)), 0, 200)
+        yield Fault(none, ", ".join(join.here), texts, f"is in no row of the join {join.name}")
+
     def _array(self, name: str) -> pa.Array:
         if name not in self._raw:
             self._raw[name] = as_bytes(plain_array(self._table[name]))
         return self._raw[name]
 
-    def _text(self, name: str, is_key: bool = False) -> pa.Array:
+    def text(self, name: str, is_key: bool = False) -> pa.Array:
         """A column as trimmed text; the elements of lists are joined."""
         if is_key:
-            return key_text(self._text(name))
+            return key_text(self.text(name))
         if name not in self._texts:
             values = self._array(name)
             if is_list(values.type):
@@ -151,14 +180,14 @@ class Evaluator:
         if plan.constant is not None:
             return pc.take(plan.constant, pa.array(np.zeros(self.rows, np.int64))), []
         if value.columns is not None:
-            texts = [self._text(name, plan.is_key) for name in value.columns]
+            texts = [self.text(name, plan.is_key) for name in value.columns]
             if value.as_list:
                 return _side_by_side(texts), []
             return _joined(texts, value.separator), []
         if value.template is not None:
             pieces: list[Any] = []
             for text, name in template_parts(value.template):
-                column = [] if name is None else [self._text(name, plan.is_key)]
+                column = [] if name is None else [self.text(name, plan.is_key)]
                 pieces += [pa.scalar(text), *column]
             return pc.binary_join_element_wise(*pieces, pa.scalar(""), null_handling="emit_null"), []
         columns = [self.column(part) for part in plan.parts]
@@ -175,7 +204,7 @@ class Evaluator:
             faults += [kept for fault in column.faults if len((kept := fault.of(open_rows)).rows)]
             other = column.values
             if is_list(values.type) != is_list(other.type):
-                values, other = _as_lists(values), _as_lists(other)
+                values, other = as_lists(values), as_lists(other)
             values = pc.if_else(pa.array(open_rows), other, values)
         return values, faults
 
@@ -338,7 +367,7 @@ class _Finish:
     def _with_default(self, values: pa.Array, default: pa.Array) -> pa.Array:
         fill = pc.take(default, pa.array(np.zeros(len(values), np.int64)))
         if is_list(values.type):
-            fill = _as_lists(fill)
+            fill = as_lists(fill)
         return pc.if_else(pc.is_null(values), fill, values)
 
 
@@ -382,7 +411,8 @@ def _side_by_side(texts: list[pa.Array]) -> pa.Array:
     )
 
 
-def _as_lists(values: pa.Array) -> pa.Array:
+def as_lists(values: pa.Array) -> pa.Array:
+    """Lists themselves; else lists of one value, or of none."""
     if is_list(values.type):
         return values
     has = np.asarray(pc.is_valid(values))

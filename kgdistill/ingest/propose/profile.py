@@ -79,7 +79,11 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Sample:
-    """A file's options, columns and first rows, and what is doubtful about how it is written."""
+    """A file's options, columns and first rows, and what is doubtful about how it is written.
+
+    `lookups` are other files whose columns stand among its own, as NAME.COLUMN; `aside` are its columns in
+    whose place these are; `priced`: the prices of its products stand in another file.
+    """
 
     path: Path
     options: SourceOptions
@@ -88,6 +92,21 @@ class Sample:
     doubts: tuple[str, ...] = ()
     plain: bool = False
     total: tuple[str, str] | None = None
+    lookups: tuple[Lookup, ...] = ()
+    aside: tuple[ColumnProfile, ...] = ()
+    priced: bool = False
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Files in which rows look up others: by which column, of which there; `share` of the first find one."""
+
+    name: str
+    files: list[str]
+    sample: Sample
+    here: str
+    there: str
+    share: float
 
 
 def sample(path: Path, encoding: str | None = None) -> Sample:

@@ -15,15 +15,17 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.garbled import TextCheck
-from kgdistill.ingest.job import sources_of
+from kgdistill.ingest.job import joins_of, sources_of
+from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
+from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.write import pieces_of, write_source
-from kgdistill.ingest.propose.yaml_text import listed, scalar
+from kgdistill.ingest.propose.yaml_text import Pieces, listed, scalar
 from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
@@ -90,12 +92,10 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     headers = Counter(c.name for _, taken in groups for c in taken.columns)
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
-    pieces = [pieces_of(taken, schema, shared) for _, taken in groups]
-    if any(made.buys for made in pieces):
-        pieces = [
-            pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
-            for made, (_, taken) in zip(pieces, groups, strict=True)
-        ]
+    samples, spent, named = with_lookups(groups, root, shared)
+    pieces = _pieces(samples, schema, shared)
+    # Others look up all that there is in these.
+    idle = spent | {place for place in named if not pieces[place].any}
     some = any(made.any for made in pieces)
     head = [
         f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
@@ -105,7 +105,10 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
-    for (names, taken), made in zip(groups, pieces, strict=True):
+    for place, (names, _) in enumerate(groups):
+        taken, made = samples[place], pieces[place]
+        if place in idle:
+            continue
         lines = write_source(_name(taken.path, used), names, taken, made)
         # A source that makes nothing would be refused.
         head += lines if made.any or not some else [f"  #{line[1:]}" for line in lines]
@@ -121,6 +124,17 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     where = (names[0] for names, _ in groups)
     hint = "export the files with rows in them, or fill in the skeleton by hand"
     raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
+
+
+def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
+    """What each kind of file is taken for."""
+    pieces = [pieces_of(taken, schema, shared) for taken in samples]
+    if any(made.buys for made in pieces):
+        return [
+            pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
+            for made, taken in zip(pieces, samples, strict=True)
+        ]
+    return pieces
 
 
 def _grouped(
@@ -193,7 +207,7 @@ def preview(
         schema: the graph's schema.
         root: the folder below which the files are.
         rows: examples per type, and rejects.
-        tables: by source, a table or a file in place of the files below `root`.
+        tables: by source (of a join SOURCE.JOIN), a table or a file in place of the files below `root`.
         salt: for values that are hashed.
         limit: rows that are read of each file.
 
@@ -204,8 +218,12 @@ def preview(
     rejects: list[pa.Table] = []
     seen: dict[TypeKey, set[object]] = {}
     for name, item in mapping.compile(schema, salt=salt).items():
-        for source in sources_of(name, item, Path(root), (tables or {}).get(name)):
+        sources = sources_of(name, item, Path(root), (tables or {}).get(name))
+        joins = joins_of(name, item, Path(root), tables or {}) if sources else Joins()
+        result.notices = (*result.notices, *joins.notices)
+        for source in sources:
             read = 0
+            joins.check(source, item.columns)
             text = TextCheck(source)
             result.encodings |= encodings_of([source])
             for batch in read_batches(source, item.columns, batch_rows=min(65_536, limit)):
@@ -213,7 +231,7 @@ def preview(
                     result.whole = False
                     break
                 text.see(batch.table, batch.lines)
-                mapped = map_batch(item, batch, source.name)
+                mapped = map_batch(item, joins.added(batch, source.name), source.name)
                 read += mapped.rows
                 result.rows += mapped.rows
                 result.skipped += mapped.skipped

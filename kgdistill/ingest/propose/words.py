@@ -44,7 +44,8 @@ PERSONAL += f" address adresse strasse street zip postal postcode postleitzahl p
 PERSONAL += " iban ip fullname reviewername username nickname idcard"
 # What tells people apart where nothing else does: hashed, it serves as their id.
 HANDLE = "email mail nickname username"
-NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand id nr code average avg time date"
+NO_NUMBER = "discount disc rabatt tax steuer vat mwst shipping versand freight fracht id nr code average avg"
+NO_NUMBER += " time date"
 
 # Of two words together; longer text is no name.
 _LONGEST = 30

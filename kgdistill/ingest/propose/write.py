@@ -22,6 +22,8 @@ _GRADES = {
     "irrelevant": 0.0, "i": 0.0, "high": 2.0, "medium": 1.0, "low": 0.0, "relevant": 1.0,
     "true": 1.0, "false": 0.0,
 }  # fmt: skip
+# Where fewer of the first rows find what they look up, it is said.
+_MOST = 0.9
 _WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _USER_WORDS = {
     "age": "age alter agegroup altersgruppe",
@@ -57,10 +59,10 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     head = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
     if not pieces.any:
         return [*head, *write_skeleton(sample, pieces.found)]
-    update = _updates(pieces.found) if pieces.nodes else None
+    update = _updates(pieces.found, sample) if pieces.nodes else None
     if update is not None:
         pieces.named |= names_in(update)
-    lines = [*head, *_notes(pieces, sample)]
+    lines = [*head, *_joins(pieces, sample), *_notes(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
@@ -91,11 +93,34 @@ def _options(sample: Sample) -> list[str]:
     return lines
 
 
+def _joins(pieces: Pieces, sample: Sample) -> list[str]:
+    """The files that rows look up, as far as their columns are used."""
+    lines: list[str] = []
+    # What a later one starts from is used of a former one.
+    for lookup in reversed(sample.lookups):
+        if not any(name.startswith(f"{lookup.name}.") for name in pieces.named):
+            continue
+        pieces.named.add(lookup.here)
+        doubt = ""
+        if lookup.share < _MOST:
+            doubt = f"  # ? {lookup.share:.0%} of the first rows find theirs, and others would be rejected"
+        lines = [
+            f"      {lookup.name}:",
+            f"        files: {flow(lookup.files)}",
+            *(f"    {line}" for line in _options(lookup.sample)),
+            f"        on: {flow({lookup.here: lookup.there})}{doubt}",
+            *lines,
+        ]
+    return ["    join:", *lines] if lines else []
+
+
 def _notes(pieces: Pieces, sample: Sample) -> list[str]:
     found = pieces.found
     lines = []
     # What was recognised and found no place is not used either.
-    missing = [c.name for c in sample.columns if c.name not in pieces.named]
+    joined = tuple(f"{lookup.name}." for lookup in sample.lookups)
+    own = [c.name for c in (*sample.columns, *sample.aside) if not c.name.startswith(joined)]
+    missing = [name for name in own if name not in pieces.named]
     hidden = {c.name for c in found.personal}
     personal = [name for name in missing if name in hidden]
     unused = [name for name in missing if name not in hidden]
@@ -153,9 +178,9 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
     return [f"{many} values, such as {bad[0][:40]}, are written in another way and would be rejected"]
 
 
-def _updates(found: Guess) -> Any:
+def _updates(found: Guess, sample: Sample) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
-    described = found.title is not None or found.price is not None
+    described = found.title is not None or (found.price is not None and not sample.priced)
     if found.time is None or found.user is None or not described or not found.time.full:
         return None
     return as_moment(found.time)
@@ -204,7 +229,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         pieces.node("User", user, about)
     product = None if found.product is None else as_key(found.product)
     if product is not None:
-        _product(pieces, product)
+        _product(pieces, product, priced=sample.priced)
     if found.ad is not None:
         _ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
@@ -230,14 +255,14 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
             write_clicks(pieces, sample, query, product)
 
 
-def _product(pieces: Pieces, product: Any) -> None:
+def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
     found = pieces.found
     properties: dict[str, Any] = {
         "title": None if found.title is None or found.ad is not None else found.title.name,
         "description": None if found.about is None else found.about.name,
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": _category_text(found),
-        "price": None if found.price is None else as_number(found.price),
+        "price": None if found.price is None or priced else as_number(found.price),
     }
     if len(found.attributes) == 1:
         properties["attributes"] = found.attributes[0].name

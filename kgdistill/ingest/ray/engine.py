@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from kgdistill.errors import InputError, StoreError
 from kgdistill.ingest.archive import StagedSource, disk_errors
 from kgdistill.ingest.job import Stager
+from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.model import TypeKey, type_name
 from kgdistill.ingest.ray.pieces import joined, pieces
 from kgdistill.ingest.ray.tools import (
@@ -151,12 +153,16 @@ class RayEngine:
         ray = self._ray
         cut = {unit.place: pieces(unit) for unit in units}
         work_list = [(place, i) for place, parts in cut.items() for i in range(len(parts))]
-        held = {(place, i): ray.put(cut[place][i]) for place, i in work_list}
+        held = {(p, i): ray.put(replace(cut[p][i], joins=Joins())) for p, i in work_list}
+        # The sources of one name in the mapping share what they look up.
+        once = {id(unit.joins): ray.put(unit.joins) for unit in units}
+        joins = {unit.place: once[id(unit.joins)] for unit in units}
         known = ray.put(schema)
 
         def work(row: dict[str, Any]) -> dict[str, Any]:
             place, i = int(row["place"]), int(row["piece"])
-            unit, rules = ray.get([held[place, i], known])
+            unit, asked, rules = ray.get([held[place, i], joins[place], known])
+            unit = replace(unit, joins=asked)
             return {**row, "outcome": outcome(_stage_one, unit, i, part, job, rules, tally)}
 
         # The largest first, so that none of them is left for the end.

@@ -1,0 +1,265 @@
+"""Finds what the rows of one file look up in others: who bought and when, and what ids are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kgdistill.ingest.mapping.cast import key_text
+from kgdistill.ingest.mapping.values import Evaluator
+from kgdistill.ingest.propose.events import UNDONE, normal
+from kgdistill.ingest.propose.guess import Guess, guess, has, has_word, is_id
+from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample
+from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set, words
+from kgdistill.ingest.readers import Source, read_batches
+
+# Fewer of the first rows find a partner by chance.
+_SOME = 0.05
+_SALE = "order invoice purchase bestellung auftrag rechnung transaction bon receipt basket sale"
+_PERSON = word_set(f"{USER} {ID} unique true real global master person")
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A column of one group of files, the key of another that it names, and how many rows find theirs."""
+
+    here: ColumnProfile
+    to: int
+    there: str
+    files: tuple[str, ...]
+    share: float
+
+
+def with_lookups(
+    groups: Sequence[tuple[list[str], Sample]], root: Path, shared: frozenset[str]
+) -> tuple[list[Sample], set[int], set[int]]:
+    """The samples with the columns of other files that their rows look up.
+
+    Args:
+        groups: by kind of file the names below `root`, and the first rows.
+        root: the folder of the files.
+        shared: names of columns that several have.
+
+    Returns:
+        A sample for each group, the groups of which others look up all that tells of events, and those of
+        which they look up names.
+    """
+    tables = _Tables(groups, root, shared)
+    samples = [tables.looked_up(place) for place in range(len(groups))]
+    return samples, tables.spent, tables.named
+
+
+class _Tables:
+    def __init__(
+        self, groups: Sequence[tuple[list[str], Sample]], root: Path, shared: frozenset[str]
+    ) -> None:
+        self._groups, self._root = groups, root
+        self._guesses = [guess(taken, shared) for _, taken in groups]
+        self._read: dict[tuple[str, ...], pa.Array | None] = {}
+        self.spent: set[int] = set()
+        self.named: set[int] = set()
+
+    def looked_up(self, place: int) -> Sample:
+        """A group's sample with the columns that its rows look up."""
+        taken, found = self._groups[place][1], self._guesses[place]
+        if found.product is None or "Product" in found.unsure:
+            key = found.user
+            if key is not None and self._person(place, key.name) is not None:
+                # What tells accounts or orders apart are no people.
+                return replace(taken, columns=[c for c in taken.columns if c is not key], aside=(key,))
+            return taken
+        made = _Made(list(taken.columns))
+        user, holder, before = found.user, place, ""
+        if head := self._head(place, found):
+            other = self._guesses[head.to]
+            if other.product is None or "Product" in other.unsure:
+                self.spent.add(head.to)
+            name = self._look_up(made, head)
+            times = [c for c in taken.columns if c.time is not None]
+            if other.time is not None and (has(head.here, _SALE) or not times):
+                # When the order was placed, whatever else its lines say.
+                made.put_aside(times)
+                made.add(name, self._whole(head, other.time))
+            if user is None:
+                user, holder, before = other.user, head.to, name
+                made.add(name, self._whole(head, user))
+            for column in _states(self._groups[head.to][1]):
+                made.add(name, column)
+        for link in self._links(holder, user) if user is not None else ():
+            person = self._person(link.to, link.there)
+            if user is not None and person is not None:
+                made.columns = [c for c in made.columns if c.name != before + user.name]
+                made.add(self._look_up(made, link, before), self._whole(link, person))
+                break
+        self._add_names(made, place)
+        return replace(
+            taken,
+            columns=made.columns,
+            lookups=tuple(made.lookups),
+            aside=tuple(made.aside),
+            priced=self._priced(place, found.product),
+        )
+
+    def _priced(self, place: int, product: ColumnProfile) -> bool:
+        """Whether the price of a product stands in a table of products."""
+        links = self._links(place, product)
+        guesses = ((link.there, self._guesses[link.to]) for link in links)
+        return any(g.price and g.product and g.product.name == there for there, g in guesses)
+
+    def _head(self, place: int, found: Guess) -> _Link | None:
+        """Where it stands who did something with a product, or when its order was, if not in the row."""
+        columns = [c for c in self._groups[place][1].columns if c is not found.product]
+        if found.user is not None:
+            columns = [found.order] if found.order is not None and found.time is None else []
+        links = [link for c in columns for link in self._links(place, c)]
+        told = [(link, self._guesses[link.to]) for link in links]
+        links = [link for link, g in told if (g.user if found.user is None else g.time) is not None]
+        return max(
+            links, key=lambda link: (self._guesses[link.to].time is not None, link.share), default=None
+        )
+
+    def _person(self, place: int, key: str) -> ColumnProfile | None:
+        """A column that tells who is behind the keys of a table, where some have several."""
+        files, taken = self._groups[place]
+        columns = taken.columns
+        keys = next(len(column.values) for column in columns if column.name == key)
+        for column in columns:
+            named = column.name != key and has(column, USER) and set(column.words) <= _PERSON
+            whole = named and is_id(column) and len(column.values) == keys and column.distinct > 1
+            if whole and self._keys(place, files, key) and not self._keys(place, files, column.name):
+                return column
+        return None
+
+    def _add_names(self, made: _Made, place: int) -> None:
+        """What the ids of brands and categories are called, in their place."""
+        for column in [c for c in made.columns if is_id(c) and has(c, f"{BRAND} {CATEGORY}")]:
+            for link in self._links(place, column):
+                named = _name_of(self._groups[link.to][1], link.there)
+                if named is None:
+                    continue
+                other = self._guesses[link.to].product
+                # With a name, what is just called an id looks like a product's.
+                (self.spent if other is not None and other.name == link.there else self.named).add(link.to)
+                made.columns.remove(column)
+                made.aside.append(column)
+                # A company's name is that of a supplier, as the id is a supplier's.
+                told = (*(word for word in column.words if word not in ID.split()), "name")
+                made.add(self._look_up(made, link), replace(named, words=told))
+                break
+
+    def _look_up(self, made: _Made, link: _Link, before: str = "") -> str:
+        """Adds a lookup; returns what stands before its columns."""
+        taken, used = self._groups[link.to][1], {lookup.name for lookup in made.lookups}
+        name = _short(link, used)
+        made.lookups.append(
+            Lookup(name, [*link.files], taken, before + link.here.name, link.there, link.share)
+        )
+        return f"{name}."
+
+    def _links(self, place: int, column: ColumnProfile) -> Iterator[_Link]:
+        """The other groups that have a row for each value of a column, the surest first."""
+        if not (is_id(column) or column.flat in f"{USER} {_SALE}".split()) or not column.values:
+            return
+        values = key_text(pa.array(column.values, pa.string()))
+        found = []
+        for to, (names, taken) in enumerate(self._groups):
+            # Brands and categories may be written alike.
+            for there in taken.columns if to != place and taken.total is None else ():
+                again = len(names) == 1 and there.distinct < len(there.values)
+                files = [file for file in names if not again and _is_key(there, column, file)]
+                keys = self._keys(to, files, there.name) if files else None
+                share = 0.0 if keys is None else pc.mean(pc.is_in(values, value_set=keys)).as_py()
+                if share >= _SOME:
+                    found.append(_Link(column, to, there.name, tuple(files), share))
+        yield from sorted(found, key=lambda link: -link.share)
+
+    def _whole(self, link: _Link, column: ColumnProfile | None) -> ColumnProfile | None:
+        """A column there, as one without gaps where each row with a key has a value."""
+        if column is None or column.full:
+            return column
+        for table in self._tables(link.to, link.files, [link.there, column.name]):
+            keys, values = table[link.there], table[column.name]
+            if pc.any(pc.and_(pc.is_valid(keys), pc.is_null(values))).as_py():
+                return column
+        return replace(column, rows=len(column.values), gaps=False)
+
+    def _tables(self, place: int, files: Sequence[str], names: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of files of a group, in parts."""
+        for file in files:
+            source = Source(file, self._root / file, None, self._groups[place][1].options)
+            for batch in read_batches(source, names):
+                yield batch.table
+
+    def _keys(self, place: int, files: Sequence[str], name: str) -> pa.Array | None:
+        """All values of a column in files of a group, where none of them comes twice."""
+        key = (name, *files)
+        if key not in self._read:
+            tables = self._tables(place, files, [name])
+            parts = [Evaluator(table, files[0], None).text(name, is_key=True).drop_null() for table in tables]
+            keys = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+            self._read[key] = keys if pc.count_distinct(keys).as_py() == len(keys) > 0 else None
+        return self._read[key]
+
+
+@dataclass
+class _Made:
+    """A sample that grows."""
+
+    columns: list[ColumnProfile]
+    aside: list[ColumnProfile] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
+
+    def add(self, before: str, column: ColumnProfile | None) -> None:
+        """Adds a column of a lookup."""
+        if column is not None:
+            self.columns.append(replace(column, name=before + column.name))
+
+    def put_aside(self, columns: Sequence[ColumnProfile]) -> None:
+        """Takes columns for nothing, as another table tells."""
+        self.columns = [c for c in self.columns if c not in columns]
+        self.aside += columns
+
+
+def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
+    """Whether a column is called as one that names it: order_id in both, or order_id and the id in orders."""
+    if there.flat == here.flat:
+        return True
+    bare = there.flat in ("id", "key", "code", "nr") and len(here.words) > 1
+    return bare and bool(_named_for(file, here))
+
+
+def _named_for(file: str, key: ColumnProfile) -> str:
+    """The word of a file's name that says what a key is of: orders for order_id."""
+    entity = key.words[0] if key.words else ""
+    stem = words(Path(file).name.split(".")[0])
+    # Categories are of a category.
+    near = (word for word in stem if word.startswith(entity[:-1]) and len(word) <= len(entity) + 2)
+    return next(near, "") if len(entity) > 2 else ""
+
+
+def _states(taken: Sample) -> list[ColumnProfile]:
+    """The columns that say what became of an order."""
+    return [
+        c for c in taken.columns if has_word(c, "status state") and any(normal(v) in UNDONE for v in c.values)
+    ]
+
+
+def _name_of(taken: Sample, key: str) -> ColumnProfile | None:
+    """What the things of a table are called: its one other column, or the first that says so."""
+    texts = [c for c in taken.columns if c.name != key and c.number is None and c.time is None and c.full]
+    named = [c for c in texts if has(c, TITLE) and not has_word(c, "contact")]
+    return next(iter(named), texts[0] if len(taken.columns) == 2 and texts else None)
+
+
+def _short(link: _Link, used: set[str]) -> str:
+    """A name for a lookup: by the file's name, else by that of the key."""
+    name = _named_for(link.files[0], link.here) or next(iter(link.here.words), "")
+    name = re.sub(r"[^\w-]", "", name).strip("_-") or "other"
+    while name in used:
+        name += "-2"
+    return name

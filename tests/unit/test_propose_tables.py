@@ -1,0 +1,208 @@
+"""A shop's data in several tables: what `ingest init` joins, and what it leaves apart."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.store.schema import load_schema
+
+SCHEMA = load_schema()
+BOUGHT = ("User", "BOUGHT", "Product")
+MADE_BY = ("Product", "MADE_BY", "Brand")
+ORDERS = "order_id,customer_id,order_date,freight\n" + "".join(
+    f"{n},c{n % 7},2024-01-{n % 28 + 1:02} 10:00:00,{n}.5\n" for n in range(1, 41)
+)
+LINES = "order_id,product_id,quantity,unit_price\n" + "".join(
+    f"{n % 40 + 1},p{n % 9},{n % 3 + 1},2.50\n" for n in range(90)
+)
+
+
+def proposed(folder: Path, **files: str) -> tuple[str, Mapping, Preview]:
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    text = propose(sorted(folder.glob("*.csv")), SCHEMA)
+    mapping = parse_mapping(text)
+    return text, mapping, preview(mapping, SCHEMA, folder, 500)
+
+
+def joins(mapping: Mapping, source: str) -> dict[str, Any]:
+    return {name: (list(j.files), j.on) for name, j in mapping.sources[source].join.items()}
+
+
+def doubts(text: str) -> list[str]:
+    """What is in doubt, beside what every proposal of purchases asks."""
+    found = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
+    return [doubt for doubt in found if not doubt.startswith(("of times that", "event_id:"))]
+
+
+def test_lines_look_up_who_bought_and_when(tmp_path: Path) -> None:
+    text, mapping, shown = proposed(tmp_path, orders=ORDERS, order_lines=LINES)
+    assert doubts(text) == ["of one unit"]
+    # All that the orders say is in the lines.
+    assert list(mapping.sources) == ["order_lines"]
+    assert joins(mapping, "order_lines") == {"orders": (["orders.csv"], {"order_id": "order_id"})}
+    assert (shown.rows, shown.rejected, shown.counts[BOUGHT]) == (90, 0, 90)
+    first = shown.examples[BOUGHT].to_pylist()[0]
+    assert (first["source"], first["target"], first["first_at"], first["spend"]) == (
+        "c1",
+        "p0",
+        datetime(2024, 1, 2, 10),
+        2.5,
+    )
+
+
+def test_lines_that_know_the_user_look_up_when(tmp_path: Path) -> None:
+    lines = "order_id,customer_id,product_id\n" + "".join(
+        f"{n % 40 + 1},c{n % 3},p{n % 9}\n" for n in range(90)
+    )
+    text, mapping, shown = proposed(tmp_path, orders=ORDERS, order_lines=lines)
+    assert doubts(text) == []
+    assert joins(mapping, "order_lines") == {"orders": (["orders.csv"], {"order_id": "order_id"})}
+    first = shown.examples[BOUGHT].to_pylist()[1]
+    # Whoever stands in the line, and not in the order.
+    assert (first["source"], first["first_at"]) == ("c1", datetime(2024, 1, 3, 10))
+    assert shown.counts[BOUGHT] == 90
+
+
+def test_a_person_behind_the_customers_of_orders_is_looked_up(tmp_path: Path) -> None:
+    customers = "customer_id,customer_unique_id,customer_city\n" + "".join(
+        f"c{n},u{n % 3},Rome\n" for n in range(7)
+    )
+    lines = LINES.replace("unit_price", "price").replace("order_id,product", "order_id,shipping_date,product")
+    lines = "\n".join(
+        line if "_" in line else line.replace(",p", ",2024-03-01,p") for line in lines.splitlines()
+    )
+    text, mapping, shown = proposed(tmp_path, orders=ORDERS, order_items=lines + "\n", customers=customers)
+    assert doubts(text) == ["of one unit"]
+    assert joins(mapping, "order_items") == {
+        "orders": (["orders.csv"], {"order_id": "order_id"}),
+        "customers": (["customers.csv"], {"orders.customer_id": "customer_id"}),
+    }
+    assert set(mapping.sources) == {"customers", "order_items"}
+    assert mapping.sources["customers"].nodes[0].key.column == "customer_unique_id"
+    assert "# not used: customer_city, customer_id" in text
+    # The date of shipping is not when something was bought.
+    assert "# not used: shipping_date" in text
+    assert (shown.counts["User"], shown.rejected) == (3, 0)
+    assert shown.examples[BOUGHT]["first_at"][0].as_py() == datetime(2024, 1, 2, 10)
+
+
+def test_keys_that_are_just_called_id_are_those_of_the_file(tmp_path: Path) -> None:
+    text, mapping, shown = proposed(
+        tmp_path,
+        orders=ORDERS.replace("order_id", "id").replace("customer_id", "user_id"),
+        order_items=LINES,
+        products="id,name,brand_id,category_id,price\n"
+        + "".join(f"p{n},Thing {n},{n % 2 + 1},{n % 2 + 1},9\n" for n in range(9)),
+        # Written alike, and of the same ids.
+        brands="id,name\n1,Mill\n2,Farm\n",
+        categories="id,name\n1,Food\n2,Drinks\n",
+        users="id,email,created_at\n" + "".join(f"c{n},a{n}@b.de,2020-01-0{n + 1}\n" for n in range(7)),
+    )
+    # What the shop takes for a thing stands with the products, and not in each line.
+    assert doubts(text) == []
+    assert joins(mapping, "order_items") == {"orders": (["orders.csv"], {"order_id": "id"})}
+    assert joins(mapping, "products") == {
+        "brands": (["brands.csv"], {"brand_id": "id"}),
+        "categories": (["categories.csv"], {"category_id": "id"}),
+    }
+    assert set(mapping.sources) == {"order_items", "products", "users"}
+    thing = shown.examples["Product"].to_pylist()[1]
+    assert (thing["brand_text"], thing["category_text"], thing["price"]) == ("Farm", "Drinks", 9.0)
+    assert shown.examples["Brand"]["brand_id"].to_pylist()[:2] == ["Mill", "Farm"]
+    assert shown.counts[MADE_BY] == 9
+
+
+def test_a_supplier_is_called_as_its_company(tmp_path: Path) -> None:
+    products = "ProductID,ProductName,SupplierID\n" + "".join(
+        f"{n},Thing {n},{n % 2 + 1}\n" for n in range(9)
+    )
+    suppliers = "SupplierID,CompanyName,ContactName,City\n1,Mill,Ann,Rome\n2,Farm,Bob,Oslo\n"
+    text, mapping, shown = proposed(tmp_path, products=products, suppliers=suppliers)
+    assert doubts(text) == []
+    assert list(mapping.sources) == ["products"]
+    assert set(shown.examples["Product"]["brand_text"].to_pylist()) == {"Mill", "Farm"}
+
+
+def test_orders_that_were_cancelled_are_asked_about(tmp_path: Path) -> None:
+    head, *rows = ORDERS.splitlines()
+    states = [
+        f"{head},order_status",
+        *(f"{row},{'cancelled' if n % 5 == 0 else 'paid'}" for n, row in enumerate(rows)),
+    ]
+    text, _, _ = proposed(tmp_path, orders="\n".join(states) + "\n", order_lines=LINES)
+    doubt, _ = doubts(text)
+    assert doubt.endswith("where: [{column: orders.order_status, not_in: [cancelled]}]")
+
+
+def test_a_few_orders_of_many_lines_are_told(tmp_path: Path) -> None:
+    few = "\n".join(ORDERS.splitlines()[:11]) + "\n"
+    text, _, shown = proposed(tmp_path, orders=few, order_lines=LINES)
+    assert doubts(text) == [
+        "33% of the first rows find theirs, and others would be rejected",
+        "of one unit",
+    ]
+    assert shown.rejected == 60
+
+
+@pytest.mark.parametrize(("user", "doubtful"), [("c1", False), ("", True)])
+def test_blank_rows_among_the_orders_are_no_orders_of_guests(
+    user: str, doubtful: bool, tmp_path: Path
+) -> None:
+    orders = ORDERS + ",,,\n" * 3 + f"41,{user},2024-01-01 10:00:00,1\n"
+    text, mapping, _ = proposed(tmp_path, orders=orders, order_lines=LINES)
+    key = mapping.sources["order_lines"].nodes[0].key
+    assert (key.required is False) is doubtful
+    assert "those without orders.order_date" not in text
+
+
+def test_a_line_that_says_when_keeps_its_time(tmp_path: Path) -> None:
+    sessions = "session_id,user_id,started_at\n" + "".join(
+        f"s{n},u{n % 5},2024-01-01 0{n % 9}:00:00\n" for n in range(30)
+    )
+    views = "session_id,product_id,viewed_at\n" + "".join(
+        f"s{n % 30},p{n % 7},2024-01-02 1{n % 9}:00:00\n" for n in range(60)
+    )
+    text, mapping, shown = proposed(tmp_path, sessions=sessions, views=views)
+    assert doubts(text) == []
+    assert joins(mapping, "views") == {"sessions": (["sessions.csv"], {"session_id": "session_id"})}
+    assert shown.examples["User", "VIEWED", "Product"]["first_at"][0].as_py() == datetime(2024, 1, 2, 10)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        # When somebody joined is not when they rated.
+        {
+            "ratings": "user_id,product_id,stars\n1,a,3\n2,b,5\n1,b,4\n",
+            "users": "user_id,joined_at\n1,2020-01-01\n2,2020-01-02\n",
+        },
+        # An order of many rows names none of them.
+        {
+            "lines": "order_id,product_id\n1,a\n2,b\n1,b\n",
+            "payments": "order_id,customer_id,paid_at\n1,c,2024-01-01\n1,d,2024-01-02\n2,c,2024-01-02\n",
+        },
+        # Other numbers.
+        {
+            "lines": "order_id,product_id\n1,a\n2,b\n1,b\n",
+            "orders": "order_id,customer_id,order_date\n7,c,2024-01-01\n8,d,2024-01-02\n",
+        },
+    ],
+    ids=["another time", "not unique", "no partner"],
+)
+def test_what_does_not_belong_together_stays_apart(files: dict[str, str], tmp_path: Path) -> None:
+    text, mapping, _ = proposed(tmp_path, **files)
+    assert "join:" not in text
+    assert set(mapping.sources) == set(files)
+
+
+def test_that_a_key_comes_twice_is_seen_beyond_the_first_rows(tmp_path: Path) -> None:
+    many = ORDERS + "".join(f"{n},c1,2024-01-01,1\n" for n in range(41, 1500))
+    assert "join:" in proposed(tmp_path, orders=many, order_lines=LINES)[0]
+    assert "join:" not in proposed(tmp_path, orders=many + "3,c1,2024-01-01,1\n", order_lines=LINES)[0]
