@@ -1,16 +1,23 @@
-"""Watches a training step by step: when each was over, its loss, and where its tensors are."""
+"""Watches a training step by step: when each was over, its loss, where its tensors are, what is moved."""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kgdistill.train.loop import TrainState
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def tensors(thing: Any, name: str, seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -51,6 +58,73 @@ class Places:
             self.looked += 1
             if tensor.device.type != self.device.type:
                 self.astray.append(f"{way} is on {tensor.device}")
+
+
+class Crossings(TorchFunctionMode):
+    """Notes what goes between NumPy and torch, or from one device to another, while a step is taken.
+
+    A single number may leave: the losses do.
+
+    Args:
+        refuse: raises AssertionError there, in place of a note.
+
+    Attributes:
+        steps: how many were taken.
+        noted: each lesson whose step it was, with the function that did it.
+    """
+
+    def __init__(self, *, refuse: bool = False) -> None:
+        super().__init__()
+        self.refuse, self.steps, self.noted = refuse, 0, set[str]()
+        self._lesson: Any = None
+
+    @contextmanager
+    def watching(self) -> Iterator[Self]:
+        """Within it every step of every training is watched."""
+        step, from_numpy = TrainState.step, torch.from_numpy
+
+        def watched(state: TrainState) -> None:
+            self.steps, self._lesson = self.steps + 1, state.lesson
+            try:
+                with self:
+                    step(state)
+            finally:
+                self._lesson = None
+
+        def read(array: Any) -> Tensor:
+            # The only way in that no mode is told of.
+            self._note(from_numpy)
+            return from_numpy(array)
+
+        with patch.object(TrainState, "step", watched), patch.object(torch, "from_numpy", read):
+            yield self
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        first = args[0] if args else None
+        moved = isinstance(first, Tensor) and isinstance(out, Tensor) and first.device != out.device
+        copied = func is Tensor.copy_ and args[0].device != args[1].device
+        listed = func in (torch.tensor, torch.as_tensor) and not isinstance(first, Tensor) and out.dim()
+        if moved or copied or listed or func in (Tensor.numpy, Tensor.__array__):
+            self._note(func)
+        return out
+
+    def _note(self, func: Any) -> None:
+        # What a test that looks on does is no part of the step.
+        if self._lesson is not None and _called_by().startswith("kgdistill."):
+            lesson = type(self._lesson)
+            said = f"{lesson.__module__}.{lesson.__qualname__}: {func.__name__}"
+            if self.refuse:
+                raise AssertionError(f"in a step of training, {said}")
+            self.noted.add(said)
+
+
+def _called_by() -> str:
+    """The module that a function of torch is called from."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].split(".")[0] in (__name__.split(".")[0], "torch"):
+        frame = frame.f_back
+    return str(frame.f_globals["__name__"])
 
 
 class EnoughError(Exception):

@@ -10,7 +10,8 @@ and pydantic.
 Checked: every tensor of the trainings (weights, buffers, what the lessons hold, Adam's moments), of the
 scorers (vectors, terms) and of the text encoder is on the device; the losses of the first steps in
 float32, without dropout, are the CPU's within 1e-3; the text vectors are the CPU's; the best items picked on
-the device are those that NumPy picks of the same scores. One check that fails makes the exit status 1.
+the device are those that NumPy picks of the same scores; no step goes through NumPy or from one device to
+another. One check that fails makes the exit status 1.
 
 Measured: seconds of teacher, of its vectors among them, targets and student at three sizes on the device and
 on the CPU, trainings until their last step; judging with the best picked on the device and by NumPy; texts a
@@ -39,7 +40,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 import numpy as np
 import torch
-from _watch import EnoughError, Places, Watch
+from _watch import Crossings, EnoughError, Places, Watch
 from scale import Shop, drawn_shop
 
 from kgdistill.arrays import FloatArray, IntArray
@@ -206,13 +207,15 @@ def check_losses(
         watch = Watch(places if side == "device" else Places(CPU))
         # Devices draw differently.
         lab = Lab(size, at, watch, Pace(epochs=1, batch=16, dropout=0.0, graph_steps=_STEPS))
-        with full_precision():
+        with full_precision(), Crossings().watching() as crossings:
             teacher = lab.teacher()
             if targets is None and teacher is not None:
                 targets = lab.targets(teacher)
             assert targets is not None
             lab.student(targets)
         found[side] = {title: [loss for _, loss in steps[:_STEPS]] for title, steps in watch.steps.items()}
+        says = "; ".join(sorted(crossings.noted)) or f"nothing is moved in {crossings.steps} steps"
+        checks.add(f"steps stay where they are, {side}", crossings.steps > 0 and not crossings.noted, says)
     for title, want in found["cpu"].items():
         got = found["device"].get(title, [])
         apart = max((abs(a - b) for a, b in zip(want, got, strict=False)), default=math.inf)

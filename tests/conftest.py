@@ -51,6 +51,18 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def steps_on_the_device() -> Iterator[None]:
+    """No step of any training goes through NumPy, or from one device to another."""
+    if "kgdistill.train.loop" not in sys.modules:
+        yield
+        return
+    from bench._watch import Crossings
+
+    with Crossings(refuse=True).watching():
+        yield
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small shop at its cut, which nobody changes: `_shop.Shop`."""

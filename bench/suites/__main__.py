@@ -11,6 +11,7 @@ import typer
 
 from bench.suites import SuiteOptions, run_suite, write_suite
 from bench.suites.document import suite_table
+from bench.suites.write import redraw_suite
 from kgdistill.cli import main
 from kgdistill.cli.options import JsonOption
 from kgdistill.cli.output import print_json, say, shown
@@ -87,6 +88,10 @@ def suites(
             help="Of search: the second peer's text encoder, in place of all-mpnet-base-v2 from PyPI.",
         ),
     ] = None,
+    redraw: Annotated[
+        bool,
+        typer.Option("--redraw", help="Only write table and plots again, from the document in --out."),
+    ] = False,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads, 0 for all.")] = 0,
     json: JsonOption = False,
@@ -103,7 +108,12 @@ def suites(
       python -m bench.suites --suite completejourney --ablate --out bench/results
       python -m bench.suites --suite chorus --json
       python -m bench.suites --suite my-shop --seeds 1
+      python -m bench.suites --suite office-decoys --redraw
     """
+    if redraw:
+        for place in redraw_suite(suite, out).values():
+            say(shown(place))
+        return
     choose_device(device)
     options = SuiteOptions(
         data=data,

@@ -43,7 +43,9 @@ def judge_teachers(judge: SearchJudge, teaching: TextTeaching, seconds: float, t
     judge.add("lexical", "words alone: BM25 with stems, pairs and field weights", "control", lexical)
     judge.add("meaning", f"{title}, all running text", "control", parts["near"], parameters=size)
     fused = _ranked(judge, parts)
-    judge.add("teacher", "fused teacher", "ours", fused, fit_seconds=seconds, parameters=size)
+    rate = texts_per_second(teacher.encoder.encode, teaching.catalogue.titles[:512], repeats=3)
+    told: dict[str, Any] = {"fit_seconds": seconds, "parameters": size, "texts_per_second": rate}
+    judge.add("teacher", "fused teacher", "ours", fused, **told)
     alone = _ranked(judge, {name: part for name, part in parts.items() if name != "named"})
     judge.add("teacher_text", "text-only teacher", "control", alone, parameters=size)
     for seed in range(3):
@@ -94,14 +96,15 @@ def judge_students(
     for seed in seeds:
         trained = learn(teaching, seed)
         mine, size = cosines(trained), trained.model.parameters_count
-        rate = texts_per_second(trained.model.encode, teaching.catalogue.titles[:4096])
+        titles = teaching.catalogue.titles[:4096]
+        rate = texts_per_second(trained.model.encode, titles)
         told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
         judge.add("student", "student alone (static)", "ours", mine, texts_per_second=rate, **told)
         both = hybrid(mine)
         judge.add("student_hybrid", "student + BM25", "ours", both, texts_per_second=rate, **told)
         values = judge.cross_validated({**words, "near": mine}, SERVING.coverage)
         judge.add("student_hybrid_cv", "student + BM25, cross-validated", "ours", values, **told)
-        _add_small(judge, learn(teaching, seed, start=narrow), cosines, hybrid, seed)
+        _add_small(judge, learn(teaching, seed, start=narrow), cosines, hybrid, seed, titles)
         plain = learn(teaching, seed, distil=False)
         told["fit_seconds"] = plain.seconds
         scores = cosines(plain)
@@ -136,6 +139,7 @@ def _add_small(
     cosines: Callable[[Trained[TokenTable]], FloatArray],
     hybrid: Callable[[FloatArray], dict[str, dict[str, DoubleArray]]],
     seed: int,
+    titles: Sequence[str],
 ) -> None:
     """The lowest step of the ladder: a narrow student whose numbers are rounded to a byte."""
     table = trained.model.table.weight
@@ -145,6 +149,7 @@ def _add_small(
     title, megabytes = f"static, {table.shape[1]} wide, int8", (size + 4 * len(table)) / 1e6
     told: dict[str, Any] = {"seed": seed, "fit_seconds": trained.seconds, "parameters": size}
     told["extra"] = {"megabytes": megabytes}
+    told["texts_per_second"] = texts_per_second(trained.model.encode, titles)
     judge.add("student_small", f"student alone ({title})", "ours", mine, **told)
     judge.add("student_small_hybrid", f"student ({title}) + BM25", "ours", hybrid(mine), **told)
 

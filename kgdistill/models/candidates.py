@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.models.blend import Evidence
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms import ItemWeights, SharedGroups
+from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.ragged import owners, placed
 
 LARGE = 25_000
 """Up to so many candidates every one of them is scored."""
@@ -23,38 +24,50 @@ _CHUNK, _USERS = 256, 64
 
 def best_unseen(
     scorer: Callable[[IntArray, IntArray], FloatArray],
-    bought: sp.csr_matrix,
+    view: Interactions,
     users: IntArray,
     pool: IntArray,
     top: int,
-) -> IntArray:
-    """Each user's `top` items of `pool` by score, ids int64 [U, top], in no order; bought ones come last.
+) -> Tensor:
+    """Each user's `top` items of `pool` by score, in no order; bought ones come last.
 
     Of more than `LARGE` candidates a `Scorer` scores those alone that `Shortlist` names.
 
     Args:
         scorer: gives the scores.
-        bought: CSR [users, items].
+        view: what was bought.
         users: ids.
         pool: ids, ascending.
         top: at most the size of the pool.
+
+    Returns:
+        Ids int64 [U, top], on the device of a `Scorer`, else on the CPU.
     """
+    device = scorer.device if isinstance(scorer, Scorer) else torch.device("cpu")
     short = Shortlist(scorer, pool) if len(pool) > LARGE and isinstance(scorer, Scorer) else None
-    out = np.empty((len(users), top), np.int64)
+    bought, ids = view.on(device).bought, placed(pool, device)
+    column = torch.full((view.purchases.shape[1],), len(pool), device=device)  # beside the pool's own
+    column[ids] = torch.arange(len(pool), device=device)
+    out = torch.empty(len(users), top, dtype=torch.int64, device=device)
     for start in range(0, len(users), _CHUNK):
         part = users[start : start + _CHUNK]
-        seen = bought[part][:, pool].toarray() > 0
-        if short is None:
-            scores = scorer(part, pool)
-            scores[seen] = -np.inf
-            best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-        else:
+        items, offsets = bought.take(placed(part, device))
+        seen = torch.zeros(len(part), len(pool) + 1, dtype=torch.bool, device=device)
+        seen[owners(offsets, len(items)), column[items]] = True
+        if short is not None:
             places, scores = short(part)
-            scores[np.take_along_axis(seen, places, axis=1)] = -np.inf
-            best = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-            best = np.take_along_axis(places, best, axis=1)
-        out[start : start + _CHUNK] = pool[best]
+            best = _highest(scores, seen.gather(1, places), top)
+            best = places.gather(1, best)
+        else:
+            given = scorer.scores(part, pool) if isinstance(scorer, Scorer) else scorer(part, pool)
+            best = _highest(placed(given, device), seen[:, :-1], top)
+        out[start : start + _CHUNK] = ids[best]
     return out
+
+
+def _highest(scores: Tensor, seen: Tensor, top: int) -> Tensor:
+    """Columns int64 [U, top] of the highest scores [U, C]; seen ones, bool [U, C], come last."""
+    return scores.masked_fill_(seen, -torch.inf).topk(top, dim=1, sorted=False).indices
 
 
 class Shortlist:
@@ -70,10 +83,10 @@ class Shortlist:
 
     def __init__(self, scorer: Scorer, pool: IntArray) -> None:
         self._scorer, self._pool = scorer, pool
-        self._index = torch.from_numpy(pool).to(scorer.device)
+        self._index = placed(pool, scorer.device)
         self._vectors = scorer.vectors[self._index]
         order = np.argsort(-scorer.view.recent[pool], kind="stable")
-        self._popular = torch.from_numpy(order[:_POPULAR].copy()).to(scorer.device)
+        self._popular = placed(order[:_POPULAR].copy(), scorer.device)
         groups = [term for term in scorer.terms.terms if isinstance(term, SharedGroups)]
         self._members = [(term, self._most_bought(term, order)) for term in groups]
 
@@ -86,13 +99,13 @@ class Shortlist:
         out = np.full((term.family.groups + 1, _MEMBERS), -1, np.int64)
         kept = place < _MEMBERS
         out[group[kept], place[kept]] = item[kept]
-        return torch.from_numpy(out).to(self._scorer.device)
+        return placed(out, self._scorer.device)
 
     @torch.no_grad()
-    def __call__(self, users: IntArray) -> tuple[IntArray, FloatArray]:
+    def __call__(self, users: IntArray) -> tuple[Tensor, Tensor]:
         """Places in the pool int64 [U, M] and scores float32 [U, M]; one that stands twice scores -inf."""
         parts = [self._part(users[start : start + _USERS]) for start in range(0, len(users), _USERS)]
-        places, scores = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+        places, scores = (torch.cat(column) for column in zip(*parts, strict=True))
         return places, scores
 
     def _part(self, users: IntArray) -> tuple[Tensor, Tensor]:
@@ -112,13 +125,10 @@ class Shortlist:
         twice[:, 1:] |= places[:, 1:] == places[:, :-1]
         places = places.clamp(min=0)
         items = self._pool[places.cpu().numpy()]
-        evidence = Evidence(
-            counts=torch.from_numpy(scorer.view.counts[items]).to(scorer.device),
-            lengths=torch.from_numpy(scorer.view.lengths(users)).to(scorer.device),
-            terms=tuple(
-                linked[t].gather(1, places) if t in linked else term.lists(users, items)
-                for t, term in enumerate(terms)
-            ),
+        said = tuple(
+            linked[t].gather(1, places) if t in linked else term.lists(users, items)
+            for t, term in enumerate(terms)
         )
+        evidence = scorer.terms.evidence(placed(users, scorer.device), self._index[places], said)
         scores = scorer.model.score(vectors, self._vectors[places], evidence).float()
         return places, scores.masked_fill(twice, -torch.inf)

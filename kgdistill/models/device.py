@@ -7,10 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 import torch
+from torch import Tensor
 
 from kgdistill.errors import InputError
 
 _FULL = ContextVar("full precision", default=False)
+TABLE_BYTES = 1 << 30
+"""A table of up to so many bytes lies on the device."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,6 +41,21 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "cuda" and not _FULL.get():
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
+
+
+def home(size: int, device: torch.device) -> torch.device:
+    """Where a table of so many bytes lies, of which every step reads some rows: a large one on the CPU."""
+    return device if size <= TABLE_BYTES else torch.device("cpu")
+
+
+def at_home(whole: Tensor, device: torch.device) -> Tensor:
+    """A table at its `home`."""
+    return whole.to(home(whole.nbytes, device))
+
+
+def taken(held: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Rows int64 [B] of a table, wherever it lies, on a device."""
+    return held.index_select(0, rows.to(held.device)).to(device)
 
 
 @contextmanager

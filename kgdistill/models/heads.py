@@ -9,7 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kgdistill.tasks.ragged import Ragged, placed
+from kgdistill.tasks.word_features import WordTable
+
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
+
+class WordRows:
+    """The words of some texts on a device."""
+
+    def __init__(self, table: WordTable, device: torch.device) -> None:
+        self._columns = Ragged(placed(table.columns, device), placed(table.starts, device))
+        self._weights = placed(table.weights, device)
+
+    def of(self, rows: Tensor) -> Words:
+        """What `FusedHead` takes of texts int64 [B]."""
+        places, offsets = self._columns.places(rows)
+        return self._columns.values[places], self._weights[places], offsets
 
 
 class ClassifyHead(nn.Module):

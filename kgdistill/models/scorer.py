@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.blend import UNITS, Evidence
+from kgdistill.models.device import home
 from kgdistill.models.student import Student
 from kgdistill.models.teacher import FusedTeacher
 from kgdistill.models.terms import (
@@ -25,6 +25,7 @@ from kgdistill.models.terms import (
 )
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.ragged import placed
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,24 @@ class Terms:
     def pairs(self, users: IntArray, items: IntArray) -> Evidence:
         """Of users int64 [B] and shared items int64 [C]."""
         with torch.autocast(self.device.type, enabled=False):
-            return self._evidence(users, items, tuple(term.pairs(users, items) for term in self.terms))
+            terms = tuple(term.pairs(users, items) for term in self.terms)
+        return self.evidence(placed(users, self.device), placed(items, self.device), terms)
 
-    def values(self, users: IntArray, lists: IntArray, *, chunk: int = 256) -> FloatArray:
-        """What the terms say of each user's own list, int64 [B, C]: float32 [B, C, terms]."""
-        out = np.empty((*lists.shape, len(self.terms)), np.float32)
+    def values(self, users: IntArray, lists: IntArray, *, chunk: int = 256) -> Tensor:
+        """What the terms say of each user's own list, int64 [B, C]: float32 [B, C, terms], see `home`."""
+        shape = (*lists.shape, len(self.terms))
+        out = torch.empty(shape, device=home(4 * math.prod(shape), self.device))
         for start in range(0, len(users), chunk):
             part = slice(start, start + chunk)
             for t, term in enumerate(self.terms):
                 with torch.autocast(self.device.type, enabled=False):
-                    out[part, :, t] = term.lists(users[part], lists[part]).cpu().numpy()
+                    out[part, :, t] = term.lists(users[part], lists[part])
         return out
 
-    def lists(self, users: IntArray, lists: IntArray, values: FloatArray | None = None) -> Evidence:
-        """Of each user's own list, int64 [B, C]; `values` where they are known already."""
-        known = torch.from_numpy(self.values(users, lists) if values is None else values).to(self.device)
-        return self._evidence(users, lists, known.unbind(-1))
-
-    def _evidence(self, users: IntArray, items: IntArray, terms: tuple[Tensor, ...]) -> Evidence:
-        return Evidence(
-            counts=torch.from_numpy(self.view.counts[items]).to(self.device),
-            lengths=torch.from_numpy(self.view.lengths(users)).to(self.device),
-            terms=terms,
-        )
+    def evidence(self, users: Tensor, items: Tensor, terms: tuple[Tensor, ...]) -> Evidence:
+        """Of users int64 [B] and items int64 [B, C] or [C] on the device, with what the terms say of them."""
+        known = self.view.on(self.device)
+        return Evidence(counts=known.counts[items], lengths=known.lengths[users], terms=terms)
 
 
 def terms_of(
@@ -129,20 +125,16 @@ class Scorer:
         """Where the vectors are."""
         return self.vectors.device
 
-    @cached_property
-    def _counts(self) -> Tensor:
-        return torch.from_numpy(self.view.counts).to(self.device)
-
-    def user_vectors(self, users: IntArray) -> Tensor:
+    def user_vectors(self, users: IntArray | Tensor) -> Tensor:
         """float32 [B, D]."""
-        items, offsets, ranks = (t.to(self.device) for t in self.view.history(users))
-        return self.model.users(self.vectors, self._counts, items, offsets, ranks)
+        counts = self.view.on(self.device).counts
+        return self.model.users(self.vectors, counts, *self.view.history(users, self.device))
 
     @torch.no_grad()
     def scores(self, users: IntArray, candidates: IntArray) -> Tensor:
         """Scores float32 [B, C] of `users` (ids) and `candidates` (ids), on the device."""
         out = torch.empty(len(users), len(candidates), dtype=torch.float32, device=self.device)
-        vectors = self.vectors[torch.from_numpy(candidates).to(self.device)]
+        vectors = self.vectors[placed(candidates, self.device)]
         for start in range(0, len(users), 64):
             now = users[start : start + 64]
             out[start : start + 64] = self.model.score(
@@ -158,7 +150,9 @@ class Scorer:
     @torch.no_grad()
     def lists(self, users: IntArray, lists: IntArray) -> FloatArray:
         """Scores float32 [B, C] of each user's own list int64 [B, C]."""
-        vectors = self.vectors[torch.from_numpy(lists).to(self.device)]
-        scores = self.model.score(self.user_vectors(users), vectors, self.terms.lists(users, lists))
-        out: FloatArray = scores.float().cpu().numpy().astype(np.float32)
+        rows, items = placed(users, self.device), placed(lists, self.device)
+        said = self.terms.values(users, lists).to(self.device).unbind(-1)
+        evidence = self.terms.evidence(rows, items, said)
+        scores = self.model.score(self.user_vectors(rows), self.vectors[items], evidence)
+        out: FloatArray = scores.float().cpu().numpy()
         return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
-from kgdistill.tasks.item_groups import (
-    ItemGroups,
-)
+from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.ragged import Ragged, placed
 
+_CPU = torch.device("cpu")
 _DAY_US = 86_400e6
 RECENT_DAYS = 30.0
 """After so many days a purchase is half as recent, where a shop does not say otherwise (`half_life`)."""
@@ -37,6 +37,23 @@ class OtherEvents:
     weight: float
     pairs: sp.csr_matrix
     times: sp.csr_matrix
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What a training reads of a view in every step, as tensors on one device.
+
+    Attributes:
+        bought: the items of each user, in the order of `Interactions.purchases`.
+        ranks: of each of them (`Interactions.ranks`), float32 [events].
+        counts: buyers of each item, int64 [items].
+        lengths: log(1 + items in the history) of each user, float32 [users].
+    """
+
+    bought: Ragged
+    ranks: Tensor
+    counts: Tensor
+    lengths: Tensor
 
 
 @dataclass
@@ -66,6 +83,7 @@ class Interactions:
     ranks: FloatArray = field(init=False)
     fits: dict[Any, Any] = field(init=False, default_factory=dict)
     _shares: dict[ItemGroups, tuple[sp.csr_matrix, FloatArray]] = field(init=False, default_factory=dict)
+    _on: dict[torch.device, Histories] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         bought, items = self.purchases.indices, self.purchases.shape[1]
@@ -104,14 +122,21 @@ class Interactions:
         out: FloatArray = np.log1p(lengths).astype(np.float32)
         return out
 
-    def history(self, users: IntArray) -> tuple[Tensor, Tensor, Tensor]:
-        """Items int64 [H], offsets int64 [B] and ranks float32 [H] of these users' histories."""
-        flat, offsets = self._places(users)
-        return (
-            torch.from_numpy(self.purchases.indices[flat].astype(np.int64)),
-            torch.from_numpy(offsets),
-            torch.from_numpy(self.ranks[flat]),
-        )
+    def on(self, device: torch.device) -> Histories:
+        """The histories on a device, where they stay: 12 bytes of each event."""
+        if device not in self._on:
+            everybody = np.arange(self.purchases.shape[0])
+            self._on[device] = Histories(
+                Ragged.columns(self.purchases, device),
+                *(placed(a, device) for a in (self.ranks, self.counts, self.lengths(everybody))),
+            )
+        return self._on[device]
+
+    def history(self, users: IntArray | Tensor, device: torch.device = _CPU) -> tuple[Tensor, Tensor, Tensor]:
+        """Items int64 [H], offsets int64 [B] and ranks float32 [H] of these users' histories, on a device."""
+        known = self.on(device)
+        places, offsets = known.bought.places(placed(users, device))
+        return known.bought.values[places], offsets, known.ranks[places]
 
     def _places(self, users: IntArray) -> tuple[IntArray, IntArray]:
         starts, ends = self.purchases.indptr[users], self.purchases.indptr[users + 1]
@@ -170,10 +195,3 @@ def interactions_before(
         for other in others
     )
     return Interactions(matrix, kept, min_count, further, recent_days)
-
-
-def batches(users: IntArray, size: int, rng: np.random.Generator | None = None) -> Iterator[IntArray]:
-    """Users in batches, shuffled where a generator is given."""
-    order = rng.permutation(users) if rng is not None else users
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

@@ -179,7 +179,7 @@ class PairHead(nn.Module):
             return np.asarray(self(torch.from_numpy(features)).numpy(), np.float32)
 
 
-class _PairLesson(Lesson[IntArray]):
+class _PairLesson(Lesson[Tensor]):
     """Labels of the pairs that an anchor reached, and what the teacher says of them and of others."""
 
     def __init__(
@@ -192,21 +192,20 @@ class _PairLesson(Lesson[IntArray]):
         self._known = torch.from_numpy(table.reached).to(device)
         self._soft = None if soft is None else torch.from_numpy(soft).to(device)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """See `Lesson`."""
-        order = draws.numpy.permutation(len(self._y))
-        return np.array_split(order, max(len(order) // self._config.batch, 1))
+        rows = torch.arange(len(self._y), device=self._y.device)
+        return draws.batches(rows, self._config.batch, even=True)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """See `Lesson`."""
-        rows = torch.from_numpy(batch).to(self._x.device)
-        logits, known = self._head(self._x[rows]), self._known[rows]
+        logits, known = self._head(self._x[batch]), self._known[batch]
         terms: dict[str, tuple[float, Tensor]] = {}
         if known.any():
-            told = F.binary_cross_entropy_with_logits(logits[known], self._y[rows][known])
+            told = F.binary_cross_entropy_with_logits(logits[known], self._y[batch][known])
             terms["task"] = (1 - self._share, told)
         if self._soft is not None:
-            teacher, temperature = self._soft[rows][:, None], self._config.temperature
+            teacher, temperature = self._soft[batch][:, None], self._config.temperature
             terms["list"] = (self._share, soft_loss(logits[:, None], teacher, temperature, several=True))
         return terms
 

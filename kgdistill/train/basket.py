@@ -110,7 +110,7 @@ def _examples(
     return _Examples(lists.values[chosen], bought[chosen], offsets, student is not None)
 
 
-class _Lesson(Lesson[IntArray]):
+class _Lesson(Lesson[Tensor]):
     """Users' lists in batches.
 
     Args:
@@ -133,24 +133,24 @@ class _Lesson(Lesson[IntArray]):
         # Where the student is not known its values say nothing: they stand at their mean.
         self.inputs[torch.from_numpy(~witnessed), -2:] = 0.0
         self.bought = torch.from_numpy(np.concatenate([window.bought for window in windows]))
-        self.lengths = np.concatenate([np.diff(window.offsets) for window in windows])
-        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.lengths = torch.cat([torch.from_numpy(window.offsets).diff() for window in windows])
+        self.offsets = self.lengths.cumsum(0) - self.lengths
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """Lists, shuffled."""
-        order = torch.randperm(len(self.lengths), generator=draws.torch)
-        size = min(self.settings.batch, max(1, len(order) // _BATCHES))
-        return [rows.numpy() for rows in torch.split(order, size)]
+        count = len(self.lengths)
+        return draws.batches(torch.arange(count), min(self.settings.batch, max(1, count // _BATCHES)))
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """Softmax cross-entropy over each list, and the squared weights."""
-        column = np.arange(self.lengths[batch].max())
-        absent = column >= self.lengths[batch, None]
-        place = torch.from_numpy(np.where(absent, 0, self.offsets[batch, None] + column))
+        lengths = self.lengths[batch, None]
+        column = torch.arange(int(lengths.max()))
+        absent = column >= lengths
+        place = (self.offsets[batch, None] + column).masked_fill(absent, 0)
         scores = self.model(self.inputs[place])
         decay = torch.stack([(p**2).sum() for p in self.model.parameters()]).sum()
         return {
-            "list": (1.0, sampled_softmax(scores, self.bought[place], mask=torch.from_numpy(absent))),
+            "list": (1.0, sampled_softmax(scores, self.bought[place], mask=absent)),
             "decay": (self.settings.l2, decay),
         }
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
+from kgdistill.models.device import at_home, taken
 from kgdistill.ranking.classes import Classified, decide, macro_f1, probabilities
 from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.tasks.ragged import placed
 from kgdistill.train.loop import Draws, Lesson, LossTerms
 from kgdistill.train.losses import list_distillation, relational_cosine
 
@@ -21,12 +23,13 @@ Logits = Mapping[str, FloatArray]
 """Of each target, float32 [subjects, classes]."""
 
 
-class ClassLesson(Lesson[IntArray]):
+class ClassLesson(Lesson[Tensor]):
     """Labels of the training subjects, and what the teacher says of these and of unlabelled ones.
 
     Args:
         task: what is told; its test stays closed.
         logits: of some subjects, int64 [B] -> logits by target, and text vectors float32 [B, D] or None.
+        device: where the model is, and the subjects that `logits` is asked for.
         config: weights, temperature, batch and patience.
         soft: the teacher's logits of every subject.
         wanted: the teacher's text vectors in the student's space, float32 [subjects, D].
@@ -36,19 +39,21 @@ class ClassLesson(Lesson[IntArray]):
     def __init__(
         self,
         task: ClassifyTask,
-        logits: Callable[[IntArray], tuple[dict[str, Tensor], Tensor | None]],
+        logits: Callable[[Tensor], tuple[dict[str, Tensor], Tensor | None]],
+        device: torch.device,
         config: ClassifyConfig,
         *,
         soft: Logits | None = None,
         wanted: Tensor | None = None,
         without: Sequence[int] | IntArray = (),
     ) -> None:
-        self._task, self._logits, self._config = task, logits, config
-        self._soft = None if soft is None else {k: torch.from_numpy(v) for k, v in soft.items()}
-        self._wanted = wanted
+        self._task, self._logits, self._config, self._device = task, logits, config, device
+        told = soft or {}
+        self._soft = {name: at_home(torch.from_numpy(held), device) for name, held in told.items()}
+        self._wanted = None if wanted is None else at_home(wanted, device)
         train = task.subjects("train")
         learned = train if soft is None else np.concatenate([train, task.unlabelled])
-        self._subjects = learned[~np.isin(learned, without)]
+        self._subjects = placed(learned[~np.isin(learned, without)], device)
         self._labels: dict[str, tuple[Tensor, Tensor]] = {}
         for name in task.class_names:
             rows, truth = task.subjects("train", name), task.truth(name, "train")
@@ -56,32 +61,34 @@ class ClassLesson(Lesson[IntArray]):
             labels = torch.zeros(len(task), truth.shape[1])
             known[torch.from_numpy(rows)] = True
             labels[torch.from_numpy(rows)] = torch.from_numpy(truth.astype(np.float32))
-            self._labels[name] = known, labels
+            self._labels[name] = known.to(device), at_home(labels, device)
         self._best, self._since = -np.inf, 0
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """See `Lesson`."""
-        order = draws.numpy.permutation(self._subjects)
-        return np.array_split(order, max(len(order) // self._config.batch, 1))
+        return draws.batches(self._subjects, self._config.batch, even=True)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """See `Lesson`."""
-        config, at = self._config, torch.from_numpy(batch)
+        config = self._config
         logits, text = self._logits(batch)
         terms: dict[str, tuple[float, Tensor]] = {}
         for name, x in logits.items():
-            known, labels = (part[at].to(x.device) for part in self._labels[name])
+            known, labels = (taken(part, batch, self._device) for part in self._labels[name])
             several = self._task.several(name)
             if known.any():
-                weight = 1.0 if self._soft is None else config.task_weight
+                weight = config.task_weight if self._soft else 1.0
                 terms[f"task/{name}"] = weight, label_loss(x[known], labels[known], several=several)
-            if self._soft is not None:
-                soft = self._soft[name][at].to(x.device)
+            if self._soft:
+                soft = taken(self._soft[name], batch, self._device)
                 terms[f"list/{name}"] = (
                     config.list_weight, soft_loss(x, soft, config.temperature, several=several)
                 )  # fmt: skip
         if text is not None and self._wanted is not None:
-            terms["text"] = config.text_weight, relational_cosine(text, self._wanted[at.to(text.device)])
+            terms["text"] = (
+                config.text_weight,
+                relational_cosine(text, taken(self._wanted, batch, self._device)),
+            )
         return terms
 
     def validate(self) -> dict[str, float]:
@@ -91,7 +98,7 @@ class ClassLesson(Lesson[IntArray]):
             rows, truth = self._task.subjects("validation", name), self._task.truth(name, "validation")
             several = self._task.several(name)
             with torch.inference_mode():
-                x = self._logits(rows)[0][name].float().cpu().numpy()
+                x = self._logits(placed(rows, self._device))[0][name].float().cpu().numpy()
             reached.append(worth(x, truth, several=several))
         f1, likelihood = np.mean(reached, axis=0)
         better = f1 + likelihood > self._best

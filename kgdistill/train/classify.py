@@ -13,6 +13,7 @@ from torch import Tensor
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
+from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
 from kgdistill.models.text.transformer import TextEncoder
 from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
@@ -26,6 +27,7 @@ from kgdistill.train.class_reader import ClassReader, class_centres, words_of
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
 from kgdistill.train.tower import SharedTower, TowerTexts
 
+_CPU = torch.device("cpu")
 _LEARNED = 0.5
 _ROWS = 4096
 _WORD_RATE, _PART = 10.0, 20
@@ -128,7 +130,7 @@ class ClassTeacher:
     def near(self, task: ClassifyTask, vectors: SubjectVectors) -> dict[str, FloatArray]:
         """Of each target that can be none of its classes, `Centres.near` of every subject."""
         features = _Features(task, vectors, self.middle, self.size, self.words, self.tables)
-        return {name: centres.near(features.dense.numpy()) for name, centres in self.centres.items()}
+        return {name: centres.near(features.dense.cpu().numpy()) for name, centres in self.centres.items()}
 
     def logits_of(self, features: _Features, *, learned: float = 0.0) -> Logits:
         """Of every subject, by what is read of it.
@@ -160,27 +162,27 @@ class _Features:
         size: float,
         words: WordFeatures | None,
         tables: Sequence[NodeTable],
+        device: torch.device = _CPU,
     ) -> None:
         dense = beside_features(tables, [b.members for b in task.neighbours], len(task))
         if middle is not None and vectors.subjects is not None:
             text = ((vectors.subjects - middle) / size).astype(np.float32)
             dense = np.concatenate([text, dense], axis=1)
-        self.dense = torch.from_numpy(dense)
-        self.words = words.read(task.texts) if words is not None and task.texts is not None else None
+        self.device, self.dense = device, at_home(torch.from_numpy(dense), device)
+        self.words = words_of(words, task, device)
         self.columns = 0 if words is None else len(words.words)
 
-    def of(self, rows: IntArray, device: torch.device) -> tuple[Tensor, Words | None]:
-        """What `FusedHead` takes of some subjects."""
-        return self.dense[torch.from_numpy(rows)].to(device), words_of(self.words, rows, device)
+    def of(self, rows: Tensor) -> tuple[Tensor, Words | None]:
+        """What `FusedHead` takes of some subjects, int64 [B] on the device."""
+        return taken(self.dense, rows, self.device), None if self.words is None else self.words.of(rows)
 
 
 def _said(member: FusedHead, features: _Features) -> Logits:
-    member.eval().cpu()
+    member.eval().to(features.device)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(features.dense), _ROWS):
-            rows = np.arange(start, min(start + _ROWS, len(features.dense)))
-            parts.append({k: x.numpy() for k, x in member(*features.of(rows, torch.device("cpu"))).items()})
+        for rows in torch.split(torch.arange(len(features.dense), device=features.device), _ROWS):
+            parts.append({k: x.cpu().numpy() for k, x in member(*features.of(rows)).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -242,8 +244,7 @@ class ClassStudent:
         reader = ClassReader(self.model, task, self.tokenizer, self.max_tokens, self.tables, self.words)
         with torch.inference_mode():
             self.model.eval()
-            for start in range(0, len(task), _ROWS):
-                rows = np.arange(start, min(start + _ROWS, len(task)))
+            for rows in torch.split(torch.arange(len(task), device=reader.device), _ROWS):
                 logits, text = reader.logits(rows)
                 yield logits, reader.dense(rows, text)
 
@@ -278,11 +279,11 @@ def train_class_teacher(
         middle = seen.mean(axis=0).astype(np.float32)
         size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
         words = WordFeatures.of([task.texts[i] for i in learned])
-    features = _Features(task, vectors, middle, size, words, tables)
+    features = _Features(task, vectors, middle, size, words, tables, context.device)
     folds = _folds(task, own, config, draws)
     teacher = ClassTeacher(
         [], folds, middle, size, words, tables, dict(task.class_names), _several(task), {}, 0, [], 0.0,
-        chosen, class_centres(task, features.dense.numpy),
+        chosen, class_centres(task, lambda: features.dense.cpu().numpy()),
     )  # fmt: skip
     kept: list[int] = []
     for fold in range(max(int(folds.max()) + 1, 1)):
@@ -316,7 +317,7 @@ def _member(
     head = FusedHead(dense, features.columns)
     head.to(context.device)
     lesson = ClassLesson(
-        task, lambda rows: (head(*features.of(rows, context.device)), None), config, without=without[1]
+        task, lambda rows: (head(*features.of(rows)), None), context.device, config, without=without[1]
     )
     recipe = _recipe(config, chosen, {"words": _WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
@@ -332,7 +333,7 @@ def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
     train = train[train < own]
     if config.folds > 1 and len(train) >= _PART * config.folds:
-        out[draws.numpy.permutation(train)] = np.arange(len(train)) % config.folds
+        out[draws.shuffled(torch.from_numpy(train)).numpy()] = np.arange(len(train)) % config.folds
     return out
 
 
@@ -372,7 +373,7 @@ def train_class_student(
     tokenizer, table, words, axes = (None, None, None, None) if text is None else text
     wanted = None
     if soft is not None and vectors.subjects is not None and axes is not None:
-        wanted = torch.from_numpy(vectors.subjects @ axes).to(context.device)
+        wanted = torch.from_numpy(vectors.subjects @ axes)
     width = sum(t.width for t in tables) + (0 if table is None else table.shape[1])
     dense = ClassifyHead(width, counts, hidden=config.hidden, dropout=config.dropout)
     model = StaticClassifier(table, FusedHead(dense, 0 if words is None else len(words.words)))
@@ -381,7 +382,7 @@ def train_class_student(
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
     reader = ClassReader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
-    lesson = ClassLesson(task, reader.logits, config, soft=soft, wanted=wanted)
+    lesson = ClassLesson(task, reader.logits, context.device, config, soft=soft, wanted=wanted)
     rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -182,8 +182,15 @@ def _start(model: FusedItems, graph: FusionGraph) -> None:
     model.text.weight.copy_(torch.linalg.solve(gram, x.T @ y).T.float())
 
 
-class _Lesson(Lesson[Tensor]):
-    """Folds of the interactions as labels: a batch is interactions of one fold."""
+class _Batch(NamedTuple):
+    """Interactions of one fold, int64 [B], and the items that they are compared with, int64 [negatives]."""
+
+    labels: Tensor
+    others: Tensor
+
+
+class _Lesson(Lesson[_Batch]):
+    """Folds of the interactions as labels."""
 
     def __init__(
         self, model: FusedItems, catalogue: TrainingData, graph: FusionGraph, config: TeacherConfig
@@ -204,25 +211,29 @@ class _Lesson(Lesson[Tensor]):
         most = math.ceil(2 * config.graph_labels / max(len(self.items), 1))
         self.folds = min(math.ceil(config.graph_steps / self.batches), most)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[_Batch]:
         """Draws the fold, and its labels in batches; a user of whom nothing is left teaches nothing."""
-        keep = torch.rand(len(self.items), generator=draws.torch) >= _LABELS
-        new = torch.rand(self.count, generator=draws.torch) < self.config.node_dropout
-        self.load_state_dict({"keep": keep & ~new[self.items.cpu()], "new": new})
-        labels = torch.nonzero(~self.keep & (self.messages.pool.lengths > 0)[self.users]).ravel().cpu()
-        order = torch.randperm(len(labels), generator=draws.torch)
+        # Drawn on the CPU, so that every device has the same.
+        keep = (torch.rand(len(self.items), generator=draws.torch) >= _LABELS).to(self.device)
+        new = (torch.rand(self.count, generator=draws.torch) < self.config.node_dropout).to(self.device)
+        self.load_state_dict({"keep": keep & ~new[self.items], "new": new})
+        labels = torch.nonzero(~self.keep & (self.messages.pool.lengths > 0)[self.users]).ravel()
         # As many in every fold, so that the rate does not fall below 0.
-        return list(torch.tensor_split(labels[order], self.batches))
+        parts = torch.tensor_split(draws.shuffled(labels), self.batches)
+        count = self.config.graph_negatives
+        drawn = torch.rand(self.batches, count, dtype=torch.float64, generator=draws.torch).to(self.device)
+        others = self.pool[torch.searchsorted(self.reach, drawn * self.reach[-1])]
+        return [_Batch(*both) for both in zip(parts, others, strict=True)]
 
-    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
+    def loss(self, batch: _Batch, draws: Draws) -> LossTerms:
         """The sampled softmax of the batch's labels."""
-        batch = batch.to(self.device)
         keep = torch.rand(self.count, device=self.device) >= self.config.z_dropout
         with autocast(self.device):
             vectors = self.model(self.graph.texts, self.messages, keep, self.new).vectors
-        right, others = self.items[batch], self._negatives(draws)
+        labels, others = batch
+        right = self.items[labels]
         # A user's labels share the scores of what they are compared with.
-        users, row = torch.unique(self.users[batch], return_inverse=True)
+        users, row = torch.unique(self.users[labels], return_inverse=True)
         pooled = rows_of(self.messages.pool @ vectors, users)
         scores = pooled @ rows_of(vectors, others).T
         own = (rows_of(pooled, row) * rows_of(vectors, right)).sum(1)
@@ -238,9 +249,3 @@ class _Lesson(Lesson[Tensor]):
         """Passes the messages of that fold."""
         self.keep, self.new = (state[name].to(self.device) for name in ("keep", "new"))
         self.messages = self.graph.messages.messages(self.keep)
-
-    def _negatives(self, draws: Draws) -> Tensor:
-        """Items that all labels of a batch are compared with, int64 [negatives]."""
-        # Drawn on the CPU, so that every device has the same.
-        drawn = torch.rand(self.config.graph_negatives, dtype=torch.float64, generator=draws.torch)
-        return self.pool[torch.searchsorted(self.reach, drawn.to(self.device) * self.reach[-1])]

@@ -10,11 +10,13 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.blend import Blend
 from kgdistill.models.candidates import best_unseen
+from kgdistill.models.device import home, taken
 from kgdistill.models.scorer import Terms
 from kgdistill.tasks.interactions import Interactions
+from kgdistill.tasks.ragged import Ragged, placed
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.losses import sampled_softmax
 
@@ -24,31 +26,36 @@ MANY = 20_000
 
 @dataclass(frozen=True)
 class Lists:
-    """Candidate lists with labels for the users of a view.
+    """Candidate lists with labels for the users of a view, on the device or, if they are large, beside it.
 
     Attributes:
-        users: int64 [U].
+        users: int64 [U], ascending.
         items: int64 [U, C].
         labels: bool [U, C].
         left_out: bool [U, C]: what the user bought before, and repeats; it counts neither way.
         values: what the terms say, float32 [U, C, terms].
     """
 
-    users: IntArray
-    items: IntArray
-    labels: BoolArray
-    left_out: BoolArray
-    values: FloatArray
+    users: Tensor
+    items: Tensor
+    labels: Tensor
+    left_out: Tensor
+    values: Tensor
 
-    def of(self, users: IntArray) -> Lists | None:
-        """The part that belongs to these users; None where none does."""
-        rows = np.flatnonzero(np.isin(self.users, users))
-        return Lists(*(getattr(self, f.name)[rows] for f in fields(self))) if len(rows) else None
+    def of(self, users: Tensor) -> Lists | None:
+        """The part that belongs to these users int64 [B], where they are; None where none does."""
+        asked = users.to(self.users.device)
+        rows = torch.searchsorted(self.users, asked).clamp_(max=len(self.users) - 1)
+        rows = rows[self.users[rows] == asked].sort().values
+        return (
+            Lists(*(taken(getattr(self, f.name), rows, users.device) for f in fields(self)))
+            if len(rows)
+            else None
+        )
 
     def loss(self, scores: Tensor) -> Tensor:
         """The sampled softmax of their scores, [U, C]."""
-        labels, left_out = (torch.from_numpy(a).to(scores.device) for a in (self.labels, self.left_out))
-        return sampled_softmax(scores, labels, mask=left_out)
+        return sampled_softmax(scores, self.labels, mask=self.left_out)
 
 
 def negatives(
@@ -59,16 +66,14 @@ def negatives(
     *,
     top: int,
     random: int,
-    rng: np.random.Generator,
-    chunk: int = 256,
-) -> IntArray:
+    rng: torch.Generator,
+) -> Tensor:
     """Each user's hardest unseen items of `pool` and some random ones, int64 [U, top + random]."""
     top, random = min(top, len(pool)), random if len(pool) > top else 0
-    best = best_unseen(scorer, view.purchases, users, pool, top)
-    parts = (users[start : start + chunk] for start in range(0, len(users), chunk))
-    drawn = [rng.integers(0, len(pool), (len(part), random)) for part in parts]
-    out: IntArray = np.concatenate([best, pool[np.concatenate(drawn)]], axis=1)
-    return out
+    best = best_unseen(scorer, view, users, pool, top)
+    # Drawn on the CPU, so that every device has the same.
+    drawn = torch.randint(len(pool), (len(users), random), generator=rng)
+    return torch.cat([best, placed(pool, best.device)[drawn.to(best.device)]], dim=1)
 
 
 def learners(users: IntArray, labels: sp.csr_matrix) -> IntArray:
@@ -80,31 +85,30 @@ def learners(users: IntArray, labels: sp.csr_matrix) -> IntArray:
     return some
 
 
-def labelled(users: IntArray, items: IntArray, labels: sp.csr_matrix, terms: Terms) -> Lists | None:
+def labelled(users: IntArray, items: Tensor, labels: sp.csr_matrix, terms: Terms) -> Lists | None:
     """Lists with the labels among them; users without one are left out, and None is where nobody has one.
 
     Args:
-        users: int64 [U].
+        users: int64 [U], ascending.
         items: each user's list, int64 [U, C].
         labels: CSR [users, items], the events after the view of `terms`.
         terms: what they say of the lists is attached; what their view knows is left out.
     """
-    rows = np.repeat(users, items.shape[1])
-    hit = np.asarray(labels[rows, items.ravel()]).reshape(items.shape) > 0
+    at = home(4 * items.numel() * len(terms.terms), terms.device)
+    rows, items = placed(users, at), items.to(at)
+    hit = Ragged.columns(labels, at).holds(rows, items)
     # A random item may repeat one of the list; the first place counts.
-    order = np.argsort(items, axis=1, kind="stable")
-    ranked = np.take_along_axis(items, order, 1)
-    repeat = np.zeros_like(hit)
-    np.put_along_axis(repeat, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
+    ranked, order = items.sort(dim=1, stable=True)
+    repeat = torch.zeros_like(hit).scatter_(1, order[:, 1:], ranked[:, 1:] == ranked[:, :-1])
     # Where a user has few unseen items, bought ones fill the list.
-    known = terms.view.purchases
-    left_out = repeat | (np.asarray(known[rows, items.ravel()]).reshape(items.shape) > 0)
+    left_out = repeat | terms.view.on(at).bought.holds(rows, items)
     hit &= ~left_out
     keep = hit.any(1)
     if not keep.any():
         return None
-    users, items = users[keep], items[keep]
-    return Lists(users, items, hit[keep], left_out[keep], terms.values(users, items))
+    rows, items = rows[keep], items[keep]
+    values = terms.values(*(part.cpu().numpy() for part in (rows, items)))
+    return Lists(rows, items, hit[keep], left_out[keep], values)
 
 
 def label_pools(catalogue: TrainingData, view: Interactions, labels: sp.csr_matrix) -> dict[str, IntArray]:
@@ -120,5 +124,4 @@ def set_scales(blend: Blend, lists: Iterable[Lists | None]) -> None:
     """Measures the terms' units on the lists (`Blend.set_scales`)."""
     given = [part for part in lists if part is not None]
     if given:
-        values = np.concatenate([p.values.reshape(p.items.size, p.values.shape[-1]) for p in given])
-        blend.set_scales(torch.from_numpy(values))
+        blend.set_scales(torch.cat([part.values.flatten(0, 1) for part in given]))

@@ -81,19 +81,27 @@ class Draws:
     """Every source of chance of a training: generators of its own, and torch's, which dropout draws from.
 
     Attributes:
-        numpy, torch: the training's own.
+        torch: the training's own.
     """
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
-        self.numpy = np.random.default_rng(seed)
         self.torch = torch.Generator().manual_seed(seed)
         beside = device is not None and device.type != "cpu"
         self._device: Any = torch.get_device_module(device) if beside else None
 
+    def shuffled(self, ids: Tensor) -> Tensor:
+        """Ids int64 [N] in an order that is drawn on the CPU, so that every device has the same."""
+        return ids[torch.randperm(len(ids), generator=self.torch).to(ids.device)]
+
+    def batches(self, ids: Tensor, size: int, *, even: bool = False) -> list[Tensor]:
+        """Shuffled ids in batches of `size`, the last of what is left; with `even` none is less."""
+        if even:
+            return list(torch.tensor_split(self.shuffled(ids), max(len(ids) // size, 1)))
+        return list(torch.split(self.shuffled(ids), size)) if len(ids) else []
+
     def state_dict(self) -> dict[str, Any]:
         """Where all of them stand, torch's own among them."""
         return {
-            "numpy": self.numpy.bit_generator.state,
             "torch": self.torch.get_state(),
             "cpu": torch.get_rng_state(),
             "device": None if self._device is None else self._device.get_rng_state(),
@@ -101,7 +109,6 @@ class Draws:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Puts all of them back."""
-        self.numpy.bit_generator.state = state["numpy"]
         self.torch.set_state(state["torch"])
         torch.set_rng_state(state["cpu"])
         if self._device is not None:
@@ -231,8 +238,10 @@ class TrainState:
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        for name, value in (("loss", loss.detach()), *((f"loss/{k}", v) for k, v in parts.items())):
-            self.losses.setdefault(name, []).append(float(value))
+        names = ("loss", *(f"loss/{k}" for k in parts))
+        # They leave the device together.
+        for name, value in zip(names, torch.stack([loss.detach(), *parts.values()]).tolist(), strict=True):
+            self.losses.setdefault(name, []).append(value)
         if not math.isfinite(self.losses["loss"][-1]):
             raise InputError(
                 f"the loss became {self.losses['loss'][-1]} in epoch {self.epoch}, step {self.position}",

@@ -113,8 +113,8 @@ class Round:
         """How many places of a list go to new items: of those who have a history, as no other is lifted."""
         users = self.catalogue.users[np.diff(self.whole.purchases.indptr)[self.catalogue.users] > 0]
         users, items = users[:: max(1, len(users) // _ASKED)], self.catalogue.items
-        shown = best_unseen(scorer, self.whole.purchases, users, items, min(_SHOWN, len(items)))
-        new = np.isin(shown, self.catalogue.pool("cold", self.whole))
+        shown = best_unseen(scorer, self.whole, users, items, min(_SHOWN, len(items)))
+        new = np.isin(shown.cpu(), self.catalogue.pool("cold", self.whole))
         return float(new.sum(1).mean()) if len(users) else 0.0
 
 

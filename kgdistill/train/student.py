@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,15 +14,16 @@ from torch import Tensor
 
 from kgdistill.arrays import IntArray
 from kgdistill.config import StudentConfig
-from kgdistill.models.blend import Evidence, rows_of
-from kgdistill.models.device import autocast
+from kgdistill.models.blend import rows_of
+from kgdistill.models.device import at_home, autocast, taken
 from kgdistill.models.scorer import Scorer, Terms, terms_of
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.terms import ItemWeights
 from kgdistill.models.terms.neighbours import NeighbourItems
 from kgdistill.models.text.tokens import Tokens
-from kgdistill.tasks.interactions import Interactions, batches
+from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.ragged import placed
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbour_weights
 from kgdistill.train.lists import Lists, label_pools, labelled, learners, negatives, set_scales
@@ -40,6 +42,7 @@ from kgdistill.train.targets import Targets
 _FEW_LABELS = 30_000
 """With so many labels, and a teacher, the task weighs half of what it is set to; with fewer less."""
 _TABLES = ("tokens", "ids", "token_weights")
+_COMPARED = 256
 _CHOICE = LinearChoice()
 
 
@@ -77,10 +80,6 @@ class TrainedStudent(TrainedRanker[Student]):
     decay: float = 0.0
 
 
-def _text_vectors(model: Student, tokens: Tokens, device: torch.device) -> Tensor:
-    return model.text(torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.offsets).to(device))
-
-
 def student_scorer(
     trained: TrainedStudent,
     catalogue: TrainingData,
@@ -93,10 +92,10 @@ def student_scorer(
     """The student over a view; `use_ids` False answers from text alone (the id-free student)."""
     model = trained.model.to(device).eval()
     with torch.no_grad():
-        text = _text_vectors(model, tokens, device)[torch.from_numpy(catalogue.text_rows).to(device)]
+        of_texts = tokens.on(device)
+        text = model.text(of_texts.values, of_texts.starts[:-1])[placed(catalogue.text_rows, device)]
         rows = trained.rows if use_ids else np.full_like(trained.rows, -1)
-        counts = torch.from_numpy(view.counts).to(device)
-        vectors = model.items(text, torch.from_numpy(rows).to(device), counts)
+        vectors = model.items(text, placed(rows, device), view.on(device).counts)
     terms = _terms(trained.families, trained.neighbours, trained.decay, view, device)
     return Scorer(model, terms, vectors)
 
@@ -199,9 +198,8 @@ def _keeps(
 def _start_from_teacher(trained: TrainedStudent, targets: Targets, inputs: StudentInputs, now: Round) -> None:
     """Copies relational embeddings into the id table, and fits the token table to them."""
     model, known = trained.model, np.flatnonzero(trained.rows >= 0)
-    relational = torch.from_numpy(targets.relational).to(now.context.device)
     with torch.no_grad():
-        model.ids.weight[: len(known)].copy_(relational[torch.from_numpy(known).to(now.context.device)])
+        model.ids.weight[: len(known)].copy_(torch.from_numpy(targets.relational[known]))
     tables = torch.nn.ParameterDict({"tokens": model.tokens.weight, "token_weights": model.token_weights})
     draws = Draws(now.context.seed)
     fit(
@@ -210,7 +208,7 @@ def _start_from_teacher(trained: TrainedStudent, targets: Targets, inputs: Stude
     )  # fmt: skip
 
 
-class _FirstFit(Lesson[IntArray]):
+class _FirstFit(Lesson[Tensor]):
     """The text vectors near the teacher's: one target per distinct text, the mean over its items."""
 
     def __init__(self, model: Student, targets: Targets, inputs: StudentInputs) -> None:
@@ -221,28 +219,32 @@ class _FirstFit(Lesson[IntArray]):
         total = torch.zeros(len(tokens.offsets)).index_add_(0, rows, confidence)
         mean = torch.zeros(len(tokens.offsets), vectors.shape[1])
         mean.index_add_(0, rows, vectors * confidence[:, None])
-        self.model, self.tokens, self.device = model, tokens, device
+        self.model, self.tokens = model, tokens.on(device)
+        self.texts = torch.arange(len(tokens.offsets), device=device)
         self.weight = total.to(device)
         self.mean = (mean / total.clamp(min=1e-6)[:, None]).to(device)
         self.scale = self.mean.pow(2).mean().sqrt().clamp(min=1e-8)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """Texts in batches."""
-        return list(batches(np.arange(len(self.tokens.offsets)), 2048, draws.numpy))
+        return draws.batches(self.texts, 2048)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """Direction, weighted by confidence, and distance."""
-        ids, offsets = self.tokens.of_texts(batch)
-        got = self.model.text(
-            torch.from_numpy(ids).to(self.device), torch.from_numpy(offsets).to(self.device)
-        )
-        index = torch.from_numpy(batch).to(self.device)
-        near = relational_cosine(got, self.mean[index], self.weight[index])
-        apart = ((got - self.mean[index]) / self.scale).pow(2).mean()
+        got = self.model.text(*self.tokens.take(batch))
+        near = relational_cosine(got, self.mean[batch], self.weight[batch])
+        apart = ((got - self.mean[batch]) / self.scale).pow(2).mean()
         return {"direction": (1.0, near), "distance": (1.0, apart)}
 
 
-class _Lesson(Lesson[IntArray]):
+class _Batch(NamedTuple):
+    """Users, and known items whose distances are compared, int64 [B] and [at most `_COMPARED`]."""
+
+    users: Tensor
+    items: Tensor
+
+
+class _Lesson(Lesson[_Batch]):
     """Lists with labels over what lies before them, and the teacher's over everything known.
 
     Hard negatives are those of the student's own first scores.
@@ -259,9 +261,12 @@ class _Lesson(Lesson[IntArray]):
         self.trained, self.model, self.inputs = trained, trained.model, inputs
         self.targets, self.config, self.now = targets, config, now
         self.device = now.context.device
-        self.text_rows = torch.from_numpy(inputs.catalogue.text_rows).to(self.device)
-        self.id_rows = torch.from_numpy(trained.rows).to(self.device)
-        self.known = np.flatnonzero(trained.rows >= 0)
+        self.tokens = inputs.tokens.on(self.device)
+        self.users, self.text_rows, self.id_rows = (
+            placed(ids, self.device)
+            for ids in (inputs.catalogue.users, inputs.catalogue.text_rows, trained.rows)
+        )
+        self.known = torch.nonzero(self.id_rows >= 0).ravel()
         keeps = _keeps(inputs, config, now.inner, self.device)
         self.before = _terms(inputs.families, keeps, trained.decay, now.inner, self.device)
         self.task: list[Lists] = []
@@ -270,11 +275,18 @@ class _Lesson(Lesson[IntArray]):
         self.task_weight = config.task_weight * share if targets is not None else 1.0
         if targets is not None:
             self.then = _terms(inputs.families, trained.neighbours, trained.decay, now.whole, self.device)
-            self.values = self.then.values(targets.users, targets.items)
-            self.relational = torch.from_numpy(targets.relational).to(self.device)
-            self.confidence = torch.from_numpy(targets.confidence).to(self.device)
-            self.place = np.full(int(targets.users.max()) + 1, -1, np.int64)
-            self.place[targets.users] = np.arange(len(targets.users))
+            now.whole.on(self.device)  # before the first step
+            # Of each user the items, the teacher's scores of them, and what the terms say.
+            self.listed = (
+                *(at_home(torch.from_numpy(a), self.device) for a in (targets.items, targets.scores)),
+                self.then.values(targets.users, targets.items),
+            )
+            self.relational, self.confidence = (
+                placed(a, self.device) for a in (targets.relational, targets.confidence)
+            )
+            place = np.full(int(targets.users.max()) + 1, -1, np.int64)
+            place[targets.users] = np.arange(len(targets.users))
+            self.place = placed(place, self.device)
 
     def measure(self, draws: Draws) -> None:
         """Draws the lists with labels, and learns the units of the terms from them."""
@@ -283,30 +295,35 @@ class _Lesson(Lesson[IntArray]):
         start, users = replace(start, terms=self.before), learners(catalogue.users, now.labels)
         for pool in label_pools(catalogue, now.inner, now.labels).values():
             items = negatives(
-                start, now.inner, users, pool, top=config.candidates, random=config.random, rng=draws.numpy
+                start, now.inner, users, pool, top=config.candidates, random=config.random, rng=draws.torch
             )
             lists = labelled(users, items, now.labels, self.before)
             self.task += [] if lists is None else [lists]
         set_scales(self.model.blend, self.task)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
-        """Users in batches."""
-        return list(batches(self.inputs.catalogue.users, self.config.batch, draws.numpy))
+    def plan(self, epoch: int, draws: Draws) -> Sequence[_Batch]:
+        """Users in batches, each with some of the known items, which take turns."""
+        users, count = draws.batches(self.users, self.config.batch), len(self.known)
+        order = draws.shuffled(self.known)
+        turns = torch.arange(len(users) * min(_COMPARED, count), device=self.device) % max(count, 1)
+        items = order[turns].view(len(users), -1)
+        return [_Batch(*both) for both in zip(users, items, strict=True)]
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: _Batch, draws: Draws) -> LossTerms:
         """The task, and with a teacher its lists, its vectors and their distances."""
         with autocast(self.device):
             keep = torch.rand(len(self.id_rows), device=self.device) >= self.config.id_dropout
             if self.targets is None:
-                return self._task(batch, keep)
+                return self._task(batch.users, keep)
             vectors = self._items(self.now.whole, keep)
+            apart = rkd_distance(rows_of(vectors, batch.items), self.relational[batch.items])
             return {
-                **self._task(batch, keep),
-                **self._follow(self.targets, batch, vectors),
-                "rkd": (self.config.rkd_weight, self._distances(vectors, draws)),
+                **self._task(batch.users, keep),
+                **self._follow(self.targets.groups, batch.users, vectors),
+                "rkd": (self.config.rkd_weight, apart),
             }
 
-    def _task(self, users: IntArray, keep: Tensor) -> LossTerms:
+    def _task(self, users: Tensor, keep: Tensor) -> LossTerms:
         parts = [part for part in (lists.of(users) for lists in self.task) if part is not None]
         if not parts or not self.task_weight:
             return {}
@@ -316,16 +333,15 @@ class _Lesson(Lesson[IntArray]):
             inside = inside.detach()
         values = []
         for part in parts:
-            evidence = self.before.lists(part.users, part.items, part.values)
-            values.append(part.loss(self._scores(self.now.inner, part.users, part.items, evidence, inside)))
+            scores = self._scores(self.before, part.users, part.items, part.values, inside)
+            values.append(part.loss(scores))
         return {"task": (self.task_weight, torch.stack(values).sum())}
 
-    def _follow(self, targets: Targets, users: IntArray, vectors: Tensor) -> LossTerms:
-        config, whole, at = self.config, self.now.whole, self.place[users]
-        evidence = self.then.lists(users, targets.items[at], self.values[at])
-        scores = self._scores(whole, users, targets.items[at], evidence, vectors)
-        want = torch.from_numpy(targets.scores[at]).to(self.device)
-        bounds = [0, *targets.groups]
+    def _follow(self, groups: Sequence[int], users: Tensor, vectors: Tensor) -> LossTerms:
+        config, at = self.config, self.place[users]
+        items, want, values = (taken(held, at, self.device) for held in self.listed)
+        scores = self._scores(self.then, users, items, values, vectors)
+        bounds = [0, *groups]
         soft = [
             list_distillation(scores[:, a:b], want[:, a:b], config.temperature)
             for a, b in itertools.pairwise(bounds)
@@ -336,19 +352,12 @@ class _Lesson(Lesson[IntArray]):
             "relational": (config.relational_weight, near),
         }
 
-    def _distances(self, vectors: Tensor, draws: Draws) -> Tensor:
-        some = draws.numpy.choice(self.known, min(256, len(self.known)), replace=False)
-        sample = torch.from_numpy(some).to(self.device)
-        return rkd_distance(rows_of(vectors, sample), self.relational[sample])
-
     def _items(self, view: Interactions, keep: Tensor) -> Tensor:
-        text = rows_of(_text_vectors(self.model, self.inputs.tokens, self.device), self.text_rows)
-        return self.model.items(text, self.id_rows, torch.from_numpy(view.counts).to(self.device), keep)
+        text = rows_of(self.model.text(self.tokens.values, self.tokens.starts[:-1]), self.text_rows)
+        return self.model.items(text, self.id_rows, view.on(self.device).counts, keep)
 
-    def _scores(
-        self, view: Interactions, users: IntArray, items: IntArray, evidence: Evidence, vectors: Tensor
-    ) -> Tensor:
-        history, offsets, ranks = (t.to(self.device) for t in view.history(users))
-        counts = torch.from_numpy(view.counts).to(self.device)
-        u = self.model.users(vectors, counts, history, offsets, ranks)
-        return self.model.score(u, rows_of(vectors, torch.from_numpy(items).to(self.device)), evidence)
+    def _scores(self, terms: Terms, users: Tensor, items: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
+        view, device = terms.view, self.device
+        u = self.model.users(vectors, view.on(device).counts, *view.history(users, device))
+        evidence = terms.evidence(users, items, values.unbind(-1))
+        return self.model.score(u, rows_of(vectors, items), evidence)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.scorer import Scorer
 from kgdistill.progress import step
-from kgdistill.tasks.interactions import batches
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.lists import negatives
 
@@ -40,15 +40,16 @@ def make_targets(teacher: Scorer, catalogue: TrainingData, *, top: int, random: 
 
     Lists hold its best unseen items of every pool of the catalogue, each with random ones beside them.
     """
-    rng = np.random.default_rng(seed)
+    rng = torch.Generator().manual_seed(seed)
     view = teacher.view
     pools = [p for p in (catalogue.pool(name, view) for name in catalogue.pools) if len(p) > 1]
     users = catalogue.users
     with step("Writing down the teacher's targets", total=len(users)) as work:
         parts, ends = [], []
-        for chunk in batches(users, 256):
+        for start in range(0, len(users), 256):
+            chunk = users[start : start + 256]
             rows = [negatives(teacher, view, chunk, pool, top=top, random=random, rng=rng) for pool in pools]
-            parts.append(np.concatenate(rows, axis=1))
+            parts.append(torch.cat(rows, dim=1).cpu().numpy())
             ends = list(np.cumsum([r.shape[1] for r in rows]))
             work.advance(len(chunk))
         items = np.concatenate(parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import TeacherConfig
@@ -16,8 +17,9 @@ from kgdistill.models.graph.fused import Fused, FusedItems
 from kgdistill.models.scorer import Scorer, Terms, terms_of
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
 from kgdistill.models.terms import ItemWeights
-from kgdistill.tasks.interactions import Interactions, batches
+from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.ragged import placed
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, item_weights, sides_of
 from kgdistill.train.fusion import FusionGraph, fit_fusion, fusion_graph
@@ -216,7 +218,7 @@ def _fit(
     return now.run(trained, lesson, recipe, draws, score)
 
 
-class _Lesson(Lesson[IntArray]):
+class _Lesson(Lesson[Tensor]):
     """Lists of every pool for users in batches; all that the scorer knows is from before the labels."""
 
     def __init__(self, scorer: Scorer, now: Round, config: TeacherConfig) -> None:
@@ -224,7 +226,8 @@ class _Lesson(Lesson[IntArray]):
         self.device = now.context.device
         self.pools = label_pools(now.catalogue, now.inner, now.labels)
         self.users = learners(now.catalogue.users, now.labels)
-        self.mined: dict[str, IntArray] = {}
+        self.asked = placed(self.users, self.device)
+        self.mined: dict[str, Tensor] = {}
         self.lists: dict[str, Lists | None] = {}
 
     def measure(self, draws: Draws) -> None:
@@ -232,13 +235,13 @@ class _Lesson(Lesson[IntArray]):
         sample = self.users[:: max(1, len(self.users) // _SCALED)]
         set_scales(self.scorer.model.blend, self._labelled(sample, self._mine(sample, draws)).values())
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """Users in batches; what the untrained blend found hard no longer is in the third epoch."""
         if epoch in (1, _MINE_AGAIN):
             self.load_state_dict(self._mine(self.users, draws))
-        return list(batches(self.users, self.config.batch, draws.numpy))
+        return draws.batches(self.asked, self.config.batch)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """The sampled softmax of each pool's lists."""
         terms = {}
         with autocast(self.device):
@@ -248,8 +251,8 @@ class _Lesson(Lesson[IntArray]):
                 if part is None or weight == 0:
                     continue
                 users = self.scorer.user_vectors(part.users)
-                items = rows_of(self.scorer.vectors, torch.from_numpy(part.items).to(self.device))
-                evidence = self.scorer.terms.lists(part.users, part.items, part.values)
+                items = rows_of(self.scorer.vectors, part.items)
+                evidence = self.scorer.terms.evidence(part.users, part.items, part.values.unbind(-1))
                 terms[name] = (weight, part.loss(self.scorer.model.score(users, items, evidence)))
         return terms
 
@@ -262,13 +265,13 @@ class _Lesson(Lesson[IntArray]):
         self.mined = dict(state)
         self.lists = self._labelled(self.users, self.mined)
 
-    def _mine(self, users: IntArray, draws: Draws) -> dict[str, IntArray]:
+    def _mine(self, users: IntArray, draws: Draws) -> dict[str, Tensor]:
         top, random = self.config.candidates, self.config.random
         return {
-            name: negatives(self.scorer, self.now.inner, users, pool, top=top, random=random, rng=draws.numpy)
+            name: negatives(self.scorer, self.now.inner, users, pool, top=top, random=random, rng=draws.torch)
             for name, pool in self.pools.items()
         }
 
-    def _labelled(self, users: IntArray, mined: Mapping[str, IntArray]) -> dict[str, Lists | None]:
+    def _labelled(self, users: IntArray, mined: Mapping[str, Tensor]) -> dict[str, Lists | None]:
         terms = self.scorer.terms
         return {name: labelled(users, items, self.now.labels, terms) for name, items in mined.items()}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.arrays import FloatArray
 from kgdistill.config import SearchConfig, SearchTransformerConfig, TextLossConfig
 from kgdistill.errors import InputError
+from kgdistill.models.device import at_home, taken
 from kgdistill.models.text.cut import cut_student
 from kgdistill.models.text.token_table import TokenTable
 from kgdistill.models.text.transformer import PooledText, TextModel
 from kgdistill.models.text_teacher import TextTargets
 from kgdistill.tasks.lexical import TITLE_WEIGHT
+from kgdistill.tasks.ragged import Ragged, placed
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, fit
@@ -26,6 +28,8 @@ from kgdistill.train.losses import list_distillation, margin_mse, relational_cos
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_B = TypeVar("_B")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,65 @@ class TextLessons:
     vectors: FloatArray
 
 
-class TableLesson(Lesson[IntArray]):
+class _Asked(NamedTuple):
+    """Queries, and where the items are drawn that they are held against.
+
+    Attributes:
+        rows: of the queries, int64 [B].
+        near: places in each one's candidates, int64 [B, N].
+        others: items, int64 [O].
+    """
+
+    rows: Tensor
+    near: Tensor
+    others: Tensor
+
+
+class _Lessons:
+    """What of the teacher's is held against a student's, as tensors on a device."""
+
+    def __init__(self, lessons: TextLessons, device: torch.device) -> None:
+        self.device, targets = device, lessons.targets
+        self.sources = placed(lessons.queries.sources, device)
+        self.candidates, self.scores = (placed(a, device) for a in (targets.candidates, targets.scores))
+        self._items = len(lessons.catalogue)
+
+    def asked(self, parts: Sequence[Tensor], candidates: int, others: int, draws: Draws) -> list[_Asked]:
+        """Batches of queries, each with `candidates` of every query's own and `others` of all items.
+
+        They are drawn on the CPU, so that every device has the same.
+        """
+        shape = (sum(map(len, parts)), candidates)
+        near = torch.randint(self.candidates.shape[1], shape, generator=draws.torch).to(self.device)
+        drawn = (len(parts), min(others, self._items))
+        more = torch.randint(self._items, drawn, generator=draws.torch).to(self.device)
+        nears = torch.split(near, [len(part) for part in parts])
+        return [_Asked(*batch) for batch in zip(parts, nears, more, strict=True)]
+
+    def drawn(self, batch: _Asked) -> tuple[Tensor, Tensor]:
+        """The items that some queries are held against, ascending, and the place of each query's own."""
+        own = self.sources[batch.rows]
+        near = self.candidates[batch.rows].gather(1, batch.near)
+        items = torch.unique(torch.cat([own, near.ravel(), batch.others]))
+        return items, torch.searchsorted(items, own)
+
+    def of_lists(
+        self, cosines: Tensor, teacher: Tensor, at: tuple[Tensor, Tensor, Tensor], config: TextLossConfig
+    ) -> dict[str, tuple[float, Tensor]]:
+        """The losses over lists: cosines of the student and of the text teacher, float32 [B, C].
+
+        `at` says whose: the queries int64 [B], the items int64 [C] and each query's own place in them.
+        """
+        rows, items, own = at
+        held = self.candidates, self.scores
+        said = teacher_list(held, rows, items, teacher, config.temperature, config.fused_share)
+        return {
+            "list": (config.list_weight, list_distillation(cosines / config.temperature, said, 1.0)),
+            "margin": (config.margin_weight, margin_mse(cosines, teacher, own)),
+        }
+
+
+class TableLesson(Lesson[_Asked]):
     """What a token table learns: batches of queries, and the items that they are held against.
 
     Each batch holds queries, the item that each was made from, items drawn from the teacher's first
@@ -64,35 +126,38 @@ class TableLesson(Lesson[IntArray]):
     def __init__(
         self, student: TokenTable, axes: FloatArray, lessons: TextLessons, config: SearchConfig, distil: bool
     ) -> None:
-        self.student, self.lessons, self.config, self.distil = student, lessons, config, distil
-        self.asked = student.token_ids(lessons.queries.texts)
-        self.shown = [student.token_ids(lessons.catalogue.fields[name]) for name in student.fields]
-        self.device = student.table.weight.device
+        self.student, self.config, self.distil = student, config, distil
+        self.device = device = student.table.weight.device
+        self.lessons = _Lessons(lessons, device)
+        self.asked = Ragged.of(student.token_ids(lessons.queries.texts), device)
+        self.shown = [
+            Ragged.of(student.token_ids(lessons.catalogue.fields[name]), device) for name in student.fields
+        ]
         self.wanted, self.items = (
-            F.normalize(torch.from_numpy(vectors @ axes), dim=-1).to(self.device)
+            at_home(F.normalize(torch.from_numpy(vectors @ axes), dim=-1), device)
             for vectors in (lessons.targets.queries, lessons.vectors)
         )
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[_Asked]:
         """Queries in random order."""
-        count = len(self.asked)
-        return np.array_split(draws.numpy.permutation(count), max(count // self.config.batch, 1))
+        config, rows = self.config, torch.arange(len(self.lessons.sources), device=self.device)
+        parts = draws.batches(rows, config.batch, even=True)
+        return self.lessons.asked(parts, config.negatives, config.batch, draws)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: _Asked, draws: Draws) -> LossTerms:
         """Of some queries."""
-        config, student = self.config, self.student
-        items, own = _drawn(self.lessons, batch, config.negatives, config.batch, draws.numpy)
-        q = student.vectors([self.asked[i] for i in batch])
-        d = _mixed([student.vectors([ids[i] for i in items]) for ids in self.shown])
-        own = own.to(self.device)
+        config, student, rows = self.config, self.student, batch.rows
+        items, own = self.lessons.drawn(batch)
+        q = student.vectors(*self.asked.take(rows))
+        d = _mixed([student.vectors(*ids.take(items)) for ids in self.shown])
         if not self.distil:
             positive = F.one_hot(own, len(items)).bool()
             return {"task": (1.0, sampled_softmax(q @ d.T / config.temperature, positive))}
-        mine, theirs = self.wanted[torch.from_numpy(batch)], self.items[torch.from_numpy(items)]
+        mine, theirs = (taken(*of, self.device) for of in ((self.wanted, rows), (self.items, items)))
         return {
             "query": (config.vector_weight, relational_cosine(q, mine)),
             "product": (config.vector_weight, relational_cosine(d, theirs)),
-            **_of_lists(q @ d.T, mine @ theirs.T, (batch, items, own), self.lessons.targets, config),
+            **self.lessons.of_lists(q @ d.T, mine @ theirs.T, (rows, items, own), config),
         }
 
 
@@ -124,7 +189,7 @@ class _Moving(nn.Module):
         return super().train(False)
 
 
-class LayersLesson(Lesson[tuple[IntArray | None, IntArray | None]]):
+class LayersLesson(Lesson[tuple[Tensor | None, _Asked | None]]):
     """What a transformer student learns: titles, and queries beside them.
 
     A title is to say what the teacher says of all the item's running text. A query follows the
@@ -146,35 +211,40 @@ class LayersLesson(Lesson[tuple[IntArray | None, IntArray | None]]):
         lessons: TextLessons,
         config: SearchTransformerConfig,
     ) -> None:
-        self.student, self.lessons, self.config = student, lessons, config
-        self.at: IntArray = np.array(list(titles.values()), np.int64)
-        self.shown = student.token_ids(list(titles))
-        self.asked = student.token_ids(lessons.queries.texts)
-        self.items = torch.from_numpy(lessons.vectors).to(student.device)
-        self.wanted = torch.from_numpy(lessons.targets.queries).to(student.device)
+        self.student, self.config = student, config
+        self.device = device = student.device
+        self.lessons = _Lessons(lessons, device)
+        self.at = torch.tensor(list(titles.values()), device=device)
+        self.shown = Ragged.of(student.token_ids(list(titles)), device)
+        self.asked = Ragged.of(student.token_ids(lessons.queries.texts), device)
+        self.items, self.wanted = (
+            at_home(torch.from_numpy(a), device) for a in (lessons.vectors, lessons.targets.queries)
+        )
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[tuple[IntArray | None, IntArray | None]]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[tuple[Tensor | None, _Asked | None]]:
         """Titles and queries evenly beside one another, each batch of texts of like length."""
-        titles = _alike(self.shown, self.config.titles, draws.numpy)
-        queries = _alike(self.asked, self.config.queries, draws.numpy)
+        config = self.config
+        titles = _alike(self.shown, config.titles, draws)
+        queries = self.lessons.asked(
+            _alike(self.asked, config.queries, draws), config.candidates, config.others, draws
+        )
         count = max(len(titles), len(queries))
         return list(zip(_spread(titles, count), _spread(queries, count), strict=True))
 
-    def loss(self, batch: tuple[IntArray | None, IntArray | None], draws: Draws) -> LossTerms:
+    def loss(self, batch: tuple[Tensor | None, _Asked | None], draws: Draws) -> LossTerms:
         """Of some titles and some queries, either of which may be none."""
-        titles, rows = batch
+        titles, asked = batch
         config, student, parts = self.config, self.student, {}
         if titles is not None:
-            said = student.vectors([self.shown[i] for i in titles])
-            theirs = self.items[torch.from_numpy(self.at[titles])]
+            said = student.vectors(self.shown, titles)
+            theirs = taken(self.items, self.at[titles], self.device)
             parts["product"] = (config.vector_weight, relational_cosine(said, theirs))
-        if rows is not None:
-            q, mine = student.vectors([self.asked[i] for i in rows]), self.wanted[torch.from_numpy(rows)]
-            items, own = _drawn(self.lessons, rows, config.candidates, config.others, draws.numpy)
-            theirs = self.items[torch.from_numpy(items)]
-            at = rows, items, own.to(q.device)
+        if asked is not None:
+            rows, (items, own) = asked.rows, self.lessons.drawn(asked)
+            q = student.vectors(self.asked, rows)
+            mine, theirs = (taken(*of, self.device) for of in ((self.wanted, rows), (self.items, items)))
             parts["query"] = (config.vector_weight, relational_cosine(q, mine))
-            parts |= _of_lists(q @ theirs.T, mine @ theirs.T, at, self.lessons.targets, config)
+            parts |= self.lessons.of_lists(q @ theirs.T, mine @ theirs.T, (rows, items, own), config)
         return parts
 
 
@@ -215,86 +285,57 @@ def train_transformer(
     return Trained(student, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds)
 
 
-def _drawn(
-    lessons: TextLessons, rows: IntArray, candidates: int, others: int, rng: np.random.Generator
-) -> tuple[IntArray, Tensor]:
-    """The items that some queries are held against, ascending, and the place of each query's own."""
-    targets, sources = lessons.targets, lessons.queries.sources
-    pick = rng.integers(targets.candidates.shape[1], size=(len(rows), candidates))
-    near = np.take_along_axis(targets.candidates[rows], pick, axis=1)
-    other = rng.integers(len(lessons.catalogue), size=min(others, len(lessons.catalogue)))
-    batch = np.unique(np.concatenate([sources[rows], near.ravel(), other]))
-    return batch, torch.from_numpy(np.searchsorted(batch, sources[rows]))
-
-
-def _of_lists(
-    cosines: Tensor,
-    teacher: Tensor,
-    at: tuple[IntArray, IntArray, Tensor],
-    targets: TextTargets,
-    config: TextLossConfig,
-) -> dict[str, tuple[float, Tensor]]:
-    """The losses over lists: cosines of the student and of the text teacher, float32 [B, C].
-
-    `at` says whose: the queries int64 [B], the items int64 [C] and each query's own place in them.
-    """
-    rows, batch, own = at
-    said = teacher_list(targets, rows, batch, teacher, config.temperature, config.fused_share)
-    return {
-        "list": (config.list_weight, list_distillation(cosines / config.temperature, said, 1.0)),
-        "margin": (config.margin_weight, margin_mse(cosines, teacher, own)),
-    }
-
-
 def _mixed(fields: list[Tensor]) -> Tensor:
     return F.normalize(fields[0] * TITLE_WEIGHT + sum(fields[1:], torch.zeros_like(fields[0])), dim=-1)
 
 
 def teacher_list(
-    targets: TextTargets, rows: IntArray, batch: IntArray, cosines: Tensor, temperature: float, share: float
+    held: tuple[Tensor, Tensor],
+    rows: Tensor,
+    items: Tensor,
+    cosines: Tensor,
+    temperature: float,
+    share: float,
 ) -> Tensor:
     """What the teacher says of some queries over the same items, as logarithms, float32 [B, C].
 
     A mixture of the softmax of its cosines and that of its fused scores.
 
     Args:
-        targets: of all queries.
+        held: of all queries the candidates int64 [Q, K], and their fused scores float32 [Q, K].
         rows: the queries, int64 [B].
-        batch: the items, int64 [C], ascending.
+        items: int64 [C], ascending.
         cosines: the text teacher's, float32 [B, C].
         temperature: of both.
         share: of the fused scores, from 0 to 1.
     """
-    fused = _fused(targets, rows, batch).to(cosines.device)
+    candidates, scores = (of[rows] for of in held)
+    fused = _fused(candidates, scores, items)
     return torch.logaddexp(
-        F.log_softmax(cosines / temperature, 1) + np.log(max(1 - share, 1e-9)),
-        F.log_softmax(fused / temperature, 1) + np.log(max(share, 1e-9)),
+        F.log_softmax(cosines / temperature, 1) + math.log(max(1 - share, 1e-9)),
+        F.log_softmax(fused / temperature, 1) + math.log(max(share, 1e-9)),
     )
 
 
-def _fused(targets: TextTargets, rows: IntArray, batch: IntArray) -> Tensor:
+def _fused(candidates: Tensor, scores: Tensor, items: Tensor) -> Tensor:
     """The teacher's fused scores of a batch's items, float32 [B, C]; below its last where it gave none."""
-    low = targets.scores[rows].min(axis=1)
-    out = np.repeat(low[:, None] - 0.1, len(batch), axis=1).astype(np.float32)
-    at = np.searchsorted(batch, targets.candidates[rows]).clip(max=len(batch) - 1)
-    line, column = np.nonzero(batch[at] == targets.candidates[rows])
-    out[line, at[line, column]] = targets.scores[rows][line, column]
-    return torch.from_numpy(out)
+    at = torch.searchsorted(items, candidates).clamp_(max=len(items) - 1)
+    at = torch.where(items[at] == candidates, at, len(items))  # beside the items
+    low = scores.min(dim=1, keepdim=True).values - 0.1
+    return low.repeat(1, len(items) + 1).scatter_(1, at, scores)[:, :-1]
 
 
-def _alike(ids: Sequence[Sequence[int]], size: int, rng: np.random.Generator) -> list[IntArray]:
+def _alike(ids: Ragged, size: int, draws: Draws) -> list[Tensor]:
     """Batches in random order, of texts of like length."""
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    order = rng.permutation(len(ids))
-    batches = []
-    for start in range(0, len(order), 16 * size):
-        pool = order[start : start + 16 * size]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[s : s + size] for s in range(0, len(pool), size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    lengths = ids.starts.diff()
+    parts: list[Tensor] = []
+    for pool in draws.batches(torch.arange(len(lengths), device=lengths.device), 16 * size):
+        pool = pool[lengths[pool].argsort(stable=True)]
+        parts += torch.split(pool, size)
+    return [parts[i] for i in torch.randperm(len(parts), generator=draws.torch).tolist()]
 
 
-def _spread(batches: Sequence[IntArray], count: int) -> Iterator[IntArray | None]:
+def _spread(batches: Sequence[_B], count: int) -> Iterator[_B | None]:
     """The batches evenly over `count` places, at least as many; None where there is none."""
     last = -1
     for i in range(count):

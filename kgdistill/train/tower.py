@@ -12,10 +12,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import ClassifyHead
 from kgdistill.models.text.vocabulary import Splitting, first_table, principal_axes
 from kgdistill.models.text.words import WordTokens
-from kgdistill.tasks.interactions import batches
+from kgdistill.tasks.ragged import Ragged, placed, thinned
 from kgdistill.train.class_lesson import soft_loss
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
 from kgdistill.train.losses import relational_cosine
@@ -114,7 +115,7 @@ class _Told:
     several: bool
 
 
-class _Follow(Lesson[IntArray]):
+class _Follow(Lesson[Tensor]):
     """Sums of tokens' rows point where the teacher's vectors do, whichever tokens are not seen.
 
     A head over them says what the teachers of the tasks say; it is left behind.
@@ -128,32 +129,35 @@ class _Follow(Lesson[IntArray]):
         wanted: FloatArray,
         told: Sequence[_Told],
     ) -> None:
-        self._bag, self._head, self._ids, self._told = bag, head, ids, told
-        self._wanted = F.normalize(torch.from_numpy(wanted), dim=-1)
-        self._places = [_places(target.rows, len(ids)) for target in told]
+        self._bag, self._head = bag, head
+        self._device = device = bag.weight.device
+        self._ids, self._texts = Ragged.of(ids, device), torch.arange(len(ids), device=device)
+        self._wanted = at_home(F.normalize(torch.from_numpy(wanted), dim=-1), device)
+        self._told = [
+            (
+                at_home(torch.from_numpy(target.logits), device),
+                placed(_places(target.rows, len(ids)), device),
+                target.several,
+            )
+            for target in told
+        ]
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """See `Lesson`."""
-        return list(batches(np.arange(len(self._ids)), _BATCH, draws.numpy))
+        return draws.batches(self._texts, _BATCH)
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """See `Lesson`."""
-        device = self._bag.weight.device
-        ids = [self._ids[i] for i in batch]
-        flat = torch.tensor([i for row in ids for i in row], dtype=torch.long)
-        owner = torch.from_numpy(np.repeat(np.arange(len(ids)), [len(row) for row in ids]))
-        seen = torch.rand(len(flat)) >= _UNSEEN
-        counts = torch.bincount(owner[seen], minlength=len(ids))
-        said: Tensor = self._bag(flat[seen].to(device), (counts.cumsum(0) - counts).to(device))
-        wanted = self._wanted[torch.from_numpy(batch)].to(device)
-        terms = {"text": (1.0, relational_cosine(said, wanted))}
+        said: Tensor = self._bag(*thinned(*self._ids.take(batch), _UNSEEN))
+        terms = {"text": (1.0, relational_cosine(said, taken(self._wanted, batch, self._device)))}
         logits = self._head(F.normalize(said, dim=-1) * float(said.shape[1]) ** 0.5)
-        for i, (target, places) in enumerate(zip(self._told, self._places, strict=True)):
+        for i, (told, places, several) in enumerate(self._told):
             at = places[batch]
-            if (there := np.flatnonzero(at >= 0)).size:
-                soft = torch.from_numpy(target.logits[at[there]]).to(device)
-                mine = logits[str(i)][torch.from_numpy(there).to(device)]
-                terms[f"told/{i}"] = (1.0, soft_loss(mine, soft, _TEMPERATURE, several=target.several))
+            if len(there := torch.nonzero(at >= 0).ravel()):
+                soft = taken(told, at[there], self._device)
+                terms[f"told/{i}"] = (
+                    1.0, soft_loss(logits[str(i)][there], soft, _TEMPERATURE, several=several)
+                )  # fmt: skip
         return terms
 
 

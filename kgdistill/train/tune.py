@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
+from kgdistill.models.device import at_home, taken
 from kgdistill.models.text.layers import Unfreeze, unfreeze
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
+from kgdistill.tasks.ragged import Ragged, owners, placed
 from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, fit
 from kgdistill.train.losses import relational_cosine, sampled_softmax
 
@@ -65,28 +65,35 @@ class NeighbourPairs:
         found: IntArray = np.flatnonzero(np.diff(self.weights.indptr)).astype(np.int64)
         return found
 
-    @cached_property
-    def _ends(self) -> npt.NDArray[np.float64]:
-        return np.cumsum(self.weights.data, dtype=np.float64)
 
-    def draw(self, anchors: IntArray, rng: np.random.Generator) -> IntArray:
-        """One neighbour for each anchor, by weight."""
-        ends, first = self._ends, self.weights.indptr[anchors]
-        low = np.where(first > 0, ends[first - 1], 0.0)
-        high = ends[self.weights.indptr[anchors + 1] - 1]
-        at = np.searchsorted(ends, low + rng.random(len(anchors)) * (high - low), side="right")
+class DrawnPairs:
+    """Neighbours as they are drawn, on a device."""
+
+    def __init__(self, pairs: NeighbourPairs, device: torch.device) -> None:
+        self.anchors = placed(pairs.anchors, device)
+        self._near, self._groups = (Ragged.columns(m, device) for m in (pairs.weights, pairs.groups))
+        self._ends = placed(np.cumsum(pairs.weights.data, dtype=np.float64), device)
+
+    def draw(self, anchors: Tensor, rng: torch.Generator) -> Tensor:
+        """One neighbour for each anchor int64 [B], by weight."""
+        ends, first, last = self._ends, self._near.starts[anchors], self._near.starts[anchors + 1] - 1
+        low = torch.where(first > 0, ends[(first - 1).clamp(min=0)], 0.0)
+        drawn = torch.rand(len(anchors), dtype=torch.float64, generator=rng).to(ends.device)
+        at = torch.searchsorted(ends, low + drawn * (ends[last] - low), right=True)
         # Rounding must not step out of the row.
-        at = np.clip(at, first, self.weights.indptr[anchors + 1] - 1)
-        drawn: IntArray = self.weights.indices[at].astype(np.int64)
-        return drawn
+        return self._near.values[torch.minimum(torch.maximum(at, first), last)]
 
-    def known(self, rows: IntArray, columns: IntArray) -> npt.NDArray[np.bool_]:
+    def known(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Whether two texts are neighbours, share a group or are one: bool [rows, columns]."""
-        near: npt.NDArray[np.bool_] = self.weights[rows][:, columns].toarray() > 0
-        near |= self.weights[columns][:, rows].toarray().T > 0
-        near |= (self.groups[rows] @ self.groups[columns].T).toarray() > 0
-        near |= rows[:, None] == columns[None, :]
-        return near
+        shape = (len(rows), len(columns))
+        near = self._near.holds(rows, columns.expand(shape))
+        near |= self._near.holds(columns, rows.expand(shape[::-1])).T
+        groups, offsets = self._groups.take(torch.cat([rows, columns]))
+        named, column = torch.unique(groups, return_inverse=True)
+        held = torch.zeros(sum(shape), len(named), device=near.device)
+        held[owners(offsets, len(groups)), column] = 1.0
+        near |= held[: len(rows)] @ held[len(rows) :].T > 0
+        return near | (rows[:, None] == columns)
 
 
 @dataclass(frozen=True)
@@ -248,31 +255,31 @@ def ranking_loss(anchors: Tensor, neighbours: Tensor, known: Tensor, temperature
     return (there + back) / 2
 
 
-class _Lesson(Lesson[IntArray]):
+class _Lesson(Lesson[tuple[Tensor, Tensor]]):
     """Pairs of neighbours in batches; each pair's negatives are the others of its batch."""
 
     def __init__(
         self, encoder: TransformerText, texts: Sequence[str], pairs: NeighbourPairs, config: AdaptConfig
     ) -> None:
-        self.encoder, self.pairs, self.config = encoder, pairs, config
-        self.before = torch.from_numpy(encoder.encode(list(texts))).to(encoder.device)
-        self.ids = encoder.token_ids(list(texts))
+        device = encoder.device
+        self.encoder, self.pairs, self.config = encoder, DrawnPairs(pairs, device), config
+        self.before = at_home(torch.from_numpy(encoder.encode(list(texts))), device)
+        self.ids = Ragged.of(encoder.token_ids(list(texts)), device)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[IntArray]:
-        """The texts that have a neighbour, shuffled."""
-        anchors = self.pairs.anchors
-        count = -(-len(anchors) // self.config.batch)
-        return [*np.array_split(draws.numpy.permutation(anchors), count)]
+    def plan(self, epoch: int, draws: Draws) -> Sequence[tuple[Tensor, Tensor]]:
+        """The texts that have a neighbour, shuffled, and one neighbour drawn for each."""
+        anchors = draws.shuffled(self.pairs.anchors)
+        near, count = self.pairs.draw(anchors, draws.torch), -(-len(anchors) // self.config.batch)
+        parts = (torch.tensor_split(ids, count) for ids in (anchors, near))
+        return list(zip(*parts, strict=True))
 
-    def loss(self, batch: IntArray, draws: Draws) -> LossTerms:
-        """Nearness to a neighbour drawn, and to what the encoder said before."""
-        near = self.pairs.draw(batch, draws.numpy)
-        known = torch.from_numpy(self.pairs.known(batch, near)).to(self.encoder.device)
-        both = np.concatenate([batch, near])
+    def loss(self, batch: tuple[Tensor, Tensor], draws: Draws) -> LossTerms:
+        """Nearness to the neighbours, and to what the encoder said before."""
+        known, both = self.pairs.known(*batch), torch.cat(batch)
         with self.encoder.low_precision_training():
-            vectors = self.encoder.vectors([self.ids[i] for i in both])
-        left, right = vectors[: len(batch)], vectors[len(batch) :]
-        before = self.before[torch.from_numpy(both).to(self.before.device)]
+            vectors = self.encoder.vectors(self.ids, both)
+        left, right = torch.split(vectors, len(batch[0]))
+        before = taken(self.before, both, both.device)
         return {
             "rank": (1.0, ranking_loss(left, right, known, self.config.temperature)),
             "keep": (self.config.keep_weight, relational_cosine(vectors, before)),

@@ -22,7 +22,6 @@ from kgdistill.models.terms.words import CoverageTerm, WordsTerm
 from kgdistill.models.text.token_table import TokenTable, load_token_table
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.models.text.vocabulary import student_tokenizer
-from kgdistill.models.text_teacher import TextTargets
 from kgdistill.ranking.fusion import SERVING, WHOLE, Fusion, fuse
 from kgdistill.ranking.graded import Judgements, search_metrics
 from kgdistill.run.text_match import start_student
@@ -210,11 +209,9 @@ def test_a_named_fact_raises_its_products_and_the_title_counts_three_times() -> 
 
 
 def test_the_teachers_list_is_of_the_query_asked_and_mixes_by_its_share() -> None:
-    candidates = np.array([[0, 2], [3, 1]], np.int64)
-    targets = TextTargets(np.eye(2, dtype=np.float32), candidates, np.array([[9, 8], [2, 1]], np.float32))
     cosines = torch.tensor([[0.1, 0.4, 0.2]])
-    batch = np.array([1, 2, 3], np.int64)
-    said = teacher_list(targets, np.array([1], np.int64), batch, cosines, 0.5, 0.25).exp()
+    held = torch.tensor([[0, 2], [3, 1]]), torch.tensor([[9.0, 5.0], [2.0, 1.0]])
+    said = teacher_list(held, torch.tensor([1]), torch.tensor([1, 2, 3]), cosines, 0.5, 0.25).exp()
     # Product 2 is none of the second query's candidates: it stands below the last of them.
     by_score = torch.softmax(torch.tensor([[1.0, 0.9, 2.0]]) / 0.5, 1)
     assert torch.allclose(said, 0.75 * torch.softmax(cosines / 0.5, 1) + 0.25 * by_score)

@@ -43,9 +43,9 @@ def scorer(shop: Shop) -> Scorer:
 def test_a_shortlist_of_everything_has_the_same_best(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     users, pool, bought = np.arange(60), np.arange(2, 79), scorer.view.purchases
     monkeypatch.setattr(candidates, "_CHUNK", 17)
-    exact = best_unseen(scorer, bought, users, pool, 9)
+    exact = best_unseen(scorer, scorer.view, users, pool, 9).numpy()
     monkeypatch.setattr(candidates, "LARGE", 50)
-    short = best_unseen(scorer, bought, users, pool, 9)
+    short = best_unseen(scorer, scorer.view, users, pool, 9).numpy()
     scores = scorer(users, np.arange(80))
     scores[bought.toarray() > 0] = -np.inf
     for row in range(60):
@@ -63,7 +63,7 @@ def test_a_shortlist_names_the_near_the_linked_the_popular_and_the_groups_own(
     for name, most in (("_NEAR", 4), ("_LINKED", 3), ("_POPULAR", 2), ("_GROUPS", 1), ("_MEMBERS", 2)):
         monkeypatch.setattr(candidates, name, most)
     users, pool = np.array([3, 41]), np.arange(5, 80)
-    places, scores = Shortlist(scorer, pool)(users)
+    places, scores = (part.numpy() for part in Shortlist(scorer, pool)(users))
     exact = scorer.lists(users, pool[places])
     finite = np.isfinite(scores)
     np.testing.assert_allclose(scores[finite], exact[finite], rtol=1e-5, atol=1e-5)
@@ -124,7 +124,7 @@ def test_thirty_thousand_items_are_never_held_against_one_another_nor_against_al
         terms = terms_of(view, [family], weights, device=CPU)
         model = Student(StudentShape(vocabulary=2, warm_items=1, dim=8, units=terms.units, min_count=2))
         scorer = Scorer(model, terms, torch.randn(items, 8))
-        best = best_unseen(scorer, bought, np.arange(100), np.arange(items), 20)
+        best = best_unseen(scorer, view, np.arange(100), np.arange(items), 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert best.shape == (100, 20)

@@ -29,6 +29,7 @@ from kgdistill.models.text.prefixes import Manner, manner_of
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.artefacts import text_encoder
 from kgdistill.run.history_match import HistoryMatch
+from kgdistill.tasks.ragged import Ragged
 from kgdistill.train.loop import Context
 from kgdistill.train.text_match import train_transformer
 
@@ -136,7 +137,7 @@ def test_a_folder_that_pools_by_its_first_mark_is_read_so(tmp_path: Path) -> Non
     told = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(told), encoding="utf-8")
     encoder = TransformerText(str(folder), precision="float32")
-    ids = encoder.pad(encoder.token_ids(["paper 3"]))
+    ids = encoder.pad(Ragged.of(encoder.token_ids(["paper 3"]), torch.device("cpu")), torch.tensor([0]))
     first = encoder.model(**ids).last_hidden_state[0, 0].detach().numpy()
     assert np.allclose(encoder.encode(["paper 3"])[0], first / np.linalg.norm(first), atol=1e-5)
     assert not np.allclose(encoder.encode(["paper 3"]), plain.encode(["paper 3"]), atol=1e-2)

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 import torch
 from _planted import Planted, kind_world
-from _train import train_student, train_teacher
+from _train import Memory, train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.student import Student
 from kgdistill.tasks.interactions import Interactions
-from kgdistill.train import teacher
+from kgdistill.train import student, teacher
 from kgdistill.train.loop import Context
 from kgdistill.train.student import student_scorer
 from kgdistill.train.targets import Targets
@@ -214,3 +214,21 @@ def test_what_is_dropped_is_the_share_that_was_asked_for(
         device=CPU, seed=0, validate=lambda scorer: {"constant": 0.0},
     )  # fmt: skip
     assert np.mean(kept) == pytest.approx(0.6, abs=0.05)
+
+
+def test_known_items_take_turns_in_being_compared(
+    planted: Planted, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student, "_COMPARED", 7)
+    memory = Memory()
+    trained = train_student(
+        planted.catalogue(), [], planted.tokens, lambda until_us: targets,
+        StudentConfig(epochs=1, neighbours=0, **{**WHOLE, "batch": 10}), dim=8, inner_share=SHARE,
+        validate=lambda scorer: {"constant": 0.0}, checkpoint=memory,
+    )  # fmt: skip
+    batches = memory.kept["Training the student"]["batches"]
+    assert len(batches) == 8
+    assert all(len(set(batch.items.tolist())) == 7 for batch in batches)
+    times = np.bincount(torch.cat([batch.items for batch in batches]), minlength=100)[trained.rows >= 0]
+    assert times.sum() == 56
+    assert times.max() - times.min() <= 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -68,7 +67,7 @@ def test_labels_carry_no_messages_and_every_other_interaction_does(shop: Shop) -
     for epoch in range(1, 6):
         batches = lesson.plan(epoch, draws)
         assert len(batches) == lesson.batches
-        labels = [pair for batch in batches for pair in pairs_of(lesson, batch)]
+        labels = [pair for batch in batches for pair in pairs_of(lesson, batch.labels)]
         assert len(labels) == len(set(labels))
         messages = carried(lesson.messages)
         assert not messages & set(labels)
@@ -91,7 +90,7 @@ def test_a_user_of_whom_nothing_is_left_is_no_label(shop: Shop) -> None:
     catalogue, graph = graph_of(shop, settings, view)
     lesson = fusion._Lesson(graph.untrained(catalogue.text.shape[1], settings), catalogue, graph, settings)
     batches, draws = lesson.plan(1, Draws(0)), Draws(1)
-    learners = set(lesson.users[torch.cat(list(batches))].tolist())
+    learners = set(lesson.users[torch.cat([batch.labels for batch in batches])].tolist())
     left = {user for user, _ in carried(lesson.messages)}
     assert learners
     assert learners <= left
@@ -111,7 +110,7 @@ def test_what_the_labels_are_changes_nothing_that_is_passed(shop: Shop) -> None:
     other = np.zeros((users, items), np.float32)
     for user, item in kept:
         other[user, item] = 1
-    for user, _ in pairs_of(lesson, torch.cat(list(batches))):
+    for user, _ in pairs_of(lesson, torch.cat([batch.labels for batch in batches])):
         other[user, draw.choice(np.flatnonzero(other[user] == 0))] = 1
     rewired = sp.csr_matrix(other)
     assert (rewired != view.purchases).nnz > 100
@@ -139,7 +138,8 @@ def test_items_that_drop_out_lose_all_interactions_and_the_others_about_half(sho
             batches = lesson.plan(epoch, draws)
             counts.append(lesson.messages.counts)
             # Even those are labels, of an item that nobody else has bought: this is what new ones are.
-            labelled = torch.bincount(lesson.items[torch.cat(list(batches))], minlength=len(buyers))
+            labels = torch.cat([batch.labels for batch in batches])
+            labelled = torch.bincount(lesson.items[labels], minlength=len(buyers))
             assert labelled[popular & (counts[-1] == 0)].float().sum() >= 8 * (counts[-1][popular] == 0).sum()
         seen = torch.stack(counts)[:, popular]
         gone[share] = (seen == 0).float().mean().item()
@@ -162,7 +162,7 @@ def test_negatives_are_drawn_half_evenly_and_half_by_strata_among_what_can_be_re
         want[item] = 0.5 / len(strata) + 0.5 / len(set(strata)) / strata.count(stratum)
     assert want.sum() == pytest.approx(1)
     np.testing.assert_allclose(lesson.log_chance.exp().numpy(), want, rtol=1e-5)
-    drawn = np.bincount(lesson._negatives(Draws(0)).numpy(), minlength=len(counts)) / 60_000
+    drawn = np.bincount(lesson.plan(1, Draws(0))[0].others, minlength=len(counts)) / 60_000
     np.testing.assert_allclose(drawn, want, atol=4 * np.sqrt(want.max() / 60_000))
     assert drawn[:5].sum() == 0
 
@@ -171,10 +171,10 @@ def test_the_loss_is_the_sampled_softmax_of_the_label_over_what_was_drawn(shop: 
     lesson, draws = lesson_of(shop, z_dropout=0.0), Draws(0)
     for parameter in lesson.model.parameters():
         nn.init.normal_(parameter, std=0.5)
-    batch = lesson.plan(1, draws)[0][:30]
-    others = lesson._negatives(Draws(3))
-    with patch.object(lesson, "_negatives", lambda draws: others), torch.no_grad():
-        weight, got = lesson.loss(batch, draws)["interactions"]
+    first = lesson.plan(1, draws)[0]
+    batch, others = first.labels[:30], first.others
+    with torch.no_grad():
+        weight, got = lesson.loss(first._replace(labels=batch), draws)["interactions"]
         vectors = lesson.model(lesson.graph.texts, lesson.messages, new=lesson.new).vectors.double()
     pool, log_q = lesson.messages.pool.matrix.to_dense().double(), lesson.log_chance.double()
     losses = []

@@ -18,7 +18,7 @@ from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trai
 RECIPE = Recipe(epochs=4, lr=0.05, rates={"0": 0.5})
 
 
-class Rows(Lesson[np.ndarray[Any, Any]]):
+class Rows(Lesson[Tensor]):
     """A regression that draws wherever it can, and from epoch 3 on aims at what the model was then."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -26,16 +26,15 @@ class Rows(Lesson[np.ndarray[Any, Any]]):
         self.inputs = torch.linspace(-1, 1, 40).reshape(10, 4)
         self.wanted = torch.linspace(0, 2, 10)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[np.ndarray[Any, Any]]:
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         if epoch == 3:
             with torch.no_grad():
                 self.wanted = self.model(self.inputs).squeeze(-1) + 1
-        return np.array_split(draws.numpy.permutation(10), 3)
+        return draws.batches(torch.arange(10), 3, even=True)
 
-    def loss(self, batch: np.ndarray[Any, Any], draws: Draws) -> LossTerms:
-        noise = torch.rand(len(batch), generator=draws.torch) + float(draws.numpy.random())
-        rows = torch.from_numpy(batch)
-        error = self.model(self.inputs[rows]).squeeze(-1) - self.wanted[rows] - 0.1 * noise
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
+        noise = torch.rand(len(batch), generator=draws.torch) + torch.rand(())
+        error = self.model(self.inputs[batch]).squeeze(-1) - self.wanted[batch] - 0.1 * noise
         return {"squared": (1.0, error.square().mean()), "absolute": (0.5, error.abs().mean())}
 
     def state_dict(self) -> dict[str, Any]:

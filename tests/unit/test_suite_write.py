@@ -13,6 +13,7 @@ import pytest
 
 from bench.comparisons import holm
 from bench.suites import ArmScores, SuiteResult, write_suite
+from bench.suites.write import redraw_suite
 from kgdistill.errors import InputError
 
 UNITS = {"warm": [f"u{i}" for i in range(40)], "cold": [f"u{i}" for i in range(0, 40, 2)]}
@@ -143,14 +144,45 @@ def test_the_table_and_the_plots_show_every_arm(tmp_path: Path) -> None:
     assert rows[4].split(" | ")[2] == "–"
     for part in ("adjusted by Holm over these 3", "All is ranked.", "Nothing was tuned."):
         assert part in text
-    assert {"latency", "parameters", "warm-cold"} <= set(places)
-    for name in ("latency", "parameters", "warm-cold"):
+    assert {"latency", "ladder", "warm-cold"} <= set(places)
+    for name in ("latency", "ladder", "warm-cold"):
         drawn = ET.fromstring(places[name].read_text("utf-8"))
         assert drawn.tag.endswith("svg")
         assert "the student" in places[name].read_text("utf-8")
         assert places[name].name in text
-    # EASE encodes no text and has no parameters here: it is not in those plots.
-    assert "the ease" not in places["latency"].read_text("utf-8")
+    # EASE encodes no text and is no rung: it is not in those plots.
+    assert not any("the ease" in places[name].read_text("utf-8") for name in ("latency", "ladder"))
+
+
+def test_the_ladder_says_what_every_rung_keeps_weighs_and_takes(tmp_path: Path) -> None:
+    result = suite()
+    small = {"kind": "ours", "parameters": 900, "extra": {"megabytes": 0.0011}}
+    result.arms.append(arm("student_small", 0, 0.24, **small))
+    places = write_suite(result, tmp_path)
+    document = json.loads(places["document"].read_text("utf-8"))
+    means = {arm["arm"]: arm["settings"]["warm"]["ndcg@20"]["mean"] for arm in document["arms"]}
+    drawn = places["ladder"].read_text("utf-8")
+    for name, rest in {
+        "teacher": "0.08 MB, 2.5 ms",
+        "student": "0.004 MB, 0.02 ms",
+        "student_small": "0.0011 MB, not timed",
+    }.items():
+        assert f"the {name} | arm: {means[name] / means['teacher']:.1%}, {rest}" in drawn
+    # Without a teacher there is no ladder.
+    result.arms = [held for held in result.arms if held.arm != "teacher"]
+    result.comparisons, result.shares = [("student", "ease")], []
+    assert "ladder" not in write_suite(result, tmp_path / "alone")
+
+
+def test_table_and_plots_are_drawn_again_from_the_document_alone(tmp_path: Path) -> None:
+    places = write_suite(suite(), tmp_path)
+    drawn = {name: path.read_bytes() for name, path in places.items() if name not in ("document", "scores")}
+    for name in (*drawn, "scores"):
+        places[name].unlink()
+    assert redraw_suite("tiny", tmp_path) == {name: places[name] for name in drawn}
+    assert {name: places[name].read_bytes() for name in drawn} == drawn
+    with pytest.raises(InputError, match=r"models-other\.json"):
+        redraw_suite("other", tmp_path)
 
 
 def test_what_a_piece_brings_has_a_table_and_a_family_of_its_own(tmp_path: Path) -> None:
@@ -158,7 +190,8 @@ def test_what_a_piece_brings_has_a_table_and_a_family_of_its_own(tmp_path: Path)
     plain = json.loads(without["document"].read_text("utf-8"))
     result = suite()
     # With the latter two seeds alone.
-    result.arms += [arm("student_nolist", seed, 0.1, kind="ablation", parameters=1000) for seed in (1, 2)]
+    piece = {"kind": "ablation", "parameters": 1000, "texts_per_second": 5e4}
+    result.arms += [arm("student_nolist", seed, 0.1, **piece) for seed in (1, 2)]
     result.ablations = [("student", "student_nolist")]
     places = write_suite(result, tmp_path / "with")
     document = json.loads(places["document"].read_text("utf-8"))
@@ -178,7 +211,7 @@ def test_what_a_piece_brings_has_a_table_and_a_family_of_its_own(tmp_path: Path)
     # Once in the heading of its row, and nowhere among the arms.
     assert text.count("the student_nolist \\| arm") == 1
     assert f"{lost['difference']:+.4f} [{lost['low']:.4f}, {lost['high']:.4f}] *" in text
-    assert "student_nolist" not in places["parameters"].read_text("utf-8")
+    assert "student_nolist" not in places["latency"].read_text("utf-8")
     assert "What a piece brings" not in without["table"].read_text("utf-8")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kgdistill.errors import InputError
 from kgdistill.models.text.layers import cut_embeddings, cut_vocabulary, encoder_layers, even_layers
 from kgdistill.models.text.transformer import PooledText, Precision
+from kgdistill.tasks.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ def _principal_axes(
     whole = int(teacher.model.config.hidden_size)
     moments = torch.zeros(whole, whole, dtype=torch.float64)
     model = teacher.model.eval()
-    ids = teacher.token_ids(sample)
-    for start in range(0, len(ids), 64):
-        padded = teacher.pad(ids[start : start + 64])
+    ids = Ragged.of(teacher.token_ids(sample), teacher.device)
+    for part in torch.split(torch.arange(len(sample), device=teacher.device), 64):
+        padded = teacher.pad(ids, part)
         hidden = model(**padded, output_hidden_states=True).hidden_states
         there = padded["attention_mask"].bool()
         for i in (0, *(i + 1 for i in layers)):

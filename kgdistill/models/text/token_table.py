@@ -17,6 +17,7 @@ from kgdistill.errors import ArtefactError
 from kgdistill.models.text.static import save_static
 from kgdistill.models.text.words import WordTokens
 from kgdistill.tasks.lexical import mix_fields
+from kgdistill.tasks.ragged import Ragged
 from kgdistill.tasks.search_catalogue import SearchCatalogue
 
 
@@ -45,12 +46,9 @@ class TokenTable(nn.Module):
         """The rows of the table that each text is."""
         return self._split.ids(list(texts))
 
-    def vectors(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Unit vectors, float32 [N, D]; a text without tokens is 0."""
-        device = self.table.weight.device
-        flat = torch.tensor([i for row in ids for i in row], dtype=torch.long, device=device)
-        ends = torch.from_numpy(np.cumsum([0, *map(len, ids)])[:-1]).to(device)
-        vectors: Tensor = F.normalize(self.table(flat, ends), dim=-1)
+    def vectors(self, ids: Tensor, offsets: Tensor) -> Tensor:
+        """Unit vectors, float32 [N, D], of ids int64 [T], each text's from its offset; one without is 0."""
+        vectors: Tensor = F.normalize(self.table(ids, offsets), dim=-1)
         return vectors
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
@@ -58,8 +56,8 @@ class TokenTable(nn.Module):
         out = np.zeros((len(texts), self.table.embedding_dim), np.float32)
         with torch.inference_mode():
             for start in range(0, len(texts), 4096):
-                part = self.token_ids(texts[start : start + 4096])
-                out[start : start + 4096] = self.vectors(part).cpu().numpy()
+                part = Ragged.of(self.token_ids(texts[start : start + 4096]), self.table.weight.device)
+                out[start : start + 4096] = self.vectors(part.values, part.starts[:-1]).cpu().numpy()
         return out
 
     def items(self, catalogue: SearchCatalogue) -> FloatArray:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from kgdistill.arrays import IntArray
+from kgdistill.tasks.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,9 @@ class Tokens:
         offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         return cls(np.concatenate([np.asarray(t, np.int64) for t in token_ids]), offsets, vocabulary)
 
-    def of_texts(self, texts: IntArray) -> tuple[IntArray, IntArray]:
-        """The ids of some texts, int64 [L], and where each begins, int64 [len(texts)]."""
-        lengths = np.diff(np.append(self.offsets, len(self.ids)))[texts]
-        starts = np.cumsum(lengths) - lengths
-        inside = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-        return self.ids[np.repeat(self.offsets[texts], lengths) + inside], starts
+    def on(self, device: torch.device) -> Ragged:
+        """The ids of each text on a device."""
+        return Ragged.split(self.ids, self.offsets, device)
 
     def weighted(self, rows: IntArray) -> sp.csr_matrix:
         """The words of every item by TF-IDF (each word once), rows of unit length: float32 CSR [items, V].

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,6 +19,7 @@ from kgdistill.models.text.prefixes import Manner, manner_of
 from kgdistill.models.text.static import load_head, save_transformer
 from kgdistill.models.text.words import WordTokens
 from kgdistill.progress import step
+from kgdistill.tasks.ragged import Ragged, placed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -154,18 +154,18 @@ class PooledText:
             mean = hidden[:, 0].float()
         return F.normalize((mean if self.head is None else self.head(mean)).float(), dim=-1)
 
-    def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        """What the model takes, on its device: ids and attention mask, int64 [N, L]."""
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        there = np.arange(lengths.max(initial=1)) < lengths[:, None]
-        held = np.full(there.shape, self.tokenizer.pad_token_id or 0, np.int64)
-        held[there] = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
-        parts = {"input_ids": held, "attention_mask": there.astype(np.int64)}
-        return {k: torch.from_numpy(v).to(self.device) for k, v in parts.items()}
+    def pad(self, ids: Ragged, rows: Tensor) -> dict[str, Tensor]:
+        """What the model takes of texts int64 [N], where they are: ids and attention mask, int64 [N, L]."""
+        flat, _ = ids.take(rows)
+        lengths = ids.starts.diff()[rows, None]
+        there = torch.arange(max(int(lengths.max()), 1), device=flat.device) < lengths
+        held = torch.full(there.shape, self.tokenizer.pad_token_id or 0, device=flat.device)
+        held[there] = flat
+        return {"input_ids": held, "attention_mask": there.long()}
 
-    def vectors(self, ids: list[list[int]]) -> Tensor:
-        """Unit vectors, float32 [N, D], of token ids with their marks; gradients reach the model."""
-        padded = self.pad(ids)
+    def vectors(self, ids: Ragged, rows: Tensor) -> Tensor:
+        """Unit vectors, float32 [N, D], of texts by their ids and marks; gradients reach the model."""
+        padded = self.pad(ids, rows)
         return self.pool(self.model(**padded).last_hidden_state, padded["attention_mask"])
 
     def low_precision_training(self) -> AbstractContextManager[object]:
@@ -202,13 +202,13 @@ class PooledText:
         if not texts:
             return out
         ids = self.token_ids(texts)
-        order = np.argsort([len(x) for x in ids], kind="stable")
+        read, order = Ragged.of(ids, self.device), np.argsort([len(x) for x in ids], kind="stable")
         training = self.model.training
         model = self.serving().eval()
         with torch.inference_mode(), step("Encoding texts", total=len(texts)) as work:
             for start in range(0, len(order), self._batch):
                 part = order[start : start + self._batch]
-                padded = self.pad([ids[i] for i in part])
+                padded = self.pad(read, placed(part, self.device))
                 mask = padded["attention_mask"]
                 # Texts of one length need no mask, and attention is faster without.
                 even = len(ids[part[0]]) == len(ids[part[-1]])
