@@ -305,8 +305,9 @@ class _Lesson(Lesson[_Batch]):
         """Users in batches, each with some of the known items, which take turns."""
         users, count = draws.batches(self.users, self.config.batch), len(self.known)
         order = draws.shuffled(self.known)
-        turns = torch.arange(len(users) * min(_COMPARED, count), device=self.device) % max(count, 1)
-        items = order[turns].view(len(users), -1)
+        each = min(_COMPARED, count)
+        turns = torch.arange(len(users) * each, device=self.device) % max(count, 1)
+        items = order[turns].view(len(users), each)
         return [_Batch(*both) for both in zip(users, items, strict=True)]
 
     def loss(self, batch: _Batch, draws: Draws) -> LossTerms:

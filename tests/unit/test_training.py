@@ -53,10 +53,12 @@ def teach(shop: Shop, *, seed: int = 0, config: TeacherConfig = TEACHER, **more:
     return train_teacher(shop.catalogue(), shop.facts(), config, device=CPU, seed=seed, **given)
 
 
-def study(shop: Shop, targets: Targets | None, *, seed: int = 0) -> TrainedStudent:
+def study(
+    shop: Shop, targets: Targets | None, *, seed: int = 0, config: StudentConfig = STUDENT
+) -> TrainedStudent:
     given = None if targets is None else lambda until_us: targets
     return train_student(
-        shop.catalogue(), shop.fields(), shop.tokens, given, STUDENT, dim=6, inner_share=0.15,
+        shop.catalogue(), shop.fields(), shop.tokens, given, config, dim=6, inner_share=0.15,
         device=CPU, seed=seed, validate=improving(),
     )  # fmt: skip
 
@@ -269,6 +271,14 @@ def test_a_student_without_ids_answers_from_text_alone(shop: Shop, targets: Targ
     hybrid = student_scorer(trained, catalogue, shop.tokens, catalogue.view(), CPU)
     differs = (hybrid.vectors - alone.vectors).abs().sum(1) > 0
     assert differs.tolist() == (trained.rows >= 0).tolist()
+
+
+def test_a_student_without_any_id_of_its_own_learns_what_texts_say(shop: Shop, targets: Targets) -> None:
+    trained = study(shop, targets, config=STUDENT.model_copy(update={"id_min_count": 1000}))
+    assert (trained.rows < 0).all()
+    falling = losses(trained.history)
+    assert np.isfinite(falling).all()
+    assert falling[-1] < falling[0]
 
 
 def test_a_shop_whose_every_item_is_cold_is_refused_and_says_what_to_do(shop: Shop) -> None:
