@@ -298,6 +298,7 @@ def _as_json(text: str, prediction: Prediction) -> dict[str, Any]:
             name: {
                 "classes": target.classes,
                 "out_of_scope": target.out_of_scope,
+                "confidence": target.confidence,
                 "probabilities": target.probabilities,
             }
             for name, target in prediction.targets.items()
