@@ -124,9 +124,9 @@ class Joins:
         if not self.tables:
             return ""
         hit = [np.zeros(len(looked.hashes), bool) for looked in self.tables]
-        joins = {looked.plan.name for looked in self.tables}
+        joined = tuple(f"{looked.plan.name}." for looked in self.tables)
         keys = dict.fromkeys(column for looked in self.tables for column in looked.plan.here)
-        own = [column for column in keys if column.partition(".")[0] not in joins]
+        own = [column for column in keys if not column.startswith(joined)]
         with contextlib.suppress(InputError):
             for batch in read_batches(source, own):
                 for mask, rows in zip(hit, self._look_up(batch.table, source.name, keys)[1], strict=True):

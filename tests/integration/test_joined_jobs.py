@@ -105,6 +105,15 @@ def test_twice_is_once(store: GraphStore, tmp_path: Path) -> None:
     assert (again.unchanged, again.read, bought(store)) == (2, [], WHOLE)
 
 
+def test_a_join_may_be_called_as_the_column_it_starts_from(store: GraphStore, tmp_path: Path) -> None:
+    fill(tmp_path)
+    text = SHOP.replace("orders: {", "no: {").replace("orders.", "no.")
+    job(store, tmp_path, shop(text))
+    assert bought(store) == WHOLE
+    orders(tmp_path, "two", "3 c2 2024-01-03", "4 c2 2024-01-04")
+    assert job(store, tmp_path, shop(text)).read == ["lines:lines/two.csv"]
+
+
 def test_only_what_finds_other_rows_is_read_again(store: GraphStore, tmp_path: Path) -> None:
     fill(tmp_path)
     job(store, tmp_path)
