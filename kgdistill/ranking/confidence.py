@@ -14,6 +14,7 @@ from kgdistill.ranking.logistic import fit_logistic, logistic
 NEVER = 2.0
 """A threshold that no probability reaches."""
 _RIDGE, _LEAST, _SURE = 1e-2, 0.5, 1e-7
+_ALIKE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def fit_confidence(
     """
     counted = np.ones(len(right)) if weights is None else weights * (len(right) / weights.sum())
     x = numbers.astype(np.float64)
-    middle, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    middle, spread = x.mean(axis=0), x.std(axis=0)
+    # Of numbers that differ by their rounding alone nothing was learned: one unlike them counts little.
+    spread = np.where(spread > _ALIKE, spread, 1.0)
     # Targets of Platt: never quite 0 or 1, so that a perfect sample gives finite weights.
     hits = float((counted * right).sum())
     wanted = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))

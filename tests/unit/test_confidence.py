@@ -44,6 +44,13 @@ def test_a_confidence_is_a_probability_of_what_tells_right_from_wrong() -> None:
     assert np.isfinite(perfect.of(numbers)).all()
 
 
+def test_what_was_alike_in_all_does_not_decide_on_what_is_not() -> None:
+    right = np.arange(40) % 2 == 0
+    alike = np.full((40, 2), 0.3) + np.where(right, 1e-6, -1e-6)[:, None]
+    fitted = fit_confidence(alike.astype(np.float32), right, precision=0.95)
+    np.testing.assert_allclose(fitted.of(np.array([[0.3, 1.0], [-5.0, 0.0]], np.float32)), 0.5, atol=0.01)
+
+
 def test_evidence_is_of_the_best_answer_and_its_lead() -> None:
     scores = np.array([[0.2, 0.9, 0.5], [0.4, 0.4, -np.inf]], np.float32)
     near, coverage = scores / 2, np.tile(np.array([1.0, 2.0, 3.0], np.float32), (2, 1))
