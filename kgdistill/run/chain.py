@@ -381,8 +381,8 @@ def _learned(arm: Arm, section: str, data: Data, **further: Any) -> Stage:
 
 def _class_stages() -> dict[str, Stage]:
     arms = [arm for arm in _CLASS_ARMS.values() if arm.learner is not None]
-    # Former students lack the exact words.
-    further = {"teacher": {}, "student": {"words": True}}
+    # Former ones lack where their classes lie, and students the exact words.
+    further = {"teacher": {"centres": True}, "student": {"words": True, "centres": True}}
     return {
         "graph": _GRAPH,
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),

@@ -135,18 +135,24 @@ def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.Cap
         assert words in capsys.readouterr().err
 
 
-def test_a_student_without_exact_words_is_trained_anew(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "lacks"), [("student", "words"), ("student", "centres"), ("teacher", "centres")]
+)
+def test_what_a_former_version_left_is_trained_anew(run: Run, tmp_path: Path, stage: str, lacks: str) -> None:
     copied = tmp_path / "run"
     shutil.copytree(run.folder, copied, symlinks=True)
-    mark = json.loads((copied / "student" / "stage.json").read_text())
-    del mark["values"]["words"]  # as a former version left it
+    mark = json.loads((copied / stage / "stage.json").read_text())
+    del mark["values"][lacks]
     mark["inputs"] = digest(mark["values"])
-    (copied / "student" / "stage.json").write_text(json.dumps(mark))
-    with pytest.raises(ArtefactError, match="with other settings: words") as raised:
-        Run.open(copied).by_classes.student()
+    (copied / stage / "stage.json").write_text(json.dumps(mark))
+    about = copied / stage / "classes.json"
+    held = json.loads(about.read_text())
+    about.write_text(json.dumps({name: value for name, value in held.items() if name != lacks}))
+    with pytest.raises(ArtefactError, match=f"with other settings: {lacks}") as raised:
+        getattr(Run.open(copied).by_classes, stage)()
     assert "kgdistill fit --run" in str(raised.value.hint)
     Run.open(copied).fit()
-    assert Run.open(copied).by_classes.student().words is not None
+    assert getattr(Run.open(copied).by_classes, stage)().words is not None
 
 
 def test_a_task_with_one_class_is_refused(store: GraphStore, tmp_path: Path) -> None:
