@@ -416,7 +416,7 @@ def _is_target(value: Any) -> bool:
         and number(value.get("temperature"))
         and value["temperature"] > 0
         and number(value.get("threshold"))
-        and (value.get("familiar", 0) is None or is_confidence(value["familiar"], numbers=2))
+        and (value.get("familiar", 0) is None or is_confidence(value.get("familiar"), numbers=2))
         and isinstance(held := value.get("weights"), list)
         and all(number(w) and w > 0 for w in held)
         and len(held) in (0, len(value["classes"]))

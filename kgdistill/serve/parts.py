@@ -128,6 +128,7 @@ def is_confidence(value: Any, *, numbers: int) -> bool:
         isinstance(value, dict)
         and all(isinstance(value.get(name), list) and len(value[name]) == numbers for name in lists)
         and all(number(one) for name in lists for one in value[name])
+        and all(one > 0 for one in value["spread"])
         and all(number(value.get(name)) for name in ("bias", "threshold"))
     )
 

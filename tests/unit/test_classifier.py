@@ -132,10 +132,14 @@ def test_out_of_scope_is_told(tmp_path: Path) -> None:
 
     target["familiar"] |= {"weights": [0.0, 1.0], "bias": 0.0, "middle": [0, 2.0], "spread": [1.0, 1.0]}
     assert again().told.out_of_scope
-    for name, damage in {"weights": [1.0], "bias": None, "spread": "wide", "threshold": "high"}.items():
-        target["familiar"] = asdict(about) | {name: damage}
+    damages = {"weights": [1.0], "bias": None, "spread": "wide", "threshold": "high"}
+    for name, damage in [*damages.items(), ("spread", [1.0, 0.0])]:
+        target["familiar"] = json.loads(json.dumps(asdict(about))) | {name: damage}
         with pytest.raises(ArtefactError):
             again()
+    del target["familiar"]
+    with pytest.raises(ArtefactError):
+        again()
     target["familiar"] = asdict(about)
     arrays = {k: v for k, v in classifier.arrays().items() if k != "centres.intent.rows"}
     with pytest.raises(ArtefactError):
