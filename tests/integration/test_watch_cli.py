@@ -18,6 +18,7 @@ from _statements import Row, lines, planted
 from tokenizers import BertWordPieceTokenizer
 
 from kgdistill.cli import main
+from kgdistill.ranking.calibration import Calibration
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.classifier import Classifier, TargetClasses
 from kgdistill.serve.file import FORMAT
@@ -111,7 +112,7 @@ def _bundle(folder: Path) -> None:
         "target.sentiment.weight": np.eye(2, dtype=np.float32),
         "target.sentiment.bias": np.zeros(2, np.float32),
     }
-    told = {"sentiment": TargetClasses(("negative", "positive"), False, 1.0, 0.0)}
+    told = {"sentiment": TargetClasses(("negative", "positive"), False, Calibration(1.0, 0.0))}
     task = load_task("sentiment").declared()
     config = {
         "format": FORMAT,

@@ -133,7 +133,7 @@ _NOT_IT = "is not the file that the bundle was made with"
         (lambda f: _edited(f, files={}), "config.json", "was changed"),
         (lambda f: _edited(f, sha256=None), "config.json", "was changed"),
         (_unmeasured, "items.arrow", _NOT_IT),
-        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 8"),
+        (lambda f: _edited(f, format=4), "config.json", "has format 4, this version reads 9"),
         (lambda f: _edited(f, format=None), "config.json", "has format None"),
     ],
 )  # fmt: skip

@@ -50,13 +50,13 @@ def tables(words: Sequence[str] = NAMES) -> dict[Any, list[dict[str, Any]]]:
     return made
 
 
-def found(here: World, *, distilled: bool = True) -> tuple[float, float]:
+def found(here: World, *, distilled: bool = True, seed: int = 0) -> tuple[float, float]:
     """What teacher and student tell of the test rightly."""
-    teacher = fit_class_teacher(here.task, here.vectors, ONCE, context())
+    teacher = fit_class_teacher(here.task, here.vectors, ONCE, context(seed))
     encoder: Any = WordEncoder()
     encoder.tokenizer = tiny_tokenizer([*SPECIAL, *WORDS, *NAMES, *THINGS])
     student = fit_class_student(
-        here.task, encoder, here.vectors, ONCE, context(), teacher=teacher if distilled else None
+        here.task, encoder, here.vectors, ONCE, context(seed), teacher=teacher if distilled else None
     )
     said = teacher.logits(here.task, here.vectors), student.logits(here.task)
     return here.right(said[0]["intent"], "intent"), here.right(said[1]["intent"], "intent")
@@ -70,7 +70,8 @@ def test_the_name_of_a_class_teaches_teacher_and_student(tmp_path: Path) -> None
     silent = spec(targets={"intent": {"relationship": "HAS_INTENT", "by": []}})
     nameless = world(make_classes(tables(), tmp_path / "b", silent))
     assert not nameless.task.class_texts["intent"].texts
-    assert max(found(nameless)) < 0.7
+    # Of three words that nothing is known of one may be told rightly by chance, or all with one seed.
+    assert np.mean([found(nameless, seed=seed) for seed in range(4)], axis=0).max() < 0.7
 
 
 def test_what_the_facts_of_a_class_lead_to_teaches_it(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_student_comes_back_from_disk_and_a_bundle_says_the_same(tmp_path: Pat
     _, classifier = pack_classifier(back, keys)
     members = task.neighbours[0].members
     asked = [[keys["Product"][j] for j in members[i].indices] for i in range(20)]
-    told = classifier.logits(None, [classifier.nodes[0].of(asked)])["kind"]
+    told = classifier.logits(classifier.dense(None, [classifier.nodes[0].of(asked)]))["kind"]
     assert told == pytest.approx(student.logits(task)["kind"][:20], abs=1e-4)
     settings, arrays, files = (
         json.loads(json.dumps(classifier.settings())),
@@ -157,7 +157,7 @@ def test_how_much_is_learned_where_shares_say_little(tmp_path: Path, monkeypatch
     counted = right()
     monkeypatch.setattr(module, "_log_counts", lambda *given: ())
     assert counted > 0.9
-    assert counted > right() + 0.05
+    assert counted > right() + 0.03
 
 
 def test_the_tree_above_what_a_fact_leads_to_is_a_group_too(tmp_path: Path) -> None:
