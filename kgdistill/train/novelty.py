@@ -138,17 +138,16 @@ def settled(
         rows, truth = task.subjects("validation", name), task.truth(name, "validation")
         held, beside = calibration[name], near.get(name)
         folds = [_valid(logits[name][rows], None if beside is None else beside[rows], truth)]
-        if beside is not None:
-            if truth.any(axis=1).all():
-                folds = left_out_folds(task, name, refit, share=config.out_of_scope, seed=seed) or folds
-            every = _pooled(folds)
-            known = every.truth.any(axis=1)
-            if known.any():
-                t = temperature(every.logits[known], every.truth[known], several=False)
-                held = replace(held, temperature=t)
-            if not known.all():
-                held = replace(held, familiar=familiarity(folds, held, config.precision))
-        out[name] = replace(held, sure=_sure(_pooled(folds), held, config.precision))
+        if beside is not None and truth.any(axis=1).all():
+            folds = left_out_folds(task, name, refit, share=config.out_of_scope, seed=seed) or folds
+        every = _pooled(folds)
+        known = every.truth.any(axis=1)
+        if beside is not None and known.any():
+            t = temperature(every.logits[known], every.truth[known], several=False)
+            held = replace(held, temperature=t)
+        if beside is not None and not known.all():
+            held = replace(held, familiar=familiarity(folds, held, config.precision))
+        out[name] = replace(held, sure=_sure(every, held, config.precision))
     return out
 
 
@@ -217,8 +216,8 @@ def familiarity(folds: Sequence[LeftOut], known: Calibration, precision: float) 
     told = [probabilities(fold.logits, known.temperature, several=False) for fold in folds]
     chosen = [decide(p, 0.0, several=False, weights=known.weights) for p in told]
     every, p = _pooled(folds), np.concatenate(told)
-    rests = chosen_evidence(p, every.near, likeliest(p, known.weights))
-    right: BoolArray = np.any(every.truth & np.concatenate(chosen), axis=1)
+    best = likeliest(p, known.weights)
+    rests, right = chosen_evidence(p, every.near, best), every.truth[np.arange(len(p)), best]
     fitted = fit_confidence(rests, right, precision=precision, weights=every.weights)
     seen = fitted.of(rests)
     worth = np.split(seen, np.cumsum([len(p) for p in told])[:-1])

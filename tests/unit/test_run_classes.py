@@ -39,17 +39,17 @@ TASK: dict[str, Any] = {
 }
 
 
-def fill_departments(store: GraphStore) -> None:
+def fill_departments(store: GraphStore, of: dict[str, str] = THINGS) -> None:
     """Things whose titles tell their department, in a graph that says it of each."""
     schema = load_schema()
     store.apply_schema(schema)
-    names = list(THINGS)
+    names = list(of)
     things = [names[i % len(names)] for i in range(120)]
     tables: dict[Any, list[dict[str, Any]]] = {
         "Product": [{"product_id": f"p{i:03}", "title": f"{t} number {i}"} for i, t in enumerate(things)],
-        "Category": [{"category_id": c, "name": c, "path": c} for c in ("home", "office")],
+        "Category": [{"category_id": c, "name": c, "path": c} for c in sorted(set(of.values()))],
         ("Product", "IN_CATEGORY", "Category"): [
-            {"source": f"p{i:03}", "target": THINGS[t]} for i, t in enumerate(things)
+            {"source": f"p{i:03}", "target": of[t]} for i, t in enumerate(things)
         ],
     }
     write_rows(store, schema, tables)
@@ -62,14 +62,18 @@ def store() -> Iterator[GraphStore]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def run(store: GraphStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("classes")
+def fitted(folder: Path, store: GraphStore, task: dict[str, Any]) -> Run:
+    """A small run."""
     text = {"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"}
     small = {"epochs": 15, "batch": 16, "dim": 12, "hidden": 16, "teacher_hidden": 16, "lr": 0.01}
-    made = Run.create(folder / "run", store, task=parse_task(TASK), text=text, classify=small, device="cpu")
+    made = Run.create(folder / "run", store, task=parse_task(task), text=text, classify=small, device="cpu")
     made.fit()
     return made
+
+
+@pytest.fixture(scope="module")
+def run(store: GraphStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return fitted(tmp_path_factory.mktemp("classes"), store, TASK)
 
 
 def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> None:
@@ -93,6 +97,25 @@ def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> 
     assert told["teacher"][1] > run.by_classes.encoder.parameters_count > told["student"][1] > 0
     pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
     assert pairs >= {("student", "student_nodistill"), ("student", "linear"), ("teacher", "linear")}
+
+
+def test_each_arm_and_the_bundle_know_what_is_none_of_the_classes(tmp_path: Path) -> None:
+    target = {"relationship": "IN_CATEGORY", "none_of_them": "garden"}
+    with MemoryStore() as opened:
+        fill_departments(opened, THINGS | {"spade": "garden", "hose": "garden"})
+        made = fitted(tmp_path, opened, TASK | {"targets": {"department": target}})
+    maker = made.by_classes
+    maker.task.open_test()
+    strange = ~maker.task.truth("department", "test").any(axis=1)
+    rows = maker.task.subjects("test", "department")
+    for name in ("linear", "teacher", "student", "student_nodistill"):
+        arm = maker.said()[name].arm
+        assert arm.calibration["department"].familiar is not None, name
+        told = arm.classified(maker.task, "department", "test").chosen.any(axis=1)
+        assert told[~strange].mean() > 0.7 > 0.3 > told[strange].mean(), name
+        if name == "student" and maker.task.texts is not None:
+            said = made.bundle().classify([maker.task.texts[row] for row in rows])
+            assert [one.told.out_of_scope for one in said] == (~told).tolist()
 
 
 def test_a_regression_that_takes_too_much_memory_is_left_out_and_said(
