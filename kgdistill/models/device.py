@@ -8,10 +8,12 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kgdistill.errors import InputError
 
 _FULL = ContextVar("full precision", default=False)
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 TABLE_BYTES = 1 << 30
 """A table of up to so many bytes lies on the device."""
 
@@ -41,6 +43,11 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "cuda" and not _FULL.get():
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
+
+
+def attention(device: torch.device) -> AbstractContextManager[object]:
+    """On CUDA any attention but cuDNN's, which plans anew for each length that a batch's texts have."""
+    return sdpa_kernel(_ATTENTION) if device.type == "cuda" else nullcontext()
 
 
 def home(size: int, device: torch.device) -> torch.device:

@@ -108,8 +108,7 @@ def _terms(
     device: torch.device,
 ) -> Terms:
     weights = [
-        ItemWeights("walk" if table.mean else "linear", view, replace(table, device=device), decay)
-        for table in tables
+        ItemWeights("walk" if table.mean else "linear", view, table.on(device), decay) for table in tables
     ]
     return terms_of(view, families, weights, device=device)
 

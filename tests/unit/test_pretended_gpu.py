@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from _pretend import CUDA, PretendedGpu, there
-from _shop import Shop
+from _shop import PROTOCOL, Shop, fill_shop
+from _tiny_encoder import tiny_encoder
 from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
@@ -23,6 +26,8 @@ from kgdistill.models.terms import Popularity
 from kgdistill.models.terms.linear import fit_linear
 from kgdistill.models.terms.neighbours import likely_pairs, strongest
 from kgdistill.models.terms.walk import fit_walk
+from kgdistill.run.run import Run
+from kgdistill.store import MemoryStore
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import student_scorer
 from kgdistill.train.targets import make_targets
@@ -57,10 +62,16 @@ def trained(shop: Shop, device: torch.device, *, epochs: int = 2) -> tuple[Any, 
     return teacher, student, [first, second]
 
 
-@pytest.fixture
-def gpu() -> Iterator[None]:
+@contextmanager
+def pretended() -> Iterator[None]:
     with warnings.catch_warnings(), full_precision(), PretendedGpu():
         warnings.filterwarnings("ignore", message=".*CUDA is not available")
+        yield
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    with pretended():
         yield
 
 
@@ -78,6 +89,28 @@ def test_all_of_it_runs_there(shop: Shop, gpu: None) -> None:
         np.testing.assert_array_equal(a(users, items), b(users, items))
         asked: dict[str, Any] = {"arm": "a", "title": "A", "split": "validation", "progress": False}
         assert evaluate_arm(a, shop.task(), **asked).topk.equals(evaluate_arm(b, shop.task(), **asked).topk)
+
+
+def test_a_run_is_fitted_judged_and_packed_there(tmp_path: Path) -> None:
+    small = {"epochs": 1, "candidates": 20, "random": 5, "evaluate_every": 1}
+    text = {"encoder": str(tiny_encoder(tmp_path / "tiny", layers=1)), "precision": "float32"}
+    told = {"cut": PROTOCOL.cut, "test_start": PROTOCOL.test_start, "k": 7, "min_user_events": 1}
+    results = []
+    with MemoryStore() as store:
+        fill_shop(store)
+        for device in (CUDA, CPU):
+            run = Run.create(
+                tmp_path / device.type, store, protocol=told, text=text, student={**small, "id_dropout": 0.0},
+                teacher={"dim": 8, "layers": 2, "graph_steps": 8, "z_dropout": 0.0, **small},
+            )  # fmt: skip
+            # The encoder is loaded in ways that only a real one knows.
+            run.make("text")
+            with pretended():
+                run.device = device
+                run.fit()
+                results.append([(arm["arm"], arm["settings"]) for arm in run.evaluate()["arms"]])
+                results[-1].append(("bundle", run.bundle().recommend([], k=5)))
+    assert results[0] == results[1]
 
 
 def fitted(shop: Shop, device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,8 @@ class NeighbourItems:
         factored: ids of the items that a product of low rank knows, ascending, int64 [F].
         left, right: float32 [F, r]; left · rightᵀ stands for the weights among these that are not kept.
         mean: whether a history counts by its mean, as in a walk, or by its sum.
-        device: where scores are computed.
+
+    Scores are computed where `left` and `right` are.
     """
 
     weights: sp.csr_matrix
@@ -40,7 +41,15 @@ class NeighbourItems:
     left: Tensor
     right: Tensor
     mean: bool = False
-    device: torch.device = _CPU
+
+    @property
+    def device(self) -> torch.device:
+        """Where scores are computed."""
+        return self.left.device
+
+    def on(self, device: torch.device) -> NeighbourItems:
+        """The same there."""
+        return replace(self, left=self.left.to(device), right=self.right.to(device))
 
     def score(self, histories: sp.csr_matrix, items: IntArray) -> Tensor:
         """Scores float32 [B, C] of `items` (ids) for histories CSR [B, all columns]; 0 for unknown items."""
@@ -154,7 +163,7 @@ def strongest(
     factored = items if factored is None else np.intersect1d(factored, items)
     factored = factored if rank else factored[:0]
     left, right = _left_over(model, table, rank, factored, device)
-    return NeighbourItems(table, factored, left, right, model.mean, device)
+    return NeighbourItems(table, factored, left, right, model.mean)
 
 
 def _left_over(
