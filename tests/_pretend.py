@@ -94,7 +94,8 @@ class PretendedGpu(TorchFunctionMode):
         return out
 
     def _check(self, func: Callable[..., Any], args: Any, given: list[Tensor]) -> None:
-        places = {there(tensor) for tensor in given if tensor.dim()}
+        # A single number may come from the CPU, and none from the GPU go there.
+        places = {there(tensor) for tensor in given if tensor.dim() or there(tensor)}
         if len(places) < 2:
             return
         if func in _INDEXING:

@@ -43,12 +43,26 @@ class LeftOut:
         near: of the same, `Centres.near`, float32 [subjects].
         truth: bool [subjects, classes]; those of the classes left out have none.
         weights: how much each counts, int64 [subjects].
+        knew: which classes the model did, bool [subjects, classes].
     """
 
     logits: FloatArray
     near: FloatArray
     truth: BoolArray
     weights: IntArray
+    knew: BoolArray
+
+    def told(self, known: Calibration) -> tuple[FloatArray, IntArray, FloatArray]:
+        """Probabilities [subjects, classes] and the likeliest class of those that the model knew, with its
+        `chosen_evidence` as a model of all classes would have it."""
+        logits = np.where(self.knew, self.logits, -np.inf).astype(np.float32)
+        p = probabilities(logits, known.temperature, several=False)
+        best = likeliest(p, known.weights)
+        rests = chosen_evidence(p, self.near, best)
+        # What a model is not sure of it divides among fewer where it knows fewer.
+        others = np.maximum(self.knew.sum(axis=1) - 1, 1)
+        rests[:, 0] += np.log(others / max(self.knew.shape[1] - 1, 1))
+        return p, best, rests
 
 
 def fit_class_teacher(
@@ -154,7 +168,8 @@ def settled(
 def _valid(logits: FloatArray, near: FloatArray | None, truth: BoolArray) -> LeftOut:
     """What was left out anyway: the validation, each subject once."""
     every = np.ones(len(truth), np.int64)
-    return LeftOut(logits, np.zeros(len(truth), np.float32) if near is None else near, truth, every)
+    near = np.zeros(len(truth), np.float32) if near is None else near
+    return LeftOut(logits, near, truth, every, np.ones_like(truth))
 
 
 def _pooled(folds: Sequence[LeftOut]) -> LeftOut:
@@ -163,9 +178,9 @@ def _pooled(folds: Sequence[LeftOut]) -> LeftOut:
 
 def _sure(every: LeftOut, known: Calibration, precision: float) -> float:
     """From where on at least this share of what is believed is right."""
-    p = probabilities(every.logits, known.temperature, several=False)
-    right = every.truth[np.arange(len(p)), likeliest(p, known.weights)]
-    return precise_from(known.believed(p, every.near), right, precision, every.weights)
+    p, best, rests = every.told(known)
+    believed = p[np.arange(len(p)), best] if known.familiar is None else known.familiar.of(rests)
+    return precise_from(believed, every.truth[np.arange(len(p)), best], precision, every.weights)
 
 
 def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float, seed: int) -> list[LeftOut]:
@@ -198,7 +213,10 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         right = truth[held] & ~strange
         known = right.any(axis=1)
         weights = np.where(known, (1 - share) / known.sum(), share / (~known).sum())
-        folds.append(LeftOut(logits[name][rows[held]], near[name][rows[held]], right, _integers(weights)))
+        knew = np.broadcast_to(~strange, right.shape)
+        folds.append(
+            LeftOut(logits[name][rows[held]], near[name][rows[held]], right, _integers(weights), knew)
+        )
     return folds
 
 
@@ -213,11 +231,11 @@ def familiarity(folds: Sequence[LeftOut], known: Calibration, precision: float) 
         known: temperature and weights of the classes.
         precision: see `fit_confidence`.
     """
-    told = [probabilities(fold.logits, known.temperature, several=False) for fold in folds]
+    told = [fold.told(known)[0] for fold in folds]
     chosen = [decide(p, 0.0, several=False, weights=known.weights) for p in told]
-    every, p = _pooled(folds), np.concatenate(told)
-    best = likeliest(p, known.weights)
-    rests, right = chosen_evidence(p, every.near, best), every.truth[np.arange(len(p)), best]
+    every = _pooled(folds)
+    p, best, rests = every.told(known)
+    right = every.truth[np.arange(len(p)), best]
     fitted = fit_confidence(rests, right, precision=precision, weights=every.weights)
     seen = fitted.of(rests)
     worth = np.split(seen, np.cumsum([len(p) for p in told])[:-1])

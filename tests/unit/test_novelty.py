@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from kgdistill.evaluate.classify import ClassArm
 from kgdistill.ranking.calibration import Calibration, temperature
 from kgdistill.ranking.classes import mcc
 from kgdistill.ranking.confidence import precise_from
+from kgdistill.train.class_baseline import fit_class_baseline
 from kgdistill.train.classify import ClassTeacher
 from kgdistill.train.novelty import LeftOut, familiarity, fit_class_student, left_out_folds, settled
 
@@ -126,7 +129,8 @@ def test_what_was_left_out_makes_logits_probabilities_where_validation_is_few_an
 def fold(p: list[list[float]], near: list[float], truth: list[list[int]]) -> LeftOut:
     logits = np.log(np.array(p, np.float32))
     held = np.array(truth, np.bool_)
-    return LeftOut(logits, np.array(near, np.float32), held, np.ones(len(held), np.int64))
+    every = np.ones(len(held), np.int64)
+    return LeftOut(logits, np.array(near, np.float32), held, every, np.ones_like(held))
 
 
 KNOWN, STRANGE = [[1, 0], [0, 1]] * 20, [[0, 0]] * 40
@@ -151,7 +155,49 @@ def test_nearness_tells_what_probabilities_do_not() -> None:
         [[0.9, 0.1], [0.1, 0.9]] * 40, [0.8] * 30 + [0.1] * 10 + [0.1] * 30 + [0.8] * 10, KNOWN + STRANGE
     )
     weights = np.repeat([100, 1, 100, 1], [30, 10, 30, 10]).astype(np.int64)
-    kinds = LeftOut(kinds.logits, kinds.near, kinds.truth, weights)
+    kinds = replace(kinds, weights=weights)
     familiar = familiarity([kinds], Calibration(1.0, 0.0), 0.95)
     sure, unsure = familiar.of(np.array([[np.log(3), 0.8], [np.log(3), 0.1]], np.float32))
     assert sure > 0.85 > 0.15 > unsure
+
+
+def test_a_model_that_lacks_classes_is_read_as_one_that_has_them_all() -> None:
+    # Of each other class a model of three says half of what one of two says of its only one.
+    odds = [9.0, 4.0] * 20 + [1.3, 1.5] * 20
+    two = fold([[x, 1.0, 0.8] for x in odds], [0.0] * 80, [[*row, 0] for row in KNOWN[::2] * 2 + STRANGE])
+    two = replace(two, knew=two.knew & [True, True, False])
+    logits = np.log(np.array([[x, 1.0, 1.0] for x in odds], np.float32))
+    three = replace(two, logits=logits, knew=np.ones_like(two.knew))
+    known = Calibration(1.0, 0.0)
+    (_, best, rests), (_, _, whole) = two.told(known), three.told(known)
+    assert not best.any()
+    np.testing.assert_allclose(rests, whole, atol=1e-5)
+
+
+def test_each_fold_says_which_classes_its_model_knew(made: World) -> None:
+    folds = left_out_folds(made.task, "intent", refit(made), share=0.3, seed=0)
+    assert len(folds) == 5
+    lost = [np.flatnonzero(~fold.knew[0]) for fold in folds]
+    assert sorted(np.concatenate(lost)) == list(range(5))
+    for fold in folds:
+        assert (fold.knew == fold.knew[0]).all()
+        assert not (fold.truth & ~fold.knew).any()
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_with_few_classes_what_is_known_is_still_told(classes: int, tmp_path: Path) -> None:
+    rows = tables()
+    kept = {f"intent{i}" for i in range(classes)} | {"none"}
+    edges = ("Utterance", "HAS_INTENT", "Intent")
+    rows[edges] = [edge for edge in rows[edges] if edge["target"] in kept]
+    held = {edge["source"] for edge in rows[edges]}
+    rows["Utterance"] = [node for node in rows["Utterance"] if node["utterance_id"] in held]
+    rows["Intent"] = [node for node in rows["Intent"] if node["intent_id"] in kept]
+    target = {"intent": {"relationship": "HAS_INTENT", "none_of_them": "none"}}
+    task = make_classes(rows, tmp_path, spec(targets=target))
+    told = fit_class_baseline(task, CONFIG, seed=0)
+    task.open_test()
+    said = ClassArm("regression", told.logits, told.calibration, told.near).classified(task, "intent", "test")
+    known = said.truth.any(axis=1)
+    assert said.chosen[known].any(axis=1).mean() > 0.9
+    assert said.chosen[~known].any(axis=1).mean() < 0.3

@@ -178,6 +178,7 @@ def test_the_pretended_gpu_is_as_strict_as_a_real_one(gpu: None) -> None:
     for wrong in (
         lambda: here + beyond,
         lambda: torch.cat([here, beyond]),
+        lambda: here * beyond.sum(),
         lambda: here[beyond.long()],
         lambda: torch.nn.Linear(3, 3)(beyond),
     ):
