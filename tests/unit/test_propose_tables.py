@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose.profile import Sample
 from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.ingest.readers import SourceOptions
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()
@@ -25,8 +27,10 @@ LINES = "order_id,product_id,quantity,unit_price\n" + "".join(
 
 def proposed(folder: Path, **files: str) -> tuple[str, Mapping, Preview]:
     for name, text in files.items():
-        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
-    text = propose(sorted(folder.glob("*.csv")), SCHEMA)
+        file = folder / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    text = propose(sorted(folder.rglob("*.csv")), SCHEMA)
     mapping = parse_mapping(text)
     return text, mapping, preview(mapping, SCHEMA, folder, 500)
 
@@ -117,6 +121,27 @@ def test_keys_that_are_just_called_id_are_those_of_the_file(tmp_path: Path) -> N
     assert (thing["brand_text"], thing["category_text"], thing["price"]) == ("Farm", "Drinks", 9.0)
     assert shown.examples["Brand"]["brand_id"].to_pylist()[:2] == ["Mill", "Farm"]
     assert shown.counts[MADE_BY] == 9
+
+
+@pytest.mark.parametrize("piece", ["1", "part-00000-9af3-c000", "day=2024-01-01/data_1"])
+def test_numbered_pieces_of_a_table_are_called_as_their_folder(piece: str, tmp_path: Path) -> None:
+    tables = {
+        "orders": ORDERS.replace("order_id", "id").replace("customer_id", "user_id"),
+        "order_lines": LINES,
+        "products": "id,name,price\n" + "".join(f"p{n},Thing {n},9\n" for n in range(9)),
+        "users": "id,name\n" + "".join(f"c{n},Ann {n}\n" for n in range(7)),
+    }
+    flat, _, want = proposed(tmp_path / "flat", **tables)
+    text, mapping, shown = proposed(tmp_path / "folders", **{f"{k}/{piece}": v for k, v in tables.items()})
+    assert set(mapping.sources) == {"order_lines", "products", "users"}
+    assert joins(mapping, "order_lines") == {"orders": ([f"orders/{piece}.csv"], {"order_id": "id"})}
+    assert doubts(text) == doubts(flat)
+    assert (shown.counts, shown.examples) == (want.counts, want.examples)
+
+
+@pytest.mark.parametrize("name", ["bed", "feed", "parts", "data", "datasets2", "export_orders"])
+def test_a_name_that_says_something_is_the_tables(name: str) -> None:
+    assert Sample(Path(f"/shop/orders/{name}.csv"), SourceOptions()).called == name
 
 
 def test_a_supplier_is_called_as_its_company(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     free = [c for c in sample.columns if len(c.words) <= 5 and len(c.values) >= 0.05 * c.rows > 0]
     found.personal = [c for c in free if _is_personal(c)]
     left = [c for c in free if c not in found.personal]
-    stem = words(sample.path.name.split(".")[0])
+    stem = words(sample.called)
 
     def take(
         fits: Callable[[ColumnProfile], bool], rank: Callable[[ColumnProfile], Any] | None = None

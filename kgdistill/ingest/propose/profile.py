@@ -32,6 +32,10 @@ _NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _FULL_WIDTH = re.compile("[\uff01-\uff5e]")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
+# A piece of a table, whose folder has the name: part-00000-1f2e-c000, 000000_0, 2024-03, data_1.
+_PIECE = re.compile(
+    r"(?=.*\d)((part|data|file|chunk|shard|page|batch|export|segment)(?![^\W\d_]))?[-_.\da-f]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class Sample:
     aside: tuple[ColumnProfile, ...] = ()
     priced: bool = False
 
+    @property
+    def called(self) -> str:
+        """What the table is called, see `called`."""
+        return called(self.path)
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -107,6 +116,16 @@ class Lookup:
     here: str
     there: str
     share: float
+
+
+def called(path: Path) -> str:
+    """What a table is called: by its file, or by the folder of a file that is but a numbered piece of it."""
+    stem = path.name.split(".")[0]
+    if not _PIECE.fullmatch(stem):
+        return stem
+    # Folders such as day=2024-03-01 divide a table.
+    named = (folder.name for folder in path.parents if folder.name and "=" not in folder.name)
+    return next((name for name in named if not _PIECE.fullmatch(name)), stem)
 
 
 def sample(path: Path, encoding: str | None = None) -> Sample:

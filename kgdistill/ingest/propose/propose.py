@@ -101,7 +101,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         f"# A proposal, guessed from the names and the first {SAMPLE:,} rows of each file. See every line",
         "# that says `# ?`, then try it without writing anything: kgdistill ingest … --dry-run",
         "version: 1",
-        f"name: {scalar(_name(root, set()))}",
+        f"name: {scalar(_name(root.name.split('.')[0], set()))}",
         f"time_zone: UTC  # ? of times that do not say their own, such as {_zone(''.join(headers))}",
         "sources:",
     ]
@@ -109,7 +109,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
         taken, made = samples[place], pieces[place]
         if place in idle:
             continue
-        lines = write_source(_name(taken.path, used), names, taken, made)
+        lines = write_source(_name(taken.called, used), names, taken, made)
         # A source that makes nothing would be refused.
         head += lines if made.any or not some else [f"  #{line[1:]}" for line in lines]
     text = "\n".join(head) + "\n"
@@ -158,7 +158,7 @@ def _grouped(
 
 
 def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:
-    return told_by(taken.path.name.split(".")[0], types)
+    return told_by(taken.called, types)
 
 
 def _check_file(path: Path) -> None:
@@ -177,8 +177,8 @@ def _zone(headings: str) -> str:
     return next((zone for script, zone in by_script if script.search(headings)), "Europe/Berlin")
 
 
-def _name(path: Path, used: set[str]) -> str:
-    plain = unicodedata.normalize("NFC", path.name.split(".")[0])
+def _name(called: str, used: set[str]) -> str:
+    plain = unicodedata.normalize("NFC", called)
     stem = re.sub(r"[^\w-]+", "-", plain).strip("-_") or "data"
     name, number = stem, 1
     while name in used:

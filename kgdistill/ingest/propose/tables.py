@@ -14,7 +14,7 @@ from kgdistill.ingest.mapping.cast import key_text
 from kgdistill.ingest.mapping.values import Evaluator
 from kgdistill.ingest.propose.events import UNDONE, normal
 from kgdistill.ingest.propose.guess import Guess, guess, has, has_word, is_id
-from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample
+from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample, called
 from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set, words
 from kgdistill.ingest.readers import Source, read_batches
 
@@ -236,7 +236,7 @@ def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
 def _named_for(file: str, key: ColumnProfile) -> str:
     """The word of a file's name that says what a key is of: orders for order_id."""
     entity = key.words[0] if key.words else ""
-    stem = words(Path(file).name.split(".")[0])
+    stem = words(called(Path(file)))
     # Categories are of a category.
     near = (word for word in stem if word.startswith(entity[:-1]) and len(word) <= len(entity) + 2)
     return next(near, "") if len(entity) > 2 else ""

@@ -188,7 +188,7 @@ def _updates(found: Guess, sample: Sample) -> Any:
 
 def _canonical(pieces: Pieces, sample: Sample) -> bool:
     """Whether a file is named and written as the graph is: Product.csv, Category-PART_OF-Department.csv."""
-    stem = sample.path.name.split(".")[0]
+    stem = sample.called
     names = {c.name: c for c in sample.columns}
     label = next((n for n in pieces.schema.nodes if n.lower() == stem.lower()), None)
     if label is not None and pieces.schema.nodes[label].key in names:

@@ -77,7 +77,7 @@ def _told_by_rows(pieces: Pieces, sample: Sample, types: Sequence[str]) -> dict[
             ((column, yes),) = flags.values()
             kinds["VIEWED"] = {"column": column.name, "not_in": [yes]}
         return kinds
-    stem = sample.path.name.split(".")[0]
+    stem = sample.called
     told = all_told(stem, types)
     if len(told) < 2:
         return {}
@@ -147,7 +147,7 @@ def _told(pieces: Pieces, sample: Sample) -> tuple[str, str]:
     columns = [found.time]
     if found.order is None and found.quantity is None and found.amount is None:
         columns += [column for column in sample.columns if is_id(column)]
-    names = [sample.path.name.split(".")[0], *(c.name for c in columns if c is not None)]
+    names = [sample.called, *(c.name for c in columns if c is not None)]
     return next((told for told in (told_by(name, types) for name in names) if told[0]), ("", ""))
 
 
