@@ -112,6 +112,10 @@ _SAID: dict[str, dict[Language, str]] = {
     },
     "who": {"en": "{user} {did}", "zh": "{user}{did}"},
     "did": {"en": "{event} {products} products", "zh": "{event}{products}种商品"},
+    "did above": {
+        "en": "{event} {products} products above {above}",
+        "zh": "{event}{products}种商品（高于{above}分）",
+    },
     "did texts": {"en": "{event} {products} things", "zh": "{event}{products}个不同的词"},
     "typed last": {"en": 'last "{names}"', "zh": "最近是“{names}”"},
     "mostly done": {"en": "more than others of {names}", "zh": "比别人更多的是{names}"},

@@ -83,6 +83,7 @@ class Interests:
         before: later events were left out.
         others: how much else was done, by event, such as how many products were viewed.
         searches: of events that lead to texts alone, such as searches, the last texts.
+        above: of events with ratings, the middle of these; what was not rated above it counts nowhere.
     """
 
     user: str
@@ -97,6 +98,7 @@ class Interests:
     before: datetime | None = None
     others: Mapping[str, int] = field(default_factory=dict)
     searches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    above: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text."""
@@ -120,7 +122,9 @@ class Interests:
     def _clause(self, event: str, count: int, told: Language) -> str:
         """What was done of one kind, and what of it more than others do."""
         bought, typed = event == BOUGHT, self.searches.get(event, ())
-        parts = [say("did texts" if typed else "did", told, event=event_name(event, told), products=count)]
+        did = "did texts" if typed else "did above" if event in self.above else "did"
+        above = f"{self.above.get(event, 0):g}"
+        parts = [say(did, told, event=event_name(event, told), products=count, above=above)]
         for message, some in (("mostly", self.categories), ("of brands", self.brands)):
             names = [f"{i.name.split(' > ')[-1]} ({i.lift:.1f}×)" for i in some if i.event == event][:3]
             if names:
@@ -147,7 +151,7 @@ def interests(
     Each kind of event is held against everybody's of its kind. A category, brand or time is named where so
     many of the user's, drawn with everybody's share, were less likely than 5 %, divided by how many there are
     of its kind and by how many kinds of events the user has. A search counts for the categories and brands
-    whose names stand in it.
+    whose names stand in it, and a rating where it lies above the middle of all.
 
     Args:
         store: an open store.
@@ -196,6 +200,7 @@ def interests(
         None if before is None else until,
         {signal.event: len(signal.at) for signal in every if signal.event != BOUGHT},
         {signal.event: signal.latest(_SHOWN) for signal in every if signal.texts},
+        {s.event: above for s in every if not s.texts and (above := paths.above(s.event)) is not None},
     )
 
 

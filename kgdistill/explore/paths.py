@@ -107,6 +107,9 @@ def _plain(schema: Schema, *kinds: Kind) -> list[EdgeType]:
     return [edge for edge in schema.edges(*kinds) if not schema.relationship(edge).sensitive]
 
 
+_RATING = "rating"
+
+
 class Paths:
     """Reads what explanations are made of; each method is a query per few hundred or thousand keys."""
 
@@ -115,6 +118,7 @@ class Paths:
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store
+        self._above: dict[str, float | None] = {}
 
     def users(self, keys: Iterable[str]) -> set[str]:
         """Those of `keys` that are users."""
@@ -190,11 +194,11 @@ class Paths:
         return events_of(self._store.schema)
 
     def happened(self, event: str, users: Iterable[str]) -> list[Row]:
-        """user, product, at, times of another event."""
+        """user, product, at, times of another event, where it was no low rating."""
         edge = self._store.schema.relationship(("User", event, "Product"))
         times = "coalesce(w.`count`, 1)" if "count" in edge.properties else "1"
         return self._rows(
-            f"MATCH (u:User)-[w:`{event}`]->(p:Product) WHERE u.user_id IN $keys "
+            f"MATCH (u:User)-[w:`{event}`]->(p:Product) WHERE {self._liked(event)}u.user_id IN $keys "
             f"RETURN u.user_id AS user, p.product_id AS product, w.`{edge.time}` AS at, {times} AS times",
             users, page=_USERS,
         )  # fmt: skip
@@ -250,10 +254,33 @@ class Paths:
         return joined_leads(done, pairs, {row["key"]: row["n"] for row in out}, int(all_of))
 
     def counted(self, event: str, label: str = "Product") -> str:
-        """Which events `w` count: before `$before`, and of purchases what was not only returned."""
+        """Which events `w` count: before `$before`, no purchases that were only returned, no low ratings."""
         time = self._store.schema.relationship(("User", event, label)).time
         returned = "coalesce(w.first_quantity, 1) > 0 AND " if event == BOUGHT else ""
-        return f"{returned}w.`{time}` < $before"
+        return f"{returned}{self._liked(event)}w.`{time}` < $before"
+
+    def above(self, event: str) -> float | None:
+        """Halfway between the lowest and the highest rating that products have by an event.
+
+        None where it has no ratings, or all are the same.
+        """
+        if event not in self._above:
+            edge = self._store.schema.relationships[event]
+            ends = {"low": None, "high": None}
+            if ("User", "Product") in edge.endpoints and edge.properties.get(_RATING) is not None:
+                ends = self._store.query(
+                    f"MATCH (:User)-[w:`{event}`]->(:Product) "
+                    f"RETURN min(w.{_RATING}) AS low, max(w.{_RATING}) AS high",
+                    timeout_s=_TIMEOUT_S,
+                ).to_pylist()[0]
+            low, high = ends["low"], ends["high"]
+            self._above[event] = None if low is None or low == high else (low + high) / 2
+        return self._above[event]
+
+    def _liked(self, event: str) -> str:
+        """A condition on `w`, with AND behind it; what was not rated counts."""
+        above = self.above(event)
+        return "" if above is None else f"(w.{_RATING} IS NULL OR w.{_RATING} > {float(above)!r}) AND "
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

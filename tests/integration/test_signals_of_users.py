@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kgdistill.cli.app import app
+from kgdistill.explore.explanations import explain_many
 from kgdistill.explore.interests import Interests, interests
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, load_schema, open_store
@@ -112,6 +113,25 @@ def test_the_more_kinds_of_events_are_asked_the_less_is_by_chance(store: GraphSt
     typed = edges(source=["zoe"], target=["red Dress"], first_at=[AT], last_at=[AT])
     ingest_tables(store, SCHEMA, GraphTables({}, {SEARCHED: typed}))
     assert named(interests(store, "zoe")) == []
+
+
+def test_what_was_rated_low_is_no_interest(store: GraphStore) -> None:
+    assert interests(store, "zoe").above == {}
+    low, high = [f"p{n:02}" for n in range(0, 24, 4)], [f"p{n:02}" for n in range(1, 25, 4)]
+    everybody = [(f"u{n}", f"p{m:02}", 5.0) for n in range(12) for m in range(40)]
+    rated = [*everybody, *(("zoe", key, 1.0) for key in low), *(("zoe", key, 4.0) for key in high)]
+    source, target, stars = (list(column) for column in zip(*rated, strict=True))
+    rows = edges(source=source, target=target, at=[AT] * len(rated), rating=stars)
+    ingest_tables(store, SCHEMA, GraphTables({}, {("User", "RATED", "Product"): rows}))
+    found = interests(store, "zoe")
+    assert (found.others, found.above) == ({"RATED": 6}, {"RATED": 3.0})
+    assert named(found) == [("RATED", "All > Jacket", 6)]
+    assert found.categories[0].usual == pytest.approx(126 / 486)
+    assert found.sentence() == "zoe rated 6 products above 3, more than others of Jacket (3.9×)."
+    assert found.sentence("zh") == "zoe评价过6种商品（高于3分），比别人更多的是Jacket (3.9×)。"
+    told = explain_many(store, [("zoe", "p25"), ("zoe", "p24")])
+    assert told["zoe", "p25"]
+    assert not told["zoe", "p24"]
 
 
 def test_searches_in_chinese_count_by_the_names_in_them(store: GraphStore) -> None:
