@@ -245,7 +245,7 @@ class ClassifyConfig(_Section):
     from it; of a subject the student is told halfway between that member and all. 1, or below 20 subjects a
     part: one alone."""
     made_up: int = Field(default=20_000, ge=0, le=10_000_000)
-    """So many texts a student learns from where texts are all that is known, at most seven for each labelled
+    """So many texts a student learns from where texts are all that is known, at most twenty for each labelled
     one: those that are missing are made up of these, and the teacher says what they are; 0 makes none."""
     refit: bool = True
     """Whether teacher and students are trained a second time, on what validated too: the epochs and the

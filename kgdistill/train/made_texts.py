@@ -15,7 +15,7 @@ from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import ClassTeacher, SubjectVectors, with_classes
 from kgdistill.words import unspaced
 
-_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 7
+_REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 20
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def taught(
     """What a teacher tells a student of a task.
 
     Labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all, at most
-    seven for each labelled one, those that are missing are made up of the training texts (`made_up`), read by
-    the text teacher and told by the teacher. Only where texts are all that is known of a subject.
+    twenty for each labelled one, those that are missing are made up of the training texts (`made_up`), read
+    by the text teacher and told by the teacher. Only where texts are all that is known of a subject.
 
     Args:
         teacher: trained; None is the student without distillation.

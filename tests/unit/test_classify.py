@@ -21,7 +21,9 @@ from _classes import (
     utterances,
     world,
 )
+from scipy.special import log_softmax
 
+from kgdistill.arrays import FloatArray
 from kgdistill.errors import ArtefactError
 from kgdistill.evaluate.classify import ClassArm
 from kgdistill.models.text.vocabulary import most_words
@@ -31,7 +33,7 @@ from kgdistill.ranking.confidence import Confidence
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST
 from kgdistill.train import classify
-from kgdistill.train.class_lesson import label_loss, soft_loss
+from kgdistill.train.class_lesson import ClassLesson, label_loss, soft_loss, worth
 from kgdistill.train.classify import SubjectVectors, train_class_teacher
 from kgdistill.train.classify_files import (
     load_class_student,
@@ -261,6 +263,27 @@ def test_the_losses_are_what_they_say() -> None:
     log_p = torch.log_softmax(student, 1)
     wanted = -(log_p[0, 0] + log_p[1, 1] + log_p[2, 2] + log_p[3].mean()) / 4
     assert label_loss(student, nobody, several=False) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_validation_asks_a_student_for_its_teachers_word_and_a_teacher_for_labels(words: World) -> None:
+    task, draw = words.task, np.random.default_rng(0)
+    soft, wrong = draw.standard_normal((2, len(task), 3)).astype(np.float32)
+    rows = task.subjects("validation", "intent")
+
+    def reached(said: FloatArray, taught: bool) -> dict[str, float]:
+        held = {"intent": soft} if taught else None
+        x = torch.from_numpy(said)
+        lesson = ClassLesson(
+            task, lambda rows: ({"intent": x[rows]}, None), torch.device("cpu"), CONFIG, soft=held
+        )
+        return lesson.validate()
+
+    assert reached(soft, True) == {"imitation": pytest.approx(0, abs=1e-6)}
+    t = CONFIG.temperature
+    p, q = (np.exp(log_softmax(x[rows].astype(np.float64) / t, axis=1)) for x in (soft, wrong))
+    assert reached(wrong, True)["imitation"] == pytest.approx(-t * t * (p * np.log(p / q)).sum(1).mean())
+    f1, likelihood = worth(soft[rows], task.truth("intent", "validation"), several=False)
+    assert reached(soft, False) == {"macro_f1": f1, "log_likelihood": likelihood}
 
 
 def test_nothing_is_learned_from_validation_or_test(words: World) -> None:
