@@ -155,6 +155,7 @@ _EVENTS: dict[str, tuple[str, str]] = {
     "COMMENTED": ("commented on", "评论过"),
     "RATED": ("rated", "评价过"),
     "SEARCHED": ("searched for", "搜索过"),
+    "SAID": ("said", "说过"),
     "CLICKED": ("clicked on", "点击过"),
     "SAW": ("saw", "看到过"),
     "REDEEMED": ("redeemed", "兑换过"),

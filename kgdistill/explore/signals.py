@@ -15,6 +15,8 @@ from kgdistill.words import NamesInWords, spelled, stem, words
 
 CATEGORY, BRAND = Fact("IN_CATEGORY", "Category"), Fact("MADE_BY", "Brand")
 _TIMEOUT_S, _ROWS = 120.0, 2_000_000
+_SHOWN = 60
+"""Characters of a text that are shown."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class Signal:
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def latest(self, count: int) -> tuple[str, ...]:
-        """The last texts."""
+        """The beginnings of the last texts."""
         keys = sorted(self.texts, key=lambda key: (self.at[key] or datetime.min, key), reverse=True)
-        return tuple(self.texts[key] for key in keys[:count])
+        texts = [" ".join(self.texts[key].split()) for key in keys[:count]]
+        return tuple(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" for text in texts)
 
 
 class Shares(NamedTuple):

@@ -55,6 +55,27 @@ def test_questions_with_answers_and_intents(tmp_path: Path, file: str, head: str
     assert "# not used: shelf" in yaml
 
 
+def test_who_wrote_a_review_said_it(tmp_path: Path) -> None:
+    said = ("User", "SAID", "Statement")
+    rows = [
+        ["review_id", "user_id", "product_id", "stars", "review_text", "time"],
+        ["r1", "U1", "P1", "5", "lovely", "2024-03-05"],
+        ["r2", "U2", "P1", "1", "", "2024-03-06"],
+        ["r3", "U2", "P2", "2", "broke at once", "2024-03-07"],
+    ]
+
+    def made(without: set[str]) -> Preview:
+        places = [i for i, name in enumerate(rows[0]) if name not in without]
+        return tried(tmp_path, "r.csv", "".join(",".join(r[i] for i in places) + "\n" for r in rows))[1]
+
+    for without in (set[str](), {"product_id", "stars"}):
+        shown = made(without).examples[said].to_pylist()
+        assert [(row["source"], row["target"]) for row in shown] == [("U1", "r1"), ("U2", "r3")]
+    # Of nobody, or at no time, nothing is an event.
+    assert said not in made({"user_id"}).counts
+    assert said not in made({"time"}).counts
+
+
 def test_of_a_question_what_stands_beside_it_is_made(tmp_path: Path) -> None:
     faq = "id,question,answer,product_id\n1,Where?,Here.,\n2,How?,So.,P1\n"
     _, shown = tried(tmp_path, "faq.csv", faq)

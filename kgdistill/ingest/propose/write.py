@@ -234,7 +234,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         _ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
         _campaigns(pieces, sample, taken, user, product)
-    write_texts(pieces, product)
+    write_texts(pieces, user, product)
     acts = found.ad is None and found.coupon is None and found.question is None
     if acts and user is not None and product is not None:
         write_events(pieces, sample, user, product)

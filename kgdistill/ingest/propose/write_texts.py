@@ -23,16 +23,16 @@ _STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5"
 _NO_CLICK = {"BOUGHT", "RATED", "ADDED", "FAVORITED", "SHARED", "COMMENTED"}
 
 
-def write_texts(pieces: Pieces, product: Any) -> None:
+def write_texts(pieces: Pieces, user: Any, product: Any) -> None:
     """Questions with their answers and intents, or statements.
 
     Args:
         pieces: what is made.
-        product: the product's key; None where there is none.
+        user, product: their keys; None where there is none.
     """
     found = pieces.found
     if found.statement is not None:
-        _statement(pieces, found.statement)
+        _statement(pieces, found.statement, user)
     intent = None if found.intent is None else as_key(found.intent)
     answer: Any = None
     if found.question is not None:
@@ -56,7 +56,7 @@ def write_texts(pieces: Pieces, product: Any) -> None:
         pieces.edge((about[0], "ABOUT", "Product"), about[1], product, {})
 
 
-def _statement(pieces: Pieces, text: ColumnProfile) -> None:
+def _statement(pieces: Pieces, text: ColumnProfile, user: Any) -> None:
     found = pieces.found
     key: Any = text.name
     if found.text_id is not None:
@@ -78,6 +78,10 @@ def _statement(pieces: Pieces, text: ColumnProfile) -> None:
     if mood is None and found.rating is not None and {*found.rating.values} <= _STARS.keys():
         stars = flow({"column": found.rating.name, "values": _STARS})
         pieces.nodes.append(f"          # ? sentiment: {stars}  (where the stars are to tell the mood)")
+    if user is not None and found.time is not None:
+        there = [] if text.full else [{"column": text.name, "present": True}]
+        when = [*there, *timed(found)]
+        pieces.edge(("User", "SAID", "Statement"), user, key, {"at": as_moment(found.time)}, when=when)
 
 
 def _topic(found: Guess) -> str | None:
