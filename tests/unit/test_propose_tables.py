@@ -139,6 +139,10 @@ def test_numbered_pieces_of_a_table_are_called_as_their_folder(piece: str, tmp_p
     assert (shown.counts, shown.examples) == (want.counts, want.examples)
 
 
+def test_a_source_that_yaml_would_read_as_none_has_a_name(tmp_path: Path) -> None:
+    assert set(proposed(tmp_path, null=ORDERS)[1].sources) == {"null"}
+
+
 @pytest.mark.parametrize(
     "piece",
     ["orders/2024年03月", "orders/part-r-00000", "orders.parquet/9af3b1d2-abcd-4c3d-8e9f-0123456789ab-0"],
