@@ -92,7 +92,7 @@ def explain_many(
     if not wanted:
         return {}
     before = before and naive_utc(before)
-    paths = Paths(store)
+    paths = Paths(store, before)
     users = {user for user, _ in wanted}
     recommended = {product for _, product in wanted}
     check_known(store, "User", "user_id", users, paths.users(users))

@@ -83,7 +83,7 @@ class Interests:
         before: later events were left out.
         others: how much else was done, by event, such as how many products were viewed.
         searches: of events that lead to texts alone, such as searches, the last texts.
-        above: of events with ratings, the middle of these; what was not rated above it counts nowhere.
+        above: of events with ratings, the middle of these; what was rated, and not above it, counts nowhere.
     """
 
     user: str
@@ -164,9 +164,9 @@ def interests(
         InputError: there is no such user; ids near it are named.
         StoreError: from the store.
     """
-    paths = Paths(store)
-    check_known(store, "User", "user_id", {user}, paths.users([user]))
     until = naive_utc(before) if before is not None else datetime(9999, 1, 1)
+    paths = Paths(store, until)
+    check_known(store, "User", "user_id", {user}, paths.users([user]))
     every = signals(paths, store.schema, user, until if before is not None else None)
     found: dict[str, tuple[Interest, ...]] = {"categories": (), "brands": (), "times": ()}
     for signal in every:
@@ -222,7 +222,7 @@ def _times(
         event=event, label=label, counted=paths.counted(event, label),
         seconds=_SECONDS[dialect_of(store)].format(time=time),
     )  # fmt: skip
-    table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+    table = store.query(cypher, paths.asked(event, until), limit=_ROWS, timeout_s=_TIMEOUT_S)
     usual: Counter[str] = Counter()
     for row in table.to_pylist():
         at = datetime(1970, 1, 1) + timedelta(seconds=row["start"] + (not row["sharp"]))

@@ -111,13 +111,18 @@ _RATING = "rating"
 
 
 class Paths:
-    """Reads what explanations are made of; each method is a query per few hundred or thousand keys."""
+    """Reads what explanations are made of; each method is a query per few hundred or thousand keys.
+
+    Args:
+        store: an open store.
+        before: ratings before it say which are low; None for all.
+    """
 
     own = BOUGHT
     """What a product was recommended by, which `purchases` says."""
 
-    def __init__(self, store: GraphStore) -> None:
-        self._store = store
+    def __init__(self, store: GraphStore, before: datetime | None = None) -> None:
+        self._store, self._before = store, before or _NEVER
         self._above: dict[str, float | None] = {}
 
     def users(self, keys: Iterable[str]) -> set[str]:
@@ -177,7 +182,7 @@ class Paths:
         rows = self._rows(
             f"UNWIND $keys AS k MATCH (v:`{fact.label}`)<-[:`{fact.type}`]-(:Product)<-[w:`{event}`]-(:User) "
             f"WHERE v.`{key}` = k AND {self.counted(event)} RETURN k AS key, count(w) AS purchases",
-            vias, before=before or _NEVER,
+            vias, _PAGE, **self.asked(event, before),
         )  # fmt: skip
         return {row["key"]: row["purchases"] for row in rows}
 
@@ -186,7 +191,7 @@ class Paths:
         cypher = (
             f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE {self.counted(event)} RETURN count(w) AS events"
         )
-        table = self._store.query(cypher, {"before": before or _NEVER}, timeout_s=_TIMEOUT_S)
+        table = self._store.query(cypher, self.asked(event, before), timeout_s=_TIMEOUT_S)
         return int(table["events"][0].as_py())
 
     def events(self) -> list[str]:
@@ -200,7 +205,7 @@ class Paths:
         return self._rows(
             f"MATCH (u:User)-[w:`{event}`]->(p:Product) WHERE {self._liked(event)}u.user_id IN $keys "
             f"RETURN u.user_id AS user, p.product_id AS product, w.`{edge.time}` AS at, {times} AS times",
-            users, page=_USERS,
+            users, page=_USERS, **self._least(event),
         )  # fmt: skip
 
     def typed(self, edge: EdgeType, user: str) -> list[Row]:
@@ -217,7 +222,7 @@ class Paths:
         rows = self._rows(
             f"UNWIND $keys AS k MATCH (p:Product)<-[w:`{event}`]-(:User) WHERE p.product_id = k "
             f"AND {self.counted(event)} RETURN k AS key, count(w) AS users",
-            products, before=before or _NEVER,
+            products, _PAGE, **self.asked(event, before),
         )  # fmt: skip
         return {row["key"]: row["users"] for row in rows}
 
@@ -259,28 +264,37 @@ class Paths:
         returned = "coalesce(w.first_quantity, 1) > 0 AND " if event == BOUGHT else ""
         return f"{returned}{self._liked(event)}w.`{time}` < $before"
 
+    def asked(self, event: str, before: datetime | None) -> dict[str, Parameter]:
+        """The parameters of `counted`."""
+        return {"before": before or _NEVER, **self._least(event)}
+
     def above(self, event: str) -> float | None:
         """Halfway between the lowest and the highest rating that products have by an event.
 
-        None where it has no ratings, or all are the same.
+        None where these are no numbers or all the same, and of purchases, of which all count.
         """
         if event not in self._above:
             edge = self._store.schema.relationships[event]
-            ends = {"low": None, "high": None}
-            if ("User", "Product") in edge.endpoints and edge.properties.get(_RATING) is not None:
+            rating, ends = edge.properties.get(_RATING), {"low": None, "high": None}
+            numbers = rating is not None and rating.type in ("double", "int64")
+            if numbers and ("User", "Product") in edge.endpoints and event != BOUGHT:
                 ends = self._store.query(
-                    f"MATCH (:User)-[w:`{event}`]->(:Product) "
+                    f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE w.`{edge.time}` < $before "
                     f"RETURN min(w.{_RATING}) AS low, max(w.{_RATING}) AS high",
+                    {"before": self._before},
                     timeout_s=_TIMEOUT_S,
                 ).to_pylist()[0]
             low, high = ends["low"], ends["high"]
             self._above[event] = None if low is None or low == high else (low + high) / 2
         return self._above[event]
 
+    def _least(self, event: str) -> dict[str, Parameter]:
+        above = self.above(event)
+        return {} if above is None else {"above": float(above)}
+
     def _liked(self, event: str) -> str:
         """A condition on `w`, with AND behind it; what was not rated counts."""
-        above = self.above(event)
-        return "" if above is None else f"(w.{_RATING} IS NULL OR w.{_RATING} > {float(above)!r}) AND "
+        return f"(w.{_RATING} IS NULL OR w.{_RATING} > $above) AND " if self._least(event) else ""
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""
@@ -311,8 +325,7 @@ class CountedPaths(Paths):
     """
 
     def __init__(self, store: GraphStore, user: str, product: str, before: datetime | None) -> None:
-        super().__init__(store)
-        self._before = before or _NEVER
+        super().__init__(store, before)
         values: dict[str, Parameter] = {"user": user, "product": product, "before": self._before}
         rows = store.query(_TOGETHER, values, limit=_ROWS, timeout_s=_TIMEOUT_S).to_pylist()
         self._product = product

@@ -85,9 +85,10 @@ def shares(
 ) -> list[Shares]:
     """Of each fact, what it leads to from what a user did, and from what everybody did by then."""
     counted, done = paths.counted(signal.event, signal.label), f"MATCH (:User)-[w:`{signal.event}`]->"
+    values = paths.asked(signal.event, until)
 
     def asked(cypher: str) -> dict[str, int]:
-        table = store.query(cypher, {"before": until}, limit=_ROWS, timeout_s=_TIMEOUT_S)
+        table = store.query(cypher, values, limit=_ROWS, timeout_s=_TIMEOUT_S)
         return dict(zip(table["key"].to_pylist(), table["n"].to_pylist(), strict=True))
 
     if signal.texts:

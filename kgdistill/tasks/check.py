@@ -11,7 +11,7 @@ from kgdistill.progress import notice
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import Kind, NodeType, Schema, kept_schema
 from kgdistill.tasks.audience_edges import audience_edges
-from kgdistill.tasks.side import Side
+from kgdistill.tasks.side import Side, events_there
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, TaskSpec
 from kgdistill.tasks.splits import applied, no_part, split_sentence
 from kgdistill.tasks.target import Target
@@ -134,7 +134,7 @@ class _Check:
                 f"list properties under `text` of {side.label} in the schema, or leave text out",
             )
         names = {e[1] for e in self.schema.edges("event") if side.label in (e[0], e[2])}
-        for event in side.events:
+        for event in events_there(side, self.schema):
             if event not in names:
                 self.type(f"{key}.history", event, ("event",))
                 raise self.fail(f"{key}.history", f"{event} does not touch {side.label}", _those(names))

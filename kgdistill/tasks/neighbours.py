@@ -15,7 +15,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.item_groups import rows_to_one
 from kgdistill.tasks.reads import parent_fact
-from kgdistill.tasks.side import Side
+from kgdistill.tasks.side import Side, events_there
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def history_of(
         return []
     events = [e for e in snapshot.schema.edges("event") if e[0] == side.label and e[1] not in hidden]
     held = [e for e in events if e in snapshot.edge_types and snapshot.num_edges(e)]
-    names = side.events or sorted({e[1] for e in held})
+    names = events_there(side, snapshot.schema) or sorted({e[1] for e in held})
     if not side.events and len(names) != 1:
         raise InputError(
             f"{side.label} has {len(names)} kinds of events, and `history` names none of them",

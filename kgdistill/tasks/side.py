@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from kgdistill.declared import Part, fault, listed
+from kgdistill.store.schema import Schema, load_schema
 
 By: TypeAlias = Literal["history", "text", "facts"]
 """What a model may know a node by: what it did, the words on it, what it is tied to."""
@@ -59,3 +60,12 @@ class Side(Part):
     def events(self) -> tuple[str, ...]:
         """What `history` names."""
         return listed(self.history) if self.history is not None else ()
+
+
+def events_there(side: Side, schema: Schema) -> tuple[str, ...]:
+    """What `history` names, without what the project's own schema has and `schema` lacks; else all of it.
+
+    A store of an earlier version lacks what was added since: nobody did it.
+    """
+    later = load_schema().relationships.keys() - schema.relationships.keys()
+    return tuple(event for event in side.events if event not in later) or side.events

@@ -25,8 +25,10 @@ from kgdistill.serve.pack_classes import pack_classes
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore, load_schema
 from kgdistill.store.schema import Schema
+from kgdistill.tasks.check import check_task
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.sensitive import learned_from
+from kgdistill.tasks.spec import ClassifySpec
 from kgdistill.tasks.written import WrittenText
 
 USERS, ITEMS = 240, 60
@@ -105,12 +107,15 @@ def store() -> Iterator[MemoryStore]:
         yield opened
 
 
-def task_of(store: MemoryStore, folder: Path, *events: str, cut: datetime | None = LATE) -> ClassifyTask:
-    declared = kind_spec(
+def declared_with(*events: str) -> ClassifySpec:
+    return kind_spec(
         subjects={"label": "User", "by": ["history", "facts"], "history": list(events)},
         targets={"age": {"property": "age"}},
     )
-    return build_classify_task(take_snapshot(store, folder, cut=cut, schema=SCHEMA), declared)
+
+
+def task_of(store: MemoryStore, folder: Path, *events: str, cut: datetime | None = LATE) -> ClassifyTask:
+    return build_classify_task(take_snapshot(store, folder, cut=cut, schema=SCHEMA), declared_with(*events))
 
 
 def right(here: World) -> float:
@@ -156,6 +161,27 @@ def test_an_event_that_nobody_did_is_left_out_and_said(
         task_of(store, tmp_path / "s", "RATED", "RECEIVED")
     with pytest.raises(InputError, match="no event 'SEARCHD' leads from User"):
         task_of(store, tmp_path / "s", "BOUGHT", "SEARCHD")
+
+
+def test_a_store_of_an_earlier_version_lacks_events_that_nobody_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = SCHEMA.model_dump(by_alias=True, exclude_none=True)
+    for name in ("SAID", "RATED"):
+        del raw["relationships"][name]
+    earlier = Schema.model_validate(raw)
+    declared = declared_with("BOUGHT", "SAID")
+    with MemoryStore() as store:
+        store.apply_schema(earlier)
+        write_rows(store, earlier, shop())
+        check_task(declared, earlier)
+        task = build_classify_task(take_snapshot(store, tmp_path / "s", cut=LATE, schema=earlier), declared)
+    assert "subjects.history: no User has any SAID: it is left out" in capsys.readouterr().err
+    assert task.spec.subjects.history == "BOUGHT"
+    with pytest.raises(InputError, match="the schema has no event 'SAID'"):
+        check_task(declared_with("SAID", "RATED"), earlier)
+    with pytest.raises(InputError, match="the schema has no event 'SEARCHD'"):
+        check_task(declared_with("BOUGHT", "SEARCHD"), earlier)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from kgdistill.cli.app import app
 from kgdistill.explore.explanations import explain_many
 from kgdistill.explore.interests import Interests, interests
 from kgdistill.ingest.tables import GraphTables, ingest_tables
-from kgdistill.store import GraphStore, load_schema, open_store
+from kgdistill.store import GraphStore, Schema, load_schema, open_store
 from tests.integration._stores import BOUGHT, STORES, edges, opened
 
 SCHEMA = load_schema()
@@ -132,6 +132,42 @@ def test_what_was_rated_low_is_no_interest(store: GraphStore) -> None:
     told = explain_many(store, [("zoe", "p25"), ("zoe", "p24")])
     assert told["zoe", "p25"]
     assert not told["zoe", "p24"]
+
+
+@pytest.mark.parametrize("kind", ["string", "bool", "timestamp"])
+def test_a_rating_that_is_no_number_tells_nothing(kind: str) -> None:
+    raw = SCHEMA.model_dump(by_alias=True, exclude_none=True)
+    raw["relationships"]["RATED"]["properties"]["rating"] = {"type": kind}
+    grades: list[object] = {"string": ["A", "C"], "bool": [True, False], "timestamp": [AT, LATE]}[kind]
+    nodes = {"User": pa.table({"user_id": ["zoe"]}), "Product": pa.table({"product_id": ["p1", "p2"]})}
+    rows = edges(source=["zoe"] * 2, target=["p1", "p2"], at=[AT] * 2, rating=grades)
+    with open_store("memory:") as store:
+        tables = GraphTables(nodes, {("User", "RATED", "Product"): rows})
+        ingest_tables(store, Schema.model_validate(raw), tables)
+        found = interests(store, "zoe")
+    assert (found.others, found.above) == ({"RATED": 2}, {})
+
+
+def test_later_ratings_move_no_middle_and_purchases_have_none(store: GraphStore) -> None:
+    raw = SCHEMA.model_dump(by_alias=True, exclude_none=True)
+    raw["relationships"]["BOUGHT"]["properties"]["rating"] = {"type": "double"}
+    own = Schema.model_validate(raw)
+    rated = edges(
+        source=["zoe", "zoe", "zoe", "u0", "u1"], target=["p00", "p01", "p02", "p02", "p03"],
+        at=[AT, AT, LATE, AT, AT], rating=[1e-7, 3e-7, 1e20, 3e-7, 3e-7],
+    )  # fmt: skip
+    bought = edges(
+        source=["zoe"] * 2, target=["p04", "p05"], first_at=[AT] * 2, last_at=[AT] * 2, rating=[1.0, 5.0]
+    )
+    ingest_tables(store, own, GraphTables({}, {("User", "RATED", "Product"): rated, BOUGHT: bought}))
+    early, late = interests(store, "zoe", before=LATE), interests(store, "zoe")
+    assert (early.others, early.above) == ({"RATED": 1}, {"RATED": pytest.approx(2e-7)})
+    assert (late.others, late.above) == ({"RATED": 1}, {"RATED": 5e19})
+    assert early.products == late.products == 2
+    assert "bought 2 products" in early.sentence()
+    assert "bought 2 products above" not in early.sentence()
+    (told,) = explain_many(store, [("zoe", "p09")], before=LATE).values()
+    assert any(one.because.startswith("rated thing 1") for one in told)
 
 
 def test_searches_in_chinese_count_by_the_names_in_them(store: GraphStore) -> None:

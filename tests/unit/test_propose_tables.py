@@ -139,7 +139,21 @@ def test_numbered_pieces_of_a_table_are_called_as_their_folder(piece: str, tmp_p
     assert (shown.counts, shown.examples) == (want.counts, want.examples)
 
 
-@pytest.mark.parametrize("name", ["bed", "feed", "parts", "data", "datasets2", "export_orders"])
+def test_a_source_that_yaml_would_read_as_none_has_a_name(tmp_path: Path) -> None:
+    assert set(proposed(tmp_path, null=ORDERS)[1].sources) == {"null"}
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["orders/2024年03月", "orders/part-r-00000", "orders.parquet/9af3b1d2-abcd-4c3d-8e9f-0123456789ab-0"],
+)
+def test_a_piece_is_called_as_its_folder(piece: str) -> None:
+    assert Sample(Path(f"/shop/{piece}.csv"), SourceOptions()).called == "orders"
+
+
+@pytest.mark.parametrize(
+    "name", ["bed", "feed", "parts", "data", "datasets2", "export_orders", "ad_2024", "feed2", "b2b"]
+)
 def test_a_name_that_says_something_is_the_tables(name: str) -> None:
     assert Sample(Path(f"/shop/orders/{name}.csv"), SourceOptions()).called == name
 

@@ -32,9 +32,13 @@ _NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _FULL_WIDTH = re.compile("[\uff01-\uff5e]")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
-# A piece of a table, whose folder has the name: part-00000-1f2e-c000, 000000_0, 2024-03, data_1.
+# A piece of a table, whose folder has the name: part-00000-1f2e-c000, 000000_0, 2024-03, 2024年03月, data_1,
+# or a UUID. Letters are digits only behind a number: ad_2024, feed2 and b2b are names.
+_UUID = r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}"
 _PIECE = re.compile(
-    r"(?=.*\d)((part|data|file|chunk|shard|page|batch|export|segment)(?![^\W\d_]))?[-_.\da-f]*", re.IGNORECASE
+    rf"((part(-[mr])?|data|file|chunk|shard|page|batch|export|segment)?[-_.]*\d+|{_UUID})"
+    rf"([-_.年月日号]({_UUID}|(?=[a-f]*\d)[\da-f]+)?)*",
+    re.IGNORECASE,
 )
 
 
@@ -123,8 +127,8 @@ def called(path: Path) -> str:
     stem = path.name.split(".")[0]
     if not _PIECE.fullmatch(stem):
         return stem
-    # Folders such as day=2024-03-01 divide a table.
-    named = (folder.name for folder in path.parents if folder.name and "=" not in folder.name)
+    # Folders such as day=2024-03-01 divide a table; orders.parquet is called as its file would be.
+    named = (name for folder in path.parents if (name := folder.name.split(".")[0]) and "=" not in name)
     return next((name for name in named if not _PIECE.fullmatch(name)), stem)
 
 

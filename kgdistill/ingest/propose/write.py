@@ -14,7 +14,7 @@ from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
 from kgdistill.ingest.propose.write_events import unheard, when, write_events
 from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
-from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, write_skeleton
+from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, scalar, write_skeleton
 from kgdistill.store.schema import Schema
 
 _GRADES = {
@@ -56,7 +56,7 @@ def pieces_of(
 
 def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) -> list[str]:
     """The lines of one source; where its pieces are none, a skeleton to be filled in."""
-    head = [f"  {name}:", f"    files: {flow(files)}", *_options(sample)]
+    head = [f"  {scalar(name)}:", f"    files: {flow(files)}", *_options(sample)]
     if not pieces.any:
         return [*head, *write_skeleton(sample, pieces.found)]
     update = _updates(pieces.found, sample) if pieces.nodes else None
