@@ -342,8 +342,9 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             rate = recipe.lr * next(shares, 1.0)
             groups.setdefault(rate, []).append(parameter)
     moving = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-    # In one pass over the weights: most of a step is this where a table is large.
-    fused = all(p.device.type in ("cpu", "cuda") for part in groups.values() for p in part)
+    # In one pass over the weights: most of a step is this where a table is large. Of views it is wrong.
+    parameters = [p for part in groups.values() for p in part]
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_contiguous() for p in parameters)
     if recipe.weight_decay:
         return torch.optim.AdamW(moving, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
     return torch.optim.Adam(moving, lr=recipe.lr, fused=fused)

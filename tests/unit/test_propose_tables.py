@@ -158,6 +158,13 @@ def test_a_name_that_says_something_is_the_tables(name: str) -> None:
     assert Sample(Path(f"/shop/orders/{name}.csv"), SourceOptions()).called == name
 
 
+def test_tables_that_are_written_alike_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    users = {"users_1": "id,name\nu1,Ann\nu2,Bob\n", "users_2": "id,name\nu3,Cy\n"}
+    _, mapping, shown = proposed(tmp_path, **users, brands="id,name\nb1,Mill\nb2,Farm\n")
+    assert shown.counts.get("User") == 3
+    assert list(mapping.sources["users_1"].files) == ["users_1.csv", "users_2.csv"]
+
+
 def test_a_supplier_is_called_as_its_company(tmp_path: Path) -> None:
     products = "ProductID,ProductName,SupplierID\n" + "".join(
         f"{n},Thing {n},{n % 2 + 1}\n" for n in range(9)

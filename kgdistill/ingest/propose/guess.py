@@ -233,22 +233,27 @@ def _entities(
             found.personal.remove(handles[0])
 
 
+def bare(column: ColumnProfile) -> bool:
+    """Whether it is just called id."""
+    return column.flat in ("id", "key", "code", "nr", "nummer")
+
+
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
     """A column that is just called id: of what, the file's name or the columns beside it tell."""
-    bare = next((c for c in left if c.flat in ("id", "key", "code", "nr", "nummer")), None)
-    if bare is None or not bare.full or found.user is not None:
+    key = next((c for c in left if bare(c)), None)
+    if key is None or not key.full or found.user is not None:
         return
     weak = found.product is None or not found.product.full
     if _SAID_IN & set(stem):
         return
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
-        found.user = bare
+        found.user = key
     elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
         if found.product is not None:
             left.append(found.product)
-        found.product = bare
-    if bare in (found.user, found.product):
-        left.remove(bare)
+        found.product = key
+    if key in (found.user, found.product):
+        left.remove(key)
 
 
 def _plain(column: ColumnProfile) -> object:

@@ -22,8 +22,10 @@ from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
+from kgdistill.ingest.propose.guess import bare
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
+from kgdistill.ingest.propose.words import words
 from kgdistill.ingest.propose.write import pieces_of, write_source
 from kgdistill.ingest.propose.yaml_text import Pieces, listed, scalar
 from kgdistill.ingest.readers import encodings_of, read_batches
@@ -148,6 +150,8 @@ def _grouped(
         for i, (names, other) in enumerate(groups):
             alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
             alone |= _kind(taken, types) != _kind(other, types)
+            # What a column that is just called id tells apart, the table's name says.
+            alone |= any(bare(c) for c in taken.columns) and _plain(taken.called) != _plain(other.called)
             both = None if alone else merged(other, taken)
             if both is not None:
                 groups[i] = ([*names, file], both)
@@ -159,6 +163,11 @@ def _grouped(
 
 def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:
     return told_by(taken.called, types)
+
+
+def _plain(called: str) -> list[str]:
+    """The words of a table's name, without numbers."""
+    return [word for word in words(called) if word.isalpha()]
 
 
 def _check_file(path: Path) -> None:
