@@ -293,8 +293,8 @@ class Paths:
         return {} if above is None else {"above": float(above)}
 
     def _liked(self, event: str) -> str:
-        """A condition on `w`, with AND behind it; what was not rated counts."""
-        return f"(w.{_RATING} IS NULL OR w.{_RATING} > $above) AND " if self._least(event) else ""
+        """A condition on `w`, with AND behind it: beside ratings, what has none is no liking."""
+        return f"w.{_RATING} > $above AND " if self._least(event) else ""
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

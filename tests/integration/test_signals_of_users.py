@@ -118,8 +118,10 @@ def test_the_more_kinds_of_events_are_asked_the_less_is_by_chance(store: GraphSt
 def test_what_was_rated_low_is_no_interest(store: GraphStore) -> None:
     assert interests(store, "zoe").above == {}
     low, high = [f"p{n:02}" for n in range(0, 24, 4)], [f"p{n:02}" for n in range(1, 25, 4)]
+    everybody: list[tuple[str, str, float | None]]
     everybody = [(f"u{n}", f"p{m:02}", 5.0) for n in range(12) for m in range(40)]
     rated = [*everybody, *(("zoe", key, 1.0) for key in low), *(("zoe", key, 4.0) for key in high)]
+    rated.append(("zoe", "p02", None))  # without stars
     source, target, stars = (list(column) for column in zip(*rated, strict=True))
     rows = edges(source=source, target=target, at=[AT] * len(rated), rating=stars)
     ingest_tables(store, SCHEMA, GraphTables({}, {("User", "RATED", "Product"): rows}))
