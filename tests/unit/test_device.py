@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from kgdistill.models.device import autocast, full_precision
+from kgdistill.models.device import attention, autocast, full_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -23,3 +23,14 @@ def test_full_precision_leaves_mixed_precision_out_and_ends(monkeypatch: pytest.
     with pytest.raises(KeyError), full_precision():
         raise KeyError
     assert autocast(CUDA) is mixed
+
+
+def test_attention_on_cuda_leaves_out_what_plans_for_each_length() -> None:
+    enabled = torch.backends.cuda.cudnn_sdp_enabled
+    before = enabled()
+    with attention(torch.device("cpu")):
+        assert enabled() == before
+    with attention(torch.device("cuda")):
+        assert not enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert enabled() == before
