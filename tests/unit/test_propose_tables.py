@@ -145,7 +145,16 @@ def test_a_source_that_yaml_would_read_as_none_has_a_name(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "piece",
-    ["orders/2024年03月", "orders/part-r-00000", "orders.parquet/9af3b1d2-abcd-4c3d-8e9f-0123456789ab-0"],
+    [
+        "orders/2024年03月",
+        "orders/part-r-00000",
+        "orders/part-00000-tid-45361-9af3b1d2-abcd-4c3d-8e9f-0123456789ab-7-1-c000",
+        "orders/2024Q1",
+        "orders/2024-W05",
+        "orders/20240305T120000",
+        "orders/split_1",
+        "orders.parquet/9af3b1d2-abcd-4c3d-8e9f-0123456789ab-0",
+    ],
 )
 def test_a_piece_is_called_as_its_folder(piece: str) -> None:
     assert Sample(Path(f"/shop/{piece}.csv"), SourceOptions()).called == "orders"

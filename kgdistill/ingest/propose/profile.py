@@ -36,8 +36,8 @@ _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
 # or a UUID. Letters are digits only behind a number: ad_2024, feed2 and b2b are names.
 _UUID = r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}"
 _PIECE = re.compile(
-    rf"((part(-[mr])?|data|file|chunk|shard|page|batch|export|segment)?[-_.]*\d+|{_UUID})"
-    rf"([-_.年月日号]({_UUID}|(?=[a-f]*\d)[\da-f]+)?)*",
+    rf"((part(-[mr])?|data|file|chunk|shard|page|batch|export|segment|split)?[-_.]*\d+([qtw]\d+)?|{_UUID})"
+    rf"([-_.年月日号]({_UUID}|tid|[qtw]\d+|(?=[a-f]*\d)[\da-f]+)?)*",
     re.IGNORECASE,
 )
 
