@@ -168,3 +168,8 @@ def paired(word: str) -> bool:
 def unspaced(word: str) -> bool:
     """Whether a word is of a script that is written without blanks; Korean is not."""
     return _KINDS[ord(word[0])] in "hktlxy"
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning with an ellipsis: at most so many characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -83,7 +83,7 @@ class Interests:
         before: later events were left out.
         others: how much else was done, by event, such as how many products were viewed.
         searches: of events that lead to texts alone, such as searches, the last texts.
-        above: of events with ratings, the middle of these; what was rated, and not above it, counts nowhere.
+        above: of events with ratings, the middle of these; what was not rated above it counts nowhere.
     """
 
     user: str

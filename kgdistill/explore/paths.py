@@ -59,6 +59,7 @@ LEAST_TOGETHER = 3
 
 Row = dict[str, Any]
 BOUGHT = "BOUGHT"
+_RATING = "rating"
 
 
 class Fact(NamedTuple):
@@ -105,9 +106,6 @@ def leads_of(schema: Schema, user: str = "User", product: str = "Product") -> li
 
 def _plain(schema: Schema, *kinds: Kind) -> list[EdgeType]:
     return [edge for edge in schema.edges(*kinds) if not schema.relationship(edge).sensitive]
-
-
-_RATING = "rating"
 
 
 class Paths:

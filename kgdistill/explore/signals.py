@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kgdistill.explore.paths import BOUGHT, Fact, Paths, name_of, texts_of
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
-from kgdistill.words import NamesInWords, spelled, stem, words
+from kgdistill.words import NamesInWords, shortened, spelled, stem, words
 
 CATEGORY, BRAND = Fact("IN_CATEGORY", "Category"), Fact("MADE_BY", "Brand")
 _TIMEOUT_S, _ROWS = 120.0, 2_000_000
@@ -38,8 +38,7 @@ class Signal:
     def latest(self, count: int) -> tuple[str, ...]:
         """The beginnings of the last texts."""
         keys = sorted(self.texts, key=lambda key: (self.at[key] or datetime.min, key), reverse=True)
-        texts = [" ".join(self.texts[key].split()) for key in keys[:count]]
-        return tuple(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" for text in texts)
+        return tuple(shortened(" ".join(self.texts[key].split()), _SHOWN) for key in keys[:count])
 
 
 class Shares(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from kgdistill.page.sheets import asked, query_url
 from kgdistill.page.source import GraphSource
+from kgdistill.words import shortened
 
 _BAR, _GAP, _LEFT, _WIDTH = 13, 12, 150, 520
 
@@ -75,7 +76,7 @@ class Bars:
     def labels(self) -> list[tuple[float, str]]:
         """Where each group's name stands, and the name as far as it fits."""
         middle = len(self.series) * _BAR / 2
-        short = [name if len(name) <= 22 else name[:21] + "…" for name in self.groups]
+        short = [shortened(name, 22) for name in self.groups]
         return [(at * self._step + middle, name) for at, name in enumerate(short)]
 
     @property

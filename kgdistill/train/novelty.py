@@ -231,19 +231,18 @@ def familiarity(folds: Sequence[LeftOut], known: Calibration, precision: float) 
         known: temperature and weights of the classes.
         precision: see `fit_confidence`.
     """
-    told = [fold.told(known)[0] for fold in folds]
-    chosen = [decide(p, 0.0, several=False, weights=known.weights) for p in told]
     every = _pooled(folds)
     p, best, rests = every.told(known)
     right = every.truth[np.arange(len(p)), best]
     fitted = fit_confidence(rests, right, precision=precision, weights=every.weights)
-    seen = fitted.of(rests)
-    worth = np.split(seen, np.cumsum([len(p) for p in told])[:-1])
+    seen, chosen = fitted.of(rests), decide(p, 0.0, several=False, weights=known.weights)
+    ends = np.cumsum([len(fold.truth) for fold in folds])[:-1]
+    parts = list(zip(folds, *(np.split(each, ends) for each in (p, chosen, seen)), strict=True))
 
     def reached(least: float) -> float:
         return float(np.mean([
-            mcc(Classified(fold.truth, p, classes & (w >= least)[:, None]), fold.weights)
-            for fold, p, classes, w in zip(folds, told, chosen, worth, strict=True)
+            mcc(Classified(fold.truth, said, classes & (worth >= least)[:, None]), fold.weights)
+            for fold, said, classes, worth in parts
         ]))  # fmt: skip
 
     tried = np.unique(np.quantile(seen, np.linspace(0, 1, 101)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.explore.interests import Interest, Interests, _at_least, _standing_out
-from kgdistill.explore.signals import named_in
+from kgdistill.explore.signals import Signal, named_in
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.001, 0.999))
@@ -77,3 +77,11 @@ def test_a_text_names_the_longest_of_names_in_each_other_and_all_that_are_called
     assert named("tea and pots, 5 of them") == {"tea", "pot", "other pot"}
     assert named("苏泊尔电饭煲") == named("a supor") == {"rice"}
     assert named("nothing") == set()
+
+
+def test_of_a_long_text_the_beginning_is_shown() -> None:
+    long = "lovely  and\n" + "x" * 60
+    said = Signal("SAID", "Statement", {"a": None, "b": None}, {"a": "fine " * 12, "b": long})
+    first, second = said.latest(2)
+    assert first == "lovely and " + "x" * 48 + "…"
+    assert second == ("fine " * 12).strip()

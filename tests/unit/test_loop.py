@@ -13,7 +13,17 @@ from _train import KilledError, Memory
 from torch import Tensor, nn
 
 from kgdistill.errors import InputError
-from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, Trained, TrainState, fit
+from kgdistill.train.loop import (
+    Context,
+    Draws,
+    Lesson,
+    LossTerms,
+    Recipe,
+    Trained,
+    TrainState,
+    _optimizer,
+    fit,
+)
 
 RECIPE = Recipe(epochs=4, lr=0.05, rates={"0": 0.5})
 
@@ -241,3 +251,12 @@ def test_weights_decay_where_that_is_asked_for() -> None:
 def test_a_loss_that_is_no_number_ends_training_with_what_to_do() -> None:
     with pytest.raises(InputError, match=r"(?s)epoch \d, step \d.*learning rate"):
         train(Recipe(epochs=50, lr=1e30))
+
+
+def test_adam_goes_over_whole_weights_in_one_pass_and_over_views_in_none() -> None:
+    whole = torch.nn.Linear(3, 2)
+    strided = torch.nn.Linear(3, 2)
+    strided.weight = torch.nn.Parameter(torch.zeros(3, 2).T)
+    for decay in (0.0, 0.1):
+        recipe = Recipe(1, 0.1, weight_decay=decay)
+        assert [bool(_optimizer(m, recipe).defaults["fused"]) for m in (whole, strided)] == [True, False]

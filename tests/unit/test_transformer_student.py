@@ -132,3 +132,10 @@ def _hypothesis_tokenizer() -> object:
         with tempfile.TemporaryDirectory() as folder:
             _HELD["tokenizer"] = TransformerText(str(tiny_encoder(Path(folder), layers=1))).tokenizer
     return _HELD["tokenizer"]
+
+
+def test_few_texts_at_a_time_are_read_on_the_cpu_alone(tmp_path: Path) -> None:
+    folder = str(tiny_encoder(tmp_path / "tiny", layers=1))
+    here, beyond = (TransformerText(folder, device=torch.device(name))._batch for name in ("cpu", "meta"))
+    assert (here, beyond) == (64, 1024)
+    assert TransformerText(folder, batch=7)._batch == 7
