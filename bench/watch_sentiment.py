@@ -22,6 +22,7 @@ from bench.comparisons import holm
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig, TextConfig
 from kgdistill.evaluate.classify import ClassArm, majority
+from kgdistill.models.text.transformer import PooledText
 from kgdistill.progress import step
 from kgdistill.ranking.bootstrap import bootstrap_statistic
 from kgdistill.run.artefacts import text_encoder
@@ -31,6 +32,7 @@ from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
 from kgdistill.train.classify import encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.tune_classes import TunedTexts
 
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MAPPING = """\
@@ -50,6 +52,9 @@ COMPARED = [
     ("student", "chars_lr"),
     ("student", "student_plain"),
     ("student", "teacher"),
+    ("student_tuned", "encoder_lr"),
+    ("student_tuned", "student"),
+    ("student_tuned", "teacher_tuned"),
 ]
 Rows = list[dict[str, str]]
 
@@ -171,7 +176,7 @@ def judged(
         for arm, runs in by_arm.items()
     }
     compared, draw = [], np.random.default_rng(0)
-    for a, b in COMPARED:
+    for a, b in [pair for pair in COMPARED if by_arm.keys() >= {*pair}]:
         one, other = figure(a), figure(b)
         found = bootstrap_statistic(lambda w, f=one, g=other: f(w) - g(w), len(right), samples=samples)
         drawn = [
@@ -206,6 +211,8 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
             "teacher": "teacher",
             "student": "student",
             "student_plain": "student without distillation",
+            "teacher_tuned": "teacher, its text encoder tuned",
+            "student_tuned": "student of it",
         }
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
@@ -217,6 +224,15 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
                 student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
                 told.append(Told(name, seed, student.logits(task)[TARGET][test].argmax(axis=1)))
                 progress.advance()
+            if isinstance(encoder, PooledText):
+                tuned = config.model_copy(update={"tune": "top"})
+                reader = TunedTexts(encoder, tuned, context)
+                own, read = reader(task)
+                teacher = fit_class_teacher(task, read, tuned, context, reader=reader)
+                soft = teacher.told(task, read)
+                told.append(Told("teacher_tuned", seed, soft[TARGET][test].argmax(axis=1)))
+                student = fit_class_student(task, own, read, tuned, context, teacher=teacher, reader=reader)
+                told.append(Told("student_tuned", seed, student.logits(task)[TARGET][test].argmax(axis=1)))
         names = task.class_names[TARGET]
         found = judged(told, titles, right, len(names), samples)
         found |= {"protocol": task.describe(), "classes": list(names), "seconds": time.monotonic() - began}

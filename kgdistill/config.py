@@ -268,6 +268,18 @@ class ClassifyConfig(_Section):
     """Of the student's token table, as a multiple of it."""
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Of the same."""
+    tune: Literal["frozen", "top", "all"] = "frozen"
+    """How much of the text encoder learns from the labels of texts before it reads them: nothing, its last
+    layers or all of it. Where few words tell a class much is gained, and minutes are taken on a CPU; many
+    where a target can be none of its classes."""
+    tune_layers: int = Field(default=2, ge=1, le=100)
+    """How many of the last layers `tune: top` trains."""
+    tune_epochs: int = Field(default=4, ge=1, le=10_000)
+    """Of tuning: passes over the texts of a half of the subjects, at least."""
+    tune_steps: int = Field(default=200, ge=0, le=10_000_000)
+    """Of the same: steps of 16 texts, at least."""
+    tune_lr: float = Field(default=1e-4, gt=0, le=10)
+    """Of the same: the highest learning rate (AdamW)."""
     out_of_scope: float = Field(default=0.5, gt=0, lt=1)
     """Share of what will be asked that is expected to belong to none of the classes, where a target has
     `none_of_them` and the data show nothing of the kind: left-out classes then stand in for it, and choose

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kgdistill.errors import InputError
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
+from kgdistill.models.text.transformer import PooledText, TextModel
 from kgdistill.progress import said_of, step
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
@@ -36,8 +38,9 @@ from kgdistill.train.classify_files import (
 )
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 from kgdistill.train.tower import TowerTexts
+from kgdistill.train.tune_classes import TunedTexts
 
-_MAIN = "macro_f1"
+_MAIN, _TUNE = "macro_f1", "classify.tune"
 
 
 class JudgedClassArm(NamedTuple):
@@ -67,18 +70,17 @@ class Classifying(Maker):
         """Makes what a stage leaves, in an empty folder."""
         config = self.run.config
         if name == "text":
-            artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
+            self._text(folder)
         elif (arm := self.run.pipeline.arms.get(name)) is not None and arm.learner == "teacher":
             with said_of(arm.title) if arm.role == "control" else nullcontext():
                 teacher = self._fitted_teacher(arm)
             save_class_teacher(folder, teacher)
             artefacts.save_history(folder, teacher.history)
         elif arm is not None:
-            encoder = self.encoder if self.task.texts is not None else None
             student = fit_class_student(
-                self.task, encoder, self.vectors, config.classify, self.context,
+                self.task, self._reads, self.vectors, config.classify, self.context,
                 teacher=self.teacher() if arm.distilled else None,
-                tower=tower_of(self.run) if arm.distilled else None,
+                tower=tower_of(self.run) if arm.distilled else None, reader=self.tuned,
             )  # fmt: skip
             save_class_student(folder, student)
             artefacts.save_history(folder, student.history)
@@ -86,6 +88,45 @@ class Classifying(Maker):
             self._bundle(folder)
         else:
             self._judge(folder)
+
+    @cached_property
+    def tuned(self) -> TunedTexts | None:
+        """What reads the texts where the text teacher learns from their labels; None where it stays.
+
+        Raises:
+            InputError: it cannot learn, or nothing is known by text, or a tower that others share follows it.
+        """
+        tune = self.run.config.classify.tune
+        if tune == "frozen":
+            return None
+        leave = "set classify.tune to frozen"
+        if self.task.texts is None:
+            raise InputError(f"is {tune!r}, but no subject is known by text", where=_TUNE, hint=leave)
+        if self.run.takes_tower:
+            told = f"is {tune!r}, but one text tower for several tasks follows one text teacher"
+            raise InputError(told, where=_TUNE, hint=f"{leave}, or one_tower to false")
+        if not isinstance(self.encoder, PooledText):
+            told = f"is {tune!r}, but {self.encoder.name} gives vectors alone and cannot learn"
+            other = f"{leave}, or name a Hugging Face folder as text.encoder"
+            raise InputError(told, where=_TUNE, hint=other)
+        return TunedTexts(self.encoder, self.run.config.classify, self.context)
+
+    def _text(self, folder: Path) -> None:
+        if self.tuned is None:
+            artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
+            return
+        encoder, vectors = self.tuned(self.task)
+        artefacts.save_subjects(folder, vectors)
+        encoder.save(folder / "encoder")
+
+    @property
+    def _reads(self) -> TextModel | None:
+        """The text teacher as the task's texts were read; None where there are none."""
+        if self.task.texts is None or self.tuned is None:
+            return None if self.task.texts is None else self.encoder
+        settings = self.run.config.text
+        own = settings.model_copy(update={"encoder": str(self.run.read("text") / "encoder")})
+        return artefacts.text_encoder(own, self.device, self.run.texts())
 
     def tower_texts(self) -> TowerTexts:
         """The subjects' own, of those that may be learned from, and what the teacher says of them.
@@ -111,10 +152,14 @@ class Classifying(Maker):
     def _fitted_teacher(self, arm: Arm) -> ClassTeacher:
         config, task = self.run.config.classify, self._read_by(arm)
         if not arm.exchanged:
-            return fit_class_teacher(task, self.vectors, config, self.context)
+            return fit_class_teacher(task, self.vectors, config, self.context, reader=self.tuned)
         # What nothing can be learned from takes no more than one member, once.
         alone = config.model_copy(update={"folds": 1})
-        return train_class_teacher(task, self.vectors, alone, self.context)
+        return train_class_teacher(task, self._read_as(arm, task), alone, self.context)
+
+    def _read_as(self, arm: Arm, task: ClassifyTask) -> SubjectVectors:
+        """What the text teacher says of the texts where an arm is told of their labels."""
+        return self.tuned(task)[1] if arm.exchanged and self.tuned is not None else self.vectors
 
     def teacher(self, name: str = "teacher") -> ClassTeacher:
         """A trained teacher."""
@@ -166,7 +211,8 @@ class Classifying(Maker):
             else:
                 teacher = self.teacher(arm.name)
                 seen = self._read_by(arm)
-                logits, near = teacher.logits(seen, self.vectors), teacher.near(seen, self.vectors)
+                vectors = self._read_as(arm, seen)
+                logits, near = teacher.logits(seen, vectors), teacher.near(seen, vectors)
                 told = ClassArm(self._title(arm), logits, teacher.calibration, near)
                 out[arm.name] = JudgedClassArm(told, teacher.seconds, self._size(teacher))
         return out

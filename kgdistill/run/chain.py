@@ -379,13 +379,20 @@ def _learned(arm: Arm, section: str, data: Data, **further: Any) -> Stage:
     return Stage(f"the {arm.title}", "trained", _FIT, below, data, sections, lambda config: inputs)
 
 
+def _tuning(config: RunConfig) -> dict[str, Any]:
+    """What a text teacher learns by, where it learns from labels."""
+    if config.classify.tune == "frozen":
+        return {}
+    return {"classify": config.classify.model_dump(mode="json"), "seed": config.seed}
+
+
 def _class_stages() -> dict[str, Stage]:
     arms = [arm for arm in _CLASS_ARMS.values() if arm.learner is not None]
     # Former ones lack where their classes lie, and students the exact words.
     further = {"teacher": {"centres": True}, "student": {"words": True, "centres": True}}
     return {
         "graph": _GRAPH,
-        "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
+        "text": replace(_TEXT, command=_FIT, settings=("text", "task"), further=_tuning),
         **{
             arm.name: _learned(arm, "classify", ("snapshot",), **further[str(arm.learner)]) for arm in arms
         },

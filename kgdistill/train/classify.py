@@ -56,11 +56,18 @@ def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
         distinct, rows = np.unique(np.array(texts, object), return_inverse=True)
         return encoder.encode([str(text) for text in distinct])[rows]
 
+    def placed_at(rows: IntArray, vectors: FloatArray) -> FloatArray:
+        # Where those of some classes are left out, the others keep their places.
+        out = np.zeros((int(rows.max()) + 1, vectors.shape[1]), np.float32)
+        out[rows] = vectors
+        return out
+
     labels = {beside.label: beside.texts for beside in task.neighbours if any(beside.texts)}
+    written = {name: held for name, held in task.class_texts.items() if held.texts}
     return SubjectVectors(
         None if task.texts is None else encode(task.texts),
         {label: encode(texts) for label, texts in labels.items()},
-        {name: encode(written.texts) for name, written in task.class_texts.items() if written.texts},
+        {name: placed_at(held.rows, encode(held.texts)) for name, held in written.items()},
     )
 
 

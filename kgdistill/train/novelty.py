@@ -32,6 +32,8 @@ Near = Mapping[str, FloatArray]
 """Of each target that can be none of its classes, `Centres.near` of every subject, float32 [subjects]."""
 Refit = Callable[[ClassifyTask], tuple[Logits, Near]]
 """Trains a model anew on a task, and says what it makes of every subject."""
+Reader = Callable[[ClassifyTask], tuple[TokenSource, SubjectVectors]]
+"""Reads a task's texts by a text teacher that has learned from its labels."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,23 @@ class LeftOut:
 
 
 def fit_class_teacher(
-    task: ClassifyTask, vectors: SubjectVectors, config: ClassifyConfig, context: Context
+    task: ClassifyTask,
+    vectors: SubjectVectors,
+    config: ClassifyConfig,
+    context: Context,
+    *,
+    reader: Reader | None = None,
 ) -> ClassTeacher:
-    """`train_class_teacher`, where "none of them" begins, and with `config.refit` again on everything."""
+    """`train_class_teacher`, where "none of them" begins, and with `config.refit` again on everything.
+
+    What is left out for that is kept from the text teacher too, where the `reader` reads anew.
+    """
     teacher = train_class_teacher(task, vectors, config, context)
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
-        again = train_class_teacher(fold, vectors, config, _alone(context))
-        return again.logits(fold, vectors), again.near(fold, vectors)
+        read = vectors if reader is None else reader(fold)[1]
+        again = train_class_teacher(fold, read, config, _alone(context))
+        return again.logits(fold, read), again.near(fold, read)
 
     said = teacher.logits(task, vectors), teacher.near(task, vectors)
     teacher.calibration = settled(task, said, teacher.calibration, refit, config, context.seed)
@@ -91,26 +102,31 @@ def fit_class_student(
     *,
     teacher: ClassTeacher | None,
     tower: SharedTower | None = None,
+    reader: Reader | None = None,
 ) -> ClassStudent:
     """`train_class_student` on what the teacher tells (`taught`), and where "none of them" begins.
 
     What is left out for that is kept from the teacher too, which is trained anew beside the student. With
     `config.refit` once more on everything, told by the teacher that was.
     """
-    encoder = None if encoder is None else RememberedText(encoder)
+    texts = None if encoder is None else RememberedText(encoder), vectors
 
     def train(
-        fold: ClassifyTask, told_by: ClassTeacher | None, where: Context, chosen: ClassStudent | None = None
+        fold: ClassifyTask,
+        told_by: ClassTeacher | None,
+        where: Context,
+        chosen: ClassStudent | None = None,
+        texts: tuple[TokenSource | None, SubjectVectors] = texts,
     ) -> ClassStudent:
-        lesson = taught(told_by, fold, encoder, vectors, config, where.seed)
+        lesson = taught(told_by, fold, *texts, config, where.seed)
         return train_class_student(
-            lesson.task, encoder, lesson.vectors, config, where, soft=lesson.soft, tower=tower, chosen=chosen
+            lesson.task, texts[0], lesson.vectors, config, where, soft=lesson.soft, tower=tower, chosen=chosen
         )
 
     def refit(fold: ClassifyTask) -> tuple[Logits, Near]:
-        alone = _alone(context)
-        again = None if teacher is None else train_class_teacher(fold, vectors, config, alone)
-        student = train(fold, again, alone)
+        alone, read = _alone(context), texts if reader is None else reader(fold)
+        again = None if teacher is None else train_class_teacher(fold, read[1], config, alone)
+        student = train(fold, again, alone, texts=read)
         return student.logits(fold), student.near(fold)
 
     student = train(task, teacher if teacher is None else teacher.chosen or teacher, context)

@@ -233,7 +233,7 @@ def test_an_encoder_without_pairs_or_with_those_of_other_texts_is_refused(
         adapt_encoder(encoder, TEXTS, none, CONFIG, Context(CPU, 0))
     with pytest.raises(InputError, match="59 texts, but the pairs are between 60"):
         adapt_encoder(encoder, TEXTS[:-1], pairs, CONFIG, Context(CPU, 0))
-    with pytest.raises(InputError, match="top_layers is 5, but the encoder has 4 layers"):
+    with pytest.raises(InputError, match="is 5, but the encoder has 4 layers"):
         adapt_encoder(encoder, TEXTS, pairs, AdaptConfig(mode="top", top_layers=5), Context(CPU, 0))
 
 

@@ -28,18 +28,20 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
     raise InputError(f"no list of {wanted} layers is in {type(model).__name__}")
 
 
-def unfreeze(model: nn.Module, mode: Unfreeze, top_layers: int = 2) -> list[nn.Parameter]:
+def unfreeze(
+    model: nn.Module, mode: Unfreeze, top_layers: int = 2, *, setting: str = "text.top_layers"
+) -> list[nn.Parameter]:
     """Lets the last `top_layers` layers, all of the encoder or none of it learn; returns what learns.
 
     Raises:
-        InputError: the encoder has fewer layers.
+        InputError: the encoder has fewer layers than the setting says.
     """
     for parameter in model.parameters():
         parameter.requires_grad_(mode == "all")
     if mode == "top":
         layers = encoder_layers(model)
         if not 0 < top_layers <= len(layers):
-            raise InputError(f"text.top_layers is {top_layers}, but the encoder has {len(layers)} layers")
+            raise InputError(f"is {top_layers}, but the encoder has {len(layers)} layers", where=setting)
         for layer in layers[-top_layers:]:
             layer.requires_grad_(True)
     return [p for p in model.parameters() if p.requires_grad]

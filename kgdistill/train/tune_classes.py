@@ -1,0 +1,167 @@
+"""The text teacher learns from a task's labels before it reads its texts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kgdistill.arrays import IntArray
+from kgdistill.config import ClassifyConfig
+from kgdistill.models.device import at_home, taken
+from kgdistill.models.heads import ClassifyHead
+from kgdistill.models.text.layers import unfreeze
+from kgdistill.models.text.transformer import PooledText
+from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.tasks.ragged import Ragged
+from kgdistill.train.class_lesson import ClassLesson
+from kgdistill.train.classify import SubjectVectors, encode_task
+from kgdistill.train.loop import Context, Draws, Recipe, fit
+
+_BATCH, _HALVES, _HEAD, _FEWEST = 16, 2, 10.0, 40
+"""Texts at a time; encoders that are tuned; the rate of the layer of classes, as a multiple of theirs; the
+fewest training subjects."""
+
+
+@dataclass
+class TunedTexts:
+    """Reads a task's texts with a text teacher that has learned from its labels.
+
+    Two are tuned, each by half of the training subjects; a training subject has its vector of the one that
+    did not learn from it. All else is read by the mean of their weights (Wortsman et al. 2022). First a layer
+    of classes learns over the vectors as they were, then both together: a layer that knows nothing yet would
+    tear down what the text teacher knows (Kumar et al. 2022). Below 40 training subjects nothing is tuned.
+
+    Attributes:
+        encoder: as it was published; it stays so.
+        config: what learns, and how.
+        context: where, and what it draws from.
+    """
+
+    encoder: PooledText
+    config: ClassifyConfig
+    context: Context
+    _frozen: SubjectVectors | None = field(default=None, repr=False)
+    _read: dict[bytes, tuple[PooledText, SubjectVectors]] = field(default_factory=dict, repr=False)
+
+    def __call__(self, task: ClassifyTask) -> tuple[PooledText, SubjectVectors]:
+        """The tuned text teacher and what it says of the task's texts; a task of the same subjects, once.
+
+        Raises:
+            InputError: the encoder has fewer layers than are to learn, or the loss is no longer a number.
+        """
+        train = task.subjects("train")
+        labels = [task.truth(name, "train").tobytes() for name in task.class_names]
+        key = b"".join([train.tobytes(), *labels])
+        if key not in self._read:
+            frozen = self._frozen or encode_task(task, self.encoder)
+            self._frozen = frozen
+            enough = len(train) >= _FEWEST
+            self._read[key] = self._tuned(task, train, frozen) if enough else (self.encoder, frozen)
+        return self._read[key]
+
+    def _tuned(
+        self, task: ClassifyTask, train: IntArray, frozen: SubjectVectors
+    ) -> tuple[PooledText, SubjectVectors]:
+        draws = self.context.draws()
+        assert task.texts is not None
+        parts = np.array_split(draws.shuffled(torch.from_numpy(train)).numpy(), _HALVES)
+        halves = [_Half(self, task, frozen, part, number) for number, part in enumerate(parts)]
+        whole = _mean([half.learned() for half in halves])
+        read = encode_task(task, whole)
+        assert read.subjects is not None
+        for half, part in zip(halves, parts, strict=True):
+            read.subjects[part] = half.encoder.encode([task.texts[i] for i in part])
+        return whole, read
+
+
+class _Half(nn.Module):
+    """A copy of the text teacher under a layer of classes."""
+
+    def __init__(
+        self, tuned: TunedTexts, task: ClassifyTask, frozen: SubjectVectors, without: IntArray, number: int
+    ) -> None:
+        super().__init__()
+        config, context = tuned.config, tuned.context
+        self.task, self.config, self.without, self.number = task, config, without, number
+        self.draws = Draws(context.seed * _HALVES + number, context.device)
+        self.encoder = _copied(tuned.encoder, config)
+        self.model = self.encoder.model
+        counts = {name: len(names) for name, names in task.class_names.items()}
+        self.head = ClassifyHead(tuned.encoder.dim, counts, hidden=0, dropout=config.dropout)
+        assert frozen.subjects is not None
+        learned = np.setdiff1d(task.subjects("train"), without)
+        seen = frozen.subjects[learned].astype(np.float64)
+        self.texts, self.frozen = len(learned), torch.from_numpy(frozen.subjects)
+        self.middle: Tensor
+        self.register_buffer("middle", torch.from_numpy(seen.mean(axis=0).astype(np.float32)))
+        self.size = max(float(np.sqrt(((seen - seen.mean(axis=0)) ** 2).mean())), 1e-6)
+        self.to(context.device)
+
+    def _said(self, vectors: Tensor) -> dict[str, Tensor]:
+        logits: dict[str, Tensor] = self.head((vectors - self.middle) / self.size)
+        return logits
+
+    def learned(self) -> PooledText:
+        """The text teacher, after both trainings."""
+        config, device = self.config, self.encoder.device
+        frozen = at_home(self.frozen, device)
+        lesson = ClassLesson(
+            self.task, lambda rows: (self._said(taken(frozen, rows, device)), None), device, config,
+            without=self.without,
+        )  # fmt: skip
+        name = f"text teacher of the classes, {'first' if not self.number else 'second'} half"
+        first = Recipe(config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
+        fit(
+            self.head, lesson, first, self.draws, title=f"Training a layer over the {name}",
+            validate=lesson.validate,
+        )  # fmt: skip
+        assert self.task.texts is not None
+        ids = Ragged.of(self.encoder.token_ids(list(self.task.texts)), device)
+
+        def read(rows: Tensor) -> tuple[dict[str, Tensor], None]:
+            with self.encoder.low_precision_training():
+                vectors = self.encoder.vectors(ids, rows)
+            return self._said(vectors), None
+
+        few = config.model_copy(update={"batch": _BATCH})
+        lesson = ClassLesson(self.task, read, device, few, without=self.without)
+        recipe = Recipe(
+            max(config.tune_epochs, -(-config.tune_steps * _BATCH // max(self.texts, 1))), config.tune_lr,
+            weight_decay=config.weight_decay, schedule="fall", warm=0.1, clip=1.0, rates={"head": _HEAD},
+        )  # fmt: skip
+        fit(self, lesson, recipe, self.draws, title=f"Tuning the {name}")
+        self.model.requires_grad_(False).eval()
+        return self.encoder
+
+
+def _copied(encoder: PooledText, config: ClassifyConfig) -> PooledText:
+    """A copy whose layers of their own learn; the others are the same tensors."""
+    assert config.tune != "frozen"
+    own = unfreeze(encoder.model, config.tune, config.tune_layers, setting="classify.tune_layers")
+    learning = {id(p) for p in own}
+    shared = {id(p): p for p in encoder.model.parameters() if id(p) not in learning}
+    out = copy.copy(encoder)
+    out.model, out._low = copy.deepcopy(encoder.model, shared), None
+    encoder.model.requires_grad_(False)
+    return out
+
+
+def _mean(encoders: list[PooledText]) -> PooledText:
+    """One whose weights are the mean of those of copies."""
+    out = copy.copy(encoders[0])
+    learned = {
+        id(a) for a, b in zip(*(e.model.parameters() for e in encoders[:2]), strict=True) if a is not b
+    }
+    shared = {id(p): p for p in out.model.parameters() if id(p) not in learned}
+    out.model, out._low = copy.deepcopy(out.model, shared), None
+    with torch.no_grad():
+        for mean, *each in zip(
+            out.model.parameters(), *(e.model.parameters() for e in encoders), strict=True
+        ):
+            if mean is not each[0]:
+                mean.copy_(torch.stack(list(each)).mean(dim=0))
+    return out

