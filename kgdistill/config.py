@@ -300,6 +300,13 @@ class ClassifyConfig(_Section):
     text_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the direction of the text vectors: 1 - cosine with the teacher's."""
 
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """All that the text encoder learns by; empty where it stays as it is."""
+        of = {"epochs", "lr", "weight_decay", "batch", "dropout", "patience"}
+        names = {name for name in ClassifyConfig.model_fields if name in of or name.startswith("tune")}
+        return {} if self.tune == "frozen" else self.model_dump(mode="json", include=names)
+
 
 class AudienceConfig(_Section):
     """Teacher and student of a task that finds an audience."""
@@ -390,6 +397,16 @@ class RunConfig(_Section):
     def _split(self) -> RunConfig:
         if self.kind in ("history", "basket") and self.protocol is None:
             raise ValueError("a task that is split by time needs a protocol")
+        return self
+
+    @model_validator(mode="after")
+    def _one_tower_follows_one_teacher(self) -> RunConfig:
+        told = isinstance(self.task, ClassifySpec) and "text" in self.task.subjects.by
+        if self.one_tower and told and self.classify.tune != "frozen":
+            raise ValueError(
+                f"classify.tune is {self.classify.tune!r}, but one text tower for several tasks follows one "
+                "text teacher: set it to frozen, or leave out one_tower"
+            )
         return self
 
     @property

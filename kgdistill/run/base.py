@@ -230,6 +230,8 @@ class RunBase:
 
     def _settings(self, *names: str) -> dict[str, Any]:
         whole = self.config.model_dump(mode="json")
+        if self.config.classify.tune == "frozen":  # runs of former versions say nothing of it
+            whole["classify"] = {k: v for k, v in whole["classify"].items() if not k.startswith("tune")}
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from kgdistill.errors import InputError
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
 from kgdistill.models.text.transformer import PooledText, TextModel
-from kgdistill.progress import said_of, step
+from kgdistill.progress import notice, said_of, step
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
@@ -40,7 +40,7 @@ from kgdistill.train.novelty import fit_class_student, fit_class_teacher
 from kgdistill.train.tower import TowerTexts
 from kgdistill.train.tune_classes import TunedTexts
 
-_MAIN, _TUNE = "macro_f1", "classify.tune"
+_MAIN, _TEXT = "macro_f1", "text"
 
 
 class JudgedClassArm(NamedTuple):
@@ -73,7 +73,7 @@ class Classifying(Maker):
             self._text(folder)
         elif (arm := self.run.pipeline.arms.get(name)) is not None and arm.learner == "teacher":
             with said_of(arm.title) if arm.role == "control" else nullcontext():
-                teacher = self._fitted_teacher(arm)
+                teacher = self._fitted_teacher(arm, folder)
             save_class_teacher(folder, teacher)
             artefacts.save_history(folder, teacher.history)
         elif arm is not None:
@@ -94,25 +94,23 @@ class Classifying(Maker):
         """What reads the texts where the text teacher learns from their labels; None where it stays.
 
         Raises:
-            InputError: it cannot learn, or nothing is known by text, or a tower that others share follows it.
+            InputError: it gives vectors alone.
         """
-        tune = self.run.config.classify.tune
-        if tune == "frozen":
+        config = self.run.config.classify
+        if config.tune == "frozen" or self.task.texts is None:
             return None
-        leave = "set classify.tune to frozen"
-        if self.task.texts is None:
-            raise InputError(f"is {tune!r}, but no subject is known by text", where=_TUNE, hint=leave)
-        if self.run.takes_tower:
-            told = f"is {tune!r}, but one text tower for several tasks follows one text teacher"
-            raise InputError(told, where=_TUNE, hint=f"{leave}, or one_tower to false")
         if not isinstance(self.encoder, PooledText):
-            told = f"is {tune!r}, but {self.encoder.name} gives vectors alone and cannot learn"
-            other = f"{leave}, or name a Hugging Face folder as text.encoder"
-            raise InputError(told, where=_TUNE, hint=other)
-        return TunedTexts(self.encoder, self.run.config.classify, self.context)
+            raise InputError(
+                f"is {config.tune!r}, but {self.encoder.name} gives vectors alone and cannot learn",
+                where="classify.tune",
+                hint="set it to frozen, or name a Hugging Face folder as text.encoder",
+            )
+        return TunedTexts(self.encoder, config, self.context)
 
     def _text(self, folder: Path) -> None:
         if self.tuned is None:
+            if self.run.config.classify.tune != "frozen":
+                notice("classify.tune: no subject is known by text, and the text encoder stays as it is")
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
             return
         encoder, vectors = self.tuned(self.task)
@@ -126,7 +124,11 @@ class Classifying(Maker):
             return None if self.task.texts is None else self.encoder
         settings = self.run.config.text
         own = settings.model_copy(update={"encoder": str(self.run.read("text") / "encoder")})
-        return artefacts.text_encoder(own, self.device, self.run.texts())
+        encoder = artefacts.text_encoder(own, self.device, self.run.texts())
+        assert isinstance(encoder, PooledText)
+        # A folder's name is no sign of it here.
+        encoder.manner = self.tuned.encoder.manner
+        return encoder
 
     def tower_texts(self) -> TowerTexts:
         """The subjects' own, of those that may be learned from, and what the teacher says of them.
@@ -149,17 +151,18 @@ class Classifying(Maker):
         why = f"the graph has no facts that {self.task.spec.heading} reads"
         return {} if self.task.facts_of else dict.fromkeys(arms, why)
 
-    def _fitted_teacher(self, arm: Arm) -> ClassTeacher:
+    def _fitted_teacher(self, arm: Arm, folder: Path) -> ClassTeacher:
         config, task = self.run.config.classify, self._read_by(arm)
         if not arm.exchanged:
             return fit_class_teacher(task, self.vectors, config, self.context, reader=self.tuned)
         # What nothing can be learned from takes no more than one member, once.
         alone = config.model_copy(update={"folds": 1})
-        return train_class_teacher(task, self._read_as(arm, task), alone, self.context)
-
-    def _read_as(self, arm: Arm, task: ClassifyTask) -> SubjectVectors:
-        """What the text teacher says of the texts where an arm is told of their labels."""
-        return self.tuned(task)[1] if arm.exchanged and self.tuned is not None else self.vectors
+        vectors = self.vectors
+        if self.tuned is not None:
+            vectors = self.tuned(task)[1]
+            (folder / _TEXT).mkdir()
+            artefacts.save_subjects(folder / _TEXT, vectors)
+        return train_class_teacher(task, vectors, alone, self.context)
 
     def teacher(self, name: str = "teacher") -> ClassTeacher:
         """A trained teacher."""
@@ -211,7 +214,8 @@ class Classifying(Maker):
             else:
                 teacher = self.teacher(arm.name)
                 seen = self._read_by(arm)
-                vectors = self._read_as(arm, seen)
+                own = arm.exchanged and self.tuned is not None
+                vectors = artefacts.load_subjects(self.run.read(arm.name) / _TEXT) if own else self.vectors
                 logits, near = teacher.logits(seen, vectors), teacher.near(seen, vectors)
                 told = ClassArm(self._title(arm), logits, teacher.calibration, near)
                 out[arm.name] = JudgedClassArm(told, teacher.seconds, self._size(teacher))
@@ -226,7 +230,8 @@ class Classifying(Maker):
             return fit_class_baseline(self.task, self.run.config.classify, seed=self.run.config.seed)
 
     def _title(self, arm: Arm) -> str:
-        return arm.title if "facts" in arm.reads else f"{arm.title} of {' and '.join(self.task.facts_of)}"
+        of = "" if "facts" in arm.reads else f" of {' and '.join(self.task.facts_of)}"
+        return f"{arm.title}{of}{'' if self.tuned is None else ', its text encoder tuned'}"
 
     def _size(self, teacher: ClassTeacher) -> int:
         """Of the teacher, with its text encoder where it reads texts."""

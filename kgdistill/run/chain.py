@@ -380,10 +380,8 @@ def _learned(arm: Arm, section: str, data: Data, **further: Any) -> Stage:
 
 
 def _tuning(config: RunConfig) -> dict[str, Any]:
-    """What a text teacher learns by, where it learns from labels."""
-    if config.classify.tune == "frozen":
-        return {}
-    return {"classify": config.classify.model_dump(mode="json"), "seed": config.seed}
+    tuning = config.classify.tuning
+    return {"tuning": tuning, "seed": config.seed, "device": config.device} if tuning else {}
 
 
 def _class_stages() -> dict[str, Stage]:

@@ -49,12 +49,18 @@ class SubjectVectors:
     classes: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
-    """Encodes each distinct text once."""
+def encode_each(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
+    """Unit vectors, float32 [texts, E]; each distinct text is encoded once."""
+    distinct, rows = np.unique(np.array(texts, object), return_inverse=True)
+    return encoder.encode([str(text) for text in distinct])[rows]
 
-    def encode(texts: Sequence[str]) -> FloatArray:
-        distinct, rows = np.unique(np.array(texts, object), return_inverse=True)
-        return encoder.encode([str(text) for text in distinct])[rows]
+
+def encode_task(
+    task: ClassifyTask, encoder: TextEncoder, *, subjects: FloatArray | None = None
+) -> SubjectVectors:
+    """Encodes a task's texts; those of its subjects where they are not given, float32 [subjects, E]."""
+    if subjects is None and task.texts is not None:
+        subjects = encode_each(encoder, task.texts)
 
     def placed_at(rows: IntArray, vectors: FloatArray) -> FloatArray:
         # Where those of some classes are left out, the others keep their places.
@@ -65,9 +71,9 @@ def encode_task(task: ClassifyTask, encoder: TextEncoder) -> SubjectVectors:
     labels = {beside.label: beside.texts for beside in task.neighbours if any(beside.texts)}
     written = {name: held for name, held in task.class_texts.items() if held.texts}
     return SubjectVectors(
-        None if task.texts is None else encode(task.texts),
-        {label: encode(texts) for label, texts in labels.items()},
-        {name: placed_at(held.rows, encode(held.texts)) for name, held in written.items()},
+        subjects,
+        {label: encode_each(encoder, texts) for label, texts in labels.items()},
+        {name: placed_at(held.rows, encode_each(encoder, held.texts)) for name, held in written.items()},
     )
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kgdistill.arrays import IntArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import ClassifyHead
 from kgdistill.models.text.layers import unfreeze
 from kgdistill.models.text.transformer import PooledText
+from kgdistill.progress import notice
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.ragged import Ragged
 from kgdistill.train.class_lesson import ClassLesson
-from kgdistill.train.classify import SubjectVectors, encode_task
+from kgdistill.train.classify import SubjectVectors, encode_each, encode_task
 from kgdistill.train.loop import Context, Draws, Recipe, fit
 
 _BATCH, _HALVES, _HEAD, _FEWEST = 16, 2, 10.0, 40
@@ -30,10 +31,11 @@ fewest training subjects."""
 class TunedTexts:
     """Reads a task's texts with a text teacher that has learned from its labels.
 
-    Two are tuned, each by half of the training subjects; a training subject has its vector of the one that
-    did not learn from it. All else is read by the mean of their weights (Wortsman et al. 2022). First a layer
-    of classes learns over the vectors as they were, then both together: a layer that knows nothing yet would
-    tear down what the text teacher knows (Kumar et al. 2022). Below 40 training subjects nothing is tuned.
+    Two are tuned, each by half of the training texts; a training subject has its vector of the one that did
+    not learn from its text. All else is read by the mean of their weights (Wortsman et al. 2022). First a
+    layer of classes learns over the vectors as they were, then both together: a layer that knows nothing yet
+    would tear down what the text teacher knows (Kumar et al. 2022). Below 40 training subjects nothing is
+    tuned.
 
     Attributes:
         encoder: as it was published; it stays so.
@@ -44,11 +46,13 @@ class TunedTexts:
     encoder: PooledText
     config: ClassifyConfig
     context: Context
-    _frozen: SubjectVectors | None = field(default=None, repr=False)
-    _read: dict[bytes, tuple[PooledText, SubjectVectors]] = field(default_factory=dict, repr=False)
+    _frozen: FloatArray | None = field(default=None, repr=False)
+    _read: dict[bytes, tuple[PooledText, FloatArray]] = field(default_factory=dict, repr=False)
 
     def __call__(self, task: ClassifyTask) -> tuple[PooledText, SubjectVectors]:
-        """The tuned text teacher and what it says of the task's texts; a task of the same subjects, once.
+        """The tuned text teacher and what it says of the task's texts.
+
+        It is tuned once for a task of the same training subjects and labels, whatever else that reads.
 
         Raises:
             InputError: the encoder has fewer layers than are to learn, or the loss is no longer a number.
@@ -57,32 +61,40 @@ class TunedTexts:
         labels = [task.truth(name, "train").tobytes() for name in task.class_names]
         key = b"".join([train.tobytes(), *labels])
         if key not in self._read:
-            frozen = self._frozen or encode_task(task, self.encoder)
-            self._frozen = frozen
-            enough = len(train) >= _FEWEST
-            self._read[key] = self._tuned(task, train, frozen) if enough else (self.encoder, frozen)
-        return self._read[key]
+            self._read[key] = self._tuned(task, train)
+        encoder, subjects = self._read[key]
+        return encoder, encode_task(task, encoder, subjects=subjects)
 
-    def _tuned(
-        self, task: ClassifyTask, train: IntArray, frozen: SubjectVectors
-    ) -> tuple[PooledText, SubjectVectors]:
-        draws = self.context.draws()
+    def _tuned(self, task: ClassifyTask, train: IntArray) -> tuple[PooledText, FloatArray]:
         assert task.texts is not None
-        parts = np.array_split(draws.shuffled(torch.from_numpy(train)).numpy(), _HALVES)
-        halves = [_Half(self, task, frozen, part, number) for number, part in enumerate(parts)]
+        if self._frozen is None:
+            self._frozen = encode_each(self.encoder, task.texts)
+        if len(train) < _FEWEST:
+            notice(f"the text encoder stays as it is: {len(train)} training texts are fewer than {_FEWEST}")
+            return self.encoder, self._frozen
+        parts = _halves([task.texts[i] for i in train], self.encoder, self.context.draws())
+        parts = [train[part] for part in parts]
+        halves = [_Half(self, task, self._frozen, part, number) for number, part in enumerate(parts)]
         whole = _mean([half.learned() for half in halves])
-        read = encode_task(task, whole)
-        assert read.subjects is not None
+        subjects = encode_each(whole, task.texts)
         for half, part in zip(halves, parts, strict=True):
-            read.subjects[part] = half.encoder.encode([task.texts[i] for i in part])
-        return whole, read
+            subjects[part] = half.encoder.encode([task.texts[i] for i in part])
+        return whole, subjects
+
+
+def _halves(texts: list[str], encoder: PooledText, draws: Draws) -> list[IntArray]:
+    """The places of some texts in two; those that are one to the encoder lie together."""
+    numbers: dict[tuple[int, ...], int] = {}
+    which = np.array([numbers.setdefault(tuple(ids), len(numbers)) for ids in encoder.token_ids(texts)])
+    order = draws.shuffled(torch.arange(len(numbers))).numpy()
+    return [np.flatnonzero(np.isin(which, part)) for part in np.array_split(order, _HALVES)]
 
 
 class _Half(nn.Module):
     """A copy of the text teacher under a layer of classes."""
 
     def __init__(
-        self, tuned: TunedTexts, task: ClassifyTask, frozen: SubjectVectors, without: IntArray, number: int
+        self, tuned: TunedTexts, task: ClassifyTask, frozen: FloatArray, without: IntArray, number: int
     ) -> None:
         super().__init__()
         config, context = tuned.config, tuned.context
@@ -92,10 +104,9 @@ class _Half(nn.Module):
         self.model = self.encoder.model
         counts = {name: len(names) for name, names in task.class_names.items()}
         self.head = ClassifyHead(tuned.encoder.dim, counts, hidden=0, dropout=config.dropout)
-        assert frozen.subjects is not None
         learned = np.setdiff1d(task.subjects("train"), without)
-        seen = frozen.subjects[learned].astype(np.float64)
-        self.texts, self.frozen = len(learned), torch.from_numpy(frozen.subjects)
+        seen = frozen[learned].astype(np.float64)
+        self.texts, self.frozen = len(learned), torch.from_numpy(frozen)
         self.middle: Tensor
         self.register_buffer("middle", torch.from_numpy(seen.mean(axis=0).astype(np.float32)))
         self.size = max(float(np.sqrt(((seen - seen.mean(axis=0)) ** 2).mean())), 1e-6)
@@ -147,6 +158,8 @@ def _copied(encoder: PooledText, config: ClassifyConfig) -> PooledText:
     out = copy.copy(encoder)
     out.model, out._low = copy.deepcopy(encoder.model, shared), None
     encoder.model.requires_grad_(False)
+    if encoder.head is not None:
+        encoder.head.requires_grad_(False)
     return out
 
 

@@ -41,7 +41,8 @@ def unfreeze(
     if mode == "top":
         layers = encoder_layers(model)
         if not 0 < top_layers <= len(layers):
-            raise InputError(f"is {top_layers}, but the encoder has {len(layers)} layers", where=setting)
+            told = f"is {top_layers}, but the encoder has {len(layers)} layers"
+            raise InputError(told, where=setting, hint=f"name at most {len(layers)}")
         for layer in layers[-top_layers:]:
             layer.requires_grad_(True)
     return [p for p in model.parameters() if p.requires_grad]
