@@ -142,7 +142,13 @@ def test_the_last_layers_alone_learn_and_the_others_stand_once_in_memory(
     encoder: TransformerText, tmp_path: Path
 ) -> None:
     top = CONFIG.model_copy(update={"tune": "top", "tune_layers": 1, "tune_steps": 20, "tune_epochs": 1})
-    own, _ = TunedTexts(encoder, top, CONTEXT)(ordered(tmp_path))
+    task, tuned = ordered(tmp_path), TunedTexts(encoder, top, CONTEXT)
+    own, read = tuned(task)
+    assert read.subjects is not None
+    # Of other labels something else is learned.
+    other = tuned(task.exchanged(0))[1].subjects
+    assert other is not None
+    assert not np.allclose(read.subjects, other, atol=1e-4)
     held = dict(encoder.model.named_parameters())
     for name, parameter in own.model.named_parameters():
         assert (parameter is held[name]) == (".layer.1." not in name)
