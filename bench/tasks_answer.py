@@ -31,6 +31,7 @@ from rich.table import Table
 
 import kgdistill as kg
 from bench._linear import accurate, logistic
+from bench._tuned import tuned
 from bench.classify import words_and_features
 from bench.comparisons import holm
 from kgdistill.arrays import DoubleArray, IntArray
@@ -47,7 +48,6 @@ from kgdistill.train.class_reader import class_centres
 from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import Near, fit_class_student, fit_class_teacher, settled
-from kgdistill.train.tune_classes import TunedTexts
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
@@ -145,15 +145,11 @@ def trained(
     return arms
 
 
-def tuned(
+def of_tuned(
     task: ClassifyTask, encoder: TransformerText, config: ClassifyConfig, seed: int
 ) -> dict[str, ClassArm]:
     """Teacher and student of a seed, where the text teacher learns from the labels."""
-    context = Context(torch.device("cpu"), seed)
-    reader = TunedTexts(encoder, config, context)
-    own, vectors = reader(task)
-    teacher = fit_class_teacher(task, vectors, config, context, reader=reader)
-    student = fit_class_student(task, own, vectors, config, context, teacher=teacher, reader=reader)
+    teacher, student, vectors = tuned(task, encoder, config, Context(torch.device("cpu"), seed))
     title, logits = "fused teacher, its text encoder tuned", teacher.told(task, vectors)
     return {
         "teacher_tuned": ClassArm(title, logits, teacher.calibration, teacher.near(task, vectors)),
@@ -186,7 +182,7 @@ def intents(name: str, seeds: int, folder: Path) -> dict[str, Any]:
         for arm, made in trained(task, encoder, vectors, config, seed).items():
             arms.setdefault(arm, []).append(made)
         if source.tuned:
-            for arm, made in tuned(task, encoder, config.model_copy(update={"tune": "top"}), seed).items():
+            for arm, made in of_tuned(task, encoder, config, seed).items():
                 arms.setdefault(arm, []).append(made)
     task.open_test()
     return judged(task, arms, source)

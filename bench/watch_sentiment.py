@@ -18,6 +18,7 @@ import torch
 
 import kgdistill as kg
 from bench._linear import chosen_arm, macro, texts_to_learn
+from bench._tuned import tuned
 from bench.comparisons import holm
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig, TextConfig
@@ -32,7 +33,6 @@ from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
 from kgdistill.train.classify import encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
-from kgdistill.train.tune_classes import TunedTexts
 
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MAPPING = """\
@@ -225,13 +225,9 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
                 told.append(Told(name, seed, student.logits(task)[TARGET][test].argmax(axis=1)))
                 progress.advance()
             if isinstance(encoder, PooledText):
-                tuned = config.model_copy(update={"tune": "top"})
-                reader = TunedTexts(encoder, tuned, context)
-                own, read = reader(task)
-                teacher = fit_class_teacher(task, read, tuned, context, reader=reader)
+                teacher, student, read = tuned(task, encoder, config, context)
                 soft = teacher.told(task, read)
                 told.append(Told("teacher_tuned", seed, soft[TARGET][test].argmax(axis=1)))
-                student = fit_class_student(task, own, read, tuned, context, teacher=teacher, reader=reader)
                 told.append(Told("student_tuned", seed, student.logits(task)[TARGET][test].argmax(axis=1)))
         names = task.class_names[TARGET]
         found = judged(told, titles, right, len(names), samples)

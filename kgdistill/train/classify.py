@@ -77,6 +77,13 @@ def encode_task(
     )
 
 
+def middle_and_size(vectors: FloatArray) -> tuple[FloatArray, float]:
+    """The mean of some vectors, float32 [E], and the root of the mean square of what they differ by."""
+    seen = vectors.astype(np.float64)
+    middle = seen.mean(axis=0).astype(np.float32)
+    return middle, max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
+
+
 def with_classes(task: ClassifyTask, vectors: SubjectVectors) -> tuple[ClassifyTask, SubjectVectors]:
     """A task with what is written on its classes as training subjects behind its own, and their vectors."""
     if vectors.subjects is None or not vectors.classes:
@@ -288,9 +295,7 @@ def train_class_teacher(
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank)
     middle, size, words = None, 1.0, None
     if vectors.subjects is not None and task.texts is not None:
-        seen = vectors.subjects[learned].astype(np.float64)
-        middle = seen.mean(axis=0).astype(np.float32)
-        size = max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
+        middle, size = middle_and_size(vectors.subjects[learned])
         words = WordFeatures.of([task.texts[i] for i in learned])
     features = _Features(task, vectors, middle, size, words, tables, context.device)
     folds = _folds(task, own, config, draws)
@@ -332,7 +337,7 @@ def _member(
     lesson = ClassLesson(
         task, lambda rows: (head(*features.of(rows)), None), context.device, config, without=without[1]
     )
-    recipe = _recipe(config, chosen, {"words": _WORD_RATE})
+    recipe = class_recipe(config, chosen, {"words": _WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
         head, lesson, recipe, draws, title=f"Training the classes' teacher{part}{_again(chosen)}",
@@ -399,7 +404,7 @@ def train_class_student(
     rates = {"table": config.table_rate, "head.words": _WORD_RATE}
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
     trained = fit(
-        model, lesson, _recipe(config, chosen, rates), draws, title=title + _again(chosen),
+        model, lesson, class_recipe(config, chosen, rates), draws, title=title + _again(chosen),
         validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     student = ClassStudent(
@@ -426,9 +431,10 @@ def _chosen_by_validation(
         trained.seconds += chosen.seconds
 
 
-def _recipe(
+def class_recipe(
     config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None, rates: Mapping[str, float]
 ) -> Recipe:
+    """How a model of classes is trained, for as long as the chosen one was where there is one."""
     # Without a validation that keeps the best of many weights, the rate falls to 0 within what it chose.
     epochs = config.epochs if chosen is None else max(chosen.epochs, 1)
     return Recipe(epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1, rates=rates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,13 @@ from kgdistill.progress import notice
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.ragged import Ragged
 from kgdistill.train.class_lesson import ClassLesson
-from kgdistill.train.classify import SubjectVectors, encode_each, encode_task
+from kgdistill.train.classify import (
+    SubjectVectors,
+    class_recipe,
+    encode_each,
+    encode_task,
+    middle_and_size,
+)
 from kgdistill.train.loop import Context, Draws, Recipe, fit
 
 _BATCH, _HALVES, _HEAD, _FEWEST = 16, 2, 10.0, 40
@@ -47,6 +54,7 @@ class TunedTexts:
     config: ClassifyConfig
     context: Context
     _frozen: FloatArray | None = field(default=None, repr=False)
+    _ids: list[list[int]] = field(default_factory=list, repr=False)
     _read: dict[bytes, tuple[PooledText, FloatArray]] = field(default_factory=dict, repr=False)
 
     def __call__(self, task: ClassifyTask) -> tuple[PooledText, SubjectVectors]:
@@ -69,23 +77,25 @@ class TunedTexts:
         assert task.texts is not None
         if self._frozen is None:
             self._frozen = encode_each(self.encoder, task.texts)
+            self._ids = self.encoder.token_ids(list(task.texts))
         if len(train) < _FEWEST:
             notice(f"the text encoder stays as it is: {len(train)} training texts are fewer than {_FEWEST}")
             return self.encoder, self._frozen
-        parts = _halves([task.texts[i] for i in train], self.encoder, self.context.draws())
-        parts = [train[part] for part in parts]
+        parts = [train[part] for part in _halves([self._ids[i] for i in train], self.context.draws())]
+        ids = Ragged.of(self._ids, self.encoder.device)
         halves = [_Half(self, task, self._frozen, part, number) for number, part in enumerate(parts)]
-        whole = _mean([half.learned() for half in halves])
-        subjects = encode_each(whole, task.texts)
-        for half, part in zip(halves, parts, strict=True):
-            subjects[part] = half.encoder.encode([task.texts[i] for i in part])
+        encoders = [half.learned(ids) for half in halves]
+        whole, rest = _mean(encoders), np.setdiff1d(np.arange(len(task)), train)
+        subjects = np.empty_like(self._frozen)
+        for encoder, rows in zip((*encoders, whole), (*parts, rest), strict=True):
+            subjects[rows] = encode_each(encoder, [task.texts[i] for i in rows])
         return whole, subjects
 
 
-def _halves(texts: list[str], encoder: PooledText, draws: Draws) -> list[IntArray]:
-    """The places of some texts in two; those that are one to the encoder lie together."""
+def _halves(ids: Sequence[Sequence[int]], draws: Draws) -> list[IntArray]:
+    """The places of some texts, by their tokens, in two; those that are one to the encoder lie together."""
     numbers: dict[tuple[int, ...], int] = {}
-    which = np.array([numbers.setdefault(tuple(ids), len(numbers)) for ids in encoder.token_ids(texts)])
+    which = np.array([numbers.setdefault(tuple(row), len(numbers)) for row in ids])
     order = draws.shuffled(torch.arange(len(numbers))).numpy()
     return [np.flatnonzero(np.isin(which, part)) for part in np.array_split(order, _HALVES)]
 
@@ -105,19 +115,18 @@ class _Half(nn.Module):
         counts = {name: len(names) for name, names in task.class_names.items()}
         self.head = ClassifyHead(tuned.encoder.dim, counts, hidden=0, dropout=config.dropout)
         learned = np.setdiff1d(task.subjects("train"), without)
-        seen = frozen[learned].astype(np.float64)
+        middle, self.size = middle_and_size(frozen[learned])
         self.texts, self.frozen = len(learned), torch.from_numpy(frozen)
         self.middle: Tensor
-        self.register_buffer("middle", torch.from_numpy(seen.mean(axis=0).astype(np.float32)))
-        self.size = max(float(np.sqrt(((seen - seen.mean(axis=0)) ** 2).mean())), 1e-6)
+        self.register_buffer("middle", torch.from_numpy(middle))
         self.to(context.device)
 
     def _said(self, vectors: Tensor) -> dict[str, Tensor]:
         logits: dict[str, Tensor] = self.head((vectors - self.middle) / self.size)
         return logits
 
-    def learned(self) -> PooledText:
-        """The text teacher, after both trainings."""
+    def learned(self, ids: Ragged) -> PooledText:
+        """The text teacher, after both trainings, by the tokens of the task's texts, where it is."""
         config, device = self.config, self.encoder.device
         frozen = at_home(self.frozen, device)
         lesson = ClassLesson(
@@ -125,13 +134,10 @@ class _Half(nn.Module):
             without=self.without,
         )  # fmt: skip
         name = f"text teacher of the classes, {'first' if not self.number else 'second'} half"
-        first = Recipe(config.epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1)
         fit(
-            self.head, lesson, first, self.draws, title=f"Training a layer over the {name}",
-            validate=lesson.validate,
+            self.head, lesson, class_recipe(config, None, {}), self.draws,
+            title=f"Training a layer over the {name}", validate=lesson.validate,
         )  # fmt: skip
-        assert self.task.texts is not None
-        ids = Ragged.of(self.encoder.token_ids(list(self.task.texts)), device)
 
         def read(rows: Tensor) -> tuple[dict[str, Tensor], None]:
             with self.encoder.low_precision_training():
@@ -152,29 +158,29 @@ class _Half(nn.Module):
 def _copied(encoder: PooledText, config: ClassifyConfig) -> PooledText:
     """A copy whose layers of their own learn; the others are the same tensors."""
     assert config.tune != "frozen"
-    own = unfreeze(encoder.model, config.tune, config.tune_layers, setting="classify.tune_layers")
-    learning = {id(p) for p in own}
-    shared = {id(p): p for p in encoder.model.parameters() if id(p) not in learning}
-    out = copy.copy(encoder)
-    out.model, out._low = copy.deepcopy(encoder.model, shared), None
+    learning = unfreeze(encoder.model, config.tune, config.tune_layers, setting="classify.tune_layers")
+    out = _with_own(encoder, learning)
     encoder.model.requires_grad_(False)
     if encoder.head is not None:
         encoder.head.requires_grad_(False)
     return out
 
 
-def _mean(encoders: list[PooledText]) -> PooledText:
+def _with_own(encoder: PooledText, own: Collection[nn.Parameter]) -> PooledText:
+    """A copy that has some of the parameters for itself, and shares the others."""
+    alone = {id(p) for p in own}
+    shared = {id(p): p for p in encoder.model.parameters() if id(p) not in alone}
+    out = copy.copy(encoder)
+    out.model, out._low = copy.deepcopy(encoder.model, shared), None
+    return out
+
+
+def _mean(encoders: Sequence[PooledText]) -> PooledText:
     """One whose weights are the mean of those of copies."""
-    out = copy.copy(encoders[0])
-    learned = {
-        id(a) for a, b in zip(*(e.model.parameters() for e in encoders[:2]), strict=True) if a is not b
-    }
-    shared = {id(p): p for p in out.model.parameters() if id(p) not in learned}
-    out.model, out._low = copy.deepcopy(out.model, shared), None
+    each = list(zip(*(e.model.parameters() for e in encoders), strict=True))
+    out = _with_own(encoders[0], [held[0] for held in each if held[0] is not held[1]])
     with torch.no_grad():
-        for mean, *each in zip(
-            out.model.parameters(), *(e.model.parameters() for e in encoders), strict=True
-        ):
-            if mean is not each[0]:
-                mean.copy_(torch.stack(list(each)).mean(dim=0))
+        for mean, held in zip(out.model.parameters(), each, strict=True):
+            if mean is not held[0]:
+                mean.copy_(torch.stack(held).mean(dim=0))
     return out

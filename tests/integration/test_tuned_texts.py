@@ -22,6 +22,7 @@ from kgdistill.run.run import Run
 from kgdistill.store import GraphStore, MemoryStore
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, parse_task
+from kgdistill.train import tune_classes
 from kgdistill.train.classify import SubjectVectors, encode_task, train_class_teacher
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
@@ -58,6 +59,18 @@ def ordered(folder: Path, *, drawn: bool = False, count: int = 600) -> ClassifyT
             "utterance_id": f"u{i:04}", "text": " ".join(words), "mood": ["up", "down"][mood], "split": part,
         })  # fmt: skip
     return build_classify_task(snapshot_of({"Utterance": rows}, folder / "s"), spec())
+
+
+def kinds() -> list[dict[str, Any]]:
+    """Texts whose mood is the word for a thing that stands in them."""
+    return [
+        {
+            "utterance_id": f"u{i}", "text": f"thing {kind} maker {i}", "mood": kind,
+            "split": ["train", "train", "validation", "test"][i // 4 % 4],
+        }
+        for i in range(160)
+        for kind in [["paper", "pen", "chair", "lamp"][i % 4]]
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +131,7 @@ def test_the_vector_of_a_training_text_knows_nothing_of_its_label(
 
 def test_a_text_that_stands_twice_is_of_one_half(encoder: TransformerText) -> None:
     texts = [text for text in ["paper one", "PAPER one", "chair", "lamp two", "desk"] for _ in range(3)]
-    parts = _halves(texts, encoder, CONTEXT.draws())
+    parts = _halves(encoder.token_ids(texts), CONTEXT.draws())
     assert sorted(np.concatenate(parts).tolist()) == [*range(15)]
     first, second = ({texts[i].lower() for i in part} for part in parts)
     assert first
@@ -157,6 +170,47 @@ def test_the_last_layers_alone_learn_and_the_others_stand_once_in_memory(
     )
 
 
+def test_each_half_learns_from_its_own_texts_a_layer_first(
+    encoder: TransformerText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons: list[tuple[int, frozenset[int]]] = []
+    begun: list[float] = []
+    lesson, train = tune_classes.ClassLesson, tune_classes.fit
+
+    def taught(task: ClassifyTask, logits: Any, device: Any, config: Any, *, without: Any) -> Any:
+        lessons.append((config.batch, frozenset(without.tolist())))
+        return lesson(task, logits, device, config, without=without)
+
+    def trained(model: Any, *rest: Any, title: str, **more: Any) -> Any:
+        done = train(model, *rest, title=title, **more)
+        if title.startswith("Tuning"):
+            begun.append(done.history[1]["loss"])
+        return done
+
+    monkeypatch.setattr(tune_classes, "ClassLesson", taught)
+    monkeypatch.setattr(tune_classes, "fit", trained)
+    still = CONFIG.model_copy(update={"tune_lr": 1e-12, "tune_steps": 1, "tune_epochs": 1, "lr": 0.02})
+    task = build_classify_task(snapshot_of({"Utterance": kinds()}, tmp_path / "s"), spec())
+    TunedTexts(encoder, still, CONTEXT)(task)
+    (_, first), (_, again), (_, second), (_, once_more) = lessons
+    assert [batch for batch, _ in lessons] == [32, 16, 32, 16]
+    assert (first, second) == (again, once_more)
+    assert not first & second
+    assert first | second == {*task.subjects("train").tolist()}
+    # What is tuned begins with a layer that tells the classes; one that is drawn has ln 4, or more.
+    assert max(begun) < 0.8 * np.log(4)
+
+
+def test_other_training_texts_of_the_same_labels_tune_another(
+    encoder: TransformerText, tmp_path: Path
+) -> None:
+    few = CONFIG.model_copy(update={"tune_steps": 1, "tune_epochs": 1, "epochs": 1})
+    task, tuned = ordered(tmp_path), TunedTexts(encoder, few, CONTEXT)
+    folds = [task.without(np.array(lost)) for lost in ([0, 1], [2, 3])]
+    assert np.array_equal(*(fold.truth("mood", "train") for fold in folds))
+    assert tuned(folds[0])[0] is not tuned(folds[1])[0]
+
+
 def test_too_few_texts_are_read_as_they_were(
     encoder: TransformerText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,15 +225,8 @@ def test_too_few_texts_are_read_as_they_were(
 def test_where_none_of_them_begins_is_asked_of_texts_read_without_the_classes(
     encoder: TransformerText, tmp_path: Path
 ) -> None:
-    rows = [
-        {
-            "utterance_id": f"u{i}", "text": f"thing {kind} maker {i}", "mood": kind,
-            "split": ["train", "train", "validation", "test"][i // 4 % 4],
-        }
-        for i in range(160)
-        for kind in [["paper", "pen", "chair", "lamp"][i % 4]]
-    ]  # fmt: skip
-    task = build_classify_task(snapshot_of({"Utterance": rows}, tmp_path / "s"), spec(none_of_them="nothing"))
+    told = snapshot_of({"Utterance": kinds()}, tmp_path / "s")
+    task = build_classify_task(told, spec(none_of_them="nothing"))
     few = CONFIG.model_copy(update={"tune_steps": 5, "tune_epochs": 1, "epochs": 3})
     tuned, asked = TunedTexts(encoder, few, CONTEXT), []
 
@@ -265,6 +312,13 @@ def test_each_arm_of_a_run_is_read_by_the_text_teacher_of_its_labels(
     with MemoryStore() as opened:
         fill_departments(opened, THINGS | {"pan": "kitchen", "bin": "kitchen"})
         run = made(tmp_path / "run", opened, task=TASK | {"targets": {"department": target}})
+    # What is written on a class keeps its place where another's is left out.
+    whole, written = run.by_classes.task, "department"
+    fold = whole.without(np.array([], np.int64), {written: np.array([1])})
+    each = [encode_task(task, run.by_classes.encoder).classes[written] for task in (whole, fold)]
+    rows = fold.class_texts[written].rows
+    np.testing.assert_allclose(each[1][rows], each[0][rows], atol=1e-6)
+    assert 0 < rows.max() >= len(rows)
     read_by, train = [], by_classes.fit_class_student
 
     def seen(task: ClassifyTask, encoder: Any, *rest: Any, **more: Any) -> Any:
@@ -297,6 +351,17 @@ def test_each_arm_of_a_run_is_read_by_the_text_teacher_of_its_labels(
     said = opened_again.by_classes.said()
     np.testing.assert_array_equal(said["teacher_exchanged"].arm.logits["department"], expected["department"])
     assert said["teacher"].arm.title.endswith(", its text encoder tuned")
+
+
+def test_the_name_of_a_runs_folder_says_nothing_of_how_texts_are_read(
+    encoder: TransformerText, store: GraphStore, tmp_path: Path
+) -> None:
+    run = made(tmp_path / "e5" / "run", store, encoder=encoder.name)
+    run.make("text")
+    assert TransformerText(str(run.folder / "text" / "encoder")).manner != encoder.manner
+    read = run.by_classes._reads
+    assert isinstance(read, TransformerText)
+    assert read.manner == encoder.manner
 
 
 def test_a_run_of_a_version_without_it_fits(store: GraphStore, tmp_path: Path) -> None:
