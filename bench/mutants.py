@@ -1,12 +1,14 @@
 """Breaks the code in one place at a time and says which tests notice: `python bench/mutants.py`.
 
 The faults stand in mutants.yaml. Each is made in a copy of the tree, where its closest tests run; they are
-to fail. At most two may survive, each with the reason written down.
+to fail. At most two may survive, each with the reason written down. Every outcome is written at once, and
+--untried goes on with the faults that have none as they are worded now.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -49,6 +51,12 @@ class Mutant:
     why: str
     survives: str = ""
 
+    @property
+    def digest(self) -> str:
+        """Of the fault as it is worded: an outcome with another one is of a former fault."""
+        worded = json.dumps([self.file, self.old, self.new, self.tests])
+        return hashlib.sha256(worded.encode()).hexdigest()[:12]
+
     def broken(self, root: Path) -> str:
         """The file's text with the fault in it.
 
@@ -68,6 +76,7 @@ class Outcome:
     """How a mutant fared: whether its tests failed, which one did, and the seconds that took."""
 
     name: str
+    digest: str
     killed: bool
     by: str
     seconds: float
@@ -95,8 +104,8 @@ def copy_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def failing(folder: Path, tests: Sequence[str]) -> str | None:
-    """The first test that fails in the copy, or None.
+def failing(folder: Path, tests: Sequence[str], limit_s: float | None = _LONGEST_S) -> str | None:
+    """The first test that fails in the copy, or None; a fault may make them run for ever.
 
     Raises:
         RuntimeError: pytest could not run them.
@@ -106,10 +115,10 @@ def failing(folder: Path, tests: Sequence[str]) -> str | None:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            [*pytest, *tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LONGEST_S
+            [*pytest, *tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=limit_s
         )
     except subprocess.TimeoutExpired:
-        return f"nothing ended within {_LONGEST_S} s"
+        return f"nothing ended within {limit_s} s"
     if done.returncode == 0:
         return None
     if done.returncode not in (1, 2):
@@ -131,7 +140,9 @@ def outcomes(mutants: Sequence[Mutant], folder: Path) -> Iterator[Outcome]:
             by = failing(folder, mutant.tests)
         finally:
             file.write_text(whole, encoding="utf-8")
-        yield Outcome(mutant.name, by is not None, by or "", round(time.monotonic() - begin, 1))
+        yield Outcome(
+            mutant.name, mutant.digest, by is not None, by or "", round(time.monotonic() - begin, 1)
+        )
 
 
 def main() -> int:
@@ -139,46 +150,64 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", metavar="NAME", action="append", help="those whose name holds this")
+    parser.add_argument("--untried", action="store_true", help="those without an outcome as they are now")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
-    mutants = [m for m in table() if not given.only or any(part in m.name for part in given.only)]
+    asked = parser.parse_args()
+    mutants = [m for m in table() if not asked.only or any(part in m.name for part in asked.only)]
     if not mutants:
-        parser.error(f"no mutant's name holds {' or '.join(given.only)}")
-    found: list[Outcome] = []
+        parser.error(f"no mutant's name holds {' or '.join(asked.only)}")
+    if asked.untried:
+        tried = {(o["name"], o["digest"]) for o in former()}
+        mutants = [m for m in mutants if (m.name, m.digest) not in tried]
+    survivors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         folder = Path(temporary)
         copy_tree(folder)
         # Tests that fail by themselves would kill anything.
-        if (red := failing(folder, sorted({test for m in mutants for test in m.tests}))) is not None:
+        tests = sorted({test for m in mutants for test in m.tests})
+        if tests and (red := failing(folder, tests, limit_s=None)) is not None:
             print(f"a test fails without any fault: {red}", file=sys.stderr)
             return 2
-        for mutant, outcome in zip(mutants, outcomes(mutants, folder), strict=True):
-            found.append(outcome)
-            if not given.json:
-                fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
-                print(f"{fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})", flush=True)
-    document = kept(found)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(document, indent=1))
-    survivors = [o.name for o in found if not o.killed]
-    if not given.json:
-        print(f"{len(found) - len(survivors)} of {len(found)} killed")
-        print(f"{RESULTS.name} holds {document['tried']} of the table's {document['mutants']}")
+        for number, (mutant, outcome) in enumerate(zip(mutants, outcomes(mutants, folder), strict=True), 1):
+            keep(outcome)
+            survivors += [] if outcome.killed else [mutant.name]
+            fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
+            print(
+                f"{number}/{len(mutants)} {fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})",
+                file=sys.stderr if asked.json else sys.stdout,
+                flush=True,
+            )
+    if asked.json:
+        print(json.dumps(document(former()), indent=1))
+    else:
+        print(f"{len(mutants) - len(survivors)} of {len(mutants)} killed")
+        print("{tried} of the table's {mutants} have an outcome".format(**document(former())))
     excused = {m.name for m in mutants if m.survives}
     return int(len(survivors) > MOST_SURVIVE or bool(set(survivors) - excused))
 
 
-def kept(found: Sequence[Outcome]) -> dict[str, Any]:
-    """These outcomes, the former ones of faults that were not tried now, and how many have none."""
-    former = json.loads(RESULTS.read_text(encoding="utf-8"))["outcomes"] if RESULTS.is_file() else []
-    known = {o["name"]: o for o in [*former, *map(asdict, found)]}
-    names = [m.name for m in table()]
-    outcomes = [known[name] for name in names if name in known]
-    survivors = [o["name"] for o in outcomes if not o["killed"]]
+def former() -> list[dict[str, Any]]:
+    """The outcomes that are written down."""
+    return json.loads(RESULTS.read_text(encoding="utf-8"))["outcomes"] if RESULTS.is_file() else []
+
+
+def keep(outcome: Outcome) -> None:
+    """Writes an outcome down, in the place of a former one of the fault."""
+    others = [o for o in former() if o["name"] != outcome.name]
+    written = json.dumps(document([*others, asdict(outcome)]), indent=1) + "\n"
+    half = RESULTS.with_suffix(".part")
+    half.write_text(written, encoding="utf-8")
+    half.replace(RESULTS)
+
+
+def document(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is written: outcomes of faults that the table holds as they are worded, in its order."""
+    known = {(o["name"], o["digest"]): o for o in outcomes}
+    faults = table()
+    held = [known[key] for m in faults if (key := (m.name, m.digest)) in known]
     return {
-        "mutants": len(names), "tried": len(outcomes), "untried": len(names) - len(outcomes),
-        "survive": survivors, "outcomes": outcomes,
+        "mutants": len(faults), "tried": len(held), "untried": len(faults) - len(held),
+        "survive": [o["name"] for o in held if not o["killed"]], "outcomes": held,
     }  # fmt: skip
 
 
