@@ -141,7 +141,7 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     if not right:
         raise InputError("no question with a text leads to an answer with a text", where=where)
     rows = sorted(right)
-    parts, split = _parts(snapshot, spec, rows, where)
+    parts, split = _parts(snapshot, spec, rows, questions, where)
     held = {plain(questions[r]) for r, part in zip(rows, parts, strict=True) if part > 0}
     past = [r for r, part in zip(rows, parts, strict=True) if part == 0 and plain(questions[r]) not in held]
     by_part: dict[str, Questions] = {}
@@ -188,9 +188,9 @@ def _merged(said: Sequence[str], given: IntArray) -> tuple[dict[int, int], list[
 
 
 def _parts(
-    snapshot: Snapshot, spec: MatchSpec, rows: Sequence[int], where: str
+    snapshot: Snapshot, spec: MatchSpec, rows: Sequence[int], questions: Sequence[str], where: str
 ) -> tuple[Parts, GivenSplit | HeldOut]:
-    """The part of each answered question; by what it was split."""
+    """The part of each answered question, of all questions; by what it was split."""
     protocol, label = spec.protocol, spec.anchors.label
     assert isinstance(protocol, GivenSplit | HeldOut)
     values: list[str | None] = []
@@ -206,4 +206,5 @@ def _parts(
         said = table[protocol.property].cast(pa.string()).to_pylist()
         values = [said[r] for r in rows]
     split = applied(protocol, values)
-    return parts_of(split, values, snapshot.keys(label)[np.array(rows, np.int64)]), split
+    keys = snapshot.keys(label)[np.array(rows, np.int64)]
+    return parts_of(split, values, keys, [questions[r] for r in rows]), split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,48 +15,25 @@ from kgdistill.nearest import nearest
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.check import kept_targets
+from kgdistill.tasks.class_targets import TIES, Classes, classes_of, property_values
 from kgdistill.tasks.class_texts import ClassTexts, class_texts
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, history_of, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut
-from kgdistill.tasks.splits import PART_NAMES, TRAIN, VALIDATION, Parts, applied, parts_of, split_sentence
-from kgdistill.tasks.target import Target
+from kgdistill.tasks.splits import (
+    PART_NAMES,
+    TRAIN,
+    VALIDATION,
+    Parts,
+    applied,
+    first_alike,
+    parts_of,
+    split_sentence,
+)
 from kgdistill.tasks.written import written_texts
 
 SplitPart: TypeAlias = Literal["train", "validation", "test"]
-_TIES = ("fact", "event")
-_CLASS_TYPES = ("string", "bool", "int64")
-MANY = 50_000_000
-"""Labelled subjects times classes, above which a target is said to be large: every member of a teacher says
-something of each pair."""
-_BYTES = 90
-"""What training takes of memory for each pair: 1.05 GiB for 2,000 classes of 6,000 texts."""
 _NO_PART = -2
 """Neither a part nor unlabelled."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """One target of every node of the label.
-
-    Attributes:
-        name: of the target.
-        names: the classes, sorted.
-        truth: bool [subjects, classes].
-        known: bool [subjects]: it has a class, or is known to have none of them.
-        several: whether a subject can have several.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    truth: BoolArray
-    known: BoolArray
-    several: bool
-
-    @property
-    def out_of_scope(self) -> BoolArray:
-        """Known to belong to none of the classes, bool [subjects]."""
-        return np.asarray(self.known & ~self.truth.any(axis=1) & (not self.several), np.bool_)
 
 
 class ClassifyTask:
@@ -123,6 +100,18 @@ class ClassifyTask:
         """Subjects without any known class, ascending: what they are known by may be learned from."""
         known = np.logical_or.reduce([t.known for t in self._targets.values()])
         return np.flatnonzero(~known & (self._parts == -1)).astype(np.int64)
+
+    def copies(self, subjects: IntArray) -> tuple[IntArray, IntArray]:
+        """The first of some subjects of each text, ascending places, and of each subject whose text it has.
+
+        Returns:
+            int64 [distinct], places in `subjects`, and int64 [subjects], places in the first. Subjects that
+            are not known by text are no copies.
+        """
+        every = np.arange(len(subjects))
+        firsts = every if self.texts is None else first_alike([self.texts[row] for row in subjects])
+        first, which = np.unique(firsts, return_inverse=True)
+        return first, which
 
     def without(self, subjects: IntArray, classes: Mapping[str, IntArray] | None = None) -> ClassifyTask:
         """The same task, of which some subjects, and what is written on some classes, take no part.
@@ -241,11 +230,24 @@ class ClassifyTask:
         history = f"history ({', '.join(side.events)})" if len(side.events) > 1 else "history"
         known = " and ".join(history if by == "history" else by for by in side.by)
         lines = [f"Subjects: {self.label}s by {known}; {counts}; {len(self.unlabelled):,} unlabelled.", split]
+        if repeated := self._repeated():
+            lines.append(repeated)
         for name, classes in self.class_names.items():
             none = self._targets[name].out_of_scope
             beside = f", and {int(none.sum()):,} subjects of none of them" if none.any() else ""
             lines.append(f"Target {name}: {len(classes):,} classes{beside}.")
         return lines
+
+    def _repeated(self) -> str:
+        """How many texts of the test stand in train or validation, in a sentence; empty where none does."""
+        if self.texts is None:
+            return ""
+        texts, firsts = self.texts, first_alike(self.texts)
+        train, validation, test = (self.subjects(part) for part in PART_NAMES)
+        test = np.array([row for row in test if texts[row]], np.int64)
+        known = int(np.isin(firsts[test], firsts[[*train, *validation]]).sum())
+        said = f"{known:,} of the test's {len(test):,} texts stand in train or validation, too."
+        return said if known else ""
 
 
 def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
@@ -265,14 +267,10 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
     where = f"task {spec.name}" if spec.name else "task"
     if not snapshot.num_nodes(side.label):
         raise InputError(f"the graph has no {side.label}", where=where, hint="ingest some first")
-    spec, targets = _targets(snapshot, spec, where)
+    spec, targets = classes_of(snapshot, spec, where)
     hidden = {target.relationship for target in declared.values()}
     events = history_of(snapshot, side, hidden=hidden, place=f"{where}: subjects")
     spec = _with_history(spec, events, where)
-    labelled = np.logical_or.reduce([target.known for target in targets])
-    keys: list[str] = snapshot.keys(side.label).tolist()
-    parts, split = _parts(snapshot, spec, labelled, where)
-    _check_parts(targets, parts, where)
     texts = None
     if "text" in side.by:
         properties = {target.property for target in declared.values()}
@@ -284,6 +282,10 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
                 where=f"{where}: subjects",
                 hint=f"its text properties: {', '.join(fields) or 'none'}; `by` can name history or facts",
             )
+    labelled = np.logical_or.reduce([target.known for target in targets])
+    keys: list[str] = snapshot.keys(side.label).tolist()
+    parts, split = _parts(snapshot, spec, labelled, texts, where)
+    _check_parts(targets, parts, where)
     for target in targets:
         _tell_oddities(target, parts, texts, where)
     if wrote := [edge for edge in events if snapshot.schema.is_text(edge[2])]:
@@ -313,101 +315,8 @@ def _with_history(spec: ClassifySpec, events: Sequence[EdgeType], where: str) ->
     return spec.model_copy(update={"subjects": spec.subjects.model_copy(update={"history": history})})
 
 
-def _targets(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[ClassifySpec, list[Classes]]:
-    """The targets that somebody has, and the task with these alone."""
-    label = spec.subjects.label
-    places = {name: f"{where}: targets.{name}" for name in spec.targets}
-    pairs = {name: _pairs(snapshot, label, target, places[name]) for name, target in spec.targets.items()}
-    kept = kept_targets(spec, {name: len(found) for name, found in pairs.items()})
-    for name, target in spec.targets.items():
-        told = f"no {label} has any {target.property or target.relationship}"
-        if not pairs[name] and name in kept:
-            raise InputError(f"{told}: there is nothing to learn from", where=places[name])
-        if not pairs[name]:
-            notice(f"{places[name]}: {told}: it is left out")
-    targets = {name: spec.targets[name] for name in kept}
-    classes = [
-        _classes(snapshot, label, name, target, pairs[name], places[name]) for name, target in targets.items()
-    ]
-    return spec.model_copy(update={"targets": targets}), classes
-
-
-def _pairs(snapshot: Snapshot, label: str, target: Target, place: str) -> list[tuple[int, str]]:
-    """Subjects and their classes."""
-    if target.property is None:
-        return _behind(snapshot, label, str(target.relationship), place)
-    values = _property(snapshot, label, target.property, place)
-    return [(row, value) for row, value in enumerate(values) if value is not None and value != ""]
-
-
-def _classes(
-    snapshot: Snapshot, label: str, name: str, target: Target, pairs: list[tuple[int, str]], place: str
-) -> Classes:
-    none = target.none_of_them
-    names = tuple(sorted({value for _, value in pairs} - {none}))
-    at = {value: i for i, value in enumerate(names)}
-    truth = np.zeros((snapshot.num_nodes(label), len(names)), np.bool_)
-    known = np.zeros(len(truth), np.bool_)
-    for row, value in pairs:
-        known[row] = True
-        if value != none:
-            truth[row, at[value]] = True
-    many = int((truth.sum(axis=1) > 1).sum())
-    if many and not target.several:
-        raise InputError(
-            f"{many:,} {label}s have several classes where one is the most",
-            where=place,
-            hint="write several: true",
-        )
-    if len(names) > 50 and len(names) * 2 > known.sum():
-        raise InputError(
-            f"{len(names):,} classes for {int(known.sum()):,} labelled {label}s are nearly one each",
-            where=place,
-            hint="name something that several subjects share",
-        )
-    if (cells := len(names) * int(known.sum())) > MANY:
-        notice(
-            f"{place}: {len(names):,} classes for {known.sum():,} {label}s take some "
-            f"{cells * _BYTES / 2**30:,.1f} GiB to train, and time by the same measure: name coarser classes "
-            "in several targets if need be, or rank them by their text (kind: match)"
-        )
-    return Classes(name, names, truth, known, target.several)
-
-
-def _property(snapshot: Snapshot, label: str, name: str, place: str) -> list[str | None]:
-    """The values of a property as classes."""
-    node = snapshot.schema.node(label)
-    if name not in node.properties:
-        known = ", ".join(node.properties) or "none"
-        raise InputError(
-            f"{label} has no property {name!r}",
-            where=place,
-            hint=f"{nearest(name, node.properties)}known: {known}",
-        )
-    if node.properties[name].type not in _CLASS_TYPES:
-        raise InputError(
-            f"{name} is {node.properties[name].type}, whose values are no classes",
-            where=place,
-            hint=f"a class is one of: {', '.join(_CLASS_TYPES)}",
-        )
-    table = snapshot.node_table(label)
-    if name not in table.column_names:
-        raise InputError(f"later events change {name}; a snapshot at a cut leaves it out", where=place)
-    values: list[str | None] = table[name].cast(pa.string()).to_pylist()
-    return values
-
-
-def _behind(snapshot: Snapshot, label: str, name: str, place: str) -> list[tuple[int, str]]:
-    """Subjects and the keys of the nodes that a relationship leads to."""
-    pairs: list[tuple[int, str]] = []
-    for edge in edges_from(snapshot, label, name, place, _TIES):
-        source, target = snapshot.edge_index(edge)
-        pairs += zip(source.tolist(), snapshot.keys(edge[2])[target].tolist(), strict=True)
-    return pairs
-
-
 def _parts(
-    snapshot: Snapshot, spec: ClassifySpec, labelled: BoolArray, where: str
+    snapshot: Snapshot, spec: ClassifySpec, labelled: BoolArray, texts: Sequence[str] | None, where: str
 ) -> tuple[Parts, GivenSplit | HeldOut]:
     """The part of each subject, -1 for those without a label; by what it was split."""
     protocol, label = spec.protocol, spec.subjects.label
@@ -415,11 +324,11 @@ def _parts(
     if isinstance(protocol, GivenSplit):
         place = f"{where}: protocol.property"
         if protocol.of == "node":
-            values = _property(snapshot, label, protocol.property, place)
+            values = property_values(snapshot, label, protocol.property, place)
         else:
-            values = _said_by_targets(snapshot, spec, protocol.property, place)
+            values = _said_byclasses_of(snapshot, spec, protocol.property, place)
     split = applied(protocol, values)
-    parts = parts_of(split, values, snapshot.keys(label))
+    parts = parts_of(split, values, snapshot.keys(label), texts)
     if isinstance(split, GivenSplit):
         # What the file calls test is no unlabelled material either.
         labelled = labelled | (parts > TRAIN)
@@ -427,13 +336,13 @@ def _parts(
     return parts, split
 
 
-def _said_by_targets(snapshot: Snapshot, spec: ClassifySpec, name: str, place: str) -> list[str | None]:
+def _said_byclasses_of(snapshot: Snapshot, spec: ClassifySpec, name: str, place: str) -> list[str | None]:
     """A property of each subject's relationship to a target."""
     types = [t.relationship for t in spec.targets.values() if t.relationship is not None]
     values: list[str | None] = [None] * snapshot.num_nodes(spec.subjects.label)
     properties: set[str] = set()
     for relationship in types:
-        for edge in edges_from(snapshot, spec.subjects.label, relationship, place, _TIES):
+        for edge in edges_from(snapshot, spec.subjects.label, relationship, place, TIES):
             table = snapshot.edge_table(edge)
             properties |= {*table.column_names} - {"source", "target"}
             if name in table.column_names:

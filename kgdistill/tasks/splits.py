@@ -9,8 +9,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
 from kgdistill.tasks.spec import GivenSplit, HeldOut
+from kgdistill.words import plain
 
 Parts: TypeAlias = npt.NDArray[np.int8]
 PART_NAMES: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
@@ -29,6 +31,27 @@ def key_draws(keys: Sequence[Any] | npt.NDArray[Any], seed: int) -> npt.NDArray[
     return draws
 
 
+def first_alike(texts: Sequence[str]) -> IntArray:
+    """The first row of each one's text, int64 [N]; case, white space and compatibility forms tell none apart.
+
+    An empty text is like no other.
+    """
+    firsts: dict[str, int] = {}
+    folded = (" ".join(plain(text).split()) for text in texts)
+    return np.array([firsts.setdefault(f, n) if f else n for n, f in enumerate(folded)], np.int64)
+
+
+def _draws(
+    keys: Sequence[Any] | npt.NDArray[Any], seed: int, texts: Sequence[str] | None
+) -> npt.NDArray[np.float64]:
+    """`key_draws`; what has the same text shares the draw of its least key."""
+    draws = key_draws(keys, seed)
+    if texts is not None:
+        order = np.array(sorted(range(len(keys)), key=lambda row: str(keys[row])), np.int64)
+        draws[order] = draws[order][first_alike([texts[row] for row in order])]
+    return draws
+
+
 def applied(split: GivenSplit | HeldOut, values: Iterable[str | None]) -> GivenSplit | HeldOut:
     """A split; what takes its place where it says `else` and none of the values of its property is there."""
     if isinstance(split, HeldOut) or split.otherwise is None or any(value is not None for value in values):
@@ -37,14 +60,24 @@ def applied(split: GivenSplit | HeldOut, values: Iterable[str | None]) -> GivenS
 
 
 def parts_of(
-    split: GivenSplit | HeldOut, values: Sequence[str | None], keys: Sequence[Any] | npt.NDArray[Any]
+    split: GivenSplit | HeldOut,
+    values: Sequence[str | None],
+    keys: Sequence[Any] | npt.NDArray[Any],
+    texts: Sequence[str] | None = None,
 ) -> Parts:
     """The part of each node or relationship, int8 [N], by a split that was `applied`.
+
+    Args:
+        split, values, keys: as `given_parts`.
+        texts: of each; of what is drawn, those of one text (`first_alike`) lie in one part. None: each may
+            lie anywhere.
 
     Raises:
         InputError: as `given_parts`.
     """
-    return held_out_parts(keys, split) if isinstance(split, HeldOut) else given_parts(values, keys, split)
+    if isinstance(split, HeldOut):
+        return held_out_parts(keys, split, texts)
+    return given_parts(values, keys, split, texts)
 
 
 def split_sentence(declared: object, split: GivenSplit | HeldOut, who: str, label: str) -> str:
@@ -58,9 +91,11 @@ def split_sentence(declared: object, split: GivenSplit | HeldOut, who: str, labe
     )
 
 
-def held_out_parts(keys: Sequence[Any] | npt.NDArray[Any], split: HeldOut) -> Parts:
-    """The part of each anchor or subject by its key: int8 [N], numbers of `PART_NAMES`."""
-    draws = key_draws(keys, split.seed)
+def held_out_parts(
+    keys: Sequence[Any] | npt.NDArray[Any], split: HeldOut, texts: Sequence[str] | None = None
+) -> Parts:
+    """The part of each anchor or subject by its key: int8 [N], numbers of `PART_NAMES`; see `parts_of`."""
+    draws = _draws(keys, split.seed, texts)
     parts = np.full(len(draws), TRAIN, np.int8)
     parts[draws < split.share + split.validation_share] = VALIDATION
     parts[draws < split.share] = TEST
@@ -68,7 +103,10 @@ def held_out_parts(keys: Sequence[Any] | npt.NDArray[Any], split: HeldOut) -> Pa
 
 
 def given_parts(
-    values: Sequence[str | None], keys: Sequence[Any] | npt.NDArray[Any], split: GivenSplit
+    values: Sequence[str | None],
+    keys: Sequence[Any] | npt.NDArray[Any],
+    split: GivenSplit,
+    texts: Sequence[str] | None = None,
 ) -> Parts:
     """The part that a property names: int8 [N], numbers of `PART_NAMES`; -1 for null or any other value.
 
@@ -78,6 +116,7 @@ def given_parts(
         values: of the property.
         keys: of the nodes; of relationships, both keys joined.
         split: which values mean what.
+        texts: see `parts_of`.
 
     Raises:
         InputError: nothing is in train, or nothing in test; the message says which values there are.
@@ -85,7 +124,8 @@ def given_parts(
     meant = {value: number for number, name in enumerate(PART_NAMES) for value in getattr(split, name)}
     parts = np.array([meant.get(str(value), -1) for value in values], np.int8)
     if not (parts == VALIDATION).any():
-        parts[(parts == TRAIN) & (key_draws(keys, split.seed) < split.validation_share)] = VALIDATION
+        drawn = _draws(keys, split.seed, texts) < split.validation_share
+        parts[(parts == TRAIN) & drawn] = VALIDATION
     for number in (TRAIN, TEST):
         if not (parts == number).any():
             there = sorted({str(value) for value in values if value is not None})

@@ -347,11 +347,17 @@ def _member(
 
 
 def _folds(task: ClassifyTask, own: int, config: ClassifyConfig, draws: Draws) -> IntArray:
-    """The part of each training subject of the first `own`, int64 [subjects]; -1: it teaches every member."""
+    """The part of each training subject of the first `own`, int64 [subjects]; -1: it teaches every member.
+
+    Those of one text lie together.
+    """
     train, out = task.subjects("train"), np.full(len(task), -1, np.int64)
     train = train[train < own]
-    if config.folds > 1 and len(train) >= _PART * config.folds:
-        out[draws.shuffled(torch.from_numpy(train)).numpy()] = np.arange(len(train)) % config.folds
+    firsts, texts = task.copies(train)
+    if config.folds > 1 and len(firsts) >= _PART * config.folds:
+        parts = np.empty(len(firsts), np.int64)
+        parts[draws.shuffled(torch.arange(len(firsts))).numpy()] = np.arange(len(firsts)) % config.folds
+        out[train] = parts[texts]
     return out
 
 

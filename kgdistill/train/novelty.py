@@ -213,6 +213,7 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
     rows, truth = task.subjects("train", name), task.truth(name, "train")
     valid, valid_truth = task.subjects("validation", name), task.truth(name, "validation")
     classes, folds = truth.shape[1], []
+    first, text = task.copies(rows)
     if classes < 3:  # without one of two there is nothing to tell apart
         return []
     # Few at a time: a model of fewer classes is surer of each than the one that is used.
@@ -220,7 +221,7 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         strange = np.zeros(classes, np.bool_)
         strange[group] = True
         gone = truth[:, strange].any(axis=1)
-        held = gone | (rng.random(len(rows)) < _HELD)
+        held = gone | (rng.random(len(rows))[first][text] < _HELD)
         lost = np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]])
         fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():

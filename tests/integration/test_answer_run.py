@@ -80,6 +80,25 @@ def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path
     assert number(True) == number(False) - 1
 
 
+def test_a_question_that_is_asked_often_loses_none_of_its_answers_to_a_split_that_is_drawn(
+    tmp_path: Path,
+) -> None:
+    spec = parse_task({**load_task("answer").declared(), "protocol": {"split": "held_out", "share": 0.3}})
+    assert isinstance(spec, MatchSpec)
+    with MemoryStore() as store:
+        fill_dialogues(store)
+        schema = store.schema.node_arrow_schema("Question")
+        rows = [{"question_id": f"q{n % 6}-{n // 6}", "text": f"QUESTION {n // 4}"} for n in range(60)]
+        store.write_nodes("Question", pa.Table.from_pylist(rows, schema=schema))
+        task = build_answer_task(take_snapshot(store, tmp_path / "s", cut=None, needed=()), spec)
+    task.open_test()
+    asked = [*task.asked("validation").texts, *task.asked("test").texts]
+    learned = len(task.entries) - len(task.answers)
+    # Where copies lay on both sides, those of train would be left out.
+    assert learned + len(asked) == 60
+    assert all(asked.count(text) == 4 for text in asked)
+
+
 def test_the_student_finds_the_answer_and_the_results_have_the_shape_of_every_run(run: Run) -> None:
     results = run.evaluate()
     names = ["majority", "words", "encoder", "teacher", "student", "student_nodistill"]

@@ -16,7 +16,7 @@ from kgdistill.ranking.calibration import Calibration, temperature
 from kgdistill.ranking.classes import mcc
 from kgdistill.ranking.confidence import precise_from
 from kgdistill.train.class_baseline import fit_class_baseline
-from kgdistill.train.classify import ClassTeacher
+from kgdistill.train.classify import ClassTeacher, train_class_teacher
 from kgdistill.train.novelty import LeftOut, familiarity, fit_class_student, left_out_folds, settled
 
 FILLER = ["please", "today", "my", "order", "again", "hello"]
@@ -97,6 +97,29 @@ def test_a_class_that_is_left_out_is_not_learned_and_the_test_stays_closed(made:
     for fold in folds:
         strange = ~fold.truth.any(axis=1)
         assert fold.weights[strange].sum() / fold.weights.sum() == pytest.approx(0.3, abs=0.01)
+
+
+def test_copies_of_a_text_are_learned_from_together_or_not_at_all(tmp_path: Path) -> None:
+    """Else a model would be asked of what it has learned, and be too sure of it."""
+    rows = tables()
+    for i, row in enumerate(rows["Utterance"]):
+        row["text"] = rows["Utterance"][i % 60]["text"]
+    target = {"intent": {"relationship": "HAS_INTENT", "none_of_them": "none"}}
+    made = world(make_classes(rows, tmp_path / "s", spec(targets=target)))
+    texts = made.task.texts or ()
+    two = CONFIG.model_copy(update={"folds": 2, "epochs": 1})
+    folds = train_class_teacher(made.task, made.vectors, two, context()).folds
+    train = made.task.subjects("train")
+    parts = {(texts[row], int(folds[row])) for row in train}
+    assert len(parts) == len({text for text, _ in parts}) < len(train) / 2
+    assert {part for _, part in parts} == {0, 1}
+
+    def look(fold: Any) -> Any:
+        learned = fold.subjects("train")
+        assert not {texts[row] for row in learned} & {texts[row] for row in np.setdiff1d(train, learned)}
+        return {"intent": np.zeros((len(texts), 5), np.float32)}, {"intent": np.zeros(len(texts), np.float32)}
+
+    assert left_out_folds(made.task, "intent", look, share=0.3, seed=0)
 
 
 def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(

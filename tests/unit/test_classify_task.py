@@ -11,7 +11,7 @@ import pytest
 from _classes import START, kind_spec, make_classes, snapshot_of, spec, users, utterances
 
 from kgdistill.errors import InputError, KgdistillError, LeakError
-from kgdistill.tasks import classify
+from kgdistill.tasks import class_targets
 from kgdistill.tasks.classify import build_classify_task
 
 
@@ -49,6 +49,21 @@ def test_a_split_that_nobody_has_is_held_out_and_said(tmp_path: Path) -> None:
     assert task.without(task.subjects("train")[:3]).describe()[1] == task.describe()[1]
     with pytest.raises(InputError, match="nothing has the property 'split'"):
         make_classes(tables, tmp_path / "refused", spec())
+
+
+def test_a_text_that_stands_twice_is_not_trained_on_and_tested(tmp_path: Path) -> None:
+    tables = utterances(unlabelled=30)
+    for n, row in enumerate(tables["Utterance"]):
+        row["text"] = f"{['Where', 'where'][n % 2]} is my  {n // 6}"
+    task = make_classes(tables, tmp_path / "held", spec(protocol={"split": "held_out"}))
+    assert task.texts is not None
+    parts = [{task.texts[i].lower() for i in task.subjects(p)} for p in ("train", "validation", "test")]  # type: ignore[arg-type]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    assert not any("stand in train" in line for line in task.describe())
+    # A split that is given stays, and says what it does.
+    given = make_classes(tables, tmp_path / "given", spec())
+    assert given.describe()[2] == "60 of the test's 60 texts stand in train or validation, too."
 
 
 def test_exchanged_labels_are_those_of_the_same_part_and_the_test_keeps_its_own(tmp_path: Path) -> None:
@@ -274,8 +289,8 @@ def test_a_target_that_nobody_has_is_left_out_where_there_is_another(
 def test_more_classes_than_memory_holds_are_told_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classify, "_BYTES", 2**30 / 200)
+    monkeypatch.setattr(class_targets, "_BYTES", 2**30 / 200)
     for most, told in ((720, False), (719, True)):
-        monkeypatch.setattr(classify, "MANY", most)
+        monkeypatch.setattr(class_targets, "MANY", most)
         make_classes(utterances(240), tmp_path / str(most), spec())
         assert ("3 classes for 240 Utterances take some 3.6 GiB" in capsys.readouterr().err) is told

@@ -14,6 +14,7 @@ from kgdistill.tasks.splits import (
     TRAIN,
     VALIDATION,
     applied,
+    first_alike,
     given_parts,
     held_out_parts,
     key_draws,
@@ -53,6 +54,44 @@ def test_the_shares_are_held_and_seeds_differ() -> None:
 
 def test_keys_that_look_alike_as_text_are_alike() -> None:
     assert (key_draws([1, "1"], 0) == key_draws(["1", 1], 0)).all()
+
+
+ASKED = ["", "Where is it?", "where  is it?", "\uff57here is it?", "refund"]
+TEXTS = st.lists(st.sampled_from(ASKED), max_size=40)
+
+
+@settings(deadline=None)
+@given(texts=TEXTS, seed=st.integers(0, 3))
+def test_the_same_text_lies_in_one_part_whatever_the_order(texts: list[str], seed: int) -> None:
+    keys = [f"u{n}" for n in range(len(texts))]
+    parts = parts_of(held(seed), [], keys, texts)
+    alone = parts_of(held(seed), [], keys)
+    for ending in ("it?", "refund"):
+        rows = [n for n, text in enumerate(texts) if text.endswith(ending)]
+        assert len(set(parts[rows].tolist())) <= 1
+        # The part is that of the first key.
+        assert not rows or parts[rows[0]] == alone[min(rows, key=lambda n: keys[n])]
+    empty = [n for n, text in enumerate(texts) if not text]
+    assert parts[empty].tolist() == alone[empty].tolist()
+    turned = parts_of(held(seed), [], keys[::-1], texts[::-1])
+    assert turned[::-1].tolist() == parts.tolist()
+
+
+def test_validation_takes_a_text_of_train_with_its_copies() -> None:
+    keys = [f"u{n:04}" for n in range(2_000)]
+    texts = [f"text {n % 500}" for n in range(2_000)]
+    values = ["test" if n % 500 < 100 else "train" for n in range(2_000)]
+    split = GivenSplit(split="given", property="part", validation_share=0.2)
+    parts = given_parts(values, keys, split, texts)
+    held_texts = {texts[n] for n in np.flatnonzero(parts == VALIDATION)}
+    assert 50 < len(held_texts) < 110
+    assert not held_texts & {texts[n] for n in np.flatnonzero(parts == TRAIN)}
+    assert (parts == TEST).sum() == 400
+
+
+def test_texts_are_alike_but_for_case_white_space_and_forms() -> None:
+    assert first_alike(["A b", "", "a  B ", "", "Ａ b", "ab"]).tolist() == [0, 1, 0, 3, 0, 5]
+    assert first_alike([]).tolist() == []
 
 
 @settings(deadline=None)
