@@ -1,23 +1,36 @@
-"""Teacher and student of classes whose text teacher learns from the labels, for several benches."""
+"""Models of classes whose text teacher learns from the labels, for several benches."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.tasks.classify import ClassifyTask
-from kgdistill.train.classify import ClassStudent, ClassTeacher, SubjectVectors
+from kgdistill.train.classify import ClassStudent, ClassTeacher
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import SubjectVectors
 from kgdistill.train.tune_classes import TunedTexts
 
 
-def tuned(
-    task: ClassifyTask, encoder: PooledText, config: ClassifyConfig, context: Context
-) -> tuple[ClassTeacher, ClassStudent, SubjectVectors]:
-    """Both, and what the tuned text teacher says of the texts."""
+class Tuned(NamedTuple):
+    """A teacher, what its text teacher says of the texts, and its students: of a token table, of layers."""
+
+    teacher: ClassTeacher
+    vectors: SubjectVectors
+    student: ClassStudent
+    layered: ClassStudent
+
+
+def tuned(task: ClassifyTask, encoder: PooledText, config: ClassifyConfig, context: Context) -> Tuned:
+    """All of them, trained."""
     config = config.model_copy(update={"tune": "top"})
     reader = TunedTexts(encoder, config, context)
     own, vectors = reader(task)
     teacher = fit_class_teacher(task, vectors, config, context, reader=reader)
-    student = fit_class_student(task, own, vectors, config, context, teacher=teacher, reader=reader)
-    return teacher, student, vectors
+    students = [
+        fit_class_student(task, own, vectors, how, context, teacher=teacher, reader=reader)
+        for how in (config, config.model_copy(update={"tower": "layers"}))
+    ]
+    return Tuned(teacher, vectors, *students)

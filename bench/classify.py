@@ -36,9 +36,10 @@ from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task
-from kgdistill.train.classify import ClassStudent, encode_task
+from kgdistill.train.classify import ClassStudent
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import encode_task
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "classify.json"

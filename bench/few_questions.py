@@ -35,9 +35,9 @@ from kgdistill.ranking.classes import Classified, decide, probabilities
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task
-from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 
 RESULTS = BENCH / "results" / "few_questions.json"
 KNOWN, JUDGED = (2, 5, 10), 1_500

@@ -62,13 +62,12 @@ from kgdistill.tasks.spec import ClassifySpec, parse_task
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import (
     ClassStudent,
-    SubjectVectors,
-    encode_task,
     tower_texts,
     train_class_student,
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 from kgdistill.train.text_match import TextLessons, train_token_table
 from kgdistill.train.tower import SharedTower, TowerTexts, train_shared_tower
 

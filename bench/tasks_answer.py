@@ -45,9 +45,9 @@ from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import Logits
 from kgdistill.train.class_reader import class_centres
-from kgdistill.train.classify import SubjectVectors, encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import Near, fit_class_student, fit_class_teacher, settled
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
@@ -149,7 +149,8 @@ def of_tuned(
     task: ClassifyTask, encoder: TransformerText, config: ClassifyConfig, seed: int
 ) -> dict[str, ClassArm]:
     """Teacher and student of a seed, where the text teacher learns from the labels."""
-    teacher, student, vectors = tuned(task, encoder, config, Context(torch.device("cpu"), seed))
+    made = tuned(task, encoder, config, Context(torch.device("cpu"), seed))
+    teacher, student, vectors = made.teacher, made.student, made.vectors
     title, logits = "fused teacher, its text encoder tuned", teacher.told(task, vectors)
     return {
         "teacher_tuned": ClassArm(title, logits, teacher.calibration, teacher.near(task, vectors)),

@@ -55,9 +55,10 @@ from kgdistill.snapshot import Snapshot, open_snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, parse_task
 from kgdistill.tasks.splits import TEST, TRAIN, VALIDATION, Parts
-from kgdistill.train.classify import SubjectVectors, encode_task, train_class_teacher
+from kgdistill.train.classify import train_class_teacher
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 
 RESULTS = Path(__file__).parent / "results" / "tasks_profile.json"
 FOLDS, SHARE, SAMPLES = 5, 8, 2000

@@ -30,9 +30,9 @@ from kgdistill.run.artefacts import text_encoder
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
-from kgdistill.train.classify import encode_task
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import encode_task
 
 DATA = Path(os.environ.get("KGDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MAPPING = """\
@@ -55,6 +55,9 @@ COMPARED = [
     ("student_tuned", "encoder_lr"),
     ("student_tuned", "student"),
     ("student_tuned", "teacher_tuned"),
+    ("student_layers", "encoder_lr"),
+    ("student_layers", "student_tuned"),
+    ("student_layers", "teacher_tuned"),
 ]
 Rows = list[dict[str, str]]
 
@@ -194,11 +197,13 @@ def judged(
 def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures of one data set; and the truth of its test with what each arm's first seed told."""
     began = time.monotonic()
-    with TemporaryDirectory() as scratch, step("sentiment", 3 * seeds) as progress:
+    with TemporaryDirectory() as scratch:
         _, task = task_of(rows, Path(scratch))
         assert task.texts is not None
         # That which a run takes: MiniLM reads no Chinese.
         encoder = text_encoder(TextConfig(), torch.device("cpu"), task.texts)
+    arms_of = 6 if isinstance(encoder, PooledText) else 3
+    with step("sentiment", arms_of * seeds) as progress:
         config = ClassifyConfig()
         vectors = encode_task(task, encoder)
         arms = baselines(task, np.asarray(vectors.subjects, np.float32))
@@ -213,6 +218,7 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
             "student_plain": "student without distillation",
             "teacher_tuned": "teacher, its text encoder tuned",
             "student_tuned": "student of it",
+            "student_layers": "student of it, by three layers",
         }
         for seed in range(seeds):
             context = Context(torch.device("cpu"), seed)
@@ -225,10 +231,14 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
                 told.append(Told(name, seed, student.logits(task)[TARGET][test].argmax(axis=1)))
                 progress.advance()
             if isinstance(encoder, PooledText):
-                teacher, student, read = tuned(task, encoder, config, context)
-                soft = teacher.told(task, read)
-                told.append(Told("teacher_tuned", seed, soft[TARGET][test].argmax(axis=1)))
-                told.append(Told("student_tuned", seed, student.logits(task)[TARGET][test].argmax(axis=1)))
+                made = tuned(task, encoder, config, context)
+                said = {
+                    "teacher_tuned": made.teacher.told(task, made.vectors),
+                    "student_tuned": made.student.logits(task),
+                    "student_layers": made.layered.logits(task),
+                }
+                told += [Told(n, seed, x[TARGET][test].argmax(axis=1)) for n, x in said.items()]
+                progress.advance(3)
         names = task.class_names[TARGET]
         found = judged(told, titles, right, len(names), samples)
         found |= {"protocol": task.describe(), "classes": list(names), "seconds": time.monotonic() - began}

@@ -26,13 +26,12 @@ from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
-    SubjectVectors,
-    encode_task,
     train_class_student,
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 
 Row = dict[str, Any]
 START = datetime(2024, 1, 1)

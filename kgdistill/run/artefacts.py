@@ -36,9 +36,9 @@ from kgdistill.serve.tower import TextTower
 from kgdistill.tasks.item_groups import ItemGroups
 from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.train.choose import LinearChoice
-from kgdistill.train.classify import SubjectVectors
 from kgdistill.train.loop import Trained
 from kgdistill.train.student import TrainedStudent
+from kgdistill.train.subject_vectors import SubjectVectors
 from kgdistill.train.targets import Targets
 from kgdistill.train.teacher import TrainedTeacher
 from kgdistill.train.tower import SharedTower

@@ -230,8 +230,10 @@ class RunBase:
 
     def _settings(self, *names: str) -> dict[str, Any]:
         whole = self.config.model_dump(mode="json")
-        if self.config.classify.tune == "frozen":  # runs of former versions say nothing of it
-            whole["classify"] = {k: v for k, v in whole["classify"].items() if not k.startswith("tune")}
+        classify = self.config.classify
+        for name, alone in (("tune", "frozen"), ("tower", "table")):
+            if getattr(classify, name) == alone:  # runs of former versions say nothing of it
+                whole["classify"] = {k: v for k, v in whole["classify"].items() if not k.startswith(name)}
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:

@@ -22,11 +22,10 @@ from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
 from kgdistill.train import class_baseline
 from kgdistill.train.class_baseline import ClassBaseline, fit_class_baseline, what_is_read
+from kgdistill.train.class_text import layers_of
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
-    SubjectVectors,
-    encode_task,
     tower_texts,
     train_class_teacher,
 )
@@ -37,6 +36,7 @@ from kgdistill.train.classify_files import (
     save_class_teacher,
 )
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 from kgdistill.train.tower import TowerTexts
 from kgdistill.train.tune_classes import TunedTexts
 
@@ -108,6 +108,8 @@ class Classifying(Maker):
         return TunedTexts(self.encoder, config, self.context)
 
     def _text(self, folder: Path) -> None:
+        if self.run.config.classify.tower == "layers" and self.task.texts is not None:
+            layers_of(self.encoder)  # refused before anything is trained
         if self.tuned is None:
             if self.run.config.classify.tune != "frozen":
                 notice("classify.tune: no subject is known by text, and the text encoder stays as it is")

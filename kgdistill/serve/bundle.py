@@ -26,6 +26,7 @@ from kgdistill.serve.keys import at_most as _at_most
 from kgdistill.serve.keys import check_count
 from kgdistill.serve.keys import key_texts as _texts
 from kgdistill.serve.known_nodes import Keys
+from kgdistill.serve.layers import stored_tower
 from kgdistill.serve.next_basket import next_baskets, with_habits
 from kgdistill.serve.parts import BundlePart, refuse
 from kgdistill.serve.past import Past, known_places, past_places, past_texts
@@ -489,7 +490,8 @@ def load_bundle(folder: str | Path) -> Bundle:
         arrays, parts = stored.arrays(), {}
         for kind in (History, TextTower, SearchIndex, Classifier, Finder, Answers, Complements, Repeats):
             if (settings := stored.parts.get(kind.name)) is not None:
-                parts[kind.name] = kind.from_arrays(settings, arrays[kind.name], stored, len(items))
+                load = stored_tower if kind is TextTower else kind.from_arrays
+                parts[kind.name] = load(settings, arrays[kind.name], stored, len(items))
         beside: list[Any] = [parts.pop(kind.name, None) for kind in (Complements, Repeats)]
         bundle = Bundle(stored.config, items, **parts)  # type: ignore[arg-type]
         bundle.complements, bundle.repeats = beside

@@ -49,6 +49,8 @@ class _Trained(Protocol):
     @property
     def tokenizer(self) -> Tokenizer | None: ...
     @property
+    def layers(self) -> TextTower | None: ...
+    @property
     def max_tokens(self) -> int: ...
     @property
     def words(self) -> WordFeatures | None: ...
@@ -74,7 +76,7 @@ def pack_classifier(
         keys: of the nodes of each label that its tables are over, by id.
     """
     weights = student.weights()
-    tower, table = None, weights.pop("table", None)
+    tower, table = student.layers, weights.pop("table", None)
     if table is not None and student.tokenizer is not None:
         tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
     targets = {

@@ -18,7 +18,7 @@ from kgdistill.models.text.static_files import check_table, static_files
 from kgdistill.models.text.words import WordTokens
 from kgdistill.serve.parts import Arrays, check_arrays, check_settings, refuse, whole
 
-_FOLDER = "text_tower"
+TEXT_FOLDER = "text_tower"
 _CHARACTERS, _TEXTS = 32, 512
 """How long a token can be thought to be: what a text has beyond that many times its tokens is not read; and
 texts at a time, so few that their tokens' vectors stay in the processor's cache."""
@@ -78,10 +78,15 @@ class TextTower:
         whole = [text[:longest].encode(errors="replace").decode() for text in texts]
         return self._split[0].ids(whole, most)
 
+    @property
+    def unknown(self) -> int:
+        """The token for what the tokenizer does not know; -1 where it has none."""
+        return self._split[1]
+
     def known_share(self, text: str) -> float:
         """Of the text's tokens, how many the tokenizer knows; 0 where there are none."""
         ids = self.token_ids([text])[0]
-        return sum(i != self._split[1] for i in ids) / len(ids) if ids else 0.0
+        return sum(i != self.unknown for i in ids) / len(ids) if ids else 0.0
 
     def encode(self, texts: Sequence[str], *, known: bool = False) -> FloatArray:
         """Vectors, float32 [N, D]; a text without tokens is 0.
@@ -94,7 +99,7 @@ class TextTower:
         for start in range(0, len(texts), _TEXTS):
             ids = self.token_ids(texts[start : start + _TEXTS])
             if known:
-                ids = [row if any(i != self._split[1] for i in row) else [] for row in ids]
+                ids = [row if any(i != self.unknown for i in row) else [] for row in ids]
             lengths = np.fromiter(map(len, ids), np.int64, len(ids))
             flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
             filled = np.flatnonzero(lengths)
@@ -126,7 +131,7 @@ class TextTower:
     def files(self) -> dict[str, bytes]:
         """See `BundlePart`."""
         files = static_files(Tokenizer.from_str(self._tokenizer), self._folded, max_tokens=self.max_tokens)
-        return {f"{_FOLDER}/{name}": data for name, data in files.items()}
+        return {f"{TEXT_FOLDER}/{name}": data for name, data in files.items()}
 
     @classmethod
     def from_arrays(
@@ -136,10 +141,10 @@ class TextTower:
         most = settings.get("max_tokens")
         check_settings(settings, {"max_tokens": most is None or whole(most, 1)})
         try:
-            table = load(files[f"{_FOLDER}/model.safetensors"])["embedding.weight"]
-            tokenizer = files[f"{_FOLDER}/tokenizer.json"].decode()
+            table = load(files[f"{TEXT_FOLDER}/model.safetensors"])["embedding.weight"]
+            tokenizer = files[f"{TEXT_FOLDER}/tokenizer.json"].decode()
         except (KeyError, ValueError, SafetensorError) as error:
-            raise refuse(f"holds no text tower: {error}", _FOLDER) from error
+            raise refuse(f"holds no text tower: {error}", TEXT_FOLDER) from error
         check_arrays("text", {**arrays, "table": table}, {
             "table": ("float32", (-1, -1)), "weights": ("float32", (len(table),)),
         })  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from kgdistill.arrays import BoolArray
+from kgdistill.arrays import BoolArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.nearest import nearest
 from kgdistill.progress import notice
@@ -15,6 +16,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.tasks.check import kept_targets
 from kgdistill.tasks.neighbours import edges_from
 from kgdistill.tasks.spec import ClassifySpec
+from kgdistill.tasks.splits import first_alike
 from kgdistill.tasks.target import Target
 
 TIES = ("fact", "event")
@@ -48,6 +50,27 @@ class Classes:
     def out_of_scope(self) -> BoolArray:
         """Known to belong to none of the classes, bool [subjects]."""
         return np.asarray(self.known & ~self.truth.any(axis=1) & (not self.several), np.bool_)
+
+
+def held_together(targets: Sequence[Classes], texts: Sequence[str], rows: IntArray) -> list[str]:
+    """The texts of some subjects, by which copies are kept together; empty where each may lie anywhere.
+
+    That is so of the only text of a class: without it nothing could be learned of the class.
+
+    Args:
+        targets: with what is right of these subjects.
+        texts: of all subjects.
+        rows: of these, int64 [R].
+    """
+    firsts, alone = first_alike([texts[row] for row in rows]), np.zeros(len(rows), np.bool_)
+    for target in targets:
+        places, classes = np.nonzero(target.truth[rows])
+        least = np.full(len(target.names), len(rows))
+        most = np.full(len(target.names), -1)
+        np.minimum.at(least, classes, firsts[places])
+        np.maximum.at(most, classes, firsts[places])
+        alone[places] |= (least == most)[classes]
+    return ["" if lone else texts[row] for row, lone in zip(rows.tolist(), alone.tolist(), strict=True)]
 
 
 def classes_of(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[ClassifySpec, list[Classes]]:

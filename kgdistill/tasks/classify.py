@@ -15,7 +15,7 @@ from kgdistill.nearest import nearest
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.class_targets import TIES, Classes, classes_of, property_values
+from kgdistill.tasks.class_targets import TIES, Classes, classes_of, held_together, property_values
 from kgdistill.tasks.class_texts import ClassTexts, class_texts
 from kgdistill.tasks.neighbours import Neighbours, edges_from, field_texts, history_of, neighbours_of
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, HeldOut
@@ -104,12 +104,16 @@ class ClassifyTask:
     def copies(self, subjects: IntArray) -> tuple[IntArray, IntArray]:
         """The first of some subjects of each text, ascending places, and of each subject whose text it has.
 
+        Args:
+            subjects: whose classes may be known.
+
         Returns:
             int64 [distinct], places in `subjects`, and int64 [subjects], places in the first. Subjects that
-            are not known by text are no copies.
+            are not known by text are no copies, nor are those of the only text of a class.
         """
-        every = np.arange(len(subjects))
-        firsts = every if self.texts is None else first_alike([self.texts[row] for row in subjects])
+        firsts = np.arange(len(subjects))
+        if self.texts is not None:
+            firsts = first_alike(held_together([*self._targets.values()], self.texts, subjects))
         first, which = np.unique(firsts, return_inverse=True)
         return first, which
 
@@ -282,9 +286,8 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
                 where=f"{where}: subjects",
                 hint=f"its text properties: {', '.join(fields) or 'none'}; `by` can name history or facts",
             )
-    labelled = np.logical_or.reduce([target.known for target in targets])
     keys: list[str] = snapshot.keys(side.label).tolist()
-    parts, split = _parts(snapshot, spec, labelled, texts, where)
+    parts, split = _parts(snapshot, spec, targets, texts, where)
     _check_parts(targets, parts, where)
     for target in targets:
         _tell_oddities(target, parts, texts, where)
@@ -316,7 +319,11 @@ def _with_history(spec: ClassifySpec, events: Sequence[EdgeType], where: str) ->
 
 
 def _parts(
-    snapshot: Snapshot, spec: ClassifySpec, labelled: BoolArray, texts: Sequence[str] | None, where: str
+    snapshot: Snapshot,
+    spec: ClassifySpec,
+    targets: Sequence[Classes],
+    texts: Sequence[str] | None,
+    where: str,
 ) -> tuple[Parts, GivenSplit | HeldOut]:
     """The part of each subject, -1 for those without a label; by what it was split."""
     protocol, label = spec.protocol, spec.subjects.label
@@ -326,9 +333,12 @@ def _parts(
         if protocol.of == "node":
             values = property_values(snapshot, label, protocol.property, place)
         else:
-            values = _said_byclasses_of(snapshot, spec, protocol.property, place)
+            values = _said_by_targets(snapshot, spec, protocol.property, place)
     split = applied(protocol, values)
+    if texts is not None:
+        texts = held_together(targets, texts, np.arange(len(texts)))
     parts = parts_of(split, values, snapshot.keys(label), texts)
+    labelled = np.logical_or.reduce([target.known for target in targets])
     if isinstance(split, GivenSplit):
         # What the file calls test is no unlabelled material either.
         labelled = labelled | (parts > TRAIN)
@@ -336,7 +346,7 @@ def _parts(
     return parts, split
 
 
-def _said_byclasses_of(snapshot: Snapshot, spec: ClassifySpec, name: str, place: str) -> list[str | None]:
+def _said_by_targets(snapshot: Snapshot, spec: ClassifySpec, name: str, place: str) -> list[str | None]:
     """A property of each subject's relationship to a target."""
     types = [t.relationship for t in spec.targets.values() if t.relationship is not None]
     values: list[str | None] = [None] * snapshot.num_nodes(spec.subjects.label)

@@ -19,6 +19,8 @@ from kgdistill.tasks.ragged import placed
 from kgdistill.train.loop import Draws, Lesson, LossTerms
 from kgdistill.train.losses import list_distillation, relational_cosine
 
+_ROWS = 512
+"""Of validation, subjects at a time."""
 Logits = Mapping[str, FloatArray]
 """Of each target, float32 [subjects, classes]."""
 
@@ -34,6 +36,7 @@ class ClassLesson(Lesson[Tensor]):
         soft: the teacher's logits of every subject.
         wanted: the teacher's text vectors in the student's space, float32 [subjects, D].
         without: subjects that are not learned from.
+        lengths: of the subjects' texts, int64 [subjects], where those of a batch are to be alike.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ClassLesson(Lesson[Tensor]):
         soft: Logits | None = None,
         wanted: Tensor | None = None,
         without: Sequence[int] | IntArray = (),
+        lengths: Tensor | None = None,
     ) -> None:
         self._task, self._logits, self._config, self._device = task, logits, config, device
         told = soft or {}
@@ -62,10 +66,13 @@ class ClassLesson(Lesson[Tensor]):
             known[torch.from_numpy(rows)] = True
             labels[torch.from_numpy(rows)] = torch.from_numpy(truth.astype(np.float32))
             self._labels[name] = known.to(device), at_home(labels, device)
+        self._lengths = lengths
         self._best, self._since = -np.inf, 0
 
     def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
         """See `Lesson`."""
+        if self._lengths is not None:
+            return draws.alike(self._subjects, self._lengths[self._subjects], self._config.batch)
         return draws.batches(self._subjects, self._config.batch, even=True)
 
     def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
@@ -108,7 +115,8 @@ class ClassLesson(Lesson[Tensor]):
         rows, truth = self._task.subjects("validation", name), self._task.truth(name, "validation")
         several, places = self._task.several(name), placed(rows, self._device)
         with torch.inference_mode():
-            x = self._logits(places)[0][name].float()
+            parts = torch.split(places, _ROWS) if len(places) else (places,)
+            x = torch.cat([self._logits(part)[0][name].float() for part in parts])
             if self._soft:
                 soft = taken(self._soft[name], places, self._device)
                 apart = soft_loss(x, soft, self._config.temperature, several=several)

@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from kgdistill.models.beside import NodeTable, beside_features
 from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import StaticClassifier, WordRows
-from kgdistill.models.text.words import WordTokens
 from kgdistill.ranking.centres import Centres
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.ragged import Ragged, thinned
 from kgdistill.tasks.word_features import WordFeatures
+from kgdistill.train.class_text import Split, TextClassifier
 
 
 def words_of(words: WordFeatures | None, task: ClassifyTask, device: torch.device) -> WordRows | None:
@@ -41,23 +40,30 @@ class ClassReader:
 
     def __init__(
         self,
-        model: StaticClassifier,
+        model: TextClassifier,
         task: ClassifyTask,
-        tokenizer: Tokenizer | None,
-        max_tokens: int,
+        split: Split | None,
         tables: Sequence[NodeTable],
         words: WordFeatures | None,
         unseen: float = 0.0,
     ) -> None:
-        self._model, self._unseen = model, unseen
+        # The marks around a text are to stay where layers read it.
+        self._model, self._unseen = model, unseen if isinstance(model, StaticClassifier) else 0.0
         self.device = next(model.parameters()).device
         members = [beside.members for beside in task.neighbours]
         beside = beside_features(tables, members, len(task))
         self._beside = at_home(torch.from_numpy(beside), self.device)
         self._ids: Ragged | None = None
-        if tokenizer is not None and task.texts is not None:
-            self._ids = Ragged.of(WordTokens(tokenizer).ids(list(task.texts), max_tokens), self.device)
+        if split is not None and task.texts is not None:
+            self._ids = Ragged.of(split(list(task.texts)), self.device)
         self._words = words_of(words, task, self.device)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """Of the texts, int64 [subjects], where layers read them: short ones wait for long ones."""
+        if self._ids is None or isinstance(self._model, StaticClassifier):
+            return None
+        return self._ids.starts.diff()
 
     def logits(self, rows: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Logits by target, and the text vectors, of subjects int64 [B] on the device."""

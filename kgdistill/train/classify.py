@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,82 +16,33 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
-from kgdistill.models.text.transformer import TextEncoder
-from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
+from kgdistill.models.layered import LayeredClassifier
+from kgdistill.models.text.vocabulary import TokenSource
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.ranking.centres import Centres, centre_arrays
+from kgdistill.serve.layers import LayeredTower
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
 from kgdistill.train.class_lesson import ClassLesson, Logits
 from kgdistill.train.class_reader import ClassReader, class_centres, words_of
+from kgdistill.train.class_text import (
+    WORD_RATE,
+    StudentText,
+    TextClassifier,
+    first_text,
+    packed_layers,
+    split_of,
+    student_rates,
+)
 from kgdistill.train.loop import Context, Draws, Recipe, Trained, fit
+from kgdistill.train.subject_vectors import SubjectVectors, middle_and_size, with_classes
 from kgdistill.train.tower import SharedTower, TowerTexts
 
 _CPU = torch.device("cpu")
 _LEARNED = 0.5
-_ROWS = 4096
-_WORD_RATE, _PART = 10.0, 20
-"""Of the weights of words, which stand at few subjects each; and the fewest subjects of a part."""
-
-
-@dataclass(frozen=True)
-class SubjectVectors:
-    """What the text teacher says of a task's texts.
-
-    Attributes:
-        subjects: of the subjects' texts, float32 [subjects, E]; None where they are not known by text.
-        nodes: of the nodes beside them, by label, float32 [nodes, E].
-        classes: of what is written on the classes, by target, float32 [texts, E].
-    """
-
-    subjects: FloatArray | None
-    nodes: Mapping[str, FloatArray]
-    classes: Mapping[str, FloatArray] = field(default_factory=dict)
-
-
-def encode_each(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
-    """Unit vectors, float32 [texts, E]; each distinct text is encoded once."""
-    distinct, rows = np.unique(np.array(texts, object), return_inverse=True)
-    return encoder.encode([str(text) for text in distinct])[rows]
-
-
-def encode_task(
-    task: ClassifyTask, encoder: TextEncoder, *, subjects: FloatArray | None = None
-) -> SubjectVectors:
-    """Encodes a task's texts; those of its subjects where they are not given, float32 [subjects, E]."""
-    if subjects is None and task.texts is not None:
-        subjects = encode_each(encoder, task.texts)
-
-    def placed_at(rows: IntArray, vectors: FloatArray) -> FloatArray:
-        # Where those of some classes are left out, the others keep their places.
-        out = np.zeros((int(rows.max()) + 1, vectors.shape[1]), np.float32)
-        out[rows] = vectors
-        return out
-
-    labels = {beside.label: beside.texts for beside in task.neighbours if any(beside.texts)}
-    written = {name: held for name, held in task.class_texts.items() if held.texts}
-    return SubjectVectors(
-        subjects,
-        {label: encode_each(encoder, texts) for label, texts in labels.items()},
-        {name: placed_at(held.rows, encode_each(encoder, held.texts)) for name, held in written.items()},
-    )
-
-
-def middle_and_size(vectors: FloatArray) -> tuple[FloatArray, float]:
-    """The mean of some vectors, float32 [E], and the root of the mean square of what they differ by."""
-    seen = vectors.astype(np.float64)
-    middle = seen.mean(axis=0).astype(np.float32)
-    return middle, max(float(np.sqrt(((seen - middle) ** 2).mean())), 1e-6)
-
-
-def with_classes(task: ClassifyTask, vectors: SubjectVectors) -> tuple[ClassifyTask, SubjectVectors]:
-    """A task with what is written on its classes as training subjects behind its own, and their vectors."""
-    if vectors.subjects is None or not vectors.classes:
-        return task, vectors
-    longer = task.with_class_texts()
-    read = [vectors.classes[name][w.rows] for name, w in task.class_texts.items() if name in vectors.classes]
-    return longer, replace(vectors, subjects=np.concatenate([vectors.subjects, *read]), classes={})
+_ROWS, _LAYERED_ROWS, _PART = 4096, 256, 20
+"""Subjects at a time, and where layers read them; and the fewest subjects of a part."""
 
 
 @dataclass
@@ -208,17 +160,17 @@ def _said(member: FusedHead, features: _Features) -> Logits:
 
 @dataclass
 class ClassStudent:
-    """The student: a token table, exact words and what stands beside the subject; no encoder, no graph.
+    """The student: a token table or a few layers, exact words and what stands beside the subject; no graph.
 
     Attributes:
-        model: the table and the head.
-        tokenizer: its ids are the table's rows; None where texts are not read.
+        model: what reads the texts, and the head.
+        tokenizer: its ids are the table's rows; None where layers read, or nothing does.
         max_tokens: of a text.
         words: the exact words that are read, each with weights of its own; None where texts are not read.
         tables, classes, several, calibration, epochs, history, seconds, centres: as the teacher's.
     """
 
-    model: StaticClassifier
+    model: TextClassifier
     tokenizer: Tokenizer | None
     max_tokens: int
     words: WordFeatures | None
@@ -245,6 +197,11 @@ class ClassStudent:
         unsure = {name for name, known in self.calibration.items() if known.familiar is not None}
         return out | centre_arrays({name: self.centres[name] for name in sorted(unsure)})
 
+    @property
+    def layers(self) -> LayeredTower | None:
+        """What a bundle reads texts with where layers do."""
+        return packed_layers(self.model.tower) if isinstance(self.model, LayeredClassifier) else None
+
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
         parts = [{name: x.cpu().numpy() for name, x in logits.items()} for logits, _ in self._read(task)]
@@ -261,10 +218,12 @@ class ClassStudent:
 
     def _read(self, task: ClassifyTask) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Logits and dense features of its subjects, some thousands at a time."""
-        reader = ClassReader(self.model, task, self.tokenizer, self.max_tokens, self.tables, self.words)
+        split = split_of(self.model, self.tokenizer, self.max_tokens)
+        reader = ClassReader(self.model, task, split, self.tables, self.words)
+        size = _ROWS if isinstance(self.model, StaticClassifier) else _LAYERED_ROWS
         with torch.inference_mode():
             self.model.eval()
-            for rows in torch.split(torch.arange(len(task), device=reader.device), _ROWS):
+            for rows in torch.split(torch.arange(len(task), device=reader.device), size):
                 logits, text = reader.logits(rows)
                 yield logits, reader.dense(rows, text)
 
@@ -337,7 +296,7 @@ def _member(
     lesson = ClassLesson(
         task, lambda rows: (head(*features.of(rows)), None), context.device, config, without=without[1]
     )
-    recipe = class_recipe(config, chosen, {"words": _WORD_RATE})
+    recipe = class_recipe(config, chosen, {"words": WORD_RATE})
     part = f", without part {without[0] + 1}" if len(without[1]) else ""
     trained = fit(
         head, lesson, recipe, draws, title=f"Training the classes' teacher{part}{_again(chosen)}",
@@ -378,7 +337,8 @@ def train_class_student(
 
     Args:
         task: what is told.
-        encoder: the text teacher, whose vocabulary the student cuts down; None where texts are not read.
+        encoder: the text teacher, whose vocabulary or layers the student cuts down; None where texts are
+            not read.
         vectors: of the text teacher.
         config: how.
         context: where, and what it draws from.
@@ -387,34 +347,34 @@ def train_class_student(
         chosen: has the epochs and the calibration, for a task without validation.
 
     Raises:
-        InputError: the loss is no longer a number.
+        InputError: the loss is no longer a number, or `layers_of`.
     """
     draws = context.draws()
     learned = _learned(task)
     tables = node_tables(task.neighbours, vectors.nodes, learned, rank=config.rank, dim=config.dim)
     counts = {name: len(names) for name, names in task.class_names.items()}
-    text = None if task.texts is None else _first_text(task, encoder, vectors, config.dim, counts, tower)
-    tokenizer, table, words, axes = (None, None, None, None) if text is None else text
-    wanted = None
-    if soft is not None and vectors.subjects is not None and axes is not None:
-        wanted = torch.from_numpy(vectors.subjects @ axes)
-    width = sum(t.width for t in tables) + (0 if table is None else table.shape[1])
-    dense = ClassifyHead(width, counts, hidden=config.hidden, dropout=config.dropout)
-    model = StaticClassifier(table, FusedHead(dense, 0 if words is None else len(words.words)))
-    if model.table is not None:
-        model.table.requires_grad_(tower is None)
+    text = StudentText()
+    if task.texts is not None:
+        text = first_text(tower_texts(task, vectors), encoder, config, counts, tower)
+    model = text.model(sum(table.width for table in tables), counts, config)
     model.to(context.device)
     most = 64 if encoder is None else encoder.max_tokens
-    reader = ClassReader(model, task, tokenizer, most, tables, words, unseen=config.word_dropout)
-    lesson = ClassLesson(task, reader.logits, context.device, config, soft=soft, wanted=wanted)
-    rates = {"table": config.table_rate, "head.words": _WORD_RATE}
+    reader = ClassReader(
+        model, task, split_of(model, text.tokenizer, most), tables, text.words, unseen=config.word_dropout
+    )
+    wanted = None if soft is None else text.wanted(vectors.subjects)
+    how, rates = student_rates(model, config)
+    lesson = ClassLesson(
+        task, reader.logits, context.device, how, soft=soft, wanted=wanted, lengths=reader.lengths
+    )
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
+    recipe = class_recipe(how, chosen, rates, clip=math.inf if isinstance(model, StaticClassifier) else 1.0)
     trained = fit(
-        model, lesson, class_recipe(config, chosen, rates), draws, title=title + _again(chosen),
+        model, lesson, recipe, draws, title=title + _again(chosen),
         validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     student = ClassStudent(
-        model.cpu(), tokenizer, most, words, tables, dict(task.class_names), _several(task), {},
+        model.cpu(), text.tokenizer, most, text.words, tables, dict(task.class_names), _several(task), {},
         trained.best_epoch, trained.history, trained.seconds,
     )  # fmt: skip
     student.centres = class_centres(task, lambda: student.dense(task))
@@ -438,35 +398,21 @@ def _chosen_by_validation(
 
 
 def class_recipe(
-    config: ClassifyConfig, chosen: ClassTeacher | ClassStudent | None, rates: Mapping[str, float]
+    config: ClassifyConfig,
+    chosen: ClassTeacher | ClassStudent | None,
+    rates: Mapping[str, float],
+    clip: float = math.inf,
 ) -> Recipe:
     """How a model of classes is trained, for as long as the chosen one was where there is one."""
     # Without a validation that keeps the best of many weights, the rate falls to 0 within what it chose.
     epochs = config.epochs if chosen is None else max(chosen.epochs, 1)
-    return Recipe(epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1, rates=rates)
+    return Recipe(
+        epochs, config.lr, weight_decay=config.weight_decay, schedule="fall", warm=0.1, clip=clip, rates=rates
+    )
 
 
 def _again(chosen: ClassTeacher | ClassStudent | None) -> str:
     return "" if chosen is None else ", on everything"
-
-
-def _first_text(
-    task: ClassifyTask,
-    encoder: TokenSource | None,
-    vectors: SubjectVectors,
-    dim: int,
-    counts: Mapping[str, int],
-    tower: SharedTower | None,
-) -> tuple[Tokenizer, Tensor, WordFeatures, FloatArray]:
-    """How a student reads texts: tokens and their first vectors, exact words, and axes of the teacher's."""
-    own = tower_texts(task, vectors)
-    words = WordFeatures.of(own.texts, most=most_words(counts.values()))
-    if tower is not None:
-        return tower.tokenizer, torch.from_numpy(tower.table), words, tower.axes
-    assert encoder is not None
-    axes = principal_axes(own.vectors, dim)
-    tokenizer, first = first_table(encoder, own.texts, [], axes, counted=own.texts, spare=True)
-    return tokenizer, torch.from_numpy(first), words, axes
 
 
 def tower_texts(task: ClassifyTask, vectors: SubjectVectors, soft: Logits | None = None) -> TowerTexts:

@@ -19,6 +19,9 @@ from torch import nn
 from kgdistill.errors import ArtefactError
 from kgdistill.models.beside import NodeTable
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
+from kgdistill.models.layered import LayeredClassifier
+from kgdistill.models.text.prefixes import Manner
+from kgdistill.models.text.transformer import TransformerText
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.ranking.centres import centre_arrays, stored_centres
 from kgdistill.ranking.confidence import Confidence
@@ -27,6 +30,7 @@ from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.classify import ClassStudent, ClassTeacher
 
 _ARRAYS, _ABOUT, _TOKENIZER, _CHOSEN = "model.safetensors", "classes.json", "tokenizer.json", "chosen"
+_TOWER = "tower"
 
 
 def save_class_teacher(folder: Path, teacher: ClassTeacher) -> None:
@@ -65,8 +69,14 @@ def load_class_teacher(folder: Path) -> ClassTeacher:
 
 def save_class_student(folder: Path, student: ClassStudent) -> None:
     """Writes a student into a folder."""
-    beside = {"max_tokens": student.max_tokens, "dropout": student.model.head.head.dropout}
-    _save(folder, student, student.model, {}, beside)
+    model = student.model
+    beside: dict[str, Any] = {"max_tokens": student.max_tokens, "dropout": model.head.head.dropout}
+    if isinstance(model, LayeredClassifier):
+        beside["manner"] = asdict(model.tower.manner)
+        _save(folder, student, nn.ModuleDict({"head": model.head}), {}, beside)
+        model.tower.save(Path(folder) / _TOWER)
+        return
+    _save(folder, student, model, {}, beside)
     if student.tokenizer is not None:
         student.tokenizer.save(str(Path(folder) / _TOKENIZER))
 
@@ -80,12 +90,19 @@ def load_class_student(folder: Path) -> ClassStudent:
     folder = Path(folder)
     try:
         about, _, state = _load(folder)
-        table = state.get("table.weight")
+        table, width = state.get("table.weight"), sum(t.width for t in about["tables"])
+        hidden, most = _hidden(state, "head.head.hidden.weight"), about["max_tokens"]
+        if "manner" in about:
+            tower = TransformerText(str(folder / _TOWER), max_tokens=most, precision="float32")
+            tower.manner = Manner(about["manner"]["pooling"], tuple(about["manner"]["prefixes"]))
+            layered = LayeredClassifier(tower, _head(about, width + tower.dim, hidden))
+            nn.ModuleDict({"head": layered.head}).load_state_dict(state)
+            return ClassStudent(layered.eval(), None, most, **_common(about))
         tokenizer = None if table is None else Tokenizer.from_file(str(folder / _TOKENIZER))
-        width = sum(t.width for t in about["tables"]) + (0 if table is None else table.shape[1])
-        model = StaticClassifier(table, _head(about, width, _hidden(state, "head.head.hidden.weight")))
+        width += 0 if table is None else table.shape[1]
+        model = StaticClassifier(table, _head(about, width, hidden))
         model.load_state_dict(state)
-        return ClassStudent(model.eval(), tokenizer, about["max_tokens"], **_common(about))
+        return ClassStudent(model.eval(), tokenizer, most, **_common(about))
     except Exception as error:
         # The tokenizer's own errors have no type but Exception.
         raise ArtefactError("holds no student of classes", where=str(folder)) from error

@@ -93,6 +93,13 @@ class Draws:
         """Ids int64 [N] in an order that is drawn on the CPU, so that every device has the same."""
         return ids[torch.randperm(len(ids), generator=self.torch).to(ids.device)]
 
+    def alike(self, ids: Tensor, lengths: Tensor, size: int) -> list[Tensor]:
+        """Ids int64 [N] in batches in random order, each of texts of like length, int64 [N]."""
+        parts: list[Tensor] = []
+        for pool in self.batches(torch.arange(len(ids), device=ids.device), 16 * size):
+            parts += torch.split(ids[pool[lengths[pool].argsort(stable=True)]], size)
+        return [parts[i] for i in torch.randperm(len(parts), generator=self.torch).tolist()]
+
     def batches(self, ids: Tensor, size: int, *, even: bool = False) -> list[Tensor]:
         """Shuffled ids in batches of `size`, the last of what is left; with `even` none is less."""
         if even:

@@ -12,7 +12,8 @@ from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.vocabulary import TokenSource, common_words
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.train.class_lesson import Logits
-from kgdistill.train.classify import ClassTeacher, SubjectVectors, with_classes
+from kgdistill.train.classify import ClassTeacher
+from kgdistill.train.subject_vectors import SubjectVectors, with_classes
 from kgdistill.words import unspaced
 
 _REPLACED, _LEFT_OUT, _NEAREST, _BLOCK, _TIMES = 0.3, 0.1, 10, 1024, 20
@@ -62,6 +63,10 @@ def taught(
     task, vectors = with_classes(task, vectors)
     soft, rows = _behind(said, teacher, task, vectors, own), task.subjects("train")
     wanted = min(config.made_up, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
+    if (
+        config.tower == "layers"
+    ):  # they know how words hang together, and a text costs them as much as a real one
+        wanted = 0
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:
         return Taught(task, vectors, soft)
     made = made_up([task.texts[i] for i in rows], encoder, wanted, np.random.default_rng(seed))

@@ -19,12 +19,12 @@ from kgdistill.train.class_lesson import Logits
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
-    SubjectVectors,
     train_class_student,
     train_class_teacher,
 )
 from kgdistill.train.loop import Context
 from kgdistill.train.made_texts import taught
+from kgdistill.train.subject_vectors import SubjectVectors
 from kgdistill.train.tower import SharedTower
 
 _FOLDS, _HELD, _WHOLE = 8, 0.2, 10_000

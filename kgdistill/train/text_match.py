@@ -326,13 +326,9 @@ def _fused(candidates: Tensor, scores: Tensor, items: Tensor) -> Tensor:
 
 
 def _alike(ids: Ragged, size: int, draws: Draws) -> list[Tensor]:
-    """Batches in random order, of texts of like length."""
+    """Batches of all texts, by length."""
     lengths = ids.starts.diff()
-    parts: list[Tensor] = []
-    for pool in draws.batches(torch.arange(len(lengths), device=lengths.device), 16 * size):
-        pool = pool[lengths[pool].argsort(stable=True)]
-        parts += torch.split(pool, size)
-    return [parts[i] for i in torch.randperm(len(parts), generator=draws.torch).tolist()]
+    return draws.alike(torch.arange(len(lengths), device=lengths.device), lengths, size)
 
 
 def _spread(batches: Sequence[_B], count: int) -> Iterator[_B | None]:

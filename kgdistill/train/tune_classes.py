@@ -20,14 +20,9 @@ from kgdistill.progress import notice
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.ragged import Ragged
 from kgdistill.train.class_lesson import ClassLesson
-from kgdistill.train.classify import (
-    SubjectVectors,
-    class_recipe,
-    encode_each,
-    encode_task,
-    middle_and_size,
-)
+from kgdistill.train.classify import class_recipe
 from kgdistill.train.loop import Context, Draws, Recipe, fit
+from kgdistill.train.subject_vectors import SubjectVectors, encode_each, encode_task, middle_and_size
 
 _BATCH, _HALVES, _HEAD, _FEWEST = 16, 2, 10.0, 40
 """Texts at a time; encoders that are tuned; the rate of the layer of classes, as a multiple of theirs; the

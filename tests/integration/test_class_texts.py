@@ -30,8 +30,8 @@ from kgdistill.run.artefacts import load_subjects, save_subjects
 from kgdistill.store.schema import Schema
 from kgdistill.tasks.class_texts import MOST, in_words
 from kgdistill.tasks.spec import parse_task
-from kgdistill.train.classify import with_classes
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher, left_out_folds
+from kgdistill.train.subject_vectors import with_classes
 
 ONCE = CONFIG.model_copy(update={"refit": False, "folds": 2, "epochs": 60, "patience": 60})
 

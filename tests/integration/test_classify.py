@@ -32,9 +32,9 @@ from kgdistill.ranking.classes import probabilities, softened
 from kgdistill.ranking.confidence import Confidence
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import MOST
-from kgdistill.train import classify
+from kgdistill.train import class_text, classify
 from kgdistill.train.class_lesson import ClassLesson, label_loss, soft_loss, worth
-from kgdistill.train.classify import SubjectVectors, train_class_teacher
+from kgdistill.train.classify import train_class_teacher
 from kgdistill.train.classify_files import (
     load_class_student,
     load_class_teacher,
@@ -42,6 +42,7 @@ from kgdistill.train.classify_files import (
     save_class_teacher,
 )
 from kgdistill.train.losses import list_distillation
+from kgdistill.train.subject_vectors import SubjectVectors
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +371,7 @@ def test_a_student_tells_pairs_of_words_that_a_mean_of_tokens_does_not(tmp_path:
 def test_the_words_of_many_classes_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = world(make_classes(utterances(), tmp_path / "s", spec()))
     assert most_words([3]) == MOST > most_words([2_000, 500]) == (8 << 20) // 10_000
-    monkeypatch.setattr(classify, "most_words", lambda counts: 5 if [*counts] == [3] else MOST)
+    monkeypatch.setattr(class_text, "most_words", lambda counts: 5 if [*counts] == [3] else MOST)
     student = here.trained(None, config=CONFIG.model_copy(update={"epochs": 1}))
     assert student.words is not None
     assert len(student.words.words) == 5

@@ -19,8 +19,9 @@ from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.snapshot import take_snapshot
 from kgdistill.tasks.classify import build_classify_task
 from kgdistill.tasks.spec import ClassifySpec, load_task
-from kgdistill.train.classify import encode_task, train_class_student, train_class_teacher
+from kgdistill.train.classify import train_class_student, train_class_teacher
 from kgdistill.train.loop import Context
+from kgdistill.train.subject_vectors import encode_task
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGDISTILL_DATA", ROOT.parent / "shared" / "data")) / "banking77"

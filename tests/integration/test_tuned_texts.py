@@ -10,6 +10,7 @@ import pytest
 import torch
 from _classes import snapshot_of
 from _departments import TASK, THINGS, fill_departments
+from _ordered_texts import ordered, spec
 from _tiny_encoder import tiny_encoder
 
 from kgdistill.arrays import FloatArray
@@ -21,11 +22,12 @@ from kgdistill.run.artefacts import load_subjects
 from kgdistill.run.run import Run
 from kgdistill.store import GraphStore, MemoryStore
 from kgdistill.tasks.classify import ClassifyTask, build_classify_task
-from kgdistill.tasks.spec import ClassifySpec, parse_task
+from kgdistill.tasks.spec import parse_task
 from kgdistill.train import tune_classes
-from kgdistill.train.classify import SubjectVectors, encode_task, train_class_teacher
+from kgdistill.train.classify import train_class_teacher
 from kgdistill.train.loop import Context
 from kgdistill.train.novelty import fit_class_student, fit_class_teacher
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 from kgdistill.train.tune_classes import TunedTexts, _halves, _mean
 
 CONFIG = ClassifyConfig(
@@ -33,32 +35,6 @@ CONFIG = ClassifyConfig(
     folds=1, refit=False, made_up=0,
 )  # fmt: skip
 CONTEXT = Context(torch.device("cpu"), 0)
-FILLERS = ["thing", "maker", "pen", "lamp", "desk", "tape"]
-
-
-def spec(**target: str) -> ClassifySpec:
-    """Which of two moods an utterance has, or which of what `target` says."""
-    parsed = parse_task({
-        "kind": "classify", "name": "mood", "title": "Mood",
-        "subjects": {"label": "Utterance", "by": "text"}, "targets": {"mood": {"property": "mood", **target}},
-        "protocol": {"split": "given", "property": "split"},
-    })  # fmt: skip
-    assert isinstance(parsed, ClassifySpec)
-    return parsed
-
-
-def ordered(folder: Path, *, drawn: bool = False, count: int = 600) -> ClassifyTask:
-    """Texts whose mood the order of two words tells; with `drawn` it is drawn, and nothing tells it."""
-    rng, rows = np.random.default_rng(0), []
-    for i in range(count):
-        words, (first, second) = rng.choice(FILLERS, size=12), np.sort(rng.choice(12, size=2, replace=False))
-        words[[first, second]] = ["paper", "chair"] if i % 2 else ["chair", "paper"]
-        mood = rng.integers(2) if drawn else i % 2
-        part = ["train", "train", "validation", "test"][i // 2 % 4]
-        rows.append({
-            "utterance_id": f"u{i:04}", "text": " ".join(words), "mood": ["up", "down"][mood], "split": part,
-        })  # fmt: skip
-    return build_classify_task(snapshot_of({"Utterance": rows}, folder / "s"), spec())
 
 
 def kinds() -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from _tiny_encoder import tiny_encoder, tiny_tokenizer
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.serve.pack_classes import pack_classes
-from kgdistill.train.classify import ClassStudent, encode_task, train_class_student, train_class_teacher
+from kgdistill.train.classify import ClassStudent, train_class_student, train_class_teacher
 from kgdistill.train.loop import Context
+from kgdistill.train.subject_vectors import encode_task
 
 TELLING = ["退款", "包裹", "营业"]
 """Of each intent: pairs of characters, of which each character also stands in every other text."""

@@ -66,6 +66,22 @@ def test_a_text_that_stands_twice_is_not_trained_on_and_tested(tmp_path: Path) -
     assert given.describe()[2] == "60 of the test's 60 texts stand in train or validation, too."
 
 
+def test_the_only_text_of_a_class_is_learned_whatever_part_it_is_tested_in(tmp_path: Path) -> None:
+    tables = utterances()
+    for n, row in enumerate(tables["Utterance"]):
+        row["text"] = "one button" if n % 3 == 0 else f"text {n // 12}"
+    task = make_classes(tables, tmp_path / "s", spec(protocol={"split": "held_out", "share": 0.3}))
+    assert task.texts is not None
+    for part in ("train", "validation", "test"):
+        assert any(task.texts[i] == "one button" for i in task.subjects(part))  # type: ignore[arg-type]
+    train = task.subjects("train")
+    first, which = task.copies(train)
+    alone = [n for n, row in enumerate(train) if task.texts[row] == "one button"]
+    assert len({int(which[n]) for n in alone}) == len(alone) > 20
+    others = {task.texts[row] for row in train} - {"one button"}
+    assert len(first) == len(alone) + len(others)
+
+
 def test_exchanged_labels_are_those_of_the_same_part_and_the_test_keeps_its_own(tmp_path: Path) -> None:
     targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
     task = make_classes(utterances(), tmp_path / "s", spec(targets=targets))
@@ -259,7 +275,7 @@ def test_what_nobody_can_learn_is_said(tmp_path: Path, capsys: pytest.CaptureFix
         # All of one class are in the test, and some texts of the others are the same.
         if i % 3 == 2:
             row["split"] = "test"
-        elif i < 8:
+        elif 3 <= i < 20:
             row["text"] = "which is it"
     make_classes(tables, tmp_path / "s", spec())
     told = capsys.readouterr().err

@@ -18,27 +18,27 @@ class RememberedText:
     """
 
     def __init__(self, encoder: TokenSource) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._known: dict[str, FloatArray] = {}
 
     @property
     def name(self) -> str:
         """The encoder's."""
-        return self._encoder.name
+        return self.encoder.name
 
     @property
     def tokenizer(self) -> Any:
         """The encoder's."""
-        return self._encoder.tokenizer
+        return self.encoder.tokenizer
 
     @property
     def max_tokens(self) -> int:
         """The encoder's."""
-        return self._encoder.max_tokens
+        return self.encoder.max_tokens
 
     def encode(self, texts: list[str]) -> FloatArray:
         """The encoder's vectors, float32 [N, E]."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            self._known.update(zip(new, self._encoder.encode(new), strict=True))
+            self._known.update(zip(new, self.encoder.encode(new), strict=True))
         return np.stack([self._known[text] for text in texts])

