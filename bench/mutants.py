@@ -194,14 +194,15 @@ def former() -> list[dict[str, Any]]:
 def keep(outcome: Outcome) -> None:
     """Writes an outcome down, in the place of a former one of the fault."""
     others = [o for o in former() if o["name"] != outcome.name]
-    written = json.dumps(document([*others, asdict(outcome)]), indent=1) + "\n"
+    held = document([*others, asdict(outcome)])["outcomes"]
+    written = json.dumps({"outcomes": held}, indent=1) + "\n"
     half = RESULTS.with_suffix(".part")
     half.write_text(written, encoding="utf-8")
     half.replace(RESULTS)
 
 
 def document(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What is written: outcomes of faults that the table holds as they are worded, in its order."""
+    """The outcomes of faults that the table holds as they are worded, in its order, and how many have one."""
     known = {(o["name"], o["digest"]): o for o in outcomes}
     faults = table()
     held = [known[key] for m in faults if (key := (m.name, m.digest)) in known]

@@ -23,6 +23,7 @@ from kgdistill.errors import ArtefactError, RunLockedError
 from kgdistill.ingest.journal import Journal
 from kgdistill.moment import naive_utc
 from kgdistill.private import private_folder
+from kgdistill.run import stages
 from kgdistill.run.chain import Pipeline, mismatch, pipeline_of
 from kgdistill.run.stages import Mark, digest, finished, read_mark, run_stage, sweep, verify, write_private
 from kgdistill.serve.joined import RUNS, runs_in
@@ -229,11 +230,7 @@ class RunBase:
         return shlex.join(command)
 
     def _settings(self, *names: str) -> dict[str, Any]:
-        whole = self.config.model_dump(mode="json")
-        classify = self.config.classify
-        for name, alone in (("tune", "frozen"), ("tower", "table")):
-            if getattr(classify, name) == alone:  # runs of former versions say nothing of it
-                whole["classify"] = {k: v for k, v in whole["classify"].items() if not k.startswith(name)}
+        whole = stages.as_formerly(self.config.model_dump(mode="json"))
         return {name: whole[name] for name in names}
 
     def _graph_settings(self) -> dict[str, Any]:
@@ -285,6 +282,9 @@ class RunBase:
         below = judged if name == "evaluate" else stage.stands_on
         inputs |= {up: self._made(up) for up in below if up != "graph"}
         inputs |= {**self._settings(*stage.settings), **stage.further(self.config)}
+        arm = self.pipeline.arms.get(name)
+        if "classify" in inputs and arm is not None and arm.learner == "teacher":
+            inputs["classify"] = stages.without(inputs["classify"], "tower")  # no teacher reads by it
         if isinstance(self.config.task, MatchSpec):
             inputs["reads"] = list(self.config.task.candidates.by)
         if name == "student" and self.takes_tower:

@@ -51,6 +51,20 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def without(settings: Mapping[str, Any], start: str) -> dict[str, Any]:
+    """Settings but for those whose name begins so."""
+    return {name: value for name, value in settings.items() if not name.startswith(start)}
+
+
+def as_formerly(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings without those that change nothing, of which runs of former versions say nothing."""
+    classify = config["classify"]
+    for name, alone in (("tune", "frozen"), ("tower", "table")):
+        if classify[name] == alone:
+            classify = without(classify, name)
+    return {**config, "classify": classify}
+
+
 def read_mark(folder: Path) -> Mark | None:
     """The mark of a finished stage; None where it is not finished, or of another version."""
     try:

