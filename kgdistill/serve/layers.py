@@ -16,9 +16,11 @@ from kgdistill.arrays import FloatArray
 from kgdistill.serve.parts import Arrays, check_settings, refuse, whole
 from kgdistill.serve.tower import TEXT_FOLDER, TextTower, unit
 
+_LINEAR = ("query.weight", "key.weight", "value.weight", "dense.weight")
 _TOKENS = 1024
 """How many go through the layers together, so few that what they leave stays in the processor's cache."""
-_ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+_ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+_F = np.float32
 
 
 def gelu(x: FloatArray) -> FloatArray:
@@ -26,13 +28,21 @@ def gelu(x: FloatArray) -> FloatArray:
 
     Φ by formula 7.1.26 of Abramowitz and Stegun, off by at most 1.5e-7.
     """
-    z = np.abs(x) * np.float32(2**-0.5)
-    t = 1 / (1 + np.float32(0.3275911) * z)
-    tail = np.zeros_like(t)
-    for factor in reversed(_ERF):
-        tail = (tail + np.float32(factor)) * t
-    tail *= np.exp(-z * z) / 2  # 1 - Φ(|x|)
-    return np.asarray(x * np.where(x < 0, tail, 1 - tail), np.float32)
+    z = np.abs(x)
+    z *= _F(2**-0.5)
+    t = z * _F(0.3275911)
+    t += 1
+    np.reciprocal(t, out=t)
+    tail = t * _F(_ERF[0])
+    for factor in _ERF[1:]:
+        tail += _F(factor)
+        tail *= t
+    z *= z
+    np.exp(np.negative(z, out=z), out=z)
+    tail *= z
+    tail *= _F(0.5)  # 1 - Φ(|x|)
+    tail *= np.abs(x, out=z)
+    return np.asarray(np.maximum(x, 0) - tail, np.float32)
 
 
 class LayeredTower(TextTower):
@@ -106,7 +116,11 @@ class LayeredTower(TextTower):
                 or any(want not in (-1, has) for want, has in zip(shape, there, strict=True))
             ):
                 raise refuse(f"{name} has the shape {there}, not {shape}", TEXT_FOLDER)
-            self._weights_of[name] = np.asarray(held, np.float32)
+            # A product is a third faster of weights that lie as they are read.
+            turned = (
+                np.asarray(held, np.float32).T if name.endswith(_LINEAR) else np.asarray(held, np.float32)
+            )
+            self._weights_of[name] = np.ascontiguousarray(turned)
         self._weights_of["embeddings.word_embeddings.weight"] = np.asarray(words, np.float32)
         positions = len(self._weights_of["embeddings.position_embeddings.weight"])
         tokens = Tokenizer.from_str(self._tokenizer).get_vocab_size()
@@ -169,7 +183,7 @@ class LayeredTower(TextTower):
         return x.reshape(count, length, -1)
 
     def _linear(self, x: FloatArray, name: str) -> FloatArray:
-        out: FloatArray = x @ self._weights_of[f"{name}.weight"].T
+        out: FloatArray = x @ self._weights_of[f"{name}.weight"]
         out += self._weights_of[f"{name}.bias"]
         return out
 
