@@ -108,10 +108,11 @@ class Classifying(Maker):
         return TunedTexts(self.encoder, config, self.context)
 
     def _text(self, folder: Path) -> None:
-        if self.run.config.classify.tower == "layers" and self.task.texts is not None:
-            layers_of(self.encoder)  # refused before anything is trained
+        config = self.run.config.classify
+        if config.tower == "layers" and self.task.texts is not None:
+            layers_of(self.encoder, config.tower_layers)  # refused before anything is trained
         if self.tuned is None:
-            if self.run.config.classify.tune != "frozen":
+            if config.tune != "frozen":
                 notice("classify.tune: no subject is known by text, and the text encoder stays as it is")
             artefacts.save_subjects(folder, encode_task(self.task, self.encoder))
             return

@@ -18,6 +18,7 @@ from kgdistill.errors import InputError
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier
 from kgdistill.models.layered import LayeredClassifier
 from kgdistill.models.text.cut import cut_student
+from kgdistill.models.text.layers import encoder_layers
 from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
@@ -105,7 +106,7 @@ def first_text(
     assert encoder is not None
     if config.tower == "layers":
         # Words that training does not show are asked for as well: the whole vocabulary stays.
-        own = layers_of(encoder)
+        own = layers_of(encoder, config.tower_layers)
         cut = cut_student(
             own, texts.texts, layers=config.tower_layers, cut_words=False, precision=own.precision
         )
@@ -115,11 +116,11 @@ def first_text(
     return StudentText(words, tokenizer, torch.from_numpy(first), axes)
 
 
-def layers_of(encoder: object) -> PooledText:
-    """The text teacher, whose layers a student can be cut from and a bundle can serve.
+def layers_of(encoder: object, count: int) -> PooledText:
+    """The text teacher, of whose layers a student can be cut from so many, and a bundle can serve them.
 
     Raises:
-        InputError: it gives vectors alone, or is no BERT.
+        InputError: it gives vectors alone, is no BERT, or has fewer layers.
     """
     own = encoder.encoder if isinstance(encoder, RememberedText) else encoder
     where, hint = "classify.tower", "set it to table, or name a folder of the kind BERT as text.encoder"
@@ -134,6 +135,9 @@ def layers_of(encoder: object) -> PooledText:
         raise InputError(
             f"is 'layers', but {own.name} is of the kind {' with '.join(kind)}{over}", where=where, hint=hint
         )
+    if count > (there := len(encoder_layers(own.model))):
+        told = f"is {count}, but the encoder has {there} layers"
+        raise InputError(told, where=f"{where}_layers", hint=f"name at most {there}")
     return own
 
 

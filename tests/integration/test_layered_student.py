@@ -155,7 +155,7 @@ def _ids(student: ClassStudent, texts: list[str]) -> tuple[torch.Tensor, torch.T
 
 @pytest.mark.parametrize("manner", [Manner(), Manner("cls", ("ask paper", ""))])
 def test_numpy_reads_as_torch_does(encoder: TransformerText, manner: Manner) -> None:
-    own = layers_of(encoder)
+    own = layers_of(encoder, 2)
     own.manner = manner
     tower = packed_layers(own)
     texts = ["paper chair lamp", "chair paper", "lamp " * 80, "unknown words here", "paper chair lamp"]
@@ -202,16 +202,16 @@ def test_a_damaged_tower_is_refused(encoder: TransformerText) -> None:
             stored_tower({**settings, **setting}, {}, own, 0)
 
 
-def test_what_cannot_be_cut_is_refused(encoder: TransformerText, tmp_path: Path) -> None:
+def test_what_cannot_be_cut_is_refused(encoder: TransformerText) -> None:
     with pytest.raises(InputError, match="gives vectors alone and cannot be cut") as told:
-        layers_of(WordEncoder())
+        layers_of(WordEncoder(), 1)
     assert told.value.where == "classify.tower"
     other = replace_kind(encoder, "distilbert")
     with pytest.raises(InputError, match="of the kind distilbert with gelu"):
-        layers_of(other)
-    with pytest.raises(InputError, match="3 layers cannot be cut from an encoder with 2"):
-        trained(ordered(tmp_path, count=48), encoder, SubjectVectors(np.ones((48, 32), np.float32), {}), None,
-                tower_layers=3)  # fmt: skip
+        layers_of(other, 1)
+    with pytest.raises(InputError, match="is 3, but the encoder has 2 layers") as told:
+        layers_of(encoder, 3)
+    assert told.value.where == "classify.tower_layers"
 
 
 SMALL: dict[str, Any] = {

@@ -25,7 +25,11 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == wanted:
             return module
-    raise InputError(f"no list of {wanted} layers is in {type(model).__name__}")
+    raise InputError(
+        f"{type(model).__name__} has no list of {wanted} layers, of which some could learn or be cut",
+        where="text.encoder",
+        hint="name another encoder, of the kind BERT, or tune: all",
+    )
 
 
 def unfreeze(
