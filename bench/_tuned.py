@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from kgdistill.config import ClassifyConfig
@@ -15,22 +16,31 @@ from kgdistill.train.tune_classes import TunedTexts
 
 
 class Tuned(NamedTuple):
-    """A teacher, what its text teacher says of the texts, and its students: of a token table, of layers."""
+    """A teacher, what its text teacher says of the texts, and its students, each by its tower."""
 
     teacher: ClassTeacher
     vectors: SubjectVectors
-    student: ClassStudent
-    layered: ClassStudent
+    students: dict[str, ClassStudent]
 
 
-def tuned(task: ClassifyTask, encoder: PooledText, config: ClassifyConfig, context: Context) -> Tuned:
+def tuned(
+    task: ClassifyTask,
+    encoder: PooledText,
+    config: ClassifyConfig,
+    context: Context,
+    *,
+    towers: Sequence[str] = ("table",),
+) -> Tuned:
     """All of them, trained."""
     config = config.model_copy(update={"tune": "top"})
     reader = TunedTexts(encoder, config, context)
     own, vectors = reader(task)
     teacher = fit_class_teacher(task, vectors, config, context, reader=reader)
-    students = [
-        fit_class_student(task, own, vectors, how, context, teacher=teacher, reader=reader)
-        for how in (config, config.model_copy(update={"tower": "layers"}))
-    ]
-    return Tuned(teacher, vectors, *students)
+    students = {
+        tower: fit_class_student(
+            task, own, vectors, config.model_copy(update={"tower": tower}), context,
+            teacher=teacher, reader=reader,
+        )
+        for tower in towers
+    }  # fmt: skip
+    return Tuned(teacher, vectors, students)

@@ -159,7 +159,6 @@ def main() -> int:
     if asked.untried:
         tried = {(o["name"], o["digest"]) for o in former()}
         mutants = [m for m in mutants if (m.name, m.digest) not in tried]
-    survivors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         folder = Path(temporary)
         copy_tree(folder)
@@ -170,20 +169,20 @@ def main() -> int:
             return 2
         for number, (mutant, outcome) in enumerate(zip(mutants, outcomes(mutants, folder), strict=True), 1):
             keep(outcome)
-            survivors += [] if outcome.killed else [mutant.name]
             fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
             print(
                 f"{number}/{len(mutants)} {fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})",
                 file=sys.stderr if asked.json else sys.stdout,
                 flush=True,
             )
+    found = document(former())
     if asked.json:
-        print(json.dumps(document(former()), indent=1))
+        print(json.dumps(found, indent=1))
     else:
-        print(f"{len(mutants) - len(survivors)} of {len(mutants)} killed")
-        print("{tried} of the table's {mutants} have an outcome".format(**document(former())))
-    excused = {m.name for m in mutants if m.survives}
-    return int(len(survivors) > MOST_SURVIVE or bool(set(survivors) - excused))
+        print("{tried} of the table's {mutants} have an outcome, survivors: {survive}".format(**found))
+    # Those of former calls count too: --untried goes on where one stopped.
+    excused = {m.name for m in table() if m.survives}
+    return int(len(found["survive"]) > MOST_SURVIVE or bool(set(found["survive"]) - excused))
 
 
 def former() -> list[dict[str, Any]]:

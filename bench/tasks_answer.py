@@ -150,7 +150,7 @@ def of_tuned(
 ) -> dict[str, ClassArm]:
     """Teacher and student of a seed, where the text teacher learns from the labels."""
     made = tuned(task, encoder, config, Context(torch.device("cpu"), seed))
-    teacher, student, vectors = made.teacher, made.student, made.vectors
+    teacher, student, vectors = made.teacher, made.students["table"], made.vectors
     title, logits = "fused teacher, its text encoder tuned", teacher.told(task, vectors)
     return {
         "teacher_tuned": ClassArm(title, logits, teacher.calibration, teacher.near(task, vectors)),

@@ -231,11 +231,11 @@ def measure(rows: Rows, seeds: int, samples: int = 1000) -> tuple[dict[str, Any]
                 told.append(Told(name, seed, student.logits(task)[TARGET][test].argmax(axis=1)))
                 progress.advance()
             if isinstance(encoder, PooledText):
-                made = tuned(task, encoder, config, context)
+                made = tuned(task, encoder, config, context, towers=("table", "layers"))
                 said = {
                     "teacher_tuned": made.teacher.told(task, made.vectors),
-                    "student_tuned": made.student.logits(task),
-                    "student_layers": made.layered.logits(task),
+                    "student_tuned": made.students["table"].logits(task),
+                    "student_layers": made.students["layers"].logits(task),
                 }
                 told += [Told(n, seed, x[TARGET][test].argmax(axis=1)) for n, x in said.items()]
                 progress.advance(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
@@ -234,6 +234,8 @@ class SearchTransformerConfig(TextLossConfig):
 class ClassifyConfig(_Section):
     """Teacher and student of a task that tells classes."""
 
+    ALONE: ClassVar = {"tune": "frozen", "tower": "table"}
+    """Settings at whose value here those that begin with their names change nothing."""
     dim: int = Field(default=128, ge=2, le=4096)
     """Width of the student's text vectors."""
     hidden: int = Field(default=256, ge=0, le=65_536)
@@ -411,7 +413,7 @@ class RunConfig(_Section):
     @model_validator(mode="after")
     def _one_tower_follows_one_teacher(self) -> RunConfig:
         told = isinstance(self.task, ClassifySpec) and "text" in self.task.subjects.by
-        for name, alone in (("tune", "frozen"), ("tower", "table")):
+        for name, alone in self.classify.ALONE.items():
             value = getattr(self.classify, name)
             if self.one_tower and told and value != alone:
                 raise ValueError(

@@ -86,6 +86,11 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", _ACCENTS.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """`plain` text in which every run of white space is one blank: what tells no texts apart is gone."""
+    return " ".join(plain(text).split())
+
+
 def words(text: str, *, singles: bool = False) -> list[str]:
     """The words of a text, in order, with repeats.
 

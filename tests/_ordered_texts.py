@@ -24,7 +24,7 @@ def spec(**target: str) -> ClassifySpec:
     return parsed
 
 
-def ordered(folder: Path, *, drawn: bool = False, count: int = 600) -> ClassifyTask:
+def ordered(folder: Path, *, drawn: bool = False, count: int = 600, **target: str) -> ClassifyTask:
     """Texts whose mood the order of two words tells; with `drawn` it is drawn, and nothing tells it."""
     rng, rows = np.random.default_rng(0), []
     for i in range(count):
@@ -35,4 +35,4 @@ def ordered(folder: Path, *, drawn: bool = False, count: int = 600) -> ClassifyT
         rows.append({
             "utterance_id": f"u{i:04}", "text": " ".join(words), "mood": ["up", "down"][mood], "split": part,
         })  # fmt: skip
-    return build_classify_task(snapshot_of({"Utterance": rows}, folder / "s"), spec())
+    return build_classify_task(snapshot_of({"Utterance": rows}, folder / "s"), spec(**target))

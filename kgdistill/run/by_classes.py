@@ -211,7 +211,7 @@ class Classifying(Maker):
         for arm in map(self.run.pipeline.arms.__getitem__, self.run.judged()[0]):
             if arm.learner == "student":
                 student = self.student(arm.name)
-                logits, near = student.logits(self.task), student.near(self.task)
+                logits, near = student.said(self.task)
                 told = ClassArm(arm.title, logits, student.calibration, near)
                 out[arm.name] = JudgedClassArm(told, student.seconds, parameters_of(student.model))
             else:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kgdistill.config import ClassifyConfig
 from kgdistill.errors import ArtefactError
 from kgdistill.private import private_tree
 from kgdistill.refusals import clear_refusals
@@ -59,7 +60,7 @@ def without(settings: Mapping[str, Any], start: str) -> dict[str, Any]:
 def as_formerly(config: dict[str, Any]) -> dict[str, Any]:
     """A run's settings without those that change nothing, of which runs of former versions say nothing."""
     classify = config["classify"]
-    for name, alone in (("tune", "frozen"), ("tower", "table")):
+    for name, alone in ClassifyConfig.ALONE.items():
         if classify[name] == alone:
             classify = without(classify, name)
     return {**config, "classify": classify}

@@ -13,7 +13,7 @@ from safetensors.numpy import load
 from tokenizers import Tokenizer
 
 from kgdistill.arrays import FloatArray
-from kgdistill.serve.parts import Arrays, check_settings, refuse, whole
+from kgdistill.serve.parts import Arrays, check_arrays, check_settings, refuse, whole
 from kgdistill.serve.tower import TEXT_FOLDER, TextTower, unit
 
 _LINEAR = ("query.weight", "key.weight", "value.weight", "dense.weight")
@@ -72,63 +72,55 @@ class LayeredTower(TextTower):
         try:
             shape = json.loads(files["config.json"])
             held = load(files["model.safetensors"])
-            self._weights_of = {name.removeprefix("bert."): array for name, array in held.items()}
+            words = held["embeddings.word_embeddings.weight"]
             self._count, self._heads = int(shape["num_hidden_layers"]), int(shape["num_attention_heads"])
             self._small = np.float32(shape["layer_norm_eps"])
             self._tokenizer = files["tokenizer.json"].decode()
             kind = shape["model_type"], shape["hidden_act"]
         except (KeyError, ValueError, TypeError, SafetensorError) as error:
             raise refuse(f"holds no text encoder: {error}", TEXT_FOLDER) from error
+        if words.ndim != 2:
+            raise refuse("holds no token vectors", TEXT_FOLDER)
         if kind != ("bert", "gelu"):
             raise refuse(f"holds an encoder of the kind {' with '.join(map(str, kind))}", TEXT_FOLDER)
         self._files, self._marks, self._prefix, self._pooling = dict(files), marks, prefix, pooling
         self.max_tokens = max_tokens
-        self._check()
+        self._weights_of = self._ready(held)
 
-    def _check(self) -> None:
-        """Refuses weights of other shapes than the layers have, and marks that are no tokens."""
-        words = self._weights_of.get("embeddings.word_embeddings.weight")
-        if words is None or words.ndim != 2:
-            raise refuse("holds no token vectors", TEXT_FOLDER)
-        size, width = words.shape
-        norm = {"weight": (width,), "bias": (width,)}
-        wanted: dict[str, tuple[int, ...]] = {
-            "embeddings.position_embeddings.weight": (-1, width),
-            "embeddings.token_type_embeddings.weight": (-1, width),
-            **{f"embeddings.LayerNorm.{k}": v for k, v in norm.items()},
+    def _ready(self, held: Arrays) -> Arrays:
+        """The weights as they are read, of those that a file holds; others than these are of no use here."""
+        size, width = held["embeddings.word_embeddings.weight"].shape
+        square, row = ("float32", (width, width)), ("float32", (width,))
+        wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+            f"embeddings.{kind}_embeddings.weight": ("float32", (-1, width))
+            for kind in ("word", "position", "token_type")
         }
+        norms = ["embeddings"]
         for i in range(self._count):
             at = f"encoder.layer.{i}."
+            norms += [f"{at}attention.output", f"{at}output"]
             for part in ("self.query", "self.key", "self.value", "output.dense"):
-                wanted |= {f"{at}attention.{part}.weight": (width, width)}
-                wanted |= {f"{at}attention.{part}.bias": (width,)}
-            for part in ("attention.output.LayerNorm", "output.LayerNorm"):
-                wanted |= {f"{at}{part}.{k}": v for k, v in norm.items()}
-            inner = len(self._weights_of.get(f"{at}intermediate.dense.bias", ()))
-            wanted |= {f"{at}intermediate.dense.weight": (inner, width)}
-            wanted |= {f"{at}output.dense.weight": (width, inner), f"{at}output.dense.bias": (width,)}
-        for name, shape in wanted.items():
-            held = self._weights_of.get(name)
-            there = None if held is None else held.shape
-            if (
-                there is None
-                or len(there) != len(shape)
-                or any(want not in (-1, has) for want, has in zip(shape, there, strict=True))
-            ):
-                raise refuse(f"{name} has the shape {there}, not {shape}", TEXT_FOLDER)
-            # A product is a third faster of weights that lie as they are read.
-            turned = (
-                np.asarray(held, np.float32).T if name.endswith(_LINEAR) else np.asarray(held, np.float32)
-            )
-            self._weights_of[name] = np.ascontiguousarray(turned)
-        self._weights_of["embeddings.word_embeddings.weight"] = np.asarray(words, np.float32)
-        positions = len(self._weights_of["embeddings.position_embeddings.weight"])
-        tokens = Tokenizer.from_str(self._tokenizer).get_vocab_size()
+                wanted |= {f"{at}attention.{part}.weight": square, f"{at}attention.{part}.bias": row}
+            inner = len(held.get(f"{at}intermediate.dense.bias", ()))
+            wanted |= {
+                f"{at}intermediate.dense.weight": ("float32", (inner, width)),
+                f"{at}intermediate.dense.bias": ("float32", (inner,)),
+                f"{at}output.dense.weight": ("float32", (width, inner)),
+                f"{at}output.dense.bias": row,
+            }
+        wanted |= {f"{norm}.LayerNorm.{kind}": row for norm in norms for kind in ("weight", "bias")}
+        read = {name: held[name] for name in wanted if name in held}
+        check_arrays(self.name, read, wanted)
         marks = [*self._marks[0], *self._marks[1]]
+        positions = len(read["embeddings.position_embeddings.weight"])
+        tokens = Tokenizer.from_str(self._tokenizer).get_vocab_size()
         if not len(marks) < (self.max_tokens or 0) <= positions or tokens > size or width % self._heads:
             raise refuse("text.max_tokens, marks and heads do not fit the encoder", TEXT_FOLDER)
         if any(not 0 <= mark < size for mark in marks):
             raise refuse("text.marks are no tokens of the encoder", TEXT_FOLDER)
+        # A product is a third faster of weights that lie as they are read.
+        turned = {name: np.ascontiguousarray(read[name].T) for name in wanted if name.endswith(_LINEAR)}
+        return {**read, **turned}
 
     @property
     def dim(self) -> int:

@@ -114,7 +114,7 @@ class TextTower:
     def share(self, others: Iterable[TextTower]) -> None:
         """Holds the table of another tower that is the same, and its tokenizer, in the place of its own."""
         for other in others:
-            if np.array_equal(self._folded, other._folded):
+            if type(other) is TextTower and np.array_equal(self._folded, other._folded):
                 self._folded = other._folded
                 if self._tokenizer == other._tokenizer:
                     self._tokenizer, self.__dict__["_split"] = other._tokenizer, other._split

@@ -19,7 +19,7 @@ from kgdistill.tasks.search_catalogue import SearchCatalogue
 from kgdistill.tasks.spec import GivenSplit, HeldOut, MatchSpec
 from kgdistill.tasks.splits import PART_NAMES, Parts, applied, parts_of, split_sentence
 from kgdistill.tasks.synthetic import SyntheticQueries
-from kgdistill.words import plain
+from kgdistill.words import one_line
 
 Part: TypeAlias = Literal["validation", "test"]
 
@@ -142,8 +142,9 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
         raise InputError("no question with a text leads to an answer with a text", where=where)
     rows = sorted(right)
     parts, split = _parts(snapshot, spec, rows, questions, where)
-    held = {plain(questions[r]) for r, part in zip(rows, parts, strict=True) if part > 0}
-    past = [r for r, part in zip(rows, parts, strict=True) if part == 0 and plain(questions[r]) not in held]
+    lines = {r: one_line(questions[r]) for r in rows}
+    held = {lines[r] for r, part in zip(rows, parts, strict=True) if part > 0}
+    past = [r for r, part in zip(rows, parts, strict=True) if part == 0 and lines[r] not in held]
     by_part: dict[str, Questions] = {}
     names: tuple[Part, Part] = ("validation", "test")
     for name in names:
@@ -179,7 +180,7 @@ def _merged(said: Sequence[str], given: IntArray) -> tuple[dict[int, int], list[
     numbers: dict[int, int] = {}
     nodes: list[list[int]] = []
     for node in np.unique(given).tolist():
-        if folded := " ".join(plain(said[node]).split()):
+        if folded := one_line(said[node]):
             numbers[node] = places.setdefault(folded, len(places))
             if numbers[node] == len(nodes):
                 nodes.append([])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
 from kgdistill.tasks.spec import GivenSplit, HeldOut
-from kgdistill.words import plain
+from kgdistill.words import one_line
 
 Parts: TypeAlias = npt.NDArray[np.int8]
 PART_NAMES: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
@@ -37,8 +37,8 @@ def first_alike(texts: Sequence[str]) -> IntArray:
     An empty text is like no other.
     """
     firsts: dict[str, int] = {}
-    folded = (" ".join(plain(text).split()) for text in texts)
-    return np.array([firsts.setdefault(f, n) if f else n for n, f in enumerate(folded)], np.int64)
+    lines = map(one_line, texts)
+    return np.array([firsts.setdefault(line, n) if line else n for n, line in enumerate(lines)], np.int64)
 
 
 def _draws(

@@ -115,8 +115,9 @@ class ClassLesson(Lesson[Tensor]):
         rows, truth = self._task.subjects("validation", name), self._task.truth(name, "validation")
         several, places = self._task.several(name), placed(rows, self._device)
         with torch.inference_mode():
-            parts = torch.split(places, _ROWS) if len(places) else (places,)
-            x = torch.cat([self._logits(part)[0][name].float() for part in parts])
+            # Layers cannot read a batch without a text.
+            parts = [self._logits(part)[0][name].float() for part in torch.split(places, _ROWS) if len(part)]
+            x = torch.cat(parts) if parts else torch.zeros(truth.shape, device=self._device)
             if self._soft:
                 soft = taken(self._soft[name], places, self._device)
                 apart = soft_loss(x, soft, self._config.temperature, several=several)

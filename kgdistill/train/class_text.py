@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,9 @@ Split: TypeAlias = Callable[[list[str]], list[list[int]]]
 """Token ids of texts, as a model reads them."""
 WORD_RATE = 10.0
 """Of the weights of words, which stand at few subjects each."""
-_BATCH, _HEAD_RATE = 32, 10.0
-"""Texts at a time where layers learn, and the rate of what stands over them, as a multiple of theirs."""
+_BATCH, _HEAD_RATE, _CLIP = 32, 10.0, 1.0
+"""Where layers learn: texts at a time, the rate of what stands over them as a multiple of theirs, and the
+longest gradient."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,12 @@ def packed_layers(tower: PooledText) -> LayeredTower:
     )
 
 
-def student_rates(model: TextClassifier, config: ClassifyConfig) -> tuple[ClassifyConfig, dict[str, float]]:
-    """The settings that a student learns by, and the rates of its parts as multiples of the model's."""
+def student_rates(
+    model: TextClassifier, config: ClassifyConfig
+) -> tuple[ClassifyConfig, dict[str, float], float]:
+    """The settings that a student learns by, its parts' rates as multiples of the model's, and the clip."""
     if isinstance(model, StaticClassifier):
-        return config, {"table": config.table_rate, "head.words": WORD_RATE}
+        return config, {"table": config.table_rate, "head.words": WORD_RATE}, math.inf
     own = {"lr": config.tower_lr, "epochs": config.tower_epochs, "batch": min(config.batch, _BATCH)}
     rates = {"head.words": WORD_RATE * _HEAD_RATE, "head": _HEAD_RATE}
-    return config.model_copy(update=own), rates
+    return config.model_copy(update=own), rates, _CLIP

@@ -202,15 +202,24 @@ class ClassStudent:
         """What a bundle reads texts with where layers do."""
         return packed_layers(self.model.tower) if isinstance(self.model, LayeredClassifier) else None
 
+    def said(self, task: ClassifyTask) -> tuple[Logits, dict[str, FloatArray]]:
+        """Its logits of every subject, and `near`; texts are read once for both."""
+        told: list[dict[str, FloatArray]] = []
+        dense: list[FloatArray] = []
+        for logits, features in self._read(task):
+            told.append({name: x.cpu().numpy() for name, x in logits.items()})
+            if self.centres:
+                dense.append(features.cpu().numpy())
+        near = {name: centres.near(np.concatenate(dense)) for name, centres in self.centres.items()}
+        return {name: np.concatenate([part[name] for part in told]) for name in self.classes}, near
+
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
-        parts = [{name: x.cpu().numpy() for name, x in logits.items()} for logits, _ in self._read(task)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.classes}
+        return self.said(task)[0]
 
     def near(self, task: ClassifyTask) -> dict[str, FloatArray]:
         """Of each target that can be none of its classes, `Centres.near` of every subject."""
-        dense = self.dense(task) if self.centres else None
-        return {name: centres.near(dense) for name, centres in self.centres.items()}
+        return self.said(task)[1]
 
     def dense(self, task: ClassifyTask) -> FloatArray:
         """What its head reads of every subject beside words, float32 [subjects, F]."""
@@ -363,14 +372,13 @@ def train_class_student(
         model, task, split_of(model, text.tokenizer, most), tables, text.words, unseen=config.word_dropout
     )
     wanted = None if soft is None else text.wanted(vectors.subjects)
-    how, rates = student_rates(model, config)
+    how, rates, clip = student_rates(model, config)
     lesson = ClassLesson(
         task, reader.logits, context.device, how, soft=soft, wanted=wanted, lengths=reader.lengths
     )
     title = "Training the classes' student" + ("" if soft is not None else " without distillation")
-    recipe = class_recipe(how, chosen, rates, clip=math.inf if isinstance(model, StaticClassifier) else 1.0)
     trained = fit(
-        model, lesson, recipe, draws, title=title + _again(chosen),
+        model, lesson, class_recipe(how, chosen, rates, clip), draws, title=title + _again(chosen),
         validate=lesson.validate if chosen is None else None, checkpoint=context.checkpoint,
     )  # fmt: skip
     student = ClassStudent(

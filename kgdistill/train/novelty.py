@@ -127,10 +127,10 @@ def fit_class_student(
         alone, read = _alone(context), texts if reader is None else reader(fold)
         again = None if teacher is None else train_class_teacher(fold, read[1], config, alone)
         student = train(fold, again, alone, texts=read)
-        return student.logits(fold), student.near(fold)
+        return student.said(fold)
 
     student = train(task, teacher if teacher is None else teacher.chosen or teacher, context)
-    said = student.logits(task), student.near(task)
+    said = student.said(task)
     student.calibration = settled(task, said, student.calibration, refit, config, context.seed)
     if config.refit:
         student = train(task.on_everything(), teacher, context, student)

@@ -72,7 +72,7 @@ def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path
                 store.write_nodes(
                     "Question",
                     pa.Table.from_pylist(
-                        [{"question_id": "q0-0", "text": "No PARCEL yet", "split": "train"}], schema=schema
+                        [{"question_id": "q0-0", "text": "No  PARCEL yet", "split": "train"}], schema=schema
                     ),
                 )
             return len(answer_task(take_snapshot(store, tmp_path / str(repeat), cut=None, needed=())).entries)

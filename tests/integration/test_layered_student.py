@@ -16,6 +16,8 @@ from _classes import WordEncoder
 from _departments import TASK, fill_departments
 from _ordered_texts import ordered
 from _tiny_encoder import tiny_encoder
+from safetensors.numpy import load, save
+from torch import nn
 
 import kgdistill as kg
 from kgdistill.config import ClassifyConfig
@@ -26,6 +28,7 @@ from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.run import Run
 from kgdistill.serve.layers import LayeredTower, gelu, stored_tower
 from kgdistill.serve.pack_classes import pack_classifier
+from kgdistill.serve.tower import TextTower
 from kgdistill.store import MemoryStore
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.spec import parse_task
@@ -44,6 +47,7 @@ CONFIG = ClassifyConfig(
     refit=False, made_up=0, text_weight=0.0, dropout=0.0,
 )  # fmt: skip
 CONTEXT = Context(torch.device("cpu"), 0)
+WORDS, NORM = "embeddings.word_embeddings.weight", "embeddings.LayerNorm.weight"
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +131,82 @@ def test_layers_follow_the_text_teachers_vectors(
 
 
 def test_what_is_kept_is_what_was_trained(student: ClassStudent, task: ClassifyTask, tmp_path: Path) -> None:
-    save_class_student(tmp_path / "s", student)
-    again = load_class_student(tmp_path / "s")
+    folder = tmp_path / "e5"  # a folder's name is no sign of how its encoder wants texts
+    save_class_student(folder, student)
+    again = load_class_student(folder)
     np.testing.assert_allclose(again.logits(task)["mood"], student.logits(task)["mood"], atol=1e-5)
     assert again.calibration == student.calibration
     assert again.tokenizer is None
-    (tmp_path / "s" / "tower" / "config.json").unlink()
+    (folder / "tower" / "config.json").unlink()
     with pytest.raises(ArtefactError, match="holds no student of classes"):
-        load_class_student(tmp_path / "s")
+        load_class_student(folder)
+
+
+def test_how_a_student_wants_its_texts_is_kept(task: ClassifyTask, tmp_path: Path) -> None:
+    folder = str(tiny_encoder(tmp_path / "tiny", layers=2))
+    own = TransformerText(folder, precision="float32", max_tokens=8)
+    own.manner = Manner("cls", ("paper ", ""))
+    few = trained(task, own, encode_task(task, own), None, tower_epochs=1)
+    save_class_student(tmp_path / "s", few)
+    again = load_class_student(tmp_path / "s")
+    assert isinstance(again.model, LayeredClassifier)
+    assert (again.model.tower.manner, again.model.tower.max_tokens) == (own.manner, 8)
+    np.testing.assert_allclose(again.logits(task)["mood"], few.logits(task)["mood"], atol=1e-5)
+
+
+def test_layers_learn_by_settings_of_their_own(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes: list[Any] = []
+    sizes: list[int] = []
+    train = classify.fit
+
+    def watched(model: nn.Module, lesson: ClassLesson, recipe: Any, *args: Any, **named: Any) -> Any:
+        recipes.append(recipe)
+        sizes.append(max(len(batch) for batch in lesson.plan(0, CONTEXT.draws())))
+        return train(model, lesson, recipe, *args, **named)
+
+    monkeypatch.setattr(classify, "fit", watched)
+    some = trained(task, encoder, vectors, None, tower_epochs=2, tower_lr=1e-3, batch=128)
+    assert isinstance(some.model, LayeredClassifier)
+    # A word that training does not show is asked for as well.
+    assert some.model.layers.get_input_embeddings().num_embeddings == len(encoder.tokenizer)
+    trained(task, encoder, vectors, None, tower="table", epochs=1, batch=128)
+    layers, table = recipes
+    assert (layers.epochs, layers.lr, layers.clip, sizes[0]) == (2, 1e-3, 1.0, 32)
+    assert [*layers.rates.items()] == [("head.words", 100.0), ("head", 10.0)]
+    assert (table.lr, table.clip) == (CONFIG.lr, float("inf"))
+    assert sizes[1] >= 128
+
+
+def test_a_target_without_validation_subjects_can_be_learned(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, soft: dict[str, Any]
+) -> None:
+    """As in a fold of another target's left-out classes."""
+    bare = task.without(task.subjects("validation"))
+    for told in (None, soft):
+        student = trained(bare, encoder, vectors, told, tower_epochs=1)
+        assert student.logits(task)["mood"].shape == (len(task), 2)
+
+
+def test_texts_are_read_once_for_classes_and_for_what_is_none_of_them(
+    tmp_path: Path, encoder: TransformerText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ordered(tmp_path, count=240, none_of_them="nothing")
+    student = trained(own, encoder, encode_task(own, encoder), None, tower_epochs=1)
+    read: list[int] = []
+    before = ClassReader.logits
+
+    def counted(self: ClassReader, rows: torch.Tensor) -> Any:
+        read.append(len(rows))
+        return before(self, rows)
+
+    monkeypatch.setattr(ClassReader, "logits", counted)
+    logits, near = student.said(own)
+    assert sum(read) == len(own)
+    np.testing.assert_array_equal(near["mood"], student.centres["mood"].near(student.dense(own)))
+    np.testing.assert_array_equal(logits["mood"], student.logits(own)["mood"])
+    np.testing.assert_array_equal(near["mood"], student.near(own)["mood"])
 
 
 def test_a_bundle_says_what_the_student_says_without_torch(student: ClassStudent, task: ClassifyTask) -> None:
@@ -169,7 +241,11 @@ def test_numpy_reads_as_torch_does(encoder: TransformerText, manner: Manner) -> 
     assert tower.dim == own.dim
     again = stored_tower(tower.settings(), tower.arrays(), tower.files(), 0)
     np.testing.assert_array_equal(again.encode(texts), tower.encode(texts))
-    again.share([tower])
+    # Towers of two kinds in one folder of bundles, whichever is asked first.
+    rows = np.ones((len(own.tokenizer), 4), np.float32)
+    table = TextTower.of(own.tokenizer.backend_tokenizer, rows, None, 8)
+    table.share([tower])
+    again.share([table, tower])
     assert again._weights_of is tower._weights_of  # type: ignore[attr-defined]
     own.manner = Manner()
 
@@ -182,6 +258,7 @@ def test_the_activation_is_that_of_torch() -> None:
 def test_a_damaged_tower_is_refused(encoder: TransformerText) -> None:
     tower = packed_layers(encoder)
     settings, files = tower.settings(), tower.files()
+    held = load(files["text_tower/model.safetensors"])
 
     def changed(**values: Any) -> bytes:
         return json.dumps({**json.loads(files["text_tower/config.json"]), **values}).encode()
@@ -191,8 +268,12 @@ def test_a_damaged_tower_is_refused(encoder: TransformerText) -> None:
         ({"marks": [[10**6], []]}, {}, "no tokens"),
         ({"max_tokens": 10**6}, {}, "do not fit"),
         ({"pooling": "last"}, {}, "pooling"),
-        ({}, {"config.json": changed(num_hidden_layers=3)}, "has the shape None"),
+        ({}, {"config.json": changed(num_hidden_layers=3)}, r"'text\.encoder\.layer\.2\..*' is missing"),
         ({}, {"config.json": changed(model_type="roberta")}, "of the kind roberta with gelu"),
+        ({}, {"config.json": changed(num_attention_heads=3)}, "do not fit"),
+        ({}, {"model.safetensors": save({**held, WORDS: held[WORDS][:-1]})}, "do not fit"),
+        ({}, {"model.safetensors": save({**held, WORDS: held[WORDS][0]})}, "holds no token vectors"),
+        ({}, {"model.safetensors": save({**held, NORM: held[NORM].astype(np.float16)})}, "is float16"),
         ({}, {"config.json": b"{"}, "holds no text encoder"),
         ({}, {"model.safetensors": b"nothing"}, "holds no text encoder"),
     ]
@@ -209,6 +290,10 @@ def test_what_cannot_be_cut_is_refused(encoder: TransformerText) -> None:
     other = replace_kind(encoder, "distilbert")
     with pytest.raises(InputError, match="of the kind distilbert with gelu"):
         layers_of(other, 1)
+    headed = replace_kind(encoder, "bert")
+    headed.head = nn.Linear(headed.dim, headed.dim)
+    with pytest.raises(InputError, match="of the kind bert with gelu under a layer of its own"):
+        layers_of(headed, 1)
     with pytest.raises(InputError, match="is 3, but the encoder has 2 layers") as told:
         layers_of(encoder, 3)
     assert told.value.where == "classify.tower_layers"
@@ -239,6 +324,7 @@ def test_a_run_goes_the_whole_way_and_its_bundle_needs_no_torch(tmp_path: Path) 
     assert sizes["student"] == sum(p.numel() for p in student.model.parameters())
     texts = ["pen number 3", "sofa lamp", ""]
     bundle = kg.load(tmp_path / "run" / "bundle")
+    assert not [*(tmp_path / "run" / "bundle").rglob("README.md")]
     told = [one.told.probabilities for one in bundle.classify(texts=texts)]
     code = (
         "import sys, json, kgdistill as kg\n"

@@ -64,3 +64,17 @@ def test_an_outcome_is_put_to_the_others_and_what_was_not_tried_is_counted(
     # Of a fault that is worded anew nothing is known.
     monkeypatch.setattr(mutants, "table", lambda: [replace(one, new="else"), two, *rest])
     assert [o["name"] for o in mutants.document(mutants.former())["outcomes"]] == [two.name]
+
+
+def test_a_fault_that_survived_a_former_call_still_fails_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mutants, "RESULTS", tmp_path / "mutants.json")
+    one, two, *_ = mutants.table()
+    monkeypatch.setattr(mutants, "table", lambda: [one, two])
+    monkeypatch.setattr("sys.argv", ["mutants.py", "--untried"])
+    for killed, ended in ((False, 1), (True, 0)):
+        mutants.keep(mutants.Outcome(one.name, one.digest, killed, "", 1.0))
+        mutants.keep(mutants.Outcome(two.name, two.digest, True, "", 1.0))
+        assert mutants.main() == ended
+    assert one.name in capsys.readouterr().out
