@@ -30,8 +30,8 @@ from tokenizers import Tokenizer
 from bench.watch_sentiment import phrasebank
 from kgdistill.models.text.cut import cut_student
 from kgdistill.models.text.transformer import TransformerText
+from kgdistill.serve.pack_classes import packed_layers
 from kgdistill.serve.tower import TextTower
-from kgdistill.train.class_text import packed_layers
 
 RESULTS = Path(__file__).parent / "results" / "layers-speed.json"
 TEXTS, LAYERS = 400, (1, 2, 3, 6)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from kgdistill.serve.classifier import Classifier, TargetClasses
 from kgdistill.serve.file import bundle_config
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.known_nodes import KnownNodes
+from kgdistill.serve.layers import LayeredTower
 from kgdistill.serve.readings import Readings
 from kgdistill.serve.tower import TextTower
 from kgdistill.snapshot import Snapshot
@@ -43,13 +46,33 @@ class _Table(Protocol):
     def counts(self) -> tuple[LogCounts, ...]: ...
 
 
+class _Manner(Protocol):
+    @property
+    def pooling(self) -> str: ...
+    @property
+    def prefixes(self) -> tuple[str, str]: ...
+
+
+class _Layers(Protocol):
+    """Layers that read texts, as far as a bundle needs them."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def marks(self) -> tuple[Sequence[int], Sequence[int]]: ...
+    @property
+    def manner(self) -> _Manner: ...
+
+    def save(self, folder: str) -> object: ...
+
+
 class _Trained(Protocol):
     """A trained student of classes, as far as a bundle needs it."""
 
     @property
     def tokenizer(self) -> Tokenizer | None: ...
     @property
-    def layers(self) -> TextTower | None: ...
+    def layers(self) -> _Layers | None: ...
     @property
     def max_tokens(self) -> int: ...
     @property
@@ -66,6 +89,22 @@ class _Trained(Protocol):
     def weights(self) -> dict[str, npt.NDArray[np.float32]]: ...
 
 
+def packed_layers(layers: _Layers) -> LayeredTower:
+    """Layers that read texts, as a bundle has them."""
+    with TemporaryDirectory() as scratch:
+        layers.save(scratch)
+        saved = [path for path in Path(scratch).rglob("*") if path.is_file() and path.name != "README.md"]
+        files = {path.relative_to(scratch).as_posix(): path.read_bytes() for path in sorted(saved)}
+    manner = layers.manner
+    return LayeredTower(
+        files,
+        max_tokens=layers.max_tokens,
+        marks=layers.marks,
+        prefix=manner.prefixes[0],
+        pooling=manner.pooling,
+    )
+
+
 def pack_classifier(
     student: _Trained, keys: Mapping[str, Sequence[str]]
 ) -> tuple[TextTower | None, Classifier]:
@@ -76,7 +115,8 @@ def pack_classifier(
         keys: of the nodes of each label that its tables are over, by id.
     """
     weights = student.weights()
-    tower, table = student.layers, weights.pop("table", None)
+    tower: TextTower | None = None if student.layers is None else packed_layers(student.layers)
+    table = weights.pop("table", None)
     if table is not None and student.tokenizer is not None:
         tower = TextTower.of(student.tokenizer, table, None, student.max_tokens)
     targets = {

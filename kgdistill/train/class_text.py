@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import torch
@@ -24,7 +22,6 @@ from kgdistill.models.text.remembered import RememberedText
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.models.text.vocabulary import TokenSource, first_table, most_words, principal_axes
 from kgdistill.models.text.words import WordTokens
-from kgdistill.serve.layers import LayeredTower
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.tower import SharedTower, TowerTexts
 
@@ -151,22 +148,6 @@ def split_of(model: TextClassifier, tokenizer: Tokenizer | None, max_tokens: int
         return None
     words = WordTokens(tokenizer)
     return lambda texts: words.ids(texts, max_tokens)
-
-
-def packed_layers(tower: PooledText) -> LayeredTower:
-    """The layers as a bundle has them."""
-    with TemporaryDirectory() as scratch:
-        tower.save(scratch)
-        saved = [path for path in Path(scratch).rglob("*") if path.is_file() and path.name != "README.md"]
-        files = {path.relative_to(scratch).as_posix(): path.read_bytes() for path in sorted(saved)}
-    manner = tower.manner
-    return LayeredTower(
-        files,
-        max_tokens=tower.max_tokens,
-        marks=tower.marks,
-        prefix=manner.prefixes[0],
-        pooling=manner.pooling,
-    )
 
 
 def student_rates(

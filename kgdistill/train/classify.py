@@ -17,10 +17,10 @@ from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.device import at_home, taken
 from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
 from kgdistill.models.layered import LayeredClassifier
+from kgdistill.models.text.transformer import PooledText
 from kgdistill.models.text.vocabulary import TokenSource
 from kgdistill.ranking.calibration import Calibration
 from kgdistill.ranking.centres import Centres, centre_arrays
-from kgdistill.serve.layers import LayeredTower
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
@@ -31,7 +31,6 @@ from kgdistill.train.class_text import (
     StudentText,
     TextClassifier,
     first_text,
-    packed_layers,
     split_of,
     student_rates,
 )
@@ -198,9 +197,9 @@ class ClassStudent:
         return out | centre_arrays({name: self.centres[name] for name in sorted(unsure)})
 
     @property
-    def layers(self) -> LayeredTower | None:
-        """What a bundle reads texts with where layers do."""
-        return packed_layers(self.model.tower) if isinstance(self.model, LayeredClassifier) else None
+    def layers(self) -> PooledText | None:
+        """What reads its texts where layers do."""
+        return self.model.tower if isinstance(self.model, LayeredClassifier) else None
 
     def said(self, task: ClassifyTask) -> tuple[Logits, dict[str, FloatArray]]:
         """Its logits of every subject, and `near`; texts are read once for both."""

@@ -36,6 +36,7 @@ class Recipe:
         epochs: passes.
         lr: Adam's rate.
         rates: shares of it for the parameters whose name begins so ("blend" for "blend.mixer.0.weight").
+        eps: Adam's, likewise, where it is not 1e-8: a gradient far below it moves nothing.
         weight_decay: AdamW's; 0 is Adam.
         schedule: of the rate: it stays, falls to 0 in a straight line, or goes through one cycle.
         warm: share of the steps over which the rate rises before it falls.
@@ -49,6 +50,7 @@ class Recipe:
     epochs: int
     lr: float
     rates: Mapping[str, float] = field(default_factory=dict)
+    eps: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.0
     schedule: Literal["constant", "fall", "one_cycle"] = "constant"
     warm: float = 0.0
@@ -342,13 +344,15 @@ def _epoch(state: TrainState, work: Step, title: str, checkpoint: Checkpoint | N
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            shares = (share for start, share in recipe.rates.items() if f"{name}.".startswith(f"{start}."))
-            rate = recipe.lr * next(shares, 1.0)
-            groups.setdefault(rate, []).append(parameter)
-    moving = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+            rate, eps = (
+                next((value for start, value in values.items() if f"{name}.".startswith(f"{start}.")), usual)
+                for values, usual in ((recipe.rates, 1.0), (recipe.eps, 1e-8))
+            )
+            groups.setdefault((recipe.lr * rate, eps), []).append(parameter)
+    moving = [{"params": parameters, "lr": rate, "eps": eps} for (rate, eps), parameters in groups.items()]
     # In one pass over the weights: most of a step is this where a table is large. Of views it is wrong.
     parameters = [p for part in groups.values() for p in part]
     fused = all(p.device.type in ("cpu", "cuda") and p.is_contiguous() for p in parameters)

@@ -42,6 +42,9 @@ from kgdistill.train.targets import Targets
 _FEW_LABELS = 30_000
 """With so many labels, and a teacher, the task weighs half of what it is set to; with fewer less."""
 _TABLES = ("tokens", "ids", "token_weights")
+_EPS = {"blend": 1e-5}
+"""A weight on which no list depends has a gradient of rounding alone, of which Adam would make whole steps:
+what nobody bought would stand anywhere."""
 _COMPARED = 256
 _CHOICE = LinearChoice()
 
@@ -154,6 +157,7 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
         config.lr,
         # A blend's few weights may move fast; tables that start at the teacher's vectors are only refined.
         rates={"blend": 4.0, **dict.fromkeys(_TABLES, 0.1 if distilled else 1.0)},
+        eps=_EPS,
         evaluate_every=config.evaluate_every,
         # Labels alone overfit soon; else what follows the teacher more closely is kept in doubt.
         later=distilled,

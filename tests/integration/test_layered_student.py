@@ -27,7 +27,7 @@ from kgdistill.models.text.prefixes import Manner
 from kgdistill.models.text.transformer import TransformerText
 from kgdistill.run.run import Run
 from kgdistill.serve.layers import LayeredTower, gelu, stored_tower
-from kgdistill.serve.pack_classes import pack_classifier
+from kgdistill.serve.pack_classes import pack_classifier, packed_layers
 from kgdistill.serve.tower import TextTower
 from kgdistill.store import MemoryStore
 from kgdistill.tasks.classify import ClassifyTask
@@ -35,7 +35,7 @@ from kgdistill.tasks.spec import parse_task
 from kgdistill.train import classify
 from kgdistill.train.class_lesson import ClassLesson
 from kgdistill.train.class_reader import ClassReader
-from kgdistill.train.class_text import layers_of, packed_layers
+from kgdistill.train.class_text import layers_of
 from kgdistill.train.classify import ClassStudent, train_class_student, train_class_teacher
 from kgdistill.train.classify_files import load_class_student, save_class_student
 from kgdistill.train.loop import Context

@@ -211,6 +211,13 @@ def test_rates_are_shares_by_the_beginning_of_a_name_and_what_wants_no_gradient_
     }
 
 
+def test_a_gradient_far_below_eps_moves_nothing() -> None:
+    model = nn.ModuleDict({"blend": nn.Linear(2, 1), "other": nn.Linear(2, 1)})
+    moved = far(Recipe(epochs=1, lr=0.01, eps={"blend": 1e5}), model)
+    assert moved["other.weight"] == pytest.approx(0.02, rel=1e-3)
+    assert 0 < moved["blend.weight"] < 1e-6
+
+
 @pytest.mark.parametrize(
     ("more", "shares"),
     [

@@ -91,6 +91,13 @@ def test_what_only_views_tell_is_found_by_teacher_and_student(
     assert hits(views, pupil) > 0.9
 
 
+def test_what_no_list_tells_apart_stays_where_it_started(pupil: Scorer) -> None:
+    # Both estimates are 0 of everything unsold: their weights there shift all of it alike.
+    weights = pupil.model.blend.weights.weight[:, 1].detach()
+    assert weights[0].abs() > 1
+    assert weights[1:3].abs().max() < 0.15
+
+
 def test_without_a_weight_views_are_not_read(views: Planted) -> None:
     assert hits(views, of_teacher(views, views.catalogue())) < 0.4
 
