@@ -23,10 +23,11 @@ class LayeredClassifier(nn.Module):
     def __init__(self, tower: PooledText, head: FusedHead) -> None:
         super().__init__()
         self.tower, self.layers, self.head = tower, tower.model, head
-        self._bare = len(tower.token_ids([""])[0])
+        self._bare: Tensor
+        self.register_buffer("_bare", torch.tensor(tower.token_ids([""])[0]), persistent=False)
 
     def text(self, flat: Tensor, offsets: Tensor) -> Tensor:
-        """Vectors of length √W, float32 [B, W]; 0 where there is nothing but the marks around a text.
+        """Vectors of length √W, float32 [B, W]; 0 where there is nothing but what stands around any text.
 
         Args:
             flat: token ids of all texts, marks and all, int64 [T].
@@ -36,7 +37,9 @@ class LayeredClassifier(nn.Module):
         rows = torch.arange(len(offsets), device=offsets.device)
         with self.tower.low_precision_training() if self.training else nullcontext():
             vectors = self.tower.vectors(ids, rows).float()
-        read = ids.starts.diff() > self._bare
+        places = offsets[:, None] + torch.arange(len(self._bare), device=offsets.device)
+        bare = (flat[places.clamp(max=len(flat) - 1)] == self._bare).all(dim=1)
+        read = ~(bare & (ids.starts.diff() == len(self._bare)))
         scaled: Tensor = vectors * read[:, None] * float(vectors.shape[1]) ** 0.5
         return scaled
 

@@ -109,7 +109,9 @@ class Classifying(Maker):
 
     def _text(self, folder: Path) -> None:
         config = self.run.config.classify
-        if config.tower == "layers" and self.task.texts is not None:
+        if config.tower == "layers" and self.task.texts is None:
+            notice("classify.tower: no subject is known by text, and the student reads by no layers")
+        elif config.tower == "layers":
             layers_of(self.encoder, config.tower_layers)  # refused before anything is trained
         if self.tuned is None:
             if config.tune != "frozen":

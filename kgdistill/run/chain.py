@@ -294,9 +294,8 @@ _FUSION = {"meaning", "coverage", "facts", "candidates"}
 
 def _text_student(arm: Arm) -> Stage:
     below, sections = ("text", "queries", "targets"), ("search", "seed", "device")
-    return Stage(
-        f"the {arm.title}", "trained", _FIT, below, ("snapshot",), sections, lambda config: {"kind": arm.name}
-    )
+    title, inputs = f"the {arm.title}", {"kind": arm.name}
+    return Stage(title, "trained", _FIT, below, ("snapshot",), sections, lambda config: inputs)
 
 
 def _text_stages() -> dict[str, Stage]:
@@ -306,7 +305,7 @@ def _text_stages() -> dict[str, Stage]:
         "text": replace(_TEXT, command=_FIT, settings=("text", "task")),
         "queries": Stage(
             "the queries", "made", _FIT, ("text",), ("snapshot",), ("task", "seed"),
-            lambda config: {"queries": config.search.queries},
+            lambda config: {"queries": config.search.queries, **_copies(config)},
         ),
         "targets": Stage(
             "the teacher's targets", "made", _FIT, ("text", "queries"), ("snapshot",), ("task",),
@@ -375,13 +374,19 @@ def _learned(arm: Arm, section: str, data: Data, **further: Any) -> Stage:
     """The stage of an arm that learns from texts, and where it is distilled from the teacher."""
     below = ("text", "teacher") if arm.distilled else ("text",)
     sections = (section, "task", "seed", "device")
-    inputs = {"kind": arm.name, **further}
-    return Stage(f"the {arm.title}", "trained", _FIT, below, data, sections, lambda config: inputs)
+    title, inputs = f"the {arm.title}", {"kind": arm.name, **further}
+    return Stage(title, "trained", _FIT, below, data, sections, lambda config: inputs | _copies(config))
+
+
+def _copies(config: RunConfig) -> dict[str, Any]:
+    """Former models could learn from copies of the texts that judge them."""
+    reads = isinstance(config.task, ClassifySpec) and "text" in config.task.subjects.by
+    return {"copies": "together"} if reads or config.kind == "answer" else {}
 
 
 def _tuning(config: RunConfig) -> dict[str, Any]:
-    tuning = config.classify.tuning
-    return {"tuning": tuning, "seed": config.seed, "device": config.device} if tuning else {}
+    own = {"tuning": config.classify.tuning, "seed": config.seed, "device": config.device}
+    return {**own, **_copies(config)} if own["tuning"] else {}
 
 
 def _class_stages() -> dict[str, Stage]:

@@ -71,17 +71,18 @@ class LayeredTower(TextTower):
     ) -> None:
         try:
             shape = json.loads(files["config.json"])
+            placed = shape.get("position_embedding_type", "absolute")
             held = load(files["model.safetensors"])
             words = held["embeddings.word_embeddings.weight"]
             self._count, self._heads = int(shape["num_hidden_layers"]), int(shape["num_attention_heads"])
             self._small = np.float32(shape["layer_norm_eps"])
             self._tokenizer = files["tokenizer.json"].decode()
-            kind = shape["model_type"], shape["hidden_act"]
-        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+            kind = shape["model_type"], shape["hidden_act"], placed
+        except (AttributeError, KeyError, ValueError, TypeError, SafetensorError) as error:
             raise refuse(f"holds no text encoder: {error}", TEXT_FOLDER) from error
         if words.ndim != 2:
             raise refuse("holds no token vectors", TEXT_FOLDER)
-        if kind != ("bert", "gelu"):
+        if kind != ("bert", "gelu", "absolute"):
             raise refuse(f"holds an encoder of the kind {' with '.join(map(str, kind))}", TEXT_FOLDER)
         self._files, self._marks, self._prefix, self._pooling = dict(files), marks, prefix, pooling
         self.max_tokens = max_tokens
@@ -113,8 +114,12 @@ class LayeredTower(TextTower):
         check_arrays(self.name, read, wanted)
         marks = [*self._marks[0], *self._marks[1]]
         positions = len(read["embeddings.position_embeddings.weight"])
-        tokens = Tokenizer.from_str(self._tokenizer).get_vocab_size()
-        if not len(marks) < (self.max_tokens or 0) <= positions or tokens > size or width % self._heads:
+        try:
+            tokens = Tokenizer.from_str(self._tokenizer).get_vocab_size()
+        except Exception as error:  # the tokenizers' own have no other type
+            raise refuse(f"holds no tokenizer: {error}", TEXT_FOLDER) from error
+        whole_heads = self._heads > 0 and not width % self._heads
+        if not len(marks) < (self.max_tokens or 0) <= positions or tokens > size or not whole_heads:
             raise refuse("text.max_tokens, marks and heads do not fit the encoder", TEXT_FOLDER)
         if any(not 0 <= mark < size for mark in marks):
             raise refuse("text.marks are no tokens of the encoder", TEXT_FOLDER)
@@ -133,13 +138,12 @@ class LayeredTower(TextTower):
         before, after = self._marks
         most = (self.max_tokens or 0) - len(before) - len(after)
         ids = [row[:most] for row in self.token_ids([self._prefix + text for text in texts])]
-        own = len(self.token_ids([self._prefix])[0]) if self._prefix else 0
-        read = [len(row) > own for row in ids]
+        bare = self.token_ids([self._prefix])[0][:most] if self._prefix else []
+        read = [row != bare for row in ids]
         if known:
-            read = [
-                there and any(i != self.unknown for i in row[own:])
-                for there, row in zip(read, ids, strict=True)
-            ]
+            alone = self.token_ids(texts) if self._prefix else ids
+            some = [any(i != self.unknown for i in row) for row in alone]
+            read = [all(both) for both in zip(read, some, strict=True)]
         lengths = np.array([len(row) if there else 0 for row, there in zip(ids, read, strict=True)])
         for length in np.unique(lengths[lengths > 0]).tolist():
             rows = np.flatnonzero(lengths == length)

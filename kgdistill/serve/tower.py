@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -73,9 +74,11 @@ class TextTower:
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Rows of the table that each text is."""
         most = self.max_tokens
-        longest = None if most is None else _CHARACTERS * most
+        longest = math.inf if most is None else _CHARACTERS * most
+        # White space is no token, however much of it there is.
+        short = [text if len(text) <= longest else " ".join(text.split())[: int(longest)] for text in texts]
         # Half a surrogate pair is no character, and no tokenizer takes it.
-        whole = [text[:longest].encode(errors="replace").decode() for text in texts]
+        whole = [text.encode(errors="replace").decode() for text in short]
         return self._split[0].ids(whole, most)
 
     @property

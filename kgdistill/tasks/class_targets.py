@@ -55,21 +55,24 @@ class Classes:
 def held_together(targets: Sequence[Classes], texts: Sequence[str], rows: IntArray) -> list[str]:
     """The texts of some subjects, by which copies are kept together; empty where each may lie anywhere.
 
-    That is so of the only text of a class: without it nothing could be learned of the class.
+    That is so of a text whose every class has no other one: without it nothing could be learned of them.
 
     Args:
         targets: with what is right of these subjects.
         texts: of all subjects.
         rows: of these, int64 [R].
     """
-    firsts, alone = first_alike([texts[row] for row in rows]), np.zeros(len(rows), np.bool_)
+    firsts = first_alike([texts[row] for row in rows])
+    classed, shared = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
     for target in targets:
         places, classes = np.nonzero(target.truth[rows])
         least = np.full(len(target.names), len(rows))
         most = np.full(len(target.names), -1)
         np.minimum.at(least, classes, firsts[places])
         np.maximum.at(most, classes, firsts[places])
-        alone[places] |= (least == most)[classes]
+        classed[firsts[places]] = True
+        shared[firsts[places[(least < most)[classes]]]] = True
+    alone = (classed & ~shared)[firsts]
     return ["" if lone else texts[row] for row, lone in zip(rows.tolist(), alone.tolist(), strict=True)]
 
 

@@ -109,7 +109,7 @@ class ClassifyTask:
 
         Returns:
             int64 [distinct], places in `subjects`, and int64 [subjects], places in the first. Subjects that
-            are not known by text are no copies, nor are those of the only text of a class.
+            are not known by text are no copies, nor those of a text whose classes have no other.
         """
         firsts = np.arange(len(subjects))
         if self.texts is not None:
@@ -243,15 +243,20 @@ class ClassifyTask:
         return lines
 
     def _repeated(self) -> str:
-        """How many texts of the test stand in train or validation, in a sentence; empty where none does."""
+        """How many texts of a part stand in those before it as well, in a sentence; empty where none does."""
         if self.texts is None:
             return ""
-        texts, firsts = self.texts, first_alike(self.texts)
-        train, validation, test = (self.subjects(part) for part in PART_NAMES)
-        test = np.array([row for row in test if texts[row]], np.int64)
-        known = int(np.isin(firsts[test], firsts[[*train, *validation]]).sum())
-        said = f"{known:,} of the test's {len(test):,} texts stand in train or validation, too."
-        return said if known else ""
+        texts, firsts, said = self.texts, first_alike(self.texts), []
+        train, validation, test = (
+            np.array([row for row in self.subjects(part) if texts[row]], np.int64) for part in PART_NAMES
+        )
+        for name, part, before, where in (
+            ("test", test, np.concatenate([train, validation]), "train or validation"),
+            ("validation", validation, train, "train"),
+        ):
+            if known := int(np.isin(firsts[part], firsts[before]).sum()):
+                said.append(f"{known:,} of the {name}'s {len(part):,} texts stand in {where}, too.")
+        return " ".join(said)
 
 
 def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:

@@ -19,8 +19,8 @@ from kgdistill.tasks.ragged import placed
 from kgdistill.train.loop import Draws, Lesson, LossTerms
 from kgdistill.train.losses import list_distillation, relational_cosine
 
-_ROWS = 512
-"""Of validation, subjects at a time."""
+_ROWS, _LAYERED_ROWS = 512, 64
+"""Of validation, subjects at a time, and of any where layers read their texts."""
 Logits = Mapping[str, FloatArray]
 """Of each target, float32 [subjects, classes]."""
 
@@ -115,9 +115,11 @@ class ClassLesson(Lesson[Tensor]):
         rows, truth = self._task.subjects("validation", name), self._task.truth(name, "validation")
         several, places = self._task.several(name), placed(rows, self._device)
         with torch.inference_mode():
+            order, size = read_order(places, self._lengths, _ROWS)
             # Layers cannot read a batch without a text.
-            parts = [self._logits(part)[0][name].float() for part in torch.split(places, _ROWS) if len(part)]
-            x = torch.cat(parts) if parts else torch.zeros(truth.shape, device=self._device)
+            parts = [part for part in torch.split(places[order], size) if len(part)]
+            read = [self._logits(part)[0][name].float() for part in parts]
+            x = torch.cat(read)[order.argsort()] if read else torch.zeros(truth.shape, device=self._device)
             if self._soft:
                 soft = taken(self._soft[name], places, self._device)
                 apart = soft_loss(x, soft, self._config.temperature, several=several)
@@ -136,6 +138,20 @@ class ClassLesson(Lesson[Tensor]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Lesson`."""
         self._best, self._since = state["best"], state["since"]
+
+
+def read_order(rows: Tensor, lengths: Tensor | None, size: int) -> tuple[Tensor, int]:
+    """In which order subjects int64 [N] are read, int64 [N] places in them, and how many at a time.
+
+    Args:
+        rows: the subjects.
+        lengths: of all subjects' texts where layers read them: those of like length then go together, few at
+            a time, as short ones wait for long ones.
+        size: how many else.
+    """
+    if lengths is None:
+        return torch.arange(len(rows), device=rows.device), size
+    return lengths[rows].argsort(stable=True), _LAYERED_ROWS
 
 
 def worth(logits: FloatArray, truth: BoolArray, *, several: bool) -> tuple[float, float]:

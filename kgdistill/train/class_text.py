@@ -128,9 +128,12 @@ def layers_of(encoder: object, count: int) -> PooledText:
         raise InputError(
             f"is 'layers', but {name} gives vectors alone and cannot be cut", where=where, hint=hint
         )
-    kind = own.model.config.model_type, getattr(own.model.config, "hidden_act", "")
-    if kind != ("bert", "gelu") or own.head is not None:
+    described = own.model.config
+    kind = described.model_type, getattr(described, "hidden_act", "")
+    placed = getattr(described, "position_embedding_type", "absolute")
+    if kind != ("bert", "gelu") or placed != "absolute" or own.head is not None:
         over = " under a layer of its own" if own.head is not None else ""
+        over = over or (f" with positions of the kind {placed}" if placed != "absolute" else "")
         raise InputError(
             f"is 'layers', but {own.name} is of the kind {' with '.join(kind)}{over}", where=where, hint=hint
         )

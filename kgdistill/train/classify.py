@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.config import ClassifyConfig
 from kgdistill.models.beside import NodeTable, beside_features, node_tables
 from kgdistill.models.device import at_home, taken
-from kgdistill.models.heads import ClassifyHead, FusedHead, StaticClassifier, Words
+from kgdistill.models.heads import ClassifyHead, FusedHead, Words
 from kgdistill.models.layered import LayeredClassifier
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.models.text.vocabulary import TokenSource
@@ -24,7 +24,7 @@ from kgdistill.ranking.centres import Centres, centre_arrays
 from kgdistill.tasks.classify import ClassifyTask
 from kgdistill.tasks.word_features import WordFeatures
 from kgdistill.train.calibrations import calibrations
-from kgdistill.train.class_lesson import ClassLesson, Logits
+from kgdistill.train.class_lesson import ClassLesson, Logits, read_order
 from kgdistill.train.class_reader import ClassReader, class_centres, words_of
 from kgdistill.train.class_text import (
     WORD_RATE,
@@ -40,8 +40,8 @@ from kgdistill.train.tower import SharedTower, TowerTexts
 
 _CPU = torch.device("cpu")
 _LEARNED = 0.5
-_ROWS, _LAYERED_ROWS, _PART = 4096, 256, 20
-"""Subjects at a time, and where layers read them; and the fewest subjects of a part."""
+_ROWS, _PART = 4096, 20
+"""Subjects at a time, and the fewest of a part."""
 
 
 @dataclass
@@ -203,14 +203,8 @@ class ClassStudent:
 
     def said(self, task: ClassifyTask) -> tuple[Logits, dict[str, FloatArray]]:
         """Its logits of every subject, and `near`; texts are read once for both."""
-        told: list[dict[str, FloatArray]] = []
-        dense: list[FloatArray] = []
-        for logits, features in self._read(task):
-            told.append({name: x.cpu().numpy() for name, x in logits.items()})
-            if self.centres:
-                dense.append(features.cpu().numpy())
-        near = {name: centres.near(np.concatenate(dense)) for name, centres in self.centres.items()}
-        return {name: np.concatenate([part[name] for part in told]) for name in self.classes}, near
+        logits, dense = self._read(task, dense=bool(self.centres))
+        return logits, {name: centres.near(dense) for name, centres in self.centres.items()}
 
     def logits(self, task: ClassifyTask) -> Logits:
         """Of every subject of a task."""
@@ -222,18 +216,25 @@ class ClassStudent:
 
     def dense(self, task: ClassifyTask) -> FloatArray:
         """What its head reads of every subject beside words, float32 [subjects, F]."""
-        return np.concatenate([features.cpu().numpy() for _, features in self._read(task)])
+        return self._read(task, dense=True)[1]
 
-    def _read(self, task: ClassifyTask) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Logits and dense features of its subjects, some thousands at a time."""
+    def _read(self, task: ClassifyTask, *, dense: bool) -> tuple[Logits, FloatArray]:
+        """Logits of every subject and, where asked, `dense`; texts of like length are read together."""
         split = split_of(self.model, self.tokenizer, self.max_tokens)
         reader = ClassReader(self.model, task, split, self.tables, self.words)
-        size = _ROWS if isinstance(self.model, StaticClassifier) else _LAYERED_ROWS
+        order, size = read_order(torch.arange(len(task), device=reader.device), reader.lengths, _ROWS)
+        told: list[dict[str, FloatArray]] = []
+        features: list[FloatArray] = [np.zeros((0, 0), np.float32)]
         with torch.inference_mode():
             self.model.eval()
-            for rows in torch.split(torch.arange(len(task), device=reader.device), size):
+            for rows in torch.split(order, size):
                 logits, text = reader.logits(rows)
-                yield logits, reader.dense(rows, text)
+                told.append({name: x.cpu().numpy() for name, x in logits.items()})
+                if dense:
+                    features.append(reader.dense(rows, text).cpu().numpy())
+        back = order.argsort().cpu().numpy()
+        whole = {name: np.concatenate([part[name] for part in told])[back] for name in self.classes}
+        return whole, np.concatenate(features[1:])[back] if dense else features[0]
 
 
 def train_class_teacher(

@@ -221,7 +221,9 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         strange = np.zeros(classes, np.bool_)
         strange[group] = True
         gone = truth[:, strange].any(axis=1)
-        held = gone | (rng.random(len(rows))[first][text] < _HELD)
+        # A text that has one of them and another class as well is not learned from either.
+        taken = np.bincount(text, gone) > 0
+        held = taken[text] | (rng.random(len(rows))[first][text] < _HELD)
         lost = np.concatenate([rows[held], valid[valid_truth[:, strange].any(axis=1)]])
         fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():

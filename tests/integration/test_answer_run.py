@@ -13,9 +13,11 @@ from _dialogues import FRAMES, TOPICS, fill_dialogues
 from _tiny_encoder import tiny_encoder
 
 from kgdistill import load
+from kgdistill.config import resolve_config
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.answers import commonest, fitted_confidence, measures, ranked
 from kgdistill.ranking.fusion import Fusion
+from kgdistill.run.chain import pipeline_of
 from kgdistill.run.run import Run
 from kgdistill.run.text_match import query_parts
 from kgdistill.serve.bundle import Bundle
@@ -94,6 +96,9 @@ def test_a_question_that_is_asked_often_loses_none_of_its_answers_to_a_split_tha
     task.open_test()
     asked = [*task.asked("validation").texts, *task.asked("test").texts]
     learned = len(task.entries) - len(task.answers)
+    # What a former version made of another split is made anew.
+    config = resolve_config({"task": spec.declared()})
+    assert pipeline_of(config).stages["queries"].further(config)["copies"] == "together"
     # Where copies lay on both sides, those of train would be left out.
     assert learned + len(asked) == 60
     assert all(asked.count(text) == 4 for text in asked)

@@ -12,19 +12,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from _classes import WordEncoder
+from _classes import SCHEMA, WordEncoder, kind_spec, users
 from _departments import TASK, fill_departments
 from _ordered_texts import ordered
+from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 from safetensors.numpy import load, save
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Metaspace
 from torch import nn
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import kgdistill as kg
 from kgdistill.config import ClassifyConfig
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.models.heads import ClassifyHead, FusedHead
 from kgdistill.models.layered import LayeredClassifier
 from kgdistill.models.text.prefixes import Manner
-from kgdistill.models.text.transformer import TransformerText
+from kgdistill.models.text.transformer import PooledText, TransformerText
 from kgdistill.run.run import Run
 from kgdistill.serve.layers import LayeredTower, gelu, stored_tower
 from kgdistill.serve.pack_classes import pack_classifier, packed_layers
@@ -250,6 +256,30 @@ def test_numpy_reads_as_torch_does(encoder: TransformerText, manner: Manner) -> 
     own.manner = Manner()
 
 
+def test_a_word_that_takes_in_the_blank_behind_a_prefix_is_read() -> None:
+    vocabulary = {"[UNK]": 0, "[PAD]": 1, "\u2581ask": 2, "\u2581": 3, "\u2581paper": 4, "\u2581chair": 5}
+    split = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    split.pre_tokenizer = Metaspace()
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 6, "hidden_size": 16, "intermediate_size": 32, "max_position_embeddings": 16}
+    model = BertModel(BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2, initializer_range=0.3))
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=split, unk_token="[UNK]", pad_token="[PAD]")
+    own = PooledText(model, wrapped, name="glued", precision="float32", max_tokens=16)
+    own.manner = Manner("mean", ("ask ", ""))
+    texts, tower = ["paper", "", "chair paper", "unknown"], packed_layers(own)
+    assert list(map(len, own.token_ids(texts))) == [2, 2, 3, 2]
+    read = LayeredClassifier(own, FusedHead(ClassifyHead(16, {"mood": 2}, hidden=0, dropout=0), 0)).eval()
+    rows = own.token_ids(texts)
+    ends = torch.tensor([len(row) for row in rows]).cumsum(0)
+    flat, offsets = torch.tensor([i for row in rows for i in row]), ends - torch.tensor([2, 2, 3, 2])
+    want = own.encode(texts) * np.array([[1], [0], [1], [1]], np.float32)
+    with torch.inference_mode():
+        np.testing.assert_allclose(read.text(flat, offsets) / 4, want, atol=1e-6)
+    np.testing.assert_allclose(tower.encode(texts), want, atol=2e-6)
+    known = tower.encode(texts, known=True)
+    assert known.any(axis=1).tolist() == [True, False, True, False]
+
+
 def test_the_activation_is_that_of_torch() -> None:
     x = torch.linspace(-9, 9, 20_001)
     np.testing.assert_allclose(gelu(x.numpy()), torch.nn.functional.gelu(x).numpy(), atol=3e-6)
@@ -274,7 +304,11 @@ def test_a_damaged_tower_is_refused(encoder: TransformerText) -> None:
         ({}, {"model.safetensors": save({**held, WORDS: held[WORDS][:-1]})}, "do not fit"),
         ({}, {"model.safetensors": save({**held, WORDS: held[WORDS][0]})}, "holds no token vectors"),
         ({}, {"model.safetensors": save({**held, NORM: held[NORM].astype(np.float16)})}, "is float16"),
+        ({}, {"config.json": changed(num_attention_heads=0)}, "do not fit"),
+        ({}, {"config.json": changed(position_embedding_type="relative_key")}, "with gelu with relative_key"),
         ({}, {"config.json": b"{"}, "holds no text encoder"),
+        ({}, {"config.json": b"[]"}, "holds no text encoder"),
+        ({}, {"tokenizer.json": b"{}"}, "holds no tokenizer"),
         ({}, {"model.safetensors": b"nothing"}, "holds no text encoder"),
     ]
     for setting, file, message in wrong:
@@ -294,6 +328,10 @@ def test_what_cannot_be_cut_is_refused(encoder: TransformerText) -> None:
     headed.head = nn.Linear(headed.dim, headed.dim)
     with pytest.raises(InputError, match="of the kind bert with gelu under a layer of its own"):
         layers_of(headed, 1)
+    relative = replace_kind(encoder, "bert")
+    relative.model.config.position_embedding_type = "relative_key"
+    with pytest.raises(InputError, match="with positions of the kind relative_key"):
+        layers_of(relative, 1)
     with pytest.raises(InputError, match="is 3, but the encoder has 2 layers") as told:
         layers_of(encoder, 3)
     assert told.value.where == "classify.tower_layers"
@@ -390,6 +428,54 @@ def test_texts_of_like_length_learn_together_and_all_of_them(
         trained(task, encoder, vectors, None, tower=tower, tower_epochs=1, epochs=1)
     assert asked[0].tolist() == [len(row) for row in encoder.token_ids(list(task.texts or ()))]
     assert asked[1] is None
+
+
+def test_texts_are_read_a_few_of_like_length_at_a_time(
+    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, student: ClassStudent,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A short one beside a long one is padded to its length, and many at a time take much memory."""
+    lengths = torch.randperm(len(task), generator=torch.Generator().manual_seed(0))
+    drawn = torch.rand(len(task), 2, generator=torch.Generator().manual_seed(1))
+    asked: list[torch.Tensor] = []
+
+    def logits(rows: torch.Tensor) -> tuple[dict[str, torch.Tensor], None]:
+        asked.append(rows)
+        return {"mood": drawn[rows]}, None
+
+    few, whole = (
+        ClassLesson(task, logits, torch.device("cpu"), CONFIG, lengths=each).validate()
+        for each in (lengths, None)
+    )
+    assert few == whole
+    *parts, _ = asked
+    assert [*map(len, asked)] == [64, 64, 22, 150]
+    assert lengths[parts[0]].max() < lengths[parts[1]].min()
+    sizes: list[int] = []
+    before = ClassReader.logits
+
+    def counted(self: ClassReader, rows: torch.Tensor) -> Any:
+        sizes.append(len(rows))
+        return before(self, rows)
+
+    monkeypatch.setattr(ClassReader, "logits", counted)
+    monkeypatch.setattr(ClassReader, "lengths", lengths)
+    reordered = student.logits(task)["mood"]
+    assert max(sizes) == 64
+    monkeypatch.setattr(ClassReader, "lengths", torch.arange(len(task)))
+    np.testing.assert_allclose(student.logits(task)["mood"], reordered, atol=1e-5)
+
+
+def test_that_layers_have_no_text_to_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with MemoryStore() as store:
+        store.apply_schema(SCHEMA)
+        write_rows(store, SCHEMA, users(40))
+        settings = {**SMALL, "tune": "top"}
+        run = Run.create(tmp_path / "run", store, task=kind_spec(), classify=settings, device="cpu")
+        run.make("text")
+    told = capsys.readouterr().err
+    assert "classify.tower: no subject is known by text, and the student reads by no layers" in told
+    assert "classify.tune: no subject is known by text" in told
 
 
 def test_layers_read_every_mark_and_learn_from_no_made_up_texts(

@@ -122,6 +122,24 @@ def test_copies_of_a_text_are_learned_from_together_or_not_at_all(tmp_path: Path
     assert left_out_folds(made.task, "intent", look, share=0.3, seed=0)
 
 
+def test_a_text_of_two_classes_is_left_out_with_either(tmp_path: Path) -> None:
+    """Else it would be learned, and judged as none of what is known."""
+    rows = tables()
+    for i, row in enumerate(rows["Utterance"]):
+        row["text"] = f"text {i // 2}"
+    target = {"intent": {"relationship": "HAS_INTENT", "none_of_them": "none"}}
+    task = make_classes(rows, tmp_path / "s", spec(targets=target))
+    assert task.texts is not None
+    texts, train = task.texts, task.subjects("train")
+
+    def look(fold: Any) -> Any:
+        learned = fold.subjects("train")
+        assert not {texts[row] for row in learned} & {texts[row] for row in np.setdiff1d(train, learned)}
+        return {"intent": np.zeros((len(texts), 5), np.float32)}, {"intent": np.zeros(len(texts), np.float32)}
+
+    assert left_out_folds(task, "intent", look, share=0.3, seed=0)
+
+
 def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

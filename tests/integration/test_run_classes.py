@@ -126,7 +126,14 @@ def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("stage", "lacks"), [("student", "words"), ("student", "centres"), ("teacher", "centres")]
+    ("stage", "lacks"),
+    [
+        ("student", "words"),
+        ("student", "centres"),
+        ("student", "copies"),
+        ("teacher", "centres"),
+        ("teacher", "copies"),
+    ],
 )
 def test_what_a_former_version_left_is_trained_anew(run: Run, tmp_path: Path, stage: str, lacks: str) -> None:
     copied = tmp_path / "run"

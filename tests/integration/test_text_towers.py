@@ -72,6 +72,8 @@ def test_a_saved_table_gives_the_students_weighted_means_at_unit_length(
     offsets = torch.from_numpy(np.cumsum([0, *map(len, ids)])[:-1])
     with torch.no_grad():
         np.testing.assert_allclose(tower.encode(TEXTS), student.text(flat, offsets).numpy(), atol=1e-6)
+    # White space hides no word, however much of it stands before.
+    np.testing.assert_array_equal(tower.encode([" \n" * 5_000 + TEXTS[0]]), tower.encode(TEXTS[:1]))
     # Without unit length only the cosines are the student's.
     save_static(tmp_path / "plain", tokenizer, *weights_of(student), max_tokens=max_tokens, normalize=False)
     plain = SentenceTransformer(str(tmp_path / "plain"), device="cpu").encode(TEXTS, show_progress_bar=False)

@@ -82,6 +82,33 @@ def test_the_only_text_of_a_class_is_learned_whatever_part_it_is_tested_in(tmp_p
     assert len(first) == len(alone) + len(others)
 
 
+def test_a_target_of_which_each_class_is_one_text_lets_no_other_be_tested_on_what_it_learned(
+    tmp_path: Path,
+) -> None:
+    tables = utterances()
+    for n, row in enumerate(tables["Utterance"]):
+        row["text"], row["mood"] = f"text {n // 6}", f"page {n // 6}"
+    targets = {"intent": {"relationship": "HAS_INTENT"}, "page": {"property": "mood"}}
+    protocol = {"split": "held_out", "share": 0.3}
+    task = make_classes(tables, tmp_path / "s", spec(targets=targets, protocol=protocol))
+    assert task.texts is not None
+    parts = [{task.texts[i] for i in task.subjects(p)} for p in ("train", "validation", "test")]  # type: ignore[arg-type]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    assert len(task.copies(task.subjects("train"))[0]) == len(parts[0])
+
+
+def test_a_split_that_is_given_says_what_stands_in_several_parts(tmp_path: Path) -> None:
+    tables = utterances()
+    for n, row in enumerate(tables["Utterance"]):
+        row["text"], row["split"] = f"text {n}", ["train", "dev", "test"][n // 3 % 3]
+    for n, text in {3: "TEXT 0", 6: "text  4", 7: "text 1", 8: ""}.items():
+        tables["Utterance"][n]["text"] = text
+    assert make_classes(tables, tmp_path / "s", spec()).describe()[2] == (
+        "2 of the test's 77 texts stand in train or validation, too. "
+        "1 of the validation's 81 texts stand in train, too."
+    )
+
+
 def test_exchanged_labels_are_those_of_the_same_part_and_the_test_keeps_its_own(tmp_path: Path) -> None:
     targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
     task = make_classes(utterances(), tmp_path / "s", spec(targets=targets))
