@@ -11,7 +11,7 @@ help:
 	@echo "make install make .venv and install, nothing more"
 	@echo "make demo    install, then files -> graph -> teacher -> student -> report on real data"
 	@echo "make test    install, start a real Neo4j, run lint, types and all tests"
-	@echo "make nightly install, then the floors on quality and the faults that tests must notice (an hour)"
+	@echo "make nightly install, then the floors on quality and the faults that tests must notice (four hours)"
 	@echo "make oldest  the unit tests with the oldest versions allowed, in .venv-oldest"
 	@echo "make bench   install, then the measured figures (speed, memory, quality); SUITE=office: of that suite"
 	@echo "make docs    write the parts of the documentation anew that come from the code and from bench/results"

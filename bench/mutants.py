@@ -82,6 +82,10 @@ class Outcome:
     seconds: float
 
 
+class AlreadyRedError(Exception):
+    """A test fails without any fault."""
+
+
 def table() -> list[Mutant]:
     """Every mutant.
 
@@ -104,7 +108,7 @@ def copy_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def failing(folder: Path, tests: Sequence[str], limit_s: float | None = _LONGEST_S) -> str | None:
+def failing(folder: Path, tests: Sequence[str]) -> str | None:
     """The first test that fails in the copy, or None; a fault may make them run for ever.
 
     Raises:
@@ -115,10 +119,10 @@ def failing(folder: Path, tests: Sequence[str], limit_s: float | None = _LONGEST
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            [*pytest, *tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=limit_s
+            [*pytest, *tests], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LONGEST_S
         )
     except subprocess.TimeoutExpired:
-        return f"nothing ended within {limit_s} s"
+        return f"nothing ended within {_LONGEST_S} s"
     if done.returncode == 0:
         return None
     if done.returncode not in (1, 2):
@@ -130,8 +134,17 @@ def failing(folder: Path, tests: Sequence[str], limit_s: float | None = _LONGEST
 
 
 def outcomes(mutants: Sequence[Mutant], folder: Path) -> Iterator[Outcome]:
-    """Makes one fault after another in the copy."""
+    """Makes one fault after another in the copy.
+
+    Raises:
+        AlreadyRedError: a test fails by itself, and would kill anything.
+    """
+    sound: set[str] = set()
     for mutant in mutants:
+        tests = [test for test in mutant.tests if test not in sound]
+        if tests and (red := failing(folder, tests)) is not None:
+            raise AlreadyRedError(f"a test fails without any fault: {red}")
+        sound |= {*tests}
         file = folder / mutant.file
         whole = file.read_text(encoding="utf-8")
         begin = time.monotonic()
@@ -162,19 +175,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         folder = Path(temporary)
         copy_tree(folder)
-        # Tests that fail by themselves would kill anything.
-        tests = sorted({test for m in mutants for test in m.tests})
-        if tests and (red := failing(folder, tests, limit_s=None)) is not None:
-            print(f"a test fails without any fault: {red}", file=sys.stderr)
+        made = zip(mutants, outcomes(mutants, folder), strict=True)
+        try:
+            for number, (mutant, outcome) in enumerate(made, 1):
+                keep(outcome)
+                fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
+                print(
+                    f"{number}/{len(mutants)} {fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})",
+                    file=sys.stderr if asked.json else sys.stdout,
+                    flush=True,
+                )
+        except AlreadyRedError as error:
+            print(error, file=sys.stderr)
             return 2
-        for number, (mutant, outcome) in enumerate(zip(mutants, outcomes(mutants, folder), strict=True), 1):
-            keep(outcome)
-            fate, then = ("killed", outcome.by) if outcome.killed else ("SURVIVED", mutant.survives)
-            print(
-                f"{number}/{len(mutants)} {fate:8} {outcome.seconds:6.1f} s  {mutant.name}  ({then})",
-                file=sys.stderr if asked.json else sys.stdout,
-                flush=True,
-            )
     found = document(former())
     if asked.json:
         print(json.dumps(found, indent=1))

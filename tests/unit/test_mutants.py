@@ -40,6 +40,37 @@ def test_an_old_text_that_is_gone_or_stands_twice_is_an_error(tmp_path: Path) ->
             mutant.broken(tmp_path)
 
 
+def test_tests_that_fail_by_themselves_kill_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "module.py").write_text("a = 1\n", encoding="utf-8")
+    asked: list[tuple[str, ...]] = []
+
+    def failing(folder: Path, tests: Any) -> str | None:
+        asked.append(tuple(tests))
+        file = folder / "module.py"
+        broken = file.is_file() and "c = 1" in file.read_text(encoding="utf-8")
+        return "it" if broken or "red" in tests else None
+
+    monkeypatch.setattr(mutants, "failing", failing)
+    faults = [
+        mutants.Mutant(name, "module.py", "a = 1", "c = 1", tests, "because")
+        for name, tests in (("one", ("a", "b")), ("two", ("b", "c")), ("three", ("a",)), ("four", ("red",)))
+    ]
+    done = mutants.outcomes(faults, tmp_path)
+    assert [next(done).killed for _ in range(3)] == [True, True, True]
+    # Each test is tried once as it is.
+    assert asked == [("a", "b"), ("a", "b"), ("c",), ("b", "c"), ("a",)]
+    with pytest.raises(mutants.AlreadyRedError, match="without any fault: it"):
+        next(done)
+    monkeypatch.setattr(mutants, "RESULTS", tmp_path / "mutants.json")
+    monkeypatch.setattr(mutants, "copy_tree", lambda folder: None)
+    monkeypatch.setattr(mutants, "table", lambda: faults[3:])
+    monkeypatch.setattr("sys.argv", ["mutants.py"])
+    assert mutants.main() == 2
+    assert "a test fails without any fault: it" in capsys.readouterr().err
+
+
 def test_the_results_are_of_faults_that_are_there() -> None:
     names = [outcome["name"] for outcome in mutants.former()]
     assert len(names) == len(set(names))
