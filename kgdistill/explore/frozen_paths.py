@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csc_array
 
+from kgdistill.arrays import BoolArray
 from kgdistill.explore.explanation import Explanation
 from kgdistill.explore.explanations import Weigh, along
 from kgdistill.explore.paths import (
     LEAST_TOGETHER,
+    RATING,
     Fact,
     Lead,
     Row,
@@ -170,15 +172,32 @@ class FrozenPaths:
         if event == self.own:
             return np.diff(self._buyers.indptr)
         edge: EdgeType = (self._user, event, self._label)
-        targets = self._snapshot.edge_index(edge)[1] if edge in self._snapshot.edge_types else []
-        return np.bincount(targets, minlength=self._snapshot.num_nodes(self._label))
+        count = self._snapshot.num_nodes(self._label)
+        if edge not in self._snapshot.edge_types:
+            return np.zeros(count, np.int64)
+        return np.bincount(self._snapshot.edge_index(edge)[1][self._liked(edge)], minlength=count)
+
+    def _liked(self, edge: EdgeType) -> BoolArray:
+        """Which of what was done counts, bool [edges]: of ratings of products those that `Paths` counts."""
+        table, every = self._snapshot.edge_table(edge), np.ones(self._snapshot.num_edges(edge), np.bool_)
+        if edge[1] == self.own or edge[2] != self._label or RATING not in table.column_names:
+            return every
+        column = table[RATING]
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            return every
+        ends = pc.min_max(column).as_py()
+        if ends["min"] is None or ends["min"] == ends["max"]:
+            return every
+        liked = pc.greater(column, (ends["min"] + ends["max"]) / 2)
+        return np.asarray(liked.fill_null(False).to_numpy(), np.bool_)
 
     def _done(self, edge: EdgeType, users: Iterable[str]) -> list[tuple[str, int, str, datetime | None]]:
         """user, position, key and time of what some users did before the cut."""
         if edge not in self._snapshot.edge_types:
             return []
         sources, targets = self._snapshot.edge_index(edge)
-        keep = np.flatnonzero(np.isin(sources, self._snapshot.index(edge[0], sorted(users))))
+        mine = np.isin(sources, self._snapshot.index(edge[0], sorted(users)))
+        keep = np.flatnonzero(mine & self._liked(edge))
         who, what, times = (
             self._snapshot.keys(edge[0]),
             self._snapshot.keys(edge[2]),

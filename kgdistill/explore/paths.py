@@ -59,7 +59,7 @@ LEAST_TOGETHER = 3
 
 Row = dict[str, Any]
 BOUGHT = "BOUGHT"
-_RATING = "rating"
+RATING = "rating"
 
 
 class Fact(NamedTuple):
@@ -273,12 +273,12 @@ class Paths:
         """
         if event not in self._above:
             edge = self._store.schema.relationships[event]
-            rating, ends = edge.properties.get(_RATING), {"low": None, "high": None}
+            rating, ends = edge.properties.get(RATING), {"low": None, "high": None}
             numbers = rating is not None and rating.type in ("double", "int64")
             if numbers and ("User", "Product") in edge.endpoints and event != BOUGHT:
                 ends = self._store.query(
                     f"MATCH (:User)-[w:`{event}`]->(:Product) WHERE w.`{edge.time}` < $before "
-                    f"RETURN min(w.{_RATING}) AS low, max(w.{_RATING}) AS high",
+                    f"RETURN min(w.{RATING}) AS low, max(w.{RATING}) AS high",
                     {"before": self._before},
                     timeout_s=_TIMEOUT_S,
                 ).to_pylist()[0]
@@ -292,7 +292,7 @@ class Paths:
 
     def _liked(self, event: str) -> str:
         """A condition on `w`, with AND behind it: beside ratings, what has none is no liking."""
-        return f"w.{_RATING} > $above AND " if self._least(event) else ""
+        return f"w.{RATING} > $above AND " if self._least(event) else ""
 
     def also_bought(self, products: Iterable[str]) -> list[Row]:
         """recommended, bought, support, lift."""

@@ -91,9 +91,23 @@ def test_what_is_shared_with_what_was_viewed_is_a_reason(store: GraphStore) -> N
     assert {e.kind for e in found} <= {"MADE_BY", "IN_CATEGORY", "MENTIONS", "PART_OF"}
 
 
-def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stars", [None, (5.0, 1.0), (4.0, 4.0)])
+def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path, stars: tuple[float, float] | None) -> None:
+    """Of ratings those above the middle of all alone, as far as these are not all the same."""
     with MemoryStore() as store:
         fill_explored_shop(store)
+        if stars is not None:
+            rated = [
+                ("ann", "mug-1"),
+                ("bob", "mug-1"),
+                ("cyd", "tea-3"),
+                ("eva", "coffee-1"),
+                ("eva", "tea-1"),
+            ]
+            given = {"at": [DAY[1]] * 5, "rating": [*stars, stars[0], stars[1], None]}
+            ends = {"source": [user for user, _ in rated], "target": [product for _, product in rated]}
+            rows = {("User", "RATED", "Product"): pa.table({**ends, **given})}
+            ingest_tables(store, load_schema(), GraphTables({}, rows))
         snapshot = take_snapshot(store, tmp_path / "snapshot", cut=datetime(2030, 1, 1))
         purchases = stored_purchases(store, BOUGHT, load_schema())
         users = store.read_nodes("User", [])["user_id"].to_pylist()
@@ -101,7 +115,7 @@ def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path) -> None:
         pairs = [(user, product) for user in users for product in products]
         stored = explain_many(store, pairs, limit=1000)
     frozen = explain_frozen(snapshot, purchases, BOUGHT, pairs, limit=1000)
-    kinds = set()
+    kinds, ways = set(), set()
     for pair in pairs:
         one, other = (
             {
@@ -113,7 +127,10 @@ def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path) -> None:
         )
         assert one == other
         kinds |= {kind for kind, *_ in one}
+        ways |= {(pair[0], steps[1].type) for _, steps, *_ in one if isinstance(steps[1], PathLink)}
     assert {"MADE_BY", "IN_CATEGORY", "VIEWED"} <= kinds
+    liked = {user for user, event in ways if event == "RATED"}
+    assert liked == {None: set(), (5.0, 1.0): {"ann", "cyd"}, (4.0, 4.0): {"ann", "bob", "cyd", "eva"}}[stars]
 
 
 def test_of_a_task_on_views_views_are_what_recommends_and_purchases_stand_beside(tmp_path: Path) -> None:
