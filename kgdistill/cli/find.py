@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -232,7 +233,10 @@ def goes_with(
 
 
 def classify(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One subject each.")] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT...", help="One subject each; - reads them from stdin, one a line."),
+    ] = None,
     bundle: BundleOption = None,
     run: RunBundleOption = None,
     history: Annotated[
@@ -254,8 +258,11 @@ def classify(
     \b
     Examples:
       kgdistill classify 'where is my card?' 'top up failed' --bundle runs/intent/bundle
+      kgdistill classify - --bundle runs/sentiment/bundle --json < reviews.txt
       kgdistill classify --history 1095275,1082185 --run runs/profile --json
     """
+    if texts == ["-"]:
+        texts = _lines()
     if not texts and history is None and not events and not facts:
         raise InputError("give a TEXT, --history, --event or --fact", hint="kgdistill classify --help")
     from kgdistill.serve.past import past_texts
@@ -287,6 +294,23 @@ def classify(
         if one.unknown:
             say(f"unknown: {', '.join(one.unknown)}")
     print_table(["subject", "target", "told", "probabilities"], rows)
+
+
+def _lines() -> list[str]:
+    """The lines of stdin that hold something.
+
+    Raises:
+        InputError: there is none, or they are no text.
+    """
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is no text in UTF-8: {error.reason}", where="-", hint="convert it first"
+        ) from error
+    if not (texts := [line for line in lines if line.strip()]):
+        raise InputError("holds no text", where="-", hint="one a line")
+    return texts
 
 
 def _as_json(text: str, prediction: Prediction) -> dict[str, Any]:

@@ -170,6 +170,8 @@ def _json(file: Path) -> dict[str, Any]:
             raise ArtefactError("is no file", where=str(file), hint=ANEW)
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if not file.parent.exists():
+            raise ArtefactError("is not there", where=str(file.parent), hint="check the path") from error
         raise ArtefactError("is no finished bundle", where=str(file), hint="train a student first") from error
     except (ValueError, OSError, RecursionError) as error:
         raise ArtefactError(f"cannot be read: {error}", where=str(file), hint=ANEW) from error

@@ -187,7 +187,7 @@ class Items:
         """A condition that is written down, as `mask` takes it: "5", "true", "2024-01-31", "3..20", "".
 
         Raises:
-            InputError: as `mask`.
+            InputError: as `mask`, or a range that begins above its end.
         """
         kind = self.kind(name)
         if not text:
@@ -196,7 +196,11 @@ class Items:
             return text
         if ".." in text and kind != "truth":
             least, _, most = text.partition("..")
-            return tuple(self._read(name, end.strip()) if end.strip() else None for end in (least, most))
+            low, high = (self._read(name, end.strip()) if end.strip() else None for end in (least, most))
+            if low is not None and high is not None and low > high:
+                told = f"{text!r} begins above its end, so that nothing lies within"
+                raise InputError(told, where=f"where.{name}", hint=f"write {most.strip()}..{least.strip()}")
+            return low, high
         return self._read(name, text)
 
     def _read(self, name: str, text: str) -> Any:

@@ -250,15 +250,14 @@ def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> Non
 def kept_targets(spec: ClassifySpec, held: Mapping[str, int]) -> list[str]:
     """The targets that a task tells of a graph: those that somebody has, or all where nobody has any.
 
-    What alerts are told by stays, that its absence is an error.
+    What alerts count stays, that its absence is an error.
 
     Args:
         spec: the task.
         held: of each target, how much of it there is.
     """
-    alerts = spec.alerts
-    needed = {alerts.target, alerts.topic} if alerts is not None else set()
-    return [name for name in spec.targets if held[name] or name in needed] or list(spec.targets)
+    counted = None if spec.alerts is None else spec.alerts.target
+    return [name for name in spec.targets if held[name] or name == counted] or list(spec.targets)
 
 
 def _check_class_counts(spec: ClassifySpec, counts: GraphCounts, where: str) -> None:

@@ -92,7 +92,10 @@ def classes_of(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[Clas
     classes = [
         _classes(snapshot, label, name, target, pairs[name], places[name]) for name, target in targets.items()
     ]
-    return spec.model_copy(update={"targets": targets}), classes
+    alerts = spec.alerts
+    if alerts is not None and alerts.topic not in targets:  # all are then of one topic
+        alerts = alerts.model_copy(update={"topic": None})
+    return spec.model_copy(update={"targets": targets, "alerts": alerts}), classes
 
 
 def _pairs(snapshot: Snapshot, label: str, target: Target, place: str) -> list[tuple[int, str]]:

@@ -49,6 +49,9 @@ class LineError(Exception):
     """A line that is no statement, and why."""
 
 
+IN_UTF8 = "convert it first: iconv -f GB18030 -t UTF-8 FILE, or from whatever it was written in"
+
+
 class StatementReader:
     """How records become statements.
 
@@ -93,7 +96,9 @@ class StatementReader:
         raw = (record.raw or b"").removeprefix(BOM)
         self._delimiter = delimiter_of(raw).decode()
         try:
-            self._header = [name.strip() for name in self._row(raw.decode("utf-8", "replace"))]
+            self._header = [name.strip() for name in self._row(raw.decode("utf-8"))]
+        except UnicodeDecodeError:
+            raise InputError("the header is no text in UTF-8", where=self.where, hint=IN_UTF8) from None
         except LineError as error:
             hint = "lines end with LF or CRLF; cells that hold quotes or line breaks are quoted"
             raise InputError(f"the header {error}", where=self.where, hint=hint) from None
@@ -117,7 +122,7 @@ class StatementReader:
         try:
             text = record.raw.removeprefix(BOM).decode("utf-8")
         except UnicodeDecodeError:
-            raise LineError("is not UTF-8") from None
+            raise LineError(f"is not UTF-8 ({IN_UTF8})") from None
         if not text.strip():
             return None
         held = self._json(text) if self.kind == "jsonl" else self._cells(text)

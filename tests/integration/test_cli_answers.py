@@ -141,6 +141,7 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         (["search", "tea", "--where", "brnd=x"], "no property 'brnd'"),
         (["search", "tea", "--where", "price"], "'price' is no KEY=VALUE"),
         (["search", "tea", "--where", "price=cheap"], "price is a number; 'cheap' is none"),
+        (["search", "tea", "--where", "price=10 .. 5"], "write 5..10"),
         (["search", "tea", "--where", "price=1..x"], "'x' is none"),
         (["search", "tea", "--where", "price=nan"], "'nan' is none"),
         (["search", "tea", "--where", "stock=perhaps"], "stock is true or false"),
@@ -159,7 +160,7 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
         ),
         (["search", "tea", "--user", "7"], "a bundle knows no users"),
         (["search", "tea", "--history", ""], "an id is empty"),
-        (["search", "tea", "--history", "7", "--recommender", "none"], "is no finished bundle"),
+        (["search", "tea", "--history", "7", "--recommender", "none"], "none: is not there"),
     ],
 )
 def test_what_cannot_be_answered_is_one_message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -123,6 +124,25 @@ def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.Cap
     ):
         assert main(args) == 2
         assert words in capsys.readouterr().err
+
+
+def test_texts_are_read_from_stdin(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--bundle", str(run.folder / "bundle"), "--json"]
+
+    def told(*texts: str, given: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code = main(["classify", *texts, *at])
+        return code, *capsys.readouterr()
+
+    want = told("pen number 3", "sofa 灯")
+    assert told("-", given="\ufeffpen number 3\r\n \nsofa 灯".encode()) == want
+    assert len(json.loads(want[1])) == 2
+    for given, says in ((b" \n", "-: holds no text"), (b"\xff", "-: is no text in UTF-8")):
+        code, out, said = told("-", given=given)
+        assert (code, out) == (2, "")
+        assert says in said
 
 
 @pytest.mark.parametrize(

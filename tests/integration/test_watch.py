@@ -251,7 +251,7 @@ def test_a_count_that_is_no_date_is_read(value: object, want: int) -> None:
 BAD = [
     (b'{"at": "2024-01-03", "sentiment": "negative"', "is not JSON"),
     (b"[1, 2]", "is no JSON object"),
-    (b'{"at": "2024-01-03", "text": "\xff"}', "is not UTF-8"),
+    (b'{"at": "2024-01-03", "text": "\xff"}', "is not UTF-8 (convert it first: iconv"),
     (b'{"when": "2024-01-03", "sentiment": "negative"}', "has no 'at', the time"),
     (b'{"at": "soon", "sentiment": "negative"}', "'soon' is no time"),
     (b'{"at": "2024-01-03", "text": "late again"}', "no model tells it: give --run or --bundle"),
@@ -301,6 +301,10 @@ def test_csv_says_the_same(tmp_path: Path) -> None:
     file.write_text("time,sentiment\n2024-01-01,negative\n")
     with pytest.raises(InputError, match="no column 'at'"):
         watch_file(file, alerts())
+    file.write_bytes("时间,情感\n2024-01-01,负面\n".encode("gb18030"))
+    with pytest.raises(InputError, match="the header is no text in UTF-8") as raised:
+        watch_file(file, alerts())
+    assert "iconv -f GB18030 -t UTF-8" in str(raised.value.hint)
     file.write_text(
         "at,sentiment\n2024-01-01,negative\n2024-01-02\n2024-01-02,positive\n2024-01-02,positive\n"
     )

@@ -71,7 +71,7 @@ def test_options_take_the_place_of_what_is_declared(file: Path, capsys: pytest.C
         (["--zone", "Mars"], "there is no time zone 'Mars'"),
         (["--task", "recommend"], "'recommend' declares no alerts"),
         (["--task", "sentimnt"], "did you mean 'sentiment'?"),
-        (["--bundle", "none"], "none/config.json: is no finished bundle"),
+        (["--bundle", "none"], "none: is not there"),
         (["--false-alarms", "nan"], "--false-alarms"),
     ],
 )

@@ -13,6 +13,7 @@ from _classes import START, kind_spec, make_classes, snapshot_of, spec, users, u
 from kgdistill.errors import InputError, KgdistillError, LeakError
 from kgdistill.tasks import class_targets
 from kgdistill.tasks.classify import build_classify_task
+from kgdistill.tasks.spec import parse_task
 
 
 def test_a_given_split_is_followed_and_validation_is_taken_of_train(tmp_path: Path) -> None:
@@ -97,6 +98,20 @@ def test_a_target_of_which_each_class_is_one_text_lets_no_other_be_tested_on_wha
     assert len(task.copies(task.subjects("train"))[0]) == len(parts[0])
 
 
+def test_that_few_texts_leave_a_part_empty_is_said(tmp_path: Path) -> None:
+    tables = utterances()
+    for n, row in enumerate(tables["Utterance"]):
+        row["text"] = f"text {n % 2}"
+    with pytest.raises(InputError, match="labelled leave none for") as raised:
+        make_classes(tables, tmp_path / "s", spec(protocol={"split": "held_out"}))
+    assert str(raised.value.hint).endswith(
+        "; they have 2 distinct texts, and those of one text lie in one part"
+    )
+    with pytest.raises(InputError, match="labelled leave none for") as raised:
+        make_classes(utterances(6), tmp_path / "t", spec(protocol={"split": "held_out", "share": 0.01}))
+    assert "distinct" not in str(raised.value.hint)
+
+
 def test_a_split_that_is_given_says_what_stands_in_several_parts(tmp_path: Path) -> None:
     tables = utterances()
     for n, row in enumerate(tables["Utterance"]):
@@ -107,6 +122,28 @@ def test_a_split_that_is_given_says_what_stands_in_several_parts(tmp_path: Path)
         "2 of the test's 77 texts stand in train or validation, too. "
         "1 of the validation's 81 texts stand in train, too."
     )
+
+
+def test_alerts_of_a_shop_without_topics_are_of_one_topic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = utterances()
+    targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
+    alerts = {"target": "intent", "bad": "cancel", "topic": "mood"}
+    whole = make_classes(tables, tmp_path / "whole", spec(targets=targets, alerts=alerts)).spec
+    assert whole.alerts is not None
+    assert whole.alerts.topic == "mood"
+    for row in tables["Utterance"]:
+        row["mood"] = None
+    told = make_classes(tables, tmp_path / "bare", spec(targets=targets, alerts=alerts)).spec
+    assert told.alerts is not None
+    assert (told.alerts.target, told.alerts.topic, list(told.targets)) == ("intent", None, ["intent"])
+    assert "targets.mood: no Utterance has any mood: it is left out" in capsys.readouterr().err
+    parse_task(told.declared())
+    # What is counted cannot be missing.
+    counted = {**alerts, "target": "mood", "topic": "intent"}
+    with pytest.raises(InputError, match="no Utterance has any mood: there is nothing to learn from"):
+        make_classes(tables, tmp_path / "none", spec(targets=targets, alerts=counted))
 
 
 def test_exchanged_labels_are_those_of_the_same_part_and_the_test_keeps_its_own(tmp_path: Path) -> None:
@@ -323,10 +360,10 @@ def test_a_target_that_nobody_has_is_left_out_where_there_is_another(
     assert "targets.hint: no Utterance has any hint: it is left out" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"no Utterance has any hint.*nothing to learn from"):
         make_classes(utterances(), tmp_path / "t", spec(targets={"hint": {"property": "hint"}}))
-    # What alerts are told by is not left out.
-    for alerts in ({"target": "hint", "bad": "cross"}, {"target": "mood", "bad": "cross", "topic": "hint"}):
-        with pytest.raises(InputError, match=r"no Utterance has any hint"):
-            make_classes(utterances(), tmp_path / alerts["target"], spec(targets=MOODS, alerts=alerts))
+    # What alerts count is not left out.
+    alerts = {"target": "hint", "bad": "cross"}
+    with pytest.raises(InputError, match=r"no Utterance has any hint"):
+        make_classes(utterances(), tmp_path / "counted", spec(targets=MOODS, alerts=alerts))
 
 
 def test_more_classes_than_memory_holds_are_told_before_anything_is_trained(

@@ -39,7 +39,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["evaluate", "--run", "none", "--device", "tpu"], "unknown device 'tpu'"),
         (["demo", "--device", "tpu"], "unknown device 'tpu'"),
         (["recommend"], "give one of: --run, --bundle"),
-        (["recommend", "--bundle", "none"], "is no finished bundle"),
+        (["recommend", "--bundle", "none"], "none: is not there"),
         (["recommend", "--bundle", "b", "--user", "ann"], "a bundle knows no users"),
         (["recommend", "--run", "r", "--user", "ann", "--history", "p"], "give one of: --user, --history"),
         (["recommend", "--run", "r", "--user", ""], "--user: an id is empty"),

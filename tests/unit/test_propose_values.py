@@ -133,6 +133,17 @@ def test_times_in_a_way_that_is_not_known_are_named(tmp_path: Path, time: str) -
     assert f"of none that is known: order_date with {time}; say at:" in yaml
 
 
+@pytest.mark.parametrize("without", [0, 1, 30])
+def test_that_a_few_rows_have_no_key_is_asked_about(tmp_path: Path, without: int) -> None:
+    """Many are rows of another kind, such as searches among views."""
+    rows = [[f"p{i}" if i >= without else "", f"thing {i}", "2.5"] for i in range(60)]
+    yaml, _, shown = tried(tmp_path, [["product_id", "title", "price"], *rows])
+    told = "# ? product_id: 1 of 60 rows have none and make nothing of it; without required: false they are"
+    assert (told in yaml, "rows have none" in yaml) == (without == 1, without == 1)
+    assert ("required: false" in yaml) == (without > 0)
+    assert (shown.counts["Product"], shown.rejected) == (60 - without, 0)
+
+
 def test_few_values_that_are_no_times_or_numbers_are_counted(tmp_path: Path) -> None:
     head = ["customer_id", "sku", "order_date", "quantity", "price"]
     rows = [[f"c{i}", f"s{i}", f"2024-01-{i % 28 + 1:02}", "1", "2.5"] for i in range(60)]

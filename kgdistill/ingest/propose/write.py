@@ -24,6 +24,8 @@ _GRADES = {
 }  # fmt: skip
 # Where fewer of the first rows find what they look up, it is said.
 _MOST = 0.9
+# Where more of the first rows have no key, they are rows of another kind.
+_FEW = 0.1
 _WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _USER_WORDS = {
     "age": "age alter agegroup altersgruppe",
@@ -135,7 +137,7 @@ def _notes(pieces: Pieces, sample: Sample) -> list[str]:
         lines.append(f"    # ? {role}: {comment(doubt)}")
     for column in sample.columns:
         if column.name in pieces.named:
-            doubts = [*_doubts(column), *_unread(column, found)]
+            doubts = [*_doubts(column), *_unread(column, found), *_absent(column, found)]
             lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in doubts]
     return lines
 
@@ -160,6 +162,15 @@ def _doubts(column: ColumnProfile) -> list[str]:
     if column.number is not None and column.number.either and column.time is None:
         doubts.append(f'{column.values[0]} is read with the comma between thousands; else say decimal: ","')
     return doubts
+
+
+def _absent(column: ColumnProfile, found: Guess) -> list[str]:
+    """That a few rows have no key."""
+    gaps = column.rows - len(column.values)
+    if column not in (found.user, found.product) or column.lists or gaps > _FEW * column.rows or column.full:
+        return []
+    told = f"{gaps:,} of {column.rows:,} rows have none" if gaps else "some rows after the first have none"
+    return [f"{told} and make nothing of it; without required: false they are rejected and listed"]
 
 
 def _unread(column: ColumnProfile, found: Guess) -> list[str]:
