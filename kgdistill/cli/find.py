@@ -266,6 +266,7 @@ def classify(
     if not texts and history is None and not events and not facts:
         raise InputError("give a TEXT, --history, --event or --fact", hint="kgdistill classify --help")
     from kgdistill.serve.past import past_texts
+    from kgdistill.serve.reply import READ
 
     asked = ask(bundle, run, task, "classify")
     tied: dict[str, list[str]] = {}
@@ -279,18 +280,22 @@ def classify(
         keys = [key.strip() for key in (history or "").split(",") if key.strip()]
         done = [past_texts(past(asked.bundle, keys, events))]
     told = asked.bundle.classify(texts or None, done, [tied] if tied else None)
-    subjects = texts or ["it"]
+    subjects, tower = texts or ["it"], asked.bundle.text
+    shares = [None if tower is None or not texts else tower.known_share(text) for text in subjects]
     if json:
-        print_json([_as_json(text, one) for text, one in zip(subjects, told, strict=True)])
+        whole = zip(subjects, told, shares, strict=True)
+        print_json([_as_json(text, one, share) for text, one, share in whole])
         return
     rows = []
-    for text, one in zip(subjects, told, strict=True):
+    for text, one, share in zip(subjects, told, shares, strict=True):
         for name, target in one.targets.items():
             likeliest = list(target.probabilities.items())[:_LIKELIEST]
             held = ", ".join(target.classes) or ("none of them" if target.out_of_scope else "none")
             rows.append([text[:60], name, held, ", ".join(f"{c} {p:.2f}" for c, p in likeliest)])
         if not one.known:
             say(f"nothing of {text[:60]!r} is known: told is what is common")
+        elif share is not None and share < READ:
+            say(f"of {text[:60]!r} only {share:.0%} is known: what is told rests on little")
         if one.unknown:
             say(f"unknown: {', '.join(one.unknown)}")
     print_table(["subject", "target", "told", "probabilities"], rows)
@@ -313,10 +318,11 @@ def _lines() -> list[str]:
     return texts
 
 
-def _as_json(text: str, prediction: Prediction) -> dict[str, Any]:
+def _as_json(text: str, prediction: Prediction, share: float | None) -> dict[str, Any]:
     return {
         "subject": text,
         "known": prediction.known,
+        "read": share,
         "unknown": prediction.unknown,
         "targets": {
             name: {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kgdistill.serve.bundle import Bundle
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_ ]*)\}")
-_READ = 0.5
+READ = 0.5
 """A text of which a model knows less than this share of the tokens is not read."""
 
 
@@ -111,7 +111,7 @@ def _placeholders(text: str) -> tuple[str, ...]:
 
 
 def _reads(bundle: Bundle, text: str) -> bool:
-    return bundle.text is None or bundle.text.known_share(text) >= _READ
+    return bundle.text is None or bundle.text.known_share(text) >= READ
 
 
 def _intent(bundle: Bundle, text: str, least: float | None) -> _Intent:

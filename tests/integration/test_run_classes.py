@@ -139,6 +139,12 @@ def test_texts_are_read_from_stdin(
     want = told("pen number 3", "sofa 灯")
     assert told("-", given="\ufeffpen number 3\r\n \nsofa 灯".encode()) == want
     assert len(json.loads(want[1])) == 2
+    # How much of a text the model reads is said where it is little.
+    assert [one["read"] for one in json.loads(want[1])] == [1.0, 0.8]
+    assert main(["classify", "pen 灯 灯 灯", "pen 灯", *at[:2]]) == 0
+    said = capsys.readouterr().err
+    assert "of 'pen 灯 灯 灯' only 25% is known: what is told rests on little" in said
+    assert said.count("rests on little") == 1
     for given, says in ((b" \n", "-: holds no text"), (b"\xff", "-: is no text in UTF-8")):
         code, out, said = told("-", given=given)
         assert (code, out) == (2, "")
