@@ -307,13 +307,15 @@ def _lines() -> list[str]:
     Raises:
         InputError: there is none, or they are no text.
     """
+    if sys.stdin is None:
+        raise InputError("standard input is closed", where="-", hint="kgdistill classify - < FILE")
     try:
-        lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(
             f"is no text in UTF-8: {error.reason}", where="-", hint="convert it first"
         ) from error
-    if not (texts := [line for line in lines if line.strip()]):
+    if not (texts := [line.removesuffix("\r") for line in lines if line.strip()]):
         raise InputError("holds no text", where="-", hint="one a line")
     return texts
 

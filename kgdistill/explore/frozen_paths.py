@@ -16,6 +16,7 @@ from kgdistill.arrays import BoolArray
 from kgdistill.explore.explanation import Explanation
 from kgdistill.explore.explanations import Weigh, along
 from kgdistill.explore.paths import (
+    BOUGHT,
     LEAST_TOGETHER,
     RATING,
     Fact,
@@ -180,7 +181,8 @@ class FrozenPaths:
     def _liked(self, edge: EdgeType) -> BoolArray:
         """Which of what was done counts, bool [edges]: of ratings of products those that `Paths` counts."""
         table, every = self._snapshot.edge_table(edge), np.ones(self._snapshot.num_edges(edge), np.bool_)
-        if edge[1] == self.own or edge[2] != self._label or RATING not in table.column_names:
+        bought = edge[1] in (self.own, BOUGHT)
+        if bought or edge[2] != self._label or RATING not in table.column_names:
             return every
         column = table[RATING]
         if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):

@@ -75,8 +75,8 @@ class TextTower:
         """Rows of the table that each text is."""
         most = self.max_tokens
         longest = math.inf if most is None else _CHARACTERS * most
-        # White space is no token, however much of it there is.
-        short = [text if len(text) <= longest else " ".join(text.split())[: int(longest)] for text in texts]
+        # White space in front says nothing, however much of it there is.
+        short = [text if len(text) <= longest else text.lstrip()[: int(longest)] for text in texts]
         # Half a surrogate pair is no character, and no tokenizer takes it.
         whole = [text.encode(errors="replace").decode() for text in short]
         return self._split[0].ids(whole, most)

@@ -293,7 +293,7 @@ def build_classify_task(snapshot: Snapshot, spec: ClassifySpec) -> ClassifyTask:
             )
     keys: list[str] = snapshot.keys(side.label).tolist()
     parts, split = _parts(snapshot, spec, targets, texts, where)
-    _check_parts(targets, parts, texts, where)
+    _check_parts(targets, parts, texts if isinstance(split, HeldOut) else None, where)
     for target in targets:
         _tell_oddities(target, parts, texts, where)
     if wrote := [edge for edge in events if snapshot.schema.is_text(edge[2])]:
@@ -394,12 +394,12 @@ def _tell_oddities(target: Classes, parts: Parts, texts: Sequence[str] | None, w
         )
 
 
-def _few_texts(target: Classes, texts: Sequence[str] | None) -> str:
-    """That labelled subjects have fewer texts, as those of one text lie in one part; else nothing."""
+def _few_texts(targets: Sequence[Classes], target: Classes, texts: Sequence[str] | None) -> str:
+    """That labelled subjects have fewer texts, where those of one text lie in one part; else nothing."""
     if texts is None:
         return ""
-    known = np.flatnonzero(target.known).tolist()
-    count = len({*first_alike([texts[row] for row in known]).tolist()})
+    known = np.flatnonzero(target.known)
+    count = len({*first_alike(held_together(targets, texts, known)).tolist()})
     told = f"; they have {count:,} distinct texts, and those of one text lie in one part"
     return told if count < len(known) else ""
 
@@ -414,7 +414,7 @@ def _check_parts(targets: Sequence[Classes], parts: Parts, texts: Sequence[str] 
                 f"{int(target.known.sum()):,} labelled leave none for {' and '.join(empty)} ({shown})",
                 where=place,
                 hint="label more subjects, or change the shares or the values of the protocol"
-                + _few_texts(target, texts),
+                + _few_texts(targets, target, texts),
             )
         held = target.truth[target.known & (parts == TRAIN)]
         learned = held.any(axis=0)

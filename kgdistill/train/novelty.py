@@ -228,6 +228,8 @@ def left_out_folds(task: ClassifyTask, name: str, refit: Refit, *, share: float,
         fold = task.without(lost, {name: group})
         if not held[~gone].any() or not len(fold.subjects("validation", name)) or not gone.any():
             continue
+        if fold.truth(name, "train").any(axis=0).sum() < 2:  # nothing is left to tell apart
+            continue
         logits, near = refit(fold)
         right = truth[held] & ~strange
         known = right.any(axis=1)

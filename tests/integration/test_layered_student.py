@@ -278,6 +278,9 @@ def test_a_word_that_takes_in_the_blank_behind_a_prefix_is_read() -> None:
     np.testing.assert_allclose(tower.encode(texts), want, atol=2e-6)
     known = tower.encode(texts, known=True)
     assert known.any(axis=1).tolist() == [True, False, True, False]
+    # Blanks are tokens here: a long text is read as it was learned.
+    long = ["chair  paper" + " " * 600]
+    np.testing.assert_allclose(tower.encode(long), own.encode(long), atol=2e-6)
 
 
 def test_the_activation_is_that_of_torch() -> None:

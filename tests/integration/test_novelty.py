@@ -140,6 +140,19 @@ def test_a_text_of_two_classes_is_left_out_with_either(tmp_path: Path) -> None:
     assert left_out_folds(task, "intent", look, share=0.3, seed=0)
 
 
+def test_where_nothing_is_left_to_tell_apart_no_model_is_asked(tmp_path: Path) -> None:
+    rows = tables()
+    for i, row in enumerate(rows["Utterance"]):
+        row["text"], row["split"] = f"text {i // 30}", ["train", "dev", "test"][max(i // 30 - 7, 0)]
+    target = {"intent": {"relationship": "HAS_INTENT", "none_of_them": "none"}}
+    task = make_classes(rows, tmp_path / "s", spec(targets=target))
+
+    def never(fold: Any) -> Any:
+        raise AssertionError
+
+    assert left_out_folds(task, "intent", never, share=0.3, seed=0) == []
+
+
 def test_the_students_that_choose_a_threshold_are_told_what_the_student_is_told(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

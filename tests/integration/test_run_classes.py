@@ -139,6 +139,7 @@ def test_texts_are_read_from_stdin(
     want = told("pen number 3", "sofa 灯")
     assert told("-", given="\ufeffpen number 3\r\n \nsofa 灯".encode()) == want
     assert len(json.loads(want[1])) == 2
+    assert json.loads(told("-", given="pen\u2028sofa\n".encode())[1])[0]["subject"] == "pen\u2028sofa"
     # How much of a text the model reads is said where it is little.
     assert [one["read"] for one in json.loads(want[1])] == [1.0, 0.8]
     assert main(["classify", "pen 灯 灯 灯", "pen 灯", *at[:2]]) == 0
@@ -149,6 +150,9 @@ def test_texts_are_read_from_stdin(
         code, out, said = told("-", given=given)
         assert (code, out) == (2, "")
         assert says in said
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["classify", "-", *at]) == 2
+    assert "-: standard input is closed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,13 @@ def test_that_few_texts_leave_a_part_empty_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="labelled leave none for") as raised:
         make_classes(utterances(6), tmp_path / "t", spec(protocol={"split": "held_out", "share": 0.01}))
     assert "distinct" not in str(raised.value.hint)
+    # A split that is given tears texts apart.
+    targets = {"intent": {"relationship": "HAS_INTENT"}, "mood": {"property": "mood"}}
+    for row in tables["Utterance"]:
+        row["mood"] = None if row["split"] == "test" else row["mood"]
+    with pytest.raises(InputError, match="labelled leave none for") as raised:
+        make_classes(tables, tmp_path / "u", spec(targets=targets))
+    assert "distinct" not in str(raised.value.hint)
 
 
 def test_a_split_that_is_given_says_what_stands_in_several_parts(tmp_path: Path) -> None:
