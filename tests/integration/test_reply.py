@@ -116,7 +116,7 @@ def test_the_command_says_what_python_says(runs: Path, capsys: pytest.CaptureFix
         (["answer", "hello", "--answers", "intent"], "the bundle of answers holds none"),
         (["answer", "hello", "--intents", "answer"], "made for 'answer'"),
         (["answer", "hello", "--answers", "answer", "--answer-from", "2"], "from 0 to 1"),
-        (["answer", "hello", "--answers", "nothing"], "no finished bundle"),
+        (["answer", "hello", "--answers", "nothing"], "is not there"),
     ],
 )
 def test_what_cannot_be_answered_is_one_message(
