@@ -262,14 +262,8 @@ def purchases_in(file: Path) -> list[tuple[str, str]]:
         InputError: the file cannot be read, or a line is no such thing.
     """
     option = f"--purchases {file}"
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=option) from error
     found = []
-    for n, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for n, line in lines_in(file, option):
         try:
             row = json.loads(line)
             key, at = str(row["product"]), str(row["at"])
@@ -279,6 +273,25 @@ def purchases_in(file: Path) -> list[tuple[str, str]]:
         moment(at, f"{option}, line {n}")
         found.append((key, at))
     return found
+
+
+def lines_in(file: Path, where: str) -> list[tuple[int, str]]:
+    """The lines of a file that hold something, with their numbers; - is what comes in.
+
+    Raises:
+        InputError: the file cannot be read, or is no text in UTF-8.
+    """
+    incoming = str(file) == "-"
+    if incoming and sys.stdin is None:
+        raise InputError("standard input is closed", where=where, hint="give it something: < FILE")
+    try:
+        text = (sys.stdin.buffer.read() if incoming else file.read_bytes()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no text in UTF-8: {error}", where=where, hint="convert it first") from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error}", where=where) from error
+    lines = enumerate(text.split("\n"), start=1)
+    return [(n, line.removesuffix("\r")) for n, line in lines if line.strip()]
 
 
 def _ids(text: str, option: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +23,7 @@ from kgdistill.cli.asking import (
     conditions,
     for_whom,
     history_keys,
+    lines_in,
     past,
     show,
 )
@@ -262,7 +262,9 @@ def classify(
       kgdistill classify --history 1095275,1082185 --run runs/profile --json
     """
     if texts == ["-"]:
-        texts = _lines()
+        texts = [line for _, line in lines_in(Path("-"), "-")]
+        if not texts:
+            raise InputError("holds no text", where="-", hint="one a line")
     if not texts and history is None and not events and not facts:
         raise InputError("give a TEXT, --history, --event or --fact", hint="kgdistill classify --help")
     from kgdistill.serve.past import past_texts
@@ -299,25 +301,6 @@ def classify(
         if one.unknown:
             say(f"unknown: {', '.join(one.unknown)}")
     print_table(["subject", "target", "told", "probabilities"], rows)
-
-
-def _lines() -> list[str]:
-    """The lines of stdin that hold something.
-
-    Raises:
-        InputError: there is none, or they are no text.
-    """
-    if sys.stdin is None:
-        raise InputError("standard input is closed", where="-", hint="kgdistill classify - < FILE")
-    try:
-        lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"is no text in UTF-8: {error.reason}", where="-", hint="convert it first"
-        ) from error
-    if not (texts := [line.removesuffix("\r") for line in lines if line.strip()]):
-        raise InputError("holds no text", where="-", hint="one a line")
-    return texts
 
 
 def _as_json(text: str, prediction: Prediction, share: float | None) -> dict[str, Any]:

@@ -131,9 +131,10 @@ def layers_of(encoder: object, count: int) -> PooledText:
     described = own.model.config
     kind = described.model_type, getattr(described, "hidden_act", "")
     placed = getattr(described, "position_embedding_type", "absolute")
-    if kind != ("bert", "gelu") or placed != "absolute" or own.head is not None:
-        over = " under a layer of its own" if own.head is not None else ""
-        over = over or (f" with positions of the kind {placed}" if placed != "absolute" else "")
+    over = " under a layer of its own" if own.head is not None else ""
+    if placed != "absolute":
+        over = f" with positions of the kind {placed}"
+    if kind != ("bert", "gelu") or over:
         raise InputError(
             f"is 'layers', but {own.name} is of the kind {' with '.join(kind)}{over}", where=where, hint=hint
         )

@@ -224,7 +224,7 @@ class ClassStudent:
         reader = ClassReader(self.model, task, split, self.tables, self.words)
         order, size = read_order(torch.arange(len(task), device=reader.device), reader.lengths, _ROWS)
         told: list[dict[str, FloatArray]] = []
-        features: list[FloatArray] = [np.zeros((0, 0), np.float32)]
+        features: list[FloatArray] = []
         with torch.inference_mode():
             self.model.eval()
             for rows in torch.split(order, size):
@@ -234,7 +234,7 @@ class ClassStudent:
                     features.append(reader.dense(rows, text).cpu().numpy())
         back = order.argsort().cpu().numpy()
         whole = {name: np.concatenate([part[name] for part in told])[back] for name in self.classes}
-        return whole, np.concatenate(features[1:])[back] if dense else features[0]
+        return whole, np.concatenate(features)[back] if dense else np.zeros((0, 0), np.float32)
 
 
 def train_class_teacher(

@@ -11,6 +11,8 @@ import pytest
 from _bundle import random_bundle
 
 from kgdistill.cli import main
+from kgdistill.cli.asking import purchases_in
+from kgdistill.errors import InputError
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.diverse import DEPTH, diversified
 from kgdistill.serve.personal import SHARE
@@ -210,3 +212,16 @@ def test_a_bundle_where_a_run_belongs_is_named_for_what_it_is(
     (tmp_path / "run" / "config.json").write_text("{}", "utf-8")
     assert main(["search", "tea", "--bundle", str(tmp_path / "run")]) == 2
     assert f"is a run\n  --run {tmp_path / 'run'}" in capsys.readouterr().err
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    file = tmp_path / "bought.jsonl"
+    file.write_bytes('\ufeff{"product": "a\u2028b", "at": "2024-03-01"}\r\n\n{"product": "c"}\n'.encode())
+    with pytest.raises(InputError, match="line 3 is no product with its time"):
+        purchases_in(file)
+    file.write_bytes(file.read_bytes()[:-17])
+    assert purchases_in(file) == [("a\u2028b", "2024-03-01")]
+    file.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="is no text in UTF-8") as raised:
+        purchases_in(file)
+    assert raised.value.where == f"--purchases {file}"

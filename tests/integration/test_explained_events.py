@@ -13,9 +13,11 @@ from _explored_shop import BOUGHT, DAY, fill_explored_shop
 
 from kgdistill.explore import PathLink, PathNode, explain, explain_frozen, explain_many, subgraph
 from kgdistill.explore.explanation import Explanation
+from kgdistill.explore.frozen_paths import FrozenPaths
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, load_schema
+from kgdistill.store.schema import Schema
 from kgdistill.tasks.histories import stored_purchases
 from tests.integration._stores import STORES, opened
 
@@ -131,6 +133,24 @@ def test_a_snapshot_tells_the_same_as_its_store(tmp_path: Path, stars: tuple[flo
     assert {"MADE_BY", "IN_CATEGORY", "VIEWED"} <= kinds
     liked = {user for user, event in ways if event == "RATED"}
     assert liked == {None: set(), (5.0, 1.0): {"ann", "cyd"}, (4.0, 4.0): {"ann", "bob", "cyd", "eva"}}[stars]
+
+
+def test_of_a_task_on_views_low_ratings_of_purchases_are_purchases(tmp_path: Path) -> None:
+    raw = load_schema().model_dump(exclude_unset=True)
+    raw["relationships"]["BOUGHT"]["properties"]["rating"] = {"type": "double"}
+    schema = Schema.model_validate(raw)
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        store.apply_schema(schema)
+        bought = store.read_relationships(BOUGHT, [])
+        stars = pa.array([5.0 if n % 2 else 1.0 for n in range(bought.num_rows)])
+        rated = bought.select([name for name in bought.column_names if name != "rating"])
+        store.write_relationships(BOUGHT, rated.append_column("rating", stars))
+        snapshot = take_snapshot(store, tmp_path / "snapshot", cut=datetime(2030, 1, 1))
+    edge = ("User", "VIEWED", "Product")
+    nothing = pa.table({"user": [], "product": [], "at": [], "bought": []})
+    assert "rating" in snapshot.edge_table(BOUGHT).column_names
+    assert FrozenPaths(snapshot, nothing, edge)._users("BOUGHT").sum() == snapshot.num_edges(BOUGHT) > 0
 
 
 def test_of_a_task_on_views_views_are_what_recommends_and_purchases_stand_beside(tmp_path: Path) -> None:

@@ -195,19 +195,25 @@ def test_a_target_without_validation_subjects_can_be_learned(
         assert student.logits(task)["mood"].shape == (len(task), 2)
 
 
+def sizes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many subjects are read at a time, from now on."""
+    sizes: list[int] = []
+    read = ClassReader.logits
+
+    def counted(self: ClassReader, rows: torch.Tensor) -> Any:
+        sizes.append(len(rows))
+        return read(self, rows)
+
+    monkeypatch.setattr(ClassReader, "logits", counted)
+    return sizes
+
+
 def test_texts_are_read_once_for_classes_and_for_what_is_none_of_them(
     tmp_path: Path, encoder: TransformerText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = ordered(tmp_path, count=240, none_of_them="nothing")
     student = trained(own, encoder, encode_task(own, encoder), None, tower_epochs=1)
-    read: list[int] = []
-    before = ClassReader.logits
-
-    def counted(self: ClassReader, rows: torch.Tensor) -> Any:
-        read.append(len(rows))
-        return before(self, rows)
-
-    monkeypatch.setattr(ClassReader, "logits", counted)
+    read = sizes_read(monkeypatch)
     logits, near = student.said(own)
     assert sum(read) == len(own)
     np.testing.assert_array_equal(near["mood"], student.centres["mood"].near(student.dense(own)))
@@ -434,9 +440,8 @@ def test_texts_of_like_length_learn_together_and_all_of_them(
 
 
 def test_texts_are_read_a_few_of_like_length_at_a_time(
-    task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, student: ClassStudent,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    task: ClassifyTask, student: ClassStudent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A short one beside a long one is padded to its length, and many at a time take much memory."""
     lengths = torch.randperm(len(task), generator=torch.Generator().manual_seed(0))
     drawn = torch.rand(len(task), 2, generator=torch.Generator().manual_seed(1))
@@ -454,14 +459,7 @@ def test_texts_are_read_a_few_of_like_length_at_a_time(
     *parts, _ = asked
     assert [*map(len, asked)] == [64, 64, 22, 150]
     assert lengths[parts[0]].max() < lengths[parts[1]].min()
-    sizes: list[int] = []
-    before = ClassReader.logits
-
-    def counted(self: ClassReader, rows: torch.Tensor) -> Any:
-        sizes.append(len(rows))
-        return before(self, rows)
-
-    monkeypatch.setattr(ClassReader, "logits", counted)
+    sizes = sizes_read(monkeypatch)
     monkeypatch.setattr(ClassReader, "lengths", lengths)
     reordered = student.logits(task)["mood"]
     assert max(sizes) == 64
