@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from kgdistill.errors import InputError
 from kgdistill.evaluate.classify import ClassArm, judge_classes, majority
-from kgdistill.models.text.transformer import PooledText, TextModel
+from kgdistill.models.text.remembered import RememberedText
+from kgdistill.models.text.transformer import PooledText
 from kgdistill.progress import notice, said_of, step
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
@@ -122,18 +123,18 @@ class Classifying(Maker):
         artefacts.save_subjects(folder, vectors)
         encoder.save(folder / "encoder")
 
-    @property
-    def _reads(self) -> TextModel | None:
-        """The text teacher as the task's texts were read; None where there are none."""
+    @cached_property
+    def _reads(self) -> RememberedText | None:
+        """The text teacher as the task's texts were read, once for all students; None where there are none."""
         if self.task.texts is None or self.tuned is None:
-            return None if self.task.texts is None else self.encoder
+            return None if self.task.texts is None else RememberedText(self.encoder)
         settings = self.run.config.text
         own = settings.model_copy(update={"encoder": str(self.run.read("text") / "encoder")})
         encoder = artefacts.text_encoder(own, self.device, self.run.texts())
         assert isinstance(encoder, PooledText)
         # A folder's name is no sign of it here.
         encoder.manner = self.tuned.encoder.manner
-        return encoder
+        return RememberedText(encoder)
 
     def tower_texts(self) -> TowerTexts:
         """The subjects' own, of those that may be learned from, and what the teacher says of them.

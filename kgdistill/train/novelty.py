@@ -109,7 +109,7 @@ def fit_class_student(
     What is left out for that is kept from the teacher too, which is trained anew beside the student. With
     `config.refit` once more on everything, told by the teacher that was.
     """
-    texts = None if encoder is None else RememberedText(encoder), vectors
+    texts = None if encoder is None else RememberedText.of(encoder), vectors
 
     def train(
         fold: ClassifyTask,

@@ -9,7 +9,7 @@ import pytest
 
 from tests._load_script import load_script
 
-KILLS = 8
+KILLS = 5
 
 
 def test_a_killed_write_back_leaves_all_of_the_former_output_or_all_of_the_new(
@@ -23,4 +23,4 @@ def test_a_killed_write_back_leaves_all_of_the_former_output_or_all_of_the_new(
     kills = [trial.kill(number, KILLS, dice) for number in range(KILLS)]
     assert [kill for kill in kills if not kill.whole] == []
     # Some came in the middle of the work on the copy.
-    assert sum("next.lbug" in kill.moment for kill in kills) >= 3
+    assert sum("next.lbug" in kill.moment for kill in kills) >= 2

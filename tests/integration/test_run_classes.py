@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 from _departments import TASK, THINGS, fill_departments
 from _tiny_encoder import tiny_encoder
 
+from kgdistill.arrays import FloatArray
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError, LeakError
+from kgdistill.models.text.transformer import PooledText
 from kgdistill.run.run import Run
 from kgdistill.run.stages import digest
 from kgdistill.store import GraphStore, MemoryStore
@@ -65,6 +68,24 @@ def test_the_tests_classes_stay_closed_and_the_student_learns_them(run: Run) -> 
     assert told["teacher"][1] > run.by_classes.encoder.parameters_count > told["student"][1] > 0
     pairs = {(c["a"], c["b"]) for c in results["comparisons"]}
     assert pairs >= {("student", "student_nodistill"), ("student", "linear"), ("teacher", "linear")}
+
+
+def test_both_students_are_shown_each_token_once(
+    store: GraphStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    encode = PooledText.encode
+
+    def counted(self: PooledText, texts: list[str]) -> FloatArray:
+        asked.update(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(PooledText, "encode", counted)
+    fitted(tmp_path, store, TASK)
+    # The names of the classes are read before, as texts.
+    tokens = [times for text, times in asked.items() if " " not in text and text not in ("home", "office")]
+    assert len(tokens) > 20
+    assert max(tokens) == 1
 
 
 def test_each_arm_and_the_bundle_know_what_is_none_of_the_classes(tmp_path: Path) -> None:

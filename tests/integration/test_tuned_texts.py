@@ -336,8 +336,9 @@ def test_the_name_of_a_runs_folder_says_nothing_of_how_texts_are_read(
     run.make("text")
     assert TransformerText(str(run.folder / "text" / "encoder")).manner != encoder.manner
     read = run.by_classes._reads
-    assert isinstance(read, TransformerText)
-    assert read.manner == encoder.manner
+    assert read is not None
+    assert isinstance(read.encoder, TransformerText)
+    assert read.encoder.manner == encoder.manner
 
 
 def test_a_run_of_a_version_without_it_fits(store: GraphStore, tmp_path: Path) -> None:

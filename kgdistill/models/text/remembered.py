@@ -21,6 +21,11 @@ class RememberedText:
         self.encoder = encoder
         self._known: dict[str, FloatArray] = {}
 
+    @classmethod
+    def of(cls, encoder: TokenSource) -> RememberedText:
+        """The encoder itself, where it remembers already."""
+        return encoder if isinstance(encoder, RememberedText) else cls(encoder)
+
     @property
     def name(self) -> str:
         """The encoder's."""
