@@ -111,6 +111,8 @@ def search(
     """
     from kgdistill.serve.past import past_size
 
+    if not text.strip():
+        raise InputError("there is no text to search for", where="TEXT", hint="kgdistill search 'green tea'")
     somebody = user_id is not None or history is not None or bool(events)
     if recommender is not None and not somebody:
         raise InputError("goes with --user, --history or --event", where="--recommender")

@@ -116,8 +116,17 @@ def write_back(
                 f"{name}: {one.recommendations or sum(one.classes.values()):,} answers as {one.run}",
                 flush=True,
             )
+        say_if_none(run, one)
     if json:
         print_json(written)
+
+
+def say_if_none(run: Run, written: WriteBackReport) -> None:
+    """Says why a run wrote no answer, where the graph holds nobody that it answers."""
+    if run.config.kind == "classify" or written.recommendations or written.unanswered:
+        return
+    later = " that starts at the run's cut or later" if run.config.kind == "audience" else ""
+    say(f"no answer was written: the graph holds no {run.answered_as[0]}{later}")
 
 
 def report(folder: Path, *, json: bool) -> None:

@@ -448,6 +448,7 @@ def writeback(
         more = ", …" if written.unanswered > len(written.unanswered_first) else ""
         told = f"{', '.join(written.unanswered_first)}{more}"
         say(f"{written.unanswered:,} {opened.answered_as[0]} nodes got no answer: {told}")
+    several.say_if_none(opened, written)
     say_if_unkept(written.archive, store)
     if opened.config.kind in ("history", "basket"):
         say(f"see them:  kgdistill query run runs --store {store}")

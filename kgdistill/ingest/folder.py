@@ -32,7 +32,8 @@ def folder_mapping(folder: str | Path, schema: Schema) -> Mapping:
     """
     place = Path(folder)
     if not place.is_dir():
-        raise InputError("is not a folder", where=str(place))
+        hint = "name the folder; files with headings of their own: kgdistill ingest init FILES"
+        raise InputError("is not a folder", where=str(place), hint=hint)
     files = sorted(p for p in place.iterdir() if _SUFFIX.search(p.name) and p.name[0] not in "._")
     if not files:
         raise InputError(

@@ -125,7 +125,7 @@ class Classifying(Maker):
 
     @cached_property
     def _reads(self) -> RememberedText | None:
-        """The text teacher as the task's texts were read, once for all students; None where there are none."""
+        """The text teacher by which the texts were read, once for all students; None without any."""
         if self.task.texts is None or self.tuned is None:
             return None if self.task.texts is None else RememberedText(self.encoder)
         settings = self.run.config.text

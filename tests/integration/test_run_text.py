@@ -15,6 +15,7 @@ from _search_shop import THINGS, fill_search_shop
 from _tiny_encoder import tiny_encoder
 
 from kgdistill import Graph
+from kgdistill.cli import main
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.graded import judge_parts
 from kgdistill.ranking.fusion import Fusion, fuse
@@ -22,7 +23,7 @@ from kgdistill.ranking.graded import search_metrics
 from kgdistill.ranking.topk import top_k
 from kgdistill.run.run import Run
 from kgdistill.run.text_match import query_parts, student_parts
-from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.store import GraphStore, MemoryStore, open_store
 
 SMALL: dict[str, Any] = {"queries": 200, "epochs": 4, "batch": 32, "dim": 12, "candidates": 8}
 
@@ -85,8 +86,10 @@ def test_a_stage_of_other_settings_is_made_again_and_the_others_are_not(
     assert again == {"student", "student_nodistill", "bundle"}
 
 
-def test_a_graph_without_judgements_is_searched_and_not_judged(run: Run, tmp_path: Path) -> None:
-    with MemoryStore() as bare:
+def test_a_graph_without_judgements_is_searched_and_not_judged(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_store(f"ladybug:{tmp_path / 'bare.db'}") as bare:
         fill_search_shop(bare)
         bare.delete_nodes("Query", pa.array([f"q{t}" for t in range(len(THINGS))]))
         bare.delete_nodes("Query", pa.array([f"q{t}{b}" for t in range(3) for b in range(5)]))
@@ -98,6 +101,10 @@ def test_a_graph_without_judgements_is_searched_and_not_judged(run: Run, tmp_pat
     assert len(unjudged.bundle().search("acorn paper", 3)) == 3
     with pytest.raises(InputError, match="nothing judges: the graph held no Query-JUDGED-Product"):
         unjudged.evaluate()
+    capsys.readouterr()
+    write = ["writeback", "--store", f"ladybug:{tmp_path / 'bare.db'}", "--run"]
+    assert main([*write, str(tmp_path / "run")]) == 0
+    assert "no answer was written: the graph holds no Query" in capsys.readouterr().err
 
 
 def test_the_bundle_finds_as_the_run_was_judged(run: Run) -> None:

@@ -100,6 +100,8 @@ def test_a_typo_is_refused_with_a_suggestion(
         (["query", "RETURN $x", "--store", "memory:", "-p", 'x={"a": 1}'], "--param x"),
         (["query", "run", "histry_of_user", "--store", "memory:"], "history_of_user"),
         (["ingest", "folder", "nowhere"], "nowhere: is not a folder"),
+        (["ingest", "folder", "orders.csv"], "kgdistill ingest init FILES"),
+        (["search", "  ", "--bundle", "b"], "TEXT: there is no text to search for"),
         (["derive", "also-bought", "--cut", "yesterday"], "'yesterday' is not a date"),
         (["schema", "--schema", "none.yaml"], "none.yaml: cannot be read"),
         (["report", "runs/none"], "runs/none: there is no run here"),
