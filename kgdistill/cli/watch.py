@@ -134,7 +134,7 @@ def watch(
     _summarise(outcome, alerts, rejects)
     # A stream with a state may have been sent again.
     if 2 * outcome.late > outcome.lines and (file != "-" or state is None):
-        say("more than half came late: is the newest first? Sort the file by time, the oldest first")
+        say("more than half came late: sort them by time, the oldest first")
     if page is not None:
         say(f"page  {shown(write_page(outcome.watcher, page, where))}")
 

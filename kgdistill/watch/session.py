@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +21,7 @@ from kgdistill.watch.statements import LineError, Statement, StatementReader, be
 from kgdistill.watch.watcher import Alert, Labeller, Watcher
 
 _BATCH, _SAVE_S = 512, 5.0
+_BEGINNING, _FIRST = 1 << 20, 1_000
 LONGEST_TEXT = 10_000
 """Characters of a statement that a model reads."""
 _REJECTS = ("source", "line", "value", "reason")
@@ -294,7 +298,7 @@ def watch_file(
         reading: how lines are read; by the file's name where None.
 
     Raises:
-        InputError: it is no file, or as `Session.read`.
+        InputError: it is no file, it has the newest first, or as `Session.read`.
     """
     path = Path(path)
     if reading is None:
@@ -302,11 +306,33 @@ def watch_file(
     try:
         with path.open("rb") as file:
             check_text(file.peek(4096), str(path))
+            _refuse_newest_first(file.read(_BEGINNING), alerts, reading)
+            file.seek(0)
             return Session(alerts, reading, label=label, sinks=sinks, tell=tell).read(file)
     except OSError as error:
         if error.filename is None or Path(error.filename) != path:
             raise
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+
+
+def _refuse_newest_first(beginning: bytes, alerts: Alerts, reading: StatementReader) -> None:
+    """Refuses a file of whose first statements most come late, before anything of it is counted or kept."""
+    first = StatementReader(reading.kind, reading.columns, reading.zone, reading.where)
+    watcher = Watcher(alerts)
+    for record in islice(records(io.BytesIO(beginning), reading.kind), _FIRST):
+        if record is None or first.is_header(record):
+            continue
+        with suppress(LineError):
+            if (statement := first.statement(record)) is not None:
+                watcher.feed([replace(statement, sentiment="", topic="")])
+    late, counted = watcher.counts.late, watcher.counts.counted
+    if late > counted:
+        raise InputError(
+            f"of its first {late + counted:,} statements {late:,} come after their window is over: "
+            "is the newest first?",
+            where=reading.where,
+            hint="sort the file by time, the oldest first",
+        )
 
 
 def check_text(head: bytes, where: str) -> None:

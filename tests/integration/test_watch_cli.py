@@ -144,15 +144,32 @@ def test_a_bundle_tells_what_lines_lack(
     assert "does not tell 'furious', but negative, positive" in capsys.readouterr().err
 
 
-def test_a_file_with_the_newest_first_is_said(
+def test_a_file_with_the_newest_first_is_refused_and_leaves_nothing(
     tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newest = tmp_path / "s.jsonl"
+    newest, state = tmp_path / "s.jsonl", tmp_path / "state.json"
     newest.write_text(lines(ROWS[::-1]))
-    assert main(["watch", str(newest)]) == 0
-    assert "is the newest first? Sort the file by time" in capsys.readouterr().err
+    assert main(["watch", str(newest), "--state", str(state)]) == 2
+    said = capsys.readouterr().err
+    assert "is the newest first?" in said
+    assert "sort the file by time" in said
+    assert not state.exists()
+    assert main(["watch", str(file), "--state", str(state)]) == 0
+    # Read on, the same lines come late to what is known, not to each other.
+    assert main(["watch", str(file), "--state", str(state)]) == 0
+    assert "lines had been read before" in capsys.readouterr().err
+
+
+def test_of_lines_that_are_sorted_otherwise_further_on_the_late_ones_are_said(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grouped = tmp_path / "s.jsonl"
+    early = [{**row, "id": f"again {row['id']}"} for row in ROWS]
+    grouped.write_text(lines([*ROWS, *early, *early, *early]))
+    assert main(["watch", str(grouped)]) == 0
+    assert "more than half came late: sort them by time" in capsys.readouterr().err
     assert main(["watch", str(file)]) == 0
-    assert "newest first" not in capsys.readouterr().err
+    assert "came late" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
