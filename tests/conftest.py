@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+# A busy machine is no fault: tests measure no wall time.
+settings.register_profile("unhurried", parent=settings.default, deadline=None)
+settings.load_profile("unhurried")
 # For bench/mutants.py, which asks whether a test fails and not by which smallest example.
 settings.register_profile("found", phases=(Phase.explicit, Phase.reuse, Phase.generate))
 _SERVER = re.compile(r"neo4j|\b_stores import", re.IGNORECASE)

@@ -109,7 +109,7 @@ def test_keys_that_are_no_names_keep_the_name_of_the_one_that_counts(tmp_path: P
 NAMES = ["苏泊尔", "SUPOR", "Supor", "Mill", "MILL", "Acme"]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     jobs=st.lists(
         st.tuples(

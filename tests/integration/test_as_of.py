@@ -140,7 +140,7 @@ drawn = st.lists(
 
 
 # Without shrinking: every try folds every event type twice.
-@settings(max_examples=3, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=3, phases=[Phase.reuse, Phase.generate])
 @given(every=st.fixed_dictionaries(dict.fromkeys(EVENTS, drawn)))
 def test_rows_at_or_after_the_cut_change_no_property_of_any_event(
     every: dict[EdgeType, list[tuple[int, int, int, int | None]]],

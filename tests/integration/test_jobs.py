@@ -349,7 +349,6 @@ def write_dirt(path: Path, given: list[tuple[dict[str, str], bytes | None]]) -> 
 
 @settings(
     max_examples=FILES,
-    deadline=None,
     # A file of a hundred rows takes too long to be made smaller.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[
@@ -644,7 +643,7 @@ def test_jobs_one_by_one_lead_to_what_a_rebuild_makes_of_an_empty_and_of_a_tampe
     tally: Counter[str] = Counter()
     empty = empty_stores(kind, request, tmp_path_factory)
 
-    @settings(max_examples=examples, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+    @settings(max_examples=examples, phases=[Phase.explicit, Phase.reuse, Phase.generate])
     @given(steps=CHANGES)
     def check(steps: list[list[tuple[str, str, list[Any]]]]) -> None:
         steps_meet(empty, tmp_path_factory, tally, steps)

@@ -159,7 +159,7 @@ def test_whole_nodes_paths_and_times_come_back_as_text_and_timestamps(neo4j_stor
         st.none() | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)), min_size=1
     )
 )
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_times_return_to_the_microsecond_and_stand_there_with_their_zone(
     neo4j_store: Neo4jStore, times: list[datetime | None]
 ) -> None:

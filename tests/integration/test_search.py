@@ -72,7 +72,7 @@ def test_words_meet_across_plurals_units_accents_and_compounds() -> None:
     assert set(terms("Powerbanks")) & set(terms("power bank"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_search_metrics_equal_a_brute_force_oracle(data: st.DataObject) -> None:
     size = data.draw(st.integers(12, 80))

@@ -124,7 +124,7 @@ redemptions = st.sets(st.tuples(st.sampled_from(USERS), st.integers(0, 2), momen
 
 
 # Without shrinking: every try fills real stores, and a failure should be told within seconds.
-@settings(max_examples=20, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=20, phases=[Phase.reuse, Phase.generate])
 @given(
     purchases, coupons, redemptions, st.none() | st.just(CUT), st.randoms(use_true_random=False), st.data()
 )

@@ -522,7 +522,7 @@ STEP = st.one_of(
 
 
 @given(steps=st.lists(STEP, min_size=1, max_size=4))
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_upserts_in_any_order_give_what_a_dictionary_gives(store: GraphStore, steps: list[Any]) -> None:
     own = f"{next(PREFIX)}-"
     model: dict[str, dict[Any, dict[str, Any]]] = {"nodes": {}, "edges": {}}

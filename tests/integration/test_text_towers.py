@@ -103,7 +103,7 @@ def test_a_table_is_saved_without_loading_the_library_that_reads_it(
     assert done.stdout == "False\n"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_words_split_one_by_one_are_the_tokens_of_the_text(texts: list[str]) -> None:
     tokenizer = _tokenizer()

@@ -77,7 +77,7 @@ def test_without_a_surge_or_of_another_class_there_is_none() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_the_order_within_a_window_changes_nothing(seed: int) -> None:
     shuffle = random.Random(seed)
     by_hour: dict[str, list[Row]] = {}
@@ -98,7 +98,7 @@ def test_topics_stand_in_the_order_of_their_names() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, len(ROWS)), max_size=4))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_any_split_into_restarts_gives_the_same_alerts(cuts: list[int]) -> None:
     found, kept = list[Alert](), Watcher(alerts()).kept()
     for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(STREAM)], strict=True):
@@ -109,7 +109,7 @@ def test_any_split_into_restarts_gives_the_same_alerts(cuts: list[int]) -> None:
 
 
 @given(cuts=st.lists(st.integers(1, len(ROWS)), min_size=1, max_size=3))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_stream_that_is_sent_again_from_its_start_is_counted_once(cuts: list[int]) -> None:
     found, kept = list[Alert](), Watcher(alerts()).kept()
     for end in [*sorted(cuts), len(STREAM)]:
@@ -337,7 +337,7 @@ def test_a_file_that_holds_no_statements_is_refused(content: bytes, says: str, t
 
 
 @given(cuts=st.lists(st.integers(1, len(ROWS)), max_size=3), middle=st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_file_that_grows_is_read_on(
     cuts: list[int], middle: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -43,7 +43,7 @@ def by_hand(labels: list[bool], scores: list[float]) -> float:
     return float(np.mean([(a > b) + 0.5 * (a == b) for a, b in pairs]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 2)), min_size=2, max_size=14))
 def test_auc_is_the_share_of_pairs_in_order_and_weights_repeat_rows(
     rows: list[tuple[bool, int, int]],

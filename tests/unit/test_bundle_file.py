@@ -62,7 +62,7 @@ def test_every_file_has_the_mode_of_the_others(folder: Path) -> None:
     assert len({(folder / name).stat().st_mode for name in FILES}) == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_a_flipped_byte_anywhere_is_refused_or_changes_no_answer(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str, place: float, flip: int

@@ -29,7 +29,8 @@ KINDS: dict[str, dict[str, int]] = {
 
 @pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    made = random_bundle(700, dim=6, **request.param)
+    # Wide enough for a sum of products to round otherwise where fewer rows are asked for at a time.
+    made = random_bundle(700, dim=48, **request.param)
     # Twins: every tenth item is the one before it, but for its key; only the order tells them apart.
     last, twin = np.arange(9, 700, 10), np.arange(8, 700, 10)
     for name in ("vectors", "counts", "recent"):

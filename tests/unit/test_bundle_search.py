@@ -54,7 +54,7 @@ def by_hand(titles: list[str], brands: list[str], query: str) -> tuple[np.ndarra
     return score, share
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5), min_size=2, max_size=12),
     st.lists(st.sampled_from((*WORDS, "unheard")), max_size=4),

@@ -92,7 +92,7 @@ def naive(graph: MessageGraph, starts: Start, layers: int) -> Tensor:
     return torch.stack(seen).mean(0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**16), st.integers(1, 5))
 def test_the_linear_encoder_is_the_mean_of_its_layers(seed: int, layers: int) -> None:
     graph = graph_of(*parts(seed))

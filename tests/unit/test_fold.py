@@ -291,7 +291,7 @@ EVERY_RULE: Any = [
 ]  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs=st.lists(job, min_size=1, max_size=4) | st.lists(ratings_job, min_size=1, max_size=3))
 @example(jobs=EVERY_RULE)
 def test_the_fold_is_the_graph_and_applying_jobs_one_by_one_leads_to_it(

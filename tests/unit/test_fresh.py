@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from _bundle import history_of, random_bundle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.cli import main
@@ -35,7 +35,6 @@ def asked(bundle: Bundle, k: int, pool: str) -> Answer:
 
 
 @given(pool=st.sampled_from(["warm", "all"]), k=st.integers(1, 30), places=st.integers(0, 30))
-@settings(deadline=None)
 def test_so_many_are_new_and_the_others_are_the_first(
     bundle: Bundle, cold: set[str], pool: str, k: int, places: int
 ) -> None:

@@ -421,7 +421,7 @@ KEYS = st.sampled_from(["1", "2", "3.0", " 4 ", "5", ""])
     ),
     st.lists(st.tuples(KEYS, st.sampled_from(["x", "y"])), min_size=1, max_size=8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_joined_is_what_pandas_would_have_joined_before(
     there: list[tuple[str, str, str]], here: list[tuple[str, str]]
 ) -> None:

@@ -64,7 +64,7 @@ def dense(
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     users=st.integers(1, 14),
@@ -90,7 +90,7 @@ def test_scores_equal_the_dense_formula_whichever_matrix_is_the_smaller(
     np.testing.assert_allclose(scored(model, asked, some), got[:, some], rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), reg=st.floats(0.5, 50))
 def test_both_forms_of_one_model_give_the_same_scores(seed: int, reg: float) -> None:
     # Everything has a buyer.
@@ -175,7 +175,7 @@ def test_fewer_vectors_keep_what_many_buy_together(monkeypatch: pytest.MonkeyPat
     assert weights[within].min() > 5 * np.abs(weights[kinds[:, None] != kinds]).max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     users=st.integers(1, 12),

@@ -40,7 +40,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world(make_classes(utterances(60), tmp_path_factory.mktemp("few") / "s", nameless))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.sampled_from(["Sofa!", "lamp", "of", "7"]), min_size=1).map(" ".join), min_size=1),
     st.integers(0, 30),

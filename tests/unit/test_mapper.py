@@ -538,7 +538,7 @@ trees:
 """
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys("abcdef", _DIRTY)), max_size=12))
 def test_every_row_is_accepted_or_rejected_or_skipped_and_never_two_of_these(
     table: list[dict[str, str | None]],

@@ -75,7 +75,7 @@ class World:
         return {name: joint[part[target], part[source]] for name, (target, source) in blocks.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**16), facts=st.sampled_from([0.0, 0.3, 2.0]), near=st.sampled_from([0.0, 0.3, 1.5]),
     some=st.booleans(),
@@ -144,7 +144,7 @@ def test_messages_are_added_up_in_float32_also_under_autocast() -> None:
     torch.testing.assert_close(got, adjacency.matrix.to_dense() @ dense.float())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**16), most=st.integers(1, 4), block=st.integers(1, 9))
 def test_near_texts_are_those_of_a_search_one_by_one(seed: int, most: int, block: int) -> None:
     draw = np.random.default_rng(seed)

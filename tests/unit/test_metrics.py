@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from _tasks import make_task, random_splits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -32,7 +32,6 @@ def oracle(hits: list[bool], relevant: int, k: int) -> tuple[float, float, float
     return gain / ideal, sum(hits[:k]) / relevant, 1 / first
 
 
-@settings(deadline=None)
 @given(data=st.data(), k=st.integers(1, 8), width=st.integers(0, 10), users=st.integers(1, 6))
 def test_metrics_equal_the_definition(data: st.DataObject, k: int, width: int, users: int) -> None:
     hits = data.draw(arrays.arrays(np.bool_, (users, width)))
@@ -68,7 +67,6 @@ FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 3.4e38, -3.4e38, mat
 ANY = st.floats(width=32, allow_nan=False)
 
 
-@settings(deadline=None)
 @given(
     data=st.data(),
     users=st.integers(0, 4),
@@ -123,7 +121,6 @@ def settings_of(train: Any, asked: Any) -> dict[str, list[int]]:
     return found
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), users=st.integers(1, 9), items=st.integers(1, 12), chunk=st.integers(1, 4))
 def test_an_arm_is_judged_as_by_brute_force(seed: int, users: int, items: int, chunk: int) -> None:
     train, validation, test = random_splits(seed, users, items)

@@ -147,7 +147,7 @@ def test_a_lift_for_new_items_moves_cold_ones_alone_and_by_just_that() -> None:
     torch.testing.assert_close(blend(affinity, known, 3) - before, lifted)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-3, 3), min_size=M, max_size=M), st.floats(-3, 3), st.integers(0, 1000))
 @torch.no_grad()
 def test_an_experts_unit_changes_no_order_once_the_scales_are_set(

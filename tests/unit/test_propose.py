@@ -277,7 +277,7 @@ def a_file(draw: st.DrawFn) -> tuple[str, int]:
     return text.getvalue(), len(rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=a_file())
 def test_whatever_the_file_a_proposal_loads_compiles_and_runs_or_none_is_made(
     file: tuple[str, int], tmp_path: Path

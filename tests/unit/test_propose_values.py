@@ -490,7 +490,7 @@ def some_json() -> st.SearchStrategy[bytes]:
     return rows.map(lambda some: "\n".join(map(json.dumps, some)).encode())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.one_of(some_bytes(), st.binary(max_size=200), some_json()),
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".inter"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.tasks.lexical import lexical_index
@@ -28,7 +28,6 @@ def written(value: Decimal, unit: str, gap: str, comma: bool) -> str:
     return f"{text.replace('.', ',') if comma else text}{gap}{unit}"
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(UNITS), st.integers(1, 99_999), st.sampled_from(["", " ", "\u00a0"]),
     st.sampled_from(["{}", "tea {} tin", "绿茶{}装", "({})", "- {}, x"]), st.data(),
@@ -52,7 +51,6 @@ def test_an_amount_is_one_word_in_all_its_units(
         assert index.coverage([way])[0, 1] == pytest.approx(1)
 
 
-@settings(deadline=None)
 @given(
     st.from_regex(r"[a-z]{1,4}", fullmatch=True),
     st.integers(1, 9999),

@@ -19,7 +19,7 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 ROWS = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ROWS, st.data())
 def test_rows_are_taken_in_the_order_asked_for_and_hold_what_is_theirs(
     rows: list[list[int]], data: st.DataObject

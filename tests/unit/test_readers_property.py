@@ -45,7 +45,6 @@ def read(
     return rows, lines, [i for b in batches for i in b.rejects["line"].to_pylist()]
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=8),
     blanks=st.sets(st.integers(0, 8)),
@@ -97,7 +96,6 @@ def test_what_a_csv_writer_wrote_comes_back_with_its_lines_at_any_block_size(
 RUBBISH = ["a", '"', '""', "::", ":", ",", " ", "\x1f", "\0", "\udcff", "é", "\r"]
 
 
-@settings(deadline=None)
 @given(
     lines=st.lists(st.lists(st.sampled_from(RUBBISH), max_size=6).map("".join), max_size=10),
     delimiter=st.sampled_from([",", "::"]),
@@ -158,7 +156,6 @@ def test_rubbish_is_split_as_the_strict_parser_does_at_any_block_size(
 PLAIN = st.text("abc ä,\n", max_size=4)
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(PLAIN, PLAIN, PLAIN), min_size=1, max_size=8),
     place=st.floats(0, 1),
@@ -201,7 +198,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.tuples(JSON, st.booleans())), block=BLOCKS, batch=st.integers(1, 4))
 def test_every_line_of_json_is_a_row_or_a_reject_at_any_block_size(
     values: list[tuple[Any, bool]], block: int, batch: int
@@ -256,7 +252,7 @@ CELLS = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", "a.b"]), CELLS), max_size=4), max_size=5),
     space=st.sampled_from(["", " ", "\t", "\u00a0"]),

@@ -139,7 +139,7 @@ def test_the_tail_is_what_is_left_beside_four_fifths_of_the_purchases() -> None:
     assert result.settings["tail"].mrr.tolist() == [1, 1, 1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 9), k=st.integers(1, 9))
 def test_several_depths_in_one_ranking_equal_one_ranking_each(seed: int, depth: int, k: int) -> None:
     train, validation, test = random_splits(seed, 7, 11)

@@ -50,7 +50,7 @@ def by_hand(text: str, runs: list[str]) -> list[str]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(alphabet="红色连衣裙のド a1\U00020001", max_size=12), max_size=5))
 def test_runs_are_those_that_one_finds_by_hand(texts: list[str]) -> None:
     tokens = RunTokens({MARK + run: i for i, run in enumerate(RUNS)} | {"红": 99})

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from _bundle import random_bundle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
@@ -93,7 +93,6 @@ def test_the_commoner_of_equally_near_words_is_meant_and_the_fewer_slips_come_fi
     assert Spelling({"lampshades": 100, "lampshade": 1}).nearest("lampshad") == "lampshade"
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted({"garden", "chair", "folding", "furniture", "lighting", "kitchen"})), st.data())
 def test_one_slip_of_any_kind_in_a_word_is_found(word: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(word) - 2))
@@ -313,7 +312,6 @@ def test_new_items_bring_their_words_and_names(known: Bundle) -> None:
     assert [facet.value for facet in answer.facets] == ["Nimbus"]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_read(text: str) -> None:
     answer = shop().search(text)

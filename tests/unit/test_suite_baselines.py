@@ -64,7 +64,7 @@ def test_ease_is_the_regression_with_a_zero_diagonal(
     np.testing.assert_array_equal(hidden, np.where(x.any(axis=0), found, -np.inf))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=histories, most=st.integers(1, ITEMS + 2), shrink=st.sampled_from([0.0, 2.5]))
 def test_item_knn_adds_up_the_nearest_items_cosines(x: Any, most: int, shrink: float) -> None:
     want = np.zeros(x.shape)
@@ -83,7 +83,7 @@ def test_item_knn_adds_up_the_nearest_items_cosines(x: Any, most: int, shrink: f
     np.testing.assert_allclose(found, want, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=histories, alpha=st.sampled_from([0.5, 1.0]), beta=st.sampled_from([0.0, 0.6]))
 def test_rp3beta_walks_three_steps(x: Any, alpha: float, beta: float) -> None:
     want = np.zeros(x.shape)
@@ -108,7 +108,7 @@ def test_rp3beta_keeps_an_items_best_ends() -> None:
     np.testing.assert_allclose(scores, [[0, 0, (1 / 3) * (1 / 3 + 1 / 2)]], rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=histories, groups=memberships, power=st.sampled_from([0.0, 0.5]), shrink=st.sampled_from([0.0, 2.0]))
 def test_category_popularity_is_the_personal_share_over_everybodys(
     x: Any, groups: Any, power: float, shrink: float
@@ -135,7 +135,7 @@ def test_category_popularity_is_the_personal_share_over_everybodys(
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=histories, groups=memberships)
 def test_brand_knn_is_the_share_of_purchases_and_metadata_knn_a_cosine(x: Any, groups: Any) -> None:
     branded = groups.copy()

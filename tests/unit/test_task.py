@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -127,7 +127,6 @@ LATER = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(events=LATER)
 def test_a_task_equals_the_protocol_event_by_event(snapshot: Snapshot, events: list[Event]) -> None:
     task = build_task(snapshot, table(events), PROTOCOL)
@@ -270,7 +269,6 @@ def days(numbers: Any) -> pa.Array:
     return pa.array([None if n is None else CUT + timedelta(days=n) for n in numbers], pa.timestamp("us"))
 
 
-@settings(deadline=None)
 @given(numbers=st.lists(st.integers(0, 400), min_size=30, max_size=80, unique=True))
 def test_quantiles_split_the_events_in_three(numbers: list[int]) -> None:
     cut, test_start = quantile_moments(days([*numbers, None]))

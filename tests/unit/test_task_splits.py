@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
@@ -28,7 +28,6 @@ def held(seed: int = 0, share: float = 0.3, validation: float = 0.2) -> HeldOut:
     return HeldOut(split="held_out", share=share, validation_share=validation, seed=seed)
 
 
-@settings(deadline=None)
 @given(keys=KEYS, more=KEYS, seed=st.integers(0, 3))
 def test_new_subjects_move_none_of_the_others(keys: list[str], more: list[str], seed: int) -> None:
     both = dict.fromkeys([*more, *keys])
@@ -60,7 +59,6 @@ ASKED = ["", "Where is it?", "where  is it?", "\uff57here is it?", "refund"]
 TEXTS = st.lists(st.sampled_from(ASKED), max_size=40)
 
 
-@settings(deadline=None)
 @given(texts=TEXTS, seed=st.integers(0, 3))
 def test_the_same_text_lies_in_one_part_whatever_the_order(texts: list[str], seed: int) -> None:
     keys = [f"u{n}" for n in range(len(texts))]
@@ -94,7 +92,6 @@ def test_texts_are_alike_but_for_case_white_space_and_forms() -> None:
     assert first_alike([]).tolist() == []
 
 
-@settings(deadline=None)
 @given(values=st.lists(st.sampled_from(["train", "test", "dev", "other", None]), max_size=60))
 def test_a_given_split_is_taken_at_its_word(values: list[str | None]) -> None:
     split = GivenSplit(split="given", property="part")

@@ -68,7 +68,7 @@ def test_every_term_says_the_same_of_pairs_and_of_lists(terms: Terms) -> None:
     np.testing.assert_allclose(shared.lengths, terms.view.lengths(users))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(EVENTS, GROUPS)
 def test_shared_groups_equal_a_count_by_hand(
     events: dict[tuple[int, int], int], groups: list[list[int]]

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
@@ -62,7 +62,6 @@ LISTS = st.lists(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(LISTS, st.integers(1, 12))
 def test_every_user_counts_once_whatever_the_chunks(lists: list[tuple[int, list[int]]], cells: int) -> None:
     whole, want = baskets_of(lists), Counter[tuple[int, int]]()

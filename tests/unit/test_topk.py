@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from _shop import Shop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -28,7 +28,6 @@ VALUES = [0.0, -0.0, 1.0, -1.0, float(np.nextafter(np.float32(1), np.float32(2))
 SCORES = st.sampled_from([*VALUES, -np.inf, np.inf])
 
 
-@settings(deadline=None)
 @given(data=st.data(), users=st.integers(0, 4), width=st.integers(0, 9), k=st.integers(1, 11))
 def test_torch_picks_what_numpy_picks(data: st.DataObject, users: int, width: int, k: int) -> None:
     scores = data.draw(arrays.arrays(np.float32, (users, width), elements=SCORES | st.floats(width=32)))

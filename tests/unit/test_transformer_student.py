@@ -113,7 +113,7 @@ def test_encoding_in_bfloat16_does_not_round_the_encoder_and_follows_its_weights
     assert np.abs(encoder.encode(TEXTS) - first).max() > 0.1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
 def test_a_cut_vocabulary_splits_whatever_it_was_cut_to_as_before(texts: list[str]) -> None:
     whole = _hypothesis_tokenizer()

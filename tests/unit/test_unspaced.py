@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgdistill.datasets.chinese_shop import ENCODING, write_chinese_shop
@@ -132,7 +132,6 @@ def test_what_sticks_together_is_a_word() -> None:
     assert written(["红色", "连衣裙", "iphone", "5", "升"]) == "红色连衣裙 iphone 5升"
 
 
-@settings(deadline=None)
 @given(
     st.text("红色连衣裙手机壳ab 5.-", max_size=20),
     st.frozensets(st.text("红色连衣裙手机壳", min_size=2, max_size=4)),

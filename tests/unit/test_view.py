@@ -34,7 +34,7 @@ def family(groups: list[list[int]], width: int, name: str = "F") -> ItemGroups:
     return ItemGroups(name, sp.csr_matrix(dense))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EVENTS, st.integers(0, 13))
 def test_a_view_holds_the_events_strictly_before_its_time_and_their_ages(
     events: dict[tuple[int, int], int], until: int
@@ -50,7 +50,7 @@ def test_a_view_holds_the_events_strictly_before_its_time_and_their_ages(
     assert view.warm.tolist() == [i for i in range(6) if counts[i] >= 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EVENTS, st.permutations(range(5)), st.floats(0, 2))
 def test_a_history_is_ranked_from_its_latest_item_on(
     events: dict[tuple[int, int], int], users: list[int], decay: float
@@ -91,7 +91,7 @@ def test_ranks_queries_and_recent_buyers_of_one_shop_by_hand() -> None:
     np.testing.assert_allclose(view.recent, want, rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(EVENTS, st.integers(1, 13))
 def test_recent_buyers_are_halved_for_every_month(events: dict[tuple[int, int], int], until: int) -> None:
     view = view_of(events, until)

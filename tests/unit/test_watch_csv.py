@@ -39,7 +39,7 @@ def found(content: str, grows: bool = False) -> list[Line]:
 
 
 @given(texts=st.lists(st.text('a",;\n', max_size=6), min_size=1, max_size=5), quoting=st.sampled_from([0, 1]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_csv_writes_is_one_record_a_row(texts: list[str], quoting: int) -> None:
     out = io.StringIO()
     writer = csv.writer(out, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_what_csv_writes_is_one_record_a_row(texts: list[str], quoting: int) -> 
 
 
 @given(text=st.text('a",\n', max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_quote_is_open_where_csv_says_so(text: str) -> None:
     """csv would go on reading: a further line joins the last row."""
     rows = list(csv.reader([line + "\n" for line in text.split("\n")]))
@@ -134,7 +134,7 @@ def _by_hand(content: list[bytes], most: int) -> list[bytes]:
 
 
 @given(content=st.lists(st.text('a",', max_size=5).map(str.encode), min_size=1, max_size=10))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_lines_are_joined_as_far_as_a_quote_reaches(content: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "LONGEST_LINE", 12)

@@ -61,7 +61,7 @@ def beta_binomial(x: int, n: int, share: float, precision: float) -> float:
     n=st.integers(1, 400), part=st.floats(0, 1), share=st.floats(0.01, 0.9), precision=st.floats(1, 300),
     odds=st.floats(1.1, 8),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_likelihood_ratio_is_that_of_two_distributions(
     n: int, part: float, share: float, precision: float, odds: float
 ) -> None:
@@ -263,7 +263,7 @@ def _two_topics() -> tuple[IntArray, IntArray, Told]:
 
 
 @given(cut=st.integers(1, 199))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_what_is_kept_goes_on_to_the_bit(cut: int) -> None:
     negatives, statements, whole = _two_topics()
     first = SurgeDetector(Sensitivity())
