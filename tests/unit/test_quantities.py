@@ -116,6 +116,9 @@ def test_a_model_number_that_no_title_has_is_looked_for_by_its_parts() -> None:
     whole = lexical_index({"title": ["sony WH-1000XM4", "sony wh 2000", "1000 things"]})
     assert whole.coverage(["wh 1000 xm4"])[0, 0] == pytest.approx(1)
     assert whole.coverage(["wh 1000 xm4"])[0, 1] < 0.5
+    # A part that stands alone elsewhere is held by the whole too.
+    other = lexical_index({"title": ["sony WH1000XM4", "stand for wh1000", "case"]})
+    assert other.coverage(["wh1000 xm4"])[0, 0] == pytest.approx(1)
 
 
 def test_what_was_typed_stays_beside_the_word() -> None:
