@@ -19,6 +19,7 @@ from kgdistill.ranking.audience import Judged, auc, auc_within
 from kgdistill.ranking.calibration import Calibration, calibrate
 from kgdistill.ranking.classes import probabilities
 from kgdistill.ranking.logistic import fit_logistic
+from kgdistill.ranking.units import units_of
 from kgdistill.tasks.audience import CLIP, AudienceData
 from kgdistill.tasks.audience_task import AnchorPairs
 from kgdistill.train.class_lesson import soft_loss
@@ -131,7 +132,7 @@ def counts_baseline(table: PairTable, names: Sequence[str]) -> Callable[[FloatAr
     """Logistic regression of `COUNTS`: what scores features [N, F] of the same names."""
     columns = [list(names).index(name) for name in COUNTS]
     x = table.features[:, columns].astype(np.float64)
-    middle, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
+    middle, spread = units_of(x)
     w, bias = fit_logistic((x - middle) / spread, table.labels.astype(np.float64), ridge=_RIDGE)
     return lambda features: np.asarray((features[:, columns] - middle) / spread @ w + bias, np.float32)
 
@@ -154,9 +155,9 @@ class PairHead(nn.Module):
 
     def __init__(self, features: FloatArray, labels: BoolArray, hidden: int, dropout: float) -> None:
         super().__init__()
-        spread = features.std(axis=0)
-        self.register_buffer("middle", torch.from_numpy(features.mean(axis=0)))
-        self.register_buffer("spread", torch.from_numpy(np.where(spread > 1e-6, spread, 1e6)))
+        middle, spread = units_of(features)
+        self.register_buffer("middle", torch.from_numpy(middle.astype(np.float32)))
+        self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)))
         width = features.shape[1]
         self.hidden, self.dropout = nn.Linear(width, hidden), nn.Dropout(dropout)
         self.top, self.beside = nn.Linear(hidden, 1), nn.Linear(width, 1)

@@ -20,6 +20,7 @@ from kgdistill.models.scorer import Scorer
 from kgdistill.progress import step
 from kgdistill.ranking.habits import Past
 from kgdistill.ranking.repeats import ListSettings, RepeatNetwork, RepeatScorer, make_lists
+from kgdistill.ranking.units import units_of
 from kgdistill.tasks.basket import RepeatTask
 from kgdistill.tasks.interactions import interactions_before
 from kgdistill.tasks.match import Split
@@ -123,10 +124,9 @@ class _Lesson(Lesson[Tensor]):
         self.model, self.settings = model, settings
         values = np.concatenate([window.values for window in windows])
         witnessed = np.repeat([w.witnessed for w in windows], [len(w.bought) for w in windows])
-        mean, scale = values.mean(0), values.std(0)
+        mean, scale = units_of(values)
         if witnessed.any():
-            mean[-2:], scale[-2:] = values[witnessed, -2:].mean(0), values[witnessed, -2:].std(0)
-        scale[scale < 1e-6] = 1.0
+            mean[-2:], scale[-2:] = units_of(values[witnessed, -2:])
         model.get_buffer("mean").copy_(torch.from_numpy(mean))
         model.get_buffer("scale").copy_(torch.from_numpy(scale))
         self.inputs = model.standardise(torch.from_numpy(values))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +156,22 @@ def test_the_student_follows_the_teacher_where_it_is_given_and_labels_where_not(
     assert weighted_auc(told.labels, plain.head.logits(told.features), ones) > 0.85
     followed = [np.corrcoef(s.head.logits(told.features), contrary)[0, 1] for s in (plain, taught)]
     assert followed[1] > followed[0] + 0.2
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_campaign_unlike_all_others_in_what_they_share_is_told_as_they_are(odd: int) -> None:
+    """All campaigns that taught had 25 products, or but one of them 24; then one of 16 comes."""
+    told = table(anchors=20)
+    size = np.where(told.anchors < odd, 24, 25)[:, None]
+    known = replace(told, features=np.concatenate([told.features, np.log1p(size)], 1, dtype=np.float32))
+    fewer = known.features.copy()
+    fewer[:, -1] = np.log1p(16)
+    teacher = train_audience_teacher(known, SMALL, CONTEXT)
+    student = train_audience_student(known, teacher.logits(known.features), np.array([7]), SMALL, CONTEXT)
+    scorer = counts_baseline(known, ("x", "events", "positives", "items had", "days since"))
+    for logits in (teacher.logits, student.head.logits, scorer):
+        apart = np.abs(logits(fewer) - logits(known.features)).max()
+        assert apart < (0.01, 0.5)[odd], apart
 
 
 def test_pairs_without_a_label_teach_what_the_teacher_says_alone() -> None:
