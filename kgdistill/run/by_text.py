@@ -27,6 +27,7 @@ from kgdistill.run.text_match import (
     training_queries,
 )
 from kgdistill.run.tower import tower_of
+from kgdistill.run.unsaid import say_unsaid_facts
 from kgdistill.serve.pack import pack_text_match
 from kgdistill.serve.search import SearchIndex
 from kgdistill.tasks.judgements import JudgedTask
@@ -88,6 +89,7 @@ class TextMatch(Maker):
         if arm is not None:
             self._student(arm.distilled, folder)
         elif name == "text":
+            say_unsaid_facts(self.run.snapshot, self.task.spec.candidates.label)
             encode_catalogue(self.task.catalogue, self.encoder.of_passages()).save(folder)
         elif name == "queries":
             clicked = self.task.clicked()

@@ -30,6 +30,7 @@ from kgdistill.progress import notice
 from kgdistill.run import artefacts
 from kgdistill.run.chain import Arm
 from kgdistill.run.maker import Maker
+from kgdistill.run.unsaid import say_unsaid_facts
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.pack import pack_student, pack_tower, parameters_of, serving_parameters, static_text
 from kgdistill.serve.pack_complements import bought_baskets, pack_complements
@@ -205,6 +206,8 @@ class HistoryMatch(Maker):
     def _text(self, folder: Path) -> None:
         """Embeds the distinct texts of the candidates, and of the nodes that their facts lead to."""
         settings = self.run.config.text
+        if self.facts:
+            say_unsaid_facts(self.run.snapshot, self.label)
         distinct, rows = self._distinct(self.label)
         # Anew, as tuning changes it.
         encoder = artefacts.text_encoder(settings, self.device, self.run.texts())

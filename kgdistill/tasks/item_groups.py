@@ -13,7 +13,10 @@ import scipy.sparse as sp
 
 from kgdistill.arrays import IntArray
 from kgdistill.snapshot import Snapshot
+from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.reads import facts_of, parent_fact
+
+_COMMON = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,7 @@ def fact_groups(
             above_it = rows_to_one(sp.csr_matrix(matrix @ hop))
             parents.append(ItemGroups(f"{own} > parent", above_it, "above", edge[2]))
     # A fact that hardly any item has says nothing about a pair of facts.
-    common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > 0.2]
+    common = [f for f in base if np.diff(f.incidence.indptr).astype(bool).mean() > _COMMON]
     pairs = [conjunction(a, b) for i, a in enumerate(common) for b in common[i + 1 :]]
     return common + parents + pairs
 
@@ -115,6 +118,23 @@ def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
     if not shared.nnz:
         return False
     return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
+
+
+def unsaid_facts(snapshot: Snapshot, label: str) -> list[EdgeType]:
+    """The facts of a label of which none of its text fields speaks: what reads words alone misses them.
+
+    Those that hardly any node has are left out, and those whose origin is the titles.
+    """
+    fields = [f.incidence for f in text_groups(snapshot, label) if f.kind == "single"]
+    nodes, unsaid = snapshot.num_nodes(label), []
+    for edge in facts_of(snapshot, label):
+        source, target = snapshot.edge_index(edge)
+        fact = _incidence(source, target, (nodes, snapshot.num_nodes(edge[2])))
+        common = len(np.unique(source)) > _COMMON * nodes
+        mined = "origin" in snapshot.schema.relationship(edge).properties
+        if common and not mined and not any(_follows(fact, field) for field in fields):
+            unsaid.append(edge)
+    return unsaid
 
 
 def own_fields(facts: list[ItemGroups], fields: list[ItemGroups]) -> list[ItemGroups]:

@@ -1,0 +1,51 @@
+"""Facts that no words tell are said where a run reads texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from _search_shop import fill_search_shop
+from _shop import PROTOCOL, fill_shop
+from _tiny_encoder import tiny_encoder
+
+from kgdistill.run.run import Run
+from kgdistill.store import GraphStore, MemoryStore
+
+BRAND = "Product-MADE_BY-Brand: no text of Product says it"
+
+
+def said(run: Run, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    run.make("text")
+    return [line for line in capsys.readouterr().err.splitlines() if "no text of" in line]
+
+
+def bought(store: GraphStore, folder: Path, encoder: str) -> Run:
+    told = {"cut": PROTOCOL.cut, "test_start": PROTOCOL.test_start, "k": 7, "min_user_events": 1}
+    return Run.create(folder, store, protocol=told, text={"encoder": encoder}, device="cpu")
+
+
+def test_a_fact_that_no_text_says_is_said_and_one_that_some_text_says_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = str(tiny_encoder(tmp_path / "tiny", layers=1))
+    with MemoryStore() as store:
+        fill_shop(store)
+        assert said(bought(store, tmp_path / "a", encoder), capsys) == []
+        products = store.read_nodes("Product")
+        place = products.column_names.index("brand_text")
+        house = pa.array(["house"] * len(products))
+        store.write_nodes("Product", products.set_column(place, "brand_text", house))
+        (line,) = said(bought(store, tmp_path / "b", encoder), capsys)
+    assert BRAND in line
+    assert "map the Brand's name to a property of Product too, such as brand_text" in line
+
+
+def test_so_it_is_where_a_search_reads_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with MemoryStore() as store:
+        fill_search_shop(store)
+        text = {"encoder": str(tiny_encoder(tmp_path / "tiny", layers=1))}
+        (line,) = said(Run.create(tmp_path / "run", store, task="search", text=text, device="cpu"), capsys)
+    assert BRAND in line
