@@ -271,9 +271,8 @@ class ClassifyConfig(_Section):
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Of the same."""
     tune: Literal["frozen", "top", "all"] = "frozen"
-    """How much of the text encoder learns from the labels of texts before it reads them: nothing, its last
-    layers or all of it. Where few words tell a class much is gained, and minutes are taken on a CPU; many
-    where a target can be none of its classes."""
+    """How much of the text encoder learns from the labels before it reads the texts: nothing, its last layers
+    or all of it; minutes on a CPU, many where a target can be none of its classes."""
     tune_layers: int = Field(default=2, ge=1, le=100)
     """How many of the last layers `tune: top` trains."""
     tune_epochs: int = Field(default=4, ge=1, le=10_000)
@@ -289,6 +288,8 @@ class ClassifyConfig(_Section):
     """How many, evenly chosen with the last."""
     tower_epochs: int = Field(default=4, ge=1, le=10_000)
     """Of these: passes over the subjects, at most."""
+    tower_texts: int = Field(default=3_000, ge=0, le=10_000_000)
+    """Of these: learn from so many texts, as `made_up`, each of which costs them as much as a real one."""
     tower_lr: float = Field(default=2e-4, gt=0, le=10)
     """Of these: the highest learning rate (AdamW)."""
     out_of_scope: float = Field(default=0.5, gt=0, lt=1)
@@ -300,8 +301,7 @@ class ClassifyConfig(_Section):
     confidence on that is so, chosen on what was not trained on."""
     balance: float = Field(default=0.0, ge=0, le=1)
     """How far rare classes are favoured where one of several is told: 0 tells the likeliest, 1 the one whose
-    probability is most above its share of the training. Macro-F1 likes it where classes are of unlike size;
-    probabilities stay what they are."""
+    probability is most above its share of the training; probabilities stay."""
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the distillation, T² KL(softmax(teacher / T), softmax(student / T))."""
     task_weight: float = Field(default=0.5, ge=0, le=1000)

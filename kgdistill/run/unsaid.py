@@ -11,7 +11,7 @@ def say_unsaid_facts(snapshot: Snapshot, label: str) -> None:
     """A notice for each fact of a label that what reads words misses (`unsaid_facts`)."""
     for edge in unsaid_facts(snapshot, label):
         notice(
-            f"{'-'.join(edge)}: no text of {label} says it, so that a student and a search, which read words, "
-            f"miss it; map the {edge[2]}'s name to a property of {label} too, such as {edge[2].lower()}_text, "
-            f"which `text` of {label} names in the schema"
+            f"{'-'.join(edge)}: no text of {label} says it, so that a student and a search, which read "
+            f"words, miss it; map the {edge[2]}'s name to a property of {label} too, such as "
+            f"{edge[2].lower()}_text, which `text` of {label} names in the schema"
         )

@@ -45,10 +45,10 @@ def taught(
 ) -> Taught:
     """What a teacher tells a student of a task.
 
-    Labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all, at most
-    twenty for each labelled one, those that are missing are made up of the training texts (`made_up`), read
-    by the text teacher and told by the teacher. Only where texts are all that is known of a subject, and
-    a table of tokens reads them.
+    Labelled texts show a student little of what its teacher knows: of `config.made_up` texts in all
+    (`config.tower_texts` where layers read them), at most twenty for each labelled one, those that are
+    missing are made up of the training texts (`made_up`), read by the text teacher and told by the teacher.
+    Only where texts are all that is known of a subject.
 
     Args:
         teacher: trained; None is the student without distillation.
@@ -63,8 +63,7 @@ def taught(
     own, said = len(task), teacher.told(task, vectors)
     task, vectors = with_classes(task, vectors)
     soft, rows = _behind(said, teacher, task, vectors, own), task.subjects("train")
-    # Layers know how words hang together, and a text that is made up costs them as much as a real one.
-    most = config.made_up if config.tower == "table" else 0
+    most = config.made_up if config.tower == "table" else config.tower_texts
     wanted = min(most, _TIMES * len(rows)) - len(rows) - len(task.unlabelled)
     if task.texts is None or encoder is None or vectors.subjects is None or task.neighbours or wanted <= 0:
         return Taught(task, vectors, soft)

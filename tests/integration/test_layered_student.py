@@ -479,7 +479,7 @@ def test_that_layers_have_no_text_to_read_is_said(tmp_path: Path, capsys: pytest
     assert "classify.tune: no subject is known by text" in told
 
 
-def test_layers_read_every_mark_and_learn_from_no_made_up_texts(
+def test_layers_read_every_mark_and_learn_from_fewer_made_up_texts(
     task: ClassifyTask, encoder: TransformerText, vectors: SubjectVectors, student: ClassStudent,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -493,11 +493,18 @@ def test_layers_read_every_mark_and_learn_from_no_made_up_texts(
     reader.logits(torch.arange(8))
     student.model.eval()
     assert seen == [sum(len(row) for row in encoder.token_ids(list(task.texts or ())[:8]))]
-    config = CONFIG.model_copy(update={"made_up": 2_000, "epochs": 1, "folds": 1})
+    known = len(task.with_class_texts())
+    few = {"made_up": 2_000, "tower_texts": 0, "epochs": 1, "folds": 1}
+    config = CONFIG.model_copy(update=few)
     teacher = train_class_teacher(task, vectors, config, CONTEXT)
-    assert len(taught(teacher, task, encoder, vectors, config, 0).task) == len(task.with_class_texts())
-    table = config.model_copy(update={"tower": "table"})
-    assert len(taught(teacher, task, encoder, vectors, table, 0).task) > len(task) + 100
+
+    def told(**more: Any) -> int:
+        return len(taught(teacher, task, encoder, vectors, config.model_copy(update=more), 0).task)
+
+    assert told() == known
+    assert told(tower="table") > known + 100
+    train = len(task.with_class_texts().subjects("train"))
+    assert known < told(tower_texts=train + 40) <= known + 40
 
 
 def replace_kind(encoder: TransformerText, kind: str) -> TransformerText:
