@@ -17,10 +17,13 @@ from kgdistill.watch.lines import BOM, LONGEST_LINE, Format, Line, delimiter_of,
 
 FIELDS = ("id", "at", "text", "topic", "sentiment")
 _EPOCH = datetime(1970, 1, 1)
-_DATE = re.compile(
-    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[T ]?(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})秒?)?分?)?\Z"
+_CLOCK = r"(?:[T ]?(\d{1,2})[:时](\d{1,2})(?:[:分](\d{1,2})秒?)?分?)?\Z"
+_DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?" + _CLOCK)
+# With points the day comes first wherever the year comes last; with strokes either may.
+_DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}),?" + _CLOCK)
+_WHERE_TIMES = (
+    "2024-03-05T14:03, 2024/3/5 14:03, 5.3.2024 14:03, 2024年3月5日, or seconds or milliseconds since 1970"
 )
-_WHERE_TIMES = "2024-03-05T14:03, 2024/3/5 14:03, 2024年3月5日, or seconds or milliseconds since 1970"
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,9 @@ class StatementReader:
                 found = int(number // 1000 if abs(number) > 1e11 else number)
             elif match := _DATE.match(text):
                 year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+                found = self._seconds(datetime(year, month, day, hour, minute, second))
+            elif match := _DAY_FIRST.match(text):
+                day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
                 found = self._seconds(datetime(year, month, day, hour, minute, second))
             else:
                 found = self._seconds(moment(text, ""))

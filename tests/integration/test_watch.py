@@ -209,6 +209,9 @@ def test_ids_that_repeat_before_the_clock_is_known_are_counted() -> None:
         ("2024年3月5日 14:03", 1709647380),
         ("2024年3月5日14时03分", 1709647380),
         ("2024.03.05 14:03", 1709647380),
+        ("05.03.2024 14:03", 1709647380),
+        ("5.3.2024, 14:03:00", 1709647380),
+        ("5.3.2024", 1709596800),
         ("2024-03-05", 1709596800),
         ("20240305", 1709596800),
         (20240305, 1709596800),
@@ -230,7 +233,22 @@ def test_times_without_zone_are_of_the_zone_that_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["yesterday", "2024-13-05", "2024-02-30", "", "nan", "inf", True, 0, -5, 1e300, "9999-01-01"]
+    "value",
+    [
+        "yesterday",
+        "2024-13-05",
+        "2024-02-30",
+        "5.13.2024",
+        "5/3/2024",
+        "",
+        "nan",
+        "inf",
+        True,
+        0,
+        -5,
+        1e300,
+        "9999-01-01",
+    ],
 )
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(LineError, match=r"is no time such as|lies outside the years"):
