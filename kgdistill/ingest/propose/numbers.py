@@ -12,7 +12,10 @@ from kgdistill.ingest.propose.words import word_set
 
 _POINT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 _COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\Z")
-_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\Z")
+_GROUPED = re.compile(r"[-+]?(?!0)\d{1,3}(,\d{3})+(\.\d+)?\Z")
+_MAY_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}\Z")
+_NO_GROUP = re.compile(r"[-+]?(0|\d{4}|\.)")
+_OPEN = re.compile(r"\d([.,])\d{3}(?!\d)")
 # Before, the number, and after it; blanks, and Swiss apostrophes, stand between thousands.
 _AROUND = re.compile(
     r"([^\d.,+-]*\.?)\s*([-+]?\s?(?:\d{1,3}(?:[\s'’]\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+))([^\d]*)\Z"
@@ -26,11 +29,18 @@ _SPOKEN = word_set(
     """Rs Rp RM kr Kč zł zl Ft lei лв руб р грн TL SFr Fr Euro euro EURO Dollar dollar dollars eur usd gbp chf
     元 圆 圓 円 원"""
 )
+# Beside these, commas are decimal.
+_LOCAL = word_set(
+    """€ EUR Euro euro EURO eur R$ BRL PLN zł zl CZK Kč SEK NOK DKK ISK kr HUF Ft RON lei BGN лв RUB руб р ₽
+    UAH грн ₴ TRY TL ₺ ARS CLP COP IDR Rp VND ₫"""
+)
 _BESIDE_SIGN = {"", "A", "C", "R", "S", "US", "HK", "NT", "NZ", "MX", "CA", "AU"}
 _PIECES = word_set(
     """stk stck stück st pcs pc piece pieces pieza piezas ea each unit units
     件 个 個 只 枚 点 套 盒 瓶 袋 台 개 장"""
 )
+# Fewer numbers than this share may be slips.
+_FEW = 0.02
 _LOST = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+\Z|\d[.,]\d+[eE]\d{2}\Z")
 
 
@@ -44,7 +54,9 @@ class NumberShape:
         bare: nothing stands around them; else a currency or a word for pieces, or blanks within.
         dotted: what stands around them ends in a dot, such as Rs.
         whole: all are whole, and bare.
-        either: the comma may as well be a decimal one.
+        either: the one mark in them may be decimal, and as well stand between thousands.
+        mark: the decimal mark, where the numbers themselves tell it.
+        local: a currency of which commas are decimal stands around them.
     """
 
     comma: bool = False
@@ -53,6 +65,14 @@ class NumberShape:
     dotted: bool = False
     whole: bool = False
     either: bool = False
+    mark: str = ""
+    local: bool = False
+
+    def read_by(self, mark: str, *, sure: bool = True) -> NumberShape:
+        """The shape with this decimal mark, where the numbers themselves leave it open."""
+        comma = mark == ","
+        told = mark if sure else ""
+        return replace(self, comma=comma, point=self.point and not comma, either=not sure, mark=told)
 
 
 def number_shape(counted: Counter[str]) -> NumberShape | None:
@@ -71,6 +91,7 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
     shape = NumberShape(
         bare=all(core == text for text, (_, core, _) in zip(numbers, shapes, strict=True)),
         dotted=any(side.endswith(".") for side in around),
+        local=any(side.strip(" .") in _LOCAL for side in around),
     )
     return _mark([core for _, core, _ in shapes], shape)
 
@@ -79,16 +100,51 @@ def _mark(cores: list[str], shape: NumberShape) -> NumberShape | None:
     """The shape with its decimal mark; None where the numbers have no common one."""
     if all(_POINT.match(core) for core in cores):
         whole = all(re.fullmatch(r"[-+]?\d+(\.0*)?", core) for core in cores)
-        return replace(shape, whole=whole and shape.bare)
+        dotted = [core for core in cores if "." in core]
+        either = _may_be_thousands(dotted)
+        mark = "." if dotted and not either else ""
+        return replace(shape, whole=whole and shape.bare, either=either, mark=mark)
     grouped = [core for core in cores if _GROUPED.match(core)]
     if all(_POINT.match(core) or _GROUPED.match(core) for core in cores) and (
         any("." in core for core in cores) or all("," not in c or c in grouped for c in cores)
     ):
         either = all("." not in core and core.count(",") < 2 for core in cores)
-        return replace(shape, point=True, either=either)
+        return replace(shape, point=True, either=either, mark="" if either else ".")
     if all(_COMMA.match(core) for core in cores):
-        return replace(shape, comma=True)
+        return replace(shape, comma=True, mark=",")
     return None
+
+
+def _may_be_thousands(dotted: list[str]) -> bool:
+    """Whether three digits follow the point in nearly all, and no number rules thousands out."""
+    other = [core for core in dotted if not _MAY_GROUP.match(core)]
+    return len(other) < _FEW * len(dotted) and not any(_NO_GROUP.match(core) for core in other)
+
+
+def alike(one: NumberShape, two: NumberShape) -> NumberShape | None:
+    """How the numbers of two columns are written, where one way reads both; else None."""
+    shape = two if one.bare else one
+    local = one.local or two.local
+    if one.either != two.either:
+        left, told = (one, two) if one.either else (two, one)
+        mark = one.mark or two.mark
+        if mark:
+            shape = replace(shape, point=left.point or told.point).read_by(mark)
+        else:
+            shape = replace(shape, comma=left.comma, point=left.point, either=True)
+        return replace(shape, local=local)
+    if (one.comma, one.point) != (two.comma, two.point):
+        return None
+    return replace(shape, mark=one.mark or two.mark, local=local)
+
+
+def mark_doubt(values: list[str], shape: NumberShape) -> str:
+    """How numbers are read whose mark may be decimal, and what to say otherwise."""
+    value, found = next(((v, m) for v in values if (m := _OPEN.search(v))), (values[0], None))
+    comma = found is not None and found[1] == ","
+    name = "comma" if comma else "point"
+    read = f"a decimal {name}" if comma == shape.comma else f"the {name} between thousands"
+    return f'{value} is read with {read}; else say decimal: "{"." if shape.comma else ","}"'
 
 
 def _part(text: str) -> tuple[str, str, str] | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from kgdistill.ingest.mapping.cast import plain_array
 from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
-from kgdistill.ingest.propose.numbers import NumberShape, number_shape
+from kgdistill.ingest.propose.numbers import NumberShape, alike, number_shape
 from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
 from kgdistill.ingest.propose.words import word_set, words
@@ -156,6 +156,8 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
     tables, rows = _first_rows(source, names, layout.total is not None)
     columns = [_column(name, [t[name] for t in tables]) for name in names]
     options = layout.options
+    if options.format == "jsonl":
+        columns = [_stored(column) for column in columns]
     said = Counter(v for c in columns for v in c.values if v in _NOTHING)
     # One alone may be a slip, and is better seen among the rejects.
     absent = sorted(v for v, times in said.items() if times > 1)
@@ -210,12 +212,13 @@ def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[l
 def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
     rows = sum(len(part) for part in parts)
     values: list[str] = []
-    lists = False
+    lists = typed = False
     for part in parts:
         kind = part.type
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             lists = True
             part = pc.list_flatten(part)
+        typed |= pa.types.is_floating(part.type) or pa.types.is_decimal(part.type)
         if pa.types.is_floating(part.type):
             part = pc.if_else(pc.is_nan(part), None, part)
         try:
@@ -223,7 +226,16 @@ def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
         except (pa.ArrowException, UnicodeDecodeError):
             continue
         values += [text for v in texts if v is not None and (text := v.strip())]
-    return _described(name, values, rows, lists)
+    column = _described(name, values, rows, lists)
+    return _stored(column) if typed else column
+
+
+def _stored(column: ColumnProfile) -> ColumnProfile:
+    """A column whose points nobody wrote, as its values are stored as numbers."""
+    number = column.number
+    if number is None or not number.bare or number.comma or number.point:
+        return column
+    return replace(column, number=replace(number, either=False, mark=""))
 
 
 def _described(name: str, values: list[str], rows: int, lists: bool = False) -> ColumnProfile:
@@ -252,13 +264,18 @@ def narrow(text: str) -> str:
 
 
 def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
-    """What only the whole file tells: whether the day or the month stands first, and all kinds of events."""
+    """What only the whole file tells: whether the day stands first, decimal marks, all kinds of events."""
     shape = column.time
     if shape is not None and shape.other is not None:
         for counted in _counts(column, source):
             shape = count_orders(shape, counted)
         first, other = shape.only
         return replace(column, time=turned(shape) if other > first else shape)
+    number = column.number
+    if number is not None and number.either and shape is None and not column.lists:
+        shapes = (number_shape(counted) for counted in _counts(column, source))
+        mark = next((other.mark for other in shapes if other is not None and other.mark), "")
+        return replace(column, number=number.read_by(mark)) if mark else column
     few = column.distinct <= _KINDS // 4 and not column.lists
     if few and any(normal(value) in EVENTS for value in set(column.values)):
         kinds: Counter[str] = Counter()
@@ -327,10 +344,8 @@ def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
         time = max(known, key=lambda shape: abs(shape.only[0] - shape.only[1]) + (shape.other is None))
     if one.number is None or two.number is None:
         number = None
-    elif (one.number.comma, one.number.point) != (two.number.comma, two.number.point):
+    elif (number := alike(one.number, two.number)) is None:
         return None
-    elif one.number.bare:
-        number = two.number
     values = [*one.values, *two.values]
     return replace(
         one,

@@ -23,6 +23,7 @@ from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notice
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.guess import bare
+from kgdistill.ingest.propose.marks import with_marks
 from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words
@@ -158,7 +159,7 @@ def _grouped(
                 break
         else:
             groups.append(([file], taken))
-    return groups
+    return with_marks(groups)
 
 
 def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
 from kgdistill.ingest.propose.events import kinds_for, types_between
 from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, separator, used
-from kgdistill.ingest.propose.numbers import lost_digits, no_numbers
+from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
@@ -137,12 +137,12 @@ def _notes(pieces: Pieces, sample: Sample) -> list[str]:
         lines.append(f"    # ? {role}: {comment(doubt)}")
     for column in sample.columns:
         if column.name in pieces.named:
-            doubts = [*_doubts(column), *_unread(column, found), *_absent(column, found)]
+            doubts = [*_doubts(column, found), *_unread(column, found), *_absent(column, found)]
             lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in doubts]
     return lines
 
 
-def _doubts(column: ColumnProfile) -> list[str]:
+def _doubts(column: ColumnProfile, found: Guess) -> list[str]:
     """What is unsure about how a column's values are written."""
     lost = lost_digits(column.values) if column.time is None and not column.lists else 0
     doubts = []
@@ -159,9 +159,13 @@ def _doubts(column: ColumnProfile) -> list[str]:
         )
     if column.time is not None:
         doubts += doubts_of(column.time)
-    if column.number is not None and column.number.either and column.time is None:
-        doubts.append(f'{column.values[0]} is read with the comma between thousands; else say decimal: ","')
+    if column.number is not None and column.number.either and _is_number(column, found):
+        doubts.append(mark_doubt(column.values, column.number))
     return doubts
+
+
+def _is_number(column: ColumnProfile, found: Guess) -> bool:
+    return column in (found.quantity, found.amount, found.price, found.rating, found.grade)
 
 
 def _absent(column: ColumnProfile, found: Guess) -> list[str]:
@@ -181,7 +185,7 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
         formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
         read = fits(map(narrow, column.values) if column.wide else column.values, formats, shape.unit)
         bad = [value for value, good in zip(column.values, read, strict=True) if not good]
-    elif column in (found.quantity, found.amount, found.price, found.rating):
+    elif _is_number(column, found) and column is not found.grade:
         bad = no_numbers([narrow(v) for v in column.values] if column.wide else column.values)
     if not bad:
         return []

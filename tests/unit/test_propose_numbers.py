@@ -1,0 +1,127 @@
+"""Which mark of a number is the decimal one, where `1.500` and `1,500` may be either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.ingest.propose.propose import preview, propose
+from kgdistill.store.schema import load_schema
+
+SCHEMA = load_schema()
+POINT = 'is read with a decimal point; else say decimal: ","'
+THOUSANDS = 'is read with the point between thousands; else say decimal: "."'
+COMMAS = 'is read with the comma between thousands; else say decimal: ","'
+
+
+def prices(folder: Path, *names: str) -> tuple[list[float], list[str]]:
+    """The prices that are read of the files, and what is in doubt about their marks."""
+    yaml = propose([folder / name for name in names], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, folder, 5_000)
+    assert shown.rejects.to_pylist() == []
+    doubts = [line for line in yaml.splitlines() if "# ?" in line and "else say decimal" in line]
+    return [row["price"] for row in shown.examples["Product"].to_pylist()], doubts
+
+
+def csv(path: Path, written: list[str], sign: str = ",", **others: str) -> None:
+    head = sign.join(["sku", "title", "price", *others])
+    lines = [sign.join([f"s{i}", "Tea", f'"{w}"', *others.values()]) for i, w in enumerate(written)]
+    path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("written", "sign", "others", "read"),
+    [
+        # A sign of money that has decimal commas, whole numbers beside it or not.
+        (["1.500 €", "2.107 €"], ",", {}, [1500, 2107]),
+        (["EUR 1.500", "EUR 950"], ",", {}, [1500, 950]),
+        (["1.500 kr", "-2.107 kr"], ",", {}, [1500, -2107]),
+        # Other numbers of the file.
+        (["1.500", "2.107"], ",", {"weight": '"2,5"'}, [1500, 2107]),
+        (["1.500", "2.107"], ";", {"weight": "2.5"}, [1.5, 2.107]),
+        (["1,500", "2,107"], ",", {"weight": '"2,5"'}, [1.5, 2.107]),
+        (["1,500", "2,107"], ";", {"weight": "2.5"}, [1500, 2107]),
+        # What is no group of thousands.
+        (["0.125", "1.250", "12.375"], ";", {}, [0.125, 1.25, 12.375]),
+        (["0,125", "1,250", "12,375"], ",", {}, [0.125, 1.25, 12.375]),
+        (["1.250", "1234.500"], ";", {}, [1.25, 1234.5]),
+        (["1.250", "2.5"], ";", {}, [1.25, 2.5]),
+        (["1.250", "12,50"], ",", {}, [1250, 12.5]),
+    ],
+)
+def test_the_decimal_mark_is_told_by_signs_and_other_numbers(
+    tmp_path: Path, written: list[str], sign: str, others: dict[str, str], read: list[float]
+) -> None:
+    csv(tmp_path / "p.csv", written, sign, **others)
+    assert prices(tmp_path, "p.csv") == (read, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "sign", "others", "read", "doubt"),
+    [
+        (["1.500", "2.107"], ",", {}, [1.5, 2.107], POINT),
+        (["$1.500", "$2.107"], ",", {}, [1.5, 2.107], POINT),
+        (["1,500", "2,107"], ",", {}, [1500, 2107], COMMAS),
+        # Semicolons alone are a hint.
+        (["1.500", "2.107"], ";", {}, [1500, 2107], THOUSANDS),
+        # So are a sign and other numbers that say the contrary.
+        (["1.500 €", "2.107 €"], ",", {"weight": "2.5"}, [1500, 2107], THOUSANDS),
+        (["1.500", "2.107"], ",", {"weight": "2.5", "height": '"2,5"'}, [1.5, 2.107], POINT),
+    ],
+)
+def test_what_nothing_settles_is_asked(
+    tmp_path: Path, written: list[str], sign: str, others: dict[str, str], read: list[float], doubt: str
+) -> None:
+    csv(tmp_path / "p.csv", written, sign, **others)
+    found, doubts = prices(tmp_path, "p.csv")
+    assert (found, len(doubts)) == (read, 1)
+    assert doubts[0].endswith(f"# ? price: {written[0]} {doubt}")
+
+
+def test_ids_and_names_that_look_like_numbers_are_in_no_doubt(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("sku,title,price\n" + "".join(f"1.50{i},2.10{i},7\n" for i in range(9)))
+    assert prices(tmp_path, "p.csv") == ([7] * 9, [])
+
+
+@pytest.mark.parametrize("first", [["1.500", "2.107"], ["12,50", "2.107,00"]])
+def test_files_of_one_table_tell_each_other_the_mark(tmp_path: Path, first: list[str]) -> None:
+    csv(tmp_path / "p1.csv", first)
+    csv(tmp_path / "p2.csv", [*first[::-1], "1.250"])
+    csv(tmp_path / "p3.csv", ["1,5", "2.107"])
+    found, doubts = prices(tmp_path, "p1.csv", "p2.csv", "p3.csv")
+    assert (doubts, found[-3:]) == ([], [1250, 1.5, 2107])
+    assert len(parse_mapping(propose(sorted(tmp_path.glob("*.csv")), SCHEMA)).sources) == 1
+
+
+def test_another_file_tells_the_mark(tmp_path: Path) -> None:
+    """They stay apart, as one is of another encoding."""
+    csv(tmp_path / "p.csv", ["1.500", "2.107"])
+    text = 'sku,title,price\nt1,Käse,"12,50"\nt2,Käse,"1.250,00"\n'
+    (tmp_path / "q.csv").write_bytes(text.encode("cp1252"))
+    (tmp_path / "r.csv").write_text("sku;title;price;shelf\nr1;Mug;1.750;4\n")
+    found, doubts = prices(tmp_path, "p.csv", "q.csv", "r.csv")
+    assert (sorted(found), doubts) == ([12.5, 1250, 1500, 1750, 2107], [])
+
+
+def test_the_whole_column_tells_the_mark(tmp_path: Path) -> None:
+    csv(tmp_path / "p.csv", ["1.500"] * 1_500 + ["12,50"])
+    assert prices(tmp_path, "p.csv") == ([1500.0] * 1_500 + [12.5], [])
+    csv(tmp_path / "p.csv", ["1,500"] * 1_500 + ["12,5"])
+    assert prices(tmp_path, "p.csv") == ([1.5] * 1_500 + [12.5], [])
+
+
+def test_numbers_that_are_stored_as_numbers_have_no_mark(tmp_path: Path) -> None:
+    table = pa.table({"sku": ["s1", "s2"], "title": ["Tea", "Mug"], "price": [1.125, 12.375]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    assert prices(tmp_path, "p.parquet") == ([1.125, 12.375], [])
+    # Nor are they evidence of how others are written.
+    table = pa.table({"sku": ["t1"], "title": ["Pen"], "price": [2.5], "note": ["x"]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    csv(tmp_path / "p.csv", ["1.500", "2.107"])
+    assert prices(tmp_path, "p.parquet", "p.csv")[1] == [f"    # ? price: 1.500 {POINT}"]
+    (tmp_path / "p.jsonl").write_text('{"sku": "s1", "title": "Tea", "price": 1.125}\n')
+    assert prices(tmp_path, "p.jsonl") == ([1.125], [])
