@@ -261,3 +261,26 @@ def test_that_a_key_comes_twice_is_seen_beyond_the_first_rows(tmp_path: Path) ->
     many = ORDERS + "".join(f"{n},c1,2024-01-01,1\n" for n in range(41, 1500))
     assert "join:" in proposed(tmp_path, orders=many, order_lines=LINES)[0]
     assert "join:" not in proposed(tmp_path, orders=many + "3,c1,2024-01-01,1\n", order_lines=LINES)[0]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_row_that_stands_twice_alike_takes_no_key_away(early: bool, tmp_path: Path) -> None:
+    """The job takes it for one row; another row of the key it refuses."""
+    far = "".join(f"{n},c1,2024-01-01 10:00:00,1\n" for n in range(41, 1 if early else 1_500))
+    again = ORDERS.splitlines()[3] + "\n"
+    text, mapping, shown = proposed(tmp_path, orders=ORDERS + far + again * 2, order_lines=LINES)
+    assert joins(mapping, "order_lines") == {"orders": (["orders.csv"], {"order_id": "order_id"})}
+    assert (shown.rejected, shown.counts[BOUGHT]) == (0, 90)
+    assert "# 2 rows stand there again, all alike, and count once" in text
+    other = again.replace("2024-01-04", "2024-01-05")
+    assert other != again
+    text, mapping, _ = proposed(tmp_path, orders=ORDERS + far + again + other, order_lines=LINES)
+    assert "join:" not in text
+
+
+def test_a_row_of_one_file_that_stands_in_another_is_no_further_order(tmp_path: Path) -> None:
+    head, *rows = ORDERS.splitlines(keepends=True)
+    months = {"orders-01": "".join([head, *rows[:20]]), "orders-02": "".join([head, *rows[19:]])}
+    text, mapping, _ = proposed(tmp_path, **months, order_lines=LINES)
+    assert joins(mapping, "order_lines")["orders"][0] == ["orders-01.csv", "orders-02.csv"]
+    assert "# 1 row stands there again, all alike, and counts once" in text

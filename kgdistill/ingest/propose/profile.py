@@ -112,7 +112,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Files in which rows look up others: by which column, of which there; `share` of the first find one."""
+    """Files in which rows look up others: by which column, of which there.
+
+    `share` of the first rows find one; `again` rows there stand more than once, all alike.
+    """
 
     name: str
     files: list[str]
@@ -120,6 +123,7 @@ class Lookup:
     here: str
     there: str
     share: float
+    again: int = 0
 
 
 def called(path: Path) -> str:

@@ -61,6 +61,7 @@ class _Tables:
         self._groups, self._root = groups, root
         self._guesses = [guess(taken, shared) for _, taken in groups]
         self._read: dict[tuple[str, ...], pa.Array | None] = {}
+        self._again: dict[tuple[str, ...], int] = {}
         self.spent: set[int] = set()
         self.named: set[int] = set()
 
@@ -156,8 +157,9 @@ class _Tables:
         """Adds a lookup; returns what stands before its columns."""
         taken, used = self._groups[link.to][1], {lookup.name for lookup in made.lookups}
         name = _short(link, used)
+        again = self._again.get((link.there, *link.files), 0)
         made.lookups.append(
-            Lookup(name, [*link.files], taken, before + link.here.name, link.there, link.share)
+            Lookup(name, [*link.files], taken, before + link.here.name, link.there, link.share, again)
         )
         return f"{name}."
 
@@ -170,8 +172,7 @@ class _Tables:
         for to, (names, taken) in enumerate(self._groups):
             # Brands and categories may be written alike.
             for there in taken.columns if to != place and taken.total is None else ():
-                again = len(names) == 1 and there.distinct < len(there.values)
-                files = [file for file in names if not again and _is_key(there, column, file)]
+                files = [file for file in names if _is_key(there, column, file)]
                 keys = self._keys(to, files, there.name) if files else None
                 share = 0.0 if keys is None else pc.mean(pc.is_in(values, value_set=keys)).as_py()
                 if share >= _SOME:
@@ -196,14 +197,38 @@ class _Tables:
                 yield batch.table
 
     def _keys(self, place: int, files: Sequence[str], name: str) -> pa.Array | None:
-        """All values of a column in files of a group, where none of them comes twice."""
+        """All values of a column in files of a group, where none of them is that of rows that differ."""
         key = (name, *files)
+        column = next(c for c in self._groups[place][1].columns if c.name == name)
+        again = key not in self._read and column.distinct < len(column.values)
+        # Most tables of lines are left after their first rows.
+        if again and self._differ(place, files, name):
+            self._read[key] = None
         if key not in self._read:
             tables = self._tables(place, files, [name])
             parts = [Evaluator(table, files[0], None).text(name, is_key=True).drop_null() for table in tables]
             keys = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
-            self._read[key] = keys if pc.count_distinct(keys).as_py() == len(keys) > 0 else None
+            counted = pc.value_counts(keys)
+            several = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+            self._again[key] = len(keys) - len(counted)
+            one = not len(several) or not self._differ(place, files, name, several)
+            self._read[key] = counted.field("values") if one and len(keys) else None
         return self._read[key]
+
+    def _differ(self, place: int, files: Sequence[str], name: str, keys: pa.Array | None = None) -> bool:
+        """Whether rows of one of the keys differ in any column; without keys, of the first rows."""
+        seen: dict[str, str] = {}
+        for table in self._tables(place, files, [c.name for c in self._groups[place][1].columns]):
+            found = Evaluator(table, files[0], None).text(name, is_key=True)
+            asked = pc.is_valid(found) if keys is None else pc.is_in(found, value_set=keys)
+            table, found = table.filter(asked), found.filter(asked)
+            rows = zip(*(part.to_pylist() for part in table.columns), strict=True)
+            for key, row in zip(found.to_pylist(), rows, strict=True):
+                if seen.setdefault(key, repr(row)) != repr(row):
+                    return True
+            if keys is None:
+                break
+        return False
 
 
 @dataclass

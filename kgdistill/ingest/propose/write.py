@@ -106,14 +106,22 @@ def _joins(pieces: Pieces, sample: Sample) -> list[str]:
         doubt = ""
         if lookup.share < _MOST:
             doubt = f"  # ? {lookup.share:.0%} of the first rows find theirs, and others would be rejected"
+        again = f"        # {_rows(lookup.again)} once"
         lines = [
             f"      {lookup.name}:",
+            *([again] if lookup.again else []),
             f"        files: {flow(lookup.files)}",
             *(f"    {line}" for line in _options(lookup.sample)),
             f"        on: {flow({lookup.here: lookup.there})}{doubt}",
             *lines,
         ]
     return ["    join:", *lines] if lines else []
+
+
+def _rows(again: int) -> str:
+    if again == 1:
+        return "1 row stands there again, all alike, and counts"
+    return f"{again:,} rows stand there again, all alike, and count"
 
 
 def _notes(pieces: Pieces, sample: Sample) -> list[str]:
