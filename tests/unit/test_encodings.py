@@ -17,6 +17,7 @@ from kgdistill.ingest.job import JobReport, run_job
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
 from kgdistill.ingest.propose.propose import preview
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
+from kgdistill.ingest.readers.detect import detected
 from kgdistill.store import open_store
 
 # Real words of shops, by an encoding in which such files come.
@@ -209,3 +210,39 @@ def _notices(text: str) -> list[object]:
     found = TextCheck(Source("s", None))
     found.see(pa.table({"t": ["a"] * 30 + [text]}), np.arange(31))
     return list(found.notices())
+
+
+@pytest.mark.parametrize(
+    "written", ["{},{} €", "{},{}€", "€ {},{}", "€{},{}", "{},{}\u00a0€", "{} – „{}“ € 5"]
+)
+@pytest.mark.parametrize("endings", [("99",), ("00",), ("90", "00"), ("99", "90", "00"), ("99", "50")])
+def test_a_euro_sign_among_plain_text_is_that_of_western_europe(
+    written: str, endings: tuple[str, ...]
+) -> None:
+    """Alone it is a letter of Cyrillic too, and no word tells which."""
+    for count in (1, 40, 600):
+        sums = [written.format(n % 37, endings[n % len(endings)]) for n in range(count)]
+        lines = [f"{n};{n % 9};1;{text}" for n, text in enumerate(sums)]
+        assert detected("\n".join(lines).encode("cp1252")) == "cp1252"
+
+
+def test_a_euro_sign_of_a_heading_is_one() -> None:
+    assert detected("sku;Preis in €;Rabatt (€)".encode("cp1252")) == "cp1252"
+
+
+@pytest.mark.parametrize("encoding", ["cp1250", "cp1253", "cp1256", "gb18030", "big5", "cp932", "cp949"])
+def test_a_euro_sign_beside_words_leaves_their_encoding(encoding: str) -> None:
+    """What is read with signs of money is what is read without them."""
+    plain = "\n".join(f"p{i};{text};5" for i, text in enumerate(TEXTS[encoding] * 4)).encode(encoding)
+    told = detected(plain)
+    assert told is not None
+    assert detected(plain + "\np9;x;5 €".encode("cp1252")) in (told, None)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [("cp1251", "Ђорђе"), ("cp437", "Çelik"), ("cp437", "12 Çelik"), ("mac_roman", "Äpfel")],
+)
+def test_a_letter_in_the_place_of_the_euro_sign_is_none(encoding: str, word: str) -> None:
+    lines = [f"{n};{word}" for n in range(40)]
+    assert detected("\n".join(lines).encode(encoding)) != "cp1252"

@@ -62,6 +62,10 @@ _HALF_KANA = re.compile("[\uff61-\uff9f]")
 # č, ć, ě, ř, đ, ň and ů of Central Europe, in either of its encodings.
 _CARONS = set("ČĆŘčćěřđňů".encode("cp1250"))
 _SIGN_IN_WORD = re.compile(rb"[A-Za-z\xe0-\xff][\xb9\xbe\xbb][a-z\xe0-\xff]|[\xa9\xae][a-z\xe0-\xff]")
+# Signs that stand in the same places in all of Windows' encodings of one byte.
+_SIGNS = set("‚„…‘’“”•–—™\u00a0§©«®°»".encode("cp1252"))
+_EURO = re.compile(rb"\d[ \xa0]?\x80(?![A-Za-z])|(?<![A-Za-z\x80-\xff])\x80[ \xa0]?\d")
+_NO_EURO = re.compile(rb"[A-Za-z]\x80|\x80[A-Za-z]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
 
@@ -253,6 +257,10 @@ def _reads_well(foreign: bytes, name: str) -> bool:
 
 def detected(foreign: bytes) -> str | None:
     """The encoding, of those that files come in, that reads these lines best; None where none does well."""
+    alone = set(foreign) - _SIGNS - set(range(128)) == {0x80}
+    if alone and len(_NO_EURO.findall(foreign)) <= len(_EURO.findall(foreign)):
+        # Without any word that is not plain, the byte is a euro sign, and no letter.
+        return "cp1252"
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", foreign)]
     # Accents stand alone between plain letters; signs of two bytes, and other scripts, in runs.
     accents = runs.count(1) > 0.7 * sum(runs)
@@ -279,7 +287,7 @@ def detected(foreign: bytes) -> str | None:
 def _neighbour(foreign: bytes, name: str) -> str:
     """The encoding itself, or one with other letters in the same places that is likelier for these."""
     high = {byte for byte in foreign if byte > 127}
-    if name in _LATIN and re.search(rb"\d ?\x80|\x80 ?\d", foreign):
+    if name in _LATIN and _EURO.search(foreign):
         # A euro sign beside a number.
         return name if name.startswith("cp125") else "cp1252"
     if name in ("cp1250", "cp1252") and high & _CARONS and _SIGN_IN_WORD.search(foreign):
