@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -284,3 +285,51 @@ def test_a_row_of_one_file_that_stands_in_another_is_no_further_order(tmp_path: 
     text, mapping, _ = proposed(tmp_path, **months, order_lines=LINES)
     assert joins(mapping, "order_lines")["orders"][0] == ["orders-01.csv", "orders-02.csv"]
     assert "# 1 row stands there again, all alike, and counts once" in text
+
+
+GOODS = "sku,title,price\n" + "".join(f"p{n},Thing {n},9\n" for n in range(9))
+WRITERS = "id,name\n" + "".join(f"a{n},Ann {n}\n" for n in range(7))
+ASKED = "Product: nothing but an id and a name says that these are products"
+
+
+def test_what_has_an_id_and_a_name_alone_is_no_further_product(tmp_path: Path) -> None:
+    text, mapping, shown = proposed(tmp_path, goods=GOODS, writers=WRITERS)
+    assert (list(mapping.sources), shown.counts["Product"]) == (["goods"], 9)
+    assert doubts(text) == [
+        "nothing but an id and a name says what this holds, and other files hold the products. The columns:"
+    ]
+
+
+def test_what_has_an_id_and_a_name_alone_is_asked_about(tmp_path: Path) -> None:
+    text, _, shown = proposed(tmp_path, writers=WRITERS)
+    assert (doubts(text), shown.counts) == ([ASKED], {"Product": 7})
+    text, _, _ = proposed(tmp_path, writers=WRITERS, order_lines=LINES, orders=ORDERS)
+    assert ASKED in doubts(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("products", WRITERS),
+        ("artikel_2024", WRITERS),
+        ("all", "id,name,price\na1,Tea,2.5\n"),
+        ("all", "id,name,brand\na1,Tea,Mill\n"),
+        ("all", "id,name,category\na1,Tea,Drinks\n"),
+        ("all", "id,name,sku\na1,Tea,s1\n"),
+    ],
+)
+def test_a_file_or_heading_that_tells_of_products_leaves_no_doubt(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    found, _, shown = proposed(tmp_path, **{name: text})
+    assert (doubts(found), set(shown.counts) >= {"Product"}) == ([], True)
+
+
+@pytest.mark.parametrize(("mark", "sure"), [("p", True), ("", False)])
+def test_what_lines_of_purchases_name_is_a_product(mark: str, sure: bool, tmp_path: Path) -> None:
+    """A few numbers are alike by chance."""
+    lines = LINES if mark else re.sub(r",p(\d)", r",\1", LINES)
+    things = "id,name\n" + "".join(f"{mark}{n},Thing {n}\n" for n in range(4))
+    text, mapping, _ = proposed(tmp_path, things=things, order_lines=lines, orders=ORDERS)
+    assert "things" in mapping.sources
+    assert (ASKED in doubts(text)) is not sure

@@ -45,6 +45,7 @@ _DONE = word_set("click clicked viewed bought purchased")
 # Files that are called so hold texts, and an id in them is that of a text.
 _SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{STATEMENT} {QUESTION} {TEXT} faq".split()))
 _SAID_IN |= word_set("feedback enquiries inquiries kommentare rezensionen bewertungen fragen utterances")
+_GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
 _NO_TEXT = "type status title count date category class name url link language lang by author score"
 _NO_TEXT += " helpful vote votes verified image images summary id"
 
@@ -53,6 +54,7 @@ _NO_TEXT += " helpful vote votes verified image images summary id"
 class Guess:
     """What the columns are taken for; None or empty where nothing is.
 
+    `named_alone`: nothing but an id and a name says that these are products;
     `untimed` names columns that should hold times, but in no way that is known, with a value of each;
     `apart` is what stands between categories of one value that are no path, such as genres.
     """
@@ -86,6 +88,7 @@ class Guess:
     categories: list[ColumnProfile] = field(default_factory=list)
     attributes: list[ColumnProfile] = field(default_factory=list)
     personal: list[ColumnProfile] = field(default_factory=list)
+    named_alone: bool = False
     untimed: str = ""
     apart: str | None = None
     unsure: dict[str, str] = field(default_factory=dict)
@@ -249,11 +252,21 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
         found.user = key
     elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
+        beside = f"{BRAND} {PRICE} {CATEGORY} {PRODUCT} {ATTRIBUTE}"
+        told = found.product is not None or any(has(c, beside) for c in left if c is not key)
+        if not told and not any(word in _GOODS or _singular(word) in _GOODS for word in stem):
+            found.named_alone = True
+            found.unsure["Product"] = "nothing but an id and a name says that these are products"
         if found.product is not None:
             left.append(found.product)
         found.product = key
     if key in (found.user, found.product):
         left.remove(key)
+
+
+def _singular(word: str) -> str:
+    # Products, Produkte, Waren.
+    return word[:-1] if word[-1:] in ("s", "e", "n") else word
 
 
 def _plain(column: ColumnProfile) -> object:

@@ -24,7 +24,7 @@ from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.guess import bare
 from kgdistill.ingest.propose.marks import with_marks
-from kgdistill.ingest.propose.profile import SAMPLE, Sample, merged, sample
+from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words
 from kgdistill.ingest.propose.write import pieces_of, write_source
@@ -34,6 +34,9 @@ from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
 __all__ = ["NothingFitsError", "Preview", "preview", "propose"]
+
+# Of the ids in lines, those that a table of products has: of numbers, and of others.
+_MOST, _SOME = 0.9, 0.05
 
 
 @dataclass
@@ -133,11 +136,30 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
     """What each kind of file is taken for."""
     pieces = [pieces_of(taken, schema, shared) for taken in samples]
     if any(made.buys for made in pieces):
-        return [
+        pieces = [
             pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
             for made, taken in zip(pieces, samples, strict=True)
         ]
+    sure = [made.found for made in pieces if made.found.product and not made.found.named_alone]
+    if any(found.user is None and (found.title or found.price or found.brand) for found in sure):
+        return [
+            pieces_of(taken, schema, shared, beside_products=True) if made.found.named_alone else made
+            for made, taken in zip(pieces, samples, strict=True)
+        ]
+    for made in pieces:
+        if made.found.named_alone and any(_names(found.product, made.found.product) for found in sure):
+            del made.found.unsure["Product"]
     return pieces
+
+
+def _names(here: ColumnProfile | None, there: ColumnProfile | None) -> bool:
+    """Whether a column holds keys of the other one, more than numbers would by chance."""
+    if here is None or there is None or not here.values:
+        return False
+    keys = set(there.values)
+    chance = all(key.isdecimal() for key in keys)
+    share = sum(value in keys for value in here.values) / len(here.values)
+    return share >= (_MOST if chance else _SOME)
 
 
 def _grouped(

@@ -39,7 +39,12 @@ _USER_WORDS = {
 
 
 def pieces_of(
-    sample: Sample, schema: Schema, shared: frozenset[str], *, beside_purchases: bool = False
+    sample: Sample,
+    schema: Schema,
+    shared: frozenset[str],
+    *,
+    beside_purchases: bool = False,
+    beside_products: bool = False,
 ) -> Pieces:
     """What a kind of file is taken for.
 
@@ -48,8 +53,11 @@ def pieces_of(
         schema: the graph's schema.
         shared: names of columns that other files have too.
         beside_purchases: purchases stand in other files, so that a rating stands for none.
+        beside_products: products stand in other files, so that what has but an id and a name is none.
     """
     found = guess(sample, shared)
+    if beside_products and found.named_alone:
+        found.product = None
     pieces = Pieces(schema, found, beside_purchases)
     if not _canonical(pieces, sample):
         _guessed(pieces, sample, used(found))

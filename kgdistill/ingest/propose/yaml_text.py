@@ -173,6 +173,8 @@ def write_skeleton(sample: Sample, found: Guess) -> list[str]:
     """What a source is to be made of by hand: its columns with examples, and the pieces, as comments."""
     hidden = {c.name for c in found.personal}
     nothing = "nothing here looks like the id of a user, a product, a query or an ad, or like a text"
+    if found.named_alone:
+        nothing = "nothing but an id and a name says what this holds, and other files hold the products"
     lines = [f"    # ? {nothing}. The columns:"]
     for column in sample.columns[:_COLUMNS]:
         values = [] if column.name in hidden else list(dict.fromkeys(column.values))[:3]
