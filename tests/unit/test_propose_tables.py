@@ -333,3 +333,33 @@ def test_what_lines_of_purchases_name_is_a_product(mark: str, sure: bool, tmp_pa
     text, mapping, _ = proposed(tmp_path, things=things, order_lines=lines, orders=ORDERS)
     assert "things" in mapping.sources
     assert (ASKED in doubts(text)) is not sure
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Kampagne;Titel;Beginn;Ende;Typ",
+        "Kampagnen-Nr.;Name;Startdatum;Enddatum;Art",
+        "campaign_id;title;start_date;end_date;type",
+        "Kampagne;Bezeichnung;Gültig ab;Gültig bis;Kampagnentyp",
+    ],
+)
+def test_campaigns_have_a_title_and_times(head: str, tmp_path: Path) -> None:
+    rows = "".join(
+        f"K{n};Jazz {n};{n + 13:02}.03.2024 00:00;{n + 23:02}.03.2024 00:00;Mail\n" for n in range(6)
+    )
+    text, _, shown = proposed(tmp_path, campaigns=f"{head}\n{rows}")
+    assert (doubts(text), "not used" in text, shown.rejected) == ([], False, 0)
+    assert shown.examples["Campaign"].to_pylist()[0] == {
+        "campaign_id": "K0",
+        "title": "Jazz 0",
+        "campaign_type": "Mail",
+        "start_at": datetime(2024, 3, 13),
+        "end_at": datetime(2024, 3, 23),
+    }
+
+
+def test_who_a_campaign_is_from_is_not_when(tmp_path: Path) -> None:
+    text, _, shown = proposed(tmp_path, campaigns="Kampagne;Von;Ende\nK1;Ann;23.03.2024\nK2;Bob;24.03.2024\n")
+    assert ("# not used: Von" in text, shown.rejected) == (True, 0)
+    assert "end_at" in shown.examples["Campaign"].column_names

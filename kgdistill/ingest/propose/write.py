@@ -36,6 +36,11 @@ _USER_WORDS = {
     "household_composition": "householdcomposition householdcomp",
     "kids_count": "kidscount kids children kinder",
 }
+_CAMPAIGN_WORDS = {
+    "start_at": "start starts begin begins beginn anfang ab von startdate starttime startdatum startzeit",
+    "end_at": "end ends ende until bis enddate endtime enddatum endzeit",
+    "campaign_type": "type typ art campaigntype kampagnentyp",
+}
 
 
 def pieces_of(
@@ -363,6 +368,10 @@ def _ads(pieces: Pieces, user: Any, product: Any) -> None:
     unheard(pieces, types_between(pieces.schema, "User", "Ad"))
 
 
+def _is_called(column: ColumnProfile, known: str) -> bool:
+    return has_word(column, known) or column.flat in known.split()
+
+
 def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
     found = pieces.found
     at = None if found.time is None else as_moment(found.time)
@@ -371,8 +380,13 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
     if campaign is not None:
         told: dict[str, Any] = {}
         if user is None and coupon is None and product is None:
-            for name, word in (("start_at", "start"), ("end_at", "end"), ("campaign_type", "type")):
-                column = next((c for c in sample.columns if word in c.words and c.values), None)
+            told["title"] = None if found.title is None else found.title.name
+            # No event is made of them.
+            found.unsure.pop("time", None)
+            for name, known in _CAMPAIGN_WORDS.items():
+                some = (c for c in sample.columns if _is_called(c, known) and c.values)
+                timed = name != "campaign_type"
+                column = next((c for c in some if (c.time is not None) == timed), None)
                 if column is not None:
                     told[name] = as_moment(column)
                     taken.add(column.name)
