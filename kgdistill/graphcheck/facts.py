@@ -32,6 +32,7 @@ class GraphFacts:
         zone: whose clocks and days are told.
         keys, names: of each label; a name is null where there is none or it is blank.
         empty: nodes with their key alone.
+        undated: nodes without the time before which they were not known, of labels that have one.
         linked: nodes with a fact, event or judgement.
         active: users with an event.
         branded, categorised: products with one.
@@ -48,6 +49,7 @@ class GraphFacts:
     names: dict[str, pa.Array] = field(default_factory=dict)
     filled: dict[str, dict[str, int]] = field(default_factory=dict)
     empty: dict[str, BoolArray] = field(default_factory=dict)
+    undated: dict[str, BoolArray] = field(default_factory=dict)
     linked: dict[str, BoolArray] = field(default_factory=dict)
     active: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     branded: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -104,6 +106,9 @@ def read_label(facts: GraphFacts, store: GraphStore, label: str) -> None:
             has = _has_value(table[name])
             facts.filled[label][name] = int(has.sum())
             empty[place[has]] = False
+            if name == node.time:
+                facts.undated[label] = np.ones(count, dtype=bool)
+                facts.undated[label][place[has]] = False
             if name == node.name:
                 back = np.empty(count, np.int64)
                 back[place] = np.arange(count)

@@ -15,6 +15,7 @@ from kgdistill.graphcheck.facts import GraphFacts
 from kgdistill.graphcheck.model import Finding, Severity, TimeStats
 from kgdistill.graphcheck.times import GAPS
 from kgdistill.graphcheck.values import EXAMPLES
+from kgdistill.snapshot.undated import dating
 
 # How spreadsheets write a number of more than eleven digits.
 _SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"
@@ -76,6 +77,16 @@ def _nodes(facts: GraphFacts) -> Iterator[Finding]:
                 blank,
                 f"have no {node.name}",
                 "nothing can be shown of them, and a text model reads little; give it in the mapping",
+            )
+        if label in facts.undated:
+            yield from _marked(
+                facts,
+                "no-time",
+                "warning",
+                label,
+                facts.undated[label],
+                f"have no {node.time}",
+                f"no model that is trained before a cut reads them; {dating(label, node)}",
             )
         lost = pc.match_substring_regex(facts.keys[label], _SCIENTIFIC)
         yield from _marked(

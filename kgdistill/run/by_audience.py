@@ -25,6 +25,7 @@ from kgdistill.tasks.audience_edges import audience_edges
 from kgdistill.tasks.audience_task import AudienceTask, shared_groups
 from kgdistill.tasks.spec import MatchSpec
 from kgdistill.tasks.splits import TRAIN, VALIDATION
+from kgdistill.tasks.undated import no_positive
 from kgdistill.train.audience import (
     AudienceStudent,
     AudienceTeacher,
@@ -140,7 +141,10 @@ class AudienceMatch(Maker):
         return wide.take(rows), self.teacher().logits(theirs.features[rows])
 
     def _table(self, arm: Arm) -> PairTable:
-        return pair_table(self._views(arm).known, self.task.pairs(TRAIN, VALIDATION))
+        table = pair_table(self._views(arm).known, self.task.pairs(TRAIN, VALIDATION))
+        if not table.labels.any() and (why := no_positive(self.spec, self.run.later)):
+            raise why
+        return table
 
     def _z(self, data: AudienceData) -> tuple[FloatArray, FloatArray]:
         """Relational embeddings before the validation, of the items before the cut and of all."""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import InputError, LeakError
 from kgdistill.moment import naive_utc
-from kgdistill.progress import Step, step
+from kgdistill.progress import Step, notice, step
 from kgdistill.snapshot.content import ContentHash
 from kgdistill.snapshot.files import disk_errors, staged_folder, sync_file
 from kgdistill.snapshot.leaks import before, check_no_future
@@ -28,6 +28,7 @@ from kgdistill.snapshot.snapshot import (
     node_file,
     node_texts,
 )
+from kgdistill.snapshot.undated import dating, undated
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
 
@@ -47,9 +48,9 @@ def take_snapshot(
     """Freezes the graph as it was known before `cut`.
 
     Facts and events are read, never what is derived or written back. With a cut, events strictly before
-    it stay; a node whose time is at or after it, or missing, goes with its edges; properties marked
-    `cumulative` are left out, since later events change them; and other times that are at or after it are
-    null, but for those marked `planned`. The folder appears whole or not at all,
+    it stay; a node whose time is at or after it, or missing (which is said), goes with its edges;
+    properties marked `cumulative` are left out, since later events change them; and other times that are
+    at or after it are null, but for those marked `planned`. The folder appears whole or not at all,
     and takes the place of a former snapshot.
 
     Args:
@@ -235,6 +236,8 @@ def _nodes(store: GraphStore, schema: Schema, label: str, wanted: _Wanted) -> tu
     table = table.take(pc.sort_indices(table, sort_keys=[(node.key, "ascending")]))
     keys = _flat(table[node.key])
     if cut is not None and node.time is not None:
+        if missing := table[node.time].null_count:
+            notice(f"{undated(label, node, missing, len(table))}; {dating(label, node)}")
         table = table.filter(before(table[node.time], cut))
     table = _as_known(table, node, cut)
     types = pa.schema([schema.node_arrow_schema(label).field(name) for name in [node.key, *columns]])

@@ -15,6 +15,7 @@ from kgdistill.tasks.side import Side, events_there
 from kgdistill.tasks.spec import ClassifySpec, GivenSplit, MatchSpec, TaskSpec
 from kgdistill.tasks.splits import applied, no_part, split_sentence
 from kgdistill.tasks.target import Target
+from kgdistill.tasks.undated import check_dated
 
 CLASS_TYPES = ("string", "bool", "int64")
 _TIMEOUT_S = 300.0
@@ -345,7 +346,8 @@ def check_graph(
     """Checks a task against what a store holds; its own schema where `schema` is None.
 
     Raises:
-        InputError: as `check_task`, a given split without a part, or the store is empty.
+        InputError: as `check_task`, a given split without a part, nothing of a label that the task asks
+            about has the time by which a cut tells it, or the store is empty.
         StoreError: from the store.
     """
     schema = schema if schema is not None else kept_schema(store)
@@ -359,6 +361,7 @@ def check_graph(
             "nothing was ingested here yet", where=store.url, hint="kgdistill ingest --help"
         ) from error
     check_task(spec, schema, counts, where=where)
+    check_dated(spec, store, schema, where or f"task {spec.name}")
     _check_given(spec, store, schema, where or f"task {spec.name}")
     return counts
 

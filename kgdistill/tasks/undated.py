@@ -1,0 +1,69 @@
+"""What a task asks about that has no time, and that a snapshot at a cut therefore leaves out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from kgdistill.errors import InputError
+from kgdistill.progress import notice
+from kgdistill.snapshot import Snapshot
+from kgdistill.snapshot.undated import dating, undated
+from kgdistill.store.protocol import GraphStore
+from kgdistill.store.schema import Schema
+from kgdistill.tasks.audience_edges import audience_edges
+from kgdistill.tasks.spec import AnchorsByTime, MatchSpec, TaskSpec, TimeSplit
+
+
+def check_dated(spec: TaskSpec, store: GraphStore, schema: Schema, where: str) -> None:
+    """Says what has no time of the labels that a task with a cut asks about, before anything is trained.
+
+    Raises:
+        InputError: nothing of one of them has.
+        StoreError: from the store.
+    """
+    for label in _asked(spec, schema):
+        name = schema.node(label).time
+        if name is not None:
+            column = store.read_nodes(label, [name])[name]
+            _tell(schema, label, column, where)
+
+
+def no_positive(spec: MatchSpec, snapshot: Snapshot) -> InputError | None:
+    """Why the anchors of the training have no positive, where that is for want of times.
+
+    Args:
+        spec: a task that finds an audience.
+        snapshot: all that is known, without a cut.
+    """
+    for label in _asked(spec, snapshot.schema):
+        node, table = snapshot.schema.node(label), snapshot.node_table(label)
+        missing = table[node.time].null_count if node.time in table.column_names else 0
+        if missing:
+            told = undated(label, node, missing, table.num_rows)
+            return InputError(
+                f"the anchors of the training have no positive: {told}",
+                where=f"task {spec.name}",
+                hint=dating(label, node),
+            )
+    return None
+
+
+def _tell(schema: Schema, label: str, column: pa.ChunkedArray, where: str) -> None:
+    node, missing = schema.node(label), column.null_count
+    if not missing:
+        return
+    told = undated(label, node, missing, len(column))
+    if missing == len(column):
+        raise InputError(told, where=where, hint=dating(label, node))
+    notice(f"{where}: {told}; {dating(label, node)}")
+
+
+def _asked(spec: TaskSpec, schema: Schema) -> list[str]:
+    """The labels that must be there before the cut; none of a task without one."""
+    if not isinstance(spec, MatchSpec) or not isinstance(spec.protocol, TimeSplit | AnchorsByTime):
+        return []
+    labels = [spec.anchors.label, spec.candidates.label]
+    if spec.finds_audience:
+        edges = audience_edges(spec, schema)
+        labels += [edges.item, edges.positives[2], *(step.end for path in edges.paths for step in path)]
+    return list(dict.fromkeys(labels))
