@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 METRIC: dict[str, dict[str, tuple[str, ...]]] = {
     "mm": {
@@ -86,17 +86,23 @@ def _unit(found: re.Match[str]) -> tuple[str, Decimal]:
     return unit, factor
 
 
-def number(written: str) -> Decimal | None:
+def number(written: str, *, point: Literal["decimal", "thousands"] = "decimal") -> Decimal | None:
     """A number with a decimal point or comma, and with either between thousands; None where it is none.
 
-    "1,500" is fifteen hundred and "0,500" a half; of "1.500" nobody knows, and it is read as English is.
+    "1,500" is fifteen hundred and "0,500" a half; "1.500" alone does not say which it is.
+
+    Args:
+        written: as `NUMBER` finds it.
+        point: what a single point before three digits is: decimal, as in English, or between thousands, as
+            in German.
     """
     whole, *rest = re.split("[.,]", written)
     if not rest:
         return Decimal(whole)
     thousands = all(len(part) == 3 for part in rest) and 1 <= len(whole) <= 3 and int(whole) > 0
     if len(rest) == 1:
-        return Decimal(whole + rest[0]) if thousands and "," in written else Decimal(f"{whole}.{rest[0]}")
+        grouped = thousands and ("," in written or point == "thousands")
+        return Decimal(whole + rest[0]) if grouped else Decimal(f"{whole}.{rest[0]}")
     if len(set(re.findall("[.,]", written))) == 1:
         return Decimal(whole + "".join(rest)) if thousands else None
     *middle, last = rest

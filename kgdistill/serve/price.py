@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from kgdistill.units import NUMBER, number
 
@@ -11,6 +11,11 @@ _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a
 # With a currency anywhere; without one only where the query ends: "under 5 minutes" is no price.
 _SOME = rf"(?:[€$£¥] ?(?P<A>{NUMBER})|(?P<B>{NUMBER}) ?{_MONEY}|(?P<C>{NUMBER}) ?$)"
 _PAID = rf"(?:[€$£¥] ?(?P<A>{NUMBER})|(?P<B>{NUMBER}) ?{_MONEY})"
+# Where prices are written so, a point before three digits stands between thousands: 1.500 €.
+_GERMAN = re.compile(
+    r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
+    r"mindestens|mehr als|uber|ab)(?![a-z])"
+)
 _AHEAD = r"(?:(?<![^\W_])|(?<=[\u3040-\u9fff]))"
 
 
@@ -67,11 +72,12 @@ def priced(text: str) -> Price | None:
     """The first price that a folded text speaks of, if it does.
 
     A number that a unit follows is none, nor one without a currency in the midst of the text. Which currency
-    it is does not matter: it is the catalogue's.
+    it is does not matter: it is the catalogue's. With German words or euros "1.500" is fifteen hundred.
     """
     for pattern, kind in _KINDS:
         for found in pattern.finditer(text):
-            values = [number(group) for group in found.groups() if group is not None]
+            point: Literal["decimal", "thousands"] = "thousands" if _GERMAN.search(found[0]) else "decimal"
+            values = [number(group, point=point) for group in found.groups() if group is not None]
             if None in values:
                 continue
             low, high = float(values[0] or 0), float(values[-1] or 0)
