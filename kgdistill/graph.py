@@ -219,18 +219,21 @@ class Graph:
             edge = opened.answered_as
             self._writable([edge], "run, rank and score")
             answers, vectors = self._answers(opened, k, least)
-            answers = self._reasoned(edge, answers, reasons)
+            answers = self._reasoned(opened, answers, reasons)
             report = write_back(
                 self.store, name, answers, vectors,
                 edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
             )  # fmt: skip
             return self._with_unanswered(report, kind, edge, answers)
 
-    def _reasoned(self, edge: EdgeType, answers: pa.Table, reasons: bool) -> pa.Table:
+    def _reasoned(self, run: Run, answers: pa.Table, reasons: bool) -> pa.Table:
         """With the most telling paths, unless the answers bring reasons of their own; or with none."""
         own = "reason" in answers.column_names
         if reasons:
-            return answers if own else with_reasons(self.store, edge, answers)
+            from kgdistill.serve.weigh import events_read
+
+            reads = events_read(run.bundle()) if run.config.kind == "history" else None
+            return answers if own else with_reasons(self.store, run.answered_as, answers, reads=reads)
         return answers.drop_columns(["reason"]) if own else answers
 
     def _with_unanswered(
@@ -336,7 +339,7 @@ class Graph:
             before: only purchases before this time, or ISO text, count; naive is UTC.
             language: "en" or "zh"; None for that of the item's name.
             bundle: the student whose view of the purchases counts for the order, times how specific a path
-                is; None for the latter alone.
+                is, and whose events come before others; None for how specific a path is alone.
 
         Raises:
             InputError: there is no such user or item; ids near it are named.
@@ -344,17 +347,17 @@ class Graph:
         schema = self._filled()
         user, item = str(user), str(item)
         until = moment(before, "before") if isinstance(before, str) else before
-        weigh = None
+        asked: dict[str, Any] = {"limit": limit, "before": until, "language": language}
         if bundle is not None:
             from kgdistill.serve.past import numbers_above
-            from kgdistill.serve.weigh import PathWeights
+            from kgdistill.serve.weigh import PathWeights, events_read
 
             names = (bundle.event, *bundle.events)
             past = stored_past(
                 self.store, schema, user, names, before=until, above=numbers_above(bundle.task)
             )
-            weigh = PathWeights(bundle, {user: past})
-        found = explain(self.store, user, item, limit=limit, before=until, language=language, weigh=weigh)
+            asked |= {"weigh": PathWeights(bundle, {user: past}), "reads": events_read(bundle)}
+        found = explain(self.store, user, item, **asked)
         if found:
             return found
         why = say("no path", language or "en", user=user, item=item)

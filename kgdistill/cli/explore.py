@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,7 +71,8 @@ def explain(
     """Show the paths in the graph that lead from what a user bought, viewed or searched for to a product.
 
     What is no more than chance is no path. The first is the most specific: few products, and a lift that
-    enough purchases carry; with --run, times the share of the score that goes with the purchases on it.
+    enough purchases carry; with --run, times the share of the score that goes with the purchases on it,
+    and paths from events that the run reads before all others.
 
     \b
     Examples:
@@ -85,8 +86,9 @@ def explain(
     cut = moment(before, "--before") if before is not None else None
     told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
-        weigh = None if run is None else _weights(run, task, opened, user_id, cut)
-        found = find_paths(opened, user_id, product_id, limit=limit, before=cut, language=told, weigh=weigh)
+        weigh, reads = (None, None) if run is None else _weights(run, task, opened, user_id, cut)
+        asked: Any = {"limit": limit, "before": cut, "language": told, "weigh": weigh, "reads": reads}
+        found = find_paths(opened, user_id, product_id, **asked)
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
         from kgdistill.explore import draw, subgraph
@@ -107,11 +109,13 @@ def explain(
         say(f"drawn in {shown(picture)}")
 
 
-def _weights(run: Path, task: str | None, store: GraphStore, user: str, cut: datetime | None) -> Weigh:
-    """What the student of a run, or a bundle, makes of what the store says that a user bought."""
+def _weights(
+    run: Path, task: str | None, store: GraphStore, user: str, cut: datetime | None
+) -> tuple[Weigh, frozenset[str]]:
+    """What the student of a run, or a bundle, makes of what a user bought, and which events it reads."""
     from kgdistill.cli.asking import ask
     from kgdistill.serve.past import numbers_above
-    from kgdistill.serve.weigh import PathWeights
+    from kgdistill.serve.weigh import PathWeights, events_read
     from kgdistill.tasks.histories import stored_past
 
     folder = run / "bundle"
@@ -120,4 +124,4 @@ def _weights(run: Path, task: str | None, store: GraphStore, user: str, cut: dat
         raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
     names = (asked.bundle.event, *asked.bundle.events)
     past = stored_past(store, store.schema, user, names, before=cut, above=numbers_above(asked.bundle.task))
-    return PathWeights(asked.bundle, {user: past})
+    return PathWeights(asked.bundle, {user: past}), events_read(asked.bundle)

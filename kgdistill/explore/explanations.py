@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kgdistill.errors import InputError
 from kgdistill.explore.explanation import Explanation, PathLink, PathNode, Steps
@@ -41,6 +41,7 @@ def explain(
     before: datetime | None = None,
     language: Language | None = None,
     weigh: Weigh | None = None,
+    reads: Collection[str] | None = None,
 ) -> list[Explanation]:
     """The paths from what `user` did to `product`, the most telling first.
 
@@ -59,6 +60,7 @@ def explain(
         before: only purchases first made before this time count; naive is UTC.
         language: of `because`; None for that of the product's name.
         weigh: a model's view of the purchases on each path, such as `kgdistill.serve.weigh.PathWeights`.
+        reads: the events that a model reads, whose paths come before all others; None: none goes before.
 
     Returns:
         Explanations; none where no path leads there.
@@ -68,12 +70,13 @@ def explain(
         StoreError: from the store.
     """
     pair = (user, product)
-    found = explain_many(store, [pair], limit=limit, before=before, language=language, weigh=weigh)[pair]
+    asked: Any = {"language": language, "weigh": weigh, "reads": reads}
+    found = explain_many(store, [pair], limit=limit, before=before, **asked)[pair]
     if found:
         return found
     before = before and naive_utc(before)
     counted = CountedPaths(store, user, product, before)
-    return along(counted, [pair], counted.products([product]), limit, before, language, weigh=weigh)[pair]
+    return along(counted, [pair], counted.products([product]), limit, before, **asked)[pair]
 
 
 def explain_many(
@@ -84,6 +87,7 @@ def explain_many(
     before: datetime | None = None,
     language: Language | None = None,
     weigh: Weigh | None = None,
+    reads: Collection[str] | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """`explain` for many (user, product) pairs, with some twenty queries for all of a page of them."""
     wanted = list(dict.fromkeys(pairs))
@@ -98,7 +102,7 @@ def explain_many(
     check_known(store, "User", "user_id", users, paths.users(users))
     names = paths.products(recommended)
     check_known(store, "Product", "product_id", recommended, names)
-    return along(paths, wanted, names, limit, before, language, weigh=weigh)
+    return along(paths, wanted, names, limit, before, language, weigh=weigh, reads=reads)
 
 
 def along(
@@ -110,6 +114,7 @@ def along(
     language: Language | None = None,
     *,
     weigh: Weigh | None = None,
+    reads: Collection[str] | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """The explanations of every pair of `wanted`, whose products are all in `names`."""
     users = {user for user, _ in wanted}
@@ -151,7 +156,7 @@ def along(
             found += seen(context, event, seen_of[event][user], counts.get(product, 0))
         for lead, rows_of in led_to:
             found += led(context, lead, rows_of[user])
-        result[(user, product)] = ordered(found, weigh)[:limit]
+        result[(user, product)] = ordered(found, weigh, reads)[:limit]
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ def explain_frozen(
     limit: int = 5,
     reverse: bool = False,
     weigh: Weigh | None = None,
+    reads: Collection[str] | None = None,
 ) -> dict[tuple[str, str], list[Explanation]]:
     """`explain_many` without a store: what is bought together is counted before the snapshot's cut.
 
@@ -50,12 +51,13 @@ def explain_frozen(
         pairs: users and products; of one that the snapshot lacks nothing is told.
         limit: at most so many for each.
         reverse: the relationship leads from the product to the user.
-        weigh: see `explain`.
+        weigh, reads: see `explain`.
     """
     paths = FrozenPaths(snapshot, purchases, edge, reverse=reverse)
     wanted = list(dict.fromkeys(pairs))
     names = paths.products({product for _, product in wanted})
-    return along(paths, [pair for pair in wanted if pair[1] in names], names, limit, None, weigh=weigh)
+    known = [pair for pair in wanted if pair[1] in names]
+    return along(paths, known, names, limit, None, weigh=weigh, reads=reads)
 
 
 class FrozenPaths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
@@ -24,7 +24,9 @@ _AT_ONCE = 10_000
 """Pairs that are explained between two steps of the progress."""
 
 
-def with_reasons(store: GraphStore, edge: EdgeType, recommendations: pa.Table) -> pa.Table:
+def with_reasons(
+    store: GraphStore, edge: EdgeType, recommendations: pa.Table, *, reads: Collection[str] | None = None
+) -> pa.Table:
     """The same rows with `reason`, `reason_kind` and `reason_lift`: the most telling path, null without one.
 
     Paths are those that `explain_many` finds, between users and products of the project's own types alone:
@@ -35,6 +37,7 @@ def with_reasons(store: GraphStore, edge: EdgeType, recommendations: pa.Table) -
         store: an open store.
         edge: what the recommendations are written as.
         recommendations: user, product and further columns.
+        reads: the events that the run's model reads; a path from another is told where these have none.
 
     Raises:
         InputError: a user or product that the store does not hold.
@@ -45,7 +48,7 @@ def with_reasons(store: GraphStore, edge: EdgeType, recommendations: pa.Table) -
     with contextlib.ExitStack() as stack:
         if dialect_of(store) == "neo4j":
             store = stack.enter_context(_copied(store))
-        told = pa.Table.from_pylist(list(_reasons(store, recommendations)), schema=_TYPES)
+        told = pa.Table.from_pylist(list(_reasons(store, recommendations, reads)), schema=_TYPES)
     for name in _TYPES.names:
         recommendations = recommendations.append_column(name, told[name])
     return recommendations
@@ -70,13 +73,15 @@ def _copied(store: GraphStore) -> Iterator[GraphStore]:
         yield memory
 
 
-def _reasons(store: GraphStore, recommendations: pa.Table) -> Iterator[dict[str, str | float | None]]:
+def _reasons(
+    store: GraphStore, recommendations: pa.Table, reads: Collection[str] | None
+) -> Iterator[dict[str, str | float | None]]:
     users, products = (recommendations[name].to_pylist() for name in ("user", "product"))
     pairs = list(zip(users, products, strict=True))
     with step("finding reasons", total=len(pairs)) as work:
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
-            found = explain_many(store, part, limit=1)
+            found = explain_many(store, part, limit=1, reads=reads)
             for pair in part:
                 best = next((e for e in found[pair] if e.kind != "NONE"), None)
                 told = (None, None, None) if best is None else (str(best), best.kind, best.lift)

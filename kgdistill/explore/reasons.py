@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -17,6 +17,7 @@ Weigh: TypeAlias = Callable[[str, str, Sequence[tuple[str, ...]]], Sequence[floa
 """Of a user, a product and purchases that are taken out together: which share of what speaks for the product
 goes with each, from 0 to 1, to a model."""
 
+_Order: TypeAlias = tuple[float, float, float, str, Steps]
 _WEIGHED = 32
 
 
@@ -233,20 +234,33 @@ def _direct(
     )  # fmt: skip
 
 
-def ordered(found: Sequence[Explanation], weigh: Weigh | None) -> list[Explanation]:
+def ordered(
+    found: Sequence[Explanation], weigh: Weigh | None, reads: Collection[str] | None = None
+) -> list[Explanation]:
     """The most telling first: by specificity, times what the model makes of the purchases on the path.
 
-    A model is asked of the paths with most evidence. Of equals the more recent come first.
+    Paths from events that a model reads come before all others. A model is asked of the paths with most
+    evidence. Of equals the more recent come first.
     """
+
+    def place(explanation: Explanation) -> tuple[bool, _Order]:
+        return _unread(explanation, reads), _order(explanation)
+
     if weigh is None or not found:
-        return sorted(found, key=_order)
+        return sorted(found, key=place)
     some = [e for e in sorted(found, key=lambda e: (-e.evidence, *_order(e))) if e.members][:_WEIGHED]
     weights = weigh(found[0].user, found[0].product, [e.members for e in some])
     known = dict(zip(map(id, some), weights, strict=True))
-    return sorted((replace(e, weight=float(known.get(id(e), 0.0))) for e in found), key=_order)
+    return sorted((replace(e, weight=float(known.get(id(e), 0.0))) for e in found), key=place)
 
 
-def _order(explanation: Explanation) -> tuple[float, float, float, str, Steps]:
+def _unread(explanation: Explanation, reads: Collection[str] | None) -> bool:
+    """Whether a path starts with an event that the model does not read."""
+    first = explanation.steps[1] if len(explanation.steps) > 1 else None
+    return reads is not None and isinstance(first, PathLink) and first.type not in reads
+
+
+def _order(explanation: Explanation) -> _Order:
     weight = 1.0 if explanation.weight is None else explanation.weight
     return (
         -explanation.specificity * weight,

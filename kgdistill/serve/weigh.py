@@ -14,6 +14,11 @@ _HISTORIES = 8
 """Scored at a time: what a table of weights between items says of so many fits the caches."""
 
 
+def events_read(bundle: Bundle) -> frozenset[str]:
+    """The events that a student reads of a history: its own, and those that weigh something beside it."""
+    return frozenset((bundle.event, *(name for name, weight in bundle.events.items() if weight)))
+
+
 class PathWeights:
     """Weighs paths for `kgdistill.explore.explain` by the student itself.
 

@@ -221,3 +221,34 @@ def test_a_model_decides_which_path_comes_first(tmp_path: Path) -> None:
     assert {e.weight for e in weighed if not e.members} <= {0.0}
     order = [e.specificity * (e.weight or 0) for e in weighed]
     assert order == sorted(order, reverse=True)
+
+
+def test_paths_from_what_a_model_reads_come_before_all_others(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        pair, first = ("eva", "mug-2"), lambda e: e.steps[1].type
+        plain = explain(store, *pair, limit=50)
+        assert {first(e) for e in plain} >= {"VIEWED"}
+        users = store.read_nodes("User", [])["user_id"].to_pylist()
+        products = store.read_nodes("Product", [])["product_id"].to_pylist()
+        pairs = [(user, product) for user in users for product in products]
+        moved = 0
+        for reads in ({"BOUGHT"}, {"VIEWED", "SEARCHED"}):
+            found = explain_many(store, pairs, limit=50)
+            asked = explain_many(store, pairs, limit=50, reads=reads)
+            for one in pairs:
+                read = [e for e in found[one] if first(e) in reads]
+                others = [e for e in found[one] if first(e) not in reads]
+                assert asked[one] == [*read, *others]
+                moved += asked[one] != found[one]
+            # With a model's weights too: one that weighs all alike leaves the order.
+            alike = explain(store, *pair, limit=50, reads=reads, weigh=lambda u, p, sets: [0.5] * len(sets))
+            unread = [first(e) not in reads for e in alike]
+            assert unread == sorted(unread)
+        assert moved
+        snapshot = take_snapshot(store, tmp_path / "snap", cut=None)
+        bought = stored_purchases(store, BOUGHT, store.schema)
+        frozen = explain_frozen(snapshot, bought, BOUGHT, pairs, limit=50, reads={"VIEWED"})
+    for one in frozen.values():
+        unread = [first(e) != "VIEWED" for e in one]
+        assert unread == sorted(unread)

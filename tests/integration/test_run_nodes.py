@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from _explored_shop import fill_explored_shop
 
+from kgdistill import Graph
 from kgdistill.explore import explain_many, write_back
 from kgdistill.explore.kept_reasons import with_reasons
 from kgdistill.explore.run_nodes import RunFacts
@@ -102,6 +105,28 @@ def test_the_reason_stands_on_the_relationship(store: GraphStore) -> None:
         )
     assert (held["ann", "p6"]["is_new"], held["ann", "p6"]["teacher_score"]) == (True, None)
     assert (held["ann", "p5"]["is_new"], held["ann", "p5"]["teacher_score"]) == (False, 1.5)
+
+
+def test_a_reason_rests_first_on_what_the_run_reads(tmp_path: Path) -> None:
+    first = {}
+    with MemoryStore() as store:
+        fill_explored_shop(store)
+        graph = Graph(store)
+        users, products = (store.read_nodes(n, []).column(0).to_pylist() for n in ("User", "Product"))
+        rows = recommended(*((user, product, 1) for user in users for product in products))
+        for event, others in (("BOUGHT", {"VIEWED": 0.0}), ("BOUGHT", {"VIEWED": 0.5}), ("VIEWED", {})):
+            bundle = SimpleNamespace(event=event, events=others)
+            run: Any = SimpleNamespace(
+                config=SimpleNamespace(kind="history"), answered_as=RECOMMENDED, bundle=lambda b=bundle: b
+            )
+            told = graph._reasoned(run, rows, True)
+            pairs = list(zip(told["user"].to_pylist(), told["product"].to_pylist(), strict=True))
+            reads = {event, *(name for name, weight in others.items() if weight)}
+            want = explain_many(store, pairs, limit=1, reads=reads)
+            assert told["reason"].to_pylist() == [str(want[p][0]) if want[p] else None for p in pairs]
+            first[tuple(sorted(reads))] = told["reason"].to_pylist()
+            assert graph._reasoned(run, told, False).column_names.count("reason") == 0
+    assert first["BOUGHT",] != first["VIEWED",]
 
 
 def earlier(own: Schema = SCHEMA) -> Schema:

@@ -10,7 +10,7 @@ from kgdistill.run.report.run import Explained, ReportedRecommendation
 from kgdistill.serve.answer import Hit
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.past import Past
-from kgdistill.serve.weigh import PathWeights
+from kgdistill.serve.weigh import PathWeights, events_read
 from kgdistill.serve.why import why
 from kgdistill.tasks.histories import UserHistory
 from kgdistill.wording import event_name, language_of, say
@@ -44,10 +44,9 @@ def cards(run: RunBase) -> list[tuple[Explained, list[Explanation]]]:
     pasts = {user: told.of(user) for user in asked}
     lists = {user: _hits(bundle, pasts[user], known[user].beside) for user in asked}
     pairs = [(user, hit.id) for user in asked for hits in lists[user] for hit in hits]
-    weigh = PathWeights(bundle, pasts)
     paths = explain_frozen(
         run.snapshot, purchases, protocol.interaction, pairs, limit=_PATHS, reverse=protocol.reverse,
-        weigh=weigh,
+        weigh=PathWeights(bundle, pasts), reads=events_read(bundle),
     )  # fmt: skip
     best = sorted(asked, key=lambda u: -sum(bool(paths.get((u, h.id))) for h in lists[u][0]))[:_USERS]
     return [
