@@ -14,8 +14,8 @@ from kgdistill.errors import ArtefactError
 from kgdistill.run.base import RunBase
 from kgdistill.run.chain import HISTORY
 from kgdistill.run.report import metrics_table, write_report
-from kgdistill.run.report.run import Metrics
-from kgdistill.run.report.words import cautions, controls, headline, meaning, verdict
+from kgdistill.run.report.run import Comparison, Metrics
+from kgdistill.run.report.words import cautions, controls, headline, meaning, outcome, verdict
 
 
 class _Page(HTMLParser):
@@ -301,6 +301,43 @@ def test_the_terminal_table_shows_every_arm_with_its_interval() -> None:
     text = captured.get()
     assert re.search(r"student \(hybrid\) +0\.0566 \[\.0535 \.0598\]", text)
     assert re.search(r"EASE \(λ = 1000\) +– +– +–", text)
+
+
+def test_the_lowest_is_in_bold_where_lower_is_better(tmp_path: Path) -> None:
+    metrics = json.loads(json.dumps(fake_metrics()))
+    setting = next(iter(metrics["protocol"]["settings"]))
+    for place, arm in enumerate(metrics["arms"]):
+        for held in arm["settings"]:
+            arm["settings"][held] = {}
+        mean = 0.1 + place / 100
+        values = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}
+        arm["settings"][setting] = {"accuracy": values, "log_loss": values, "ece": values}
+    last = f"{0.1 + (len(metrics['arms']) - 1) / 100:.4f}"
+    html, markdown = write_report(_with_metrics(tmp_path / "run", metrics))
+    (first, *_, best) = [row for row in markdown.read_text("utf-8").splitlines() if row.count("[0.") == 3]
+    assert re.findall(r"\*\*([\d.]+)\*\*", first) == ["0.1000", "0.1000"]
+    assert first.split(" | ")[1].startswith("0.1000 [")
+    assert best.split(" | ")[1].startswith(f"**{last}**")
+    assert best.count("**") == 2
+    said = "of log-loss and ECE, where lower is better, the lowest"
+    for text in (html.read_text("utf-8"), markdown.read_text("utf-8")):
+        assert said in text
+    bold = re.findall(r'<span class="best">([\d.]+)</span>', html.read_text("utf-8"))
+    assert sorted(bold) == ["0.1000", "0.1000", last]
+    console = Console(width=160, force_terminal=True, color_system="standard")
+    with console.capture() as captured:
+        console.print(metrics_table(metrics))
+    lines = captured.get().splitlines()
+    assert "log-loss, ECE: lower is better" in captured.get()
+    rows = [line for line in lines if "0.1000 [" in line]
+    assert [line.count("\x1b[1m0.1000") for line in rows] == [2]
+
+
+def test_what_is_lower_is_better_where_that_holds() -> None:
+    row = {"a": "x", "b": "y", "setting": "all", "difference": -0.2, "low": -0.3, "high": -0.1}
+    assert outcome(Comparison(metric="log_loss", **row)) == "better"
+    assert outcome(Comparison(metric="macro_f1", **row)) == "worse"
+    assert outcome(Comparison(metric="ece", **row).flipped()) == "worse"
 
 
 def test_many_metrics_stand_in_tables_that_a_terminal_holds() -> None:

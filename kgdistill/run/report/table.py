@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kgdistill.errors import ArtefactError
 from kgdistill.run.report.run import Metrics, ReportedInterval
-from kgdistill.run.report.words import headline_arm, metric_title, setting_title
+from kgdistill.run.report.words import best_mean, headline_arm, lower_is_better, metric_title, setting_title
 
 # So many stand side by side in 130 cells of a terminal.
 _COLUMNS = 4
@@ -44,22 +44,19 @@ def _table(found: Metrics, names: list[str], title: str) -> Table:
     table.add_column("arm", min_width=26)
     for name in names:
         table.add_column(metric_title(name), justify="right")
+    if low := [metric_title(name) for name in names if lower_is_better(name)]:
+        table.caption, table.caption_justify = f"{', '.join(low)}: lower is better", "left"
     own = headline_arm(found).arm
     for setting, size in found.protocol.settings.items():
         table.add_section()
         heading = f"{setting_title(setting)}, {size.users:,} {found.protocol.units}"
         table.add_row(Text(heading, style="italic"), *("" for _ in names))
-        best = {n: max(v) for n in names if (v := [m for m in _means(found, setting, n) if m is not None])}
+        best = {n: best_mean(found, setting, n) for n in names}
         for arm in found.arms:
             values = arm.settings.get(setting, {})
             cells = [_cell(values.get(n), best.get(n)) for n in names]
             table.add_row(Text(arm.title, style="bold" if arm.arm == own else ""), *cells)
     return table
-
-
-def _means(metrics: Metrics, setting: str, name: str) -> list[float | None]:
-    intervals = [arm.settings.get(setting, {}).get(name) for arm in metrics.arms]
-    return [interval.mean if interval else None for interval in intervals]
 
 
 def _cell(interval: ReportedInterval | None, best: float | None) -> Text:

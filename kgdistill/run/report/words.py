@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kgdistill.ranking.bootstrap import paired_bootstrap
@@ -77,11 +78,12 @@ def setting_title(name: str) -> str:
 
 def outcome(comparison: Comparison) -> str:
     """better, worse or no difference shown: what the interval of `a` minus `b` says."""
+    above, below = "better", "worse"
+    if lower_is_better(comparison.metric):
+        above, below = below, above
     if comparison.low > 0:
-        return "better"
-    if comparison.high < 0:
-        return "worse"
-    return "no difference shown"
+        return above
+    return below if comparison.high < 0 else "no difference shown"
 
 
 def headline_arm(metrics: Metrics) -> ReportedArm:
@@ -139,12 +141,31 @@ def verdict(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def lower_is_better(name: str) -> bool:
+    """Whether the lowest value of a metric is the best."""
+    return name.partition("@")[0] in _LOWER
+
+
+def best_mean(metrics: Metrics, setting: str, name: str) -> float | None:
+    """The best mean that any arm has of a metric; None where none has it."""
+    means = [i.mean for arm in metrics.arms if (i := arm.settings.get(setting, {}).get(name))]
+    return (min if lower_is_better(name) else max)(means, default=None)
+
+
+def best_words(names: Iterable[str]) -> str:
+    """What bold is in a table of these metrics."""
+    low = [metric_title(name) for name in dict.fromkeys(names) if lower_is_better(name)]
+    lowest = f", of {' and '.join(low)}, where lower is better, the lowest" if low else ""
+    return f"Bold is the highest mean of a column{lowest}, whether or not the intervals part."
+
+
 def meaning(name: str) -> str:
     """What a metric says and which way is good; empty of one that nothing is known of."""
     stem = name.partition("@")[0]
     if stem not in _MEANINGS:
         return ""
-    return f"{metric_title(name)}: {_MEANINGS[stem]}; {'lower' if stem in _LOWER else 'higher'} is better."
+    way = "lower" if lower_is_better(name) else "higher"
+    return f"{metric_title(name)}: {_MEANINGS[stem]}; {way} is better."
 
 
 def cautions(metrics: Metrics) -> list[str]:

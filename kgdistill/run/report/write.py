@@ -19,6 +19,8 @@ from kgdistill.run.report.plots import gains_plot, setting_plot, training_plot
 from kgdistill.run.report.run import ReportedInterval, ReportedRun, read_run
 from kgdistill.run.report.words import (
     BEYOND,
+    best_mean,
+    best_words,
     cautions,
     choice_sentences,
     controls,
@@ -97,6 +99,7 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "bars": {setting: Markup(plot) for setting, plot in bars.items()},
         "gains": Markup(gains_plot(metrics)),
         "measures": measures,
+        "bold": best_words(name for s in metrics.protocol.settings for name in metrics.metric_names(s)),
         "commands": _commands(run.folder),
         "explained": [
             (user, sorted(user.recommendations, key=lambda r: r.rank)[:_PRODUCTS_SHOWN])
@@ -108,11 +111,6 @@ def _context(run: ReportedRun) -> dict[str, Any]:
         "environment": environment(run.config),
         "folder": run.folder.name,
     }
-
-
-def _best(metrics: Any, setting: str, name: str) -> float:
-    means = [i.mean for a in metrics.arms if (i := a.settings.get(setting, {}).get(name))]
-    return max(means, default=float("nan"))
 
 
 def _render(template: str, context: dict[str, Any], *, escape: bool) -> str:
@@ -127,7 +125,7 @@ def _render(template: str, context: dict[str, Any], *, escape: bool) -> str:
         "outcome": outcome,
         "meaning": meaning,
     }
-    pages.globals |= {"best": _best, "is_interval": lambda value: isinstance(value, ReportedInterval)}
+    pages.globals |= {"best": best_mean, "is_interval": lambda value: isinstance(value, ReportedInterval)}
     return pages.get_template(template).render(context)
 
 
