@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from kgdistill.explore.writeback import WriteBackReport
     from kgdistill.run.run import Run
 
+UNJUDGED = "kgdistill search TEXT"
+"""What comes after the training of a run that nothing judges, with --run behind it."""
+
 
 def are_in(folder: Path) -> bool:
     """Whether it holds runs of several tasks."""
@@ -52,7 +55,8 @@ def fit(
         return
     print_table(["task", "stage", "seconds"], stages)
     say(f"one bundle for all:  {shown(folder / 'bundle')}")
-    say(f"next:  kgdistill evaluate --run {shown(folder)}")
+    following = "kgdistill evaluate" if any(run.judges for run in runs.values()) else UNJUDGED
+    say(f"next:  {following} --run {shown(folder)}")
 
 
 def one_of(folder: Path, task: str | None) -> Path:

@@ -323,6 +323,8 @@ def _trained(run: Run, stages: list[str], json: bool, following: str) -> None:
         return
     columns = ["stage", "seconds", *sorted({key for row in found for key in row if "/" in key})]
     print_table(columns, [[row.get(column) for column in columns] for row in found])
+    if following == "kgdistill evaluate" and not run.judges:
+        following = several.UNJUDGED
     say(f"next:  {following} --run {shown(run.folder)}")
 
 

@@ -22,6 +22,13 @@ from kgdistill.tasks.synthetic import SyntheticQueries
 _GRADE = "grade"
 
 
+def no_judgement(spec: MatchSpec) -> InputError:
+    """The refusal of a run whose graph held no judgements of its task."""
+    held = "-".join(judgement_edge(spec))
+    hint = "ingest some and make the run anew, or ask the bundle: it answers all the same"
+    return InputError(f"nothing judges: the graph held no {held}", where=spec.name, hint=hint)
+
+
 def judgement_edge(spec: MatchSpec) -> EdgeType:
     """The relationship whose grades judge.
 
@@ -111,9 +118,7 @@ class JudgedTask:
         if _GRADE in self.table.column_names:
             return self.table
         if self.protocol is None and self.spec.judged_by is not None:
-            held = "-".join(judgement_edge(self.spec))
-            hint = "ingest some and make the run anew, or ask the bundle: it answers all the same"
-            raise InputError(f"nothing judges: the graph held no {held}", where=self.spec.name, hint=hint)
+            raise no_judgement(self.spec)
         if self.protocol is None:
             raise InputError(
                 "nothing judges: the task names no grades, and no later events",

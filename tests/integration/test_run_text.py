@@ -102,6 +102,15 @@ def test_a_graph_without_judgements_is_searched_and_not_judged(
     with pytest.raises(InputError, match="nothing judges: the graph held no Query-JUDGED-Product"):
         unjudged.evaluate()
     capsys.readouterr()
+    # Neither command sends to the other: what is named next can be done.
+    assert main(["report", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "nothing judges: the graph held no Query-JUDGED-Product" in said
+    assert "kgdistill evaluate" not in said
+    assert main(["fit", "--run", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert f"next:  kgdistill search TEXT --run {tmp_path / 'run'}" in capsys.readouterr().err
+    assert main(["search", "acorn paper", "--run", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
     write = ["writeback", "--store", f"ladybug:{tmp_path / 'bare.db'}", "--run"]
     assert main([*write, str(tmp_path / "run")]) == 0
     assert "no answer was written: the graph holds no Query" in capsys.readouterr().err

@@ -13,6 +13,9 @@ from kgdistill.arrays import DoubleArray
 from kgdistill.errors import ArtefactError
 from kgdistill.run.artefacts import load_validated
 from kgdistill.run.base import RunBase
+from kgdistill.run.stages import read_mark
+from kgdistill.tasks.judgements import no_judgement
+from kgdistill.tasks.spec import MatchSpec
 
 T = TypeVar("T")
 
@@ -210,16 +213,26 @@ class ReportedRun:
     picture: Path | None
 
 
+def _check_judged(run: RunBase) -> None:
+    """Refuses a run that `evaluate` would refuse, whose graph held nothing to judge it by."""
+    task = run.config.task
+    if isinstance(task, MatchSpec) and read_mark(run.folder / "graph") is not None and not run.judges:
+        raise no_judgement(task)
+
+
 def read_run(folder: Path) -> ReportedRun:
     """Reads a run folder whose models were judged.
 
     Raises:
         ArtefactError: there is no run; what was judged no longer fits the snapshot, settings or models
             that stand there, or a file is damaged.
+        InputError: nothing can judge the run.
     """
     if not folder.is_dir():
         raise ArtefactError("there is no run here", where=str(folder), hint="name the folder of a run")
     run = RunBase.open(folder)
+    if read_mark(folder / "evaluate") is None:
+        _check_judged(run)
     metrics = _read(run.read("evaluate") / "metrics.json", Metrics)
     titles = {name: run.pipeline.arms[name].title for name in run.pipeline.trained}
     judged = [name for name in titles if any(arm.arm == name for arm in metrics.arms)]

@@ -55,6 +55,7 @@ def write_report(run_dir: str | Path) -> tuple[Path, Path]:
 
     Raises:
         ArtefactError: it is no such folder; what was judged no longer fits, or is damaged.
+        InputError: nothing can judge it.
     """
     run = read_run(Path(run_dir))
     if not run.explained and (run.folder / "bundle").is_dir():
