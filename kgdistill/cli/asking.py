@@ -333,7 +333,8 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
         raise InputError("give one of: --run, --bundle", hint=f"kgdistill {command} --help")
     if run is not None and not (run / "bundle").exists() and (run / "items.arrow").is_file():
         raise InputError("is a bundle", where=f"--run {run}", hint=f"--bundle {run}")
-    if bundle is not None and any((bundle / "bundle" / name).is_file() for name in ("config.json", BUNDLES)):
+    inside = ("bundle/config.json", f"bundle/{BUNDLES}", "graph/stage.json")
+    if bundle is not None and any((bundle / name).is_file() for name in inside):
         raise InputError("is a run", where=f"--bundle {bundle}", hint=f"--run {bundle}")
     place = bundle if bundle is not None else Path(run or "") / "bundle"
     if (names := bundles_in(place)) is not None:
@@ -367,8 +368,13 @@ def asked_at(folder: Path, command: str) -> Asked:
     Raises:
         InputError, ArtefactError: as `ask`.
     """
-    a_run = (folder / "bundle").is_dir()
+    a_run = is_run(folder)
     return ask(None if a_run else folder, folder if a_run else None, None, command)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's, or that of several, be it without a bundle yet, and no bundle itself."""
+    return any((folder / name).is_dir() for name in ("bundle", "graph"))
 
 
 def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:

@@ -113,13 +113,12 @@ def _weights(
     run: Path, task: str | None, store: GraphStore, user: str, cut: datetime | None
 ) -> tuple[Weigh, frozenset[str]]:
     """What the student of a run, or a bundle, makes of what a user bought, and which events it reads."""
-    from kgdistill.cli.asking import ask
+    from kgdistill.cli.asking import ask, is_run
     from kgdistill.serve.past import numbers_above
     from kgdistill.serve.weigh import PathWeights, events_read
     from kgdistill.tasks.histories import stored_past
 
-    folder = run / "bundle"
-    asked = ask(None, run, task, "explain") if folder.exists() else ask(run, None, task, "explain")
+    asked = ask(None, run, task, "explain") if is_run(run) else ask(run, None, task, "explain")
     if asked.bundle.history is None:
         raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
     names = (asked.bundle.event, *asked.bundle.events)

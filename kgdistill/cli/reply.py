@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kgdistill.cli.asking import CountOption, ask
+from kgdistill.cli.asking import CountOption, asked_at
 from kgdistill.cli.options import JsonOption
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
@@ -106,5 +106,4 @@ def _opened(folder: Path | None, other: Path | None, *, past: bool) -> Bundle | 
             what = "past answers" if past else "templates of intents"
             raise InputError(f"not one of its bundles holds {what} alone", where=str(folder))
         return found
-    inside = (folder / "bundle" / "config.json").is_file()
-    return ask(None if inside else folder, folder if inside else None, None, "answer").bundle
+    return asked_at(folder, "answer").bundle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kgdistill.errors import InputError
 from kgdistill.run.run import Run
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.reply import reply
-from kgdistill.store import MemoryStore
+from kgdistill.store import MemoryStore, open_store
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,28 @@ def test_what_cannot_be_answered_is_one_message(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_run_without_a_bundle_is_told_for_what_it_is(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs / "answer", run, ignore=lambda folder, names: {"bundle"} & set(names), symlinks=True)
+    store = f"ladybug:{tmp_path / 'shop.db'}"
+    with open_store(store) as opened:
+        fill_dialogues(opened)
+    for arguments in (
+        ["answer", "hello", "--answers", str(run)],
+        ["answer", "hello", "--intents", str(run)],
+        ["explain", "u", "p", "--run", str(run), "--store", store],
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "the stage 'bundle' is not finished" in error, arguments
+        assert f"kgdistill fit --run {run}" in error
+        assert "format" not in error
+    assert main(["search", "hello", "--bundle", str(run)]) == 2
+    assert f"is a run\n  --run {run}" in capsys.readouterr().err
 
 
 def test_no_bundle_and_no_text_are_refused(intents: Bundle) -> None:
