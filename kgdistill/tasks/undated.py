@@ -18,14 +18,14 @@ def check_dated(spec: TaskSpec, store: GraphStore, schema: Schema, where: str) -
     """Says what has no time of the labels that a task with a cut asks about, before anything is trained.
 
     Raises:
-        InputError: nothing of one of them has.
+        InputError: nothing of one has that it cannot do without.
         StoreError: from the store.
     """
-    for label in _asked(spec, schema):
+    for label, needed in _asked(spec, schema).items():
         name = schema.node(label).time
         if name is not None:
             column = store.read_nodes(label, [name])[name]
-            _tell(schema, label, column, where)
+            _tell(schema, label, column, where, needed=needed)
 
 
 def no_positive(spec: MatchSpec, snapshot: Snapshot) -> InputError | None:
@@ -48,22 +48,25 @@ def no_positive(spec: MatchSpec, snapshot: Snapshot) -> InputError | None:
     return None
 
 
-def _tell(schema: Schema, label: str, column: pa.ChunkedArray, where: str) -> None:
+def _tell(schema: Schema, label: str, column: pa.ChunkedArray, where: str, *, needed: bool) -> None:
     node, missing = schema.node(label), column.null_count
     if not missing:
         return
     told = undated(label, node, missing, len(column))
-    if missing == len(column):
+    if needed and missing == len(column):
         raise InputError(told, where=where, hint=dating(label, node))
     notice(f"{where}: {told}; {dating(label, node)}")
 
 
-def _asked(spec: TaskSpec, schema: Schema) -> list[str]:
-    """The labels that must be there before the cut; none of a task without one."""
+def _asked(spec: TaskSpec, schema: Schema) -> dict[str, bool]:
+    """The labels that a task with a cut reads, True where it needs them; none of one without a cut."""
     if not isinstance(spec, MatchSpec) or not isinstance(spec.protocol, TimeSplit | AnchorsByTime):
-        return []
-    labels = [spec.anchors.label, spec.candidates.label]
+        return {}
+    labels = dict.fromkeys((spec.anchors.label, spec.candidates.label), True)
     if spec.finds_audience:
         edges = audience_edges(spec, schema)
-        labels += [edges.item, edges.positives[2], *(step.end for path in edges.paths for step in path)]
-    return list(dict.fromkeys(labels))
+        labels |= dict.fromkeys((edges.item, edges.positives[2]), True)
+        # Of several ways from anchors to items one may be enough.
+        for step in (step for path in edges.paths for step in path):
+            labels.setdefault(step.end, len(edges.paths) == 1)
+    return labels

@@ -15,8 +15,8 @@ from kgdistill.graphcheck import inspect_graph
 from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore, Schema, load_schema
 from kgdistill.tasks.check import check_graph
-from kgdistill.tasks.spec import load_task
-from kgdistill.tasks.undated import no_positive
+from kgdistill.tasks.spec import load_task, parse_task
+from kgdistill.tasks.undated import check_dated, no_positive
 
 CUT = campaign_start(CAMPAIGNS - 3)
 WHAT = "when the first campaign that carries it starts"
@@ -62,6 +62,15 @@ def test_what_needs_them_is_refused_before_anything_is_trained() -> None:
     # A task that learns from no cut asks for no time.
     with _Without(0) as store:
         check_graph(load_task("search"), store)
+
+
+def test_what_is_one_of_several_ways_to_items_is_only_said(capsys: pytest.CaptureFixture[str]) -> None:
+    raw = load_task("target").declared()
+    raw["positives"] = {"event": "CLICKED", "reverse": True, "through": "PART_OF"}
+    spec = parse_task(raw, name="clicks")
+    with _Without(0) as store:
+        check_dated(spec, store, store.schema, "mine.yaml")
+    assert "mine.yaml: all 15 Coupons have no start_at" in capsys.readouterr().err
 
 
 def test_where_some_have_it_that_is_said_and_is_the_cause_of_no_positive(
