@@ -52,9 +52,12 @@ from kgdistill.train.subject_vectors import SubjectVectors, encode_task
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "results" / "tasks_answer.json"
 SAMPLES, TARGET, NONE = 1000, "intent", "NO_NODES_DETECTED"
+FEW = 1_000
+"""With fewer questions to learn from a student of layers is trained too: of more it takes hours."""
 COMPARED = [
     ("student", "minilm_lr"), ("student", "tfidf_lr"), ("student", "student_plain"), ("student", "teacher"),
     ("teacher", "minilm_lr"), ("student_tuned", "minilm_lr"), ("student_tuned", "student"),
+    ("student_layers", "student"),
 ]  # fmt: skip
 
 
@@ -137,10 +140,15 @@ def trained(
     teacher = fit_class_teacher(task, vectors, config, context)
     soft = teacher.told(task, vectors)
     arms = {"teacher": ClassArm("fused teacher", soft, teacher.calibration, teacher.near(task, vectors))}
-    for name, title, told_by in (
-        ("student", "student", teacher), ("student_plain", "student without distillation", None)
-    ):  # fmt: skip
-        student = fit_class_student(task, encoder, vectors, config, context, teacher=told_by)
+    few = len(task.subjects("train")) < FEW
+    layers = [("student_layers", "student by three layers", teacher, "layers")] if few else []
+    for name, title, told_by, tower in (
+        ("student", "student", teacher, "table"),
+        ("student_plain", "student without distillation", None, "table"),
+        *layers,
+    ):
+        own = config.model_copy(update={"tower": tower})
+        student = fit_class_student(task, encoder, vectors, own, context, teacher=told_by)
         arms[name] = ClassArm(title, student.logits(task), student.calibration, student.near(task))
     return arms
 
