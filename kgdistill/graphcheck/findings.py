@@ -15,7 +15,7 @@ from kgdistill.graphcheck.facts import GraphFacts
 from kgdistill.graphcheck.model import Finding, Severity, TimeStats
 from kgdistill.graphcheck.times import GAPS
 from kgdistill.graphcheck.values import EXAMPLES
-from kgdistill.snapshot.undated import dating
+from kgdistill.store.undated import dating
 
 # How spreadsheets write a number of more than eleven digits.
 _SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"

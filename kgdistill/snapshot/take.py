@@ -28,9 +28,9 @@ from kgdistill.snapshot.snapshot import (
     node_file,
     node_texts,
 )
-from kgdistill.snapshot.undated import dating, undated
 from kgdistill.store.protocol import EdgeType, GraphStore
 from kgdistill.store.schema import NodeType, RelationshipType, Schema, kept_schema
+from kgdistill.store.undated import dating, undated
 
 _OURS = {MANIFEST, SCHEMA, "nodes", "edges"}
 _NEEDED = ("User", "Product")

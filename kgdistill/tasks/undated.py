@@ -7,9 +7,9 @@ import pyarrow as pa
 from kgdistill.errors import InputError
 from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot
-from kgdistill.snapshot.undated import dating, undated
 from kgdistill.store.protocol import GraphStore
 from kgdistill.store.schema import Schema
+from kgdistill.store.undated import dating, undated
 from kgdistill.tasks.audience_edges import audience_edges
 from kgdistill.tasks.spec import AnchorsByTime, MatchSpec, TaskSpec, TimeSplit
 
