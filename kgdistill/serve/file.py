@@ -150,6 +150,10 @@ def read_bundle(folder: Path) -> Stored:
     """
     file = folder / "config.json"
     config = _json(file)
+    if "format" not in config and (folder / "graph").is_dir():
+        raise ArtefactError(
+            "is a run whose bundle is not there", where=str(folder), hint=f"kgdistill fit --run {folder}"
+        )
     if config.get("format") != FORMAT:
         raise ArtefactError(
             f"has format {str(config.get('format'))[:20]}, this version reads {FORMAT}",

@@ -222,13 +222,13 @@ def load(folder: str | Path) -> Bundle | Joined:
     """Loads a bundle, or those of several tasks; nothing else of a run is needed.
 
     Args:
-        folder: of a bundle, of several that were joined, or of several runs.
+        folder: of a bundle, of several that were joined, or of the run or runs that they are of.
 
     Raises:
         ArtefactError: a file is missing, damaged, of another copy or of another format.
     """
     place = Path(folder)
-    if runs_in(place) is not None:
+    if runs_in(place) is not None or (place / "bundle" / "config.json").is_file():
         place /= "bundle"
     names = bundles_in(place)
     return load_bundle(place) if names is None else Joined(place, names)

@@ -15,12 +15,14 @@ import pytest
 from _departments import TASK, THINGS, fill_departments
 from _tiny_encoder import tiny_encoder
 
+import kgdistill as kg
 from kgdistill.arrays import FloatArray
 from kgdistill.cli import main
 from kgdistill.errors import ArtefactError, InputError, LeakError
 from kgdistill.models.text.transformer import PooledText
 from kgdistill.run.run import Run
 from kgdistill.run.stages import digest
+from kgdistill.serve.bundle import Bundle
 from kgdistill.store import GraphStore, MemoryStore
 from kgdistill.tasks.spec import parse_task
 from kgdistill.train import class_baseline
@@ -132,6 +134,19 @@ def test_the_bundle_tells_what_the_student_tells(run: Run) -> None:
         assert told.classes[0] == names[int(np.argmax(row))]
     with pytest.raises(InputError, match="it cannot recommend"):
         bundle.recommend(["p000"])
+
+
+def test_a_run_is_loaded_by_its_own_folder_and_without_a_bundle_is_told_for_what_it_is(
+    run: Run, tmp_path: Path
+) -> None:
+    loaded = kg.load(run.folder)
+    assert isinstance(loaded, Bundle)
+    assert loaded.classify(["pen"]) == run.bundle().classify(["pen"])
+    shutil.copytree(run.folder, tmp_path / "run", symlinks=True)
+    shutil.rmtree(tmp_path / "run" / "bundle")
+    with pytest.raises(ArtefactError, match="is a run whose bundle is not there") as told:
+        kg.load(tmp_path / "run")
+    assert told.value.hint == f"kgdistill fit --run {tmp_path / 'run'}"
 
 
 def test_the_commands_tell_of_a_run_that_was_fitted(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
