@@ -24,6 +24,7 @@ from kgdistill.tasks.spec import AnchorsByTime, MatchSpec
 from kgdistill.tasks.splits import PART_NAMES, TEST, TRAIN, VALIDATION, Parts
 
 _MICRO = "datetime64[us]"
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
 def audience_data(snapshot: Snapshot, spec: MatchSpec) -> AudienceData:
@@ -70,7 +71,10 @@ def shared_groups(
 
 
 def anchor_times(snapshot: Snapshot, spec: MatchSpec) -> tuple[IntArray, IntArray]:
-    """When each anchor starts and ends, microseconds since 1970, int64 [anchors]; far off where untold."""
+    """When each anchor starts and ends, microseconds since 1970, int64 [anchors]; far off where untold.
+
+    Where all start and end at one time of day, these are dates: the last day counts to its end.
+    """
     node, table = snapshot.schema.node(spec.anchors.label), snapshot.node_table(spec.anchors.label)
     end = spec.protocol.end if isinstance(spec.protocol, AnchorsByTime) else None
     out = []
@@ -81,7 +85,17 @@ def anchor_times(snapshot: Snapshot, spec: MatchSpec) -> tuple[IntArray, IntArra
             known = pc.is_valid(column).to_numpy()
             told[known] = column.drop_null().to_numpy().astype(_MICRO).astype(np.int64)
         out.append(told)
-    return out[0], out[1]
+    starts, ends = out
+    known = ends != NOT_STARTED
+    if known.any() and _are_dates(starts[starts != NOT_STARTED], ends[known]):
+        ends[known] += _DAY - 1
+    return starts, ends
+
+
+def _are_dates(starts: IntArray, ends: IntArray) -> bool:
+    """Whether they are midnights of one zone, which daylight saving may shift by an hour."""
+    hours = np.unique(np.concatenate([starts, ends]) % _DAY)
+    return len(hours) == 1 or (len(hours) == 2 and bool(np.isin(np.diff(hours), (_HOUR, _DAY - _HOUR)).all()))
 
 
 def _timed(snapshot: Snapshot, edge: EdgeType, who: str | None = None) -> TimedPairs:

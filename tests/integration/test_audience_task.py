@@ -17,6 +17,7 @@ from _campaigns import (
     Campaigns,
     advertised,
     brand_of,
+    campaign_end,
     campaign_start,
     day,
     fill_campaigns,
@@ -30,7 +31,7 @@ from kgdistill.snapshot import take_snapshot
 from kgdistill.store import MemoryStore, load_schema
 from kgdistill.tasks.audience import AudienceData, TimedPairs, Wanted
 from kgdistill.tasks.audience_edges import audience_edges, fact_paths
-from kgdistill.tasks.audience_task import AudienceTask, audience_cut
+from kgdistill.tasks.audience_task import AudienceTask, _are_dates, audience_cut
 from kgdistill.tasks.check import check_task
 from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
 from kgdistill.tasks.splits import TRAIN, VALIDATION
@@ -137,12 +138,28 @@ def test_a_redemption_counts_for_the_campaign_that_reached_the_user_and_ran(tmp_
     made.received.append({"source": "u000", "target": "c02", "at": campaign_start(2)})
     made.redeemed += [
         {"source": "u000", "target": "k02", "at": campaign_start(2) + timedelta(days=2)},
+        {"source": "u000", "target": "k02", "at": campaign_end(2) + timedelta(hours=10)},  # on its last day
         {"source": "u000", "target": "k02", "at": campaign_start(2) + timedelta(days=31)},  # after its end
         {"source": "u000", "target": "k03", "at": campaign_start(3) + timedelta(days=2)},  # not received
     ]
     data = task_of(made, tmp_path).known
     mine = data.positives.who == 0
-    assert data.positives.what[mine].tolist() == [2]
+    assert data.positives.what[mine].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("times", "dates"),
+    [
+        (["2024-03-01", "2024-03-31"], True),
+        (["2024-03-01T16:00", "2024-03-31T15:00"], True),  # midnights of one zone, in winter and summer
+        (["2024-03-01T23:00", "2024-03-31T00:00"], True),
+        (["2024-03-01", "2024-03-31T10:30"], False),
+        (["2024-03-01", "2024-03-31T12:00", "2024-04-01T13:00"], False),
+    ],
+)
+def test_midnights_alone_are_dates(times: list[str], dates: bool) -> None:
+    micro = np.array(times, "datetime64[us]").astype(np.int64)
+    assert _are_dates(micro[:1], micro[1:]) == dates
 
 
 def events(*rows: tuple[int, int, int]) -> TimedPairs:
