@@ -20,12 +20,24 @@ class Ranked:
     """What a model says of some questions.
 
     Attributes:
-        scores: of every answer, float32 [Q, answers].
-        evidence: what a confidence in the first answer rests on, float32 [Q, F]; see `evidence`.
+        scores, near, coverage: of every answer, float32 [Q, answers]; see `evidence`.
     """
 
     scores: FloatArray
-    evidence: FloatArray
+    near: FloatArray
+    coverage: FloatArray
+
+    @property
+    def evidence(self) -> FloatArray:
+        """What a confidence in the first answer rests on, float32 [Q, F]; see `evidence`."""
+        return evidence(self.near, self.coverage, self.scores, self.first)
+
+    def without(self, asked: Questions) -> Ranked:
+        """The same of questions that nobody has answered yet: those that are right are left out."""
+        scores = self.scores.copy()
+        for row, right in enumerate(asked.right):
+            scores[row, list(right)] = -np.inf
+        return Ranked(scores, self.near, self.coverage)
 
     @property
     def first(self) -> list[int]:
@@ -51,7 +63,7 @@ def ranked(task: AnswerTask, parts: Mapping[str, FloatArray], fusion: Fusion) ->
     near, coverage = (
         task.by_answer(parts[name]) if name in parts else nothing for name in ("near", "coverage")
     )
-    return Ranked(scores, evidence(near, coverage, scores, scores.argmax(axis=1).tolist()))
+    return Ranked(scores, near, coverage)
 
 
 def commonest(task: AnswerTask, count: int) -> Ranked:
@@ -59,12 +71,22 @@ def commonest(task: AnswerTask, count: int) -> Ranked:
     given = np.bincount(task.answer, minlength=len(task.answers)).astype(np.float32)
     scores = np.tile(given, (count, 1))
     nothing = np.zeros_like(scores)
-    return Ranked(scores, evidence(nothing, nothing, scores, scores.argmax(axis=1).tolist()))
+    return Ranked(scores, nothing, nothing)
 
 
 def fitted_confidence(task: AnswerTask, said: Ranked, precision: float) -> Confidence:
-    """The confidence in a model's first answer, by what it says of the validation questions."""
-    return fit_confidence(said.evidence, said.right(task.asked("validation")), precision=precision)
+    """The confidence in a model's first answer, by what it says of the validation questions.
+
+    Each is asked a second time of the other answers, none of which is right: where every question finds its
+    answer, nothing else shows what one looks like that has none. Both count alike.
+    """
+    asked = task.asked("validation")
+    other = said.without(asked)
+    # Of one answer alone nothing is left.
+    rows = np.isfinite(other.scores).any(axis=1)
+    numbers = np.concatenate([said.evidence, other.evidence[rows]])
+    right = np.concatenate([said.right(asked), np.zeros(int(rows.sum()), np.bool_)])
+    return fit_confidence(numbers, right, precision=precision)
 
 
 def measures(said: Ranked, asked: Questions, confidence: Confidence) -> dict[str, DoubleArray]:

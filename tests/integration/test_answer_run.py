@@ -17,6 +17,7 @@ from kgdistill.config import resolve_config
 from kgdistill.errors import InputError, LeakError
 from kgdistill.evaluate.answers import commonest, fitted_confidence, measures, ranked
 from kgdistill.ranking.fusion import Fusion
+from kgdistill.run.by_answers import AnswerMatch
 from kgdistill.run.chain import pipeline_of
 from kgdistill.run.run import Run
 from kgdistill.run.text_match import query_parts
@@ -138,14 +139,27 @@ def test_the_commonest_answer_is_that_which_was_given_most_often(tmp_path: Path)
 
 
 def test_a_planted_question_is_answered_with_its_nodes_and_placeholders(bundle: Bundle) -> None:
-    told = bundle.answer("what of the lamp?")
+    told = bundle.answer("lamp?")
     assert told.decision == "answer"
     assert told.text == TOPICS["lamp"]
     assert [(n["label"], n["id"], n["relationship"]) for n in told.nodes] == [("Product", "p1", "ABOUT")]
     assert told.confidence == told.nearest[0].confidence
     assert "lamp" in told.nearest[0].question
-    assert bundle.answer("my parcel please").placeholders == ("order_id",)
+    assert bundle.answer("parcel?").placeholders == ("order_id",)
     assert len(bundle.answer("the chair", k=2).nearest) == 2
+
+
+def test_a_question_whose_answer_is_not_there_is_left_to_a_person(run: Run) -> None:
+    """Every validation question finds its answer: they alone would not show what one without looks like."""
+    maker = run.by_text
+    assert isinstance(maker, AnswerMatch)
+    asked = maker.task.asked("validation")
+    said = dict(maker._scored(asked.texts))["student"]
+    assert said.right(asked).all()
+    confidence = fitted_confidence(maker.task, said, 0.95)
+    sure = [(confidence.of(s.evidence) >= confidence.threshold).mean() for s in (said, said.without(asked))]
+    assert sure[0] > 0.8
+    assert sure[1] < 0.1
 
 
 def test_thresholds_decide_and_are_kept_in_the_bundle(run: Run, bundle: Bundle) -> None:
