@@ -125,3 +125,42 @@ def test_numbers_that_are_stored_as_numbers_have_no_mark(tmp_path: Path) -> None
     assert prices(tmp_path, "p.parquet", "p.csv")[1] == [f"    # ? price: 1.500 {POINT}"]
     (tmp_path / "p.jsonl").write_text('{"sku": "s1", "title": "Tea", "price": 1.125}\n')
     assert prices(tmp_path, "p.jsonl") == ([1.125], [])
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        ("{}元", "1.2万元"), ("{}元", "1.2万"), ("¥{}", "¥1.2亿"), ("{} 件", "3千件"), ("${}", "$1.2k"),
+        ("€ {}", "€ 1.2K"), ("{} €", "1.2 Mio €"), ("{} €", "1.2M"), ("{} ₽", "5 тыс. ₽"),
+        ("{} ₽", "2 mln ₽"),
+        ("Rs. {}", "Rs. 2 lakh"), ("{} €", "12€50"), ("¥{}", "¥1~¥2"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [40, 1_200])
+def test_what_may_multiply_a_number_is_not_left_out(
+    tmp_path: Path, plain: str, other: str, place: int
+) -> None:
+    """Within the first rows a doubt tells that it is rejected; beyond them it is rejected all the same."""
+    written = [plain.format(f"{i}.50") for i in range(1_500)]
+    written[place] = other
+    csv(tmp_path / "p.csv", written)
+    yaml = propose([tmp_path / "p.csv"], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, tmp_path, 5_000)
+    assert [row["value"] for row in shown.rejects.to_pylist()] == [other]
+    told = f"# ? price: 1 of 1,000 values, such as {other}, are written in another way and would be rejected"
+    assert (told in yaml) == (place < 1_000)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["-$12.50", "$ 3.50", "$-4"], [-12.5, 3.5, -4]),
+        (["- 12,50 kr.", "1 003,50 kr."], [-12.5, 1003.5]),
+        (["US $ 2.50", "- US $ 1’003.50"], [2.5, -1003.5]),
+    ],
+)
+def test_minus_and_blanks_stand_at_either_side_of_a_sign(
+    tmp_path: Path, written: list[str], read: list[float]
+) -> None:
+    csv(tmp_path / "p.csv", written)
+    assert prices(tmp_path, "p.csv") == (read, [])

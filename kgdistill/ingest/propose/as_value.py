@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kgdistill.ingest.propose.numbers import around
 from kgdistill.ingest.propose.profile import ColumnProfile
 
 
@@ -24,7 +25,7 @@ def as_number(column: ColumnProfile, **options: Any) -> Any:
     given = {**_folded(column), **options}
     shape = column.number
     if shape is not None and not shape.bare:
-        given["replace"] = {**({r"[^0-9]*\.\s": ""} if shape.dotted else {}), "[^0-9.,+-]": ""}
+        given["replace"] = around(shape)
     if shape is not None and (shape.comma or shape.point):
         given["decimal"] = "," if shape.comma else "."
     return {"column": column.name, **given} if given else column.name

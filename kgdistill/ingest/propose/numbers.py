@@ -16,9 +16,9 @@ _GROUPED = re.compile(r"[-+]?(?!0)\d{1,3}(,\d{3})+(\.\d+)?\Z")
 _MAY_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}\Z")
 _NO_GROUP = re.compile(r"[-+]?(0|\d{4}|\.)")
 _OPEN = re.compile(r"\d([.,])\d{3}(?!\d)")
-# Before, the number, and after it; blanks, and Swiss apostrophes, stand between thousands.
+# Minus, what is before, the number, and what is after; blanks, and Swiss apostrophes, part thousands.
 _AROUND = re.compile(
-    r"([^\d.,+-]*\.?)\s*([-+]?\s?(?:\d{1,3}(?:[\s'’]\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+))([^\d]*)\Z"
+    r"([-+]?)([^\d.,+-]*\.?)\s*([-+]?\s?(?:\d{1,3}(?:[\s'’]\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+))([^\d]*)\Z"
 )
 # Codes as they are defined, and what people write; of one letter only beside a sign such as $.
 _CODES = word_set(
@@ -52,7 +52,8 @@ class NumberShape:
         comma: with a decimal comma.
         point: with commas between thousands.
         bare: nothing stands around them; else a currency or a word for pieces, or blanks within.
-        dotted: what stands around them ends in a dot, such as Rs.
+        before: what stands before them: signs of a currency, or words for pieces.
+        after: what stands after them.
         whole: all are whole, and bare.
         either: the one mark in them may be decimal, and as well stand between thousands.
         mark: the decimal mark, where the numbers themselves tell it.
@@ -62,7 +63,8 @@ class NumberShape:
     comma: bool = False
     point: bool = False
     bare: bool = True
-    dotted: bool = False
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     whole: bool = False
     either: bool = False
     mark: str = ""
@@ -84,14 +86,15 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
     if not texts or sum(counted[text] for text in numbers) < (total if total < FEW else total * SHARE):
         return None
     shapes = [part for text in numbers if (part := parts[text]) is not None]
-    around = {side for before, _, after in shapes for side in (before, after)} - {""}
-    if len(around) > 1:
+    sides = {side for before, _, after in shapes for side in (before, after)} - {""}
+    if len(sides) > 1:
         # Sums in several currencies are no sums.
         return None
     shape = NumberShape(
         bare=all(core == text for text, (_, core, _) in zip(numbers, shapes, strict=True)),
-        dotted=any(side.endswith(".") for side in around),
-        local=any(side.strip(" .") in _LOCAL for side in around),
+        before=tuple(sorted({before for before, _, _ in shapes} - {""})),
+        after=tuple(sorted({after for _, _, after in shapes} - {""})),
+        local=any(side.strip(" .") in _LOCAL for side in sides),
     )
     return _mark([core for _, core, _ in shapes], shape)
 
@@ -123,7 +126,11 @@ def _may_be_thousands(dotted: list[str]) -> bool:
 
 def alike(one: NumberShape, two: NumberShape) -> NumberShape | None:
     """How the numbers of two columns are written, where one way reads both; else None."""
-    shape = two if one.bare else one
+    shape = replace(
+        two if one.bare else one,
+        before=tuple(sorted({*one.before, *two.before})),
+        after=tuple(sorted({*one.after, *two.after})),
+    )
     local = one.local or two.local
     if one.either != two.either:
         left, told = (one, two) if one.either else (two, one)
@@ -152,16 +159,45 @@ def _part(text: str) -> tuple[str, str, str] | None:
     if _POINT.match(text) or _COMMA.match(text):
         return "", text, ""
     found = _AROUND.match(text)
-    if found is None or not any(character.isdigit() for character in found[2]):
+    if found is None or not any(character.isdigit() for character in found[3]):
         return None
-    if not all(_is_unit(around) for around in (found[1], found[3])):
+    core = found[1] + re.sub(r"[^\d.,+-]", "", found[3])
+    if core[1:2] in ("+", "-") or not all(_is_unit(side) for side in (found[2], found[4])):
         return None
-    return found[1].strip(), re.sub(r"[^\d.,+-]", "", found[2]), found[3].strip()
+    return found[2].strip(), core, found[4].strip()
 
 
-def no_numbers(values: list[str]) -> list[str]:
-    """Those that are no numbers, however they are written."""
-    return [value for value in values if _part(value) is None]
+def no_numbers(values: list[str], shape: NumberShape) -> list[str]:
+    """Those that are no numbers, or have around them what the other numbers of the shape have not."""
+
+    def fits(value: str) -> bool:
+        if (part := _part(value)) is None:
+            return False
+        before, core, after = part
+        known = before in ("", *shape.before) and after in ("", *shape.after)
+        return core == value if shape.bare else known
+
+    return [value for value in values if not fits(value)]
+
+
+def around(shape: NumberShape) -> dict[str, str]:
+    """What a mapping replaces to leave the numbers: the signs that were seen at their ends, and blanks.
+
+    Whatever else stands beside a number may multiply it, such as 万 or k.
+    """
+    found = {r"[\s\pZ'’]": ""}
+    if shape.before:
+        found[f"^([-+]?){_any_of(shape.before)}"] = r"\1"
+    if shape.after:
+        found[f"{_any_of(shape.after)}$"] = ""
+    return found
+
+
+def _any_of(signs: tuple[str, ...]) -> str:
+    """A pattern for any of the signs without their blanks, the longest first."""
+    bare = sorted({re.sub(r"\s", "", sign) for sign in signs}, key=lambda sign: (-len(sign), sign))
+    either = "|".join(map(re.escape, bare))
+    return f"({either})" if len(bare) > 1 else either
 
 
 def _is_unit(text: str) -> bool:

@@ -207,7 +207,8 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
         read = fits(map(narrow, column.values) if column.wide else column.values, formats, shape.unit)
         bad = [value for value, good in zip(column.values, read, strict=True) if not good]
     elif _is_number(column, found) and column is not found.grade:
-        bad = no_numbers([narrow(v) for v in column.values] if column.wide else column.values)
+        values = [narrow(v) for v in column.values] if column.wide else column.values
+        bad = [] if column.number is None else no_numbers(values, column.number)
     if not bad:
         return []
     many = f"{len(bad):,} of {len(column.values):,}"
