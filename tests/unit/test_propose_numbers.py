@@ -157,10 +157,21 @@ def test_what_may_multiply_a_number_is_not_left_out(
         (["-$12.50", "$ 3.50", "$-4"], [-12.5, 3.5, -4]),
         (["- 12,50 kr.", "1 003,50 kr."], [-12.5, 1003.5]),
         (["US $ 2.50", "- US $ 1’003.50"], [2.5, -1003.5]),
+        # Of one currency.
+        (["¥12.5", "12.5元", "3", "￥4元"], [12.5, 12.5, 3, 4]),
+        (["€ 12,50", "12,50 EUR", "€3"], [12.5, 12.5, 3]),
+        (["$5", "5 USD", "US$6"], [5, 5, 6]),
+        (["Rs 5", "Rs. 5"], [5, 5]),
     ],
 )
-def test_minus_and_blanks_stand_at_either_side_of_a_sign(
+def test_signs_stand_at_either_side_of_a_number(
     tmp_path: Path, written: list[str], read: list[float]
 ) -> None:
     csv(tmp_path / "p.csv", written)
     assert prices(tmp_path, "p.csv") == (read, [])
+
+
+@pytest.mark.parametrize("other", ["5 €", "5円", "5 USD"])
+def test_sums_in_several_currencies_are_not_read(tmp_path: Path, other: str) -> None:
+    csv(tmp_path / "p.csv", ["5元", "6元", other])
+    assert "# not used: price" in propose([tmp_path / "p.csv"], SCHEMA)

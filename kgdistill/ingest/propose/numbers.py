@@ -34,6 +34,34 @@ _LOCAL = word_set(
     """€ EUR Euro euro EURO eur R$ BRL PLN zł zl CZK Kč SEK NOK DKK ISK kr HUF Ft RON lei BGN лв RUB руб р ₽
     UAH грн ₴ TRY TL ₺ ARS CLP COP IDR Rp VND ₫"""
 )
+# A line for each currency of several signs; some signs are of several.
+_CURRENCIES = [
+    word_set(signs)
+    for signs in """¥ ￥ CNY RMB 元 圆 圓
+        ¥ ￥ JPY 円 圓
+        ₩ KRW 원
+        NT$ $ TWD 元 圓
+        HK$ $ HKD 元 圓
+        € EUR Euro euro EURO eur
+        US$ $ USD Dollar dollar dollars usd
+        CA$ C$ $ CAD dollar dollars
+        AU$ A$ $ AUD dollar dollars
+        £ GBP gbp
+        CHF SFr Fr chf
+        R$ BRL
+        ₽ RUB руб р
+        ₴ UAH грн
+        ₺ TRY TL
+        zł zl PLN
+        Kč CZK
+        kr SEK
+        kr NOK
+        kr DKK
+        Ft HUF
+        ₹ INR Rs
+        Rp IDR
+        ₫ VND""".splitlines()
+]
 _BESIDE_SIGN = {"", "A", "C", "R", "S", "US", "HK", "NT", "NZ", "MX", "CA", "AU"}
 _PIECES = word_set(
     """stk stck stück st pcs pc piece pieces pieza piezas ea each unit units
@@ -86,8 +114,8 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
     if not texts or sum(counted[text] for text in numbers) < (total if total < FEW else total * SHARE):
         return None
     shapes = [part for text in numbers if (part := parts[text]) is not None]
-    sides = {side for before, _, after in shapes for side in (before, after)} - {""}
-    if len(sides) > 1:
+    sides = {side.strip(" .") for before, _, after in shapes for side in (before, after)} - {""}
+    if len(sides) > 1 and not any(sides <= signs for signs in _CURRENCIES):
         # Sums in several currencies are no sums.
         return None
     shape = NumberShape(
