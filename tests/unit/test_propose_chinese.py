@@ -232,6 +232,15 @@ def test_any_time_that_is_written_so_comes_back(
     assert times.to_pylist() == [moment], (text, name)
 
 
+@pytest.mark.parametrize(
+    ("heading", "written"), [("评分", "{}星"), ("星级", "{} 颗星"), ("rating", "{} stars")]
+)
+def test_stars_are_a_rating(tmp_path: Path, heading: str, written: str) -> None:
+    rows = [[f"u{i}", f"p{i}", written.format(i), "2024-01-05 10:00:00"] for i in (5, 3)]
+    _, _, shown = tried(tmp_path, ["会员编号", "商品编号", heading, "评价时间"], rows)
+    assert [row["rating"] for row in shown.examples[RATED].to_pylist()] == [5, 3]
+
+
 def test_words_are_cut_where_they_are_known() -> None:
     assert words("商品ID") == words("product_id") == ("product", "id")
     assert words("一级类目") == ("level", "category")

@@ -65,6 +65,7 @@ _CURRENCIES = [
 _BESIDE_SIGN = {"", "A", "C", "R", "S", "US", "HK", "NT", "NZ", "MX", "CA", "AU"}
 _PIECES = word_set(
     """stk stck stück st pcs pc piece pieces pieza piezas ea each unit units
+    star stars stern sterne 星 颗星 顆星 つ星 별
     件 个 個 只 枚 点 套 盒 瓶 袋 台 개 장"""
 )
 # Fewer numbers than this share may be slips.
@@ -79,8 +80,8 @@ class NumberShape:
     Attributes:
         comma: with a decimal comma.
         point: with commas between thousands.
-        bare: nothing stands around them; else a currency or a word for pieces, or blanks within.
-        before: what stands before them: signs of a currency, or words for pieces.
+        bare: nothing stands around them; else a currency, a word for pieces or stars, or blanks within.
+        before: what stands before them: signs of a currency, or words for pieces or stars.
         after: what stands after them.
         whole: all are whole, and bare.
         either: the one mark in them may be decimal, and as well stand between thousands.
@@ -229,7 +230,7 @@ def _any_of(signs: tuple[str, ...]) -> str:
 
 
 def _is_unit(text: str) -> bool:
-    """Whether it is a currency, or a word for pieces, or nothing."""
+    """Whether it is a currency, or a word for pieces or stars, or nothing."""
     letters = "".join(c for c in text.strip(" .\u00a0\u202f") if unicodedata.category(c) != "Sc").strip(" .")
     if letters in _CODES or letters in _SPOKEN or letters.lower() in _PIECES:
         return True
