@@ -122,7 +122,9 @@ class Interests:
     def _clause(self, event: str, count: int, told: Language) -> str:
         """What was done of one kind, and what of it more than others do."""
         bought, typed = event == BOUGHT, self.searches.get(event, ())
-        did = "did texts" if typed else "did above" if event in self.above else "did"
+        did = "did above" if event in self.above else "did"
+        if typed:
+            did = "did searches" if event == "SEARCHED" else "did texts"
         above = f"{self.above.get(event, 0):g}"
         parts = [say(did, told, event=event_name(event, told), products=count, above=above)]
         for message, some in (("mostly", self.categories), ("of brands", self.brands)):

@@ -85,3 +85,12 @@ def test_of_a_long_text_the_beginning_is_shown() -> None:
     first, second = said.latest(2)
     assert first == "lovely and " + "x" * 48 + "…"
     assert second == ("fine " * 12).strip()
+
+
+def test_what_was_said_is_no_word_in_chinese() -> None:
+    texts = {"SEARCHED": ("雨伞",), "SAID": ("很好用，会再买。",)}
+    found = Interests(
+        "ann", 0, None, None, (), (), (), None, None, others={"SEARCHED": 3, "SAID": 2}, searches=texts
+    )
+    told = "ann搜索过3个不同的词，最近是“雨伞”；说过2条不同的内容，最近是“很好用，会再买。”。"
+    assert found.sentence("zh") == told
