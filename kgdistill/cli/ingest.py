@@ -402,4 +402,4 @@ def _ingest(
             salt=salt,
         )
         url = opened.url
-    print_report(report, url, options.json)
+    print_report(report, url, options.json, schema)

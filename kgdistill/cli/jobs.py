@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -246,8 +246,8 @@ def schema_of_job(path: Path | None, archive: Path | None, store: str) -> Schema
     return own if path is not None else job_schema(archive or default_archive(store), own)
 
 
-def print_report(report: JobReport, url: str, json: bool) -> None:
-    """Says what a job did."""
+def print_report(report: JobReport, url: str, json: bool, schema: Schema | None = None) -> None:
+    """Says what a job did; what it read is told by the schema."""
     written, removed = report.applied.written, report.applied.removed
     if json:
         reasons = [{"reason": r, "column": c, "rows": n} for r, c, n in report.reasons]
@@ -269,7 +269,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         print()
         print_titled("rejected", ["reason", "column", "rows"], [list(r) for r in report.reasons])
     seconds = report.read_seconds + report.apply_seconds
-    repeated = ", ".join(report.repeated)
+    repeated = _kept(report.repeated, schema) if schema is not None else []
     what = f"{report.accepted:,} rows of {_count(len(report.read), 'source')}"
     if not report.read and report.job is not None:
         what = "what other aliases change"
@@ -280,7 +280,7 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
         + (f"; {_as_they_were(report.unchanged)}" if report.unchanged else "")
         + (f"; {report.late:,} events came late" if report.late else "")
         + (f"; {report.gone:,} events of former versions are gone" if report.gone else "")
-        + (f"; of {repeated}, which rows describe differently, the last counts" if repeated else "")
+        + "".join(f"; of {names}, which rows describe differently, {kept}" for kept, names in repeated)
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
     for label, merged in report.applied.merged.items():
@@ -291,6 +291,21 @@ def print_report(report: JobReport, url: str, json: bool) -> None:
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
+
+
+def _kept(repeated: Iterable[str], schema: Schema) -> list[tuple[str, str]]:
+    """Which of several rows counts, and of which types, as `kgdistill.ingest.fold` has it."""
+    edges = {"-".join(key): schema.relationship(key) for key in schema.edges()}
+    found: dict[str, list[str]] = {}
+    for name in repeated:
+        rel, kept = edges.get(name), "the last counts"
+        if rel is not None and rel.aggregated:
+            kept = "the last version of each event counts"
+        elif rel is not None and rel.time is not None:
+            later = [name for name, prop in rel.properties.items() if prop.cumulative]
+            kept = "the first by time counts" + (f", but the last {' and '.join(later)}" if later else "")
+        found.setdefault(kept, []).append(name)
+    return [(kept, ", ".join(names)) for kept, names in found.items()]
 
 
 def print_warnings(notices: Sequence[Notice]) -> None:

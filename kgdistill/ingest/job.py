@@ -98,7 +98,8 @@ class JobReport:
         unchanged: sources that an earlier job had read as they are.
         rows: input rows; `accepted`, `skipped` and `rejected` together.
         late: accepted events from before the latest one that was known before.
-        repeated: by type, rows that give way to another row of this job: the last write wins.
+        repeated: by type, rows that give way to another row of this job: of single events to the first by
+            time, else to the last.
         reasons: (reason, column, rows) of the rejected ones, the most frequent first.
         rejects_path: where they were written; None where there are none.
         gone: event rows that former versions of the sources gave, and that the new ones lack.

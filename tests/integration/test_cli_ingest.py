@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from kgdistill.cli import main
+from kgdistill.cli.jobs import _kept
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.mapping.load import Condition, JoinMapping, Value, load_mapping, parse_mapping
 from kgdistill.store import load_schema, open_store
@@ -343,3 +344,41 @@ def test_every_example_of_the_guide_is_good_grammar() -> None:
             kind.model_validate(yaml.safe_load(snippet.replace("\\|", "|")))
     told = set(re.findall(r"[{ ](\w+):", grammar)) | {"separator"}
     assert {field.alias or name for name, field in Value.model_fields.items()} <= told
+
+
+def test_a_job_says_which_of_several_rows_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("twice").mkdir()
+    for name, text in {
+        "User": "user_id\nann\n",
+        "Product": "product_id,title\np1,Tea\np1,Green tea\n",
+        "RATED": "source,target,at,rating\nann,p1,2024-01-04,5\nann,p1,2024-01-02,1\n",
+    }.items():
+        Path(f"twice/{name}.csv").write_text(text)
+    assert main(["ingest", "folder", "twice"]) == 0
+    said = capsys.readouterr().err
+    assert "; of Product, which rows describe differently, the last counts" in said
+    assert "; of User-RATED-Product, which rows describe differently, the first by time counts\n" in said
+    with open_store("ladybug:kgdistill.db") as store:
+        found = store.query("MATCH (:User)-[r:RATED]->(p:Product) RETURN r.rating AS r, p.title AS t")
+        assert found.to_pylist() == [{"r": 1.0, "t": "Green tea"}]
+
+
+def test_which_row_counts_is_told_by_kind() -> None:
+    schema = load_schema()
+    types = schema.relationships
+    seen = types["RATED"].model_copy(
+        update={
+            "properties": {
+                **types["RATED"].properties,
+                "rating": types["RATED"].properties["rating"].model_copy(update={"cumulative": True}),
+            }
+        }
+    )
+    told = _kept(["Product", "User-RATED-Product", "User-BOUGHT-Product"], schema)
+    assert told == [
+        ("the last counts", "Product"),
+        ("the first by time counts", "User-RATED-Product"),
+        ("the last version of each event counts", "User-BOUGHT-Product"),
+    ]
+    other = schema.model_copy(update={"relationships": {**types, "RATED": seen}})
+    assert _kept(["User-RATED-Product"], other)[0][0] == "the first by time counts, but the last rating"
