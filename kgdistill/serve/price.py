@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from kgdistill.units import NUMBER, number
 
 _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
+_TIMES = {"": 1, "百": 100, "千": 1000, "万": 10000}
+# 1万5千 is one number.
+_N = rf"{NUMBER}(?: ?[百千万](?:\d{{1,3}}[百千])*)?"
 # With a currency anywhere; without one only where the query ends: "under 5 minutes" is no price.
-_SOME = rf"(?:[€$£¥] ?(?P<A>{NUMBER})|(?P<B>{NUMBER}) ?{_MONEY}|(?P<C>{NUMBER}) ?$)"
-_PAID = rf"(?:[€$£¥] ?(?P<A>{NUMBER})|(?P<B>{NUMBER}) ?{_MONEY})"
+_SOME = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY}|(?P<C>{_N}) ?$)"
+_PAID = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY})"
 # Where prices are written so, a point before three digits stands between thousands: 1.500 €.
 _GERMAN = re.compile(
     r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
     r"mindestens|mehr als|uber|ab)(?![a-z])"
 )
-_AHEAD = r"(?:(?<![^\W_])|(?<=[\u3040-\u9fff]))"
+_AHEAD = r"(?:(?<![^\W_])|(?<=[\u3040-\u9fff])(?<![百千万亿]))"
+_TO = r"(?:[-\u2010-\u2015−~〜]{1,2}|到|至)"
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -29,24 +34,35 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
+# 不低于 is no 低于.
+_UNDER = (
+    rf"(?:{_AHEAD}(?:under|below|(?<!no )less than|cheaper than|up to|at most|no more than|max\.?|maximum|"
+    r"maximal|unter|weniger als|billiger als|hochstens|bis zu)|<=?|≤|(?<!不)(?:低于|少于|小于)|"
+    r"不超过|不到|不高于|不大于|不多于|至多|最多)"
+)
+_OVER = (
+    rf"(?:{_AHEAD}(?:at least|(?<!no )more than|no less than|min\.?|minimum|mindestens|mehr als)|>=?|≥|"
+    r"(?<!不)(?:高于|大于|超过|多于)|不低于|不少于|不小于|至少|最少)"
+)
+_BARE = rf"(?:[€$£¥] ?)?({_N}) ?{_MONEY}?"
+# 内 alone needs a currency, and begins no other word: 100元内衣 is underwear.
+_UP_TO = (
+    rf"{_AHEAD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下)|"
+    rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺]))"
+)
+_UPWARD = rf"{_AHEAD}({_N}) ?{_MONEY}? ?(?:以上|起)"
+_ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but) )? ?(?:价格)?在?"
 _BOTH = (
-    rf"{_AHEAD}(?:between|zwischen) ?(?:[€$£¥] ?)?({NUMBER}) ?{_MONEY}? (?:and|und) SOME",
-    rf"{_AHEAD}(?:from|von) ?(?:[€$£¥] ?)?({NUMBER}) ?{_MONEY}? (?:to|bis) PAID",
-    rf"{_AHEAD}[€$£¥]? ?({NUMBER}) ?{_MONEY}? ?(?:-|–|~|to|bis|到|至) ?PAID",
+    rf"(?:{_OVER} ?{_BARE}|{_UPWARD}){_ALSO}(?:{_UNDER} ?SOME|{_UP_TO})",
+    rf"(?:{_UNDER} ?{_BARE}|{_UP_TO}){_ALSO}(?:{_OVER} ?SOME|{_UPWARD})",
+    rf"{_AHEAD}(?:between|zwischen) ?{_BARE} (?:and|und) SOME",
+    rf"{_AHEAD}(?:from|von) ?{_BARE} (?:to|bis) PAID",
+    rf"{_AHEAD}[€$£¥]? ?({_N}) ?{_MONEY}? ?(?:{_TO}|to|bis) ?PAID",
 )
-_MOST = (
-    rf"{_AHEAD}(?:under|below|less than|cheaper than|up to|at most|no more than|max\.?|maximum|maximal|unter|"
-    r"weniger als|billiger als|hochstens|bis zu) ?SOME",
-    r"(?:<=?|≤|低于|不超过|不到|少于|小于) ?SOME",
-    rf"{_AHEAD}bis PAID",
-    rf"{_AHEAD}({NUMBER}) ?{_MONEY}? ?(?:以下|以内|之内|之下)",
-)
-_LEAST = (
-    rf"{_AHEAD}(?:at least|more than|no less than|min\.?|minimum|mindestens|mehr als) ?SOME",
-    r"(?:>=?|≥|高于|不低于|大于|超过) ?SOME",
-    rf"{_AHEAD}(?:over|above|from|uber|ab) PAID",
-    rf"{_AHEAD}({NUMBER}) ?{_MONEY}? ?(?:以上|起)",
-)
+_MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO)
+_LEAST = (rf"{_OVER} ?SOME", rf"{_AHEAD}(?:over|above|from|uber|ab) PAID", _UPWARD)
+_PART = re.compile(rf"({NUMBER}) ?([百千万]?)")
+_RANGE = re.compile(rf" ?{_TO}")
 _KINDS = [
     (_pattern(text), kind)
     for kind, texts in (("both", _BOTH), ("most", _MOST), ("least", _LEAST))
@@ -77,12 +93,29 @@ def priced(text: str) -> Price | None:
     for pattern, kind in _KINDS:
         for found in pattern.finditer(text):
             point: Literal["decimal", "thousands"] = "thousands" if _GERMAN.search(found[0]) else "decimal"
-            values = [number(group, point=point) for group in found.groups() if group is not None]
-            if None in values:
+            values = _values(found, point)
+            if not values:
                 continue
-            low, high = float(values[0] or 0), float(values[-1] or 0)
+            low, high = float(values[0]), float(values[-1])
             least, most = {"both": (min(low, high), max(low, high)), "most": (None, high)}.get(
                 kind, (low, None)
             )
             return Price(found.start(), found.end() + text.startswith("的", found.end()), least, most)
     return None
+
+
+def _values(found: re.Match[str], point: Literal["decimal", "thousands"]) -> list[Decimal]:
+    """The numbers of a price; none where one cannot be read. In 1-2千元 both are thousands."""
+    values: list[Decimal] = []
+    parts = [_PART.findall(group) for group in found.groups() if group is not None]
+    (face, times), (last, shared) = parts[0][0], parts[-1][0]
+    if found[1] and not times and _RANGE.match(found.string, found.end(1)):
+        (least, most) = (number(n, point=point) for n in (face, last))
+        # But 500-1千元 begins at 500.
+        parts[0] = [(face, shared if least is not None and most is not None and least <= most else "")]
+    for part in parts:
+        read = [(number(n, point=point), _TIMES[times]) for n, times in part]
+        if any(n is None for n, _ in read):
+            return []
+        values.append(sum(((n or Decimal(0)) * times for n, times in read), Decimal(0)))
+    return values
