@@ -363,3 +363,18 @@ def test_who_a_campaign_is_from_is_not_when(tmp_path: Path) -> None:
     text, _, shown = proposed(tmp_path, campaigns="Kampagne;Von;Ende\nK1;Ann;23.03.2024\nK2;Bob;24.03.2024\n")
     assert ("# not used: Von" in text, shown.rejected) == (True, 0)
     assert "end_at" in shown.examples["Campaign"].column_names
+
+
+def test_what_a_coupon_offers_is_no_title_of_its_product_and_its_start_is_taken(tmp_path: Path) -> None:
+    text, mapping, shown = proposed(
+        tmp_path,
+        coupons="coupon_id,sku,title,description,start_at\n"
+        "c1,p1,10 off from 50,for regulars,2024-01-01\nc2,p2,5 off,for all,2024-01-05\n",
+        products="sku,title,price\np1,Red mug,5.5\np2,Blue mug,6.5\n",
+    )
+    assert "not used: title, description" in text
+    told = {row["product_id"]: row["title"] for row in shown.examples["Product"].to_pylist()}
+    assert told == {"p1": "Red mug", "p2": "Blue mug"}
+    assert [str(row["start_at"])[:10] for row in shown.examples["Coupon"].to_pylist()] == [
+        "2024-01-01", "2024-01-05",
+    ]  # fmt: skip

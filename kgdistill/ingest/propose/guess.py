@@ -383,8 +383,9 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     found.attributes = [
         c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
     ][:4]
-    if (found.rating is not None and found.user is not None) or found.statement is not None:
-        # In a review the words are the reviewer's.
+    of_offer = found.coupon is not None and found.product is not None
+    if of_offer or (found.rating is not None and found.user is not None) or found.statement is not None:
+        # In a review the words are the reviewer's, beside a coupon the offer's.
         if found.title is not None and not has_word(found.title, PRODUCT):
             found.title = None
         found.about, found.attributes = None, []

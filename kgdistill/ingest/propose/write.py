@@ -373,6 +373,17 @@ def _is_called(column: ColumnProfile, known: str) -> bool:
     return has_word(column, known) or column.flat in known.split()
 
 
+def _of_campaign(name: str, sample: Sample, taken: set[str]) -> dict[str, Any]:
+    """A property of a campaign or coupon, by a column that is called so; empty where there is none."""
+    some = (c for c in sample.columns if _is_called(c, _CAMPAIGN_WORDS[name]) and c.values)
+    timed = name != "campaign_type"
+    column = next((c for c in some if (c.time is not None) == timed), None)
+    if column is None:
+        return {}
+    taken.add(column.name)
+    return {name: as_moment(column)}
+
+
 def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
     found = pieces.found
     at = None if found.time is None else as_moment(found.time)
@@ -384,13 +395,8 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
             told["title"] = None if found.title is None else found.title.name
             # No event is made of them.
             found.unsure.pop("time", None)
-            for name, known in _CAMPAIGN_WORDS.items():
-                some = (c for c in sample.columns if _is_called(c, known) and c.values)
-                timed = name != "campaign_type"
-                column = next((c for c in some if (c.time is not None) == timed), None)
-                if column is not None:
-                    told[name] = as_moment(column)
-                    taken.add(column.name)
+            for name in _CAMPAIGN_WORDS:
+                told |= _of_campaign(name, sample, taken)
         pieces.node("Campaign", campaign, told)
         if user is not None and coupon is None:
             if at is None:
@@ -405,7 +411,7 @@ def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, produ
                 )
     if coupon is None:
         return
-    pieces.node("Coupon", coupon, {})
+    pieces.node("Coupon", coupon, _of_campaign("start_at", sample, taken) if user is None else {})
     if user is not None and at is not None:
         pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=when(found, "REDEEMED"))
     if campaign is not None:
