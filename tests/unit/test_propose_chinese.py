@@ -260,3 +260,16 @@ def test_nothing_of_a_name_is_lost_or_made_up(name: str) -> None:
     english = {word for meaning in _TERMS for word in meaning.split()}
     for piece, known in found:
         assert all(word in english or word in piece for word in known)
+
+
+def test_ids_of_reviews_bands_of_age_and_starts_of_coupons_are_known(tmp_path: Path) -> None:
+    names = ["评价编号", "用户ID", "商品编号", "星级", "评价内容", "评价时间"]
+    same = [["R1", "U1", "P1", "5", "很好", "2024-03-05"], ["R2", "U2", "P2", "5", "很好", "2024-03-06"]]
+    yaml, _, shown = tried(tmp_path, names, same)
+    assert shown.examples["Statement"].num_rows == 2, yaml
+    _, mapping, _ = tried(tmp_path, ["会员编号", "年龄段"], [["U1", "25-34"], ["U2", "35-44"]])
+    (node,) = mapping.sources["a"].nodes
+    assert (node.label, [*node.properties]) == ("User", ["age"])
+    names = ["优惠券编号", "商品编号", "生效时间"]
+    _, _, shown = tried(tmp_path, names, [["C1", "P1", "2024-03-05"], ["C2", "P2", "2024-03-06"]])
+    assert [row["start_at"].day for row in shown.examples["Coupon"].to_pylist()] == [5, 6]

@@ -366,7 +366,7 @@ def test_who_a_campaign_is_from_is_not_when(tmp_path: Path) -> None:
 
 
 def test_what_a_coupon_offers_is_no_title_of_its_product_and_its_start_is_taken(tmp_path: Path) -> None:
-    text, mapping, shown = proposed(
+    text, _, shown = proposed(
         tmp_path,
         coupons="coupon_id,sku,title,description,start_at\n"
         "c1,p1,10 off from 50,for regulars,2024-01-01\nc2,p2,5 off,for all,2024-01-05\n",
@@ -378,3 +378,15 @@ def test_what_a_coupon_offers_is_no_title_of_its_product_and_its_start_is_taken(
     assert [str(row["start_at"])[:10] for row in shown.examples["Coupon"].to_pylist()] == [
         "2024-01-01", "2024-01-05",
     ]  # fmt: skip
+
+
+def test_purchases_in_a_log_beside_orders_are_in_doubt(tmp_path: Path) -> None:
+    log = "user_id,product_id,event,time\n" + "".join(
+        f"u{n % 7},p{n % 9},{'purchase' if n % 3 else 'view'},2024-01-{n % 27 + 1:02} 10:00\n" for n in range(60)
+    )
+    orders = "user_id,product_id,order_id,quantity,ordered_at\n" + "".join(
+        f"u{n % 7},p{n % 9},o{n},1,2024-01-{n % 27 + 1:02} 10:00\n" for n in range(60)
+    )
+    twice = "BOUGHT: other files hold purchases too"
+    assert sum(twice in line for line in doubts(proposed(tmp_path / "both", log=log, orders=orders)[0])) == 1
+    assert not any(twice in line for line in doubts(proposed(tmp_path / "log", log=log)[0]))

@@ -140,6 +140,10 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
             pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
             for made, taken in zip(pieces, samples, strict=True)
         ]
+    logs = [made for made in pieces if made.buys and made.found.event is not None]
+    if len(logs) < sum(made.buys for made in pieces):
+        for made in logs:
+            made.found.unsure["BOUGHT"] = "other files hold purchases too; those of both would count twice"
     sure = [made.found for made in pieces if made.found.product and not made.found.named_alone]
     if any(found.user is None and (found.title or found.price or found.brand) for found in sure):
         return [
