@@ -382,7 +382,8 @@ def test_what_a_coupon_offers_is_no_title_of_its_product_and_its_start_is_taken(
 
 def test_purchases_in_a_log_beside_orders_are_in_doubt(tmp_path: Path) -> None:
     log = "user_id,product_id,event,time\n" + "".join(
-        f"u{n % 7},p{n % 9},{'purchase' if n % 3 else 'view'},2024-01-{n % 27 + 1:02} 10:00\n" for n in range(60)
+        f"u{n % 7},p{n % 9},{'purchase' if n % 3 else 'view'},2024-01-{n % 27 + 1:02} 10:00\n"
+        for n in range(60)
     )
     orders = "user_id,product_id,order_id,quantity,ordered_at\n" + "".join(
         f"u{n % 7},p{n % 9},o{n},1,2024-01-{n % 27 + 1:02} 10:00\n" for n in range(60)
