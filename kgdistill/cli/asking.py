@@ -374,7 +374,9 @@ def asked_at(folder: Path, command: str) -> Asked:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, or that of several, be it without a bundle yet, and no bundle itself."""
-    return any((folder / name).is_dir() for name in ("bundle", "graph"))
+    from kgdistill.serve.joined import RUNS
+
+    return (folder / RUNS).is_file() or any((folder / name).is_dir() for name in ("bundle", "graph"))
 
 
 def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:

@@ -82,8 +82,8 @@ def fitted_confidence(task: AnswerTask, said: Ranked, precision: float) -> Confi
     """
     asked = task.asked("validation")
     other = said.without(asked)
-    # Of one answer alone nothing is left.
-    rows = np.isfinite(other.scores).any(axis=1)
+    # Of a single answer that is left nothing says how far it lies above the next.
+    rows = np.isfinite(other.scores).sum(axis=1) > 1
     numbers = np.concatenate([said.evidence, other.evidence[rows]])
     right = np.concatenate([said.right(asked), np.zeros(int(rows.sum()), np.bool_)])
     return fit_confidence(numbers, right, precision=precision)

@@ -48,7 +48,7 @@ _BARE = rf"(?:[€$£¥] ?)?({_N}) ?{_MONEY}?"
 # 内 alone needs a currency, and begins no other word: 100元内衣 is underwear.
 _UP_TO = (
     rf"{_AHEAD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下)|"
-    rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺]))"
+    rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺容心]))"
 )
 _UPWARD = rf"{_AHEAD}({_N}) ?{_MONEY}? ?(?:以上|起)"
 _ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but) )? ?(?:价格)?在?"

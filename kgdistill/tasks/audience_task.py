@@ -24,7 +24,7 @@ from kgdistill.tasks.spec import AnchorsByTime, MatchSpec
 from kgdistill.tasks.splits import PART_NAMES, TEST, TRAIN, VALIDATION, Parts
 
 _MICRO = "datetime64[us]"
-_HOUR, _DAY = 3_600_000_000, 86_400_000_000
+_QUARTER, _HOUR, _DAY = 900_000_000, 3_600_000_000, 86_400_000_000
 
 
 def audience_data(snapshot: Snapshot, spec: MatchSpec) -> AudienceData:
@@ -93,8 +93,11 @@ def anchor_times(snapshot: Snapshot, spec: MatchSpec) -> tuple[IntArray, IntArra
 
 
 def _are_dates(starts: IntArray, ends: IntArray) -> bool:
-    """Whether they are midnights of one zone, which daylight saving may shift by an hour."""
+    """Whether they can be midnights of one zone, which daylight saving may shift by an hour."""
     hours = np.unique(np.concatenate([starts, ends]) % _DAY)
+    apart = len(starts) > 1 and not np.isin(starts % _DAY, ends % _DAY).any()
+    if apart or (hours % _QUARTER).any():
+        return False
     return len(hours) == 1 or (len(hours) == 2 and bool(np.isin(np.diff(hours), (_HOUR, _DAY - _HOUR)).all()))
 
 

@@ -16,7 +16,7 @@ from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
 from kgdistill.tasks.reads import facts_of, parent_fact
 
-_COMMON = 0.2
+_COMMON, _TRIED = 0.2, 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +133,20 @@ def unsaid_facts(snapshot: Snapshot, label: str) -> list[EdgeType]:
         common = len(np.unique(source)) > _COMMON * nodes
         mined = "origin" in snapshot.schema.relationship(edge).properties
         if common and not mined and not any(_follows(fact, field) for field in fields):
-            unsaid.append(edge)
+            unsaid += [] if _named(snapshot, edge) else [edge]
     return unsaid
+
+
+def _named(snapshot: Snapshot, edge: EdgeType) -> bool:
+    """Whether the texts of most nodes hold the name of what the fact leads to, as titles hold a brand."""
+    node, table = snapshot.schema.node(edge[2]), snapshot.node_table(edge[2])
+    if node.name not in table.column_names:
+        return False
+    source, target = snapshot.edge_index(edge)
+    names, texts = table[node.name].to_pylist(), snapshot.texts(edge[0])
+    some = zip(source[:_TRIED].tolist(), target[:_TRIED].tolist(), strict=True)
+    held = [bool(names[t]) and str(names[t]).lower() in texts[s].lower() for s, t in some]
+    return sum(held) > 0.5 * len(held)
 
 
 def own_fields(facts: list[ItemGroups], fields: list[ItemGroups]) -> list[ItemGroups]:

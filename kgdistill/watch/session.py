@@ -306,8 +306,9 @@ def watch_file(
     try:
         with path.open("rb") as file:
             check_text(file.peek(4096), str(path))
-            _refuse_newest_first(file.read(_BEGINNING), alerts, reading)
-            file.seek(0)
+            if file.seekable():
+                _refuse_newest_first(file.read(_BEGINNING), alerts, reading)
+                file.seek(0)
             return Session(alerts, reading, label=label, sinks=sinks, tell=tell).read(file)
     except OSError as error:
         if error.filename is None or Path(error.filename) != path:

@@ -154,12 +154,16 @@ def test_a_redemption_counts_for_the_campaign_that_reached_the_user_and_ran(tmp_
         (["2024-03-01T16:00", "2024-03-31T15:00"], True),  # midnights of one zone, in winter and summer
         (["2024-03-01T23:00", "2024-03-31T00:00"], True),
         (["2024-03-01", "2024-03-31T10:30"], False),
+        (["2024-03-01T10:37", "2024-03-31T10:37"], False),
         (["2024-03-01", "2024-03-31T12:00", "2024-04-01T13:00"], False),
     ],
 )
 def test_midnights_alone_are_dates(times: list[str], dates: bool) -> None:
     micro = np.array(times, "datetime64[us]").astype(np.int64)
     assert _are_dates(micro[:1], micro[1:]) == dates
+    if len(set(micro % 86_400_000_000)) == 2:
+        # One may have begun before the clocks changed; several that all begin at another hour have hours.
+        assert not _are_dates(np.repeat(micro[:1], 2), micro[1:])
 
 
 def events(*rows: tuple[int, int, int]) -> TimedPairs:

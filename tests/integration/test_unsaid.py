@@ -36,8 +36,13 @@ def test_a_fact_that_no_text_says_is_said_and_one_that_some_text_says_is_not(
         assert said(bought(store, tmp_path / "a", encoder), capsys) == []
         products = store.read_nodes("Product")
         place = products.column_names.index("brand_text")
-        house = pa.array(["house"] * len(products))
-        store.write_nodes("Product", products.set_column(place, "brand_text", house))
+        products = products.set_column(place, "brand_text", pa.array(["house"] * len(products)))
+        store.write_nodes("Product", products)
+        # Titles hold the makers' names.
+        assert said(bought(store, tmp_path / "c", encoder), capsys) == []
+        place = products.column_names.index("title")
+        titles = pa.array([f"thing {n}" for n in range(len(products))])
+        store.write_nodes("Product", products.set_column(place, "title", titles))
         (line,) = said(bought(store, tmp_path / "b", encoder), capsys)
     assert BRAND in line
     assert "map the Brand's name to a property of Product too, such as brand_text" in line

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -158,6 +159,16 @@ def test_a_file_with_the_newest_first_is_refused_and_leaves_nothing(
     # Read on, the same lines come late to what is known, not to each other.
     assert main(["watch", str(file), "--state", str(state)]) == 0
     assert "lines had been read before" in capsys.readouterr().err
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(file.read_bytes()))
+    writer.start()
+    assert main(["watch", str(pipe)]) == 0
+    writer.join()
+    assert f"{len(ROWS):,} statements are counted" in capsys.readouterr().err
 
 
 def test_of_lines_that_are_sorted_otherwise_further_on_the_late_ones_are_said(

@@ -273,3 +273,10 @@ def test_ids_of_reviews_bands_of_age_and_starts_of_coupons_are_known(tmp_path: P
     names = ["优惠券编号", "商品编号", "生效时间"]
     _, _, shown = tried(tmp_path, names, [["C1", "P1", "2024-03-05"], ["C2", "P2", "2024-03-06"]])
     assert [row["start_at"].day for row in shown.examples["Coupon"].to_pylist()] == [5, 6]
+
+
+def test_one_star_stands_beside_five_stars(tmp_path: Path) -> None:
+    names = ["user_id", "product_id", "rating", "time"]
+    rows = [[f"U{n}", f"P{n}", f"{n} star{'s' * (n > 1)}", "2024-03-05"] for n in range(1, 6)]
+    _, _, shown = tried(tmp_path, names, rows)
+    assert {row["rating"] for row in shown.examples[RATED].to_pylist()} <= {1.0, 2.0, 3.0, 4.0, 5.0}

@@ -391,3 +391,39 @@ def test_purchases_in_a_log_beside_orders_are_in_doubt(tmp_path: Path) -> None:
     twice = "BOUGHT: other files hold purchases too"
     assert sum(twice in line for line in doubts(proposed(tmp_path / "both", log=log, orders=orders)[0])) == 1
     assert not any(twice in line for line in doubts(proposed(tmp_path / "log", log=log)[0]))
+
+
+def test_a_code_of_a_coupon_leaves_products_their_words(tmp_path: Path) -> None:
+    _, _, shown = proposed(
+        tmp_path / "a",
+        products="product_id,name,description,coupon_code,price\n"
+        "p1,Red mug,a mug,C1,5.5\np2,Tea,black tea,C2,6.5\n",
+    )
+    assert [row["title"] for row in shown.examples["Product"].to_pylist()] == ["Red mug", "Tea"]
+    _, _, shown = proposed(
+        tmp_path / "b",
+        orders="order_id,customer_id,product_id,title,coupon_code,date\n"
+        "o1,u1,p1,Red mug,C1,2024-01-02\no2,u2,p1,Red mug,C2,2024-01-03\n",
+    )
+    assert {row["title"] for row in shown.examples["Product"].to_pylist()} == {"Red mug"}
+
+
+def test_names_of_products_stand_beside_a_file_of_their_prices(tmp_path: Path) -> None:
+    _, _, shown = proposed(
+        tmp_path,
+        stammdaten="id,name\n" + "".join(f"A-{n},Kanne {n}\n" for n in range(30)),
+        preise="artikel_id,preis\n" + "".join(f"A-{n},{n + 1}.50\n" for n in range(30)),
+    )
+    titles = {row["title"] for row in shown.examples["Product"].to_pylist()} - {None}
+    assert titles <= {f"Kanne {n}" for n in range(30)}
+    assert len(titles) > 1
+
+
+def test_validity_is_the_time_of_a_campaign(tmp_path: Path) -> None:
+    _, _, shown = proposed(
+        tmp_path,
+        campaigns="campaign_id,title,valid_from,valid_until\n"
+        "c1,Spring,2024-03-01,2024-03-31\nc2,Fall,2024-09-01,2024-09-30\n",
+    )
+    (first, _) = shown.examples["Campaign"].to_pylist()
+    assert (first["start_at"].month, first["end_at"].day) == (3, 31)

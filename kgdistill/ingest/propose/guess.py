@@ -383,7 +383,9 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     found.attributes = [
         c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
     ][:4]
-    of_offer = found.coupon is not None and found.product is not None
+    goods = (found.user, found.price, found.brand, *found.categories)
+    coupon = found.coupon if found.product is not None and not any(goods) else None
+    of_offer = coupon is not None and coupon.full and coupon.distinct == len(coupon.values)
     if of_offer or (found.rating is not None and found.user is not None) or found.statement is not None:
         # In a review the words are the reviewer's, beside a coupon the offer's.
         if found.title is not None and not has_word(found.title, PRODUCT):

@@ -116,7 +116,7 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
         return None
     shapes = [part for text in numbers if (part := parts[text]) is not None]
     sides = {side.strip(" .") for before, _, after in shapes for side in (before, after)} - {""}
-    if len(sides) > 1 and not any(sides <= signs for signs in _CURRENCIES):
+    if len(sides) > 1 and not any(sides <= signs for signs in (*_CURRENCIES, _PIECES)):
         # Sums in several currencies are no sums.
         return None
     shape = NumberShape(

@@ -145,15 +145,15 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
         for made in logs:
             made.found.unsure["BOUGHT"] = "other files hold purchases too; those of both would count twice"
     sure = [made.found for made in pieces if made.found.product and not made.found.named_alone]
-    if any(found.user is None and (found.title or found.price or found.brand) for found in sure):
-        return [
-            pieces_of(taken, schema, shared, beside_products=True) if made.found.named_alone else made
-            for made, taken in zip(pieces, samples, strict=True)
-        ]
-    for made in pieces:
+    catalogue = any(found.user is None and (found.title or found.price or found.brand) for found in sure)
+    out = []
+    for made, taken in zip(pieces, samples, strict=True):
         if made.found.named_alone and any(_names(found.product, made.found.product) for found in sure):
             del made.found.unsure["Product"]
-    return pieces
+        elif made.found.named_alone and catalogue:
+            made = pieces_of(taken, schema, shared, beside_products=True)
+        out.append(made)
+    return out
 
 
 def _names(here: ColumnProfile | None, there: ColumnProfile | None) -> bool:

@@ -37,8 +37,9 @@ _USER_WORDS = {
     "kids_count": "kidscount kids children kinder",
 }
 _CAMPAIGN_WORDS = {
-    "start_at": "start starts begin begins beginn anfang ab von startdate starttime startdatum startzeit",
-    "end_at": "end ends ende until bis enddate endtime enddatum endzeit",
+    "start_at": "start starts begin begins beginn anfang ab from von startdate starttime startdatum "
+    "startzeit",
+    "end_at": "end ends ende until to bis enddate endtime enddatum endzeit",
     "campaign_type": "type typ art campaigntype kampagnentyp",
 }
 
