@@ -229,12 +229,14 @@ class Graph:
     def _reasoned(self, run: Run, answers: pa.Table, reasons: bool) -> pa.Table:
         """With the most telling paths, unless the answers bring reasons of their own; or with none."""
         own = "reason" in answers.column_names
-        if reasons:
-            from kgdistill.serve.weigh import events_read
+        if not reasons:
+            return answers.drop_columns(["reason"]) if own else answers
+        if own:
+            return answers
+        from kgdistill.serve.weigh import events_read
 
-            reads = events_read(run.bundle()) if run.config.kind == "history" else None
-            return answers if own else with_reasons(self.store, run.answered_as, answers, reads=reads)
-        return answers.drop_columns(["reason"]) if own else answers
+        reads = events_read(run.bundle()) if run.config.kind == "history" else None
+        return with_reasons(self.store, run.answered_as, answers, reads=reads)
 
     def _with_unanswered(
         self, report: WriteBackReport, kind: str, edge: EdgeType, answers: pa.Table
@@ -347,7 +349,7 @@ class Graph:
         schema = self._filled()
         user, item = str(user), str(item)
         until = moment(before, "before") if isinstance(before, str) else before
-        asked: dict[str, Any] = {"limit": limit, "before": until, "language": language}
+        weigh = reads = None
         if bundle is not None:
             from kgdistill.serve.past import numbers_above
             from kgdistill.serve.weigh import PathWeights, events_read
@@ -356,8 +358,10 @@ class Graph:
             past = stored_past(
                 self.store, schema, user, names, before=until, above=numbers_above(bundle.task)
             )
-            asked |= {"weigh": PathWeights(bundle, {user: past}), "reads": events_read(bundle)}
-        found = explain(self.store, user, item, **asked)
+            weigh, reads = PathWeights(bundle, {user: past}), events_read(bundle)
+        found = explain(
+            self.store, user, item, limit=limit, before=until, language=language, weigh=weigh, reads=reads
+        )
         if found:
             return found
         why = say("no path", language or "en", user=user, item=item)

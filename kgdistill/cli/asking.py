@@ -326,15 +326,14 @@ def ask(bundle: Path | None, run: Path | None, task: str | None, command: str) -
         ArtefactError: there is none, or it is damaged.
     """
     from kgdistill.serve.bundle import load_bundle
-    from kgdistill.serve.joined import BUNDLES, Joined, bundles_in, runs_in
+    from kgdistill.serve.joined import Joined, bundles_in, runs_in
     from kgdistill.tasks.spec import load_task
 
     if (run is None) == (bundle is None):
         raise InputError("give one of: --run, --bundle", hint=f"kgdistill {command} --help")
     if run is not None and not (run / "bundle").exists() and (run / "items.arrow").is_file():
         raise InputError("is a bundle", where=f"--run {run}", hint=f"--bundle {run}")
-    inside = ("bundle/config.json", f"bundle/{BUNDLES}", "graph/stage.json")
-    if bundle is not None and any((bundle / name).is_file() for name in inside):
+    if bundle is not None and is_run(bundle):
         raise InputError("is a run", where=f"--bundle {bundle}", hint=f"--run {bundle}")
     place = bundle if bundle is not None else Path(run or "") / "bundle"
     if (names := bundles_in(place)) is not None:
@@ -374,9 +373,10 @@ def asked_at(folder: Path, command: str) -> Asked:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, or that of several, be it without a bundle yet, and no bundle itself."""
-    from kgdistill.serve.joined import RUNS
+    from kgdistill.serve.joined import BUNDLES, RUNS
 
-    return (folder / RUNS).is_file() or any((folder / name).is_dir() for name in ("bundle", "graph"))
+    inside = (RUNS, "bundle/config.json", f"bundle/{BUNDLES}", "graph/stage.json")
+    return any((folder / name).is_file() for name in inside)
 
 
 def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -87,8 +87,9 @@ def explain(
     told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
         weigh, reads = (None, None) if run is None else _weights(run, task, opened, user_id, cut)
-        asked: Any = {"limit": limit, "before": cut, "language": told, "weigh": weigh, "reads": reads}
-        found = find_paths(opened, user_id, product_id, **asked)
+        found = find_paths(
+            opened, user_id, product_id, limit=limit, before=cut, language=told, weigh=weigh, reads=reads
+        )
         zone = "UTC" if json else zone_of(opened)
     if picture is not None and found:
         from kgdistill.explore import draw, subgraph

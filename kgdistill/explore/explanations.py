@@ -6,7 +6,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError
 from kgdistill.explore.explanation import Explanation, PathLink, PathNode, Steps
@@ -70,13 +70,15 @@ def explain(
         StoreError: from the store.
     """
     pair = (user, product)
-    asked: Any = {"language": language, "weigh": weigh, "reads": reads}
-    found = explain_many(store, [pair], limit=limit, before=before, **asked)[pair]
-    if found:
-        return found
+    known = explain_many(
+        store, [pair], limit=limit, before=before, language=language, weigh=weigh, reads=reads
+    )[pair]
+    if known:
+        return known
     before = before and naive_utc(before)
     counted = CountedPaths(store, user, product, before)
-    return along(counted, [pair], counted.products([product]), limit, before, **asked)[pair]
+    names = counted.products([product])
+    return along(counted, [pair], names, limit, before, language, weigh=weigh, reads=reads)[pair]
 
 
 def explain_many(

@@ -30,6 +30,7 @@ from kgdistill.run.tower import tower_of
 from kgdistill.run.unsaid import say_unsaid_facts
 from kgdistill.serve.pack import pack_text_match
 from kgdistill.serve.search import SearchIndex
+from kgdistill.tasks.item_groups import text_groups
 from kgdistill.tasks.judgements import JudgedTask
 from kgdistill.tasks.lexical import LexicalIndex, lexical_index
 from kgdistill.tasks.spec import MatchSpec
@@ -89,7 +90,8 @@ class TextMatch(Maker):
         if arm is not None:
             self._student(arm.distilled, folder)
         elif name == "text":
-            say_unsaid_facts(self.run.snapshot, self.task.spec.candidates.label)
+            snapshot, label = self.run.snapshot, self.task.spec.candidates.label
+            say_unsaid_facts(snapshot, label, text_groups(snapshot, label))
             encode_catalogue(self.task.catalogue, self.encoder.of_passages()).save(folder)
         elif name == "queries":
             clicked = self.task.clicked()

@@ -207,7 +207,7 @@ class HistoryMatch(Maker):
         """Embeds the distinct texts of the candidates, and of the nodes that their facts lead to."""
         settings = self.run.config.text
         if self.facts:
-            say_unsaid_facts(self.run.snapshot, self.label)
+            say_unsaid_facts(self.run.snapshot, self.label, self.fields)
         distinct, rows = self._distinct(self.label)
         # Anew, as tuning changes it.
         encoder = artefacts.text_encoder(settings, self.device, self.run.texts())

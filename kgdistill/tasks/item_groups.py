@@ -120,19 +120,24 @@ def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
     return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
 
 
-def unsaid_facts(snapshot: Snapshot, label: str) -> list[EdgeType]:
+def unsaid_facts(snapshot: Snapshot, label: str, fields: list[ItemGroups]) -> list[EdgeType]:
     """The facts of a label of which none of its text fields speaks: what reads words alone misses them.
 
     Those that hardly any node has are left out, and those whose origin is the titles.
+
+    Args:
+        snapshot: the snapshot.
+        label: of the nodes.
+        fields: its shared text fields (`text_groups`).
     """
-    fields = [f.incidence for f in text_groups(snapshot, label) if f.kind == "single"]
+    told = [f.incidence for f in fields if f.kind == "single"]
     nodes, unsaid = snapshot.num_nodes(label), []
     for edge in facts_of(snapshot, label):
         source, target = snapshot.edge_index(edge)
         fact = _incidence(source, target, (nodes, snapshot.num_nodes(edge[2])))
         common = len(np.unique(source)) > _COMMON * nodes
         mined = "origin" in snapshot.schema.relationship(edge).properties
-        if common and not mined and not any(_follows(fact, field) for field in fields):
+        if common and not mined and not any(_follows(fact, field) for field in told):
             unsaid += [] if _named(snapshot, edge) else [edge]
     return unsaid
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from _tiny_encoder import tiny_encoder
 from kgdistill import load
 from kgdistill.config import resolve_config
 from kgdistill.errors import InputError, LeakError
-from kgdistill.evaluate.answers import commonest, fitted_confidence, measures, ranked
+from kgdistill.evaluate.answers import Ranked, commonest, fitted_confidence, measures, ranked
 from kgdistill.ranking.fusion import Fusion
 from kgdistill.run.by_answers import AnswerMatch
 from kgdistill.run.chain import pipeline_of
@@ -24,7 +25,7 @@ from kgdistill.run.text_match import query_parts
 from kgdistill.serve.bundle import Bundle
 from kgdistill.snapshot import Snapshot, take_snapshot
 from kgdistill.store import MemoryStore
-from kgdistill.tasks.answers import AnswerTask, build_answer_task
+from kgdistill.tasks.answers import AnswerTask, Questions, build_answer_task
 from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
 
 SMALL: dict[str, Any] = {"queries": 100, "epochs": 4, "batch": 32, "dim": 12, "candidates": 8}
@@ -160,6 +161,18 @@ def test_a_question_whose_answer_is_not_there_is_left_to_a_person(run: Run) -> N
     sure = [(confidence.of(s.evidence) >= confidence.threshold).mean() for s in (said, said.without(asked))]
     assert sure[0] > 0.8
     assert sure[1] < 0.1
+
+
+def test_of_two_answers_the_one_that_is_left_teaches_no_margin() -> None:
+    """With no third one the margin of what is left would be its whole score."""
+    asked = Questions([""] * 40, [frozenset([n % 2]) for n in range(40)], [""] * 40)
+    right = np.linspace(1.2, 2.0, 40, dtype=np.float32)
+    scores = np.stack([np.where(np.arange(40) % 2 == n, right, 1.0) for n in (0, 1)], 1, dtype=np.float32)
+    task: Any = SimpleNamespace(asked=lambda part: asked)
+    confidence = fitted_confidence(task, Ranked(scores, scores, scores), 0.95)
+    clear = Ranked(*[np.array([[2.0, 0.5]], np.float32)] * 3).evidence
+    torn = Ranked(*[np.array([[2.0, 1.99]], np.float32)] * 3).evidence
+    assert confidence.of(clear)[0] >= confidence.of(torn)[0]
 
 
 def test_thresholds_decide_and_are_kept_in_the_bundle(run: Run, bundle: Bundle) -> None:

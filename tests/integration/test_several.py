@@ -16,8 +16,10 @@ from _shop import fill_shop
 from _tiny_encoder import tiny_encoder
 
 import kgdistill as kg
-from kgdistill.cli import main
+from kgdistill.cli import main, several
+from kgdistill.cli.asking import is_run
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.explore.writeback import WriteBackReport
 from kgdistill.progress import step
 from kgdistill.run.run import Run, Runs
 from kgdistill.serve.joined import _PARTS, Joined, bundles_in, join, runs_in
@@ -72,6 +74,21 @@ def test_each_question_goes_to_the_bundle_that_was_made_for_it(joined: Joined) -
     assert joined.search(title, 3) == joined["search"].search(title, 3)
     assert joined.search_many([title], 3) == joined["search"].search_many([title], 3)
     assert joined.classify(["where is my parcel"]) == joined["intent"].classify(["where is my parcel"])
+
+
+def test_each_run_that_answers_nobody_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def none(run: Run) -> WriteBackReport:
+        return WriteBackReport(run.folder.name, 0, {}, 0.0, None)
+
+    several.write_back(folder, none, device=None, json=False)
+    assert capsys.readouterr().err.count("no answer was written: the graph holds no") == 3
+
+
+def test_a_folder_of_runs_is_known_before_any_bundle_is_made(folder: Path, tmp_path: Path) -> None:
+    assert is_run(folder)
+    assert not is_run(folder / "bundle")
+    (tmp_path / "runs.json").write_text("{}", "utf-8")
+    assert is_run(tmp_path)
 
 
 def test_a_searchs_order_is_told_by_the_bundle_that_recommends(joined: Joined) -> None:

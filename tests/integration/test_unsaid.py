@@ -11,7 +11,9 @@ from _shop import PROTOCOL, fill_shop
 from _tiny_encoder import tiny_encoder
 
 from kgdistill.run.run import Run
+from kgdistill.snapshot import take_snapshot
 from kgdistill.store import GraphStore, MemoryStore
+from kgdistill.tasks.item_groups import text_groups, unsaid_facts
 
 BRAND = "Product-MADE_BY-Brand: no text of Product says it"
 
@@ -36,16 +38,48 @@ def test_a_fact_that_no_text_says_is_said_and_one_that_some_text_says_is_not(
         assert said(bought(store, tmp_path / "a", encoder), capsys) == []
         products = store.read_nodes("Product")
         place = products.column_names.index("brand_text")
+        makers = pa.array([f"No. {text[-1]}" for text in products["brand_text"].to_pylist()])
         products = products.set_column(place, "brand_text", pa.array(["house"] * len(products)))
         store.write_nodes("Product", products)
         # Titles hold the makers' names.
         assert said(bought(store, tmp_path / "c", encoder), capsys) == []
         place = products.column_names.index("title")
         titles = pa.array([f"thing {n}" for n in range(len(products))])
+        worded = store.read_nodes("Product").set_column(place, "title", titles)
+        # A field may say it in other words.
+        store.write_nodes(
+            "Product", worded.set_column(worded.column_names.index("brand_text"), "brand_text", makers)
+        )
+        assert said(bought(store, tmp_path / "d", encoder), capsys) == []
         store.write_nodes("Product", products.set_column(place, "title", titles))
         (line,) = said(bought(store, tmp_path / "b", encoder), capsys)
     assert BRAND in line
     assert "map the Brand's name to a property of Product too, such as brand_text" in line
+
+
+def test_a_fact_of_few_nodes_and_one_that_is_mined_of_titles_are_not_said(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        fill_search_shop(store)
+        of = {"Attribute": "attribute_id", "Category": "category_id"}
+        for label, key in of.items():
+            store.write_nodes(
+                label,
+                pa.Table.from_pylist(
+                    [{key: "x", "name": "xenon"}], schema=store.schema.node_arrow_schema(label)
+                ),
+            )
+        keys = store.read_nodes("Product")["product_id"].to_pylist()
+        for edge, some in (
+            (("Product", "MENTIONS", "Attribute"), keys),
+            (("Product", "IN_CATEGORY", "Category"), keys[:3]),
+        ):
+            rows = [{"source": key, "target": "x"} for key in some]
+            store.write_relationships(
+                edge, pa.Table.from_pylist(rows, schema=store.schema.edge_arrow_schema(edge))
+            )
+        snapshot = take_snapshot(store, tmp_path / "s", cut=None, needed=())
+    fields = text_groups(snapshot, "Product")
+    assert unsaid_facts(snapshot, "Product", fields) == [("Product", "MADE_BY", "Brand")]
 
 
 def test_so_it_is_where_a_search_reads_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

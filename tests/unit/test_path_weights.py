@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from _bundle import arrays, history_of, random_bundle, remade
 
 from kgdistill.explore.reasons import sure_of
-from kgdistill.serve.weigh import PathWeights
+from kgdistill.serve.weigh import PathWeights, events_read
 
 
 def test_a_path_weighs_the_fall_of_the_score_among_what_speaks_for_the_product() -> None:
@@ -52,6 +55,11 @@ def test_of_what_the_bundle_lacks_nothing_is_known() -> None:
     weigh = PathWeights(bundle, {"ann": bundle.keys[:2]})
     assert weigh("bob", bundle.keys[5], [(bundle.keys[0],)]) == [0.0]
     assert weigh("ann", "nowhere", [(bundle.keys[0],)]) == [0.0]
+
+
+def test_an_event_that_weighs_nothing_is_not_read() -> None:
+    told: Any = SimpleNamespace(event="BOUGHT", events={"VIEWED": 0.0, "ADDED": 0.5})
+    assert events_read(told) == {"BOUGHT", "ADDED"}
 
 
 def test_a_lift_counts_as_far_as_its_support_makes_it_sure() -> None:
