@@ -61,7 +61,8 @@ class Alerts(Part):
     target: str = Field(description="The target whose class is counted.")
     bad: str = Field(description="That class.")
     topic: str | None = Field(
-        default=None, description="The target that groups statements; all are one topic where it is left out."
+        default=None,
+        description="The target that groups statements; left out, those that name no topic are one.",
     )
     window: Window = Field(default=60, description="How long statements are counted together: 15min, 1h, 1d.")
     memory: Memory = Field(

@@ -93,7 +93,7 @@ def classes_of(snapshot: Snapshot, spec: ClassifySpec, where: str) -> tuple[Clas
         _classes(snapshot, label, name, target, pairs[name], places[name]) for name, target in targets.items()
     ]
     alerts = spec.alerts
-    if alerts is not None and alerts.topic not in targets:  # all are then of one topic
+    if alerts is not None and alerts.topic not in targets:  # those that name none are then of one topic
         alerts = alerts.model_copy(update={"topic": None})
     return spec.model_copy(update={"targets": targets, "alerts": alerts}), classes
 

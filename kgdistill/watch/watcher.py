@@ -189,12 +189,12 @@ class Watcher:
             self.sentiments[str(statement.sentiment)] += 1
 
     def _topic(self, statement: Statement) -> str:
+        if statement.topic:
+            return statement.topic
         if self.alerts.topic is None:
             return EVERYTHING
-        if not statement.topic:
-            self.counts.no_topic += 1
-            return NO_TOPIC
-        return statement.topic
+        self.counts.no_topic += 1
+        return NO_TOPIC
 
     def _close(self, number: int) -> list[Alert]:
         window = self._open.pop(number)

@@ -177,9 +177,17 @@ def test_statements_without_topic_are_counted_apart_and_said() -> None:
     watcher.feed(statements(rows))
     assert watcher.counts.no_topic == -(-len(rows) // 2)
     assert "(no topic)" in watcher.topics
-    everything = Watcher(alerts().model_copy(update={"topic": None}))
-    everything.feed(statements(rows))
-    assert everything.topics == ["everything"]
+
+
+def test_where_no_target_groups_statements_a_line_that_names_its_topic_is_counted_under_it() -> None:
+    alone = Watcher(alerts().model_copy(update={"topic": None}))
+    told, _ = alone.feed(statements(ROWS))
+    assert ([(a.topic, a.kind) for a in told], alone.topics) == (
+        [("tea", "surge"), ("tea", "over")], ["cups", "tea"]
+    )  # fmt: skip
+    bare = Watcher(alerts().model_copy(update={"topic": None}))
+    bare.feed(statements([{k: v for k, v in row.items() if k != "topic"} for row in ROWS]))
+    assert (bare.topics, bare.counts.no_topic) == (["everything"], 0)
 
 
 def test_ids_that_repeat_before_the_clock_is_known_are_counted() -> None:
