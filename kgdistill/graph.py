@@ -161,9 +161,8 @@ class Graph:
         from kgdistill.snapshot import take_snapshot
 
         with clear_refusals(str(folder)):
-            return take_snapshot(
-                self.store, Path(folder), cut=moment(cut, "cut") if isinstance(cut, str) else cut
-            )
+            before = moment(cut, "cut") if isinstance(cut, str) else cut
+            return take_snapshot(self.store, Path(folder), cut=before, zone=Journal(self.store).time_zone())
 
     def write_back(
         self,

@@ -159,6 +159,7 @@ def for_whom(
 
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
     """All purchases of a user that the store, or else the run's folder, knows by now."""
+    from kgdistill.serve.past import day_text
     from kgdistill.tasks.histories import gone
 
     place = "the run's folder" if store is None else store.url
@@ -177,7 +178,7 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     counts = [(done_before(bundle), items), *((event_name(n, "en"), keys) for n, keys in further.items())]
     told = "; ".join(f"{what}: {_products(keys)}" for what, keys in counts if keys)
     latest = max(of[user].until for of in (pasts.known, *pasts.others.values()) if user in of)
-    told += f", the latest event on {latest:%Y-%m-%d}, known from {place}"
+    told += f", the latest event on {day_text(latest, bundle.zone)}, known from {place}"
     return ForWhom(pasts.of(user), out, told, [])
 
 
@@ -193,6 +194,7 @@ def at_moment(bundle: Bundle, whom: ForWhom, at: str | None) -> ForWhom:
         InputError: it is no time, or the bundle does not rank what is bought again.
     """
     from kgdistill.ranking.habits import Timed
+    from kgdistill.serve.past import moment_text
 
     if bundle.repeats is None:
         if at is not None:
@@ -203,7 +205,7 @@ def at_moment(bundle: Bundle, whom: ForWhom, at: str | None) -> ForWhom:
     if at is not None:
         asked = datetime.now(timezone.utc) if at == "now" else moment(at, "--at")
         given = replace(given, at=asked)
-    said = f", as of {given.at:%Y-%m-%d %H:%M} UTC" if isinstance(given.at, datetime) else ""
+    said = f", as of {moment_text(given.at, bundle.zone)}" if isinstance(given.at, datetime) else ""
     return whom._replace(history=given, rests_on=whom.rests_on + said)
 
 

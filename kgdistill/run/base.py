@@ -337,7 +337,8 @@ class RunBase:
 
     def _freeze(self, store: GraphStore, folder: Path, cut: datetime | None) -> Snapshot:
         """A snapshot of what the task may read: one that ranks reads nothing sensitive, unless allowed."""
-        return take_snapshot(store, folder, cut=cut, needed=self._labels(), sensitive=self._reads_sensitive)
+        sensitive, zone = self._reads_sensitive, Journal(store).time_zone()
+        return take_snapshot(store, folder, cut=cut, needed=self._labels(), sensitive=sensitive, zone=zone)
 
     @property
     def _reads_sensitive(self) -> bool:

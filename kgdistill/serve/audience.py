@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -260,9 +259,3 @@ def _inside(ids: npt.NDArray[Any], count: int, name: str) -> None:
 def _timed(arrays: Arrays, kind: str) -> TimedPairs:
     who, what = (arrays[f"{kind}.{side}"].astype(np.int64) for side in ("who", "what"))
     return TimedPairs(who, what, arrays[f"{kind}.at"])
-
-
-def day(moment: int) -> str:
-    """A moment as a date."""
-    told: datetime = np.datetime64(moment, "us").astype(datetime)
-    return f"{told:%Y-%m-%d}"

@@ -15,9 +15,10 @@ from kgdistill.nearest import nearest
 from kgdistill.ranking.audience import GAIN_STEPS, expected_positives
 from kgdistill.ranking.bootstrap import Interval
 from kgdistill.serve.among import Among
-from kgdistill.serve.audience import SPACE, Finder, day
+from kgdistill.serve.audience import SPACE, Finder
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import check_count
+from kgdistill.serve.past import day_text
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.audience import NOT_STARTED, MemberGroups, Wanted
 
@@ -101,10 +102,11 @@ class Audiences:
         finder: of the bundle.
         items: of the same, what histories are made of.
         tower: of the same; reads words.
+        zone: in which dates are told.
     """
 
-    def __init__(self, finder: Finder, items: Items, tower: TextTower | None) -> None:
-        self._finder, self._items, self._tower = finder, items, tower
+    def __init__(self, finder: Finder, items: Items, tower: TextTower | None, zone: str = "UTC") -> None:
+        self._finder, self._items, self._tower, self._zone = finder, items, tower, zone
 
     @property
     def later(self) -> list[str]:
@@ -188,8 +190,8 @@ class Audiences:
         moment = finder.moment(anchor)
         who, p = finder.probabilities(wanted, anchor)
         began = anchor is not None and finder.data.starts[anchor] != NOT_STARTED
-        until = "its start, " if began else ""
-        notes.append(f"of each {finder.names.candidate} is read what came before {until}{day(moment)}")
+        until = ("its start, " if began else "") + day_text(moment, self._zone)
+        notes.append(f"of each {finder.names.candidate} is read what came before {until}")
         if finder.data.reached is not None and len(who) < finder.data.candidates:
             notes.append(f"only the {len(who):,} whom it reached ({finder.names.reached}) are ranked")
         elif finder.data.reached is not None:

@@ -19,7 +19,7 @@ from kgdistill.serve.audience import Finder
 from kgdistill.serve.audiences import AudienceAnswer, Audiences
 from kgdistill.serve.classifier import Classifier, PastKeys, Prediction
 from kgdistill.serve.complements import Complements
-from kgdistill.serve.file import ITEMS, read_bundle, write_bundle
+from kgdistill.serve.file import ITEMS, read_bundle, told_zone, write_bundle
 from kgdistill.serve.history import History
 from kgdistill.serve.items import Items, Where, new_rows
 from kgdistill.serve.keys import at_most as _at_most
@@ -48,8 +48,8 @@ class Bundle:
     """A student ready to serve.
 
     Args:
-        config: what `config.json` says of the whole: `format`, `task` (what was declared), `reads` (what
-            of an item is read; see `Readings`).
+        config: what `config.json` says of the whole: `format`, `task` (what was declared), `reads` (what of
+            an item is read; see `Readings`), `zone` (in which times are told; UTC without one).
         items: what is answered with.
         history: answers `recommend`, and `similar` by the student's vectors.
         text: the text tower; reads what is searched for, and new items.
@@ -80,10 +80,10 @@ class Bundle:
         self.reads, width = Readings.from_settings(config.get("reads")), text.dim if text is not None else 0
         if search is not None and search.vectors.shape[1] != width:
             raise refuse(f"search.vectors have {search.vectors.shape[1]} numbers, the text tower {width}")
-        self.config, self.items = dict(config), items
+        self.config, self.items, self.zone = dict(config), items, told_zone(config)
         self.history, self.text, self.search_index = history, text, search
         self.classifier, self.finder, self.answers = classifier, audience, answers
-        self.audiences = None if audience is None else Audiences(audience, items, text)
+        self.audiences = None if audience is None else Audiences(audience, items, text, self.zone)
         self.complements: Complements | None = None
         self.repeats: Repeats | None = None
         self._pools = None if history is None else Pools(history, items)

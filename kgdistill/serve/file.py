@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from kgdistill.errors import ArtefactError, DiskError
+from kgdistill.moment import zone_named
 from kgdistill.serve.items import Items
 from kgdistill.serve.parts import ANEW, ARRAYS, Arrays, BundlePart
 from kgdistill.serve.readings import Readings
@@ -47,7 +48,17 @@ def bundle_config(task: Mapping[str, Any], label: str, reads: Readings, snapshot
         "reads": reads.settings(),
         "snapshot": snapshot.content_hash,
         "cut": str(snapshot.cut),
+        "zone": snapshot.zone,
     }
+
+
+def told_zone(config: Mapping[str, Any]) -> str:
+    """The time zone in which a bundle tells times; UTC where this machine knows none of that name."""
+    name = str(config.get("zone") or "UTC")
+    try:
+        return name if name == "UTC" or zone_named(name) else "UTC"
+    except ValueError:
+        return "UTC"
 
 
 def write_bundle(folder: Path, config: Mapping[str, Any], items: Items, parts: list[BundlePart]) -> None:

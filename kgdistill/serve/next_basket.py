@@ -109,7 +109,7 @@ def _asked(bundle: Bundle, part: Repeats, history: Past) -> _Asked:
     unknown = tuple(dict.fromkeys(key for key, place in zip(keys, places, strict=True) if place < 0))
     kept = (places >= 0) & (at < until)
     order = np.lexsort((places[kept], at[kept]))
-    notes = () if moment is not None else (f"as of {moment_text(until)}",)
+    notes = () if moment is not None else (f"as of {moment_text(until, bundle.zone)}",)
     return _Asked(places[kept][order], at[kept][order] - until, unknown, notes if kept.any() else ())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
-from kgdistill.moment import moment, naive_utc
+from kgdistill.moment import local, moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.ranking.habits import Time, Timed
 from kgdistill.serve.items import Items
@@ -45,9 +45,24 @@ def timed(history: Past) -> tuple[list[str], IntArray, int | None]:
     return key_texts(keys), np.array(times, np.int64), moment
 
 
-def moment_text(micros: int) -> str:
-    """A moment for people, to the minute; UTC."""
-    return str(np.datetime64(micros, "us").astype("datetime64[m]")).replace("T", " ") + " UTC"
+def moment_text(time: int | datetime, zone: str) -> str:
+    """A moment for people, to the minute, as the clocks of `zone` show it, and which zone that is.
+
+    Args:
+        time: microseconds since 1970, UTC; or a time, which is UTC where it names no zone.
+        zone: such as a bundle's.
+    """
+    return f"{_local(time, zone):%Y-%m-%d %H:%M} {zone}"
+
+
+def day_text(time: int | datetime, zone: str) -> str:
+    """The day of a moment in `zone`; as `moment_text`."""
+    return f"{_local(time, zone):%Y-%m-%d}"
+
+
+def _local(time: int | datetime, zone: str) -> datetime:
+    told: datetime = time if isinstance(time, datetime) else np.datetime64(time, "us").astype(datetime)
+    return local(naive_utc(told), zone)
 
 
 def _micros(time: Time) -> int:

@@ -40,6 +40,8 @@ class Manifest(BaseModel):
     nodes: dict[str, NonNegativeInt]
     edges: dict[str, NonNegativeInt]
     files: dict[str, str]
+    # The next key is new: snapshots of earlier versions lack it.
+    zone: str = "UTC"
 
 
 def edge_key(edge: EdgeType) -> str:
@@ -70,6 +72,7 @@ class Snapshot:
             known was taken.
         content_hash: 64 hexadecimal digits; equal for equal graphs, whichever store they came from.
         schema: the schema that it was taken with.
+        zone: in which a person reads its times; no array or table is in it.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, schema: Schema) -> None:
@@ -77,6 +80,7 @@ class Snapshot:
         self.cut = manifest.cut
         self.content_hash = manifest.content_hash
         self.schema = schema
+        self.zone = manifest.zone
         self._manifest = manifest
         self._edges = [_edge_type(name) for name in manifest.edges]
         self._tables: dict[str, pa.Table] = {}

@@ -44,6 +44,7 @@ def take_snapshot(
     schema: Schema | None = None,
     needed: Sequence[str] = _NEEDED,
     sensitive: bool = True,
+    zone: str = "UTC",
 ) -> Snapshot:
     """Freezes the graph as it was known before `cut`.
 
@@ -60,6 +61,7 @@ def take_snapshot(
         schema: the one that the store keeps where None.
         needed: labels that must have nodes; a catalogue to search has no users.
         sensitive: False leaves out what the schema declares sensitive.
+        zone: in which a person reads its times, such as `Journal(store).time_zone()`; only kept.
 
     Raises:
         InputError: `folder` holds something else; a needed label has no nodes; an edge whose end is
@@ -83,7 +85,7 @@ def take_snapshot(
         step("taking the snapshot", total=len(labels) + len(edges)) as progress,
     ):
         manifest = _written(
-            store, schema, _Wanted(labels, edges, cut, needed, sensitive), part, folder, progress
+            store, schema, _Wanted(labels, edges, cut, needed, sensitive, zone), part, folder, progress
         )
         # What was really written is read back and checked, before anybody can open it.
         check_no_future(Snapshot(part, manifest, schema))
@@ -99,13 +101,14 @@ class _Wanted(NamedTuple):
     cut: datetime | None
     needed: Sequence[str]
     sensitive: bool
+    zone: str
 
 
 def _written(
     store: GraphStore, schema: Schema, wanted: _Wanted, part: Path, folder: Path, progress: Step
 ) -> Manifest:
     """Writes every type into `part`; `folder` is what errors name."""
-    labels, edges, cut, needed, _ = wanted
+    labels, edges, cut, needed, _, zone = wanted
     content = ContentHash(_meaning(schema, labels, edges))
     files: dict[str, str] = {}
     with disk_errors(folder):
@@ -142,6 +145,7 @@ def _written(
         nodes={label: rows[label] for label in labels},
         edges={edge_key(edge): rows[edge_key(edge)] for edge in edges},
         files=files,
+        zone=zone,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def test_the_likeliest_like_the_brand_of_a_campaign_that_is_there_and_of_a_new_o
     new = bundle.audience(products=["p300", "p301", "p302", "nothing"], size=8)
     assert (new.basis, new.unknown, new.candidates) == ("products", ("nothing",), 120)
     assert liked(new, 3) == 1
+
+
+def test_the_day_of_the_start_is_that_of_the_files(bundle: Bundle) -> None:
+    there = Bundle(
+        bundle.config | {"zone": "America/New_York"}, bundle.items, text=bundle.text, audience=bundle.finder
+    )
+    start = campaign_start(CAMPAIGNS - TEST)
+    for asked, day in ((bundle, start), (there, start + timedelta(hours=-4))):
+        answer = asked.audience(LATER[0], size=1)
+        assert f"came before its start, {day:%Y-%m-%d}" in " ".join(answer.notes)
+    assert (start + timedelta(hours=-4)).date() != start.date()
 
 
 def test_what_is_expected_adds_up(bundle: Bundle) -> None:

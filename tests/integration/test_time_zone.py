@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import kgdistill
 from kgdistill.cli import main
 from kgdistill.cli.times import in_zone
+from kgdistill.serve.file import bundle_config, told_zone
+from kgdistill.serve.readings import Readings
+from kgdistill.snapshot import open_snapshot, take_snapshot
+from kgdistill.store import open_store
 
 _STORE = ["--store", "ladybug:shop.db"]
 _MAPPING = """
@@ -81,6 +86,30 @@ def test_every_command_that_shows_times_shows_those_of_the_zone(
     capsys.readouterr()
     assert main(["ingest", "history", "--archive", "shop.db.archive"]) == 0
     assert "times are those of Asia/Shanghai" in capsys.readouterr().err
+
+
+def test_a_snapshot_and_its_bundles_know_the_zone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
+    Path("orders.yaml").write_text(_MAPPING)
+    Path("orders.csv").write_text("user,product,at\nann,tea,2024-03-05 00:30:00\nann,mug,2024-03-06\n")
+    assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+    assert main(["snapshot", "--run", "run", "--task", "search", *_STORE]) == 0
+    capsys.readouterr()
+    taken = open_snapshot(Path("run/graph/snapshot"))
+    assert taken.zone == "Asia/Shanghai"
+    config = bundle_config({"kind": "match"}, "Product", Readings.joined(["title"]), taken)
+    assert told_zone(config) == "Asia/Shanghai"
+    with open_store("ladybug:shop.db") as store:
+        assert take_snapshot(store, Path("bare"), cut=None).zone == "UTC"
+    with kgdistill.Graph("ladybug:shop.db") as graph:
+        assert graph.snapshot("known", "2024-03-20").zone == "Asia/Shanghai"
+    bare = json.loads(Path("bare/manifest.json").read_text())
+    del bare["zone"]  # as an earlier version wrote it
+    Path("bare/manifest.json").write_text(json.dumps(bare))
+    assert open_snapshot(Path("bare")).zone == "UTC"
 
 
 def test_other_values_and_utc_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

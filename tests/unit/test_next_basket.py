@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from _bundle import random_bundle
 
+from kgdistill.cli.asking import ForWhom, at_moment
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.ranking.habits import DAY_US, Past, Timed
 from kgdistill.ranking.repeats import WIDTH, ListSettings, RepeatNetwork
 from kgdistill.serve.bundle import Bundle, load_bundle
 from kgdistill.serve.pack_repeats import pack_repeats
+from kgdistill.serve.past import day_text
 from kgdistill.serve.repeats import Repeats
 
 ITEMS, NEVER, UNTIL = 60, 50, datetime(2024, 6, 1)
@@ -82,6 +84,21 @@ def test_the_lines_have_no_order_and_the_same_ages_are_the_same_answer(bundle: B
     told = [(k, at.replace(tzinfo=timezone.utc).astimezone(zone).isoformat()) for k, at in later]  # type: ignore[union-attr]
     assert bundle.recommend(Timed(told, (UNTIL + week).isoformat()), ITEMS).hits == moved.hits
     assert bundle.recommend(Timed(later, UNTIL + 9 * week), ITEMS).hits != moved.hits
+
+
+def test_the_moment_is_told_in_the_zone_of_the_files(bundle: Bundle) -> None:
+    lines = lines_of(bundle, 3)
+    assert bundle.recommend(lines).notes == ("as of 2024-06-01 00:00 UTC",)
+    whom, east = ForWhom(lines, [], "", []), timezone(timedelta(hours=8))
+    there = Bundle(bundle.config | {"zone": "Asia/Shanghai"}, bundle.items, history=bundle.history)
+    there.repeats = bundle.repeats
+    assert there.recommend(lines).notes == ("as of 2024-06-01 08:00 Asia/Shanghai",)
+    for at in ("2024-06-01T16:30", "2024-06-02T00:30+08:00"):
+        assert at_moment(there, whom, at).rests_on == ", as of 2024-06-02 00:30 Asia/Shanghai"
+        assert at_moment(bundle, whom, at).rests_on == ", as of 2024-06-01 16:30 UTC"
+    assert day_text(datetime(2024, 6, 2, 0, 30, tzinfo=east), "Asia/Shanghai") == "2024-06-02"
+    # A machine may know no zones.
+    assert Bundle(bundle.config | {"zone": "Mars/Base"}, bundle.items).zone == "UTC"
 
 
 def test_filters_exclusions_and_pools_hold(bundle: Bundle) -> None:
