@@ -198,7 +198,7 @@ class Joined(Mapping[str, Bundle]):
     def answering(self, *, past: bool) -> Bundle | None:
         """The one bundle with past answers, or with templates alone; None of none and of several."""
         held = {n: t for n, t in self._told.items() if t.answers("answer") and t.says_past_answers == past}
-        able = [n for n, t in held.items() if past or t.can_hold_templates] or [*held]
+        able = [n for n, t in held.items() if past or t.can_hold_templates]
         return self[able[0]] if len(able) == 1 else None
 
 

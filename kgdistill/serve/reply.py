@@ -51,7 +51,8 @@ def reply(
         intent_from, answer_from: the confidences, from 0 to 1; None as the bundles say.
 
     Raises:
-        InputError: the text is none or empty; a bundle is of another kind; a confidence is no share.
+        InputError: the text is none or empty; a bundle is of another kind, or no class of it can have a
+            template; a confidence is no share.
     """
     if not isinstance(text, str) or not text.strip():
         raise InputError("there is no text to answer", hint="give what somebody wrote")
@@ -61,6 +62,8 @@ def reply(
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{name} is {share}; a confidence is from 0 to 1")
     check_count(k)
+    if intents is not None:
+        _check_intents(intents, text)
     if told := unread(text):
         return Reply("person", told, 0.0)
     # Halves of surrogate pairs are no characters.
@@ -114,13 +117,24 @@ def _reads(bundle: Bundle, text: str) -> bool:
     return bundle.text is None or bundle.text.known_share(text) >= READ
 
 
+def _check_intents(bundle: Bundle, text: str) -> None:
+    """Refuses a bundle none of whose classes can have a template, such as one of moods."""
+    if bundle.classifier is None:
+        bundle.classify([text])  # which says what it was made for
+        return
+    told, part = list(bundle.classifier.targets), bundle.answers
+    if part is None or not any(name in part.templates for name in told):
+        raise InputError(
+            f"the bundle of intents tells {', '.join(told)}, and no class of that can have a template",
+            hint="give a run whose classes are nodes with a template: kgdistill fit --task intent",
+        )
+
+
 def _intent(bundle: Bundle, text: str, least: float | None) -> _Intent:
     part = bundle.answers
+    assert part is not None  # as `_check_intents` has seen
     told = bundle.classify([text])[0].targets
-    targets = [name for name in told if part is not None and name in part.sure]
-    if part is None or not targets:
-        raise InputError("the bundle of intents tells none of a text", hint="kgdistill fit --task intent")
-    name = targets[0]
+    name = next(name for name in told if name in part.templates)
     first, confidence = told[name].first, told[name].confidence
     sure = part.sure[name] if least is None else least
     saying = part.templates.get(name, {}).get(first, Saying(""))

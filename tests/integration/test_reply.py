@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _dialogues import TOPICS, fill_dialogues
@@ -80,10 +81,26 @@ def test_the_confidence_of_the_bundle_decides_where_none_is_given(intents: Bundl
         assert other.answer(text).decision == decision
 
 
-def load_other(bundle: Bundle, sure: float) -> Bundle:
-    """The same bundle that believes from another probability on."""
+def test_a_bundle_whose_classes_have_no_templates_is_refused(
+    intents: Bundle, answers: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moods = load_other(intents, 0.0, {})
+    moods.save(tmp_path / "moods")
+    # Whatever is asked, also where no model can read it.
+    for text in ("where is my parcel", "我的包裹"):
+        assert main(["answer", text, "--intents", str(tmp_path / "moods")]) == 2
+        error = capsys.readouterr().err
+        assert "the bundle of intents tells intent, and no class of that can have a template" in error
+        assert "kgdistill fit --task intent" in error
+    with pytest.raises(InputError, match="can have a template"):
+        answers.answer("where is my parcel", intents=moods)
+
+
+def load_other(bundle: Bundle, sure: float, templates: dict[str, Any] | None = None) -> Bundle:
+    """The same bundle that believes from another probability on, or says something else."""
     assert bundle.answers is not None
-    part = replace(bundle.answers, sure={"intent": sure})
+    said = bundle.answers.templates if templates is None else templates
+    part = replace(bundle.answers, sure={"intent": sure}, templates=said)
     return Bundle(bundle.config, bundle.items, text=bundle.text, classifier=bundle.classifier, answers=part)
 
 

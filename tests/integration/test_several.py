@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,8 @@ def test_classes_that_are_no_nodes_have_nothing_to_answer(
     mood = kg.load(folder / "bundle" / "intent")
     assert isinstance(mood, kg.Bundle)
     mood.config["task"] = {**mood.task, "targets": {"intent": {"property": "mood"}}}
+    assert mood.answers is not None
+    mood.answers = replace(mood.answers, templates={})
     mood.save(tmp_path / "mood")
     inside = {name: folder / "bundle" / name for name in ("intent", "answer")}
     beside = join(tmp_path / "beside", {"sentiment": tmp_path / "mood", **inside})
@@ -120,6 +123,10 @@ def test_classes_that_are_no_nodes_have_nothing_to_answer(
         join(tmp_path / "two", {"sentiment": tmp_path / "mood", "intent": inside["intent"]}).of("answer")
         == "intent"
     )
+    past = join(tmp_path / "past", {"sentiment": tmp_path / "mood", "answer": inside["answer"]})
+    assert past.answer(text, answer_from=0.0) == past["answer"].answer(text, answer_from=0.0)
+    assert main(["answer", text, "--answers", str(past.folder)]) == 0
+    assert main(["answer", text, "--intents", str(past.folder)]) == 2
     assert join(tmp_path / "one", {"sentiment": tmp_path / "mood"}).of("answer") == "sentiment"
 
 
