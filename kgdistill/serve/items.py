@@ -36,6 +36,7 @@ _SAID = {
 }
 _KINDS = {kind: name for name, kind in _TYPES.items()}
 _CACHED = 64
+_TOLD = 8
 _ITEM = "give a title, or {'title': …, 'brand': …}"
 
 
@@ -217,11 +218,12 @@ class Items:
     def mask(self, where: Where) -> Mask:
         """Which items every condition holds for, bool [N].
 
-        Texts are compared without case; one that is a path also by its first levels. An item without a value
-        meets no condition but None, which asks for those.
+        Texts are compared without case; one that is a path also by its first levels, or by others where only
+        one path has them. An item without a value meets no condition but None, which asks for those.
 
         Raises:
-            InputError: a property that the bundle does not hold, or a value of another kind.
+            InputError: a property that the bundle does not hold, a value of another kind, or levels that
+                several paths have.
         """
         if not isinstance(where, Mapping):
             raise InputError(f"{where!r:.40} is no filter", hint="give a dict: {'brand': 'Acme'}")
@@ -249,11 +251,34 @@ class Items:
             return known & self._within(name, kind, values, wanted)
         value = self._value(name, wanted, "where")
         if kind == "text":
-            texts = self._texts[name]
-            low = plain(value)
-            hit = np.array([t == low or t.startswith(f"{low} > ") for t in texts], np.bool_)
+            texts, low = self._texts[name], plain(value)
+            hit = np.array([_within_path(t, low) for t in texts], np.bool_)
+            if not hit.any() and (path := self._path(name, value)):
+                hit = np.array([_within_path(t, path) for t in texts], np.bool_)
             return np.asarray(known & np.append(hit, False)[values], np.bool_)
         return np.asarray(known & (values == value), np.bool_)
+
+    def _path(self, name: str, value: str) -> str:
+        """The one path that ends in these levels, folded; empty where none does.
+
+        Raises:
+            InputError: several do.
+        """
+        low, paths = f" > {plain(value)}", dict[str, str]()
+        for text in self.values(name):
+            levels = text.split(" > ")
+            ends = [" > ".join(levels[:n]) for n in range(2, len(levels) + 1)]
+            if outermost := next((end for end in ends if plain(end).endswith(low)), None):
+                paths.setdefault(plain(outermost), outermost)
+        if len(paths) > 1:
+            few = sorted(paths.values())
+            more = f" and {len(few) - _TOLD:,} more" if len(few) > _TOLD else ""
+            raise InputError(
+                f"several {name} paths have {value[:40]!r}: {'; '.join(few[:_TOLD])}{more}",
+                where=f"where.{name}",
+                hint=f"write one as it stands there: {name}={few[0]}",
+            )
+        return next(iter(paths), "")
 
     def _within(self, name: str, kind: str, values: npt.NDArray[Any], wanted: tuple[Any, ...]) -> Mask:
         if len(wanted) != 2 or kind in ("text", "truth"):
@@ -320,6 +345,11 @@ class Items:
     @cached_property
     def _texts(self) -> dict[str, list[str]]:
         return {}
+
+
+def _within_path(text: str, path: str) -> bool:
+    """Whether a folded text is a path, or begins with its levels."""
+    return text == path or text.startswith(f"{path} > ")
 
 
 def new_rows(

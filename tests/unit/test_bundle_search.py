@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from _bundle import arrays, history_of, random_bundle
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from kgdistill.errors import ArtefactError, InputError
 from kgdistill.ranking.fusion import SERVING, Fusion, fuse
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.items import Items
 from kgdistill.serve.search import search_index
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.words import terms, words
@@ -190,11 +192,29 @@ def test_a_filter_that_cannot_be_used_is_one_clear_error(where: Any, message: st
             ask()
 
 
+def test_a_category_is_named_by_any_of_its_levels() -> None:
+    paths = ["Food > Tea > Green", "Food > Tea > Black", "Food > Green", "Home > Cups > Black Tea", None,
+             "Home > Tea > Food", "Toys"]  # fmt: skip
+    items = Items(pa.table({
+        "id": [f"p{i}" for i in range(7)], "title": ["a"] * 7, "brand": ["b"] * 7, "category": paths,
+    }))  # fmt: skip
+    for named, places in (
+        ("cups", [3]), ("BLACK TEA", [3]), ("tea > green", [0]), ("Cups > Black Tea", [3]),
+        ("Home > Tea", [5]),
+        # What a path begins with goes before what stands inside others.
+        ("Food", [0, 1, 2]), ("een", []), ("Black > ", []), ("", []),
+    ):  # fmt: skip
+        assert np.flatnonzero(items.mask({"category": named})).tolist() == places, named
+    assert np.flatnonzero(items.mask({"category": ["cups", "Toys"]})).tolist() == [3, 6]
+    with pytest.raises(InputError) as refused:
+        items.mask({"category": "green"})
+    assert "several category paths have 'green': Food > Green; Food > Tea > Green" in str(refused.value)
+    assert refused.value.hint == "write one as it stands there: category=Food > Green"
+    with pytest.raises(InputError, match="Food > Tea; Home > Tea"):
+        items.mask({"category": "tea"})
+
+
 def test_times_are_filtered_by_dates(bundle: Bundle) -> None:
-    import pyarrow as pa
-
-    from kgdistill.serve.items import Items
-
     times = pa.array(["2024-01-05", None, "2024-03-01"]).cast(pa.timestamp("us"))
     table = bundle.items.table.slice(0, 3).append_column("since", times)
     items = Items(table)
