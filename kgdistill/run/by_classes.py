@@ -23,7 +23,6 @@ from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
 from kgdistill.train import class_baseline
 from kgdistill.train.class_baseline import ClassBaseline, fit_class_baseline, what_is_read
-from kgdistill.train.class_text import layers_of
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
@@ -112,8 +111,6 @@ class Classifying(Maker):
         config = self.run.config.classify
         if config.tower == "layers" and self.task.texts is None:
             notice("classify.tower: no subject is known by text, and the student reads by no layers")
-        elif config.tower == "layers":
-            layers_of(self.encoder, config.tower_layers)  # refused before anything is trained
         if self.tuned is None:
             if config.tune != "frozen":
                 notice("classify.tune: no subject is known by text, and the text encoder stays as it is")

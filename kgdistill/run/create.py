@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from kgdistill.config import RunConfig, read_config, resolve_config
 from kgdistill.errors import InputError
+from kgdistill.snapshot.snapshot import node_texts
 from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.tasks.check import check_graph, check_trainable
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
@@ -74,10 +75,12 @@ class Draft:
         """The configuration in force.
 
         Raises:
-            InputError: the events of the store cannot be split by time, or the task reads what is sensitive.
+            InputError: the events of the store cannot be split by time, the task reads what is sensitive, or
+                its student is to be cut from a text encoder that cannot be cut.
         """
         check_graph(self.config.task, store)
         check_sensitive(self.config.task, kept_schema(store), self.config.allow_sensitive)
+        _check_tower(self.config, store)
         if self.config.protocol is None:
             return self.config
         edge, schema = self.config.discovery.interaction, kept_schema(store)
@@ -98,6 +101,26 @@ class Draft:
         }
         protocol = protocol.model_copy(update={"above": {**protocol.above, **middle}})
         return self.config.model_copy(update={"protocol": protocol})
+
+
+def _check_tower(config: RunConfig, store: GraphStore) -> None:
+    """Refuses layers of a text encoder that has none to give, before the graph is frozen."""
+    task = config.task
+    if not isinstance(task, ClassifySpec) or config.classify.tower != "layers":
+        return
+    if "text" not in task.subjects.by:
+        return
+    from kgdistill.models.device import choose_device
+    from kgdistill.models.text.packaged import choose_encoder
+    from kgdistill.run.artefacts import text_encoder
+    from kgdistill.train.class_text import layers_of
+
+    text = config.text
+    if not text.encoder:
+        node = kept_schema(store).node(task.subjects.label)
+        table = store.read_nodes(task.subjects.label, [name for name in node.text if name != node.key])
+        text = text.model_copy(update={"encoder": choose_encoder(node_texts(node, table), quiet=True)})
+    layers_of(text_encoder(text, choose_device("cpu"), ()), config.classify.tower_layers)
 
 
 def middle_of(store: GraphStore, protocol: DiscoveryProtocol, key: str) -> float:

