@@ -136,3 +136,40 @@ def test_why_leaves_out_what_was_only_returned_and_keeps_to_its_limit(neo4j_stor
             # The latest three, without the one that came back.
             assert {row["item"] for row in rows} == {"p1", "p2", "p3"}
             assert {(row["products"], row["via_name"], row["item_name"]) for row in rows} == {(6, "B", None)}
+
+
+def test_why_leaves_out_what_was_rated_low_as_explanations_do(neo4j_store: Neo4jStore) -> None:
+    def graph(of: str, stars: list[float | None]) -> GraphTables:
+        products = [f"{of}{n}" for n in range(len(stars))]
+        rated = [{"source": "u", "target": p, "at": DAY[1], "rating": r}
+                 for p, r in zip(products, stars, strict=True)]  # fmt: skip
+        goes = [{"source": p, "target": products[0], "support": 2, "lift": 2.0, "cut": DAY[1]}
+                for p in products[1:]]  # fmt: skip
+        made = pa.table({"source": products, "target": [of] * len(products)})
+        return GraphTables(
+            {
+                "User": pa.table({"user_id": ["u"]}),
+                "Product": pa.table({"product_id": products}),
+                "Brand": pa.table({"brand_id": [of], "name": ["B"]}),
+            },
+            {
+                ("User", "RATED", "Product"): pa.Table.from_pylist(rated),
+                ("Product", "MADE_BY", "Brand"): made,
+                ("Product", "ALSO_BOUGHT", "Product"): pa.Table.from_pylist(goes),
+            },
+        )
+
+    cases: list[tuple[str, list[float | None], set[str]]] = [
+        # Where all are the same, none is low.
+        ("a", [5.0, 5.0], {"a0", "a1"}),
+        # Halfway between 1 and 5; beside ratings, what has none is no liking.
+        ("b", [1.0, 5.0, 3.0, None, 4.0], {"b1", "b4"}),
+    ]
+    with MemoryStore() as memory:
+        for store in (memory, neo4j_store):
+            for of, stars, liked in cases:
+                ingest_tables(store, load_schema(), graph(of, stars))
+                rows = run_query(store, "why", {"user": "u", "product": f"{of}0"}).to_pylist()
+                found = {(row["kind"], row["item"]) for row in rows}
+                shared = {(kind, key) for kind in ("MADE_BY", "ALSO_BOUGHT") for key in liked - {f"{of}0"}}
+                assert found == shared | {("RATED", key) for key in liked & {f"{of}0"}}, (store.url, of)
