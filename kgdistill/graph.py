@@ -31,7 +31,7 @@ from kgdistill.nearest import nearest
 from kgdistill.refusals import clear_refusals
 from kgdistill.store import GraphStore, Schema, kept_schema, load_schema, open_store
 from kgdistill.store.protocol import EdgeType, Parameter
-from kgdistill.tasks.histories import items_of, stored_past, stored_purchases
+from kgdistill.tasks.histories import items_of, stored_purchases
 from kgdistill.wording import Language, say
 
 if TYPE_CHECKING:
@@ -350,14 +350,9 @@ class Graph:
         until = moment(before, "before") if isinstance(before, str) else before
         weigh = reads = None
         if bundle is not None:
-            from kgdistill.serve.past import numbers_above
-            from kgdistill.serve.weigh import PathWeights, events_read
+            from kgdistill.serve.weigh import weighed_by
 
-            names = (bundle.event, *bundle.events)
-            past = stored_past(
-                self.store, schema, user, names, before=until, above=numbers_above(bundle.task)
-            )
-            weigh, reads = PathWeights(bundle, {user: past}), events_read(bundle)
+            weigh, reads = weighed_by(bundle, self.store, schema, user, until)
         found = explain(
             self.store, user, item, limit=limit, before=until, language=language, weigh=weigh, reads=reads
         )

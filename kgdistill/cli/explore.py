@@ -115,13 +115,9 @@ def _weights(
 ) -> tuple[Weigh, frozenset[str]]:
     """What the student of a run, or a bundle, makes of what a user bought, and which events it reads."""
     from kgdistill.cli.asking import ask, is_run
-    from kgdistill.serve.past import numbers_above
-    from kgdistill.serve.weigh import PathWeights, events_read
-    from kgdistill.tasks.histories import stored_past
+    from kgdistill.serve.weigh import weighed_by
 
     asked = ask(None, run, task, "explain") if is_run(run) else ask(run, None, task, "explain")
     if asked.bundle.history is None:
         raise InputError("its task knows nobody by what was bought", where=f"--run {run}")
-    names = (asked.bundle.event, *asked.bundle.events)
-    past = stored_past(store, store.schema, user, names, before=cut, above=numbers_above(asked.bundle.task))
-    return PathWeights(asked.bundle, {user: past}), events_read(asked.bundle)
+    return weighed_by(asked.bundle, store, store.schema, user, cut)

@@ -15,6 +15,7 @@ from kgdistill.explore.queries import SavedQuery
 from kgdistill.page.around import NodeRef, neighbours
 from kgdistill.page.sheets import Sheet, SheetCell, asked_sheet, card_url, cell_text, query_url, sheet
 from kgdistill.page.source import RUN, GraphSource
+from kgdistill.page.student import weighing
 from kgdistill.store.protocol import EdgeType
 from kgdistill.wording import Language
 from kgdistill.wording import say as worded
@@ -176,9 +177,13 @@ def recommended(source: GraphSource, user: str, run: str) -> list[Recommended]:
 def reasons(
     source: GraphSource, user: str, items: list[Recommended], language: Language | None
 ) -> dict[str, list[str]]:
-    """Of each product the sentences that explain it, the most telling first; none where no path leads."""
+    """Of each product the sentences that explain it, the most telling first; none where no path leads.
+
+    With a bundle what its student makes of the purchases counts for the order.
+    """
     pairs = [(user, item.key) for item in items]
-    found = explain_many(source.store, pairs, limit=2, language=language)
+    weigh, reads = weighing(source, user)
+    found = explain_many(source.store, pairs, limit=2, language=language, weigh=weigh, reads=reads)
     return {item: [str(path) for path in paths] for (_, item), paths in found.items()}
 
 

@@ -16,7 +16,7 @@ from kgdistill.page.cards import no_path
 from kgdistill.page.guard import Guard
 from kgdistill.page.render import Renderer
 from kgdistill.page.source import GraphSource
-from kgdistill.page.student import StudentSays, student_says
+from kgdistill.page.student import StudentSays, student_says, weighing
 from kgdistill.page.words import chosen_language, language_of_reader, page_words
 
 _Given = Annotated[str, Query(max_length=2000)]
@@ -115,7 +115,8 @@ def _neighbourhoods(routes: APIRouter, source: GraphSource, pages: Renderer, gua
 def _paths(routes: APIRouter, source: GraphSource, pages: Renderer) -> None:
     def paths(request: Request, user: str, product: str) -> dict[str, Any]:
         language = chosen_language(request)
-        found = explain(source.store, user, product, limit=8, language=language)
+        weigh, reads = weighing(source, user)
+        found = explain(source.store, user, product, limit=8, language=language, weigh=weigh, reads=reads)
         return {
             "paths": found,
             "elements": path_elements(found),

@@ -15,6 +15,7 @@ from kgdistill.tasks.histories import stored_past, stored_purchases, timed_lines
 from kgdistill.wording import Language, event_name
 
 if TYPE_CHECKING:
+    from kgdistill.explore.explanations import Weigh
     from kgdistill.serve.bundle import Bundle
     from kgdistill.serve.past import Past
     from kgdistill.serve.why import Why
@@ -42,6 +43,15 @@ def past_of(source: GraphSource, bundle: Bundle, user: str) -> Past:
         bought = stored_purchases(store, ("User", bundle.event, "Product"), schema, user=user)
         return timed_lines(bought, None).get(user, Timed([]))
     return stored_past(store, schema, user, (bundle.event, *bundle.events), above=numbers_above(bundle.task))
+
+
+def weighing(source: GraphSource, user: str) -> tuple[Weigh | None, frozenset[str] | None]:
+    """What the bundle's student makes of the paths from a user, and the events that it reads; or neither."""
+    from kgdistill.serve.weigh import weighed_by
+
+    if source.bundle is None or source.bundle.history is None:
+        return None, None
+    return weighed_by(source.bundle, source.store, source.store.schema, user)
 
 
 def student_says(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
 from kgdistill.serve.bundle import Bundle
-from kgdistill.serve.past import Past
+from kgdistill.serve.past import Past, numbers_above
 from kgdistill.serve.reasons import parts
+from kgdistill.store import GraphStore, Schema
+from kgdistill.tasks.histories import stored_past
 
 _HISTORIES = 8
 """Scored at a time: what a table of weights between items says of so many fits the caches."""
@@ -17,6 +20,26 @@ _HISTORIES = 8
 def events_read(bundle: Bundle) -> frozenset[str]:
     """The events that a student reads of a history: its own, and those that weigh something beside it."""
     return frozenset((bundle.event, *(name for name, weight in bundle.events.items() if weight)))
+
+
+def weighed_by(
+    bundle: Bundle, store: GraphStore, schema: Schema, user: str, before: datetime | None = None
+) -> tuple[PathWeights, frozenset[str]]:
+    """`weigh` and `reads` of `kgdistill.explore.explain`: a student's, of what a store says that a user did.
+
+    Args:
+        bundle: of a task that ranks by history.
+        store: an open store.
+        schema: its schema.
+        user: the key.
+        before: only what was done before this time; naive is UTC.
+
+    Raises:
+        StoreError: from the store.
+    """
+    names, above = (bundle.event, *bundle.events), numbers_above(bundle.task)
+    past = stored_past(store, schema, user, names, before=before, above=above)
+    return PathWeights(bundle, {user: past}), events_read(bundle)
 
 
 class PathWeights:

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -352,6 +353,37 @@ def test_a_bundle_answers_beside_what_was_written(tmp_path: Path) -> None:
         assert re.findall(r'label=Product&amp;key=([^"]+)', near)[:10] == [
             h.id for h in bundle.similar(bought[0], k=10)
         ]
+
+
+def test_what_the_bundle_reads_comes_first_among_reasons(tmp_path: Path) -> None:
+    with MemoryStore() as store:
+        bought, product = fill_bundle_shop(store, tmp_path / "bundle")
+        bundle = load_bundle(tmp_path / "bundle")
+        others = [key for key in bundle.keys if key not in (*bought, product)][:20]
+        store.write_nodes("User", pa.table({"user_id": ["bob"]}))
+        done = [("ann", others[0]), *(("bob", key) for key in others[1:])]
+        for event, pairs, when in (("VIEWED", done, "first_at"), ("BOUGHT", done[1:], "first_at")):
+            users, products = zip(*pairs, strict=True)
+            times = pa.array([datetime(2024, 1, 1)] * len(pairs), pa.timestamp("us"))
+            store.write_relationships(
+                ("User", event, "Product"), pa.table({"source": users, "target": products, when: times})
+            )
+        store.write_nodes("Brand", pa.table({"brand_id": ["b"], "name": ["Kiln"]}))
+        store.write_nodes("Category", pa.table({"category_id": ["c"], "name": ["Mugs"]}))
+        for edge, members, group in (
+            (("Product", "MADE_BY", "Brand"), [product, others[0]], "b"),
+            (("Product", "IN_CATEGORY", "Category"), list({product, *bought, *bundle.keys[30:]}), "c"),
+        ):
+            store.write_relationships(edge, pa.table({"source": members, "target": [group] * len(members)}))
+        # What was viewed is more specific, and the student reads purchases alone.
+        alone, weighed = (
+            TestClient(page_app(store, bundle=of), base_url="http://localhost")
+            for of in (None, tmp_path / "bundle")
+        )
+        for part, asked in (("/part/why", {"product": product}), ("/part/reasons", {"run": "demo"})):
+            viewed, read = (text(page, part, user="ann", **asked) for page in (alone, weighed))
+            assert 0 <= viewed.find("Kiln") < viewed.find("Mugs"), part
+            assert 0 <= read.find("Mugs") < read.find("Kiln"), part
 
 
 def test_a_bundle_finds_by_words_and_says_where_it_finds_nothing(tmp_path: Path) -> None:
