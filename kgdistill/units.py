@@ -16,6 +16,7 @@ METRIC: dict[str, dict[str, tuple[str, ...]]] = {
     "g": {
         "0.001": ("mg", "毫克"),
         "1": ("g", "gr", "gram", "grams", "克"),
+        "500": ("斤", "市斤"),
         "1000": ("kg", "kilo", "kilos", "kilogram", "kilograms", "千克", "公斤"),
     },
     "ml": {

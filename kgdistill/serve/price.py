@@ -9,9 +9,16 @@ from typing import Literal, NamedTuple
 from kgdistill.units import NUMBER, number
 
 _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
-_TIMES = {"": 1, "百": 100, "千": 1000, "万": 10000}
-# 1万5千 is one number.
-_N = rf"{NUMBER}(?: ?[百千万](?:\d{{1,3}}[百千])*)?"
+_TIMES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
+_ONES = "一二两三四五六七八九"
+_DIGITS = str.maketrans(_ONES, "1223456789", "零〇")
+# What a last digit counts that has no unit: 一百五 is 150.
+_BELOW = {"百": "十", "千": "百", "万": "千"}
+# 1万5千 is one number, and so are 一万五千 and, before a currency, 千.
+_N = (
+    rf"(?:{NUMBER}(?: ?[百千万亿](?:\d{{1,4}}[百千万])*)?|"
+    rf"[{_ONES}十][零〇{_ONES}十百千万亿]*|[百千万](?= ?{_MONEY}))"
+)
 # With a currency anywhere; without one only where the query ends: "under 5 minutes" is no price.
 _SOME = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY}|(?P<C>{_N}) ?$)"
 _PAID = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY})"
@@ -20,7 +27,9 @@ _GERMAN = re.compile(
     r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
     r"mindestens|mehr als|uber|ab)(?![a-z])"
 )
-_AHEAD = r"(?:(?<![^\W_])|(?<=[\u3040-\u9fff])(?<![百千万亿]))"
+_AHEAD = rf"(?:(?<![^\W_])|(?<=[\u3040-\u9fff])(?<![零〇几数{_ONES}十百千万亿]))"
+# 一起 is together.
+_NO_WORD = rf"(?![{_ONES}] ?(?:以|之|起))"
 _TO = r"(?:[-\u2010-\u2015−~〜]{1,2}|到|至)"
 
 
@@ -47,10 +56,10 @@ _OVER = (
 _BARE = rf"(?:[€$£¥] ?)?({_N}) ?{_MONEY}?"
 # 内 alone needs a currency, and begins no other word: 100元内衣 is underwear.
 _UP_TO = (
-    rf"{_AHEAD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下)|"
+    rf"{_AHEAD}{_NO_WORD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下)|"
     rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺容心]))"
 )
-_UPWARD = rf"{_AHEAD}({_N}) ?{_MONEY}? ?(?:以上|起)"
+_UPWARD = rf"{_AHEAD}{_NO_WORD}({_N}) ?{_MONEY}? ?(?:以上|起)"
 _ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but) )? ?(?:价格)?在?"
 _BOTH = (
     rf"(?:{_OVER} ?{_BARE}|{_UPWARD}){_ALSO}(?:{_UNDER} ?SOME|{_UP_TO})",
@@ -61,7 +70,7 @@ _BOTH = (
 )
 _MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO)
 _LEAST = (rf"{_OVER} ?SOME", rf"{_AHEAD}(?:over|above|from|uber|ab) PAID", _UPWARD)
-_PART = re.compile(rf"({NUMBER}) ?([百千万]?)")
+_PART = re.compile(rf"({NUMBER}) ?([十百千万亿]*)")
 _RANGE = re.compile(rf" ?{_TO}")
 _KINDS = [
     (_pattern(text), kind)
@@ -107,15 +116,37 @@ def priced(text: str) -> Price | None:
 def _values(found: re.Match[str], point: Literal["decimal", "thousands"]) -> list[Decimal]:
     """The numbers of a price; none where one cannot be read. In 1-2千元 both are thousands."""
     values: list[Decimal] = []
-    parts = [_PART.findall(group) for group in found.groups() if group is not None]
+    parts = [_PART.findall(_in_digits(group)) for group in found.groups() if group is not None]
     (face, times), (last, shared) = parts[0][0], parts[-1][0]
     if found[1] and not times and _RANGE.match(found.string, found.end(1)):
         (least, most) = (number(n, point=point) for n in (face, last))
         # But 500-1千元 begins at 500.
         parts[0] = [(face, shared if least is not None and most is not None and least <= most else "")]
     for part in parts:
-        read = [(number(n, point=point), _TIMES[times]) for n, times in part]
+        read = [(number(n, point=point), units) for n, units in part]
         if any(n is None for n, _ in read):
             return []
-        values.append(sum(((n or Decimal(0)) * times for n, times in read), Decimal(0)))
+        values.append(_added([(n or Decimal(0), units) for n, units in read]))
     return values
+
+
+def _in_digits(text: str) -> str:
+    """一百零五 as 1百5, 一百五 as 1百5十, 十五 as 1十5, 千 as 1千."""
+    last = re.search(rf"([百千万])[{_ONES}]\Z", text)
+    text += _BELOW[last[1]] if last else ""
+    return re.sub(r"\A[百千万]|(?<!\d)十", r"1\g<0>", text.translate(_DIGITS))
+
+
+def _added(parts: list[tuple[Decimal, str]]) -> Decimal:
+    """The sum of numbers with their units; 万 and 亿 count all before them: 1百2十万 is 1,200,000."""
+    whole = below = Decimal(0)
+    for n, units in parts:
+        for unit in units:
+            if unit == "亿":
+                whole, below, n = (whole + below + n) * _TIMES[unit], Decimal(0), Decimal(0)
+            elif unit == "万":
+                whole, below, n = whole + (below + n) * _TIMES[unit], Decimal(0), Decimal(0)
+            else:
+                n *= _TIMES[unit]
+        below += n
+    return whole + below

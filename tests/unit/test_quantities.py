@@ -15,7 +15,7 @@ from kgdistill.words import plain
 
 # One amount each, in the units that tell it and how many of the first are one of each.
 UNITS = [
-    {"mg": "0.001", "g": "1", "kg": "1000", "克": "1", "公斤": "1000", "grams": "1"},
+    {"mg": "0.001", "g": "1", "kg": "1000", "克": "1", "公斤": "1000", "斤": "500", "grams": "1"},
     {"ml": "1", "cl": "10", "dl": "100", "L": "1000", "litres": "1000", "毫升": "1", "升": "1000"},
     {"mm": "1", "cm": "10", "m": "1000", "厘米": "10", "米": "1000"},
     {"oz": "1", "lb": "16"},

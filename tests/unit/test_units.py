@@ -25,6 +25,7 @@ from kgdistill.words import plain
         ("Desk 47-inch", ["1193.8mm"]),
         ("4 GB, 1TB", ["4000mb", "1000000mb"]),
         ("炒锅32厘米 2公斤装", ["320mm", "2000g"]),
+        ("5斤大米 2市斤", ["2500g", "1000g"]),
         ("5G phone, SATA 3.0G", []),
         ("1 Gb/s, 160g/m²", []),
         ("3.5mm stereo cable 2 m", ["2000mm"]),
