@@ -50,6 +50,14 @@ def by_hand(text: str, runs: list[str]) -> list[str]:
     return found
 
 
+def test_word_pieces_that_are_learned_have_one_order() -> None:
+    latin = ["usb charger cable hdmi", "charger usb hub 400ml", "cable mouse hub", "wireless mouse 2.4g"]
+    learned = [student_tokenizer(Vectors(), TITLES + latin * 3, 16) for _ in range(4)]
+    assert [one.to_str() for one in learned] == [learned[0].to_str()] * 4
+    # What stands within words is no mark of its own.
+    assert learned[0].encode("##a hub").tokens == ["[UNK]", "[UNK]", "a", "hub"]
+
+
 @settings(max_examples=60)
 @given(st.lists(st.text(alphabet="红色连衣裙のド a1\U00020001", max_size=12), max_size=5))
 def test_runs_are_those_that_one_finds_by_hand(texts: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import NFKC, BertNormalizer
+from tokenizers.normalizers import NFKC, BertNormalizer, Normalizer
 from tokenizers.normalizers import Sequence as InTurn
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
@@ -200,14 +200,25 @@ def _pieces(encoder: Splitting, texts: Sequence[str]) -> dict[str, Any]:
         # Full-width letters and digits stand among Chinese characters as often as plain ones.
         learned.normalizer = InTurn([NFKC(), BertNormalizer(strip_accents=False)])
         learned.pre_tokenizer = BertPreTokenizer()
+        # The trainer numbers these as it meets them, in an order of chance, and of equals takes the lower.
+        numbered = ["[UNK]", *(f"##{char}" for char in _continuing(texts, learned.normalizer))]
         trainer = WordPieceTrainer(
-            vocab_size=_PIECES, min_frequency=2, limit_alphabet=_PIECES, special_tokens=["[UNK]"],
+            vocab_size=_PIECES, min_frequency=2, limit_alphabet=_PIECES, special_tokens=numbered,
             initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789"), show_progress=False,
         )  # fmt: skip
         learned.train_from_iterator(iter(texts), trainer)
         described = json.loads(learned.to_str())
+        described["added_tokens"] = [t for t in described["added_tokens"] if t["content"] == "[UNK]"]
     described.update(truncation=None, padding=None, post_processor=None)
     return described
+
+
+def _continuing(texts: Sequence[str], normalizer: Normalizer) -> list[str]:
+    """The characters that may stand within a word, in their order: Chinese ones and signs stand alone."""
+    held: set[str] = set()
+    for text in texts:
+        held.update(normalizer.normalize_str(text))
+    return sorted(c for c in held if (c.isalnum() or not c.isascii()) and not HAN.match(c))
 
 
 def _characters(texts: Sequence[str], vocabulary: dict[str, int]) -> list[str]:
