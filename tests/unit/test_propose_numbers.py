@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -125,6 +126,24 @@ def test_numbers_that_are_stored_as_numbers_have_no_mark(tmp_path: Path) -> None
     assert prices(tmp_path, "p.parquet", "p.csv")[1] == [f"    # ? price: 1.500 {POINT}"]
     (tmp_path / "p.jsonl").write_text('{"sku": "s1", "title": "Tea", "price": 1.125}\n')
     assert prices(tmp_path, "p.jsonl") == ([1.125], [])
+
+
+def test_texts_in_json_are_numbers_as_people_write_them(tmp_path: Path) -> None:
+    def written(*rows: dict[str, object]) -> tuple[list[float], list[str]]:
+        lines = (json.dumps({"sku": f"s{i}", "title": "Tea", **row}) for i, row in enumerate(rows))
+        (tmp_path / "p.jsonl").write_text("\n".join(lines))
+        return prices(tmp_path, "p.jsonl")
+
+    assert written({"price": "1.299"}, {"price": "2.107"}) == (
+        [1.299, 2.107],
+        [f"    # ? price: 1.299 {POINT}"],
+    )
+    # Other texts of the file tell, and numbers that are stored do not.
+    told = {"weight": "2,5", "height": 2.5}
+    assert written({"price": "1.299", **told}, {"price": "2.107", **told}) == ([1299, 2107], [])
+    assert written({"price": 1.299, **told}, {"price": 2.107, **told}) == ([1.299, 2.107], [])
+    # Where a text stands among stored numbers, it is told by them.
+    assert written({"price": "1.299"}, {"price": 2.5}) == ([1.299, 2.5], [])
 
 
 @pytest.mark.parametrize(

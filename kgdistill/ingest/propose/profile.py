@@ -19,6 +19,7 @@ from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
 from kgdistill.ingest.propose.words import word_set, words
 from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
+from kgdistill.ingest.readers.json_lines import json_columns
 from kgdistill.ingest.readers.source import suffixes
 
 SAMPLE = 1_000
@@ -161,7 +162,8 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
     columns = [_column(name, [t[name] for t in tables]) for name in names]
     options = layout.options
     if options.format == "jsonl":
-        columns = [_stored(column) for column in columns]
+        written = json_columns(source)
+        columns = [c if written.get(c.name) else _stored(c) for c in columns]
     said = Counter(v for c in columns for v in c.values if v in _NOTHING)
     # One alone may be a slip, and is better seen among the rejects.
     absent = sorted(v for v, times in said.items() if times > 1)

@@ -9,7 +9,7 @@ from kgdistill.errors import InputError
 from kgdistill.ingest.readers.columnar import columnar_names, read_columnar
 from kgdistill.ingest.readers.delimited import delimited_header, read_delimited
 from kgdistill.ingest.readers.find import find_sources, spool
-from kgdistill.ingest.readers.json_lines import json_names, read_json
+from kgdistill.ingest.readers.json_lines import json_columns, read_json
 from kgdistill.ingest.readers.source import (
     FORMATS,
     Fingerprint,
@@ -52,7 +52,7 @@ def column_names(source: Source) -> list[str]:
     if source.table is not None or source.options.format in ("parquet", "arrow"):
         return columnar_names(source)
     if source.options.format == "jsonl":
-        return json_names(source)
+        return list(json_columns(source))
     return delimited_header(source)
 
 

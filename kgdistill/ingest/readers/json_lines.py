@@ -51,9 +51,12 @@ def _decode(data: bytes) -> Any:
     return value
 
 
-def json_names(source: Source, rows: int = _SAMPLE) -> list[str]:
-    """The names in the first rows, in the order in which they come; those of nested objects dotted."""
-    names: dict[str, None] = {}
+def json_columns(source: Source, rows: int = _SAMPLE) -> dict[str, bool]:
+    """The names in the first rows, in the order in which they come, and whether any has a text there.
+
+    Those of nested objects are dotted.
+    """
+    names: dict[str, bool] = {}
     seen = 0
     with open_bytes(source) as (stream, raw):
         for block in TextBlocks(source, stream, raw, 1 << 18):
@@ -66,16 +69,16 @@ def json_names(source: Source, rows: int = _SAMPLE) -> list[str]:
                 except (ValueError, RecursionError):
                     continue
                 if seen == rows:
-                    return list(names)
-    return list(names)
+                    return names
+    return names
 
 
-def _add_names(value: dict[str, Any], prefix: str, names: dict[str, None]) -> None:
+def _add_names(value: dict[str, Any], prefix: str, names: dict[str, bool]) -> None:
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
             _add_names(inner, f"{prefix}{key}.", names)
         else:
-            names[prefix + key] = None
+            names[prefix + key] = names.get(prefix + key, False) or type(inner) is str
 
 
 def read_json(
@@ -102,7 +105,7 @@ def read_json(
 
 def _check_names(source: Source, columns: list[str]) -> None:
     """A row may lack a name, and so may a file; but not where it looks like a slip."""
-    names = json_names(source)
+    names = list(json_columns(source))
     if not names:
         return
     known = {name[: i if i >= 0 else None] for name in names for i in (-1, *_dots(name))}
