@@ -117,6 +117,41 @@ def test_a_few_damaged_bytes_reject_their_rows_and_no_file(tmp_path: Path) -> No
     assert len(read(path, encoding="utf-8")) > 0
 
 
+@pytest.mark.parametrize("texts", [["苏泊尔不锈钢锅", "铁观音乌龙茶"], ["plain", *TEXTS["gb18030"] * 200]])
+@pytest.mark.parametrize("told", ["utf-8", "UTF8", None])
+def test_a_file_without_any_utf_8_is_refused_where_somebody_says_utf_8_too(
+    told: str | None, texts: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(table(texts, "csv").encode("gb18030"))
+    with pytest.raises(InputError, match=r"is not UTF-?8 text, first at byte ") as error:
+        read(path, encoding=told)
+    assert error.value.hint.startswith("say encoding: gb18030 in the mapping, which reads it as '苏泊尔")
+    assert error.value.hint.endswith("or export it again as UTF-8")
+
+
+@pytest.mark.parametrize("told", ["utf-8", None])
+def test_a_header_that_is_not_utf_8_is_refused_with_the_encoding_to_try(
+    told: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("title,商品编号,商品价格\nTea,p1,5\n".encode("gb18030"))
+    with pytest.raises(InputError, match="the header: is not UTF-8 text") as error:
+        read(path, encoding=told)
+    assert error.value.hint.startswith("say encoding: gb18030 in the mapping, which reads it as '商品编号'")
+
+
+def test_a_mixture_with_more_of_another_encoding_is_read_row_by_row_where_utf_8_is_said(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    data = table(["Käse"], "csv").encode() + "q,Größe\nr,Hüte für Bären\ns,Äpfel\n".encode("cp1252")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="encoding: utf-8 rejects the rows that are none"):
+        read(path)
+    assert read(path, encoding="utf-8") == ["Käse"]
+
+
 @pytest.mark.parametrize("told", ["cp1252", "gb18030", "latin-1"])
 def test_utf_8_that_is_said_to_be_something_else_is_refused(told: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.model import Notice
+from kgdistill.ingest.readers.detect import scan
+from kgdistill.ingest.readers.encoding import advice, encoding_to_try
 from kgdistill.ingest.readers.fast import FastParser, Parsed
 from kgdistill.ingest.readers.opened import count_lines, open_bytes
 from kgdistill.ingest.readers.records import NUL, Record, Records, Signs
@@ -76,9 +78,9 @@ class _Delimited:
                     raise self.source.fail(record.fault, place="the header")
                 fault = _fault(record.row)
                 if fault is not None:
-                    raise self.source.fail(
-                        fault or self.blocks.not_text(), place="the header", hint="say its encoding"
-                    )
+                    seen = scan(self.source)
+                    hint = advice(seen, self.blocks.encoding, encoding_to_try(seen))
+                    raise self.source.fail(fault or self.blocks.not_text(), place="the header", hint=hint)
                 names = [cell.strip() for cell in record.row]
                 if self.source.options.format == "recbole":
                     names = [name.rsplit(":", 1)[0] for name in names]

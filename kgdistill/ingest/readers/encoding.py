@@ -6,7 +6,7 @@ import codecs
 from typing import Any
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers.detect import by_mark, detected, scan, shown_as
+from kgdistill.ingest.readers.detect import Scan, by_mark, detected, scan, shown_as
 from kgdistill.ingest.readers.opened import count_lines, open_bytes
 from kgdistill.ingest.readers.source import Source
 
@@ -39,34 +39,49 @@ def refuse_encoding(source: Source, encoding: str, block: bytes) -> None:
         encoding: what it is read in.
         block: lines of it as UTF-8; what is not of the encoding is invalid.
 
+    Where the mapping says UTF-8 and some lines are, the others are left to the rows, however many.
+
     Raises:
         InputError: with the line and byte of the first fault, and the encoding to try.
     """
     seen = scan(source)
     lines, broken, utf_8 = seen.lines, seen.broken, True
+    mixed = seen.broken < seen.lines
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         utf_8 = False
         beyond = [line for line in block.splitlines() if not line.isascii()]
         lines, broken = len(beyond), sum(not _is_utf8(line) for line in beyond)
     if broken <= (max(1, _DAMAGED_UTF_8 * lines) if utf_8 else _DAMAGED * lines):
         return
+    if utf_8 and mixed and source.options.encoding is not None:
+        return
     if seen.lines and not seen.broken:
         raise _is_utf_8(source, encoding, seen.foreign.decode("utf-8"))
-    name = None
-    if seen.lines:
-        name = detected(seen.foreign) or detected(seen.foreign.replace(b"\t", b", "))
+    name = encoding_to_try(seen)
     if name is None and utf_8:
         # Damage, not another encoding: each such row is a reject, and the share of rejects decides.
         return
     line, byte = _first_fault(source, encoding)
-    hint = "say its encoding in the mapping (encoding: NAME), or export it again as UTF-8"
-    if name is not None and codecs.lookup(name).name != codecs.lookup(encoding).name:
-        hint = _HOW.format(name, shown_as(seen.foreign, name))
+    hint = advice(seen, encoding, name)
     raise source.fail(
         f"is not {encoding.upper()} text, first at byte {byte:,} of the file",
         place=f"line {line:,}",
-        hint=f"{hint}; encoding: utf-8 rejects the rows that are none" if encoding == "utf-8" else hint,
+        hint=f"{hint}; encoding: utf-8 rejects the rows that are none" if utf_8 and mixed else hint,
     )
+
+
+def encoding_to_try(seen: Scan) -> str | None:
+    """The encoding that reads a file's lines beyond ASCII; None where none does well."""
+    if not seen.lines:
+        return None
+    return detected(seen.foreign) or detected(seen.foreign.replace(b"\t", b", "))
+
+
+def advice(seen: Scan, encoding: str, name: str | None) -> str:
+    """What to do about a file that is not of an encoding, and perhaps of the one named."""
+    if name is None or codecs.lookup(name).name == codecs.lookup(encoding).name:
+        return "say its encoding in the mapping (encoding: NAME), or export it again as UTF-8"
+    return _HOW.format(name, shown_as(seen.foreign, name))
 
 
 class UnlikeTold:

@@ -85,8 +85,7 @@ class TextBlocks:
         self._first: bytes = stream.read(max(block_bytes, 4))
         self.encoding = source.options.encoding or _marked(self._first)
         self._decoder = self._make_decoder()
-        # Where somebody says UTF-8, rows that are none are rejected one by one.
-        self._doubted = source.options.encoding is None or self._decoder is not None
+        self._doubted = True
         if source.options.encoding is None and b"\0" in self._first and self._decoder is None:
             refuse_unmarked(source, self._first)
         self._skip_lines(source.options.skip_lines)
