@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,48 @@ def test_kinds_of_a_second_file_that_are_unknown_are_named(tmp_path: Path) -> No
     made, yaml = events(tmp_path, {"a.csv": known, "b.csv": head + "U1,P1,V,2024-03-05\n"})
     assert made == {"VIEWED": 1, "BOUGHT": 1}
     assert "# ? event: these kinds make nothing: V" in yaml
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("einloesungen.csv", "kunde,gutschein,zeitpunkt\n"),
+        ("Einlösungen_2024.csv", "Kunde;Gutschein;Datum\n"),
+        ("redemptions.csv", "customer,coupon,time\n"),
+        ("核销记录.csv", "用户ID,优惠券,核销时间\n"),
+    ],
+)
+def test_what_is_redeemed_in_a_file_that_says_so_needs_no_word_for_ids(
+    tmp_path: Path, file: str, head: str
+) -> None:
+    rows = ROWS.replace(",", ";") if ";" in head else ROWS
+    assert events(tmp_path, {file: head + rows})[0] == {"REDEEMED": 2}
+
+
+def test_a_coupon_in_a_file_of_purchases_is_none_of_its_keys(tmp_path: Path) -> None:
+    rows = "U1,P1,2024-03-05,X\nU2,P2,2024-03-06,Y\n"
+    assert events(tmp_path, {"orders.csv": f"{ENGLISH.strip()},coupon\n{rows}"})[0] == {"BOUGHT": 2}
+
+
+def test_redeemed_products_are_not_bought(tmp_path: Path) -> None:
+    made, yaml = events(tmp_path, {"einloesungen.csv": "kunde_id,artikel_id,zeit\n" + ROWS})
+    assert (made, "no event such as REDEEMED from User to Product" in yaml) == ({}, True)
+
+
+@pytest.mark.parametrize(
+    ("user", "product"),
+    [
+        ({"session": {"kunde": "U{}", "id": "S{}"}}, {"artikel": {"id": "P{}"}}),
+        ({"session": {"kunde_id": "U{}"}}, {"payload": {"artikel": "P{}"}}),
+        ({"order": {"customer": {"id": "U{}"}, "id": "O{}"}}, {"order_item": {"sku": "P{}"}}),
+    ],
+)
+def test_who_and_what_may_stand_within_other_objects_of_json(
+    tmp_path: Path, user: dict[str, object], product: dict[str, object]
+) -> None:
+    row = json.dumps({**user, **product, "zeit": "2024-03-05", "ereignis": "purchase"})
+    lines = "\n".join(row.replace("{}", str(n)) for n in range(3))
+    made, yaml = events(tmp_path, {"log.jsonl": lines})
+    assert (made, "not used: session.kunde" in yaml) == ({"BOUGHT": 3}, False)
+    shown = preview(parse_mapping(yaml), SCHEMA, tmp_path)
+    assert shown.examples["User"]["user_id"].to_pylist() == ["U0", "U1", "U2"]

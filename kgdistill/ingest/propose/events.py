@@ -44,6 +44,10 @@ _FAVORITES = word_set(
     wunschzettel"""
 )
 _SHARES = word_set("share shares shared product_shared geteilt")
+_REDEEMS = word_set(
+    """redeem redeems redeemed redemption redemptions coupon_redeemed voucher_redeemed einloesung einloesungen
+    eingeloest"""
+)
 _COMMENTS = word_set("comment comments commented kommentar kommentare kommentiert")
 # Known for what they are, though no type of the graph is for them.
 _OTHERS = word_set(
@@ -66,6 +70,7 @@ _NAMES = {
     "SEARCHED": SEARCHES,
     "SAW": SHOWS,
     "CLICKED": CLICKS,
+    "REDEEMED": _REDEEMS,
     "ADDED": _CARTS,
     "FAVORITED": _FAVORITES,
     "SHARED": _SHARES,

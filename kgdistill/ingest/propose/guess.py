@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kgdistill.ingest.propose.events import is_event
+from kgdistill.ingest.propose.events import is_event, told_by
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
     ABOUT,
@@ -42,6 +42,7 @@ from kgdistill.ingest.propose.words import (
 )
 
 _DONE = word_set("click clicked viewed bought purchased")
+_BARE = word_set("id key code nr nummer")
 # Files that are called so hold texts, and an id in them is that of a text.
 _SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{STATEMENT} {QUESTION} {TEXT} faq".split()))
 _SAID_IN |= word_set("feedback enquiries inquiries kommentare rezensionen bewertungen fragen utterances")
@@ -202,7 +203,8 @@ def _entities(
         if any(word in other.split() for word in column.words):
             return False
         done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
-        return is_id(column) or column.flat in vocabulary.split() or len(column.words) == 1 or bool(done)
+        whole = {column.flat, "".join(_inner(column))} & set(vocabulary.split())
+        return is_id(column) or bool(whole) or len(column.words) == 1 or bool(done)
 
     def exact(column: ColumnProfile) -> tuple[object, ...]:
         return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
@@ -216,12 +218,16 @@ def _entities(
     )
     found.ad = take(lambda c: has(c, "ad anzeige banner creative") and is_id(c), exact)
     found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
-    found.coupon = take(lambda c: has(c, "coupon gutschein voucher") and is_id(c), exact)
+    redeems = bool(told_by("_".join(stem), ["REDEEMED"])[1])
+    found.coupon = take(
+        lambda c: has(c, "coupon gutschein voucher") and (is_id(c) or (redeems and len(c.words) == 1)), exact
+    )
     found.order = take(
         lambda c: (
             has(c, "order invoice basket bestellung auftrag rechnung transaction bon receipt session")
             and (is_id(c) or "nr" in c.flat)
             and c.time is None
+            and not set(_inner(c)) & set(f"{USER} {PRODUCT}".split())
         ),
     )
     found.user = take(lambda c: entity(c, USER), exact)
@@ -236,9 +242,15 @@ def _entities(
             found.personal.remove(handles[0])
 
 
+def _inner(column: ColumnProfile) -> tuple[str, ...]:
+    """Of what a name in JSON leads to, the words of the innermost part that is not just called id."""
+    parts = [words(part) for part in column.name.split(".")]
+    return next((part for part in reversed(parts) if "".join(part) not in _BARE), ()) if parts[1:] else ()
+
+
 def bare(column: ColumnProfile) -> bool:
     """Whether it is just called id."""
-    return column.flat in ("id", "key", "code", "nr", "nummer")
+    return column.flat in _BARE
 
 
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
