@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+TIMES = {"百": 100, "千": 1_000, "万": 10_000, "萬": 10_000, "亿": 10**8, "億": 10**8}
+"""What signs behind a number multiply it by."""
+TIMES_BEHIND = "(?:[百千]?[万萬亿億]|[百千])"
+"""A pattern for such signs as stand together: 万, 千万."""
 METRIC: dict[str, dict[str, tuple[str, ...]]] = {
     "mm": {
         "1": ("mm", "毫米"),

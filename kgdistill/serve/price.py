@@ -6,10 +6,10 @@ import re
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from kgdistill.units import NUMBER, number
+from kgdistill.units import NUMBER, TIMES, number
 
 _MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
-_TIMES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 100_000_000}
+_TIMES = {"十": 10, **TIMES}
 _ONES = "一二两三四五六七八九"
 _DIGITS = str.maketrans(_ONES, "1223456789", "零〇")
 # What a last digit counts that has no unit: 一百五 is 150.

@@ -149,7 +149,7 @@ def test_texts_in_json_are_numbers_as_people_write_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plain", "other"),
     [
-        ("{}元", "1.2万元"), ("{}元", "1.2万"), ("¥{}", "¥1.2亿"), ("{} 件", "3千件"), ("${}", "$1.2k"),
+        ("${}", "$1.2k"), ("{}元", "1.2w"), ("{}元", "1万5千元"), ("¥{}", "¥1.2万起"),
         ("€ {}", "€ 1.2K"), ("{} €", "1.2 Mio €"), ("{} €", "1.2M"), ("{} ₽", "5 тыс. ₽"),
         ("{} ₽", "2 mln ₽"),
         ("Rs. {}", "Rs. 2 lakh"), ("{} €", "12€50"), ("¥{}", "¥1~¥2"),
@@ -168,6 +168,32 @@ def test_what_may_multiply_a_number_is_not_left_out(
     assert [row["value"] for row in shown.rejects.to_pylist()] == [other]
     told = f"# ? price: 1 of 1,000 values, such as {other}, are written in another way and would be rejected"
     assert (told in yaml) == (place < 1_000)
+
+
+@pytest.mark.parametrize(
+    ("plain", "other", "read"),
+    [
+        ("{}", "1.2万", 12_000), ("{}元", "1.2万元", 12_000), ("{}元", "1.1万", 11_000),
+        ("¥{}", "¥1.2亿", 120_000_000), ("{} 件", "3千件", 3_000), ("{}元", "1,234.5萬 元", 12_345_000),
+        ("NT$ {}", "NT$ -3 億", -300_000_000), ("{}円", "2.5百万円", 2_500_000),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [40, 1_200])
+def test_chinese_signs_directly_behind_a_number_multiply_it(
+    tmp_path: Path, plain: str, other: str, read: float, place: int
+) -> None:
+    written = [plain.format(f"{1_000 + i:,}.50") for i in range(1_500)]
+    written[place] = other
+    csv(tmp_path / "p.csv", written)
+    found, doubts = prices(tmp_path, "p.csv")
+    assert (found[place], found[place - 1], doubts) == (read, 1_000 + place - 1 + 0.5, [])
+
+
+@pytest.mark.parametrize("written", [["1.2万", "3千"], ["1.234万元", "3.456万元"]])
+def test_numbers_that_are_all_multiplied_are_in_no_doubt(tmp_path: Path, written: list[str]) -> None:
+    csv(tmp_path / "p.csv", written)
+    read = [12_000.0, 3_000] if written[0] == "1.2万" else [12_340.0, 34_560]
+    assert prices(tmp_path, "p.csv") == (read, [])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +18,7 @@ from kgdistill.arrays import BoolArray
 from kgdistill.ingest.cast import ColumnTypeError
 from kgdistill.moment import naive_utc
 from kgdistill.store.schema import PropertyType
+from kgdistill.units import TIMES, TIMES_BEHIND
 
 Cast: TypeAlias = "tuple[pa.Array, BoolArray]"
 """The values (null where there is a fault), and where there is one."""
@@ -25,6 +28,7 @@ _UTC = pa.timestamp("us", "UTC")
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _WHOLE = r"^([+-]?\d+(\.0*)?|0[xX][0-9a-fA-F]+)$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_MANY = re.compile(rf"^([+-]?(?:\d+\.?\d*|\.\d+))({TIMES_BEHIND})$")
 # Beyond this a number stays in scientific notation.
 _FARTHEST = 1e40
 _WHOLE_WITH_ZEROS = r"^(0|-?[1-9]\d*)\.0+$"
@@ -190,7 +194,7 @@ def _numbers_of_text(texts: pa.Array, kind: PropertyType, decimal: str | None) -
     wrong = np.zeros(len(texts), bool)
     if decimal is not None:
         mark, other = (r"\.", ",") if decimal == "." else (",", r"\.")
-        grammar = rf"^[+-]?(\d+|\d{{1,3}}({other}\d{{3}})+|\d*)({mark}\d*)?([eE][+-]?\d+)?$"
+        grammar = rf"^[+-]?(\d+|\d{{1,3}}({other}\d{{3}})+|\d*)({mark}\d*)?([eE][+-]?\d+)?{TIMES_BEHIND}?$"
         right = pc.match_substring_regex(texts, grammar)
         wrong = _mask(pc.invert(right))
         texts = pc.replace_substring_regex(_nothing_where(pc.invert(right), texts), other, "")
@@ -199,6 +203,7 @@ def _numbers_of_text(texts: pa.Array, kind: PropertyType, decimal: str | None) -
         cast = pc.cast(texts, target)
         bad = wrong
     except pa.ArrowInvalid:
+        texts = _multiplied(texts)
         grammar = _WHOLE if kind == "int64" else _NUMBER
         right = pc.match_substring_regex(texts, grammar)
         good = _nothing_where(pc.invert(right), texts)
@@ -207,6 +212,23 @@ def _numbers_of_text(texts: pa.Array, kind: PropertyType, decimal: str | None) -
         cast, bad = _cast_parts(good, lambda part: pc.cast(part, target), target)
         bad = bad | wrong | _mask(pc.invert(right))
     return _finite(cast, bad)
+
+
+def _multiplied(texts: pa.Array) -> pa.Array:
+    """Texts in which 1.2万 is 12000."""
+    encoded = texts.dictionary_encode()
+    if not pc.any(pc.match_substring_regex(encoded.dictionary, _MANY.pattern)).as_py():
+        return texts
+    plain = [_one_multiplied(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(plain, pa.string()).take(encoded.indices)
+
+
+def _one_multiplied(text: str) -> str:
+    found = _MANY.match(text)
+    if found is None:
+        return text
+    # By decimals, as 1.1 by 10,000 is no whole number in binary ones.
+    return format(Decimal(found[1]) * math.prod(TIMES[sign] for sign in found[2]), "f")
 
 
 def _to_number(values: pa.Array, kind: PropertyType) -> Cast:

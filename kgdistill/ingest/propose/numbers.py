@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 
 from kgdistill.ingest.propose.times import FEW, SHARE
 from kgdistill.ingest.propose.words import word_set
+from kgdistill.units import TIMES_BEHIND
 
-_POINT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
-_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\Z")
-_GROUPED = re.compile(r"[-+]?(?!0)\d{1,3}(,\d{3})+(\.\d+)?\Z")
+_POINT = re.compile(rf"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+|{TIMES_BEHIND})?\Z")
+_COMMA = re.compile(rf"[-+]?(\d{{1,3}}(\.\d{{3}})+|\d+)(,\d+)?{TIMES_BEHIND}?\Z")
+_GROUPED = re.compile(rf"[-+]?(?!0)\d{{1,3}}(,\d{{3}})+(\.\d+)?{TIMES_BEHIND}?\Z")
 _MAY_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}\Z")
 _NO_GROUP = re.compile(r"[-+]?(0|\d{4}|\.)")
 _OPEN = re.compile(r"\d([.,])\d{3}(?!\d)")
 # Minus, what is before, the number, and what is after; blanks, and Swiss apostrophes, part thousands.
 _AROUND = re.compile(
-    r"([-+]?)([^\d.,+-]*\.?)\s*([-+]?\s?(?:\d{1,3}(?:[\s'’]\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+))([^\d]*)\Z"
+    r"([-+]?)([^\d.,+-]*\.?)\s*"
+    rf"([-+]?\s?(?:\d{{1,3}}(?:[\s'’]\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)(?:\s?{TIMES_BEHIND})?)([^\d]*)\Z"
 )
 # Codes as they are defined, and what people write; of one letter only beside a sign such as $.
 _CODES = word_set(
@@ -190,7 +192,7 @@ def _part(text: str) -> tuple[str, str, str] | None:
     found = _AROUND.match(text)
     if found is None or not any(character.isdigit() for character in found[3]):
         return None
-    core = found[1] + re.sub(r"[^\d.,+-]", "", found[3])
+    core = found[1] + re.sub(r"[\s'’]", "", found[3])
     if core[1:2] in ("+", "-") or not all(_is_unit(side) for side in (found[2], found[4])):
         return None
     return found[2].strip(), core, found[4].strip()
@@ -212,7 +214,7 @@ def no_numbers(values: list[str], shape: NumberShape) -> list[str]:
 def around(shape: NumberShape) -> dict[str, str]:
     """What a mapping replaces to leave the numbers: the signs that were seen at their ends, and blanks.
 
-    Whatever else stands beside a number may multiply it, such as 万 or k.
+    Whatever else stands beside a number may multiply it, such as k.
     """
     found = {r"[\s\pZ'’]": ""}
     if shape.before:
