@@ -28,6 +28,8 @@ def as_number(column: ColumnProfile, **options: Any) -> Any:
         given["replace"] = around(shape)
     if shape is not None and (shape.comma or shape.point):
         given["decimal"] = "," if shape.comma else "."
+    if shape is not None and shape.most is not None:
+        given["max"] = shape.most
     return {"column": column.name, **given} if given else column.name
 
 

@@ -287,7 +287,13 @@ def _plain(column: ColumnProfile) -> object:
 
 def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
     def number(vocabulary: str, without: str = NO_NUMBER) -> Callable[[ColumnProfile], bool]:
-        return lambda c: c.number is not None and has(c, vocabulary) and not has_word(c, without)
+        scaled = vocabulary == RATING
+        return lambda c: (
+            c.number is not None
+            and (scaled or c.number.most is None)
+            and has(c, vocabulary)
+            and not has_word(c, without)
+        )
 
     if found.product is not None and (found.query is not None or found.query_id is not None):
         found.grade = take(

@@ -17,10 +17,14 @@ _GROUPED = re.compile(rf"[-+]?(?!0)\d{{1,3}}(,\d{{3}})+(\.\d+)?{TIMES_BEHIND}?\Z
 _MAY_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}\Z")
 _NO_GROUP = re.compile(r"[-+]?(0|\d{4}|\.)")
 _OPEN = re.compile(r"\d([.,])\d{3}(?!\d)")
+# A rating on such a scale is 4/5; one in stars may have empty ones behind.
+_SCALE = re.compile(r"/(5|10|100)\Z")
+_STARS = re.compile("(?!\\Z)(?:[★⭐]\ufe0f?){0,5}☆{0,5}\\Z")
 # Minus, what is before, the number, and what is after; blanks, and Swiss apostrophes, part thousands.
 _AROUND = re.compile(
     r"([-+]?)([^\d.,+-]*\.?)\s*"
-    rf"([-+]?\s?(?:\d{{1,3}}(?:[\s'’]\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)(?:\s?{TIMES_BEHIND})?)([^\d]*)\Z"
+    rf"([-+]?\s?(?:\d{{1,3}}(?:[\s'’]\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)(?:\s?{TIMES_BEHIND})?)"
+    r"([^\d]*|\s?/\s?\d+)\Z"
 )
 # Codes as they are defined, and what people write; of one letter only beside a sign such as $.
 _CODES = word_set(
@@ -70,6 +74,7 @@ _PIECES = word_set(
     star stars stern sterne 星 颗星 顆星 つ星 별
     件 个 個 只 枚 点 套 盒 瓶 袋 台 개 장"""
 )
+_MOST_STARS = 5
 # Fewer numbers than this share may be slips.
 _FEW = 0.02
 _LOST = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+\Z|\d[.,]\d+[eE]\d{2}\Z")
@@ -89,6 +94,7 @@ class NumberShape:
         either: the one mark in them may be decimal, and as well stand between thousands.
         mark: the decimal mark, where the numbers themselves tell it.
         local: a currency of which commas are decimal stands around them.
+        stars: some are written as stars, five at the most.
     """
 
     comma: bool = False
@@ -100,6 +106,13 @@ class NumberShape:
     either: bool = False
     mark: str = ""
     local: bool = False
+    stars: bool = False
+
+    @property
+    def most(self) -> int | None:
+        """The most that a rating can be where its scale is written: 5 of 4/5, and of stars."""
+        scales = [int(scale[1]) for side in self.after if (scale := _SCALE.match(side))]
+        return scales[0] if scales else 5 if self.stars else None
 
     def read_by(self, mark: str, *, sure: bool = True) -> NumberShape:
         """The shape with this decimal mark, where the numbers themselves leave it open."""
@@ -126,7 +139,10 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
         before=tuple(sorted({before for before, _, _ in shapes} - {""})),
         after=tuple(sorted({after for _, _, after in shapes} - {""})),
         local=any(side.strip(" .") in _LOCAL for side in sides),
+        stars=any(_STARS.match(text) for text in numbers),
     )
+    if shape.stars and shape.most != _MOST_STARS:
+        return None
     return _mark([core for _, core, _ in shapes], shape)
 
 
@@ -161,6 +177,7 @@ def alike(one: NumberShape, two: NumberShape) -> NumberShape | None:
         two if one.bare else one,
         before=tuple(sorted({*one.before, *two.before})),
         after=tuple(sorted({*one.after, *two.after})),
+        stars=one.stars or two.stars,
     )
     local = one.local or two.local
     if one.either != two.either:
@@ -189,13 +206,16 @@ def _part(text: str) -> tuple[str, str, str] | None:
     """What stands before a number, the number without blanks, and what stands after it."""
     if _POINT.match(text) or _COMMA.match(text):
         return "", text, ""
+    if _STARS.match(text):
+        return "", str(text.count("★") + text.count("⭐")), ""
     found = _AROUND.match(text)
     if found is None or not any(character.isdigit() for character in found[3]):
         return None
     core = found[1] + re.sub(r"[\s'’]", "", found[3])
-    if core[1:2] in ("+", "-") or not all(_is_unit(side) for side in (found[2], found[4])):
+    after = re.sub(r"/\s", "/", found[4])
+    if core[1:2] in ("+", "-") or not all(_is_unit(side) for side in (found[2], after)):
         return None
-    return found[2].strip(), core, found[4].strip()
+    return found[2].strip(), core, after.strip()
 
 
 def no_numbers(values: list[str], shape: NumberShape) -> list[str]:
@@ -219,6 +239,9 @@ def around(shape: NumberShape) -> dict[str, str]:
     found = {r"[\s\pZ'’]": ""}
     if shape.before:
         found[f"^([-+]?){_any_of(shape.before)}"] = r"\1"
+    if shape.stars:
+        found |= {"\ufe0f": "", "^☆+$": "0", "([★⭐])☆+$": r"\1"}
+        found |= {f"^[★⭐]{{{number}}}$": str(number) for number in range(1, _MOST_STARS + 1)}
     if shape.after:
         found[f"{_any_of(shape.after)}$"] = ""
     return found
@@ -234,7 +257,7 @@ def _any_of(signs: tuple[str, ...]) -> str:
 def _is_unit(text: str) -> bool:
     """Whether it is a currency, or a word for pieces or stars, or nothing."""
     letters = "".join(c for c in text.strip(" .\u00a0\u202f") if unicodedata.category(c) != "Sc").strip(" .")
-    if letters in _CODES or letters in _SPOKEN or letters.lower() in _PIECES:
+    if _SCALE.match(letters) or letters in _CODES or letters in _SPOKEN or letters.lower() in _PIECES:
         return True
     return letters in _BESIDE_SIGN if len(letters) < len(text.strip(" .")) else not letters
 
