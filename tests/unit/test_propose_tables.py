@@ -427,3 +427,56 @@ def test_validity_is_the_time_of_a_campaign(tmp_path: Path) -> None:
     )
     (first, _) = shown.examples["Campaign"].to_pylist()
     assert (first["start_at"].month, first["end_at"].day) == (3, 31)
+
+
+def test_prices_of_two_tables_of_products_that_agree_are_both_taken(tmp_path: Path) -> None:
+    text, _, shown = proposed(
+        tmp_path,
+        produkte="artikelnummer,name,preis\na1,Lampe,12.50\na2,Sofa,1299\n",
+        webshop='artikelnummer,beschreibung,preis\na1,Eine rote Lampe,"12,50"\n'
+        'a2,Ein Sofa,"1.299,00"\na3,Ein Tisch,"49,90"\n',
+    )
+    assert ("not used" in text, doubts(text)) == (False, [])
+    prices = [(row["product_id"], row["price"]) for row in shown.examples["Product"].to_pylist()]
+    assert prices == [("a1", 12.5), ("a2", 1299), ("a1", 12.5), ("a2", 1299), ("a3", 49.9)]
+
+
+def test_prices_of_two_tables_of_products_that_differ_are_in_doubt(tmp_path: Path) -> None:
+    text, _, shown = proposed(
+        tmp_path,
+        einkauf="artikelnummer,name,preis\na1,Lampe,10.00\na2,Sofa,99\na4,Bett,\n",
+        produkte="artikelnummer,name,preis,marke\na1,Lampe,12.50,X\na2,Sofa,99,X\na3,Tisch,49.90,X\na4,Bett,1,X\n",
+    )
+    assert doubts(text) == [
+        "preis: 1 of 2 products have another price in einkauf.csv, which counts; to take this one in its"
+        " place, write price: preis here and not there"
+    ]
+    prices = [(row["product_id"], row["price"]) for row in shown.examples["Product"].to_pylist()]
+    assert prices[:3] == [("a1", 10), ("a2", 99), ("a4", None)]
+    assert all(price is None for _, price in prices[3:])
+
+
+def test_a_price_that_is_left_out_tells_nothing_of_a_third(tmp_path: Path) -> None:
+    head = "artikelnummer,name,preis"
+    text, _, _ = proposed(
+        tmp_path,
+        a=f"{head}\na1,Lampe,10\na2,Sofa,99\n",
+        b=f"{head},marke\na1,Lampe,12.5,X\na2,Sofa,99,X\n",
+        c=f"{head},farbe\na1,Lampe,10.00,rot\na2,Sofa,99,blau\n",
+    )
+    assert [doubt.partition(",")[0] for doubt in doubts(text)] == [
+        "preis: 1 of 2 products have another price in a.csv"
+    ]
+    # Of two tables, and in the doubt.
+    assert text.count("price: preis") == 3
+
+
+def test_what_was_paid_for_each_product_once_is_no_other_price(tmp_path: Path) -> None:
+    _, _, shown = proposed(
+        tmp_path,
+        orders="order_id,customer_id,product_id,price,date\no1,c1,p1,7.5,2024-01-02\no2,c2,p2,8.5,2024-01-03\n",
+        products="product_id,title,price\np1,Tea,9.5\np2,Mug,10.5\n",
+    )
+    prices = {row["product_id"]: row["price"] for row in shown.examples["Product"].to_pylist()}
+    assert prices == {"p1": 9.5, "p2": 10.5}
+    assert [row["spend"] for row in shown.examples[BOUGHT].to_pylist()] == [7.5, 8.5]

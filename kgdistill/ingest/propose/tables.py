@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.ingest.mapping.cast import key_text
+from kgdistill.ingest.mapping.compile_values import ValueCompiler
+from kgdistill.ingest.mapping.model import Value
 from kgdistill.ingest.mapping.values import Evaluator
+from kgdistill.ingest.propose.as_value import as_number
 from kgdistill.ingest.propose.events import UNDONE, normal
 from kgdistill.ingest.propose.guess import Guess, guess, has, has_word, is_id
 from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample, called
 from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set, words
+from kgdistill.ingest.propose.yaml_text import listed
 from kgdistill.ingest.readers import Source, read_batches
+from kgdistill.moment import naive_utc
 
 # Fewer of the first rows find a partner by chance.
 _SOME = 0.05
@@ -62,6 +68,7 @@ class _Tables:
         self._guesses = [guess(taken, shared) for _, taken in groups]
         self._read: dict[tuple[str, ...], pa.Array | None] = {}
         self._again: dict[tuple[str, ...], int] = {}
+        self._unpriced: set[int] = set()
         self.spent: set[int] = set()
         self.named: set[int] = set()
 
@@ -98,19 +105,61 @@ class _Tables:
                 made.add(self._look_up(made, link, before), self._whole(link, person))
                 break
         self._add_names(made, place)
+        priced, doubts = self._priced(place, found)
         return replace(
             taken,
             columns=made.columns,
             lookups=tuple(made.lookups),
             aside=tuple(made.aside),
-            priced=self._priced(place, found.product),
+            priced=priced,
+            doubts=(*taken.doubts, *doubts),
         )
 
-    def _priced(self, place: int, product: ColumnProfile) -> bool:
-        """Whether the price of a product stands in a table of products."""
-        links = self._links(place, product)
-        guesses = ((link.there, self._guesses[link.to]) for link in links)
-        return any(g.price and g.product and g.product.name == there for there, g in guesses)
+    def _priced(self, place: int, found: Guess) -> tuple[bool, list[str]]:
+        """Whether the price of a product stands in another table of products, and what is in doubt then.
+
+        Of tables of products the first counts, and others that agree with it.
+        """
+        if found.price is None or found.product is None:
+            return False, []
+        links = [
+            link
+            for link in self._links(place, found.product)
+            if (other := self._guesses[link.to]).price and other.product and other.product.name == link.there
+        ]
+        if not _describes(found):
+            return bool(links), []
+        for link in links:
+            if link.to > place or link.to in self._unpriced or not _describes(self._guesses[link.to]):
+                continue
+            first, own = self._prices(link.to), self._prices(place)
+            both = [key for key in own if key in first]
+            differ = sum(own[key] != first[key] for key in both)
+            if differ:
+                name = found.price.name
+                self._unpriced.add(place)
+                return True, [
+                    f"{name}: {differ:,} of {len(both):,} products have another price in"
+                    f" {listed(list(link.files), 3)}, which counts; to take this one in its place, write"
+                    f" price: {name} here and not there"
+                ]
+        return False, []
+
+    def _prices(self, place: int) -> dict[str, float]:
+        """The price of each product in a table of products, where it has one."""
+        files, found = self._groups[place][0], self._guesses[place]
+        assert found.product is not None
+        assert found.price is not None
+        value = Value.model_validate(as_number(found.price))
+        now = naive_utc(datetime.now(timezone.utc))
+        plan = ValueCompiler("UTC", None, now).cell("price", value, "double", "price", required=False).plan
+        prices: dict[str, float] = {}
+        for table in self._tables(place, files, [found.product.name, found.price.name]):
+            evaluator = Evaluator(table, files[0], None)
+            keys = evaluator.text(found.product.name, is_key=True).to_pylist()
+            amounts = evaluator.column(plan).values.to_pylist()
+            prices |= {key: amount for key, amount in zip(keys, amounts, strict=True) if amount is not None}
+        return prices
 
     def _head(self, place: int, found: Guess) -> _Link | None:
         """Where it stands who did something with a product, or when its order was, if not in the row."""
@@ -248,6 +297,11 @@ class _Made:
         """Takes columns for nothing, as another table tells."""
         self.columns = [c for c in self.columns if c not in columns]
         self.aside += columns
+
+
+def _describes(found: Guess) -> bool:
+    """Whether a table with a price is one of products, and none of what somebody bought."""
+    return found.price is not None and found.user is None and found.order is None and found.quantity is None
 
 
 def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
