@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
+from kgdistill.ingest.propose.paths import names_of, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
     ABOUT,
@@ -411,15 +412,6 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
         found.about, found.attributes = None, []
 
 
-def separator(column: ColumnProfile) -> str | None:
-    """What stands between the names of a path, where most values are paths."""
-    for mark in (" > ", " / ", " | ", " » ", "|", ">", "/", ";"):
-        with_it = sum(mark in v for v in column.values)
-        if column.values and with_it > 0.5 * len(column.values):
-            return mark
-    return None
-
-
 def _apart(levels: list[ColumnProfile], *, blanks: bool) -> str | None:
     """What stands between names where most of them come at the head of some values and below it in others."""
     if len(levels) != 1 or levels[0].lists:
@@ -427,9 +419,9 @@ def _apart(levels: list[ColumnProfile], *, blanks: bool) -> str | None:
     mark = separator(levels[0]) or (" " if blanks else None)
     if mark is None:
         return None
-    places = [(name.strip(), i) for value in levels[0].values for i, name in enumerate(value.split(mark))]
-    first = {name for name, i in places if i == 0}
-    below = [name for name, i in places if i > 0]
+    places = list(names_of(levels[0], mark))
+    first = {name for i, name in places if i == 0}
+    below = [name for i, name in places if i > 0]
     return mark if below and 2 * sum(name in first for name in below) > len(below) else None
 
 

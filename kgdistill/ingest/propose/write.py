@@ -7,8 +7,9 @@ from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
 from kgdistill.ingest.propose.events import kinds_for, types_between
-from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, separator, used
+from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, used
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
+from kgdistill.ingest.propose.paths import any_sign, other_signs, parted, parted_otherwise, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
@@ -181,8 +182,27 @@ def _doubts(column: ColumnProfile, found: Guess) -> list[str]:
         )
     if column.time is not None:
         doubts += doubts_of(column.time)
+    if column in found.categories:
+        doubts += _otherwise(column)
     if column.number is not None and column.number.either and _is_number(column, found):
         doubts.append(mark_doubt(column.values, column.number))
+    return doubts
+
+
+def _otherwise(column: ColumnProfile) -> list[str]:
+    """Which values are parted by another sign than most paths, and what becomes of them."""
+    mark = None if column.lists else separator(column)
+    if mark is None:
+        return []
+    signs = other_signs(column, mark)
+    doubts = []
+    for sign, values in parted_otherwise(column, mark).items():
+        told = f"{len(values):,} of {len(column.values):,} values, such as {values[0][:40]}, hold {sign} and"
+        read = "; they are read as paths of the same tree"
+        if sign not in signs:
+            how = flow({any_sign([sign]): mark})
+            read = f", and are one category each; as paths too: replace: {how}"
+        doubts.append(f'{told} not "{mark}"{read}')
     return doubts
 
 
@@ -316,7 +336,7 @@ def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
         pieces.node("Brand", brand, {"name": found.brand.name})
         pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
     if found.apart is not None:
-        names = as_key(found.categories[0], split=found.apart)
+        names = as_key(found.categories[0], **parted(found.categories[0], found.apart))
         pieces.node("Category", names, {"name": names, "path": names})
         pieces.edge(("Product", "IN_CATEGORY", "Category"), product, names, {}, stub=False)
     elif found.categories and pieces.has("Category"):
@@ -326,7 +346,7 @@ def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
         if first.lists:
             path = first.name
         elif mark is not None:
-            path = {"column": first.name, "split": mark}
+            path = {"column": first.name, **parted(first, mark)}
         deep = first.lists or mark is not None or len(found.categories) > 1
         rooted = deep and ("Category", "PART_OF", "Department") in pieces.schema.edges()
         pieces.tree(path, product, "Department" if rooted else "")
@@ -337,13 +357,15 @@ def _category_text(found: Guess) -> Any:
     if not levels:
         return None
     if found.apart is not None:
-        return {"column": levels[0].name, "split": found.apart}
+        return {"column": levels[0].name, **parted(levels[0], found.apart)}
     if len(levels) > 1:
         return {"columns": [c.name for c in levels], "separator": " > "}
     mark = separator(levels[0])
-    if mark is None or mark == " > ":
+    others = [] if mark is None else other_signs(levels[0], mark)
+    if mark is None or (mark == " > " and not others):
         return levels[0].name
-    return {"column": levels[0].name, "replace": {r"\s*" + re.escape(mark.strip()) + r"\s*": " > "}}
+    signs = list(dict.fromkeys([mark.strip(), *others]))
+    return {"column": levels[0].name, "replace": {any_sign(signs): " > "}}
 
 
 def _ads(pieces: Pieces, user: Any, product: Any) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment
 from kgdistill.ingest.propose.events import flags_of, kinds_for
-from kgdistill.ingest.propose.guess import Guess, separator
+from kgdistill.ingest.propose.guess import Guess
+from kgdistill.ingest.propose.paths import separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import word_set
 from kgdistill.ingest.propose.write_events import timed
