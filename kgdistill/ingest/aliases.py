@@ -108,6 +108,7 @@ class Renames:
         former: Aliases,
     ) -> None:
         self._db, self._schema, self._files = connection, schema, files
+        self._given = {(file.key, name) for file in files for name in file.staged.columns}
         self._known: dict[str, dict[str, str]] = {"alias": {}, "former": {}}
         self._moved: dict[str, str] = {}
         for label in dict.fromkeys([*aliases, *former]):
@@ -133,11 +134,11 @@ class Renames:
         return quoted(name)
 
     def _every_key(self, label: str) -> str:
-        """A SELECT of each key of a label that a row names."""
+        """A SELECT of each key of a label that a row names, and of each word for one."""
         parts = ["SELECT NULL::VARCHAR AS k WHERE false"]
         for key in dict.fromkeys(file.key for file in self._files):
             files = [file for file in self._files if file.key == key]
-            for column in (name for name, end in self._ends(key).items() if end == label):
+            for column in (name for name, named in self._names(key).items() if named == label):
                 rows = read(files, [column], row_schema(self._schema, key))
                 parts.append(f"SELECT {quoted(column)} AS k FROM {rows}")
         return f"SELECT DISTINCT k FROM ({' UNION ALL '.join(parts)}) WHERE k IS NOT NULL"
@@ -148,23 +149,29 @@ class Renames:
             return {self._schema.node(key).key: key}
         return {"source": key[0], "target": key[2]}
 
+    def _names(self, key: TypeKey) -> dict[str, str]:
+        """The columns of a type that hold keys, or words for them (`brand_text`), and of which label."""
+        words = {f"{label.lower()}_text": label for label in self._schema.nodes}
+        return self._ends(key) | {name: words[name] for name in words if (key, name) in self._given}
+
     def read(self, key: TypeKey, files: Sequence[RowFile], columns: Sequence[str]) -> str:
-        """As `sql.read`, with every key as it is called; a node's name too, where it was its key."""
+        """As `sql.read`, with each key and word for one as it is called; a name, where it was the key."""
         rows = read(files, columns, row_schema(self._schema, key))
         joins, called = self._called(key, "alias", columns)
         if not called:
             return rows
-        if isinstance(key, str) and (name := self._schema.node(key).name) in columns and name not in called:
-            shown = f"r.{quoted(name)}"
+        item = self._schema.node(key) if isinstance(key, str) else None
+        if item is not None and item.key in called and item.name in columns and item.name not in called:
+            shown = f"r.{quoted(item.name)}"
             own = f"WHEN lower(trim({shown})) = lower(a0.k) THEN a0.name"
-            called[name] = f"CASE WHEN a0.name IS NULL THEN {shown} {own} END"
+            called[item.name] = f"CASE WHEN a0.name IS NULL THEN {shown} {own} END"
         instead = ", ".join(f"{value} AS {quoted(column)}" for column, value in called.items())
         return f"(SELECT r.* REPLACE ({instead}) FROM {rows} AS r{joins})"
 
     def _called(self, key: TypeKey, when: str, columns: Sequence[str]) -> tuple[str, dict[str, str]]:
-        """Joins of rows `r` of a type, and what then stands for the keys that may be called otherwise."""
+        """Joins of rows `r` of a type, and what then stands for the names that may be others."""
         joins, called = "", {}
-        for number, (column, label) in enumerate(self._ends(key).items()):
+        for number, (column, label) in enumerate(self._names(key).items()):
             if column in columns and label in self._known[when]:
                 raw, table = f"r.{quoted(column)}", self._known[when][label]
                 joins += f" LEFT JOIN {table} AS a{number} ON a{number}.k = {raw}"
@@ -173,7 +180,7 @@ class Renames:
 
     def changed(self, key: TypeKey) -> bool:
         """Whether rows of a type are called otherwise than before."""
-        return any(label in self._moved for label in self._ends(key).values())
+        return any(label in self._moved for label in self._names(key).values())
 
     def touched(self, key: TypeKey, files: Sequence[RowFile], identity: Sequence[str]) -> str:
         """UNION ALL clauses with the keys, of now and before, of all rows that are called otherwise."""
@@ -181,16 +188,14 @@ class Renames:
             return ""
         names = ", ".join(quoted(name) for name in identity)
         schema = row_schema(self._schema, key)
-        moved = " OR ".join(
-            f"r.{quoted(column)} IN (SELECT k FROM {self._moved[label]})"
-            for column, label in self._ends(key).items()
-            if label in self._moved
-        )
+        moved = {name: self._moved[label] for name, label in self._names(key).items() if label in self._moved}
+        where = " OR ".join(f"r.{quoted(name)} IN (SELECT k FROM {table})" for name, table in moved.items())
+        columns = list(dict.fromkeys([*identity, *moved]))
         text = ""
         for when in ("alias", "former"):
             joins, called = self._called(key, when, identity)
             shown = ", ".join(f"{called.get(n, 'r.' + quoted(n))} AS {quoted(n)}" for n in identity)
-            rows = f"SELECT {shown} FROM {read(files, identity, schema)} AS r{joins} WHERE {moved}"
+            rows = f"SELECT {shown} FROM {read(files, columns, schema)} AS r{joins} WHERE {where}"
             text += f" UNION ALL SELECT {names} FROM ({rows})"
         return text
 

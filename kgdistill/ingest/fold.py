@@ -9,7 +9,8 @@ and neither has a time: then the later job wins.
   version counts. Sums are exact decimals (ten places), so that no order of addition shows.
 - A row that removes voids the rows of its key from before: by `_time` where both have one, else by job. A
   relationship at a removed node is no more.
-- Aliases come first of all: a row under another name of a node is a row of the node.
+- Aliases come first of all: a row under another name of a node is a row of the node. So do words for a node
+  that are another name of it: `brand_text` of a product is what the brand is called.
 """
 
 from __future__ import annotations

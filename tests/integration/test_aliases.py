@@ -30,7 +30,7 @@ sources:
   products:
     files: "*.csv"
     nodes:
-      - {{label: Product, key: id, properties: {{title: title}}}}
+      - {{label: Product, key: id, properties: {{title: title, brand_text: brand}}}}
       - {{label: Brand, key: brand, properties: {{name: brand}}}}
     relationships:
       - {{type: MADE_BY, from: {{Product: id}}, to: {{Brand: brand}}}}
@@ -67,6 +67,7 @@ def test_rows_of_every_spelling_are_one_node_and_twice_is_once(url: str, tmp_pat
                 {"brand_id": "苏泊尔", "name": "苏泊尔"},
             ]
             assert [edge["target"] for edge in rows(store, MADE_BY)] == ["苏泊尔"] * 5 + ["Mill"]
+            assert [item["brand_text"] for item in rows(store, "Product")] == ["苏泊尔"] * 5 + ["Mill"]
             if state == "done":
                 merged = report.applied.merged["Brand"]
                 # Four spellings beside the name, each in a node's row and in a fact's.
@@ -86,9 +87,16 @@ def test_aliases_that_come_later_merge_what_is_there_and_taken_away_part_it(tmp_
         assert [node["brand_id"] for node in rows(store, "Brand")] == ["Mill", "苏泊尔"]
         assert [edge["target"] for edge in rows(store, MADE_BY)] == ["苏泊尔", "苏泊尔", "Mill", "苏泊尔"]
         assert report.applied.removed == {"Brand": 1, "Product-MADE_BY-Brand": 1}
+        assert [item["brand_text"] for item in rows(store, "Product")] == [
+            "苏泊尔",
+            "苏泊尔",
+            "Mill",
+            "苏泊尔",
+        ]
         (files / "b.csv").write_text("id,title,brand\n")
         ingest(store, files, archive, mapping=mapping(tmp_path, "alias,name\n"))
         assert rows(store, MADE_BY)[:3] == before["Product-MADE_BY-Brand"].to_pylist()
+        assert [item["brand_text"] for item in rows(store, "Product")][:3] == ["苏泊尔", "SUPOR", "Mill"]
         assert [node["brand_id"] for node in rows(store, "Brand")] == ["Mill", "SUPOR", "苏泊尔"]
 
 
@@ -103,6 +111,24 @@ def test_keys_that_are_no_names_keep_the_name_of_the_one_that_counts(tmp_path: P
     found = graph_tables(told, tmp_path / "files", schema=SCHEMA)
     assert found.nodes["Brand"].select(["brand_id", "name"]).to_pylist() == [
         {"brand_id": "b2", "name": "苏泊尔"}
+    ]
+
+
+def test_words_for_a_brand_are_its_name_where_they_are_no_key(tmp_path: Path) -> None:
+    """From a file that tells of no brands, and only where they are nothing but a name of one."""
+    (tmp_path / "files").mkdir()
+    text = "id,title,brand\n1,SUPOR pan,supor\n2,Pot,SUPOR pots\n3,Lid,\n"
+    (tmp_path / "files" / "a.csv").write_text(text, encoding="utf-8")
+    mapping(tmp_path, SUPOR)
+    text = (tmp_path / "shop.yaml").read_text(encoding="utf-8")
+    text = text[: text.index("      - {label: Brand")]
+    (tmp_path / "shop.yaml").write_text(text, encoding="utf-8")
+    told = load_mapping(tmp_path / "shop.yaml")
+    found = graph_tables(told, tmp_path / "files", schema=SCHEMA).nodes["Product"]
+    assert found.select(["title", "brand_text"]).to_pylist() == [
+        {"title": "SUPOR pan", "brand_text": "苏泊尔"},
+        {"title": "Pot", "brand_text": "SUPOR pots"},
+        {"title": "Lid", "brand_text": None},
     ]
 
 
@@ -140,6 +166,7 @@ def test_jobs_one_by_one_lead_to_what_the_last_aliases_make_of_everything(
             known |= {spelled(alias): name for alias, name in names.items()}
             wanted = {product: known.get(spelled(brand), brand) for product, brand in made.items()}
             assert {edge["source"]: edge["target"] for edge in rows(store, MADE_BY)} == wanted
+            assert {item["product_id"]: item["brand_text"] for item in rows(store, "Product")} == wanted
             held = {node["brand_id"] for node in rows(store, "Brand")}
             assert held >= set(wanted.values())
             assert not {brand for brand in held if known.get(spelled(brand), brand) != brand}
