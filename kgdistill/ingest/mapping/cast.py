@@ -224,11 +224,11 @@ def _multiplied(texts: pa.Array) -> pa.Array:
 
 
 def _one_multiplied(text: str) -> str:
-    found = _MANY.match(text)
-    if found is None:
+    parts = _MANY.match(text)
+    if parts is None:
         return text
     # By decimals, as 1.1 by 10,000 is no whole number in binary ones.
-    return format(Decimal(found[1]) * math.prod(TIMES[sign] for sign in found[2]), "f")
+    return format(Decimal(parts[1]) * math.prod(TIMES[sign] for sign in parts[2]), "f")
 
 
 def _to_number(values: pa.Array, kind: PropertyType) -> Cast:

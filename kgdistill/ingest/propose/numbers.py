@@ -112,7 +112,7 @@ class NumberShape:
     def most(self) -> int | None:
         """The most that a rating can be where its scale is written: 5 of 4/5, and of stars."""
         scales = [int(scale[1]) for side in self.after if (scale := _SCALE.match(side))]
-        return scales[0] if scales else 5 if self.stars else None
+        return scales[0] if scales else _MOST_STARS if self.stars else None
 
     def read_by(self, mark: str, *, sure: bool = True) -> NumberShape:
         """The shape with this decimal mark, where the numbers themselves leave it open."""
