@@ -102,10 +102,6 @@ class TeacherConfig(_Section):
     """Epochs between two validations; the last epoch is always validated."""
 
 
-LOSSES = ("task_weight", "list_weight", "relational_weight", "rkd_weight")
-"""Settings of the student: what each of its losses weighs."""
-
-
 class StudentConfig(_Section):
     """The student and its losses."""
 
@@ -134,15 +130,14 @@ class StudentConfig(_Section):
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the list loss, T² KL(softmax(teacher / T), softmax(student / T)): the higher, the more the lower
     ranks of a list count."""
-    task_weight: float = Field(default=0.65, ge=0, le=1000)
-    """Weight of the labels beside the teacher; times n / (n + 30,000) for n labels, as few would overfit."""
+    task_weight: float = Field(default=0.0, ge=0, le=1000)
+    """Weight of the labels beside the teacher; times n / (n + 30,000) for n labels, as few would overfit. The
+    teacher's vectors have learned from these labels, so that they make them seem surer than they are."""
     list_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the list loss: the teacher's scores of whole candidate lists."""
-    relational_weight: float = Field(default=0.01, ge=0, le=1000)
-    """Weight of the direction of the item vectors: 1 - cosine with the teacher's; items with more buyers
-    count more."""
-    rkd_weight: float = Field(default=0.01, ge=0, le=1000)
-    """Weight of the distances between item vectors, pair by pair as the teacher has them (RKD)."""
+    relational: bool = True
+    """Whether it starts at the teacher's relational embeddings: its text tower by ridge regression, its ids
+    by what that leaves over."""
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the items that are their text alone, without their id, at each step."""
     evaluate_every: int = Field(default=2, ge=1, le=10_000)
@@ -150,7 +145,7 @@ class StudentConfig(_Section):
 
     @model_validator(mode="after")
     def _learns(self) -> StudentConfig:
-        if not any(getattr(self, weight) for weight in LOSSES):
+        if not self.task_weight and not self.list_weight:
             raise ValueError("every loss weighs 0: set list_weight above 0")
         return self
 

@@ -282,7 +282,7 @@ def cluster_targets(catalogue: TrainingData, until_us: int, *, seed: int = 0, di
     scores = np.take_along_axis(2.0 * taste[catalogue.users] @ cluster.T, items, axis=1)
     vectors = np.concatenate([cluster, np.zeros((count, dim - 3), np.float32)], axis=1)
     vectors += 0.05 * draw.normal(size=vectors.shape).astype(np.float32)
-    return Targets(catalogue.users, items, scores, (width,), vectors, np.ones(count, np.float32))
+    return Targets(catalogue.users, items, scores, (width,), vectors)
 
 
 def top_shared(scorer: Scorer, targets: Targets, k: int = 8) -> float:

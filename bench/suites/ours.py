@@ -53,11 +53,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation("teacher_nocold", "teacher without cold lists", "teacher", {"cold_weight": 0}),
     Ablation("student_noneighbours", "student without the table of neighbours", "student", {"neighbours": 0}),
     Ablation("student_nolist", "student without the list loss", "student", {"list_weight": 0}),
-    Ablation("student_notask", "student without the task loss", "student", {"task_weight": 0}),
-    Ablation(
-        "student_norelational", "student without the relational loss", "student", {"relational_weight": 0}
-    ),
-    Ablation("student_norkd", "student without the loss between items", "student", {"rkd_weight": 0}),
+    Ablation("student_task", "student with the task loss too", "student", {"task_weight": 0.65}),
     Ablation("student_noiddropout", "student without dropout of ids", "student", {"id_dropout": 0}),
 )
 

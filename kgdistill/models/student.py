@@ -1,4 +1,4 @@
-"""The student: a token table, a gated id embedding and shared text fields; no graph, no transformer."""
+"""The student: a token table, an id table and shared text fields; no graph, no transformer."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class StudentShape:
 
 
 class Student(HistoryModel):
-    """Static text tower plus, for warm items, an id embedding behind a learned count gate.
+    """Static text tower plus, for warm items, what their text does not say.
 
-    v = (1−c)·text + c·id with c = σ(a + b·log(1+buyers)); text is the weighted mean of token vectors.
-    An item without a row in the id table is its text alone.
+    v = text + id; text is the weighted mean of token vectors. An item without a row in the id table is its
+    text alone.
 
     Args:
         shape: of the weights.
@@ -50,7 +50,6 @@ class Student(HistoryModel):
         self.tokens = nn.Embedding(shape.vocabulary, shape.dim)
         self.token_weights = nn.Parameter(torch.zeros(shape.vocabulary))
         self.ids = nn.Embedding(shape.warm_items, shape.dim)
-        self.count_gate = nn.Parameter(torch.tensor([-1.0, 1.0]))
         self.blend = Blend(shape.units)
         self.recency = nn.Parameter(torch.tensor(log_decay))
         nn.init.normal_(self.tokens.weight, std=0.01)
@@ -65,19 +64,16 @@ class Student(HistoryModel):
         text: Tensor = total / (sums[ends] - sums[offsets]).clamp(min=1e-6)[:, None]
         return text
 
-    def items(self, text: Tensor, rows: Tensor, counts: Tensor, id_keep: Tensor | None = None) -> Tensor:
+    def items(self, text: Tensor, rows: Tensor, id_keep: Tensor | None = None) -> Tensor:
         """Item vectors v, float32 [N, D].
 
         Args:
             text: text vectors, [N, D].
             rows: row in the id table, int64 [N]; -1 where there is none.
-            counts: buyers, int64 [N].
             id_keep: bool [N]; False drops an item's id.
         """
         has = rows >= 0
         if id_keep is not None:
             has = has & id_keep
-        gate = torch.sigmoid(self.count_gate[0] + self.count_gate[1] * torch.log1p(counts.float()))
-        gate = torch.where(has, gate, torch.zeros_like(gate))[:, None]
-        vectors: Tensor = (1 - gate) * text + gate * self.ids(rows.clamp(min=0))
-        return vectors
+        ids: Tensor = self.ids(rows.clamp(min=0))
+        return torch.where(has[:, None], text + ids, text)

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 from kgdistill.config import TeacherConfig, TextConfig
 from kgdistill.errors import ArtefactError
+from kgdistill.models.blend import Head
 from kgdistill.models.graph.fused import FusedItems
 from kgdistill.models.student import Student, StudentShape
 from kgdistill.models.teacher import FusedTeacher, TeacherShape
@@ -422,17 +423,25 @@ def load_text_targets(folder: Path) -> TextTargets:
 
 
 def save_targets(folder: Path, targets: Targets) -> None:
-    """Writes the teacher's lists, scores, relational embeddings and confidences."""
+    """Writes the teacher's lists, scores, relational embeddings and weights."""
     arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}
-    save_arrays(arrays, folder / "targets.safetensors")
-    _write_json(folder / "config.json", {"groups": list(targets.groups)})
+    head = vars(targets.head)
+    weights = {name: head[name] for name in _HEAD_ARRAYS}
+    save_arrays({**arrays, **weights}, folder / "targets.safetensors")
+    told = {name: value for name, value in head.items() if name not in weights}
+    _write_json(folder / "config.json", {"groups": targets.groups, "head": told})
 
 
 def load_targets(folder: Path) -> Targets:
     """Reads what `save_targets` wrote."""
     config = _read_json(folder / "config.json")
     arrays = _read_arrays(folder / "targets.safetensors")
-    return Targets(groups=tuple(config["groups"]), **{name: arrays[name] for name in _TARGET_ARRAYS})
+    told = {**config["head"], "units": tuple(config["head"]["units"])}
+    head = Head(**told, **{name: arrays[name] for name in _HEAD_ARRAYS})
+    return Targets(
+        groups=tuple(config["groups"]), head=head, **{name: arrays[name] for name in _TARGET_ARRAYS}
+    )
 
 
-_TARGET_ARRAYS = ("users", "items", "scores", "relational", "confidence")
+_HEAD_ARRAYS = ("weights", "log_eps")
+_TARGET_ARRAYS = ("users", "items", "scores", "relational")

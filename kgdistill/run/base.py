@@ -101,7 +101,7 @@ class RunBase:
         if not path.is_file():
             hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
             raise ArtefactError("is no run folder", where=str(folder), hint=hint)
-        return cls(Path(folder), resolve_config(read_config(path), where=str(path)))
+        return cls(Path(folder), resolve_config(stages.of_today(read_config(path)), where=str(path)))
 
     @property
     def pipeline(self) -> Pipeline:

@@ -201,8 +201,8 @@ _HISTORY_ARMS = _by_name(
         distilled=True, off=("list_weight",),
     ),
     Arm(
-        "student_norelations", "student without the relational losses", "control", "student", ("fields",),
-        distilled=True, off=("relational_weight", "rkd_weight"),
+        "student_norelations", "student without the relational embeddings", "control", "student",
+        ("fields",), distilled=True, off=("relational",),
     ),
     Arm("student_exchanged", "student, users exchanged", "baseline"),
 )  # fmt: skip
@@ -225,7 +225,7 @@ def _history_stages() -> dict[str, Stage]:
         **{arm.name: _teacher(arm) for arm in arms if arm.learner == "teacher"},
         "targets": Stage(
             "the teacher's targets", "made", _TEACH, ("teacher",), (), ("seed",),
-            lambda config: {"lists": [config.student.candidates, config.student.random]},
+            lambda config: {"lists": [config.student.candidates, config.student.random], "head": True},
         ),
         **{arm.name: _student(arm) for arm in arms if arm.learner == "student"},
         "bundle": Stage(

@@ -125,25 +125,6 @@ def relational_cosine(student: Tensor, relational: Tensor, confidence: Tensor | 
     return (weight * (1 - cosine)).sum() / torch.where(total > 0, total, torch.ones_like(total))
 
 
-def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Relational distillation of pair distances (Park et al. 2019, RKD-D).
-
-    The mean over pairs i < j of Huber(d_s(i, j) / mean d_s - d_t(i, j) / mean d_t) with Huber's
-    threshold 1; d is the Euclidean distance, its mean taken over the pairs apart. No gradient
-    reaches the teacher.
-
-    Args:
-        student: [N, D].
-        teacher: [N, E]; the widths may differ.
-
-    Returns:
-        A scalar; 0 for fewer than two rows.
-    """
-    if len(student) < 2:
-        return _nothing(student)
-    return F.smooth_l1_loss(_relative(_raised(student)), _relative(_raised(teacher.detach())))
-
-
 def margin_mse(student: Tensor, teacher: Tensor, positive: Tensor, mask: Tensor | None = None) -> Tensor:
     """Squared error of the margins between the positive and every other (Hofstätter et al. 2020).
 
@@ -203,11 +184,6 @@ def _raised(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _nothing(x: Tensor) -> Tensor:
-    """0, still attached to the graph of `x`."""
-    return _raised(x).sum() * 0
-
-
 def _mean(rows: Tensor) -> Tensor:
     return rows.sum() / max(len(rows), 1)
 
@@ -217,12 +193,3 @@ def _log_softmax(logits: Tensor, keep: Tensor) -> Tensor:
     some = keep.any(dim=1, keepdim=True)
     filled = torch.where(some, logits.masked_fill(~keep, -torch.inf), torch.zeros_like(logits))
     return torch.log_softmax(filled, dim=1)
-
-
-def _relative(x: Tensor) -> Tensor:
-    """Distances of the pairs i < j over their mean; [N (N - 1) / 2]."""
-    with torch.autocast(device_type=x.device.type, enabled=False):
-        distance = F.pdist(x)
-    apart = (distance > 0).sum().clamp(min=1)
-    mean = distance.sum() / apart
-    return distance / torch.where(mean > 0, mean, torch.ones_like(mean))

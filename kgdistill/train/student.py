@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,8 +26,9 @@ from kgdistill.tasks.ragged import placed
 from kgdistill.tasks.training_data import TrainingData
 from kgdistill.train.choose import LinearChoice, neighbour_weights
 from kgdistill.train.lists import Lists, label_pools, labelled, learners, negatives, set_scales
-from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe, fit
-from kgdistill.train.losses import list_distillation, relational_cosine, rkd_distance
+from kgdistill.train.loop import Context, Draws, Lesson, LossTerms, Recipe
+from kgdistill.train.losses import list_distillation
+from kgdistill.train.relational import fit_tokens
 from kgdistill.train.rounds import (
     Round,
     TrainedRanker,
@@ -45,7 +45,6 @@ _TABLES = ("tokens", "ids", "token_weights")
 _EPS = {"blend": 1e-5}
 """A weight on which no list depends has a gradient of rounding alone, of which Adam would make whole steps:
 what nobody bought would stand anywhere."""
-_COMPARED = 256
 _CHOICE = LinearChoice()
 
 
@@ -98,7 +97,7 @@ def student_scorer(
         of_texts = tokens.on(device)
         text = model.text(of_texts.values, of_texts.starts[:-1])[placed(catalogue.text_rows, device)]
         rows = trained.rows if use_ids else np.full_like(trained.rows, -1)
-        vectors = model.items(text, placed(rows, device), view.on(device).counts)
+        vectors = model.items(text, placed(rows, device))
     terms = _terms(trained.families, trained.neighbours, trained.decay, view, device)
     return Scorer(model, terms, vectors)
 
@@ -148,7 +147,7 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
     draws = now.context.draws()
     trained = _untrained(inputs, config, now)
     if targets is not None:
-        _start_from_teacher(trained, targets, inputs, now)
+        _start_from_teacher(trained, targets, inputs, relational=config.relational)
     lesson = _Lesson(trained, inputs, targets, config, now)
     lesson.measure(draws)
     distilled = targets is not None
@@ -198,56 +197,24 @@ def _keeps(
     )  # fmt: skip
 
 
-def _start_from_teacher(trained: TrainedStudent, targets: Targets, inputs: StudentInputs, now: Round) -> None:
-    """Copies relational embeddings into the id table, and fits the token table to them."""
+@torch.no_grad()
+def _start_from_teacher(
+    trained: TrainedStudent, targets: Targets, inputs: StudentInputs, *, relational: bool
+) -> None:
+    """Takes the teacher's weights, and its vectors: of texts what words tell, of ids what is left over."""
     model, known = trained.model, np.flatnonzero(trained.rows >= 0)
-    with torch.no_grad():
-        model.ids.weight[: len(known)].copy_(torch.from_numpy(targets.relational[known]))
-    tables = torch.nn.ParameterDict({"tokens": model.tokens.weight, "token_weights": model.token_weights})
-    draws = Draws(now.context.seed)
-    fit(
-        tables, _FirstFit(model, targets, inputs), Recipe(epochs=6, lr=5e-3), draws,
-        title=f"{now.title}: its first fit to the teacher's vectors", checkpoint=now.context.checkpoint,
-    )  # fmt: skip
+    if targets.head is not None:
+        model.follow(targets.head)
+    if not relational:
+        return
+    device, rows = model.ids.weight.device, inputs.catalogue.text_rows
+    model.tokens.weight.copy_(fit_tokens(inputs.tokens, rows, targets.relational, device))
+    tokens = inputs.tokens.on(device)
+    text = model.text(tokens.values, tokens.starts[:-1])[placed(rows[known], device)]
+    model.ids.weight[: len(known)].copy_(placed(targets.relational[known], device) - text)
 
 
-class _FirstFit(Lesson[Tensor]):
-    """The text vectors near the teacher's: one target per distinct text, the mean over its items."""
-
-    def __init__(self, model: Student, targets: Targets, inputs: StudentInputs) -> None:
-        device = model.ids.weight.device
-        tokens = inputs.tokens
-        rows = torch.from_numpy(inputs.catalogue.text_rows)
-        confidence, vectors = torch.from_numpy(targets.confidence), torch.from_numpy(targets.relational)
-        total = torch.zeros(len(tokens.offsets)).index_add_(0, rows, confidence)
-        mean = torch.zeros(len(tokens.offsets), vectors.shape[1])
-        mean.index_add_(0, rows, vectors * confidence[:, None])
-        self.model, self.tokens = model, tokens.on(device)
-        self.texts = torch.arange(len(tokens.offsets), device=device)
-        self.weight = total.to(device)
-        self.mean = (mean / total.clamp(min=1e-6)[:, None]).to(device)
-        self.scale = self.mean.pow(2).mean().sqrt().clamp(min=1e-8)
-
-    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
-        """Texts in batches."""
-        return draws.batches(self.texts, 2048)
-
-    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
-        """Direction, weighted by confidence, and distance."""
-        got = self.model.text(*self.tokens.take(batch))
-        near = relational_cosine(got, self.mean[batch], self.weight[batch])
-        apart = ((got - self.mean[batch]) / self.scale).pow(2).mean()
-        return {"direction": (1.0, near), "distance": (1.0, apart)}
-
-
-class _Batch(NamedTuple):
-    """Users, and known items whose distances are compared, int64 [B] and [at most `_COMPARED`]."""
-
-    users: Tensor
-    items: Tensor
-
-
-class _Lesson(Lesson[_Batch]):
+class _Lesson(Lesson[Tensor]):
     """Lists with labels over what lies before them, and the teacher's over everything known.
 
     Hard negatives are those of the student's own first scores.
@@ -269,7 +236,6 @@ class _Lesson(Lesson[_Batch]):
             placed(ids, self.device)
             for ids in (inputs.catalogue.users, inputs.catalogue.text_rows, trained.rows)
         )
-        self.known = torch.nonzero(self.id_rows >= 0).ravel()
         keeps = _keeps(inputs, config, now.inner, self.device)
         self.before = _terms(inputs.families, keeps, trained.decay, now.inner, self.device)
         self.task: list[Lists] = []
@@ -283,9 +249,6 @@ class _Lesson(Lesson[_Batch]):
             self.listed = (
                 *(at_home(torch.from_numpy(a), self.device) for a in (targets.items, targets.scores)),
                 self.then.values(targets.users, targets.items),
-            )
-            self.relational, self.confidence = (
-                placed(a, self.device) for a in (targets.relational, targets.confidence)
             )
             place = np.full(int(targets.users.max()) + 1, -1, np.int64)
             place[targets.users] = np.arange(len(targets.users))
@@ -304,61 +267,46 @@ class _Lesson(Lesson[_Batch]):
             self.task += [] if lists is None else [lists]
         set_scales(self.model.blend, self.task)
 
-    def plan(self, epoch: int, draws: Draws) -> Sequence[_Batch]:
-        """Users in batches, each with some of the known items, which take turns."""
-        users, count = draws.batches(self.users, self.config.batch), len(self.known)
-        order = draws.shuffled(self.known)
-        each = min(_COMPARED, count)
-        turns = torch.arange(len(users) * each, device=self.device) % max(count, 1)
-        items = order[turns].view(len(users), each)
-        return [_Batch(*both) for both in zip(users, items, strict=True)]
+    def plan(self, epoch: int, draws: Draws) -> Sequence[Tensor]:
+        """Users in batches."""
+        return draws.batches(self.users, self.config.batch)
 
-    def loss(self, batch: _Batch, draws: Draws) -> LossTerms:
-        """The task, and with a teacher its lists, its vectors and their distances."""
+    def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
+        """The task, and with a teacher its lists."""
         with autocast(self.device):
             keep = torch.rand(len(self.id_rows), device=self.device) >= self.config.id_dropout
+            vectors = self._items(keep)
             if self.targets is None:
-                return self._task(batch.users, keep)
-            vectors = self._items(self.now.whole, keep)
-            apart = rkd_distance(rows_of(vectors, batch.items), self.relational[batch.items])
-            return {
-                **self._task(batch.users, keep),
-                **self._follow(self.targets.groups, batch.users, vectors),
-                "rkd": (self.config.rkd_weight, apart),
-            }
+                return self._task(batch, vectors)
+            # Labels are few: they weigh the terms; the tables learn from the teacher.
+            return {**self._task(batch, vectors.detach()), **self._follow(self.targets, batch, vectors)}
 
-    def _task(self, users: Tensor, keep: Tensor) -> LossTerms:
+    def _task(self, users: Tensor, vectors: Tensor) -> LossTerms:
         parts = [part for part in (lists.of(users) for lists in self.task) if part is not None]
         if not parts or not self.task_weight:
             return {}
-        inside = self._items(self.now.inner, keep)
-        if self.targets is not None:
-            # Labels are few: they weigh the terms; the tables learn from the teacher.
-            inside = inside.detach()
         values = []
         for part in parts:
-            scores = self._scores(self.before, part.users, part.items, part.values, inside)
+            scores = self._scores(self.before, part.users, part.items, part.values, vectors)
             values.append(part.loss(scores))
         return {"task": (self.task_weight, torch.stack(values).sum())}
 
-    def _follow(self, groups: Sequence[int], users: Tensor, vectors: Tensor) -> LossTerms:
+    def _follow(self, targets: Targets, users: Tensor, vectors: Tensor) -> LossTerms:
         config, at = self.config, self.place[users]
+        if not config.list_weight:
+            return {}
         items, want, values = (taken(held, at, self.device) for held in self.listed)
         scores = self._scores(self.then, users, items, values, vectors)
-        bounds = [0, *groups]
+        bounds = [0, *targets.groups]
         soft = [
             list_distillation(scores[:, a:b], want[:, a:b], config.temperature)
             for a, b in itertools.pairwise(bounds)
         ]
-        near = relational_cosine(vectors, self.relational, self.confidence)
-        return {
-            "list": (config.list_weight, torch.stack(soft).sum()),
-            "relational": (config.relational_weight, near),
-        }
+        return {"list": (config.list_weight, torch.stack(soft).sum())}
 
-    def _items(self, view: Interactions, keep: Tensor) -> Tensor:
+    def _items(self, keep: Tensor) -> Tensor:
         text = rows_of(self.model.text(self.tokens.values, self.tokens.starts[:-1]), self.text_rows)
-        return self.model.items(text, self.id_rows, view.on(self.device).counts, keep)
+        return self.model.items(text, self.id_rows, keep)
 
     def _scores(self, terms: Terms, users: Tensor, items: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
         view, device = terms.view, self.device

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.models.blend import Head
 from kgdistill.models.scorer import Scorer
 from kgdistill.progress import step
 from kgdistill.tasks.training_data import TrainingData
@@ -24,7 +25,7 @@ class Targets:
         scores: the teacher's scores of them (soft logits), float32 [U, C].
         groups: how many lists stand side by side in a row (warm, cold), and where each ends.
         relational: fused item vectors, float32 [items, D].
-        confidence: weight of each item's vector, float32 [items].
+        head: how the teacher weighs what it knows; None leaves a student's own start.
     """
 
     users: IntArray
@@ -32,7 +33,7 @@ class Targets:
     scores: FloatArray
     groups: tuple[int, ...]
     relational: FloatArray
-    confidence: FloatArray
+    head: Head | None = None
 
 
 def make_targets(teacher: Scorer, catalogue: TrainingData, *, top: int, random: int, seed: int) -> Targets:
@@ -56,6 +57,5 @@ def make_targets(teacher: Scorer, catalogue: TrainingData, *, top: int, random: 
         scores = np.concatenate(
             [teacher.lists(users[s : s + 256], items[s : s + 256]) for s in range(0, len(users), 256)]
         )
-    confidence = np.log1p(view.counts).astype(np.float32) + 0.1
     vectors: FloatArray = teacher.vectors.float().cpu().numpy()
-    return Targets(users, items, scores, tuple(int(e) for e in ends), vectors, confidence)
+    return Targets(users, items, scores, tuple(int(e) for e in ends), vectors, teacher.model.head)

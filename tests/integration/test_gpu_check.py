@@ -107,7 +107,7 @@ def test_a_tensor_that_is_elsewhere_is_named(gpu: ModuleType) -> None:
     assert ["'new_boost'] is on meta" in way for way in places.astray] == [True]
     # One that is no part of a model.
     places = gpu.Places(torch.device("cpu"))
-    places.look(gpu.Targets(*([torch.zeros(2)] * 3), (1,), torch.zeros(2, device=META), torch.zeros(2)), "t")
+    places.look(gpu.Targets(*([torch.zeros(2)] * 3), (1,), torch.zeros(2, device=META)), "t")
     assert len(places.astray) == 1
 
 

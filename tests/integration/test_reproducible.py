@@ -82,7 +82,7 @@ def test_the_same_teacher_writes_down_the_same_targets(planted: Planted, targets
     catalogue = planted.catalogue()
     scorer = teacher_scorer(teach(planted), catalogue, catalogue.view(), CPU)
     one, other = (make_targets(scorer, catalogue, top=60, random=10, seed=0) for _ in range(2))
-    for name in ("users", "items", "scores", "relational", "confidence"):
+    for name in ("users", "items", "scores", "relational"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 

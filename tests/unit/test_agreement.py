@@ -49,7 +49,7 @@ def test_agreement_is_the_share_of_the_teachers_firsts_less_what_a_user_has_had(
 def test_targets_of_some_users_hold_no_list_of_another(script: ModuleType) -> None:
     users = np.array([2, 4, 7])
     lists = np.arange(12).reshape(3, 4)
-    targets = Targets(users, lists, lists / 10, (4,), np.zeros((3, 2)), np.ones(3))
+    targets = Targets(users, lists, lists / 10, (4,), np.zeros((3, 2)))
     some = script.of_some(targets, np.array([2, 7, 9]))
     assert some.users.tolist() == [2, 7]
     assert some.items.tolist() == lists[[0, 2]].tolist()

@@ -15,7 +15,6 @@ from kgdistill.train.losses import (
     list_distillation,
     margin_mse,
     relational_cosine,
-    rkd_distance,
     sampled_softmax,
     shared_softmax,
 )
@@ -101,23 +100,6 @@ def test_relational_cosine_by_hand() -> None:
     assert weighted == pytest.approx((2 * losses[0] + losses[1]) / 8)
 
 
-def test_rkd_by_hand() -> None:
-    # A right triangle with sides 3, 4, 5 (over its mean 4) and points on a line with gaps 1, 1, 2 (over 4/3).
-    triangle, line = t([0.0, 3.0], [0.0, 0.0], [4.0, 0.0]), t([0.0], [1.0], [2.0])
-    pairs = [(3 / 4, 3 / 4), (5 / 4, 6 / 4), (4 / 4, 3 / 4)]
-    want = sum(0.5 * (a - b) ** 2 for a, b in pairs) / 3
-    assert rkd_distance(triangle, line).item() == pytest.approx(want)
-    turned = 7 * triangle @ t([0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]) + 2
-    assert rkd_distance(turned, triangle).item() == pytest.approx(0, abs=1e-12)
-
-
-def test_points_that_coincide_are_pairs() -> None:
-    student, teacher = t([0.0], [0.0], [2.0]), t([0.0], [1.0], [2.0])
-    # Distances 0, 2, 2 over 2, the mean of those apart, against 1, 2, 1 over 4/3.
-    want = sum(0.5 * d**2 for d in (0.75, 0.5, 0.25)) / 3
-    assert rkd_distance(student, teacher).item() == pytest.approx(want)
-
-
 def test_margin_mse_by_hand() -> None:
     student, teacher = t([3.0, 1.0, 0.0], [1.0, 5.0, 9.0]), t([4.0, 1.0, 1.0], [0.0, 2.0, 9.0])
     positive = torch.tensor([0, 1])
@@ -139,7 +121,6 @@ LOSSES: dict[str, tuple[tuple[int, ...], Loss]] = {
         (3, 4),
         lambda x: relational_cosine(x, noise(3, 4, seed=1).to(x), t(1, 0, 2).to(x)),
     ),
-    "rkd_distance": ((5, 3), lambda x: rkd_distance(x, noise(5, 2, seed=1).to(x))),
     "margin_mse": (
         (3, 4),
         lambda x: margin_mse(x, noise(3, 4, seed=1).to(x), torch.tensor([0, -1, 2]), MASK),
@@ -180,8 +161,6 @@ EMPTY: dict[str, Loss] = {
     "a teacher that says nothing": lambda x: list_distillation(x, INF, 2.0),
     "no confidence": lambda x: relational_cosine(x, x.detach() + 1, torch.zeros(2)),
     "no direction": lambda x: relational_cosine(x * 0, x.detach()),
-    "one point": lambda x: rkd_distance(x[:1], x[:1]),
-    "points that coincide": lambda x: rkd_distance(x[:1].repeat(3, 1), x[:1].repeat(3, 1)),
     "no positive": lambda x: margin_mse(x, x.detach() + 1, torch.tensor([-1, -1])),
     "margins masked, infinite": lambda x: margin_mse(x + INF, INF, torch.tensor([0, 1]), ALL),
     "no rows": lambda x: sampled_softmax(x[:0], ALL[:0]) + list_distillation(x[:0], x[:0], 1.0),

@@ -225,7 +225,7 @@ def test_a_refit_learns_from_the_validation_window_and_choosing_sees_nothing_of_
             users, items = catalogue.users, np.tile(np.arange(12), (len(catalogue.users), 1))
             scores = np.random.default_rng(0).normal(size=items.shape).astype(np.float32)
             vectors = np.random.default_rng(1).normal(size=(80, 4)).astype(np.float32)
-            return Targets(users, items, scores, (12,), vectors, np.ones(80, np.float32))
+            return Targets(users, items, scores, (12,), vectors)
 
         small = StudentConfig(epochs=epochs, evaluate_every=1, candidates=10, random=2)
         return train_student(

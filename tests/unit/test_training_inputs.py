@@ -13,8 +13,6 @@ from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.blend import Blend, HistoryModel
-from kgdistill.models.student import Student
-from kgdistill.models.teacher import FusedTeacher
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.targets import Targets
 
@@ -43,7 +41,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Planted]:
     return planted
 
 
-def record(monkeypatch: pytest.MonkeyPatch, model: type[Any], train: Callable[[], Any]) -> Seen:
+def record(monkeypatch: pytest.MonkeyPatch, train: Callable[[], Any]) -> Seen:
     """What passes into a model where it learns; the real methods run."""
     seen: Seen = {}
     last: dict[str, Any] = {}
@@ -53,11 +51,6 @@ def record(monkeypatch: pytest.MonkeyPatch, model: type[Any], train: Callable[[]
             seen.setdefault(name, []).append(torch.as_tensor(array).detach().numpy().copy())
 
     users, blend = HistoryModel.users, Blend.forward
-
-    def spy_items(self: Any, text: Any, rows: Any, counts: Any, keep: Any = None) -> Any:
-        if torch.is_grad_enabled():
-            note(item_counts=counts)
-        return items(self, text, rows, counts, keep)
 
     def spy_users(self: Any, vectors: Any, counts: Any, history: Any, offsets: Any, ranks: Any) -> Any:
         last.update(history=history, offsets=offsets, ranks=ranks, buyers=counts, vectors=vectors)
@@ -74,9 +67,6 @@ def record(monkeypatch: pytest.MonkeyPatch, model: type[Any], train: Callable[[]
         return blend(self, affinity, evidence, min_count)
 
     with monkeypatch.context() as patch:
-        if model is Student:
-            items = Student.items
-            patch.setattr(Student, "items", spy_items)
         patch.setattr(HistoryModel, "users", spy_users)
         patch.setattr(Blend, "forward", spy_blend)
         trained = train()
@@ -96,7 +86,7 @@ def teachers(worlds: dict[str, Planted]) -> dict[str, Seen]:
         )  # fmt: skip
 
     with pytest.MonkeyPatch.context() as patch:
-        return {name: record(patch, FusedTeacher, lambda one=one: train(one)) for name, one in worlds.items()}
+        return {name: record(patch, lambda one=one: train(one)) for name, one in worlds.items()}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +100,7 @@ def distilled(worlds: dict[str, Planted]) -> dict[str, Seen]:
 
 
 def _students(worlds: dict[str, Planted], *, distilled: bool) -> dict[str, Seen]:
-    config = StudentConfig(id_dropout=0, **WHOLE)
+    config = StudentConfig(id_dropout=0, task_weight=0.65, **WHOLE)
 
     def train(planted: Planted) -> Any:
         catalogue = planted.catalogue()
@@ -118,7 +108,7 @@ def _students(worlds: dict[str, Planted], *, distilled: bool) -> dict[str, Seen]
         items = np.stack([draw.choice(30, 7, replace=False) for _ in catalogue.users])
         targets = Targets(
             catalogue.users, items, draw.normal(size=items.shape).astype(np.float32), (7,),
-            draw.normal(size=(30, 8)).astype(np.float32), np.ones(30, np.float32),
+            draw.normal(size=(30, 8)).astype(np.float32),
         )  # fmt: skip
         return train_student(
             catalogue, planted.facts(), planted.tokens, (lambda until_us: targets) if distilled else None,
@@ -127,7 +117,7 @@ def _students(worlds: dict[str, Planted], *, distilled: bool) -> dict[str, Seen]
         )  # fmt: skip
 
     with pytest.MonkeyPatch.context() as patch:
-        return {name: record(patch, Student, lambda one=one: train(one)) for name, one in worlds.items()}
+        return {name: record(patch, lambda one=one: train(one)) for name, one in worlds.items()}
 
 
 def assert_blind(seen: dict[str, Seen], name: str, *, shows: bool = True) -> None:
@@ -185,12 +175,3 @@ def test_the_linear_experts_of_the_students_task_know_nothing_from_the_inner_cut
     seen = request.getfixturevalue(kind)
     assert_blind(seen, "affinities")
     assert seen["one"]["affinities"][0].shape[-1] == 2
-
-
-def test_an_undistilled_students_items_are_counted_before_the_inner_cut(
-    worlds: dict[str, Planted], students: dict[str, Seen]
-) -> None:
-    catalogue = worlds["one"].catalogue()
-    want = catalogue.view(catalogue.inner_cut(SHARE)).counts
-    # Beside those over everything, which nothing is learned from without a teacher.
-    assert any((counts == want).all() for counts in students["one"]["item_counts"][:2])

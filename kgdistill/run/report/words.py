@@ -217,7 +217,7 @@ def controls(metrics: Metrics) -> list[Control]:
         ("Did the graph help beyond its own words?", "teacher", "teacher_text", "the graph"),
         ("Did distillation help?", "student", "student_nodistill", "distillation"),
         ("Did the teacher's lists help?", "student", "student_nolists", "the list loss"),
-        ("Did the relational losses help?", "student", "student_norelations", "what they teach"),
+        ("Did the relational embeddings help?", "student", "student_norelations", "what they teach"),
         ("Does it matter who is asked?", "student", "student_exchanged", "knowing who asks"),
     ]
     found = []
