@@ -113,7 +113,7 @@ class StudentConfig(_Section):
     """Of the weights that are not kept, the rank of a product that stands for them; 0: none."""
     rank_items: int = Field(default=20_000, ge=1, le=10**12)
     """So many items have a part in that product, those with most buyers: others say next to nothing."""
-    id_min_count: int = Field(default=2, ge=1, le=1_000_000)
+    id_min_count: int = Field(default=5, ge=1, le=1_000_000)
     """An item with fewer buyers has no id embedding: it is its text."""
     candidates: int = Field(default=150, ge=10, le=100_000)
     """Of each list that the teacher hands down, and of those with labels: the highest ranked unseen items."""

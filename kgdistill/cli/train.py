@@ -290,7 +290,7 @@ def student(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train the student, and its controls: without distillation, without each loss; pack the bundle.
+    """Train the student, and its controls: without distillation, lists or vectors; pack the bundle.
 
     \b
     Examples:
