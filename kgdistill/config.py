@@ -131,8 +131,8 @@ class StudentConfig(_Section):
     """T of the list loss, T² KL(softmax(teacher / T), softmax(student / T)): the higher, the more the lower
     ranks of a list count."""
     task_weight: float = Field(default=0.0, ge=0, le=1000)
-    """Weight of the labels beside the teacher; times n / (n + 30,000) for n labels, as few would overfit. The
-    teacher's vectors have learned from these labels, so that they make them seem surer than they are."""
+    """Weight of the labels beside the teacher, from which its vectors have learned already; times
+    n / (n + 30,000) for n labels, as few would overfit."""
     list_weight: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the list loss: the teacher's scores of whole candidate lists."""
     relational: bool = True
@@ -142,12 +142,6 @@ class StudentConfig(_Section):
     """Share of the items that are their text alone, without their id, at each step."""
     evaluate_every: int = Field(default=2, ge=1, le=10_000)
     """Epochs between two validations; the last epoch is always validated."""
-
-    @model_validator(mode="after")
-    def _learns(self) -> StudentConfig:
-        if not self.task_weight and not self.list_weight:
-            raise ValueError("every loss weighs 0: set list_weight above 0")
-        return self
 
 
 class TextLossConfig(_Section):
@@ -472,6 +466,14 @@ def resolve_config(values: dict[str, Any], *, where: str = "configuration") -> R
             raise InputError(f"unknown key {place!r}", where=where, hint=hint) from error
         message = f"{place}: " * bool(place) + first["msg"].removeprefix("Value error, ")
         raise InputError(message, where=where) from error
+
+
+def read_held(path: Path) -> dict[str, Any]:
+    """`read_config` of a run's folder, without what only runs of former versions hold."""
+    held, gone = read_config(path), ("relational_weight", "rkd_weight")
+    if isinstance(student := held.get("student"), dict):
+        held["student"] = {name: value for name, value in student.items() if name not in gone}
+    return held
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def run_at(folder: Path, *, device: str | None = None, threads: int | None = Non
         ArtefactError: there is no run.
         InputError: its configuration has an unknown key or a bad value, or there is no such device.
     """
-    from kgdistill.config import read_config, resolve_config
+    from kgdistill.config import read_held, resolve_config
     from kgdistill.run.run import Run
 
     if device is not None:
@@ -121,7 +121,7 @@ def run_at(folder: Path, *, device: str | None = None, threads: int | None = Non
     file = folder / "config.json"
     if not file.is_file():
         return Run.open(folder)
-    values = read_config(file)
+    values = read_held(file)
     changes = {k: v for k, v in (("device", device), ("threads", threads)) if v is not None}
     if keep:
         values |= changes

@@ -150,13 +150,11 @@ class Head:
         units: of the terms of its blend.
         weights: of the vectors' affinity and of each term: two for `item_state`, a constant, one for the
             user's length; float32 [1 + terms, 4].
-        log_eps: of its probabilities, float32 [probabilities].
         log_decay: of its histories (`decayed`).
     """
 
     units: tuple[Unit, ...]
     weights: FloatArray
-    log_eps: FloatArray
     log_decay: float
 
 
@@ -201,15 +199,14 @@ class HistoryModel(nn.Module):
         """How it weighs what it knows, to hand down."""
         blend = self.blend
         weights = torch.cat([blend.weights.weight, blend.weights.bias[:, None], blend.user.weight], dim=1)
-        arrays = [t.detach().clone().float().cpu().numpy() for t in (weights, blend.log_eps)]
-        return Head(blend.units, arrays[0], arrays[1], float(self.recency.detach()))
+        return Head(blend.units, weights.detach().float().cpu().numpy(), float(self.recency.detach()))
 
     @torch.no_grad()
     def follow(self, head: Head) -> None:
         """Starts at the weights of another model.
 
-        Where that has another number of terms of a unit, each gets an equal share of what those weigh
-        together.
+        Probabilities and counts are the same terms in both. Of other units, or where that has another number
+        of them, each term gets an equal share of what those weigh together.
         """
         blend, weights = self.blend, torch.from_numpy(head.weights)
         mine, theirs = np.array([None, *blend.units]), np.array([None, *head.units])
@@ -217,10 +214,9 @@ class HistoryModel(nn.Module):
             to, of = np.flatnonzero(mine == unit), np.flatnonzero(theirs == unit)
             if not len(to) or not len(of):
                 continue
-            rows = weights[of] if len(to) == len(of) else weights[of].sum(0, keepdim=True) / len(to)
+            same = len(to) == len(of) and unit in (None, "probability", "count")
+            rows = weights[of] if same else weights[of].sum(0, keepdim=True) / len(to)
             rows = rows.to(self.recency)
             blend.weights.weight[to], blend.weights.bias[to] = rows[:, :2], rows[:, 2]
             blend.user.weight[to] = rows[:, 3:]
-        if len(head.log_eps) == blend.estimates:
-            blend.log_eps.copy_(torch.from_numpy(head.log_eps))
         self.recency.fill_(head.log_decay)

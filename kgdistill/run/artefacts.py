@@ -425,23 +425,21 @@ def load_text_targets(folder: Path) -> TextTargets:
 def save_targets(folder: Path, targets: Targets) -> None:
     """Writes the teacher's lists, scores, relational embeddings and weights."""
     arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}
-    head = vars(targets.head)
-    weights = {name: head[name] for name in _HEAD_ARRAYS}
-    save_arrays({**arrays, **weights}, folder / "targets.safetensors")
-    told = {name: value for name, value in head.items() if name not in weights}
-    _write_json(folder / "config.json", {"groups": targets.groups, "head": told})
+    assert targets.head is not None, "a teacher's targets have its weights"
+    units, weights, log_decay = vars(targets.head).values()
+    save_arrays({**arrays, "weights": weights}, folder / "targets.safetensors")
+    told = {"groups": targets.groups, "units": units, "log_decay": log_decay}
+    _write_json(folder / "config.json", told)
 
 
 def load_targets(folder: Path) -> Targets:
     """Reads what `save_targets` wrote."""
     config = _read_json(folder / "config.json")
     arrays = _read_arrays(folder / "targets.safetensors")
-    told = {**config["head"], "units": tuple(config["head"]["units"])}
-    head = Head(**told, **{name: arrays[name] for name in _HEAD_ARRAYS})
+    head = Head(tuple(config["units"]), arrays["weights"], config["log_decay"])
     return Targets(
         groups=tuple(config["groups"]), head=head, **{name: arrays[name] for name in _TARGET_ARRAYS}
     )
 
 
-_HEAD_ARRAYS = ("weights", "log_eps")
 _TARGET_ARRAYS = ("users", "items", "scores", "relational")

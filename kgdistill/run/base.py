@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kgdistill.config import RunConfig, read_config, resolve_config
-from kgdistill.errors import ArtefactError, RunLockedError
+from kgdistill.config import RunConfig, read_held, resolve_config
+from kgdistill.errors import ArtefactError, InputError, RunLockedError
 from kgdistill.ingest.journal import Journal
 from kgdistill.moment import naive_utc
 from kgdistill.private import private_folder
@@ -79,8 +79,8 @@ class RunBase:
             raise ArtefactError(reason, where=str(self.folder), hint="name another: --run") from error
         # Opening a run to read it must not touch it.
         try:
-            same = RunConfig.model_validate_json((self.folder / _CONFIG).read_bytes()) == self.config
-        except (OSError, ValueError):
+            same = RunConfig.model_validate(read_held(self.folder / _CONFIG)) == self.config
+        except (InputError, ValueError):
             same = False
         if not same:
             with self.lock():
@@ -101,7 +101,7 @@ class RunBase:
         if not path.is_file():
             hint = f"kgdistill snapshot --run {shlex.quote(str(folder))} makes one, of your own graph"
             raise ArtefactError("is no run folder", where=str(folder), hint=hint)
-        return cls(Path(folder), resolve_config(stages.of_today(read_config(path)), where=str(path)))
+        return cls(Path(folder), resolve_config(read_held(path), where=str(path)))
 
     @property
     def pipeline(self) -> Pipeline:

@@ -33,7 +33,7 @@ class Arm:
         shuffle: whether the facts' ends are permuted, which keeps every degree.
         exchanged: whether the subjects of train and validation have each other's labels.
         distilled: whether a student learns from the teacher's targets.
-        off: settings of the student that are 0, its losses' weights.
+        off: settings of the student that are off.
         compared_with: other arms, each a paired difference in the results.
         settings: where it can be judged; None everywhere.
     """

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pyarrow.compute as pc
 
-from kgdistill.config import RunConfig, read_config, resolve_config
+from kgdistill.config import RunConfig, read_held, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.snapshot.snapshot import node_texts
 from kgdistill.store import GraphStore, Schema, kept_schema
@@ -47,7 +47,7 @@ def over_held(folder: Path, values: Mapping[str, Any], task: TaskLike | None) ->
     Of another task the former's split is not kept.
     """
     file = folder / "config.json"
-    held = read_config(file) if file.is_file() else {}
+    held = read_held(file) if file.is_file() else {}
     named = task if task is not None else values.get("task")
     if named is not None and "task" in held:
         same = task_spec(named, {}, str(file)) == task_spec(None, held, str(file))

@@ -23,7 +23,6 @@ from kgdistill.snapshot.files import file_hash, staged_folder
 
 _MARK = "stage.json"
 _LEFT = (".partial", ".former")
-_GONE = ("relational_weight", "rkd_weight")
 
 
 class Mark(BaseModel):
@@ -65,14 +64,6 @@ def as_formerly(config: dict[str, Any]) -> dict[str, Any]:
         if classify[name] == alone:
             classify = without(classify, name)
     return {**config, "classify": classify}
-
-
-def of_today(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run without those that only runs of former versions have."""
-    student = config.get("student")
-    if not isinstance(student, dict):
-        return config
-    return {**config, "student": {k: v for k, v in student.items() if k not in _GONE}}
 
 
 def read_mark(folder: Path) -> Mark | None:

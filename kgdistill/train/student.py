@@ -155,7 +155,7 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
         now.epochs,
         config.lr,
         # A blend's few weights may move fast; tables that start at the teacher's vectors are only refined.
-        rates={"blend": 4.0, **dict.fromkeys(_TABLES, 0.1 if distilled else 1.0)},
+        rates={"blend": 4.0, **dict.fromkeys(_TABLES, 0.1 if distilled and config.relational else 1.0)},
         eps=_EPS,
         evaluate_every=config.evaluate_every,
         # Labels alone overfit soon; else what follows the teacher more closely is kept in doubt.
@@ -273,6 +273,8 @@ class _Lesson(Lesson[Tensor]):
 
     def loss(self, batch: Tensor, draws: Draws) -> LossTerms:
         """The task, and with a teacher its lists."""
+        if not self.task_weight and not self.config.list_weight:  # its start is all of it
+            return {}
         with autocast(self.device):
             keep = torch.rand(len(self.id_rows), device=self.device) >= self.config.id_dropout
             vectors = self._items(keep)

@@ -74,15 +74,18 @@ def test_the_weights_of_a_model_are_handed_down() -> None:
         for part in (*one.blend.parameters(), one.recency):
             part.copy_(torch.randn(part.shape, generator=torch.Generator().manual_seed(part.numel())))
     other.follow(one.head)
-    for mine, theirs in zip(one.blend.parameters(), other.blend.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    np.testing.assert_array_equal(one.head.weights, other.head.weights)
+    assert torch.equal(one.blend.user.weight, other.blend.user.weight)
     assert other.recency == one.recency
+    # What was handed down does not follow what the model learns later.
+    before = one.head
+    with torch.no_grad():
+        one.blend.weights.bias.add_(1)
+    assert (before.weights != one.head.weights).any()
 
 
 def test_terms_of_another_number_share_what_they_weigh_together() -> None:
-    head = Head(
-        ("probability", "score", "score"), np.arange(16, dtype=np.float32).reshape(4, 4), np.zeros(1), -2.0
-    )
+    head = Head(("probability", "score", "score"), np.arange(16, dtype=np.float32).reshape(4, 4), -2.0)
     mine = model("count", "score", "score", "score")
     before = mine.head
     mine.follow(head)
@@ -91,4 +94,13 @@ def test_terms_of_another_number_share_what_they_weigh_together() -> None:
     # Nobody says how counts weigh, nor has it a probability.
     np.testing.assert_array_equal(got[1], before.weights[1])
     np.testing.assert_allclose(got[2:], np.tile(head.weights[2:].sum(0) / 3, (3, 1)))
-    assert len(mine.head.log_eps) == 0
+    assert mine.head.log_decay == -2.0
+
+
+def test_scores_are_not_the_same_terms_because_they_are_as_many() -> None:
+    weights = np.arange(16, dtype=np.float32).reshape(4, 4)
+    mine = model("count", "score", "score")
+    mine.follow(Head(("count", "score", "score"), weights, 0.0))
+    got = mine.head.weights
+    np.testing.assert_array_equal(got[:2], weights[:2])
+    np.testing.assert_array_equal(got[2:], np.tile(weights[2:].mean(0), (2, 1)))
