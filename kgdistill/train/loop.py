@@ -339,7 +339,8 @@ def _epoch(state: TrainState, work: Step, title: str, checkpoint: Checkpoint | N
         state.step()
         if checkpoint is not None:
             checkpoint.save(title, state)
-        work.note(f"epoch {state.epoch}, loss {state.losses.get('loss', [math.nan])[-1]:.4f}")
+        last = state.losses.get("loss", [])[-1:]
+        work.note(", ".join([f"epoch {state.epoch}", *(f"loss {value:.4f}" for value in last)]))
         work.advance()
 
 

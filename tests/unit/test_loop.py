@@ -236,6 +236,16 @@ def test_a_batch_that_teaches_nothing_moves_nothing_and_training_ends_where_it_i
     assert far(Recipe(epochs=9, lr=0.01))["weight"] == pytest.approx(3 * 2 * 0.01, rel=1e-3)
 
 
+def test_where_no_batch_teaches_anything_no_loss_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train()
+    assert "(epoch 4, loss " in capsys.readouterr().err
+    monkeypatch.setattr(Rows, "loss", lambda self, batch, draws: {})
+    train()
+    assert "(epoch 4)" in capsys.readouterr().err
+
+
 def test_a_gradient_is_clipped_over_all_parameters() -> None:
     model = nn.Linear(3, 1)
     norms: list[float] = []
