@@ -87,6 +87,16 @@ def test_files_with_ratings_in_figures_and_in_stars_are_read_as_one(tmp_path: Pa
     assert sorted(preview(mapping, SCHEMA, tmp_path).examples[RATED]["rating"].to_pylist()) == [3, 4]
 
 
+@pytest.mark.parametrize(("one", "two"), [("4/5", "8/10"), ("★★★", "8/10"), ("8/10", "★★★")])
+def test_files_with_ratings_on_several_scales_are_not_read_as_one(tmp_path: Path, one: str, two: str) -> None:
+    (tmp_path / "ratings").mkdir()
+    for name, text in (("1", one), ("2", two)):
+        path = tmp_path / "ratings" / f"{name}.csv"
+        path.write_text(f"customer_id,sku,rating,date\nc1,s{name},{text},2024-01-31\n")
+    yaml = propose(sorted(tmp_path.rglob("*.csv")), SCHEMA)
+    assert (len(parse_mapping(yaml).sources), "/10|/5" in yaml) == (2, False)
+
+
 def test_what_is_of_so_many_is_no_quantity(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("customer_id,sku,quantity,date\nc1,s1,3/5,2024-01-31\n")
     assert "not used: quantity" in propose([tmp_path / "orders.csv"], SCHEMA)

@@ -173,6 +173,8 @@ def _may_be_thousands(dotted: list[str]) -> bool:
 
 def alike(one: NumberShape, two: NumberShape) -> NumberShape | None:
     """How the numbers of two columns are written, where one way reads both; else None."""
+    if one.most and two.most and one.most != two.most:
+        return None
     shape = replace(
         two if one.bare else one,
         before=tuple(sorted({*one.before, *two.before})),
