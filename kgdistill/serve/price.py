@@ -27,7 +27,10 @@ _GERMAN = re.compile(
     r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
     r"mindestens|mehr als|uber|ab)(?![a-z])"
 )
-_AHEAD = rf"(?:(?<![^\W_])|(?<=[\u3040-\u9fff])(?<![零〇几数{_ONES}十百千万亿]))"
+_SIGNS = f"零〇几数{_ONES}十百千万亿"
+# 近百 and 上千 are vague, but not the 千 of 百元以上千元以下; and 一点五 is a decimal, but not 便宜一点100.
+_ODD = rf"(?:(?<=[近约])|(?<=上)(?<!以上)(?=[百千万])|(?<=\d点)(?=\d)|(?<=[{_SIGNS}]点)(?=[{_SIGNS}]))"
+_AHEAD = rf"(?:(?<![^\W_])|(?<=[\u3040-\u9fff])(?<![{_SIGNS}])(?!{_ODD}))"
 # 一起 is together.
 _NO_WORD = rf"(?![{_ONES}] ?(?:以|之|起))"
 _TO = r"(?:[-\u2010-\u2015−~〜]{1,2}|到|至)"
@@ -70,6 +73,8 @@ _BOTH = (
 )
 _MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO)
 _LEAST = (rf"{_OVER} ?SOME", rf"{_AHEAD}(?:over|above|from|uber|ab) PAID", _UPWARD)
+# 两三百 is 200 to 300.
+_ABOUT = re.compile(f"[{_ONES}]{{2}}")
 _PART = re.compile(rf"({NUMBER}) ?([十百千万亿]*)")
 _RANGE = re.compile(rf" ?{_TO}")
 _KINDS = [
@@ -114,9 +119,12 @@ def priced(text: str) -> Price | None:
 
 
 def _values(found: re.Match[str], point: Literal["decimal", "thousands"]) -> list[Decimal]:
-    """The numbers of a price; none where one cannot be read. In 1-2千元 both are thousands."""
+    """The numbers of a price; none where one cannot be read or is vague. In 1-2千元 both are thousands."""
     values: list[Decimal] = []
-    parts = [_PART.findall(_in_digits(group)) for group in found.groups() if group is not None]
+    groups = [group for group in found.groups() if group is not None]
+    if any(map(_ABOUT.search, groups)):
+        return []
+    parts = [_PART.findall(_in_digits(group)) for group in groups]
     (face, times), (last, shared) = parts[0][0], parts[-1][0]
     if found[1] and not times and _RANGE.match(found.string, found.end(1)):
         (least, most) = (number(n, point=point) for n in (face, last))
