@@ -57,6 +57,9 @@ def test_signs_that_part_the_same_tree_are_one(
     [
         # They begin as no other path does.
         ["Food > Tea", "Home > Pots", "Food > Oil", "TV/Audio"],
+        # What one value without any sign tells is no tree yet.
+        ["Food > Tea", "Food > Pots", "Food > Oil", "Home/Garden", "Home"],
+        ["Food > Tea", "Food > Pots", "Food > Oil", "Home/Garden", "Home", "Home/Garden", "Food > Rice"],
         # In a path of the other kind the sign is part of a name.
         ["Food > Tea", "Home > Pots/Pans", "Food > Oil", "Home/Mugs"],
     ],
@@ -64,10 +67,18 @@ def test_signs_that_part_the_same_tree_are_one(
 def test_a_sign_that_may_be_part_of_a_name_is_asked(tmp_path: Path, paths: list[str]) -> None:
     doubts, shown = tried(tmp_path, paths)
     assert paths[3] in {row["department_id"] for row in shown.examples["Department"].to_pylist()}
+    few = f"{paths.count(paths[3])} of {len(paths)} values"
     assert doubts == [
-        f'1 of 4 values, such as {paths[3]}, hold / and not " > ", and are one category each; as paths too:'
+        f'{few}, such as {paths[3]}, hold / and not " > ", and are one category each; as paths too:'
         r' replace: {"\\s*/\\s*": " > "}'
     ]
+
+
+def test_two_values_that_begin_as_one_without_a_sign_are_paths(tmp_path: Path) -> None:
+    rows = ["Food > Tea", "Food > Pots", "Food > Oil", "Home/Garden", "Home/Pets", "Home"]
+    doubts, shown = tried(tmp_path, rows)
+    assert tree(shown) == {"Food > Tea", "Food > Pots", "Food > Oil", "Home > Garden", "Home > Pets"}
+    assert "they are read as paths of the same tree" in doubts[0]
 
 
 def test_signs_that_part_no_tree_make_no_paths(tmp_path: Path) -> None:

@@ -36,16 +36,19 @@ def parted_otherwise(column: ColumnProfile, mark: str) -> dict[str, list[str]]:
 def other_signs(column: ColumnProfile, mark: str) -> list[str]:
     """The signs that part paths of the same tree in place of the mark.
 
-    No value holds both, and half of those with the sign begin as one with the mark, or without any, does.
+    No value holds both, and half of those with the sign begin as one with the mark, or without any, does;
+    one value alone that begins as one without any does not tell.
     """
     if mark not in _MARKS:
         # A blank parts lists, and no paths.
         return []
-    plain = [value for value in column.values if not any(sign in value for sign in _SIGNS)]
-    heads = {value.split(mark)[0].strip() for value in column.values if mark in value} | set(plain)
+    plain = {value for value in column.values if not any(sign in value for sign in _SIGNS)}
+    heads = {value.split(mark)[0].strip() for value in column.values if mark in value}
     signs = []
     for sign, values in parted_otherwise(column, mark).items():
-        known = sum(value.split(sign)[0].strip() in heads for value in values)
+        first = {value: value.split(sign)[0].strip() for value in values}
+        several = sum(name in plain for name in first.values()) > 1
+        known = sum(first[value] in heads or (several and first[value] in plain) for value in values)
         both = any(mark in value and sign in value.replace(mark, "") for value in column.values)
         if not both and 2 * known >= len(values):
             signs.append(sign)
