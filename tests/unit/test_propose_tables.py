@@ -448,8 +448,8 @@ def test_prices_of_two_tables_of_products_that_differ_are_in_doubt(tmp_path: Pat
         produkte="artikelnummer,name,preis,marke\na1,Lampe,12.50,X\na2,Sofa,99,X\na3,Tisch,49.90,X\na4,Bett,1,X\n",
     )
     assert doubts(text) == [
-        "preis: 1 of 2 products have another price in einkauf.csv, which counts; to take this one in its"
-        " place, write price: preis here and not there"
+        "preis: 1 of 2 products have another price in einkauf.csv, which counts; of those that have none"
+        " there 2 get none from here; to take this one in its place, write price: preis here and not there"
     ]
     prices = [(row["product_id"], row["price"]) for row in shown.examples["Product"].to_pylist()]
     assert prices[:3] == [("a1", 10), ("a2", 99), ("a4", None)]

@@ -136,12 +136,13 @@ class _Tables:
             both = [key for key in own if key in first]
             differ = sum(own[key] != first[key] for key in both)
             if differ:
-                name = found.price.name
+                name, lost = found.price.name, len(own) - len(both)
                 self._unpriced.add(place)
+                none = f" of those that have none there {lost:,} get none from here;" if lost else ""
                 return True, [
                     f"{name}: {differ:,} of {len(both):,} products have another price in"
-                    f" {listed(list(link.files), 3)}, which counts; to take this one in its place, write"
-                    f" price: {name} here and not there"
+                    f" {listed(list(link.files), 3)}, which counts;{none} to take this one in its place,"
+                    f" write price: {name} here and not there"
                 ]
         return False, []
 
