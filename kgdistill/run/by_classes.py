@@ -23,6 +23,7 @@ from kgdistill.tasks.classify import ClassifyTask, build_classify_task
 from kgdistill.tasks.spec import ClassifySpec
 from kgdistill.train import class_baseline
 from kgdistill.train.class_baseline import ClassBaseline, fit_class_baseline, what_is_read
+from kgdistill.train.class_text import layers_of
 from kgdistill.train.classify import (
     ClassStudent,
     ClassTeacher,
@@ -72,6 +73,7 @@ class Classifying(Maker):
         if name == "text":
             self._text(folder)
         elif (arm := self.run.pipeline.arms.get(name)) is not None and arm.learner == "teacher":
+            self._check_layers()  # its texts may stand already
             with said_of(arm.title) if arm.role == "control" else nullcontext():
                 teacher = self._fitted_teacher(arm, folder)
             save_class_teacher(folder, teacher)
@@ -107,8 +109,18 @@ class Classifying(Maker):
             )
         return TunedTexts(self.encoder, config, self.context)
 
+    def _check_layers(self) -> None:
+        """Refuses layers of a text encoder that has none to give, before anything is trained.
+
+        `Run.create` refuses them too; but a run may be of a former version, or its encoder another by now.
+        """
+        config = self.run.config.classify
+        if config.tower == "layers" and self.task.texts is not None:
+            layers_of(self.encoder, config.tower_layers)
+
     def _text(self, folder: Path) -> None:
         config = self.run.config.classify
+        self._check_layers()
         if config.tower == "layers" and self.task.texts is None:
             notice("classify.tower: no subject is known by text, and the student reads by no layers")
         if self.tuned is None:

