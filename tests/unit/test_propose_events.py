@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,73 @@ def test_who_and_what_may_stand_within_other_objects_of_json(
     assert (made, "not used: session.kunde" in yaml) == ({"BOUGHT": 3}, False)
     shown = preview(parse_mapping(yaml), SCHEMA, tmp_path)
     assert shown.examples["User"]["user_id"].to_pylist() == ["U0", "U1", "U2"]
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("returns.csv", ENGLISH),
+        ("order_returns.csv", ENGLISH),
+        ("returned_orders.csv", ENGLISH),
+        ("refunds.csv", ENGLISH),
+        ("Rückgaben.csv", ENGLISH),
+        ("Retouren.csv", ENGLISH),
+        ("Erstattungen.csv", ENGLISH),
+        ("retours.csv", ENGLISH),
+        ("remboursements.csv", ENGLISH),
+        ("devoluciones.csv", ENGLISH),
+        ("退货记录.csv", CHINESE),
+        ("退款.csv", CHINESE),
+        ("export.csv", "user_id,product_id,return_date\n"),
+        ("export.csv", "user_id,product_id,returned_at\n"),
+        ("export.csv", "user_id,product_id,date_retour\n"),
+        ("export.csv", "user_id,product_id,fecha_devolución\n"),
+        ("export.csv", "user_id,product_id,Rückgabedatum\n"),
+        ("export.csv", "用户ID,商品ID,退货时间\n"),
+    ],
+)
+def test_a_return_is_no_purchase_and_the_doubt_says_how_it_would_count(
+    tmp_path: Path, file: str, head: str
+) -> None:
+    made, yaml = events(tmp_path, {file: head + ROWS})
+    assert made == {}
+    assert "# ? event: the name says that these rows are returns" in yaml
+
+
+def test_a_return_as_the_doubt_says_it_is_never_a_first_purchase(tmp_path: Path) -> None:
+    head = "order_id,user_id,product_id,quantity,price,{}_date\n"
+    files = {
+        "orders.csv": head.format("order") + "1,U1,P1,3,2.5,2024-03-05\n",
+        "returns.csv": head.format("return") + "1,U1,P1,2,2.5,2024-03-09\n",
+    }
+    made, yaml = events(tmp_path, files)
+    assert made == {"BOUGHT": 1}
+    told = re.search(r"make them BOUGHT with (.*)}", yaml)
+    assert told is not None
+    mapping = f"""
+version: 1
+name: shop
+sources:
+  returns:
+    files: [returns.csv]
+    format: csv
+    relationships:
+      - type: BOUGHT
+        from: {{User: user_id}}
+        to: {{Product: product_id}}
+        properties: {told[1]}, at: return_date}}
+"""
+    shown = preview(parse_mapping(mapping), SCHEMA, tmp_path).examples["User", "BOUGHT", "Product"]
+    assert shown.select(["first_quantity", "spend"]).to_pylist() == [{"first_quantity": 0, "spend": -5.0}]
+
+
+def test_a_return_of_negative_quantity_and_an_order_with_a_flag_stay_purchases(tmp_path: Path) -> None:
+    returns = "user_id,product_id,quantity,time\nU1,P1,-1,2024-03-09\n"
+    assert events(tmp_path, {"returns.csv": returns})[0] == {"BOUGHT": 1}
+    orders = (
+        "user_id,product_id,quantity,returned,order_date\nU1,P1,1,no,2024-03-09\nU1,P2,1,yes,2024-03-09\n"
+    )
+    assert events(tmp_path, {"orders.csv": orders})[0] == {"BOUGHT": 2}
+    # Few of the lines came back, so that an id of a return does not tell of all.
+    some = "user_id,product_id,return_id,time\nU1,P1,,2024-03-09\nU1,P2,R1,2024-03-09\n"
+    assert events(tmp_path, {"export.csv": some})[0] == {"BOUGHT": 2}

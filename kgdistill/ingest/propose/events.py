@@ -49,6 +49,14 @@ _REDEEMS = word_set(
     eingeloest"""
 )
 _COMMENTS = word_set("comment comments commented kommentar kommentare kommentiert")
+# What was bought comes back; in a name that says so no other event counts.
+_RETURNS = word_set(
+    """return returns returned refund refunds refunded returndate refunddate retour retours retourne retournes
+    retournee retournees remboursement remboursements rembourse rembourses remboursee remboursees devolucion
+    devoluciones devuelto devueltos devuelta devueltas reembolso reembolsos reembolsado rueckgabe rueckgaben
+    rueckgabedatum ruecksendung ruecksendungen retoure retouren retourendatum retourniert erstattung
+    erstattungen erstattungsdatum rueckerstattung rueckerstattungen erstattet zurueckgegeben"""
+)
 # Known for what they are, though no type of the graph is for them.
 _OTHERS = word_set(
     """remove removed remove_from_cart removefromcart product_removed
@@ -59,9 +67,9 @@ _OTHERS = word_set(
 _VAGUE = word_set("detail add added basket baskets")
 _FLAGS = (("0", "1"), ("false", "true"), ("n", "y"), ("no", "yes"), ("nein", "ja"), ("否", "是"))
 # What the status of an order says where nothing was bought in the end.
-UNDONE = word_set(
-    """cancelled canceled cancel refunded refund returned return failed declined rejected voided void expired
-    unpaid pending storniert retourniert erstattet abgebrochen"""
+UNDONE = _RETURNS | word_set(
+    """cancelled canceled cancel failed declined rejected voided void expired unpaid pending storniert
+    abgebrochen"""
 )
 # What is said of several types is of the first that a schema has.
 _NAMES = {
@@ -79,6 +87,9 @@ _NAMES = {
     "RATED": RATES,
 }
 EVENTS = _OTHERS.union(*_NAMES.values())
+# Not among EVENTS, as a status says it too.
+RETURNED = "RETURNED"
+_NAMES[RETURNED] = _RETURNS
 
 
 def normal(kind: str) -> str:
@@ -106,6 +117,8 @@ def _known(name: str) -> frozenset[str]:
 def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
     """The event that the name of a file or a column tells, by the last of its words that name one.
 
+    A return is one wherever it stands: returned_orders are no orders.
+
     Args:
         name: such as product_views or 加购记录.
         types: those that a schema has for it.
@@ -113,7 +126,8 @@ def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
     Returns:
         What the event is called here, and the type that takes it; each empty where there is none.
     """
-    return next(_tellings(name, types), ("", ""))
+    told = list(_tellings(name, types))
+    return next((one for one in told if one[0] == RETURNED), told[0] if told else ("", ""))
 
 
 def all_told(name: str, types: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_moment, as_number
 from kgdistill.ingest.propose.events import (
+    RETURNED,
     UNDONE,
     all_told,
     codes_of,
@@ -115,6 +116,11 @@ def _event(
     kind, name = _told(pieces, sample)
     at = {"at": line["at"]}
     when = timed(found)
+    if kind == RETURNED and not name:
+        if not _takes_off(found):
+            found.unsure["event"] = _return_doubt(line)
+            return
+        name = "BOUGHT"
     if found.rating is not None and name in ("", "BOUGHT", "COMMENTED"):
         name = "RATED"
     if found.statement is not None and not name:
@@ -140,13 +146,28 @@ def _event(
     pieces.edge(("User", name, "Product"), *ends, given, when=when, doubt=doubt, comments=comments)
 
 
+def _takes_off(found: Guess) -> bool:
+    """Whether returns are written as purchases of negative quantities, as they count."""
+    return found.quantity is not None and any(value.startswith(("-", "−")) for value in found.quantity.values)
+
+
+def _return_doubt(line: dict[str, Any]) -> str:
+    """Why returns make nothing, and with which quantity and amount they would count as what they are."""
+    given = {"quantity": {"constant": 1}, **line}
+    less = {name: {"multiply": [given[name], {"constant": -1}]} for name in given if name != "at"}
+    return (
+        "the name says that these rows are returns, and they make none, as each would count as one more"
+        f" purchase; to count them as returns, make them BOUGHT with {flow(less)}"
+    )
+
+
 def _told(pieces: Pieces, sample: Sample) -> tuple[str, str]:
     """What happened by the file's name, else by that of its time, else by that of an id beside them."""
     found = pieces.found
     types = types_between(pieces.schema, "User", "Product")
     columns = [found.time]
     if found.order is None and found.quantity is None and found.amount is None:
-        columns += [column for column in sample.columns if is_id(column)]
+        columns += [column for column in sample.columns if is_id(column) and column.full]
     names = [sample.called, *(c.name for c in columns if c is not None)]
     return next((told for told in (told_by(name, types) for name in names) if told[0]), ("", ""))
 
