@@ -358,3 +358,23 @@ def test_a_return_of_negative_quantity_and_an_order_with_a_flag_stay_purchases(t
     # Few of the lines came back, so that an id of a return does not tell of all.
     some = "user_id,product_id,return_id,time\nU1,P1,,2024-03-09\nU1,P2,R1,2024-03-09\n"
     assert events(tmp_path, {"export.csv": some})[0] == {"BOUGHT": 2}
+
+
+CATALOGUE = "product_id,title,size\nP1,Dress,XS-XL\nP2,Skirt,M\n"
+SIZED = "user_id,product_id,size,color,time\nU1,P1,XS,red,2024-03-05\n"
+
+
+@pytest.mark.parametrize("file", ["orders.csv", "views.csv", "returns.csv"])
+def test_the_size_that_was_bought_is_of_the_line_where_another_file_describes_products(
+    tmp_path: Path, file: str
+) -> None:
+    _, yaml = events(tmp_path, {file: SIZED, "products.csv": CATALOGUE})
+    assert yaml.count("attributes:") == 1
+    assert "attributes: size\n" in yaml
+    assert "# ? size: of the line, and not of the product, which another file describes" in yaml
+
+
+def test_lines_alone_describe_their_products_and_other_lines_are_no_description(tmp_path: Path) -> None:
+    named = "user_id,product_id,title,size,time\nU1,P1,Dress,XS,2024-03-05\n"
+    _, yaml = events(tmp_path, {"orders.csv": SIZED, "views.csv": named})
+    assert yaml.count("attributes:") == 2

@@ -22,7 +22,7 @@ from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
-from kgdistill.ingest.propose.guess import bare
+from kgdistill.ingest.propose.guess import Guess, bare
 from kgdistill.ingest.propose.marks import with_marks
 from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
@@ -144,6 +144,13 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
     if len(logs) < sum(made.buys for made in pieces):
         for made in logs:
             made.found.unsure["BOUGHT"] = "other files hold purchases too; those of both would count twice"
+    if any(_describes(made.found) for made in pieces):
+        pieces = [
+            pieces_of(taken, schema, shared, beside_purchases=made.beside_purchases, of_lines=True)
+            if made.found.attributes and _of_events(made.found)
+            else made
+            for made, taken in zip(pieces, samples, strict=True)
+        ]
     sure = [made.found for made in pieces if made.found.product and not made.found.named_alone]
     catalogue = any(found.user is None and (found.title or found.price or found.brand) for found in sure)
     out = []
@@ -154,6 +161,17 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
             made = pieces_of(taken, schema, shared, beside_products=True)
         out.append(made)
     return out
+
+
+def _of_events(found: Guess) -> bool:
+    """Whether the rows of a file are what somebody did, or lines of orders."""
+    return found.user is not None or found.order is not None
+
+
+def _describes(found: Guess) -> bool:
+    """Whether a file describes products."""
+    told = (found.title, found.about, found.brand, *found.categories)
+    return found.product is not None and not _of_events(found) and any(c is not None for c in told)
 
 
 def _names(here: ColumnProfile | None, there: ColumnProfile | None) -> bool:

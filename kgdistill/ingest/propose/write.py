@@ -52,6 +52,7 @@ def pieces_of(
     *,
     beside_purchases: bool = False,
     beside_products: bool = False,
+    of_lines: bool = False,
 ) -> Pieces:
     """What a kind of file is taken for.
 
@@ -61,8 +62,13 @@ def pieces_of(
         shared: names of columns that other files have too.
         beside_purchases: purchases stand in other files, so that a rating stands for none.
         beside_products: products stand in other files, so that what has but an id and a name is none.
+        of_lines: attributes are of what was bought or seen, as another file describes the products.
     """
     found = guess(sample, shared)
+    if of_lines:
+        for column in found.attributes:
+            found.unsure[column.name] = "of the line, and not of the product, which another file describes"
+        found.attributes = []
     if beside_products and found.named_alone:
         found.product = None
     pieces = Pieces(schema, found, beside_purchases)
