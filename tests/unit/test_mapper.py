@@ -666,3 +666,20 @@ def test_keys_in_scientific_notation_are_told_once_with_line_column_and_count() 
     # Of a hashed column nothing is shown; the last row is a reject.
     assert found == {(3, "ean", "4.00638E+12", 3), (2, "u", "", 6)}
     assert {row["product_id"] for row in rows(result, "Product")} >= {"1E5", "4.00638E+12", "4"}
+
+
+def test_a_planned_time_may_lie_ahead_and_the_same_column_elsewhere_may_not() -> None:
+    campaign = {"label": "Campaign", "key": "k", "properties": {"end_at": "c"}}
+    table = [{"k": "a", "c": "2024-05-01"}, {"k": "b", "c": "2026-12-31"}]
+    result = mapped({"files": ["f.csv"], "format": "csv", "nodes": [campaign]}, table)
+    assert [row["end_at"] for row in rows(result, "Campaign")] == [
+        datetime(2024, 5, 1),
+        datetime(2026, 12, 31),
+    ]
+    for value in ({"coalesce": ["c", "c"]}, {"value": "c"}):
+        ended = {**campaign, "properties": {"end_at": value}}
+        result = mapped({"files": ["f.csv"], "format": "csv", "nodes": [ended]}, table)
+        assert len(rows(result, "Campaign")) == 2
+    both = {**campaign, "properties": {"end_at": "c", "start_at": "c"}}
+    result = mapped({"files": ["f.csv"], "format": "csv", "nodes": [both]}, table)
+    assert [row["value"] for row in result.rejects.to_pylist()] == ["2026-12-31"]

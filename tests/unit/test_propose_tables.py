@@ -359,6 +359,26 @@ def test_campaigns_have_a_title_and_times(head: str, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("end", ["31/12/{}", "{}-12-31", "12/31/{}"])
+def test_a_campaign_may_end_in_time_to_come(tmp_path: Path, end: str) -> None:
+    ahead = datetime.now().year + 1
+    rows = f"M1,Hello,2024-12-01,{end.format(2024)}\nM2,Bye,2025-12-13,{end.format(ahead)}\n"
+    text, _, shown = proposed(tmp_path, campaigns="campaign_id,title,start_date,end_date\n" + rows)
+    assert (doubts(text), shown.rejected) == ([], 0)
+    assert shown.examples["Campaign"]["end_at"].to_pylist() == [
+        datetime(2024, 12, 31),
+        datetime(ahead, 12, 31),
+    ]
+
+
+def test_what_happened_is_told_by_another_time_than_an_end_that_may_lie_ahead(tmp_path: Path) -> None:
+    ahead = datetime.now().year + 1
+    rows = f"U1,P1,2024-03-05,{ahead}-03-05\nU2,P1,2024-03-05,{ahead}-03-06\n"
+    text, _, shown = proposed(tmp_path, orders="customer_id,product_id,date,end_date\n" + rows)
+    assert "at: date" in text
+    assert shown.rejected == 0
+
+
 def test_who_a_campaign_is_from_is_not_when(tmp_path: Path) -> None:
     text, _, shown = proposed(tmp_path, campaigns="Kampagne;Von;Ende\nK1;Ann;23.03.2024\nK2;Bob;24.03.2024\n")
     assert ("# not used: Von" in text, shown.rejected) == (True, 0)

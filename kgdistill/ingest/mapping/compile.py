@@ -273,7 +273,9 @@ class _Compiler:
                     hint=f"{nearest(name, allowed)}it has: {', '.join(allowed) or 'none'}",
                 )
             prop = allowed[name]
-            cells.append(self.values.cell(name, value, prop.type, place, required=prop.required))
+            cells.append(
+                self.values.cell(name, value, prop.type, place, required=prop.required, planned=prop.planned)
+            )
         if needed is None:
             needed = {name for name, prop in allowed.items() if prop.required}
             if self.source.delete is True:

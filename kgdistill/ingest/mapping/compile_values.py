@@ -49,41 +49,39 @@ class ValueCompiler:
         required: bool,
         shape: Shape = "one",
         is_key: bool = False,
+        planned: bool = False,
     ) -> Cell:
-        """How one property is made, or InputError at `path`."""
+        """How one property is made, or InputError at `path`; a planned time may lie ahead."""
         if value.required is False and required and shape == "one":
             raise InputError("cannot be false: this value must be there", where=f"{path}.required")
         if value.required is not None:
             # A key or end without a value may make nothing instead of a fault.
             required = value.required
-        return Cell(name, self._plan(value, kind, path, shape, is_key), required)
+        return Cell(name, self._plan(value, kind, path, shape, is_key, planned), required)
 
-    def _plan(self, value: Value, kind: PropertyType, path: str, shape: Shape, is_key: bool = False) -> Plan:
+    def _plan(
+        self,
+        value: Value,
+        kind: PropertyType,
+        path: str,
+        shape: Shape,
+        is_key: bool = False,
+        planned: bool = False,
+    ) -> Plan:
         self.columns |= dict.fromkeys(value.own_columns())
-        identity = json.dumps([value.model_dump(mode="json", exclude_defaults=True), kind, shape, is_key])
+        told = value.model_dump(mode="json", exclude_defaults=True)
+        identity = json.dumps([told, kind, shape, is_key, planned])
         if identity in self._plans:
             return self._plans[identity]
         self._check_options(value, kind, path)
         zone = value.zone or self.zone
         if value.zone is not None:
             _check_zone(value.zone, f"{path}.zone")
-        told = {name for name in _TEXT_OPTIONS if getattr(value, name) not in (None, False)}
+        options = {name for name in _TEXT_OPTIONS if getattr(value, name) not in (None, False)}
         # Numbers with a unit and times of another zone are read as they are.
-        as_text = bool(told - {"unit", "zone"})
-        inner: PropertyType = "string" if told else kind
-        parts: tuple[Plan, ...] = ()
-        if value.multiply is not None:
-            parts = tuple(
-                self._plan(part, "double", f"{path}.multiply[{i}]", "one")
-                for i, part in enumerate(value.multiply)
-            )
-        elif value.coalesce is not None:
-            parts = tuple(
-                self._plan(part, inner, f"{path}.coalesce[{i}]", shape, is_key)
-                for i, part in enumerate(value.coalesce)
-            )
-        elif value.value is not None:
-            parts = (self._plan(value.value, inner, f"{path}.value", shape, is_key),)
+        as_text = bool(options - {"unit", "zone"})
+        inner: PropertyType = "string" if options else kind
+        parts = self._parts(value, inner, path, shape, is_key, planned)
         constant = default = outcomes = None
         if value.constant is not None:
             constant = self._literals([value.constant], value, inner, zone, f"{path}.constant")
@@ -99,7 +97,7 @@ class ValueCompiler:
                 raise InputError(
                     "needs a salt", where=f"{path}.hash", hint="set KGDISTILL_SALT or give --salt-file"
                 )
-        low, high = self._bounds(value, kind, zone, path)
+        low, high = self._bounds(value, kind, zone, path, planned)
         plan = Plan(
             slot=len(self._plans),
             value=value,
@@ -118,6 +116,24 @@ class ValueCompiler:
         )
         self._plans[identity] = plan
         return plan
+
+    def _parts(
+        self, value: Value, kind: PropertyType, path: str, shape: Shape, is_key: bool, planned: bool
+    ) -> tuple[Plan, ...]:
+        """The values that a value is made of."""
+        if value.multiply is not None:
+            return tuple(
+                self._plan(part, "double", f"{path}.multiply[{i}]", "one")
+                for i, part in enumerate(value.multiply)
+            )
+        if value.coalesce is not None:
+            return tuple(
+                self._plan(part, kind, f"{path}.coalesce[{i}]", shape, is_key, planned)
+                for i, part in enumerate(value.coalesce)
+            )
+        if value.value is not None:
+            return (self._plan(value.value, kind, f"{path}.value", shape, is_key, planned),)
+        return ()
 
     def _check_options(self, value: Value, kind: PropertyType, path: str) -> None:
         number = kind in ("int64", "double")
@@ -182,7 +198,7 @@ class ValueCompiler:
         return result
 
     def _bounds(
-        self, value: Value, kind: PropertyType, zone: str, path: str
+        self, value: Value, kind: PropertyType, zone: str, path: str, planned: bool
     ) -> tuple[tuple[pa.Array, str] | None, tuple[pa.Array, str] | None]:
         if kind not in ("int64", "double", "timestamp"):
             return None, None
@@ -190,7 +206,7 @@ class ValueCompiler:
         if kind == "timestamp":
             tomorrow = self.now + timedelta(days=1)
             low = (pa.array([_EARLIEST], pa.timestamp("us")), "lies before 1900-01-01")
-            high = (pa.array([tomorrow], pa.timestamp("us")), "lies in the future")
+            high = None if planned else (pa.array([tomorrow], pa.timestamp("us")), "lies in the future")
         before, after = ("lies before", "lies after") if kind == "timestamp" else ("is below", "is above")
         if value.min is not None:
             low = (

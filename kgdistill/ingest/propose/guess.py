@@ -139,7 +139,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     timed = [c for c in left if c.time is not None and (has(c, TIME) or c.time.unit is None)]
     timed = [c for c in timed if not (c.number is not None and not has(c, TIME))]
     if timed:
-        found.time = max(timed, key=lambda c: (len(c.values) == c.rows, c.distinct, has(c, TIME)))
+        found.time = max(
+            timed, key=lambda c: (not _is_end(c), len(c.values) == c.rows, c.distinct, has(c, TIME))
+        )
         left.remove(found.time)
         if len(timed) > 1:
             found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
@@ -155,6 +157,10 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     _by_name(found)
     found.apart = _apart(found.categories, blanks=sample.options.format == "recbole")
     return found
+
+
+def _is_end(column: ColumnProfile) -> bool:
+    return column.time is not None and column.time.ahead
 
 
 def _by_name(found: Guess) -> None:

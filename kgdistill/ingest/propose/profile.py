@@ -17,7 +17,7 @@ from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
 from kgdistill.ingest.propose.numbers import NumberShape, alike, number_shape
 from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
-from kgdistill.ingest.propose.words import word_set, words
+from kgdistill.ingest.propose.words import END, word_set, words
 from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
 from kgdistill.ingest.readers.json_lines import json_columns
 from kgdistill.ingest.readers.source import suffixes
@@ -256,7 +256,7 @@ def _described(name: str, values: list[str], rows: int, lists: bool = False) -> 
         values=values,
         rows=rows,
         lists=lists,
-        time=None if lists else time_shape(some),
+        time=None if lists else time_shape(some, ahead=not word_set(END).isdisjoint(words(name))),
         number=None if lists else number_shape(some),
         distinct=len(counted),
         personal=_most(some, _MAIL) or (_most(some, _PHONE) and any(v.startswith("+") for v in some)),

@@ -57,6 +57,7 @@ class TimeShape:
         other: the first format with day and month in the other order.
         only: how many values fit the first format alone, and how many the other one alone.
         seen: how many values were looked at; `first` fits the first format alone, `example` the other one.
+        ahead: they may lie in the future.
     """
 
     formats: tuple[str, ...] = ()
@@ -67,23 +68,28 @@ class TimeShape:
     seen: int = 0
     first: str = ""
     example: str = ""
+    ahead: bool = False
 
 
-def fits(values: Iterable[str | None], formats: tuple[str, ...], unit: str | None = None) -> BoolArray:
-    """Which texts a job would take as times: those from 1900 to tomorrow."""
+def fits(
+    values: Iterable[str | None], formats: tuple[str, ...], unit: str | None = None, *, ahead: bool = False
+) -> BoolArray:
+    """Which texts a job would take as times: those from 1900 to tomorrow, or to any day ahead."""
     texts = pa.array([text.strip() if text else None for text in values], pa.string())
     times, bad = cast_times(texts, formats, unit, "UTC")
     tomorrow = datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(days=1)
-    inside = pc.and_(pc.greater_equal(times, datetime(1900, 1, 1)), pc.less_equal(times, tomorrow))
+    last = datetime.max if ahead else tomorrow
+    inside = pc.and_(pc.greater_equal(times, datetime(1900, 1, 1)), pc.less_equal(times, last))
     good: BoolArray = ~bad & np.asarray(pc.fill_null(inside, False)).astype(bool)
     return good
 
 
-def time_shape(counted: Counter[str]) -> TimeShape | None:
+def time_shape(counted: Counter[str], *, ahead: bool = False) -> TimeShape | None:
     """How most of the texts are written as times; None where they are none.
 
     Args:
         counted: texts without white space at their ends, and how often each comes.
+        ahead: they may lie in the future.
     """
     texts = list(counted)
     weights = np.array([counted[text] for text in texts], dtype=np.int64)
@@ -92,26 +98,29 @@ def time_shape(counted: Counter[str]) -> TimeShape | None:
     # 1/2/24 is the shortest.
     if not texts or max(map(len, texts)) < 6 or not any(c.isdigit() for c in texts[0] + texts[-1]):
         return None
-    iso = fits(texts, ())
+    iso = fits(texts, (), ahead=ahead)
     if weights[iso].sum() >= needed:
-        return TimeShape()
-    shape = _formatted(texts, weights, iso, needed)
+        return TimeShape(ahead=ahead)
+    shape = _formatted(texts, weights, iso, needed, ahead=ahead)
     if shape is not None or not all(_NUMBER.match(text) for text in texts):
         return shape
     numbers = np.array([float(text) for text in texts])
     for unit, low, high in _UNITS:
         good = (numbers >= low) & (numbers <= high)
-        if weights[good].sum() >= needed and weights[good & fits(texts, (), unit)].sum() >= needed:
-            return TimeShape(unit=unit)
+        good &= fits(texts, (), unit, ahead=ahead)
+        if weights[good].sum() >= needed:
+            return TimeShape(unit=unit, ahead=ahead)
     return None
 
 
-def _formatted(texts: list[str], weights: IntArray, iso: BoolArray, needed: float) -> TimeShape | None:
+def _formatted(
+    texts: list[str], weights: IntArray, iso: BoolArray, needed: float, *, ahead: bool
+) -> TimeShape | None:
     """The formats that read most, most of all first, and the opposite of the first."""
     names: Counter[str] = Counter()
     for text, weight in zip(texts, weights, strict=True):
         names.update({name: int(weight) for name in formats_of(text)})
-    covered = {name: fits(texts, (name,)) for name, _ in names.most_common(8)}
+    covered = {name: fits(texts, (name,), ahead=ahead) for name, _ in names.most_common(8)}
     if iso.any():
         covered["iso"] = iso
     chosen: list[str] = []
@@ -134,7 +143,7 @@ def _formatted(texts: list[str], weights: IntArray, iso: BoolArray, needed: floa
     turned = [name for name in opposites(first) if name in covered and weights[covered[name]].sum()]
     other = max(turned, key=lambda name: int(weights[covered[name]].sum()), default=None)
     zone = "UTC" if first.endswith((" UTC", " GMT", "UTC", "GMT")) else None
-    return TimeShape(tuple(chosen), zone=zone, other=other)
+    return TimeShape(tuple(chosen), zone=zone, other=other, ahead=ahead)
 
 
 def opposites(name: str) -> tuple[str, ...]:
@@ -243,8 +252,8 @@ def count_orders(shape: TimeShape, counted: Counter[str]) -> TimeShape:
     texts = list(counted)
     assert shape.other is not None
     weights = np.array([counted[text] for text in texts], dtype=np.int64)
-    first = fits(texts, shape.formats)
-    other = fits(texts, (shape.other,))
+    first = fits(texts, shape.formats, ahead=shape.ahead)
+    other = fits(texts, (shape.other,), ahead=shape.ahead)
     alone, against = first & ~other, other & ~first
     return replace(
         shape,

@@ -17,6 +17,8 @@ TIME = (
     "time ts date timestamp epoch unixtime datum zeit zeitpunkt zeitstempel "
     "at day tag dat when created ordered purchased"
 )
+# Such a time is planned, and may lie ahead.
+END = "end ends ende until bis enddate endtime enddatum endzeit"
 QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
 AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
 PRICE = "price preis einzelpreis stueckpreis unitprice cost"

@@ -12,7 +12,7 @@ from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.paths import any_sign, other_signs, parted, parted_otherwise, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
-from kgdistill.ingest.propose.words import HANDLE
+from kgdistill.ingest.propose.words import END, HANDLE
 from kgdistill.ingest.propose.write_events import unheard, when, write_events
 from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, scalar, write_skeleton
@@ -40,7 +40,7 @@ _USER_WORDS = {
 _CAMPAIGN_WORDS = {
     "start_at": "start starts begin begins beginn anfang ab from von startdate starttime startdatum "
     "startzeit",
-    "end_at": "end ends ende until to bis enddate endtime enddatum endzeit",
+    "end_at": f"{END} to",
     "campaign_type": "type typ art campaigntype kampagnentyp",
 }
 
@@ -231,7 +231,9 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
     if column.time is not None and column is found.time:
         shape = column.time
         formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
-        read = fits(map(narrow, column.values) if column.wide else column.values, formats, shape.unit)
+        values = [narrow(v) for v in column.values] if column.wide else column.values
+        # The end of a campaign is planned; an event is not.
+        read = fits(values, formats, shape.unit, ahead=shape.ahead and found.user is None)
         bad = [value for value, good in zip(column.values, read, strict=True) if not good]
     elif _is_number(column, found) and column is not found.grade:
         values = [narrow(v) for v in column.values] if column.wide else column.values
