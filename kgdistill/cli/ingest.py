@@ -122,7 +122,7 @@ def init(
       kgdistill ingest init data/ --out shop.yaml
     """
     from kgdistill.declared import parse_yaml
-    from kgdistill.ingest.propose.propose import NothingFitsError, propose
+    from kgdistill.ingest.propose.propose import NothingFitsError, idle_files, propose
 
     if out is not None and out.exists():
         raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
@@ -139,14 +139,18 @@ def init(
             raise DiskError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
     sources = parse_yaml(text, where="the proposal")["sources"] or {}
     encodings = {name: source["encoding"] for name, source in sources.items() if "encoding" in source}
+    idle = idle_files(found, sources)
     if json:
         doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
         told = {"file": out, "files": found, "mapping": text, "encodings": encodings, "doubts": doubts}
+        told["idle"] = idle
         print_json(told)
     elif out is None:
         print(text, end="")
     if not json:
         say_encodings(encodings)
+        if idle and lacking is None:
+            say(f"makes nothing yet, see the comments in its place: {', '.join(idle)}")
     if lacking is not None:
         if out is not None:
             lacking.hint = f"{shown(out)} is a skeleton: {lacking.hint}"

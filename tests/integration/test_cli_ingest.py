@@ -204,6 +204,20 @@ def test_what_init_proposes_for_odd_files_a_job_reads(ask: Ask, fail: Callable[.
     assert bought["first_at"].isoformat() == "2024-02-01T01:05:00"
 
 
+def test_init_names_the_files_that_make_nothing_yet(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("some").mkdir()
+    Path("some/orders.csv").write_text("order_id,customer_id,sku,time\n1,C1,P1,2024-03-05\n")
+    Path("some/lines.csv").write_text("order_id,product_id,quantity\n1,P1,2\n")
+    Path("some/odd.csv").write_text("x,y\na,b\n")
+    Path("some/weather.csv").write_text("p,q\na,b\n")
+    assert main(["ingest", "init", "some", "--out", "some.yaml"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "makes nothing yet, see the comments in its place: odd.csv, weather.csv" in said
+    assert ask("ingest", "init", "some")["idle"] == ["odd.csv", "weather.csv"]
+    assert main(["ingest", "init", "data/orders-1.csv"]) == 0
+    assert "makes nothing" not in capsys.readouterr().err
+
+
 def test_where_nothing_fits_init_writes_a_skeleton_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.csv").write_text("colour,weight\nred,2\n")
     assert main(["ingest", "init", "x.csv"]) == 2

@@ -10,6 +10,7 @@ from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,7 +34,7 @@ from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
-__all__ = ["NothingFitsError", "Preview", "preview", "propose"]
+__all__ = ["NothingFitsError", "Preview", "idle_files", "preview", "propose"]
 
 # Of the ids in lines, those that a table of products has: of numbers, and of others.
 _MOST, _SOME = 0.9, 0.05
@@ -130,6 +131,16 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     where = (names[0] for names, _ in groups)
     hint = "export the files with rows in them, or fill in the skeleton by hand"
     raise NothingFitsError(told, where=", ".join(where), hint=hint, skeleton=text)
+
+
+def idle_files(files: Sequence[Path], sources: AnyMapping[str, AnyMapping[str, Any]]) -> list[str]:
+    """Those of the files that no source of their proposal reads or looks up."""
+    paths = [Path(os.path.abspath(file)) for file in files]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    reading = [item for one in sources.values() for item in (one, *one.get("join", {}).values())]
+    read = {name for item in reading for name in item["files"]}
+    names = (path.relative_to(root).as_posix() for path in paths)
+    return [name for name in dict.fromkeys(names) if name not in read]
 
 
 def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
