@@ -65,7 +65,17 @@ _OTHERS = word_set(
 )
 # In the name of a file or a column these say something else: order_detail.csv, added_at, baskets.csv.
 _VAGUE = word_set("detail add added basket baskets")
-_FLAGS = (("0", "1"), ("false", "true"), ("n", "y"), ("no", "yes"), ("nein", "ja"), ("否", "是"))
+_FLAGS = (
+    ("0", "1"),
+    ("false", "true"),
+    ("n", "y"),
+    ("no", "yes"),
+    ("nein", "ja"),
+    ("non", "oui"),
+    ("no", "si"),
+    ("no", "sí"),
+    ("否", "是"),
+)
 # What the status of an order says where nothing was bought in the end.
 UNDONE = _RETURNS | word_set(
     """cancelled canceled cancel failed declined rejected voided void expired unpaid pending storniert

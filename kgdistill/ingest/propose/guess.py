@@ -239,7 +239,8 @@ def _entities(
     )
     found.user = take(lambda c: entity(c, USER), exact)
     found.product = take(
-        lambda c: entity(c, PRODUCT), lambda c: (c.name in shared, len(c.values), c.distinct, exact(c))
+        lambda c: entity(c, PRODUCT) or _is_reference(c, left, shared),
+        lambda c: (c.name in shared, _tells_goods(c), len(c.values), c.distinct, exact(c)),
     )
     _bare(found, left, stem)
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
@@ -247,6 +248,19 @@ def _entities(
         if handles:
             found.user = handles[0]
             found.personal.remove(handles[0])
+
+
+def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:
+    """Whether it is a product's reference; in English, with no goods beside it, it may be a payment's."""
+    if column.words != ("reference",) or column.lists:
+        return False
+    goods = any(has(c, f"{TITLE} {BRAND} {CATEGORY}") for c in beside)
+    return column.name.lower() != "reference" or column.name in shared or goods
+
+
+def _tells_goods(column: ColumnProfile) -> int:
+    """How surely a column is of products: a material may be what they are of, a reference a payment's."""
+    return {"material": 0, "reference": 1}.get(column.flat, 2)
 
 
 def _inner(column: ColumnProfile) -> tuple[str, ...]:

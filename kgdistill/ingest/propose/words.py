@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from kgdistill.ingest.propose.eastern import pieces
+from kgdistill.ingest.propose.romance import as_english
 
 USER = (
     "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
@@ -22,9 +23,9 @@ END = "end ends ende until bis enddate endtime enddatum endzeit"
 QUANTITY = "quantity qty menge anzahl stueck stueckzahl units count pieces amountunits"
 AMOUNT = "amount total sales revenue umsatz betrag summe spend spent paid gesamtpreis turnover gmv value"
 PRICE = "price preis einzelpreis stueckpreis unitprice cost"
-RATING = "rating stars overall sterne bewertung score"
+RATING = "rating stars overall sterne bewertung score note nota"
 GRADE = "label grade relevance judgement judgment gain relevanz rating"
-TITLE = "title titel name bezeichnung produktname artikelname artikelbezeichnung"
+TITLE = "title titel name nombre bezeichnung produktname artikelname artikelbezeichnung"
 ABOUT = "description desc beschreibung details text produktbeschreibung"
 BRAND = "brand marke manufacturer hersteller maker vendor supplier lieferant"
 CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
@@ -51,20 +52,22 @@ NO_NUMBER += " time date"
 
 # Of two words together; longer text is no name.
 _LONGEST = 30
+_NUMBER_SIGN = re.compile(r"\b[nN]°")
 _UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of a name: CustomerID, customer_id and customer-id are customer, id, and so is 客户编号."""
+    """The words of a name: CustomerID and customer-id are customer, id; so are 客户编号 and cliente_id."""
     return tuple(word for piece, known in pieces(name) for word in known or _latin(piece))
 
 
 def _latin(spelled: str) -> tuple[str, ...]:
     for letter, letters in _UMLAUTS.items():
         spelled = spelled.replace(letter, letters)
+    spelled = _NUMBER_SIGN.sub("no ", spelled)
     plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)
-    return tuple(word for part in parts for word in _split(part.lower()))
+    return as_english(tuple(word for part in parts for word in _split(part.lower())))
 
 
 def _split(word: str) -> tuple[str, ...]:

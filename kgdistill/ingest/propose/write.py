@@ -38,7 +38,7 @@ _USER_WORDS = {
     "kids_count": "kidscount kids children kinder",
 }
 _CAMPAIGN_WORDS = {
-    "start_at": "start starts begin begins beginn anfang ab from von startdate starttime startdatum "
+    "start_at": "start starts sent begin begins beginn anfang ab from von startdate starttime startdatum "
     "startzeit",
     "end_at": f"{END} to",
     "campaign_type": "type typ art campaigntype kampagnentyp",
