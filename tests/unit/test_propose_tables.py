@@ -500,3 +500,46 @@ def test_what_was_paid_for_each_product_once_is_no_other_price(tmp_path: Path) -
     prices = {row["product_id"]: row["price"] for row in shown.examples["Product"].to_pylist()}
     assert prices == {"p1": 9.5, "p2": 10.5}
     assert [row["spend"] for row in shown.examples[BOUGHT].to_pylist()] == [7.5, 8.5]
+
+
+@pytest.mark.parametrize("mark", ["|", ";", ", "])
+@pytest.mark.parametrize("key", ["P{}", "{}"])
+def test_several_keys_of_products_in_one_value_are_no_product(tmp_path: Path, mark: str, key: str) -> None:
+    products = "product_id,title\n" + "".join(f"{key.format(n)},Thing {n}\n" for n in range(20))
+    rows = [mark.join(key.format(n + i) for i in range(3)) for n in range(10)] + [key.format(3)]
+    campaigns = "campaign_id,title,start_date,products\n" + "".join(
+        f'M{n},Hello {n},2024-03-05,"{row}"\n' for n, row in enumerate(rows)
+    )
+    text, _, shown = proposed(tmp_path, products=products, campaigns=campaigns)
+    assert (shown.counts["Product"], shown.counts["Campaign"], shown.rejected) == (20, 11, 0)
+    assert "title: title" in text.split("campaigns:")[1]
+    (doubt,) = doubts(text)
+    assert doubt.startswith("products: its values hold several keys of products each, and make none")
+
+
+def test_several_keys_are_read_as_the_doubt_says_and_a_key_with_such_a_sign_stays_one(tmp_path: Path) -> None:
+    products = "product_id,title\nA|1,Thing\nA|2,Thing\nA,Thing\n"
+    lines = "customer_id,products,date\nC1,A|1,2024-03-05\nC2,A|2,2024-03-05\n"
+    text, _, shown = proposed(tmp_path, products=products, orders=lines)
+    assert "to: {Product: products}" in text
+    rows = "C1,P1|P2,S,2024-03-05\nC2,P2,S,2024-03-05\nC2,P1|P3,S,2024-03-05\n"
+    lists = f"customer_id,products,size,date\n{rows}"
+    text, _, shown = proposed(tmp_path, products="product_id,title\nP1,A\nP2,B\nP3,C\n", orders=lists)
+    assert BOUGHT not in shown.counts
+    assert 'the end of a relationship, {column: products, split: "|"} makes one for each key' in text
+    mapping = parse_mapping(
+        """
+version: 1
+name: shop
+sources:
+  orders:
+    files: [orders.csv]
+    format: csv
+    relationships:
+      - type: BOUGHT
+        from: {User: customer_id}
+        to: {Product: {column: products, split: "|"}}
+        properties: {at: date}
+"""
+    )
+    assert preview(mapping, SCHEMA, tmp_path).counts[BOUGHT] == 5

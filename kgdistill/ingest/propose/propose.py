@@ -38,6 +38,7 @@ __all__ = ["NothingFitsError", "Preview", "idle_files", "preview", "propose"]
 
 # Of the ids in lines, those that a table of products has: of numbers, and of others.
 _MOST, _SOME = 0.9, 0.05
+_BETWEEN = ("|", ";", ",", "/", " ")
 
 
 @dataclass
@@ -146,6 +147,11 @@ def idle_files(files: Sequence[Path], sources: AnyMapping[str, AnyMapping[str, A
 def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
     """What each kind of file is taken for."""
     pieces = [pieces_of(taken, schema, shared) for taken in samples]
+    marks = [_between_keys(made, pieces) for made in pieces]
+    pieces = [
+        pieces_of(taken, schema, shared, between_products=mark) if mark else made
+        for made, mark, taken in zip(pieces, marks, samples, strict=True)
+    ]
     if any(made.buys for made in pieces):
         pieces = [
             pieces_of(taken, schema, shared, beside_purchases=True) if made.rates_alone else made
@@ -158,7 +164,7 @@ def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> li
     if any(_describes(made.found) for made in pieces):
         pieces = [
             pieces_of(taken, schema, shared, beside_purchases=made.beside_purchases, of_lines=True)
-            if made.found.attributes and _of_events(made.found)
+            if made.found.product and made.found.attributes and _of_events(made.found)
             else made
             for made, taken in zip(pieces, samples, strict=True)
         ]
@@ -189,10 +195,28 @@ def _names(here: ColumnProfile | None, there: ColumnProfile | None) -> bool:
     """Whether a column holds keys of the other one, more than numbers would by chance."""
     if here is None or there is None or not here.values:
         return False
-    keys = set(there.values)
+    return _are_among(here.values, set(there.values))
+
+
+def _are_among(values: Sequence[str], keys: set[str]) -> bool:
     chance = all(key.isdecimal() for key in keys)
-    share = sum(value in keys for value in here.values) / len(here.values)
+    share = sum(value in keys for value in values) / len(values)
     return share >= (_MOST if chance else _SOME)
+
+
+def _between_keys(made: Pieces, others: Sequence[Pieces]) -> str:
+    """What stands between several keys of another file's products in most values of what looks like one."""
+    column = made.found.product
+    if column is None or column.lists or not column.values:
+        return ""
+    some = (other.found.product for other in others if other is not made)
+    keys = {value for there in some if there is not None for value in there.values}
+    for mark in _BETWEEN:
+        several = [value for value in column.values if mark in value and value not in keys]
+        parts = [part.strip() for value in column.values for part in value.split(mark)]
+        if 2 * len(several) > len(column.values) and _are_among(parts, keys):
+            return mark
+    return ""
 
 
 def _grouped(

@@ -53,6 +53,7 @@ def pieces_of(
     beside_purchases: bool = False,
     beside_products: bool = False,
     of_lines: bool = False,
+    between_products: str = "",
 ) -> Pieces:
     """What a kind of file is taken for.
 
@@ -62,6 +63,7 @@ def pieces_of(
         shared: names of columns that other files have too.
         beside_purchases: purchases stand in other files, so that a rating stands for none.
         beside_products: products stand in other files, so that what has but an id and a name is none.
+        between_products: what stands between keys of products where several are one value.
         of_lines: attributes are of what was bought or seen, as another file describes the products.
     """
     found = guess(sample, shared)
@@ -71,6 +73,13 @@ def pieces_of(
         found.attributes = []
     if beside_products and found.named_alone:
         found.product = None
+    if between_products and found.product is not None:
+        name, found.product = found.product.name, None
+        each = flow({"column": name, "split": between_products})
+        found.unsure[name] = (
+            "its values hold several keys of products each, and make none; as the end of a relationship,"
+            f" {each} makes one for each key"
+        )
     pieces = Pieces(schema, found, beside_purchases)
     if not _canonical(pieces, sample):
         _guessed(pieces, sample, used(found))
