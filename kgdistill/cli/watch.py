@@ -19,6 +19,7 @@ from kgdistill.errors import InputError
 from kgdistill.moment import zone_named
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import tzinfo
 
     from kgdistill.tasks.alerts import Alerts
@@ -110,7 +111,9 @@ def watch(
     _apart(file, {"--state": state, "--out": out, "--rejects": rejects, "--page": page})
     if page is not None:
         from kgdistill.watch.page import write_page
-    alerts, label = _declared(bundle, run, task, {k: v for k, v in changed.items() if v is not None})
+    alerts, label, sentiments = _declared(
+        bundle, run, task, {k: v for k, v in changed.items() if v is not None}
+    )
     where = "-" if file == "-" else shown(file)
     reading = StatementReader(_kind(format, file), _columns(field), _zone(zone), where)
     sinks = Sinks(state, out, rejects)
@@ -126,12 +129,15 @@ def watch(
         from kgdistill.watch.session import Session
 
         check_text(sys.stdin.buffer.peek(4096) if hasattr(sys.stdin.buffer, "peek") else b"", where)
-        outcome = Session(alerts, reading, label=label, sinks=sinks, tell=tell).read(
+        outcome = Session(alerts, reading, label=label, sentiments=sentiments, sinks=sinks, tell=tell).read(
             sys.stdin.buffer, stream=True
         )
     else:
-        outcome = watch_file(file, alerts, label=label, sinks=sinks, reading=reading, tell=tell)
+        outcome = watch_file(
+            file, alerts, label=label, sentiments=sentiments, sinks=sinks, reading=reading, tell=tell
+        )
     _summarise(outcome, alerts, rejects)
+    _say_unknown(outcome, sentiments)
     # A stream with a state may have been sent again.
     if 2 * outcome.late > outcome.lines and (file != "-" or state is None):
         say("more than half came late: sort them by time, the oldest first")
@@ -168,8 +174,8 @@ def _place(path: str | Path) -> object:
 
 def _declared(
     bundle: Path | None, run: Path | None, task: str, changed: dict[str, Any]
-) -> tuple[Alerts, Labeller | None]:
-    """What is told, as declared and as the options change it; and what labels texts."""
+) -> tuple[Alerts, Labeller | None, tuple[str, ...]]:
+    """What is told, as declared and as the options change it; what labels texts, and by which sentiments."""
     from kgdistill.tasks.spec import ClassifySpec, load_task, parse_task
     from kgdistill.watch.label import labeller
 
@@ -186,8 +192,10 @@ def _declared(
         raise InputError(f"the task {spec.name!r} declares no alerts", hint="add `alerts:` to its file")
     alerts = alerts.changed(changed)
     if asked is None:
-        return alerts, None
-    return alerts, labeller(asked.bundle, alerts, shown(bundle if bundle is not None else str(run)))
+        return alerts, None, ()
+    label = labeller(asked.bundle, alerts, shown(bundle if bundle is not None else str(run)))
+    told = asked.bundle.classifier
+    return alerts, label, told.targets[alerts.target].names if told is not None else ()
 
 
 def _kind(name: str | None, file: str) -> Format:
@@ -257,3 +265,14 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
         say(f"windows are open from {watcher.open_since} UTC on; later statements close them")
     if watcher.going:
         say(f"still going on: {', '.join(watcher.going)}")
+
+
+def _say_unknown(outcome: Outcome, sentiments: Sequence[str]) -> None:
+    """What lines call their sentiment, where the model does not know it and told them itself."""
+    unknown = outcome.unknown
+    if unknown:
+        names = ", ".join(name for name, _ in unknown.most_common(5))
+        say(
+            f"{unknown.total():,} statements have a sentiment that the model does not tell ({names}): "
+            f"it told theirs from their text; it tells {', '.join(sentiments)[:200]}"
+        )

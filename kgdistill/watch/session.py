@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -24,6 +24,7 @@ _BATCH, _SAVE_S = 512, 5.0
 _BEGINNING, _FIRST = 1 << 20, 1_000
 LONGEST_TEXT = 10_000
 """Characters of a statement that a model reads."""
+_SHOWN, _NAMES = 40, 50
 _REJECTS = ("source", "line", "value", "reason")
 
 
@@ -58,6 +59,8 @@ class Outcome:
             is open; 0 where none is.
         late: statements that came after their window was over.
         cut: texts longer than a model reads.
+        unknown: sentiments that the model does not tell, and of how many statements it told another; beyond
+            some names, all further ones are one.
     """
 
     watcher: Watcher
@@ -71,6 +74,7 @@ class Outcome:
     unfinished: int = 0
     late: int = 0
     cut: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 class Session:
@@ -80,6 +84,7 @@ class Session:
         alerts: what is told.
         reading: how lines are read.
         label: tells what lines lack; None: nothing does.
+        sentiments: those that `label` tells: another one in a line is not believed. Empty: all are.
         sinks: where it writes.
         tell: called with every alert.
     """
@@ -90,10 +95,11 @@ class Session:
         reading: StatementReader,
         *,
         label: Labeller | None = None,
+        sentiments: Collection[str] = (),
         sinks: Sinks | None = None,
         tell: Callable[[Alert], None] | None = None,
     ) -> None:
-        self.alerts, self.reading, self.label = alerts, reading, label
+        self.alerts, self.reading, self.label, self.sentiments = alerts, reading, label, sentiments
         self.sinks, self.tell = sinks or Sinks(), tell
 
     def read(self, file: BinaryIO, *, stream: bool = False) -> Outcome:
@@ -199,7 +205,7 @@ class Session:
             if statement is None:
                 outcome.empty += 1
                 return []
-            self._check(statement)
+            statement = self._checked(statement)
         except LineError as error:
             self._reject(record.line, beginning(record.raw or b""), str(error))
             return []
@@ -210,7 +216,12 @@ class Session:
         hint = "files that grow are read on; another file needs another name, or a new --state"
         return InputError(message, where=self.reading.where, hint=hint)
 
-    def _check(self, statement: Statement) -> None:
+    def _checked(self, statement: Statement) -> Statement:
+        """The statement, without a sentiment that the model does not tell.
+
+        Raises:
+            LineError: it lacks what it is counted by.
+        """
         if self._stream and self.sinks.state is not None and not statement.id:
             raise LineError(
                 "has no id: without one a stream with a --state would be counted twice after a restart"
@@ -219,6 +230,13 @@ class Session:
             raise LineError("has no sentiment, and no model tells it: give --run or --bundle")
         if statement.sentiment is None and not statement.text:
             raise LineError("has neither a sentiment nor a text")
+        if not self.sentiments or statement.sentiment is None or statement.sentiment in self.sentiments:
+            return statement
+        name, unknown = statement.sentiment[:_SHOWN], self._outcome.unknown
+        if not statement.text:
+            raise LineError(f"has the sentiment {name!r}, which the model does not tell, and no text")
+        unknown[name if name in unknown or len(unknown) < _NAMES else "…"] += 1
+        return replace(statement, sentiment=None)
 
     def _reject(self, line: int, value: str, reason: str) -> None:
         outcome = self._outcome
@@ -285,6 +303,7 @@ def watch_file(
     alerts: Alerts,
     *,
     label: Labeller | None = None,
+    sentiments: Collection[str] = (),
     sinks: Sinks | None = None,
     reading: StatementReader | None = None,
     tell: Callable[[Alert], None] | None = None,
@@ -294,7 +313,7 @@ def watch_file(
     Args:
         path: the file; by its name it is CSV (.csv, .tsv) or JSON lines.
         alerts: what is told, such as `load_task("sentiment").alerts`.
-        label, sinks, tell: as `Session`.
+        label, sentiments, sinks, tell: as `Session`.
         reading: how lines are read; by the file's name where None.
 
     Raises:
@@ -309,7 +328,8 @@ def watch_file(
             if file.seekable():
                 _refuse_newest_first(file.read(_BEGINNING), alerts, reading)
                 file.seek(0)
-            return Session(alerts, reading, label=label, sinks=sinks, tell=tell).read(file)
+            session = Session(alerts, reading, label=label, sentiments=sentiments, sinks=sinks, tell=tell)
+            return session.read(file)
     except OSError as error:
         if error.filename is None or Path(error.filename) != path:
             raise

@@ -145,6 +145,31 @@ def test_a_bundle_tells_what_lines_lack(
     assert "does not tell 'furious', but negative, positive" in capsys.readouterr().err
 
 
+def test_a_sentiment_that_the_model_does_not_tell_is_not_believed(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _bundle(tmp_path / "bundle")
+    french, words = {"negative": "négatif", "positive": "positif"}, {"negative": "bad", "positive": "good"}
+    rows: list[Row] = [{**row, "text": words[row["sentiment"]]} for row in ROWS]
+    mixed = tmp_path / "mixed.jsonl"
+    renamed = [{**row, "sentiment": french[row["sentiment"]]} if n % 3 else row for n, row in enumerate(rows)]
+    bare = {**ROWS[0], "id": "bare", "sentiment": "fâché"}
+    mixed.write_text(lines([bare, *renamed]), encoding="utf-8")
+    assert main(["watch", str(file), "--json"]) == 0
+    want = capsys.readouterr().out
+    assert main(["watch", str(mixed), "--bundle", str(tmp_path / "bundle"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.out == want
+    count = sum(n % 3 > 0 for n in range(len(rows)))
+    assert (
+        f"{count:,} statements have a sentiment that the model does not tell (positif, négatif): it told "
+        "theirs from their text; it tells negative, positive\n"
+    ) in said.err
+    assert "line 1 has the sentiment 'fâché', which the model does not tell, and no text" in said.err
+    assert main(["watch", str(file), "--bundle", str(tmp_path / "bundle")]) == 0
+    assert "does not tell" not in capsys.readouterr().err
+
+
 def test_a_file_with_the_newest_first_is_refused_and_leaves_nothing(
     tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
