@@ -1,4 +1,4 @@
-"""What a query says of a price: "under 20", "bis 20 €", "20元以下", "between 10 and 20"."""
+"""What a query says of a price: "under 20", "bis 20 €", "moins de 20 €", "20元以下", "between 10 and 20"."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _N = (
 _SOME = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY}|(?P<C>{_N}) ?$)"
 _PAID = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY})"
 # Where prices are written so, a point before three digits stands between thousands: 1.500 €.
-_GERMAN = re.compile(
+_CONTINENTAL = re.compile(
     r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
-    r"mindestens|mehr als|uber|ab)(?![a-z])"
+    r"mindestens|mehr als|uber|ab|entre|sous|moins de|menos de|plus de|mas de|jusqu['’]?a|hasta|a partir de|"
+    r"desde|au plus|au moins|como maximo|como minimo|al menos)(?![a-z])"
 )
 _SIGNS = f"零〇几数{_ONES}十百千万亿"
 # 近百 and 上千 are vague, but not the 千 of 百元以上千元以下; and 一点五 is a decimal, but not 便宜一点100.
@@ -49,11 +50,15 @@ def _pattern(text: str) -> re.Pattern[str]:
 # 不低于 is no 低于.
 _UNDER = (
     rf"(?:{_AHEAD}(?:under|below|(?<!no )less than|cheaper than|up to|at most|no more than|max\.?|maximum|"
-    r"maximal|unter|weniger als|billiger als|hochstens|bis zu)|<=?|≤|(?<!不)(?:低于|少于|小于)|"
+    r"maximal|unter|weniger als|billiger als|hochstens|bis zu|"
+    r"sous|(?:(?:a|pour|por) )?(?<!pas )(?<!no )(?:moins|menos) de|(?:pas plus|no mas) de|jusqu['’ ]?a|hasta|"
+    r"au (?:plus|maximum)|(?:como )?maximo)|<=?|≤|(?<!不)(?:低于|少于|小于)|"
     r"不超过|不到|不高于|不大于|不多于|至多|最多)"
 )
 _OVER = (
-    rf"(?:{_AHEAD}(?:at least|(?<!no )more than|no less than|min\.?|minimum|mindestens|mehr als)|>=?|≥|"
+    rf"(?:{_AHEAD}(?:at least|(?<!no )more than|no less than|min\.?|minimum|mindestens|mehr als|"
+    r"(?<!pas )(?<!no )(?:plus|mas) de|(?:pas|no) (?:moins|menos) de|a partir de|au (?:moins|minimum)|"
+    r"al menos|(?:como )?minimo)|>=?|≥|"
     r"(?<!不)(?:高于|大于|超过|多于)|不低于|不少于|不小于|至少|最少)"
 )
 _BARE = rf"(?:[€$£¥] ?)?({_N}) ?{_MONEY}?"
@@ -63,16 +68,24 @@ _UP_TO = (
     rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺容心]))"
 )
 _UPWARD = rf"{_AHEAD}{_NO_WORD}({_N}) ?{_MONEY}? ?(?:以上|起)"
-_ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but) )? ?(?:价格)?在?"
+_ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but|et|y|mais|pero) )? ?(?:价格)?在?"
 _BOTH = (
     rf"(?:{_OVER} ?{_BARE}|{_UPWARD}){_ALSO}(?:{_UNDER} ?SOME|{_UP_TO})",
     rf"(?:{_UNDER} ?{_BARE}|{_UP_TO}){_ALSO}(?:{_OVER} ?SOME|{_UPWARD})",
-    rf"{_AHEAD}(?:between|zwischen) ?{_BARE} (?:and|und) SOME",
-    rf"{_AHEAD}(?:from|von) ?{_BARE} (?:to|bis) PAID",
-    rf"{_AHEAD}[€$£¥]? ?({_N}) ?{_MONEY}? ?(?:{_TO}|to|bis) ?PAID",
+    rf"{_AHEAD}(?:between|zwischen|entre) ?{_BARE} (?:and|und|et|y) SOME",
+    rf"{_AHEAD}(?:from|von|desde|de) ?{_BARE} (?:to|bis|hasta|a) PAID",
+    rf"{_AHEAD}[€$£¥]? ?({_N}) ?{_MONEY}? ?(?:{_TO}|to|bis|a|hasta) ?PAID",
 )
-_MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO)
-_LEAST = (rf"{_OVER} ?SOME", rf"{_AHEAD}(?:over|above|from|uber|ab) PAID", _UPWARD)
+# What stands behind a price, of which "au plus" is at most, and "et plus" at least.
+_NO_MORE = r"(?:max\.?|(?:au )?maximum|(?:como )?maximo|au plus|(?:ou|et) moins|o menos|or less)(?![a-z])"
+_NO_LESS = r"(?:min\.?|(?:au )?minimum|(?:como )?minimo|au moins|(?:ou|et) plus|[oy] mas|or more)(?![a-z])"
+_MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO, rf"{_AHEAD}PAID {_NO_MORE}")
+_LEAST = (
+    rf"{_OVER} ?SOME",
+    rf"{_AHEAD}(?:over|above|from|uber|ab|desde) PAID",
+    _UPWARD,
+    rf"{_AHEAD}PAID {_NO_LESS}",
+)
 # 两三百 is 200 to 300.
 _ABOUT = re.compile(f"[{_ONES}]{{2}}")
 _PART = re.compile(rf"({NUMBER}) ?([十百千万亿]*)")
@@ -102,11 +115,14 @@ def priced(text: str) -> Price | None:
     """The first price that a folded text speaks of, if it does.
 
     A number that a unit follows is none, nor one without a currency in the midst of the text. Which currency
-    it is does not matter: it is the catalogue's. With German words or euros "1.500" is fifteen hundred.
+    it is does not matter: it is the catalogue's. With German, French or Spanish words or euros "1.500" is
+    fifteen hundred.
     """
     for pattern, kind in _KINDS:
         for found in pattern.finditer(text):
-            point: Literal["decimal", "thousands"] = "thousands" if _GERMAN.search(found[0]) else "decimal"
+            point: Literal["decimal", "thousands"] = (
+                "thousands" if _CONTINENTAL.search(found[0]) else "decimal"
+            )
             values = _values(found, point)
             if not values:
                 continue

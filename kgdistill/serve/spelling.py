@@ -15,6 +15,14 @@ _ONE, _TWO = 4, 8
 _LONGEST = 40
 # A text with more unknown words than that is of another language, not mistyped.
 _MOST = 5
+# Small words of French and Spanish, folded: a catalogue may lack them, and they are nothing's slip.
+_SMALL = re.compile(
+    "algo|algun|alguna|alors|aussi|avec|avoir|cada|cette|chez|comme|como|cual|cuando|dans|depuis|"
+    "desde|donde|ella|ellas|elle|elles|ellos|entre|esta|estas|este|estos|etre|hasta|jusqu|jusque|"
+    "leur|leurs|mais|maximo|maximum|mejor|meme|menos|minimo|minimum|moins|mucho|nada|notre|nous|otra|"
+    "otro|para|partir|pero|plus|porque|pour|quel|quelle|sans|segun|sobre|solo|sont|sous|tiene|toda|"
+    "todas|todo|todos|tous|tout|toute|toutes|tres|unas|unos|votre|vous"
+)
 
 
 class Spelling:
@@ -56,7 +64,7 @@ class Spelling:
 
 
 def corrected(text: str, words: list[TextWord], spelling: Spelling) -> tuple[str, tuple[Correction, ...]]:
-    """A text with its unknown words corrected as far as they can be; of more than five none is.
+    """A text with its unknown words corrected as far as they can be, but small ones; of more than five none.
 
     Args:
         text: folded, as the words were cut from it.
@@ -66,7 +74,9 @@ def corrected(text: str, words: list[TextWord], spelling: Spelling) -> tuple[str
     distinct = {word.typed: word.word for word in words}
     if len(distinct) > _MOST:
         return text, ()
-    meant = ((typed, spelling.nearest(word)) for typed, word in distinct.items())
+    meant = (
+        (typed, spelling.nearest(word)) for typed, word in distinct.items() if not _SMALL.fullmatch(typed)
+    )
     found = {typed: word for typed, word in meant if word is not None}
     if not found:
         return text, ()

@@ -343,6 +343,48 @@ def test_prices_of_several_languages(text: str, least: float | None, most: float
         assert (found.least, found.most) == (least, most)
 
 
+@pytest.mark.parametrize(
+    ("text", "least", "most", "rest"),
+    [
+        ("robe sous 50 €", None, 50, "robe"), ("robe moins de 50 €", None, 50, "robe"),
+        ("robe à moins de 50 € rouge", None, 50, "robe rouge"), ("robe jusqu'à 50 €", None, 50, "robe"),
+        ("robe jusqu’à 50 €", None, 50, "robe"), ("robe entre 20 et 50 €", 20, 50, "robe"),
+        ("robe 50 euros max", None, 50, "robe"), ("robe 50 euros maximum", None, 50, "robe"),
+        ("robe maximum 50 euros", None, 50, "robe"), ("robe à partir de 20 €", 20, None, "robe"),
+        ("robe plus de 20 €", 20, None, "robe"), ("robe 20 € et plus", 20, None, "robe"),
+        ("robe 20 € au plus", None, 20, "robe"), ("robe au moins 20 €", 20, None, "robe"),
+        ("robe pas plus de 20 €", None, 20, "robe"), ("robe de 20 à 50 €", 20, 50, "robe"),
+        ("robe plus de 20 € et moins de 50 €", 20, 50, "robe"), ("robe moins de 50", None, 50, "robe"),
+        ("vestido menos de 50 €", None, 50, "vestido"), ("vestido por menos de 50 €", None, 50, "vestido"),
+        ("vestido hasta 50 €", None, 50, "vestido"), ("vestido entre 20 y 50 €", 20, 50, "vestido"),
+        ("vestido desde 20 €", 20, None, "vestido"), ("vestido más de 20 €", 20, None, "vestido"),
+        ("vestido no más de 20 €", None, 20, "vestido"), ("vestido desde 20 hasta 50 €", 20, 50, "vestido"),
+        ("vestido 50 euros como máximo", None, 50, "vestido"), ("vestido 20 € o más", 20, None, "vestido"),
+        ("sofá menos de 1.500 €", None, 1500, "sofa"), ("dessous 50 €", 0, 0, ""),
+        ("sous-vêtement 50", 0, 0, ""), ("plus de 20 cm", 0, 0, ""), ("taille de 36 à 40", 0, 0, ""),
+        ("desde 20 cm", 0, 0, ""), ("lot de 3 robes 50 €", 0, 0, ""), ("50 € maxime", 0, 0, ""),
+    ],
+)  # fmt: skip
+def test_prices_in_french_and_spanish(text: str, least: float | None, most: float | None, rest: str) -> None:
+    folded = fold(text)
+    found = priced(folded)
+    if least == most == 0:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.least, found.most) == (least, most)
+        assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
+
+
+@pytest.mark.parametrize("text", ["robe moins chère", "robe sans manche", "vestido para niña", "algo menos"])
+def test_small_words_of_french_and_spanish_are_not_taken_for_slips(text: str) -> None:
+    rows = [
+        (title, "Alder", "Robes", "red", 9.0)
+        for title in ("robe main soin", "manche robe sang", "vestido niña parka", "algo chere genos")
+    ]
+    assert shop(rows).search(text).corrections == ()
+
+
 def test_without_a_price_in_the_catalogue_none_is_read() -> None:
     bundle = shop()
     items = Items(bundle.items.table.drop_columns(["price"]))
