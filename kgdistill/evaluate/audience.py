@@ -57,7 +57,8 @@ def audience_document(
     """
     by_name = {arm.arm: arm for arm in arms}
     judged = arms[0].judged
-    candidates = len(judged.labels)
+    ranked = np.unique(judged.anchors, return_counts=True)[1]
+    each = "" if ranked.min() == ranked.max() else " on average"
     label = task.spec.anchors.label
     described = [
         *task.describe(),
@@ -78,9 +79,9 @@ def audience_document(
     return {
         "protocol": {
             "name": task.spec.heading, "description": described, "k": 1, "metric": _MAIN,
-            "units": f"{label.lower()}s", "ranked": "candidates",
+            "units": f"{label.lower()}s", "ranked": f"{task.spec.candidates.label.lower()}s{each}",
             "cut": str(task.snapshot.cut), "test_start": str(task.snapshot.cut),
-            "settings": {SETTING: {"users": len(np.unique(judged.anchors)), "candidates": candidates}},
+            "settings": {SETTING: {"users": len(ranked), "candidates": round(float(ranked.mean()))}},
             "bootstrap": {"samples": 1000, "level": 0.95},
         },
         "arms": [

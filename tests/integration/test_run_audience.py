@@ -284,6 +284,9 @@ def test_the_report_shows_the_gains(run: Run) -> None:
     text = markdown.read_text(encoding="utf-8")
     assert "AUC" in text
     assert all(key in text for key in LATER)
+    # Each campaign ranks the 60 who received it, not all pairs of the test.
+    assert f"over {TEST} campaigns, each ranking 60 users" in text
+    assert f"{TEST} campaigns, 60 candidate users." in text
 
 
 def test_swapped_users_or_ignored_products_are_seen(store: GraphStore, tmp_path: Path, run: Run) -> None:
