@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -47,7 +47,8 @@ class Renderer:
             "query_url": query_url,
             "version": kgdistill.__version__,
         }
-        self._templates.filters |= {"cell": cell_text, "urlencoded": urlencode}
+        shown = partial(cell_text, zone=source.zone)
+        self._templates.filters |= {"cell": shown, "urlencoded": urlencode}
 
     @cached_property
     def font(self) -> Path | None:
@@ -90,6 +91,7 @@ class Renderer:
                 request.url.include_query_params(lang="en" if language == "zh" else "zh").query
             ),
             "as_file": str(request.url.include_query_params(**{"as": "html"}).query),
+            "zone": self._source.zone,
             "graph_name": self._source.store.url.rpartition("/")[2],
             "style": self.style_alone if alone else "",
             "wrong": False,

@@ -68,6 +68,7 @@ _SAID = {
     "show": ("Show", "显示"),
     "student_says": ("What the model says", "模型的解释"),
     "taste": ("Taste", "偏好"),
+    "times": ("times", "时间所在时区"),
     "to_users": ("to {n} users", "推荐给{n}位用户"),
     "token": ("The token that was printed when the page started", "启动时显示的令牌"),
     "top_n": ("Everything that this run wrote", "该次运行写入的全部结果"),

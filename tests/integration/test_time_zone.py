@@ -6,11 +6,15 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from _page_shop import client
 
 import kgdistill
 from kgdistill.cli import main
 from kgdistill.cli.times import in_zone
+from kgdistill.explore import write_back
+from kgdistill.explore.run_nodes import RunFacts
 from kgdistill.serve.file import bundle_config, told_zone
 from kgdistill.serve.readings import Readings
 from kgdistill.snapshot import open_snapshot, take_snapshot
@@ -86,6 +90,26 @@ def test_every_command_that_shows_times_shows_those_of_the_zone(
     capsys.readouterr()
     assert main(["ingest", "history", "--archive", "shop.db.archive"]) == 0
     assert "times are those of Asia/Shanghai" in capsys.readouterr().err
+
+
+def test_the_page_shows_all_times_in_the_zone_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
+    Path("orders.yaml").write_text(_MAPPING)
+    Path("orders.csv").write_text("user,product,at\nann,tea,2024-03-05 00:30:00\n")
+    assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+    told = pa.table({"user": ["ann"], "product": ["tea"], "rank": [1], "score": [0.5]})
+    with open_store("ladybug:shop.db") as store:
+        write_back(store, "demo", told, facts=RunFacts(task="recommend", cut=datetime(2024, 3, 19, 20, 30)))
+        page = client(store)
+        of_run = page.get("/run", params={"run": "demo"}).text
+        of_card = page.get("/card", params={"label": "Run", "key": "demo"}).text
+    for text in (of_run, of_card):
+        assert "2024-03-20 04:30" in text
+        assert "2024-03-19" not in text
+        assert "times: Asia/Shanghai" in text
 
 
 def test_a_snapshot_and_its_bundles_know_the_zone(
