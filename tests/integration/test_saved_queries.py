@@ -11,7 +11,7 @@ import pytest
 
 from kgdistill.errors import InputError
 from kgdistill.explore import run_query, saved_queries
-from kgdistill.ingest.tables import ingest_tables
+from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, MemoryStore, load_schema
 from kgdistill.store.neo4j.store import Neo4jStore
 from tests._explored_shop import DAY, fill_explored_shop
@@ -320,6 +320,70 @@ def test_a_node_is_named_by_its_id_or_its_name_and_a_run_need_not_be_where_there
     # Whatever stands in a value, it is compared and never read.
     with pytest.raises(InputError, match="there is no Brand"):
         run_query(shop, "brand_neighbours", {"brand": "x'}) RETURN 1 //"})
+
+
+def test_returns_are_neither_purchases_nor_repeats_as_far_as_they_can_be_told() -> None:
+    bought = [
+        # user, product, first and last day, units at first, lines, sum
+        ("twice", "tea", 1, 9, 1, 2, 6.0),
+        ("once", "tea", 1, 1, 1, 1, 3.0),
+        ("gave back", "tea", 1, 5, 1, 2, 0.0),
+        ("only returned", "tea", 2, 7, 0, 2, -6.0),
+        ("only returned", "mug", 2, 2, 1, 1, 9.0),
+        ("unknown", "tea", 2, 7, None, 2, None),
+    ]
+    names = ("source", "target", "first_at", "last_at", "first_quantity", "count", "spend")
+    rows = [(u, p, DAY[a], DAY[b], *rest) for u, p, a, b, *rest in bought]
+    edges = {
+        ("User", "BOUGHT", "Product"): pa.Table.from_pylist([dict(zip(names, r, strict=True)) for r in rows])
+    }
+    for end, kind in (("MADE_BY", "Brand"), ("IN_CATEGORY", "Category")):
+        edges["Product", end, kind] = pa.table({"source": ["tea", "mug"], "target": ["leaves", "cups"]})
+    nodes = {
+        "User": pa.table({"user_id": sorted({row[0] for row in bought})}),
+        "Product": pa.table({"product_id": ["tea", "mug"], "title": ["tea", "mug"]}),
+        "Brand": pa.table({"brand_id": ["leaves", "cups"], "name": ["leaves", "cups"]}),
+        "Category": pa.table({"category_id": ["leaves", "cups"], "path": ["leaves", "cups"]}),
+    }
+    with MemoryStore() as store:
+        ingest_tables(store, load_schema(), GraphTables(nodes, edges))
+        again = rows_of(run_query(store, "bought_again", {}))
+        assert again == [("tea", "tea", 4, 2, 0.5), ("mug", "mug", 1, 0, 0.0)]
+        for query in ("brands_of_user", "categories_of_user"):
+            found = rows_of(run_query(store, query, {"user": "only returned"}))
+            assert found == [("cups", "cups", 1, 1, 9.0, DAY[2])]
+            found = rows_of(run_query(store, query, {"user": "gave back"}))
+            assert found == [("leaves", "leaves", 1, 2, 0.0, DAY[5])]
+
+
+def test_products_of_a_category_are_also_those_of_what_lies_below_it() -> None:
+    below = [("drinks", None), ("hot", "drinks"), ("tea", "hot"), ("cold", "drinks")]
+    nodes = {
+        "Category": [{"category_id": key, "name": key, "path": key} for key, _ in below],
+        "Product": [{"product_id": key, "title": key} for key in ("green", "bottle", "cola")],
+    }
+    inside = [("bottle", "drinks"), ("green", "tea"), ("green", "hot"), ("cola", "cold")]
+    edges = {
+        ("Category", "PART_OF", "Category"): [pair for pair in below if pair[1]],
+        ("Product", "IN_CATEGORY", "Category"): inside,
+    }
+    tables = GraphTables(
+        {label: pa.Table.from_pylist(rows) for label, rows in nodes.items()},
+        {
+            edge: pa.table({"source": [a for a, _ in rows], "target": [b for _, b in rows]})
+            for edge, rows in edges.items()
+        },
+    )
+    with MemoryStore() as store:
+        ingest_tables(store, load_schema(), tables)
+
+        def products(category: str) -> list[str]:
+            table = run_query(store, "products_of_category", {"category": category})
+            return sorted(table["product"].to_pylist())
+
+        assert products("drinks") == ["bottle", "cola", "green"]
+        assert products("hot") == products("tea") == ["green"]
+        assert products("cold") == ["cola"]
 
 
 @pytest.mark.parametrize(
