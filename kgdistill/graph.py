@@ -207,14 +207,8 @@ class Graph:
             _check_writes(opened, least, allow_sensitive)
             archive = self._archive
             if kind == "classify":
-                from kgdistill.run.told import told_classes, told_edges
-
-                self._writable(told_edges(opened).values(), "run, property and probability")
                 sure = 0.5 if least is None else least
-                told = told_classes(opened, self.store, least=sure, allow_sensitive=allow_sensitive)
-                return write_classes(
-                    self.store, name, told, facts=run_facts(opened), archive=archive, wait_s=wait_s
-                )
+                return self._told(opened, sure, allow_sensitive, wait_s)
             edge = opened.answered_as
             self._writable([edge], "run, rank and score")
             answers, vectors = self._answers(opened, k, least)
@@ -224,6 +218,17 @@ class Graph:
                 edge=edge, facts=run_facts(opened), archive=archive, wait_s=wait_s,
             )  # fmt: skip
             return self._with_unanswered(report, kind, edge, answers)
+
+    def _told(self, run: Run, least: float, allow_sensitive: bool, wait_s: float) -> WriteBackReport:
+        """Writes the classes that a run tells."""
+        from kgdistill.run.told import sensitive_told, told_classes, told_edges
+        from kgdistill.run.written import run_facts
+
+        self._writable(told_edges(run).values(), "run, property and probability")
+        told = told_classes(run, self.store, least=least, allow_sensitive=allow_sensitive)
+        name, archive = run.folder.resolve().name, self._archive
+        report = write_classes(self.store, name, told, facts=run_facts(run), archive=archive, wait_s=wait_s)
+        return replace(report, left_out=() if allow_sensitive else sensitive_told(run, self.store))
 
     def _reasoned(self, run: Run, answers: pa.Table, reasons: bool) -> pa.Table:
         """With the most telling paths, unless the answers bring reasons of their own; or with none."""

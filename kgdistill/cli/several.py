@@ -121,6 +121,7 @@ def write_back(
                 flush=True,
             )
         say_if_none(run, one)
+        say_left_out(one)
     if json:
         print_json(written)
 
@@ -131,6 +132,16 @@ def say_if_none(run: Run, written: WriteBackReport) -> None:
         return
     later = " that starts at the run's cut or later" if run.config.kind == "audience" else ""
     say(f"no answer was written: the graph holds no {run.answered_as[0]}{later}")
+
+
+def say_left_out(written: WriteBackReport) -> None:
+    """Says which classes were not written, being sensitive."""
+    if written.left_out:
+        verb = "is" if len(written.left_out) == 1 else "are"
+        say(
+            f"{', '.join(written.left_out)} {verb} sensitive and not written back: --allow-sensitive of the "
+            "run writes what is"
+        )
 
 
 def report(folder: Path, *, json: bool) -> None:

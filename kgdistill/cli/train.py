@@ -450,10 +450,22 @@ def writeback(
         more = ", …" if written.unanswered > len(written.unanswered_first) else ""
         told = f"{', '.join(written.unanswered_first)}{more}"
         say(f"{written.unanswered:,} {opened.answered_as[0]} nodes got no answer: {told}")
+        _say_why_unanswered(opened)
     several.say_if_none(opened, written)
+    several.say_left_out(written)
     say_if_unkept(written.archive, store)
     if opened.config.kind in ("history", "basket"):
         say(f"see them:  kgdistill query run runs --store {store}")
+
+
+def _say_why_unanswered(run: Run) -> None:
+    """Says of whom no answer is written, where a run answers those with a long enough history."""
+    if run.config.kind in ("history", "basket"):
+        told = run.config.discovery
+        say(
+            f"none is written for who has {told.interaction[1]} fewer than {told.min_user_events} "
+            "(min_user_events of the task's protocol): `kgdistill recommend --user` may answer"
+        )
 
 
 def report(run: RunArgument, json: JsonOption = False) -> None:

@@ -75,6 +75,7 @@ class WriteBackReport:
 
     `archive` is the folder of the archive that keeps it too, for a store made anew; None: none does.
     `classes` says of each target of how many nodes a class was written; of other runs it is empty.
+    `left_out` names the targets whose classes were not written, being sensitive.
     `unanswered` says how many of those who ask (users, queries) have no answer, `unanswered_first` who first.
     """
 
@@ -84,6 +85,7 @@ class WriteBackReport:
     seconds: float
     archive: Path | None = None
     classes: dict[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     unanswered: int = 0
     unanswered_first: tuple[str, ...] = ()
 

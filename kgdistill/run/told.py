@@ -81,6 +81,14 @@ def told_classes(
     return out
 
 
+def sensitive_told(run: Run, store: GraphStore) -> tuple[str, ...]:
+    """The targets that a run tells and whose classes are sensitive."""
+    spec, part = run.config.task, run.bundle().classifier
+    assert isinstance(spec, ClassifySpec)
+    told = part.targets if part is not None else {}
+    return tuple(name for name in sensitive_targets(spec, kept_schema(store)) if name in told)
+
+
 def told_edges(run: Run) -> dict[str, EdgeType]:
     """What the classes of each target are written as.
 

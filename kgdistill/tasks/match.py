@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from kgdistill.arrays import BoolArray, IntArray
 from kgdistill.errors import InputError, LeakError
+from kgdistill.progress import notice
 from kgdistill.snapshot import Snapshot, check_no_future
 from kgdistill.tasks.counted import floors, is_above, is_counted
 from kgdistill.tasks.protocol import HEAD_SHARE, SETTINGS, DiscoveryProtocol, Setting
@@ -251,6 +252,7 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
             where=protocol.title,
             hint="move the cut or lower min_user_events",
         )
+    _say_left_out(len(counts) - len(users), len(counts), protocol)
     mine = (counts >= protocol.min_user_events)[pairs // shape[1]]
     dated = mine & (train | validation)
     return MatchTask(
@@ -270,6 +272,16 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
         item_keys=_keys(snapshot.keys(protocol.candidates)),
         unknown_events=int((~later.known).sum()),
     )
+
+
+def _say_left_out(left_out: int, everybody: int, protocol: DiscoveryProtocol) -> None:
+    """A notice of how many have too few events to be learned from."""
+    if left_out:
+        notice(
+            f"of {everybody:,} {protocol.anchors} nodes {left_out:,} have fewer than "
+            f"{protocol.min_user_events} {protocol.interaction[1]} before the cut: nothing is learned from "
+            "them (min_user_events of the task's protocol)"
+        )
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,11 @@ def test_files_become_recommendations(
     assert written["recommendations"] == 41 * 20
     assert (written["unanswered"], written["unanswered_first"]) == (6, [f"new{n}" for n in range(1, 6)])
     assert main(["writeback", "--run", "mine", *_STORE]) == 0
-    told = "6 User nodes got no answer: new1, new2, new3, new4, new5, …\n"
+    told = (
+        "6 User nodes got no answer: new1, new2, new3, new4, new5, …\n"
+        "none is written for who has BOUGHT fewer than 3 (min_user_events of the task's protocol): "
+        "`kgdistill recommend --user` may answer\n"
+    )
     assert told in capsys.readouterr().err
     assert bought_and_recommended() == 0
     of_user = (

@@ -16,7 +16,7 @@ from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 
 import kgdistill as kg
-from kgdistill.cli import main
+from kgdistill.cli import main, several
 from kgdistill.errors import InputError
 from kgdistill.run import told as told_module
 from kgdistill.run.run import Run
@@ -133,8 +133,8 @@ def test_what_is_not_sure_enough_is_left_out_and_the_former_goes(store: GraphSto
     assert len(rows) < len(whole)
 
 
-def test_of_several_targets_only_the_sensitive_ones_are_left_out(
-    store: GraphStore, text: dict[str, str], tmp_path: Path
+def test_of_several_targets_only_the_sensitive_ones_are_left_out_and_that_is_said(
+    store: GraphStore, text: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schema = json.loads(load_schema().model_dump_json())
     schema["nodes"]["User"]["properties"]["likes"] = {"type": "string"}
@@ -147,9 +147,15 @@ def test_of_several_targets_only_the_sensitive_ones_are_left_out(
     task = PROFILE | {"targets": {**PROFILE["targets"], "taste": {"property": "likes"}}}
     run = fitted(tmp_path, store, parse_task(task), text=text, classify=CLASSIFY)
     graph = kg.Graph(store)
-    assert set(graph.write_back(run).classes) == {"taste"}
+    report = graph.write_back(run)
+    assert set(report.classes) == {"taste"}
+    assert report.left_out == ("income",)
+    several.say_left_out(report)
+    assert "income is sensitive and not written back: --allow-sensitive" in capsys.readouterr().err
     assert {r["property"] for r in graph.query(TOLD).to_pylist()} == {"taste"}
-    assert set(graph.write_back(run, allow_sensitive=True).classes) == {"taste", "income"}
+    report = graph.write_back(run, allow_sensitive=True)
+    assert set(report.classes) == {"taste", "income"}
+    assert report.left_out == ()
 
 
 def test_an_intent_is_written_to_its_own_node(

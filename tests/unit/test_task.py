@@ -241,6 +241,16 @@ def test_what_cannot_be_a_task_is_refused(snapshot: Snapshot) -> None:
         task.positives("train")
 
 
+def test_how_many_have_too_few_events_to_be_learned_from_is_said(
+    snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_task(snapshot, table([]), PROTOCOL)
+    said = "of 6 User nodes 2 have fewer than 2 BOUGHT before the cut: nothing is learned from them"
+    assert f"{said} (min_user_events of the task's protocol)\n" in capsys.readouterr().err
+    build_task(snapshot, table([]), PROTOCOL.model_copy(update={"min_user_events": 0}))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_protocol_out_of_order_is_refused_and_zones_become_utc() -> None:
     fields = {"name": "n", "title": "T", "cut": CUT}
     for wrong in (
