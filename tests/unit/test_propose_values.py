@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kgdistill.errors import InputError, KgdistillError
 from kgdistill.ingest.mapping.cast import cast_times
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.propose import times
 from kgdistill.ingest.propose.propose import NothingFitsError, Preview, preview, propose
 from kgdistill.store.schema import load_schema
 
@@ -214,6 +215,26 @@ def test_few_values_in_the_other_order_are_counted_and_never_turned(
     assert f"4 of 1,600 values, such as {times[-1]}, can only be {least} and would be rejected" in yaml
     assert (shown.rows, shown.rejected) == (1_600, 4)
     assert "written in another way" not in yaml
+
+
+def test_a_time_that_lies_ahead_is_said_to_and_is_in_no_other_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Then:
+            return cls(2024, 6, 15, tzinfo=tz)
+
+    monkeypatch.setattr(times, "datetime", Then)
+    for ahead in ("01/12/2024", "31/12/2024"):
+        told = [f"{n % 28 + 1:02}/03/2024" for n in range(60)] + [ahead]
+        path = tmp_path / "orders.csv"
+        path.write_text("customer_id,sku,order_date\n" + "".join(f"C1,S1,{time}\n" for time in told))
+        yaml = propose([path], SCHEMA)
+        assert 'format: "%d/%m/%Y"' in yaml
+        assert f"1 of 61 values, such as {ahead}, lie ahead of today and would be rejected" in yaml
+        assert "%m/%d/%Y" not in yaml
+        assert "written in another way" not in yaml
 
 
 def test_files_with_day_and_month_in_either_order_are_read_each_in_its_own(tmp_path: Path) -> None:

@@ -248,13 +248,19 @@ def _hour(time: re.Match[str]) -> str:
 
 
 def count_orders(shape: TimeShape, counted: Counter[str]) -> TimeShape:
-    """The shape with the values added that tell day and month apart, either way."""
+    """The shape with the values added that tell day and month apart, either way.
+
+    That one reading lies ahead tells only where nothing else does.
+    """
     texts = list(counted)
     assert shape.other is not None
     weights = np.array([counted[text] for text in texts], dtype=np.int64)
-    first = fits(texts, shape.formats, ahead=shape.ahead)
-    other = fits(texts, (shape.other,), ahead=shape.ahead)
-    alone, against = first & ~other, other & ~first
+    for ahead in (True, shape.ahead):
+        first = fits(texts, shape.formats, ahead=ahead)
+        other = fits(texts, (shape.other,), ahead=ahead)
+        alone, against = first & ~other, other & ~first
+        if any(shape.only) or alone.any() or against.any():
+            break
     return replace(
         shape,
         only=(shape.only[0] + int(weights[alone].sum()), shape.only[1] + int(weights[against].sum())),

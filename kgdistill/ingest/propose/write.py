@@ -235,22 +235,31 @@ def _absent(column: ColumnProfile, found: Guess) -> list[str]:
 
 
 def _unread(column: ColumnProfile, found: Guess) -> list[str]:
-    """The few values that are no times, or no numbers, where the others are."""
+    """The few values that are no times, or no numbers, where the others are, and times that lie ahead."""
+    values = [narrow(value) for value in column.values] if column.wide else column.values
     bad: list[str] = []
+    ahead: list[str] = []
     if column.time is not None and column is found.time:
         shape = column.time
-        formats = shape.formats if shape.other is None else (*shape.formats, shape.other)
-        values = [narrow(v) for v in column.values] if column.wide else column.values
+        either = shape.formats if shape.other is None else (*shape.formats, shape.other)
+        bad = [
+            v
+            for v, good in zip(values, fits(values, either, shape.unit, ahead=True), strict=True)
+            if not good
+        ]
         # The end of a campaign is planned; an event is not.
-        read = fits(values, formats, shape.unit, ahead=shape.ahead and found.user is None)
-        bad = [value for value, good in zip(column.values, read, strict=True) if not good]
+        if not shape.ahead or found.user is not None:
+            late = fits(values, shape.formats, shape.unit, ahead=True)
+            late &= ~fits(values, shape.formats, shape.unit)
+            ahead = [value for value, far in zip(values, late, strict=True) if far]
     elif _is_number(column, found) and column is not found.grade:
-        values = [narrow(v) for v in column.values] if column.wide else column.values
         bad = [] if column.number is None else no_numbers(values, column.number)
-    if not bad:
-        return []
-    many = f"{len(bad):,} of {len(column.values):,}"
-    return [f"{many} values, such as {bad[0][:40]}, are written in another way and would be rejected"]
+    told = ((bad, "are written in another way"), (ahead, "lie ahead of today"))
+    return [
+        f"{len(some):,} of {len(values):,} values, such as {some[0][:40]}, {what} and would be rejected"
+        for some, what in told
+        if some
+    ]
 
 
 def _updates(found: Guess, sample: Sample) -> Any:
