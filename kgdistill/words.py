@@ -135,6 +135,27 @@ def stem(word: str) -> str:
     return word
 
 
+def other_numbers(word: str) -> list[str]:
+    """What the plural or singular of a French or Spanish word may be, stemmed, where `stem` leaves it apart.
+
+    That is -eau and -eaux, -al and -aux, and -es behind a consonant that Spanish words end in. Whether there
+    is such a word it does not know: only what is known otherwise is to be believed.
+    """
+    cut = stem(word)
+    if cut.endswith("eaux"):
+        return [cut[:-1]]
+    if cut.endswith("aux"):
+        return [cut[:-2] + "l", cut[:-1]]
+    if cut.endswith("eau"):
+        return [cut + "x"]
+    found = [cut[:-1] + "ux"] if cut.endswith("al") else []
+    if len(word) >= 7 and word.endswith(("des", "les", "nes", "res")):
+        found.append(word[:-2])
+    elif len(word) >= 5 and word.endswith(("d", "l", "n", "r")):
+        found.append(word + "e")
+    return found
+
+
 class NamesInWords(Generic[T]):
     """What is called by names that stand in texts.
 

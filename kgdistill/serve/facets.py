@@ -14,7 +14,7 @@ from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
 from kgdistill.tasks.words import TextWord, words
-from kgdistill.words import NamesInWords, paired, spelled
+from kgdistill.words import NamesInWords, other_numbers, paired, spelled
 
 # A field names things where its values are so short, and two items or more share one, on average.
 _WORDS, _SHARED = 3, 2
@@ -120,7 +120,7 @@ class Facets:
             partly: where they name nothing, also what is named with one of the words.
         """
         asked = asked[:_READ]
-        stems = [word.word for word in asked]
+        stems = [self._as_named(word) for word in asked]
         held = np.zeros((len(asked), len(self._items)), np.bool_)
         told: list[tuple[Facet, BoolArray]] = []
         taken: dict[int, set[int]] = defaultdict(set)
@@ -138,7 +138,7 @@ class Facets:
                     taken[at] |= set(span)
         if not told and partly:
             for n, word in enumerate(asked):
-                for at, named in self._parts.get(word.word, {}).items():
+                for at, named in self._parts.get(stems[n], {}).items():
                     facet, items = self._told(at, named, [word])
                     held[n] |= items
                     tell(facet, items)
@@ -148,6 +148,12 @@ class Facets:
             return None
         share = held.sum(axis=0, dtype=np.float32) / np.float32(max(len(asked), 1))
         return Said(tuple(facet for facet, _ in told), np.stack([items for _, items in told]), share)
+
+    def _as_named(self, asked: TextWord) -> str:
+        """A word as it stands in names: where none has it, in the other number, if one has that."""
+        if asked.word in self.words:
+            return asked.word
+        return next((word for word in other_numbers(asked.typed) if word in self.words), asked.word)
 
     def _told(
         self, at: int, named: Mapping[str, list[int]], said: Sequence[TextWord]

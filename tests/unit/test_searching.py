@@ -376,6 +376,21 @@ def test_prices_in_french_and_spanish(text: str, least: float | None, most: floa
         assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("manteau rouge", "Manteaux"), ("manteaux", "Manteaux"), ("bocaux", "Bocal"), ("bocal", "Bocal"),
+        ("pantalon", "Pantalones"), ("pantalones", "Pantalones"), ("collares", "Collar"), ("cape", None),
+        ("capes", None), ("canes", None), ("marine", None),
+    ],
+)  # fmt: skip
+def test_plurals_of_french_and_spanish_name_what_their_singulars_name(text: str, named: str | None) -> None:
+    named_so = ("Manteaux", "Bocal", "Pantalones", "Collar", "Cap", "Can", "Marin")
+    rows = [(f"thing {text} x", "Alder", category, "rouge", 9.0) for category in named_so]
+    found = [facet.value for facet in shop(rows).search(text).facets if facet.field == "category"]
+    assert found == ([] if named is None else [named])
+
+
 @pytest.mark.parametrize("text", ["robe moins chère", "robe sans manche", "vestido para niña", "algo menos"])
 def test_small_words_of_french_and_spanish_are_not_taken_for_slips(text: str) -> None:
     rows = [
