@@ -67,7 +67,7 @@ def test_a_students_item_without_a_row_or_with_its_id_dropped_is_its_text() -> N
     text = torch.randn(N, D)
     rows = torch.tensor([0, 1, 2, 3, 4, 5, -1, -1, -1, -1, -1, -1])
     keep = torch.arange(N) != 2
-    vectors = model.items(text, rows, torch.full((N,), 9), keep)
+    vectors = model.items(text, rows, keep)
     plain = (vectors - text).abs().sum(1) < 1e-7
     assert plain.tolist() == [False, False, True, False, False, False, *[True] * 6]
 
@@ -277,9 +277,7 @@ def test_every_tensor_of_the_student_stays_on_the_models_device() -> None:
     model = student().to(META)
     assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
     counts = torch.zeros(N, dtype=torch.int64, device=META)
-    items = model.items(
-        torch.empty(N, D, device=META), counts, counts, torch.ones(N, dtype=torch.bool, device=META)
-    )
+    items = model.items(torch.empty(N, D, device=META), counts, torch.ones(N, dtype=torch.bool, device=META))
     users = model.users(items, counts, *history_on(META))
     scores = model.score(users, items[:C], evidence(device="meta"))
     text = model.text(torch.zeros(9, dtype=torch.int64, device=META), counts)

@@ -35,7 +35,7 @@ TEACHER = TeacherConfig(
     dim=12, layers=2, epochs=6, lr=0.01, candidates=30, random=5, batch=30, evaluate_every=6,
     graph_steps=30, graph_batch=64, graph_negatives=32, near=0,
 )  # fmt: skip
-STUDENT = StudentConfig(epochs=6, lr=0.05, candidates=30, random=5, batch=30, evaluate_every=6, neighbours=20)
+STUDENT = StudentConfig(epochs=6, candidates=30, random=5, batch=30, evaluate_every=6, neighbours=20)
 
 
 def constant(scorer: Scorer) -> dict[str, float]:
@@ -94,8 +94,8 @@ def test_what_only_views_tell_is_found_by_teacher_and_student(
 def test_what_no_list_tells_apart_stays_where_it_started(pupil: Scorer) -> None:
     # Both estimates are 0 of everything unsold: their weights there shift all of it alike.
     weights = pupil.model.blend.weights.weight[:, 1].detach()
-    assert weights[0].abs() > 1
-    assert weights[1:3].abs().max() < 0.15
+    assert weights[0].abs() > 0.02
+    assert weights[1:3].abs().max() < 0.01
 
 
 def test_without_a_weight_views_are_not_read(views: Planted) -> None:
