@@ -97,9 +97,14 @@ def test_targets_come_back_as_they_were(shop: Shop, tmp_path: Path) -> None:
     artefacts.save_targets(tmp_path, targets)
     loaded = artefacts.load_targets(tmp_path)
     assert loaded.groups == targets.groups
-    for name in ("users", "items", "scores", "relational", "confidence"):
+    for name in ("users", "items", "scores", "relational"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(targets, name))
         assert getattr(loaded, name).dtype == getattr(targets, name).dtype
+    assert loaded.head is not None
+    assert targets.head is not None
+    np.testing.assert_array_equal(loaded.head.weights, targets.head.weights)
+    assert loaded.head.weights.dtype == np.float32
+    assert (loaded.head.units, loaded.head.log_decay) == (targets.head.units, targets.head.log_decay)
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
 
 
