@@ -10,8 +10,7 @@ from kgdistill.page.plots import Bars
 from kgdistill.page.sheets import Sheet, SheetCell, card_url, cell_text
 from kgdistill.page.source import GraphSource
 from kgdistill.ranking.habits import Timed
-from kgdistill.serve.past import numbers_above
-from kgdistill.tasks.histories import stored_past, stored_purchases, timed_lines
+from kgdistill.tasks.histories import stored_purchases, timed_lines
 from kgdistill.wording import Language, event_name
 
 if TYPE_CHECKING:
@@ -38,11 +37,13 @@ class StudentSays:
 
 def past_of(source: GraphSource, bundle: Bundle, user: str) -> Past:
     """What a user did, as the graph holds it and the bundle reads it."""
+    from kgdistill.serve.weigh import past_read
+
     store, schema = source.store, source.store.schema
     if bundle.repeats is not None:
         bought = stored_purchases(store, ("User", bundle.event, "Product"), schema, user=user)
         return timed_lines(bought, None).get(user, Timed([]))
-    return stored_past(store, schema, user, (bundle.event, *bundle.events), above=numbers_above(bundle.task))
+    return past_read(bundle, store, schema, user)
 
 
 def weighing(source: GraphSource, user: str) -> tuple[Weigh | None, frozenset[str] | None]:

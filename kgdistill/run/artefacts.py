@@ -425,10 +425,10 @@ def load_text_targets(folder: Path) -> TextTargets:
 def save_targets(folder: Path, targets: Targets) -> None:
     """Writes the teacher's lists, scores, relational embeddings and weights."""
     arrays = {name: np.ascontiguousarray(getattr(targets, name)) for name in _TARGET_ARRAYS}
-    assert targets.head is not None, "a teacher's targets have its weights"
-    units, weights, log_decay = vars(targets.head).values()
-    save_arrays({**arrays, "weights": weights}, folder / "targets.safetensors")
-    told = {"groups": targets.groups, "units": units, "log_decay": log_decay}
+    head = targets.head
+    assert head is not None, "a teacher's targets have its weights"
+    save_arrays({**arrays, "weights": head.weights}, folder / "targets.safetensors")
+    told = {"groups": targets.groups, "units": head.units, "log_decay": head.log_decay}
     _write_json(folder / "config.json", told)
 
 

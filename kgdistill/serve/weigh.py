@@ -22,6 +22,14 @@ def events_read(bundle: Bundle) -> frozenset[str]:
     return frozenset((bundle.event, *(name for name, weight in bundle.events.items() if weight)))
 
 
+def past_read(
+    bundle: Bundle, store: GraphStore, schema: Schema, user: str, before: datetime | None = None
+) -> Past:
+    """What a user did, as a store holds it and a bundle reads it; arguments as of `weighed_by`."""
+    names, above = (bundle.event, *bundle.events), numbers_above(bundle.task)
+    return stored_past(store, schema, user, names, before=before, above=above)
+
+
 def weighed_by(
     bundle: Bundle, store: GraphStore, schema: Schema, user: str, before: datetime | None = None
 ) -> tuple[PathWeights, frozenset[str]]:
@@ -37,8 +45,7 @@ def weighed_by(
     Raises:
         StoreError: from the store.
     """
-    names, above = (bundle.event, *bundle.events), numbers_above(bundle.task)
-    past = stored_past(store, schema, user, names, before=before, above=above)
+    past = past_read(bundle, store, schema, user, before)
     return PathWeights(bundle, {user: past}), events_read(bundle)
 
 

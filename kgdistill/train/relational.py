@@ -10,6 +10,7 @@ from torch import Tensor
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.models.terms.sparse import Times, csr_tensor
 from kgdistill.models.text.tokens import Tokens
+from kgdistill.tasks.item_groups import rows_to_one
 
 PENALTY = 0.005
 """What a token's vector costs beside the error of one item. Of items that the regression did not see 0.01
@@ -32,14 +33,10 @@ def fit_tokens(tokens: Tokens, rows: IntArray, vectors: FloatArray, device: torc
     Returns:
         float32 [V, D]; 0 for tokens in no text.
     """
-    lengths = np.diff(np.append(tokens.offsets, len(tokens.ids)))
-    texts, places = np.arange(len(lengths)).repeat(lengths), np.append(tokens.offsets, len(tokens.ids))
-    shares = (1 / lengths.clip(min=1)).astype(np.float32)[texts]
-    mean = sp.csr_matrix((shares, tokens.ids, places), shape=(len(lengths), tokens.vocabulary))
-    mean.sum_duplicates()
+    mean = rows_to_one(tokens.counts())
     # Items of one text are one equation, as heavy as they are many.
     alike = sp.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), (len(lengths), len(rows))
+        (np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), (mean.shape[0], len(rows))
     )
     many = torch.from_numpy(np.asarray(alike.sum(1))).to(device)
     forward, back = csr_tensor(mean, device), csr_tensor(sp.csr_matrix(mean.T), device)

@@ -40,14 +40,19 @@ sources:
 _QUERY = "MATCH (:User)-[b:BOUGHT]->(p:Product) RETURN p.product_id AS product, b.first_at AS at ORDER BY at"
 
 
-def test_a_purchase_just_after_midnight_is_shown_on_its_own_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def _ingest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of two purchases in Shanghai, in a folder that is then the current one."""
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
     Path("orders.yaml").write_text(_MAPPING)
     Path("orders.csv").write_text("user,product,at\nann,tea,2024-03-05 00:30:00\nann,mug,2024-03-06\n")
     assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+
+
+def test_a_purchase_just_after_midnight_is_shown_on_its_own_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _ingest(tmp_path, monkeypatch)
     capsys.readouterr()
     assert main(["query", _QUERY, *_STORE]) == 0
     out, err = capsys.readouterr()
@@ -115,11 +120,7 @@ def test_the_page_shows_all_times_in_the_zone_and_names_it(
 def test_a_snapshot_and_its_bundles_know_the_zone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KGDISTILL_ARCHIVE", raising=False)
-    Path("orders.yaml").write_text(_MAPPING)
-    Path("orders.csv").write_text("user,product,at\nann,tea,2024-03-05 00:30:00\nann,mug,2024-03-06\n")
-    assert main(["ingest", "run", "orders.yaml", ".", *_STORE]) == 0
+    _ingest(tmp_path, monkeypatch)
     assert main(["snapshot", "--run", "run", "--task", "search", *_STORE]) == 0
     capsys.readouterr()
     taken = open_snapshot(Path("run/graph/snapshot"))

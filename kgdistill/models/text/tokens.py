@@ -31,17 +31,21 @@ class Tokens:
         """The ids of each text on a device."""
         return Ragged.split(self.ids, self.offsets, device)
 
+    def counts(self) -> sp.csr_matrix:
+        """How often each token stands in each text: float32 CSR [T, V]."""
+        lengths = np.diff(np.append(self.offsets, len(self.ids)))
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        return sp.csr_matrix(
+            (np.ones(len(owner), np.float32), (owner, self.ids)), shape=(len(lengths), self.vocabulary)
+        )
+
     def weighted(self, rows: IntArray) -> sp.csr_matrix:
         """The words of every item by TF-IDF (each word once), rows of unit length: float32 CSR [items, V].
 
         Args:
             rows: row of each item among the texts, int64 [items].
         """
-        lengths = np.diff(np.append(self.offsets, len(self.ids)))
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        once = sp.csr_matrix(
-            (np.ones(len(owner), np.float32), (owner, self.ids)), shape=(len(lengths), self.vocabulary)
-        )
+        once = self.counts()
         once.data[:] = 1.0
         items = sp.csr_matrix(once[rows])
         seen = np.bincount(items.indices, minlength=self.vocabulary)
