@@ -332,3 +332,15 @@ def test_a_student_starts_at_the_teachers_weights(brands: Planted, taught: Train
     assert mine.log_decay == pytest.approx(theirs.log_decay)
     own = of(dataclasses.replace(given, head=None)).model.head
     assert np.abs(own.weights[places[0]] - theirs.weights[places[1]]).max() > 0.01
+
+
+def test_tables_that_start_at_random_learn_at_the_full_rate(noise: Planted, lists: Targets) -> None:
+    def moved(relational: bool) -> float:
+        settings = STUDENT.model_copy(update={"relational": relational})
+        start, end = (
+            study(noise, lists, settings.model_copy(update={"epochs": epochs})).model.ids.weight.detach()
+            for epochs in (0, 1)
+        )
+        return float((end - start).abs().max())
+
+    assert moved(relational=False) > 4 * moved(relational=True) > 0
