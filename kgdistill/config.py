@@ -125,8 +125,8 @@ class StudentConfig(_Section):
     batch: int = Field(default=256, ge=1, le=100_000)
     """Users at a time."""
     lr: float = Field(default=5e-3, gt=0, le=10)
-    """Learning rate (Adam); the weights of the terms move at four times of it, tables that start at the
-    teacher's vectors at a tenth."""
+    """Learning rate (Adam); without a teacher the weights of the terms move at four times of it. Tables move
+    at a tenth, but for those beside a teacher whose vectors they do not start at."""
     temperature: float = Field(default=2.0, ge=0.01, le=1000)
     """T of the list loss, T² KL(softmax(teacher / T), softmax(student / T)): the higher, the more the lower
     ranks of a list count."""

@@ -75,6 +75,7 @@ def complete_journey_protocol() -> DiscoveryProtocol:
         # Midnight of the shop's own days, in UTC; the second is after the clocks went back.
         cut=datetime(2017, 10, 16, 4),
         test_start=datetime(2017, 11, 20, 5),
+        min_user_events=5,
         exclude_category_levels=[sorted(EXCLUDED_DEPARTMENTS), sorted(EXCLUDED_CATEGORIES)],
         user_column="household_id",
     )

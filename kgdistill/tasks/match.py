@@ -248,7 +248,8 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
     users = np.flatnonzero(counts >= protocol.min_user_events).astype(np.int64)
     if len(users) == 0:
         raise InputError(
-            f"no user has {protocol.min_user_events} interactions before the cut {protocol.cut}",
+            f"no {protocol.anchors} has {protocol.min_user_events} {protocol.interaction[1]} before the cut "
+            f"{protocol.cut}",
             where=protocol.title,
             hint="move the cut or lower min_user_events",
         )
@@ -275,8 +276,8 @@ def build_task(snapshot: Snapshot, events: pa.Table, protocol: DiscoveryProtocol
 
 
 def _say_left_out(left_out: int, everybody: int, protocol: DiscoveryProtocol) -> None:
-    """A notice of how many have too few events to be learned from."""
-    if left_out:
+    """A notice of how many have too few events to be learned from; who has none is no news."""
+    if left_out and protocol.min_user_events > 1:
         notice(
             f"of {everybody:,} {protocol.anchors} nodes {left_out:,} have fewer than "
             f"{protocol.min_user_events} {protocol.interaction[1]} before the cut: nothing is learned from "

@@ -67,7 +67,7 @@ class DiscoveryProtocol(BaseModel):
     )
     test_end: UtcMoment | None = Field(default=None, description="where the test ends; empty: with the data")
     min_user_events: int = Field(
-        default=5,
+        default=1,
         ge=0,
         le=1_000_000,
         description="users with fewer train interactions are left out; 0: nobody is",

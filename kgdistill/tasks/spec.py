@@ -58,7 +58,7 @@ class TimeSplit(_Judging):
     cut_share: Share = Field(default=0.8, description="About this share of the events comes before the cut.")
     test_share: Share = Field(default=0.9, description="About this share comes before the test's start.")
     min_user_events: int = Field(
-        default=5,
+        default=1,
         ge=0,
         le=1_000_000,
         description="Anchors with fewer train interactions are left out; 0: nobody is.",

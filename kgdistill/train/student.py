@@ -151,11 +151,13 @@ def _fit(inputs: StudentInputs, targets: Targets | None, config: StudentConfig, 
     lesson = _Lesson(trained, inputs, targets, config, now)
     lesson.measure(draws)
     distilled = targets is not None
+    # Labels alone move a blend's few weights fast and tables slowly. What starts at the teacher's is only
+    # refined; tables beside such a start that begin at random have all to learn.
+    tables = 1.0 if distilled and not config.relational else 0.1
     recipe = Recipe(
         now.epochs,
         config.lr,
-        # A blend's few weights may move fast; tables that start at the teacher's vectors are only refined.
-        rates={"blend": 4.0, **dict.fromkeys(_TABLES, 0.1 if distilled and config.relational else 1.0)},
+        rates={"blend": 1.0 if distilled else 4.0, **dict.fromkeys(_TABLES, tables)},
         eps=_EPS,
         evaluate_every=config.evaluate_every,
         # Labels alone overfit soon; else what follows the teacher more closely is kept in doubt.

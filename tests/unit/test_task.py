@@ -229,7 +229,7 @@ def test_what_cannot_be_a_task_is_refused(snapshot: Snapshot) -> None:
     for events, change, says in (
         (table([("1", "p10", -0.1, 1)]), {}, "1 of them come before the cut"),
         (table([]).drop_columns(["first_at"]), {}, "'first_at'"),
-        (table([]), {"min_user_events": 9}, "no user has 9"),
+        (table([]), {"min_user_events": 9}, "no User has 9 BOUGHT before the cut"),
         (table([]), {"interaction": ("Coupon", "FOR", "Product")}, "no time"),
     ):
         with pytest.raises(InputError, match=says):
@@ -247,7 +247,10 @@ def test_how_many_have_too_few_events_to_be_learned_from_is_said(
     build_task(snapshot, table([]), PROTOCOL)
     said = "of 6 User nodes 2 have fewer than 2 BOUGHT before the cut: nothing is learned from them"
     assert f"{said} (min_user_events of the task's protocol)\n" in capsys.readouterr().err
-    build_task(snapshot, table([]), PROTOCOL.model_copy(update={"min_user_events": 0}))
+    plain = DiscoveryProtocol(**PROTOCOL.model_dump(exclude={"min_user_events"}))
+    task = build_task(snapshot, table([]), plain)
+    assert [USERS[user] for user in task.users] == USERS[:5]
+    assert np.diff(task.train.indptr).tolist()[4:] == [1, 0]
     assert capsys.readouterr().err == ""
 
 
