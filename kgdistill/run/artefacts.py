@@ -436,10 +436,11 @@ def load_targets(folder: Path) -> Targets:
     """Reads what `save_targets` wrote."""
     config = _read_json(folder / "config.json")
     arrays = _read_arrays(folder / "targets.safetensors")
-    head = Head(tuple(config["units"]), arrays["weights"], config["log_decay"])
-    return Targets(
-        groups=tuple(config["groups"]), head=head, **{name: arrays[name] for name in _TARGET_ARRAYS}
-    )
+    with _of_this_version(folder):
+        head = Head(tuple(config["units"]), arrays["weights"], config["log_decay"])
+        return Targets(
+            groups=tuple(config["groups"]), head=head, **{name: arrays[name] for name in _TARGET_ARRAYS}
+        )
 
 
 _TARGET_ARRAYS = ("users", "items", "scores", "relational")

@@ -13,11 +13,12 @@ from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.errors import ArtefactError
+from kgdistill.models.blend import Head
 from kgdistill.run import artefacts
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts
 from kgdistill.train.choose import LinearChoice, sides_of
 from kgdistill.train.student import TrainedStudent, student_scorer
-from kgdistill.train.targets import make_targets
+from kgdistill.train.targets import Targets, make_targets
 from kgdistill.train.teacher import TrainedTeacher, teacher_scorer
 
 CPU = torch.device("cpu")
@@ -106,6 +107,15 @@ def test_targets_come_back_as_they_were(shop: Shop, tmp_path: Path) -> None:
     assert loaded.head.weights.dtype == np.float32
     assert (loaded.head.units, loaded.head.log_decay) == (targets.head.units, targets.head.log_decay)
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_targets_of_another_version_are_refused_in_words(tmp_path: Path) -> None:
+    rows = np.zeros((1, 1))
+    targets = Targets(rows[0].astype(int), rows.astype(int), rows, (1,), rows, Head(("score",), rows, 0.0))
+    artefacts.save_targets(tmp_path, targets)
+    (tmp_path / "config.json").write_text('{"groups": [1]}')
+    with pytest.raises(ArtefactError, match="written by another version"):
+        artefacts.load_targets(tmp_path)
 
 
 def test_texts_come_back_as_they_were(shop: Shop, tmp_path: Path) -> None:
