@@ -41,6 +41,7 @@ def protocol(**more: Any) -> DiscoveryProtocol:
         "test_start": START + timedelta(days=TEST_DAY),
         "min_item_users": 3,
         "min_user_events": 1,
+        "settings": ("warm", "cold", "strictly_cold"),
         "k": 10,
     }
     return DiscoveryProtocol(**(given | more))

@@ -24,7 +24,13 @@ START = datetime(2024, 1, 1)
 CUT = START + timedelta(days=260)
 USERS, PRODUCTS, COLD = 60, 80, 10
 PROTOCOL = DiscoveryProtocol(
-    name="shop", title="Shop", cut=CUT, test_start=START + timedelta(days=310), min_item_users=3, k=10
+    name="shop",
+    title="Shop",
+    cut=CUT,
+    test_start=START + timedelta(days=310),
+    min_item_users=3,
+    k=10,
+    settings=("warm", "cold", "strictly_cold"),
 )
 
 

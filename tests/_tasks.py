@@ -34,6 +34,7 @@ def make_task(
             test_start=datetime(2024, 4, 1),
             min_user_events=1,
             min_item_users=min_item_users,
+            settings=("warm", "cold", "strictly_cold"),
             ks=ks,
         ),
         SplitPairs(csr_array(train), csr_array(validation), csr_array(test)),

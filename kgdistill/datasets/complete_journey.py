@@ -76,6 +76,8 @@ def complete_journey_protocol() -> DiscoveryProtocol:
         cut=datetime(2017, 10, 16, 4),
         test_start=datetime(2017, 11, 20, 5),
         min_user_events=5,
+        min_item_users=5,
+        settings=("warm", "cold", "strictly_cold"),
         exclude_category_levels=[sorted(EXCLUDED_DEPARTMENTS), sorted(EXCLUDED_CATEGORIES)],
         user_column="household_id",
     )

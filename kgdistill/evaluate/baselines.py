@@ -51,7 +51,7 @@ def ease(task: MatchTask, *, reg: float = 1000.0) -> Scorer:
 
     Returns:
         A scorer for eligible users (ValueError for others). It knows nothing of items that are not warm:
-        they score -inf, so judge it in the setting "warm".
+        they score -inf and come last.
 
     Raises:
         InputError: `reg` is not above 0.

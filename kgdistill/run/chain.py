@@ -174,7 +174,7 @@ def _student(arm: Arm) -> Stage:
 
 _HISTORY_ARMS = _by_name(
     Arm("popularity", "popularity", "baseline"),
-    Arm("ease", "EASE", "baseline", settings=("warm",)),
+    Arm("ease", "EASE", "baseline", settings=("warm", "all", "tail")),
     Arm(
         "teacher", "fused teacher", "needed", "teacher", ("facts", "own fields"), graph=True, weights=True,
         compared_with=("teacher_noz", "teacher_text", "teacher_shuffled"),

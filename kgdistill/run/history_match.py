@@ -454,9 +454,10 @@ class HistoryMatch(Maker):
         (folder / "topk").mkdir()
         for name, scorer, seconds, size in contenders:
             arm = pipeline.arms[name]
-            result = evaluate_arm(
-                scorer, task, arm=name, title=arm.title, k=task.protocol.k, settings=arm.settings
-            )
+            asked = [s for s in task.protocol.settings if arm.settings is None or s in arm.settings]
+            if not asked:
+                continue
+            result = evaluate_arm(scorer, task, arm=name, title=arm.title, k=task.protocol.k, settings=asked)
             pq.write_table(result.topk, folder / "topk" / f"{name}.parquet")
             results.append(result)
             if seconds is not None:

@@ -73,7 +73,7 @@ class DiscoveryProtocol(BaseModel):
         description="users with fewer train interactions are left out; 0: nobody is",
     )
     min_item_users: int = Field(
-        default=5,
+        default=1,
         ge=1,
         le=1_000_000,
         description="an item with at least so many buyers is warm, any other cold",
@@ -82,7 +82,7 @@ class DiscoveryProtocol(BaseModel):
         default=False, description="whether models that the test judges learned from train and validation"
     )
     settings: tuple[Setting, ...] = Field(
-        default=("warm", "cold", "strictly_cold"),
+        default=("all", "cold", "cold_in_all", "tail"),
         min_length=1,
         description="what is ranked, what counts as found: warm, cold, strictly_cold, all, cold_in_all, tail",
     )

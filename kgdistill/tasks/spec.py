@@ -64,7 +64,7 @@ class TimeSplit(_Judging):
         description="Anchors with fewer train interactions are left out; 0: nobody is.",
     )
     min_item_users: int = Field(
-        default=5,
+        default=1,
         ge=1,
         le=1_000_000,
         description="A candidate with at least so many anchors is warm, others cold.",
@@ -73,7 +73,7 @@ class TimeSplit(_Judging):
         default=False, description="Whether models that the test judges learned from train and validation."
     )
     settings: tuple[Setting, ...] = Field(
-        default=("warm", "cold", "strictly_cold"),
+        default=("all", "cold", "cold_in_all", "tail"),
         min_length=1,
         description=f"What is ranked: {', '.join(SETTINGS)}.",
     )

@@ -45,6 +45,7 @@ PROTOCOL = DiscoveryProtocol(
     test_end=CUT + timedelta(days=20),
     min_user_events=2,
     min_item_users=2,
+    settings=("warm", "cold", "strictly_cold"),
     exclude_category_levels=[["FUEL"], ["COUPON"]],
 )
 Event = tuple[str, str, float, int | None]
