@@ -68,6 +68,7 @@ _SAID: dict[str, dict[Language, str]] = {
     "today": {"en": "today", "zh": "今天"},
     "popular": {"en": "popular", "zh": "热门"},
     "same": {"en": "same {fields} as {item}", "zh": "与{item}{fields}相同"},
+    "same part": {"en": "{part}, as {item} is", "zh": "与{item}同为“{part}”"},
     "broader": {"en": "broader ", "zh": "上级"},
     "and": {"en": " and ", "zh": "和"},
     "likeness": {"en": "its likeness to what was bought", "zh": "与买过的商品相近"},
@@ -75,6 +76,7 @@ _SAID: dict[str, dict[Language, str]] = {
     "from buyers": {"en": "what others who bought the same bought", "zh": "买过同样商品的人也买"},
     "popularity": {"en": "its popularity", "zh": "热门"},
     "sameness": {"en": "the same {fields}", "zh": "{fields}相同"},
+    "sameness of": {"en": "the same {fields} ({part})", "zh": "{fields}相同（{part}）"},
     "rank": {"en": "rank {rank:,} of {ranked:,}", "zh": "在{ranked:,}件商品中排第{rank:,}"},
     "speaks": {"en": "{share:.0%} of what speaks for it is {term}", "zh": "理由中“{term}”占{share:.0%}"},
     "without one": {

@@ -60,6 +60,7 @@ class World:
         viewed: every first view.
         viewed_as: the type of what `viewed` tells.
         rated: every rating, with its stars.
+        attributes: of each item; none where empty.
     """
 
     users: int
@@ -72,6 +73,7 @@ class World:
     viewed: Sequence[Event] = ()
     viewed_as: str = "VIEWED"
     rated: Sequence[tuple[int, int, float, float | None]] = ()
+    attributes: Sequence[str] = ()
 
     def fill(self, store: GraphStore, schema: Schema | None = None) -> None:
         """Writes the world into an empty store."""
@@ -82,7 +84,10 @@ class World:
             titles = [f"{title} of kind {k}" for title, k in zip(titles, self.kind, strict=True)]
         tables: dict[Any, list[dict[str, Any]]] = {
             "User": [{"user_id": f"u{u:03}"} for u in range(self.users)],
-            "Product": [{"product_id": f"p{i:03}", "title": t} for i, t in enumerate(titles)],
+            "Product": [
+                {"product_id": f"p{i:03}", "title": t, "attributes": a}
+                for i, (t, a) in enumerate(zip(titles, self.attributes or [None] * self.items, strict=True))
+            ],
             "Brand": [{"brand_id": f"b{b:02}", "name": f"brand {b}"} for b in np.unique(self.brand)],
             ("Product", "MADE_BY", "Brand"): [
                 {"source": f"p{i:03}", "target": f"b{b:02}"} for i, b in enumerate(self.brand)
@@ -237,6 +242,20 @@ def kind_world(seed: int = 0) -> World:
             (user, int(i), float(draw.uniform(185, CUT_DAY))) for i in draw.choice(mine[12:18], 2, False)
         ]
     return World(80, 100, bought, draw.permutation(100) % 10, np.arange(100) % 5)
+
+
+COLOURS = ("red", "blue", "green", "black", "white")
+
+
+def colour_world(seed: int = 0) -> World:
+    """One part of a list alone tells of new items: as `kind_world`, where the kind is a colour."""
+    draw, kinds = np.random.default_rng(seed), kind_world(seed)
+    others = ("S", "M", "L", "XL", "XXL"), ("wool", "silk", "jute", "hemp")
+    said = []
+    for item in range(kinds.items):
+        parts = [COLOURS[item % 5], *(str(draw.choice(some)) for some in others)]
+        said.append(", ".join(draw.permutation(parts)))
+    return World(kinds.users, kinds.items, kinds.bought, kinds.brand, named=False, attributes=said)
 
 
 def random_world(seed: int = 0, *, named: bool = True) -> World:

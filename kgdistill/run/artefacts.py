@@ -112,11 +112,17 @@ def _of_this_version(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, RuntimeError, ValidationError) as error:
-        raise ArtefactError(
-            "was written by another version",
-            where=str(folder),
-            hint="delete its folder and run the stage again",
-        ) from error
+        raise _of_another(folder) from error
+
+
+def _of_another(folder: Path) -> ArtefactError:
+    message, hint = "was written by another version", "delete its folder and run the stage again"
+    return ArtefactError(message, where=str(folder), hint=hint)
+
+
+def _split(families: list[ItemGroups]) -> list[str]:
+    """Which text fields were compared part by part; an earlier version compared all of them whole."""
+    return list(dict.fromkeys(name for family in families for name in family.split))
 
 
 def _section(folder: Path, config: dict[str, Any], kind: type[S]) -> S:
@@ -172,6 +178,7 @@ def save_teacher(folder: Path, trained: TrainedTeacher) -> None:
         "training": trained.config.model_dump(),
         "graph": {"sizes": trained.fusion.sizes, "relations": trained.fusion.relations},
         "families": [f.name for f in trained.families],
+        "split": _split(trained.families),
         "relations": [f.name for f in trained.relations],
         "linear": None if trained.linear is None else trained.linear.settings(),
         "gates": trained.gates,
@@ -202,6 +209,8 @@ def load_teacher(
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
         )
+    if config.get("split", []) != _split(families):
+        raise _of_another(folder)
     with _of_this_version(folder):
         model = FusedTeacher(shape)
         model.load_state_dict(_read_state(folder / "model.safetensors"))
@@ -240,6 +249,7 @@ def save_student(folder: Path, trained: TrainedStudent) -> None:
         "kind": "student",
         "shape": asdict(model.shape),
         "families": [f.name for f in trained.families],
+        "split": _split(trained.families),
         "decay": trained.decay,
         "lifted": trained.lifted,
         "best_epoch": trained.best_epoch,
@@ -262,6 +272,8 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
         raise ArtefactError(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train student"
         )
+    if config.get("split", []) != _split(families):
+        raise _of_another(folder)
     with _of_this_version(folder):
         state = _read_state(folder / "model.safetensors")
         rows = state.pop("rows").numpy()

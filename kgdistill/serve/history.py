@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from itertools import chain, compress, product
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from kgdistill.serve.parts import (
     whole,
 )
 from kgdistill.serve.scores import HistoryScorer
+from kgdistill.tasks.listed import parts_of
 
 POOLS = ("all", "warm", "cold")
 _SIDES = ("left", "right")
@@ -35,17 +37,33 @@ class Family:
     Attributes:
         fields: columns of the items; two make pairs of values.
         above: the path in the field without its last level, not the whole.
+        split: those of the fields of which each part of a list is a value.
     """
 
     fields: tuple[str, ...]
     above: bool = False
+    split: tuple[str, ...] = ()
 
-    def values(self, columns: Mapping[str, Sequence[str | None]]) -> list[tuple[str, ...] | None]:
-        """What each item says, None where it says nothing."""
-        rows = zip(*(columns[name] for name in self.fields), strict=True)
-        if not self.above:
-            return [tuple(v for v in row if v is not None) if None not in row else None for row in rows]
-        return [(v.rsplit(" > ", 1)[0],) if v is not None and " > " in v else None for (v,) in rows]
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Family:
+        """As settings have it; those of before lists were split tell of none."""
+        return cls(tuple(told["fields"]), told["above"], tuple(told.get("split", ())))
+
+    def said(self, columns: Mapping[str, Sequence[str | None]]) -> tuple[list[tuple[str, ...]], IntArray]:
+        """The values of item after item, in the order of its groups, and how many each has, int64 [N]."""
+        rows = list(zip(*(columns[name] for name in self.fields), strict=True))
+        if self.split:
+            each = [list(product(*map(self._values, self.fields, row))) for row in rows]
+            return list(chain(*each)), np.array([len(values) for values in each], np.int64)
+        if self.above:
+            rows = [(v.rsplit(" > ", 1)[0] if v is not None and " > " in v else None,) for (v,) in rows]
+        told = [None not in row for row in rows]
+        return cast("list[tuple[str, ...]]", list(compress(rows, told))), np.array(told, np.int64)
+
+    def _values(self, field: str, text: str | None) -> tuple[str, ...]:
+        if text is None:
+            return ()
+        return parts_of(text) if field in self.split else (text,)
 
 
 class History(HeldPart):
@@ -53,7 +71,7 @@ class History(HeldPart):
 
     Args:
         given: `min_count` (an item with fewer buyers is cold), `pool` (what is ranked unless told),
-            `families` ({fields, above}), `neighbours` (per table of weights, whether it is a mean),
+            `families` ({fields, above, split}), `neighbours` (per table of weights, whether it is a mean),
             `neighbour_decay`, `events` (further events of a history, and what one weighs; 0: nothing).
         held: item vectors float32 [N, D], counts int64 [N], the blend's weights, per
             family an incidence (CSR) and everybody's shares, and, if kept, weights between items (CSR).
@@ -68,7 +86,7 @@ class History(HeldPart):
     def __init__(self, given: Mapping[str, Any], held: Arrays, items: int) -> None:
         _check(given, held, items)
         super().__init__(given, held, items)
-        self.families = [Family(tuple(f["fields"]), f["above"]) for f in given["families"]]
+        self.families = [Family.of(told) for told in given["families"]]
         self.scorer = HistoryScorer(given, held)
 
     def positions(self, pool: str) -> IntArray:
@@ -103,13 +121,19 @@ class History(HeldPart):
         held["counts"] = np.concatenate([held["counts"], np.zeros(more, np.int64)])
         held["recent"] = np.concatenate([held["recent"], np.zeros(more, np.float32)])
         for m, family in enumerate(self.families):
-            groups = len(held[f"family{m}.everybody"])
-            known = dict(zip(family.values(old), self.scorer.codes[m].tolist(), strict=True))
-            codes = np.array([known.get(v, groups) if v else groups for v in family.values(new)], np.int64)
-            indptr, own = held[f"family{m}.indptr"], np.cumsum(codes < groups)
-            held[f"family{m}.indptr"] = np.concatenate([indptr, indptr[-1] + own]).astype(np.int32)
-            added = codes[codes < groups].astype(np.int32)
-            held[f"family{m}.indices"] = np.concatenate([held[f"family{m}.indices"], added])
+            indptr, indices = held[f"family{m}.indptr"], held[f"family{m}.indices"]
+            (values, times), lengths = family.said(old), np.diff(indptr)
+            # An item that was added may have values without a group: then it tells not which is which.
+            told = times == lengths
+            groups = indices[np.repeat(told, lengths)].tolist()
+            known = dict(zip(compress(values, np.repeat(told, times).tolist()), groups, strict=True))
+            values, times = family.said(new)
+            codes = np.array([known.get(value, -1) for value in values], np.int64)
+            owner, codes = np.repeat(np.arange(more), times)[codes >= 0], codes[codes >= 0]
+            own = indptr[-1] + np.cumsum(np.bincount(owner, minlength=more))
+            added = codes[np.lexsort((codes, owner))]
+            held[f"family{m}.indptr"] = np.concatenate([indptr, own]).astype(np.int32)
+            held[f"family{m}.indices"] = np.concatenate([indices, added]).astype(np.int32)
         for a in range(len(self._given["neighbours"])):
             # Every kind of event has its own rows of all items.
             lengths = np.pad(np.diff(held[f"neighbours{a}.indptr"]).reshape(-1, items), ((0, 0), (0, more)))
@@ -143,8 +167,13 @@ def _check(settings: Mapping[str, Any], arrays: Arrays, items: int) -> None:
         if (np.diff(factored, prepend=-1, append=items) < 1).any():
             raise refuse(f"history.neighbours{a}.factored holds no ascending positions of items")
     for m, family in enumerate(settings["families"]):
-        if (np.diff(arrays[f"family{m}.indptr"]) > 1).any():
-            raise refuse(f"an item has several values of {' and '.join(family['fields'])}")
+        indptr, fields = arrays[f"family{m}.indptr"], " and ".join(family["fields"])
+        if not family.get("split") and (np.diff(indptr) > 1).any():
+            raise refuse(f"an item has several values of {fields}")
+        rises = np.diff(arrays[f"family{m}.indices"], prepend=-1) > 0
+        rises[indptr[:-1][np.diff(indptr) > 0]] = True
+        if not rises.all():
+            raise refuse(f"the values of an item's {fields} are in no order")
 
 
 def _are_events(value: object) -> bool:
@@ -152,8 +181,9 @@ def _are_events(value: object) -> bool:
 
 
 def _is_family(value: Mapping[str, Any]) -> bool:
-    fields = value.get("fields")
-    return all_of(fields, str) and bool(fields) and isinstance(value.get("above"), bool)
+    fields, split = value.get("fields"), value.get("split", [])
+    named = all_of(fields, str) and bool(fields) and all_of(split, str) and set(split) <= set(fields or ())
+    return named and isinstance(value.get("above"), bool) and not (split and value["above"])
 
 
 def _wanted(

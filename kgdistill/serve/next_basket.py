@@ -144,7 +144,7 @@ def with_habits(bundle: Bundle, answer: Answer, history: Past) -> Answer:
     new = [n for n, said in enumerate(told) if not said]
     if new and len(one.places):
         pool, bought = scorer.pool(np.sort(places[new])), first_places(one.places)
-        for n, said in zip(new, reasons(scorer, bought, places[new], pool, bundle.items.names), strict=True):
+        for n, said in zip(new, reasons(scorer, bought, places[new], pool, bundle.items), strict=True):
             told[n] = said
     hits = (hit._replace(because=why) for hit, why in zip(answer, told, strict=True))
     return replace(answer, hits=tuple(hits))

@@ -176,7 +176,8 @@ def _history(scorer: Scorer, catalogue: TrainingData) -> History:
 def _family(family: ItemGroups) -> dict[str, Any]:
     """Which columns make up the groups."""
     names = family.name.removesuffix(" > parent").split(" & ")
-    return {"fields": [n.removesuffix("_text") for n in names], "above": family.kind == "above"}
+    told = {"fields": [n.removesuffix("_text") for n in names], "above": family.kind == "above"}
+    return told | ({"split": [n.removesuffix("_text") for n in family.split]} if family.split else {})
 
 
 def serving_parameters(scorer: Scorer) -> int:

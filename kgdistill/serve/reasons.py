@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.serve.history import Family
+from kgdistill.serve.items import Items
 from kgdistill.serve.scores import HistoryScorer, Pool
 from kgdistill.wording import Language, event_name, field_name, language_of, say
 
@@ -17,7 +18,7 @@ _LEAST = 1 / 3
 
 
 def reasons(
-    scorer: HistoryScorer, history: IntArray, items: IntArray, pool: Pool, names: Sequence[str]
+    scorer: HistoryScorer, history: IntArray, items: IntArray, pool: Pool, catalogue: Items
 ) -> list[str]:
     """The term that raises each item most, in words of its name's language; empty where none stands out.
 
@@ -28,7 +29,7 @@ def reasons(
         history: what the scores rest on, as `HistoryScorer` reads it.
         items: positions, all in the pool.
         pool: what was ranked.
-        names: of all items, for people.
+        catalogue: of the bundle.
     """
     if not len(history) or not len(items):
         return [""] * len(items)
@@ -38,7 +39,7 @@ def reasons(
     for item, mine in zip(items.tolist(), of_terms.T, strict=True):
         most = int(mine.argmax())
         stands_out = mine[most] > 0 and mine[most] >= _LEAST * np.maximum(mine, 0).sum()
-        found.append(_said(scorer, history, item, most, names) if stands_out else "")
+        found.append(_said(scorer, history, item, most, catalogue) if stands_out else "")
     return found
 
 
@@ -67,8 +68,9 @@ def parts(scorer: HistoryScorer, history: IntArray, pool: Pool, columns: IntArra
     return np.delete(added, e + 1, axis=0)
 
 
-def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, names: Sequence[str]) -> str:
-    arrays, estimates, told = scorer.arrays, scorer.estimates, language_of(names[item])
+def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, catalogue: Items) -> str:
+    arrays, estimates, names = scorer.arrays, scorer.estimates, catalogue.names
+    told = language_of(names[item])
     history = past[past < len(names)]
     if 0 < term < estimates and not scorer.settings["neighbours"][term - 1]:
         place = past[int(into(scorer, past, item, term - 1).argmax())]
@@ -88,10 +90,40 @@ def _said(scorer: HistoryScorer, past: IntArray, item: int, term: int, names: Se
         return say("bought by", told, item=names[history[int(strengths.argmax())]])
     if term == estimates:
         return say("popular", told)
-    codes = scorer.codes[term - estimates - 1]
-    shared = history[codes[history] == codes[item]]
-    fields = _fields(scorer, term, told)
-    return say("same", told, fields=fields, item=names[shared[-1]]) if len(shared) else ""
+    shared, part = shared_part(scorer, history, item, term, catalogue)
+    if not len(shared):
+        return ""
+    if part:
+        return say("same part", told, part=part, item=names[shared[-1]])
+    return say("same", told, fields=_fields(scorer, term, told), item=names[shared[-1]])
+
+
+def shared_part(
+    scorer: HistoryScorer, history: IntArray, item: int, term: int, catalogue: Items
+) -> tuple[IntArray, str]:
+    """The purchases in the group of an item that raises it most, and what a part of a list that it is says.
+
+    Args:
+        scorer: of the bundle.
+        history: positions of purchases, the latest last.
+        item: position.
+        term: of a family, as a row of `parts`.
+        catalogue: of the bundle.
+    """
+    m = term - scorer.estimates - 1
+    groups, family = scorer.groups[m], Family.of(scorer.settings["families"][m])
+    mine = groups.of(np.array([item])).codes
+    lift = scorer.lift(m, scorer.known([history])).values[0]
+    group = int(mine[lift[mine].argmax()])
+    shared = history[groups.of(history).within(group) > 0] if group < groups.count else history[:0]
+    # A new item may have parts without a group; then what was bought says which it is.
+    for place in (item, *shared[-1:].tolist()) if family.split else ():
+        values, _ = family.said({name: [catalogue.table[name][place].as_py()] for name in family.fields})
+        held = groups.of(np.array([place])).codes.tolist()
+        if len(values) == len(held) and len(shared):
+            levels = (value.rsplit(" > ", 1)[-1] for value in values[held.index(group)])
+            return shared, say("and", language_of(catalogue.names[item])).join(levels)
+    return shared, ""
 
 
 def _fields(scorer: HistoryScorer, term: int, told: Language) -> str:
@@ -101,15 +133,16 @@ def _fields(scorer: HistoryScorer, term: int, told: Language) -> str:
     return say("and", told).join(above + field_name(name, told) for name in family["fields"])
 
 
-def term_name(scorer: HistoryScorer, term: int, told: Language) -> str:
-    """What a row of `parts` speaks of, for people."""
+def term_name(scorer: HistoryScorer, term: int, told: Language, part: str = "") -> str:
+    """What a row of `parts` speaks of, for people; with the part of `shared_part`."""
     if term == 0:
         return say("likeness", told)
     if term < scorer.estimates:
         return say("from buyers" if scorer.settings["neighbours"][term - 1] else "from baskets", told)
     if term == scorer.estimates:
         return say("popularity", told)
-    return say("sameness", told, fields=_fields(scorer, term, told))
+    message = "sameness of" if part else "sameness"
+    return say(message, told, fields=_fields(scorer, term, told), part=part)
 
 
 def into(scorer: HistoryScorer, history: IntArray, item: int, a: int) -> npt.NDArray[np.float64]:

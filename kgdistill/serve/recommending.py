@@ -129,6 +129,6 @@ def recommended(
 def reasoned(answer: Answer, items: Items, scorer: HistoryScorer, bought: IntArray, ranked: Pool) -> Answer:
     """The same answer with what raises each item most."""
     places = items.index([hit.id for hit in answer])[0]
-    told = reasons(scorer, bought, places, ranked, items.names)
+    told = reasons(scorer, bought, places, ranked, items)
     hits = (hit._replace(because=why) for hit, why in zip(answer, told, strict=True))
     return replace(answer, hits=tuple(hits))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.ranking.topk import top_k
+from kgdistill.serve.groups import Groups, ranges
 
 # Scores held at a time, some 10 MB in all; of these in one pass, what fits a second-level cache.
 _CELLS, _WIDTH, _ROWS = 1 << 20, 1 << 12, 16
@@ -32,8 +33,7 @@ class Pool:
             history's length, float32 [C].
         lifted: the first with the lift of new items, which nobody without a history gets, float32 [C].
         popularity: log(1 + buyers) and log(1 + recent buyers), float32 [2, C].
-        codes: the group of each item in each family, int64 [C].
-        members: of each family the items ordered by group, and where each group begins.
+        groups: of the items in each family.
         factored: of each table of weights the columns of items that its product knows, and their factors,
             float32 [F, r].
     """
@@ -45,8 +45,7 @@ class Pool:
     by_length: FloatArray
     lifted: FloatArray
     popularity: FloatArray
-    codes: list[IntArray]
-    members: list[tuple[IntArray, IntArray]]
+    groups: list[Groups]
     factored: list[tuple[IntArray, FloatArray]]
 
 
@@ -121,7 +120,7 @@ class HistoryScorer:
         self.popularity = np.log1p(np.stack([counts, arrays["recent"]]).astype(np.float32))
         state = np.stack([self.popularity[0] / 5.0, self.cold]).astype(np.float32)
         self._weights = arrays["blend.weight"] @ state + arrays["blend.bias"][:, None]
-        self.codes = [self._groups(m) for m in range(len(settings["families"]))]
+        self.groups = [Groups.of_family(arrays, f"family{m}") for m in range(len(settings["families"]))]
 
     @cached_property
     def factor_rows(self) -> list[IntArray]:
@@ -140,14 +139,6 @@ class HistoryScorer:
         none: FloatArray = np.append(0.0, logit(np.zeros(len(self._eps)), self._eps)).astype(np.float32)
         return none
 
-    def _groups(self, m: int) -> IntArray:
-        """The group of every item in family `m`; one past the last group where it has none."""
-        indptr, indices = self.arrays[f"family{m}.indptr"], self.arrays[f"family{m}.indices"]
-        lengths = np.diff(indptr)
-        codes = np.full(len(lengths), len(self.arrays[f"family{m}.everybody"]), np.int64)
-        codes[lengths == 1] = indices
-        return codes
-
     def pool(self, items: IntArray) -> Pool:
         """Some items, ascending, as if there were no others."""
         weights, popularity = (np.ascontiguousarray(a[:, items]) for a in (self._weights, self.popularity))
@@ -155,7 +146,6 @@ class HistoryScorer:
         # An estimate of 0 is no evidence; what is some is added to it.
         constants = self.silent
         plain = np.concatenate([np.broadcast_to(constants[:, None], (estimates, len(items))), popularity])
-        mine = [code[items] for code in self.codes]
         vectors = self.arrays["vectors"]
         vectors = vectors if len(items) == len(vectors) else vectors[items]
         fixed = (weights[: estimates + 2] * plain).sum(0)
@@ -167,8 +157,7 @@ class HistoryScorer:
             (user[: estimates + 2, None] * plain).sum(0),
             self.arrays["blend.new_boost"][0] * self.cold[items] + fixed,
             popularity,
-            mine,
-            [_members(code, len(self.arrays[f"family{m}.everybody"])) for m, code in enumerate(mine)],
+            [groups.of(items) for groups in self.groups],
             [self._factored(a, row[items]) for a, row in enumerate(self.factor_rows)],
         )
 
@@ -244,7 +233,7 @@ class HistoryScorer:
             np.empty((len(histories), len(pool.items)), np.float32),
             np.empty((len(histories), len(pool.items)), np.float32),
             self._tables(known, bought, pool),
-            [self._lift(m, bought) for m in range(len(self.codes))],
+            [self.lift(m, bought) for m in range(len(self.groups))],
             (np.log1p(lengths) / 5.0).astype(np.float32),
         )
         self._add_vectors(block, pool, self._users(bought))
@@ -332,7 +321,7 @@ class HistoryScorer:
             data, indices, indptr = (
                 self.arrays[f"neighbours{a}.{name}"] for name in ("data", "indices", "indptr")
             )
-            places, owner = _ranges(indptr[flat], indptr[flat + 1])
+            places, owner = ranges(indptr[flat], indptr[flat + 1])
             cells = rows[owner] * size + indices[places]
             summed = np.bincount(cells, data[places] * decayed[owner], minlength=users * size)
             table = summed.astype(np.float64, copy=False).reshape(users, size)[:, pool.items]
@@ -359,11 +348,16 @@ class HistoryScorer:
         out *= self._event_weights[known.flat // len(self.cold)]
         return out
 
-    def _lift(self, m: int, bought: Known) -> Lift:
+    def lift(self, m: int, bought: Known) -> Lift:
+        """What purchases say of each group of a family."""
         flat, rows, _, users = bought
-        everybody = self.arrays[f"family{m}.everybody"]
+        everybody, mine = self.arrays[f"family{m}.everybody"], self.groups[m].of(flat)
         width = len(everybody) + 1
-        cells, times = np.unique(rows * width + self.codes[m][flat], return_counts=True)
+        if mine.starts is None:
+            cells, times = np.unique(rows * width + mine.codes, return_counts=True)
+        else:
+            cells, place = np.unique(rows[mine.owner] * width + mine.codes, return_inverse=True)
+            times = np.bincount(place, mine.each[mine.owner])
         row, group = cells // width, cells % width
         known = group < len(everybody)
         row, group, times = row[known], group[known], times[known]
@@ -373,38 +367,47 @@ class HistoryScorer:
         return Lift(lift, row, group)
 
     def _add_family(self, block: Block, pool: Pool, m: int, lift: Lift) -> None:
-        term = self.estimates + 2 + m
+        term, groups = self.estimates + 2 + m, pool.groups[m]
         weights, own = pool.weights[term], self.arrays["blend.user"][term]
-        order, starts = pool.members[m]
+        order, starts = groups.members
         row, group = lift.rows, lift.groups
         touched = int((starts[group + 1] - starts[group]).sum())
-        if touched > block.scores.size // 4:
+        if groups.starts is None and touched > block.scores.size // 4:
             for at in np.unique(row):
-                part = lift.values[at][pool.codes[m]]
+                part = lift.values[at][groups.codes]
                 part *= weights + own * block.lengths[at]
                 block.scores[at] += part
             return
-        places, owner = _ranges(starts[group], starts[group + 1])
+        places, owner = ranges(starts[group], starts[group + 1])
         columns, raised = order[places], lift.values[row, group]
+        cells = (row * block.scores.shape[1])[owner]
+        if groups.starts is not None:
+            means = np.bincount(cells + columns, raised[owner] * groups.each[columns], block.scores.size)
+            part = means.astype(np.float32).reshape(block.scores.shape)
+            part *= weights + own * block.lengths[:, None]
+            np.add(block.scores, part, out=block.scores)
+            return
         value = weights[columns] + (own * block.lengths[row])[owner]
         value *= raised[owner]
-        columns += (row * block.scores.shape[1])[owner]
+        columns += cells
         # An item has one group at most, so that no cell comes twice.
         block.scores.ravel()[columns] += value
 
     def terms(self, block: Block, pool: Pool, rows: IntArray, columns: IntArray) -> FloatArray:
         """The terms of some items of each row, columns int64 [R, m] -> float32 [T, R, m]."""
-        out = np.empty((self.estimates + 2 + len(self.codes), *columns.shape), np.float32)
+        out = np.empty((self.estimates + 2 + len(self.groups), *columns.shape), np.float32)
         at = rows[:, None]
         cells = at * block.near.shape[1] + columns  # taken flat: several times faster than by two indices
         block.near.ravel().take(cells, out=out[0])
         for a, table in enumerate(block.tables, start=1):
             out[a] = logit(table.ravel().take(cells), self._eps[a - 1])
         pool.popularity.take(columns, axis=1, out=out[self.estimates : self.estimates + 2])
+        lines = np.repeat(rows, columns.shape[1])
         for m, lift in enumerate(block.lifts):
-            groups = pool.codes[m].take(columns)
-            groups += at * lift.values.shape[1]
-            out[self.estimates + 2 + m] = lift.values.ravel().take(groups)
+            asked = pool.groups[m].of(columns.ravel())
+            values = lift.values.ravel().take(lines[asked.owner] * lift.values.shape[1] + asked.codes)
+            means = values if asked.starts is None else asked.sums(values * asked.each[asked.owner])
+            out[self.estimates + 2 + m] = means.reshape(columns.shape)
         return out
 
 
@@ -439,20 +442,6 @@ def products(rows: FloatArray, columns: FloatArray, out: FloatArray) -> None:
         filled = np.zeros((_TILE, rows.shape[1]), np.float32)
         filled[: len(some)] = some
         out[top:] = (filled @ columns)[: len(some)]
-
-
-def _members(codes: IntArray, groups: int) -> tuple[IntArray, IntArray]:
-    """Items ordered by group, and where each group begins; one past the last are those without."""
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=groups + 1))])
-    return np.argsort(codes, kind="stable"), starts
-
-
-def _ranges(starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
-    """All numbers of some ranges, one after another, and the range of each."""
-    lengths = (ends - starts).astype(np.int64)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return np.arange(len(owner)) + (starts - before)[owner], owner
 
 
 def logit(estimate: npt.NDArray[Any], eps: npt.NDArray[Any]) -> FloatArray:

@@ -14,7 +14,7 @@ from kgdistill.nearest import nearest
 from kgdistill.serve.bundle import Bundle
 from kgdistill.serve.keys import check_count, key_texts
 from kgdistill.serve.past import Past, known_places
-from kgdistill.serve.reasons import into, parts, term_name
+from kgdistill.serve.reasons import into, parts, shared_part, term_name
 from kgdistill.serve.scores import HistoryScorer, Pool, logit
 from kgdistill.wording import Language, language_of, say
 
@@ -177,7 +177,7 @@ def why(
     told = language or language_of(bundle.items.names[place])
     return Why(
         keys[place], titles[place], ranks[0], len(out) - int(out.sum()), name, float(scores[0]),
-        *_terms(scorer, known, ranked, column, float(scores[0]), told),
+        *_terms(bundle, known, ranked, column, float(scores[0]), told),
         tuple(
             Carrier(keys[taken[n]], titles[taken[n]], float(less[n]), ranks[1 + n])
             for n in order[:limit] if less[n] > 0
@@ -237,15 +237,21 @@ def _ranks(rows: FloatArray, column: int, out: BoolArray) -> list[int]:
 
 
 def _terms(
-    scorer: HistoryScorer, history: IntArray, ranked: Pool, column: int, score: float, told: Language
+    bundle: Bundle, history: IntArray, ranked: Pool, column: int, score: float, told: Language
 ) -> tuple[float, tuple[TermShare, ...]]:
     """What the score is without any evidence, and what each term adds, the most first."""
+    assert bundle.history is not None
+    scorer, bought = bundle.history.scorer, history[history < len(bundle)]
+
+    def named(term: int) -> str:
+        if term <= scorer.estimates:
+            return term_name(scorer, term, told)
+        part = shared_part(scorer, bought, int(ranked.items[column]), term, bundle.items)[1]
+        return term_name(scorer, term, told, part)
+
     added = parts(scorer, history, ranked, np.array([column]))[:, 0].astype(np.float64)
     speaking = max(float(np.maximum(added, 0).sum()), 1e-12)
-    found = [
-        TermShare(term_name(scorer, n, told), part, max(part, 0.0) / speaking)
-        for n, part in enumerate(added.tolist())
-    ]
+    found = [TermShare(named(n), part, max(part, 0.0) / speaking) for n, part in enumerate(added.tolist())]
     return score - float(added.sum()), tuple(sorted(found, key=lambda t: -t.part))
 
 
@@ -271,16 +277,17 @@ def _strongest(scorer: HistoryScorer, history: IntArray, item: int, ranked: Pool
         mine /= np.exp(-decay * np.arange(len(history))).sum() if mean else 1.0
         eps = np.exp(scorer.arrays["blend.log_eps"][a])
         carried = carried + weights[1 + a] * (logit(mine.sum(), eps) - logit(mine.sum() - mine, eps))
-    for m, codes in enumerate(scorer.codes):
-        everybody = scorer.arrays[f"family{m}.everybody"]
-        group = int(codes[item])
-        shared = codes[history] == group
-        if group == len(everybody) or not shared.any():
-            continue
-        count, total = int(shared.sum()), int((codes[history] < len(everybody)).sum())
-        usual = max(float(everybody[group]), 1e-9)
-        fall = np.log1p(count / total / usual) - np.log1p((count - 1) / max(total - 1, 1) / usual)
-        carried = carried + weights[scorer.estimates + 2 + m] * fall * shared
+    for m, groups in enumerate(scorer.groups):
+        everybody, bought = scorer.arrays[f"family{m}.everybody"], groups.of(history)
+        its = groups.of(np.array([item])).codes
+        total = len(history) - bought.within(groups.count).sum()
+        for group in its[its < groups.count].tolist():
+            shared = bought.within(group)
+            if not shared.any():
+                continue
+            usual, count = max(float(everybody[group]), 1e-9), shared.sum()
+            fall = np.log1p(count / total / usual) - np.log1p((count - shared) / max(total - 1, 1) / usual)
+            carried = carried + weights[scorer.estimates + 2 + m] * fall * (shared > 0) / len(its)
     return history[np.argsort(-carried, kind="stable")[:_TAKEN]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,9 +15,10 @@ import scipy.sparse as sp
 from kgdistill.arrays import IntArray
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
+from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.tasks.reads import facts_of, parent_fact
 
-_COMMON, _TRIED = 0.2, 2_000
+_COMMON, _NEARLY, _TRIED = 0.2, 0.95, 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,14 @@ class ItemGroups:
         incidence: float32 CSR [items, groups], rows summing to 1 or 0.
         kind: "single" for one fact or field, "above" for what its groups belong to, "pair" for two at once.
         label: of the nodes that the groups are, each group's place being the node's id; None of others.
+        split: the text fields of which each part of a list is a group (`lists_values`), in order.
     """
 
     name: str
     incidence: sp.csr_matrix
     kind: Literal["single", "above", "pair"] = "single"
     label: str | None = None
+    split: tuple[str, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -72,7 +76,8 @@ def conjunction(first: ItemGroups, second: ItemGroups) -> ItemGroups:
     )
     codes, uniques = pd.factorize(pairs["a"].to_numpy(np.int64) * second.groups + pairs["b"], sort=True)
     matrix = _incidence(pairs["item"].to_numpy(), codes, (first.incidence.shape[0], max(len(uniques), 1)))
-    return ItemGroups(f"{first.name} & {second.name}", rows_to_one(matrix), "pair")
+    name, split = f"{first.name} & {second.name}", first.split + second.split
+    return ItemGroups(name, rows_to_one(matrix), "pair", split=split)
 
 
 def fact_groups(
@@ -112,12 +117,21 @@ def fact_groups(
     return common + parents + pairs
 
 
-def _follows(values: sp.csr_matrix, groups: sp.csr_matrix) -> bool:
-    """Whether an item's group nearly always says its value as well."""
-    shared = sp.csr_matrix((groups > 0).T.astype(np.float32) @ (values > 0).astype(np.float32))
+def _follows(values: sp.csr_matrix, groups: ItemGroups) -> bool:
+    """Whether an item's group nearly always says its value as well; of the parts of a list, one part."""
+    value, group = (sp.csr_matrix(matrix > 0, dtype=np.float32) for matrix in (values, groups.incidence))
+    shared = sp.csr_matrix(group.T @ value)
     if not shared.nnz:
         return False
-    return bool(shared.max(axis=1).sum() >= 0.95 * shared.sum())
+    if not groups.split and np.diff(value.indptr).max() == 1:
+        return bool(shared.max(axis=1).sum() >= _NEARLY * shared.sum())
+    sizes = np.repeat(group.T @ (np.diff(value.indptr) > 0), np.diff(shared.indptr))
+    says = shared.data >= _NEARLY * sizes
+    if not groups.split:
+        return bool(shared.data[says].sum() >= _NEARLY * shared.sum())
+    shared.data = says.astype(np.float32)
+    told = (value.multiply(group @ shared) > 0).sum()
+    return bool(told >= _NEARLY * value[np.diff(group.indptr) > 0].nnz)
 
 
 def unsaid_facts(snapshot: Snapshot, label: str, fields: list[ItemGroups]) -> list[EdgeType]:
@@ -130,7 +144,7 @@ def unsaid_facts(snapshot: Snapshot, label: str, fields: list[ItemGroups]) -> li
         label: of the nodes.
         fields: its shared text fields (`text_groups`).
     """
-    told = [f.incidence for f in fields if f.kind == "single"]
+    told = [f for f in fields if f.kind == "single"]
     nodes, unsaid = snapshot.num_nodes(label), []
     for edge in facts_of(snapshot, label):
         source, target = snapshot.edge_index(edge)
@@ -158,7 +172,7 @@ def own_fields(facts: list[ItemGroups], fields: list[ItemGroups]) -> list[ItemGr
     """The text fields whose value follows from no fact (a size, a colour, where the graph lacks them)."""
     single = [f for f in fields if f.kind == "single"]
     direct = [f for f in facts if f.kind == "single"]
-    return [f for f in single if not any(_follows(f.incidence, d.incidence) for d in direct)]
+    return [f for f in single if not any(_follows(f.incidence, d) for d in direct)]
 
 
 def beside_facts(facts: list[ItemGroups], own: list[ItemGroups]) -> list[ItemGroups]:
@@ -168,23 +182,29 @@ def beside_facts(facts: list[ItemGroups], own: list[ItemGroups]) -> list[ItemGro
 
 
 def text_groups(snapshot: Snapshot, label: str) -> list[ItemGroups]:
-    """Shared text fields of a label, in words alone: each one's value, the levels of a path, and pairs."""
+    """Shared text fields of a label, in words alone: each one's values, the levels of a path, and pairs."""
     table = snapshot.node_table(label)
-    columns: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
-    paths: list[tuple[str, Literal["single", "above"], list[str | None]]] = []
+    families, paths = [], []
     for name in snapshot.schema.node(label).text:
         values = table.column(name).to_pylist()
-        columns.append((name, "single", values))
+        split = lists_values(values)
+        said = [() if v is None else parts_of(v) if split else (v,) for v in values]
+        families.append(_said_groups(name, "single", said, (name,) if split else ()))
         if any(v is not None and " > " in v for v in values):
-            upper = [v.rsplit(" > ", 1)[0] if v is not None and " > " in v else None for v in values]
-            paths.append((f"{name} > parent", "above", upper))
-    families = []
-    for name, kind, values in [*columns, *paths]:
-        codes, uniques = pd.factorize(pd.Series(values, dtype=object), sort=True)
-        known = np.flatnonzero(codes >= 0)
-        matrix = _incidence(known, codes[known], (len(values), max(len(uniques), 1)))
-        families.append(ItemGroups(name, matrix, kind))
+            upper = [(v.rsplit(" > ", 1)[0],) if v is not None and " > " in v else () for v in values]
+            paths.append(_said_groups(f"{name} > parent", "above", upper))
     # Fields that nearly every item has to itself share nothing and would only cost time.
-    families = [f for f in families if f.groups < 0.5 * max(f.incidence.nnz, 1)]
+    families = [f for f in [*families, *paths] if f.groups < 0.5 * max(f.incidence.nnz, 1)]
     singles = [f for f in families if f.kind == "single"]
     return families + [conjunction(a, b) for i, a in enumerate(singles) for b in singles[i + 1 :]]
+
+
+def _said_groups(
+    name: str, kind: Literal["single", "above"], said: Sequence[tuple[str, ...]], split: tuple[str, ...] = ()
+) -> ItemGroups:
+    """A group for each value that items say."""
+    items = np.repeat(np.arange(len(said)), [len(values) for values in said])
+    every = pd.Series([value for values in said for value in values], dtype=object)
+    codes, uniques = pd.factorize(every, sort=True)
+    matrix = _incidence(items, codes, (len(said), max(len(uniques), 1)))
+    return ItemGroups(name, rows_to_one(matrix), kind, split=split)

@@ -11,13 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from _planted import Planted, brand_world, cluster_targets, kind_world, random_world, top_shared
+from _planted import (
+    Planted,
+    brand_world,
+    cluster_targets,
+    colour_world,
+    kind_world,
+    random_world,
+    top_shared,
+)
 from _train import train_student, train_teacher
 
 from kgdistill.config import StudentConfig, TeacherConfig
 from kgdistill.models.graph.fused import Fused
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms import SharedGroups
+from kgdistill.tasks import item_groups
 from kgdistill.train.student import TrainedStudent, student_scorer
 from kgdistill.train.targets import Targets, make_targets
 from kgdistill.train.teacher import TrainedTeacher, fused_items, relational_embeddings, teacher_scorer
@@ -224,6 +233,25 @@ def test_a_student_answers_for_items_without_a_buyer_by_their_words(kinds: Plant
         seed=0, validate=constant,
     )  # fmt: skip
     assert kinds_found(pupil_of(pupil, kinds)) > 0.8
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["by part", "whole"])
+def test_one_part_of_listed_attributes_tells_of_new_items_and_whole_texts_do_not(
+    whole: bool, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = colour_world().planted(folder / f"colours {whole}")
+    if whole:
+        monkeypatch.setattr(item_groups, "lists_values", lambda texts: False)
+    families, catalogue = planted.fields(), planted.catalogue()
+    trained = train_teacher(
+        catalogue, families, TEACHER, device=CPU, seed=0, validate=constant, use_graph=False
+    )
+    pupil = train_student(
+        catalogue, families, planted.tokens, None, STUDENT, dim=6, inner_share=0.15, device=CPU, seed=0,
+        validate=constant,
+    )  # fmt: skip
+    found = [kinds_found(scorer_of(trained, planted)), kinds_found(pupil_of(pupil, planted))]
+    assert max(found) < 0.4 if whole else min(found) > 0.9
 
 
 # Lists alone ------------------------------------------------------------------------------------

@@ -53,6 +53,15 @@ def test_a_fact_that_no_text_says_is_said_and_one_that_some_text_says_is_not(
         assert said(bought(store, tmp_path / "d", encoder), capsys) == []
         store.write_nodes("Product", products.set_column(place, "title", titles))
         (line,) = said(bought(store, tmp_path / "b", encoder), capsys)
+        # One of several values that a text lists may say it.
+        listed = [f"{'SML'[n // 6 % 3]}, {('wool', 'silk')[n // 18 % 2]}, No. {n % 6}" for n in range(80)]
+        some = store.read_nodes("Product")
+        place = some.column_names.index("attributes")
+        store.write_nodes("Product", some.set_column(place, "attributes", pa.array(listed)))
+        assert said(bought(store, tmp_path / "e", encoder), capsys) == []
+        others = pa.array([text[:-1] + str(n % 5) for n, text in enumerate(listed)])
+        store.write_nodes("Product", some.set_column(place, "attributes", others))
+        assert len(said(bought(store, tmp_path / "f", encoder), capsys)) == 1
     assert BRAND in line
     assert "map the Brand's name to a property of Product too, such as brand_text" in line
 

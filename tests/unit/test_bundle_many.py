@@ -36,7 +36,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     for name in ("vectors", "counts", "recent"):
         arrays(made)[name][last] = arrays(made)[name][twin]
     for m in range(4):
-        codes = history_of(made).scorer._groups(m)
+        codes = history_of(made).scorer.groups[m].codes
         codes[last] = codes[twin]
         held = codes < len(arrays(made)[f"family{m}.everybody"])
         arrays(made)[f"family{m}.indices"] = codes[held].astype(np.int32)

@@ -28,7 +28,7 @@ def name(bundle: Bundle, position: int) -> str:
 
 def test_a_shared_group_names_the_latest_purchase_in_it() -> None:
     bundle = only(5)
-    codes = history_of(bundle).scorer.codes[0]
+    codes = history_of(bundle).scorer.groups[0].codes
     brand = int(np.bincount(codes[codes < codes.max()]).argmax())
     members = np.flatnonzero(codes == brand)
     bought = [bundle.keys[i] for i in (members[0], members[1], int(np.flatnonzero(codes != brand)[0]))]

@@ -325,7 +325,7 @@ def test_new_items_have_the_towers_vectors_and_are_found_and_recommended_at_once
 
 def test_new_items_join_the_groups_that_their_fields_name() -> None:
     made = grown()
-    codes, table = history_of(made).scorer.codes, made.items.table
+    codes, table = [g.codes for g in history_of(made).scorer.groups], made.items.table
     brands, categories = table["brand"].to_pylist(), table["category"].to_pylist()
 
     def like(m: int, mine: list[bool]) -> set[int]:

@@ -38,7 +38,7 @@ def test_where_one_term_speaks_alone_the_purchases_that_make_it_carry_all() -> N
         arrays(made)[name][:] = 0
     arrays(made)["blend.bias"][5] = 1
     bundle = remade(made)
-    codes = history_of(bundle).scorer.codes[0]
+    codes = history_of(bundle).scorer.groups[0].codes
     brand = int(np.bincount(codes[codes < codes.max()]).argmax())
     inside, outside = np.flatnonzero(codes == brand), np.flatnonzero(codes != brand)
     own = [bundle.keys[i] for i in inside[:2]]

@@ -78,7 +78,7 @@ def only(term: int) -> Bundle:
 
 def test_a_score_of_one_term_rests_on_it_and_falls_without_its_purchases() -> None:
     bundle = only(5)
-    codes = history_of(bundle).scorer.codes[0]
+    codes = history_of(bundle).scorer.groups[0].codes
     brand = int(np.bincount(codes[codes < codes.max()]).argmax())
     inside, outside = np.flatnonzero(codes == brand), np.flatnonzero(codes != brand)
     history = [bundle.keys[i] for i in [*inside[:2], *outside[:3]]]

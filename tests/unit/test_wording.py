@@ -72,8 +72,9 @@ def test_a_students_reasons_are_in_the_language_of_each_item() -> None:
     bundle = random_bundle(60, dim=4)
     arrays(bundle)["vectors"][:] = 0
     arrays(bundle)["vectors"][[3, 7, 8], 0] = 40
-    scorer = history_of(remade(bundle)).scorer
     names = [f"lamp {n}" for n in range(60)]
     names[7] = "红色连衣裙"
-    told = reasons(scorer, np.array([3]), np.array([7, 8]), scorer.pool(np.arange(60)), names)
+    made = remade(bundle, titles=names)
+    scorer = history_of(made).scorer
+    told = reasons(scorer, np.array([3]), np.array([7, 8]), scorer.pool(np.arange(60)), made.items)
     assert told == ["与lamp 3相近", "like lamp 3"]

@@ -65,8 +65,9 @@ class SharedGroups:
         return torch.zeros(lists.size, device=self.device).index_add_(0, cells, values).reshape(lists.shape)
 
     def packed(self, candidates: IntArray) -> dict[str, npt.NDArray[Any]]:
-        """The candidates' groups, as CSR, and everybody's share of each."""
+        """The candidates' groups, as CSR in ascending rows, and everybody's share of each."""
         rows = self.family.incidence[candidates]
+        rows.sort_indices()
         return {
             "indices": rows.indices.astype(np.int32),
             "indptr": rows.indptr.astype(np.int32),
