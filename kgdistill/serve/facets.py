@@ -9,10 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
-from kgdistill.arrays import BoolArray, FloatArray
+from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
+from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.tasks.words import TextWord, words
 from kgdistill.words import NamesInWords, other_numbers, paired, spelled
 
@@ -47,26 +48,42 @@ class Said:
 
 
 class _Field:
-    """A field's values, each once, and which of them every item has."""
+    """A field's values, each once, of lists their parts, and which of them every item has."""
 
     def __init__(self, items: Items, name: str) -> None:
         self.name = name
-        encoded = items.table[name].combine_chunks().dictionary_encode()
+        column = items.table[name].combine_chunks()
+        encoded = column.dictionary_encode()
         self.values: list[str] = encoded.dictionary.to_pylist()
-        codes = encoded.indices.fill_null(len(self.values)).to_numpy(zero_copy_only=False)
-        self._codes = codes.astype(np.int64)
+        self._size = len(self.values)
+        self._texts = encoded.indices.fill_null(self._size).to_numpy(zero_copy_only=False).astype(np.int64)
+        self._parts: tuple[IntArray, IntArray] | None = None
+        if lists_values(column.to_pylist()):
+            parts, code = [parts_of(text) for text in self.values], dict[str, int]()
+            owner = np.repeat(np.arange(self._size), [len(some) for some in parts])
+            codes = [code.setdefault(part, len(code)) for some in parts for part in some]
+            self.values, self._parts = list(code), (owner, np.array(codes, np.int64))
 
     def holding(self, codes: Sequence[int]) -> BoolArray:
         """The items that have one of some values, bool [N]."""
         chosen = np.zeros(len(self.values) + 1, np.bool_)
         chosen[list(codes)] = True
-        out: BoolArray = chosen[self._codes]
+        if self._parts is not None:
+            owner, part = self._parts
+            texts, chosen = owner[chosen[part]], np.zeros(self._size + 1, np.bool_)
+            chosen[texts] = True
+        out: BoolArray = chosen[self._texts]
         return out
 
     @cached_property
     def counts(self) -> list[int]:
         """How many items have each value."""
-        return np.bincount(self._codes, minlength=len(self.values) + 1)[:-1].tolist()  # type: ignore[no-any-return]
+        times = np.bincount(self._texts, minlength=self._size + 1)[:-1]
+        if self._parts is not None:
+            owner, part = self._parts
+            times = np.bincount(part, times[owner]).astype(np.int64)
+        out: list[int] = times.tolist()
+        return out
 
 
 class Facets:

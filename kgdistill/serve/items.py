@@ -18,6 +18,7 @@ from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.serve.answer import Hit
 from kgdistill.serve.parts import refuse
+from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.words import plain
 
 Mask = npt.NDArray[np.bool_]
@@ -90,7 +91,7 @@ class Items:
         """What each item is called."""
         return self.shown[0]
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Titles, of items without one the key."""
         return [title or key for key, title in zip(self.keys, self.titles, strict=True)]
@@ -219,7 +220,8 @@ class Items:
         """Which items every condition holds for, bool [N].
 
         Texts are compared without case; one that is a path also by its first levels, or by others where only
-        one path has them. An item without a value meets no condition but None, which asks for those.
+        one path has them; one that lists values (`lists_values`) also by each. An item without a value meets
+        no condition but None, which asks for those.
 
         Raises:
             InputError: a property that the bundle does not hold, a value of another kind, or levels that
@@ -252,9 +254,9 @@ class Items:
         value = self._value(name, wanted, "where")
         if kind == "text":
             texts, low = self._texts[name], plain(value)
-            hit = np.array([_within_path(t, low) for t in texts], np.bool_)
+            hit = np.array([any(_within_path(t, low) for t in some) for some in texts], np.bool_)
             if not hit.any() and (path := self._path(name, value)):
-                hit = np.array([_within_path(t, path) for t in texts], np.bool_)
+                hit = np.array([any(_within_path(t, path) for t in some) for some in texts], np.bool_)
             return np.asarray(known & np.append(hit, False)[values], np.bool_)
         return np.asarray(known & (values == value), np.bool_)
 
@@ -329,7 +331,11 @@ class Items:
                 encoded = column.dictionary_encode()
                 if isinstance(encoded, pa.ChunkedArray):
                     encoded = encoded.combine_chunks()
-                self._texts[name] = [plain(t) for t in encoded.dictionary.to_pylist()]
+                lists = lists_values(column.to_pylist())
+                self._texts[name] = [
+                    [plain(t) for t in ((whole, *parts_of(whole)) if lists else (whole,))]
+                    for whole in encoded.dictionary.to_pylist()
+                ]
                 values = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
             else:
                 values = column.to_numpy(zero_copy_only=False)
@@ -343,7 +349,7 @@ class Items:
         return {}
 
     @cached_property
-    def _texts(self) -> dict[str, list[str]]:
+    def _texts(self) -> dict[str, list[list[str]]]:
         return {}
 
 

@@ -15,7 +15,7 @@ from kgdistill.tasks.unspaced import cut, unspaced_words, written
 from kgdistill.tasks.words import fold
 from kgdistill.words import unspaced
 
-_VALUE = re.compile(r"[,;|>\n]|\[SEP\]")
+_VALUE = re.compile(r"[,;|>\n，；、]|\[SEP\]")
 _NUMBER = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[^\W_]+(?:[-./][^\W_]+)*")
 # Templates that draw an item, with their shares; "vocabulary" and "node" are taken whole beside them.
 _SHARES = {

@@ -233,6 +233,20 @@ def test_running_text_and_what_is_said_once_are_no_fields() -> None:
     assert shop(once).search("lamp model3").facets == ()
 
 
+def test_of_a_field_that_lists_values_each_is_named_and_filtered_by() -> None:
+    said = [f"{size}, {colour}" for size in ("S", "M", "L") for colour in ("Dark red", "Blue")] + ["Blue"]
+    made = shop([("shirt", "Alder", "Tops", text, 9.0) for text in said])
+    answer = made.search("dark red shirt", facets="filter")
+    assert [facet[:2] for facet in answer.facets] == [("colour", "Dark red")]
+    assert {hit.id for hit in answer} == {"i0", "i2", "i4"}
+    assert [made.items.mask({"colour": v}).sum() for v in ("dark RED", "blue", "S", "s, blue", "red")] == [
+        3, 4, 2, 1, 0,
+    ]  # fmt: skip
+    # A title that holds a comma is one.
+    titled = shop([(f"shirt {n}, red", "Alder", "Tops", "red", 9.0) for n in range(4)])
+    assert titled.items.mask({"title": "red"}).sum() == 0
+
+
 def test_of_names_in_each_other_the_longer_is_told() -> None:
     rows = [("lamp", name, "c", "d", 1.0) for name in ("Cedar", "Cedar Works", "Works")]
     assert [facet.value for facet in shop(rows).search("cedar works lamp").facets] == ["Cedar Works"]
