@@ -270,6 +270,15 @@ def test_synthetic_queries_are_the_same_twice_and_name_kinds_makers_and_numbers(
     assert len(both) == len(again) + 1
 
 
+def test_a_chinese_list_of_values_is_asked_for_by_each() -> None:
+    catalogue = SearchCatalogue(
+        {"title": ["青花茶杯", "白瓷茶杯"], "attributes": ["红，棉；大号", "红、丝"]}, []
+    )
+    made = synthesise(catalogue, ["茶杯"], np.zeros(2, np.int64), count=300)
+    asked = {t for t, template in zip(made.texts, made.templates, strict=True) if template == "value phrase"}
+    assert asked == {f"{value} 茶杯" for value in ("红", "棉", "大号", "丝")}
+
+
 def test_title_phrases_need_no_makers() -> None:
     plain = house().without_facts()
     assert set(KINDS) <= set(title_phrases(plain))

@@ -246,6 +246,18 @@ def test_what_carries_most_of_a_long_history_is_found_by_its_parts(term: int, bu
     assert right >= 15
 
 
+def test_the_one_purchase_of_another_part_carries_more_than_many_of_the_first(
+    bundle: Bundle, planted: Planted
+) -> None:
+    made, said = only(bundle, 1), [set(parts_of(text)) for text in planted.world.attributes]
+    item, (first, second, _) = 15, parts_of(planted.world.attributes[15])
+    many = [i for i, parts in enumerate(said) if parts & said[item] == {first}][:13]
+    (one, *_) = (i for i, parts in enumerate(said) if parts & said[item] == {second})
+    assert (len(many), first, second) == (13, "XL", "red")
+    told = why(made, [made.keys[i] for i in [*many, one]], made.keys[item])
+    assert told.carriers[0].id == made.keys[one]
+
+
 def test_an_artefact_says_which_fields_were_split(
     trained: TrainedStudent, planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
