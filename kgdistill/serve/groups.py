@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgdistill.arrays import DoubleArray, IntArray
+from kgdistill.arrays import DoubleArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,19 @@ class Groups:
 
     def within(self, group: int) -> DoubleArray:
         """By how much each item is in one group, float64 [C]."""
-        return self.sums((self.codes == group) * self.each[self.owner])
+        mine = (self.codes == group) * self.each[self.owner]
+        return np.bincount(self.owner, mine).astype(np.float64, copy=False)
 
-    def sums(self, values: npt.NDArray[Any]) -> DoubleArray:
-        """Of each item what is said of its codes, [E] -> float64 [C]."""
-        return np.bincount(self.owner, values).astype(np.float64, copy=False)
+    def means(self, values: FloatArray) -> FloatArray:
+        """Of each item the mean of what is said of its codes, float32 [E] -> [C]."""
+        if self.starts is None:
+            return values
+        out: FloatArray = np.add.reduceat(values, self.starts[:-1]) * self._each
+        return out
+
+    @cached_property
+    def _each(self) -> FloatArray:
+        return self.each.astype(np.float32)
 
 
 def ranges(starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:

@@ -372,24 +372,18 @@ class HistoryScorer:
         order, starts = groups.members
         row, group = lift.rows, lift.groups
         touched = int((starts[group + 1] - starts[group]).sum())
-        if groups.starts is None and touched > block.scores.size // 4:
+        # Several groups are always summed up in one way: who else is answered changes no bit.
+        if groups.starts is not None or touched > block.scores.size // 4:
             for at in np.unique(row):
-                part = lift.values[at][groups.codes]
+                part = groups.means(lift.values[at][groups.codes])
                 part *= weights + own * block.lengths[at]
                 block.scores[at] += part
             return
         places, owner = ranges(starts[group], starts[group + 1])
         columns, raised = order[places], lift.values[row, group]
-        cells = (row * block.scores.shape[1])[owner]
-        if groups.starts is not None:
-            means = np.bincount(cells + columns, raised[owner] * groups.each[columns], block.scores.size)
-            part = means.astype(np.float32).reshape(block.scores.shape)
-            part *= weights + own * block.lengths[:, None]
-            np.add(block.scores, part, out=block.scores)
-            return
         value = weights[columns] + (own * block.lengths[row])[owner]
         value *= raised[owner]
-        columns += cells
+        columns += (row * block.scores.shape[1])[owner]
         # An item has one group at most, so that no cell comes twice.
         block.scores.ravel()[columns] += value
 
@@ -406,8 +400,7 @@ class HistoryScorer:
         for m, lift in enumerate(block.lifts):
             asked = pool.groups[m].of(columns.ravel())
             values = lift.values.ravel().take(lines[asked.owner] * lift.values.shape[1] + asked.codes)
-            means = values if asked.starts is None else asked.sums(values * asked.each[asked.owner])
-            out[self.estimates + 2 + m] = means.reshape(columns.shape)
+            out[self.estimates + 2 + m] = asked.means(values).reshape(columns.shape)
         return out
 
 
