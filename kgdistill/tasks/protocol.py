@@ -82,7 +82,7 @@ class DiscoveryProtocol(BaseModel):
         default=False, description="whether models that the test judges learned from train and validation"
     )
     settings: tuple[Setting, ...] = Field(
-        default=("all", "cold", "cold_in_all", "tail"),
+        default=("all", "cold", "cold_in_all"),
         min_length=1,
         description="what is ranked, what counts as found: warm, cold, strictly_cold, all, cold_in_all, tail",
     )

@@ -73,7 +73,7 @@ class TimeSplit(_Judging):
         default=False, description="Whether models that the test judges learned from train and validation."
     )
     settings: tuple[Setting, ...] = Field(
-        default=("all", "cold", "cold_in_all", "tail"),
+        default=("all", "cold", "cold_in_all"),
         min_length=1,
         description=f"What is ranked: {', '.join(SETTINGS)}.",
     )
