@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _RESTS_ON = {
     "products": "the products that it is for",
-    "text": "the products nearest to its text",
+    "text": "the products that its text names, or is nearest to",
     "habits": "what they do in general",
 }
 

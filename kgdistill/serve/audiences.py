@@ -16,11 +16,14 @@ from kgdistill.ranking.audience import GAIN_STEPS, expected_positives
 from kgdistill.ranking.bootstrap import Interval
 from kgdistill.serve.among import Among
 from kgdistill.serve.audience import SPACE, Finder
+from kgdistill.serve.facets import Facets
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import check_count
 from kgdistill.serve.past import day_text
+from kgdistill.serve.search import LONGEST
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.audience import NOT_STARTED, MemberGroups, Wanted
+from kgdistill.tasks.words import tokens
 
 AudienceBasis = Literal["products", "text", "habits"]
 """On what it rests: what a campaign is about, what is nearest to its words, or what candidates do anyway."""
@@ -200,20 +203,32 @@ class Audiences:
         return _Scored(key, anchor, wanted, basis, who[order], p[order], notes)  # type: ignore[arg-type]
 
     def _by_text(self, text: str, notes: list[str]) -> tuple[Wanted, str]:
-        """What stands for an anchor without items: those nearest to its words."""
+        """What stands for an anchor without items: those that its words name, else those nearest to them."""
         vectors, size = self._finder.data.vectors[SPACE], self._finder.usual_size
         told = None if self._tower is None or not text.strip() else self._tower.encode([text], known=True)
-        if told is None or not told.any():
+        direction = unit(told)[0] if told is not None and told.any() else None
+        said = self._facets.of(tokens(text[:LONGEST]), None) if text.strip() else None
+        if direction is None and said is None:
             if text.strip():
                 notes.append("no word of its text is known")
             notes.append("it is ranked by what they do in general")
             return Wanted(np.zeros(0, np.int64), size=size), "habits"
-        direction = unit(told)[0]
-        near = vectors @ direction
-        best = np.lexsort((np.arange(len(near)), -near))[:_STAND_IN]
-        label = self._finder.names.item
-        notes.append(f"the {len(best)} {label}s nearest to its text stand for its own")
-        return Wanted(np.sort(best), {SPACE: direction}, size), "text"
+        near = np.zeros(len(vectors), np.float32) if direction is None else vectors @ direction
+        among, named = np.arange(len(near)), ""
+        if said is not None:
+            # What else a text says, such as that something is cheaper, would lead away from what it names.
+            every, named, direction = said.every(), "of what it names ", None
+            among = np.flatnonzero(every if every.any() else said.holding.any(axis=0))
+            notes += [f"{one.text!r} is read as {one.field} {one.value}" for one in said.facets]
+        best = among[np.lexsort((among, -near[among]))[:_STAND_IN]]
+        one, label = len(best) == 1, self._finder.names.item
+        stand = f"{label} nearest to its text stands" if one else f"{label}s nearest to its text stand"
+        notes.append(f"{named}the {len(best)} {stand} for its own")
+        return Wanted(np.sort(best), {} if direction is None else {SPACE: direction}, size), "text"
+
+    @cached_property
+    def _facets(self) -> Facets:
+        return Facets(self._items, self._finder.data.groups)
 
     def _answers(
         self,

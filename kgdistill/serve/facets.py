@@ -13,6 +13,7 @@ from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
+from kgdistill.tasks.audience import MemberGroups
 from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.tasks.words import TextWord, words
 from kgdistill.words import NamesInWords, other_numbers, paired, spelled
@@ -86,18 +87,46 @@ class _Field:
         return out
 
 
+class _Facts:
+    """As a `_Field`, of what one kind of facts leads to, from an item or over several steps."""
+
+    def __init__(self, name: str, families: Sequence[MemberGroups], items: int) -> None:
+        self.name, self._size = name, items
+        values = dict[str, int]()
+        codes = [
+            np.array([values.setdefault(one, len(values)) for one in family.names], np.int64)[family.groups]
+            for family in families
+        ]
+        self.values = list(values)
+        pairs = np.stack([np.concatenate([family.items for family in families]), np.concatenate(codes)])
+        self._items, self._codes = np.unique(pairs, axis=1)
+
+    def holding(self, codes: Sequence[int]) -> BoolArray:
+        """The items from which a fact leads to one of some values, bool [N]."""
+        out = np.zeros(self._size, np.bool_)
+        out[self._items[np.isin(self._codes, list(codes))]] = True
+        return out
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Of how many items each value is."""
+        return np.bincount(self._codes, minlength=len(self.values)).tolist()  # type: ignore[no-any-return]
+
+
 class Facets:
     """The names that stand in a bundle's fields, and its price.
 
     Args:
         items: the catalogue.
+        groups: that its items share: what one is called is a name too, where no field has it.
     """
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, items: Items, groups: Sequence[MemberGroups] = ()) -> None:
         self._items = items
         kinds = {name: items.kind(name) for name in items.properties}
         texts = [name for name, kind in kinds.items() if kind == "text" and name != SHOWN[0]]
-        self._fields = [field for field in (_Field(items, name) for name in texts) if _names_things(field)]
+        fields = [field for field in (_Field(items, name) for name in texts) if _names_things(field)]
+        self._fields: list[_Field | _Facts] = [*fields, *_facts(groups, len(items))]
         self.price = next(
             (
                 name
@@ -114,6 +143,8 @@ class Facets:
                 for name, path in _names(value):
                     said = tuple(words(name))
                     if len("".join(said)) < 2 or not any(c.isalpha() for word in said for c in word):
+                        continue
+                    if isinstance(field, _Facts) and any(n < len(fields) for n in self._named.get(said, ())):
                         continue
                     self._named.setdefault(said, {}).setdefault(at, {}).setdefault(path, []).append(code)
                     for word in said:
@@ -191,6 +222,14 @@ class Facets:
                     for path, codes in named.items():
                         parts.setdefault(word, {}).setdefault(at, {}).setdefault(path, []).extend(codes)
         return parts
+
+
+def _facts(groups: Sequence[MemberGroups], items: int) -> list[_Facts]:
+    """The groups by the fact that leads away from an item: what is further along it is of the same kind."""
+    kinds = dict[str, list[MemberGroups]]()
+    for family in groups:
+        kinds.setdefault(family.name.split(" > ")[0], []).append(family)
+    return [_Facts(name, families, items) for name, families in kinds.items()]
 
 
 def _names_things(field: _Field) -> bool:

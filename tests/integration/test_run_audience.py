@@ -159,6 +159,23 @@ def test_exclusions_and_the_cap_hold(bundle: Bundle) -> None:
     assert any("1 are left out as asked" in note for note in without.notes)
 
 
+def test_what_a_text_names_stands_for_it_whatever_else_it_says(bundle: Bundle) -> None:
+    """All titles are alike: by them the brand of a text would not matter."""
+    best = bundle.audience(text="maker 3", size=20)
+    told = bundle.audience(text="number 7 is cheaper: thing of maker 3", size=20)
+    assert (told.basis, told.notes[:2]) == (
+        "text",
+        (
+            "'maker 3' is read as MADE_BY maker 3",
+            "of what it names the 12 Products nearest to its text stand for its own",
+        ),
+    )
+    assert [m.id for m in told] == [m.id for m in best]
+    mine = {m.id for m in bundle.audience(products=[f"p3{i:02}" for i in range(12)], size=20)}
+    assert len(mine & {m.id for m in told}) >= 15
+    assert not any("of what it names" in note for note in bundle.audience(text="thing 7", size=3).notes)
+
+
 def test_what_there_is_nothing_of_has_a_said_fallback(bundle: Bundle) -> None:
     words = bundle.audience(text="thing number", size=3)
     assert words.basis == "text"
