@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
 from kgdistill.serve.answer import Facet
@@ -20,9 +22,24 @@ from kgdistill.words import NamesInWords, other_numbers, paired, spelled
 
 # A field names things where its values are so short, and two items or more share one, on average.
 _WORDS, _SHARED = 3, 2
+# A name of one word, so short, may be a code, and the word another one of the language.
+_CODE = 3
 # Of a longer text so many words are read for names.
 _READ = 50
-_PRICE = ("price", "preis", "prix", "precio", "prezzo", "单价", "价格", "售价", "價格", "価格")
+_PRICE = (
+    "price",
+    "preis",
+    "prix",
+    "precio",
+    "prezzo",
+    "prijs",
+    "cena",
+    "单价",
+    "价格",
+    "售价",
+    "價格",
+    "価格",
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,7 @@ class Facets:
                     for word in said:
                         self.words[word] += count
         self._names = NamesInWords(self._named)
+        self._held: dict[str, BoolArray] = {}
 
     def without_price(self, text: str) -> tuple[str, Facet | None]:
         """A folded text without what it says of the price, where the items have one."""
@@ -179,6 +197,8 @@ class Facets:
 
         for span, fields in self._names.spans(stems):
             for at, named in fields.items():
+                if len(span) == 1 and not self._is_meant(asked[span.start], at, named):
+                    continue
                 facet, items = self._told(at, named, asked[span.start : span.stop])
                 held[span.start : span.stop] |= items
                 if taken[at].isdisjoint(span):
@@ -196,6 +216,26 @@ class Facets:
             return None
         share = held.sum(axis=0, dtype=np.float32) / np.float32(max(len(asked), 1))
         return Said(tuple(facet for facet, _ in told), np.stack([items for _, items in told]), share)
+
+    def _is_meant(self, asked: TextWord, at: int, named: Mapping[str, list[int]]) -> bool:
+        """Whether a word means what it names; "en" in titles that are hardly ever of that language does not.
+
+        Of the items in whose titles a short word stands fewer are so, then, than of all.
+        """
+        if len(asked.typed) > _CODE or not asked.typed.isalpha() or paired(asked.typed):
+            return True
+        holding = self._fields[at].holding([code for codes in named.values() for code in codes])
+        titled = self._titled(asked.typed)
+        return not titled.any() or float(holding[titled].mean()) >= float(holding.mean())
+
+    def _titled(self, word: str) -> BoolArray:
+        """The items in whose titles a word stands, bool [N]."""
+        if word not in self._held:
+            titles = self._items.table["title"].combine_chunks()
+            pattern = rf"(?:^|[^\pL\pN]){re.escape(word)}(?:[^\pL\pN]|$)"
+            held = pc.match_substring_regex(titles, pattern, ignore_case=True).fill_null(False)
+            self._held[word] = np.asarray(held.to_numpy(zero_copy_only=False), np.bool_)
+        return self._held[word]
 
     def _as_named(self, asked: TextWord) -> str:
         """A word as it stands in names: where none has it, in the other number, if one has that."""

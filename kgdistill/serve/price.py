@@ -1,4 +1,4 @@
-"""What a query says of a price: "under 20", "bis 20 €", "moins de 20 €", "20元以下", "between 10 and 20"."""
+"""What a query says of a price: "under 20", "bis 20 €", "moins de 20 €", "20元以下", "tussen 10 en 20"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from kgdistill.units import NUMBER, TIMES, number
 
-_MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan)(?![a-z])|块钱?|人民币)"
+_MONEY = r"(?:[€$£¥元円]|(?:eur|euros?|usd|dollars?|gbp|rmb|cny|yuan|jpy|pln|z[łl])(?![a-z])|块钱?|人民币)"
 _TIMES = {"十": 10, **TIMES}
 _ONES = "一二两三四五六七八九"
 _DIGITS = str.maketrans(_ONES, "1223456789", "零〇")
@@ -24,9 +24,11 @@ _SOME = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY}|(?P<C>{_N}) ?$)"
 _PAID = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY})"
 # Where prices are written so, a point before three digits stands between thousands: 1.500 €.
 _CONTINENTAL = re.compile(
-    r"€|(?<![a-z])(?:eur|euros?|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|maximal|"
-    r"mindestens|mehr als|uber|ab|entre|sous|moins de|menos de|plus de|mas de|jusqu['’]?a|hasta|a partir de|"
-    r"desde|au plus|au moins|como maximo|como minimo|al menos)(?![a-z])"
+    r"€|(?<![a-z])(?:eur|euros?|pln|z[łl]|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|"
+    r"maximal|mindestens|mehr als|uber|ab|entre|sous|moins de|menos de|plus de|mas de|jusqu['’]?a|hasta|a partir de|"
+    r"desde|au plus|au moins|como maximo|como minimo|al menos|onder|tussen|tot|van|vanaf|boven|minder dan|"
+    r"meer dan|goedkoper dan|hoogstens|maximaal|minstens|ponizej|powyzej|miedzy|pomiedzy|od|mniej niz|"
+    r"wiecej niz|tansz[aey] niz|najwyzej|maksymalnie|co najmniej)(?![a-z])"
 )
 _SIGNS = f"零〇几数{_ONES}十百千万亿"
 # 近百 and 上千 are vague, but not the 千 of 百元以上千元以下; and 一点五 is a decimal, but not 便宜一点100.
@@ -51,12 +53,16 @@ def _pattern(text: str) -> re.Pattern[str]:
 _UNDER = (
     rf"(?:{_AHEAD}(?:under|below|(?<!no )less than|cheaper than|up to|at most|no more than|max\.?|maximum|"
     r"maximal|unter|weniger als|billiger als|hochstens|bis zu|"
+    r"onder|(?<!niet )minder dan|goedkoper dan|hoogstens|niet meer dan|maximaal|ponizej|(?<!nie )mniej niz|"
+    r"tansz[aey] niz|(?:co )?najwyzej|nie wiecej niz|maks\.?|maksymalnie|"
     r"sous|(?:(?:a|pour|por) )?(?<!pas )(?<!no )(?:moins|menos) de|(?:pas plus|no mas) de|jusqu['’ ]?a|hasta|"
     r"au (?:plus|maximum)|(?:como )?maximo)|<=?|≤|(?<!不)(?:低于|少于|小于)|"
     r"不超过|不到|不高于|不大于|不多于|至多|最多)"
 )
 _OVER = (
     rf"(?:{_AHEAD}(?:at least|(?<!no )more than|no less than|min\.?|minimum|mindestens|mehr als|"
+    r"(?<!niet )meer dan|minstens|minimaal|niet minder dan|(?<!nie )wiecej niz|(?:co )?najmniej|"
+    r"nie mniej niz|minimalnie|"
     r"(?<!pas )(?<!no )(?:plus|mas) de|(?:pas|no) (?:moins|menos) de|a partir de|au (?:moins|minimum)|"
     r"al menos|(?:como )?minimo)|>=?|≥|"
     r"(?<!不)(?:高于|大于|超过|多于)|不低于|不少于|不小于|至少|最少)"
@@ -64,25 +70,34 @@ _OVER = (
 _BARE = rf"(?:[€$£¥] ?)?({_N}) ?{_MONEY}?"
 # 内 alone needs a currency, and begins no other word: 100元内衣 is underwear.
 _UP_TO = (
-    rf"{_AHEAD}{_NO_WORD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下)|"
-    rf"({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺容心]))"
+    rf"{_AHEAD}{_NO_WORD}(?:({_N}) ?{_MONEY}? ?(?:以下|以内|之内|之下|未満|より安い)|"
+    rf"({_N}) ?{_MONEY} ?まで|({_N}) ?{_MONEY} ?内(?![衣裤存胆搭饰置嵌六增墙部外径窥服蒙地页科丝螺容心]))"
 )
-_UPWARD = rf"{_AHEAD}{_NO_WORD}({_N}) ?{_MONEY}? ?(?:以上|起)"
-_ALSO = r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|(?:and|und|but|et|y|mais|pero) )? ?(?:价格)?在?"
+_UPWARD = rf"{_AHEAD}{_NO_WORD}(?:({_N}) ?{_MONEY}? ?(?:以上|起|より高い)|({_N}) ?{_MONEY} ?から)"
+_ALSO = (
+    r" ?[,、;]? ?(?:并且|而且|同时|[且并但又和到至]|"
+    r"(?:and|und|but|et|y|mais|pero|en|maar|i|a|ale) )? ?(?:价格)?在?"
+)
 _BOTH = (
     rf"(?:{_OVER} ?{_BARE}|{_UPWARD}){_ALSO}(?:{_UNDER} ?SOME|{_UP_TO})",
     rf"(?:{_UNDER} ?{_BARE}|{_UP_TO}){_ALSO}(?:{_OVER} ?SOME|{_UPWARD})",
-    rf"{_AHEAD}(?:between|zwischen|entre) ?{_BARE} (?:and|und|et|y) SOME",
-    rf"{_AHEAD}(?:from|von|desde|de) ?{_BARE} (?:to|bis|hasta|a) PAID",
-    rf"{_AHEAD}[€$£¥]? ?({_N}) ?{_MONEY}? ?(?:{_TO}|to|bis|a|hasta) ?PAID",
+    rf"{_AHEAD}(?:between|zwischen|entre|tussen|(?:po)?miedzy) ?{_BARE} (?:and|und|et|y|en|a|i) SOME",
+    rf"{_AHEAD}(?:from|von|desde|de|van|od) ?{_BARE} (?:to|bis|hasta|a|tot|do) PAID",
+    rf"{_AHEAD}[€$£¥]? ?({_N}) ?{_MONEY}? ?(?:{_TO}|to|bis|a|hasta|tot|do|から) ?PAID(?: ?まで)?",
 )
 # What stands behind a price, of which "au plus" is at most, and "et plus" at least.
-_NO_MORE = r"(?:max\.?|(?:au )?maximum|(?:como )?maximo|au plus|(?:ou|et) moins|o menos|or less)(?![a-z])"
-_NO_LESS = r"(?:min\.?|(?:au )?minimum|(?:como )?minimo|au moins|(?:ou|et) plus|[oy] mas|or more)(?![a-z])"
-_MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}bis PAID", _UP_TO, rf"{_AHEAD}PAID {_NO_MORE}")
+_NO_MORE = (
+    r"(?:max\.?|(?:au )?maximum|(?:como )?maximo|au plus|(?:ou|et) moins|o menos|or less|"
+    r"oder weniger|of minder|(?:lub|albo) mniej)(?![a-z])"
+)
+_NO_LESS = (
+    r"(?:min\.?|(?:au )?minimum|(?:como )?minimo|au moins|(?:ou|et) plus|[oy] mas|or more|"
+    r"oder mehr|of meer|(?:lub|albo|i) wiecej)(?![a-z])"
+)
+_MOST = (rf"{_UNDER} ?SOME", rf"{_AHEAD}(?:bis|tot(?: en met)?|do) PAID", _UP_TO, rf"{_AHEAD}PAID {_NO_MORE}")
 _LEAST = (
     rf"{_OVER} ?SOME",
-    rf"{_AHEAD}(?:over|above|from|uber|ab|desde) PAID",
+    rf"{_AHEAD}(?:over|above|from|uber|ab|desde|boven|vanaf|od|powyzej) PAID",
     _UPWARD,
     rf"{_AHEAD}PAID {_NO_LESS}",
 )
@@ -115,8 +130,8 @@ def priced(text: str) -> Price | None:
     """The first price that a folded text speaks of, if it does.
 
     A number that a unit follows is none, nor one without a currency in the midst of the text. Which currency
-    it is does not matter: it is the catalogue's. With German, French or Spanish words or euros "1.500" is
-    fifteen hundred.
+    it is does not matter: it is the catalogue's. With words of German, French, Spanish, Dutch or Polish,
+    euros or złoty "1.500" is fifteen hundred.
     """
     for pattern, kind in _KINDS:
         for found in pattern.finditer(text):
@@ -130,7 +145,7 @@ def priced(text: str) -> Price | None:
             least, most = {"both": (min(low, high), max(low, high)), "most": (None, high)}.get(
                 kind, (low, None)
             )
-            return Price(found.start(), found.end() + text.startswith("的", found.end()), least, most)
+            return Price(found.start(), found.end() + text.startswith(("的", "の"), found.end()), least, most)
     return None
 
 

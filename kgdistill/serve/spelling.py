@@ -15,8 +15,24 @@ _ONE, _TWO = 4, 8
 _LONGEST = 40
 # A text with more unknown words than that is of another language, not mistyped.
 _MOST = 5
-# Small words of French and Spanish, folded: a catalogue may lack them, and they are nothing's slip.
+# In a word of up to so many letters another first one makes another word: hardly anybody mistypes it.
+_FIRST = 5
+# Small words of several languages, folded: a catalogue may lack them, and they are nothing's slip.
 _SMALL = re.compile(
+    # English and German
+    "about|after|before|from|have|into|less|like|more|some|that|this|under|what|which|with|without|your|"
+    "aber|aller|alles|auch|beim|bitte|dass|dein|dem|denn|diese|diesem|diesen|dieser|dieses|durch|eine|einem|"
+    "einen|einer|eines|etwas|fuer|gegen|guenstig|haben|hochstens|ihre|immer|kein|keine|mehr|mein|meine|"
+    "mindestens|mochte|nach|nicht|noch|oder|ohne|sehr|sein|seine|sich|sind|suche|uber|unter|viel|weniger|"
+    "wenn|wird|zwischen|zum|"
+    # Dutch and Polish
+    "alle|alles|bij|boven|daar|deze|door|geen|goed|goede|haar|heel|hoogstens|iets|maar|maximaal|meer|mijn|"
+    "minder|minstens|naar|niet|onder|onze|over|tegen|toch|tussen|uit|vanaf|veel|voor|waar|want|wordt|zeer|"
+    "zijn|zoek|zonder|"
+    "albo|bardzo|bedzie|byla|bylo|czyli|dobra|dobry|gdzie|jako|jest|jestem|kiedy|ktora|ktore|ktory|lecz|"
+    "maja|miedzy|mniej|moja|moje|najmniej|najwyzej|oraz|ponad|ponizej|powyzej|przed|przez|przy|sobie|szukam|"
+    "taki|takie|tego|tych|tylko|wiecej|wszystko|"
+    # French and Spanish
     "algo|algun|alguna|alors|aussi|avec|avoir|cada|cette|chez|comme|como|cual|cuando|dans|depuis|"
     "desde|donde|ella|ellas|elle|elles|ellos|entre|esta|estas|este|estos|etre|hasta|jusqu|jusque|"
     "leur|leurs|mais|maximo|maximum|mejor|meme|menos|minimo|minimum|moins|mucho|nada|notre|nous|otra|"
@@ -44,7 +60,8 @@ class Spelling:
 
         Of those with the fewest slips (a letter left out, put in, changed, or two exchanged: optimal string
         alignment, Damerau 1964) one that begins alike, then the one that most items hold. Words with a digit,
-        short ones and those of scripts without blanks are left alone.
+        short ones and those of scripts without blanks are left alone; to a word of up to five letters none is
+        near that begins otherwise, but where the first two letters were exchanged.
         """
         if word in self._held or not _is_word(word) or not _ONE <= len(word) <= _LONGEST:
             return None
@@ -55,6 +72,8 @@ class Spelling:
         most = 1 if len(word) < _TWO else 2
         lengths = range(len(word) - most, len(word) + most + 1)
         near = [w for n in lengths for w in self._by_length.get(n, ())]
+        if len(word) <= _FIRST:
+            near = [other for other in near if other[0] == word[0] or other[:2] == word[1::-1]]
         found = process.extract(word, near, scorer=OSA.distance, score_cutoff=most, limit=None)
         best = min(
             ((slips, other[0] != word[0], -self._held[other], other) for other, slips, _ in found),

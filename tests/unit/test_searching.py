@@ -99,10 +99,40 @@ def test_one_slip_of_any_kind_in_a_word_is_found(word: str, data: st.DataObject)
     letter = data.draw(st.sampled_from("qxz"))
     slips = [word[:at] + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + letter + word[at + 1 :]]
     slips += [word[:at] + word[at + 1] + word[at] + word[at + 2 :]]
+    # Of a short word the first letter is right, or was exchanged with the second.
+    slips = [slip for slip in slips if len(slip) > 5 or slip[0] == word[0] or slip[:2] == word[1::-1]]
     typed = data.draw(st.sampled_from([slip for slip in slips if slip != word and len(slip) >= 4]))
     words = dict.fromkeys(["garden", "chair", "folding", "furniture", "lighting", "kitchen"], 1)
     assert Spelling(words).nearest(typed) == word
     assert Spelling(words).nearest(word) is None
+
+
+def test_a_short_word_with_another_first_letter_is_another_word() -> None:
+    spelling = Spelling({"wonder": 30, "dover": 9, "chair": 5, "table": 3, "cabinet": 2})
+    assert [spelling.nearest(word) for word in ("onder", "over", "hair")] == [None, None, None]
+    assert [spelling.nearest(word) for word in ("hcair", "tabe", "abinet")] == ["chair", "table", "cabinet"]
+
+
+@pytest.mark.parametrize("word", ["oder", "ohne", "voor", "goed", "albo", "przez", "with", "unter"])
+def test_small_words_of_further_languages_are_not_taken_for_slips(word: str) -> None:
+    rows = [("order ohm voorn goud album przed wish untier", "Alder", "Works", "red", 9.0)] * 2
+    assert shop(rows).search(word).corrections == ()
+
+
+def test_a_short_word_whose_titles_are_hardly_ever_so_names_no_code() -> None:
+    """Dutch titles have the word "en", and their language is nl; a brand's short name is nearly always one."""
+    rows = [("kaart en koning", "Alder", "nl", "LG", 9.0), ("boek en berg", "Alder", "nl", "LG", 9.0)]
+    rows += [
+        ("LG book", "Alder", "en", "LG", 9.0),
+        ("lamp", "Alder", "en", "LG", 9.0),
+        ("lg", "Alder", "en", "HP", 9.0),
+    ]
+    bundle = shop(rows * 2)
+    assert facets(bundle, "boek en kaart") == []
+    assert facets(bundle, "lamp nl") == [("category", "nl", None, None)]
+    assert facets(bundle, "lamp hp") == [("colour", "HP", None, None)]
+    assert bundle.search("book lg").facets == ()
+    assert facets(shop(rows[:4] * 2), "book lg") == [("colour", "LG", None, None)]
 
 
 def test_a_slip_is_corrected_where_it_stands_and_nowhere_else(bundle: Bundle) -> None:
@@ -380,6 +410,43 @@ def test_prices_of_several_languages(text: str, least: float | None, most: float
     ],
 )  # fmt: skip
 def test_prices_in_french_and_spanish(text: str, least: float | None, most: float | None, rest: str) -> None:
+    folded = fold(text)
+    found = priced(folded)
+    if least == most == 0:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.least, found.most) == (least, most)
+        assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most", "rest"),
+    [
+        ("thriller onder 10 euro", None, 10, "thriller"), ("strips tot € 8", None, 8, "strips"),
+        ("vinyl tussen 20 en 30", 20, 30, "vinyl"), ("vinyl tussen 20 en 30 euro", 20, 30, "vinyl"),
+        ("vinyl van 20 tot 30 euro", 20, 30, "vinyl"), ("vinyl minder dan 10", None, 10, "vinyl"),
+        ("spel vanaf € 10", 10, None, "spel"), ("spel boven 10 euro", 10, None, "spel"),
+        ("spel 10 euro of minder", None, 10, "spel"), ("spel meer dan 10 maar minder dan 20", 10, 20, "spel"),
+        ("onder 1.500 euro", None, 1500, ""), ("tot en met 20 euro", None, 20, ""),
+        ("onder 12 jaar spel", 0, 0, ""), ("onderzoek 10", 0, 0, ""), ("tot 20", 0, 0, ""),
+        ("gra poniżej 50 zł", None, 50, "gra"), ("gra do 50 zł", None, 50, "gra"),
+        ("gra między 20 a 50", 20, 50, "gra"), ("gra od 20 do 50 zł", 20, 50, "gra"),
+        ("gra od 20 zł", 20, None, "gra"), ("gra powyżej 100 PLN", 100, None, "gra"),
+        ("gra mniej niż 30", None, 30, "gra"), ("gra co najmniej 30", 30, None, "gra"),
+        ("gra nie więcej niż 30 zł", None, 30, "gra"), ("gra 50 zł lub mniej", None, 50, "gra"),
+        ("gra do 1.500 zł", None, 1500, "gra"), ("gra do 4 graczy", 0, 0, ""), ("gra od 8 lat", 0, 0, ""),
+        ("1000円未満の本", None, 1000, "本"), ("本 1000円まで", None, 1000, "本"),
+        ("本 1000円から", 1000, None, "本"),
+        ("1000円から2000円までの本", 1000, 2000, "本"), ("1000円〜2000円 本", 1000, 2000, "本"),
+        ("1000円より安い本", None, 1000, "本"), ("3巻から10巻まで", 0, 0, ""),
+        ("3歳未満の本 1000円以下", None, 1000, "3歳未満の本"),
+        ("krimi 10 euro oder weniger", None, 10, "krimi"), ("krimi zwischen 5 und 10", 5, 10, "krimi"),
+    ],
+)  # fmt: skip
+def test_prices_in_dutch_polish_and_japanese(
+    text: str, least: float | None, most: float | None, rest: str
+) -> None:
     folded = fold(text)
     found = priced(folded)
     if least == most == 0:
