@@ -45,6 +45,7 @@ _RESTS_ON = {
     "groups": "what was bought in the same baskets as products of that category or brand: too few bought it",
 }
 _LIKELIEST = 3
+_SHOWN = 8
 
 
 def register(root: typer.Typer) -> None:
@@ -140,6 +141,7 @@ def search(
         more={
             "corrections": [one._asdict() for one in answer.corrections],
             "facets": [one._asdict() for one in answer.facets],
+            "missing": answer.missing,
         },
     )  # fmt: skip
 
@@ -163,6 +165,11 @@ def _said(answer: Answer, use: str) -> list[str]:
         f"searched for {searched} instead of {typed}; --as-typed searches for what was typed"
         for typed, searched in answer.corrections
     ]
+    if answer.missing and answer.basis in ("words and meaning", "words", "fields"):
+        words = ", ".join(map(repr, answer.missing[:_SHOWN])) + (
+            ", …" if len(answer.missing) > _SHOWN else ""
+        )
+        notes.append(f"no item has {words}: found is what fits the rest")
     ends = [("from", "least"), ("up to", "most")]
     for facet in answer.facets:
         told = [f"{word} {getattr(facet, end):g}" for word, end in ends if getattr(facet, end) is not None]

@@ -71,6 +71,7 @@ class Answer(Sequence[Hit]):
         new: ids of the items that few have bought yet, where places were kept for such.
         corrections: of a search, what was searched for in the place of what was typed.
         facets: of a search, what the text says of the items' fields.
+        missing: of a search, words of the text that no item has, as they were typed.
         notes: what else is to be said of it.
     """
 
@@ -80,6 +81,7 @@ class Answer(Sequence[Hit]):
     new: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
     facets: tuple[Facet, ...] = ()
+    missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def first(self, k: int) -> Answer:

@@ -237,6 +237,10 @@ class Facets:
             self._held[word] = np.asarray(held.to_numpy(zero_copy_only=False), np.bool_)
         return self._held[word]
 
+    def knows(self, asked: TextWord) -> bool:
+        """Whether a name has a word, in either number."""
+        return self._as_named(asked) in self.words
+
     def _as_named(self, asked: TextWord) -> str:
         """A word as it stands in names: where none has it, in the other number, if one has that."""
         if asked.word in self.words:

@@ -25,7 +25,8 @@ _PAID = rf"(?:[€$£¥] ?(?P<A>{_N})|(?P<B>{_N}) ?{_MONEY})"
 # Where prices are written so, a point before three digits stands between thousands: 1.500 €.
 _CONTINENTAL = re.compile(
     r"€|(?<![a-z])(?:eur|euros?|pln|z[łl]|zwischen|und|von|bis|unter|weniger als|billiger als|hochstens|"
-    r"maximal|mindestens|mehr als|uber|ab|entre|sous|moins de|menos de|plus de|mas de|jusqu['’]?a|hasta|a partir de|"
+    r"maximal|mindestens|mehr als|uber|ab|"
+    r"entre|sous|moins de|menos de|plus de|mas de|jusqu['’]?a|hasta|a partir de|"
     r"desde|au plus|au moins|como maximo|como minimo|al menos|onder|tussen|tot|van|vanaf|boven|minder dan|"
     r"meer dan|goedkoper dan|hoogstens|maximaal|minstens|ponizej|powyzej|miedzy|pomiedzy|od|mniej niz|"
     r"wiecej niz|tansz[aey] niz|najwyzej|maksymalnie|co najmniej)(?![a-z])"

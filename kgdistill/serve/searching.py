@@ -157,8 +157,16 @@ class Searching:
             best, score = top_k(row[None], pool, at_most(k, len(pool)))
             facets = said.facets if said is not None else ()
             hits = self._items.hits(best[0], score[0])
-            answers.append(Answer(told, hits, corrections=query.corrections, facets=facets))
+            missing = self._missing(query)
+            answers.append(Answer(told, hits, corrections=query.corrections, facets=facets, missing=missing))
         return answers
+
+    def _missing(self, query: Query) -> tuple[str, ...]:
+        """The words that neither the items' texts nor, where they are read, their fields have."""
+        unknown = self._index.words.unknown(query.text)
+        if unknown and query.fields:
+            unknown = [word for word in unknown if not self.facets.knows(word)]
+        return tuple(dict.fromkeys(word.typed for word in unknown))
 
     def _by_fields(self, said: Said | None, pool: IntArray, row: FloatArray) -> tuple[FloatArray, Basis]:
         """Scores by what a text says of fields alone, and then by how often an item is bought."""

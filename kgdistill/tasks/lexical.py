@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
-from kgdistill.tasks.words import RULE, models, parts, terms, terms_of, tokens
+from kgdistill.tasks.words import RULE, TextWord, models, parts, terms, terms_of, tokens
+from kgdistill.words import paired
 
 TITLE_WEIGHT = 3
 # The usual values for short texts; 1.5 and 0.75 are those for documents.
@@ -122,6 +123,19 @@ class LexicalIndex:
             else:
                 found |= dict.fromkeys((place[part],) for part in parts(token) if part in place)
         return list(found)
+
+    def unknown(self, query: str) -> list[TextWord]:
+        """The words of a query that no item holds in any way; not of scripts whose words are pairs."""
+        held, place = tokens(query), self._place
+        joined = [(start, end) for word, start, end in models(held) if word in place]
+        joined += [(n, n + 2) for n, (a, b) in enumerate(pairwise(held)) if a.word + b.word in place]
+        return [
+            token
+            for at, token in enumerate(held)
+            if not any(term in place for term in (token.word, *parts(token)))
+            and not any(start <= at < end for start, end in joined)
+            and not paired(token.word)
+        ]
 
     def holders(self, number: int) -> npt.NDArray[np.int32]:
         """The items that hold a term, ascending."""

@@ -98,7 +98,11 @@ def test_a_search_says_what_it_made_of_the_text(
         "unknown in --history: nobody",
     ]
     assert answer["rests_on"].endswith("; and on what was bought before (--share 0.1)")
+    strange = told(["search", "tea hobbitses"], folder, capsys)
+    assert strange["missing"] == ["hobbitses"]
+    assert "no item has 'hobbitses': found is what fits the rest" in strange["notes"]
     plain = told(["search", "tea", "--history", "nobody"], folder, capsys)
+    assert plain["missing"] == []
     assert (plain["corrections"], plain["facets"]) == ([], [])
     assert "bought" not in plain["rests_on"]
 

@@ -120,7 +120,7 @@ def test_small_words_of_further_languages_are_not_taken_for_slips(word: str) -> 
 
 
 def test_a_short_word_whose_titles_are_hardly_ever_so_names_no_code() -> None:
-    """Dutch titles have the word "en", and their language is nl; a brand's short name is nearly always one."""
+    """Dutch titles have the word "en", and their language is nl; a brand's short name is mostly one."""
     rows = [("kaart en koning", "Alder", "nl", "LG", 9.0), ("boek en berg", "Alder", "nl", "LG", 9.0)]
     rows += [
         ("LG book", "Alder", "en", "LG", 9.0),
@@ -133,6 +133,21 @@ def test_a_short_word_whose_titles_are_hardly_ever_so_names_no_code() -> None:
     assert facets(bundle, "lamp hp") == [("colour", "HP", None, None)]
     assert bundle.search("book lg").facets == ()
     assert facets(shop(rows[:4] * 2), "book lg") == [("colour", "LG", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("lamp", ()), ("hobbit lamp", ("hobbit",)), ("hobbit lapm", ("hobbit",)), ("Alder lamp", ()),
+        ("hobbit lamp hobbit under 20", ("hobbit",)), ("云岚 hobbit", ("hobbit",)), ("desklamp", ()),
+        ("hob bits", ("hob", "bits")), ("1.5 l pot", ()), ("99 kg pot", ("99 kg",)), ("fol ding chair", ()),
+    ],
+)  # fmt: skip
+def test_words_that_no_item_has_are_told(text: str, missing: tuple[str, ...], bundle: Bundle) -> None:
+    answer = bundle.search(text)
+    assert answer.missing == missing
+    if "alder" in text.casefold():  # without its fields nothing knows the brand
+        assert bundle.search(text, facets="off").missing == ("alder",)
 
 
 def test_a_slip_is_corrected_where_it_stands_and_nowhere_else(bundle: Bundle) -> None:
