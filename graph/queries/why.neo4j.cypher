@@ -4,7 +4,7 @@
 // have led to; `lift` is 1 but for what goes together. A rating counts above the middle of all ratings.
 // $user User: the user
 // $product Product: the product's id or title
-// $limit int = 100: of paths by facts, by what goes together and by what leads there, the latest, at most this many each
+// $each int = 100: of paths by facts, by what goes together and by what leads there, the latest, at most this many each
 // example: user=ann product="Earl Grey"
 OPTIONAL MATCH (:User)-[m:RATED]->(:Product)
 WITH min(m.rating) AS low, max(m.rating) AS high
@@ -14,7 +14,7 @@ MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|ADDED|FAVORITED|SHARED|COMMENTE
 WHERE p.product_id <> r.product_id AND coalesce(w.first_quantity, 1) > 0 AND (type(w) <> 'RATED' OR low IS NULL OR low = high OR 2 * w.rating > low + high) AND type(a) = type(b)
 WITH v, type(w) AS event, p.product_id AS item, p.title AS item_name, coalesce(w.first_at, w.at) AS first_at, type(a) AS kind,
      coalesce(v.brand_id, v.category_id, v.attribute_id, v.department_id) AS via, coalesce(v.path, v.name) AS via_name
-ORDER BY first_at DESC, item, event, kind, via LIMIT $limit
+ORDER BY first_at DESC, item, event, kind, via LIMIT $each
 RETURN event, item, item_name, first_at, kind, via, via_name,
        COUNT { MATCH (v)<-[c:MADE_BY|IN_CATEGORY|PART_OF|MENTIONS]-(:Product) WHERE type(c) = kind } AS products, 1.0 AS lift
 UNION ALL
@@ -22,7 +22,7 @@ MATCH (u:User {user_id: $user})-[w:BOUGHT|VIEWED|ADDED|FAVORITED|SHARED|COMMENTE
 WHERE p.product_id <> r.product_id AND coalesce(w.first_quantity, 1) > 0 AND (type(w) <> 'RATED' OR low IS NULL OR low = high OR 2 * w.rating > low + high)
 WITH p, type(w) AS event, p.product_id AS item, p.title AS item_name, coalesce(w.first_at, w.at) AS first_at, type(a) AS kind,
      p.product_id AS via, p.title AS via_name, a.lift AS lift
-ORDER BY first_at DESC, item, event, kind LIMIT $limit
+ORDER BY first_at DESC, item, event, kind LIMIT $each
 RETURN event, item, item_name, first_at, kind, via, via_name,
        COUNT { MATCH (p)-[c:ALSO_BOUGHT|VIEWED_TOGETHER]-(:Product) WHERE type(c) = kind } AS products, lift
 UNION ALL
@@ -30,7 +30,7 @@ MATCH (u:User {user_id: $user})-[w:SAW|CLICKED|SEARCHED|REDEEMED]->(v)-[a:CLICKE
 WITH v, type(w) AS event, coalesce(v.query_id, v.ad_id, v.coupon_id) AS item,
      coalesce(v.text, v.title, v.coupon_id) AS item_name, coalesce(w.first_at, w.at) AS first_at, type(a) AS kind,
      coalesce(v.query_id, v.ad_id, v.coupon_id) AS via, coalesce(v.text, v.title, v.coupon_id) AS via_name
-ORDER BY first_at DESC, event, kind, via LIMIT $limit
+ORDER BY first_at DESC, event, kind, via LIMIT $each
 RETURN event, item, item_name, first_at, kind, via, via_name,
        COUNT { MATCH (v)-[c:CLICKED|`FOR`]->(:Product) WHERE type(c) = kind } AS products, 1.0 AS lift
 UNION ALL

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -146,7 +147,7 @@ def for_whom(
         user: whose history the store at `store` (its URL, or the run's folder; user, password file) says.
 
     Raises:
-        InputError: as `past`.
+        InputError: as `past`, or there is no such user.
         StoreError: from the store.
     """
     if user is not None and asked.run is not None and asked.bundle.history is not None:
@@ -158,7 +159,11 @@ def for_whom(
 
 
 def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -> ForWhom:
-    """All purchases of a user that the store, or else the run's folder, knows by now."""
+    """All purchases of a user that the store, or else the run's folder, knows by now.
+
+    Raises:
+        InputError: there is no such user.
+    """
     from kgdistill.serve.past import day_text
     from kgdistill.tasks.histories import gone
 
@@ -171,6 +176,7 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     pasts = replace(pasts, others={name: of for name, of in pasts.others.items() if events.get(name)})
     known, further = pasts.known.get(user), pasts.further(user)
     if known is None and not further:
+        _check_user(run, user, store)
         return ForWhom([], left, "", [f"{place} knows no purchase of the user {user}"])
     items, out = ([], left) if known is None else (known.items, [*known.beside, *left])
     if not items and not further:
@@ -180,6 +186,24 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     latest = max(of[user].until for of in (pasts.known, *pasts.others.values()) if user in of)
     told += f", the latest event on {day_text(latest, bundle.zone)}, known from {place}"
     return ForWhom(pasts.of(user), out, told, [])
+
+
+def _check_user(run: RunBase, user: str, store: GraphStore | None) -> None:
+    """Refuses a user whom the store, or without one the run's folder, lacks: InputError with keys near it."""
+    from kgdistill.explore.explanations import check_known
+
+    protocol, schema = run.config.discovery, run.snapshot.schema
+    label = protocol.interaction[2 if protocol.reverse else 0]
+    if store is not None:
+        key = schema.node(label).key
+        check_known(store, label, key, {user}, store.read_nodes(label, [])[key].to_pylist())
+        return
+    keys = run.snapshot.keys(label).tolist()
+    if user not in keys:
+        near = get_close_matches(user, sorted(keys), n=3, cutoff=0.5)
+        hint = f"near it are: {', '.join(near)}; " if near else ""
+        hint += f"of a {label} newer than the run ask the store: --store URL"
+        raise InputError(f"the run's folder knows no {label} with the id {user!r}", where="--user", hint=hint)
 
 
 def at_moment(bundle: Bundle, whom: ForWhom, at: str | None) -> ForWhom:

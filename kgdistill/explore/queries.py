@@ -11,11 +11,12 @@ from typing import Literal
 
 import pyarrow as pa
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, QueryError
 from kgdistill.explore.named import key_of, value_of
 from kgdistill.nearest import nearest
 from kgdistill.resources import graph_dir
 from kgdistill.store.protocol import GraphStore, Parameter
+from kgdistill.store.query.child import ROW_LIMIT, TOO_MANY_ROWS
 
 Dialect = Literal["neo4j", "ladybug"]
 _DIALECTS: tuple[Dialect, ...] = ("neo4j", "ladybug")
@@ -118,7 +119,7 @@ def run_query(
     Raises:
         InputError: unknown query; unknown, missing or unreadable parameter; a node that is not there, or a
             name that several have.
-        QueryError: from the store.
+        QueryError: from the store; of too many rows it names the query's own parameter for fewer.
     """
     query = saved_query(name)
     given = dict(parameters or {})
@@ -136,7 +137,15 @@ def run_query(
     text = query.text[dialect_of(store)]
     # One store's text may need fewer of them.
     used = {key: value for key, value in values.items() if re.search(rf"\${key}\b", _body(text))}
-    return store.query(text, used, limit=limit, timeout_s=timeout_s)
+    try:
+        return store.query(text, used, limit=limit, timeout_s=timeout_s)
+    except QueryError as error:
+        fewer = next((p for p in ("limit", "each") if p in known), None)
+        if TOO_MANY_ROWS not in error.message or fewer is None:
+            raise
+        # Nobody can add LIMIT to a saved query, which has a parameter for it.
+        hint = f"ask it for fewer: -p {fewer}={limit}; or raise the row limit ({ROW_LIMIT})"
+        raise QueryError(error.message, where=error.where, hint=hint) from error
 
 
 def dialect_of(store: GraphStore) -> Dialect:

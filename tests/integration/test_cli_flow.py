@@ -34,7 +34,7 @@ def _shop(folder: Path) -> None:
     folder.mkdir()
     draw = np.random.default_rng(0)
     products = [[f"p{i}", f"{('tea', 'mug', 'oats')[i % 3]} number {i}", f"b{i % 2}"] for i in range(60)]
-    _write(folder / "User.csv", ["user_id"], [[f"u{i}"] for i in range(40)])
+    _write(folder / "User.csv", ["user_id"], [[f"u{i}"] for i in range(40)] + [["zoe"]])
     _write(folder / "Product.csv", ["product_id", "title", "brand_text"], products)
     _write(folder / "Brand.csv", ["brand_id", "name"], [["b0", "Alpha"], ["b1", "Beta"]])
     _write(folder / "MADE_BY.csv", ["source", "target"], [[p[0], p[2]] for p in products])
@@ -75,12 +75,21 @@ def test_files_become_recommendations(
     known = ask("recommend", "--run", "mine", "--user", "u3", "-k", "5")
     assert known["basis"] == "history"
     assert len(known["hits"]) == 5  # type: ignore[arg-type]
-    stranger = ask("recommend", "--run", "mine", "--user", "nobody")
-    assert (stranger["basis"], stranger["notes"]) == (
+    idle = ask("recommend", "--run", "mine", "--user", "zoe")
+    assert (idle["basis"], idle["notes"]) == (
         "popularity",
-        ["the run's folder knows no purchase of the user nobody"],
+        ["the run's folder knows no purchase of the user zoe"],
     )
-    assert ask("recommend", "--run", "mine", "--user", "nobody", "--text", "tea")["basis"] == "text"
+    assert ask("recommend", "--run", "mine", "--user", "zoe", "--text", "tea")["basis"] == "text"
+    assert ask("recommend", "--run", "mine", "--user", "zoe", *_STORE)["basis"] == "popularity"
+    for store, says in (
+        ([], "the run's folder knows no User with the id 'u333'"),
+        (_STORE, "there is no User"),
+    ):
+        assert main(["recommend", "--run", "mine", "--user", "u333", *store]) == 2
+        err = capsys.readouterr().err
+        assert says in err
+        assert "near it are: u33" in err
 
     written = ask("writeback", "--run", "mine", *_STORE)
     assert main(["query", "run", "recommendations_of_user", "-p", "user=u3", "-p", "run=mine",
@@ -131,13 +140,13 @@ def test_files_become_recommendations(
     assert bought_and_recommended() > 0
     with open_store(_STORE[1]) as store:
         store.delete_nodes("Product", pa.array([best[2]]))
-    assert written["unanswered"] == 0
+    assert written["unanswered"] == 1  # zoe
     written = ask("writeback", "--run", "mine", *_STORE)
     assert written["recommendations"] == 41 * 20
-    assert (written["unanswered"], written["unanswered_first"]) == (6, [f"new{n}" for n in range(1, 6)])
+    assert (written["unanswered"], written["unanswered_first"]) == (7, [f"new{n}" for n in range(1, 6)])
     assert main(["writeback", "--run", "mine", *_STORE]) == 0
     told = (
-        "6 User nodes got no answer: new1, new2, new3, new4, new5, …\n"
+        "7 User nodes got no answer: new1, new2, new3, new4, new5, …\n"
         "none is written for who has BOUGHT fewer than 3 (min_user_events of the task's protocol): "
         "`kgdistill recommend --user` may answer\n"
     )

@@ -238,7 +238,7 @@ def test_explanations_of_real_households_are_all_paths_that_the_tables_hold(stor
         }  # type: ignore[union-attr]
         assert paths == oracle(tables, user, product)
         assert len(paths) == len(explanations)
-        rows = run_query(store, "why", {"user": user, "product": product, "limit": 100_000}, limit=100_000)
+        rows = run_query(store, "why", {"user": user, "product": product, "each": 100_000}, limit=100_000)
         assert paths <= {(r["kind"], r["via"]) for r in rows.to_pylist()}
         order = [e.specificity for e in explanations]
         assert order == sorted(order, reverse=True)

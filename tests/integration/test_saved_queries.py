@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from kgdistill.errors import InputError
+from kgdistill.errors import InputError, QueryError
 from kgdistill.explore import run_query, saved_queries
 from kgdistill.ingest.tables import GraphTables, ingest_tables
 from kgdistill.store import GraphStore, MemoryStore, load_schema
@@ -404,6 +404,16 @@ def test_what_is_not_there_is_named_with_what_is_near(
 ) -> None:
     with pytest.raises(InputError, match=says):
         run_query(shop, query, given)
+
+
+def test_too_many_rows_name_the_parameter_for_fewer(shop: GraphStore) -> None:
+    with pytest.raises(QueryError, match=r"more than 1 rows\n.*-p limit=1; or raise the row limit \(--limit"):
+        run_query(shop, "bought_again", {"buyers": 0}, limit=1)
+    assert run_query(shop, "bought_again", {"buyers": 0, "limit": 1}, limit=1).num_rows == 1
+    with pytest.raises(QueryError, match=r"-p each=1; or"):
+        run_query(shop, "why", {"user": "ann", "product": "tea-2"}, limit=1)
+    with pytest.raises(QueryError, match=r"more than 1 rows\n *add LIMIT"):
+        shop.query("MATCH (p:Product) RETURN p.product_id AS p", limit=1)
 
 
 def test_a_name_that_several_have_lists_their_ids(shop: GraphStore) -> None:

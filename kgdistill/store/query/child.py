@@ -22,6 +22,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 BEGUN, SCHEMA, BATCH, END, REFUSED = b"?", b"S", b"B", b".", b"E"
+TOO_MANY_ROWS, ROW_LIMIT = "the query gives more than", "--limit, limit="
 # What engines and Arrow say.
 _OUT_OF_MEMORY = ("bad_alloc", "unable to allocate memory", "buffer pool is full", "malloc of size")
 _PR_SET_PDEATHSIG = 1
@@ -59,8 +60,8 @@ def too_long(seconds: float) -> RefusedError:
 def too_many_rows(limit: int) -> RefusedError:
     """The refusal of an answer with more rows than `limit`."""
     return RefusedError(
-        f"the query gives more than {limit:,} rows",
-        "add LIMIT to it, or raise the row limit (--limit, limit=)",
+        f"{TOO_MANY_ROWS} {limit:,} rows",
+        f"add LIMIT to it, or raise the row limit ({ROW_LIMIT})",
     )
 
 
