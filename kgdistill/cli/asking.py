@@ -19,7 +19,7 @@ from kgdistill.cli.options import store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 from kgdistill.moment import moment
-from kgdistill.nearest import nearest
+from kgdistill.nearest import nearest, there_are
 from kgdistill.wording import event_name
 
 if TYPE_CHECKING:
@@ -423,8 +423,11 @@ def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, A
     for name, values in found.items():
         for value in values:
             if not bundle.items.mask({name: value}).any():
-                close = nearest(value, bundle.items.values(name)) if isinstance(value, str) else ""
-                notes.append(f"no item has {name} {value!r}{'; ' + close.strip() if close else ''}")
+                told = ""
+                if isinstance(value, str):
+                    known = bundle.items.values(name)
+                    told = nearest(value, known).strip() or there_are(value, known)
+                notes.append(f"no item has {name} {value!r}{'; ' + told if told else ''}")
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}, notes
 
 

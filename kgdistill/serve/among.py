@@ -9,8 +9,8 @@ import numpy as np
 
 from kgdistill.arrays import BoolArray
 from kgdistill.errors import InputError, sensitive_error
-from kgdistill.nearest import nearest
-from kgdistill.serve.items import Where
+from kgdistill.nearest import nearest, there_are
+from kgdistill.serve.items import Items, Where
 from kgdistill.words import plain
 
 if TYPE_CHECKING:
@@ -92,7 +92,21 @@ def among(
             )  # fmt: skip
         else:
             mask &= finder.people.mask({name: wanted})
+            notes += _values(finder.people, name, wanted)
     return Among(mask, tuple(notes))
+
+
+def _values(people: Items, name: str, wanted: Any) -> list[str]:
+    """Which values there are, for each that is asked for and that nobody has."""
+    asked = [value for value in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(value, str)]
+    if people.kind(name) != "text":
+        return []
+    none = (value for value in asked if not people.mask({name: value}).any())
+    known = people.values(name)
+    return [
+        f"nobody has {name} {value!r}; {nearest(value, known).strip() or there_are(value, known)}"
+        for value in none
+    ]
 
 
 def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> list[str]:

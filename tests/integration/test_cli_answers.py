@@ -139,6 +139,8 @@ def test_an_answer_is_shown_with_what_it_rests_on(folder: Path, capsys: pytest.C
     assert (said.out, said.err) == ("", "nothing fits that text\n")
     assert main(["search", "tea", "--bundle", str(folder), "--where", "brand=brandd3"]) == 0
     assert "no item has brand 'brandd3'; did you mean 'brand3'?" in capsys.readouterr().err
+    assert main(["search", "tea", "--bundle", str(folder), "--where", "brand=Dutch"]) == 0
+    assert "no item has brand 'Dutch'; there are: brand" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,8 @@ def test_what_is_not_sensitive_chooses(guarded: Run) -> None:
     assert any(f"{len(north)} are left by what was asked of them" in note for note in north.notes)
     new = bundle.audience(text="thing", size=200, where={"region": ["north", "nowhere"]})
     assert {region_of(m.id) for m in new} == {"north"}
+    assert any("nobody has region 'nowhere'; there are: " in note for note in new.notes)
+    assert not any("nobody has" in note for note in north.notes)
     with pytest.raises(InputError, match=r"neither is 'regoin' known.*\n?.*did you mean 'region'"):
         bundle.audience(AT, where={"regoin": "north"})
 
