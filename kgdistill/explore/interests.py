@@ -126,7 +126,8 @@ class Interests:
         if typed:
             did = "did searches" if event == "SEARCHED" else "did texts"
         above = f"{self.above.get(event, 0):g}"
-        parts = [say(did, told, event=event_name(event, told), products=count, above=above)]
+        s = "" if count == 1 else "s"
+        parts = [say(did, told, event=event_name(event, told), products=count, above=above, s=s)]
         for message, some in (("mostly", self.categories), ("of brands", self.brands)):
             names = [f"{i.name.split(' > ')[-1]} ({i.lift:.1f}×)" for i in some if i.event == event][:3]
             if names:

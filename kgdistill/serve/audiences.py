@@ -166,7 +166,8 @@ class Audiences:
                 unknown.append(key)
             else:
                 rows.append(place)
-        said = [f"none of its {len(unknown):,} products is known"] if unknown and not rows else []
+        what = f"{len(unknown):,} product{'s' if len(unknown) != 1 else ''}"
+        said = [f"none of its {what} is known"] if unknown and not rows else []
         scored = self._scored("", None, np.array(sorted(rows), np.int64), text or "", said)
         scored.unknown += unknown
         return self._answers([scored], size, exclude, None, chosen)[0]

@@ -60,6 +60,9 @@ class Alerts(Part):
 
     target: str = Field(description="The target whose class is counted.")
     bad: str = Field(description="That class.")
+    also: tuple[str, ...] = Field(
+        default=(), description="Further classes that count as it, such as its names in other languages."
+    )
     topic: str | None = Field(
         default=None,
         description="The target that groups statements; left out, those that name no topic are one.",
@@ -76,6 +79,16 @@ class Alerts(Part):
     least: float = Field(
         default=1.5, ge=1, le=1000, description="How many times the usual odds of the bad class a surge has."
     )
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """The classes that are counted."""
+        return self.bad, *self.also
+
+    @property
+    def said(self) -> str:
+        """What is counted, in words."""
+        return " or ".join(self.every)
 
     def changed(self, values: dict[str, Any]) -> Alerts:
         """The same with some keys set anew, as a command line gives them.

@@ -87,7 +87,7 @@ def split_sentence(declared: object, split: GivenSplit | HeldOut, who: str, labe
     instead = f"No {label} has the property {declared.property}: " if isinstance(declared, GivenSplit) else ""
     return (
         f"{instead}{split.share:.0%} of the {who}{label}s are held out for the test and "
-        f"{split.validation_share:.0%} for validation, by a hash of their key and {split.seed}."
+        f"{split.validation_share:.0%} for validation, by a hash of their key (seed {split.seed})."
     )
 
 

@@ -50,9 +50,9 @@ def labeller(bundle: _Bundle, alerts: Alerts, where: str) -> Labeller:
             f"does not tell {alerts.target!r}, but {known}", where=where, hint="name another bundle"
         )
     classes = told[alerts.target].names
-    if alerts.bad not in classes:
+    if not set(alerts.every).intersection(classes):
         raise InputError(
-            f"does not tell {alerts.bad!r}, but {', '.join(classes)[:200]}",
+            f"does not tell {alerts.said!r}, but {', '.join(classes)[:200]}",
             where=where,
             hint="say which by --bad",
         )

@@ -64,7 +64,7 @@ def _plot(watcher: Watcher, topic: str, place: int) -> str:
         axes = figure.subplots()
         for since, until in _surges(watcher, topic, at[-1]):
             axes.axvspan(since, until, color=SERIES[1], alpha=0.25, linewidth=0)
-        axes.plot(at, seen, color=SERIES[0], linestyle=DASHES[0], linewidth=1, label=watcher.alerts.bad)
+        axes.plot(at, seen, color=SERIES[0], linestyle=DASHES[0], linewidth=1, label=watcher.alerts.said)
         axes.plot(at, usual, color=INK, linestyle=DASHES[1], linewidth=1, label="usual")
         axes.set_ylim(bottom=0)
         locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ def _plot(watcher: Watcher, topic: str, place: int) -> str:
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes.set_ylabel("statements" if together == 1 else f"in {together} windows")
         axes.legend()
-        told = f"{sum(seen):,.0f} {watcher.alerts.bad} statements, {sum(usual):,.0f} usual"
+        told = f"{sum(seen):,.0f} {watcher.alerts.said} statements, {sum(usual):,.0f} usual"
         return svg(figure, f"topic-{place}", f"{topic}: {told}, in {len(curve):,} windows.")
 
 

@@ -179,7 +179,7 @@ class Watcher:
             return
         if statement.id:
             window.ids.add(statement.id)
-        bad = statement.sentiment == self.alerts.bad
+        bad = statement.sentiment in self.alerts.every
         counted = window.counts.setdefault(self._topic(statement), [0, 0])
         counted[0] += bad
         counted[1] += 1

@@ -185,7 +185,7 @@ def test_what_there_is_nothing_of_has_a_said_fallback(bundle: Bundle) -> None:
     assert any("no word of its text is known" in note for note in nothing.notes)
     gone = bundle.audience(products=["x"], size=3)
     assert gone.basis == "habits"
-    assert any("none of its 1 products is known" in note for note in gone.notes)
+    assert any("none of its 1 product is known" in note for note in gone.notes)
     for wrong, says in (
         (lambda: bundle.audience("c99"), "the bundle knows no Campaign 'c99'"),
         (lambda: bundle.audience(), "give a campaign"),

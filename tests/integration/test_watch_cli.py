@@ -145,6 +145,30 @@ def test_a_bundle_tells_what_lines_lack(
     assert "does not tell 'furious', but negative, positive" in capsys.readouterr().err
 
 
+def test_a_class_of_several_names_is_one(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels in three languages are read without a model or a mapping."""
+    assert main(["watch", str(file), "--json"]) == 0
+    want = capsys.readouterr().out
+    names = ["negatief", "negatywna", "悪い"]
+    rows = [
+        {**row, "sentiment": names[n % 3]} if row["sentiment"] == "negative" else row
+        for n, row in enumerate(ROWS)
+    ]
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(lines(rows), encoding="utf-8")
+    bad = [part for name in names for part in ("--bad", name)]
+    state = ["--state", str(tmp_path / "state.json")]
+    assert main(["watch", str(mixed), *bad, *state, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.out == want
+    assert "of them negatief or negatywna or 悪い, in" in said.err
+    assert main(["watch", str(mixed), *bad, *state]) == 0
+    assert main(["watch", str(mixed), *bad[:4], *state]) == 2
+    assert "was kept for also ('negatywna', '悪い'), not ('negatywna',)" in capsys.readouterr().err
+
+
 def test_a_sentiment_that_the_model_does_not_tell_is_not_believed(
     tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

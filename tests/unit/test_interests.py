@@ -48,6 +48,7 @@ def test_mostly_is_more_than_half(share: float, told: str) -> None:
     night = Interest("night", "night", 3, share, 0.1, share / 0.1)
     found = Interests("ann", 6, None, None, (), (), (night,), None, None)
     assert found.sentence() == f"ann bought 6 products, {told}."
+    assert Interests("ann", 1, None, None, (), (), (), None, None).sentence() == "ann bought 1 product."
 
 
 def test_the_bound_is_shared_by_the_kinds_of_events() -> None:

@@ -19,6 +19,7 @@ from kgdistill.tasks.splits import (
     held_out_parts,
     key_draws,
     parts_of,
+    split_sentence,
 )
 
 KEYS = st.lists(st.text(max_size=8), unique=True, max_size=60)
@@ -145,3 +146,9 @@ def test_a_split_that_nothing_has_is_held_out_where_it_says_so() -> None:
     # One value alone shows that the parts were given, and one of them was forgotten.
     assert applied(split, [None, "train"]) is split
     assert applied(GivenSplit(split="given", property="part"), [None]).split == "given"
+
+
+def test_a_split_by_a_hash_names_its_seed() -> None:
+    held = HeldOut(split="held_out", share=0.2, validation_share=0.1, seed=3)
+    told = split_sentence(held, held, "", "Review")
+    assert told.endswith("for validation, by a hash of their key (seed 3).")
