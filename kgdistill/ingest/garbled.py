@@ -23,7 +23,9 @@ _TWICE = f"[ÂÃ]{_LATER}|[à-ï]{_LATER}{{2}}|ð{_LATER}{{3}}|(?:[Ä-ß]{_LATER
 _NEVER = "[\ufffd\u0080-\u0084\u0086-\u009f\ue000-\uf8ff]"
 # Shift-JIS read as cp1252.
 _KANA = "[‚ƒ].[‚ƒ]"
-_BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}")
+# Letters of Central Europe read as cp1252: Z³oty, ksi¹¿ka, £odzi.
+_SIGN_IN_WORD = "[^\\W\\d_][¹³¼¾¿£¥¢¤¦¬¯¨¸][^\\W\\d_]|(?<!\\w)£[a-zà-ÿ]{3}"
+_BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}|{_SIGN_IN_WORD}")
 # Letters of other scripts read as cp1252 come in runs, without a plain letter between.
 _RUN = re.compile("[€ƒ‚„†‡ˆ‰ŠŒŽšœžŸ¡-ª¬-º¼-ÿ]{4,}")
 _EASTERN = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7ff\uff00-\uffef]")

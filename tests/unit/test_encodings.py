@@ -15,7 +15,7 @@ from kgdistill.errors import InputError
 from kgdistill.ingest.garbled import GARBLED, TextCheck, is_garbled
 from kgdistill.ingest.job import JobReport, run_job
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
-from kgdistill.ingest.propose.propose import preview
+from kgdistill.ingest.propose.propose import preview, propose
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
 from kgdistill.ingest.readers.detect import detected
 from kgdistill.store import open_store
@@ -34,6 +34,7 @@ TEXTS = {
     "cp1256": ["شاي أخضر هدية", "سماعات لاسلكية", "مقلاة غير لاصقة", "سكين الجبن", "وسادة قطن"],
 }  # fmt: skip
 REAL = [
+    "5 m³/h", "Preis¹", "£5m", "¿Qué?", "Señor ¡Hola!",
     *(text for texts in TEXTS.values() for text in texts),
     "Ấm đun nước siêu tốc", "Chảo chống dính được ưa chuộng", "NESCAFÉ® Gold", "Jäääär", "þýðing á bókum", "½ l für 5 €",
     "Men’s “Classic” Shirt – 20 % off…", "हिन्दी चाय का प्याला", "ชุดถ้วยชา", "תה ירוק", "İstanbul’da ışık", "🧀 👨‍👩‍👧 x²·³°",
@@ -281,3 +282,84 @@ def test_a_euro_sign_beside_words_leaves_their_encoding(encoding: str) -> None:
 def test_a_letter_in_the_place_of_the_euro_sign_is_none(encoding: str, word: str) -> None:
     lines = [f"{n};{word}" for n in range(40)]
     assert detected("\n".join(lines).encode(encoding)) != "cp1252"
+
+
+# Headings and values of orders, of which there are few; and titles.
+EASTERN = {
+    "cp932": ["注文番号", "会員番号", "数量", "状態", "配達済み", "発送済み", "キャンセル", "讃岐うどん", "洗濯洗剤"],
+    "euc_jp": ["注文番号", "会員番号", "数量", "状態", "配達済み", "発送済み", "キャンセル", "讃岐うどん", "洗濯洗剤"],
+    "gb18030": ["订单号", "会员编号", "数量", "状态", "已完成", "待付款", "苏泊尔不锈钢炒锅", "碧螺春", "澳洲羊毛毡"],
+    "big5": ["訂單編號", "會員編號", "數量", "狀態", "已完成", "智慧型手環", "兒童腳踏車", "襯衫", "電鍋"],
+    "cp949": ["주문번호", "회원번호", "수량", "상태", "배송완료", "전기밥솥", "쿠쿠", "닭가슴살", "베개"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", [1, 300])
+@pytest.mark.parametrize("many", [2, 3, 5, 9])
+@pytest.mark.parametrize("encoding", EASTERN)
+def test_a_few_words_tell_the_encodings_of_the_east_apart(encoding: str, many: int, times: int) -> None:
+    texts = EASTERN[encoding][:many]
+    lines = [",".join(texts), *(f"B{n},K{n % 7},{text},1" for n, text in enumerate(texts * times))]
+    assert detected("\n".join(lines).encode(encoding)) == encoding
+
+
+LATIN = {
+    "cp1250": [
+        ["Złoty klucz z Łodzi", "Ostatni cień", "Młyn i mgła"],
+        ["Nůž na sýr", "objednávka", "množství", "značka"],
+        ["vevő", "megrendelés", "fűszer", "tűzhely"],
+        ["Cană ceramică", "Faţă de masă", "roşu"],
+    ],
+    "cp1254": [["sipariş", "müşteri", "ürün adı", "İçecek"]],
+    "cp1257": [["užsakymas", "ąžuolinis", "kūdikių žaislai"], ["Zaļā tēja", "krūze", "šķēres", "pasūtījums"]],
+    "cp1252": [
+        ["Grüner Tee", "Crème brûlée", "Straße", "pâté"],
+        ["¿Qué?", "camión", "Señor"],
+        ["þýðing á bókum", "fjörður"],
+        ["5 m² Teppich", "NESCAFÉ® Gold", "Men’s – 20 % off…"],
+        ["São João", "pão", "maçã"],
+    ],
+    "cp1253": [["Τιμή", "Πράσινο τσάι", "ποσότητα"]],
+    "koi8_r": [["номер заказа", "Цена", "количество"]],
+}
+LATIN["iso8859_2"] = LATIN["cp1250"][:1] + LATIN["cp1250"][2:]
+LATIN["iso8859_9"] = LATIN["cp1254"]
+
+
+@pytest.mark.parametrize("times", [1, 100])
+@pytest.mark.parametrize("encoding", LATIN)
+def test_the_letters_of_a_language_tell_the_encoding(encoding: str, times: int) -> None:
+    for texts in LATIN[encoding]:
+        lines = [f"p{n};{text};5" for n, text in enumerate(texts * times)]
+        data = "\n".join(lines).encode(encoding)
+        told = detected(data)
+        assert told is not None
+        assert data.decode(told, "replace").split("\n") == lines
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [
+        ("cp932", ["注文番号", "配達済み"]),
+        ("shift_jis", ["ｷｬﾝｾﾙ", "配達済み"]),
+        ("cp1250", ["Złoty klucz z Łodzi", "Ostatni cień"]),
+        ("latin-1", ["Grüner Tee"]),
+        ("iso8859_15", ["cœur", "Thé"]),
+    ],
+)
+def test_what_somebody_says_is_taken_where_the_text_reads_well(
+    encoding: str, texts: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(table(texts, "csv").encode(encoding))
+    assert f"encoding: {encoding}" in propose([path], SCHEMA, encoding)
+
+
+def test_polish_with_signs_within_its_words_is_garbled(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(table(["Złoty klucz z Łodzi", "Młyn i mgła", "Ostatni cień"], "csv").encode("cp1250"))
+    with pytest.raises(InputError, match="2 of 3 values beyond ASCII look garbled") as error:
+        preview(mapping(encoding="cp1252"), SCHEMA, tmp_path)
+    assert "say encoding: cp1250 in the mapping, which reads 'Złoty klucz z Łodzi'" in error.value.hint
+    with pytest.raises(InputError, match="looks garbled when read as cp1252: 'Z³oty klucz"):
+        propose([path], SCHEMA, "cp1252")

@@ -10,6 +10,8 @@ from encodings.aliases import aliases
 from charset_normalizer import from_bytes
 
 from kgdistill.errors import InputError
+from kgdistill.ingest.readers.eastern_signs import OF_TWO_BYTES, READS, SURE, best_eastern, eastern_score
+from kgdistill.ingest.readers.letters import LATIN, SCRIPTS, likeliest, reads_as_words
 from kgdistill.ingest.readers.opened import open_bytes
 from kgdistill.ingest.readers.source import Source
 from kgdistill.nearest import nearest
@@ -24,8 +26,11 @@ _KNOWN = (
     "cp1255", "cp1256", "cp874", "cp1257", "cp437", "cp850", "mac_roman",
     "iso8859_2",
 )  # fmt: skip
-_OF_TWO_BYTES = {"gb18030", "cp932", "big5", "cp949", "euc_jp"}
-_LATIN = {"cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp437", "cp850", "mac_roman"}
+_EASTERN_NAMES = {
+    "gb18030": "gb18030", "gbk": "gb18030", "gb2312": "gb18030", "cp932": "cp932", "shift_jis": "cp932",
+    "shift_jis_2004": "cp932", "shift_jisx0213": "cp932", "big5": "big5", "cp950": "big5",
+    "big5hkscs": "big5", "cp949": "cp949", "euc_kr": "cp949", "euc_jp": "euc_jp", "euc_jis_2004": "euc_jp",
+}  # fmt: skip
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -56,17 +61,10 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "is a program", ""),
 )
 _MARKUP = re.compile(rb"\s*<(!doctype|html|table|\?xml|[a-z]+[ >])", re.IGNORECASE)
-_CJK = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
-_KANA = re.compile("[\u3041-\u30ff]")
-_HALF_KANA = re.compile("[\uff61-\uff9f]")
-# č, ć, ě, ř, đ, ň and ů of Central Europe, in either of its encodings.
-_CARONS = set("ČĆŘčćěřđňů".encode("cp1250"))
-_SIGN_IN_WORD = re.compile(rb"[A-Za-z\xe0-\xff][\xb9\xbe\xbb][a-z\xe0-\xff]|[\xa9\xae][a-z\xe0-\xff]")
 # Signs that stand in the same places in all of Windows' encodings of one byte.
 _SIGNS = set("‚„…‘’“”•–—™\u00a0§©«®°»".encode("cp1252"))
 _EURO = re.compile(rb"\d[ \xa0]?\x80(?![A-Za-z])|(?<![A-Za-z\x80-\xff])\x80[ \xa0]?\d")
 _NO_EURO = re.compile(rb"[A-Za-z]\x80|\x80[A-Za-z]")
-_HANGUL = re.compile("[\uac00-\ud7a3]")
 
 
 @dataclass(frozen=True)
@@ -249,10 +247,17 @@ def _as_told(source: Source, seen: Scan, told: str) -> Encoding:
 
 
 def _reads_well(foreign: bytes, name: str) -> bool:
-    if not _is_utf8(foreign):
-        return bool(from_bytes(foreign, cp_isolation=[name], enable_fallback=False))
-    # What is UTF-8 in every line is nothing else.
-    return codecs.lookup(name).name in ("utf-8", "utf-8-sig")
+    same = codecs.lookup(name).name
+    if _is_utf8(foreign):
+        # What is UTF-8 in every line is nothing else.
+        return same in ("utf-8", "utf-8-sig")
+    eastern = _EASTERN_NAMES.get(same.replace("-", "_"))
+    if eastern is not None:
+        return eastern_score(foreign, eastern) >= READS
+    words = reads_as_words(foreign, name)
+    return (
+        words if words is not None else bool(from_bytes(foreign, cp_isolation=[name], enable_fallback=False))
+    )
 
 
 def detected(foreign: bytes) -> str | None:
@@ -263,72 +268,37 @@ def detected(foreign: bytes) -> str | None:
         return "cp1252"
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", foreign)]
     # Accents stand alone between plain letters; signs of two bytes, and other scripts, in runs.
-    accents = runs.count(1) > 0.7 * sum(runs)
+    accents = runs.count(1) > 0.5 * sum(runs)
     script = sum(runs) >= 3 * len(runs)
+    eastern, score = best_eastern(foreign)
+    if score >= SURE:
+        return eastern
     fitting = [
-        name for name in _KNOWN if not (accents and name in _OF_TWO_BYTES) and not (script and name in _LATIN)
+        name
+        for name in _KNOWN
+        if not (name in OF_TWO_BYTES and (name != eastern or score < READS))
+        and not ((accents and name not in LATIN) or (script and name in LATIN))
     ]
     guessed = from_bytes(foreign, cp_isolation=fitting, enable_fallback=False)
-    found = [m for m in guessed if m.encoding in fitting and _is_usual(foreign, m.encoding)]
-    names = {m.encoding for m in found}
-    if all(run % 2 == 0 for run in runs) and "gb18030" in names and "cp949" not in names:
-        # Chinese in pairs of bytes throughout; of a few words other scripts' bytes can do as well.
-        return "gb18030"
+    found = [m for m in guessed if m.encoding in fitting]
     if not found:
-        return None
+        best = likeliest(foreign)
+        return best if accents and reads_as_words(foreign, best) else None
     least = min(m.chaos for m in found)
     near = [m for m in found if m.chaos <= least + 0.03]
     most = max(m.coherence for m in near)
     # Several read the same text: the likeliest of them is named.
     likely = {name for m in near if m.coherence >= most - 0.1 for name in m.could_be_from_charset}
-    return _neighbour(foreign, min(likely & set(_KNOWN), key=_KNOWN.index))
+    return _neighbour(foreign, min(likely & set(fitting), key=_KNOWN.index))
 
 
 def _neighbour(foreign: bytes, name: str) -> str:
     """The encoding itself, or one with other letters in the same places that is likelier for these."""
-    high = {byte for byte in foreign if byte > 127}
-    if name in _LATIN and _EURO.search(foreign):
+    if name in LATIN:
         # A euro sign beside a number.
-        return name if name.startswith("cp125") else "cp1252"
-    if name in ("cp1250", "cp1252") and high & _CARONS and _SIGN_IN_WORD.search(foreign):
-        # ž, š and ť of the standard stand where these have signs.
-        return "iso8859_2"
-    if name == "cp1252" and high & set("šžŠŽ".encode("cp1250")) and high & _CARONS:
-        # What stands beside them is č, ě and ř, not è, ì and ø.
-        return "cp1250"
-    hungarian = all(high & set(some.encode("cp1250")) for some in ("őŐ", "öÖ", "áéíó"))
-    if name == "cp1252" and hungarian and not high & set("äã".encode("cp1252")):
-        # Estonian has õ and ö without accents, and ä; Portuguese has ã.
-        return "cp1250"
-    if name == "cp1252" and high & set(b"\xdd\xde\xf0\xfd\xfe") and not high & set("áéíóúæ".encode("cp1252")):
-        # Without Icelandic's other letters its ý, þ and ð are Turkish ı, ş and ğ.
-        return "cp1254"
-    if name in ("cp1251", "koi8_r") and high <= set(range(0xE0, 0xFB)) and len(foreign) > 40:
-        # Hebrew has no capitals, and no letters where Russian has я, ь and ы.
-        return "cp1255"
-    return name
-
-
-def _is_usual(foreign: bytes, name: str) -> bool:
-    """Whether the signs are those that the encoding's language uses, not what others' bytes make of it."""
-    text = foreign.decode(name, "replace")
-    if name not in _OF_TWO_BYTES:
-        return True
-    han, kana, hangul = (len(some.findall(text)) for some in (_CJK, _KANA, _HANGUL))
-    total = max(han + kana + hangul, 1)
-    usual: dict[str, bool] = {
-        "cp949": hangul >= 0.8 * total,
-        "euc_jp": kana >= 0.1 * total,
-        "cp932": len(_HALF_KANA.findall(text)) <= 0.3 * total,
-    }
-    if name in usual:
-        return usual[name]
-    if name == "big5":
-        leads = [sign.encode("big5", "replace")[0] for sign in _CJK.findall(text)]
-        return bool(sum(0xA4 <= lead <= 0xC6 for lead in leads) >= 0.75 * total)
-    codes = [code for sign in _CJK.findall(text) if len(code := sign.encode("gb2312", "ignore")) == 2]
-    common = sum(0xB0 <= code[0] <= 0xD7 for code in codes)
-    return bool(kana <= 0.1 * total and common >= 0.6 * han)
+        euro = _EURO.search(foreign) is not None
+        return likeliest(foreign, [some for some in LATIN if not euro or some.startswith("cp125")])
+    return likeliest(foreign, SCRIPTS) if name in SCRIPTS else name
 
 
 def _written_twice(foreign: bytes) -> str:
