@@ -16,7 +16,7 @@ from kgdistill.ingest.archive import JobRecord, RowFile
 from kgdistill.ingest.model import TypeKey
 from kgdistill.ingest.rows import row_schema
 from kgdistill.ingest.sql import quoted, read
-from kgdistill.store.schema import Schema
+from kgdistill.store.schema import NodeType, Schema
 from kgdistill.words import plain
 
 if TYPE_CHECKING:
@@ -155,16 +155,19 @@ class Renames:
         return self._ends(key) | {name: words[name] for name in words if (key, name) in self._given}
 
     def read(self, key: TypeKey, files: Sequence[RowFile], columns: Sequence[str]) -> str:
-        """As `sql.read`, with each key and word for one as it is called; a name, where it was the key."""
+        """As `sql.read`, with each key and word for one as it is called; a text, where it was the key."""
         rows = read(files, columns, row_schema(self._schema, key))
         joins, called = self._called(key, "alias", columns)
         if not called:
             return rows
         item = self._schema.node(key) if isinstance(key, str) else None
-        if item is not None and item.key in called and item.name in columns and item.name not in called:
-            shown = f"r.{quoted(item.name)}"
+        texts = () if item is None or item.key not in called else (item.name, *_texts(item))
+        for name in dict.fromkeys(text for text in texts if text in columns and text not in called):
+            shown = f"r.{quoted(name)}"
             own = f"WHEN lower(trim({shown})) = lower(a0.k) THEN a0.name"
-            called[item.name] = f"CASE WHEN a0.name IS NULL THEN {shown} {own} END"
+            # What else is written of a node stays; its name is that of the rows under the name that counts.
+            other = "" if name == texts[0] else f" ELSE {shown}"
+            called[name] = f"CASE WHEN a0.name IS NULL THEN {shown} {own}{other} END"
         instead = ", ".join(f"{value} AS {quoted(column)}" for column, value in called.items())
         return f"(SELECT r.* REPLACE ({instead}) FROM {rows} AS r{joins})"
 
@@ -217,6 +220,11 @@ class Renames:
             if spellings:
                 found[label] = Merged(int(spellings), int(rows), int(names))
         return found
+
+
+def _texts(item: NodeType) -> list[str]:
+    """The properties of a label that may say its key in words, such as the path of a category."""
+    return [name for name, property in item.properties.items() if property.type == "string"]
 
 
 def _renamed(keys: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:

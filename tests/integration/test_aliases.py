@@ -19,7 +19,7 @@ from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.job import graph_tables
 from kgdistill.ingest.mapping.load import Mapping, load_mapping
 from kgdistill.ingest.projection import rebuild
-from kgdistill.store import open_store
+from kgdistill.store import load_schema, open_store
 
 MADE_BY = ("Product", "MADE_BY", "Brand")
 _MAPPING = """
@@ -98,6 +98,27 @@ def test_aliases_that_come_later_merge_what_is_there_and_taken_away_part_it(tmp_
         assert rows(store, MADE_BY)[:3] == before["Product-MADE_BY-Brand"].to_pylist()
         assert [item["brand_text"] for item in rows(store, "Product")][:3] == ["苏泊尔", "SUPOR", "Mill"]
         assert [node["brand_id"] for node in rows(store, "Brand")] == ["Mill", "SUPOR", "苏泊尔"]
+
+
+def test_a_path_that_was_the_key_is_that_of_the_name(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    text = "id,path\n1,Boeken > Fictie\n2,本 > 小説\n3,本 > 漫画\n"
+    (tmp_path / "files" / "a.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "c.csv").write_text("alias,name\n本 > 小説,Boeken > Fictie\n", encoding="utf-8")
+    (tmp_path / "shop.yaml").write_text(
+        "version: 1\nname: shop\naliases: {Category: c.csv}\nsources:\n  p:\n    files: '*.csv'\n"
+        "    nodes: [{label: Product, key: id}]\n    trees:\n"
+        "      - {label: Category, path: {column: path, split: ' > '}, from: {Product: id}}\n",
+        encoding="utf-8",
+    )
+    with open_store("memory:") as store:
+        store.apply_schema(load_schema())
+        told = load_mapping(tmp_path / "shop.yaml")
+        ingest(store, tmp_path / "files", tmp_path / "x", mapping=told, schema=load_schema())
+        paths = {node["category_id"]: (node["name"], node["path"]) for node in rows(store, "Category")}
+    assert paths["Boeken > Fictie"] == ("Fictie", "Boeken > Fictie")
+    assert paths["本 > 漫画"] == ("漫画", "本 > 漫画")
+    assert "本 > 小説" not in paths
 
 
 def test_keys_that_are_no_names_keep_the_name_of_the_one_that_counts(tmp_path: Path) -> None:

@@ -55,6 +55,22 @@ def test_questions_with_answers_and_intents(tmp_path: Path, file: str, head: str
     assert "# not used: shelf" in yaml
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "question_number,question,answer,intent",
+        "Fragenummer,Frage,Antwort,Absicht",
+        "質問番号,質問,回答,意図",
+    ],
+)
+def test_the_number_of_a_question_is_its_key_and_not_its_text(tmp_path: Path, head: str) -> None:
+    _, shown = tried(tmp_path, "a.csv", f"{head}\nV1,Where is it?,On its way.,track\nV2,Why?,So.,other\n")
+    assert rows_of(shown, "Question") == [
+        {"question_id": "V1", "text": "Where is it?"},
+        {"question_id": "V2", "text": "Why?"},
+    ]
+
+
 def test_who_wrote_a_review_said_it(tmp_path: Path) -> None:
     said = ("User", "SAID", "Statement")
     rows = [

@@ -49,7 +49,7 @@ _SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{STATEMENT} {QUESTI
 _SAID_IN |= word_set("feedback enquiries inquiries kommentare rezensionen bewertungen fragen utterances")
 _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
 _NO_TEXT = "type status title count date category class name url link language lang by author score"
-_NO_TEXT += " helpful vote votes verified image images summary id"
+_NO_TEXT += " helpful vote votes verified image images summary"
 
 
 @dataclass
@@ -336,11 +336,16 @@ def _texts(
         return lambda c: has_word(c, vocabulary) and c.time is None and not c.lists and bool(c.values)
 
     def said(vocabulary: str) -> Callable[[ColumnProfile], bool]:
-        return lambda c: classes(vocabulary)(c) and c.number is None and not has_word(c, f"{_NO_TEXT} {TIME}")
+        # Its number may have letters in it, too.
+        other = f"{_NO_TEXT} {TIME} {ID}"
+        return lambda c: classes(vocabulary)(c) and c.number is None and not has_word(c, other)
+
+    def alone(column: ColumnProfile) -> bool:
+        return len(column.words) == 1
 
     found.intent = take(classes(INTENT))
-    found.answer = take(said(ANSWER))
-    found.question = take(said(QUESTION))
+    found.answer = take(said(ANSWER), alone)
+    found.question = take(said(QUESTION), alone)
     asked = found.intent is not None and found.question is None and found.product is None
     if asked and found.query is not None:
         found.question, found.query = found.query, None
