@@ -27,6 +27,7 @@ from kgdistill.ingest.joins import Joins, load_joins
 from kgdistill.ingest.mapping.load import CompiledSource, Mapping
 from kgdistill.ingest.mapping.plan import JoinPlan
 from kgdistill.ingest.model import REJECT_SCHEMA, GraphTables, Notice
+from kgdistill.ingest.overlaps import doubled
 from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
 from kgdistill.ingest.readers import (
     Source,
@@ -465,13 +466,15 @@ class _Reading:
             files = files_of(part, number, staged, schema)
             report.repeated = repeats(db, schema, files)
             gone = removals(db, schema, units, staged, files, archived)
+            copies = twins(staged, [source for source, _ in archive.versions().values()], schema)
+            doubles = doubled(db, schema, files, archived, {copy.source for copy in copies})
         report.rows = sum(source.rows for source in staged)
         report.skipped = sum(source.skipped for source in staged)
         report.rejected = sum(source.rejected for source in staged)
         report.accepted = report.rows - report.skipped - report.rejected
         report.late = sum(source.late for source in staged)
         report.warnings += [notice for source in staged for notice in source.notices]
-        report.warnings += twins(staged, [source for source, _ in archive.versions().values()], schema)
+        report.warnings += copies + doubles
         return staged, gone
 
     def _refuse(

@@ -178,6 +178,41 @@ def test_the_same_bytes_under_a_second_name_are_told(
     assert job(store, tmp_path).warnings == []
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_exports_that_overlap_by_some_days_are_told(later: bool, store: GraphStore, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "2023.csv").write_text(lines(range(20)))
+    if later:
+        assert job(store, tmp_path).warnings == []
+    (data / "2024.csv").write_text(lines(range(15, 40)))
+    (told,) = job(store, tmp_path).warnings
+    assert (told.source, told.rows) == ("orders:2024.csv", 5)
+    assert "5 of its User-BOUGHT-Product events are in orders:2023.csv too" in told.reason
+    assert "count twice; event_id or overlap" in told.reason
+    # Told once; and events with ids are one.
+    assert job(store, tmp_path).warnings == []
+
+
+def test_exports_that_overlap_and_tell_their_events_apart_are_none(store: GraphStore, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "2023.csv").write_text(lines(range(20)))
+    (data / "2024.csv").write_text(lines(range(15, 40)))
+    assert job(store, tmp_path, mapping(event_id="o")).warnings == []
+
+
+@pytest.mark.parametrize(("rows", "few"), [(2_000, 3), (100, 2)])
+def test_a_few_events_that_are_the_same_by_chance_are_not_told(
+    rows: int, few: int, store: GraphStore, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.csv").write_text(lines(range(2 * rows)))
+    (data / "b.csv").write_text(lines(range(2 * rows - few, 4 * rows)))
+    assert job(store, tmp_path).warnings == []
+
+
 def test_a_copy_that_counts_once_or_a_file_of_two_sources_is_no_double(
     store: GraphStore, tmp_path: Path
 ) -> None:

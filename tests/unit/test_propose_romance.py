@@ -1,4 +1,4 @@
-"""Files of French and Spanish shops: what their headings say is known as the English of other shops is."""
+"""Files of French, Spanish, Dutch and Polish shops: what their headings say is known as English ones are."""
 
 from __future__ import annotations
 
@@ -52,7 +52,47 @@ SPANISH = {
 }
 
 
-@pytest.mark.parametrize("shop", [FRENCH, SPANISH], ids=["French", "Spanish"])
+DUTCH = {
+    "artikelen.csv": "Artikelnummer;Titel;Merk;Rubriek;Prijs;Kleur;Maat;Materiaal\n"
+    "R1;Jurk Lucía;Zarina;Dames > Jurken;12,50 €;rood;S, M;katoen\n"
+    "R2;Rok;Lunar;Dames > Rokken;22,50 €;blauw;M;zijde\n",
+    "klanten.csv": "Klantnr;Voornaam;Achternaam;E-mail;Geboortedatum\n"
+    "C1;Zoë;Jansen;c1@voorbeeld.nl;01-07-1984\nC2;José;Jansen;c2@voorbeeld.nl;22-03-1994\n",
+    "bestellingen.csv": "Bestelnr;Klantnr;Artikelnummer;Aantal;Stukprijs;Besteldatum\n"
+    "1;C1;R1;1;12,50 €;13-04-2025 23:30\n2;C2;R2;2;22,50 €;15-06-2025 00:15\n",
+    "retouren.csv": "Klantnr;Artikelnummer;Maat;Aantal;Retourdatum;Reden\nC1;R1;S;1;20-04-2025 10:00;klein\n",
+    "zoekopdrachten.csv": "datum;klantnr;zoekterm;aangeklikt artikel\n"
+    "13-11-2025 02:31;C1;zwarte rok;R2\n14-08-2025 18:29;C2;jurk;R1\n",
+    "campagnes.csv": "campagnecode;titel;startdatum;einddatum\n"
+    "M1;Nieuw;01-12-2024 09:00;13-12-2024\nM2;Uitverkoop;13-12-2024 09:00;22-12-2024\n",
+    "verzonden.csv": "campagnecode;klantnr;verzonden op\nM1;C1;13-12-2024 09:00\nM1;C2;13-12-2024 09:00\n",
+    "recensies.csv": "recensie_id;klant;artikel;beoordeling;tekst;datum\n"
+    "A1;C1;R1;4/5;Heel mooie stof;2025-11-13\nA2;C2;R2;2/5;De stof kriebelt;2025-11-14\n",
+}
+POLISH = {
+    "produkty.csv": "numer artykułu;nazwa;marka;kategoria;cena;kolor;rozmiar;materiał\n"
+    "R1;Sukienka Lucía;Zarina;Kobiety > Sukienki;12,50 zł;czerwony;S, M;bawełna\n"
+    "R2;Spódnica;Lunar;Kobiety > Spódnice;22,50 zł;niebieski;M;jedwab\n",
+    "klienci.csv": "nr klienta;imię;nazwisko;e-mail;data urodzenia\n"
+    "C1;Zoé;Łącka;c1@przyklad.pl;01.07.1984\nC2;José;Łącki;c2@przyklad.pl;22.03.1994\n",
+    "zamówienia.csv": "numer zamówienia;nr klienta;numer artykułu;ilość;data zamówienia\n"
+    "1;C1;R1;1;13.04.2025 23:30\n2;C2;R2;2;15.06.2025 00:15\n",
+    "zwroty.csv": "nr klienta;numer artykułu;rozmiar;ilość;data zwrotu;powód\n"
+    "C1;R1;S;1;20.04.2025 10:00;mały\n",
+    "wyszukiwania.csv": "data;nr klienta;fraza wyszukiwania;kliknięty produkt\n"
+    "13.11.2025 02:31;C1;czarna spódnica;R2\n14.08.2025 18:29;C2;sukienka;R1\n",
+    "kampanie.csv": "kod kampanii;tytuł;data rozpoczęcia;data zakończenia\n"
+    "M1;Nowości;01.12.2024 09:00;13.12.2024\nM2;Wyprzedaż;13.12.2024 09:00;22.12.2024\n",
+    "wysłano.csv": "kod kampanii;nr klienta;data wysłania\nM1;C1;13.12.2024 09:00\nM1;C2;13.12.2024 09:00\n",
+    "opinie.csv": "id opinii;klient;produkt;ocena;treść;data\n"
+    "A1;C1;R1;4/5;Bardzo ładny materiał;2025-11-13\nA2;C2;R2;2/5;Materiał drapie;2025-11-14\n",
+}
+
+
+SHOPS = {"French": FRENCH, "Spanish": SPANISH, "Dutch": DUTCH, "Polish": POLISH}
+
+
+@pytest.mark.parametrize("shop", SHOPS.values(), ids=SHOPS.keys())
 def test_a_shop_is_proposed_by_the_words_of_its_own_language(tmp_path: Path, shop: Mapping[str, str]) -> None:
     for name, text in shop.items():
         (tmp_path / name).write_text(text)
@@ -87,6 +127,16 @@ def test_a_shop_is_proposed_by_the_words_of_its_own_language(tmp_path: Path, sho
         ("product_clicked", "product clicked"),
         ("order_reference", "order reference"),
         ("date_de", "date de"),
+        ("Klantnr", "customer nr"),
+        ("bestellingen", "order"),
+        ("Besteldatum", "order datum"),
+        ("numer zamówienia", "number order"),
+        ("data zamówienia", "date order"),
+        ("Data", "date"),
+        ("order_data", "order data"),
+        ("data.price", "data price"),
+        ("Tytuł", "title"),
+        ("Nummer", "nummer"),
     ],
 )
 def test_names_are_read_by_what_they_mean_and_english_ones_stay(name: str, meant: str) -> None:

@@ -59,6 +59,7 @@ def test_questions_with_answers_and_intents(tmp_path: Path, file: str, head: str
     "head",
     [
         "question_number,question,answer,intent",
+        "question_number,message,answer,intent",
         "Fragenummer,Frage,Antwort,Absicht",
         "質問番号,質問,回答,意図",
     ],

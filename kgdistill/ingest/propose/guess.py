@@ -231,7 +231,7 @@ def _entities(
     )
     found.order = take(
         lambda c: (
-            has(c, "order invoice basket bestellung auftrag rechnung transaction bon receipt session")
+            has(c, "order invoice basket bestellung bestell auftrag rechnung transaction bon receipt session")
             and (is_id(c) or "nr" in c.flat)
             and c.time is None
             and not set(_inner(c)) & set(f"{USER} {PRODUCT}".split())

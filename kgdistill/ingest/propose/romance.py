@@ -1,6 +1,8 @@
-"""French and Spanish words of headings, files and kinds of events, as the English ones that are known."""
+"""French and Spanish words of headings, files and kinds of events, and others, as the English ones known."""
 
 from __future__ import annotations
+
+from kgdistill.ingest.propose import northern
 
 # By meaning, without accents; of all but those in s and x the plural too.
 _TERMS = {
@@ -90,6 +92,7 @@ _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
 # Which of those begin as no English name does, or a French one does too.
 _FIRST = (("mot",), ("ref",), ("reference",))
 _PARTICLES = frozenset("a au aux d de del des du el en l la las le les los".split())  # noqa: SIM905
+_PARTICLES |= frozenset(northern.PARTICLES.split())
 
 
 def _plural(word: str) -> str:
@@ -113,9 +116,19 @@ _MEANING |= {
 }
 
 
+_MEANING |= {term: english for english, terms in northern.TERMS.items() for term in terms.split()}
+
+
+def is_meant(word: str) -> bool:
+    """Whether a word of these languages is known as a whole."""
+    return word in _MEANING
+
+
 def as_english(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a name with those that are French or Spanish in English, without the particles between."""
+    """The words of a name with those of these languages in English, without the particles between."""
     meant = tuple(_MEANING.get(word, word) for word in words)
+    if northern.DATE in words and (len(words) == 1 or meant != words):
+        meant = tuple("date" if word == northern.DATE else word for word in meant)
     if meant == words and words[:1] not in _FIRST:
         return words
     plain = tuple(word for word in meant if word not in _PARTICLES)

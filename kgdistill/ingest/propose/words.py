@@ -6,7 +6,8 @@ import re
 import unicodedata
 
 from kgdistill.ingest.propose.eastern import pieces
-from kgdistill.ingest.propose.romance import as_english
+from kgdistill.ingest.propose.northern import PARTS
+from kgdistill.ingest.propose.romance import as_english, is_meant
 
 USER = (
     "user customer cust client member household reviewer buyer shopper visitor kunde kunden nutzer benutzer"
@@ -53,7 +54,7 @@ NO_NUMBER += " time date"
 # Of two words together; longer text is no name.
 _LONGEST = 30
 _NUMBER_SIGN = re.compile(r"\b[nN]°")
-_UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
+_UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ł": "l", "Ł": "L"}
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -72,9 +73,9 @@ def _latin(spelled: str) -> tuple[str, ...]:
 
 def _split(word: str) -> tuple[str, ...]:
     """Two words that are written as one where both are known: itemid is item, id."""
-    if word not in _ALL and len(word) <= _LONGEST:
+    if word not in _ALL and len(word) <= _LONGEST and not is_meant(word):
         for i in range(3, len(word) - 1):
-            if word[:i] in _ALL and word[i:] in _ALL:
+            if word[:i] in _PIECES and word[i:] in _PIECES:
                 return word[:i], word[i:]
     return (word,)
 
@@ -110,6 +111,9 @@ _ALL = frozenset(
         )
     ).split()
 )
+
+
+_PIECES = _ALL | PARTS
 
 
 def word_set(text: str) -> frozenset[str]:

@@ -1,0 +1,104 @@
+"""Events that stand in two files of one kind, and count twice: exports of years that overlap by some days."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from kgdistill.ingest.archive import RowFile
+from kgdistill.ingest.former import FEW_ROWS
+from kgdistill.ingest.model import Notice, TypeKey, type_name
+from kgdistill.ingest.sql import literal
+from kgdistill.store.schema import Schema
+
+# Of the events of a file, as few are the same as others by chance.
+_FEW = 0.001
+
+
+def doubled(
+    db: duckdb.DuckDBPyConnection,
+    schema: Schema,
+    files: Sequence[RowFile],
+    archived: Sequence[RowFile],
+    told: Collection[str],
+) -> list[Notice]:
+    """The sources of a job with events that another one holds too: the same ends, time and quantity.
+
+    Args:
+        db: from `engine`.
+        schema: the schema in force.
+        files: the job's.
+        archived: those of jobs before.
+        told: sources that are known to be copies.
+    """
+    now = {file.name for file in files}
+    known = [file for file in archived if not file.superseded and file.name not in now]
+    notices: list[Notice] = []
+    for key in dict.fromkeys(file.key for file in files):
+        if isinstance(key, str) or not schema.relationship(key).aggregated:
+            continue
+        mine = [file for file in files if _counts(file, key, told)]
+        others = [file for file in known if _counts(file, key, told)]
+        if mine and len({file.name for file in (*mine, *others)}) > 1:
+            notices += _of_type(db, key, mine, others)
+    return notices
+
+
+def _counts(file: RowFile, key: TypeKey, told: Collection[str]) -> bool:
+    """Whether nothing tells the events of a file from those of others, so that each of them counts."""
+    kept = file.staged
+    return file.key == key and not kept.ids and not kept.overlaps and file.name not in told
+
+
+def _of_type(
+    db: duckdb.DuckDBPyConnection, key: TypeKey, mine: Sequence[RowFile], others: Sequence[RowFile]
+) -> list[Notice]:
+    every = [*mine, *others]
+    db.register(
+        "read_files",
+        pa.table(
+            {
+                "path": [str(file.path) for file in every],
+                # A file that two sources read is read on purpose.
+                "place": [file.name.partition(":")[2] for file in every],
+                "name": [file.name for file in every],
+                "fresh": [i < len(mine) for i in range(len(every))],
+            }
+        ),
+    )
+    quantity = any("count" in file.staged.columns for file in every)
+    same = f"source, target, first_at{', count' if quantity else ''}"
+    first, last = db.execute(f"SELECT min(first_at), max(first_at) FROM {_rows(mine)}").fetchall()[0]
+    if first is None:
+        return []
+    found = db.execute(
+        f"WITH r AS (SELECT {same}, f.place, f.name, f.fresh FROM {_rows(every)} AS e "
+        "JOIN read_files AS f ON f.path = e.filename WHERE NOT _deleted AND first_at BETWEEN ? AND ?), "
+        "g AS (SELECT min_by(name, place) AS one, max_by(name, place) AS two FROM r "
+        f"GROUP BY {same} HAVING count(DISTINCT place) > 1 AND bool_or(fresh)) "
+        "SELECT one, two, count(*) FROM g GROUP BY one, two ORDER BY one, two",
+        [first, last],
+    ).fetchall()
+    rows = {name: sum(f.staged.rows for f in every if f.name == name) for name in {f.name for f in every}}
+    what = "ends, time and quantity" if quantity else "ends and time"
+    hint = "event_id or overlap makes one of them"
+    return [
+        Notice(
+            two,
+            0,
+            "",
+            "",
+            f"{count:,} of its {type_name(key)} events are in {one} too, with the same {what}, and count "
+            f"twice; {hint}",
+            int(count),
+        )
+        for one, two, count in found
+        if count >= max(FEW_ROWS, _FEW * min(rows[one], rows[two]))
+    ]
+
+
+def _rows(files: Sequence[RowFile]) -> str:
+    paths = ", ".join(literal(str(path)) for path in dict.fromkeys(file.path for file in files))
+    return f"read_parquet([{paths}], union_by_name = true, filename = true)"
