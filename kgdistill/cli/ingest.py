@@ -122,11 +122,14 @@ def init(
       kgdistill ingest init data/ --out shop.yaml
     """
     from kgdistill.declared import parse_yaml
-    from kgdistill.ingest.propose.propose import NothingFitsError, idle_files, propose
+    from kgdistill.ingest.propose.propose import NothingFitsError, files_of_keys, idle_files, propose
 
+    if out == Path("-"):
+        out = None
     if out is not None and out.exists():
         raise InputError("exists already", where=str(out), hint="name another file, or remove it first")
     found = [file for path in files for file in _files_in(path)]
+    left = [shown(file) for path in files for file in _unread_in(path)]
     lacking: NothingFitsError | None = None
     try:
         text = propose(found, schema_at(schema), encoding)
@@ -140,10 +143,11 @@ def init(
     sources = parse_yaml(text, where="the proposal")["sources"] or {}
     encodings = {name: source["encoding"] for name, source in sources.items() if "encoding" in source}
     idle = idle_files(found, sources)
+    keys = files_of_keys(text, sources)
     if json:
         doubts = [line.partition("# ?")[2].strip() for line in text.splitlines()[2:] if "# ?" in line]
         told = {"file": out, "files": found, "mapping": text, "encodings": encodings, "doubts": doubts}
-        told["idle"] = idle
+        told |= {"idle": idle, "keys": keys, "left_out": left}
         print_json(told)
     elif out is None:
         print(text, end="")
@@ -151,6 +155,10 @@ def init(
         say_encodings(encodings)
         if idle and lacking is None:
             say(f"makes nothing yet, see the comments in its place: {', '.join(idle)}")
+        if keys:
+            say(f"makes keys alone, though its rows have a time, see its comments: {', '.join(keys)}")
+        if left:
+            say(f"left out, as no CSV, TSV, JSON lines, Parquet or Arrow: {', '.join(left)}; {_SAVE}")
     if lacking is not None:
         if out is not None:
             lacking.hint = f"{shown(out)} is a skeleton: {lacking.hint}"
@@ -319,10 +327,31 @@ def _files_in(path: Path) -> list[Path]:
         return [path]
     from kgdistill.ingest.readers import find_sources
 
-    found = [source.path for source in find_sources("data", ["."], path) if source.path is not None]
+    found = [source.path for source in find_sources("data", ["."], path, optional=True) if source.path]
     if not found:
-        raise InputError("holds no CSV, TSV, JSON lines, Parquet or Arrow file", where=str(path))
+        left = ", ".join(file.name for file in _unread_in(path)[:5])
+        hint = f"{_SAVE}: {left}" if left else ""
+        raise InputError("holds no CSV, TSV, JSON lines, Parquet or Arrow file", where=str(path), hint=hint)
     return found
+
+
+_SAVE = "save sheets as CSV (UTF-8), and unpack archives"
+# What tables come in that are not read: of workbooks, pages, dumps and archives.
+_TABLES = (
+    ".xlsx .xls .xlsm .ods .numbers .txt .dat .json .xml .html .htm .db .sqlite .sqlite3 .mdb .accdb .sql "
+    ".orc .avro .zip .7z .rar .tar .tgz .bz2 .xz .pkl .feather .sav .dta"
+)
+
+
+def _unread_in(path: Path) -> list[Path]:
+    """Of a folder, the files that may hold tables and are none that can be read."""
+    if not path.is_dir():
+        return []
+    from kgdistill.ingest.readers.source import suffixes
+
+    some = (file for file in sorted(path.rglob("*")) if not file.name.startswith((".", "_", "~")))
+    tables = (file for file in some if file.suffix.lower() in _TABLES.split() and suffixes(file)[0] is None)
+    return [file for file in tables if file.is_file()]
 
 
 def _check_mapping(path: Path) -> None:

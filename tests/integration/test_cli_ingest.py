@@ -218,6 +218,27 @@ def test_init_names_the_files_that_make_nothing_yet(ask: Ask, capsys: pytest.Cap
     assert "makes nothing" not in capsys.readouterr().err
 
 
+def test_init_names_what_it_leaves_out_of_a_folder_and_orders_that_are_keys_alone(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("some/old").mkdir(parents=True)
+    Path("some/rendelés.csv").write_text(
+        "cikk;sku;kelte;db\n" + "".join(f"{i};P{i % 2};2024-03-0{i};1\n" for i in range(1, 9))
+    )
+    Path("some/customers.csv").write_text("customer_id,since\nC1,2024-03-05\nC2,2024-03-05\n")
+    Path("some/old/catalogue.xlsx").write_bytes(b"PK\x03\x04")
+    assert main(["ingest", "init", "some", "--out", "-"]) == 0
+    said = capsys.readouterr()
+    assert set(parse_mapping(said.out).sources) == {"rendelés", "customers"}
+    assert not Path("-").exists()
+    assert "makes keys alone, though its rows have a time, see its comments: rendelés.csv\n" in said.err
+    assert "some/old/catalogue.xlsx; save sheets as CSV (UTF-8), and unpack archives" in said.err
+    told = ask("ingest", "init", "some")
+    assert (told["keys"], told["left_out"]) == (["rendelés.csv"], ["some/old/catalogue.xlsx"])
+    assert main(["ingest", "init", "some/old"]) == 2
+    assert "unpack archives: catalogue.xlsx" in capsys.readouterr().err
+
+
 def test_where_nothing_fits_init_writes_a_skeleton_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.csv").write_text("colour,weight\nred,2\n")
     assert main(["ingest", "init", "x.csv"]) == 2

@@ -24,6 +24,7 @@ from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notice
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.guess import Guess, bare
+from kgdistill.ingest.propose.keys_alone import KEYS_ALONE
 from kgdistill.ingest.propose.marks import with_marks
 from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
@@ -34,7 +35,7 @@ from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
-__all__ = ["NothingFitsError", "Preview", "idle_files", "preview", "propose"]
+__all__ = ["NothingFitsError", "Preview", "files_of_keys", "idle_files", "preview", "propose"]
 
 # Of the ids in lines, those that a table of products has: of numbers, and of others.
 _MOST, _SOME = 0.9, 0.05
@@ -142,6 +143,13 @@ def idle_files(files: Sequence[Path], sources: AnyMapping[str, AnyMapping[str, A
     read = {name for item in reading for name in item["files"]}
     names = (path.relative_to(root).as_posix() for path in paths)
     return [name for name in dict.fromkeys(names) if name not in read]
+
+
+def files_of_keys(text: str, sources: AnyMapping[str, AnyMapping[str, Any]]) -> list[str]:
+    """The files of a proposal whose rows have a time and make nothing but keys."""
+    parts = re.split(r"(?m)^  (?=[^ #])", text)[1:]
+    chosen = (one for one, part in zip(sources.values(), parts, strict=True) if f"# ? {KEYS_ALONE}," in part)
+    return [name for one in chosen for name in one["files"]]
 
 
 def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
