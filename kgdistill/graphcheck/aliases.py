@@ -9,10 +9,11 @@ from pathlib import Path
 from kgdistill.errors import DiskError, InputError
 from kgdistill.graphcheck.brands import alike
 from kgdistill.graphcheck.facts import GraphFacts
+from kgdistill.words import plain
 
 
 def brand_aliases(facts: GraphFacts) -> list[tuple[str, str]]:
-    """Of brands that look the same the keys, each with that of the one with the most products."""
+    """Of brands that look the same the keys, each with that of the one with most products, as it is shown."""
     brand = facts.roles.brand
     if brand is None or not len(facts.keys[brand]):
         return []
@@ -21,8 +22,15 @@ def brand_aliases(facts: GraphFacts) -> list[tuple[str, str]]:
     for group in alike([facts.name(brand, place) or keys[place] for place in range(len(keys))]):
         # The first of those with as many.
         best = max(group, key=lambda place: (int(facts.made[place]), -place))
-        pairs += [(keys[place], keys[best]) for place in group if place != best]
+        shown = facts.name(brand, best) or keys[best]
+        # The key of a brand that is called by it may have lost its capitals; aliases do not tell them apart.
+        name = shown if _spelled(shown) == _spelled(keys[best]) else keys[best]
+        pairs += [(keys[place], name) for place in group if place != best]
     return pairs
+
+
+def _spelled(name: str) -> str:
+    return " ".join(plain(name).split())
 
 
 def write_aliases(pairs: list[tuple[str, str]], file: Path) -> Path:

@@ -49,6 +49,20 @@ def _marked(
         yield Finding(code, severity, label, text, len(places), len(mask), examples, advice)
 
 
+def _of_other_case(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
+    """What to do about stubs whose keys are those of others but for capitals, where there are some."""
+    keys = facts.keys[label].to_pylist()
+    described = {keys[place].lower(): keys[place] for place in np.flatnonzero(~stubs)}
+    bare = [keys[place] for place in np.flatnonzero(stubs)]
+    pairs = [(key, described[key.lower()]) for key in bare if key.lower() in described]
+    if not pairs:
+        return ""
+    case = "upper" if 2 * sum(other == other.upper() for _, other in pairs) > len(pairs) else "lower"
+    stub, other = pairs[0]
+    told = f"{len(pairs):,} of them have the key of another but for capitals, such as {stub} and {other}"
+    return f"; {told}: case: {case} of the key, in each source of the mapping, makes them one"
+
+
 def _nodes(facts: GraphFacts) -> Iterator[Finding]:
     for label, node in facts.schema.nodes.items():
         if node.output or not len(facts.keys[label]):
@@ -63,7 +77,7 @@ def _nodes(facts: GraphFacts) -> Iterator[Finding]:
                 label,
                 empty,
                 "have no property beside their key",
-                "ingest the file that describes them",
+                f"ingest the file that describes them{_of_other_case(facts, label, empty)}",
             )
         if node.name != node.key:
             blank = (

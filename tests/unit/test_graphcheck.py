@@ -16,6 +16,7 @@ from kgdistill.graphcheck import Inspection, facts, inspect_graph, page_html, wr
 from kgdistill.graphcheck.brands import abbreviated, alike
 from kgdistill.graphcheck.findings import _cycles
 from kgdistill.graphcheck.times import time_stats
+from kgdistill.ingest.tables import GraphTables
 from kgdistill.store import Schema, load_schema, open_store
 
 SCHEMA = load_schema()
@@ -223,3 +224,26 @@ def test_what_the_data_say_is_text_in_the_page(odd: Inspection, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="cannot be written"):
         write_page(odd, tmp_path / "file" / "page.html")
+
+
+def test_stubs_whose_keys_differ_in_capitals_alone_are_told_with_what_to_do() -> None:
+    ids = ["K1", "K2", "K3", "k1", "k2", "K9"]
+    users = pa.table({"user_id": ids, "income": ["a", "a", "a", None, None, None]})
+    with open_store("memory:") as store:
+        fill(store, GraphTables({"User": users}, {}))
+        (stub,) = [f for f in inspect_graph(store, SCHEMA, now=NOW).findings if f.code == "stub"]
+    assert stub.count == 3
+    told = "2 of them have the key of another but for capitals, such as k1 and K1: case: upper of the key"
+    assert told in stub.advice
+
+
+def test_a_draft_of_aliases_keeps_the_spelling_that_is_shown() -> None:
+    brands = pa.table({"brand_id": ["999-games", "999 games", "b7"], "name": ["999-Games", "999 Games", "x"]})
+    products = pa.table({"product_id": ["p1", "p2", "p3"], "title": ["a", "b", "c"]})
+    made = pa.table({"source": ["p1", "p2", "p3"], "target": ["999-games", "999 games", "999 games"]})
+    with open_store("memory:") as store:
+        fill(
+            store,
+            GraphTables({"Brand": brands, "Product": products}, {("Product", "MADE_BY", "Brand"): made}),
+        )
+        assert inspect_graph(store, SCHEMA, now=NOW).aliases == [("999-games", "999 Games")]

@@ -220,3 +220,35 @@ def test_signs_stand_at_either_side_of_a_number(
 def test_sums_in_several_currencies_are_not_read(tmp_path: Path, other: str) -> None:
     csv(tmp_path / "p.csv", ["5元", "6元", other])
     assert "# not used: price" in propose([tmp_path / "p.csv"], SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["€ 8,-", "€ 12,50", "€ 1.299,00"], [8, 12.5, 1299]),
+        (["8,-- €", "12,50 €"], [8, 12.5]),
+        (["CHF 8.-", "CHF 12.50"], [8, 12.5]),
+        # Where Shift-JIS has the sign of the yen.
+        (["\\1,299", "\\980", "\\12,800"], [1299, 980, 12800]),
+    ],
+)
+def test_sums_without_hundredths_and_with_a_yen_of_shift_jis_are_read(
+    tmp_path: Path, written: list[str], read: list[float]
+) -> None:
+    csv(tmp_path / "p.csv", written, ";")
+    assert prices(tmp_path, "p.csv")[0] == read
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (["€ 12,50", "129,00 zł"], "stands in several currencies or units, that make no sum (zł, €)"),
+        (["12 x 3", "4 x 5"], "is written in several ways, of which no one reads them all"),
+    ],
+)
+def test_a_price_that_is_left_out_is_in_doubt(tmp_path: Path, written: list[str], told: str) -> None:
+    csv(tmp_path / "p.csv", written)
+    text = propose([tmp_path / "p.csv"], SCHEMA)
+    assert f"# ? price: {told}, and is left out: {', '.join(written)}\n" in text
+    csv(tmp_path / "q.csv", ["on request", "ask us"])
+    assert "left out" not in propose([tmp_path / "q.csv"], SCHEMA)

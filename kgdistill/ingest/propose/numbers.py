@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kgdistill.ingest.propose.times import FEW, SHARE
@@ -26,6 +27,8 @@ _AROUND = re.compile(
     rf"([-+]?\s?(?:\d{{1,3}}(?:[\s'’]\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)(?:\s?{TIMES_BEHIND})?)"
     r"([^\d]*|\s?/\s?\d+)\Z"
 )
+# Sums without hundredths: 8,- and 8.--
+_DASH = re.compile(r"(?<=\d)[.,][-–—]{1,2}(?=\D*\Z)")
 # Codes as they are defined, and what people write; of one letter only beside a sign such as $.
 _CODES = word_set(
     """USD EUR GBP CHF JPY CNY RMB INR RUB UAH PLN CZK SEK NOK DKK HUF RON BGN TRY BRL MXN ARS CLP COP PEN
@@ -33,7 +36,7 @@ _CODES = word_set(
 )
 _SPOKEN = word_set(
     """Rs Rp RM kr Kč zł zl Ft lei лв руб р грн TL SFr Fr Euro euro EURO Dollar dollar dollars eur usd gbp chf
-    元 圆 圓 円 원"""
+    元 圆 圓 円 원 \\"""
 )
 # Beside these, commas are decimal.
 _LOCAL = word_set(
@@ -44,8 +47,8 @@ _LOCAL = word_set(
 _CURRENCIES = [
     word_set(signs)
     for signs in """¥ ￥ CNY RMB 元 圆 圓
-        ¥ ￥ JPY 円 圓
-        ₩ KRW 원
+        ¥ ￥ JPY 円 圓 \\
+        ₩ KRW 원 \\
         NT$ $ TWD 元 圓
         HK$ $ HKD 元 圓
         € EUR Euro euro EURO eur
@@ -107,6 +110,7 @@ class NumberShape:
     mark: str = ""
     local: bool = False
     stars: bool = False
+    dash: bool = False
 
     @property
     def most(self) -> int | None:
@@ -140,6 +144,7 @@ def number_shape(counted: Counter[str]) -> NumberShape | None:
         after=tuple(sorted({after for _, _, after in shapes} - {""})),
         local=any(side.strip(" .") in _LOCAL for side in sides),
         stars=any(_STARS.match(text) for text in numbers),
+        dash=any(_DASH.search(text) for text in numbers),
     )
     if shape.stars and shape.most != _MOST_STARS:
         return None
@@ -180,6 +185,7 @@ def alike(one: NumberShape, two: NumberShape) -> NumberShape | None:
         before=tuple(sorted({*one.before, *two.before})),
         after=tuple(sorted({*one.after, *two.after})),
         stars=one.stars or two.stars,
+        dash=one.dash or two.dash,
     )
     local = one.local or two.local
     if one.either != two.either:
@@ -206,6 +212,7 @@ def mark_doubt(values: list[str], shape: NumberShape) -> str:
 
 def _part(text: str) -> tuple[str, str, str] | None:
     """What stands before a number, the number without blanks, and what stands after it."""
+    text = _DASH.sub("", text)
     if _POINT.match(text) or _COMMA.match(text):
         return "", text, ""
     if _STARS.match(text):
@@ -246,7 +253,15 @@ def around(shape: NumberShape) -> dict[str, str]:
         found |= {f"^[★⭐]{{{number}}}$": str(number) for number in range(1, _MOST_STARS + 1)}
     if shape.after:
         found[f"{_any_of(shape.after)}$"] = ""
+    if shape.dash:
+        found["[.,][-–—]+$"] = ""
     return found
+
+
+def signs_around(values: Sequence[str]) -> set[str]:
+    """The currencies and units that stand around the numbers among texts."""
+    parts = [part for value in values if (part := _part(value)) is not None]
+    return {side.strip(" .") for before, _, after in parts for side in (before, after)} - {""}
 
 
 def _any_of(signs: tuple[str, ...]) -> str:

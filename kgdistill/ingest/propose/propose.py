@@ -24,8 +24,8 @@ from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notice
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.guess import Guess, bare
-from kgdistill.ingest.propose.keys_alone import KEYS_ALONE
 from kgdistill.ingest.propose.marks import with_marks
+from kgdistill.ingest.propose.overlooked import KEYS_ALONE
 from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words

@@ -8,8 +8,8 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
 from kgdistill.ingest.propose.events import kinds_for, types_between
 from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, used
-from kgdistill.ingest.propose.keys_alone import dated_keys
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
+from kgdistill.ingest.propose.overlooked import dated_keys, unread_sums
 from kgdistill.ingest.propose.paths import any_sign, other_signs, parted, parted_otherwise, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
@@ -96,7 +96,7 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     if update is not None:
         pieces.named |= names_in(update)
     lines = [*head, *_joins(pieces, sample), *_notes(pieces, sample)]
-    lines += dated_keys(pieces, sample)
+    lines += [*dated_keys(pieces, sample), *unread_sums(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):

@@ -1,0 +1,47 @@
+"""Tells what a proposal overlooks: rows that look like events and make keys alone, and sums that are none."""
+
+from __future__ import annotations
+
+import re
+
+from kgdistill.ingest.propose.guess import has, has_word, is_id
+from kgdistill.ingest.propose.numbers import signs_around
+from kgdistill.ingest.propose.profile import Sample
+from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE
+from kgdistill.ingest.propose.yaml_text import Pieces, comment
+
+KEYS_ALONE = "rows make keys alone"
+
+
+def dated_keys(pieces: Pieces, sample: Sample) -> list[str]:
+    """A doubt of rows with a time that make nothing but keys, as orders do whose customer is not known."""
+    found = pieces.found
+    told = {line.split(":")[0].strip() for line in pieces.nodes if line.startswith("          ")}
+    if pieces.edges or pieces.trees or told - {"price"} or "event" in found.unsure:
+        return []
+    # Of customers, or products, each is in a row of its own.
+    if not any(key is not None and key.distinct < len(key.values) for key in (found.user, found.product)):
+        return []
+    hidden = {c.name for c in found.personal}
+    times = (c.name for c in sample.columns if c.time is not None and c.time.unit is None)
+    dated = next((name for name in times if name not in hidden and name not in pieces.named), None)
+    how = "names such as customer_id and product_id tell of whom and what they are"
+    return [comment(f"    # ? {KEYS_ALONE}, though they have a time ({dated}); {how}")] if dated else []
+
+
+def unread_sums(pieces: Pieces, sample: Sample) -> list[str]:
+    """Doubts of columns that are called as sums of money, and are written in no way that is read."""
+    lines = []
+    for column in sample.columns:
+        sums = has(column, f"{PRICE} {AMOUNT}") and not has_word(column, NO_NUMBER) and not is_id(column)
+        untold = column.number is None and column.time is None and column.name not in pieces.named
+        digits = sum(re.search(r"\d", value) is not None for value in column.values)
+        if not (sums and untold and digits > 0.5 * len(column.values) and not column.lists):
+            continue
+        signs = signs_around(column.values)
+        told = "is written in several ways, of which no one reads them all"
+        if len(signs) > 1:
+            told = f"stands in several currencies or units, that make no sum ({', '.join(sorted(signs)[:5])})"
+        some = ", ".join(dict.fromkeys(value[:20] for value in column.values[:200]))[:60]
+        lines.append(comment(f"    # ? {column.name}: {told}, and is left out: {some}"))
+    return lines
