@@ -91,22 +91,19 @@ def among(
                 hint=f"{nearest(str(name), known)}known: {', '.join(known) or 'nothing'}",
             )  # fmt: skip
         else:
-            mask &= finder.people.mask({name: wanted})
-            notes += _values(finder.people, name, wanted)
+            mask &= _of_value(finder.people, name, wanted, notes)
     return Among(mask, tuple(notes))
 
 
-def _values(people: Items, name: str, wanted: Any) -> list[str]:
-    """Which values there are, for each that is asked for and that nobody has."""
+def _of_value(people: Items, name: str, wanted: Any, notes: list[str]) -> BoolArray:
+    """Who has what is asked for; of a value that nobody has the notes say which there are."""
     asked = [value for value in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(value, str)]
-    if people.kind(name) != "text":
-        return []
-    none = (value for value in asked if not people.mask({name: value}).any())
-    known = people.values(name)
-    return [
-        f"nobody has {name} {value!r}; {nearest(value, known).strip() or there_are(value, known)}"
-        for value in none
-    ]
+    for value in asked if people.kind(name) == "text" else []:
+        if not people.mask({name: value}).any():
+            known = people.values(name)
+            told = nearest(value, known).strip() or there_are(value, known)
+            notes.append(f"nobody has {name} {value!r}{'; ' + told if told else ''}")
+    return people.mask({name: wanted})
 
 
 def _allowed(guarded: Collection[str], where: Where, allow_sensitive: bool) -> list[str]:
