@@ -227,13 +227,13 @@ def test_what_the_data_say_is_text_in_the_page(odd: Inspection, tmp_path: Path) 
 
 
 def test_stubs_whose_keys_differ_in_capitals_alone_are_told_with_what_to_do() -> None:
-    ids = ["K1", "K2", "K3", "k1", "k2", "K9"]
-    users = pa.table({"user_id": ids, "income": ["a", "a", "a", None, None, None]})
+    ids = ["K1", "K2", "K3", "u5", "k1", "k2", "U5", "K9"]
+    users = pa.table({"user_id": ids, "income": [*"aaaa", None, None, None, None]})
     with open_store("memory:") as store:
         fill(store, GraphTables({"User": users}, {}))
         (stub,) = [f for f in inspect_graph(store, SCHEMA, now=NOW).findings if f.code == "stub"]
-    assert stub.count == 3
-    told = "2 of them have the key of another but for capitals, such as k1 and K1: case: upper of the key"
+    assert stub.count == 4
+    told = "3 of them have the key of another but for capitals, such as k1 and K1: case: upper of the key"
     assert told in stub.advice
 
 
