@@ -69,20 +69,23 @@ def _of_type(
         ),
     )
     quantity = any("count" in file.staged.columns for file in every)
-    same = f"source, target, first_at{', count' if quantity else ''}"
-    first, last = db.execute(f"SELECT min(first_at), max(first_at) FROM {_rows(mine)}").fetchall()[0]
+    same = f"source, target, minute{', count' if quantity else ''}"
+    # One export may have seconds that another has not.
+    minute = "date_trunc('minute', first_at)"
+    first, last = db.execute(f"SELECT min({minute}), max({minute}) FROM {_rows(mine)}").fetchall()[0]
     if first is None:
         return []
     found = db.execute(
-        f"WITH r AS (SELECT {same}, f.place, f.name, f.fresh FROM {_rows(every)} AS e "
-        "JOIN read_files AS f ON f.path = e.filename WHERE NOT _deleted AND first_at BETWEEN ? AND ?), "
+        f"WITH r AS (SELECT {same}, f.place, f.name, f.fresh FROM "
+        f"(SELECT *, {minute} AS minute FROM {_rows(every)}) AS e "
+        "JOIN read_files AS f ON f.path = e.filename WHERE NOT _deleted AND minute BETWEEN ? AND ?), "
         "g AS (SELECT min_by(name, place) AS one, max_by(name, place) AS two FROM r "
         f"GROUP BY {same} HAVING count(DISTINCT place) > 1 AND bool_or(fresh)) "
         "SELECT one, two, count(*) FROM g GROUP BY one, two ORDER BY one, two",
         [first, last],
     ).fetchall()
     rows = {name: sum(f.staged.rows for f in every if f.name == name) for name in {f.name for f in every}}
-    what = "ends, time and quantity" if quantity else "ends and time"
+    what = "ends, minute and quantity" if quantity else "ends and minute"
     hint = "event_id or overlap makes one of them"
     return [
         Notice(

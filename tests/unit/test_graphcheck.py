@@ -233,7 +233,7 @@ def test_stubs_whose_keys_differ_in_capitals_alone_are_told_with_what_to_do() ->
         fill(store, GraphTables({"User": users}, {}))
         (stub,) = [f for f in inspect_graph(store, SCHEMA, now=NOW).findings if f.code == "stub"]
     assert stub.count == 4
-    told = "3 of them have the key of another but for capitals, such as k1 and K1: case: upper of the key"
+    told = "3 of them have the key of another but for capitals, such as U5 and u5: case: upper of the key"
     assert told in stub.advice
 
 
