@@ -16,7 +16,7 @@ from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
 from kgdistill.tasks.audience import MemberGroups
-from kgdistill.tasks.listed import lists_values, parts_of
+from kgdistill.tasks.listed import parts_of
 from kgdistill.tasks.words import TextWord, words
 from kgdistill.words import NamesInWords, other_numbers, paired, spelled
 
@@ -76,7 +76,7 @@ class _Field:
         self._size = len(self.values)
         self._texts = encoded.indices.fill_null(self._size).to_numpy(zero_copy_only=False).astype(np.int64)
         self._parts: tuple[IntArray, IntArray] | None = None
-        if lists_values(column.to_pylist()):
+        if items.lists(name):
             parts, code = [parts_of(text) for text in self.values], dict[str, int]()
             owner = np.repeat(np.arange(self._size), [len(some) for some in parts])
             codes = [code.setdefault(part, len(code)) for some in parts for part in some]

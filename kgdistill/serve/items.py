@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +26,7 @@ Mask = npt.NDArray[np.bool_]
 Where = Mapping[str, Any]
 """Property → a value, a list of which one must hold, or a pair (least, most), either of which may be None."""
 _FILE = "items.arrow"
+_LISTS = "lists"
 SHOWN = ("title", "brand", "category")
 _TYPES = {"text": pa.string(), "number": pa.float64(), "whole": pa.int64(), "truth": pa.bool_()}
 _TYPES["time"] = pa.timestamp("us")
@@ -151,9 +153,11 @@ class Items:
                     f"the id {key!r} is there already", where=where, hint="each item needs its own"
                 )
             taken[key] = len(taken)
-        schema = self.table.schema
+        # What lists values was told by the items that the bundle was made with.
+        told = {_LISTS: json.dumps([name for name in self.properties if self.lists(name)])}
+        table = self.table.replace_schema_metadata(told)
         return Items(
-            pa.concat_tables([self.table, pa.Table.from_pylist([dict(r) for r in rows], schema=schema)])
+            pa.concat_tables([table, pa.Table.from_pylist([dict(r) for r in rows], schema=table.schema)])
         )
 
     def hits(self, items: IntArray, scores: FloatArray) -> tuple[Hit, ...]:
@@ -182,8 +186,25 @@ class Items:
         return _KINDS[self.table.schema.field(name).type]
 
     def values(self, name: str) -> list[str]:
-        """What a text property is, each once."""
-        return [value for value in self.table[name].unique().to_pylist() if value is not None]
+        """What a text property is, each once; of lists their parts."""
+        whole = [value for value in self.table[name].unique().to_pylist() if value is not None]
+        return (
+            list(dict.fromkeys(part for text in whole for part in parts_of(text)))
+            if self.lists(name)
+            else whole
+        )
+
+    def lists(self, name: str) -> bool:
+        """Whether a property lists values (`lists_values`); further items do not change it."""
+        if name not in self._lists:
+            told = (self.table.schema.metadata or {}).get(_LISTS.encode())
+            column = self.table[name]
+            self._lists[name] = (
+                name in json.loads(told)
+                if told is not None
+                else column.type == pa.string() and lists_values(column.to_pylist())
+            )
+        return self._lists[name]
 
     def parsed(self, name: str, text: str) -> Any:
         """A condition that is written down, as `mask` takes it: "5", "true", "2024-01-31", "3..20", "".
@@ -331,7 +352,7 @@ class Items:
                 encoded = column.dictionary_encode()
                 if isinstance(encoded, pa.ChunkedArray):
                     encoded = encoded.combine_chunks()
-                lists = lists_values(column.to_pylist())
+                lists = self.lists(name)
                 self._texts[name] = [
                     [plain(t) for t in ((whole, *parts_of(whole)) if lists else (whole,))]
                     for whole in encoded.dictionary.to_pylist()
@@ -343,6 +364,10 @@ class Items:
                     values = np.array([bool(v) for v in values], np.bool_)
             self._columns[name] = kind, values, known
         return self._columns[name]
+
+    @cached_property
+    def _lists(self) -> dict[str, bool]:
+        return {}
 
     @cached_property
     def _columns(self) -> dict[str, tuple[str, npt.NDArray[Any], Mask]]:

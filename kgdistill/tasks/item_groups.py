@@ -178,7 +178,12 @@ def own_fields(facts: list[ItemGroups], fields: list[ItemGroups]) -> list[ItemGr
 def beside_facts(facts: list[ItemGroups], own: list[ItemGroups]) -> list[ItemGroups]:
     """The typed affinities of the fused teacher: facts, the fields that no fact holds, and pairs of both."""
     direct = [f for f in facts if f.kind == "single"]
-    return facts + own + [conjunction(d, f) for d in direct for f in own]
+    return facts + own + [conjunction(d, f) for d in direct for f in own if _may_pair(d, f)]
+
+
+def _may_pair(first: ItemGroups, second: ItemGroups) -> bool:
+    """Two lists of an item's would make as many pairs as the product of their lengths."""
+    return first.codes is not None or second.codes is not None
 
 
 def text_groups(snapshot: Snapshot, label: str) -> list[ItemGroups]:
@@ -196,7 +201,9 @@ def text_groups(snapshot: Snapshot, label: str) -> list[ItemGroups]:
     # Fields that nearly every item has to itself share nothing and would only cost time.
     families = [f for f in [*families, *paths] if f.groups < 0.5 * max(f.incidence.nnz, 1)]
     singles = [f for f in families if f.kind == "single"]
-    return families + [conjunction(a, b) for i, a in enumerate(singles) for b in singles[i + 1 :]]
+    return families + [
+        conjunction(a, b) for i, a in enumerate(singles) for b in singles[i + 1 :] if _may_pair(a, b)
+    ]
 
 
 def _said_groups(

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-# A comma before a digit is a decimal one.
-_BREAK = re.compile(r"[;；|、，]|,(?!\d)")
+# A comma between digits is a decimal one.
+_BREAK = re.compile(r"[;；|、，]|,(?!\d)|(?<!\d),")
 _SEVERAL, _SHARED = 0.2, 0.9
 
 

@@ -22,7 +22,9 @@ from kgdistill.models.terms import SharedGroups
 from kgdistill.run import artefacts
 from kgdistill.serve import scores
 from kgdistill.serve.bundle import Bundle, load_bundle
+from kgdistill.serve.facets import Facets
 from kgdistill.serve.history import Family
+from kgdistill.serve.items import Items
 from kgdistill.serve.pack import pack_student
 from kgdistill.serve.why import why
 from kgdistill.tasks.interactions import Interactions
@@ -144,6 +146,15 @@ def test_new_items_are_in_the_groups_of_the_parts_that_are_known(bundle: Bundle,
             assert groups_of(made, m, item) == [group[part] for part in parts]
     scores, before = made.scores(np.array([5, 6]), pool="all"), bundle.scores(np.array([5, 6]), pool="all")
     np.testing.assert_array_equal(scores[:100], before)
+
+
+def test_what_is_a_list_does_not_change_with_the_items_that_are_added(bundle: Bundle) -> None:
+    made = grown(bundle, [f"shade {n}, fabric {n}" for n in range(40)])
+    for items in (made.items, Items.from_bytes(made.items.to_bytes())):
+        assert items.values("attributes")[:3] == bundle.items.values("attributes")[:3]
+        assert "red" in items.values("attributes")
+        assert items.mask({"attributes": "red"}).sum() == bundle.items.mask({"attributes": "red"}).sum() > 1
+        assert "red" in Facets(items).words
 
 
 def test_it_is_saved_and_loaded_and_a_family_that_is_not_split_has_one_value(

@@ -12,7 +12,7 @@ from _planted import COLOURS, Planted, colour_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.tasks.item_groups import ItemGroups, conjunction, own_fields
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, own_fields
 from kgdistill.tasks.listed import lists_values, parts_of
 
 SIZES, STUFFS = ("S", "M", "L"), ("wool", "silk", "felt 1,5 mm")
@@ -31,6 +31,8 @@ BREAKS = (", ", ",", ";", "; ", " | ", "，", "；", "、")
         (" red ,red;, red ", {"red"}),
         ("1,5 l, glass", {"1,5 l", "glass"}),
         ("red, 5", {"red", "5"}),
+        ("red,38,cotton", {"red", "38", "cotton"}),
+        ("red,100% wool", {"red", "100% wool"}),
         ("Home, Garden > Pots", {"Home, Garden > Pots"}),
         ("red", {"red"}),
         (" , ; ", set()),
@@ -119,3 +121,5 @@ def test_a_list_follows_from_a_fact_that_says_all_its_parts() -> None:
     half = family([[n % 5, 5 + n // 5 % 4] for n in range(60)], ("half",))
     assert own_fields([brand], [both, half]) == [half]
     assert conjunction(brand, half).split == ("half",)
+    # Two lists would make as many pairs as the product of their lengths.
+    assert [f.name for f in beside_facts([brand, both], [half])] == ["F", "F", "F", "F & F"]
