@@ -363,3 +363,18 @@ def test_polish_with_signs_within_its_words_is_garbled(tmp_path: Path) -> None:
     assert "say encoding: cp1250 in the mapping, which reads 'Złoty klucz z Łodzi'" in error.value.hint
     with pytest.raises(InputError, match="looks garbled when read as cp1252: 'Z³oty klucz"):
         propose([path], SCHEMA, "cp1252")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Calle Mayor nº 5\nPlaza nº 3", "1ª\n2ª\n3º", "Camisa 2ª mano\nVestido nº 5\nNº 3", "20ºC\n5 ºC", "Mª José",
+        "1 µF capacitor\n10 µF capacitor", "5 µm filter ±2\n50 °C", "100 µg – vitamin", "µ\n5µ",
+        "nº 5;10 €", "1 µF;10 €",
+    ],
+)  # fmt: skip
+def test_ordinals_and_the_micro_sign_are_signs_and_no_letters(text: str, tmp_path: Path) -> None:
+    assert detected(text.encode("cp1252")) == "cp1252"
+    path = tmp_path / "p.csv"
+    path.write_bytes(table([text.replace("\n", " ")] * 30, "csv").encode("cp1252"))
+    assert "encoding: cp1252" in propose([path], SCHEMA, "cp1252")

@@ -62,7 +62,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 _MARKUP = re.compile(rb"\s*<(!doctype|html|table|\?xml|[a-z]+[ >])", re.IGNORECASE)
 # Signs that stand in the same places in all of Windows' encodings of one byte.
-_SIGNS = set("‚„…‘’“”•–—™\u00a0§©«®°»".encode("cp1252"))
+_SIGNS = set("‚„…‘’“”•–—™\u00a0§©«®°»µ".encode("cp1252"))
 _EURO = re.compile(rb"\d[ \xa0]?\x80(?![A-Za-z])|(?<![A-Za-z\x80-\xff])\x80[ \xa0]?\d")
 _NO_EURO = re.compile(rb"[A-Za-z]\x80|\x80[A-Za-z]")
 

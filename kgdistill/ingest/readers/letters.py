@@ -45,6 +45,7 @@ _LANGUAGES = {
 _BEFORE = dict(zip(LATIN, (0.0, 1.2, 1.9, 1.5, 1.5, 3.0, 3.0, 3.0), strict=True))
 _BEFORE |= dict(zip(SCRIPTS, (0.0, 0.5, 0.5, 0.5, 2.0), strict=True))
 _STRANGE, _SIGN, _AMISS, _CONTROL = log(0.0005), log(0.05), log(0.0001), log(1e-7)
+_EXPECTED = log(0.3)
 # A text in several languages has to be that much likelier than one in a single one.
 _ANOTHER = 8.0
 # Others that languages of these are written in.
@@ -59,7 +60,11 @@ _WORDS = 3_000
 # Signs that stand behind words, or between their parts, and quotes.
 _BEHIND = frozenset("®™’´`°©ªº·…”“»«„‚‘²†‡%\u00a0\u00ad–—-'./•")
 _UNITS = frozenset(("m", "cm", "dm", "mm", "km"))
-_BEFORE_WORDS = frozenset("¿¡’‘“„‚«»•–—…°·\u00a0\u00ad-'./§¶")
+_BEFORE_WORDS = frozenset("¿¡’‘“„‚«»•–—…°ºµ·\u00a0\u00ad-'./§¶")
+# Python has these for letters; no word is written with one.
+_NO_LETTERS = frozenset("ªºµ")
+# Where these are as usual as letters are: nº 5, 2ª, 20ºC, µF.
+_USUAL = re.compile("[A-Za-z]?[ªº]|º[CF]|µ(?:[AFHJVWglms]|mol)?")
 
 
 def likeliest(foreign: bytes, names: Sequence[str] = LATIN) -> str:
@@ -99,10 +104,14 @@ def _likelihood(some: list[str], name: str) -> float:
 
 def _of_word(word: str, letters: str) -> float:
     return sum(
-        _of_letter(sign.lower(), letters) + _of_case(word, i) if sign.isalpha() else _of_sign(word, i)
+        _of_letter(sign.lower(), letters) + _of_case(word, i) if _is_letter(sign) else _of_sign(word, i)
         for i, sign in enumerate(word)
         if sign > "\x7f"
     )
+
+
+def _is_letter(sign: str) -> bool:
+    return sign.isalpha() and sign not in _NO_LETTERS
 
 
 @cache
@@ -126,6 +135,8 @@ def _of_sign(word: str, i: int) -> float:
     if "\u2500" <= sign <= "\u25ff":
         # What frames were drawn of.
         return _AMISS
+    if sign in _NO_LETTERS and _USUAL.fullmatch(word):
+        return _EXPECTED
     head, tail = before[-1:].isalpha(), behind[:1].isalpha()
     fits = not head and not tail
     if head and tail:
