@@ -41,11 +41,18 @@ _LANGUAGES = {
     "cp1253": ("αοιετνσηρκπυςλμωίόγάδέήθχφύώβξζψϊϋ",),
     "cp1255": ("יוהלארתבשנמםכדעחקפןגצטזסךףץ",),
 }
+_OTHER_SCRIPTS = frozenset(letters for name in SCRIPTS for letters in _LANGUAGES[name])
 # What is as likely by its letters is taken to be in the earlier one.
 _BEFORE = dict(zip(LATIN, (0.0, 1.2, 1.9, 1.5, 1.5, 3.0, 3.0, 3.0), strict=True))
 _BEFORE |= dict(zip(SCRIPTS, (0.0, 0.5, 0.5, 0.5, 2.0), strict=True))
 _STRANGE, _SIGN, _AMISS, _CONTROL = log(0.0005), log(0.05), log(0.0001), log(1e-7)
-_EXPECTED = log(0.3)
+_EXPECTED, _LONE = log(0.3), log(0.01)
+# Letters that are words by themselves, or signs of sizes; a lone one of others is rather a sign: £, ¥.
+_ALONE = frozenset("àáâäåæèéêìíîòóôöøőúü")
+# French has it before these, where no language has ś and the like.
+_LIGATURE = re.compile("œ[uic]")
+# What cp1252 reads as words of one language stays in it, unless others are that much likelier.
+_CLEARLY = 5.0
 # A text in several languages has to be that much likelier than one in a single one.
 _ANOTHER = 8.0
 # Others that languages of these are written in.
@@ -70,7 +77,15 @@ _USUAL = re.compile("[A-Za-z]?[ªº]|º[CF]|µ(?:[AFHJVWglms]|mol)?")
 def likeliest(foreign: bytes, names: Sequence[str] = LATIN) -> str:
     """The encoding that reads the lines by the letters of some language, or two."""
     scores = {name: _likelihood(_words(foreign, name), name) - _BEFORE[name] for name in names}
+    usual = names[0]
+    if usual == "cp1252" and _plausible(_words(foreign, usual)):
+        scores[usual] += _CLEARLY
     return max(scores, key=lambda name: scores[name])
+
+
+def _plausible(words: list[str]) -> bool:
+    """Whether one language of Western Europe has all the letters, and signs stand where signs do."""
+    return any(all(min(_scores(word, letters)) > _STRANGE for word in words) for letters in _WESTERN)
 
 
 def reads_as_words(foreign: bytes, name: str) -> bool | None:
@@ -103,11 +118,26 @@ def _likelihood(some: list[str], name: str) -> float:
 
 
 def _of_word(word: str, letters: str) -> float:
-    return sum(
-        _of_letter(sign.lower(), letters) + _of_case(word, i) if _is_letter(sign) else _of_sign(word, i)
-        for i, sign in enumerate(word)
-        if sign > "\x7f"
-    )
+    return sum(_scores(word, letters))
+
+
+def _scores(word: str, letters: str) -> list[float]:
+    """How likely each sign of a word is that is not plain."""
+    alone = sum(map(_is_letter, word)) == 1 and letters not in _OTHER_SCRIPTS
+    scores = []
+    for i, sign in enumerate(word):
+        if sign <= "\x7f":
+            continue
+        if not _is_letter(sign):
+            scores.append(_of_sign(word, i))
+        elif alone and sign.lower() not in _ALONE:
+            scores.append(_LONE)
+        elif sign in "œŒ":
+            fits = "œ" in letters and _LIGATURE.match(word.lower(), i)
+            scores.append(_EXPECTED if fits else _STRANGE)
+        else:
+            scores.append(_of_letter(sign.lower(), letters) + _of_case(word, i))
+    return scores
 
 
 def _is_letter(sign: str) -> bool:
