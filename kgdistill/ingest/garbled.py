@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,8 +25,12 @@ _NEVER = "[\ufffd\u0080-\u0084\u0086-\u009f\ue000-\uf8ff]"
 # Shift-JIS read as cp1252.
 _KANA = "[‚ƒ].[‚ƒ]"
 # Letters of Central Europe read as cp1252: Z³oty, ksi¹¿ka, £odzi.
-_SIGN_IN_WORD = "[^\\W\\d_][¹³¼¾¿£¥¢¤¦¬¯¨¸][^\\W\\d_]|(?<!\\w)£[a-zà-ÿ]{3}"
-_BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}|{_SIGN_IN_WORD}")
+_SIGN_IN_WORD = re.compile(
+    "[^\\W\\d_][¹³¼¾¿£¥¢¤¯¨¸]{1,2}[a-zà-ÿ]|[A-ZÀ-Þ][¹³¼¾¿£¥¢¤¯¨¸]{1,2}[A-ZÀ-Þ]|(?<!\\w)£[a-z]{0,9}[à-ÿ]"
+)
+# In UTF-8 such signs are somebody's own: of lists, prices and names.
+_SIGN_WITHIN = re.compile("[a-zà-ÿ][¹³¼¾¿£¥¢¤¯¨¸]{1,2}[a-zà-ÿ]")
+_BROKEN = re.compile(f"{_NEVER}|{_TWICE}|{_KANA}")
 # Letters of other scripts read as cp1252 come in runs, without a plain letter between.
 _RUN = re.compile("[€ƒ‚„†‡ˆ‰ŠŒŽšœžŸ¡-ª¬-º¼-ÿ]{4,}")
 _EASTERN = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7ff\uff00-\uffef]")
@@ -69,6 +74,9 @@ class _Seen:
     garbled: int = 0
     line: int = 0
     examples: list[str] = field(default_factory=list)
+    # With signs within words, which UTF-8 may have.
+    odd: int = 0
+    first_odd: tuple[int, str] = (0, "")
 
     @property
     def example(self) -> str:
@@ -85,6 +93,10 @@ class TextCheck:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._columns: dict[str, _Seen] = {}
+        told = source.options.encoding
+        unicode = told is None or codecs.lookup(told).name.startswith("utf")
+        # The encoding of one or two bytes that somebody says the text is in.
+        self._told = None if unicode else told
 
     def see(self, table: pa.Table, lines: IntArray) -> None:
         """The next rows, and the line of each."""
@@ -105,11 +117,17 @@ class TextCheck:
         if not len(rows):
             return
         some = rows[:: max(1, len(rows) // _SAMPLE)]
-        garbled = [
-            (int(row), text)
-            for row, text in zip(some, column.take(pa.array(some)).to_pylist(), strict=True)
-            if is_garbled(text)
+        texts = [
+            (int(row), text) for row, text in zip(some, column.take(pa.array(some)).to_pylist(), strict=True)
         ]
+        sign = _SIGN_IN_WORD if self._told else _SIGN_WITHIN
+        odd = [(row, text) for row, text in texts if sign.search(text)]
+        garbled = [(row, text) for row, text in texts if is_garbled(text)]
+        if self._told:
+            garbled = sorted({*garbled, *odd})
+        elif odd:
+            seen.first_odd = seen.first_odd if seen.odd else (int(lines[odd[0][0]]), odd[0][1])
+            seen.odd += len(odd) * len(rows) // len(some)
         seen.beyond += len(rows)
         if garbled and not seen.garbled:
             seen.line = int(lines[garbled[0][0]])
@@ -124,6 +142,9 @@ class TextCheck:
         """
         for name, seen in self._columns.items():
             if not seen.garbled:
+                if seen.odd >= max(_SOME, _SHARE * seen.beyond):
+                    line, text = seen.first_odd
+                    yield Notice(self._source.name, line, name, text[:200], GARBLED, seen.odd)
                 continue
             much = seen.garbled >= _SOME or seen.garbled >= _MUCH * seen.values
             # Odd signs that no wrong reading explains are somebody's data.
@@ -134,34 +155,29 @@ class TextCheck:
 
     def _explained(self, seen: _Seen) -> bool:
         """Whether most of the values have lost characters, are UTF-8 read wrongly, or all fit an encoding."""
-        from kgdistill.ingest.readers.detect import detected
-
-        told = self._source.options.encoding or "cp1252"
+        told = self._told or "cp1252"
         known = [
             "\ufffd" in text or _is_utf8_in(text, told) or _is_utf8_in(text, "latin-1")
             for text in seen.examples
         ]
-        if 2 * sum(known) >= len(known):
-            return True
-        try:
-            return detected("\n".join(seen.examples).encode(told)) is not None
-        except (UnicodeError, LookupError):
-            return False
+        return 2 * sum(known) >= len(known) or self._read_as("\n".join(seen.examples)) is not None
 
-    def _read_as(self, seen: _Seen) -> str | None:
-        """The encoding that would have read the example, where there is one."""
+    def _read_as(self, text: str) -> str | None:
+        """The encoding that would have read a text, where there is one that reads another than is there."""
         from kgdistill.ingest.readers.detect import detected
 
-        told = self._source.options.encoding or "cp1252"
+        told = self._told or "cp1252"
         try:
-            return "utf-8" if _is_utf8_in(seen.example, told) else detected(seen.example.encode(told))
+            data = text.encode(told)
+            other = "utf-8" if _is_utf8_in(text, told) else detected(data)
         except (UnicodeError, LookupError):
             return None
+        return other if other is not None and data.decode(other, "replace") != text else None
 
     def _refusal(self, name: str, seen: _Seen) -> InputError:
         hint = "export it again"
-        told = self._source.options.encoding
-        other = self._read_as(seen)
+        told = self._told
+        other = self._read_as(seen.example)
         if other is not None:
             was = seen.example.encode(told or "cp1252").decode(other, "replace")
             hint = f"say encoding: {other} in the mapping, which reads {was[:40]!r}"

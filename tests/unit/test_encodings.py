@@ -15,6 +15,7 @@ from kgdistill.errors import InputError
 from kgdistill.ingest.garbled import GARBLED, TextCheck, is_garbled
 from kgdistill.ingest.job import JobReport, run_job
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
+from kgdistill.ingest.model import Notice
 from kgdistill.ingest.propose.propose import preview, propose
 from kgdistill.ingest.readers import Source, SourceOptions, read_batches
 from kgdistill.ingest.readers.detect import detected
@@ -412,3 +413,40 @@ def test_a_few_words_of_french_are_of_western_europe(text: str, tmp_path: Path) 
 def test_a_few_words_with_letters_of_other_languages_are_not(encoding: str, text: str) -> None:
     data = text.encode(encoding)
     assert data.decode(detected(data) or "ascii", "replace") == text
+
+
+def seen_in(texts: list[str], encoding: str | None = None) -> list[Notice]:
+    found = TextCheck(Source("s", None, None, SourceOptions(encoding=encoding)))
+    found.see(pa.table({"t": texts}), np.arange(2, 2 + len(texts)))
+    return list(found.notices())
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8", "cp1252"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Home¦Garden", "Toys¦Outdoor", "home¦kitchen"], ["Home¬Garden", "toys¬outdoor"], ["Marks£Spencer"], ["Toys¥Us"],
+    ],
+)  # fmt: skip
+def test_signs_between_words_are_neither_refused_nor_told(texts: list[str], encoding: str | None) -> None:
+    assert seen_in(texts * 20, encoding) == []
+
+
+@pytest.mark.parametrize("encoding", [None, "cp1252"])
+@pytest.mark.parametrize("text", ["£free delivery", "£ten note"])
+def test_a_price_without_a_blank_is_not_garbled(text: str, encoding: str | None) -> None:
+    assert seen_in([text] * 20, encoding) == []
+
+
+def test_signs_within_most_words_of_utf_8_are_told_and_stored() -> None:
+    (told,) = seen_in(["Z³oty klucz", "ksi¹¿ka", "m³yn", "cień"] * 5)
+    assert (told.line, told.rows, told.reason) == (3, 10, GARBLED)
+    assert seen_in(["ksi¹ka", "cień", "młyn"] * 5) == []
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_no_hint_proposes_the_text_that_is_there(encoding: str) -> None:
+    texts = ["Z³oty klucz z £odzi", "ksi¹¿ka", "M³yn i mg³a"] * 5
+    with pytest.raises(InputError, match="look garbled") as error:
+        seen_in(texts, encoding)
+    assert "'Złoty klucz z Łodzi'" in error.value.hint
