@@ -16,6 +16,10 @@ from kgdistill.store.schema import Schema
 
 # Of the events of a file, as few are the same as others by chance.
 _FEW = 0.001
+# So many of a week's are the same where exports overlap.
+_MOST = 0.5
+# One export may have seconds that another has not.
+_MINUTE = "date_trunc('minute', first_at)"
 
 
 def doubled(
@@ -71,21 +75,10 @@ def _of_type(
     )
     quantity = any("count" in file.staged.columns for file in every)
     same = f"source, target, minute{', count' if quantity else ''}"
-    # One export may have seconds that another has not.
-    minute = "date_trunc('minute', first_at)"
-    first, last = db.execute(f"SELECT min({minute}), max({minute}) FROM {_rows(mine)}").fetchall()[0]
+    first, last = db.execute(f"SELECT min({_MINUTE}), max({_MINUTE}) FROM {_rows(mine)}").fetchall()[0]
     if first is None:
         return []
-    found = db.execute(
-        f"WITH r AS (SELECT {same}, f.place, f.name, f.fresh FROM "
-        # By the time itself, of which Parquet knows the ends: most of an archive is not read.
-        f"(SELECT *, {minute} AS minute FROM {_rows(every)} WHERE first_at >= ? AND first_at < ?) AS e "
-        "JOIN read_files AS f ON f.path = e.filename WHERE NOT _deleted), "
-        "g AS (SELECT min_by(name, place) AS one, max_by(name, place) AS two FROM r "
-        f"GROUP BY {same} HAVING count(DISTINCT place) > 1 AND bool_or(fresh)) "
-        "SELECT one, two, count(*) FROM g GROUP BY one, two ORDER BY one, two",
-        [first, last + timedelta(minutes=1)],
-    ).fetchall()
+    found = db.execute(_pairs(same, every), [first, last + timedelta(minutes=1)]).fetchall()
     rows = {name: sum(f.staged.rows for f in every if f.name == name) for name in {f.name for f in every}}
     what = "ends, minute and quantity" if quantity else "ends and minute"
     hint = "event_id or overlap makes one of them"
@@ -102,6 +95,33 @@ def _of_type(
         for one, two, count in found
         if count >= max(FEW_ROWS, _FEW * min(rows[one], rows[two]))
     ]
+
+
+def _pairs(same: str, every: Sequence[RowFile]) -> str:
+    """The query of pairs of sources, and of how many events each has twice.
+
+    Shops that sell the same on the same days have some events in common by chance, in all weeks a few.
+    Of exports that overlap most are, and as often each, in the weeks that both of them cover.
+    """
+    # By the time itself, of which Parquet knows the ends: most of an archive is not read.
+    read = f"SELECT *, {_MINUTE} AS minute FROM {_rows(every)} WHERE first_at >= ? AND first_at < ?"
+    return (
+        f"WITH r AS MATERIALIZED (SELECT {same}, f.place, f.name, f.fresh, count(*) AS times "
+        f"FROM ({read}) AS e JOIN read_files AS f ON f.path = e.filename WHERE NOT _deleted GROUP BY ALL), "
+        "g AS (SELECT minute, min_by(name, place) AS one, max_by(name, place) AS two, "
+        f"any_value(times) AS twice FROM r GROUP BY {same}, times "
+        "HAVING count(DISTINCT place) > 1 AND bool_or(fresh)), "
+        "ends AS (SELECT name, min(minute) AS first, max(minute) AS last FROM r GROUP BY name), "
+        "p AS (SELECT one, two, unnest([one, two]) AS name, greatest(a.first, b.first) AS first, "
+        "least(a.last, b.last) AS last FROM (SELECT DISTINCT one, two FROM g) "
+        "JOIN ends AS a ON a.name = one JOIN ends AS b ON b.name = two), "
+        "n AS (SELECT one, two, week, min(rows) AS rows FROM (SELECT one, two, name, "
+        "date_trunc('week', minute) AS week, sum(times) AS rows FROM r JOIN p USING (name) "
+        "WHERE minute BETWEEN p.first AND p.last GROUP BY ALL) GROUP BY ALL), "
+        "k AS (SELECT one, two, date_trunc('week', minute) AS week, sum(twice) AS twice FROM g GROUP BY ALL) "
+        f"SELECT one, two, sum(twice) FROM k JOIN n USING (one, two, week) WHERE twice >= {_MOST} * rows "
+        "GROUP BY one, two ORDER BY one, two"
+    )
 
 
 def _rows(files: Sequence[RowFile]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -212,6 +213,39 @@ def test_a_few_events_that_are_the_same_by_chance_are_not_told(
     (data / "a.csv").write_text(lines(range(2 * rows)))
     (data / "b.csv").write_text(lines(range(2 * rows - few, 4 * rows)))
     assert job(store, tmp_path).warnings == []
+
+
+def days(seed: int, users: int, products: int, rows: int, first: int = 0, last: int = 28) -> list[str]:
+    dice = random.Random(seed)
+    some = [
+        (dice.randrange(users), dice.randrange(products), dice.randrange(first, last)) for _ in range(rows)
+    ]
+    return [f"u{u},p{p},{datetime(2024, 1, 1) + timedelta(days=d):%Y-%m-%d},o" for u, p, d in sorted(some)]
+
+
+@pytest.mark.parametrize(("users", "products", "rows"), [(100, 20, 4_000), (10, 3, 600), (10, 3, 4_000)])
+def test_two_shops_that_sell_the_same_on_the_same_days_are_no_overlap(
+    users: int, products: int, rows: int, store: GraphStore, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for seed, name in enumerate(("shop", "web")):
+        each = days(seed, users, products, rows)
+        (data / f"{name}.csv").write_text("\n".join(["u,p,t,o", *each, ""]))
+    assert job(store, tmp_path).warnings == []
+
+
+def test_an_overlap_of_days_is_told_beside_what_is_the_same_by_chance(
+    store: GraphStore, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    both = days(3, 100, 20, 1_500, 7, 14)
+    for seed, name in enumerate(("shop", "web")):
+        each = days(seed, 100, 20, 1_500, 0, 7) + both + days(seed + 5, 100, 20, 1_500, 14, 28)
+        (data / f"{name}.csv").write_text("\n".join(["u,p,t,o", *each, ""]))
+    (told,) = job(store, tmp_path).warnings
+    assert (told.source, told.rows) == ("orders:web.csv", 1_500)
 
 
 def test_a_copy_that_counts_once_or_a_file_of_two_sources_is_no_double(
