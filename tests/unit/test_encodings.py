@@ -385,7 +385,7 @@ def test_ordinals_and_the_micro_sign_are_signs_and_no_letters(text: str, tmp_pat
     "text",
     [
         "price (£)", "id,price £,name", "Tea – mild £5", "£12.50", "£12.50\n£13\n£4.99", "Tea £5\nMug £3", "¥500\n£5",
-        "£5 each – it’s “great”\n£6 – ok\n£7", "Café £5", "£5–£10", "size 5½ £20", "5£\n10 £",
+        "£5 each – it’s “great”\n£6 – ok\n£7", "Café £5", "£5–£10", "size 5½ £20", "5£\n10 £", "tea£5", "Marks£Spencer", "Tea 5¢",
     ],
 )  # fmt: skip
 def test_a_sign_of_money_where_one_is_expected_is_no_letter(text: str) -> None:
@@ -393,7 +393,7 @@ def test_a_sign_of_money_where_one_is_expected_is_no_letter(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["cœur\nœuvre\nsœur", "fenêtre\nœuf", "œufs\nbœuf\nfrais", "fenêtre\nœuf dur\ncœur\nforêt\nbœuf", "Œuf\nŒUVRE"]
+    "text", ["cœur\nœuvre\nsœur", "fenêtre\nœuf", "œufs\nbœuf\nfrais", "fenêtre\nœuf dur\ncœur\nforêt\nbœuf", "Œuf\nŒUVRE", "œnologie", "ŒNOLOGIE\nœdème\nfœtus"]
 )  # fmt: skip
 def test_a_few_words_of_french_are_of_western_europe(text: str, tmp_path: Path) -> None:
     assert detected(text.encode("cp1252")) == "cp1252"
@@ -405,7 +405,7 @@ def test_a_few_words_of_french_are_of_western_europe(text: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
-        ("cp1250", "Złoty Łódka"), ("cp1250", "Łódź"), ("cp1250", "cena (zł)"), ("cp1250", "świeca\nśnieg"),
+        ("cp1250", "Złoty Łódka"), ("cp1250", "Łódź"), ("cp1250", "cena (zł)"), ("cp1250", "świeca\nśnieg"), ("cp1250", "liście\nwieści"), ("cp1250", "STÓŁ\nDÓŁ"),
         ("cp1250", "5 zł\n10 zł"), ("cp1250", "Łyżka"), ("iso8859_2", "Książka\nświeca"),
         ("cp1254", "kırmızı gömlek"), ("cp1250", "vevő\nfűszer"),
     ],

@@ -49,8 +49,8 @@ _STRANGE, _SIGN, _AMISS, _CONTROL = log(0.0005), log(0.05), log(0.0001), log(1e-
 _EXPECTED, _LONE = log(0.3), log(0.01)
 # Letters that are words by themselves, or signs of sizes; a lone one of others is rather a sign: £, ¥.
 _ALONE = frozenset("àáâäåæèéêìíîòóôöøőúü")
-# French has it before these, where no language has ś and the like.
-_LIGATURE = re.compile("œ[uic]")
+# French has it in these, where no language has ś and the like.
+_LIGATURE = re.compile(r"œ[ui]|\bœ(?:no|d[eèi]|so|st)|(?<=\bf)œt")
 # What cp1252 reads as words of one language stays in it, unless others are that much likelier.
 _CLEARLY = 5.0
 # A text in several languages has to be that much likelier than one in a single one.
@@ -68,6 +68,7 @@ _WORDS = 3_000
 _BEHIND = frozenset("®™’´`°©ªº·…”“»«„‚‘²†‡%\u00a0\u00ad–—-'./•")
 _UNITS = frozenset(("m", "cm", "dm", "mm", "km"))
 _BEFORE_WORDS = frozenset("¿¡’‘“„‚«»•–—…°ºµ·\u00a0\u00ad-'./§¶")
+_MONEY = frozenset("£¥¢€")
 # Python has these for letters; no word is written with one.
 _NO_LETTERS = frozenset("ªºµ")
 # Where these are as usual as letters are: nº 5, 2ª, 20ºC, µF.
@@ -169,7 +170,10 @@ def _of_sign(word: str, i: int) -> float:
         return _EXPECTED
     head, tail = before[-1:].isalpha(), behind[:1].isalpha()
     fits = not head and not tail
-    if head and tail:
+    if sign in _MONEY and before[-1:].islower() and not behind[:1].islower():
+        # Nor would a capital stand there: Marks£Spencer.
+        fits = True
+    elif head and tail:
         fits = sign in "’´·®™–—\u00a0\u00ad"
     elif head:
         fits = sign in _BEHIND and (sign != "²" or before.lower() in _UNITS)
