@@ -11,7 +11,8 @@ _LISTED, _LONG = 8, 40
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or nothing; case is no difference.
 
-    Near is what one slip for every three letters leads to, or what begins or ends with the other.
+    Near is what one slip for every three letters leads to, or what begins or ends with the other, or what
+    begins as it and has but letters more.
     """
     folded = {k.casefold(): k for k in known}
     asked = name.casefold()
@@ -43,4 +44,5 @@ def _is_near(asked: str, other: str) -> bool:
     # Loaded here, as hardly any command needs it.
     from rapidfuzz.distance import OSA
 
-    return int(OSA.distance(asked, other)) <= max(1, len(long) // 3)
+    slips = int(OSA.distance(asked, other))
+    return slips <= max(1, len(long) // 3) or (short[:1] == long[:1] and slips == len(long) - len(short))
