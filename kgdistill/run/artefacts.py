@@ -90,6 +90,23 @@ def text_encoder(settings: TextConfig, device: torch.device, texts: Sequence[str
     )  # fmt: skip
 
 
+def save_encoder(folder: Path, name: str) -> None:
+    """Keeps beside the vectors of texts which encoder they are of."""
+    _write_json(folder / "encoder.json", {"encoder": name})
+
+
+def kept_encoder(folder: Path) -> str:
+    """The name that `save_encoder` or `save_text` kept; empty where a former version kept none."""
+    there = [file for name in ("encoder.json", "config.json") if (file := folder / name).is_file()]
+    return str(_read_json(there[0]).get("encoder", "")) if there else ""
+
+
+def former_choice(folder: Path, texts: Sequence[str]) -> str:
+    """Which encoder read the texts whose stage stands there, where the settings name none."""
+    # Former versions kept no name in some kinds of runs, and chose by all texts together.
+    return kept_encoder(folder) or choose_encoder(texts, by_script=False)
+
+
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
     """Writes the history as TensorBoard events, read by `tensorboard --logdir` on the run's folder."""
     from torch.utils.tensorboard.writer import SummaryWriter

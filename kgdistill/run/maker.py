@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kgdistill.errors import ArtefactError
 from kgdistill.models.text.transformer import TextModel
 from kgdistill.run import artefacts
 from kgdistill.train.loop import Context
@@ -35,6 +36,12 @@ class Maker(ABC):
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
 
+    def leave(self, name: str, folder: Path) -> None:
+        """As `make`; of texts also which encoder read them."""
+        self.make(name, folder)
+        if name == "text" and "encoder" in vars(self):
+            artefacts.save_encoder(folder, self.encoder.name)
+
     @cached_property
     def void(self) -> dict[str, str]:
         """The controls that can show nothing on this graph or with these settings, and why.
@@ -59,5 +66,16 @@ class Maker(ABC):
 
     @cached_property
     def encoder(self) -> TextModel:
-        """The text teacher, as it was published."""
-        return artefacts.text_encoder(self.run.config.text, self.device, self.run.texts())
+        """The text teacher, as it was published; once texts are read, the one that they were read by."""
+        settings = self.run.config.text
+        if not settings.encoder:
+            settings = settings.model_copy(update={"encoder": self._read_by_encoder()})
+        return artefacts.text_encoder(settings, self.device, self.run.texts())
+
+    def _read_by_encoder(self) -> str:
+        """Which encoder the run's texts were read by; empty where they are not, or no longer fit."""
+        try:
+            folder = self.run.read("text")
+        except ArtefactError:
+            return ""
+        return artefacts.former_choice(folder, self.run.texts())

@@ -89,6 +89,8 @@ def test_a_script_that_a_tenth_of_the_texts_are_in_chooses(
     assert (east.script, east.texts) == ("Chinese or Japanese", 0.1)
     assert east.tokens > 0.1
     assert choose_encoder(mixed) == MULTILINGUAL
+    # Former versions did not ask script by script.
+    assert choose_encoder(mixed, by_script=False) == MINILM
     told = capsys.readouterr().err
     assert f"{MULTILINGUAL} (multilingual-e5-small), as 0." in told
     assert f"of the 10% of the texts in Chinese or Japanese script {east.tokens:.1%}" in told

@@ -116,7 +116,7 @@ def _counted(tokenizer: Tokenizer, texts: Sequence[str]) -> IntArray:
     return np.array(counts, np.int64).reshape(-1, 2)
 
 
-def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
+def choose_encoder(texts: Sequence[str], *, quiet: bool = False, by_script: bool = True) -> str:
     """`MINILM`, or `MULTILINGUAL` where too many of the texts' tokens are unknown to it; says which and why.
 
     Too many are a tenth of all, or of those in one script in which at least a tenth of the texts are written.
@@ -124,6 +124,7 @@ def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     Args:
         texts: a sample of them is read.
         quiet: say nothing.
+        by_script: whether a script counts by itself, as it did not in former versions.
 
     Raises:
         InputError: the one that is needed is not installed.
@@ -132,7 +133,7 @@ def choose_encoder(texts: Sequence[str], *, quiet: bool = False) -> str:
     share = unread_share(tokenizer, texts)
     told = f"{share:.1%} of the texts' tokens are unknown to {MINILM}"
     badly = [one for one in unread_scripts(tokenizer, texts) if one.tokens >= UNREAD]
-    if share < UNREAD and not any(one.texts >= _MANY for one in badly):
+    if share < UNREAD and not (by_script and any(one.texts >= _MANY for one in badly)):
         if not quiet:
             notice(f"Text encoder: {MINILM}; {told}{_few(badly)}.")
         return MINILM
