@@ -109,6 +109,7 @@ def watch(
     from kgdistill.watch.session import Sinks, check_text, watch_file
     from kgdistill.watch.statements import StatementReader
 
+    bad = list(dict.fromkeys(bad or ()))
     changed = {
         "bad": bad[0] if bad else None, "also": tuple(bad[1:]) if bad else None,
         "window": window, "memory": memory, "wait": wait, "false_alarms": false_alarms,

@@ -82,8 +82,8 @@ class Alerts(Part):
 
     @property
     def every(self) -> tuple[str, ...]:
-        """The classes that are counted."""
-        return self.bad, *self.also
+        """The classes that are counted, each once."""
+        return tuple(dict.fromkeys((self.bad, *self.also)))
 
     @property
     def said(self) -> str:

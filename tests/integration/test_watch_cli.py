@@ -164,7 +164,13 @@ def test_a_class_of_several_names_is_one(
     said = capsys.readouterr()
     assert said.out == want
     assert "of them negatief or negatywna or 悪い, in" in said.err
-    assert main(["watch", str(mixed), *bad, *state]) == 0
+    page = tmp_path / "page.html"
+    assert main(["watch", str(mixed), *bad, "--bad", "悪い", *state, "--page", str(page)]) == 0
+    assert "or 悪い or" not in capsys.readouterr().err
+    drawn = page.read_text(encoding="utf-8")
+    assert "of them negatief or negatywna or 悪い, in" in drawn
+    assert ">Negatief or negatywna or 悪い</th>" in drawn
+    assert ">Negatief or negatywna or 悪い statements, and" in drawn
     assert main(["watch", str(mixed), *bad[:4], *state]) == 2
     assert "was kept for also ('negatywna', '悪い'), not ('negatywna',)" in capsys.readouterr().err
 
