@@ -71,7 +71,7 @@ class Answer(Sequence[Hit]):
         new: ids of the items that few have bought yet, where places were kept for such.
         corrections: of a search, what was searched for in the place of what was typed.
         facets: of a search, what the text says of the items' fields.
-        missing: of a search, words of the text that no item has, as they were typed.
+        missing: of a search, words of the text but small ones that no item has, as they were typed.
         notes: what else is to be said of it.
     """
 

@@ -17,7 +17,7 @@ from kgdistill.serve.facets import Facets, Said
 from kgdistill.serve.items import Items
 from kgdistill.serve.keys import at_most
 from kgdistill.serve.search import LONGEST, SearchIndex, unread
-from kgdistill.serve.spelling import Spelling, corrected
+from kgdistill.serve.spelling import Spelling, corrected, is_small
 from kgdistill.serve.tower import TextTower, unit
 from kgdistill.tasks.words import fold, tokens
 
@@ -162,11 +162,11 @@ class Searching:
         return answers
 
     def _missing(self, query: Query) -> tuple[str, ...]:
-        """The words that neither the items' texts nor, where they are read, their fields have."""
+        """The words, but small ones, that neither the items' texts nor their fields, where read, have."""
         unknown = self._index.words.unknown(query.text)
         if unknown and query.fields:
             unknown = [word for word in unknown if not self.facets.knows(word)]
-        return tuple(dict.fromkeys(word.typed for word in unknown))
+        return tuple(dict.fromkeys(word.typed for word in unknown if not is_small(word.typed)))
 
     def _by_fields(self, said: Said | None, pool: IntArray, row: FloatArray) -> tuple[FloatArray, Basis]:
         """Scores by what a text says of fields alone, and then by how often an item is bought."""

@@ -37,8 +37,26 @@ _SMALL = re.compile(
     "desde|donde|ella|ellas|elle|elles|ellos|entre|esta|estas|este|estos|etre|hasta|jusqu|jusque|"
     "leur|leurs|mais|maximo|maximum|mejor|meme|menos|minimo|minimum|moins|mucho|nada|notre|nous|otra|"
     "otro|para|partir|pero|plus|porque|pour|quel|quelle|sans|segun|sobre|solo|sont|sous|tiene|toda|"
-    "todas|todo|todos|tous|tout|toute|toutes|tres|unas|unos|votre|vous"
+    "todas|todo|todos|tous|tout|toute|toutes|tres|unas|unos|votre|vous|"
+    # What is best of all, in each of them
+    "best|beste|besten|bester|bestes|meilleur|meilleure|meilleures|meilleurs|mejores|najlepsza|najlepsze|"
+    "najlepszy|"
+    # Those too short to be a slip, of which nobody wants to hear that no item has them
+    "a|an|and|any|are|as|at|be|but|by|can|do|does|for|how|i|if|in|is|it|its|me|my|no|not|of|on|or|our|so|the|"
+    "to|up|us|was|we|who|why|you|"
+    "ab|als|am|auf|aus|bei|bis|da|das|dem|den|der|des|die|ein|er|es|fur|ich|ihr|im|ist|ja|man|mir|mit|nur|ob|"
+    "um|und|uns|vom|von|vor|war|was|wie|wir|wo|zu|zur|"
+    "al|dan|dat|de|dit|een|en|er|het|ik|je|met|nog|om|op|te|tot|van|wat|wie|zo|"
+    "aby|ale|bo|byc|co|czy|dla|ich|jak|ma|mi|na|nad|nie|o|od|po|pod|sa|sie|ta|tej|ten|tu|w|z|za|ze|"
+    "au|aux|ce|ces|d|du|est|et|il|ils|l|la|le|les|mes|mon|ne|ni|nos|ou|par|pas|que|qui|se|ses|si|son|sur|"
+    "tes|ton|un|une|vos|y|"
+    "con|del|el|ha|las|lo|los|mas|mis|muy|os|por|sin|su|sus|una|ya"
 )
+
+
+def is_small(typed: str) -> bool:
+    """Whether a folded word is one of those that hold a sentence together, and say nothing of an item."""
+    return _SMALL.fullmatch(typed) is not None
 
 
 class Spelling:
@@ -93,9 +111,7 @@ def corrected(text: str, words: list[TextWord], spelling: Spelling) -> tuple[str
     distinct = {word.typed: word.word for word in words}
     if len(distinct) > _MOST:
         return text, ()
-    meant = (
-        (typed, spelling.nearest(word)) for typed, word in distinct.items() if not _SMALL.fullmatch(typed)
-    )
+    meant = ((typed, spelling.nearest(word)) for typed, word in distinct.items() if not is_small(typed))
     found = {typed: word for typed, word in meant if word is not None}
     if not found:
         return text, ()

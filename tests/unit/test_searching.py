@@ -141,6 +141,8 @@ def test_a_short_word_whose_titles_are_hardly_ever_so_names_no_code() -> None:
         ("lamp", ()), ("hobbit lamp", ("hobbit",)), ("hobbit lapm", ("hobbit",)), ("Alder lamp", ()),
         ("hobbit lamp hobbit under 20", ("hobbit",)), ("云岚 hobbit", ("hobbit",)), ("desklamp", ()),
         ("hob bits", ("hob", "bits")), ("1.5 l pot", ()), ("99 kg pot", ("99 kg",)), ("fol ding chair", ()),
+        ("What is the best hobbit lamp with a dimmr", ("hobbit", "dimmr")),
+        ("ich suche eine Lampe für die", ("lampe",)),
     ],
 )  # fmt: skip
 def test_words_that_no_item_has_are_told(text: str, missing: tuple[str, ...], bundle: Bundle) -> None:
