@@ -155,7 +155,10 @@ def recommend(
         )
     show(
         loaded, answer, notes, rests_on=rests_on, columns=["rank", "id", "title", "score", "because"],
-        nothing="no product is left to recommend; try --pool all", json=json,
+        nothing="no product is left to recommend"
+        + (" among what --where leaves" if filtered else "")
+        + ("" if (pool or loaded.pool) == "all" else "; try --pool all"),
+        json=json,
     )  # fmt: skip
 
 

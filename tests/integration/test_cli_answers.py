@@ -185,6 +185,16 @@ def test_a_bundle_of_the_named_task_is_asked(folder: Path, capsys: pytest.Captur
     assert told(["recommend", "--task", "recommend"], folder, capsys)["hits"]
 
 
+def test_another_pool_is_named_only_where_it_holds_more(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "no product is left to recommend among what --where leaves"
+    for pool, end in (("warm", "; try --pool all"), ("all", "")):
+        nothing = ["--where", "price=900000..", "--pool", pool]
+        assert main(["recommend", "--bundle", str(folder), *nothing]) == 0
+        assert capsys.readouterr().err.endswith(f"{said}{end}\n")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
