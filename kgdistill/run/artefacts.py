@@ -142,6 +142,23 @@ def _split(families: list[ItemGroups]) -> list[str]:
     return list(dict.fromkeys(name for family in families for name in family.split))
 
 
+def split_otherwise(folder: Path, families: list[ItemGroups]) -> bool:
+    """Whether a model stands there that compared other text fields part by part than these."""
+    file = folder / "config.json"
+    return file.is_file() and _read_json(file).get("split", []) != _split(families)
+
+
+def _of_whole_lists(folder: Path) -> ArtefactError:
+    message = "was trained before a property could list several values, and compares them whole"
+    hint = "kgdistill fit makes it anew, with all others of its run that do"
+    return ArtefactError(message, where=str(folder), hint=hint)
+
+
+def unfinish(folder: Path) -> None:
+    """Takes a stage's mark away, so that it is made again; one that is another run's stays whole there."""
+    (folder if folder.is_symlink() else folder / "stage.json").unlink(missing_ok=True)
+
+
 def _section(folder: Path, config: dict[str, Any], kind: type[S]) -> S:
     """The shape of a model, as its `config.json` says."""
     with _of_this_version(folder):
@@ -227,7 +244,7 @@ def load_teacher(
             "was trained on another snapshot", where=str(folder), hint="kgdistill train teacher"
         )
     if config.get("split", []) != _split(families):
-        raise _of_another(folder)
+        raise _of_whole_lists(folder)
     with _of_this_version(folder):
         model = FusedTeacher(shape)
         model.load_state_dict(_read_state(folder / "model.safetensors"))
@@ -290,7 +307,7 @@ def load_student(folder: Path, families: list[ItemGroups]) -> TrainedStudent:
             "was trained on another snapshot", where=str(folder), hint="kgdistill train student"
         )
     if config.get("split", []) != _split(families):
-        raise _of_another(folder)
+        raise _of_whole_lists(folder)
     with _of_this_version(folder):
         state = _read_state(folder / "model.safetensors")
         rows = state.pop("rows").numpy()

@@ -145,8 +145,7 @@ class HistoryMatch(Maker):
     def linear(self) -> LinearChoice:
         """Settings of the item-to-item terms, chosen on the validation events."""
         self.run.make("choice")
-        chosen = artefacts.load_choice(self.run.read("choice"))
-        return replace(chosen, walk=self.run.config.teacher.walk)
+        return replace(artefacts.load_choice(self.run.read("choice")), walk=self.run.config.teacher.walk)
 
     @cached_property
     def own(self) -> list[ItemGroups]:
@@ -161,6 +160,11 @@ class HistoryMatch(Maker):
         shuffle = np.random.default_rng(self.run.config.seed) if arm.shuffle else None
         facts = self.facts if shuffle is None else self._fact_groups(shuffle)
         return beside_facts(facts, self.own), facts
+
+    def stale(self, name: str) -> bool:
+        """See `Maker`: a former version read a listed property whole."""
+        listed = name in self.run.pipeline.trained and any(field.split for field in self.fields)
+        return listed and artefacts.split_otherwise(self.run.folder / name, self.groups(name)[0])
 
     def _fact_groups(self, shuffle: np.random.Generator | None = None) -> list[ItemGroups]:
         task = self.run.config.task

@@ -36,6 +36,16 @@ class Maker(ABC):
     def make(self, name: str, folder: Path) -> None:
         """Makes what a stage leaves, in an empty folder."""
 
+    def stale(self, name: str) -> bool:
+        """Whether a former version made a stage from the same inputs, but so that this one cannot read it."""
+        return False
+
+    def renew(self, name: str) -> None:
+        """Lets a stage that is `stale` be made again, and with it all that stands on it."""
+        if self.stale(name):
+            with self.run.lock():
+                artefacts.unfinish(self.run.folder / name)
+
     def leave(self, name: str, folder: Path) -> None:
         """As `make`; of texts also which encoder read them."""
         self.make(name, folder)

@@ -218,6 +218,7 @@ class Run(RunBase):
         """
         for below in self.pipeline.stages[name].stands_on if name != "evaluate" else ():
             self.need(below)
+        self.maker.renew(name)
         self._stage(name, self._inputs(name), partial(self.maker.leave, name))
         if name == "text":  # what was read of the former texts
             for kind in ("by_history", "by_text", "by_classes", "by_audience"):
