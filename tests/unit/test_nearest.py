@@ -12,7 +12,7 @@ from kgdistill.nearest import nearest, there_are
     [
         ("mim", ["min", "max"], "min"), ("cvs", ["csv", "json"], "csv"), ("BOUGTH", ["BOUGHT"], "BOUGHT"),
         ("user", ["user_id"], "user_id"), ("histry_of_usr", ["history_of_user"], "history_of_user"),
-        ("lable", ["title", "label"], "label"),
+        ("lable", ["title", "label"], "label"), ("min_items", ["min_item_users"], "min_item_users"),
         # Half of a short word is another one.
         ("land", ["brand"], None), ("dutch", ["ditto"], None), ("", ["x"], None), ("x", [], None),
     ],
