@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from kgdistill.config import RunConfig, read_held, resolve_config
 from kgdistill.errors import InputError
 from kgdistill.snapshot.snapshot import node_texts
 from kgdistill.store import GraphStore, Schema, kept_schema
 from kgdistill.tasks.check import check_graph, check_trainable
+from kgdistill.tasks.match import build_task
 from kgdistill.tasks.protocol import DiscoveryProtocol, quantile_moments
 from kgdistill.tasks.sensitive import check_sensitive
 from kgdistill.tasks.spec import ClassifySpec, MatchSpec, TaskSpec, TimeSplit, load_task, parse_task
+
+if TYPE_CHECKING:
+    from kgdistill.run.base import RunBase
 
 TaskLike: TypeAlias = str | Path | TaskSpec | Mapping[str, Any]
 """A task by name, by its file, as a spec, or as what a file holds."""
@@ -39,6 +44,27 @@ def check_same_task(held: TaskSpec, wanted: TaskSpec, where: str, hint: str = "n
     if held != wanted:
         other = "another task called" if held.name == wanted.name else "the task"
         raise InputError(f"is a run of {other} {held.name!r}", where=where, hint=hint)
+
+
+def check_validation(run: RunBase) -> None:
+    """InputError where a run's models have nothing to be chosen on; says whether other users would count."""
+    if run.config.protocol is None or run.task.validation.nnz:
+        return
+    protocol = run.config.discovery
+    hint = "choose other moments: --cut, --test-start"
+    if least := protocol.min_user_events:
+        anybody = protocol.model_copy(update={"min_user_events": 0})
+        if build_task(run.snapshot, pq.read_table(run.holdout), anybody).validation.nnz:
+            hint = (
+                f"those who did had fewer than {least} {protocol.interaction[1]} before: "
+                "protocol: {min_user_events: 0}, in --config, counts them; so does a longer past"
+            )
+    raise InputError(
+        f"no user who counts bought anything new from the cut {protocol.cut} "
+        f"to the test's start {protocol.test_start}",
+        where=str(run.folder),
+        hint=hint,
+    )
 
 
 def over_held(folder: Path, values: Mapping[str, Any], task: TaskLike | None) -> dict[str, Any]:

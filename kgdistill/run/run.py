@@ -23,7 +23,15 @@ from kgdistill.errors import ArtefactError, InputError
 from kgdistill.explore.writeback import ANSWERS
 from kgdistill.progress import each_said_once, said_of, step
 from kgdistill.run.base import RunBase
-from kgdistill.run.create import TaskLike, check_new, check_same_task, draft, over_held, task_spec
+from kgdistill.run.create import (
+    TaskLike,
+    check_new,
+    check_same_task,
+    check_validation,
+    draft,
+    over_held,
+    task_spec,
+)
 from kgdistill.run.stages import write_private
 from kgdistill.run.tower import make_tower, tower_of
 from kgdistill.serve.bundle import Bundle, load_bundle
@@ -151,17 +159,9 @@ class Run(RunBase):
             # Another task's bundle would be lost.
             check_same_task(RunBase.open(folder).config.task, task_spec(task), str(folder))
         drafted = draft(over_held(Path(folder), settings, task), task=task, where=where)
-        config = drafted.settled(store)
-        run = cls(Path(folder), config)
+        run = cls(Path(folder), drafted.settled(store))
         run.take_snapshot(store)
-        if run.config.protocol is not None and run.task.validation.nnz == 0:
-            protocol = run.config.discovery
-            raise InputError(
-                f"no user who counts bought anything new from the cut {protocol.cut} "
-                f"to the test's start {protocol.test_start}",
-                where=str(folder),
-                hint="choose other moments: --cut, --test-start",
-            )
+        check_validation(run)
         return run
 
     @cached_property

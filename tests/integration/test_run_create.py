@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import _shop
 import pytest
 from _shop import BOUGHT, PROTOCOL, fill_shop
 from _tiny_encoder import tiny_encoder
@@ -116,6 +118,28 @@ def test_bad_settings_are_one_message(
 ) -> None:
     with pytest.raises(InputError, match=words):
         Run.create(tmp_path / "run", store, **settings)
+
+
+def test_where_everybody_bought_once_it_is_said_what_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = [
+        {**row, "first_at": datetime(2024, 1, 1) + timedelta(days=n)}
+        for n, row in enumerate({row["source"]: row for row in _shop.purchases()}.values())
+    ]
+    monkeypatch.setattr(_shop, "purchases", lambda: once)
+    with MemoryStore() as store:
+        _shop.fill_shop(store)
+        with pytest.raises(InputError, match="no user who counts bought anything new") as raised:
+            Run.create(tmp_path / "run", store)
+        assert "protocol: {min_user_events: 0}, in --config, counts them" in raised.value.hint
+        assert "other moments" not in raised.value.hint
+        made = Run.create(tmp_path / "other", store, protocol={"min_user_events": 0})
+        assert made.task.validation.nnz
+        # Nobody at all bought then.
+        with pytest.raises(InputError, match="no user who counts") as raised:
+            Run.create(tmp_path / "late", store, protocol={"cut": "2034-01-01", "test_start": "2034-02-01"})
+        assert raised.value.hint == "choose other moments: --cut, --test-start"
 
 
 @pytest.mark.parametrize("task", ["recommend", "search", "profile"])
