@@ -132,7 +132,7 @@ def test_why_leaves_out_what_was_only_returned_and_keeps_to_its_limit(neo4j_stor
     with MemoryStore() as memory:
         for store in (memory, neo4j_store):
             ingest_tables(store, load_schema(), tables)
-            rows = run_query(store, "why", {"user": "u", "product": "r", "limit": 3}).to_pylist()
+            rows = run_query(store, "why", {"user": "u", "product": "r", "each": 3}).to_pylist()
             # The latest three, without the one that came back.
             assert {row["item"] for row in rows} == {"p1", "p2", "p3"}
             assert {(row["products"], row["via_name"], row["item_name"]) for row in rows} == {(6, "B", None)}
