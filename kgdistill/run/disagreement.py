@@ -24,7 +24,7 @@ class BothRanks(NamedTuple):
         teacher: the rank among the unseen items of its pool; None: not among the `best`.
         student: the same of the student.
         best: so many of the teacher's first are kept.
-        pool: warm or cold.
+        pool: all, or warm or cold where these are ranked apart.
         sentence: in words, where they disagree; else empty.
     """
 
@@ -60,7 +60,10 @@ def both_ranks(run: RunBase, bundle: Bundle, user: str, item: str) -> BothRanks 
     known = pasts.known.get(user)
     if not lists or known is None or not known.items or item in known.items:
         return None
-    pool = "cold" if bundle.history.scorer.cold[bundle.items.places[item]] else "warm"
+    if (pool := str(bundle.history.settings()["pool"])) == "all":
+        lists = lists[:1]
+    else:
+        pool = "cold" if bundle.history.scorer.cold[bundle.items.places[item]] else "warm"
     student = why(bundle, pasts.of(user), item, exclude=known.beside, pool=pool).rank
     best = max(len(one) for one in lists)
     # Where hardly anything is unseen, lists are filled with what was bought.
