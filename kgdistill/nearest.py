@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LISTED, _LONG = 8, 40
 
@@ -35,6 +35,11 @@ def there_are(name: str, known: Iterable[str]) -> str:
     told = ", ".join(v if len(v) <= _LONG else f"{v[: _LONG - 1]}…" for v in values[:_LISTED])
     more = f" and {len(values) - _LISTED:,} more" if len(values) > _LISTED else ""
     return f"there are: {told}{more}"
+
+
+def near_or_all(name: str, known: Sequence[str]) -> str:
+    """What to offer in the place of a value that nothing has: a near one, else those that there are."""
+    return nearest(name, known).strip() or there_are(name, known)
 
 
 def _is_near(asked: str, other: str) -> bool:

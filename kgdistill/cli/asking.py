@@ -19,7 +19,7 @@ from kgdistill.cli.options import store_at
 from kgdistill.cli.output import print_json, print_table, say
 from kgdistill.errors import InputError
 from kgdistill.moment import moment
-from kgdistill.nearest import nearest, there_are
+from kgdistill.nearest import near_or_all, nearest
 from kgdistill.wording import event_name
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _check_user(run: RunBase, user: str, store: GraphStore | None) -> None:
     from kgdistill.explore.explanations import check_known
 
     protocol, schema = run.config.discovery, run.snapshot.schema
-    label = protocol.interaction[2 if protocol.reverse else 0]
+    label = protocol.anchors
     if store is not None:
         key = schema.node(label).key
         check_known(store, label, key, {user}, store.read_nodes(label, [])[key].to_pylist())
@@ -423,10 +423,7 @@ def conditions(bundle: Bundle, where: Sequence[str] | None) -> tuple[dict[str, A
     for name, values in found.items():
         for value in values:
             if not bundle.items.mask({name: value}).any():
-                told = ""
-                if isinstance(value, str):
-                    known = bundle.items.values(name)
-                    told = nearest(value, known).strip() or there_are(value, known)
+                told = near_or_all(value, bundle.items.values(name)) if isinstance(value, str) else ""
                 notes.append(f"no item has {name} {value!r}{'; ' + told if told else ''}")
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}, notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
@@ -79,7 +80,9 @@ def _of_type(
     if first is None:
         return []
     found = db.execute(_pairs(same, every), [first, last + timedelta(minutes=1)]).fetchall()
-    rows = {name: sum(f.staged.rows for f in every if f.name == name) for name in {f.name for f in every}}
+    rows = Counter[str]()
+    for file in every:
+        rows[file.name] += file.staged.rows
     what = "ends, minute and quantity" if quantity else "ends and minute"
     hint = "event_id or overlap makes one of them"
     return [

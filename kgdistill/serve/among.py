@@ -9,7 +9,7 @@ import numpy as np
 
 from kgdistill.arrays import BoolArray
 from kgdistill.errors import InputError, sensitive_error
-from kgdistill.nearest import nearest, there_are
+from kgdistill.nearest import near_or_all, nearest
 from kgdistill.serve.items import Items, Where
 from kgdistill.words import plain
 
@@ -100,8 +100,7 @@ def _of_value(people: Items, name: str, wanted: Any, notes: list[str]) -> BoolAr
     asked = [value for value in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(value, str)]
     for value in asked if people.kind(name) == "text" else []:
         if not people.mask({name: value}).any():
-            known = people.values(name)
-            told = nearest(value, known).strip() or there_are(value, known)
+            told = near_or_all(value, people.values(name))
             notes.append(f"nobody has {name} {value!r}{'; ' + told if told else ''}")
     return people.mask({name: wanted})
 

@@ -19,8 +19,10 @@ from kgdistill.store import MemoryStore
 from kgdistill.tasks.histories import histories
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+@pytest.fixture(
+    scope="module", params=[{"min_item_users": 3}, {"settings": ["warm", "cold"], "min_item_users": 3}]
+)
+def run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("both")
     small = {"epochs": 1, "candidates": 10, "random": 5, "evaluate_every": 1}
     with MemoryStore() as store:
@@ -32,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             text={"encoder": str(tiny_encoder(folder / "tiny", layers=1)), "precision": "float32"},
             teacher={"dim": 8, "layers": 2, "graph_steps": 8, **small},
             student=small,
+            protocol=request.param,
             device="cpu",
         )
         for name in ("text", "choice", "teacher", "targets", "student", "bundle"):
@@ -49,18 +52,24 @@ def test_the_teachers_rank_is_that_of_its_own_scores_among_what_was_not_bought(r
         who = run.snapshot.index("User", [user])
         if int(who[0]) not in maker.catalogue.users:
             continue
-        # New items are ranked among all others, not apart.
-        for name in maker.catalogue.pools[:1]:
+        # Where all are ranked, new items are so among all others, not apart.
+        pools = maker.catalogue.pools
+        for name in pools[:1] if "all" in pools else pools:
             pool = maker.catalogue.pool(name, teacher.view)
             bought = set(known[user].items)
             unseen = np.array([i for i in pool if str(keys[i]) not in bought])
             scores = teacher(who, unseen)[0]
             order = unseen[np.argsort(-scores, kind="stable")]
-            for rank in (1, 4, 10, 11):
+            # Among all, the last new item is in no list of theirs.
+            new = np.flatnonzero(np.isin(order, maker.catalogue.pool("cold", teacher.view))) + 1
+            for rank in (1, 4, 10, 11, *new[-1:].tolist()):
                 if rank > len(order):
                     continue
                 found = both_ranks(run, bundle, user, str(keys[order[rank - 1]]))
                 assert found is not None
+                if rank > 11:
+                    assert (found.teacher, found.pool) == (None, name)
+                    continue
                 # Equal scores may stand in either order.
                 near = scores[np.argsort(-scores)][(found.teacher or 11) - 1]
                 assert near == pytest.approx(np.sort(-scores)[rank - 1] * -1, abs=1e-5)

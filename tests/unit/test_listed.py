@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from _planted import COLOURS, Planted, colour_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, own_fields
+from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, own_fields, text_groups
 from kgdistill.tasks.listed import lists_values, parts_of
 
 SIZES, STUFFS = ("S", "M", "L"), ("wool", "silk", "felt 1,5 mm")
@@ -123,3 +126,16 @@ def test_a_list_follows_from_a_fact_that_says_all_its_parts() -> None:
     assert conjunction(brand, half).split == ("half",)
     # Two lists would make as many pairs as the product of their lengths.
     assert [f.name for f in beside_facts([brand, both], [half])] == ["F", "F", "F", "F & F"]
+
+
+def test_two_lists_of_a_label_make_no_pair() -> None:
+    said = {"colours": [f"{a}, {b}" for a, b in product(COLOURS, SIZES)], "kind": ["x", "y"] * 6}
+    said["stuffs"] = [f"{b}; {a}" for a, b in product(COLOURS, SIZES)]
+    rows = 2 * len(said["colours"])
+    table = pa.table({name: (values * 9)[:rows] for name, values in said.items()})
+    text = SimpleNamespace(text=list(said))
+    snapshot: Any = SimpleNamespace(
+        node_table=lambda label: table, schema=SimpleNamespace(node=lambda label: text)
+    )
+    names = [family.name for family in text_groups(snapshot, "Product")]
+    assert names == ["colours", "kind", "stuffs", "colours & kind", "kind & stuffs"]

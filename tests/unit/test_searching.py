@@ -404,6 +404,18 @@ def test_prices_of_several_languages(text: str, least: float | None, most: float
         assert (found.least, found.most) == (least, most)
 
 
+def assert_priced(text: str, least: float | None, most: float | None, rest: str) -> None:
+    """A text's price, and what it leaves of it; 0 to 0 where it says none."""
+    folded = fold(text)
+    found = priced(folded)
+    if least == most == 0:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.least, found.most) == (least, most)
+        assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
+
+
 @pytest.mark.parametrize(
     ("text", "least", "most", "rest"),
     [
@@ -427,14 +439,7 @@ def test_prices_of_several_languages(text: str, least: float | None, most: float
     ],
 )  # fmt: skip
 def test_prices_in_french_and_spanish(text: str, least: float | None, most: float | None, rest: str) -> None:
-    folded = fold(text)
-    found = priced(folded)
-    if least == most == 0:
-        assert found is None
-    else:
-        assert found is not None
-        assert (found.least, found.most) == (least, most)
-        assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
+    assert_priced(text, least, most, rest)
 
 
 @pytest.mark.parametrize(
@@ -464,14 +469,7 @@ def test_prices_in_french_and_spanish(text: str, least: float | None, most: floa
 def test_prices_in_dutch_polish_and_japanese(
     text: str, least: float | None, most: float | None, rest: str
 ) -> None:
-    folded = fold(text)
-    found = priced(folded)
-    if least == most == 0:
-        assert found is None
-    else:
-        assert found is not None
-        assert (found.least, found.most) == (least, most)
-        assert " ".join((folded[: found.start] + folded[found.end :]).split()) == rest
+    assert_priced(text, least, most, rest)
 
 
 @pytest.mark.parametrize(
