@@ -127,6 +127,7 @@ _SAID: dict[str, dict[Language, str]] = {
     "more at times done": {"en": "more often than others {names}", "zh": "比别人更多在{names}"},
     "mostly": {"en": "more than others of {names}", "zh": "比别人更常买{names}"},
     "of brands": {"en": "more than others by {names}", "zh": "更常选品牌{names}"},
+    "of kinds": {"en": "more than others with {names}", "zh": "比别人更多的是{names}"},
     "low prices": {"en": "the cheaper ones of their kind", "zh": "多选同类中较便宜的"},
     "middle prices": {
         "en": "neither the cheapest nor the dearest of their kind",

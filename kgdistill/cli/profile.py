@@ -49,10 +49,10 @@ def profile(
 ) -> None:
     """Tell what a user cares for more than others, and what a run's bundle makes of that.
 
-    Categories, brands and times whose share of what was bought, viewed, rated or searched for is more than
-    chance would give, and where prices stand among those of the same category. With a run or bundle that
-    tells classes of a history (the task profile): each property with its probability, and the products and
-    searches that speak most for it; below --least none is told.
+    Categories, brands, times and values of products' properties whose share of what was bought, viewed, rated
+    or searched for is more than chance would give, and where prices stand among those of the same category.
+    With a run or bundle that tells classes of a history (the task profile): each property with its
+    probability, and the products and searches that speak most for it; below --least none is told.
 
     \b
     Examples:
@@ -83,7 +83,12 @@ def profile(
             f"{100 * i.usual:.0f} %",
             f"{i.lift:.1f}",
         ]
-        for kind, some in (("category", found.categories), ("brand", found.brands), ("time", found.times))
+        for kind, some in (
+            ("category", found.categories),
+            ("brand", found.brands),
+            ("property", found.properties),
+            ("time", found.times),
+        )
         for i in some
     ]
     if rows:

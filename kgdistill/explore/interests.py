@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kgdistill.explore.explanations import check_known
 from kgdistill.explore.paths import BOUGHT, Paths
+from kgdistill.explore.properties import Kinds, held, kinds_of_products
 from kgdistill.explore.queries import Dialect, dialect_of
 from kgdistill.explore.signals import BRAND, CATEGORY, Signal, shares, signals
 from kgdistill.moment import naive_utc
@@ -51,12 +52,13 @@ class Interest:
     """Something of which a user buys more than others, or views, rates or searches for more.
 
     Attributes:
-        key, name: of the category or brand; of a time both are its name.
+        key, name: of the category or brand; of a time both are its name; of a property its value, and both.
         products: how many of the user's purchases (a product counts once), or of another event's; of
             searches how many texts name it.
         share, usual: theirs among the user's and among everybody's.
         lift: share / usual.
         event: what was done.
+        property: of products, whose value it is; else empty.
     """
 
     key: str
@@ -66,6 +68,7 @@ class Interest:
     usual: float
     lift: float
     event: str = BOUGHT
+    property: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Interests:
         others: how much else was done, by event, such as how many products were viewed.
         searches: of events that lead to texts alone, such as searches, the last texts.
         above: of events with ratings, the middle of these; what was not rated above it counts nowhere.
+        properties: values that products share, such as a colour or a language; as `categories`.
     """
 
     user: str
@@ -99,6 +103,7 @@ class Interests:
     others: Mapping[str, int] = field(default_factory=dict)
     searches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     above: Mapping[str, float] = field(default_factory=dict)
+    properties: tuple[Interest, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text."""
@@ -133,6 +138,8 @@ class Interests:
             if names:
                 named = say("comma", told).join(names)
                 parts.append(say(message if bought else f"{message} done", told, names=named))
+        if chosen := [f"{i.name} ({i.lift:.1f}×)" for i in self.properties if i.event == event][:3]:
+            parts.append(say("of kinds", told, names=say("comma", told).join(chosen)))
         if bought and self.price_level is not None:
             parts.append(say(f"{self.price_level} prices", told))
         times = [i for i in self.times if i.event == event]
@@ -151,9 +158,10 @@ def interests(
 ) -> Interests:
     """What a user buys, views, rates or searches for more than others do.
 
-    Each kind of event is held against everybody's of its kind. A category, brand or time is named where so
-    many of the user's, drawn with everybody's share, were less likely than 5 %, divided by how many there are
-    of its kind and by how many kinds of events the user has. A search counts for the categories and brands
+    Each kind of event is held against everybody's of its kind. A category, brand, time or value of a property
+    (`kinds_of_products`) is named where so many of the user's, drawn with everybody's share, were less likely
+    than 5 %, divided by how many there are of its kind, by how many kinds of events the user has, and for
+    values by how many properties there are. A search counts for the categories and brands
     whose names stand in it, and a rating where it lies above the middle of all.
 
     Args:
@@ -171,7 +179,8 @@ def interests(
     paths = Paths(store, until)
     check_known(store, "User", "user_id", {user}, paths.users([user]))
     every = signals(paths, store.schema, user, until if before is not None else None)
-    found: dict[str, tuple[Interest, ...]] = {"categories": (), "brands": (), "times": ()}
+    found: dict[str, tuple[Interest, ...]] = {"categories": (), "brands": (), "times": (), "properties": ()}
+    kinds = kinds_of_products(store)
     for signal in every:
 
         def named(
@@ -187,6 +196,8 @@ def interests(
         for kind, some in zip(("categories", "brands"), told, strict=True):
             found[kind] += named(*some, limit)
         found["times"] += _times(store, paths, signal, until, zone, named)[:limit]
+        if not signal.texts:
+            found["properties"] += _properties(store, paths, signal, kinds, until, len(every))[:limit]
     bought = next((signal.at for signal in every if signal.event == BOUGHT), {})
     known = [at for at in bought.values() if at is not None]
     price = _price_share(store, list(bought)) if bought else None
@@ -204,7 +215,27 @@ def interests(
         {signal.event: len(signal.at) for signal in every if signal.event != BOUGHT},
         {signal.event: signal.latest(_SHOWN) for signal in every if signal.texts},
         {s.event: above for s in every if not s.texts and (above := paths.above(s.event)) is not None},
+        found["properties"],
     )
+
+
+def _properties(
+    store: GraphStore, paths: Paths, signal: Signal, kinds: list[Kinds], until: datetime, events: int
+) -> tuple[Interest, ...]:
+    """The values of products' properties that stand out, the greatest lift first."""
+    found: list[Interest] = []
+    for kind in kinds:
+        some = held(store, paths, signal, kind, until)
+        # What lists values mostly says itself what they are.
+        names = {
+            value: value if kind.lists else f"{kind.name.replace('_', ' ')} {value}" for value in some.mine
+        }
+        known = _standing_out(
+            some.mine, some.everybody, names, len(names), event=signal.event, tests=events * len(kinds),
+            of=some.total,
+        )  # fmt: skip
+        found += [replace(interest, property=kind.name) for interest in known]
+    return tuple(sorted(found, key=lambda interest: -interest.lift))
 
 
 def _times(
@@ -247,12 +278,13 @@ def _standing_out(
     *,
     event: str = BOUGHT,
     tests: int = 1,
+    of: tuple[int, int] | None = None,
 ) -> tuple[Interest, ...]:
     """Those of which the user did more than chance gives, the least likely first.
 
-    `tests` is how many kinds of events are asked the same.
+    `tests` is how often else the same is asked, and `of` what shares are of, where one may have several.
     """
-    total, all_ = counts.total(), usual.total()
+    total, all_ = of or (counts.total(), usual.total())
     found = []
     for key, count in counts.items():
         if count < _LEAST or not usual[key]:

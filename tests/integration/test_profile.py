@@ -143,6 +143,37 @@ def test_there_may_be_more_moments_than_a_query_gives_rows(
     assert interests(store, "ann") == whole
 
 
+def test_values_that_products_share_are_interests_and_what_each_has_alone_is_none(store: GraphStore) -> None:
+    """Of twelve products half are red, whichever of three stuffs is listed beside it."""
+    colours = ["red" if n % 2 == 0 else "blue" for n in range(12)]
+    told = {
+        "product_id": [f"p{n:02}" for n in range(12)],
+        "attributes": [f"{colour}, {('wool', 'silk', 'jute')[n % 3]}" for n, colour in enumerate(colours)],
+        "description": [f"words of its own {n}" if n % 2 else "words of six" for n in range(12)],
+        "brand_text": ["Mill" if n % 2 == 0 else "Dairy" for n in range(12)],
+    }
+    others = [f"v{n:02}" for n in range(48)]
+    more = [("ann", f"p{n:02}", SATURDAY) for n in (6, 8, 10)] + [(v, "p01", SATURDAY) for v in others]
+    rows = edges(
+        source=[b[0] for b in more], target=[b[1] for b in more],
+        first_at=[b[2] for b in more], last_at=[b[2] for b in more],
+    )  # fmt: skip
+    nodes = {"Product": pa.table(told), "User": pa.table({"user_id": others})}
+    ingest_tables(store, SCHEMA, GraphTables(nodes, {BOUGHT: rows}))
+    found = interests(store, "ann")
+    # Six of six, where everybody has 36 in a hundred: of five values less than one in twenty by chance.
+    (red,) = found.properties
+    assert (red.property, red.key, red.name, red.products) == ("attributes", "red", "red", 6)
+    assert (red.share, red.usual) == (1.0, pytest.approx((48 + 6) / 150))
+    assert "more than others with red (2.8×)" in found.sentence()
+    assert "比别人更多的是red" in found.sentence("zh")
+    early = interests(store, "ann", before=SATURDAY)
+    assert early.properties == ()
+    one_value = dict(told, attributes=[f"{colour} ware" for colour in colours])
+    ingest_tables(store, SCHEMA, GraphTables({"Product": pa.table(one_value)}, {}))
+    assert [i.name for i in interests(store, "ann").properties] == ["attributes red ware"]
+
+
 def test_dates_without_an_hour_say_nothing_of_the_hour(store: GraphStore) -> None:
     day = [datetime(2024, 3, 5), datetime(2024, 3, 6)]
     rows = edges(source=["zoe", "zoe"], target=["p00", "p01"], first_at=day, last_at=day)
