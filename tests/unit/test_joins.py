@@ -101,6 +101,18 @@ def test_the_reason_says_which_join_found_nothing(tmp_path: Path) -> None:
     ]
 
 
+def test_a_join_may_be_called_as_a_column_of_the_row(tmp_path: Path) -> None:
+    """As a brand's number in `brand` leads to the brand; the reason used to be looked for without an end."""
+    join = {"brand": {"files": "brands.csv", "on": {"brand": "id"}}}
+    mapping = told(join=join, nodes=[{"label": "Brand", "key": "brand.label"}], relationships=[])
+    graph = made(tmp_path, mapping, lines="sku,brand\nx,1\ny,2\nz,\n", brands="id,label\n1,Acme\n")
+    assert graph.examples["Brand"]["brand_id"].to_pylist() == ["Acme"]
+    assert faults(graph) == [
+        (3, "brand", "2", "is in no row of the join brand"),
+        (4, "brand", None, "is empty, so that nothing can be found in the join brand"),
+    ]
+
+
 def test_what_is_found_but_empty_is_no_fault_of_the_join(tmp_path: Path) -> None:
     graph = made(tmp_path, orders="no,who,at\n1,,2024-01-01\n2,b,2024-01-02\n")
     assert faults(graph) == [(2, "orders.who", None, "is empty, but required")]

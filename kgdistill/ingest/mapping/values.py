@@ -126,14 +126,19 @@ class Evaluator:
 
     def unmatched(self, plan: Plan) -> Iterator[Fault]:
         """The rows that lack what a value is made of, as a join found nothing for them, and why."""
-        names = dict.fromkeys(column.partition(".")[0] for column in plan.value.own_columns())
-        for join in (self._joins[name] for name in names if name in self._joins):
+        joins = {join.name: join for c in plan.value.own_columns() if (join := self._join_of(c)) is not None}
+        for join in joins.values():
             yield from self._lacking(join, ~np.asarray(self._table[join.found]))
+
+    def _join_of(self, column: str) -> JoinPlan | None:
+        """The join that a column comes from; a column of the row's own may have a join's name."""
+        name, dot, _ = column.partition(".")
+        return self._joins.get(name) if dot else None
 
     def _lacking(self, join: JoinPlan, rows: BoolArray) -> Iterator[Fault]:
         """Why a join found nothing for the rows of the mask."""
         for column in join.here:
-            former = self._joins.get(column.partition(".")[0])
+            former = self._join_of(column)
             if former is not None:
                 yield from self._lacking(former, rows & ~np.asarray(self._table[former.found]))
             empty = rows & np.asarray(pc.is_null(self.text(column, is_key=True)))
