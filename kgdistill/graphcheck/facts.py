@@ -35,7 +35,7 @@ class GraphFacts:
         undated: nodes without the time before which they were not known, of labels that have one.
         linked: nodes with a fact, event or judgement.
         active: users with an event.
-        branded, categorised: products with one.
+        branded, categorised, sold: products with a brand, a category, an event.
         made: products of each brand.
         tree: child and parent codes of each edge type of a tree.
     """
@@ -54,6 +54,7 @@ class GraphFacts:
     active: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     branded: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     categorised: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    sold: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     made: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     tree: dict[EdgeType, tuple[IntArray, IntArray]] = field(default_factory=dict)
     edges: list[EdgeStats] = field(default_factory=list)
@@ -118,7 +119,7 @@ def read_label(facts: GraphFacts, store: GraphStore, label: str) -> None:
     if label == facts.roles.user:
         facts.active = np.zeros(count, dtype=bool)
     if label == facts.roles.product:
-        facts.branded, facts.categorised = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+        facts.branded, facts.categorised, facts.sold = (np.zeros(count, dtype=bool) for _ in range(3))
     if label == facts.roles.brand:
         facts.made = np.zeros(count, np.int64)
 
@@ -154,9 +155,13 @@ def read_edge(facts: GraphFacts, store: GraphStore, edge: EdgeType) -> pa.Table:
         degrees.append(_distribution(label, degree))
         if rel.kind in ("fact", "event", "judgement"):
             facts.linked[label] |= degree > 0
+        if rel.kind == "event" and label == facts.roles.user:
+            # What somebody does over and over stands on one relationship for each product.
+            degree = _times_done(codes, table, degree)
+            facts.active |= (degree > 0) & (side == "start")
+        if rel.kind == "event" and label == facts.roles.product:
+            facts.sold |= degree > 0
         _find_hubs(facts, name, label, degree)
-        if side == "start" and rel.kind == "event" and label == facts.roles.user:
-            facts.active |= degree > 0
     if edge in facts.roles.brand_edges:
         facts.branded[start] = True
         facts.made += np.bincount(end, minlength=len(facts.made))
@@ -176,6 +181,14 @@ def read_edge(facts: GraphFacts, store: GraphStore, edge: EdgeType) -> pa.Table:
         if (found := time_stats(name, local, now)) is not None:
             facts.times.append(found)
     return table
+
+
+def _times_done(codes: IntArray, table: pa.Table, degree: IntArray) -> IntArray:
+    """Of each node how many events its relationships stand for; no less than these."""
+    if "count" not in table.column_names:
+        return degree
+    times = np.asarray(pc.fill_null(pc.cast(table["count"], pa.int64()), 1)).clip(1)
+    return np.bincount(codes, times, minlength=len(degree)).astype(np.int64)
 
 
 def _edge_table(facts: GraphFacts, store: GraphStore, edge: EdgeType, rel: RelationshipType) -> pa.Table:

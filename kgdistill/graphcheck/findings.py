@@ -19,6 +19,10 @@ from kgdistill.store.undated import dating
 
 # How spreadsheets write a number of more than eleven digits.
 _SCIENTIFIC = r"^[+-]?\d+([.,]\d+)?[eE]\+?\d{1,3}$"
+_HARDLY = 10
+"""So many times as much of what is sold is not described as is, where keys differ."""
+_ALIKE, _SHARE = 20, 0.1
+"""So many products of one name, and this share of all, are no variants of one thing."""
 _GRAVITY: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -63,6 +67,42 @@ def _of_other_case(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
     return f"; {told}: case: {case} of the key, in each source of the mapping, makes them one"
 
 
+def _of_other_keys(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
+    """What to do where what is sold is hardly what is described."""
+    if label != facts.roles.product:
+        return ""
+    bare, described = (int((facts.sold & mask).sum()) for mask in (stubs, ~stubs))
+    if described * _HARDLY >= bare:
+        return ""
+    return (
+        f"; of what has events {bare:,} are such and {described:,} are described: files may name products by "
+        "different keys, which the mapping must make one"
+    )
+
+
+def _one_name(facts: GraphFacts, label: str) -> Iterator[Finding]:
+    """Products that share a name with so many that it tells none of them."""
+    names = facts.names.get(label)
+    if names is None or not names.is_valid().sum().as_py():
+        return
+    counts = pc.value_counts(names.drop_null())
+    most = pc.max(counts.field("counts")).as_py()
+    count = len(names) - names.null_count
+    if most < _ALIKE or most < _SHARE * count:
+        return
+    alike_names = counts.filter(pc.equal(counts.field("counts"), most)).field("values")
+    same = np.asarray(pc.fill_null(pc.equal(names, pc.min(alike_names)), False))
+    yield from _marked(
+        facts,
+        "one-name",
+        "warning",
+        label,
+        same,
+        f"have one and the same {facts.schema.node(label).name}",
+        "no text model tells them apart: the mapping may take it from a column that is not theirs",
+    )
+
+
 def _nodes(facts: GraphFacts) -> Iterator[Finding]:
     for label, node in facts.schema.nodes.items():
         if node.output or not len(facts.keys[label]):
@@ -77,7 +117,8 @@ def _nodes(facts: GraphFacts) -> Iterator[Finding]:
                 label,
                 empty,
                 "have no property beside their key",
-                f"ingest the file that describes them{_of_other_case(facts, label, empty)}",
+                f"ingest the file that describes them{_of_other_case(facts, label, empty)}"
+                f"{_of_other_keys(facts, label, empty)}",
             )
         if node.name != node.key:
             blank = (
@@ -129,6 +170,7 @@ def _products(facts: GraphFacts) -> Iterator[Finding]:
     product, user = facts.roles.product, facts.roles.user
     advice = "a cold product is only known by its facts; give them in the mapping"
     if product is not None:
+        yield from _one_name(facts, product)
         if facts.roles.brand_edges:
             yield from _marked(facts, "no-brand", "warning", product, ~facts.branded, "have no brand", advice)
         if facts.roles.category_edges:
@@ -291,5 +333,7 @@ def _hubs(facts: GraphFacts) -> Iterator[Finding]:
                 f"{h.relationships:,} ({100 * h.share:.1f} %)"
                 for h in hubs[:EXAMPLES]
             ],
-            "a name such as 'unknown' or 'own brand' says little; leave it out, or split it",
+            "a till, a test account or a program has no taste: leave it out by a where of the mapping"
+            if name[1] == facts.roles.user
+            else "a name such as 'unknown' or 'own brand' says little; leave it out, or split it",
         )

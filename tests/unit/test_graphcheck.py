@@ -15,6 +15,7 @@ from kgdistill.errors import DiskError, InputError
 from kgdistill.graphcheck import Inspection, facts, inspect_graph, page_html, write_page
 from kgdistill.graphcheck.brands import abbreviated, alike
 from kgdistill.graphcheck.findings import _cycles
+from kgdistill.graphcheck.model import Finding
 from kgdistill.graphcheck.times import time_stats
 from kgdistill.ingest.tables import GraphTables
 from kgdistill.store import Schema, load_schema, open_store
@@ -235,6 +236,64 @@ def test_stubs_whose_keys_differ_in_capitals_alone_are_told_with_what_to_do() ->
     assert stub.count == 4
     told = "3 of them have the key of another but for capitals, such as U5 and u5: case: upper of the key"
     assert told in stub.advice
+
+
+def found_in(tables: GraphTables) -> dict[str, Finding]:
+    with open_store("memory:") as store:
+        fill(store, tables)
+        return {f.code: f for f in inspect_graph(store, SCHEMA, now=NOW).findings}
+
+
+def test_products_of_one_name_are_told_where_they_are_many() -> None:
+    """As where a page's title was taken for the product's."""
+    ids = [f"p{n:03}" for n in range(100)]
+    for same, told in ((20, True), (19, False)):
+        titles = ["Shop"] * same + [f"thing {n}" for n in range(100 - same)]
+        found = found_in(GraphTables({"Product": pa.table({"product_id": ids, "title": titles})}, {}))
+        assert ("one-name" in found) == told
+    few = GraphTables({"Product": pa.table({"product_id": ids[:30], "title": ["Shop"] * 2 + ids[2:30]})}, {})
+    assert "one-name" not in found_in(few)
+    many = [f"q{n:03}" for n in range(300)]
+    titles = ["Shop"] * 25 + [f"thing {n}" for n in range(275)]
+    assert "one-name" not in found_in(
+        GraphTables({"Product": pa.table({"product_id": many, "title": titles})}, {})
+    )
+
+
+def bought(users: list[str], products: list[str], count: list[int] | None = None) -> GraphTables:
+    rows = {"source": users, "target": products, "first_at": [START] * len(users)}
+    edge = pa.table(rows | ({} if count is None else {"count": count}))
+    nodes = {
+        "User": pa.table({"user_id": list(dict.fromkeys(users))}),
+        "Product": pa.table({"product_id": list(dict.fromkeys(products))}),
+    }
+    return GraphTables(nodes, {("User", "BOUGHT", "Product"): edge})
+
+
+def test_where_what_is_sold_is_not_what_is_described_the_keys_are_doubted() -> None:
+    tables = bought([f"u{n}" for n in range(40)], [f"{n}" for n in range(40)])
+    with open_store("memory:") as store:
+        fill(store, tables)
+        described = {"product_id": [f"S-{n}" for n in range(40)], "title": [f"t{n}" for n in range(40)]}
+        fill(store, GraphTables({"Product": pa.table(described)}, {}))
+        (stub,) = [f for f in inspect_graph(store, SCHEMA, now=NOW).findings if f.code == "stub"]
+        assert "of what has events 40 are such and 0 are described" in stub.advice
+        meets = {"product_id": [f"{n}" for n in range(4)], "title": [f"t{n}" for n in range(4)]}
+        fill(store, GraphTables({"Product": pa.table(meets)}, {}))
+        (stub,) = [f for f in inspect_graph(store, SCHEMA, now=NOW).findings if f.code == "stub"]
+        assert "different keys" not in stub.advice
+
+
+def test_who_does_one_thing_over_and_over_is_a_hub() -> None:
+    """A program has one relationship with each product, whatever it did."""
+    users = ["robot", *(f"u{n}" for n in range(39))]
+    quiet = found_in(bought(users, ["p"] * 40, [1] * 40))
+    assert not [
+        e for e in quiet.get("hub", Finding("", "note", "", "", 0, 0, [], "")).examples if "robot" in e
+    ]
+    loud = found_in(bought(users, ["p"] * 40, [30_000] + [1] * 39))["hub"]
+    assert loud.examples == ["robot: 30,000 (99.9 %)"]
+    assert "has no taste" in loud.advice
 
 
 def test_a_draft_of_aliases_keeps_the_spelling_that_is_shown() -> None:
