@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -182,16 +183,7 @@ def interests(
     found: dict[str, tuple[Interest, ...]] = {"categories": (), "brands": (), "times": (), "properties": ()}
     kinds = kinds_of_products(store)
     for signal in every:
-
-        def named(
-            counts: Counter[str],
-            usual: Counter[str],
-            names: Mapping[str, str],
-            most: int,
-            event: str = signal.event,
-        ) -> tuple[Interest, ...]:
-            return _standing_out(counts, usual, names, most, event=event, tests=len(every))
-
+        named = partial(_standing_out, event=signal.event, tests=len(every))
         told = shares(store, paths, signal, (CATEGORY, BRAND), until)
         for kind, some in zip(("categories", "brands"), told, strict=True):
             found[kind] += named(*some, limit)

@@ -68,9 +68,10 @@ def _of_other_case(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
 
 
 def _of_other_keys(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
-    """What to do where what is sold is hardly what is described."""
-    if label != facts.roles.product:
-        return ""
+    """What to do about stubs that are described under other keys: but for capitals, or what is sold under any."""
+    case = _of_other_case(facts, label, stubs)
+    if case or label != facts.roles.product:
+        return case
     bare, described = (int((facts.sold & mask).sum()) for mask in (stubs, ~stubs))
     if described * _HARDLY >= bare:
         return ""
@@ -117,8 +118,7 @@ def _nodes(facts: GraphFacts) -> Iterator[Finding]:
                 label,
                 empty,
                 "have no property beside their key",
-                f"ingest the file that describes them{_of_other_case(facts, label, empty)}"
-                f"{_of_other_keys(facts, label, empty)}",
+                "ingest the file that describes them" + _of_other_keys(facts, label, empty),
             )
         if node.name != node.key:
             blank = (
