@@ -68,7 +68,7 @@ def _of_other_case(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
 
 
 def _of_other_keys(facts: GraphFacts, label: str, stubs: BoolArray) -> str:
-    """What to do about stubs that are described under other keys: but for capitals, or what is sold under any."""
+    """What to do about stubs that are described by other keys: in other capitals, or of what is sold."""
     case = _of_other_case(facts, label, stubs)
     if case or label != facts.roles.product:
         return case
