@@ -52,7 +52,7 @@ def weighed_sentences(
             told = learned[name]
             line = line if weight else f"{name} is left out of histories"
             line += (
-                ", as learned from the last tenth of the known events: "
+                f", as learned from the last tenth of the known events{'' if weight else ': no gain is sure'}: "
                 f"NDCG@{told.k} of a linear model {told.reached:.4f} with its best weight, "
                 f"{told.without:.4f} without, of {told.users:,} users"
             )

@@ -193,6 +193,7 @@ def test_what_the_engine_says_of_files_is_not_passed_on(text: str) -> None:
         ("MATCH (n:Lod) RETURN n.id", r"Table Lod does not exist\.\n  did you mean 'Load'\?"),
         ("MATCH (n:Load) RETURN n.zzzz", r"property zzzz for n\.\n  `kgdistill schema` shows all"),
         ("RETURN foo(1)", "function FOO does not exist"),
+        ("MATCH ()-[r]->() RETURN type(r)", r"function TYPE does not exist.*\n  this store says label\(r\)"),
         ("RETURN abs('a')", "Function ABS did not receive correct arguments"),
         ("RETURN CAST('abc' AS INT64)", "Could not convert"),
         ("RETURN 1 / 0", "Divide by zero"),
@@ -211,6 +212,11 @@ def test_what_the_engine_says_of_files_is_not_passed_on(text: str) -> None:
 def test_what_the_engine_says_of_the_query_is_passed_on(store: LadybugStore, cypher: str, says: str) -> None:
     with pytest.raises(QueryError, match=says):
         store.query(cypher)
+
+
+def test_a_label_is_headed_by_what_was_asked(store: LadybugStore) -> None:
+    table = store.query("MATCH (n)-[]->() RETURN label(n), n.load AS load")
+    assert table.column_names == ["label(n)", "load"]
 
 
 # What openCypher reserves, now or later, and what the engine adds.

@@ -144,6 +144,8 @@ def about_the_query(text: str, cypher: str) -> RefusedError:
     known = _WORDS.union(re.findall(r"\w+", cypher.lower()))
     if _ABOUT_THE_QUERY.fullmatch(text) is None or (text.startswith("Binder") and not words <= known):
         return RefusedError("the engine cannot run the query", "check its clauses, names and types")
+    if "function TYPE does not exist" in text:
+        return RefusedError(text, "this store says label(r) for type(r)")
     return RefusedError(text, _reserved_hint(cypher) if text.startswith("Parser exception") else "")
 
 

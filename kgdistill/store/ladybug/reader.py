@@ -46,6 +46,7 @@ _BATCH_ROWS = 256
 _THREADS = 2
 _OPERATOR = re.compile(r"│\s+([A-Z][A-Z_]*)\[(\d+)\]\s+(?=│)")
 _FUNCTION = re.compile(r"Function: (\S+)")
+_LABEL = re.compile(r"LABEL\((\w+)\._ID,.*\)", re.DOTALL)
 _READING = {
     *(
         "AGGREGATE",
@@ -187,7 +188,9 @@ def _table(result: Any, limit: int) -> pa.Table:
     if result.get_num_tuples() > limit:
         raise too_many_rows(limit)
     table = result.get_as_arrow(_BATCH_ROWS)
-    return pa.table([_plain(column) for column in table.columns], names=table.column_names)
+    # The engine heads what `label(v)` gives by all that it looks at.
+    heads = [_LABEL.sub(r"label(\1)", name) for name in table.column_names]
+    return pa.table([_plain(column) for column in table.columns], names=heads)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
