@@ -51,8 +51,9 @@ def weighed_sentences(
         if name in learned:
             told = learned[name]
             line = line if weight else f"{name} is left out of histories"
+            sure = "" if weight else ", where no gain is sure"
             line += (
-                f", as learned from the last tenth of the known events{'' if weight else ': no gain is sure'}: "
+                f", as learned from the last tenth of the known events{sure}: "
                 f"NDCG@{told.k} of a linear model {told.reached:.4f} with its best weight, "
                 f"{told.without:.4f} without, of {told.users:,} users"
             )

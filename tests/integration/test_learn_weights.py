@@ -155,4 +155,4 @@ def test_numbers_and_words_for_what_was_given_and_learned() -> None:
     assert "NDCG@10 of a linear model 0.3100 with its best weight, 0.3000 without, of 1,234 users." in viewed
     assert added == "Histories also hold ADDED, which weighs 0.8 beside BOUGHT."
     assert rated.startswith("RATED is left out of histories, as learned from")
-    assert "events: no gain is sure: NDCG@" in rated
+    assert "events, where no gain is sure: NDCG@" in rated
