@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +24,9 @@ from kgdistill.tasks.splits import PART_NAMES, Parts, applied, parts_of, split_s
 from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.words import one_line
 
+# [smile] and /:^_^, as chats write pictures in words.
+_PICTURE = re.compile(r"(\[[^\[\]\s]{1,8}\]|(?<!\S)/:\S+)$")
+_CLOSING = set(".,;:!?~。、·…-*'") | {"\u200d", "\ufe0f"}
 Part: TypeAlias = Literal["validation", "test"]
 
 
@@ -120,7 +126,8 @@ class AnswerTask:
 def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     """Applies a declared task to a snapshot.
 
-    Answers of the same text, but for case, white space and compatibility forms, are one. A question of the
+    Answers of the same text, but for case, white space, compatibility forms, and the marks and pictures that
+    close it, are one; it has the spelling that was given most often. A question of the
     test or of validation whose very text stands in train as well is kept out of train.
 
     Raises:
@@ -170,6 +177,20 @@ def build_answer_task(snapshot: Snapshot, spec: MatchSpec) -> AnswerTask:
     )  # fmt: skip
 
 
+def unclosed(line: str) -> str:
+    """A line without the marks, emoji and pictures in words that close it; itself where nothing is left."""
+    text = line
+    while text:
+        last = text[-1]
+        if last.isspace() or last in _CLOSING or unicodedata.category(last) in ("So", "Sk"):
+            text = text[:-1]
+        elif (shorter := _PICTURE.sub("", text)) != text:
+            text = shorter
+        else:
+            return text
+    return line
+
+
 def _texts(snapshot: Snapshot, label: str) -> list[str]:
     return field_texts(snapshot, label, snapshot.schema.node(label).text)
 
@@ -179,12 +200,15 @@ def _merged(said: Sequence[str], given: IntArray) -> tuple[dict[int, int], list[
     places: dict[str, int] = {}
     numbers: dict[int, int] = {}
     nodes: list[list[int]] = []
-    for node in np.unique(given).tolist():
-        if folded := one_line(said[node]):
+    times = Counter(given.tolist())
+    for node in sorted(times):
+        if folded := unclosed(one_line(said[node])):
             numbers[node] = places.setdefault(folded, len(places))
             if numbers[node] == len(nodes):
                 nodes.append([])
             nodes[numbers[node]].append(node)
+    for mine in nodes:  # the spelling that was given most often comes first
+        mine.sort(key=lambda node: (-times[node], node))
     return numbers, [said[mine[0]] for mine in nodes], nodes
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from _dialogues import FRAMES, TOPICS, fill_dialogues
+from _tables import write_rows
 from _tiny_encoder import tiny_encoder
 
 from kgdistill import load
@@ -24,8 +25,8 @@ from kgdistill.run.run import Run
 from kgdistill.run.text_match import query_parts
 from kgdistill.serve.bundle import Bundle
 from kgdistill.snapshot import Snapshot, take_snapshot
-from kgdistill.store import MemoryStore
-from kgdistill.tasks.answers import AnswerTask, Questions, build_answer_task
+from kgdistill.store import MemoryStore, load_schema
+from kgdistill.tasks.answers import AnswerTask, Questions, build_answer_task, unclosed
 from kgdistill.tasks.spec import MatchSpec, load_task, parse_task
 
 SMALL: dict[str, Any] = {"queries": 100, "epochs": 4, "batch": 32, "dim": 12, "candidates": 8}
@@ -65,6 +66,37 @@ def test_answers_that_say_the_same_are_one_and_the_test_stays_closed(run: Run) -
     task.open_test()
     assert len(task.asked("test").texts) == 2 * len(TOPICS)
     assert not set(task.asked("test").texts) & set(task.entries)
+
+
+def test_answers_that_differ_in_how_they_close_are_one_in_their_commonest_spelling(tmp_path: Path) -> None:
+    """As people write them: a wave, a smile, a mark more; what is in braces or a number is no close."""
+    schema = load_schema()
+    said = {
+        "a": "We pay back within a week~",
+        "b": "we pay back within a week! 😊",
+        "c": "We pay back within a week.",
+        "d": "请放心 [微笑]",
+        "e": "请放心。",
+        "f": "Parcel {order_id}",
+        "g": "Parcel",
+        "h": "[微笑]",
+    }
+    asked = [*"abccc", *"deefgh"]
+    questions = [{"question_id": f"q{n}", "text": f"question {n}"} for n in range(4 * len(asked))]
+    rows = [{"source": f"q{n}", "target": asked[n % len(asked)]} for n in range(len(questions))]
+    tables: dict[Any, list[dict[str, Any]]] = {
+        "Question": questions,
+        "Answer": [{"answer_id": key, "text": text} for key, text in said.items()],
+        ("Question", "ANSWERED_BY", "Answer"): rows,
+    }
+    with MemoryStore() as store:
+        store.apply_schema(schema)
+        write_rows(store, schema, tables)
+        task = answer_task(take_snapshot(store, tmp_path / "snapshot", cut=None, needed=()))
+    assert sorted(task.answers) == sorted([said[key] for key in "cefgh"])
+    assert task.merged == 3
+    assert unclosed("costs 50 %") == "costs 50 %"
+    assert unclosed("fine /:^_^") == "fine"
 
 
 def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path: Path) -> None:
