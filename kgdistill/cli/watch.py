@@ -66,6 +66,9 @@ def watch(
         ),
     ] = None,
     zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Of times without one.")] = "UTC",
+    encoding: Annotated[
+        str, typer.Option("--encoding", metavar="NAME", help="Of the file, such as gb18030.")
+    ] = "utf-8",
     bad: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,7 +125,7 @@ def watch(
         bundle, run, task, {k: v for k, v in changed.items() if v is not None}
     )
     where = "-" if file == "-" else shown(file)
-    reading = StatementReader(_kind(format, file), _columns(field), _zone(zone), where)
+    reading = StatementReader(_kind(format, file), _columns(field), _zone(zone), where, encoding)
     sinks = Sinks(state, out, rejects)
 
     def tell(alert: Alert) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from kgdistill.explore.paths import Paths
 from kgdistill.explore.signals import Signal
+from kgdistill.listed import lists_values, parts_of
 from kgdistill.store.protocol import GraphStore, Parameter
-from kgdistill.tasks.listed import lists_values, parts_of
 
 _IN_WORDS = {"brand_text", "category_text"}
 """What brands and categories say already."""

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, FloatArray, IntArray
+from kgdistill.listed import parts_of
 from kgdistill.serve.answer import Facet
 from kgdistill.serve.items import SHOWN, Items
 from kgdistill.serve.price import priced
 from kgdistill.tasks.audience import MemberGroups
-from kgdistill.tasks.listed import parts_of
 from kgdistill.tasks.words import TextWord, words
 from kgdistill.words import NamesInWords, other_numbers, paired, spelled
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgdistill.arrays import FloatArray, IntArray
+from kgdistill.listed import parts_of
 from kgdistill.serve.parts import (
     Arrays,
     HeldPart,
@@ -24,7 +25,6 @@ from kgdistill.serve.parts import (
     whole,
 )
 from kgdistill.serve.scores import HistoryScorer
-from kgdistill.tasks.listed import parts_of
 
 POOLS = ("all", "warm", "cold")
 _SIDES = ("left", "right")

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from kgdistill.arrays import FloatArray, IntArray
 from kgdistill.errors import ArtefactError, InputError
+from kgdistill.listed import lists_values, parts_of
 from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.serve.answer import Hit
 from kgdistill.serve.parts import refuse
-from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.words import plain
 
 Mask = npt.NDArray[np.bool_]

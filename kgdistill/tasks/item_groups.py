@@ -13,9 +13,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kgdistill.arrays import IntArray
+from kgdistill.listed import lists_values, parts_of
 from kgdistill.snapshot import Snapshot
 from kgdistill.store.protocol import EdgeType
-from kgdistill.tasks.listed import lists_values, parts_of
 from kgdistill.tasks.reads import facts_of, parent_fact
 
 _COMMON, _NEARLY, _TRIED = 0.2, 0.95, 2_000

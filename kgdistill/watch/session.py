@@ -207,7 +207,7 @@ class Session:
                 return []
             statement = self._checked(statement)
         except LineError as error:
-            self._reject(record.line, beginning(record.raw or b""), str(error))
+            self._reject(record.line, beginning(record.raw or b"", self.reading.encoding), str(error))
             return []
         self._accepted += 1
         return [statement]
@@ -338,7 +338,7 @@ def watch_file(
 
 def _refuse_newest_first(beginning: bytes, alerts: Alerts, reading: StatementReader) -> None:
     """Refuses a file of whose first statements most come late, before anything of it is counted or kept."""
-    first = StatementReader(reading.kind, reading.columns, reading.zone, reading.where)
+    first = StatementReader(reading.kind, reading.columns, reading.zone, reading.where, reading.encoding)
     watcher = Watcher(alerts)
     for record in islice(records(io.BytesIO(beginning), reading.kind), _FIRST):
         if record is None or first.is_header(record):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from kgdistill.errors import InputError
+from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.watch.lines import BOM, LONGEST_LINE, Format, Line, delimiter_of, quote_open
@@ -52,7 +53,8 @@ class LineError(Exception):
     """A line that is no statement, and why."""
 
 
-IN_UTF8 = "convert it first: iconv -f GB18030 -t UTF-8 FILE, or from whatever it was written in"
+_NAME_IT = "name what it was written in: --encoding GB18030, or another"
+_SIGNS = '\n\r\t,;"'
 
 
 class StatementReader:
@@ -63,9 +65,11 @@ class StatementReader:
         columns: the key or column of each of `FIELDS`, where it is another.
         zone: of times without one.
         where: the file, for messages.
+        encoding: of the file.
 
     Raises:
-        InputError: a field that there is not.
+        InputError: a field or an encoding that there is not, or an encoding whose line ends are not those of
+            ASCII.
     """
 
     def __init__(
@@ -74,17 +78,15 @@ class StatementReader:
         columns: Mapping[str, str] | None = None,
         zone: tzinfo = timezone.utc,
         where: str = "-",
+        encoding: str = "utf-8",
     ) -> None:
+        _check_encoding(encoding)
         for name in columns or {}:
             if name not in FIELDS:
                 hint = f"{nearest(name, FIELDS)}known: {', '.join(FIELDS)}"
                 raise InputError(f"there is no field {name!r}", where="--field", hint=hint)
-        self.kind, self.columns, self.zone, self.where = (
-            kind,
-            {f: f for f in FIELDS} | dict(columns or {}),
-            zone,
-            where,
-        )
+        self.kind, self.columns = kind, {f: f for f in FIELDS} | dict(columns or {})
+        self.zone, self.where, self.encoding = zone, where, encoding
         self._header: list[str] | None = None
         self._delimiter = ","
 
@@ -99,9 +101,10 @@ class StatementReader:
         raw = (record.raw or b"").removeprefix(BOM)
         self._delimiter = delimiter_of(raw).decode()
         try:
-            self._header = [name.strip() for name in self._row(raw.decode("utf-8"))]
+            self._header = [name.strip() for name in self._row(raw.decode(self.encoding))]
         except UnicodeDecodeError:
-            raise InputError("the header is no text in UTF-8", where=self.where, hint=IN_UTF8) from None
+            told = f"the header is no text in {self.encoding.upper()}"
+            raise InputError(told, where=self.where, hint=_NAME_IT) from None
         except LineError as error:
             hint = "lines end with LF or CRLF; cells that hold quotes or line breaks are quoted"
             raise InputError(f"the header {error}", where=self.where, hint=hint) from None
@@ -123,9 +126,9 @@ class StatementReader:
         if record.raw is None:
             raise LineError(f"is longer than {LONGEST_LINE:,} bytes")
         try:
-            text = record.raw.removeprefix(BOM).decode("utf-8")
+            text = record.raw.removeprefix(BOM).decode(self.encoding)
         except UnicodeDecodeError:
-            raise LineError(f"is not UTF-8 ({IN_UTF8})") from None
+            raise LineError(f"is not {self.encoding.upper()} ({_NAME_IT})") from None
         if not text.strip():
             return None
         held = self._json(text) if self.kind == "jsonl" else self._cells(text)
@@ -144,7 +147,7 @@ class StatementReader:
             at=self.time(held[self.columns["at"]]),
             id=found["id"] or "", text=found["text"] or "", topic=found["topic"],
             sentiment=found["sentiment"],
-            line=record.line, raw=beginning(record.raw),
+            line=record.line, raw=beginning(record.raw, self.encoding),
         )  # fmt: skip
 
     def _json(self, text: str) -> dict[str, Any]:
@@ -220,9 +223,15 @@ def _is_date(digits: str) -> bool:
         return False
 
 
-def beginning(raw: bytes) -> str:
+def beginning(raw: bytes, encoding: str = "utf-8") -> str:
     """The beginning of a line, for a list of rejected ones."""
-    return raw[:200].decode("utf-8", "replace")
+    return raw[:200].decode(encoding, "replace")
+
+
+def _check_encoding(name: str) -> None:
+    if _SIGNS.encode(known_encoding(name)) != _SIGNS.encode("ascii"):
+        hint = f"convert the file first: iconv -f {name} -t UTF-8 FILE"
+        raise InputError(f"lines do not end in {name} as they do elsewhere", where="--encoding", hint=hint)
 
 
 def _plain(value: Any) -> str | None:

@@ -269,6 +269,27 @@ def test_what_may_be_a_date_or_a_count_is_refused(value: object) -> None:
         StatementReader("jsonl").time(value)
 
 
+def test_a_file_is_read_in_the_encoding_that_is_named(tmp_path: Path) -> None:
+    """A sign of GBK ends in bytes that are letters of ASCII; a line that is none is told in its own signs."""
+    file, rejects = tmp_path / "s.csv", tmp_path / "rejects.csv"
+    mood = {"negative": "差评"}
+    rows = "".join(f"{r['at']},{mood.get(r['sentiment'], '好评')},镕{r['topic']}\n" for r in ROWS)
+    file.write_bytes(f"时间,评价,主题\n{rows}昨天,差评,镕\n".encode("gb18030"))
+    fields = {"at": "时间", "sentiment": "评价", "topic": "主题"}
+    reading = StatementReader("csv", fields, encoding="gb18030")
+    outcome = watch_file(
+        file, alerts().changed({"bad": "差评"}), reading=reading, sinks=Sinks(rejects=rejects)
+    )
+    assert [a.since for a in outcome.alerts] == [a.since for a in WHOLE]
+    assert {a.topic for a in outcome.alerts} == {f"镕{a.topic}" for a in WHOLE}
+    assert (outcome.lines, outcome.rejected) == (len(ROWS) + 1, 1)
+    assert "昨天,差评,镕" in rejects.read_text(encoding="utf-8")
+    for name, says in (("utf-16", "iconv -f utf-16"), ("gb18031", "did you mean 'gb18030'")):
+        with pytest.raises(InputError) as raised:
+            StatementReader("csv", encoding=name)
+        assert says in str(raised.value.hint)
+
+
 @pytest.mark.parametrize(("value", "want"), [("1989123123", 1989123123), (2024033214, 2024033214)])
 def test_a_count_that_is_no_date_is_read(value: object, want: int) -> None:
     assert StatementReader("jsonl").time(value) == want
@@ -277,7 +298,7 @@ def test_a_count_that_is_no_date_is_read(value: object, want: int) -> None:
 BAD = [
     (b'{"at": "2024-01-03", "sentiment": "negative"', "is not JSON"),
     (b"[1, 2]", "is no JSON object"),
-    (b'{"at": "2024-01-03", "text": "\xff"}', "is not UTF-8 (convert it first: iconv"),
+    (b'{"at": "2024-01-03", "text": "\xff"}', "is not UTF-8 (name what it was written in: --encoding"),
     (b'{"when": "2024-01-03", "sentiment": "negative"}', "has no 'at', the time"),
     (b'{"at": "soon", "sentiment": "negative"}', "'soon' is no time"),
     (b'{"at": "2024-01-03", "text": "late again"}', "no model tells it: give --run or --bundle"),
@@ -330,7 +351,7 @@ def test_csv_says_the_same(tmp_path: Path) -> None:
     file.write_bytes("时间,情感\n2024-01-01,负面\n".encode("gb18030"))
     with pytest.raises(InputError, match="the header is no text in UTF-8") as raised:
         watch_file(file, alerts())
-    assert "iconv -f GB18030 -t UTF-8" in str(raised.value.hint)
+    assert "--encoding GB18030" in str(raised.value.hint)
     file.write_text(
         "at,sentiment\n2024-01-01,negative\n2024-01-02\n2024-01-02,positive\n2024-01-02,positive\n"
     )

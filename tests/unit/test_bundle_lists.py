@@ -17,6 +17,7 @@ from _train import train_student
 
 from kgdistill.config import StudentConfig
 from kgdistill.errors import ArtefactError
+from kgdistill.listed import parts_of
 from kgdistill.models.scorer import Scorer
 from kgdistill.models.terms import SharedGroups
 from kgdistill.run import artefacts
@@ -29,7 +30,6 @@ from kgdistill.serve.pack import pack_student
 from kgdistill.serve.why import why
 from kgdistill.tasks.interactions import Interactions
 from kgdistill.tasks.item_groups import ItemGroups
-from kgdistill.tasks.listed import parts_of
 from kgdistill.train.student import TrainedStudent, student_scorer
 
 CPU = torch.device("cpu")

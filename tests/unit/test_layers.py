@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("errors", "arrays", "resources", "nearest", "private", "plain"),
     ("whole_file",),
-    ("moment", "progress", "refusals", "plotting", "pages", "words", "units", "declared"),
+    ("moment", "progress", "refusals", "plotting", "pages", "words", "units", "declared", "listed"),
     ("store", "wording"),
     ("ranking", "snapshot", "ingest", "graphcheck"),
     ("derive", "tasks", "explore"),

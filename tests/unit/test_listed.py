@@ -15,8 +15,8 @@ from _planted import COLOURS, Planted, colour_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kgdistill.listed import lists_values, parts_of
 from kgdistill.tasks.item_groups import ItemGroups, beside_facts, conjunction, own_fields, text_groups
-from kgdistill.tasks.listed import lists_values, parts_of
 
 SIZES, STUFFS = ("S", "M", "L"), ("wool", "silk", "felt 1,5 mm")
 LISTED = [list(parts) for parts in product(COLOURS, SIZES, STUFFS)]
