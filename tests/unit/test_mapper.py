@@ -541,6 +541,7 @@ relationships:
 trees:
   - {label: Category, path: {column: f, split: ">"}, root: Department, from: {Product: b},
      when: [{column: b, not_in: [x]}]}
+  - {label: Category, path: {column: f, split: "a"}, each: "|", root: Department, from: {Product: b}}
 """
 
 
@@ -578,6 +579,42 @@ def test_every_row_is_accepted_or_rejected_or_skipped_and_never_two_of_these(
             assert {tuple(r.values()) for r in whole.select(what).to_pylist()} == {
                 tuple(r.values()) for r in parts.select(what).to_pylist()
             }
+
+
+def test_several_paths_of_one_value_are_one_each_and_those_on_the_way_to_another_none() -> None:
+    source = """
+    updated_at: t
+    trees:
+      - {label: Category, path: {column: c, split: ">"}, each: ",", root: Department, from: {Product: p},
+         when: [{column: p, not_in: [x]}]}
+    """
+    table = [
+        {"p": "1", "c": "Food > Tea, Food,Food>Tea", "t": "2024-01-01"},
+        {"p": "2", "c": " Home\\, Garden > Pots ,Food > Oil, > ", "t": "2024-01-02"},
+        {"p": "3", "c": "Sale,Food>Tea", "t": "2024-03-01"},
+        {"p": "x", "c": "Toys", "t": "2024-01-01"},
+        {"p": "4", "c": None, "t": "2024-01-01"},
+        {"p": "5", "c": "Food,Food > Oil>" + "o" * 5000, "t": "2024-01-01"},
+        {"p": "6", "c": ",", "t": "2024-01-01"},
+    ]
+    result = mapped(source, table)
+    assert [(f[0], f[3]) for f in faults(result)] == [(7, "is too long for a key (4,096 bytes)")]
+    assert result.skipped == 3
+    edges = (key for key in result.tables if isinstance(key, tuple))
+    pairs = {key: [(r["source"], r["target"]) for r in rows(result, key)] for key in edges}
+    assert pairs["Product", "IN_CATEGORY", "Category"] == [
+        ("1", "Food > Tea"),
+        ("2", "Home, Garden > Pots"),
+        ("2", "Food > Oil"),
+        ("3", "Food > Tea"),
+    ]
+    assert pairs["Product", "PART_OF", "Department"] == [("3", "Sale")]
+    assert {r["department_id"]: r["_time"].month for r in rows(result, "Department")} == {
+        "Food": 3,
+        "Home, Garden": 1,
+        "Sale": 3,
+    }
+    assert rows(mapped(source, table[6:]), "Category") == []
 
 
 def test_of_a_tree_s_equal_nodes_the_last_by_time_stays() -> None:

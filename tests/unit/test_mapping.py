@@ -175,6 +175,12 @@ def test_a_tree_in_a_source_of_deletions_needs_what_hangs_on_it() -> None:
     assert error.where == "shop.yaml: sources.gone.trees[0]"
 
 
+def test_several_paths_in_one_value_need_to_be_cut_each() -> None:
+    error = refused('path: {column: paths, split: ">"}', 'path: paths, each: ","')
+    assert error.where == "shop.yaml: sources.orders.trees[0].path"
+    assert "what stands between its names" in str(error)
+
+
 def test_a_compiled_source_says_what_it_needs_and_can_make_and_travels_between_processes() -> None:
     source = parse_mapping(SHOP).compile(SCHEMA, salt=b"salt")["orders"]
     assert source.columns == ["units", "buyer", "sku", "name", "when", "price", "paths"]

@@ -94,6 +94,82 @@ def test_blanks_between_names_leave_signs_within_them(tmp_path: Path) -> None:
     assert tree(shown) == {"Action", "Comedy", "Drama", "Drama/Comedy"}
 
 
+LISTED = 'hold several paths with "{}" between; each counts, but for heads of others'
+
+
+@pytest.mark.parametrize(
+    ("paths", "between", "ends"),
+    [
+        (
+            ["Food > Tea, Food", "Food > Oil, Home", "Home > Pots"],
+            ",",
+            ["Food > Tea", "Food > Oil", "Home > Pots"],
+        ),
+        (
+            ["Obst/Äpfel;Obst", "Obst/Birnen;Obst", "Brot/Roggen"],
+            ";",
+            ["Obst > Äpfel", "Obst > Birnen", "Brot > Roggen"],
+        ),
+        (
+            ["家居 > 茶具 | 家居", "家居 > 花瓶 | 家居", "食品 > 茶叶"],
+            "|",
+            ["家居 > 茶具", "家居 > 花瓶", "食品 > 茶叶"],
+        ),
+        # Few are deep, and still they are paths.
+        (["Tea, Sale", "Sale, Tea", "Oil, Sale", "Tea > Green, Tea"], ",", ["Tea > Green"]),
+        ([r"Home\, Garden > Pots", "Home > Tea"], ",", ["Home, Garden > Pots", "Home > Tea"]),
+    ],
+)
+def test_values_with_several_paths_are_one_each(
+    tmp_path: Path, paths: list[str], between: str, ends: list[str]
+) -> None:
+    doubts, shown = tried(tmp_path, paths)
+    edges = shown.examples["Product", "IN_CATEGORY", "Category"].to_pylist()
+    assert [row["target"] for row in edges] == ends
+    some = [path for path in paths if between in path.replace("\\,", "")]
+    told = f"{len(some)} of {len(paths)} values, such as {paths[0]}, {LISTED.format(between)}"
+    assert doubts == ([told] if some else [])
+    texts = [row["category_text"] for row in shown.examples["Product"].to_pylist()]
+    assert texts == [path.replace("\\,", ",").replace("/", " > ") for path in paths]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["Home, Garden > Pots", "Toys, Games > Dice", "Food > Tea"],
+        # Most of them are names that hold a comma.
+        ["Home, Garden > Pots", "Toys, Games > Dice", "Food > Tea, Food"],
+    ],
+)
+def test_a_comma_within_names_parts_no_paths(tmp_path: Path, paths: list[str]) -> None:
+    doubts, shown = tried(tmp_path, paths)
+    assert (doubts, "Home, Garden > Pots" in tree(shown)) == ([], True)
+
+
+def test_what_is_cut_without_a_sign_of_a_path_is_counted(tmp_path: Path) -> None:
+    doubts, shown = tried(tmp_path, ["Food > Tea, Food", "Food > Oil, Food", "Toys, Games > Dice"])
+    assert doubts[1:] == [
+        '1 of 3 values, such as Toys, Games > Dice, are cut at "," too, though no part of theirs begins as'
+        " another path does"
+    ]
+    assert "Games > Dice" in tree(shown)
+
+
+def test_a_name_with_which_all_of_several_paths_begin_is_no_department(tmp_path: Path) -> None:
+    rows = [
+        "All (1)/Tea,All (1)",
+        "All (1) , All (1) / Oil",
+        "All (1)",
+        "All (1)/Tea,All (1),All (1)/Tea/Green",
+    ]
+    doubts, shown = tried(tmp_path, rows)
+    assert doubts[1:] == ["all paths begin with All (1), which is left out"]
+    assert {row["department_id"] for row in shown.examples["Department"].to_pylist()} == {"Tea", "Oil"}
+    assert tree(shown) == {"Tea > Green"}
+    one, _ = tried(tmp_path, ["Food > Tea, Food", "Food > Tea, Food"])
+    assert len(one) == 1
+
+
 def test_names_that_are_no_path_are_parted_by_several_signs_too(tmp_path: Path) -> None:
     rows = ["Action|Drama", "Drama|Action", "Action|Comedy", "Comedy|Drama", "Drama/Comedy", "Action"]
     doubts, shown = tried(tmp_path, rows, "genres")

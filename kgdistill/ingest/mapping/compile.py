@@ -12,7 +12,7 @@ from kgdistill.errors import InputError, SchemaError
 from kgdistill.ingest.mapping.compile_joins import compile_joins
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Condition, End, NodePiece, RelationshipPiece, TreePiece, Value
-from kgdistill.ingest.mapping.plan import Cell, CompiledSource, EdgePlan, NodePlan, Side, TreePlan
+from kgdistill.ingest.mapping.plan import Cell, CompiledSource, EdgePlan, NodePlan, Shape, Side, TreePlan
 from kgdistill.ingest.model import TypeKey
 from kgdistill.moment import naive_utc
 from kgdistill.nearest import nearest
@@ -241,8 +241,17 @@ class _Compiler:
                 where=path,
                 hint="name the categories under nodes, or add `from` to remove what hangs on the tree",
             )
-        leaf = self.values.cell("path", piece.path, "string", f"{path}.path", required=False, shape="many")
-        return TreePlan(label, leaf, piece.root, member, self.values.conditions(piece.when))
+        value = piece.path
+        several: tuple[str, str] | None = None
+        if piece.each is not None:
+            if value.split is None:
+                told = "each goes with a path that says what stands between its names"
+                raise InputError(told, where=f"{path}.path", hint='such as split: " > "')
+            several = piece.each, value.split
+            value = value.model_copy(update={"split": None})
+        shape: Shape = "many" if several is None else "one"
+        leaf = self.values.cell("path", value, "string", f"{path}.path", required=False, shape=shape)
+        return TreePlan(label, leaf, piece.root, member, several, self.values.conditions(piece.when))
 
     def _relationship_of_tree(self, edge: EdgeType, path: str) -> None:
         try:

@@ -260,6 +260,9 @@ class TreePiece(Part):
     label: str
     path: Value = Field(description="A list of names, from the top; blank ones are left out.")
     root: str | None = Field(None, description="The first name becomes a node of this label.")
+    each: str | None = Field(
+        None, min_length=1, description="Stands between several paths of one value; `split` cuts each."
+    )
     from_: End | None = Field(None, alias="from", description="A node that belongs to the path's end.")
     when: Conditions = Field((), description="Rows for which one does not hold do not make this.")
 

@@ -90,12 +90,16 @@ class EdgePlan:
 
 @dataclass(frozen=True, eq=False)
 class TreePlan:
-    """Nodes of a tree, and what hangs on its leaves."""
+    """Nodes of a tree, and what hangs on its leaves.
+
+    `several`: what stands between paths of one value, which then is a text, and between the names of each.
+    """
 
     label: str
     path: Cell
     root: str | None
     member: tuple[str, Cell] | None
+    several: tuple[str, str] | None
     when: tuple[Condition, ...]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
-from kgdistill.ingest.propose.paths import names_of, separator
+from kgdistill.ingest.propose.paths import names_of, separator, several
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
     ABOUT,
@@ -439,7 +439,7 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
 
 def _apart(levels: list[ColumnProfile], *, blanks: bool) -> str | None:
     """What stands between names where most of them come at the head of some values and below it in others."""
-    if len(levels) != 1 or levels[0].lists:
+    if len(levels) != 1 or levels[0].lists or several(levels[0]) is not None:
         return None
     mark = separator(levels[0]) or (" " if blanks else None)
     if mark is None:

@@ -4,16 +4,76 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kgdistill.ingest.propose.profile import ColumnProfile
 
 _MARKS = (" > ", " / ", " | ", " » ", "|", ">", "/", ";")
 _SIGNS = dict.fromkeys(mark.strip() for mark in _MARKS)
+_BETWEEN = (",", ";", "|")
+# Of the values that look like several paths, those that must hold one of several names.
+_DEEP = 0.2
+
+
+@dataclass(frozen=True)
+class Several:
+    """Values that hold several paths each.
+
+    Attributes:
+        between: what stands between paths.
+        mark: what stands between the names of a path.
+        values: those with several paths.
+        unlike: those with the sign in which no part begins as another path does.
+        escaped: in some the sign stands within a name, behind a backslash.
+        root: the name with which every path begins.
+    """
+
+    between: str
+    mark: str
+    values: list[str]
+    unlike: list[str]
+    escaped: bool = False
+    root: str = ""
+
+
+def several(column: ColumnProfile) -> Several | None:
+    """How values hold several paths, as `Home > Pots, Home`; None where a sign between them is of names."""
+    if column.lists:
+        return None
+    for between in _BETWEEN:
+        cut = re.compile(rf"(?<!\\){re.escape(between)}")
+        listed = [(value, [part.strip() for part in cut.split(value)]) for value in column.values]
+        marks = [mark for mark in _MARKS if between not in mark]
+        counts = {mark: sum(mark in part for _, parts in listed for part in parts) for mark in marks}
+        mark = max(marks, key=lambda mark: counts[mark])
+        first = {parts[0].split(mark)[0].strip() for _, parts in listed}
+        both = [(value, parts) for value, parts in listed if len(parts) > 1]
+        like = [value for value, parts in both if _together(parts, mark, first)]
+        escaped = any(f"\\{between}" in value for value in column.values)
+        deep = sum(mark in value for value in like)
+        alone = escaped and not both and counts[mark] > 0
+        if alone or (2 * len(like) > len(both) and deep >= _DEEP * len(like)):
+            names = [part.split(mark, 1)[0].strip() for _, parts in listed for part in parts]
+            below = {part for _, parts in listed for part in parts if mark in part}
+            root = names[0] if len(set(names)) == 1 and len(below) > 1 else ""
+            told = set(like)
+            return Several(between, mark, like, [v for v, _ in both if v not in told], escaped, root)
+    return None
+
+
+def _together(parts: list[str], mark: str, first: set[str]) -> bool:
+    """Whether one of the parts of a value, but for the first, begins as another path does."""
+    heads = {part + mark for part in parts}
+    nested = any(part.startswith(head) for part in parts for head in heads)
+    return nested or any(part.split(mark)[0].strip() in first for part in parts[1:])
 
 
 def separator(column: ColumnProfile) -> str | None:
     """What stands between the names of a path, where most values are paths; of several the usual one."""
+    listed = several(column)
+    if listed is not None:
+        return listed.mark
     counts = {mark: sum(mark in value for value in column.values) for mark in _MARKS}
     most = 0.5 * len(column.values)
     for mark in _MARKS:
@@ -57,8 +117,18 @@ def other_signs(column: ColumnProfile, mark: str) -> list[str]:
 
 def parted(column: ColumnProfile, mark: str) -> dict[str, Any]:
     """The options that cut the paths of a column."""
+    listed = several(column)
+    if listed is not None:
+        return {"replace": without_root(listed), "split": mark} if listed.root else {"split": mark}
     signs = other_signs(column, mark)
     return {"replace": {any_sign(signs): mark}, "split": mark} if signs else {"split": mark}
+
+
+def without_root(listed: Several) -> dict[str, str]:
+    """What takes the name away with which all paths begin, wherever one does."""
+    signs = (listed.root, listed.between, listed.mark.strip())
+    root, between, mark = (re.escape(sign).replace(r"\ ", " ") for sign in signs)
+    return {rf"(^|{between})\s*(?:{root}\s*{between}\s*)*{root}\s*(?:{mark}\s*|$)": r"\1"}
 
 
 def any_sign(signs: list[str]) -> str:

@@ -6,15 +6,15 @@ import re
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
-from kgdistill.ingest.propose.events import kinds_for, types_between
 from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, used
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.overlooked import dated_keys, unread_sums
-from kgdistill.ingest.propose.paths import any_sign, other_signs, parted, parted_otherwise, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.times import doubts_of, fits
-from kgdistill.ingest.propose.words import END, HANDLE
+from kgdistill.ingest.propose.words import HANDLE
 from kgdistill.ingest.propose.write_events import unheard, when, write_events
+from kgdistill.ingest.propose.write_offers import write_ads, write_campaigns
+from kgdistill.ingest.propose.write_paths import category_text, path_doubts, write_categories
 from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, scalar, write_skeleton
 from kgdistill.store.schema import Schema
@@ -37,12 +37,6 @@ _USER_WORDS = {
     "household_size": "householdsize haushaltsgroesse",
     "household_composition": "householdcomposition householdcomp",
     "kids_count": "kidscount kids children kinder",
-}
-_CAMPAIGN_WORDS = {
-    "start_at": "start starts sent begin begins beginn anfang ab from von startdate starttime startdatum "
-    "startzeit",
-    "end_at": f"{END} to",
-    "campaign_type": "type typ art campaigntype kampagnentyp",
 }
 
 
@@ -200,26 +194,9 @@ def _doubts(column: ColumnProfile, found: Guess) -> list[str]:
     if column.time is not None:
         doubts += doubts_of(column.time)
     if column in found.categories:
-        doubts += _otherwise(column)
+        doubts += path_doubts(column)
     if column.number is not None and column.number.either and _is_number(column, found):
         doubts.append(mark_doubt(column.values, column.number))
-    return doubts
-
-
-def _otherwise(column: ColumnProfile) -> list[str]:
-    """Which values are parted by another sign than most paths, and what becomes of them."""
-    mark = None if column.lists else separator(column)
-    if mark is None:
-        return []
-    signs = other_signs(column, mark)
-    doubts = []
-    for sign, values in parted_otherwise(column, mark).items():
-        told = f"{len(values):,} of {len(column.values):,} values, such as {values[0][:40]}, hold {sign} and"
-        read = "; they are read as paths of the same tree"
-        if sign not in signs:
-            how = flow({any_sign([sign]): mark})
-            read = f", and are one category each; as paths too: replace: {how}"
-        doubts.append(f'{told} not "{mark}"{read}')
     return doubts
 
 
@@ -317,9 +294,9 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     if product is not None:
         _product(pieces, product, priced=sample.priced)
     if found.ad is not None:
-        _ads(pieces, user, product)
+        write_ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
-        _campaigns(pieces, sample, taken, user, product)
+        write_campaigns(pieces, sample, taken, user, product)
     write_texts(pieces, user, product)
     acts = found.ad is None and found.coupon is None and found.question is None
     if acts and user is not None and product is not None:
@@ -347,7 +324,7 @@ def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
         "title": None if found.title is None or found.ad is not None else found.title.name,
         "description": None if found.about is None else found.about.name,
         "brand_text": None if found.brand is None else found.brand.name,
-        "category_text": _category_text(found),
+        "category_text": category_text(found),
         "price": None if found.price is None or priced else as_number(found.price),
     }
     if len(found.attributes) == 1:
@@ -363,112 +340,7 @@ def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
         brand = as_key(found.brand)
         pieces.node("Brand", brand, {"name": found.brand.name})
         pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
-    if found.apart is not None:
-        names = as_key(found.categories[0], **parted(found.categories[0], found.apart))
-        pieces.node("Category", names, {"name": names, "path": names})
-        pieces.edge(("Product", "IN_CATEGORY", "Category"), product, names, {}, stub=False)
-    elif found.categories and pieces.has("Category"):
-        first = found.categories[0]
-        mark = separator(first)
-        path: Any = {"columns": [c.name for c in found.categories], "list": True}
-        if first.lists:
-            path = first.name
-        elif mark is not None:
-            path = {"column": first.name, **parted(first, mark)}
-        deep = first.lists or mark is not None or len(found.categories) > 1
-        rooted = deep and ("Category", "PART_OF", "Department") in pieces.schema.edges()
-        pieces.tree(path, product, "Department" if rooted else "")
-
-
-def _category_text(found: Guess) -> Any:
-    levels = found.categories
-    if not levels:
-        return None
-    if found.apart is not None:
-        return {"column": levels[0].name, **parted(levels[0], found.apart)}
-    if len(levels) > 1:
-        return {"columns": [c.name for c in levels], "separator": " > "}
-    mark = separator(levels[0])
-    others = [] if mark is None else other_signs(levels[0], mark)
-    if mark is None or (mark == " > " and not others):
-        return levels[0].name
-    signs = list(dict.fromkeys([mark.strip(), *others]))
-    return {"column": levels[0].name, "replace": {any_sign(signs): " > "}}
-
-
-def _ads(pieces: Pieces, user: Any, product: Any) -> None:
-    found = pieces.found
-    assert found.ad is not None
-    ad = as_key(found.ad)
-    pieces.node("Ad", ad, {"title": None if found.title is None else found.title.name})
-    if found.campaign is not None:
-        campaign = as_key(found.campaign)
-        pieces.node("Campaign", campaign, {})
-        pieces.edge(("Ad", "PART_OF", "Campaign"), ad, campaign, {}, stub=False)
-    if product is not None:
-        pieces.edge(("Ad", "FOR", "Product"), ad, product, {})
-    if user is None or found.time is None:
-        return
-    at = {"at": as_moment(found.time)}
-    if found.event is None:
-        needed = when(found, "SAW")
-        pieces.edge(("User", "SAW", "Ad"), user, ad, at, when=needed, doubt="seen, or clicked?")
-        return
-    for name in types_between(pieces.schema, "User", "Ad"):
-        if kinds_for(found.event, name):
-            pieces.edge(("User", name, "Ad"), user, ad, at, when=when(found, name))
-    unheard(pieces, types_between(pieces.schema, "User", "Ad"))
-
-
-def _is_called(column: ColumnProfile, known: str) -> bool:
-    return has_word(column, known) or column.flat in known.split()
-
-
-def _of_campaign(name: str, sample: Sample, taken: set[str]) -> dict[str, Any]:
-    """A property of a campaign or coupon, by a column that is called so; empty where there is none."""
-    some = (c for c in sample.columns if _is_called(c, _CAMPAIGN_WORDS[name]) and c.values)
-    timed = name != "campaign_type"
-    column = next((c for c in some if (c.time is not None) == timed), None)
-    if column is None:
-        return {}
-    taken.add(column.name)
-    return {name: as_moment(column)}
-
-
-def _campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
-    found = pieces.found
-    at = None if found.time is None else as_moment(found.time)
-    campaign = None if found.campaign is None else as_key(found.campaign)
-    coupon = None if found.coupon is None else as_key(found.coupon)
-    if campaign is not None:
-        told: dict[str, Any] = {}
-        if user is None and coupon is None and product is None:
-            told["title"] = None if found.title is None else found.title.name
-            # No event is made of them.
-            found.unsure.pop("time", None)
-            for name in _CAMPAIGN_WORDS:
-                told |= _of_campaign(name, sample, taken)
-        pieces.node("Campaign", campaign, told)
-        if user is not None and coupon is None:
-            if at is None:
-                found.unsure["time"] = "who received a campaign needs the time when"
-            else:
-                pieces.edge(
-                    ("User", "RECEIVED", "Campaign"),
-                    user,
-                    campaign,
-                    {"at": at},
-                    when=when(found, "RECEIVED"),
-                )
-    if coupon is None:
-        return
-    pieces.node("Coupon", coupon, _of_campaign("start_at", sample, taken) if user is None else {})
-    if user is not None and at is not None:
-        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=when(found, "REDEEMED"))
-    if campaign is not None:
-        pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
-    if product is not None and user is None:
-        pieces.edge(("Coupon", "FOR", "Product"), coupon, product, {})
+    write_categories(pieces, product)
 
 
 def _judged(pieces: Pieces, query: Any, product: Any, grade: ColumnProfile) -> None:

@@ -154,12 +154,14 @@ class Pieces:
             self.edges += [f"          {k}: {flow(v)}" for k, v in kept.items()]
         self.edges += [f"        # {comment(text)}" for text in comments]
 
-    def tree(self, path: Any, source: Any, root: str = "") -> None:
-        """Adds a tree of categories."""
+    def tree(self, path: Any, source: Any, root: str = "", each: str = "") -> None:
+        """Adds a tree of categories; `each` stands between several paths of one value."""
         self.named |= names_in([path, source])
         self.trees += ["      - label: Category", f"        path: {flow(path)}"]
         if root:
             self.trees.append(f"        root: {root}")
+        if each:
+            self.trees.append(f"        each: {flow(each)}")
         self.trees.append(f"        from: {flow({'Product': source})}")
 
 
