@@ -114,6 +114,10 @@ _TERMS = {
     "refunded": "退款 已退款 退款成功 返金 환불",
     "returned": "退货 退貨 已退货 已退貨 退换货 返品 반품",
     "unpaid": "待付款 未付款 待支付 未支付 等待买家付款 未入金 미결제",
+    "draft": "草稿 下書き",
+    "unpublished": "下架 已下架 停售 販売停止 非公開 판매중지",
+    "hidden": "隐藏 隱藏 非表示 숨김",
+    "published": "发布 發佈 上架 公開 공개",
     "failed": "失败 失敗 支付失败 실패",
 }  # fmt: skip
 _MEANING = {term: tuple(english.split()) for english, terms in _TERMS.items() for term in terms.split()}

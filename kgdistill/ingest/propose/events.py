@@ -77,9 +77,20 @@ _FLAGS = (
     ("否", "是"),
 )
 # What the status of an order says where nothing was bought in the end.
-UNDONE = _RETURNS | word_set(
-    """cancelled canceled cancel failed declined rejected voided void expired unpaid pending storniert
-    abgebrochen"""
+UNPAID = word_set(
+    """pending unpaid failed expired draft hold on_hold holded payment_pending pending_payment
+    awaiting_payment payment_review payment_failed payment_error unbezahlt zahlung_ausstehend wartend
+    pending_paiement pending_pago"""
+)
+UNDONE = (
+    _RETURNS
+    | UNPAID
+    | word_set("cancelled canceled cancel declined rejected voided void storniert abgebrochen")
+)
+# What the status of a product says that is not sold.
+UNSOLD = word_set(
+    """draft drafts archived inactive disabled discontinued hidden deleted unpublished offline private trash
+    entwurf archiviert inaktiv deaktiviert ausgelistet versteckt geloescht"""
 )
 # What is said of several types is of the first that a schema has.
 _NAMES = {
@@ -172,6 +183,15 @@ def flags_of(columns: Sequence[ColumnProfile], types: Sequence[str]) -> dict[str
         if yes is not None and fit and plain in _known(fit):
             found.setdefault(fit, (column, next(v for v in column.values if v.lower() == yes)))
     return found
+
+
+def no_of(column: ColumnProfile) -> set[str]:
+    """The values of a column of yes and no that say no; empty where it is none."""
+    said = {value.lower() for value in column.values}
+    no = {pair[0] for pair in _FLAGS} | {"-1"}
+    if not said <= no | {pair[1] for pair in _FLAGS}:
+        return set()
+    return {value for value in column.values if value.lower() in no}
 
 
 def codes_of(column: ColumnProfile, name: str, types: Sequence[str]) -> dict[str, str]:

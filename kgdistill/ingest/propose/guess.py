@@ -227,7 +227,11 @@ def _entities(
     found.campaign = take(lambda c: has(c, "campaign kampagne") and (is_id(c) or len(c.words) == 1), exact)
     redeems = bool(told_by("_".join(stem), ["REDEEMED"])[1])
     found.coupon = take(
-        lambda c: has(c, "coupon gutschein voucher") and (is_id(c) or (redeems and len(c.words) == 1)), exact
+        lambda c: (
+            (has(c, "coupon gutschein voucher") and (is_id(c) or (redeems and len(c.words) == 1)))
+            or _is_code(c)
+        ),
+        exact,
     )
     found.order = take(
         lambda c: (
@@ -242,12 +246,28 @@ def _entities(
         lambda c: entity(c, PRODUCT) or _is_reference(c, left, shared),
         lambda c: (c.name in shared, _tells_goods(c), len(c.values), c.distinct, exact(c)),
     )
+    if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
+        found.coupon = take(lambda c: _is_offer(c, left, stem))
     _bare(found, left, stem)
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
         handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
         if handles:
             found.user = handles[0]
             found.personal.remove(handles[0])
+
+
+def _is_code(column: ColumnProfile) -> bool:
+    """Whether it holds the codes that take something off a price, which are no numbers as a rate is."""
+    off = has(column, "discount promo promotion rabatt remise") and is_id(column)
+    return off and column.number is None and column.time is None and not has_word(column, "type class rate")
+
+
+def _is_offer(column: ColumnProfile, beside: list[ColumnProfile], stem: tuple[str, ...]) -> bool:
+    """Whether each row of a file that is called so is a coupon of this name or code, with a time."""
+    offers = any(word in "".join(stem) for word in ("discount", "coupon", "voucher", "gutschein", "rabatt"))
+    named = bare(column) or column.words[-1:] in (("name",), ("code",), ("title",), ("titel",))
+    unlike = column.full and column.distinct == len(column.values)
+    return offers and named and unlike and any(c.time is not None for c in beside)
 
 
 def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:

@@ -10,6 +10,7 @@ from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, used
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.overlooked import dated_keys, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
+from kgdistill.ingest.propose.states import unsold
 from kgdistill.ingest.propose.times import doubts_of, fits
 from kgdistill.ingest.propose.words import HANDLE
 from kgdistill.ingest.propose.write_events import unheard, when, write_events
@@ -278,7 +279,9 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     found = pieces.found
     user = None
     if found.user is not None:
-        hidden = {"hash": True} if found.user.personal or has_word(found.user, HANDLE) else {}
+        hidden: dict[str, Any] = {}
+        if found.user.personal or has_word(found.user, HANDLE):
+            hidden = {"case": "lower", "hash": True} if _is_mail(found.user) else {"hash": True}
         pieces.salted = bool(hidden)
         user = as_key(found.user, **hidden)
         about: dict[str, Any] = {}
@@ -292,13 +295,15 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
         pieces.node("User", user, about)
     product = None if found.product is None else as_key(found.product)
     if product is not None:
-        _product(pieces, product, priced=sample.priced)
+        _product(pieces, product, sample)
     if found.ad is not None:
         write_ads(pieces, user, product)
     elif found.campaign is not None or found.coupon is not None:
         write_campaigns(pieces, sample, taken, user, product)
     write_texts(pieces, user, product)
-    acts = found.ad is None and found.coupon is None and found.question is None
+    sold = any(c is not None for c in (found.order, found.quantity, found.amount, found.price, found.event))
+    # A coupon's code beside lines of orders is one thing more that they tell.
+    acts = found.ad is None and (found.coupon is None or sold) and found.question is None
     if acts and user is not None and product is not None:
         write_events(pieces, sample, user, product)
     query: Any = None
@@ -318,14 +323,19 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
             write_clicks(pieces, sample, query, product)
 
 
-def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
+def _is_mail(column: ColumnProfile) -> bool:
+    """Whether values are addresses of mail, which are the same in capitals."""
+    return 2 * sum("@" in value for value in column.values) > len(column.values)
+
+
+def _product(pieces: Pieces, product: Any, sample: Sample) -> None:
     found = pieces.found
     properties: dict[str, Any] = {
         "title": None if found.title is None or found.ad is not None else found.title.name,
         "description": None if found.about is None else found.about.name,
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": category_text(found),
-        "price": None if found.price is None or priced else as_number(found.price),
+        "price": None if found.price is None or sample.priced else as_number(found.price),
     }
     if len(found.attributes) == 1:
         properties["attributes"] = found.attributes[0].name
@@ -336,6 +346,8 @@ def _product(pieces: Pieces, product: Any, *, priced: bool) -> None:
     if any(v is not None for v in properties.values()) or alone:
         doubts = {"price": "of one unit"} if found.user is not None else {}
         pieces.node("Product", product, properties, doubts)
+    if alone:
+        found.unsure |= unsold(sample.columns)
     if found.brand is not None and pieces.has("Brand"):
         brand = as_key(found.brand)
         pieces.node("Brand", brand, {"name": found.brand.name})

@@ -8,18 +8,17 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_moment, as_number
 from kgdistill.ingest.propose.events import (
     RETURNED,
-    UNDONE,
     all_told,
     codes_of,
     flags_of,
     kinds_for,
     kinds_of,
-    normal,
     told_by,
     types_between,
 )
 from kgdistill.ingest.propose.guess import Guess, is_id, used
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.states import undone
 from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed
 
 
@@ -33,11 +32,7 @@ def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> Non
                 f"of none that is known: {found.untimed}; say at: {{column: …, format: …}}"
             )
         return
-    for column in sample.columns:
-        undone = sorted(set(column.values) & {v for v in column.values if normal(v) in UNDONE})
-        if undone and {"status", "state"} & set(column.words) and column.distinct <= 50:
-            where = flow([{"column": column.name, "not_in": undone}])
-            found.unsure[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
+    found.unsure |= undone([c for c in sample.columns if c not in (found.quantity, found.amount)])
     at = {"at": as_moment(found.time)}
     comments = []
     if found.order is not None:

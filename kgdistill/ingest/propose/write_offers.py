@@ -95,6 +95,8 @@ def write_campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, 
                 )
     if coupon is None:
         return
+    if user is None:
+        found.unsure.pop("time", None)
     pieces.node("Coupon", coupon, _of_campaign("start_at", sample, taken) if user is None else {})
     if user is not None and at is not None:
         pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=when(found, "REDEEMED"))

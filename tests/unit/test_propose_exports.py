@@ -1,0 +1,163 @@
+"""What exports of shops bring along: codes, states, guards and pairs beside orders and products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kgdistill.ingest.mapping.load import parse_mapping
+from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.store.schema import load_schema
+
+SCHEMA = load_schema()
+BOUGHT = ("User", "BOUGHT", "Product")
+REDEEMED = ("User", "REDEEMED", "Coupon")
+
+
+def tried(folder: Path, **files: list[str]) -> tuple[str, Preview]:
+    """What is proposed for files of these lines, and what comes of it."""
+    for name, lines in files.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    yaml = propose([folder / f"{name}.csv" for name in files], SCHEMA)
+    shown = preview(parse_mapping(yaml), SCHEMA, folder, 100, salt=b"s")
+    assert shown.rejects.to_pylist() == []
+    return yaml, shown
+
+
+def doubts(yaml: str, heading: str) -> list[str]:
+    told = [line.partition(f"# ? {heading}: ")[2] for line in yaml.splitlines()]
+    return [doubt for doubt in told if doubt]
+
+
+def rows(shown: Preview, label: str) -> list[dict[str, object]]:
+    return [{k: v for k, v in row.items() if v is not None} for row in shown.examples[label].to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("code", "sold"),
+    [
+        ("coupon_code", "quantity"),
+        ("Discount Code", "price"),
+        ("Gutscheincode", "Menge"),
+        ("优惠码", "数量"),
+    ],
+)
+def test_a_code_beside_lines_of_orders_is_redeemed_and_the_lines_are_bought(
+    tmp_path: Path, code: str, sold: str
+) -> None:
+    lines = [
+        f"c{i % 7},p{i % 5},2024-03-{i + 1:02},{i % 3 + 1},{'' if i % 4 else 'NEW10'}" for i in range(20)
+    ]
+    _, shown = tried(tmp_path, lines=[f"customer_id,sku,date,{sold},{code}", *lines])
+    assert (shown.counts[BOUGHT], shown.counts[REDEEMED]) == (20, 5)
+    assert {row["coupon_id"] for row in rows(shown, "Coupon")} == {"NEW10"}
+
+
+def test_redemptions_of_products_are_no_purchases(tmp_path: Path) -> None:
+    lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},K{i % 3}" for i in range(20)]
+    _, shown = tried(tmp_path, log=["customer_id,sku,date,coupon_code", *lines])
+    assert BOUGHT not in shown.counts
+    assert shown.counts[REDEEMED] == 20
+
+
+@pytest.mark.parametrize("heading", ["discount_rate_id", "discount", "Discount Amount", "rabatt_typ_code"])
+def test_a_rate_is_no_code(tmp_path: Path, heading: str) -> None:
+    lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},1,{i % 3}5" for i in range(20)]
+    _, shown = tried(tmp_path, orders=[f"customer_id,sku,date,quantity,{heading}", *lines])
+    assert (shown.counts[BOUGHT], "Coupon" in shown.counts) == (20, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("discounts_export", "Name,Value,Start,End"),
+        ("Gutscheine", "Code,Wert,Beginn,Ende"),
+        ("优惠券", "名称,金额,开始时间,结束时间"),
+    ],
+)
+def test_each_row_of_a_file_of_discounts_is_a_coupon(tmp_path: Path, file: str, head: str) -> None:
+    lines = [f"OFF{i},-10,2024-0{i + 1}-01,2024-0{i + 2}-01" for i in range(5)]
+    _, shown = tried(tmp_path, **{file: [head, *lines]})
+    coupons = rows(shown, "Coupon")
+    assert [row["coupon_id"] for row in coupons] == [f"OFF{i}" for i in range(5)]
+    assert [row["start_at"].month for row in coupons] == [1, 2, 3, 4, 5]  # type: ignore[attr-defined]
+
+
+def test_a_file_of_discounts_that_names_products_has_these(tmp_path: Path) -> None:
+    lines = [f"Tea {i},p{i},-10,2024-0{i + 1}-01" for i in range(5)]
+    _, shown = tried(tmp_path, discounts=["name,sku,value,start", *lines])
+    assert "Coupon" not in shown.counts
+
+
+@pytest.mark.parametrize(
+    ("heading", "states", "left_out"),
+    [
+        ("status", ["active", "draft", "archived"], "[archived, draft]"),
+        ("Zustand Status", ["Aktiv", "Entwurf", "Ausgelistet"], "[Ausgelistet, Entwurf]"),
+        ("published", ["TRUE", "FALSE", "TRUE"], '["FALSE"]'),
+        ("Published", ["1", "0", "-1"], '["-1", "0"]'),
+        ("sichtbar", ["ja", "nein", "ja"], "[nein]"),
+        ("状态", ["在售", "下架", "在售"], '["下架"]'),
+        ("estado", ["activo", "borrador", "activo"], "[borrador]"),
+    ],
+)
+def test_products_that_are_not_for_sale_are_counted(
+    tmp_path: Path, heading: str, states: list[str], left_out: str
+) -> None:
+    lines = [f"p{i},Thing {i},9.5,{states[i % 3]}" for i in range(12)]
+    yaml, _ = tried(tmp_path, products=[f"sku,title,price,{heading}", *lines])
+    few = 8 if "," in left_out else 4
+    told = f"{few} of 12 rows are not for sale, and are products as others; to leave them out: where: "
+    shown = heading if heading.isascii() and " " not in heading else f'"{heading}"'
+    assert doubts(yaml, heading) == [f"{told}[{{column: {shown}, not_in: {left_out}}}]"]
+
+
+def test_states_and_answers_that_say_nothing_of_sale_are_in_no_doubt(tmp_path: Path) -> None:
+    lines = [f"p{i},Thing {i},9.5,{'yes' if i % 2 else 'no'},new" for i in range(12)]
+    yaml, _ = tried(tmp_path, products=["sku,title,price,taxable,status", *lines])
+    assert (doubts(yaml, "taxable"), doubts(yaml, "status")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("heading", "states", "left_out"),
+    [
+        ("Order Status", ["Completed", "On hold", "Pending payment"], '["On hold", "Pending payment"]'),
+        (
+            "Bestellstatus",
+            ["bezahlt", "Zahlung ausstehend", "storniert"],
+            '["Zahlung ausstehend", storniert]',
+        ),
+        ("statut", ["payé", "en attente de paiement", "annulée"], '["annulée", "en attente de paiement"]'),
+        ("fulfillment status", ["fulfilled", "pending", "cancelled"], "[cancelled]"),
+        ("shipping_status", ["shipped", "pending", "shipped"], ""),
+    ],
+)
+def test_states_of_orders_that_were_not_paid(
+    tmp_path: Path, heading: str, states: list[str], left_out: str
+) -> None:
+    lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},{states[i % 3]}" for i in range(20)]
+    yaml, _ = tried(tmp_path, orders=[f"customer_id,sku,date,{heading}", *lines])
+    told = [doubt.rpartition("not_in: ")[2].removesuffix("}]") for doubt in doubts(yaml, heading)]
+    assert told == ([left_out] if left_out else [])
+
+
+def test_a_time_of_being_cancelled_and_what_was_paid_back_are_in_doubt(tmp_path: Path) -> None:
+    ends = ("2024-04-01,{}.00,3.50", *[",{}.00,"] * 4)
+    lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},{ends[i % 5].format(i % 2)}" for i in range(20)]
+    yaml, _ = tried(tmp_path, orders=["customer_id,sku,date,Storniert am,refunded,cancelled sum", *lines])
+    told = "of 20 rows have one, and count whole"
+    where = "; to leave them out: where: "
+    assert doubts(yaml, "Storniert am") == [f'4 {told}{where}[{{column: "Storniert am", present: false}}]']
+    assert doubts(yaml, "refunded") == [f"10 {told}{where}[{{column: refunded, max: 0}}]"]
+    assert doubts(yaml, "cancelled sum") == [f"4 {told}"]
+
+
+def test_an_address_of_mail_is_one_user_in_capitals_too(tmp_path: Path) -> None:
+    people = ["ann@ex.org", "Ann@Ex.org", "bo@ex.org", "BO@ex.org"]
+    lines = [f"{people[i % 4]},p{i % 5},2024-03-{i + 1:02},1" for i in range(20)]
+    _, shown = tried(tmp_path, orders=["Contact,sku,date,quantity", *lines])
+    assert shown.counts["User"] == 2
+    names = [f"{'Ann' if i % 2 else 'ann'},p{i % 5},2024-03-{i + 1:02},1" for i in range(20)]
+    _, shown = tried(tmp_path, orders=["username,sku,date,quantity", *names])
+    assert shown.counts["User"] == 2
