@@ -161,3 +161,45 @@ def test_an_address_of_mail_is_one_user_in_capitals_too(tmp_path: Path) -> None:
     names = [f"{'Ann' if i % 2 else 'ann'},p{i % 5},2024-03-{i + 1:02},1" for i in range(20)]
     _, shown = tried(tmp_path, orders=["username,sku,date,quantity", *names])
     assert shown.counts["User"] == 2
+
+
+@pytest.mark.parametrize(
+    ("person", "guarded"),
+    [("70{:03}", "'70{:03}"), ("0{:03}", '="0{:03}"'), ("+49{:09}", "'+49{:09}"), ("{:03}", "'{:03}\t")],
+)
+def test_a_number_that_is_kept_from_a_spreadsheet_is_the_number(
+    tmp_path: Path, person: str, guarded: str
+) -> None:
+    people = [f"{guarded.format(i)},VIP" for i in range(7)]
+    lines = [f"{person.format(i % 7)},p{i % 5},2024-03-{i + 1:02},'{i % 2}" for i in range(20)]
+    tables = {"customers": ["customer_id,tags", *people], "orders": ["customer_id,sku,date,qty", *lines]}
+    _, shown = tried(tmp_path, **tables)
+    assert shown.counts["User"] == 7
+    lines = [f"{guarded.format(i % 7)},p{i % 5},'2024-03-{i + 1:02},1" for i in range(20)]
+    _, shown = tried(tmp_path, lines=["customer_id,sku,date,qty", *lines], orders=tables["orders"])
+    assert (shown.counts["User"], shown.counts[BOUGHT]) == (7, 40)
+
+
+def test_numbers_alone_are_guarded_beside_other_codes(tmp_path: Path) -> None:
+    codes = ["'0012", "AB-1", "0013", "'0014"]
+    lines = [f"c{i % 7},{codes[i % 4]},2024-03-{i + 1:02},1" for i in range(20)]
+    _, shown = tried(tmp_path, orders=["customer_id,sku,date,qty", *lines])
+    assert {row["target"] for row in shown.examples[BOUGHT].to_pylist()} == {"0012", "AB-1", "0013", "0014"}
+
+
+@pytest.mark.parametrize("codes", [["'a", "b", "c"], ["'1'", "'2'"], ["'90s tee", "tea"], ["'1a'b", "2"]])
+def test_an_apostrophe_that_may_be_part_of_a_code_stays(tmp_path: Path, codes: list[str]) -> None:
+    lines = [f"c{i % 7},{codes[i % len(codes)]},2024-03-{i + 1:02},1" for i in range(20)]
+    _, shown = tried(tmp_path, orders=["customer_id,sku,date,qty", *lines])
+    assert {row["target"] for row in shown.examples[BOUGHT].to_pylist()} == {*codes}
+
+
+def test_guards_are_read_past_the_first_rows_and_in_both_of_two_files(tmp_path: Path) -> None:
+    times = [*["'01/02/2024"] * 1500, "'13/02/2024"]
+    lines = [f"'00{i % 7},p{i % 5},{time},1" for i, time in enumerate(times)]
+    head = "customer_id,sku,date,qty"
+    other = [f"00{i % 7},p{i % 5},14/02/2024,1" for i in range(20)]
+    yaml, shown = tried(tmp_path, orders_1=[head, *lines], orders_2=[head, *other])
+    assert "%d/%m/%Y" in yaml
+    assert "%m/%d/%Y" not in yaml
+    assert (shown.counts["User"], shown.counts[BOUGHT]) == (7, 1521)

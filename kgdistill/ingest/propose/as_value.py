@@ -10,10 +10,18 @@ from kgdistill.ingest.propose.profile import ColumnProfile
 
 def as_key(column: ColumnProfile, **options: Any) -> Any:
     """A column as a key; where some rows have none they make nothing."""
-    given = dict(options)
+    given = _plain(column, options)
     if not column.full and not column.lists:
         given["required"] = False
     return {"column": column.name, **given} if given else column.name
+
+
+def _plain(column: ColumnProfile, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with what frees the values of guards against spreadsheets first of all."""
+    if column.guard is None:
+        return dict(options)
+    pattern, instead = column.guard
+    return {**options, "replace": {pattern: instead, **options.get("replace", {})}}
 
 
 def _folded(column: ColumnProfile) -> dict[str, Any]:
@@ -30,6 +38,7 @@ def as_number(column: ColumnProfile, **options: Any) -> Any:
         given["decimal"] = "," if shape.comma else "."
     if shape is not None and shape.most is not None:
         given["max"] = shape.most
+    given = _plain(column, given)
     return {"column": column.name, **given} if given else column.name
 
 
@@ -43,4 +52,5 @@ def as_moment(column: ColumnProfile) -> Any:
         given["unit"] = shape.unit
     if shape is not None and shape.zone is not None:
         given["zone"] = shape.zone
+    given = _plain(column, given)
     return {"column": column.name, **given} if given else column.name

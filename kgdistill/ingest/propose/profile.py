@@ -32,6 +32,8 @@ _KINDS = 200
 _NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {"0000-00-00 00:00:00"}
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _FULL_WIDTH = re.compile("[\uff01-\uff5e]")
+_FORMULA = re.compile('^="([^"]*)"$')
+_NUMBERED = re.compile(r"'[-+=@\d]")
 _PHONE = re.compile(r"\+?[\d][\d ()/-]{6,}\d\Z")
 # A piece of a table, whose folder has the name: part-00000-1f2e-c000, 000000_0, 2024-03, 2024年03月, data_1,
 # or a UUID. Letters are digits only behind a number: ad_2024, feed2 and b2b are names.
@@ -56,6 +58,8 @@ class ColumnProfile:
         kinds: of a column that names events, those in the whole file.
         gaps: beyond the sample some rows have nothing there.
         wide: some values hold full-width signs; times and numbers are told without that.
+        guard: a pattern, and what takes its place, that frees values of what tells a spreadsheet that
+            they are text; `values` are without it.
     """
 
     name: str
@@ -70,6 +74,7 @@ class ColumnProfile:
     kinds: tuple[str, ...] = ()
     gaps: bool = False
     wide: bool = False
+    guard: tuple[str, str] | None = None
 
     @property
     def flat(self) -> str:
@@ -170,7 +175,7 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
     if absent and options.format in ("csv", "tsv", "recbole"):
         options = replace(options, null_values=("", *absent))
         columns = [
-            _described(c.name, [v for v in c.values if v not in absent], c.rows)
+            replace(_described(c.name, [v for v in c.values if v not in absent], c.rows), guard=c.guard)
             if any(v in absent for v in c.values)
             else c
             for c in columns
@@ -245,6 +250,9 @@ def _stored(column: ColumnProfile) -> ColumnProfile:
 
 
 def _described(name: str, values: list[str], rows: int, lists: bool = False) -> ColumnProfile:
+    guard = _guard(values)
+    if guard is not None:
+        values = [text for value in values if (text := re.sub(*guard, value).strip())]
     counted = Counter(values)
     wide = any(_FULL_WIDTH.search(value) for value in counted)
     some: Counter[str] = Counter()
@@ -261,7 +269,21 @@ def _described(name: str, values: list[str], rows: int, lists: bool = False) -> 
         distinct=len(counted),
         personal=_most(some, _MAIL) or (_most(some, _PHONE) and any(v.startswith("+") for v in some)),
         wide=wide,
+        guard=guard,
     )
+
+
+def _guard(values: list[str]) -> tuple[str, str] | None:
+    """How values are kept from a spreadsheet that would make numbers of them: '0012 or ="0012"."""
+    formulas = [value for value in values if value.startswith('="')]
+    if formulas and all(_FORMULA.fullmatch(value) for value in formulas):
+        return _FORMULA.pattern, r"\1"
+    marked = [value for value in values if value.startswith("'")]
+    if not marked or any(value.endswith("'") for value in marked):
+        return None
+    # Beside others an apostrophe alone may be part of a name.
+    numbers = all(_NUMBERED.match(v) for v in marked) and not any(re.search(r"\s|.'", v) for v in values)
+    return ("^'", "") if numbers or len(marked) == len(values) else None
 
 
 def narrow(text: str) -> str:
@@ -299,6 +321,8 @@ def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
         values = plain_array(batch.table[column.name])
         if not pa.types.is_string(values.type):
             return
+        if column.guard is not None:
+            values = pc.replace_substring_regex(values, *column.guard)
         if column.wide:
             values = pc.utf8_normalize(values, form="NFKC")
         found = pc.value_counts(pc.utf8_trim_whitespace(values)).to_pylist()
@@ -365,4 +389,5 @@ def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
         kinds=tuple(dict.fromkeys([*kinds_of(one), *kinds_of(two)] if one.kinds or two.kinds else ())),
         gaps=one.gaps or two.gaps,
         wide=one.wide or two.wide,
+        guard=one.guard or two.guard,
     )
