@@ -203,3 +203,42 @@ def test_guards_are_read_past_the_first_rows_and_in_both_of_two_files(tmp_path: 
     assert "%d/%m/%Y" in yaml
     assert "%m/%d/%Y" not in yaml
     assert (shown.counts["User"], shown.counts[BOUGHT]) == (7, 1521)
+
+
+@pytest.mark.parametrize(
+    ("file", "head", "doubted"),
+    [
+        ("reviews", "sku,title,body,rating,review_date,customer_id,reply", False),
+        ("export", "product_id,title,body,rating,created_at,customer_id,response", True),
+        ("Bewertungen", "Artikelnr,Titel,Text,Sterne,Datum,Kundennr,Antwort", False),
+        ("评论", "商品编号,标题,内容,评分,时间,用户编号,商家回复", False),
+    ],
+)
+@pytest.mark.parametrize("every", [1, 10, 40])
+def test_a_shop_s_reply_makes_no_question_of_a_review(
+    tmp_path: Path, file: str, head: str, doubted: bool, every: int
+) -> None:
+    lines = [
+        f"p{i % 5},Nice,I like it for reason {i},{i % 5 + 1},2024-03-{i % 28 + 1:02},c{i % 7},"
+        + ("" if i % every else f"Thank you for {i}")
+        for i in range(80)
+    ]
+    yaml, shown = tried(tmp_path, **{file: [head, *lines]})
+    told = {key if isinstance(key, str) else key[1]: rows for key, rows in shown.counts.items()}
+    assert (told["Statement"], told["RATED"], told["SAID"]) == (80, 80, 80)
+    assert not told.keys() & {"Question", "Answer"}
+    assert ("taken for the reply to a review" in yaml) == (doubted and every < 40)
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [
+        ("export", "ticket,message,reply,priority"),
+        ("export", "product_id,question,reply,rating"),
+        ("comments_and_questions", "message_id,text,reply,kind"),
+    ],
+)
+def test_answers_without_a_review_are_answers(tmp_path: Path, file: str, head: str) -> None:
+    lines = [f"t{i},How is it with {i}?,So is it with {i},{i % 3}" for i in range(20)]
+    _, shown = tried(tmp_path, **{file: [head, *lines]})
+    assert (shown.counts["Question"], shown.counts["Answer"]) == (20, 20)

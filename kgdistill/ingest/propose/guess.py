@@ -45,8 +45,10 @@ from kgdistill.ingest.propose.words import (
 _DONE = word_set("click clicked viewed bought purchased")
 _BARE = word_set("id key code nr nummer")
 # Files that are called so hold texts, and an id in them is that of a text.
-_SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{STATEMENT} {QUESTION} {TEXT} faq".split()))
-_SAID_IN |= word_set("feedback enquiries inquiries kommentare rezensionen bewertungen fragen utterances")
+_REVIEWS = word_set(" ".join(f"{word} {word}s" for word in STATEMENT.split()))
+_REVIEWS |= word_set("kommentare rezensionen bewertungen")
+_SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{QUESTION} {TEXT} faq".split())) | _REVIEWS
+_SAID_IN |= word_set("enquiries inquiries fragen utterances")
 _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
 _NO_TEXT = "type status title count date category class name url link language lang by author score"
 _NO_TEXT += " helpful vote votes verified image images summary"
@@ -369,6 +371,7 @@ def _texts(
     asked = found.intent is not None and found.question is None and found.product is None
     if asked and found.query is not None:
         found.question, found.query = found.query, None
+    replied = _replied(found, left, stem)
     if found.question is None and (found.intent is not None or found.answer is not None):
         found.question = take(said(TEXT))
     found.sentiment = take(lambda c: classes(SENTIMENT)(c) and c.distinct <= 20)
@@ -376,7 +379,7 @@ def _texts(
     if all(column is None for column in (*other, found.coupon)):
         rated = found.user is not None and found.rating is not None
         ids = any(is_id(c) and has_word(c, STATEMENT) for c in left)
-        tells = rated or ids or found.sentiment is not None or bool(_SAID_IN & set(stem))
+        tells = replied or rated or ids or found.sentiment is not None or bool(_SAID_IN & set(stem))
         if tells or (found.product is None) == (found.user is None):
             found.statement = take(said(STATEMENT), lambda c: c.length())
         if tells and found.statement is None:
@@ -402,6 +405,21 @@ def _texts(
         found.text_id = take(
             lambda c: is_id(c) and c.full and c.distinct == len(c.values) and all(w in own for w in c.words)
         )
+
+
+def _replied(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> bool:
+    """Whether an answer is what the shop replies to a review; it is none then."""
+    answer = found.answer
+    if answer is None or found.question is not None or found.intent is not None:
+        return False
+    called = bool(_REVIEWS & set(stem)) and not (_SAID_IN - _REVIEWS) & set(stem)
+    beside = found.product is not None or any(has(c, f"{PRODUCT} {STATEMENT}") for c in left)
+    if not called and (found.rating is None or not beside):
+        return False
+    if not called:
+        found.unsure[answer.name] = "taken for the reply to a review, as there are ratings, and left out"
+    found.answer = None
+    return True
 
 
 def has_word(column: ColumnProfile, vocabulary: str) -> bool:
