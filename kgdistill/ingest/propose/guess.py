@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
+from kgdistill.ingest.propose.goods import is_code, is_offer
+from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_id
 from kgdistill.ingest.propose.paths import names_of, separator, several
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
@@ -43,7 +45,6 @@ from kgdistill.ingest.propose.words import (
 )
 
 _DONE = word_set("click clicked viewed bought purchased")
-_BARE = word_set("id key code nr nummer")
 # Files that are called so hold texts, and an id in them is that of a text.
 _REVIEWS = word_set(" ".join(f"{word} {word}s" for word in STATEMENT.split()))
 _REVIEWS |= word_set("kommentare rezensionen bewertungen")
@@ -96,21 +97,6 @@ class Guess:
     untimed: str = ""
     apart: str | None = None
     unsure: dict[str, str] = field(default_factory=dict)
-
-
-def has(column: ColumnProfile, vocabulary: str) -> bool:
-    """Whether a word of the name, or the whole of it, is in the vocabulary; longer ones also inside words."""
-    known = vocabulary.split()
-    if column.flat in known or any(word in known for word in column.words):
-        return True
-    return any(len(word) >= 6 and word in column.flat for word in known)
-
-
-def is_id(column: ColumnProfile) -> bool:
-    """Whether the name says that the column tells things apart."""
-    known = ID.split()
-    last = column.words[-1] if column.words else ""
-    return any(w in known for w in column.words) or last.endswith(("id", "nummer", "nr", "code"))
 
 
 def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
@@ -212,7 +198,7 @@ def _entities(
         if any(word in other.split() for word in column.words):
             return False
         done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
-        whole = {column.flat, "".join(_inner(column))} & set(vocabulary.split())
+        whole = {column.flat, "".join(inner(column))} & set(vocabulary.split())
         return is_id(column) or bool(whole) or len(column.words) == 1 or bool(done)
 
     def exact(column: ColumnProfile) -> tuple[object, ...]:
@@ -231,7 +217,7 @@ def _entities(
     found.coupon = take(
         lambda c: (
             (has(c, "coupon gutschein voucher") and (is_id(c) or (redeems and len(c.words) == 1)))
-            or _is_code(c)
+            or is_code(c)
         ),
         exact,
     )
@@ -240,7 +226,7 @@ def _entities(
             has(c, "order invoice basket bestellung bestell auftrag rechnung transaction bon receipt session")
             and (is_id(c) or "nr" in c.flat)
             and c.time is None
-            and not set(_inner(c)) & set(f"{USER} {PRODUCT}".split())
+            and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
         ),
     )
     found.user = take(lambda c: entity(c, USER), exact)
@@ -249,27 +235,13 @@ def _entities(
         lambda c: (c.name in shared, _tells_goods(c), len(c.values), c.distinct, exact(c)),
     )
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
-        found.coupon = take(lambda c: _is_offer(c, left, stem))
+        found.coupon = take(lambda c: is_offer(c, left, stem))
     _bare(found, left, stem)
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
         handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
         if handles:
             found.user = handles[0]
             found.personal.remove(handles[0])
-
-
-def _is_code(column: ColumnProfile) -> bool:
-    """Whether it holds the codes that take something off a price, which are no numbers as a rate is."""
-    off = has(column, "discount promo promotion rabatt remise") and is_id(column)
-    return off and column.number is None and column.time is None and not has_word(column, "type class rate")
-
-
-def _is_offer(column: ColumnProfile, beside: list[ColumnProfile], stem: tuple[str, ...]) -> bool:
-    """Whether each row of a file that is called so is a coupon of this name or code, with a time."""
-    offers = any(word in "".join(stem) for word in ("discount", "coupon", "voucher", "gutschein", "rabatt"))
-    named = bare(column) or column.words[-1:] in (("name",), ("code",), ("title",), ("titel",))
-    unlike = column.full and column.distinct == len(column.values)
-    return offers and named and unlike and any(c.time is not None for c in beside)
 
 
 def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:
@@ -283,17 +255,6 @@ def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: fr
 def _tells_goods(column: ColumnProfile) -> int:
     """How surely a column is of products: a material may be what they are of, a reference a payment's."""
     return {"material": 0, "reference": 1}.get(column.flat, 2)
-
-
-def _inner(column: ColumnProfile) -> tuple[str, ...]:
-    """Of what a name in JSON leads to, the words of the innermost part that is not just called id."""
-    parts = [words(part) for part in column.name.split(".")]
-    return next((part for part in reversed(parts) if "".join(part) not in _BARE), ()) if parts[1:] else ()
-
-
-def bare(column: ColumnProfile) -> bool:
-    """Whether it is just called id."""
-    return column.flat in _BARE
 
 
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
@@ -420,11 +381,6 @@ def _replied(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> 
         found.unsure[answer.name] = "taken for the reply to a review, as there are ratings, and left out"
     found.answer = None
     return True
-
-
-def has_word(column: ColumnProfile, vocabulary: str) -> bool:
-    """Whether one of the words of the name is in the vocabulary."""
-    return any(word in vocabulary.split() for word in column.words)
 
 
 def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:

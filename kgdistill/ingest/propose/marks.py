@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kgdistill.ingest.propose.guess import is_id
+from kgdistill.ingest.propose.headings import is_id
 from kgdistill.ingest.propose.numbers import NumberShape
 from kgdistill.ingest.propose.profile import Sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kgdistill.ingest.propose.guess import has, has_word, is_id
+from kgdistill.ingest.propose.headings import has, has_word, is_id
 from kgdistill.ingest.propose.numbers import signs_around
 from kgdistill.ingest.propose.profile import Sample
 from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE

@@ -23,7 +23,8 @@ from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
-from kgdistill.ingest.propose.guess import Guess, bare
+from kgdistill.ingest.propose.guess import Guess
+from kgdistill.ingest.propose.headings import bare
 from kgdistill.ingest.propose.marks import with_marks
 from kgdistill.ingest.propose.overlooked import KEYS_ALONE
 from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kgdistill.ingest.propose.events import UNDONE, UNPAID, UNSOLD, no_of, normal
-from kgdistill.ingest.propose.guess import has_word, is_id
+from kgdistill.ingest.propose.headings import has_word, is_id
 from kgdistill.ingest.propose.profile import ColumnProfile
 from kgdistill.ingest.propose.yaml_text import flow
 

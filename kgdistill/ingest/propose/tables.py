@@ -17,7 +17,8 @@ from kgdistill.ingest.mapping.model import Value
 from kgdistill.ingest.mapping.values import Evaluator
 from kgdistill.ingest.propose.as_value import as_number
 from kgdistill.ingest.propose.events import UNDONE, normal
-from kgdistill.ingest.propose.guess import Guess, guess, has, has_word, is_id
+from kgdistill.ingest.propose.guess import Guess, guess
+from kgdistill.ingest.propose.headings import has, has_word, is_id
 from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample, called
 from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set, words
 from kgdistill.ingest.propose.yaml_text import listed

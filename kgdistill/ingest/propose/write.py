@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
-from kgdistill.ingest.propose.guess import Guess, guess, has_word, is_id, used
+from kgdistill.ingest.propose.guess import Guess, guess, used
+from kgdistill.ingest.propose.headings import has_word, is_id
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.overlooked import dated_keys, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow

@@ -16,7 +16,8 @@ from kgdistill.ingest.propose.events import (
     told_by,
     types_between,
 )
-from kgdistill.ingest.propose.guess import Guess, is_id, used
+from kgdistill.ingest.propose.guess import Guess, used
+from kgdistill.ingest.propose.headings import is_id
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.states import undone
 from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed

@@ -6,7 +6,7 @@ from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment
 from kgdistill.ingest.propose.events import kinds_for, types_between
-from kgdistill.ingest.propose.guess import has_word
+from kgdistill.ingest.propose.headings import has_word
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import END
 from kgdistill.ingest.propose.write_events import unheard, when
