@@ -242,3 +242,85 @@ def test_answers_without_a_review_are_answers(tmp_path: Path, file: str, head: s
     lines = [f"t{i},How is it with {i}?,So is it with {i},{i % 3}" for i in range(20)]
     _, shown = tried(tmp_path, **{file: [head, *lines]})
     assert (shown.counts["Question"], shown.counts["Answer"]) == (20, 20)
+
+
+def product(folder: Path, head: str, *lines: str) -> list[dict[str, object]]:
+    return rows(tried(folder, products=[f"sku,name,price,{head}", *lines])[1], "Product")
+
+
+@pytest.mark.parametrize("heading", ["Brands", "Marken", "marques", "brand"])
+def test_brands_are_one_each_where_others_stand_alone(tmp_path: Path, heading: str) -> None:
+    brands = ["Acme", "Zeta", '"Acme, Zeta"', '"Johnson, Inc"', '"Zeta,Acme"']
+    lines = [f"p{i},Thing {i},9.5,{brand}" for i, brand in enumerate(brands)]
+    _, shown = tried(tmp_path, products=[f"sku,name,price,{heading}", *lines])
+    made = [row["target"] for row in shown.examples["Product", "MADE_BY", "Brand"].to_pylist()]
+    assert made[:4] == ["Acme", "Zeta", "Acme", "Zeta"]
+    assert {row["brand_id"]: row["name"] for row in rows(shown, "Brand")}["Acme"] == "Acme"
+    alone = [line for line in lines if "Zeta," not in line and "Acme," not in line]
+    _, shown = tried(tmp_path, products=[f"sku,name,price,{heading}", *alone])
+    assert "Johnson, Inc" in {row["brand_id"] for row in rows(shown, "Brand")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "other"),
+    [
+        ("Body (HTML)", "Image Alt Text"),
+        ("Beschreibung", "Bild Text"),
+        ("description", "SEO description"),
+        ("Product content", "thumbnail description"),
+    ],
+)
+def test_a_product_is_described_without_the_tags_of_a_page(tmp_path: Path, heading: str, other: str) -> None:
+    told = r"<p>Tom &amp; Jerry&#39;s <b>tea</b>&nbsp;&ndash; hot</p>\n<ul><li>A &lt; B</li></ul>"
+    page = f"<style>p {{color: red}}</style><!-- <p> -->{told}"
+    lines = [f"p0,Q&amp;A,9.5,{told},a long text about the page of p0{'!' * 100}", f"p1,<3 tea,9.5,{page},p1"]
+    items = product(tmp_path, f"{heading},{other}", *lines)
+    assert [item["title"] for item in items] == ["Q&A", "<3 tea"]
+    assert {item["description"] for item in items} == {"Tom & Jerry's tea – hot A < B"}
+
+
+def test_a_review_is_read_without_tags_and_plain_texts_stay_as_they_are(tmp_path: Path) -> None:
+    lines = [f"c{i},p{i},{i % 5 + 1},2024-03-0{i + 1},Fine<br>by me &amp; you {i}" for i in range(5)]
+    head = "customer_id,sku,rating,date,review"
+    _, shown = tried(tmp_path, reviews=[head, *lines])
+    assert [row["text"] for row in rows(shown, "Statement")][:2] == [
+        "Fine by me & you 0",
+        "Fine by me & you 1",
+    ]
+    items = product(tmp_path, "description", r"p0,a,9.5,a < b & c\n > d  e &c; &unknown; <i like this")
+    assert items[0]["description"] == r"a < b & c\n > d  e &c; &unknown; <i like this"
+
+
+@pytest.mark.parametrize(
+    ("head", "lines", "told"),
+    [
+        ("Tags", ['"eco, summer"', "new"], ["eco, summer", "new"]),
+        (
+            "Option1 Name,Option1 Value,Option2 Name,Option2 Value,Option2 Linked To,Tags",
+            ["Color,Red,Size,L,x,eco", "Color,Blue,,,y,new", "Color,Blue,Size,S,x,"],
+            ["Red, L, eco", "Blue, new", "Blue, S"],
+        ),
+        (
+            "Attribute 1 name,Attribute 1 value(s),Attribute 1 visible,Attribute 1 global",
+            ['Color,"Red, Blue",1,1', "Color,Green,0,1"],
+            ["Red, Blue", "Green"],
+        ),
+        ("Merkmale", ["rot", "blau"], ["rot", "blau"]),
+        (
+            "additional_attributes",
+            ['"color=Red,made_by=Acme"', "color=Blue"],
+            ["color: Red,made_by: Acme", "color: Blue"],
+        ),
+    ],
+)
+def test_tags_and_options_are_attributes(
+    tmp_path: Path, head: str, lines: list[str], told: list[str]
+) -> None:
+    items = product(tmp_path, head, *(f"p{i},Thing {i},9.5,{line}" for i, line in enumerate(lines)))
+    assert [item["attributes"] for item in items] == told
+
+
+def test_tags_of_orders_are_no_attributes(tmp_path: Path) -> None:
+    lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},1,Thing,{'VIP' if i % 2 else 'new'}" for i in range(20)]
+    _, shown = tried(tmp_path, orders=["customer_id,sku,date,quantity,product_name,Tags", *lines])
+    assert not any("attributes" in row for row in rows(shown, "Product"))

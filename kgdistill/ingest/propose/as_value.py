@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 from kgdistill.ingest.propose.numbers import around
 from kgdistill.ingest.propose.profile import ColumnProfile
+
+_CLOSING = re.compile(r"</[a-zA-Z]\w*>|<br ?/?>")
+# What a page does not show, and its tags.
+_TAGS = (r"(?is)<(?:script|style)\b.*?</(?:script|style)>", r"(?s)<!--.*?-->", r"</?[a-zA-Z][^<>]*>")
+_ENTITY = re.compile(r"&#?\w{2,8};")
+# The rest stays as it is, so that a mapping can be read.
+_MOST_ENTITIES = 20
 
 
 def as_key(column: ColumnProfile, **options: Any) -> Any:
@@ -26,6 +35,22 @@ def _plain(column: ColumnProfile, options: dict[str, Any]) -> dict[str, Any]:
 
 def _folded(column: ColumnProfile) -> dict[str, Any]:
     return {"fold": "nfkc"} if column.wide else {}
+
+
+def as_text(column: ColumnProfile) -> Any:
+    """A column as a text, without the tags and entities of web pages that some values hold."""
+    values = dict.fromkeys(column.values)
+    tags = any(_CLOSING.search(value) for value in values)
+    entities = dict.fromkeys(name for value in values for name in _ENTITY.findall(value))
+    signs = {name: html.unescape(name) for name in [*entities][:_MOST_ENTITIES]}
+    # The sign of entities themselves last: of &amp;lt; the text is &lt;.
+    told = sorted((name for name in signs if signs[name] != name), key=lambda name: signs[name] == "&")
+    page = (pattern for pattern in _TAGS if tags and any(re.search(pattern, value) for value in values))
+    replaced = dict.fromkeys(page, " ")
+    replaced |= {name: signs[name].replace("\\", r"\\").replace("\xa0", " ") for name in told}
+    if tags and any(r"\n" in value for value in values):
+        replaced[r"\\n"] = " "
+    return {"column": column.name, "replace": {**replaced, r"\s+": " "}} if replaced else column.name
 
 
 def as_number(column: ColumnProfile, **options: Any) -> Any:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from kgdistill.ingest.propose.events import no_of
 from kgdistill.ingest.propose.headings import bare, has, has_word, is_id
 from kgdistill.ingest.propose.profile import ColumnProfile
+from kgdistill.ingest.propose.words import ABOUT, ATTRIBUTE, IMAGE
+
+_LISTED = (
+    "tag tags attribute attributes option options variation schlagwort schlagworte schlagwoerter merkmal"
+)
+_LISTED += " merkmale eigenschaft eigenschaften attribut"
 
 
 def is_code(column: ColumnProfile) -> bool:
@@ -18,3 +25,38 @@ def is_offer(column: ColumnProfile, beside: list[ColumnProfile], stem: tuple[str
     named = bare(column) or column.words[-1:] in (("name",), ("code",), ("title",), ("titel",))
     unlike = column.full and column.distinct == len(column.values)
     return offers and named and unlike and any(c.time is not None for c in beside)
+
+
+def is_about(column: ColumnProfile, *, goods: bool) -> bool:
+    """Whether it describes a product; of `goods` alone, which nobody bought or rated, a body does too."""
+    told = has(column, ABOUT) or (goods and has_word(column, "body content inhalt"))
+    other = has_word(column, f"review summary {IMAGE}") or column.flat == "reviewtext"
+    return told and not other and column.number is None and column.time is None
+
+
+def described(column: ColumnProfile) -> tuple[object, ...]:
+    """How well a column describes a product, rather than a page about it."""
+    named = has_word(column, "description desc beschreibung body")
+    return (not has_word(column, "seo meta"), named, column.length())
+
+
+def attributes_of(left: list[ColumnProfile], *, goods: bool) -> list[ColumnProfile]:
+    """The attributes of a product; of `goods` alone its tags and the values of its options are some, too."""
+    own = [c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")]
+    tags = [c for c in left if c not in own and goods and _is_listed(c)]
+    return [*own[:4], *tags[:4]]
+
+
+def _is_listed(column: ColumnProfile) -> bool:
+    """Whether it holds tags, or what an option or attribute of any name is."""
+    other = "name names id type visible global default linked set"
+    told = has_word(column, _LISTED) and not has_word(column, other) and column.time is None
+    # The one value of all goods, and a yes, tell nothing of any.
+    return told and column.distinct > 1 and not no_of(column)
+
+
+def holds_several(column: ColumnProfile) -> bool:
+    """Whether a column of brands holds several in a value, each of which stands alone in others."""
+    listed = [[part.strip() for part in value.split(",")] for value in column.values if "," in value]
+    alone = {value for value in column.values if "," not in value}
+    return bool(listed) and 2 * sum(alone.issuperset(parts) for parts in listed) > len(listed)

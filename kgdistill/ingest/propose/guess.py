@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
-from kgdistill.ingest.propose.goods import is_code, is_offer
+from kgdistill.ingest.propose.goods import attributes_of, described, is_about, is_code, is_offer
 from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_id
 from kgdistill.ingest.propose.paths import names_of, separator, several
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
-    ABOUT,
     AMOUNT,
     ANSWER,
     ATTRIBUTE,
@@ -237,6 +236,11 @@ def _entities(
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
         found.coupon = take(lambda c: is_offer(c, left, stem))
     _bare(found, left, stem)
+    _by_handle(found, left)
+
+
+def _by_handle(found: Guess, left: list[ColumnProfile]) -> None:
+    """Who did something, by what tells people apart where no id does."""
     if found.user is None and found.product is not None and any(c.time is not None for c in left):
         handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
         if handles:
@@ -394,7 +398,12 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     )
     found.brand = take(
         lambda c: has(c, BRAND) and not c.lists,
-        lambda c: (text(c), 2 * len(c.values) > c.rows, not is_id(c), has_word(c, "brand marke")),
+        lambda c: (
+            text(c),
+            2 * len(c.values) > c.rows,
+            not is_id(c),
+            has_word(c, "brand brands marke marken"),
+        ),
     )
     tree = [
         c
@@ -412,17 +421,13 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     found.categories = levels
     for column in levels:
         left.remove(column)
-    found.about = take(
-        lambda c: text(c) and has(c, ABOUT) and not has_word(c, "review summary") and c.flat != "reviewtext",
-        lambda c: (has_word(c, "description desc beschreibung"), c.length()),
-    )
+    goods = found.product is not None and found.user is None and found.order is None
+    found.about = take(lambda c: is_about(c, goods=goods), described)
     if found.title is None and found.about is not None and found.about.length() < 80:
         found.title, found.about = found.about, None
-    found.attributes = [
-        c for c in left if has(c, ATTRIBUTE) and not is_id(c) and not has_word(c, "household family")
-    ][:4]
-    goods = (found.user, found.price, found.brand, *found.categories)
-    coupon = found.coupon if found.product is not None and not any(goods) else None
+    found.attributes = attributes_of(left, goods=goods)
+    beside = (found.user, found.price, found.brand, *found.categories)
+    coupon = found.coupon if found.product is not None and not any(beside) else None
     of_offer = coupon is not None and coupon.full and coupon.distinct == len(coupon.values)
     if of_offer or (found.rating is not None and found.user is not None) or found.statement is not None:
         # In a review the words are the reviewer's, beside a coupon the offer's.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number
+from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number, as_text
+from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
 from kgdistill.ingest.propose.headings import has_word, is_id
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
@@ -324,6 +325,16 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
             write_clicks(pieces, sample, query, product)
 
 
+def _attributes(columns: list[ColumnProfile]) -> Any:
+    """The attributes of a product as one text; of color=red the pair is told as others are."""
+    names = [c.name for c in columns]
+    value: Any = {"columns": names, "separator": ", "} if names[1:] else {"column": names[0]}
+    pairs = [v for c in columns for v in c.values if re.match(r"\w+=", v)]
+    if pairs and len({v.partition("=")[0] for v in pairs}) < len(pairs):
+        return {**value, "replace": {r"(^|,\s*)(\w+)=": r"\1\2: "}}
+    return value if names[1:] else names[0]
+
+
 def _is_mail(column: ColumnProfile) -> bool:
     """Whether values are addresses of mail, which are the same in capitals."""
     return 2 * sum("@" in value for value in column.values) > len(column.values)
@@ -332,17 +343,14 @@ def _is_mail(column: ColumnProfile) -> bool:
 def _product(pieces: Pieces, product: Any, sample: Sample) -> None:
     found = pieces.found
     properties: dict[str, Any] = {
-        "title": None if found.title is None or found.ad is not None else found.title.name,
-        "description": None if found.about is None else found.about.name,
+        "title": None if found.title is None or found.ad is not None else as_text(found.title),
+        "description": None if found.about is None else as_text(found.about),
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": category_text(found),
         "price": None if found.price is None or sample.priced else as_number(found.price),
     }
-    if len(found.attributes) == 1:
-        properties["attributes"] = found.attributes[0].name
-    elif found.attributes:
-        names = [c.name for c in found.attributes]
-        properties["attributes"] = {"columns": names, "separator": ", "}
+    if found.attributes:
+        properties["attributes"] = _attributes(found.attributes)
     alone = found.user is None and found.query is None and found.query_id is None and found.ad is None
     if any(v is not None for v in properties.values()) or alone:
         doubts = {"price": "of one unit"} if found.user is not None else {}
@@ -350,8 +358,9 @@ def _product(pieces: Pieces, product: Any, sample: Sample) -> None:
     if alone:
         found.unsure |= unsold(sample.columns)
     if found.brand is not None and pieces.has("Brand"):
-        brand = as_key(found.brand)
-        pieces.node("Brand", brand, {"name": found.brand.name})
+        several = {"split": ","} if holds_several(found.brand) else {}
+        brand = as_key(found.brand, **several)
+        pieces.node("Brand", brand, {"name": brand if several else found.brand.name})
         pieces.edge(("Product", "MADE_BY", "Brand"), product, brand, {}, stub=False)
     write_categories(pieces, product)
 

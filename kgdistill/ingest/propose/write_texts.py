@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kgdistill.ingest.propose.as_value import as_key, as_moment
+from kgdistill.ingest.propose.as_value import as_key, as_moment, as_text
 from kgdistill.ingest.propose.events import flags_of, kinds_for
 from kgdistill.ingest.propose.guess import Guess
 from kgdistill.ingest.propose.paths import separator
@@ -69,7 +69,7 @@ def _statement(pieces: Pieces, text: ColumnProfile, user: Any) -> None:
         key = as_key(text)
     mood, doubt = (None, "") if found.sentiment is None else _mood(found.sentiment)
     told = {
-        "text": text.name,
+        "text": as_text(text),
         "sentiment": mood,
         "topic": _topic(found),
         "at": None if found.time is None else as_moment(found.time),
