@@ -190,7 +190,7 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
 
 def _check_user(run: RunBase, user: str, store: GraphStore | None) -> None:
     """Refuses a user whom the store, or without one the run's folder, lacks: InputError with keys near it."""
-    from kgdistill.explore.explanations import check_known
+    from kgdistill.explore.explanations import check_known, of_hashes
 
     protocol, schema = run.config.discovery, run.snapshot.schema
     label = protocol.anchors
@@ -201,7 +201,8 @@ def _check_user(run: RunBase, user: str, store: GraphStore | None) -> None:
     keys = run.snapshot.keys(label).tolist()
     if user not in keys:
         near = get_close_matches(user, sorted(keys), n=3, cutoff=0.5)
-        hint = f"near it are: {', '.join(near)}; " if near else ""
+        hashed = of_hashes(user, keys)
+        hint = f"{hashed}; " if hashed else f"near it are: {', '.join(near)}; " if near else ""
         hint += f"of a {label} newer than the run ask the store: --store URL"
         raise InputError(f"the run's folder knows no {label} with the id {user!r}", where="--user", hint=hint)
 

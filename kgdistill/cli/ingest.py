@@ -167,7 +167,9 @@ def init(
         return
     folder = shown(os.path.commonpath([file.absolute().parent for file in found]))
     words = shlex.join(["kgdistill", "ingest", "run", shown(out), folder, "--dry-run"])
-    say(f"{shown(out)}: look through it, then: {words}")
+    salt = "KGDISTILL_SALT" in text and not os.environ.get("KGDISTILL_SALT")
+    first = "set KGDISTILL_SALT, as ids are hashed, then: " if salt else "then: "
+    say(f"{shown(out)}: look through it, {first}{words}")
 
 
 @app.command("run")

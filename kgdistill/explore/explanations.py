@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kgdistill.explore.frozen_paths import FrozenPaths
 
 __all__ = ["Explanation", "PathLink", "PathNode", "Steps", "Weigh", "explain", "explain_many"]
+
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 def explain(
@@ -207,6 +210,14 @@ def _grouped(rows: Iterable[Row], by: str) -> dict[str, list[Row]]:
     return found
 
 
+def of_hashes(given: str, keys: Sequence[str]) -> str:
+    """How the id of what was given is made where all ids are hashes and it is none; else nothing."""
+    if not keys or _HASH.fullmatch(given) or not all(_HASH.fullmatch(key) for key in keys):
+        return ""
+    made = 'printf %s ID | openssl dgst -sha256 -hmac "$KGDISTILL_SALT"'
+    return f"ids are hashed here: the first 32 digits are one of {made}, with ID as the mapping reads it"
+
+
 def check_known(store: GraphStore, label: str, key: str, wanted: set[str], known: Iterable[str]) -> None:
     """Refuses keys that are no node's.
 
@@ -219,6 +230,7 @@ def check_known(store: GraphStore, label: str, key: str, wanted: set[str], known
     keys: Sequence[str] = sorted(store.read_nodes(label, [])[key].to_pylist())
     near = difflib.get_close_matches(unknown[0], keys, n=3, cutoff=0.5)
     hint = f"near it are: {', '.join(near)}" if near else f"the store holds {len(keys):,} of them"
+    hint = of_hashes(unknown[0], keys) or hint
     raise InputError(f"there is no {label} with the id {unknown[0]!r}", where=store.url, hint=hint)
 
 

@@ -224,7 +224,8 @@ def _those(known: Iterable[str]) -> str:
 
 def _check_match_counts(spec: MatchSpec, counts: GraphCounts, where: str) -> None:
     asking, ranked, edge = spec.anchors.label, spec.candidates.label, spec.interaction
-    if edge is not None and not counts.nodes.get(asking, 0) and spec.positives.otherwise is None:
+    asked = edge is not None or spec.finds_audience
+    if asked and not counts.nodes.get(asking, 0) and spec.positives.otherwise is None:
         raise InputError(f"the graph has no {asking}: nobody asks", where=f"{where}: anchors")
     if counts.nodes.get(ranked, 0) < 2:
         held = "one" if counts.nodes.get(ranked, 0) else "no"

@@ -172,7 +172,23 @@ def test_init_proposes_what_runs(ask: Ask, capsys: pytest.CaptureFixture[str]) -
     assert [Path(file).name for file in proposed["files"]] == ["orders-1.csv", "products.csv"]
     load_mapping("mine.yaml").compile(load_schema())
     assert main(["ingest", "init", "data", "--out", "again.yaml"]) == 0
-    assert "then: kgdistill ingest run again.yaml data --dry-run" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "then: kgdistill ingest run again.yaml data --dry-run" in said
+    assert "KGDISTILL_SALT" not in said
+
+
+def test_init_says_that_what_it_hashes_needs_a_salt(
+    ask: Ask, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(f"u{i}@ex.org,p{i},2024-01-01\n" for i in range(5))
+    Path("mails.csv").write_text(f"email,sku,date\n{lines}")
+    monkeypatch.delenv("KGDISTILL_SALT", raising=False)
+    assert main(["ingest", "init", "mails.csv", "--out", "one.yaml"]) == 0
+    told = "set KGDISTILL_SALT, as ids are hashed, then: kgdistill ingest run one.yaml"
+    assert told in capsys.readouterr().err
+    monkeypatch.setenv("KGDISTILL_SALT", "s")
+    assert main(["ingest", "init", "mails.csv", "--out", "two.yaml"]) == 0
+    assert "KGDISTILL_SALT" not in capsys.readouterr().err
 
 
 def test_what_init_proposes_for_odd_files_a_job_reads(ask: Ask, fail: Callable[..., str]) -> None:

@@ -141,6 +141,7 @@ def test_what_the_schema_lacks_is_named_with_the_nearest(
     assert caught.value.where == f"mine.yaml: {place}"
 
 
+TARGET = (Path(__file__).parents[2] / "graph" / "tasks" / "target.yaml").read_text(encoding="utf-8")
 PAIR = ("User", "BOUGHT", "Product")
 JUDGED = ("Query", "JUDGED", "Product")
 
@@ -152,6 +153,7 @@ JUDGED = ("Query", "JUDGED", "Product")
         (MATCH, GraphCounts({"User": 9}, {PAIR: 9}), "candidates", "has no Product"),
         (MATCH, GraphCounts({"User": 9, "Product": 1}, {PAIR: 9}), "candidates", "has one Product"),
         (MATCH, GraphCounts({"User": 9, "Product": 9}, {PAIR: 0}), "positives", "nothing to learn from"),
+        (TARGET, GraphCounts({"User": 9}, {PAIR: 9}), "anchors", "has no Campaign"),
         (CLASSIFY, GraphCounts({}, {}, {"income": 3}), "subjects", "has no User"),
         (CLASSIFY, GraphCounts({"User": 9}, {}, {"income": 1}), "targets.income", "only one class"),
         (CLASSIFY, GraphCounts({"User": 9}, {}, {"income": 0}), "targets.income", "no class"),
