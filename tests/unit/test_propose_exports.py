@@ -324,3 +324,14 @@ def test_tags_of_orders_are_no_attributes(tmp_path: Path) -> None:
     lines = [f"c{i % 7},p{i % 5},2024-03-{i + 1:02},1,Thing,{'VIP' if i % 2 else 'new'}" for i in range(20)]
     _, shown = tried(tmp_path, orders=["customer_id,sku,date,quantity,product_name,Tags", *lines])
     assert not any("attributes" in row for row in rows(shown, "Product"))
+
+
+@pytest.mark.parametrize("head", ["ID,Date,Name,Customer,Total", "Nr,Datum,Name,Kundennr,Summe"])
+def test_orders_without_lines_beside_a_catalogue_are_named(tmp_path: Path, head: str) -> None:
+    orders = [f"{1000 + i},2024-03-{i + 1:02},Order {i},c{i % 7},{i}.5" for i in range(20)]
+    goods = [f"p{i},Thing {i},Acme,9.5" for i in range(5)]
+    yaml, shown = tried(tmp_path, grid=[head, *orders], goods=["sku,name,brand,price", *goods])
+    assert doubts(yaml, "Product") == []
+    assert "# ? rows make keys alone, though they have a time" in yaml
+    assert "updated_at" not in yaml
+    assert (shown.counts["User"], shown.counts["Product"]) == (7, 5)

@@ -71,6 +71,7 @@ def pieces_of(
         found.attributes = []
     if beside_products and found.named_alone:
         found.product = None
+        del found.unsure["Product"]
     if between_products and found.product is not None:
         name, found.product = found.product.name, None
         each = flow({"column": name, "split": between_products})
@@ -247,6 +248,7 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
 def _updates(found: Guess, sample: Sample) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
     described = found.title is not None or (found.price is not None and not sample.priced)
+    described &= any(key is not None for key in (found.product, found.ad, found.campaign))
     if found.time is None or found.user is None or not described or not found.time.full:
         return None
     return as_moment(found.time)
