@@ -17,7 +17,7 @@ HASHES = [hmac.digest(b"s", name.encode(), "sha256").hex()[:32] for name in ("an
 def hint(keys: list[str], given: str) -> str:
     store = SimpleNamespace(url="memory:", read_nodes=lambda *_: pa.table({"user_id": keys}))
     with pytest.raises(InputError, match="there is no User with the id") as caught:
-        check_known(store, "User", "user_id", {given}, keys)  # type: ignore[arg-type]
+        check_known(store, "User", "user_id", {given}, keys)
     return caught.value.hint
 
 
