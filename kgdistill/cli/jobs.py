@@ -283,6 +283,7 @@ def print_report(report: JobReport, url: str, json: bool, schema: Schema | None 
         + "".join(f"; of {names}, which rows describe differently, {kept}" for kept, names in repeated)
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
+    say_eventless(report.eventless)
     for label, merged in report.applied.merged.items():
         say(
             f"{label}: {_count(merged.spellings, 'other spelling')} in {_count(merged.rows, 'row')} "
@@ -291,6 +292,13 @@ def print_report(report: JobReport, url: str, json: bool, schema: Schema | None 
     if report.rejected:
         kept = f"; they are in {shown(report.rejects_path)}" if report.rejects_path else ""
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
+
+
+def say_eventless(counts: Mapping[str, int]) -> None:
+    """Says of each source that makes events how many of its rows make none."""
+    for name, rows in counts.items():
+        why = "a condition does not hold, or what an event needs is empty"
+        say(f"{name}: {_count(rows, 'row')} without an event: {why}")
 
 
 def _kept(repeated: Iterable[str], schema: Schema) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgdistill.cli.jobs import print_titled, print_warnings, say_encodings
+from kgdistill.cli.jobs import print_titled, print_warnings, say_encodings, say_eventless
 from kgdistill.cli.output import print_json, say
 from kgdistill.cli.times import local
 
@@ -62,6 +62,7 @@ def preview_job(
                 "rows": seen.rows,
                 "skipped": seen.skipped,
                 "rejected": seen.rejected,
+                "eventless": seen.eventless,
                 "whole": seen.whole,
                 "too_many_rejected": refused,
                 "types": counts,
@@ -94,6 +95,7 @@ def preview_job(
         say(f"times are those of {mapping.time_zone}; the store has them in UTC")
     part = "" if seen.whole else " (the first of each file)"
     say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
+    say_eventless(seen.eventless)
     if refused:
         say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
     for removal in gone:

@@ -72,6 +72,7 @@ class StagedSource(BaseModel):
         rows: rows read; accepted, skipped and rejected ones together.
         skipped: rows that the mapping leaves out.
         rejected: rows that do not fit.
+        eventless: of a source that makes events, other rows that make none.
         late: accepted event rows from before the latest event that was known before.
         types: by type, such as `Product` or `User-BOUGHT-Product`.
         notices: what was odd about rows that were accepted.
@@ -89,6 +90,7 @@ class StagedSource(BaseModel):
     rows: int
     skipped: int
     rejected: int
+    eventless: int = 0
     late: int = 0
     types: dict[str, StagedType] = Field(default_factory=dict)
     notices: tuple[Notice, ...] = ()

@@ -31,6 +31,7 @@ from kgdistill.ingest.overlaps import doubled
 from kgdistill.ingest.projection import Applied, Writer, apply, check_same_archive, folder_beside, pending
 from kgdistill.ingest.readers import (
     Source,
+    SourceOptions,
     encodings_of,
     find_sources,
     fingerprint,
@@ -98,6 +99,7 @@ class JobReport:
         read: sources read.
         unchanged: sources that an earlier job had read as they are.
         rows: input rows; `accepted`, `skipped` and `rejected` together.
+        eventless: by the mapping's name, of sources that make events the rows that fit and make none.
         late: accepted events from before the latest one that was known before.
         repeated: by type, rows that give way to another row of this job: of single events to the first by
             time, else to the last.
@@ -119,6 +121,7 @@ class JobReport:
     accepted: int = 0
     skipped: int = 0
     rejected: int = 0
+    eventless: dict[str, int] = field(default_factory=dict)
     late: int = 0
     repeated: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
@@ -382,7 +385,7 @@ def sources_of(name: str, item: CompiledSource | JoinPlan, root: Path, given: Gi
     """
     # What Python gives is known by the mapping's name alone: the next table given for it is its next version.
     if isinstance(given, pa.Table | pd.DataFrame):
-        return [table_source(name, given)]
+        return [table_source(name, given, SourceOptions(fill_down=item.options.fill_down))]
     if isinstance(given, Path):
         found = find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
         return [replace(source, name=name) for source in found]
@@ -472,6 +475,10 @@ class _Reading:
         report.skipped = sum(source.skipped for source in staged)
         report.rejected = sum(source.rejected for source in staged)
         report.accepted = report.rows - report.skipped - report.rejected
+        eventless: Counter[str] = Counter()
+        for source in staged:
+            eventless[source.name.split(":")[0]] += source.eventless
+        report.eventless = dict(+eventless)
         report.late = sum(source.late for source in staged)
         report.warnings += [notice for source in staged for notice in source.notices]
         report.warnings += copies + doubles

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +16,8 @@ from kgdistill.arrays import IntArray
 from kgdistill.errors import InputError
 from kgdistill.ingest.cast import ColumnTypeError
 from kgdistill.ingest.garbled import TextCheck
-from kgdistill.ingest.mapping.cast import is_list, no_number, plain_array, to_text
+from kgdistill.ingest.keys import KeyIndex, begins, hashes_of, one_key
+from kgdistill.ingest.mapping.cast import is_list, plain_array, to_text
 from kgdistill.ingest.mapping.plan import JoinPlan
 from kgdistill.ingest.mapping.values import Evaluator, Fault, as_lists
 from kgdistill.ingest.model import Notice, joined_notices
@@ -37,26 +37,13 @@ class Looked:
 
     Attributes:
         plan: the join.
-        hashes: uint64 [rows], ascending: of the keys.
-        table: in that order the key, each once, and the wanted columns.
-        longest: the most different keys of one hash.
+        index: of the keys.
+        table: in that order the keys and the wanted columns.
     """
 
     plan: JoinPlan
-    hashes: npt.NDArray[np.uint64]
+    index: KeyIndex
     table: pa.Table
-    longest: int
-
-    def rows(self, keys: pa.Array) -> IntArray:
-        """For each key its row here, -1 where there is none."""
-        found = np.full(len(keys), -1, np.int64)
-        at = np.searchsorted(self.hashes, _hashes(keys))
-        for step in range(self.longest):
-            place = np.minimum(at + step, len(self.hashes) - 1)
-            held = plain_array(self.table[_KEY].take(pa.array(place)))
-            same = np.asarray(pc.fill_null(pc.equal(held, keys), False)).astype(bool)
-            found[same] = place[same]
-        return found
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,7 @@ class Joins:
         """
         if not self.tables:
             return ""
-        hit = [np.zeros(len(looked.hashes), bool) for looked in self.tables]
+        hit = [np.zeros(looked.table.num_rows, bool) for looked in self.tables]
         joined = tuple(f"{looked.plan.name}." for looked in self.tables)
         keys = dict.fromkeys(column for looked in self.tables for column in looked.plan.here)
         own = [column for column in keys if not column.startswith(joined)]
@@ -145,7 +132,7 @@ class Joins:
         found: list[IntArray] = []
         for looked in self.tables:
             plan = looked.plan
-            rows = looked.rows(_keys(Evaluator(table, where, None), plan.here, where))
+            rows = looked.index.rows(_keys(Evaluator(table, where, None), plan.here, where))
             found.append(rows)
             missing = rows < 0
             place = pa.array(rows, mask=missing)
@@ -187,7 +174,7 @@ def _load(plan: JoinPlan, sources: Sequence[Source], notices: list[Notice]) -> L
             columns = {
                 _KEY: keys,
                 _TIME: times,
-                _HASH: pa.array(_hashes(keys)),
+                _HASH: pa.array(hashes_of(keys)),
                 _LINE: pa.array(batch.lines),
                 _FILE: pa.array(np.full(len(keys), number, np.int32)),
                 **{_WANTED + name: plain_array(batch.table[name]) for name in plan.columns},
@@ -195,22 +182,20 @@ def _load(plan: JoinPlan, sources: Sequence[Source], notices: list[Notice]) -> L
             parts.append(pa.table(columns).filter(pc.is_valid(keys)))
         notices += text.notices()
     if not parts:
-        return Looked(plan, np.zeros(0, np.uint64), _nothing(plan), 0)
+        nothing = _nothing(plan)
+        return Looked(plan, KeyIndex.of(np.zeros(0, np.uint64), nothing[_KEY]), nothing)
     whole = _concat(parts, sources[0])
     parts.clear()
     # A stable order: of one key the latest row comes first, of as late ones that of the first file.
     order = [(_HASH, "ascending"), (_KEY, "ascending"), (_TIME, "descending")]
     whole = whole.take(pc.sort_indices(whole, sort_keys=order))
-    again = pc.equal(whole[_KEY].slice(1), whole[_KEY].slice(0, max(whole.num_rows - 1, 0)))
-    new = np.r_[True, ~np.asarray(again).astype(bool)][: whole.num_rows]
+    new = begins(whole[_KEY])
     if not new.all():
         _check_alike(plan, whole, new, sources)
         whole = whole.filter(pa.array(new))
     whole = whole.combine_chunks()
-    hashes = np.asarray(whole[_HASH])
-    starts = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]])
-    longest = int(np.diff(np.r_[starts, len(hashes)]).max())
-    return Looked(plan, hashes, whole.drop_columns([_TIME, _HASH, _LINE, _FILE]), longest)
+    index = KeyIndex.of(np.asarray(whole[_HASH]), whole[_KEY])
+    return Looked(plan, index, whole.drop_columns([_TIME, _HASH, _LINE, _FILE]))
 
 
 def _nothing(plan: JoinPlan) -> pa.Table:
@@ -306,14 +291,4 @@ def _keys(values: Evaluator, columns: Sequence[str], where: str) -> pa.Array:
             texts.append(values.text(column, is_key=True))
         except ColumnTypeError as error:
             raise InputError(f"the column {column!r} {error}, and is no key", where=where) from error
-    texts = [pc.if_else(pa.array(~no_number(text)), text, pa.scalar(None, pa.string())) for text in texts]
-    if len(texts) == 1:
-        return texts[0]
-    # With their lengths before them, no two keys read alike.
-    sizes = [pc.cast(pc.utf8_length(text), pa.string()) for text in texts]
-    return pc.binary_join_element_wise(*sizes, *texts, " ", null_handling="emit_null")
-
-
-def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    hashes: npt.NDArray[np.uint64] = pd.util.hash_array(keys.to_numpy(zero_copy_only=False), categorize=False)
-    return hashes
+    return one_key(texts)

@@ -76,7 +76,7 @@ def stage(
     start = time.monotonic()
     writers: dict[TypeKey, _Writer] = {}
     rejects = _Rejects(part / "rejects" / f"{unit.place:05d}.parquet")
-    rows = skipped = rejected = 0
+    rows = skipped = rejected = eventless = 0
     notices: tuple[Notice, ...] = ()
     text = TextCheck(unit.source)
     every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
@@ -89,7 +89,7 @@ def stage(
             if unit.since is not None:
                 mapped = _without_earlier(mapped, unit.since, schema)
             rows, skipped = rows + mapped.rows, skipped + mapped.skipped
-            rejected += mapped.rejected
+            rejected, eventless = rejected + mapped.rejected, eventless + mapped.eventless
             notices = joined_notices([*notices, *mapped.notices])
             with disk_errors(part):
                 _write(mapped, writers, rejects, unit, part, job, schema)
@@ -108,6 +108,7 @@ def stage(
         rows=rows,
         skipped=skipped,
         rejected=rejected,
+        eventless=eventless,
         late=sum(writer.late for writer in writers.values()),
         types={type_name(key): writer.summary() for key, writer in writers.items()},
         notices=notices,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kgdistill.errors import InputError
 from kgdistill.ingest import joins as joins_module
+from kgdistill.ingest import keys as keys_module
 from kgdistill.ingest.joins import Joins, load_joins
 from kgdistill.ingest.mapping.load import Mapping, parse_mapping
 from kgdistill.ingest.mapping.plan import JoinPlan
@@ -269,12 +270,13 @@ def test_keys_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     def coarse(keys: pa.Array) -> Any:
         return pa.array([len(key or "") for key in keys.to_pylist()], pa.uint64()).to_numpy()
 
-    monkeypatch.setattr(joins_module, "_hashes", coarse)
+    monkeypatch.setattr(joins_module, "hashes_of", coarse)
+    monkeypatch.setattr(keys_module, "hashes_of", coarse)
     names = [f"k{n:02}" for n in range(30)]
     plan = JoinPlan("j", (), False, SourceOptions(), ("k",), ("k",), ("v",))
     there = table_source("there", pa.table({"k": names[::-1], "v": [*range(30)][::-1]}))
     (looked,) = load_joins([plan], [[there]]).tables
-    rows = looked.rows(pa.array([*names, "k30", "k1", None]))
+    rows = looked.index.rows(pa.array([*names, "k30", "k1", None]))
     assert looked.table[".v"].take(pa.array(rows[:30])).to_pylist() == [*range(30)]
     assert rows[30:].tolist() == [-1, -1, -1]
 

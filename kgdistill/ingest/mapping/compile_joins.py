@@ -82,6 +82,8 @@ def _join_of(column: str, joins: dict[str, JoinMapping]) -> str:
 
 def _check_columns(written: WrittenFiles, used: Sequence[str], path: str) -> None:
     """Where `columns` take the place of a header: each once, and all that are used."""
+    fill = written.options.fill_down
+    used = [*used, *(() if fill is None else fill.by)]
     known = written.columns
     if known is None:
         return

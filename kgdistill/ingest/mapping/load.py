@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from kgdistill.declared import Part, fault, parse_yaml, read_text, validation_fault
 from kgdistill.errors import SchemaError
@@ -27,7 +27,7 @@ from kgdistill.ingest.mapping.model import (
     Value,
 )
 from kgdistill.ingest.mapping.plan import CompiledSource
-from kgdistill.ingest.readers import SourceOptions
+from kgdistill.ingest.readers import FillDown, SourceOptions
 from kgdistill.moment import zone_named
 from kgdistill.nearest import nearest
 from kgdistill.store.schema import Schema
@@ -46,6 +46,24 @@ __all__ = [
 _NAME = re.compile(r"[^\W_][\w.-]*\Z")
 # A dot stands between it and a column.
 _JOIN = re.compile(r"[^\W_][\w-]*\Z")
+
+
+class FilledColumns(Part):
+    """Columns that only the first row of an order, or of anything else with several rows, has."""
+
+    by: Texts = Field(min_length=1, description="The column, or columns, by which rows belong together.")
+    columns: Texts = Field(
+        min_length=1,
+        description="Where one is empty, it takes the value of the first row of the file with the same `by` "
+        "that has one.",
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> FilledColumns:
+        for column in self.columns:
+            if column in self.by:
+                raise fault(f"names {column!r}, by which rows belong together", "columns")
+        return self
 
 
 class WrittenFiles(Part):
@@ -69,6 +87,9 @@ class WrittenFiles(Part):
     columns: tuple[str, ...] | None = Field(None, min_length=1, description="For files without a header.")
     null_values: Texts = Field(("",), description="Texts that stand for no value.")
     check_text: bool = Field(True, description="false: text that looks garbled is taken as it is.")
+    fill_down: FilledColumns | None = Field(
+        None, description="Columns that only the first row of an order, or the like, has."
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -84,7 +105,10 @@ class WrittenFiles(Part):
     @property
     def options(self) -> SourceOptions:
         """How the readers are told."""
-        return SourceOptions(**{f.name: getattr(self, f.name) for f in fields(SourceOptions)})
+        told = {f.name: getattr(self, f.name) for f in fields(SourceOptions)}
+        if self.fill_down is not None:
+            told["fill_down"] = FillDown(self.fill_down.by, self.fill_down.columns)
+        return SourceOptions(**told)
 
 
 class JoinMapping(WrittenFiles):

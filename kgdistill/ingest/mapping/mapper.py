@@ -28,6 +28,7 @@ class Mapped:
         rows: input rows, those included that could not be split into columns.
         skipped: rows that `where` leaves out or that make nothing.
         rejected: rows with a fault; nothing is made of them.
+        eventless: of a source that makes events, other rows that `where` keeps and that make none.
         notices: what is odd about rows that are no rejects.
     """
 
@@ -36,6 +37,7 @@ class Mapped:
     rows: int
     skipped: int
     rejected: int
+    eventless: int = 0
     notices: tuple[Notice, ...] = ()
 
 
@@ -75,7 +77,8 @@ def map_batch(
     times = None
     if source.updated_at is not None:
         times = book.check(source.updated_at, values, np.ones(count, bool)).values
-    rows = Rows(source.schema, values, lines, deleted, times, book, made=np.zeros(count, bool))
+    made, acted = np.zeros(count, bool), np.zeros(count, bool)
+    rows = Rows(source.schema, values, lines, deleted, times, book, made=made, acted=acted)
     makers: list[_Maker] = [
         *(NodeMaker(plan, rows) for plan in source.nodes),
         *(EdgeMaker(plan, rows) for plan in source.edges),
@@ -85,12 +88,14 @@ def map_batch(
         maker.make()
     rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group)])
     idle = int(np.count_nonzero(~book.bad & ~rows.made))
+    acts = any(source.schema.relationship(plan.edge).kind == "event" for plan in source.edges)
     return Mapped(
         tables={key: _whole(source, key, parts, every_line) for key, parts in rows.tables.items()},
         rejects=rejects.sort_by("line") if rejects.num_rows else rejects,
         rows=batch.table.num_rows + batch.rejects.num_rows,
         skipped=batch.table.num_rows - count + idle,
         rejected=rejects.num_rows,
+        eventless=int(np.count_nonzero(~book.bad & ~rows.acted & ~deleted)) if acts else 0,
         notices=joined_notices([*batch.notices, *rows.notices(source_name)]),
     )
 

@@ -96,6 +96,7 @@ class Rows:
         book: their faults.
         tables: what they make, by type.
         made: bool [rows]: whether anything was made of it.
+        acted: bool [rows]: whether an event was made of it.
         odd: by column and reason, what is odd about values that are no fault.
     """
 
@@ -107,6 +108,7 @@ class Rows:
     book: Book
     tables: dict[TypeKey, list[pa.Table]] = field(default_factory=dict)
     made: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
+    acted: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
     odd: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
 
     def active(self, conditions: Any) -> BoolArray:
@@ -159,6 +161,8 @@ class Rows:
         if len(rows) == 0:
             return
         self.made[rows] = True
+        if not isinstance(key, str) and self.schema.relationship(key).kind == "event":
+            self.acted[rows] = True
         columns["_line"] = pa.array(self.lines[rows])
         if self.times is not None:
             columns["_time"] = take(self.times, rows)

@@ -52,6 +52,7 @@ class Preview:
         examples: the first rows of each type, without the columns that only jobs need.
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
+        eventless: by source that makes events, the rows that fit and make none.
         whole: every source was read to its end.
         notices: what is odd about rows that would be accepted.
         encodings: of the sources that are no UTF-8.
@@ -63,6 +64,7 @@ class Preview:
     rows: int = 0
     skipped: int = 0
     rejected: int = 0
+    eventless: dict[str, int] = field(default_factory=dict)
     whole: bool = True
     notices: tuple[Notice, ...] = ()
     encodings: dict[str, str] = field(default_factory=dict)
@@ -334,6 +336,8 @@ def preview(
                 result.rows += mapped.rows
                 result.skipped += mapped.skipped
                 result.rejected += mapped.rejected
+                if mapped.eventless:
+                    result.eventless[name] = result.eventless.get(name, 0) + mapped.eventless
                 result.notices = joined_notices([*result.notices, *mapped.notices])
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))

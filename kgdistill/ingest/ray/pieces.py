@@ -60,6 +60,7 @@ def joined(unit: Unit, staged: Sequence[StagedSource], schema: Schema) -> Staged
             "rows": sum(piece.rows for piece in staged),
             "skipped": sum(piece.skipped for piece in staged),
             "rejected": sum(piece.rejected for piece in staged),
+            "eventless": sum(piece.eventless for piece in staged),
             "late": sum(piece.late for piece in staged),
             "types": types,
             "notices": joined_notices(notice for piece in staged for notice in piece.notices),

@@ -8,10 +8,12 @@ from dataclasses import replace
 from kgdistill.errors import InputError
 from kgdistill.ingest.readers.columnar import columnar_names, read_columnar
 from kgdistill.ingest.readers.delimited import delimited_header, read_delimited
+from kgdistill.ingest.readers.filled import Filler, filled_of
 from kgdistill.ingest.readers.find import find_sources, spool
 from kgdistill.ingest.readers.json_lines import json_columns, read_json
 from kgdistill.ingest.readers.source import (
     FORMATS,
+    FillDown,
     Fingerprint,
     RawBatch,
     Source,
@@ -24,6 +26,7 @@ from kgdistill.ingest.readers.text import BLOCK_BYTES, foreign_encoding, plain_h
 
 __all__ = [
     "FORMATS",
+    "FillDown",
     "Fingerprint",
     "RawBatch",
     "Source",
@@ -74,7 +77,7 @@ def read_batches(
     batch_rows: int = 65_536,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[RawBatch]:
-    """The rows of a source, in constant memory.
+    """The rows of a source, in constant memory; what is filled down is read, and held, before.
 
     Delimited columns come as string with the null values as null; JSON lines as string, or list of string
     where any value in the batch is a list (numbers, booleans and objects as their JSON text, absent names
@@ -95,6 +98,23 @@ def read_batches(
         DiskError: a compressed Parquet or Arrow file does not fit on the disk without its compression.
     """
     source = _with_format(source)
+    fill = source.options.fill_down
+    if fill is None or not (some := filled_of(fill, columns)):
+        yield from _as_written(source, columns, batch_rows, block_bytes)
+        return
+    # The first row of a piece's keys may stand in another piece.
+    whole = replace(source, groups=None)
+    # All of them, so that a name that is none is refused.
+    firsts = _as_written(whole, list(dict.fromkeys([*fill.by, *fill.columns])), 65_536, BLOCK_BYTES)
+    filler = Filler(whole, firsts, some)
+    wanted = list(dict.fromkeys([*columns, *fill.by]))
+    for batch in _as_written(source, wanted, batch_rows, block_bytes):
+        yield filler.filled(batch, columns)
+
+
+def _as_written(
+    source: Source, columns: Sequence[str], batch_rows: int, block_bytes: int
+) -> Iterator[RawBatch]:
     if source.table is not None or source.options.format in ("parquet", "arrow"):
         yield from read_columnar(source, columns, batch_rows)
     elif source.options.format == "jsonl":

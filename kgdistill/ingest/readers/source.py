@@ -41,6 +41,19 @@ STDIN = "-"
 
 
 @dataclass(frozen=True)
+class FillDown:
+    """Which cells that are empty take the value of the first row of their file that has the same key and one.
+
+    Attributes:
+        by: the columns whose texts together are the key.
+        columns: those that are filled.
+    """
+
+    by: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SourceOptions:
     """How a source is written down.
 
@@ -56,6 +69,7 @@ class SourceOptions:
         columns: names for files without a header.
         check_text: whether text that looks garbled is refused.
         null_values: texts that stand for no value in delimited files.
+        fill_down: cells that take the value of an earlier or later row; None: none do.
     """
 
     format: str | None = None
@@ -67,6 +81,7 @@ class SourceOptions:
     columns: tuple[str, ...] | None = None
     null_values: tuple[str, ...] = ("",)
     check_text: bool = True
+    fill_down: FillDown | None = None
 
 
 @dataclass(frozen=True)
