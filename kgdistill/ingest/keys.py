@@ -52,7 +52,8 @@ class KeyIndex:
 def begins(keys: Any) -> BoolArray:
     """Where another key begins than that of the row before, bool [rows]."""
     again = pc.equal(keys.slice(1), keys.slice(0, max(len(keys) - 1, 0)))
-    return np.r_[True, ~np.asarray(again).astype(bool)][: len(keys)]
+    new: BoolArray = np.r_[True, ~np.asarray(again).astype(bool)][: len(keys)]
+    return new
 
 
 def one_key(texts: Sequence[pa.Array]) -> pa.Array:

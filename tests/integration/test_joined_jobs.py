@@ -229,3 +229,60 @@ def test_a_table_takes_the_place_of_a_joined_file(store: GraphStore, tmp_path: P
     assert bought(store) == {("ann", "p1"): (1, 10.0)}
     with pytest.raises(InputError, match=r"no source 'orders'\n.*: lines, lines\.orders, lines\.people"):
         graph_tables(shop(), tmp_path, schema=SCHEMA, tables={"orders": table})
+
+
+FILLED = """
+version: 1
+name: filled
+sources:
+  lines:
+    files: lines/*.csv
+    fill_down: {by: no, columns: [who, at]}
+    relationships:
+      - type: BOUGHT
+        from: {User: who}
+        to: {Product: sku}
+        missing: stub
+        when: [{column: at, present: true}]
+        properties: {at: at}
+"""
+
+
+def test_a_file_that_is_filled_down_is_read_again_as_a_whole_when_it_changes(
+    store: GraphStore, tmp_path: Path
+) -> None:
+    def night(name: str, *some: str) -> None:
+        columns = ["no", "who", "at", "sku"]
+        write_rows(tmp_path / "files/lines" / f"{name}.csv", columns, (row.split(",") for row in some))
+
+    def pairs() -> set[tuple[str, str]]:
+        return {(row["source"], row["target"]) for row in rows(store, BOUGHT)}
+
+    mapping = parse_mapping(FILLED)
+    night("one", "1,ann,2024-01-01,p1", "1,,,p2", "2,bob,,p1")
+    night("two", "1,eve,2024-02-01,p3", "1,,,p4")
+    first = job(store, tmp_path, mapping)
+    assert (first.accepted, first.skipped, first.eventless) == (4, 1, {"lines": 1})
+    assert pairs() == {("ann", "p1"), ("ann", "p2"), ("eve", "p3"), ("eve", "p4")}
+    assert job(store, tmp_path, mapping).state == "unchanged"
+    # The head of an order came later, and another order's was corrected.
+    night("one", "1,amy,2024-01-01,p1", "1,,,p2", "2,bob,,p1", "2,,2024-01-05,p5")
+    changed = job(store, tmp_path, mapping, max_removed_share=1.0)
+    assert (changed.read, changed.unchanged, changed.eventless) == (["lines:lines/one.csv"], 1, {})
+    assert pairs() == {
+        ("amy", "p1"),
+        ("amy", "p2"),
+        ("bob", "p1"),
+        ("bob", "p5"),
+        ("eve", "p3"),
+        ("eve", "p4"),
+    }
+    # Another key: every file is read again.
+    text = FILLED.replace("by: no", "by: [no, sku]").replace(
+        "User: who", "User: {column: who, required: false}"
+    )
+    assert job(store, tmp_path, parse_mapping(text), max_removed_share=1.0).read == [
+        "lines:lines/one.csv",
+        "lines:lines/two.csv",
+    ]
+    assert pairs() == {("amy", "p1"), ("eve", "p3")}

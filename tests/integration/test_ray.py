@@ -186,6 +186,31 @@ def test_rows_look_up_others_on_ray_as_in_a_single_process(
     assert rejected > 20
 
 
+def test_cells_are_filled_down_over_pieces_as_in_a_single_process(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [n // 4 for n in range(900)]
+    times = ["2024-01-01" if n % 4 == 0 and n % 8 else None for n in range(900)]
+    table = pa.table({"no": numbers, "at": times, "who": numbers, "sku": [f"p{n % 7}" for n in range(900)]})
+    pq.write_table(table, tmp_path / "lines.parquet", row_group_size=150)
+    source = JOINED.replace(
+        "join: {orders: {files: orders.csv, on: {no: no}}}", "fill_down: {by: no, columns: at}"
+    )
+    source = source.replace("orders.", "").replace(", more.csv", "")
+    mapping = parse_mapping(
+        source.replace("missing: stub", "missing: stub\n        when: [{column: at, present: true}]")
+    )
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (tmp_path / "lines.parquet").stat().st_size // 4)
+    held = []
+    for name, stager in (("alone", None), ("ray", engine.stage)):
+        with open_store("memory:") as store:
+            options = JobOptions(stager=stager)
+            report = run_job(store, mapping, tmp_path, options, archive=tmp_path / name, schema=SCHEMA)
+            held.append((content(store, SCHEMA), report.accepted, report.eventless))
+    assert held[0] == held[1]
+    assert held[1][1:] == (448, {"lines": 452})
+
+
 def test_a_damaged_file_is_refused_on_ray_as_in_a_single_process(engine: RayEngine, tmp_path: Path) -> None:
     root = order_lines(tmp_path / "data", rows=200)
     damaged = root / "2.csv.gz"

@@ -77,7 +77,9 @@ def test_rows_without_an_event_are_counted_and_those_left_out_are_not(tmp_path: 
 
 
 def test_a_key_is_compared_as_keys_are_and_rows_without_one_stay_as_they_are(tmp_path: Path) -> None:
-    text = f"{HEAD}1,a,2024-01-01,,x\n 1.0 ,a, ,,y\n,c,2024-01-03,,v\n,c,,,w\nNaN,d,2024-01-04,,v\nNaN,d,,,w\n"
+    text = (
+        f"{HEAD}1,a,2024-01-01,,x\n 1.0 ,a, ,,y\n,c,2024-01-03,,v\n,c,,,w\nNaN,d,2024-01-04,,v\nNaN,d,,,w\n"
+    )
     assert pairs(made(tmp_path, told("Datum"), text)) == [
         ("a", "x", "01-01"),
         ("a", "y", "01-01"),
@@ -125,13 +127,21 @@ def test_the_first_value_of_a_key_counts_wherever_batches_end(
 
 
 def test_all_formats_fill_alike_and_row_groups_of_a_piece_find_what_stands_before(tmp_path: Path) -> None:
-    table = pa.table({"k": [1, 1, 2, 1, 2], "v": [1.5, None, None, float("nan"), 4.0], "w": ["", "z", *"  y"]})
+    table = pa.table(
+        {"k": [1, 1, 2, 1, 2], "v": [1.5, None, None, float("nan"), 4.0], "w": ["", "z", *"  y"]}
+    )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
     expected = [{"v": v} for v in (1.5, 1.5, 4.0, 1.5, 4.0)]
     assert read(table_source("s", table, FILL), "v") == expected
     piece = Source("s", tmp_path / "a.parquet", None, FILL, groups=(1, 3))
     assert read(piece, "v") == expected[2:]
-    lines = [{"k": "a", "v": "p", "w": 1}, {"k": "a", "v": ["q", "r"]}, {"k": "a"}, {"k": "b", "v": ["s"]}, {"k": "b"}]
+    lines = [
+        {"k": "a", "v": "p", "w": 1},
+        {"k": "a", "v": ["q", "r"]},
+        {"k": "a"},
+        {"k": "b", "v": ["s"]},
+        {"k": "b"},
+    ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     found = read(Source("s", tmp_path / "a.jsonl", None, FILL), "v")
     assert [row["v"] for row in found] == [["p"], ["q", "r"], ["p"], ["s"], ["s"]]
@@ -145,7 +155,9 @@ def test_keys_of_one_hash_and_of_two_columns_are_told_apart(monkeypatch: pytest.
 
     for module in (filled, keys_module):
         monkeypatch.setattr(module, "hashes_of", coarse)
-    table = pa.table({"k": ["a", "a b", "a", "a b"], "l": ["b c", "c", "b c", "c"], "v": ["1", "2", None, None]})
+    table = pa.table(
+        {"k": ["a", "a b", "a", "a b"], "l": ["b c", "c", "b c", "c"], "v": ["1", "2", None, None]}
+    )
     options = SourceOptions(fill_down=FillDown(("k", "l"), ("v",)))
     assert read(table_source("s", table, options), "v") == [{"v": v} for v in "1212"]
 
@@ -167,6 +179,8 @@ def test_a_joined_table_and_a_given_one_are_filled_too(tmp_path: Path) -> None:
     mapping = told(files="lines.csv", join=join, nodes=[node], relationships=[])
     graph = made(tmp_path, mapping, f"{HEAD}1,a,,,y\n")
     assert graph.examples["Product"]["title"].to_pylist() == ["Hemd"]
-    table = pa.table({"Beleg": [1, 1], "Kunde": ["a", "a"], "Datum": ["2024-01-01", None], "Artikel": ["x", "y"]})
+    table = pa.table(
+        {"Beleg": [1, 1], "Kunde": ["a", "a"], "Datum": ["2024-01-01", None], "Artikel": ["x", "y"]}
+    )
     given_table = preview(told("Datum"), SCHEMA, tmp_path, 100, tables={"lines": table})
     assert len(pairs(given_table)) == 2

@@ -139,8 +139,8 @@ def test_that_a_few_rows_have_no_key_is_asked_about(tmp_path: Path, without: int
     """Many are rows of another kind, such as searches among views."""
     rows = [[f"p{i}" if i >= without else "", f"thing {i}", "2.5"] for i in range(60)]
     yaml, _, shown = tried(tmp_path, [["product_id", "title", "price"], *rows])
-    told = "# ? product_id: 1 of 60 rows have none and make nothing of it; without required: false they are"
-    assert (told in yaml, "rows have none" in yaml) == (without == 1, without == 1)
+    told = "# ? product_id: 1 of 60 rows (2%) have none and make nothing of it; without required: false they"
+    assert (told in yaml, "have none" in yaml) == (without == 1, without == 1)
     assert ("required: false" in yaml) == (without > 0)
     assert (shown.counts["Product"], shown.rejected) == (60 - without, 0)
 

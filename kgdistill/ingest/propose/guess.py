@@ -138,6 +138,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
         lambda c: is_event(c, named=False)
     )
+    if found.user is not None and found.product is not None and found.time is not None:
+        # What stands once for all lines of an order, and its number, say nothing of a line's product.
+        left[:] = [c for c in left if not c.head]
     _numbers(found, take)
     _texts(found, take, left, stem)
     _words(found, take, left)
@@ -231,7 +234,7 @@ def _entities(
     found.user = take(lambda c: entity(c, USER), exact)
     found.product = take(
         lambda c: entity(c, PRODUCT) or _is_reference(c, left, shared),
-        lambda c: (c.name in shared, _tells_goods(c), len(c.values), c.distinct, exact(c)),
+        lambda c: (c.name in shared, not c.head, _tells_goods(c), len(c.values), c.distinct, exact(c)),
     )
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
         found.coupon = take(lambda c: is_offer(c, left, stem))
@@ -265,6 +268,9 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
     """A column that is just called id: of what, the file's name or the columns beside it tell."""
     key = next((c for c in left if bare(c)), None)
     if key is None or not key.full or found.user is not None:
+        return
+    if key.head and (found.product is not None or any(c.time is not None for c in left)):
+        # Another number of the order, or of the product whose variants these are.
         return
     weak = found.product is None or not found.product.full
     if _SAID_IN & set(stem):

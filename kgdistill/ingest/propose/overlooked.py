@@ -1,4 +1,4 @@
-"""Tells what a proposal overlooks: rows that look like events and make keys alone, and sums that are none."""
+"""Tells what a proposal overlooks: rows that make no event, or keys alone, and sums that are none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,27 @@ import re
 
 from kgdistill.ingest.propose.headings import has, has_word, is_id
 from kgdistill.ingest.propose.numbers import signs_around
-from kgdistill.ingest.propose.profile import Sample
+from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE
 from kgdistill.ingest.propose.yaml_text import Pieces, comment
 
 KEYS_ALONE = "rows make keys alone"
+# Where more of the first rows have no key, they are rows of another kind.
+_FEW = 0.1
+
+
+def absent(column: ColumnProfile, pieces: Pieces) -> list[str]:
+    """That rows have no key: a few, or any of which all events of the source need one."""
+    labels = {"User": pieces.found.user, "Product": pieces.found.product}
+    label = next((label for label, key in labels.items() if key is column), "")
+    if not label or column.lists or column.full:
+        return []
+    events = [edge for edge in pieces.made if pieces.schema.relationship(edge).kind == "event"]
+    needed = bool(events) and all(label in (edge[0], edge[2]) for edge in events)
+    if not needed and column.rows - len(column.values) > _FEW * column.rows:
+        return []
+    none = "make no event" if needed else "make nothing of it"
+    return [f"{column.lacking} have none and {none}; without required: false they are rejected and listed"]
 
 
 def dated_keys(pieces: Pieces, sample: Sample) -> list[str]:

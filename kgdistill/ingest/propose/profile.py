@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 
 from kgdistill.ingest.mapping.cast import plain_array
 from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
+from kgdistill.ingest.propose.heads import Heads, heads_of
 from kgdistill.ingest.propose.numbers import NumberShape, alike, number_shape
 from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
 from kgdistill.ingest.propose.words import END, word_set, words
-from kgdistill.ingest.readers import Source, SourceOptions, column_names, read_batches
+from kgdistill.ingest.readers import FillDown, Source, SourceOptions, column_names, read_batches
 from kgdistill.ingest.readers.json_lines import json_columns
 from kgdistill.ingest.readers.source import suffixes
 
@@ -57,6 +58,7 @@ class ColumnProfile:
         lists: its values are lists; `values` then holds their elements.
         kinds: of a column that names events, those in the whole file.
         gaps: beyond the sample some rows have nothing there.
+        head: it is of things of several rows each, such as orders: their key, or on their first rows alone.
         wide: some values hold full-width signs; times and numbers are told without that.
         guard: a pattern, and what takes its place, that frees values of what tells a spreadsheet that
             they are text; `values` are without it.
@@ -75,6 +77,7 @@ class ColumnProfile:
     gaps: bool = False
     wide: bool = False
     guard: tuple[str, str] | None = None
+    head: bool = False
 
     @property
     def flat(self) -> str:
@@ -86,6 +89,14 @@ class ColumnProfile:
         """Whether every row has a value."""
         return not self.gaps and len(self.values) >= self.rows
 
+    @property
+    def lacking(self) -> str:
+        """How many rows have no value, and what share of those that were looked at."""
+        gaps = self.rows - len(self.values)
+        return (
+            f"{gaps:,} of {self.rows:,} rows ({gaps / self.rows:.0%})" if gaps > 0 else "rows after the first"
+        )
+
     def length(self) -> float:
         """The mean length of its values."""
         return sum(map(len, self.values)) / max(len(self.values), 1)
@@ -96,7 +107,8 @@ class Sample:
     """A file's options, columns and first rows, and what is doubtful about how it is written.
 
     `lookups` are other files whose columns stand among its own, as NAME.COLUMN; `aside` are its columns in
-    whose place these are; `priced`: the prices of its products stand in another file.
+    whose place these are; `priced`: the prices of its products stand in another file; `heads`: what only the
+    first of several rows of one thing has, which the options fill down.
     """
 
     path: Path
@@ -109,6 +121,7 @@ class Sample:
     lookups: tuple[Lookup, ...] = ()
     aside: tuple[ColumnProfile, ...] = ()
     priced: bool = False
+    heads: Heads | None = None
 
     @property
     def called(self) -> str:
@@ -142,12 +155,13 @@ def called(path: Path) -> str:
     return next((name for name in named if not _PIECE.fullmatch(name)), stem)
 
 
-def sample(path: Path, encoding: str | None = None) -> Sample:
+def sample(path: Path, encoding: str | None = None, fill: FillDown | None = None) -> Sample:
     """Reads the names and the first rows of a file.
 
     Args:
         path: the file.
         encoding: of its text, where it is known.
+        fill: what is filled down in it.
 
     Raises:
         InputError: it cannot be read, is empty, or nothing tells its format.
@@ -179,6 +193,12 @@ def sample(path: Path, encoding: str | None = None) -> Sample:
             if any(v in absent for v in c.values)
             else c
             for c in columns
+        ]
+    if fill is not None:
+        options = replace(options, fill_down=fill)
+        tables, _ = _first_rows(replace(source, options=options), names, layout.total is not None)
+        columns = [
+            _column(c.name, [t[c.name] for t in tables]) if c.name in fill.columns else c for c in columns
         ]
     source = replace(source, options=options)
     columns = [_read_on(column, source) for column in columns]
@@ -331,6 +351,28 @@ def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
 
 def _most(values: Counter[str], shape: re.Pattern[str]) -> bool:
     return sum(shape.match(v) is not None for v in values) > 0.8 * len(values) > 0
+
+
+def with_heads(names: list[str], taken: Sample, root: Path, encoding: str | None = None) -> Sample:
+    """The sample of files; what only the first row of an order, or the like, has is filled down in it."""
+    if all(column.full for column in taken.columns):
+        return taken
+    known = [column.name for column in taken.columns]
+    sources = [Source(name, root / name, None, taken.options) for name in names]
+    heads = heads_of(sources, known, _wanted(known))
+    if heads is None:
+        return taken
+    both: Sample | None = None
+    for name in names:
+        part = sample(root / name, encoding, heads.fill)
+        both = part if both is None else merged(both, part)
+        if both is None:
+            return taken
+    if both is None:
+        return taken
+    of_things = {*heads.fill.by, *heads.fill.columns}
+    columns = [replace(column, head=column.name in of_things) for column in both.columns]
+    return replace(both, columns=columns, heads=heads)
 
 
 def merged(one: Sample, two: Sample) -> Sample | None:

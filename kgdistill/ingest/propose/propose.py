@@ -27,7 +27,7 @@ from kgdistill.ingest.propose.guess import Guess
 from kgdistill.ingest.propose.headings import bare
 from kgdistill.ingest.propose.marks import with_marks
 from kgdistill.ingest.propose.overlooked import KEYS_ALONE
-from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample
+from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample, with_heads
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words
 from kgdistill.ingest.propose.write import pieces_of, write_source
@@ -249,7 +249,7 @@ def _grouped(
                 break
         else:
             groups.append(([file], taken))
-    return with_marks(groups)
+    return with_marks([(names, with_heads(names, taken, root, encoding)) for names, taken in groups])
 
 
 def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:

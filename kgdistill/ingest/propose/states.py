@@ -33,6 +33,8 @@ def undone(columns: Sequence[ColumnProfile]) -> dict[str, str]:
         if some and _is_state(column) and column.distinct <= _KINDS:
             where = flow([{"column": column.name, "not_in": some}])
             doubts[column.name] = f"rows of all kinds count; to leave some out: where: {where}"
+            if not column.full:
+                doubts[column.name] += f"; {column.lacking} have none, and would stay"
         elif any(word in _BACK for word in column.words) and not is_id(column):
             doubts |= _undone_besides(column)
     return doubts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number, as_text
@@ -10,7 +11,7 @@ from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
 from kgdistill.ingest.propose.headings import has_word, is_id
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
-from kgdistill.ingest.propose.overlooked import dated_keys, unread_sums
+from kgdistill.ingest.propose.overlooked import absent, dated_keys, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.states import unsold
 from kgdistill.ingest.propose.times import doubts_of, fits
@@ -19,7 +20,16 @@ from kgdistill.ingest.propose.write_events import unheard, when, write_events
 from kgdistill.ingest.propose.write_offers import write_ads, write_campaigns
 from kgdistill.ingest.propose.write_paths import category_text, path_doubts, write_categories
 from kgdistill.ingest.propose.write_texts import write_clicks, write_texts
-from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow, listed, names_in, scalar, write_skeleton
+from kgdistill.ingest.propose.yaml_text import (
+    Pieces,
+    comment,
+    flow,
+    listed,
+    names_in,
+    scalar,
+    write_fill,
+    write_skeleton,
+)
 from kgdistill.store.schema import Schema
 
 _GRADES = {
@@ -29,8 +39,6 @@ _GRADES = {
 }  # fmt: skip
 # Where fewer of the first rows find what they look up, it is said.
 _MOST = 0.9
-# Where more of the first rows have no key, they are rows of another kind.
-_FEW = 0.1
 _WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 _USER_WORDS = {
     "age": "age alter agegroup altersgruppe",
@@ -87,13 +95,16 @@ def pieces_of(
 
 def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) -> list[str]:
     """The lines of one source; where its pieces are none, a skeleton to be filled in."""
-    head = [f"  {scalar(name)}:", f"    files: {flow(files)}", *_options(sample)]
+    head = [f"  {scalar(name)}:", f"    files: {flow(files)}"]
     if not pieces.any:
-        return [*head, *write_skeleton(sample, pieces.found)]
+        return [*head, *_options(sample), *write_skeleton(sample, pieces.found)]
     update = _updates(pieces.found, sample) if pieces.nodes else None
     if update is not None:
         pieces.named |= names_in(update)
-    lines = [*head, *_joins(pieces, sample), *_notes(pieces, sample)]
+    # A status is needed by the `where` that is offered; a coupon is redeemed once, and not by each line.
+    coupon = pieces.found.coupon
+    asked = {*pieces.named, *pieces.found.unsure} - ({coupon.name} if coupon is not None else set())
+    lines = [*head, *_options(sample, asked), *_joins(pieces, sample), *_notes(pieces, sample)]
     lines += [*dated_keys(pieces, sample), *unread_sums(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
@@ -103,7 +114,8 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     return lines
 
 
-def _options(sample: Sample) -> list[str]:
+def _options(sample: Sample, asked: Collection[str] = ()) -> list[str]:
+    """How the files are written, and what of the columns that are asked for is filled down."""
     options = sample.options
     lines = [f"    # ? {comment(doubt)}" for doubt in sample.doubts]
     lines.append(f"    format: {options.format}")
@@ -122,7 +134,7 @@ def _options(sample: Sample) -> list[str]:
         column, text = sample.total
         told_by = {"not_in": [text]} if text else {"present": True}
         lines.append(f"    where: {flow([{'column': column, **told_by}])}")
-    return lines
+    return [*lines, *write_fill(sample, asked)]
 
 
 def _joins(pieces: Pieces, sample: Sample) -> list[str]:
@@ -133,6 +145,9 @@ def _joins(pieces: Pieces, sample: Sample) -> list[str]:
         if not any(name.startswith(f"{lookup.name}.") for name in pieces.named):
             continue
         pieces.named.add(lookup.here)
+        before = f"{lookup.name}."
+        asked = {*pieces.named, *pieces.found.unsure}
+        there = {name.removeprefix(before) for name in asked if name.startswith(before)}
         doubt = ""
         if lookup.share < _MOST:
             doubt = f"  # ? {lookup.share:.0%} of the first rows find theirs, and others would be rejected"
@@ -141,7 +156,7 @@ def _joins(pieces: Pieces, sample: Sample) -> list[str]:
             f"      {lookup.name}:",
             *([again] if lookup.again else []),
             f"        files: {flow(lookup.files)}",
-            *(f"    {line}" for line in _options(lookup.sample)),
+            *(f"    {line}" for line in _options(lookup.sample, there)),
             f"        on: {flow({lookup.here: lookup.there})}{doubt}",
             *lines,
         ]
@@ -175,7 +190,7 @@ def _notes(pieces: Pieces, sample: Sample) -> list[str]:
         lines.append(f"    # ? {role}: {comment(doubt)}")
     for column in sample.columns:
         if column.name in pieces.named:
-            doubts = [*_doubts(column, found), *_unread(column, found), *_absent(column, found)]
+            doubts = [*_doubts(column, found), *_unread(column, found), *absent(column, pieces)]
             lines += [f"    # ? {comment(column.name)}: {comment(doubt)}" for doubt in doubts]
     return lines
 
@@ -206,15 +221,6 @@ def _doubts(column: ColumnProfile, found: Guess) -> list[str]:
 
 def _is_number(column: ColumnProfile, found: Guess) -> bool:
     return column in (found.quantity, found.amount, found.price, found.rating, found.grade)
-
-
-def _absent(column: ColumnProfile, found: Guess) -> list[str]:
-    """That a few rows have no key."""
-    gaps = column.rows - len(column.values)
-    if column not in (found.user, found.product) or column.lists or gaps > _FEW * column.rows or column.full:
-        return []
-    told = f"{gaps:,} of {column.rows:,} rows have none" if gaps else "some rows after the first have none"
-    return [f"{told} and make nothing of it; without required: false they are rejected and listed"]
 
 
 def _unread(column: ColumnProfile, found: Guess) -> list[str]:

@@ -189,9 +189,11 @@ def unheard(pieces: Pieces, types: Sequence[str]) -> None:
     heard = {kind for name in types for kind in kinds_for(event, name)}
     other = sorted(set(kinds_of(event)) - heard)
     if not event.full:
-        pieces.found.unsure["rows"] = f"those without {event.name} make no event"
+        _without(pieces.found, event)
     if other:
-        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}"
+        count = sum(value in other for value in event.values)
+        share = f"{count:,} of the first {event.rows:,} rows ({count / max(event.rows, 1):.0%})"
+        pieces.found.unsure["event"] = f"these kinds make nothing: {listed(other, 10)}; {share}"
 
 
 def when(found: Guess, name: str) -> list[Any]:
@@ -205,5 +207,12 @@ def timed(found: Guess) -> list[Any]:
     """That a row has a time, where not all have one."""
     if found.time is None or found.time.full:
         return []
-    found.unsure["rows"] = f"those without {found.time.name} make no event"
+    _without(found, found.time)
     return [{"column": found.time.name, "present": True}]
+
+
+def _without(found: Guess, column: ColumnProfile) -> None:
+    """Says that rows make no event, as they lack a column, and how many."""
+    told = f"those without {column.name} make no event: {column.lacking}"
+    former = found.unsure.get("rows", told)
+    found.unsure["rows"] = former if told in former else f"{former}; {told}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,6 +169,18 @@ def listed(names: Sequence[str], most: int = 60) -> str:
     """The names one after the other, of many the first."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(name[:60] for name in names[:most]) + more
+
+
+def write_fill(sample: Sample, asked: Collection[str]) -> list[str]:
+    """What only the first of several rows of one thing has, as far as these columns ask for it."""
+    heads = sample.heads
+    columns = [] if heads is None else [name for name in heads.fill.columns if name in asked]
+    if heads is None or not columns:
+        return []
+    (key,) = heads.fill.by
+    most = max(heads.empty[name] for name in columns)
+    doubt = f"{most:,} of {heads.rows:,} rows lack what the first row with the same {key} has, and take it"
+    return [f"    fill_down: {flow({'by': key, 'columns': columns})}  # ? {comment(doubt)}"]
 
 
 def write_skeleton(sample: Sample, found: Guess) -> list[str]:

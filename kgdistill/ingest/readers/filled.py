@@ -94,7 +94,9 @@ class Filler:
                 texts.append(key_text(trim(to_text(as_bytes(plain_array(table[name])))[0])))
             except (ColumnTypeError, pa.ArrowException) as error:
                 told = str(error).splitlines()[0]
-                raise self._source.fail(f"the column {name!r} {told}, and is no key to fill down by") from error
+                raise self._source.fail(
+                    f"the column {name!r} {told}, and is no key to fill down by"
+                ) from error
         return one_key(texts)
 
     def _of_kinds(self, part: pa.Table, kinds: dict[str, pa.DataType]) -> pa.Table:
