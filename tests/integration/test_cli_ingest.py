@@ -19,6 +19,7 @@ from kgdistill.cli import main
 from kgdistill.cli.jobs import _kept
 from kgdistill.ingest.archive import Archive
 from kgdistill.ingest.mapping.load import Condition, JoinMapping, Value, load_mapping, parse_mapping
+from kgdistill.ingest.readers import FillDown
 from kgdistill.store import load_schema, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,8 +160,22 @@ def test_a_dry_run_shows_and_writes_nothing(ask: Ask, capsys: pytest.CaptureFixt
     said = capsys.readouterr()
     assert "\nUser-BOUGHT-Product, the first 1:\nsource" in said.out
     assert "more than 1.00% that do not fit, the job would be refused" in said.err
+    assert seen["eventless"] == {}
+    assert "without an event" not in said.err
     left = {"shop.yaml", "data"}
     assert {p.name for p in Path().iterdir()} == left
+
+
+def test_rows_without_an_event_are_told_by_source(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    when = "to: {Product: sku}, when: [{column: at, present: true}], properties"
+    Path("shop.yaml").write_text(MAPPING.replace("to: {Product: sku}, properties", when))
+    Path("data/orders-1.csv").write_text(HEAD + "u1,p1,2024-01-01,1,2\nu2,p2,,1,2\nu2,p1,,1,2\n")
+    assert ask(*RUN, "--dry-run")["eventless"] == {"orders": 2}
+    assert main([*RUN, "--dry-run"]) == 0
+    told = "orders: 2 rows without an event: a condition does not hold, or what an event needs is empty"
+    assert told in capsys.readouterr().err
+    assert main(list(RUN)) == 0
+    assert told in capsys.readouterr().err
 
 
 def test_init_proposes_what_runs(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,9 +395,11 @@ def test_a_fault_of_the_mapping_is_named_by_its_path(fail: Callable[..., str]) -
 
 
 def test_every_example_of_the_guide_is_good_grammar() -> None:
-    example, tables = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
+    example, tables, heads = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
     (lines,) = parse_mapping(f"version: 1\nname: shop\n{tables}").compile(load_schema()).values()
     assert [join.name for join in lines.joins] == ["orders", "customers"]
+    (filled,) = parse_mapping(f"version: 1\nname: shop\n{heads}").compile(load_schema()).values()
+    assert filled.options.fill_down == FillDown(("Name",), ("Created at", "Financial Status"))
     section = GUIDE.split("### Data in several tables")[1].split("### A folder")[0]
     assert {f"`{name}`" for name in JoinMapping.model_fields} <= set(re.findall(r"`\w+`", section))
     mapping = parse_mapping(example)

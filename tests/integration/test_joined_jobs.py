@@ -278,9 +278,7 @@ def test_a_file_that_is_filled_down_is_read_again_as_a_whole_when_it_changes(
         ("eve", "p4"),
     }
     # Another key: every file is read again.
-    text = FILLED.replace("by: no", "by: [no, sku]").replace(
-        "User: who", "User: {column: who, required: false}"
-    )
+    text = FILLED.replace("by: no", "by: [no, sku]")
     assert job(store, tmp_path, parse_mapping(text), max_removed_share=1.0).read == [
         "lines:lines/one.csv",
         "lines:lines/two.csv",

@@ -199,12 +199,19 @@ def test_kinds_that_make_nothing_are_counted(tmp_path: Path) -> None:
     assert "# ? event: these kinds make nothing: checkout, scroll; 40 of the first 80 rows (50%)" in yaml
 
 
-def test_what_a_few_lines_have_by_chance_is_not_their_orders(tmp_path: Path) -> None:
-    rows = [[*row, "als Geschenk" if row[0] == "R1" and row[1] else ""] for row in lines()]
-    yaml, shown = tried(tmp_path, {"export.csv": [[*HEAD, "Farbe"], *rows]})
-    assert shown.counts[BOUGHT] == len(rows)
-    (filled,) = (line for line in yaml.splitlines() if "fill_down:" in line)
-    assert "Farbe" not in filled
+def test_what_a_few_variants_have_by_chance_is_not_of_all_variants(tmp_path: Path) -> None:
+    head = ["Modell", "Bezeichnung", "Marke", "Beschreibung", "Artikelnr", "Preis"]
+    rows = []
+    for n in range(30):
+        for i in range(1 + n % 3):
+            said = "mit einem kleinen Fehler am linken Bund" if i == 0 and n in (4, 7, 10) else ""
+            rows.append(
+                [f"m{n}", *([f"Hemd {n}", "Acme"] if i == 0 else ["", ""]), said, f"A{n}-{i}", "9.50"]
+            )
+    yaml, shown = tried(tmp_path, {"artikel.csv": [head, *rows]})
+    assert "columns: [Bezeichnung, Marke]}" in yaml
+    told = shown.examples["Product"]["description"]
+    assert len(told) - told.null_count == 3
 
 
 def test_what_later_lines_have_beyond_the_first_rows_is_not_their_orders(tmp_path: Path) -> None:

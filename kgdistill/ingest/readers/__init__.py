@@ -105,7 +105,7 @@ def read_batches(
     # The first row of a piece's keys may stand in another piece.
     whole = replace(source, groups=None)
     # All of them, so that a name that is none is refused.
-    firsts = _as_written(whole, list(dict.fromkeys([*fill.by, *fill.columns])), 65_536, BLOCK_BYTES)
+    firsts = _as_written(whole, list(dict.fromkeys([*fill.by, *fill.columns])), batch_rows, block_bytes)
     filler = Filler(whole, firsts, some)
     wanted = list(dict.fromkeys([*columns, *fill.by]))
     for batch in _as_written(source, wanted, batch_rows, block_bytes):
