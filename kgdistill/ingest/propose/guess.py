@@ -9,7 +9,19 @@ from typing import Any
 from kgdistill.ingest.propose.events import is_event, told_by
 from kgdistill.ingest.propose.goods import attributes_of, described, is_about, is_code, is_offer
 from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_id
-from kgdistill.ingest.propose.paths import names_of, separator, several
+from kgdistill.ingest.propose.lines import (
+    by_mail,
+    doubt_of_rows,
+    is_beside,
+    is_sold_as,
+    lines_of_orders,
+    may_name,
+    of_orders,
+    of_rows,
+    quantity_rank,
+    sound,
+)
+from kgdistill.ingest.propose.paths import apart, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
     AMOUNT,
@@ -39,6 +51,7 @@ from kgdistill.ingest.propose.words import (
     TITLE,
     TOPIC,
     USER,
+    singular,
     word_set,
     words,
 )
@@ -50,6 +63,10 @@ _REVIEWS |= word_set("kommentare rezensionen bewertungen")
 _SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{QUESTION} {TEXT} faq".split())) | _REVIEWS
 _SAID_IN |= word_set("enquiries inquiries fragen utterances")
 _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
+# People to whom goods or bills go.
+_PAYER = word_set(
+    "bill billing ship shipping recipient receiver empfaenger destinataire destinatario odbiorca"
+)
 _NO_TEXT = "type status title count date category class name url link language lang by author score"
 _NO_TEXT += " helpful vote votes verified image images summary"
 
@@ -59,6 +76,7 @@ class Guess:
     """What the columns are taken for; None or empty where nothing is.
 
     `named_alone`: nothing but an id and a name says that these are products;
+    `priced`: another file says what its products cost;
     `untimed` names columns that should hold times, but in no way that is known, with a value of each;
     `apart` is what stands between categories of one value that are no path, such as genres.
     """
@@ -93,6 +111,7 @@ class Guess:
     attributes: list[ColumnProfile] = field(default_factory=list)
     personal: list[ColumnProfile] = field(default_factory=list)
     named_alone: bool = False
+    priced: bool = False
     untimed: str = ""
     apart: str | None = None
     unsure: dict[str, str] = field(default_factory=dict)
@@ -138,14 +157,14 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
         lambda c: is_event(c, named=False)
     )
+    _numbers(found, take, left)
     if found.user is not None and found.product is not None and found.time is not None:
         # What stands once for all lines of an order, and its number, say nothing of a line's product.
         left[:] = [c for c in left if not c.head]
-    _numbers(found, take)
     _texts(found, take, left, stem)
     _words(found, take, left)
     _by_name(found)
-    found.apart = _apart(found.categories, blanks=sample.options.format == "recbole")
+    found.apart = apart(found.categories, blanks=sample.options.format == "recbole")
     return found
 
 
@@ -177,6 +196,8 @@ def _is_personal(column: ColumnProfile) -> bool:
     if column.personal:
         return True
     if has(column, PERSONAL) and (column.time is None or has(column, BIRTH)):
+        return True
+    if "name" in column.words and _PAYER & set(column.words) and not has_word(column, "method company"):
         return True
     named = column.words[-1:] in (("name",), ("names",))
     return named and has(column, USER + " first last")
@@ -232,23 +253,28 @@ def _entities(
         ),
     )
     found.user = take(lambda c: entity(c, USER), exact)
+    goods = [c for c in left if entity(c, PRODUCT) or _is_reference(c, left, shared)]
+    lines = of_rows(goods) if found.order is not None or found.user is not None else []
     found.product = take(
-        lambda c: entity(c, PRODUCT) or _is_reference(c, left, shared),
-        lambda c: (c.name in shared, not c.head, _tells_goods(c), len(c.values), c.distinct, exact(c)),
-    )
+        lambda c: c in goods,
+        lambda c: (
+            c not in lines, c.name in shared, not c.head, _tells_goods(c), len(c.values), c.distinct, exact(c)
+        ),
+    )  # fmt: skip
+    found.unsure |= doubt_of_rows(found.product, found.order)
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
         found.coupon = take(lambda c: is_offer(c, left, stem))
     _bare(found, left, stem)
-    _by_handle(found, left)
+    _by_handle(found, left, shared)
 
 
-def _by_handle(found: Guess, left: list[ColumnProfile]) -> None:
+def _by_handle(found: Guess, left: list[ColumnProfile], shared: frozenset[str]) -> None:
     """Who did something, by what tells people apart where no id does."""
-    if found.user is None and found.product is not None and any(c.time is not None for c in left):
+    if found.product is not None and any(c.time is not None for c in left):
         handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
-        if handles:
-            found.user = handles[0]
-            found.personal.remove(handles[0])
+        found.user, told = by_mail(found.user, handles, shared)
+        found.personal = [c for c in found.personal if c is not found.user]
+        found.unsure |= told
 
 
 def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:
@@ -280,7 +306,7 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
     elif weak and any(has(c, f"{TITLE} {BRAND} {PRICE}") for c in left):
         beside = f"{BRAND} {PRICE} {CATEGORY} {PRODUCT} {ATTRIBUTE}"
         told = found.product is not None or any(has(c, beside) for c in left if c is not key)
-        if not told and not any(word in _GOODS or _singular(word) in _GOODS for word in stem):
+        if not told and not any(word in _GOODS or singular(word) in _GOODS for word in stem):
             found.named_alone = True
             found.unsure["Product"] = "nothing but an id and a name says that these are products"
         if found.product is not None:
@@ -290,16 +316,11 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
         left.remove(key)
 
 
-def _singular(word: str) -> str:
-    # Products, Produkte, Waren.
-    return word[:-1] if word[-1:] in ("s", "e", "n") else word
-
-
 def _plain(column: ColumnProfile) -> object:
     return (column.flat == "query", -len(column.words))
 
 
-def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
+def _numbers(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
     def number(vocabulary: str, without: str = NO_NUMBER) -> Callable[[ColumnProfile], bool]:
         scaled = vocabulary == RATING
         return lambda c: (
@@ -313,10 +334,18 @@ def _numbers(found: Guess, take: Callable[..., ColumnProfile | None]) -> None:
         found.grade = take(
             lambda c: has(c, GRADE) and not has_word(c, "average count number review id") and c.distinct <= 20
         )
-    found.quantity = take(number(QUANTITY, NO_NUMBER + " rating review reviews"))
+    counts = sound([c for c in left if number(QUANTITY, NO_NUMBER + " rating review reviews")(c)])
+    found.quantity = take(lambda c: c in counts, quantity_rank)
+    if found.quantity is not None and found.time is not None:
+        differ = [c.name for c in counts if c.cells != found.quantity.cells]
+        found.unsure |= {"quantity": f"or {', '.join(differ)}"} if differ else {}
+    sums = sound([c for c in left if number(AMOUNT)(c)])
+    price = next((c for c in left if c not in sums and number(PRICE)(c)), None)
+    whole = of_orders(sums, lines_of_orders(found.order, found.user, found.time), price, found.quantity)
+    found.unsure |= whole
     # What was paid, rather than what was due.
-    found.amount = take(number(AMOUNT), lambda c: has_word(c, "paid"))
-    found.price = take(number(PRICE))
+    found.amount = take(lambda c: c in sums and c.name not in whole, lambda c: has_word(c, "paid"))
+    found.price = take(lambda c: c.name not in whole and number(PRICE)(c))
     found.rating = take(number(RATING, "average avg count number id"))
 
 
@@ -393,15 +422,34 @@ def _replied(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> 
     return True
 
 
-def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
-    def text(column: ColumnProfile) -> bool:
-        return column.number is None and column.time is None
+def _is_text(column: ColumnProfile) -> bool:
+    return column.number is None and column.time is None
 
-    no_title = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
-    found.title = take(
-        lambda c: text(c) and not c.lists and has(c, TITLE) and not has_word(c, no_title),
-        lambda c: (has_word(c, "title titel"), has_word(c, PRODUCT), c.distinct),
-    )
+
+def _title(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
+    other = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
+    other += " payment shipping billing method"
+    named = [c for c in left if _is_text(c) and not c.lists and has(c, TITLE) and not has_word(c, other)]
+    key = found.ad or found.product or found.campaign
+    # A table of products may say each in several languages; in lines anything is called just a name.
+    lines = found.user is not None or found.order is not None
+    fitting = [c for c in named if not lines or has(c, PRODUCT) or may_name(c, key)]
+
+    def rank(c: ColumnProfile) -> tuple[object, ...]:
+        titled = has_word(c, "title titel")
+        own = has_word(c, PRODUCT) or is_beside(c, key, found.quantity) or (titled and len(c.words) == 1)
+        return (own, titled, has_word(c, PRODUCT), c.distinct)
+
+    found.title = take(lambda c: c in fitting, rank)
+    said = (found.rating, found.statement, found.question)
+    if named and not fitting and key is not None and all(c is None for c in said):
+        names = ", ".join(c.name for c in named)
+        found.unsure["title"] = f"{names} does not go with {key.name}, and is no name of products"
+
+
+def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
+    _title(found, take, left)
+    text = _is_text
     found.brand = take(
         lambda c: has(c, BRAND) and not c.lists,
         lambda c: (
@@ -415,15 +463,24 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
         c
         for c in left
         if has(c, CATEGORY)
-        or (has_word(c, "group class type") and (has_word(c, PRODUCT) or len(c.words) <= 2))
+        or (
+            has_word(c, "group class type")
+            and (has_word(c, PRODUCT) or len(c.words) <= 2)
+            and not is_sold_as(c)
+        )
         if not is_id(c) and text(c)
-        if not has_word(c, f"{USER} review graphical colour color household payment fit verified query index")
+        if not has_word(
+            c, f"{USER} review graphical colour color household payment fit verified query index tax"
+        )
     ]
     # The fewer names a level has, the higher it stands; lists and paths hold the whole tree alone.
     whole = [c for c in tree if c.lists or separator(c) is not None]
     levels = whole[:1] or sorted(tree, key=lambda c: c.distinct)[:3]
     if len(tree) > len(levels):
         found.unsure["categories"] = "or " + ", ".join(c.name for c in tree if c not in levels)
+    elif levels and not any(has(c, CATEGORY) for c in levels) and found.product is not None:
+        some = ", ".join(dict.fromkeys(levels[0].values[:50]))[:60]
+        found.unsure["categories"] = f"{levels[0].name} is taken for them, as nothing else is: {some}"
     found.categories = levels
     for column in levels:
         left.remove(column)
@@ -440,19 +497,6 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
         if found.title is not None and not has_word(found.title, PRODUCT):
             found.title = None
         found.about, found.attributes = None, []
-
-
-def _apart(levels: list[ColumnProfile], *, blanks: bool) -> str | None:
-    """What stands between names where most of them come at the head of some values and below it in others."""
-    if len(levels) != 1 or levels[0].lists or several(levels[0]) is not None:
-        return None
-    mark = separator(levels[0]) or (" " if blanks else None)
-    if mark is None:
-        return None
-    places = list(names_of(levels[0], mark))
-    first = {name for i, name in places if i == 0}
-    below = [name for i, name in places if i > 0]
-    return mark if below and 2 * sum(name in first for name in below) > len(below) else None
 
 
 def used(found: Guess) -> set[str]:

@@ -227,6 +227,17 @@ def _part(text: str) -> tuple[str, str, str] | None:
     return found[2].strip(), core, after.strip()
 
 
+def value_of(text: str, shape: NumberShape) -> float | None:
+    """The number that a text of a column with this shape stands for; None where it is none."""
+    part = _part(text)
+    plain = "" if part is None else part[1]
+    plain = plain.replace(".", "").replace(",", ".") if shape.comma else plain.replace(",", "")
+    try:
+        return float(plain)
+    except ValueError:
+        return None
+
+
 def no_numbers(values: list[str], shape: NumberShape) -> list[str]:
     """Those that are no numbers, or have around them what the other numbers of the shape have not."""
 

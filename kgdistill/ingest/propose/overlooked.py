@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from kgdistill.ingest.propose.headings import has, has_word, is_id
+from kgdistill.ingest.propose.lines import told_apart
 from kgdistill.ingest.propose.numbers import signs_around
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE
-from kgdistill.ingest.propose.yaml_text import Pieces, comment
+from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow
 
 KEYS_ALONE = "rows make keys alone"
 # Where more of the first rows have no key, they are rows of another kind.
@@ -43,6 +44,25 @@ def dated_keys(pieces: Pieces, sample: Sample) -> list[str]:
     dated = next((name for name in times if name not in hidden and name not in pieces.named), None)
     how = "names such as customer_id and product_id tell of whom and what they are"
     return [comment(f"    # ? {KEYS_ALONE}, though they have a time ({dated}); {how}")] if dated else []
+
+
+def described_again(pieces: Pieces, sample: Sample) -> list[str]:
+    """A doubt of a table that describes products several times, as in several languages or for stores."""
+    found = pieces.found
+    key = found.product
+    if key is None or found.user is not None or found.order is not None:
+        return []
+    texts = [column for column in (found.title, found.about) if column is not None]
+    apart = told_apart(sample.columns, key, texts)
+    if apart is None:
+        return []
+    column, value = apart
+    again = len(key.values) - key.distinct
+    where = flow([{"column": column.name, **({"in": [value]} if value else {"present": False})}])
+    told = (
+        f"{column.name}: {again:,} of the first {len(key.values):,} rows describe a product again, and differ"
+    )
+    return [comment(f"    # ? {told} in this; the last counts, and for one of each alone: where: {where}")]
 
 
 def unread_sums(pieces: Pieces, sample: Sample) -> list[str]:

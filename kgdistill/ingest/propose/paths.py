@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,3 +142,16 @@ def names_of(column: ColumnProfile, mark: str) -> Iterator[tuple[int, str]]:
     marks = "|".join(map(re.escape, (mark, *other_signs(column, mark))))
     for value in column.values:
         yield from enumerate(name.strip() for name in re.split(marks, value))
+
+
+def apart(levels: Sequence[ColumnProfile], *, blanks: bool) -> str | None:
+    """What stands between names where most of them come at the head of some values and below it in others."""
+    if len(levels) != 1 or levels[0].lists or several(levels[0]) is not None:
+        return None
+    mark = separator(levels[0]) or (" " if blanks else None)
+    if mark is None:
+        return None
+    places = list(names_of(levels[0], mark))
+    first = {name for i, name in places if i == 0}
+    below = [name for i, name in places if i > 0]
+    return mark if below and 2 * sum(name in first for name in below) > len(below) else None

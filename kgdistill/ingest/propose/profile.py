@@ -55,6 +55,7 @@ class ColumnProfile:
         words: the words of its name in lower case, without accents.
         values: its values as text, those that are there.
         rows: rows of the sample.
+        cells: a text for each row, empty where there is none; none at all where they are not known by row.
         lists: its values are lists; `values` then holds their elements.
         kinds: of a column that names events, those in the whole file.
         gaps: beyond the sample some rows have nothing there.
@@ -68,6 +69,7 @@ class ColumnProfile:
     words: tuple[str, ...]
     values: list[str]
     rows: int
+    cells: list[str] = field(default_factory=list)
     lists: bool = False
     time: TimeShape | None = None
     number: NumberShape | None = None
@@ -189,7 +191,10 @@ def sample(path: Path, encoding: str | None = None, fill: FillDown | None = None
     if absent and options.format in ("csv", "tsv", "recbole"):
         options = replace(options, null_values=("", *absent))
         columns = [
-            replace(_described(c.name, [v for v in c.values if v not in absent], c.rows), guard=c.guard)
+            replace(
+                _described(c.name, ["" if v in absent else v for v in c.cells or c.values], c.rows),
+                guard=c.guard,
+            )
             if any(v in absent for v in c.values)
             else c
             for c in columns
@@ -242,7 +247,7 @@ def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[l
 
 def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
     rows = sum(len(part) for part in parts)
-    values: list[str] = []
+    cells: list[str] = []
     lists = typed = False
     for part in parts:
         kind = part.type
@@ -256,8 +261,8 @@ def _column(name: str, parts: list[pa.ChunkedArray]) -> ColumnProfile:
             texts = pc.cast(part, pa.string()).to_pylist()
         except (pa.ArrowException, UnicodeDecodeError):
             continue
-        values += [text for v in texts if v is not None and (text := v.strip())]
-    column = _described(name, values, rows, lists)
+        cells += ["" if v is None else v.strip() for v in texts]
+    column = _described(name, cells, rows, lists)
     return _stored(column) if typed else column
 
 
@@ -269,10 +274,11 @@ def _stored(column: ColumnProfile) -> ColumnProfile:
     return replace(column, number=replace(number, either=False, mark=""))
 
 
-def _described(name: str, values: list[str], rows: int, lists: bool = False) -> ColumnProfile:
-    guard = _guard(values)
+def _described(name: str, cells: list[str], rows: int, lists: bool = False) -> ColumnProfile:
+    guard = _guard([cell for cell in cells if cell])
     if guard is not None:
-        values = [text for value in values if (text := re.sub(*guard, value).strip())]
+        cells = [re.sub(*guard, cell).strip() for cell in cells]
+    values = [cell for cell in cells if cell]
     counted = Counter(values)
     wide = any(_FULL_WIDTH.search(value) for value in counted)
     some: Counter[str] = Counter()
@@ -283,6 +289,7 @@ def _described(name: str, values: list[str], rows: int, lists: bool = False) -> 
         words=words(name),
         values=values,
         rows=rows,
+        cells=[] if lists or len(cells) != rows else cells,
         lists=lists,
         time=None if lists else time_shape(some, ahead=not word_set(END).isdisjoint(words(name))),
         number=None if lists else number_shape(some),
@@ -399,11 +406,16 @@ def merged(one: Sample, two: Sample) -> Sample | None:
     )
 
 
+def _cells(one: ColumnProfile, two: ColumnProfile) -> list[str]:
+    return [*one.cells, *two.cells] if one.cells and two.cells else []
+
+
 def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
     """One column of two files, where its times and numbers are written alike in both."""
     if not one.values or not two.values:
         full = one if one.values else two
-        return replace(full, rows=one.rows + two.rows, gaps=one.gaps or two.gaps)
+        cells = _cells(one, two)
+        return replace(full, rows=one.rows + two.rows, cells=cells, gaps=one.gaps or two.gaps)
     time, number = one.time, one.number
     if one.time != two.time:
         known = [c.time for c in (one, two) if c.time is not None]
@@ -423,6 +435,7 @@ def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
         one,
         values=values,
         rows=one.rows + two.rows,
+        cells=_cells(one, two),
         lists=one.lists or two.lists,
         time=time,
         number=number,

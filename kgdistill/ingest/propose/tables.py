@@ -293,7 +293,7 @@ class _Made:
     def add(self, before: str, column: ColumnProfile | None) -> None:
         """Adds a column of a lookup."""
         if column is not None:
-            self.columns.append(replace(column, name=before + column.name))
+            self.columns.append(replace(column, name=before + column.name, cells=[]))
 
     def put_aside(self, columns: Sequence[ColumnProfile]) -> None:
         """Takes columns for nothing, as another table tells."""

@@ -124,6 +124,11 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def singular(word: str) -> str:
+    """A word without the sign of several: of products, Produkte and Waren."""
+    return word[:-1] if word[-1:] in ("s", "e", "n") else word
+
+
 def is_known(some: tuple[str, ...]) -> bool:
     """Whether a name with these words says what it is of; a Chinese one with an unknown part does not."""
     if not all(word.isascii() for word in some):

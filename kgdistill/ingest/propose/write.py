@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number, as_text
 from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
 from kgdistill.ingest.propose.headings import has_word, is_id
+from kgdistill.ingest.propose.lines import leave_out
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
-from kgdistill.ingest.propose.overlooked import absent, dated_keys, unread_sums
+from kgdistill.ingest.propose.overlooked import absent, dated_keys, described_again, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.states import unsold
 from kgdistill.ingest.propose.times import doubts_of, fits
@@ -58,7 +59,7 @@ def pieces_of(
     *,
     beside_purchases: bool = False,
     beside_products: bool = False,
-    of_lines: bool = False,
+    of_lines: Sequence[str] = (),
     between_products: str = "",
 ) -> Pieces:
     """What a kind of file is taken for.
@@ -70,13 +71,11 @@ def pieces_of(
         beside_purchases: purchases stand in other files, so that a rating stands for none.
         beside_products: products stand in other files, so that what has but an id and a name is none.
         between_products: what stands between keys of products where several are one value.
-        of_lines: attributes are of what was bought or seen, as another file describes the products.
+        of_lines: roles that are the line's here, as another file describes the products.
     """
     found = guess(sample, shared)
-    if of_lines:
-        for column in found.attributes:
-            found.unsure[column.name] = "of the line, and not of the product, which another file describes"
-        found.attributes = []
+    for role in of_lines:
+        leave_out(found, role)
     if beside_products and found.named_alone:
         found.product = None
         del found.unsure["Product"]
@@ -105,7 +104,7 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     coupon = pieces.found.coupon
     asked = {*pieces.named, *pieces.found.unsure} - ({coupon.name} if coupon is not None else set())
     lines = [*head, *_options(sample, asked), *_joins(pieces, sample), *_notes(pieces, sample)]
-    lines += [*dated_keys(pieces, sample), *unread_sums(pieces, sample)]
+    lines += [*dated_keys(pieces, sample), *described_again(pieces, sample), *unread_sums(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
@@ -253,7 +252,8 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
 
 def _updates(found: Guess, sample: Sample) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
-    described = found.title is not None or (found.price is not None and not sample.priced)
+    priced = sample.priced or found.priced
+    described = found.title is not None or (found.price is not None and not priced)
     described &= any(key is not None for key in (found.product, found.ad, found.campaign))
     if found.time is None or found.user is None or not described or not found.time.full:
         return None
@@ -355,7 +355,7 @@ def _product(pieces: Pieces, product: Any, sample: Sample) -> None:
         "description": None if found.about is None else as_text(found.about),
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": category_text(found),
-        "price": None if found.price is None or sample.priced else as_number(found.price),
+        "price": None if found.price is None or sample.priced or found.priced else as_number(found.price),
     }
     if found.attributes:
         properties["attributes"] = _attributes(found.attributes)

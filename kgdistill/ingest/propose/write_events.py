@@ -18,6 +18,7 @@ from kgdistill.ingest.propose.events import (
 )
 from kgdistill.ingest.propose.guess import Guess, used
 from kgdistill.ingest.propose.headings import is_id
+from kgdistill.ingest.propose.lines import parts_of
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.states import undone
 from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed
@@ -34,6 +35,10 @@ def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> Non
             )
         return
     found.unsure |= undone([c for c in sample.columns if c not in (found.quantity, found.amount)])
+    for part, whole in parts_of(sample.columns):
+        where = flow([{"column": part.name, "present": False}])
+        told = f"{len(part.values):,} of {part.rows:,} rows are of a row whose {whole.name} it holds"
+        found.unsure[part.name] = f"{told}, and count beside it; to leave them out: where: {where}"
     at = {"at": as_moment(found.time)}
     comments = []
     if found.order is not None:
