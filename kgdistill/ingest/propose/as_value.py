@@ -22,6 +22,8 @@ def as_key(column: ColumnProfile, **options: Any) -> Any:
     given = _plain(column, options)
     if not column.full and not column.lists:
         given["required"] = False
+    if column.otherwise:
+        return {"coalesce": [column.name, column.otherwise], **given}
     return {"column": column.name, **given} if given else column.name
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
 from kgdistill.ingest.propose.goods import attributes_of, described, is_about, is_code, is_offer
-from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_id
+from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_address, is_id
+from kgdistill.ingest.propose.ids import names_one
 from kgdistill.ingest.propose.lines import (
     by_mail,
     doubt_of_rows,
-    is_beside,
     is_sold_as,
     lines_of_orders,
-    may_name,
     of_orders,
     of_rows,
     quantity_rank,
     sound,
+    take_title,
 )
 from kgdistill.ingest.propose.paths import apart, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
@@ -67,6 +67,8 @@ _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortme
 _PAYER = word_set(
     "bill billing ship shipping recipient receiver empfaenger destinataire destinatario odbiorca"
 )
+_NO_KEY = "type name title group category brand price status segment count quantity amount description class"
+_NO_KEY += " time date text rating score features age coupon gutschein"
 _NO_TEXT = "type status title count date category class name url link language lang by author score"
 _NO_TEXT += " helpful vote votes verified image images summary"
 
@@ -76,7 +78,6 @@ class Guess:
     """What the columns are taken for; None or empty where nothing is.
 
     `named_alone`: nothing but an id and a name says that these are products;
-    `priced`: another file says what its products cost;
     `untimed` names columns that should hold times, but in no way that is known, with a value of each;
     `apart` is what stands between categories of one value that are no path, such as genres.
     """
@@ -111,7 +112,6 @@ class Guess:
     attributes: list[ColumnProfile] = field(default_factory=list)
     personal: list[ColumnProfile] = field(default_factory=list)
     named_alone: bool = False
-    priced: bool = False
     untimed: str = ""
     apart: str | None = None
     unsure: dict[str, str] = field(default_factory=dict)
@@ -203,6 +203,18 @@ def _is_personal(column: ColumnProfile) -> bool:
     return named and has(column, USER + " first last")
 
 
+def _is_key(column: ColumnProfile, vocabulary: str) -> bool:
+    """Whether a column tells things of these words apart."""
+    if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
+        return False
+    if any(word in _NO_KEY.split() for word in column.words):
+        return False
+    done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
+    whole = {column.flat, "".join(inner(column))} & set(vocabulary.split())
+    named = is_id(column) or bool(whole) or len(column.words) == 1 or bool(done)
+    return named or (vocabulary == PRODUCT and names_one(column, PRODUCT))
+
+
 def _entities(
     found: Guess,
     take: Callable[..., ColumnProfile | None],
@@ -210,22 +222,8 @@ def _entities(
     stem: tuple[str, ...],
     shared: frozenset[str],
 ) -> None:
-    other = (
-        "type name title group category brand price status segment count quantity amount description class"
-    )
-    other += " time date text rating score features age coupon gutschein"
-
-    def entity(column: ColumnProfile, vocabulary: str) -> bool:
-        if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
-            return False
-        if any(word in other.split() for word in column.words):
-            return False
-        done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
-        whole = {column.flat, "".join(inner(column))} & set(vocabulary.split())
-        return is_id(column) or bool(whole) or len(column.words) == 1 or bool(done)
-
     def exact(column: ColumnProfile) -> tuple[object, ...]:
-        return (column.name in shared, column.words[-1:] == ("id",), column.distinct)
+        return (column.tied, column.name in shared, column.words[-1:] == ("id",), column.distinct)
 
     found.query_id = take(lambda c: has(c, QUERY) and is_id(c))
     found.query = take(
@@ -252,15 +250,16 @@ def _entities(
             and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
         ),
     )
-    found.user = take(lambda c: entity(c, USER), exact)
-    goods = [c for c in left if entity(c, PRODUCT) or _is_reference(c, left, shared)]
+    found.order = found.order or take(lambda c: c.means == "order")
+    found.user = take(lambda c: _is_key(c, USER) or c.means == "user", exact)
+    goods = [c for c in left if _is_key(c, PRODUCT) or _is_reference(c, left, shared) or c.means == "product"]
     lines = of_rows(goods) if found.order is not None or found.user is not None else []
-    found.product = take(
-        lambda c: c in goods,
-        lambda c: (
-            c not in lines, c.name in shared, not c.head, _tells_goods(c), len(c.values), c.distinct, exact(c)
-        ),
-    )  # fmt: skip
+
+    def sure(c: ColumnProfile) -> tuple[object, ...]:
+        known = (c not in lines, c.tied, c.name in shared, not c.head)
+        return (*known, _tells_goods(c), len(c.values), c.distinct, exact(c))
+
+    found.product = take(lambda c: c in goods, sure)
     found.unsure |= doubt_of_rows(found.product, found.order)
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
         found.coupon = take(lambda c: is_offer(c, left, stem))
@@ -269,16 +268,24 @@ def _entities(
 
 
 def _by_handle(found: Guess, left: list[ColumnProfile], shared: frozenset[str]) -> None:
-    """Who did something, by what tells people apart where no id does."""
-    if found.product is not None and any(c.time is not None for c in left):
-        handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
+    """Takes what looks personal for who it was, where nothing else tells or others know people by that."""
+    handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
+    handles.sort(key=lambda c: -c.tied)
+    if handles and found.user is not None and handles[0].tied > found.user.tied:
+        found.user = handles[0]
+    elif found.product is not None and any(c.time is not None for c in left):
         found.user, told = by_mail(found.user, handles, shared)
-        found.personal = [c for c in found.personal if c is not found.user]
         found.unsure |= told
+    found.personal = [c for c in found.personal if c is not found.user]
 
 
 def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:
-    """Whether it is a product's reference; in English, with no goods beside it, it may be a payment's."""
+    """Whether it is a product's reference; in English, with no goods beside it, it may be a payment's.
+
+    Or its part of a shop's address, beside two other things that goods have: people have handles, too.
+    """
+    if is_address(column):
+        return sum(any(has(c, one) for c in beside) for one in (TITLE, BRAND, CATEGORY, PRICE, QUANTITY)) > 1
     if column.words != ("reference",) or column.lists:
         return False
     goods = any(has(c, f"{TITLE} {BRAND} {CATEGORY}") for c in beside)
@@ -287,7 +294,7 @@ def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: fr
 
 def _tells_goods(column: ColumnProfile) -> int:
     """How surely a column is of products: a material may be what they are of, a reference a payment's."""
-    return {"material": 0, "reference": 1}.get(column.flat, 2)
+    return 0 if is_address(column) else {"material": 0, "reference": 1}.get(column.flat, 2)
 
 
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
@@ -298,7 +305,7 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
     if key.head and (found.product is not None or any(c.time is not None for c in left)):
         # Another number of the order, or of the product whose variants these are.
         return
-    weak = found.product is None or not found.product.full
+    weak = found.product is None or (not found.product.full and found.product.tied <= key.tied)
     if _SAID_IN & set(stem):
         return
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
@@ -422,34 +429,12 @@ def _replied(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> 
     return True
 
 
-def _is_text(column: ColumnProfile) -> bool:
-    return column.number is None and column.time is None
-
-
-def _title(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
-    other = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
-    other += " payment shipping billing method"
-    named = [c for c in left if _is_text(c) and not c.lists and has(c, TITLE) and not has_word(c, other)]
-    key = found.ad or found.product or found.campaign
-    # A table of products may say each in several languages; in lines anything is called just a name.
-    lines = found.user is not None or found.order is not None
-    fitting = [c for c in named if not lines or has(c, PRODUCT) or may_name(c, key)]
-
-    def rank(c: ColumnProfile) -> tuple[object, ...]:
-        titled = has_word(c, "title titel")
-        own = has_word(c, PRODUCT) or is_beside(c, key, found.quantity) or (titled and len(c.words) == 1)
-        return (own, titled, has_word(c, PRODUCT), c.distinct)
-
-    found.title = take(lambda c: c in fitting, rank)
-    said = (found.rating, found.statement, found.question)
-    if named and not fitting and key is not None and all(c is None for c in said):
-        names = ", ".join(c.name for c in named)
-        found.unsure["title"] = f"{names} does not go with {key.name}, and is no name of products"
-
-
 def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
-    _title(found, take, left)
-    text = _is_text
+    take_title(found, take, left)
+
+    def text(column: ColumnProfile) -> bool:
+        return column.number is None and column.time is None
+
     found.brand = take(
         lambda c: has(c, BRAND) and not c.lists,
         lambda c: (

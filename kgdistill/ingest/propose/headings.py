@@ -6,6 +6,7 @@ from kgdistill.ingest.propose.profile import ColumnProfile
 from kgdistill.ingest.propose.words import ID, word_set, words
 
 _BARE = word_set("id key code nr nummer")
+_ADDRESS = word_set("handle slug permalink urlkey urlhandle urlslug urlschluessel")
 
 
 def has(column: ColumnProfile, vocabulary: str) -> bool:
@@ -37,3 +38,8 @@ def inner(column: ColumnProfile) -> tuple[str, ...]:
 def bare(column: ColumnProfile) -> bool:
     """Whether it is just called id."""
     return column.flat in _BARE
+
+
+def is_address(column: ColumnProfile) -> bool:
+    """Whether it is called as the part of an address that names a page of a shop."""
+    return column.flat in _ADDRESS and not column.lists

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kgdistill.ingest.propose.events import BUYS, UNDONE
+from kgdistill.ingest.propose.headings import has, has_word
 from kgdistill.ingest.propose.numbers import value_of
 from kgdistill.ingest.propose.profile import ColumnProfile
-from kgdistill.ingest.propose.words import ID, TITLE, word_set, words
+from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, PRODUCT, TITLE, USER, word_set, words
 
 if TYPE_CHECKING:
     from kgdistill.ingest.propose.guess import Guess
@@ -138,7 +139,12 @@ def _whole_orders(
             continue
         if not _alike(own):
             lines += 1
-        elif len(own) < len(rows) or amount.head or named or _is_sum(own[0], [due[r] for r in rows] if due else []):
+        elif (
+            len(own) < len(rows)
+            or amount.head
+            or named
+            or _is_sum(own[0], [due[r] for r in rows] if due else [])
+        ):
             whole += 1
     enough = whole >= (1 if named else _KEYS) and whole >= _NEARLY_ALL * (whole + lines)
     return whole if enough and (named or due is not None or amount.distinct > 1) else 0
@@ -290,11 +296,27 @@ def told_apart(
     return None
 
 
-def leave_out(found: Guess, role: str) -> None:
-    """Takes columns for a line's, as another file describes the products; a price is still what was paid."""
-    if role == "price":
-        found.priced = True
-        return
-    for column in found.attributes if role == "attributes" else ():
-        found.unsure[column.name] = "of the line, and not of the product, which another file describes"
-    setattr(found, role, [] if isinstance(getattr(found, role), list) else None)
+def take_title(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
+    """Takes what names the products, or the ads or campaigns, and says where a name is none of theirs."""
+    other = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
+    other += " payment shipping billing method"
+    named = [
+        c
+        for c in left
+        if c.number is None and c.time is None and not c.lists and has(c, TITLE) and not has_word(c, other)
+    ]
+    key = found.ad or found.product or found.campaign
+    # A table of products may say each in several languages; in lines anything is called just a name.
+    lines = found.user is not None or found.order is not None
+    fitting = [c for c in named if not lines or has(c, PRODUCT) or may_name(c, key)]
+
+    def rank(c: ColumnProfile) -> tuple[object, ...]:
+        titled = has_word(c, "title titel")
+        own = has_word(c, PRODUCT) or is_beside(c, key, found.quantity) or (titled and len(c.words) == 1)
+        return (own, titled, has_word(c, PRODUCT), c.distinct)
+
+    found.title = take(lambda c: c in fitting, rank)
+    said = (found.rating, found.statement, found.question)
+    if named and not fitting and key is not None and all(c is None for c in said):
+        names = ", ".join(c.name for c in named)
+        found.unsure["title"] = f"{names} does not go with {key.name}, and is no name of products"

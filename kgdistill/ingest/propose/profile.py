@@ -63,6 +63,9 @@ class ColumnProfile:
         wide: some values hold full-width signs; times and numbers are told without that.
         guard: a pattern, and what takes its place, that frees values of what tells a spreadsheet that
             they are text; `values` are without it.
+        tied: the share of values that another file has too, or of another's that are here; 0 below a half.
+        means: by its values the key of a `user` or `product`, as another file has it, or an `order`.
+        otherwise: the name of the column that counts where a row has nothing here.
     """
 
     name: str
@@ -80,6 +83,9 @@ class ColumnProfile:
     wide: bool = False
     guard: tuple[str, str] | None = None
     head: bool = False
+    tied: float = 0.0
+    means: str = ""
+    otherwise: str = ""
 
     @property
     def flat(self) -> str:
@@ -105,12 +111,28 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True)
+class Again:
+    """Lines of one kind of file that come again.
+
+    Attributes:
+        same: in a further file, alike.
+        other: in a further file, with something else in them.
+        within: in the same file.
+    """
+
+    same: int = 0
+    other: int = 0
+    within: int = 0
+
+
+@dataclass(frozen=True)
 class Sample:
     """A file's options, columns and first rows, and what is doubtful about how it is written.
 
     `lookups` are other files whose columns stand among its own, as NAME.COLUMN; `aside` are its columns in
-    whose place these are; `priced`: the prices of its products stand in another file; `heads`: what only the
-    first of several rows of one thing has, which the options fill down.
+    whose place these are; `priced`: the prices of its products stand in another file, and `elsewhere` names
+    what else is said of them there (fields of a guess). `again`: lines of several files of its kind. `heads`:
+    what only the first of several rows of one thing has, which the options fill down.
     """
 
     path: Path
@@ -124,6 +146,8 @@ class Sample:
     aside: tuple[ColumnProfile, ...] = ()
     priced: bool = False
     heads: Heads | None = None
+    elsewhere: tuple[str, ...] = ()
+    again: Again = Again()
 
     @property
     def called(self) -> str:

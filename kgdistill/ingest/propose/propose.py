@@ -20,7 +20,6 @@ from kgdistill.ingest.job import joins_of, sources_of
 from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
-from kgdistill.ingest.mapping.values import Evaluator
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
@@ -33,7 +32,7 @@ from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words
 from kgdistill.ingest.propose.write import pieces_of, write_source
 from kgdistill.ingest.propose.yaml_text import Pieces, listed, scalar
-from kgdistill.ingest.readers import Source, encodings_of, read_batches
+from kgdistill.ingest.readers import encodings_of, read_batches
 from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.store.schema import Schema
 
@@ -107,7 +106,7 @@ def propose(files: Sequence[Path], schema: Schema, encoding: str | None = None) 
     shared = frozenset(name for name, times in headers.items() if times > 1)
     used: set[str] = set()
     samples, spent, named = with_lookups(groups, root, shared)
-    pieces = _pieces(samples, [[root / name for name in names] for names, _ in groups], schema, shared)
+    pieces = _pieces(samples, schema, shared)
     # Others look up all that there is in these.
     idle = spent | {place for place in named if not pieces[place].any}
     some = any(made.any for made in pieces)
@@ -157,9 +156,7 @@ def files_of_keys(text: str, sources: AnyMapping[str, AnyMapping[str, Any]]) -> 
     return [name for one in chosen for name in one["files"]]
 
 
-def _pieces(
-    samples: list[Sample], files: Sequence[list[Path]], schema: Schema, shared: frozenset[str]
-) -> list[Pieces]:
+def _pieces(samples: list[Sample], schema: Schema, shared: frozenset[str]) -> list[Pieces]:
     """What each kind of file is taken for."""
     pieces = [pieces_of(taken, schema, shared) for taken in samples]
     marks = [_between_keys(made, pieces) for made in pieces]
@@ -177,7 +174,12 @@ def _pieces(
         for made in logs:
             made.found.unsure["BOUGHT"] = "other files hold purchases too; those of both would count twice"
     if any(_describes(made.found) for made in pieces):
-        pieces = _without_described(pieces, samples, files, shared)
+        pieces = [
+            pieces_of(taken, schema, shared, beside_purchases=made.beside_purchases, of_lines=True)
+            if made.found.product and made.found.attributes and _of_events(made.found)
+            else made
+            for made, taken in zip(pieces, samples, strict=True)
+        ]
     sure = [made.found for made in pieces if made.found.product and not made.found.named_alone]
     catalogue = any(found.user is None and (found.title or found.price or found.brand) for found in sure)
     out = []
@@ -190,28 +192,6 @@ def _pieces(
     return out
 
 
-def _without_described(
-    pieces: Sequence[Pieces], samples: Sequence[Sample], files: Sequence[list[Path]], shared: frozenset[str]
-) -> list[Pieces]:
-    """The pieces where lines say nothing of products that other files describe."""
-    tables = [
-        (made.found, _all_keys(some, taken, made.found.product.name))
-        for made, taken, some in zip(pieces, samples, files, strict=True)
-        if made.found.product is not None and _describes(made.found)
-    ]
-    told = []
-    for made, taken in zip(pieces, samples, strict=True):
-        lines = made.found.product is not None and _of_events(made.found)
-        roles, doubt = _of_lines(made.found, tables) if lines else ([], "")
-        if roles:
-            beside = made.beside_purchases
-            made = pieces_of(taken, made.schema, shared, beside_purchases=beside, of_lines=roles)
-        if doubt:
-            made.found.unsure["products"] = doubt
-        told.append(made)
-    return told
-
-
 def _of_events(found: Guess) -> bool:
     """Whether the rows of a file are what somebody did, or lines of orders."""
     return found.user is not None or found.order is not None
@@ -221,37 +201,6 @@ def _describes(found: Guess) -> bool:
     """Whether a file describes products."""
     told = (found.title, found.about, found.brand, *found.categories)
     return found.product is not None and not _of_events(found) and any(c is not None for c in told)
-
-
-def _of_lines(lines: Guess, tables: Sequence[tuple[Guess, set[str]]]) -> tuple[list[str], str]:
-    """The roles that tables of products have for those that lines sell, and what to say of those they lack.
-
-    Args:
-        lines: what the columns of the lines are taken for.
-        tables: what those of tables of products are, and the keys in them.
-    """
-    sold = set(lines.product.values) if lines.product is not None else set()
-    roles, doubt = ["attributes"] if tables and lines.attributes else [], ""
-    for there, keys in tables:
-        lost = len(sold - keys)
-        same = [role for role in _DESCRIBED if getattr(lines, role) and getattr(there, role)]
-        if same and 2 * lost <= len(sold) > 0 and _are_among([*sold], keys):
-            roles += [role for role in same if role not in roles]
-            named = (
-                f"; title: {lines.title.name} would name them, and all others as here" if lines.title else ""
-            )
-            doubt = (
-                f"{lost:,} of {len(sold):,} here stand in no file that describes them{named}" if lost else ""
-            )
-    return roles, doubt
-
-
-def _all_keys(files: Sequence[Path], taken: Sample, key: str) -> set[str]:
-    """All keys of a kind of file."""
-    sources = [Source(file.name, file, None, taken.options) for file in files]
-    tables = (batch.table for source in sources for batch in read_batches(source, [key]))
-    parts = (Evaluator(table, files[0].name, None).text(key, is_key=True) for table in tables)
-    return {value for part in parts for value in part.to_pylist() if value is not None}
 
 
 def _names(here: ColumnProfile | None, there: ColumnProfile | None) -> bool:

@@ -15,19 +15,28 @@ from kgdistill.ingest.mapping.cast import key_text
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Value
 from kgdistill.ingest.mapping.values import Evaluator
+from kgdistill.ingest.propose.again import again, is_of_one
+from kgdistill.ingest.propose.agree import ROLES, agreed, is_table, key_of
 from kgdistill.ingest.propose.as_value import as_number
 from kgdistill.ingest.propose.events import UNDONE, normal
 from kgdistill.ingest.propose.guess import Guess, guess
 from kgdistill.ingest.propose.headings import has, has_word, is_id
-from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample, called
-from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set, words
+from kgdistill.ingest.propose.ids import SALE, may_number_orders
+from kgdistill.ingest.propose.profile import Again, ColumnProfile, Lookup, Sample
+from kgdistill.ingest.propose.ties import SURE, marked, named_for, ties
+from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set
 from kgdistill.ingest.propose.yaml_text import listed
 from kgdistill.ingest.readers import Source, read_batches
 from kgdistill.moment import naive_utc
 
 # Fewer of the first rows find a partner by chance.
 _SOME = 0.05
-_SALE = "order invoice purchase bestellung auftrag rechnung transaction bon receipt basket sale"
+# Where fewer of the first rows find what describes their products, it is said.
+_MOST = 0.9
+# Before all others in the choice of a key.
+_CHOSEN = 2.0
+_APART = "names products by {} of {}, which rows of several keys share there: none is found"
+_TOLD = ("title", "about", "brand", "categories", "price")
 _PERSON = word_set(f"{USER} {ID} unique true real global master person")
 
 
@@ -65,24 +74,52 @@ class _Tables:
     def __init__(
         self, groups: Sequence[tuple[list[str], Sample]], root: Path, shared: frozenset[str]
     ) -> None:
-        self._groups, self._root = groups, root
-        self._guesses = [guess(taken, shared) for _, taken in groups]
+        self._root, self._ties = root, ties(groups, root)
+        first = [guess(taken, shared) for _, taken in groups]
+        self._groups = [
+            (files, self._with_orders(files, taken, found))
+            for (files, taken), found in zip(marked(groups, first, self._ties), first, strict=True)
+        ]
+        self._guesses = [guess(taken, shared) for _, taken in self._groups]
         self._read: dict[tuple[str, ...], pa.Array | None] = {}
         self._again: dict[tuple[str, ...], int] = {}
         self._unpriced: set[int] = set()
         self.spent: set[int] = set()
         self.named: set[int] = set()
+        self._agreed = agreed(self._guesses, self._ties, self._unique)
+        for (place, _), name in self._agreed.keys.items():
+            files, taken = self._groups[place]
+            columns = [replace(c, tied=_CHOSEN) if c.name == name else c for c in taken.columns]
+            self._groups[place] = (files, replace(taken, columns=columns))
+            self._guesses[place] = guess(self._groups[place][1], shared)
+
+    def _unique(self, place: int, name: str) -> bool:
+        return self._keys(place, self._groups[place][0], name) is not None
+
+    def _with_orders(self, files: list[str], taken: Sample, found: Guess) -> Sample:
+        """A sample that says which column numbers orders: its values come again with one user and time."""
+        beside = [c.name for c in (found.user, found.time) if c is not None]
+        some = [c for c in taken.columns if c.name not in beside and may_number_orders(c)]
+        if found.order is not None or found.product is None or len(beside) < 2:
+            return taken
+        for column in some:
+            if is_of_one(files, taken, self._root, column.name, beside):
+                columns = [replace(c, means="order") if c is column else c for c in taken.columns]
+                return replace(taken, columns=columns)
+        return taken
 
     def looked_up(self, place: int) -> Sample:
         """A group's sample with the columns that its rows look up."""
         taken, found = self._groups[place][1], self._guesses[place]
+        made = _Made(list(taken.columns))
+        for role in ROLES:
+            self._find_key(made, place, role)
         if found.product is None or "Product" in found.unsure:
             key = found.user
             if key is not None and self._person(place, key.name) is not None:
                 # What tells accounts or orders apart are no people.
-                return replace(taken, columns=[c for c in taken.columns if c is not key], aside=(key,))
-            return taken
-        made = _Made(list(taken.columns))
+                made.put_aside([key])
+            return made.sample(taken)
         user, holder, before = found.user, place, ""
         if head := self._head(place, found):
             other = self._guesses[head.to]
@@ -90,7 +127,7 @@ class _Tables:
                 self.spent.add(head.to)
             name = self._look_up(made, head)
             times = [c for c in taken.columns if c.time is not None]
-            if other.time is not None and (has(head.here, _SALE) or not times):
+            if other.time is not None and (has(head.here, SALE) or not times):
                 # When the order was placed, whatever else its lines say.
                 made.put_aside(times)
                 made.add(name, self._whole(head, other.time))
@@ -107,14 +144,60 @@ class _Tables:
                 break
         self._add_names(made, place)
         priced, doubts = self._priced(place, found)
+        told, more = self._told_elsewhere(place, found)
+        if tie := self._agreed.apart.get(place):
+            doubts = [*doubts, f"{tie.here}: {_APART.format(tie.there, self._groups[tie.to][0][0])}"]
         return replace(
-            taken,
-            columns=made.columns,
-            lookups=tuple(made.lookups),
-            aside=tuple(made.aside),
-            priced=priced,
-            doubts=(*taken.doubts, *doubts),
+            made.sample(taken),
+            priced=priced or "price" in told,
+            elsewhere=tuple(role for role in told if role != "price"),
+            again=self._come_again(place, found),
+            doubts=(*taken.doubts, *doubts, *more),
         )
+
+    def _find_key(self, made: _Made, place: int, role: str) -> None:
+        """Puts the key of another table in the place of what a file knows a product or user by."""
+        own = key_of(self._guesses[place], role)
+        tie, key = self._agreed.joins.get((place, role), (None, ""))
+        if own is None or tie is None:
+            return
+        here = replace(own, words=(role, "id"))
+        link = _Link(here, tie.to, tie.there, tuple(self._groups[tie.to][0]), tie.share)
+        there = next(c for c in self._groups[tie.to][1].columns if c.name == key)
+        made.put_aside([own])
+        name = self._look_up(made, link) + key
+        joined = replace(here, name=name, personal=there.personal)
+        # What is sold no more is known by that alone; people may be hashed here, and not there.
+        other = {"otherwise": own.name} if role == "product" else {"gaps": True}
+        made.columns.append(replace(joined, **other))
+
+    def _told_elsewhere(self, place: int, found: Guess) -> tuple[list[str], list[str]]:
+        """What a table of products says of those of lines too, and a doubt where it lacks many."""
+        own = found.product
+        if own is None or (found.user is None and found.order is None):
+            return [], []
+        for tie in sorted(self._ties[place], key=lambda tie: -tie.share):
+            other = self._guesses[tie.to]
+            # With fewer of them it would leave most without what is said of them here.
+            if tie.share < SURE or tie.here != own.name or not is_table(other, "product"):
+                continue
+            told = [role for role in _TOLD if getattr(other, role) and getattr(found, role)]
+            names = ", ".join(getattr(found, role).name for role in told if role != "categories")
+            doubt = (
+                f"{listed(self._groups[tie.to][0], 3)} describes the products, and has {tie.share:.0%} of"
+                f" those of the first rows: others get nothing by {names}"
+            )
+            return told, [doubt] if told and tie.share < _MOST else []
+        return [], []
+
+    def _come_again(self, place: int, found: Guess) -> Again:
+        """How many lines stand in several files of a group."""
+        files, taken = self._groups[place]
+        who = [c.name for c in (found.user, found.time) if c is not None]
+        if len(files) < 2 or found.product is None or not who:
+            return Again()
+        line, rest = (who, []) if found.order is None else ([found.order.name], who)
+        return again(files, taken, self._root, [*line, found.product.name], rest)
 
     def _priced(self, place: int, found: Guess) -> tuple[bool, list[str]]:
         """Whether the price of a product stands in another table of products, and what is in doubt then.
@@ -168,7 +251,7 @@ class _Tables:
         columns = [c for c in self._groups[place][1].columns if c is not found.product]
         if found.user is not None:
             columns = [found.order] if found.order is not None and found.time is None else []
-        links = [link for c in columns for link in self._links(place, c)]
+        links = [link for c in columns for link in self._links(place, c, by_values=True)]
         told = [(link, self._guesses[link.to]) for link in links]
         links = [link for link, g in told if (g.user if found.user is None else g.time) is not None]
         return max(
@@ -214,16 +297,20 @@ class _Tables:
         )
         return f"{name}."
 
-    def _links(self, place: int, column: ColumnProfile) -> Iterator[_Link]:
-        """The other groups that have a row for each value of a column, the surest first."""
-        if not (is_id(column) or column.flat in f"{USER} {_SALE}".split()) or not column.values:
+    def _links(self, place: int, column: ColumnProfile, *, by_values: bool = False) -> Iterator[_Link]:
+        """The other groups that have a row for each value of a column, the surest first.
+
+        The headings tell which column there is asked; with `by_values` the values do too.
+        """
+        if not (is_id(column) or column.flat in f"{USER} {SALE}".split()) or not column.values:
             return
         values = key_text(pa.array(column.values, pa.string()))
         found = []
+        tied = {(tie.to, tie.there) for tie in self._ties[place] if by_values and tie.here == column.name}
         for to, (names, taken) in enumerate(self._groups):
             # Brands and categories may be written alike.
             for there in taken.columns if to != place and taken.total is None else ():
-                files = [file for file in names if _is_key(there, column, file)]
+                files = [file for file in names if (to, there.name) in tied or _is_key(there, column, file)]
                 keys = self._keys(to, files, there.name) if files else None
                 share = 0.0 if keys is None else pc.mean(pc.is_in(values, value_set=keys)).as_py()
                 if share >= _SOME:
@@ -300,6 +387,10 @@ class _Made:
         self.columns = [c for c in self.columns if c not in columns]
         self.aside += columns
 
+    def sample(self, taken: Sample) -> Sample:
+        """What has grown, as a sample."""
+        return replace(taken, columns=self.columns, lookups=tuple(self.lookups), aside=tuple(self.aside))
+
 
 def _describes(found: Guess) -> bool:
     """Whether a table with a price is one of products, and none of what somebody bought."""
@@ -311,16 +402,7 @@ def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
     if there.flat == here.flat:
         return True
     bare = there.flat in ("id", "key", "code", "nr") and len(here.words) > 1
-    return bare and bool(_named_for(file, here))
-
-
-def _named_for(file: str, key: ColumnProfile) -> str:
-    """The word of a file's name that says what a key is of: orders for order_id."""
-    entity = key.words[0] if key.words else ""
-    stem = words(called(Path(file)))
-    # Categories are of a category.
-    near = (word for word in stem if word.startswith(entity[:-1]) and len(word) <= len(entity) + 2)
-    return next(near, "") if len(entity) > 2 else ""
+    return bare and bool(named_for(file, here))
 
 
 def _states(taken: Sample) -> list[ColumnProfile]:
@@ -339,7 +421,7 @@ def _name_of(taken: Sample, key: str) -> ColumnProfile | None:
 
 def _short(link: _Link, used: set[str]) -> str:
     """A name for a lookup: by the file's name, else by that of the key."""
-    name = _named_for(link.files[0], link.here) or next(iter(link.here.words), "")
+    name = named_for(link.files[0], link.here) or next(iter(link.here.words), "")
     name = re.sub(r"[^\w-]", "", name).strip("_-") or "other"
     while name in used:
         name += "-2"

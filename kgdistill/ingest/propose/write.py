@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number, as_text
 from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
 from kgdistill.ingest.propose.headings import has_word, is_id
-from kgdistill.ingest.propose.lines import leave_out
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
 from kgdistill.ingest.propose.overlooked import absent, dated_keys, described_again, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
@@ -59,7 +58,7 @@ def pieces_of(
     *,
     beside_purchases: bool = False,
     beside_products: bool = False,
-    of_lines: Sequence[str] = (),
+    of_lines: bool = False,
     between_products: str = "",
 ) -> Pieces:
     """What a kind of file is taken for.
@@ -71,11 +70,15 @@ def pieces_of(
         beside_purchases: purchases stand in other files, so that a rating stands for none.
         beside_products: products stand in other files, so that what has but an id and a name is none.
         between_products: what stands between keys of products where several are one value.
-        of_lines: roles that are the line's here, as another file describes the products.
+        of_lines: attributes are of what was bought or seen, as another file describes the products.
     """
     found = guess(sample, shared)
-    for role in of_lines:
-        leave_out(found, role)
+    for role in sample.elsewhere:
+        setattr(found, role, [] if role == "categories" else None)
+    if of_lines:
+        for column in found.attributes:
+            found.unsure[column.name] = "of the line, and not of the product, which another file describes"
+        found.attributes = []
     if beside_products and found.named_alone:
         found.product = None
         del found.unsure["Product"]
@@ -252,8 +255,7 @@ def _unread(column: ColumnProfile, found: Guess) -> list[str]:
 
 def _updates(found: Guess, sample: Sample) -> Any:
     """The time of the rows where products are described in them: the last description counts."""
-    priced = sample.priced or found.priced
-    described = found.title is not None or (found.price is not None and not priced)
+    described = found.title is not None or (found.price is not None and not sample.priced)
     described &= any(key is not None for key in (found.product, found.ad, found.campaign))
     if found.time is None or found.user is None or not described or not found.time.full:
         return None
@@ -355,7 +357,7 @@ def _product(pieces: Pieces, product: Any, sample: Sample) -> None:
         "description": None if found.about is None else as_text(found.about),
         "brand_text": None if found.brand is None else found.brand.name,
         "category_text": category_text(found),
-        "price": None if found.price is None or sample.priced or found.priced else as_number(found.price),
+        "price": None if found.price is None or sample.priced else as_number(found.price),
     }
     if found.attributes:
         properties["attributes"] = _attributes(found.attributes)

@@ -23,6 +23,9 @@ from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.states import undone
 from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed
 
+# Of lines with one number so many are alike for each that is not, which somebody changed.
+_SAME = 10
+
 
 def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> None:
     """What users did with products: one relationship for each event that rows can be."""
@@ -40,11 +43,7 @@ def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> Non
         told = f"{len(part.values):,} of {part.rows:,} rows are of a row whose {whole.name} it holds"
         found.unsure[part.name] = f"{told}, and count beside it; to leave them out: where: {where}"
     at = {"at": as_moment(found.time)}
-    comments = []
-    if found.order is not None:
-        ids = {"columns": [found.order.name, found.product.name if found.product else ""], "separator": " "}
-        comments.append(f"? event_id: {flow(ids)}  (where a line may come again in another export)")
-        pieces.named.add(found.order.name)
+    comments = _once(pieces, sample)
     line = {**at, **_amounts(found)}
     rated = {**at, "rating": None if found.rating is None else as_number(found.rating)}
     given = {"BOUGHT": line, "RATED": rated}
@@ -65,6 +64,23 @@ def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> Non
         pieces.edge(ends, user, product, given.get(name, at), when=when, doubt=doubt, comments=some)
     if found.event is None and not kinds:
         _event(pieces, sample, (user, product), line, rated, comments)
+
+
+def _once(pieces: Pieces, sample: Sample) -> list[str]:
+    """How a line of several exports counts once: as it is to be, where some do, else as a comment."""
+    found, more = pieces.found, sample.again
+    said = f"{more.same:,} lines stand in several of the files, and count once"
+    if found.order is None or found.product is None:
+        return [f"# ? overlap: true  ({said})"] if more.same else []
+    pieces.named.add(found.order.name)
+    line = [found.order.name, found.product.otherwise or found.product.name]
+    event_id = f"event_id: {flow({'columns': line, 'separator': ' '})}"
+    # Where many differ, the numbers of the one export are other orders' in the next.
+    if more.same <= _SAME * more.other:
+        return [f"# ? {event_id}  (where a line may come again in another export)"]
+    if more.within:
+        return [f"overlap: true  # ? {said}; {more.within:,} come again within one, and each counts"]
+    return [f"{event_id}  # ? {said}"]
 
 
 def _told_by_rows(pieces: Pieces, sample: Sample, types: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -64,7 +64,7 @@ def names_in(value: Any) -> set[str]:
     if isinstance(value, str):
         return {value}
     if isinstance(value, Mapping):
-        return names_in([value[key] for key in ("column", "columns", "multiply") if key in value])
+        return names_in([value[key] for key in ("column", "columns", "multiply", "coalesce") if key in value])
     return {name for part in value for name in names_in(part)}
 
 
@@ -152,7 +152,7 @@ class Pieces:
         if kept:
             self.edges.append("        properties:")
             self.edges += [f"          {k}: {flow(v)}" for k, v in kept.items()]
-        self.edges += [f"        # {comment(text)}" for text in comments]
+        self.edges += [f"        {comment(text)}" for text in comments]
 
     def tree(self, path: Any, source: Any, root: str = "", each: str = "") -> None:
         """Adds a tree of categories; `each` stands between several paths of one value."""
