@@ -1,0 +1,193 @@
+"""A small made-up shop in the layouts in which shop software exports: headings, and which cells are empty."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+THINGS = ("Lamp", "Kettle", "Notebook", "Scarf")
+_FIRST = datetime(2026, 3, 1)
+BRANDS = ("Acme", "Hill & Co", "Näh")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One product of an order."""
+
+    order: int
+    customer: int
+    product: int
+    quantity: int
+    at: datetime
+
+    @property
+    def price(self) -> float:
+        return 5.0 + self.product
+
+
+LINES = [
+    Line(
+        order,
+        (order * 7) % 13,
+        (order * 5 + place * 3) % 24,
+        1 + place,
+        datetime(2026, 3, 1) + timedelta(hours=order),
+    )
+    for order in range(60)
+    for place in range(1 + order % 3)
+]
+LINES_OF = {order: [line for line in LINES if line.order == order] for order in range(60)}
+UNDONE = {order for order in range(60) if order % 10 == 4}
+"""Orders that were refunded or cancelled."""
+
+
+def title(product: int) -> str:
+    return f"{THINGS[product % 4]} No {product}"
+
+
+def brand(product: int) -> str:
+    return BRANDS[product % 3]
+
+
+def path(product: int) -> str:
+    return f"{('Home', 'Office')[product % 2]} > {THINGS[product % 4]}s"
+
+
+def mail(customer: int) -> str:
+    return f"{'Ann' if customer % 2 else 'ben'}{customer}@example.org"
+
+
+def sku(product: int) -> str:
+    return f"SKU-{product:03}"
+
+
+def slug(product: int) -> str:
+    return title(product).lower().replace(" ", "-")
+
+
+def table(file: Path, headings: str, rows: Sequence[Mapping[str, Any]], encoding: str = "utf-8") -> None:
+    """A CSV with all of the headings, of which the rows fill some."""
+    with file.open("w", encoding=encoding, newline="") as out:
+        names = [name.strip() for line in headings.splitlines() for name in line.split("|") if name.strip()]
+        writer = csv.DictWriter(out, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def shopify(folder: Path) -> None:
+    """Variants and lines of orders stand below the first row of their product or order, which is whole."""
+    products: list[dict[str, Any]] = []
+    for n in range(24):
+        whole = {
+            "Title": title(n), "Body (HTML)": f"<p>The <b>{title(n)}</b>&nbsp;is made to last.</p>",
+            "Vendor": brand(n), "Product Category": path(n), "Tags": "new, gift",
+            "Published": "true", "Status": "active", "Option1 Name": "Color",
+        }  # fmt: skip
+        variant = {"Handle": slug(n), "Option1 Value": "Red", "Variant SKU": sku(n), "Variant Price": 5 + n}
+        products += [whole | variant, variant | {"Option1 Value": "Blue", "Variant SKU": f"{sku(n)}-B"}]
+        products.append(
+            {"Handle": slug(n), "Image Src": f"https://shop.example/{n}.jpg", "Image Position": 2}
+        )
+    head = """
+        Handle|Title|Body (HTML)|Vendor|Product Category|Type|Tags|Published|Option1 Name|Option1 Value
+        Option2 Name|Option2 Value|Variant SKU|Variant Grams|Variant Inventory Qty|Variant Price
+        Variant Compare At Price|Image Src|Image Position|Image Alt Text|Gift Card|SEO Title
+        Cost per item|Status
+    """
+    table(folder / "products_export.csv", head, products)
+    orders = []
+    for number, lines in LINES_OF.items():
+        state = "refunded" if number in UNDONE else "paid"
+        for place, line in enumerate(lines):
+            whole = {
+                "Financial Status": state, "Paid at": f"{line.at} +0000", "Currency": "EUR",
+                "Total": sum(some.price * some.quantity for some in lines) + 4.95, "Shipping": 4.95,
+                "Created at": f"{line.at} +0000", "Billing Name": "Ann B.", "Id": 55000 + number,
+            }  # fmt: skip
+            own = {
+                "Name": f"#{1000 + number}", "Email": mail(line.customer), "Lineitem quantity": line.quantity,
+                "Lineitem name": f"{title(line.product)} - Red", "Lineitem price": line.price,
+                "Lineitem sku": sku(line.product), "Lineitem fulfillment status": "pending",
+                "Vendor": brand(line.product),
+            }  # fmt: skip
+            orders.append(own if place else whole | own)
+    head = """
+        Name|Email|Financial Status|Paid at|Fulfillment Status|Accepts Marketing|Currency|Subtotal
+        Shipping|Taxes|Total|Discount Code|Discount Amount|Shipping Method|Created at|Lineitem quantity
+        Lineitem name|Lineitem price|Lineitem compare at price|Lineitem sku|Lineitem requires shipping
+        Lineitem taxable|Lineitem fulfillment status|Billing Name|Billing Street|Billing City
+        Billing Zip|Billing Country|Billing Phone|Shipping Name|Shipping City|Notes|Cancelled at
+        Payment Method|Refunded Amount|Vendor|Id|Tags|Risk Level|Source|Lineitem discount
+    """
+    table(folder / "orders_export_1.csv", head, orders)
+    people = [
+        {"Customer ID": f"'72104483{n:05}", "Email": mail(n), "First Name": "Ann", "Total Orders": 3}
+        for n in range(13)
+    ]
+    head = """
+        Customer ID|First Name|Last Name|Email|Accepts Email Marketing|Phone|Total Spent|Total Orders
+        Tax Exempt|Tags
+    """
+    table(folder / "customers_export.csv", head, people)
+    reviews = [
+        {
+            "title": "Well", "body": f"I like it, number {n}.", "rating": 1 + n % 5,
+            "review_date": "2026-04-01 12:00:00 UTC",
+            "reviewer_name": "A.", "reviewer_email": mail(n % 13), "product_id": 7000 + n % 24,
+            "product_handle": slug(n % 24), "reply": "Thank you!" if n % 4 == 0 else "",
+        }
+        for n in range(40)
+    ]  # fmt: skip
+    head = """
+        title|body|rating|review_date|source|reviewer_name|reviewer_email|product_id|product_handle
+        reply|reply_date
+    """
+    table(folder / "reviews.csv", head, reviews)
+
+
+def woocommerce(folder: Path) -> None:
+    """Categories are lists of paths, and the order's sum and coupon stand on each of its lines."""
+    products = [
+        {
+            "ID": 100 + n, "Type": "simple", "SKU": sku(n), "Name": title(n), "Published": 1,
+            "Description": f"<p>The {title(n)}.</p>", "Regular price": 5 + n, "Brands": brand(n),
+            "Categories": f"{path(n)}, {path(n).split()[0]}", "Tags": "new, gift",
+        }
+        for n in range(24)
+    ]  # fmt: skip
+    head = """
+        ID|Type|SKU|GTIN, UPC, EAN, or ISBN|Name|Published|Is featured?|Visibility in catalog
+        Short description|Description|Tax status|In stock?|Stock|Weight (kg)|Sale price|Regular price
+        Categories|Tags|Images|Parent|Position|Brands
+    """
+    table(folder / "wc-product-export.csv", head, products, "utf-8-sig")
+    orders = [
+        {
+            "Order Number": 1000 + line.order,
+            "Order Status": "Refunded" if line.order in UNDONE else "Completed",
+            "Order Date": f"{line.at:%Y-%m-%d %H:%M}", "Email (Billing)": mail(line.customer),
+            "First Name (Billing)": "Ann", "Payment Method Title": ("Card", "Invoice")[line.order % 2],
+            "Order Total Amount": sum(some.price * some.quantity for some in LINES_OF[line.order]),
+            "SKU": sku(line.product),
+            "Item Name": title(line.product), "Quantity (- Refund)": line.quantity, "Item Cost": line.price,
+            "Coupon Code": "spring" if line.order % 6 == 0 else "",
+        }
+        for line in LINES
+    ]  # fmt: skip
+    head = """
+        Order Number|Order Status|Order Date|First Name (Billing)|Last Name (Billing)|City (Billing)
+        Email (Billing)|Phone (Billing)|Payment Method Title|Order Subtotal Amount|Order Shipping Amount
+        Order Refund Amount|Order Total Amount|SKU|Item #|Item Name|Quantity (- Refund)|Item Cost
+        Coupon Code|Discount Amount
+    """
+    table(folder / "orders.csv", head, orders, "utf-8-sig")
+
+
+def json_lines(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One object a line."""
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
