@@ -385,7 +385,8 @@ def sources_of(name: str, item: CompiledSource | JoinPlan, root: Path, given: Gi
     """
     # What Python gives is known by the mapping's name alone: the next table given for it is its next version.
     if isinstance(given, pa.Table | pd.DataFrame):
-        return [table_source(name, given, SourceOptions(fill_down=item.options.fill_down))]
+        written = SourceOptions(fill_down=item.options.fill_down, each=item.options.each)
+        return [table_source(name, given, written)]
     if isinstance(given, Path):
         found = find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
         return [replace(source, name=name) for source in found]

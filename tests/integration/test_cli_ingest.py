@@ -395,11 +395,13 @@ def test_a_fault_of_the_mapping_is_named_by_its_path(fail: Callable[..., str]) -
 
 
 def test_every_example_of_the_guide_is_good_grammar() -> None:
-    example, tables, heads = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
+    example, records, tables, heads = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.S)
     (lines,) = parse_mapping(f"version: 1\nname: shop\n{tables}").compile(load_schema()).values()
     assert [join.name for join in lines.joins] == ["orders", "customers"]
     (filled,) = parse_mapping(f"version: 1\nname: shop\n{heads}").compile(load_schema()).values()
     assert filled.options.fill_down == FillDown(("Name",), ("Created at", "Financial Status"))
+    (events,) = parse_mapping(f"version: 1\nname: shop\n{records}").compile(load_schema()).values()
+    assert events.of_records == {"items.item_id", "items.item_name", "items.price", "items.quantity"}
     section = GUIDE.split("### Data in several tables")[1].split("### A folder")[0]
     assert {f"`{name}`" for name in JoinMapping.model_fields} <= set(re.findall(r"`\w+`", section))
     mapping = parse_mapping(example)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from kgdistill.errors import InputError, SchemaError
-from kgdistill.ingest.mapping.compile_joins import compile_joins
+from kgdistill.ingest.mapping.compile_joins import compile_joins, of_records
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Condition, End, NodePiece, RelationshipPiece, TreePiece, Value
 from kgdistill.ingest.mapping.plan import Cell, CompiledSource, EdgePlan, NodePlan, Shape, Side, TreePlan
@@ -92,6 +92,7 @@ class _Compiler:
             trees=trees,
             salt=self.values.salt if self.values.hashes else None,
             now=self.values.now,
+            of_records=of_records(source, [*self.values.columns]),
         )
 
     def _digest(self) -> str:

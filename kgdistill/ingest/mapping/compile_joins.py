@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kgdistill.errors import InputError
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.plan import JoinPlan
+from kgdistill.ingest.readers.nested import inside, roots
 from kgdistill.nearest import nearest
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def compile_joins(
             )
         want([*joins[name].on])
     own = list(wanted[""])
-    _check_columns(source, own, path)
+    _check_columns(source, [*own, *([source.each] if source.each else [])], path)
     plans = []
     for name in order:
         join, columns = joins[name], tuple(wanted[name])
@@ -72,6 +73,17 @@ def compile_joins(
         _check_columns(join, plan.read, f"{path}.join.{name}")
         plans.append(plan)
     return own, tuple(plans)
+
+
+def of_records(source: SourceMapping, columns: Sequence[str]) -> frozenset[str]:
+    """Those of the columns that differ from record to record of a list: its own, and what they look up."""
+    each, joins = source.each, source.join
+
+    def inner(column: str) -> bool:
+        name = _join_of(column, joins)
+        return any(map(inner, joins[name].on)) if name else inside(column, each or "") is not None
+
+    return frozenset(column for column in columns if inner(column)) if each else frozenset()
 
 
 def _join_of(column: str, joins: dict[str, JoinMapping]) -> str:
@@ -91,7 +103,8 @@ def _check_columns(written: WrittenFiles, used: Sequence[str], path: str) -> Non
     if repeated:
         raise InputError(f"names {repeated[0]!r} twice", where=f"{path}.columns")
     for column in used:
-        if column not in known:
+        # What holds JSON has names in it.
+        if column not in known and not any(name in known for name in roots(column)):
             raise InputError(
                 f"the mapping uses a column {column!r}, which is not among these",
                 where=f"{path}.columns",

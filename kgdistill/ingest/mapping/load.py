@@ -90,6 +90,12 @@ class WrittenFiles(Part):
     fill_down: FilledColumns | None = Field(
         None, description="Columns that only the first row of an order, or the like, has."
     )
+    each: str | None = Field(
+        None,
+        min_length=1,
+        description="A list of records (in JSON, Parquet, or JSON as text): each makes a row of its own, its "
+        "fields called LIST.FIELD, beside the other columns; a row without any makes one without them.",
+    )
 
     @field_validator("encoding")
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from kgdistill.arrays import IntArray
 from kgdistill.ingest.mapping.plan import CompiledSource
 from kgdistill.ingest.mapping.rows import Book, EdgeMaker, NodeMaker, Rows, without_repeats
 from kgdistill.ingest.mapping.trees import TreeMaker
@@ -46,8 +47,9 @@ def map_batch(
 ) -> Mapped:
     """What the rows of a batch make.
 
-    A row is atomic: a fault in anything that it would make rejects the whole of it. Equal nodes and
-    facts of a batch are kept once, with the first line; events are not.
+    A row is atomic: a fault in anything that it would make rejects the whole of it, and where its records
+    are rows of their own (`each`) all of them. Equal nodes and facts of a batch are kept once, with the first
+    line; events are not.
 
     Args:
         source: the compiled source of a mapping.
@@ -61,43 +63,56 @@ def map_batch(
     """
     table, lines = batch.table, batch.lines
     values = Evaluator(table, source_name, source.salt, source.joins)
-    if source.where:
-        mask = np.ones(len(lines), bool)
-        for condition in source.where:
-            mask &= values.holds(condition)
-        if not mask.all():
-            table, lines = table.filter(pa.array(mask)), lines[mask]
-            values = Evaluator(table, source_name, source.salt, source.joins)
+    mask = np.ones(len(lines), bool)
+    for condition in source.where:
+        mask &= values.holds(condition)
+    if not mask.all():
+        table, lines = table.filter(pa.array(mask)), lines[mask]
+        values = Evaluator(table, source_name, source.salt, source.joins)
     count = len(lines)
     book = Book(count)
-    if isinstance(source.delete, bool):
-        deleted = np.full(count, source.delete)
-    else:
-        deleted = values.holds(source.delete)
+    delete = source.delete
+    deleted = np.full(count, delete) if isinstance(delete, bool) else values.holds(delete)
     times = None
     if source.updated_at is not None:
         times = book.check(source.updated_at, values, np.ones(count, bool)).values
+    several = source.options.each is not None
     made, acted = np.zeros(count, bool), np.zeros(count, bool)
     rows = Rows(source.schema, values, lines, deleted, times, book, made=made, acted=acted)
+    rows = replace(rows, of_records=source.of_records) if several else rows
     makers: list[_Maker] = [
         *(NodeMaker(plan, rows) for plan in source.nodes),
         *(EdgeMaker(plan, rows) for plan in source.edges),
         *(TreeMaker(plan, rows, every_line) for plan in source.trees),
     ]
+    if several:
+        book.spread(lines)
     for maker in makers:
         maker.make()
-    rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group)])
-    idle = int(np.count_nonzero(~book.bad & ~rows.made))
-    acts = any(source.schema.relationship(plan.edge).kind == "event" for plan in source.edges)
+    rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group, several)])
+    total, bad = _lines(batch.lines, several), _lines(lines[book.bad], several)
     return Mapped(
         tables={key: _whole(source, key, parts, every_line) for key, parts in rows.tables.items()},
         rejects=rejects.sort_by("line") if rejects.num_rows else rejects,
-        rows=batch.table.num_rows + batch.rejects.num_rows,
-        skipped=batch.table.num_rows - count + idle,
+        rows=total + batch.rejects.num_rows,
+        skipped=total - bad - _lines(lines[rows.made & ~book.bad], several),
         rejected=rejects.num_rows,
-        eventless=int(np.count_nonzero(~book.bad & ~rows.acted & ~deleted)) if acts else 0,
+        eventless=_eventless(source, lines, rows, several),
         notices=joined_notices([*batch.notices, *rows.notices(source_name)]),
     )
+
+
+def _eventless(source: CompiledSource, lines: IntArray, rows: Rows, several: bool) -> int:
+    """How many rows that could have made an event made none."""
+    if all(source.schema.relationship(plan.edge).kind != "event" for plan in source.edges):
+        return 0
+    good = ~rows.book.bad & ~rows.deleted
+    return _lines(lines[good], several) - _lines(lines[good & rows.acted], several)
+
+
+def _lines(lines: IntArray, several: bool) -> int:
+    """How many rows of the source these are, of whose records each may have a row."""
+    return len(np.unique(lines)) if several else len(lines)
 
 
 def _whole(source: CompiledSource, key: TypeKey, parts: list[pa.Table], every_line: bool) -> pa.Table:

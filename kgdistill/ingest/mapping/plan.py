@@ -155,6 +155,8 @@ class CompiledSource:
         digest: changes whenever the same rows could make something else: with this source's part of the
             mapping, the time zone, and the salt where it is used. Not with `files` and `optional`,
             its joins' neither.
+        of_records: the columns that differ between the records of `each`; what uses none of them is made
+            once of a row.
     """
 
     name: str
@@ -175,3 +177,4 @@ class CompiledSource:
     trees: tuple[TreePlan, ...] = field(repr=False)
     salt: bytes | None = field(repr=False)
     now: datetime = field(repr=False)
+    of_records: frozenset[str] = field(default=frozenset(), repr=False)

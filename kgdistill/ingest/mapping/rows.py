@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, IntArray
 from kgdistill.ingest.mapping.cast import is_list, parents_of
+from kgdistill.ingest.mapping.model import Condition
 from kgdistill.ingest.mapping.plan import Cell, EdgePlan, NodePlan
 from kgdistill.ingest.mapping.values import Column, Evaluator, Fault
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey
@@ -64,8 +66,12 @@ class Book:
             self.add(Fault(rows, cell.plan.columns, pa.nulls(len(rows), pa.string()), _EMPTY), mask)
         return column
 
-    def table(self, source: str, lines: IntArray, row_group: int | None) -> pa.Table:
-        """The rejected rows as REJECT_SCHEMA."""
+    def spread(self, lines: IntArray) -> None:
+        """Makes all rows of a line bad of which one is."""
+        self.bad |= np.isin(lines, lines[self.bad])
+
+    def table(self, source: str, lines: IntArray, row_group: int | None, several: bool = False) -> pa.Table:
+        """The rejected rows as REJECT_SCHEMA; with `several` rows of a line the first fault of each line."""
         tables = [
             pa.table(
                 {
@@ -80,7 +86,11 @@ class Book:
             )
             for fault in self.faults
         ]
-        return pa.concat_tables([REJECT_SCHEMA.empty_table(), *tables])
+        whole = pa.concat_tables([REJECT_SCHEMA.empty_table(), *tables])
+        if several and whole.num_rows:
+            _, first = np.unique(np.asarray(whole["line"]), return_index=True)
+            whole = whole.take(pa.array(first))
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +108,7 @@ class Rows:
         made: bool [rows]: whether anything was made of it.
         acted: bool [rows]: whether an event was made of it.
         odd: by column and reason, what is odd about values that are no fault.
+        of_records: the columns that differ between the rows of one line; None: each line has one.
     """
 
     schema: Schema
@@ -110,12 +121,17 @@ class Rows:
     made: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
     acted: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
     odd: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
+    of_records: frozenset[str] | None = None
 
-    def active(self, conditions: Any) -> BoolArray:
-        """The rows for which all the conditions hold."""
+    def active(self, conditions: Sequence[Condition], cells: Iterable[Cell | None]) -> BoolArray:
+        """The rows for which all the conditions hold; of a line one, where neither they nor cells differ."""
         mask = np.ones(len(self.lines), bool)
         for condition in conditions:
             mask &= self.values.holds(condition)
+        if self.of_records is not None:
+            used = {name for cell in cells if cell is not None for name in cell.plan.value.own_columns()}
+            if self.of_records.isdisjoint(used | {condition.column for condition in conditions}):
+                mask[1:] &= self.lines[1:] != self.lines[:-1]
         return mask
 
     def check(self, cell: Cell, mask: BoolArray) -> Column:
@@ -215,7 +231,7 @@ class NodeMaker:
 
     def __init__(self, plan: NodePlan, rows: Rows) -> None:
         self._plan, self._rows = plan, rows
-        self._mask = rows.active(plan.when)
+        self._mask = rows.active(plan.when, [plan.key, *plan.properties])
         self._key = rows.check_key(plan.key, self._mask)
         alive = self._mask & ~rows.deleted
         self._cells = {cell.name: rows.check(cell, alive) for cell in plan.properties}
@@ -238,7 +254,7 @@ class EdgeMaker:
 
     def __init__(self, plan: EdgePlan, rows: Rows) -> None:
         self._plan, self._rows = plan, rows
-        self._mask = rows.active(plan.when)
+        self._mask = rows.active(plan.when, [plan.source, plan.target, plan.event_id, *plan.properties])
         self._source = rows.check_key(plan.source, self._mask)
         self._target = rows.check_key(plan.target, self._mask)
         alive = self._mask & ~rows.deleted

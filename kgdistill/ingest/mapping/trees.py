@@ -23,7 +23,7 @@ class TreeMaker:
 
     def __init__(self, plan: TreePlan, rows: Rows, every_line: bool) -> None:
         self._plan, self._rows, self._every_line = plan, rows, every_line
-        mask = rows.active(plan.when)
+        mask = rows.active(plan.when, [plan.path, plan.member[1] if plan.member else None])
         values = rows.check(plan.path, mask).values
         self._of = np.arange(len(values))
         if plan.several is not None:

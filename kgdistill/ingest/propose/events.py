@@ -60,7 +60,8 @@ _RETURNS = word_set(
 # Known for what they are, though no type of the graph is for them.
 _OTHERS = word_set(
     """remove removed remove_from_cart removefromcart product_removed
-    begin_checkout checkout select_item view_item_list view_cart refund add_payment_info add_shipping_info
+    begin_checkout checkout select_item view_item_list product_list_viewed
+    product_list_view view_cart refund add_payment_info add_shipping_info
     session_start first_visit user_engagement scroll"""
 )
 # In the name of a file or a column these say something else: order_detail.csv, added_at, baskets.csv.

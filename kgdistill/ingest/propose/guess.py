@@ -157,6 +157,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
         lambda c: is_event(c, named=False)
     )
+    if (each := sample.options.each) and found.product and found.product.name.startswith(f"{each}."):
+        # Beside lines of an order what it says of names and sums is the order's.
+        left[:] = [c for c in left if c.name.startswith(f"{each}.")]
     _numbers(found, take, left)
     if found.user is not None and found.product is not None and found.time is not None:
         # What stands once for all lines of an order, and its number, say nothing of a line's product.

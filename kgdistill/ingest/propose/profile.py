@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.ingest.mapping.cast import plain_array
-from kgdistill.ingest.propose.events import EVENTS, kinds_of, normal
-from kgdistill.ingest.propose.heads import Heads, heads_of
-from kgdistill.ingest.propose.numbers import NumberShape, alike, number_shape
+from kgdistill.ingest.mapping.values import Evaluator
+from kgdistill.ingest.propose.events import EVENTS, normal
+from kgdistill.ingest.propose.heads import Heads
+from kgdistill.ingest.propose.numbers import NumberShape, number_shape
+from kgdistill.ingest.propose.record_lists import Nested, RecordList, nested_in
 from kgdistill.ingest.propose.text import Layout, layout_of
 from kgdistill.ingest.propose.times import TimeShape, count_orders, time_shape, turned
 from kgdistill.ingest.propose.words import END, word_set, words
@@ -129,6 +131,8 @@ class Again:
 class Sample:
     """A file's options, columns and first rows, and what is doubtful about how it is written.
 
+    `nested`: the lists of records in it; `only`: a column by whose having a value, or none, these rows are
+    told from others of the file.
     `lookups` are other files whose columns stand among its own, as NAME.COLUMN; `aside` are its columns in
     whose place these are; `priced`: the prices of its products stand in another file, and `elsewhere` names
     what else is said of them there (fields of a guess). `again`: lines of several files of its kind. `heads`:
@@ -148,6 +152,8 @@ class Sample:
     heads: Heads | None = None
     elsewhere: tuple[str, ...] = ()
     again: Again = Again()
+    only: tuple[str, bool] | None = None
+    nested: Nested = field(default_factory=Nested)
 
     @property
     def called(self) -> str:
@@ -181,13 +187,26 @@ def called(path: Path) -> str:
     return next((name for name in named if not _PIECE.fullmatch(name)), stem)
 
 
-def sample(path: Path, encoding: str | None = None, fill: FillDown | None = None) -> Sample:
+def sample(
+    path: Path,
+    encoding: str | None = None,
+    *,
+    fill: FillDown | None = None,
+    nested: Nested | None = None,
+    each: RecordList | None = None,
+    only: tuple[str, bool] | None = None,
+    closely: bool = True,
+) -> Sample:
     """Reads the names and the first rows of a file.
 
     Args:
         path: the file.
         encoding: of its text, where it is known.
         fill: what is filled down in it.
+        nested: the lists of records in it, and the JSON in its texts, where they are known.
+        each: one of the lists, of which each record is a row.
+        only: a column that the rows have a value in, or that they have none in.
+        closely: whether what only the whole file tells is looked up.
 
     Raises:
         InputError: it cannot be read, is empty, or nothing tells its format.
@@ -196,70 +215,122 @@ def sample(path: Path, encoding: str | None = None, fill: FillDown | None = None
     columnar = told in ("parquet", "arrow")
     layout = Layout(SourceOptions(format=told)) if columnar else layout_of(path, encoding)
     source = Source(path.name, path, None, layout.options)
-    all_names = column_names(source)
-    counted = Counter(all_names)
-    # Half a character in a name of JSON can stand in no table.
-    names = [n for n in all_names if n and counted[n] == 1 and n == n.encode(errors="ignore").decode()]
+    if each is not None:
+        source = replace(source, options=replace(layout.options, each=each.name))
+    in_file = Counter(column_names(source))
+    if nested is None:
+        plain = [name for name, times in in_file.items() if times == 1 and _can_be_named(name)]
+        nested = nested_in(source, plain, wanted_rows(plain))
+    inner = {**({} if each is None else each.columns), **nested.fields, **nested.by_key}
+    counted = Counter(n for n in in_file.elements() if not nested.hides(n)) + Counter([*inner])
+    names = [n for n in counted if counted[n] == 1 and _can_be_named(n)]
     doubts = list(layout.doubts)
     if repeated := [name for name in counted if name and counted[name] > 1]:
         doubts.append(f"named more than once, and left out: {', '.join(repeated[:20])}")
-    tables, rows = _first_rows(source, names, layout.total is not None)
+    some = _Rows(source, only)
+    tables, rows = _first_rows(some, names, layout.total is not None)
     columns = [_column(name, [t[name] for t in tables]) for name in names]
-    options = layout.options
-    if options.format == "jsonl":
-        written = json_columns(source)
-        columns = [c if written.get(c.name) else _stored(c) for c in columns]
+    lines = source.options.format == "jsonl"
+    written = {**(json_columns(source) if lines else dict.fromkeys(names, True)), **inner}
+    columns = [c if written.get(c.name) else _stored(c) for c in columns]
+    columns, options = _without_nothing(columns, source.options)
+    if fill is not None:
+        options = replace(options, fill_down=fill)
+        columns = _filled(columns, replace(some, source=replace(source, options=options)), layout.total)
+    if closely:
+        columns = _closely(columns, replace(some, source=replace(source, options=options)))
+    if each is not None:
+        columns = [replace(c, words=each.words_of(c.name) or c.words) for c in columns]
+    as_read = (tuple(doubts), layout.plain, layout.total)
+    return Sample(path, options, columns, rows, *as_read, only=only, nested=nested)
+
+
+def _filled(columns: list[ColumnProfile], some: _Rows, total: tuple[str, str] | None) -> list[ColumnProfile]:
+    """The columns, those that are filled down as they are then."""
+    fill = some.source.options.fill_down
+    tables, _ = _first_rows(some, [c.name for c in columns], total is not None)
+    return [
+        _column(c.name, [t[c.name] for t in tables]) if fill and c.name in fill.columns else c
+        for c in columns
+    ]
+
+
+def _closely(columns: list[ColumnProfile], some: _Rows) -> list[ColumnProfile]:
+    """The columns with what only the whole file tells of them."""
+    columns = [_read_on(column, some) for column in columns]
+    enough = wanted_rows([c.name for c in columns])
+    gaps = _gaps(some, [c.name for c in columns if c.full and c.rows >= enough and not c.lists])
+    return [replace(c, gaps=c.name in gaps) for c in columns]
+
+
+def _without_nothing(
+    columns: list[ColumnProfile], options: SourceOptions
+) -> tuple[list[ColumnProfile], SourceOptions]:
+    """The columns without the texts that stand for no value, and the options that say so."""
     said = Counter(v for c in columns for v in c.values if v in _NOTHING)
     # One alone may be a slip, and is better seen among the rejects.
     absent = sorted(v for v, times in said.items() if times > 1)
-    if absent and options.format in ("csv", "tsv", "recbole"):
-        options = replace(options, null_values=("", *absent))
-        columns = [
-            replace(
-                _described(c.name, ["" if v in absent else v for v in c.cells or c.values], c.rows),
-                guard=c.guard,
-            )
-            if any(v in absent for v in c.values)
-            else c
-            for c in columns
-        ]
-    if fill is not None:
-        options = replace(options, fill_down=fill)
-        tables, _ = _first_rows(replace(source, options=options), names, layout.total is not None)
-        columns = [
-            _column(c.name, [t[c.name] for t in tables]) if c.name in fill.columns else c for c in columns
-        ]
-    source = replace(source, options=options)
-    columns = [_read_on(column, source) for column in columns]
-    gaps = _gaps(source, [c.name for c in columns if c.full and c.rows >= _wanted(names) and not c.lists])
-    columns = [replace(c, gaps=c.name in gaps) for c in columns]
-    return Sample(path, options, columns, rows, tuple(doubts), layout.plain, layout.total)
+    if not absent or options.format not in ("csv", "tsv", "recbole"):
+        return columns, options
+    columns = [
+        replace(
+            _described(c.name, ["" if v in absent else v for v in c.cells or c.values], c.rows), guard=c.guard
+        )
+        if any(v in absent for v in c.values)
+        else c
+        for c in columns
+    ]
+    return columns, replace(options, null_values=("", *absent))
 
 
-def _wanted(names: list[str]) -> int:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a file, or those that have a value in a column, or none."""
+
+    source: Source
+    only: tuple[str, bool] | None = None
+
+    def tables(self, names: list[str], **how: int) -> Iterator[pa.Table]:
+        """Their columns, in parts."""
+        wanted = names if self.only is None else list(dict.fromkeys([*names, self.only[0]]))
+        for batch in read_batches(self.source, wanted, **how):
+            table = batch.table
+            if self.only is not None:
+                column, present = self.only
+                texts = Evaluator(table, self.source.where, None).text(column)
+                table = table.filter(pc.equal(pc.is_valid(texts), present)).select(names)
+            yield table
+
+
+def _can_be_named(name: str) -> bool:
+    # Half a character in a name of JSON can stand in no table.
+    return bool(name) and name == name.encode(errors="ignore").decode()
+
+
+def wanted_rows(names: list[str]) -> int:
     """How many rows are looked at closely."""
     return max(50, min(SAMPLE, _CELLS // max(len(names), 1)))
 
 
-def _gaps(source: Source, names: list[str]) -> set[str]:
+def _gaps(some: _Rows, names: list[str]) -> set[str]:
     """The columns in which rows beyond the sample have nothing."""
     gaps: set[str] = set()
     rows = 0
-    for batch in read_batches(source, names) if names else ():
-        gaps |= {name for name in names if batch.table[name].null_count}
-        rows += batch.table.num_rows
+    for table in some.tables(names) if names else ():
+        gaps |= {name for name in names if table[name].null_count}
+        rows += table.num_rows
         if rows >= _GAPS_WITHIN:
             break
     return gaps
 
 
-def _first_rows(source: Source, names: list[str], without_last: bool) -> tuple[list[pa.Table], int]:
-    wanted = _wanted(names)
+def _first_rows(some: _Rows, names: list[str], without_last: bool) -> tuple[list[pa.Table], int]:
+    wanted = wanted_rows(names)
     taken: list[pa.Table] = []
     rows = 0
-    for batch in read_batches(source, names, batch_rows=wanted, block_bytes=1 << 20):
-        taken.append(batch.table)
-        rows += batch.table.num_rows
+    for table in some.tables(names, batch_rows=wanted, block_bytes=1 << 20):
+        taken.append(table)
+        rows += table.num_rows
         if rows >= wanted:
             break
     if rows >= wanted:
@@ -342,23 +413,23 @@ def narrow(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip()
 
 
-def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
+def _read_on(column: ColumnProfile, some: _Rows) -> ColumnProfile:
     """What only the whole file tells: whether the day stands first, decimal marks, all kinds of events."""
     shape = column.time
     if shape is not None and shape.other is not None:
-        for counted in _counts(column, source):
+        for counted in _counts(column, some):
             shape = count_orders(shape, counted)
         first, other = shape.only
         return replace(column, time=turned(shape) if other > first else shape)
     number = column.number
     if number is not None and number.either and shape is None and not column.lists:
-        shapes = (number_shape(counted) for counted in _counts(column, source))
+        shapes = (number_shape(counted) for counted in _counts(column, some))
         mark = next((other.mark for other in shapes if other is not None and other.mark), "")
         return replace(column, number=number.read_by(mark)) if mark else column
     few = column.distinct <= _KINDS // 4 and not column.lists
     if few and any(normal(value) in EVENTS for value in set(column.values)):
         kinds: Counter[str] = Counter()
-        for counted in _counts(column, source):
+        for counted in _counts(column, some):
             kinds.update(counted)
             if len(kinds) > _KINDS:
                 return column
@@ -366,10 +437,10 @@ def _read_on(column: ColumnProfile, source: Source) -> ColumnProfile:
     return column
 
 
-def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
+def _counts(column: ColumnProfile, some: _Rows) -> Iterator[Counter[str]]:
     """The texts of a column and how often each comes, batch by batch."""
-    for batch in read_batches(source, [column.name]):
-        values = plain_array(batch.table[column.name])
+    for table in some.tables([column.name]):
+        values = plain_array(table[column.name])
         if not pa.types.is_string(values.type):
             return
         if column.guard is not None:
@@ -382,91 +453,3 @@ def _counts(column: ColumnProfile, source: Source) -> Iterator[Counter[str]]:
 
 def _most(values: Counter[str], shape: re.Pattern[str]) -> bool:
     return sum(shape.match(v) is not None for v in values) > 0.8 * len(values) > 0
-
-
-def with_heads(names: list[str], taken: Sample, root: Path, encoding: str | None = None) -> Sample:
-    """The sample of files; what only the first row of an order, or the like, has is filled down in it."""
-    if all(column.full for column in taken.columns):
-        return taken
-    known = [column.name for column in taken.columns]
-    sources = [Source(name, root / name, None, taken.options) for name in names]
-    heads = heads_of(sources, known, _wanted(known))
-    if heads is None:
-        return taken
-    both: Sample | None = None
-    for name in names:
-        part = sample(root / name, encoding, heads.fill)
-        both = part if both is None else merged(both, part)
-        if both is None:
-            return taken
-    if both is None:
-        return taken
-    of_things = {*heads.fill.by, *heads.fill.columns}
-    columns = [replace(column, head=column.name in of_things) for column in both.columns]
-    return replace(both, columns=columns, heads=heads)
-
-
-def merged(one: Sample, two: Sample) -> Sample | None:
-    """Both as one, where one description of their columns reads both files; else None."""
-    if [c.name for c in one.columns] != [c.name for c in two.columns] or one.total != two.total:
-        return None
-    first, second = one.options, two.options
-    nothing = tuple(dict.fromkeys((*first.null_values, *second.null_values)))
-    # What is all ASCII reads in every encoding.
-    encoding = second.encoding if one.plain else first.encoding
-    first = replace(first, null_values=nothing, encoding=encoding)
-    second = replace(second, null_values=nothing, encoding=encoding if two.plain else second.encoding)
-    columns = [_merged(a, b) for a, b in zip(one.columns, two.columns, strict=True)]
-    if first != second or any(c is None for c in columns):
-        return None
-    return Sample(
-        path=one.path,
-        options=first,
-        columns=[c for c in columns if c is not None],
-        rows=one.rows + two.rows,
-        doubts=tuple(dict.fromkeys((*one.doubts, *two.doubts))),
-        plain=one.plain and two.plain,
-        total=one.total,
-    )
-
-
-def _cells(one: ColumnProfile, two: ColumnProfile) -> list[str]:
-    return [*one.cells, *two.cells] if one.cells and two.cells else []
-
-
-def _merged(one: ColumnProfile, two: ColumnProfile) -> ColumnProfile | None:
-    """One column of two files, where its times and numbers are written alike in both."""
-    if not one.values or not two.values:
-        full = one if one.values else two
-        cells = _cells(one, two)
-        return replace(full, rows=one.rows + two.rows, cells=cells, gaps=one.gaps or two.gaps)
-    time, number = one.time, one.number
-    if one.time != two.time:
-        known = [c.time for c in (one, two) if c.time is not None]
-        if len(known) < 2 or one.lists or not {known[0].formats, (known[0].other,)} >= {known[1].formats}:
-            return None
-        if known[0].formats != known[1].formats and all(shape.only[0] for shape in known):
-            # Each tells for itself, and otherwise.
-            return None
-        # Which stands first, day or month, the one may tell for the other.
-        time = max(known, key=lambda shape: abs(shape.only[0] - shape.only[1]) + (shape.other is None))
-    if one.number is None or two.number is None:
-        number = None
-    elif (number := alike(one.number, two.number)) is None:
-        return None
-    values = [*one.values, *two.values]
-    return replace(
-        one,
-        values=values,
-        rows=one.rows + two.rows,
-        cells=_cells(one, two),
-        lists=one.lists or two.lists,
-        time=time,
-        number=number,
-        distinct=len(set(values)),
-        personal=one.personal or two.personal,
-        kinds=tuple(dict.fromkeys([*kinds_of(one), *kinds_of(two)] if one.kinds or two.kinds else ())),
-        gaps=one.gaps or two.gaps,
-        wide=one.wide or two.wide,
-        guard=one.guard or two.guard,
-    )

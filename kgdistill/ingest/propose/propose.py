@@ -21,13 +21,15 @@ from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.load import Mapping
 from kgdistill.ingest.mapping.mapper import map_batch
 from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, joined_notices
+from kgdistill.ingest.propose.each import samples
 from kgdistill.ingest.propose.eastern import HAN, HANGUL, KANA
 from kgdistill.ingest.propose.events import told_by, types_between
 from kgdistill.ingest.propose.guess import Guess
 from kgdistill.ingest.propose.headings import bare
 from kgdistill.ingest.propose.marks import with_marks
+from kgdistill.ingest.propose.merge import merged, with_heads
 from kgdistill.ingest.propose.overlooked import KEYS_ALONE
-from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample, merged, sample, with_heads
+from kgdistill.ingest.propose.profile import SAMPLE, ColumnProfile, Sample
 from kgdistill.ingest.propose.tables import with_lookups
 from kgdistill.ingest.propose.words import words
 from kgdistill.ingest.propose.write import pieces_of, write_source
@@ -238,19 +240,25 @@ def _grouped(
     groups: list[tuple[list[str], Sample]] = []
     for path in paths:
         _check_file(path)
-        taken, file = sample(path, encoding), path.relative_to(root).as_posix()
-        for i, (names, other) in enumerate(groups):
-            alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
-            alone |= _kind(taken, types) != _kind(other, types)
-            # What a column that is just called id tells apart, the table's name says.
-            alone |= any(bare(c) for c in taken.columns) and _plain(taken.called) != _plain(other.called)
-            both = None if alone else merged(other, taken)
-            if both is not None:
-                groups[i] = ([*names, file], both)
-                break
-        else:
-            groups.append(([file], taken))
+        file = path.relative_to(root).as_posix()
+        for taken in samples(path, encoding):
+            _group(groups, file, taken, types)
     return with_marks([(names, with_heads(names, taken, root, encoding)) for names, taken in groups])
+
+
+def _group(groups: list[tuple[list[str], Sample]], file: str, taken: Sample, types: list[str]) -> None:
+    """Adds a file to the group that it is like, or as one of its own."""
+    for i, (names, other) in enumerate(groups):
+        alone = [c.name for c in taken.columns[:2]] == ["source", "target"]
+        alone |= _kind(taken, types) != _kind(other, types)
+        # What a column that is just called id tells apart, the table's name says.
+        alone |= any(bare(c) for c in taken.columns) and _plain(taken.called) != _plain(other.called)
+        both = None if alone else merged(other, taken)
+        if both is not None:
+            groups[i] = ([*names, file], both)
+            break
+    else:
+        groups.append(([file], taken))
 
 
 def _kind(taken: Sample, types: list[str]) -> tuple[str, str]:

@@ -130,12 +130,18 @@ def _options(sample: Sample, asked: Collection[str] = ()) -> list[str]:
         "null_values": None if options.null_values == ("",) else list(options.null_values),
     }
     lines += [f"    {key}: {flow(value)}" for key, value in told.items() if value is not None]
+    if options.each is not None:
+        lines.append(
+            f"    each: {flow(options.each)}  # each of its records is a row; a row without any stays"
+        )
     if options.quote != '"' and options.format in ("csv", "tsv", "recbole"):
         lines.append(f"    quote: {flow(options.quote)}")
     if sample.total is not None:
         column, text = sample.total
         told_by = {"not_in": [text]} if text else {"present": True}
         lines.append(f"    where: {flow([{'column': column, **told_by}])}")
+    elif sample.only is not None:
+        lines.append(f"    where: {flow([{'column': sample.only[0], 'present': sample.only[1]}])}")
     return [*lines, *write_fill(sample, asked)]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers.columnar import columnar_names, read_columnar
+from kgdistill.ingest.readers.columnar import columnar_names, holds_text, read_columnar, text_columns
 from kgdistill.ingest.readers.delimited import delimited_header, read_delimited
 from kgdistill.ingest.readers.filled import Filler, filled_of
 from kgdistill.ingest.readers.find import find_sources, spool
+from kgdistill.ingest.readers.json_cells import opened, origins_of
 from kgdistill.ingest.readers.json_lines import json_columns, read_json
 from kgdistill.ingest.readers.source import (
     FORMATS,
@@ -18,6 +19,7 @@ from kgdistill.ingest.readers.source import (
     RawBatch,
     Source,
     SourceOptions,
+    by_lines,
     fingerprint,
     suffixes,
     table_source,
@@ -82,8 +84,10 @@ def read_batches(
     Delimited columns come as string with the null values as null; JSON lines as string, or list of string
     where any value in the batch is a list (numbers, booleans and objects as their JSON text, absent names
     as null); Parquet, Arrow and tables with the types they have, dictionaries decoded. A dotted name leads
-    into structs and JSON objects (and, in JSON, by number into lists); a column whose own name holds the
-    dots comes first. Blank lines are no rows.
+    into structs and JSON objects, those in text columns too (and, in JSON, by number into lists); in a list
+    of records it gives a list, and in one of keys and values the value of a key. A column whose own name
+    holds the dots comes first. Blank lines are no rows. With the option `each` a row stands for each record
+    of a list.
 
     Args:
         source: what to read.
@@ -115,6 +119,30 @@ def read_batches(
 def _as_written(
     source: Source, columns: Sequence[str], batch_rows: int, block_bytes: int
 ) -> Iterator[RawBatch]:
+    each = source.options.each
+    columnar = source.table is not None or source.options.format in ("parquet", "arrow")
+    dotted = each is not None or any("." in column for column in columns)
+    if not dotted or (source.options.format == "jsonl" and not columnar):
+        yield from _plain(source, columns, batch_rows, block_bytes)
+        return
+    wanted = [*columns, *([] if each is None else [each])]
+    header = text_columns(source, wanted) if columnar else delimited_header(source)
+    origins = origins_of(wanted, header)
+    if columnar and each is not None and not holds_text(source, each):
+        # A list of its own, which the reader itself makes rows of.
+        each = None
+    if each is None and not any(rest for _, rest in origins.values()):
+        yield from _plain(source, columns, batch_rows, block_bytes)
+        return
+    own = list(dict.fromkeys(name for name, _ in origins.values()))
+    if each is not None:
+        source = replace(source, options=replace(source.options, each=None))
+    for batch in _plain(source, own, batch_rows, block_bytes):
+        yield from by_lines(opened(source, batch, columns, origins, each), batch_rows)
+
+
+def _plain(source: Source, columns: Sequence[str], batch_rows: int, block_bytes: int) -> Iterator[RawBatch]:
+    """The rows as the reader of their format gives them."""
     if source.table is not None or source.options.format in ("parquet", "arrow"):
         yield from read_columnar(source, columns, batch_rows)
     elif source.options.format == "jsonl":

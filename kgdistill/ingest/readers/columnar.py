@@ -13,21 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kgdistill.arrays import IntArray
 from kgdistill.errors import DiskError
+from kgdistill.ingest.readers import columnar_lists as lists
+from kgdistill.ingest.readers.nested import inside, roots
 from kgdistill.ingest.readers.opened import compression_of, open_bytes
-from kgdistill.ingest.readers.source import RawBatch, Source, missing_column, reject, reject_table
+from kgdistill.ingest.readers.source import (
+    RawBatch,
+    Source,
+    line_groups,
+    missing_column,
+    reject,
+    reject_table,
+)
 
 
 def columnar_names(source: Source) -> list[str]:
     """The names of the columns, those inside structs dotted."""
-    if source.table is not None:
-        return leaf_names(source.table.schema)
-    with _plain_file(source) as path:
-        if source.options.format == "parquet":
-            with _parquet(source, path) as file:
-                return leaf_names(file.schema_arrow)
-        with _ipc(source, path, []) as (schema, _):
-            return leaf_names(schema)
+    with _schema_of(source) as schema:
+        return leaf_names(schema)
 
 
 def leaf_names(schema: Any, prefix: str = "") -> list[str]:
@@ -41,22 +45,51 @@ def leaf_names(schema: Any, prefix: str = "") -> list[str]:
     return names
 
 
+def text_columns(source: Source, columns: Sequence[str]) -> set[str]:
+    """Those of the columns, or of what their names lead through, that are there or hold text."""
+    with _schema_of(source) as schema:
+        there = {column for column in columns if _leads(schema, column)}
+        inner = {name for column in columns if column not in there for name in roots(column)}
+        return there | {name for name in inner if _leads(schema, name) and lists.is_text(_kind(schema, name))}
+
+
+def holds_text(source: Source, column: str) -> bool:
+    """Whether a column is there and holds text."""
+    with _schema_of(source) as schema:
+        return _leads(schema, column) and lists.is_text(_kind(schema, column))
+
+
+@contextmanager
+def _schema_of(source: Source) -> Iterator[Any]:
+    if source.table is not None:
+        yield source.table.schema
+        return
+    with _plain_file(source) as path:
+        if source.options.format == "parquet":
+            with _parquet(source, path) as file:
+                yield file.schema_arrow
+        else:
+            with _ipc(source, path, []) as (schema, _):
+                yield schema
+
+
 def read_columnar(source: Source, columns: Sequence[str], batch_rows: int) -> Iterator[RawBatch]:
     """The wanted columns with the types that they have; see `read_batches`."""
-    names = list(columns)
+    names, each = list(columns), source.options.each
+    wanted = names if each is None else list(dict.fromkeys([*names, each]))
     if source.table is not None:
-        yield from _batches(source, names, _table_parts(source.table, names, source, batch_rows))
+        yield from _batches(source, names, _table_parts(source.table, wanted, source, batch_rows))
         return
     assert source.path is not None
     with _plain_file(source) as path:
         if source.options.format == "parquet":
             with _parquet(source, path) as file:
-                check_columns(source, names, file.schema_arrow)
+                check_columns(source, wanted, file.schema_arrow)
                 before = _rows_before(source, file)
-                yield from _batches(source, names, _parquet_parts(source, file, names, batch_rows), before)
+                yield from _batches(source, names, _parquet_parts(source, file, wanted, batch_rows), before)
         else:
-            with _ipc(source, path, names) as (schema, parts):
-                check_columns(source, names, schema)
+            with _ipc(source, path, wanted) as (schema, parts):
+                check_columns(source, wanted, schema)
                 yield from _batches(source, names, _ipc_parts(source, parts, batch_rows))
 
 
@@ -66,33 +99,30 @@ def check_columns(source: Source, columns: list[str], schema: Any) -> None:
         if schema.get_all_field_indices(column):
             if len(schema.get_all_field_indices(column)) > 1:
                 raise source.fail(f"has the column {column!r} twice")
-        elif _struct_path(schema, column) is None:
+        elif not _leads(schema, column):
             raise missing_column(source, column, leaf_names(schema))
 
 
-def _struct_path(schema: Any, column: str) -> list[str] | None:
-    """The names on the way to a column: one, or those of structs and a field in them."""
-    for i in (len(column), *(i for i, c in enumerate(column) if c == ".")):
-        name, rest = column[:i], column[i + 1 :]
-        index = schema.get_field_index(name)
-        if index < 0:
-            continue
-        if not rest:
-            return [name]
-        kind = schema.field(index).type
-        below = _struct_path(kind, rest) if pa.types.is_struct(kind) else None
-        if below is not None:
-            return [name, *below]
-    return None
+def _leads(schema: Any, column: str) -> bool:
+    return lists.leads(pa.struct(list(schema)), column)
+
+
+def _kind(schema: Any, column: str) -> Any:
+    """The type of what a name leads to."""
+    return _pick(schema.empty_table(), column).type
 
 
 def _pick(table: pa.Table, column: str) -> Any:
-    path = _struct_path(table.schema, column)
-    assert path is not None
-    values = table.column(path[0])
-    for name in path[1:]:
-        values = pc.struct_field(values, name)
-    return _plain(values)
+    """A column, or what a dotted name leads to."""
+    index = table.schema.get_field_index(column)
+    if index >= 0:
+        return _plain(table.column(index))
+    for name, rest in lists.cuts(column)[1:]:
+        index = table.schema.get_field_index(name)
+        if index >= 0 and lists.leads(table.schema.field(index).type, rest):
+            whole = lists.plain(table.column(index))
+            return pa.chunked_array([lists.pick(whole, rest)])
+    raise AssertionError(column)
 
 
 def _plain(values: Any) -> Any:
@@ -108,6 +138,8 @@ def _plain(values: Any) -> Any:
     return values
 
 
+# Rows of records that are made at a time, where a line does not hold more.
+_ROWS = 65_536
 _Part = tuple[pa.Table, "int | None", int]
 """Rows, their row group, and their bytes in the source."""
 
@@ -115,22 +147,47 @@ _Part = tuple[pa.Table, "int | None", int]
 def _batches(
     source: Source, columns: list[str], parts: Iterator[_Part], before: int = 0
 ) -> Iterator[RawBatch]:
-    row = before + 1
+    row, each = before + 1, source.options.each
     for table, group, size in parts:
-        arrays = [_pick(table, column) for column in columns]
         lines = np.arange(row, row + table.num_rows, dtype=np.int64)
         row += table.num_rows
-        picked = pa.table(arrays, names=columns) if columns else table.select([])
-        bad = _not_text(source, picked)
-        rejects = []
-        if bad:
-            keep = np.ones(len(lines), bool)
-            keep[list(bad)] = False
-            for i, (column, value) in bad.items():
-                found = reject(source, int(lines[i]), value, "is not UTF-8 text")
-                rejects.append(found | {"row_group": group, "column": column})
-            picked, lines = picked.filter(pa.array(keep)), lines[keep]
-        yield RawBatch(picked, lines, group, reject_table(rejects), size)
+        if each is None:
+            yield _batch(source, columns, [_pick(table, column) for column in columns], (lines, group, size))
+            continue
+        for start, stop in line_groups(lists.lengths(_pick(table, each)), _ROWS):
+            part, some = table.slice(start, stop - start), lines[start:stop]
+            arrays, places = _of_records(part, columns, each)
+            yield _batch(source, columns, arrays, (some[places], group, 0 if start else size))
+
+
+def _of_records(table: pa.Table, columns: list[str], each: str) -> tuple[list[Any], IntArray]:
+    """The columns with a row for each record of a list, and for each such row that of the table."""
+    records, places = lists.records(_pick(table, each))
+    arrays = []
+    for column in columns:
+        name = inside(column, each)
+        if name is None:
+            arrays.append(_pick(table, column).take(pa.array(places)))
+        else:
+            arrays.append(pa.chunked_array([lists.pick(records, name) if name else records]))
+    return arrays, places
+
+
+def _batch(
+    source: Source, columns: list[str], arrays: list[Any], place: tuple[IntArray, int | None, int]
+) -> RawBatch:
+    """A batch of columns; `place`: the lines, the row group and the bytes."""
+    lines, group, size = place
+    picked = pa.table(arrays, names=columns) if columns else pa.table({"": pa.nulls(len(lines))}).select([])
+    bad = _not_text(source, picked)
+    rejects: dict[int, dict[str, Any]] = {}
+    if bad:
+        for i, (column, value) in bad.items():
+            told = reject(source, int(lines[i]), value, "is not UTF-8 text")
+            rejects.setdefault(int(lines[i]), told | {"row_group": group, "column": column})
+        keep = ~np.isin(lines, list(rejects))
+        picked, lines = picked.filter(pa.array(keep)), lines[keep]
+    return RawBatch(picked, lines, group, reject_table(list(rejects.values())), size)
 
 
 def _not_text(source: Source, table: pa.Table) -> dict[int, tuple[str, str]]:
@@ -212,7 +269,7 @@ def _parquet_parts(source: Source, file: Any, columns: list[str], rows: int) -> 
     total, size, done = max(file.metadata.num_rows, 1), _size(source), _rows_before(source, file)
     for group in range(*(source.groups or (0, file.num_row_groups))):
         try:
-            reader = file.iter_batches(rows, [group], columns or None, use_threads=False)
+            reader = file.iter_batches(rows, [group], _leaves(file, columns) or None, use_threads=False)
             for batch in reader:
                 end = done + batch.num_rows
                 yield pa.Table.from_batches([batch]), group, size * end // total - size * done // total
@@ -221,6 +278,36 @@ def _parquet_parts(source: Source, file: Any, columns: list[str], rows: int) -> 
             raise source.fail(
                 f"cannot be read as Parquet: {error}", hint="copy it again", place=f"row group {group}"
             ) from error
+
+
+def _leaves(file: Any, columns: list[str]) -> list[str]:
+    """What is to be read of a Parquet file for these columns: of a list of keys and values all."""
+    schema, chosen = file.schema_arrow, []
+    paths = [file.schema.column(i).path for i in range(len(file.schema))]
+    for column in columns:
+        if column in schema.names or _struct_only(pa.struct(list(schema)), column):
+            chosen.append(column)
+            continue
+        # Between a list and its records stand names of the format, such as list.element.
+        parts = column.split(".")
+        own = [path for path in paths if path.split(".")[0] == parts[0]]
+        within = [path for path in own if _holds(path.split("."), parts)]
+        chosen += within or own or [column]
+    return list(dict.fromkeys(chosen))
+
+
+def _struct_only(kind: Any, column: str) -> bool:
+    return any(
+        not rest or (pa.types.is_struct(kind.field(i).type) and _struct_only(kind.field(i).type, rest))
+        for name, rest in lists.cuts(column)
+        if (i := kind.get_field_index(name)) >= 0
+    )
+
+
+def _holds(path: list[str], parts: list[str]) -> bool:
+    """Whether the parts stand in a path, in their order."""
+    rest = iter(path)
+    return all(part in rest for part in parts)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class SourceOptions:
         check_text: whether text that looks garbled is refused.
         null_values: texts that stand for no value in delimited files.
         fill_down: cells that take the value of an earlier or later row; None: none do.
+        each: a list of records, of which each makes a row of its own, beside the other columns; a row
+            without any makes one without them.
     """
 
     format: str | None = None
@@ -82,6 +85,7 @@ class SourceOptions:
     null_values: tuple[str, ...] = ("",)
     check_text: bool = True
     fill_down: FillDown | None = None
+    each: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class RawBatch:
     Attributes:
         table: exactly the columns asked for, in that order.
         lines: int64, one per row: the line of the file on which it starts, from 1; in Parquet, Arrow and
-            tables the row, from 1.
+            tables the row, from 1. With `each` the rows of one line have the same, and are in one batch.
         row_group: the Parquet row group, from 0; None elsewhere.
         rejects: rows that could not be split into columns (REJECT_SCHEMA).
         size: bytes of the source consumed since the batch before.
@@ -171,6 +175,38 @@ def make_batch(
         # A table without columns still has rows.
         table = pa.table({"": pa.nulls(len(lines))}).select([])
     return RawBatch(table, lines, None, reject_table(rejects), size, notices)
+
+
+def line_groups(lengths: IntArray, most: int) -> Iterator[tuple[int, int]]:
+    """Where to cut items that stand together, so that about `most` rows come of them, and at least one item.
+
+    Args:
+        lengths: int64 [items]: how many rows each makes.
+        most: rows at a time.
+
+    Yields:
+        The first item of a part, and the one after its last.
+    """
+    ends = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + most, side="right")), start + 1)
+        yield start, stop
+        start = stop
+
+
+def by_lines(batch: RawBatch, most: int) -> Iterator[RawBatch]:
+    """A batch in parts of about `most` rows, those of one line together; nothing where it holds nothing."""
+    starts = np.flatnonzero(np.r_[True, np.diff(batch.lines) != 0][: len(batch.lines)])
+    lengths = np.diff(np.r_[starts, len(batch.lines)])
+    if not len(starts) and batch.rejects.num_rows:
+        yield batch
+    for number, (first, last) in enumerate(line_groups(lengths, most)):
+        start, stop = int(starts[first]), int(starts[first] + lengths[first:last].sum())
+        part = replace(batch, table=batch.table.slice(start, stop - start), lines=batch.lines[start:stop])
+        # What is told of the whole is told once.
+        yield part if number == 0 else replace(part, rejects=reject_table([]), size=0, notices=())
 
 
 def missing_column(source: Source, column: str, names: list[str]) -> InputError:
