@@ -106,7 +106,7 @@ def shopify(folder: Path) -> None:
         for place, line in enumerate(lines):
             whole = {
                 "Financial Status": state, "Paid at": f"{line.at} +0000", "Currency": "EUR",
-                "Total": sum(some.price * some.quantity for some in lines) + 4.95, "Shipping": 4.95,
+                "Total": _sum(lines) + 4.95, "Shipping": 4.95,
                 "Created at": f"{line.at} +0000", "Billing Name": "Ann B.", "Id": 55000 + number,
             }  # fmt: skip
             own = {
@@ -172,7 +172,7 @@ def woocommerce(folder: Path) -> None:
             "Order Status": "Refunded" if line.order in UNDONE else "Completed",
             "Order Date": f"{line.at:%Y-%m-%d %H:%M}", "Email (Billing)": mail(line.customer),
             "First Name (Billing)": "Ann", "Payment Method Title": ("Card", "Invoice")[line.order % 2],
-            "Order Total Amount": sum(some.price * some.quantity for some in LINES_OF[line.order]),
+            "Order Total Amount": _sum(LINES_OF[line.order]),
             "SKU": sku(line.product),
             "Item Name": title(line.product), "Quantity (- Refund)": line.quantity, "Item Cost": line.price,
             "Coupon Code": "spring" if line.order % 6 == 0 else "",
@@ -186,6 +186,75 @@ def woocommerce(folder: Path) -> None:
         Coupon Code|Discount Amount
     """
     table(folder / "orders.csv", head, orders, "utf-8-sig")
+
+
+def ga4(folder: Path) -> None:
+    """A day a file, as Google Analytics exports it; of events without products the list is empty."""
+    for half in range(2):
+        rows: list[dict[str, Any]] = []
+        for number, lines in LINES_OF.items():
+            if number % 2 != half:
+                continue
+            seen, bought = _event("view_item", lines[:1]), _event("purchase", lines)
+            bought["ecommerce"] = {"transaction_id": f"T{number}", "purchase_revenue": _sum(lines)}
+            rows += [_event("page_view", lines[:1]) | {"items": []}, seen, bought]
+        json_lines(folder / f"events_2026030{1 + half}.json", rows)
+
+
+def _event(name: str, lines: Sequence[Line]) -> dict[str, Any]:
+    first = lines[0]
+    return {
+        "event_date": f"{first.at:%Y%m%d}", "event_timestamp": f"{_micros(first.at)}", "event_name": name,
+        "event_params": [
+            {"key": "page_title", "value": {"string_value": "Shop"}},
+            {"key": "ga_session_id", "value": {"int_value": f"{first.order}"}},
+        ],
+        "user_pseudo_id": f"{1000 + first.customer}.77", "user_id": None, "device": {"category": "mobile"},
+        "traffic_source": {"name": "(direct)", "medium": "(none)"},
+        "items": [
+            {
+                "item_id": sku(line.product), "item_name": title(line.product),
+                "item_brand": brand(line.product), "item_category": path(line.product).split(" > ")[1],
+                "price": line.price, "quantity": line.quantity,
+            }
+            for line in lines
+        ],
+    }  # fmt: skip
+
+
+def segment(folder: Path) -> None:
+    """Calls of track: an order holds its products, a view is of one."""
+    rows = []
+    for number, lines in LINES_OF.items():
+        first = lines[0]
+        own = {"product_id": sku(first.product), "name": title(first.product), "brand": brand(first.product)}
+        own["price"] = f"{first.price}"
+        products = [
+            {
+                "product_id": sku(line.product), "name": title(line.product), "brand": brand(line.product),
+                "price": line.price, "quantity": line.quantity,
+            }
+            for line in lines
+        ]  # fmt: skip
+        order = {"order_id": f"o{number}", "total": _sum(lines), "products": products}
+        for name, told in (("Product Viewed", own), ("Order Completed", order)):
+            rows.append(
+                {
+                    "type": "track", "event": name, "userId": f"u{first.customer}",
+                    "messageId": f"m{number}{name[0]}", "context": {"page": {"title": "Shop"}},
+                    "timestamp": f"{first.at.isoformat()}Z", "receivedAt": f"{first.at.isoformat()}.100Z",
+                    "properties": told,
+                }
+            )  # fmt: skip
+    json_lines(folder / "2026-03.json", rows)
+
+
+def _sum(lines: Sequence[Line]) -> float:
+    return sum(line.price * line.quantity for line in lines)
+
+
+def _micros(at: datetime) -> int:
+    return int((at - datetime(1970, 1, 1)) / timedelta(microseconds=1))
 
 
 def json_lines(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:

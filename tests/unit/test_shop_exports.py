@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from _shop_exports import LINES, UNDONE, brand, path, shopify, title, woocommerce
+from _shop_exports import LINES, LINES_OF, UNDONE, brand, ga4, path, segment, shopify, title, woocommerce
 
 from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.ingest.propose.propose import Preview, preview, propose
@@ -72,3 +72,15 @@ def test_reviews_rate_the_products_that_are_sold_and_replies_are_none(tmp_path: 
     assert {row["target"] for row in rated} <= keys
     assert {row["source"] for row in rated} <= people
     assert "Question" not in shown.examples
+
+
+@pytest.mark.parametrize("write", [ga4, segment])
+def test_logs_of_events_hold_every_product_of_an_order(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    _, shown = exported(tmp_path, write)
+    assert of_lines(shown) == (len(LINES), pytest.approx(sum(line.price * line.quantity for line in LINES)))
+    assert not shown.rejects.num_rows
+    views = shown.examples[("User", "VIEWED", "Product")].to_pylist()
+    assert sum(row["count"] for row in views) == len(LINES_OF)
+    products = {row["title"]: row["brand_text"] for row in shown.examples["Product"].to_pylist()}
+    assert products == {title(n): brand(n) for n in range(24)}
+    assert len(set(shown.examples["User"]["user_id"].to_pylist())) == 13
