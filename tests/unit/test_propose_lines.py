@@ -277,6 +277,28 @@ def test_guests_count_by_the_mail_that_all_rows_have(tmp_path: Path, head: str, 
 
 
 @pytest.mark.parametrize(
+    "name", ["order type", "Shipping class", "订单类型", "Tipo de pedido", "message_group", "注文タイプ"]
+)
+def test_the_type_of_an_order_is_no_category(tmp_path: Path, name: str) -> None:
+    head = ["order_id", "customer_id", "product_id", "quantity", "time", name]
+    rows = [[f"O{i}", f"C{i % 3}", f"P{i % 2}", 1, "2024-03-05", f"plain {i % 2}"] for i in range(6)]
+    text, shown = proposed(tmp_path, orders=[head, *rows])
+    assert (shown.counts[BOUGHT], "Category" in shown.counts) == (6, False)
+    assert "category_text" not in text
+
+
+def test_a_type_is_a_category_where_each_product_has_one(tmp_path: Path) -> None:
+    head = ["order_id", "customer_id", "product_id", "quantity", "time", "type"]
+    for of_product, levels in ((True, 3), (False, 0)):
+        kinds = [(product if of_product else order) % 3 for order, _, product in lines()]
+        rows: list[list[Any]] = [
+            [f"O{order}", f"C{order % 9}", f"P{product}", 1, "2024-03-05", f"T{kind}"]
+            for (order, _, product), kind in zip(lines(), kinds, strict=True)
+        ]
+        assert proposed(tmp_path, orders=[head, *rows])[1].counts.get("Category", 0) == levels
+
+
+@pytest.mark.parametrize(
     ("head", "kinds"),
     [
         ("product_type", ("simple", "configurable", "Simple, virtual")),

@@ -72,6 +72,33 @@ def test_the_number_of_a_question_is_its_key_and_not_its_text(tmp_path: Path, he
     ]
 
 
+@pytest.mark.parametrize(
+    "head", ["question,answer,question_type", "Frage,Antwort,Kategorie", "咨询内容,客服回复,咨询类型"]
+)
+@pytest.mark.parametrize("product", ["", "product_id"])
+def test_a_class_beside_question_and_answer_is_what_is_wanted(
+    tmp_path: Path, head: str, product: str
+) -> None:
+    kinds = ("parcel", "size", "refund")
+    rows = [f"why {i}?,so {i}.,{kinds[i % 3]}" + f",P{i % 7}" * bool(product) for i in range(42)]
+    text = "\n".join([f"{head},{product}".rstrip(","), *rows]) + "\n"
+    yaml, shown = tried(tmp_path, "a.csv", text)
+    assert [row["intent_id"] for row in rows_of(shown, "Intent")] == [*kinds]
+    assert "Category" not in shown.counts
+    assert "what is wanted? it stands beside the answer" in yaml
+
+
+def test_a_class_that_goes_with_the_product_or_each_question_is_none_of_what_is_wanted(
+    tmp_path: Path,
+) -> None:
+    rows = [f"why {i}?,so {i}.,{'cup' if i % 7 < 3 else 'tea'},P{i % 7}" for i in range(42)]
+    text = "\n".join(["question,answer,category,product_id", *rows]) + "\n"
+    shown = tried(tmp_path, "a.csv", text)[1]
+    assert ("Intent" in shown.counts, shown.counts["Category"]) == (False, 2)
+    text = "\n".join(["question,answer,label", *(f"why {i}?,so {i}.,L{i}" for i in range(42))]) + "\n"
+    assert "Intent" not in tried(tmp_path, "b.csv", text)[1].counts
+
+
 def test_who_wrote_a_review_said_it(tmp_path: Path) -> None:
     said = ("User", "SAID", "Statement")
     rows = [
@@ -154,6 +181,34 @@ def test_moods_become_the_words_that_alerts_count(tmp_path: Path, bad: str, good
     assert "# ? is it the mood? alerts count negative" in yaml
 
 
+@pytest.mark.parametrize(
+    ("head", "bad", "good"),
+    [
+        ("user_id,product_id,time,verdict,review_text", "bad", "good"),
+        ("Kundennr,Artikelnr,Datum,Urteil,Kommentar", "schlecht", "gut"),
+        ("用户ID,商品ID,时间,评价等级,评论内容", "差评", "好评"),
+        ("고객번호,상품번호,날짜,구분,리뷰", "부정", "긍정"),
+    ],
+)
+def test_a_column_of_moods_is_the_mood_whatever_its_heading(
+    tmp_path: Path, head: str, bad: str, good: str
+) -> None:
+    body = f"U1,P1,2024-03-05,{good},works well\nU2,P1,2024-03-06,{bad},broke at once\n"
+    yaml, shown = tried(tmp_path, "a.csv", f"{head}\n{body}")
+    assert [row["sentiment"] for row in rows_of(shown, "Statement")] == ["positive", "negative"]
+    assert shown.counts == {"User": 2, "Statement": 2, ("User", "SAID", "Statement"): 2}
+    assert "# ? event: a review without a rating in numbers makes neither RATED nor BOUGHT" in yaml
+
+
+def test_words_of_moods_that_are_of_no_text_are_no_mood(tmp_path: Path) -> None:
+    goods = "product_id,title,price,condition,content\nP1,Old lamp,3.50,good,oak\nP2,Old cup,2,bad,clay\n"
+    assert set(tried(tmp_path, "products.csv", goods)[1].counts) == {"Product"}
+    # Under a heading that says it one mood is enough, under another it may be chance.
+    for name, mood in (("评价", "positive"), ("verdict", None)):
+        text = f"review,{name}\nworks well,good\nis fine,good\n"
+        assert rows_of(tried(tmp_path, "reviews.csv", text)[1], "Statement")[0].get("sentiment") == mood
+
+
 def test_a_review_is_a_statement_beside_its_rating_and_its_category_a_topic(tmp_path: Path) -> None:
     text = "review_id,user_id,product_id,rating,title,text,time\nR1,U1,P1,5,Fine,works well,2024-03-05\n"
     yaml, shown = tried(tmp_path, "reviews.csv", text + "R2,U1,P2,1,Bad,broke,2024-03-05\n")
@@ -173,10 +228,10 @@ def test_a_review_is_a_statement_beside_its_rating_and_its_category_a_topic(tmp_
     text += "U2,P2,V2,1,bad,2024-03-05\n"
     _, shown = tried(tmp_path, "variants.csv", text)
     assert [row["statement_id"] for row in rows_of(shown, "Statement")] == ["fine", "bad"]
-    # A review without a rating is no purchase of its own either.
+    # A review without a rating tells no purchase, nor how good it is.
     yaml, shown = tried(tmp_path, "x.csv", "user_id,product_id,comment,time\nU1,P1,works well,2024-03-05\n")
-    assert shown.counts["User", "RATED", "Product"] == 1
-    assert "# ? a rating stands for a purchase" in yaml
+    assert shown.counts == {"User": 1, "Statement": 1, ("User", "SAID", "Statement"): 1}
+    assert "# ? event: a review without a rating in numbers makes neither RATED nor BOUGHT" in yaml
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,29 @@ from __future__ import annotations
 
 from kgdistill.ingest.propose.events import no_of
 from kgdistill.ingest.propose.headings import bare, has, has_word, is_id
+from kgdistill.ingest.propose.lines import follows, is_sold_as
 from kgdistill.ingest.propose.profile import ColumnProfile
-from kgdistill.ingest.propose.words import ABOUT, ATTRIBUTE, IMAGE
+from kgdistill.ingest.propose.words import (
+    ABOUT,
+    ANSWER,
+    ATTRIBUTE,
+    CATEGORY,
+    EVENT,
+    IMAGE,
+    ORDER,
+    PRODUCT,
+    QUERY,
+    QUESTION,
+    STATEMENT,
+    TOPIC,
+)
+
+_KIND = "group class type"
+# What may have kinds of its own, which are none of the goods.
+_OTHER = f"{ORDER} {QUERY} {QUESTION} {ANSWER} {STATEMENT} {EVENT} message contact ticket line cart purchase"
+_OTHER += " sales payment shipping delivery discount coupon campaign ad device page link channel price"
+# How far a category is told by the product, and how many classes of questions there may be.
+_MOST, _CLASSES = 0.8, 50
 
 _LISTED = (
     "tag tags attribute attributes option options variation schlagwort schlagworte schlagwoerter merkmal"
@@ -60,3 +81,23 @@ def holds_several(column: ColumnProfile) -> bool:
     listed = [[part.strip() for part in value.split(",")] for value in column.values if "," in value]
     alone = {value for value in column.values if "," not in value}
     return bool(listed) and 2 * sum(alone.issuperset(parts) for parts in listed) > len(listed)
+
+
+def is_kind_of_goods(column: ColumnProfile, key: ColumnProfile | None) -> bool:
+    """Whether it is called as a group, class or type, and is one of goods, which each key has one of."""
+    named = has_word(column, _KIND) and (has_word(column, PRODUCT) or len(column.words) <= 2)
+    if not named or has_word(column, _OTHER) or is_sold_as(column):
+        return False
+    told = None if key is None else follows(column, key)
+    return told is None or told >= _MOST
+
+
+def is_kind_of_questions(column: ColumnProfile, key: ColumnProfile | None) -> bool:
+    """Whether what stands beside questions and answers is a class of theirs, and none of a product's."""
+    few = 1 < column.distinct <= min(_CLASSES, len(column.values) // 2)
+    named = has(column, CATEGORY) or has_word(column, f"{_KIND} {TOPIC} label")
+    if not (few and named) or is_id(column) or column.lists or column.time is not None:
+        return False
+    told = None if key is None else follows(column, key)
+    asked = has_word(column, f"{QUESTION} {ANSWER}")
+    return asked or key is None or (told is not None and told < _MOST)

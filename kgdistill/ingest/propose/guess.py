@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgdistill.ingest.propose.events import is_event, told_by
-from kgdistill.ingest.propose.goods import attributes_of, described, is_about, is_code, is_offer
+from kgdistill.ingest.propose.goods import (
+    attributes_of,
+    described,
+    is_about,
+    is_code,
+    is_kind_of_goods,
+    is_kind_of_questions,
+    is_offer,
+)
 from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_address, is_id
 from kgdistill.ingest.propose.ids import names_one
 from kgdistill.ingest.propose.lines import (
     by_mail,
     doubt_of_rows,
-    is_sold_as,
     lines_of_orders,
     of_orders,
     of_rows,
@@ -21,6 +28,7 @@ from kgdistill.ingest.propose.lines import (
     sound,
     take_title,
 )
+from kgdistill.ingest.propose.moods import is_mood
 from kgdistill.ingest.propose.paths import apart, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import (
@@ -36,6 +44,7 @@ from kgdistill.ingest.propose.words import (
     ID,
     INTENT,
     NO_NUMBER,
+    ORDER,
     PART,
     PERSONAL,
     PRICE,
@@ -146,7 +155,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     timed = [c for c in timed if not (c.number is not None and not has(c, TIME))]
     if timed:
         found.time = max(
-            timed, key=lambda c: (not _is_end(c), len(c.values) == c.rows, c.distinct, has(c, TIME))
+            timed, key=lambda c: (not (c.time and c.time.ahead), c.full, c.distinct, has(c, TIME))
         )
         left.remove(found.time)
         if len(timed) > 1:
@@ -154,7 +163,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     else:
         named = [c for c in left if has(c, TIME) and c.values and not c.lists]
         found.untimed = ", ".join(f"{c.name} with {c.values[0][:40]}" for c in named[:5])
-    found.event = take(lambda c: is_event(c, named=has(c, EVENT) or "type" in c.words)) or take(
+    # A question of the type refund is none.
+    typed = [c for c in left if "type" in c.words and not has_word(c, f"{QUESTION} {ANSWER}")]
+    found.event = take(lambda c: is_event(c, named=has(c, EVENT) or c in typed)) or take(
         lambda c: is_event(c, named=False)
     )
     if (each := sample.options.each) and found.product and found.product.name.startswith(f"{each}."):
@@ -169,10 +180,6 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     _by_name(found)
     found.apart = apart(found.categories, blanks=sample.options.format == "recbole")
     return found
-
-
-def _is_end(column: ColumnProfile) -> bool:
-    return column.time is not None and column.time.ahead
 
 
 def _by_name(found: Guess) -> None:
@@ -247,7 +254,7 @@ def _entities(
     )
     found.order = take(
         lambda c: (
-            has(c, "order invoice basket bestellung bestell auftrag rechnung transaction bon receipt session")
+            has(c, ORDER)
             and (is_id(c) or "nr" in c.flat)
             and c.time is None
             and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
@@ -384,7 +391,11 @@ def _texts(
     replied = _replied(found, left, stem)
     if found.question is None and (found.intent is not None or found.answer is not None):
         found.question = take(said(TEXT))
+    if found.question is not None and found.answer is not None and found.intent is None:
+        found.intent = take(lambda c: is_kind_of_questions(c, found.product))
     found.sentiment = take(lambda c: classes(SENTIMENT)(c) and c.distinct <= 20)
+    if found.price is None and any(said(f"{STATEMENT} {TEXT}")(c) for c in left):
+        found.sentiment = found.sentiment or take(is_mood)
     other = (found.question, found.order, found.quantity, found.amount, found.query, found.ad, found.campaign)
     if all(column is None for column in (*other, found.coupon)):
         rated = found.user is not None and found.rating is not None
@@ -450,12 +461,7 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     tree = [
         c
         for c in left
-        if has(c, CATEGORY)
-        or (
-            has_word(c, "group class type")
-            and (has_word(c, PRODUCT) or len(c.words) <= 2)
-            and not is_sold_as(c)
-        )
+        if has(c, CATEGORY) or is_kind_of_goods(c, found.product)
         if not is_id(c) and text(c)
         if not has_word(
             c, f"{USER} review graphical colour color household payment fit verified query index tax"

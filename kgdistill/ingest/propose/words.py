@@ -33,6 +33,7 @@ BRAND = (
 )
 CATEGORY = "category categories kategorie kategorien warengruppe department abteilung genre genres section"
 CATEGORY += " hierarchy sortiment produktgruppe productgroup"
+ORDER = "order invoice basket bestellung bestell auftrag rechnung transaction bon receipt session"
 QUERY = "query search keyword suche suchbegriff suchanfrage searchterm term"
 QUESTION = "question frage utterance enquiry inquiry anfrage"
 ANSWER = "answer antwort reply response template"

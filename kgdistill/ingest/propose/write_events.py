@@ -147,6 +147,10 @@ def _event(
             f"the schema has no event such as {kind} from User to Product, and these rows make none"
         )
         return
+    if name == "RATED" and found.rating is None and found.statement is not None:
+        # What was said is SAID; a complaint is no purchase.
+        found.unsure["event"] = "a review without a rating in numbers makes neither RATED nor BOUGHT"
+        return
     if name == "RATED":
         pieces.edge(("User", "RATED", "Product"), *ends, rated, when=when, comments=comments)
         pieces.rates_alone = True

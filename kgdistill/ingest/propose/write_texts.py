@@ -7,17 +7,14 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_text
 from kgdistill.ingest.propose.events import flags_of, kinds_for
 from kgdistill.ingest.propose.guess import Guess
+from kgdistill.ingest.propose.headings import has
+from kgdistill.ingest.propose.moods import named_moods
 from kgdistill.ingest.propose.paths import separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
-from kgdistill.ingest.propose.words import word_set
+from kgdistill.ingest.propose.words import INTENT
 from kgdistill.ingest.propose.write_events import timed
 from kgdistill.ingest.propose.yaml_text import Pieces, flow
 
-_MOODS = {
-    "negative": word_set("negative neg negativ bad schlecht 负面 負面 消极 消極 差评 差評 ネガティブ 부정"),
-    "neutral": word_set("neutral 中性 中立 中评 中評 ニュートラル 중립"),
-    "positive": word_set("positive pos positiv good gut 正面 积极 積極 好评 好評 ポジティブ 긍정"),
-}
 _CODES = ({"0": "negative", "1": "positive"}, {"-1": "negative", "0": "neutral", "1": "positive"})
 _STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 
@@ -50,6 +47,8 @@ def write_texts(pieces: Pieces, user: Any, product: Any) -> None:
             pieces.node("Utterance", key, told)
             pieces.edge(("Utterance", "HAS_INTENT", "Intent"), key, intent, {}, stub=False)
     if found.intent is not None:
+        if answer is not None and not has(found.intent, INTENT):
+            found.unsure["intent"] = f"is {found.intent.name} what is wanted? it stands beside the answer"
         template = found.answer.name if found.answer is not None and found.question is None else None
         pieces.node("Intent", intent, {"name": found.intent.name, "template": template})
     about = ("Answer", answer) if answer is not None else ("Intent", intent)
@@ -97,8 +96,8 @@ def _topic(found: Guess) -> str | None:
 def _mood(column: ColumnProfile) -> tuple[Any, str]:
     """A column as a sentiment, in the words that alerts count where it tells them, and what is unsure."""
     seen = sorted(set(column.values))
-    named = {value: mood for value in seen for mood, known in _MOODS.items() if value.lower() in known}
-    if len(named) == len(seen):
+    named = named_moods(column)
+    if named:
         plain = all(value == mood for value, mood in named.items())
         return column.name if plain else {"column": column.name, "values": named}, ""
     numbers = {value.removesuffix(".0") for value in seen}
