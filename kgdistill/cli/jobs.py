@@ -24,6 +24,7 @@ from kgdistill.errors import InputError, StoreDamagedError
 
 if TYPE_CHECKING:
     from kgdistill.ingest.archive import Archive
+    from kgdistill.ingest.idle import IdlePiece
     from kgdistill.ingest.job import JobReport
     from kgdistill.ingest.model import Notice
     from kgdistill.store import GraphStore, Schema
@@ -252,7 +253,8 @@ def print_report(report: JobReport, url: str, json: bool, schema: Schema | None 
     if json:
         reasons = [{"reason": r, "column": c, "rows": n} for r, c, n in report.reasons]
         warnings = [dataclasses.asdict(notice) for notice in report.warnings]
-        values = {"store": url, **vars(report), "reasons": reasons, "warnings": warnings}
+        idle = [dataclasses.asdict(piece) for piece in report.idle]
+        values = {"store": url, **vars(report), "reasons": reasons, "warnings": warnings, "idle": idle}
         del values["applied"]
         done = {"jobs_applied": report.applied.jobs, "merged": report.applied.merged}
         print_json(values | {"written": written, "removed": removed, **done})
@@ -283,7 +285,7 @@ def print_report(report: JobReport, url: str, json: bool, schema: Schema | None 
         + "".join(f"; of {names}, which rows describe differently, {kept}" for kept, names in repeated)
         + (f"; {report.skipped:,} rows make nothing" if report.skipped else "")
     )
-    say_eventless(report.eventless)
+    say_eventless(report.eventless, report.idle)
     for label, merged in report.applied.merged.items():
         say(
             f"{label}: {_count(merged.spellings, 'other spelling')} in {_count(merged.rows, 'row')} "
@@ -294,11 +296,13 @@ def print_report(report: JobReport, url: str, json: bool, schema: Schema | None 
         say(f"{report.rejected:,} of {report.rows:,} rows did not fit and were left out{kept}")
 
 
-def say_eventless(counts: Mapping[str, int]) -> None:
-    """Says of each source that makes events how many of its rows make none."""
+def say_eventless(counts: Mapping[str, int], idle: Iterable[IdlePiece]) -> None:
+    """Says of each source that makes events how many of its rows make none, and what makes nothing at all."""
     for name, rows in counts.items():
         why = "a condition does not hold, or what an event needs is empty"
         say(f"{name}: {_count(rows, 'row')} without an event: {why}")
+    for piece in idle:
+        say(str(piece))
 
 
 def _kept(repeated: Iterable[str], schema: Schema) -> list[tuple[str, str]]:

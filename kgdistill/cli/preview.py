@@ -63,6 +63,7 @@ def preview_job(
                 "skipped": seen.skipped,
                 "rejected": seen.rejected,
                 "eventless": seen.eventless,
+                "idle": [dataclasses.asdict(piece) for piece in seen.idle],
                 "whole": seen.whole,
                 "too_many_rejected": refused,
                 "types": counts,
@@ -95,7 +96,7 @@ def preview_job(
         say(f"times are those of {mapping.time_zone}; the store has them in UTC")
     part = "" if seen.whole else " (the first of each file)"
     say(f"{seen.rows:,} rows read{part}: {seen.rejected:,} do not fit, {seen.skipped:,} make nothing")
-    say_eventless(seen.eventless)
+    say_eventless(seen.eventless, seen.idle)
     if refused:
         say(f"with more than {options.max_reject_share:.2%} that do not fit, the job would be refused")
     for removal in gone:

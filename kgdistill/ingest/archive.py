@@ -28,6 +28,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgdistill.errors import DiskError, InputError, SchemaError, StoreLockedError
+from kgdistill.ingest.idle import PieceRows
 from kgdistill.ingest.model import Notice, TypeKey, types_by_name
 from kgdistill.private import make_private, private_folder, private_tree
 from kgdistill.store.schema import Schema
@@ -73,6 +74,7 @@ class StagedSource(BaseModel):
         skipped: rows that the mapping leaves out.
         rejected: rows that do not fit.
         eventless: of a source that makes events, other rows that make none.
+        pieces: what each node, relationship and tree of the mapping makes, in their order.
         late: accepted event rows from before the latest event that was known before.
         types: by type, such as `Product` or `User-BOUGHT-Product`.
         notices: what was odd about rows that were accepted.
@@ -91,6 +93,7 @@ class StagedSource(BaseModel):
     skipped: int
     rejected: int
     eventless: int = 0
+    pieces: tuple[PieceRows, ...] = ()
     late: int = 0
     types: dict[str, StagedType] = Field(default_factory=dict)
     notices: tuple[Notice, ...] = ()

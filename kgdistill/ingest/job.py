@@ -23,6 +23,7 @@ from kgdistill.ingest.aliases import in_force, joined
 from kgdistill.ingest.archive import Archive, Failure, JobRecord, StagedSource, utc_now
 from kgdistill.ingest.fold import Fold
 from kgdistill.ingest.former import Removal, files_of, removals, twins
+from kgdistill.ingest.idle import IdlePiece, eventless_rows, idle_pieces
 from kgdistill.ingest.joins import Joins, load_joins
 from kgdistill.ingest.mapping.load import CompiledSource, Mapping
 from kgdistill.ingest.mapping.plan import JoinPlan
@@ -100,6 +101,7 @@ class JobReport:
         unchanged: sources that an earlier job had read as they are.
         rows: input rows; `accepted`, `skipped` and `rejected` together.
         eventless: by the mapping's name, of sources that make events the rows that fit and make none.
+        idle: pieces of the mapping that made nothing of what was read.
         late: accepted events from before the latest one that was known before.
         repeated: by type, rows that give way to another row of this job: of single events to the first by
             time, else to the last.
@@ -122,6 +124,7 @@ class JobReport:
     skipped: int = 0
     rejected: int = 0
     eventless: dict[str, int] = field(default_factory=dict)
+    idle: list[IdlePiece] = field(default_factory=list)
     late: int = 0
     repeated: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, str, int]] = field(default_factory=list)
@@ -391,10 +394,8 @@ def sources_of(name: str, item: CompiledSource | JoinPlan, root: Path, given: Gi
         found = find_sources(name, [given.name], given.parent, item.options, optional=item.optional)
         return [replace(source, name=name) for source in found]
     if not item.patterns:
-        raise InputError(
-            f"the source {name!r} names no files, and no table was given for it",
-            hint="add `files:` to the mapping",
-        )
+        told = f"the source {name!r} names no files, and no table was given for it"
+        raise InputError(told, hint="add `files:` to the mapping")
     return find_sources(name, list(item.patterns), root, item.options, optional=item.optional)
 
 
@@ -476,10 +477,8 @@ class _Reading:
         report.skipped = sum(source.skipped for source in staged)
         report.rejected = sum(source.rejected for source in staged)
         report.accepted = report.rows - report.skipped - report.rejected
-        eventless: Counter[str] = Counter()
-        for source in staged:
-            eventless[source.name.split(":")[0]] += source.eventless
-        report.eventless = dict(+eventless)
+        parts = [(source.name, source.rows, source.eventless, source.pieces) for source in staged]
+        report.eventless, report.idle = eventless_rows(parts), idle_pieces(parts)
         report.late = sum(source.late for source in staged)
         report.warnings += [notice for source in staged for notice in source.notices]
         report.warnings += copies + doubles

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.ingest.archive import StagedSource, StagedType, disk_errors
 from kgdistill.ingest.garbled import TextCheck
+from kgdistill.ingest.idle import PieceRows, joined_pieces
 from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.mapper import Mapped, map_batch
 from kgdistill.ingest.mapping.plan import Cell, CompiledSource
@@ -64,8 +65,7 @@ def stage(
 
     Args:
         unit: the source.
-        part: the job's folder.
-        job: the job's number.
+        part, job: the job's folder and number.
         schema: the schema in force.
         advance: told the bytes read since the last call.
 
@@ -77,7 +77,7 @@ def stage(
     writers: dict[TypeKey, _Writer] = {}
     rejects = _Rejects(part / "rejects" / f"{unit.place:05d}.parquet")
     rows = skipped = rejected = eventless = 0
-    notices: tuple[Notice, ...] = ()
+    notices, pieces = tuple[Notice, ...](), tuple[PieceRows, ...]()
     text = TextCheck(unit.source)
     every_line = unit.since is not None or _may_be_taken_back(unit.compiled)
     try:
@@ -91,6 +91,7 @@ def stage(
             rows, skipped = rows + mapped.rows, skipped + mapped.skipped
             rejected, eventless = rejected + mapped.rejected, eventless + mapped.eventless
             notices = joined_notices([*notices, *mapped.notices])
+            pieces = joined_pieces([pieces, mapped.pieces])
             with disk_errors(part):
                 _write(mapped, writers, rejects, unit, part, job, schema)
             advance(batch.size)
@@ -109,6 +110,7 @@ def stage(
         skipped=skipped,
         rejected=rejected,
         eventless=eventless,
+        pieces=pieces,
         late=sum(writer.late for writer in writers.values()),
         types={type_name(key): writer.summary() for key, writer in writers.items()},
         notices=notices,

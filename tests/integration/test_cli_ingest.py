@@ -170,11 +170,24 @@ def test_rows_without_an_event_are_told_by_source(ask: Ask, capsys: pytest.Captu
     when = "to: {Product: sku}, when: [{column: at, present: true}], properties"
     Path("shop.yaml").write_text(MAPPING.replace("to: {Product: sku}, properties", when))
     Path("data/orders-1.csv").write_text(HEAD + "u1,p1,2024-01-01,1,2\nu2,p2,,1,2\nu2,p1,,1,2\n")
-    assert ask(*RUN, "--dry-run")["eventless"] == {"orders": 2}
+    seen = ask(*RUN, "--dry-run")
+    assert (seen["eventless"], seen["idle"]) == ({"orders": 2}, [])
     assert main([*RUN, "--dry-run"]) == 0
     told = "orders: 2 rows without an event: a condition does not hold, or what an event needs is empty"
     assert told in capsys.readouterr().err
     assert main(list(RUN)) == 0
+    assert told in capsys.readouterr().err
+
+
+def test_what_makes_nothing_of_any_row_is_told(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    to = "to: {Product: {column: sku, required: false}}, when: [{column: n, in: ['1']}], properties"
+    Path("shop.yaml").write_text(MAPPING.replace("to: {Product: sku}, properties", to))
+    Path("data/orders-1.csv").write_text(HEAD + "u1,,2024-01-01,1,2\nu2,,2024-01-01,1,2\n")
+    idle = {"source": "orders", "type": "User-BOUGHT-Product", "rows": 2, "empty": {"who": 0, "sku": 2}}
+    for asked in ([*RUN, "--dry-run"], RUN):
+        assert ask(*asked)["idle"] == [idle]
+    assert main([*RUN, "--dry-run"]) == 0
+    told = "orders: User-BOUGHT-Product makes nothing: of 2 rows sku is empty in all"
     assert told in capsys.readouterr().err
 
 

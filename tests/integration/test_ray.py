@@ -206,9 +206,9 @@ def test_cells_are_filled_down_over_pieces_as_in_a_single_process(
         with open_store("memory:") as store:
             options = JobOptions(stager=stager)
             report = run_job(store, mapping, tmp_path, options, archive=tmp_path / name, schema=SCHEMA)
-            held.append((content(store, SCHEMA), report.accepted, report.eventless))
+            held.append((content(store, SCHEMA), report.accepted, report.eventless, report.idle))
     assert held[0] == held[1]
-    assert held[1][1:] == (448, {"lines": 452})
+    assert held[1][1:] == (448, {"lines": 452}, [])
 
 
 def test_a_damaged_file_is_refused_on_ray_as_in_a_single_process(engine: RayEngine, tmp_path: Path) -> None:

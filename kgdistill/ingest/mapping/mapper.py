@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from kgdistill.arrays import IntArray
+from kgdistill.ingest.idle import PieceRows
 from kgdistill.ingest.mapping.plan import CompiledSource
 from kgdistill.ingest.mapping.rows import Book, EdgeMaker, NodeMaker, Rows, without_repeats
 from kgdistill.ingest.mapping.trees import TreeMaker
@@ -30,6 +31,7 @@ class Mapped:
         skipped: rows that `where` leaves out or that make nothing.
         rejected: rows with a fault; nothing is made of them.
         eventless: of a source that makes events, other rows that `where` keeps and that make none.
+        pieces: what each node, relationship and tree of the mapping makes, in their order.
         notices: what is odd about rows that are no rejects.
     """
 
@@ -39,6 +41,7 @@ class Mapped:
     skipped: int
     rejected: int
     eventless: int = 0
+    pieces: tuple[PieceRows, ...] = ()
     notices: tuple[Notice, ...] = ()
 
 
@@ -87,8 +90,7 @@ def map_batch(
     ]
     if several:
         book.spread(lines)
-    for maker in makers:
-        maker.make()
+    pieces = tuple(maker.make() for maker in makers)
     rejects = pa.concat_tables([batch.rejects, book.table(source_name, lines, batch.row_group, several)])
     total, bad = _lines(batch.lines, several), _lines(lines[book.bad], several)
     return Mapped(
@@ -97,6 +99,7 @@ def map_batch(
         rows=total + batch.rejects.num_rows,
         skipped=total - bad - _lines(lines[rows.made & ~book.bad], several),
         rejected=rejects.num_rows,
+        pieces=pieces,
         eventless=_eventless(source, lines, rows, several),
         notices=joined_notices([*batch.notices, *rows.notices(source_name)]),
     )

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, IntArray
+from kgdistill.ingest.idle import PieceRows
 from kgdistill.ingest.mapping.cast import is_list, parents_of
 from kgdistill.ingest.mapping.model import Condition
 from kgdistill.ingest.mapping.plan import Cell, EdgePlan, NodePlan
 from kgdistill.ingest.mapping.values import Column, Evaluator, Fault
-from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey
+from kgdistill.ingest.model import REJECT_SCHEMA, Notice, TypeKey, type_name
 from kgdistill.ingest.rows import row_schema
 from kgdistill.store.schema import Schema
 
@@ -69,6 +70,19 @@ class Book:
     def spread(self, lines: IntArray) -> None:
         """Makes all rows of a line bad of which one is."""
         self.bad |= np.isin(lines, lines[self.bad])
+
+    def counted(self, key: TypeKey, mask: BoolArray, made: BoolArray, ends: dict[str, Any]) -> PieceRows:
+        """What a piece makes of rows without a fault.
+
+        Args:
+            key: its type.
+            mask: bool [rows]: those for which its `when` holds.
+            made: bool [rows]: those of which it made something.
+            ends: by columns the keys that it needs, an array [rows].
+        """
+        held = mask & ~self.bad
+        empty = {name: int(np.count_nonzero(held & _none(keys))) for name, keys in ends.items()}
+        return PieceRows(type_name(key), int(np.count_nonzero(held)), int(np.count_nonzero(made)), empty)
 
     def table(self, source: str, lines: IntArray, row_group: int | None, several: bool = False) -> pa.Table:
         """The rejected rows as REJECT_SCHEMA; with `several` rows of a line the first fault of each line."""
@@ -239,14 +253,16 @@ class NodeMaker:
         several = is_list(self._key.values.type)
         self._own = [c.name for c in plan.properties if several and c.plan.value == plan.key.plan.value]
 
-    def make(self) -> None:
-        """Adds the rows without a fault."""
+    def make(self) -> PieceRows:
+        """Adds the rows without a fault, and tells how many."""
         rows = np.flatnonzero(self._mask & ~self._rows.book.bad).astype(np.int64)
         rows, (keys,) = explode(rows, self._key.values)
         columns = {name: _alive(column.values, rows, self._rows) for name, column in self._cells.items()}
         for name in self._own:
             columns[name] = pc.if_else(pc.is_valid(columns[name]), keys, columns[name])
         self._rows.add(self._plan.label, rows, {self._plan.key.name: keys, **columns})
+        ends = {self._plan.key.plan.columns: self._key.values}
+        return self._rows.book.counted(self._plan.label, self._mask, _hit(rows, self._mask), ends)
 
 
 class EdgeMaker:
@@ -257,6 +273,7 @@ class EdgeMaker:
         self._mask = rows.active(plan.when, [plan.source, plan.target, plan.event_id, *plan.properties])
         self._source = rows.check_key(plan.source, self._mask)
         self._target = rows.check_key(plan.target, self._mask)
+        self._ends = ((plan.source, self._source), (plan.target, self._target))
         alive = self._mask & ~rows.deleted
         self._id = None if plan.event_id is None else rows.check_key(plan.event_id, self._mask)
         self._cells = {
@@ -289,8 +306,8 @@ class EdgeMaker:
         rows = np.asarray(pc.fill_null(wrong, False)).astype(bool) & mask
         self._rows.book.flag(rows, self._cells[name], self._columns[name], reason)
 
-    def make(self) -> None:
-        """Adds the rows without a fault."""
+    def make(self) -> PieceRows:
+        """Adds the rows without a fault, and tells how many."""
         plan = self._plan
         rows = np.flatnonzero(self._mask & ~self._rows.book.bad).astype(np.int64)
         rows, (source, target) = explode(rows, self._source.values, self._target.values)
@@ -305,6 +322,8 @@ class EdgeMaker:
             columns["_id"] = None if self._id is None else take(self._id.values, rows)
             columns["_overlap"] = _repeat(pa.scalar(plan.overlap), len(rows))
         self._rows.add(plan.edge, rows, columns)
+        ends = {end.plan.columns: keys.values for end, keys in self._ends}
+        return self._rows.book.counted(plan.edge, self._mask, _hit(rows, self._mask), ends)
 
     def _event(self, columns: dict[str, Any], rows: IntArray) -> dict[str, Any]:
         """A line as one event per pair of ends that has happened once; what is not said is filled in."""
@@ -337,6 +356,19 @@ class EdgeMaker:
                 for name, v in event.items()
             }
         return {name: value for name, value in event.items() if name in known}
+
+
+def _hit(rows: IntArray, of: BoolArray) -> BoolArray:
+    """Which of all rows are among some."""
+    hit = np.zeros(len(of), bool)
+    hit[rows] = True
+    return hit
+
+
+def _none(keys: pa.Array) -> BoolArray:
+    """Which rows have no key."""
+    sizes = pc.list_value_length(keys) if is_list(keys.type) else pc.cast(pc.is_valid(keys), pa.int32())
+    return ~np.asarray(pc.fill_null(sizes, 0)).astype(bool)
 
 
 def _repeat(value: pa.Scalar, rows: int) -> pa.Array:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kgdistill.arrays import BoolArray, IntArray
+from kgdistill.ingest.idle import PieceRows
 from kgdistill.ingest.mapping.cast import is_list
 from kgdistill.ingest.mapping.plan import TreePlan
 from kgdistill.ingest.mapping.rows import Rows, explode, take
@@ -23,7 +24,8 @@ class TreeMaker:
 
     def __init__(self, plan: TreePlan, rows: Rows, every_line: bool) -> None:
         self._plan, self._rows, self._every_line = plan, rows, every_line
-        mask = rows.active(plan.when, [plan.path, plan.member[1] if plan.member else None])
+        needed = [plan.path, plan.member[1] if plan.member else None]
+        self._held = mask = rows.active(plan.when, needed)
         values = rows.check(plan.path, mask).values
         self._of = np.arange(len(values))
         if plan.several is not None:
@@ -44,14 +46,17 @@ class TreeMaker:
         rows.flag_long(by_row, plan.path.plan.columns, self._mask)
         self._member = None if plan.member is None else rows.check_key(plan.member[1], self._mask)
 
-    def make(self) -> None:
-        """Adds the rows without a fault."""
+    def make(self) -> PieceRows:
+        """Adds the rows without a fault, and tells how many."""
         good = (self._mask & ~self._rows.book.bad)[self._of] & (self._lengths > 0)
         paths = np.flatnonzero(good).astype(np.int64)
         ids = self._ids
         self._tree(paths[~self._rows.deleted[self._of[paths]]], ids)
+        made = self._mask & ~self._rows.book.bad
+        ends = {self._plan.path.plan.columns: pa.array(self._mask, mask=~self._mask)}
+        counted = self._rows.book.counted(self._plan.label, self._held, made, ends)
         if self._plan.member is None or self._member is None:
-            return
+            return counted
         owner, label, root = self._plan.member[0], self._plan.label, self._plan.root
         loose = (self._lengths[paths] == 1) & (root is not None)
         for chosen, edge in (
@@ -60,8 +65,9 @@ class TreeMaker:
         ):
             if len(chosen):
                 repeated, (keys,) = explode(chosen, take(self._member.values, self._of))
-                ends = {"source": keys, "target": take(ids, repeated)}
-                self._rows.add(edge, self._of[repeated], ends)
+                pair = {"source": keys, "target": take(ids, repeated)}
+                self._rows.add(edge, self._of[repeated], pair)
+        return counted
 
     def _tree(self, paths: IntArray, ids: pa.Array) -> None:
         if len(paths) == 0:

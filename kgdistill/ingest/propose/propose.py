@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.garbled import TextCheck
+from kgdistill.ingest.idle import IdlePiece, Part, eventless_rows, idle_pieces
 from kgdistill.ingest.job import joins_of, sources_of
 from kgdistill.ingest.joins import Joins
 from kgdistill.ingest.mapping.load import Mapping
@@ -56,6 +57,7 @@ class Preview:
         rejects: the first rows that do not fit (source, line, row_group, column, value, reason).
         rows, skipped, rejected: input rows read, those that make nothing, those that do not fit.
         eventless: by source that makes events, the rows that fit and make none.
+        idle: pieces of the mapping that make nothing.
         whole: every source was read to its end.
         notices: what is odd about rows that would be accepted.
         encodings: of the sources that are no UTF-8.
@@ -68,6 +70,7 @@ class Preview:
     skipped: int = 0
     rejected: int = 0
     eventless: dict[str, int] = field(default_factory=dict)
+    idle: list[IdlePiece] = field(default_factory=list)
     whole: bool = True
     notices: tuple[Notice, ...] = ()
     encodings: dict[str, str] = field(default_factory=dict)
@@ -326,6 +329,7 @@ def preview(
     result = Preview()
     rejects: list[pa.Table] = []
     seen: dict[TypeKey, set[object]] = {}
+    parts: list[Part] = []
     for name, item in mapping.compile(schema, salt=salt).items():
         sources = sources_of(name, item, Path(root), (tables or {}).get(name))
         joins = joins_of(name, item, Path(root), tables or {}) if sources else Joins()
@@ -341,12 +345,10 @@ def preview(
                     break
                 text.see(batch.table, batch.lines)
                 mapped = map_batch(item, joins.added(batch, source.name), source.name)
-                read += mapped.rows
-                result.rows += mapped.rows
+                parts.append((name, mapped.rows, mapped.eventless, mapped.pieces))
+                read, result.rows = read + mapped.rows, result.rows + mapped.rows
                 result.skipped += mapped.skipped
                 result.rejected += mapped.rejected
-                if mapped.eventless:
-                    result.eventless[name] = result.eventless.get(name, 0) + mapped.eventless
                 result.notices = joined_notices([*result.notices, *mapped.notices])
                 if sum(t.num_rows for t in rejects) < rows:
                     rejects.append(mapped.rejects.slice(0, rows))
@@ -354,6 +356,7 @@ def preview(
                     _count(result, schema, seen, key, table)
                     _show(result, key, table, rows)
             result.notices = (*result.notices, *text.notices())
+    result.eventless, result.idle = eventless_rows(parts), idle_pieces(parts)
     if rejects:
         result.rejects = pa.concat_tables(rejects).slice(0, rows)
     return result

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from kgdistill.errors import KgdistillError
 from kgdistill.ingest.archive import StagedSource, StagedType
+from kgdistill.ingest.idle import joined_pieces
 from kgdistill.ingest.model import TypeKey, joined_notices, type_name
 from kgdistill.ingest.readers import suffixes
 from kgdistill.ingest.readers.opened import compression_of
@@ -61,6 +62,7 @@ def joined(unit: Unit, staged: Sequence[StagedSource], schema: Schema) -> Staged
             "skipped": sum(piece.skipped for piece in staged),
             "rejected": sum(piece.rejected for piece in staged),
             "eventless": sum(piece.eventless for piece in staged),
+            "pieces": joined_pieces(piece.pieces for piece in staged),
             "late": sum(piece.late for piece in staged),
             "types": types,
             "notices": joined_notices(notice for piece in staged for notice in piece.notices),
