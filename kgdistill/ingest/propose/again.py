@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kgdistill.ingest.propose.profile import Again, Sample
+from kgdistill.ingest.propose.headings import bare, has_word
+from kgdistill.ingest.propose.ids import SALE
+from kgdistill.ingest.propose.profile import Again, ColumnProfile, Sample
+from kgdistill.ingest.propose.visitors import is_visitor
+from kgdistill.ingest.propose.words import PRODUCT, USER
 from kgdistill.ingest.readers import Source, read_batches
 
 # Rows that are compared.
 _ROWS = 500_000
+# Of an id of rows there are at least so many for each row; what overlaps, or is sent again, has it twice.
+_EACH = 0.5
+_OF_LINES = "line row item position event message"
 
 
 def again(
@@ -24,28 +32,85 @@ def again(
         line: the columns that tell a line from others.
         rest: columns in which it is the same wherever it stands.
     """
-    seen: dict[int, tuple[int, int]] = {}
-    same = other = within = rows = 0
-    for number, file in enumerate(files):
-        for batch in read_batches(Source(file, root / file, None, taken.options), [*line, *rest]):
-            columns = [batch.table[name].to_pylist() for name in (*line, *rest)]
-            for row in zip(*columns, strict=True):
-                if None in row[: len(line)]:
-                    continue
-                key, told = hash(row[: len(line)]), hash(row[len(line) :])
-                before = seen.get(key)
-                if before is None:
-                    seen[key] = (number, told)
-                elif before[0] == number:
-                    within += 1
-                elif before[1] == told:
-                    same += 1
-                else:
-                    other += 1
+    seen: dict[int, tuple[str, int]] = {}
+    same = other = within = 0
+    for file, rows in _read(files, taken, root, [*line, *rest]):
+        for row in rows:
+            if None in row[: len(line)]:
+                continue
+            key, told = hash(row[: len(line)]), hash(row[len(line) :])
+            before = seen.get(key)
+            if before is None:
+                seen[key] = (file, told)
+            elif before[0] == file:
+                within += 1
+            elif before[1] == told:
+                same += 1
+            else:
+                other += 1
+    return Again(same, other, within)
+
+
+def line_id(
+    files: Sequence[str], taken: Sample, root: Path, columns: Sequence[ColumnProfile]
+) -> Again | None:
+    """How rows come again by an id of their own; None where no column is one.
+
+    That is one that all rows have, and of whose values those that come again are of rows that are all alike.
+
+    Args:
+        files: their names below `root`.
+        taken: how they are read.
+        root: the folder of the files.
+        columns: those that stand for nothing else.
+    """
+    for column in sorted((c for c in columns if _may_be_line(c)), key=lambda c: not bare(c)):
+        where: dict[object, set[str]] = {}
+        times: Counter[object] = Counter()
+        for file, values in _read(files, taken, root, [column.name]):
+            times.update(key for (key,) in values)
+            for key in {key for (key,) in values}:
+                where.setdefault(key, set()).add(file)
+        several = {key for key, count in times.items() if count > 1}
+        if None in times or (several and _differ(files, taken, root, column.name, several)):
+            continue
+        same = sum(len(where[key]) - 1 for key in several)
+        return Again(same, within=times.total() - len(times) - same, by=column.name)
+    return None
+
+
+def _may_be_line(column: ColumnProfile) -> bool:
+    """Whether a column may be the id of a row; what numbers rows of an export tells nothing of the next."""
+    # An order may have several lines in the next export, though each has one in this.
+    others = has_word(column, f"{USER} {PRODUCT} {SALE}") and not has_word(column, _OF_LINES)
+    each = column.full and column.distinct >= max(2, _EACH * len(column.values))
+    plain = not (column.lists or column.personal or (column.time is not None and column.time.unit is None))
+    return has_word(column, "id uuid guid") and each and plain and not others and not is_visitor(column)
+
+
+def _differ(files: Sequence[str], taken: Sample, root: Path, name: str, several: set[object]) -> bool:
+    """Whether rows of one of several keys differ in any column."""
+    names = [name, *(c.name for c in taken.columns if c.name != name)]
+    seen: dict[object, str] = {}
+    for _, rows in _read(files, taken, root, names):
+        for row in rows:
+            if row[0] in several and seen.setdefault(row[0], repr(row)) != repr(row):
+                return True
+    return False
+
+
+def _read(
+    files: Sequence[str], taken: Sample, root: Path, names: Sequence[str]
+) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    """The first rows of files, in parts, each with its file."""
+    rows = 0
+    for file in files:
+        for batch in read_batches(Source(file, root / file, None, taken.options), names):
+            columns = [batch.table[name].to_pylist() for name in names]
+            yield file, list(zip(*columns, strict=True))
             rows += batch.table.num_rows
             if rows >= _ROWS:
-                return Again(same, other, within)
-    return Again(same, other, within)
+                return
 
 
 def is_of_one(files: Sequence[str], taken: Sample, root: Path, name: str, beside: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ _OTHERS = word_set(
     product_list_view view_cart refund add_payment_info add_shipping_info
     session_start first_visit user_engagement scroll"""
 )
+# Of fewer rows of one kind nothing is told; of its rows those that have what belongs to it.
+_FEW, _NEARLY_ALL = 3, 0.9
 # In the name of a file or a column these say something else: order_detail.csv, added_at, baskets.csv.
 _VAGUE = word_set("detail add added basket baskets")
 _FLAGS = (
@@ -83,11 +86,11 @@ UNPAID = word_set(
     awaiting_payment payment_review payment_failed payment_error unbezahlt zahlung_ausstehend wartend
     pending_paiement pending_pago"""
 )
-UNDONE = (
-    _RETURNS
-    | UNPAID
-    | word_set("cancelled canceled cancel declined rejected voided void storniert abgebrochen")
+_CANCELS = word_set(
+    """cancelled canceled cancel cancelleds cancellation cancellations declined rejected voided void storniert
+    stornierte stornierten storno stornos stornierung stornierungen abgebrochen abgebrochene"""
 )
+UNDONE = _RETURNS | UNPAID | _CANCELS
 # What the status of a product says that is not sold.
 UNSOLD = word_set(
     """draft drafts archived inactive disabled discontinued hidden deleted unpublished offline private trash
@@ -109,9 +112,9 @@ _NAMES = {
     "RATED": RATES,
 }
 EVENTS = _OTHERS.union(*_NAMES.values())
-# Not among EVENTS, as a status says it too.
-RETURNED = "RETURNED"
-_NAMES[RETURNED] = _RETURNS
+# Not among EVENTS, as a status says them too.
+RETURNED, CANCELLED = "RETURNED", "CANCELLED"
+_NAMES |= {RETURNED: _RETURNS, CANCELLED: _CANCELS | UNPAID}
 
 
 def normal(kind: str) -> str:
@@ -139,7 +142,7 @@ def _known(name: str) -> frozenset[str]:
 def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
     """The event that the name of a file or a column tells, by the last of its words that name one.
 
-    A return is one wherever it stands: returned_orders are no orders.
+    What came back or to nothing is that wherever it stands: returned_orders are no orders.
 
     Args:
         name: such as product_views or 加购记录.
@@ -149,7 +152,8 @@ def told_by(name: str, types: Sequence[str]) -> tuple[str, str]:
         What the event is called here, and the type that takes it; each empty where there is none.
     """
     told = list(_tellings(name, types))
-    return next((one for one in told if one[0] == RETURNED), told[0] if told else ("", ""))
+    undone = (one for one in told if one[0] in (RETURNED, CANCELLED))
+    return next(undone, told[0] if told else ("", ""))
 
 
 def all_told(name: str, types: Sequence[str]) -> list[str]:
@@ -223,6 +227,23 @@ def types_between(schema: Schema, source: str, target: str) -> list[str]:
         for edge in schema.edges()
         if (edge[0], edge[2]) == (source, target) and schema.relationship(edge).kind == "event"
     ]
+
+
+def is_of_kind(column: ColumnProfile, event: ColumnProfile | None) -> bool:
+    """Whether nearly all rows of some kind of event have a value, however few they are."""
+    if event is None or event is column or not (event.cells and column.cells and column.values):
+        return False
+    rows = Counter(event.cells)
+    some = Counter(kind for kind, cell in zip(event.cells, column.cells, strict=True) if kind and cell)
+    return any(count >= max(_FEW, _NEARLY_ALL * rows[kind]) for kind, count in some.items())
+
+
+def kinds_without(event: ColumnProfile, column: ColumnProfile) -> set[str]:
+    """The kinds of events none of whose rows has a value in a column, where there are more than a few."""
+    if not event.cells or not column.cells:
+        return set()
+    some = {kind for kind, cell in zip(event.cells, column.cells, strict=True) if cell}
+    return {kind for kind, rows in Counter(event.cells).items() if kind and kind not in some and rows >= _FEW}
 
 
 def is_event(column: ColumnProfile, named: bool) -> bool:

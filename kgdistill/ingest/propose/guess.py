@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kgdistill.ingest.propose.events import is_event, told_by
+from kgdistill.ingest.propose.events import is_event, is_of_kind, told_by
 from kgdistill.ingest.propose.goods import (
     attributes_of,
     described,
     is_about,
     is_code,
     is_kind_of_goods,
-    is_kind_of_questions,
     is_offer,
 )
 from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_address, is_id
@@ -21,16 +20,20 @@ from kgdistill.ingest.propose.ids import names_one
 from kgdistill.ingest.propose.lines import (
     by_mail,
     doubt_of_rows,
+    in_own_currency,
     lines_of_orders,
+    of_goods,
     of_orders,
     of_rows,
     quantity_rank,
     sound,
     take_title,
 )
-from kgdistill.ingest.propose.moods import is_mood
-from kgdistill.ingest.propose.paths import apart, separator
+from kgdistill.ingest.propose.moments import other_times, time_rank
+from kgdistill.ingest.propose.paths import apart, numbered, separator
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
+from kgdistill.ingest.propose.said import SAID_IN, take_texts
+from kgdistill.ingest.propose.visitors import is_visitor, with_visitor
 from kgdistill.ingest.propose.words import (
     AMOUNT,
     ANSWER,
@@ -41,11 +44,8 @@ from kgdistill.ingest.propose.words import (
     EVENT,
     GRADE,
     HANDLE,
-    ID,
-    INTENT,
     NO_NUMBER,
     ORDER,
-    PART,
     PERSONAL,
     PRICE,
     PRODUCT,
@@ -53,12 +53,8 @@ from kgdistill.ingest.propose.words import (
     QUERY,
     QUESTION,
     RATING,
-    SENTIMENT,
-    STATEMENT,
-    TEXT,
     TIME,
     TITLE,
-    TOPIC,
     USER,
     singular,
     word_set,
@@ -66,11 +62,6 @@ from kgdistill.ingest.propose.words import (
 )
 
 _DONE = word_set("click clicked viewed bought purchased")
-# Files that are called so hold texts, and an id in them is that of a text.
-_REVIEWS = word_set(" ".join(f"{word} {word}s" for word in STATEMENT.split()))
-_REVIEWS |= word_set("kommentare rezensionen bewertungen")
-_SAID_IN = word_set(" ".join(f"{word} {word}s" for word in f"{QUESTION} {TEXT} faq".split())) | _REVIEWS
-_SAID_IN |= word_set("enquiries inquiries fragen utterances")
 _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
 # People to whom goods or bills go.
 _PAYER = word_set(
@@ -78,8 +69,6 @@ _PAYER = word_set(
 )
 _NO_KEY = "type name title group category brand price status segment count quantity amount description class"
 _NO_KEY += " time date text rating score features age coupon gutschein"
-_NO_TEXT = "type status title count date category class name url link language lang by author score"
-_NO_TEXT += " helpful vote votes verified image images summary"
 
 
 @dataclass
@@ -135,7 +124,9 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     """
     found = Guess()
     # A long name is about something special, and so is a column that is nearly always empty.
-    free = [c for c in sample.columns if len(c.words) <= 5 and len(c.values) >= 0.05 * c.rows > 0]
+    short = [c for c in sample.columns if len(c.words) <= 5]
+    event = next((c for c in short if is_event(c, named=has(c, EVENT) or "type" in c.words)), None)
+    free = [c for c in short if len(c.values) >= 0.05 * c.rows > 0 or is_of_kind(c, event)]
     found.personal = [c for c in free if _is_personal(c)]
     left = [c for c in free if c not in found.personal]
     stem = words(sample.called)
@@ -154,12 +145,10 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     timed = [c for c in left if c.time is not None and (has(c, TIME) or c.time.unit is None)]
     timed = [c for c in timed if not (c.number is not None and not has(c, TIME))]
     if timed:
-        found.time = max(
-            timed, key=lambda c: (not (c.time and c.time.ahead), c.full, c.distinct, has(c, TIME))
-        )
+        found.time = max(timed, key=time_rank)
         left.remove(found.time)
         if len(timed) > 1:
-            found.unsure["time"] = "or " + ", ".join(c.name for c in timed if c is not found.time)
+            found.unsure["time"] = other_times([c for c in timed if c is not found.time])
     else:
         named = [c for c in left if has(c, TIME) and c.values and not c.lists]
         found.untimed = ", ".join(f"{c.name} with {c.values[0][:40]}" for c in named[:5])
@@ -175,7 +164,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     if found.user is not None and found.product is not None and found.time is not None:
         # What stands once for all lines of an order, and its number, say nothing of a line's product.
         left[:] = [c for c in left if not c.head]
-    _texts(found, take, left, stem)
+    take_texts(found, take, left, stem)
     _words(found, take, left)
     _by_name(found)
     found.apart = apart(found.categories, blanks=sample.options.format == "recbole")
@@ -259,9 +248,14 @@ def _entities(
             and c.time is None
             and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
         ),
+        # A session may hold several orders, and an order several lines.
+        lambda c: ("session" not in c.words, not has_word(c, "item line row position")),
     )
     found.order = found.order or take(lambda c: c.means == "order")
-    found.user = take(lambda c: _is_key(c, USER) or c.means == "user", exact)
+    found.user = take(
+        lambda c: _is_key(c, USER) or c.means == "user",
+        lambda c: (exact(c)[:2], not is_visitor(c), exact(c)),
+    )
     goods = [c for c in left if _is_key(c, PRODUCT) or _is_reference(c, left, shared) or c.means == "product"]
     lines = of_rows(goods) if found.order is not None or found.user is not None else []
 
@@ -286,6 +280,11 @@ def _by_handle(found: Guess, left: list[ColumnProfile], shared: frozenset[str]) 
     elif found.product is not None and any(c.time is not None for c in left):
         found.user, told = by_mail(found.user, handles, shared)
         found.unsure |= told
+    if found.product is not None or found.query is not None:
+        user, told = with_visitor(found.user, left)
+        if user is not None and user.name not in found.unsure:
+            found.user = user
+            found.unsure |= told
     found.personal = [c for c in found.personal if c is not found.user]
 
 
@@ -316,7 +315,7 @@ def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> Non
         # Another number of the order, or of the product whose variants these are.
         return
     weak = found.product is None or (not found.product.full and found.product.tied <= key.tied)
-    if _SAID_IN & set(stem):
+    if SAID_IN & set(stem):
         return
     if found.product is None and any(w.rstrip("sn") in USER.split() for w in stem):
         found.user = key
@@ -356,7 +355,9 @@ def _numbers(found: Guess, take: Callable[..., ColumnProfile | None], left: list
     if found.quantity is not None and found.time is not None:
         differ = [c.name for c in counts if c.cells != found.quantity.cells]
         found.unsure |= {"quantity": f"or {', '.join(differ)}"} if differ else {}
-    sums = sound([c for c in left if number(AMOUNT)(c)])
+    sums, converted = in_own_currency(sound([c for c in left if number(AMOUNT)(c)]))
+    found.unsure |= {"amount": f"or {', '.join(c.name for c in converted)}"} if converted else {}
+    left[:] = [c for c in left if c not in converted]
     price = next((c for c in left if c not in sums and number(PRICE)(c)), None)
     whole = of_orders(sums, lines_of_orders(found.order, found.user, found.time), price, found.quantity)
     found.unsure |= whole
@@ -364,83 +365,6 @@ def _numbers(found: Guess, take: Callable[..., ColumnProfile | None], left: list
     found.amount = take(lambda c: c in sums and c.name not in whole, lambda c: has_word(c, "paid"))
     found.price = take(lambda c: c.name not in whole and number(PRICE)(c))
     found.rating = take(number(RATING, "average avg count number id"))
-
-
-def _texts(
-    found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile], stem: tuple[str, ...]
-) -> None:
-    """Questions with their answers and intents, and what people say of the shop and its goods."""
-
-    def classes(vocabulary: str) -> Callable[[ColumnProfile], bool]:
-        return lambda c: has_word(c, vocabulary) and c.time is None and not c.lists and bool(c.values)
-
-    def said(vocabulary: str) -> Callable[[ColumnProfile], bool]:
-        # Its number may have letters in it, too.
-        other = f"{_NO_TEXT} {TIME} {ID}"
-        return lambda c: classes(vocabulary)(c) and c.number is None and not has_word(c, other)
-
-    def alone(column: ColumnProfile) -> bool:
-        return len(column.words) == 1
-
-    found.intent = take(classes(INTENT))
-    found.answer = take(said(ANSWER), alone)
-    found.question = take(said(QUESTION), alone)
-    asked = found.intent is not None and found.question is None and found.product is None
-    if asked and found.query is not None:
-        found.question, found.query = found.query, None
-    replied = _replied(found, left, stem)
-    if found.question is None and (found.intent is not None or found.answer is not None):
-        found.question = take(said(TEXT))
-    if found.question is not None and found.answer is not None and found.intent is None:
-        found.intent = take(lambda c: is_kind_of_questions(c, found.product))
-    found.sentiment = take(lambda c: classes(SENTIMENT)(c) and c.distinct <= 20)
-    if found.price is None and any(said(f"{STATEMENT} {TEXT}")(c) for c in left):
-        found.sentiment = found.sentiment or take(is_mood)
-    other = (found.question, found.order, found.quantity, found.amount, found.query, found.ad, found.campaign)
-    if all(column is None for column in (*other, found.coupon)):
-        rated = found.user is not None and found.rating is not None
-        ids = any(is_id(c) and has_word(c, STATEMENT) for c in left)
-        tells = replied or rated or ids or found.sentiment is not None or bool(_SAID_IN & set(stem))
-        if tells or (found.product is None) == (found.user is None):
-            found.statement = take(said(STATEMENT), lambda c: c.length())
-        if tells and found.statement is None:
-            found.statement = take(said(TEXT), lambda c: c.length())
-        labels = [c for c in left if c.flat in ("label", "class", "category") and c.distinct > 1 and c.full]
-        if labels and found.statement is None and found.user is None and found.product is None:
-            found.question = take(said(TEXT))
-            if found.question is not None:
-                found.intent = labels[0]
-                left.remove(labels[0])
-                found.unsure["intent"] = (
-                    f"is {labels[0].name} what is wanted? as a mood, of a Statement, it is sentiment"
-                )
-    if found.statement is not None:
-        if found.sentiment is None:
-            found.sentiment = take(lambda c: c.flat in ("label", "class") and 1 < c.distinct <= 10)
-        found.topic = take(lambda c: classes(TOPIC)(c) and not is_id(c))
-    if found.statement is not None or found.question is not None:
-        found.part = take(lambda c: has_word(c, PART) and any(v in ("train", "test") for v in c.values))
-        # The codes of products among the ids are no texts'.
-        own = f"{STATEMENT} {QUESTION} {TEXT} ticket dialogue conversation {ID}".split()
-        own = [word for word in own if word not in PRODUCT.split()]
-        found.text_id = take(
-            lambda c: is_id(c) and c.full and c.distinct == len(c.values) and all(w in own for w in c.words)
-        )
-
-
-def _replied(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> bool:
-    """Whether an answer is what the shop replies to a review; it is none then."""
-    answer = found.answer
-    if answer is None or found.question is not None or found.intent is not None:
-        return False
-    called = bool(_REVIEWS & set(stem)) and not (_SAID_IN - _REVIEWS) & set(stem)
-    beside = found.product is not None or any(has(c, f"{PRODUCT} {STATEMENT}") for c in left)
-    if not called and (found.rating is None or not beside):
-        return False
-    if not called:
-        found.unsure[answer.name] = "taken for the reply to a review, as there are ratings, and left out"
-    found.answer = None
-    return True
 
 
 def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
@@ -467,9 +391,10 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
             c, f"{USER} review graphical colour color household payment fit verified query index tax"
         )
     ]
+    tree = of_goods(found, tree, "categories")
     # The fewer names a level has, the higher it stands; lists and paths hold the whole tree alone.
     whole = [c for c in tree if c.lists or separator(c) is not None]
-    levels = whole[:1] or sorted(tree, key=lambda c: c.distinct)[:3]
+    levels = whole[:1] or numbered(tree)[:5] or sorted(tree, key=lambda c: c.distinct)[:3]
     if len(tree) > len(levels):
         found.unsure["categories"] = "or " + ", ".join(c.name for c in tree if c not in levels)
     elif levels and not any(has(c, CATEGORY) for c in levels) and found.product is not None:
@@ -479,7 +404,8 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     for column in levels:
         left.remove(column)
     goods = found.product is not None and found.user is None and found.order is None
-    found.about = take(lambda c: is_about(c, goods=goods), described)
+    abouts = of_goods(found, [c for c in left if is_about(c, goods=goods)], "description")
+    found.about = take(lambda c: c in abouts, described)
     if found.title is None and found.about is not None and found.about.length() < 80:
         found.title, found.about = found.about, None
     found.attributes = attributes_of(left, goods=goods)

@@ -26,6 +26,11 @@ _WHOLE_ORDER = word_set("order grand cart basket invoice bestell bestellung auft
 # What is kept in store, or the bounds of an order, is not what was bought.
 _KEPT = word_set("stock inventory available reserved backordered backorder min max minimum maximum")
 _ORDERED = BUYS | word_set("verkauft")
+_CURRENCIES = word_set(
+    """in usd eur gbp chf jpy cny rmb hkd krw inr brl mxn cad aud pln czk huf sek nok dkk dollar dollars euro
+    euros base presentment converted local reporting foreign umgerechnet converti convertido
+    美元 人民币 外币 欧元 日元"""
+)
 # How goods are sold, and not what they are.
 _SOLD_AS = word_set(
     """simple variable variation variant configurable virtual downloadable bundle bundled grouped external
@@ -64,6 +69,29 @@ def may_name(column: ColumnProfile, key: ColumnProfile | None) -> bool:
     if key is None or (told := follows(column, key)) is None:
         return True
     return told >= _MOST or (follows(key, column) or 0.0) >= _MOST
+
+
+def of_goods(found: Guess, columns: Sequence[ColumnProfile], what: str) -> list[ColumnProfile]:
+    """Those of columns of events that may say something of the products, and a doubt that names the others.
+
+    What a product is follows from its key, and is not the same for all products.
+    """
+    key = found.product
+    if key is None or (found.user is None and found.order is None):
+        return list(columns)
+    rest = [c for c in columns if _is_other(c, key)]
+    if rest:
+        names = ", ".join(c.name for c in rest)
+        found.unsure[what] = f"{names} says nothing of {key.name}, as it changes with the row or never"
+    return [c for c in columns if c not in rest]
+
+
+def _is_other(column: ColumnProfile, key: ColumnProfile) -> bool:
+    """Whether a column is the same in all rows with a key of many, or does not go with the key."""
+    pairs = zip(key.cells, column.cells, strict=True) if key.cells and column.cells else ()
+    beside = {(of, cell) for of, cell in pairs if of and cell}
+    alike = len(beside) >= _ROWS and len({cell for _, cell in beside}) == 1
+    return alike or (not column.lists and (told := follows(column, key)) is not None and told < _MOST)
 
 
 def is_beside(column: ColumnProfile, *others: ColumnProfile | None) -> bool:
@@ -183,6 +211,20 @@ def sound(columns: Sequence[ColumnProfile]) -> list[ColumnProfile]:
     columns = [c for c in columns if not _KEPT & set(c.words)]
     done = [c for c in columns if not UNDONE & set(c.words)]
     return done or [c for c in columns if _zeros(c) < 0.5 * c.rows]
+
+
+def in_own_currency(
+    sums: Sequence[ColumnProfile],
+) -> tuple[list[ColumnProfile], list[ColumnProfile]]:
+    """The sums as they are, and those that are another of them in another currency, as revenue_in_usd."""
+    converted = [c for c in sums if any(_is_converted(c, other) for other in sums)]
+    return [c for c in sums if c not in converted], converted
+
+
+def _is_converted(column: ColumnProfile, plain: ColumnProfile) -> bool:
+    own, rest = set(plain.words), set(column.words) - set(plain.words)
+    as_full = len(plain.values) >= _NEARLY_ALL * len(column.values)
+    return bool(rest) and own < set(column.words) and rest <= _CURRENCIES and as_full
 
 
 def _zeros(column: ColumnProfile) -> int:

@@ -75,7 +75,7 @@ TERMS = {
     "archived": "gearchiveerd zarchiwizowany",
     "inactive": "inactief nieaktywny",
     "published": "gepubliceerd opublikowany",
-    "cancelled": "geannuleerd anulowane anulowano anulowany",
+    "cancelled": "geannuleerd geannuleerde anulowane anulowano anulowany",
     "email": "mailadres",
     "firstname": "voornaam imie",
     "lastname": "achternaam nazwisko",

@@ -144,6 +144,21 @@ def names_of(column: ColumnProfile, mark: str) -> Iterator[tuple[int, str]]:
         yield from enumerate(name.strip() for name in re.split(marks, value))
 
 
+def numbered(columns: Sequence[ColumnProfile]) -> list[ColumnProfile]:
+    """Columns that are called alike but for a number, in its order: category, category2, category3.
+
+    Of several such families the longest; without any none.
+    """
+    families: dict[tuple[str, ...], dict[int, ColumnProfile]] = {}
+    for column in columns:
+        numbers = [word for word in column.words if word.isdecimal()]
+        if len(numbers) < 2:
+            called = tuple(word for word in column.words if not word.isdecimal())
+            families.setdefault(called, {}).setdefault(int(numbers[0]) if numbers else 1, column)
+    family = max(families.values(), key=len, default={})
+    return [family[number] for number in sorted(family)] if len(family) > 1 else []
+
+
 def apart(levels: Sequence[ColumnProfile], *, blanks: bool) -> str | None:
     """What stands between names where most of them come at the head of some values and below it in others."""
     if len(levels) != 1 or levels[0].lists or several(levels[0]) is not None:

@@ -32,7 +32,9 @@ _DISTINCT = 300
 _GAPS_WITHIN = 500_000
 # Different kinds of events that a whole file may have; with more, the column is none of kinds.
 _KINDS = 200
-_NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00") | {"0000-00-00 00:00:00"}
+_NOTHING = word_set("NA N/A n/a NULL null None NaN nan \\N #N/A 0000-00-00")
+# As programs that count visits write it.
+_NOTHING |= {"0000-00-00 00:00:00", "(not set)", "(none)", "(direct)"}
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}\Z")
 _FULL_WIDTH = re.compile("[\uff01-\uff5e]")
 _FORMULA = re.compile('^="([^"]*)"$')
@@ -120,11 +122,13 @@ class Again:
         same: in a further file, alike.
         other: in a further file, with something else in them.
         within: in the same file.
+        by: the column that tells lines apart; empty where none does.
     """
 
     same: int = 0
     other: int = 0
     within: int = 0
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,8 @@ class Sample:
 class Lookup:
     """Files in which rows look up others: by which column, of which there.
 
-    `share` of the first rows find one; `again` rows there stand more than once, all alike.
+    `share` of the first rows find one; `again` rows there stand more than once, all alike. `needed`: a row
+    that finds none makes nothing.
     """
 
     name: str
@@ -175,6 +180,7 @@ class Lookup:
     there: str
     share: float
     again: int = 0
+    needed: bool = True
 
 
 def called(path: Path) -> str:

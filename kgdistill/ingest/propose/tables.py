@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,12 +15,12 @@ from kgdistill.ingest.mapping.cast import key_text
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Value
 from kgdistill.ingest.mapping.values import Evaluator
-from kgdistill.ingest.propose.again import again, is_of_one
+from kgdistill.ingest.propose.again import again, is_of_one, line_id
 from kgdistill.ingest.propose.agree import ROLES, agreed, is_table, key_of
 from kgdistill.ingest.propose.as_value import as_number
 from kgdistill.ingest.propose.events import UNDONE, normal
-from kgdistill.ingest.propose.guess import Guess, guess
-from kgdistill.ingest.propose.headings import has, has_word, is_id
+from kgdistill.ingest.propose.guess import Guess, guess, used
+from kgdistill.ingest.propose.headings import bare, has, has_word, is_id
 from kgdistill.ingest.propose.ids import SALE, may_number_orders
 from kgdistill.ingest.propose.profile import Again, ColumnProfile, Lookup, Sample
 from kgdistill.ingest.propose.ties import SURE, marked, named_for, ties
@@ -38,6 +38,14 @@ _CHOSEN = 2.0
 _APART = "names products by {} of {}, which rows of several keys share there: none is found"
 _TOLD = ("title", "about", "brand", "categories", "price")
 _PERSON = word_set(f"{USER} {ID} unique true real global master person")
+
+
+_PARENT = word_set(
+    """parent parents eltern ober oberkategorie uebergeordnet uebergeordnete padre superior pere superieur
+    parente ouder bovenliggend rodzic nadrzedna 父 父级 上级 上級 親 상위"""
+)
+# Trees of more levels are cut at the top.
+_DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -191,13 +199,18 @@ class _Tables:
         return [], []
 
     def _come_again(self, place: int, found: Guess) -> Again:
-        """How many lines stand in several files of a group."""
+        """How many lines come again, as in several files of a group."""
         files, taken = self._groups[place]
         who = [c.name for c in (found.user, found.time) if c is not None]
-        if len(files) < 2 or found.product is None or not who:
+        if found.product is None or not (who or found.order is not None):
             return Again()
         line, rest = (who, []) if found.order is None else ([found.order.name], who)
-        return again(files, taken, self._root, [*line, found.product.name], rest)
+        counted = Again()
+        if len(files) > 1 or found.order is not None:
+            counted = again(files, taken, self._root, [*line, found.product.name], rest)
+        own = line_id(files, taken, self._root, [c for c in taken.columns if c.name not in used(found)])
+        # Ids that each export gives anew tell nothing of the next one.
+        return own if own is not None and own.same >= counted.same else counted
 
     def _priced(self, place: int, found: Guess) -> tuple[bool, list[str]]:
         """Whether the price of a product stands in another table of products, and what is in doubt then.
@@ -284,17 +297,45 @@ class _Tables:
                 made.aside.append(column)
                 # A company's name is that of a supplier, as the id is a supplier's.
                 told = (*(word for word in column.words if word not in ID.split()), "name")
-                made.add(self._look_up(made, link), replace(named, words=told))
+                # A product without a brand, or with one that is not there, is still a product.
+                gaps = named.gaps or not column.full or link.share < 1
+                above, depth = self._above(link) if has(column, CATEGORY) else (None, 1)
+                before, named = self._look_up(made, link, needed=False), replace(named, gaps=gaps)
+                for level in range(depth, 0, -1):
+                    # Of a tree the number says at which height a name stands.
+                    called = told if depth == 1 else (*told, str(level))
+                    made.add(before, replace(named, words=called, gaps=gaps or level < depth))
+                    if above is not None and level > 1:
+                        up = replace(link, here=above, share=1.0)
+                        before = self._look_up(made, up, before, needed=False)
                 break
 
-    def _look_up(self, made: _Made, link: _Link, before: str = "") -> str:
+    def _above(self, link: _Link) -> tuple[ColumnProfile | None, int]:
+        """The column by which rows of a table name the one that they are below, and how deep that goes."""
+        keys = self._keys(link.to, link.files, link.there)
+        own = set() if keys is None else set(keys.to_pylist())
+        for column in self._groups[link.to][1].columns:
+            if column.name == link.there or not _PARENT & set(column.words):
+                continue
+            above: dict[str, str] = {}
+            for table in self._tables(link.to, link.files, [link.there, column.name]):
+                evaluator = Evaluator(table, link.files[0], None)
+                ids, up = (
+                    evaluator.text(name, is_key=True).to_pylist() for name in (link.there, column.name)
+                )
+                above |= {key: of for key, of in zip(ids, up, strict=True) if of in own and of != key}
+            depth = max((_height(key, above) for key in above), default=1)
+            if depth > 1:
+                return column, depth
+        return None, 1
+
+    def _look_up(self, made: _Made, link: _Link, before: str = "", *, needed: bool = True) -> str:
         """Adds a lookup; returns what stands before its columns."""
         taken, used = self._groups[link.to][1], {lookup.name for lookup in made.lookups}
         name = _short(link, used)
         again = self._again.get((link.there, *link.files), 0)
-        made.lookups.append(
-            Lookup(name, [*link.files], taken, before + link.here.name, link.there, link.share, again)
-        )
+        here, there = before + link.here.name, link.there
+        made.lookups.append(Lookup(name, [*link.files], taken, here, there, link.share, again, needed))
         return f"{name}."
 
     def _links(self, place: int, column: ColumnProfile, *, by_values: bool = False) -> Iterator[_Link]:
@@ -400,9 +441,17 @@ def _describes(found: Guess) -> bool:
 def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
     """Whether a column is called as one that names it: order_id in both, or order_id and the id in orders."""
     if there.flat == here.flat:
-        return True
-    bare = there.flat in ("id", "key", "code", "nr") and len(here.words) > 1
-    return bare and bool(named_for(file, here))
+        # Each table counts its own rows in what is just called id.
+        return not bare(there)
+    return bare(there) and len(here.words) > 1 and bool(named_for(file, here))
+
+
+def _height(key: str, above: Mapping[str, str]) -> int:
+    """How many things stand above each other from one to the top, itself among them."""
+    height = 1
+    while (up := above.get(key)) is not None and height < _DEEPEST:
+        key, height = up, height + 1
+    return height
 
 
 def _states(taken: Sample) -> list[ColumnProfile]:

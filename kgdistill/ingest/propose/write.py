@@ -158,7 +158,8 @@ def _joins(pieces: Pieces, sample: Sample) -> list[str]:
         there = {name.removeprefix(before) for name in asked if name.startswith(before)}
         doubt = ""
         if lookup.share < _MOST:
-            doubt = f"  # ? {lookup.share:.0%} of the first rows find theirs, and others would be rejected"
+            rest = "others would be rejected" if lookup.needed else "others make nothing of it"
+            doubt = f"  # ? {lookup.share:.0%} of the first rows find theirs, and {rest}"
         again = f"        # {_rows(lookup.again)} once"
         lines = [
             f"      {lookup.name}:",

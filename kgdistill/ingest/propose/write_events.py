@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgdistill.ingest.propose.as_value import as_moment, as_number
 from kgdistill.ingest.propose.events import (
+    CANCELLED,
     RETURNED,
     all_told,
     codes_of,
     flags_of,
     kinds_for,
     kinds_of,
+    kinds_without,
     told_by,
     types_between,
 )
 from kgdistill.ingest.propose.guess import Guess, used
 from kgdistill.ingest.propose.headings import is_id
 from kgdistill.ingest.propose.lines import parts_of
+from kgdistill.ingest.propose.moments import times_of
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.states import undone
 from kgdistill.ingest.propose.yaml_text import Pieces, flow, listed
@@ -49,30 +52,80 @@ def write_events(pieces: Pieces, sample: Sample, user: Any, product: Any) -> Non
     given = {"BOUGHT": line, "RATED": rated}
     types = types_between(pieces.schema, "User", "Product")
     kinds: dict[str, dict[str, Any]] = {}
+    dated = times_of(sample.columns, types) if found.event is None and found.rating is None else {}
     if found.event is not None:
-        heard = {name: kinds_for(found.event, name) for name in types}
+        heard = {name: _with_product(found, kinds_for(found.event, name)) for name in types}
         kinds = {name: {"column": found.event.name, "in": some} for name, some in heard.items() if some}
         asked = [] if found.query is None and found.query_id is None else ["SEARCHED"]
         unheard(pieces, [*types, *asked])
+        _name_bare(found, types)
+    elif len(dated) > 1:
+        _each_time(pieces, dated, (user, product), line, comments)
     elif found.rating is None:
         kinds = _told_by_rows(pieces, sample, types)
     for name, kind in kinds.items():
         doubt = f"only seen, where {kind['column']} does not say otherwise" if "not_in" in kind else ""
-        some = comments if name == "BOUGHT" else []
+        some = comments if name == "BOUGHT" or sample.again.by else []
         when = [kind, *timed(found)]
         ends = ("User", name, "Product")
         pieces.edge(ends, user, product, given.get(name, at), when=when, doubt=doubt, comments=some)
-    if found.event is None and not kinds:
+    if found.event is None and not kinds and len(dated) < 2:
         _event(pieces, sample, (user, product), line, rated, comments)
+
+
+def _with_product(found: Guess, kinds: Sequence[str]) -> list[str]:
+    """The kinds of events but those none of whose rows has a product."""
+    assert found.event is not None
+    assert found.product is not None
+    bare = kinds_without(found.event, found.product)
+    return [kind for kind in kinds if kind not in bare]
+
+
+def _name_bare(found: Guess, types: Sequence[str]) -> None:
+    """Says which kinds of events make none, as no row of them has a product."""
+    assert found.event is not None
+    assert found.product is not None
+    heard = {kind for name in types for kind in kinds_for(found.event, name)}
+    bare = sorted(heard - set(_with_product(found, sorted(heard))))
+    if bare:
+        told = f"of {listed(bare, 10)} no row has {found.product.name}, and they make nothing"
+        former = found.unsure.get("event", "")
+        found.unsure["event"] = f"{former}; {told}" if former else told
+
+
+def _each_time(
+    pieces: Pieces,
+    dated: Mapping[str, ColumnProfile],
+    ends: tuple[Any, Any],
+    line: Mapping[str, Any],
+    comments: list[str],
+) -> None:
+    """Several things that happened in the life of each row, each at the time that is called so."""
+    pieces.found.unsure.pop("time", None)
+    for name, column in dated.items():
+        there = [] if column.full else [{"column": column.name, "present": True}]
+        told = {**(line if name == "BOUGHT" else {}), "at": as_moment(column)}
+        # One id cannot be that of several things.
+        some = comments if name == "BOUGHT" else []
+        pieces.edge(("User", name, "Product"), *ends, told, when=there, comments=some)
 
 
 def _once(pieces: Pieces, sample: Sample) -> list[str]:
     """How a line of several exports counts once: as it is to be, where some do, else as a comment."""
     found, more = pieces.found, sample.again
     said = f"{more.same:,} lines stand in several of the files, and count once"
+    if more.by:
+        pieces.named.add(more.by)
+        event_id = f"event_id: {flow(more.by)}"
+        if more.same or more.within:
+            return [f"{event_id}  # ? {more.same + more.within:,} rows come again, all alike, and count once"]
+        return [f"# ? {event_id}  (where a line may come again in another export)"]
     if found.order is None or found.product is None:
         return [f"# ? overlap: true  ({said})"] if more.same else []
     pieces.named.add(found.order.name)
+    if more.within and not more.same:
+        told = f"{more.within:,} lines have the order and product of another, and no column tells them apart"
+        return [f"# ? no event_id: {told}; what comes again in another export counts again"]
     line = [found.order.name, found.product.otherwise or found.product.name]
     event_id = f"event_id: {flow({'columns': line, 'separator': ' '})}"
     # Where many differ, the numbers of the one export are other orders' in the next.
@@ -133,9 +186,9 @@ def _event(
     kind, name = _told(pieces, sample)
     at = {"at": line["at"]}
     when = timed(found)
-    if kind == RETURNED and not name:
+    if kind in (RETURNED, CANCELLED) and not name:
         if not _takes_off(found):
-            found.unsure["event"] = _return_doubt(line)
+            found.unsure["event"] = _undone_doubt(kind, line)
             return
         name = "BOUGHT"
     if found.rating is not None and name in ("", "BOUGHT", "COMMENTED"):
@@ -172,10 +225,15 @@ def _takes_off(found: Guess) -> bool:
     return found.quantity is not None and any(value.startswith(("-", "−")) for value in found.quantity.values)
 
 
-def _return_doubt(line: dict[str, Any]) -> str:
-    """Why returns make nothing, and with which quantity and amount they would count as what they are."""
+def _undone_doubt(kind: str, line: dict[str, Any]) -> str:
+    """Why what was undone makes nothing, and with which quantity and amount it takes off what it undoes."""
     given = {"quantity": {"constant": 1}, **line}
     less = {name: {"multiply": [given[name], {"constant": -1}]} for name in given if name != "at"}
+    if kind == CANCELLED:
+        return (
+            "the name says that these orders came to nothing, and they make none; where other files hold them"
+            f" as purchases, make these BOUGHT with {flow(less)} to take them off"
+        )
     return (
         "the name says that these rows are returns, and they make none, as each would count as one more"
         f" purchase; to count them as returns, make them BOUGHT with {flow(less)}"

@@ -7,6 +7,7 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_key, as_moment
 from kgdistill.ingest.propose.events import kinds_for, types_between
 from kgdistill.ingest.propose.headings import has_word
+from kgdistill.ingest.propose.moments import sending, times_of
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.words import END
 from kgdistill.ingest.propose.write_events import unheard, when
@@ -60,6 +61,29 @@ def _of_campaign(name: str, sample: Sample, taken: set[str]) -> dict[str, Any]:
     return {name: as_moment(column)}
 
 
+def _redeemed(pieces: Pieces, sample: Sample, keys: tuple[Any, Any, Any]) -> None:
+    """Who redeemed a coupon, and received its campaign where a time of its own tells when.
+
+    Args:
+        pieces: what is made.
+        sample: the first rows.
+        keys: of the user, the coupon and the campaign, None where there is none.
+    """
+    found, (user, coupon, campaign) = pieces.found, keys
+    own, sent = times_of(sample.columns, ["REDEEMED"]).get("REDEEMED"), sending(sample.columns)
+    needed = when(found, "REDEEMED")
+    if found.event is None and own is not None and own is not found.time:
+        needed = [] if own.full else [{"column": own.name, "present": True}]
+    else:
+        own = found.time
+    assert own is not None
+    pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": as_moment(own)}, when=needed)
+    if found.event is None and campaign is not None and sent is not None and sent is not own:
+        there = [] if sent.full else [{"column": sent.name, "present": True}]
+        pieces.edge(("User", "RECEIVED", "Campaign"), user, campaign, {"at": as_moment(sent)}, when=there)
+        found.unsure.pop("time", None)
+
+
 def write_campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, product: Any) -> None:
     """Campaigns and coupons, who received and redeemed them.
 
@@ -86,20 +110,17 @@ def write_campaigns(pieces: Pieces, sample: Sample, taken: set[str], user: Any, 
             if at is None:
                 found.unsure["time"] = "who received a campaign needs the time when"
             else:
-                pieces.edge(
-                    ("User", "RECEIVED", "Campaign"),
-                    user,
-                    campaign,
-                    {"at": at},
-                    when=when(found, "RECEIVED"),
-                )
+                needed, sent = when(found, "RECEIVED"), sending(sample.columns)
+                if found.event is None and sent is not None and sent.full:
+                    at, needed = as_moment(sent), []
+                pieces.edge(("User", "RECEIVED", "Campaign"), user, campaign, {"at": at}, when=needed)
     if coupon is None:
         return
     if user is None:
         found.unsure.pop("time", None)
     pieces.node("Coupon", coupon, _of_campaign("start_at", sample, taken) if user is None else {})
     if user is not None and at is not None:
-        pieces.edge(("User", "REDEEMED", "Coupon"), user, coupon, {"at": at}, when=when(found, "REDEEMED"))
+        _redeemed(pieces, sample, (user, coupon, campaign))
     if campaign is not None:
         pieces.edge(("Coupon", "PART_OF", "Campaign"), coupon, campaign, {}, stub=False)
     if product is not None and user is None:
