@@ -100,12 +100,13 @@ WhereOption = Annotated[
 
 
 class ForWhom(NamedTuple):
-    """For whom an answer is: what was done, what not to recommend beside it, and how that is known."""
+    """For whom an answer is: what was done, what not to recommend beside it, by whom, and how it is known."""
 
     history: Past
     exclude: list[str]
     rests_on: str
     notes: list[str]
+    user: str = ""
 
 
 def history_keys(
@@ -170,6 +171,7 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     place = "the run's folder" if store is None else store.url
     label = run.config.discovery.candidates
     left = gone(store, label, bundle.keys) if store is not None else []
+    user = _by_salt(run, user, store)
     pasts = run.pasts(bundle.keys, store, user=user)
     # What weighs nothing was left out when the run learned: an answer does not rest on it.
     events = bundle.events
@@ -185,7 +187,17 @@ def of_user(run: RunBase, bundle: Bundle, user: str, store: GraphStore | None) -
     told = "; ".join(f"{what}: {_products(keys)}" for what, keys in counts if keys)
     latest = max(of[user].until for of in (pasts.known, *pasts.others.values()) if user in of)
     told += f", the latest event on {day_text(latest, bundle.zone)}, known from {place}"
-    return ForWhom(pasts.of(user), out, told, [])
+    return ForWhom(pasts.of(user), out, told, [], user)
+
+
+def _by_salt(run: RunBase, user: str, store: GraphStore | None) -> str:
+    """The id of a user, who may be asked for by what was hashed."""
+    from kgdistill.cli.hashed import by_salt, of_store
+
+    label = run.config.discovery.anchors
+    if store is not None and label == "User":
+        return of_store(user, store)
+    return by_salt(user, lambda ids: ids & {*run.snapshot.keys(label).tolist()})
 
 
 def _check_user(run: RunBase, user: str, store: GraphStore | None) -> None:

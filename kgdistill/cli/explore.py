@@ -81,11 +81,13 @@ def explain(
       kgdistill explain 900 1095275 --before 2017-10-15 --json
       kgdistill explain 900 1095275 --run runs/demo
     """
+    from kgdistill.cli.hashed import of_store
     from kgdistill.explore import explain as find_paths
 
     cut = moment(before, "--before") if before is not None else None
     told = None if language is None else spoken(language, "--language")
     with store_at(store, user, password_file) as opened:
+        user_id = of_store(user_id, opened)
         weigh, reads = (None, None) if run is None else _weights(run, task, opened, user_id, cut)
         found = find_paths(
             opened, user_id, product_id, limit=limit, before=cut, language=told, weigh=weigh, reads=reads

@@ -59,6 +59,7 @@ def profile(
       kgdistill profile 900
       kgdistill profile 900 --run runs/profile --least 0.7 --json
     """
+    from kgdistill.cli.hashed import of_store
     from kgdistill.explore.interests import interests
     from kgdistill.run.profile import properties
 
@@ -66,6 +67,7 @@ def profile(
     told = None if language is None else spoken(language, "--language")
     loaded = None if run is None and bundle is None else ask(bundle, run, None, "profile").bundle
     with store_at(store, user, password_file) as opened:
+        user_id = of_store(user_id, opened)
         found = interests(opened, user_id, before=until, zone=zone_of(opened))
         known = []
         if loaded is not None:

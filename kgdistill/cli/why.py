@@ -84,7 +84,7 @@ def why(
     if user_id is not None and asked.run is not None:
         from kgdistill.run.disagreement import both_ranks
 
-        both = both_ranks(asked.run, asked.bundle, user_id, item)
+        both = both_ranks(asked.run, asked.bundle, whom.user or user_id, item)
     if json:
         told = {
             **found.to_dict(),

@@ -215,7 +215,10 @@ def of_hashes(given: str, keys: Sequence[str]) -> str:
     if not keys or _HASH.fullmatch(given) or not all(_HASH.fullmatch(key) for key in keys):
         return ""
     made = 'printf %s ID | openssl dgst -sha256 -hmac "$KGDISTILL_SALT"'
-    return f"ids are hashed here: the first 32 digits are one of {made}, with ID as the mapping reads it"
+    told = "where KGDISTILL_SALT is set, commands take what was hashed, too; else"
+    return (
+        f"ids are hashed here: {told} the first 32 digits are one of {made}, with ID as the mapping reads it"
+    )
 
 
 def check_known(store: GraphStore, label: str, key: str, wanted: set[str], known: Iterable[str]) -> None:

@@ -376,12 +376,14 @@ class _Finish:
         return pc.if_else(pc.is_null(values), fill, values)
 
 
+def hash_of(text: str, salt: bytes) -> str:
+    """HMAC-SHA256 of a text, the first 32 hexadecimal digits; one function for every label."""
+    return hmac.digest(salt, text.encode(), "sha256").hex()[:32]
+
+
 def _hashed(texts: pa.Array, salt: bytes) -> pa.Array:
-    """HMAC-SHA256 of each text, the first 32 hexadecimal digits; one function for every label."""
     encoded = texts.dictionary_encode()
-    digests = [
-        hmac.digest(salt, text.encode(), "sha256").hex()[:32] for text in encoded.dictionary.to_pylist()
-    ]
+    digests = [hash_of(text, salt) for text in encoded.dictionary.to_pylist()]
     return pa.array(digests, pa.string()).take(encoded.indices)
 
 
