@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kgdistill.ingest.mapping.load import parse_mapping
-from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.ingest.propose.propose import NothingFitsError, Preview, preview, propose
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()
@@ -97,6 +98,44 @@ def test_a_class_that_goes_with_the_product_or_each_question_is_none_of_what_is_
     assert ("Intent" in shown.counts, shown.counts["Category"]) == (False, 2)
     text = "\n".join(["question,answer,label", *(f"why {i}?,so {i}.,L{i}" for i in range(42))]) + "\n"
     assert "Intent" not in tried(tmp_path, "b.csv", text)[1].counts
+
+
+@pytest.mark.parametrize(
+    ("head", "asks", "replies"),
+    [
+        ("conversation_id,sender,sent_at,message", "customer", "agent"),
+        ("Ticketnr,Wer,Datum,Nachricht", "Kunde", "Laden"),
+        ("会话ID,发送方,发送时间,消息内容", "买家", "客服"),
+    ],
+)
+def test_messages_by_turns_are_to_be_paired_first(tmp_path: Path, head: str, asks: str, replies: str) -> None:
+    told = f"# ? rows are messages by turns of {head.split(',')[1]} ({asks}, {replies})"
+
+    def proposed(who: Callable[[int], str], talk: Callable[[int], int]) -> str:
+        rows = [f"T{talk(i)},{who(i)},2024-03-05 10:{i:02}:00,words {i}" for i in range(40)]
+        (tmp_path / "log.csv").write_text("\n".join([head, *rows]) + "\n")
+        try:
+            return propose([tmp_path / "log.csv"], SCHEMA)
+        except NothingFitsError as error:
+            return error.skeleton
+
+    assert told in proposed(lambda i: (asks, replies)[i % 2], lambda i: i // 2)
+    # Neither monologues, nor rows of a talk each.
+    assert "by turns" not in proposed(lambda i: (asks, replies)[i // 20], lambda i: i // 4)
+    assert "by turns" not in proposed(lambda i: (asks, replies)[i % 2], lambda i: i)
+
+
+def test_reviews_of_a_product_and_lines_of_orders_are_no_messages_by_turns(tmp_path: Path) -> None:
+    rows = [f"P{i // 4},{('good', 'bad')[i % 2]},words {i},{('web', 'app')[i % 2]}" for i in range(40)]
+    yaml, _ = tried(
+        tmp_path, "reviews.csv", "\n".join(["product_id,verdict,review_text,source", *rows]) + "\n"
+    )
+    assert "by turns" not in yaml
+    lines = [
+        f"O{i // 2},C{i // 4},P{i % 7},1,{('box', 'bag')[i % 2]},words {i},2024-03-05" for i in range(40)
+    ]
+    head = "order_id,customer_id,product_id,quantity,wrapping,message,time"
+    assert "by turns" not in tried(tmp_path, "orders.csv", "\n".join([head, *lines]) + "\n")[0]
 
 
 def test_who_wrote_a_review_said_it(tmp_path: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 from kgdistill.ingest.propose.headings import has, has_word, is_id
 from kgdistill.ingest.propose.lines import told_apart
+from kgdistill.ingest.propose.moods import is_mood
 from kgdistill.ingest.propose.numbers import signs_around
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
-from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE
+from kgdistill.ingest.propose.words import AMOUNT, NO_NUMBER, PRICE, TEXT
 from kgdistill.ingest.propose.yaml_text import Pieces, comment, flow
 
 KEYS_ALONE = "rows make keys alone"
 # Where more of the first rows have no key, they are rows of another kind.
 _FEW = 0.1
+_TALK = "conversation dialogue dialog chat thread session ticket"
+# So many speak by turns, in so many talks at least.
+_SPEAKERS, _TALKS = 5, 5
 
 
 def absent(column: ColumnProfile, pieces: Pieces) -> list[str]:
@@ -81,3 +87,31 @@ def unread_sums(pieces: Pieces, sample: Sample) -> list[str]:
         some = ", ".join(dict.fromkeys(value[:20] for value in column.values[:200]))[:60]
         lines.append(comment(f"    # ? {column.name}: {told}, and is left out: {some}"))
     return lines
+
+
+def by_turns(pieces: Pieces, sample: Sample) -> list[str]:
+    """A doubt of logs of one message a row: a question stands in one row, and its answer in the next."""
+    found = pieces.found
+    if found.quantity is not None:
+        return []
+    keys = (found.user, found.product, found.question, found.statement)
+    texts = [c for c in sample.columns if has_word(c, TEXT) and c.number is None and c.time is None]
+    talks = [c for c in sample.columns if c.cells and c not in keys and (is_id(c) or has_word(c, _TALK))]
+    speakers = [c for c in sample.columns if c.cells and c.full and 1 < c.distinct <= _SPEAKERS]
+    for talk in talks if any(text.distinct > _SPEAKERS for text in texts) else ():
+        for one in speakers:
+            if one is not talk and not is_mood(one) and _takes_turns(talk.cells, one.cells):
+                who = ", ".join(dict.fromkeys(one.values))[:60]
+                told = f"rows are messages by turns of {one.name} ({who}) in each {talk.name}"
+                todo = "for answers, pair a question with the next reply in one row first"
+                return [comment(f"    # ? {told}; {todo}")]
+    return []
+
+
+def _takes_turns(talks: Sequence[str], speakers: Sequence[str]) -> bool:
+    """Whether most talks are of rows that follow one another, most of them another's than the last."""
+    rows = list(zip(talks, speakers, strict=True))
+    pairs = [(one, other) for one, other in pairwise(rows) if one[0] == other[0] != ""]
+    turns = sum(one[1] != other[1] for one, other in pairs)
+    several = len({one[0] for one, _ in pairs})
+    return several >= _TALKS and 2 * several > len({*talks}) and 2 * turns > len(pairs)

@@ -11,7 +11,7 @@ from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
 from kgdistill.ingest.propose.headings import has_word, is_id
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
-from kgdistill.ingest.propose.overlooked import absent, dated_keys, described_again, unread_sums
+from kgdistill.ingest.propose.overlooked import absent, by_turns, dated_keys, described_again, unread_sums
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.states import unsold
 from kgdistill.ingest.propose.times import doubts_of, fits
@@ -99,7 +99,7 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     """The lines of one source; where its pieces are none, a skeleton to be filled in."""
     head = [f"  {scalar(name)}:", f"    files: {flow(files)}"]
     if not pieces.any:
-        return [*head, *_options(sample), *write_skeleton(sample, pieces.found)]
+        return [*head, *_options(sample), *by_turns(pieces, sample), *write_skeleton(sample, pieces.found)]
     update = _updates(pieces.found, sample) if pieces.nodes else None
     if update is not None:
         pieces.named |= names_in(update)
@@ -108,6 +108,7 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     asked = {*pieces.named, *pieces.found.unsure} - ({coupon.name} if coupon is not None else set())
     lines = [*head, *_options(sample, asked), *_joins(pieces, sample), *_notes(pieces, sample)]
     lines += [*dated_keys(pieces, sample), *described_again(pieces, sample), *unread_sums(pieces, sample)]
+    lines += by_turns(pieces, sample)
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
