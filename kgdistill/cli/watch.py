@@ -65,7 +65,9 @@ def watch(
             "--field", metavar="NAME=KEY", help="Where id, at, text, topic or sentiment stands; repeated."
         ),
     ] = None,
-    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Of times without one.")] = "UTC",
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="Of times without one, and of days.")
+    ] = "UTC",
     encoding: Annotated[
         str, typer.Option("--encoding", metavar="NAME", help="Of the file, such as gb18030.")
     ] = "utf-8",
@@ -132,7 +134,7 @@ def watch(
         if json:
             print(alert.json())
         else:
-            print_line(alert.sentence())
+            print_line(alert.sentence(reading.zone))
         sys.stdout.flush()
 
     if file == "-":
@@ -241,6 +243,8 @@ def _zone(name: str) -> tzinfo:
 
 def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
     """What became of every line, on standard error."""
+    from kgdistill.watch.watcher import in_zone
+
     watcher, counts = outcome.watcher, outcome.watcher.counts
     if outcome.before:
         say(f"{outcome.before:,} lines had been read before")
@@ -272,7 +276,8 @@ def _summarise(outcome: Outcome, alerts: Alerts, rejects: Path | None) -> None:
     if outcome.unfinished:
         say(f"line {outcome.unfinished:,} is not finished; from it on, all is left for the next time")
     if watcher.open_since is not None:
-        say(f"windows are open from {watcher.open_since} UTC on; later statements close them")
+        since = in_zone(watcher.open_since, watcher.clock.zone)
+        say(f"windows are open from {since} {watcher.clock.zone} on; later statements close them")
     if watcher.going:
         say(f"still going on: {', '.join(watcher.going)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone, tzinfo
 
 from kgdistill.watch.statements import Statement
 
@@ -12,6 +13,7 @@ _MONDAY = 4 * DAY
 # A clock is believed when so many statements in a row agree on it.
 _AGREE = 3
 _JUMP = 30
+_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass
@@ -24,12 +26,15 @@ class Clock:
     Attributes:
         window: seconds.
         wait: seconds that a window stays open after its end.
+        zone: in which windows of whole days begin at midnight; shorter ones are counted in UTC, as an hour
+            may come twice on a clock.
         latest: seconds since 1970; None before the first three statements.
         held: statements whose time is not believed yet, in their order.
     """
 
     window: int
     wait: int = 0
+    zone: tzinfo = timezone.utc
     latest: int | None = None
     held: list[Statement] = field(default_factory=list)
 
@@ -38,13 +43,31 @@ class Clock:
         """Seconds ahead that are not believed at once."""
         return _JUMP * max(self.window, DAY)
 
+    @property
+    def of_days(self) -> bool:
+        """Whether windows are of whole days."""
+        return self.window % DAY == 0
+
+    @property
+    def by_zone(self) -> bool:
+        """Whether windows begin at midnight of a zone other than UTC."""
+        return self.of_days and self.zone is not timezone.utc
+
     def number(self, at: int) -> int:
-        """The window of a time, counted from Monday, 1970-01-05 UTC."""
+        """The window of a time, counted from Monday, 1970-01-05."""
+        if self.by_zone:
+            there = (_EPOCH + timedelta(seconds=at)).replace(tzinfo=timezone.utc).astimezone(self.zone)
+            at = int((there.replace(tzinfo=None) - _EPOCH).total_seconds())
         return (at - _MONDAY) // self.window
 
     def start(self, number: int) -> int:
         """When a window starts, in seconds since 1970."""
-        return number * self.window + _MONDAY
+        at = number * self.window + _MONDAY
+        return (
+            int((_EPOCH + timedelta(seconds=at)).replace(tzinfo=self.zone).timestamp())
+            if self.by_zone
+            else at
+        )
 
     @property
     def closed(self) -> int | None:

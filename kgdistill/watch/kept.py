@@ -12,6 +12,7 @@ from kgdistill.watch.watcher import Alert, Counts
 
 class _Watcher(BaseModel):
     alerts: dict[str, Any]
+    zone: str = "UTC"
     latest: int | None
     held: list[Statement]
     open: dict[str, tuple[dict[str, tuple[int, int]], list[str]]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from kgdistill.pages import put_page, templates
 from kgdistill.plotting import DASHES, INK, SERIES, STYLE, svg
-from kgdistill.watch.watcher import Alert, Watcher
+from kgdistill.watch.watcher import Alert, Watcher, in_zone
 
 _MOST_TOPICS, _POINTS = 30, 250
 
@@ -46,6 +46,8 @@ def page_html(watcher: Watcher, source: str) -> str:
         counts=watcher.counts,
         told=watcher.told[::-1],
         going=watcher.going,
+        zone=watcher.clock.zone,
+        clock=lambda text: in_zone(text, watcher.clock.zone),
         topics=len(watcher.topics),
         plots=[(topic, Markup(_plot(watcher, topic, place))) for place, topic in enumerate(shown)],
     )
@@ -56,7 +58,7 @@ def _plot(watcher: Watcher, topic: str, place: int) -> str:
     curve = watcher.curves[topic]
     together = max(1, -(-len(curve) // _POINTS))
     parts = [curve[i : i + together] for i in range(0, len(curve), together)]
-    at = [_number(watcher.clock.start(int(part[0][0]))) for part in parts]
+    at = [_number(watcher.clock.start(int(part[0][0])), watcher.clock.zone) for part in parts]
     seen = [sum(row[1] for row in part) for part in parts]
     usual = [sum(row[3] for row in part) for part in parts]
     with rc_context(STYLE):
@@ -80,19 +82,27 @@ def _surges(watcher: Watcher, topic: str, end: float) -> list[tuple[float, float
     """The surges that were told, as spans of a time axis."""
     spans: list[tuple[float, float]] = []
     start: Alert | None = None
+    zone = watcher.clock.zone
     for alert in watcher.told:
         if alert.topic == topic and alert.kind == "surge":
             start = alert
         elif alert.topic == topic and start is not None:
-            spans.append((_moment(start.since), _moment(alert.until)))
+            spans.append((_moment(start.since, zone), _moment(alert.until, zone)))
             start = None
-    return spans if start is None else [*spans, (_moment(start.since), max(end, _moment(start.until)))]
+    return (
+        spans
+        if start is None
+        else [
+            *spans,
+            (_moment(start.since, zone), max(end, _moment(start.until, zone))),
+        ]
+    )
 
 
-def _moment(text: str) -> float:
-    return float(date2num(datetime.fromisoformat(text)))  # type: ignore[no-untyped-call]
+def _moment(text: str, zone: tzinfo) -> float:
+    return float(date2num(datetime.fromisoformat(in_zone(text, zone))))  # type: ignore[no-untyped-call]
 
 
-def _number(seconds: int) -> float:
-    when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+def _number(seconds: int, zone: tzinfo) -> float:
+    when = (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)).astimezone(zone)
     return float(date2num(when.replace(tzinfo=None)))  # type: ignore[no-untyped-call]

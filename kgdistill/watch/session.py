@@ -119,7 +119,7 @@ class Session:
         state = State(self.sinks.state)
         with state.locked():
             self._state, self._stream = state, stream
-            self._outcome = Outcome(state.watcher(self.alerts))
+            self._outcome = Outcome(state.watcher(self.alerts, self.reading.zone))
             self._position = None if stream else state.position(self.reading.where)
             self._accepted, self._known = 0, state.knows("out", self.sinks.out)
             self._out = state.written("out", self.sinks.out)
@@ -339,7 +339,7 @@ def watch_file(
 def _refuse_newest_first(beginning: bytes, alerts: Alerts, reading: StatementReader) -> None:
     """Refuses a file of whose first statements most come late, before anything of it is counted or kept."""
     first = StatementReader(reading.kind, reading.columns, reading.zone, reading.where, reading.encoding)
-    watcher = Watcher(alerts)
+    watcher = Watcher(alerts, reading.zone)
     for record in islice(records(io.BytesIO(beginning), reading.kind), _FIRST):
         if record is None or first.is_header(record):
             continue

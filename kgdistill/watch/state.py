@@ -9,6 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from datetime import timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class State:
         self.file = file
         self.kept: dict[str, Any] = {}
 
-    def watcher(self, alerts: Alerts) -> Watcher:
+    def watcher(self, alerts: Alerts, zone: tzinfo = timezone.utc) -> Watcher:
         """The watcher to go on with.
 
         Raises:
@@ -123,13 +124,18 @@ class State:
             ArtefactError: the file is damaged.
         """
         if not self.kept:
-            return Watcher(alerts)
+            return Watcher(alerts, zone)
         try:
-            watcher = Watcher.restored(self.kept["watcher"])
+            watcher = Watcher.restored(self.kept["watcher"], zone)
+            counted = self.kept["watcher"].get("zone", "UTC")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(self.file, str(error)) from error
-        for name, value in watcher.alerts.model_dump().items():
-            asked = getattr(alerts, name)
+        # Windows of days are other ones in another zone; shorter ones are the same.
+        zones = ("days of", counted, str(zone) if watcher.clock.of_days else counted)
+        for name, value, asked in (
+            *((name, value, getattr(alerts, name)) for name, value in watcher.alerts.model_dump().items()),
+            zones,
+        ):
             if value != asked:
                 raise InputError(
                     f"was kept for {name} {value}, not {asked}",

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -59,12 +59,13 @@ class Alert:
         """The alert as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
-    def sentence(self) -> str:
-        """The alert for people."""
-        seen = f"{self.negatives:,} of {self.statements:,} statements from {self.since} to {self.until} UTC"
+    def sentence(self, zone: tzinfo = timezone.utc) -> str:
+        """The alert for people, by the clocks of a zone."""
+        since, until = in_zone(self.since, zone), in_zone(self.until, zone)
+        seen = f"{self.negatives:,} of {self.statements:,} statements from {since} to {until} {zone}"
         if self.kind == "over":
-            return f"{self.until} {self.topic}: the surge is over; {seen} negative, {self.expected:.1f} usual"
-        return f"{self.until} {self.topic}: a surge of negatives: {seen}, where {self.expected:.1f} are usual"
+            return f"{until} {self.topic}: the surge is over; {seen} negative, {self.expected:.1f} usual"
+        return f"{until} {self.topic}: a surge of negatives: {seen}, where {self.expected:.1f} are usual"
 
 
 class Wrong(NamedTuple):
@@ -109,11 +110,12 @@ class Watcher:
 
     Args:
         alerts: what is told.
+        zone: in which windows of whole days begin.
     """
 
-    def __init__(self, alerts: Alerts) -> None:
+    def __init__(self, alerts: Alerts, zone: tzinfo = timezone.utc) -> None:
         self.alerts = alerts
-        self.clock = Clock(alerts.window * 60, alerts.wait * 60)
+        self.clock = Clock(alerts.window * 60, alerts.wait * 60, zone)
         self.detector = SurgeDetector(sensitivity(alerts))
         self.topics: list[str] = []
         self.counts = Counts()
@@ -240,6 +242,7 @@ class Watcher:
         """All that `restored` needs, as JSON can hold it."""
         return {
             "alerts": self.alerts.model_dump(),
+            "zone": str(self.clock.zone) if self.clock.by_zone else "UTC",
             "latest": self.clock.latest,
             "held": [asdict(statement) for statement in self.clock.held],
             "open": {str(n): [w.counts, sorted(w.ids)] for n, w in self._open.items()},
@@ -253,13 +256,13 @@ class Watcher:
         }
 
     @classmethod
-    def restored(cls, kept: dict[str, Any]) -> Watcher:
-        """What `kept` was taken from.
+    def restored(cls, kept: dict[str, Any], zone: tzinfo = timezone.utc) -> Watcher:
+        """What `kept` was taken from; the zone is that of its windows, or they are none of whole days.
 
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        watcher = cls(Alerts.model_validate(kept["alerts"]))
+        watcher = cls(Alerts.model_validate(kept["alerts"]), zone)
         watcher.clock.latest = kept["latest"]
         watcher.clock.held = [Statement(**statement) for statement in kept["held"]]
         watcher._open = {int(n): Window(counts, ids) for n, (counts, ids) in kept["open"].items()}
@@ -274,6 +277,12 @@ class Watcher:
         watcher.curves = {topic: list(curve) for topic, curve in kept["curves"].items()}
         watcher.told = [Alert(**alert) for alert in kept["told"]]
         return watcher
+
+
+def in_zone(text: str, zone: tzinfo) -> str:
+    """A time of an alert as the clocks of a zone show it."""
+    there = datetime.fromisoformat(text).replace(tzinfo=timezone.utc).astimezone(zone)
+    return there.replace(tzinfo=None).isoformat(timespec="minutes")
 
 
 def sensitivity(alerts: Alerts) -> Sensitivity:

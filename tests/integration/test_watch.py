@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import random
-from datetime import timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from kgdistill.tasks.spec import ClassifySpec, load_task
 from kgdistill.watch import session
 from kgdistill.watch.clock import Clock
 from kgdistill.watch.lines import records
+from kgdistill.watch.page import page_html
 from kgdistill.watch.session import Outcome, Session, Sinks, watch_file
 from kgdistill.watch.statements import LineError, Statement, StatementReader
 from kgdistill.watch.watcher import MOST_TOPICS, OTHER_TOPICS, Alert, Watcher
@@ -617,3 +618,52 @@ def test_options_that_cannot_be_are_named(changed: dict[str, object], place: str
     with pytest.raises(InputError, match=says) as caught:
         alerts().changed(changed)
     assert caught.value.where == place
+
+
+def test_days_begin_at_midnight_of_the_zone_and_end_with_their_clocks() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    day = Clock(DAY, zone=berlin)
+    # 25 hours on the last Sunday of October, 23 on that of March.
+    for text, hours in (("2024-10-27", 25), ("2024-03-31", 23), ("2024-07-01", 24)):
+        begin = int(datetime.fromisoformat(text).replace(tzinfo=berlin).timestamp())
+        number = day.number(begin)
+        assert (day.start(number), day.start(number + 1)) == (begin, begin + hours * 3600)
+        assert (day.number(begin - 1), day.number(begin + hours * 3600 - 1)) == (number - 1, number)
+    # Shorter windows are those of UTC: an hour comes twice on a clock.
+    assert [Clock(3600, zone=berlin).start(n) for n in (5, 6)] == [Clock(3600).start(n) for n in (5, 6)]
+
+
+def test_a_state_of_days_is_refused_in_another_zone_and_one_of_hours_goes_on(tmp_path: Path) -> None:
+    shanghai = StatementReader("jsonl", zone=ZoneInfo("Asia/Shanghai"))
+    utc = StatementReader("jsonl")
+    file = write(tmp_path / "s.jsonl", ROWS)
+    for window, refused in (("1d", True), ("1h", False)):
+        asked = alerts().changed({"window": window})
+        sinks = Sinks(tmp_path / f"{window}.json")
+        first = watch_file(file, asked, reading=shanghai, sinks=sinks)
+        assert {alert.until[11:] for alert in first.alerts} <= {"16:00"} or window == "1h"
+        again = StatementReader("jsonl", zone=ZoneInfo("Asia/Shanghai"))
+        assert watch_file(file, asked, reading=again, sinks=sinks).before == len(ROWS)
+        if refused:
+            with pytest.raises(InputError, match="was kept for days of Asia/Shanghai, not UTC"):
+                watch_file(file, asked, reading=utc, sinks=sinks)
+        else:
+            assert watch_file(file, asked, reading=utc, sinks=sinks).before == len(ROWS)
+
+
+def test_people_are_told_the_times_of_the_zone_and_programs_utc() -> None:
+    alert, shanghai = WHOLE[0], ZoneInfo("Asia/Shanghai")
+    since, until = (datetime.fromisoformat(t) + timedelta(hours=8) for t in (alert.since, alert.until))
+    said = alert.sentence(shanghai)
+    assert said.startswith(f"{until.isoformat(timespec='minutes')} tea")
+    assert (
+        f"from {since.isoformat(timespec='minutes')} to {until.isoformat(timespec='minutes')} Asia/Shanghai"
+        in said
+    )
+    assert json.loads(alert.json())["until"] == alert.until
+    watcher = Watcher(alerts(), shanghai)
+    watcher.feed(STREAM)
+    watcher.finish()
+    html = page_html(watcher, "s")
+    assert "Until (Asia/Shanghai)" in html
+    assert f"<td>{since.isoformat(timespec='minutes')}</td>" in html
