@@ -257,6 +257,58 @@ def _micros(at: datetime) -> int:
     return int((at - datetime(1970, 1, 1)) / timedelta(microseconds=1))
 
 
+def taobao(folder: Path) -> None:
+    """Lists of orders and of their lines, of months that overlap, in GB18030; long numbers are text."""
+    for half in range(2):
+        mine = [number for number in LINES_OF if number % 3 != half]
+        orders = [
+            {
+                "订单编号": f'="{_taobao(number)}"', "买家会员名": f"落叶{LINES_OF[number][0].customer}",
+                "买家支付宝账号": "138****1234", "总金额": f"{_sum(LINES_OF[number]):.2f}",
+                "订单状态": _state(number),
+                "收货人姓名": "刘娜", "联系手机": "'13800138000", "订单创建时间": f"{LINES_OF[number][0].at}",
+                "宝贝标题": " ，".join(title(line.product) for line in LINES_OF[number]), "宝贝种类": "1",
+                "宝贝总数量": sum(line.quantity for line in LINES_OF[number]), "店铺名称": "好物旗舰店",
+            }
+            for number in mine
+        ]  # fmt: skip
+        head = """
+            订单编号|买家会员名|买家支付宝账号|支付单号|买家应付货款|买家应付邮费|总金额|订单状态|买家留言|收货人姓名|收货地址
+            运送方式|联系手机|订单创建时间|订单付款时间|宝贝标题|宝贝种类|物流单号|物流公司|订单备注|宝贝总数量|店铺Id|店铺名称
+            订单关闭原因|退款金额
+        """
+        table(folder / f"ExportOrderList20260{3 + half}.csv", head, orders, "gb18030")
+        lines = [
+            {
+                "订单编号": f'="{_taobao(number)}"', "标题": title(line.product), "价格": f"{line.price:.2f}",
+                "购买数量": line.quantity, "商品属性": "颜色分类:红色", "订单状态": _state(number),
+                "商家编码": sku(line.product),
+            }
+            for number in mine
+            for line in LINES_OF[number]
+        ]  # fmt: skip
+        head = "订单编号|标题|价格|购买数量|外部系统编号|商品属性|套餐信息|备注|订单状态|商家编码|支付单号"
+        table(folder / f"ExportOrderDetailList20260{3 + half}.csv", head, lines, "gb18030")
+    goods = [
+        {
+            "宝贝ID": f"{520000000000 + n}\t", "宝贝名称": title(n), "宝贝类目": path(n).replace(" > ", ">>"),
+            "商家编码": sku(n), "一口价": f"{5 + n:.2f}", "宝贝数量": 100, "宝贝状态": "出售中",
+            "品牌": brand(n),
+        }
+        for n in range(24)
+    ]  # fmt: skip
+    head = "宝贝ID|宝贝名称|宝贝类目|店铺类目|商家编码|一口价|宝贝数量|宝贝状态|品牌|创建时间"
+    table(folder / "宝贝列表.csv", head, goods, "gb18030")
+
+
+def _taobao(order: int) -> int:
+    return 2100859502851912253 + order
+
+
+def _state(order: int) -> str:
+    return "交易关闭" if order in UNDONE else "交易成功"
+
+
 def json_lines(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """One object a line."""
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")

@@ -181,7 +181,10 @@ def test_where_nothing_fits_a_skeleton_shows_every_column_but_no_person(tmp_path
         propose([tmp_path / "x.csv"], SCHEMA)
     skeleton = failed.value.skeleton
     assert parse_mapping(skeleton).sources["x"].files == ("x.csv",)
-    assert "#   colour  such as red; blue\n    #   weight  such as 2; 3\n    #   email\n" in skeleton
+    assert (
+        "#   colour  such as red; blue\n    #   weight  such as 2; 3\n"
+        "    #   email  looks personal; as an id {column: …, hash: true}\n" in skeleton
+    )
     assert "example.org" not in skeleton
     # Beside a file that fits it is a comment alone, as a source that makes nothing would be refused.
     (tmp_path / "o.csv").write_text("customer_id,sku,date\nc1,s1,2024-01-01\n")

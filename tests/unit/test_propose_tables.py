@@ -272,7 +272,7 @@ def test_a_row_that_stands_twice_alike_takes_no_key_away(early: bool, tmp_path: 
     text, mapping, shown = proposed(tmp_path, orders=ORDERS + far + again * 2, order_lines=LINES)
     assert joins(mapping, "order_lines") == {"orders": (["orders.csv"], {"order_id": "order_id"})}
     assert (shown.rejected, shown.counts[BOUGHT]) == (0, 90)
-    assert "# 2 rows stand there again, all alike, and count once" in text
+    assert "# 2 rows stand there again, alike in what is used, and count once" in text
     other = again.replace("2024-01-04", "2024-01-05")
     assert other != again
     text, mapping, _ = proposed(tmp_path, orders=ORDERS + far + again + other, order_lines=LINES)
@@ -284,7 +284,7 @@ def test_a_row_of_one_file_that_stands_in_another_is_no_further_order(tmp_path: 
     months = {"orders-01": "".join([head, *rows[:20]]), "orders-02": "".join([head, *rows[19:]])}
     text, mapping, _ = proposed(tmp_path, **months, order_lines=LINES)
     assert joins(mapping, "order_lines")["orders"][0] == ["orders-01.csv", "orders-02.csv"]
-    assert "# 1 row stands there again, all alike, and counts once" in text
+    assert "# 1 row stands there again, alike in what is used, and counts once" in text
 
 
 GOODS = "sku,title,price\n" + "".join(f"p{n},Thing {n},9\n" for n in range(9))

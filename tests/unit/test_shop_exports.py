@@ -6,10 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from _shop_exports import LINES, LINES_OF, UNDONE, brand, ga4, path, segment, shopify, title, woocommerce
+from _shop_exports import (
+    LINES,
+    LINES_OF,
+    UNDONE,
+    brand,
+    ga4,
+    path,
+    segment,
+    shopify,
+    taobao,
+    title,
+    woocommerce,
+)
 
+from kgdistill.ingest.job import run_job
 from kgdistill.ingest.mapping.load import parse_mapping
 from kgdistill.ingest.propose.propose import Preview, preview, propose
+from kgdistill.store import MemoryStore
 from kgdistill.store.schema import load_schema
 
 SCHEMA = load_schema()
@@ -84,3 +98,20 @@ def test_logs_of_events_hold_every_product_of_an_order(tmp_path: Path, write: Ca
     products = {row["title"]: row["brand_text"] for row in shown.examples["Product"].to_pylist()}
     assert products == {title(n): brand(n) for n in range(24)}
     assert len(set(shown.examples["User"]["user_id"].to_pylist())) == 13
+
+
+def test_lists_of_orders_and_of_their_lines_that_overlap_count_every_line_once(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    text, shown = exported(files, taobao)
+    with MemoryStore() as store:
+        run_job(store, parse_mapping(text), files, archive=tmp_path / "archive", schema=SCHEMA, salt=b"s")
+        bought = store.read_relationships(BOUGHT, ["count", "spend"]).to_pylist()
+    assert sum(row["count"] for row in bought) == len(LINES)
+    assert sum(row["spend"] for row in bought) == pytest.approx(sum(x.price * x.quantity for x in LINES))
+    products = {row["title"]: row["brand_text"] for row in shown.examples["Product"].to_pylist()}
+    assert products == {title(n): brand(n) for n in range(24)}
+    assert len(set(shown.examples["User"]["user_id"].to_pylist())) == 13
+    assert {row["path"] for row in shown.examples["Category"].to_pylist()} == {path(n) for n in range(24)}
+    where = next(line for line in text.splitlines() if "to leave some out: where:" in line)
+    assert "交易关闭" in where

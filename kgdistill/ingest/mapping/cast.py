@@ -130,14 +130,16 @@ def _decimal_text(value: Decimal | None) -> str | None:
 
 
 def key_text(texts: pa.Array, *, strip: bool = True) -> pa.Array:
-    """Trimmed text as keys: no sign without width at the ends, no fraction of zeros.
+    """Trimmed text as keys: no sign without width at the ends, no fraction of zeros, no formula around.
 
-    What spreadsheets and frames make of whole numbers (12.0) and what is copied with a key from a page
-    (a zero-width space) would make another node of it.
+    What spreadsheets and frames make of whole numbers (12.0), what is copied with a key from a page (a
+    zero-width space) and what tells a spreadsheet that it is text (="0012") would make another node of it.
     """
     if strip and pc.sum(pc.binary_length(texts)) != pc.sum(pc.utf8_length(texts)):
         edges = r"^[\p{Z}\p{Cf}\s]+|[\p{Z}\p{Cf}\s]+$"
         texts = trim(pc.replace_substring_regex(texts, edges, ""))
+    if pc.any(pc.starts_with(texts, '="')).as_py():
+        texts = trim(pc.replace_substring_regex(texts, '^="([^"]*)"$', r"\1"), strip=strip)
     if pc.any(pc.match_substring(texts, ".0")).as_py():
         texts = pc.replace_substring_regex(texts, _WHOLE_WITH_ZEROS, r"\1")
     return texts

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from kgdistill.ingest.propose.guess import Guess, used
 from kgdistill.ingest.propose.headings import bare, has_word
-from kgdistill.ingest.propose.ids import SALE
+from kgdistill.ingest.propose.ids import SALE, may_tell_lines
+from kgdistill.ingest.propose.lines import is_each
 from kgdistill.ingest.propose.profile import Again, ColumnProfile, Sample
 from kgdistill.ingest.propose.visitors import is_visitor
 from kgdistill.ingest.propose.words import PRODUCT, USER
@@ -21,7 +24,12 @@ _OF_LINES = "line row item position event message"
 
 
 def again(
-    files: Sequence[str], taken: Sample, root: Path, line: Sequence[str], rest: Sequence[str] = ()
+    files: Sequence[str],
+    taken: Sample,
+    root: Path,
+    line: Sequence[str],
+    rest: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> Again:
     """How many lines come again in the first rows of files of one kind.
 
@@ -31,14 +39,16 @@ def again(
         root: the folder of the files.
         line: the columns that tell a line from others.
         rest: columns in which it is the same wherever it stands.
+        more: columns that tell a line from others, too, where they have something.
     """
+    own = len(line) + len(more)
     seen: dict[int, tuple[str, int]] = {}
     same = other = within = 0
-    for file, rows in _read(files, taken, root, [*line, *rest]):
+    for file, rows in _read(files, taken, root, [*line, *more, *rest]):
         for row in rows:
             if None in row[: len(line)]:
                 continue
-            key, told = hash(row[: len(line)]), hash(row[len(line) :])
+            key, told = hash(row[:own]), hash(row[own:])
             before = seen.get(key)
             if before is None:
                 seen[key] = (file, told)
@@ -111,6 +121,53 @@ def _read(
             rows += batch.table.num_rows
             if rows >= _ROWS:
                 return
+
+
+def come_again(files: Sequence[str], taken: Sample, root: Path, found: Guess) -> Again:
+    """How many lines come again, as in several files of a kind, and by what those of one product differ.
+
+    Args:
+        files: their names below `root`.
+        taken: how they are read.
+        root: the folder of the files.
+        found: what their columns are taken for.
+    """
+    who = [c.name for c in (found.user, found.time) if c is not None]
+    if found.product is None or not (who or found.order is not None):
+        return Again()
+    counted, more = Again(), list[str]()
+    if found.order is not None:
+        line = [found.order, found.product]
+        counted = again(files, taken, root, [c.name for c in line], who)
+        if counted.within:
+            named = [c for c in taken.columns if c.name not in who and c not in line and may_tell_lines(c)]
+            more, _ = told_by(named, line)
+            counted = again(files, taken, root, [c.name for c in line], who, more)
+    elif len(files) > 1:
+        counted = again(files, taken, root, [*who, found.product.name])
+    own = line_id(files, taken, root, [c for c in taken.columns if c.name not in used(found)])
+    # Ids that each export gives anew tell nothing of the next one.
+    return own if own is not None and own.same >= counted.same else replace(counted, more=tuple(more))
+
+
+def told_by(columns: Sequence[ColumnProfile], line: Sequence[ColumnProfile]) -> tuple[list[str], int]:
+    """Columns that tell those first rows apart that are of one line, and how many stay alike.
+
+    Args:
+        columns: some of which may.
+        line: the columns that tell most lines apart.
+    """
+    rows = [row for row in zip(*(column.cells for column in line), strict=False) if all(row)]
+    alike, more = len(rows) - len(set(rows)), list[str]()
+    whole = [row for row, cells in enumerate(zip(*(c.cells for c in line), strict=False)) if all(cells)]
+    keys = rows
+    # What is another on each row may count the rows of a file.
+    for column in sorted((c for c in columns if c.cells), key=is_each):
+        finer = [(*key, column.cells[row]) for key, row in zip(keys, whole, strict=True)]
+        left = len(finer) - len(set(finer))
+        if alike and left < alike:
+            keys, alike, more = finer, left, [*more, column.name]
+    return more, alike
 
 
 def is_of_one(files: Sequence[str], taken: Sample, root: Path, name: str, beside: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kgdistill.ingest.propose.guess import Guess
+from kgdistill.ingest.propose.lines import is_catalogue
 from kgdistill.ingest.propose.profile import ColumnProfile
 from kgdistill.ingest.propose.ties import SURE, Tie
 
@@ -71,7 +72,7 @@ def is_table(found: Guess, role: str) -> bool:
     """Whether rows are products, or users, and none of what somebody did."""
     if role == "product":
         alone = found.product is not None and found.user is None and found.order is None
-        return alone and found.quantity is None and "Product" not in found.unsure
+        return alone and (found.quantity is None or is_catalogue(found)) and "Product" not in found.unsure
     other = (found.product, found.order, found.query, found.statement, found.question, found.ad)
     return all(column is None for column in other)
 

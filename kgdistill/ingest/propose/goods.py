@@ -34,6 +34,9 @@ _LISTED = (
 _LISTED += " merkmale eigenschaft eigenschaften attribut"
 
 
+_OF_ORDERS = "payment shipping billing order delivery invoice refund return zahlung versand rechnung"
+
+
 def is_code(column: ColumnProfile) -> bool:
     """Whether it holds the codes that take something off a price, which are no numbers as a rate is."""
     off = has(column, "discount promo promotion rabatt remise") and is_id(column)
@@ -51,7 +54,7 @@ def is_offer(column: ColumnProfile, beside: list[ColumnProfile], stem: tuple[str
 def is_about(column: ColumnProfile, *, goods: bool) -> bool:
     """Whether it describes a product; of `goods` alone, which nobody bought or rated, a body does too."""
     told = has(column, ABOUT) or (goods and has_word(column, "body content inhalt"))
-    other = has_word(column, f"review summary {IMAGE}") or column.flat == "reviewtext"
+    other = has_word(column, f"review summary {IMAGE} {_OF_ORDERS}") or column.flat == "reviewtext"
     return told and not other and column.number is None and column.time is None
 
 

@@ -16,13 +16,13 @@ from kgdistill.ingest.propose.goods import (
     is_offer,
 )
 from kgdistill.ingest.propose.headings import bare, has, has_word, inner, is_address, is_id
-from kgdistill.ingest.propose.ids import names_one
+from kgdistill.ingest.propose.ids import is_masked, is_whole, names_one
 from kgdistill.ingest.propose.lines import (
-    by_mail,
     doubt_of_rows,
     in_own_currency,
     lines_of_orders,
     of_goods,
+    of_lines,
     of_orders,
     of_rows,
     quantity_rank,
@@ -31,6 +31,7 @@ from kgdistill.ingest.propose.lines import (
 )
 from kgdistill.ingest.propose.moments import other_times, time_rank
 from kgdistill.ingest.propose.paths import apart, numbered, separator
+from kgdistill.ingest.propose.people import by_handle, doubt_of_masks, is_personal, of_shop
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample
 from kgdistill.ingest.propose.said import SAID_IN, take_texts
 from kgdistill.ingest.propose.visitors import is_visitor, with_visitor
@@ -38,15 +39,13 @@ from kgdistill.ingest.propose.words import (
     AMOUNT,
     ANSWER,
     ATTRIBUTE,
-    BIRTH,
     BRAND,
     CATEGORY,
     EVENT,
     GRADE,
-    HANDLE,
+    ID,
     NO_NUMBER,
     ORDER,
-    PERSONAL,
     PRICE,
     PRODUCT,
     QUANTITY,
@@ -61,12 +60,10 @@ from kgdistill.ingest.propose.words import (
     words,
 )
 
+# Other words are of something else, as those of an order's parcel or payment.
+_OF_ORDERS = word_set(f"{ORDER} {ID} sales purchase reference")
 _DONE = word_set("click clicked viewed bought purchased")
 _GOODS = word_set(f"{PRODUCT} goods catalog catalogue katalog sortiment assortment inventory")
-# People to whom goods or bills go.
-_PAYER = word_set(
-    "bill billing ship shipping recipient receiver empfaenger destinataire destinatario odbiorca"
-)
 _NO_KEY = "type name title group category brand price status segment count quantity amount description class"
 _NO_KEY += " time date text rating score features age coupon gutschein"
 
@@ -127,7 +124,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     short = [c for c in sample.columns if len(c.words) <= 5]
     event = next((c for c in short if is_event(c, named=has(c, EVENT) or "type" in c.words)), None)
     free = [c for c in short if len(c.values) >= 0.05 * c.rows > 0 or is_of_kind(c, event)]
-    found.personal = [c for c in free if _is_personal(c)]
+    found.personal = [c for c in free if is_personal(c)]
     left = [c for c in free if c not in found.personal]
     stem = words(sample.called)
 
@@ -160,6 +157,7 @@ def guess(sample: Sample, shared: frozenset[str] = frozenset()) -> Guess:
     if (each := sample.options.each) and found.product and found.product.name.startswith(f"{each}."):
         # Beside lines of an order what it says of names and sums is the order's.
         left[:] = [c for c in left if c.name.startswith(f"{each}.")]
+    of_shop(found, left)
     _numbers(found, take, left)
     if found.user is not None and found.product is not None and found.time is not None:
         # What stands once for all lines of an order, and its number, say nothing of a line's product.
@@ -191,27 +189,36 @@ def _by_name(found: Guess) -> None:
         found.unsure["Product"] = f"no column holds ids of products, so that each {name.name} is one"
 
 
-def _is_personal(column: ColumnProfile) -> bool:
-    if column.personal:
-        return True
-    if has(column, PERSONAL) and (column.time is None or has(column, BIRTH)):
-        return True
-    if "name" in column.words and _PAYER & set(column.words) and not has_word(column, "method company"):
-        return True
-    named = column.words[-1:] in (("name",), ("names",))
-    return named and has(column, USER + " first last")
-
-
 def _is_key(column: ColumnProfile, vocabulary: str) -> bool:
     """Whether a column tells things of these words apart."""
     if not has(column, vocabulary) or column.lists or (column.time is not None and not is_id(column)):
         return False
-    if any(word in _NO_KEY.split() for word in column.words):
+    if any(word in _NO_KEY.split() for word in column.words) or not is_whole(column):
         return False
     done = column.words[0] in _DONE and column.words[1:] and column.words[1] in vocabulary.split()
     whole = {column.flat, "".join(inner(column))} & set(vocabulary.split())
     named = is_id(column) or bool(whole) or len(column.words) == 1 or bool(done)
     return named or (vocabulary == PRODUCT and names_one(column, PRODUCT))
+
+
+def _order_of(take: Callable[..., ColumnProfile | None]) -> ColumnProfile | None:
+    """The column that numbers orders."""
+    order = take(
+        lambda c: (
+            has(c, ORDER)
+            and (is_id(c) or "nr" in c.flat)
+            # Long numbers may be times since 1970, too.
+            and (c.time is None or (c.time.unit is not None and is_id(c) and not has_word(c, TIME)))
+            and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
+        ),
+        # A session may hold several orders, and an order several lines.
+        lambda c: (
+            "session" not in c.words,
+            not has_word(c, "item line row position"),
+            -len(set(c.words) - _OF_ORDERS),
+        ),
+    )
+    return order or take(lambda c: c.means == "order")
 
 
 def _entities(
@@ -241,51 +248,30 @@ def _entities(
         ),
         exact,
     )
-    found.order = take(
-        lambda c: (
-            has(c, ORDER)
-            and (is_id(c) or "nr" in c.flat)
-            and c.time is None
-            and not set(inner(c)) & set(f"{USER} {PRODUCT}".split())
-        ),
-        # A session may hold several orders, and an order several lines.
-        lambda c: ("session" not in c.words, not has_word(c, "item line row position")),
-    )
-    found.order = found.order or take(lambda c: c.means == "order")
+    found.order = _order_of(take)
+    people = [c for c in left if _is_key(c, USER) or c.means == "user"]
     found.user = take(
-        lambda c: _is_key(c, USER) or c.means == "user",
-        lambda c: (exact(c)[:2], not is_visitor(c), exact(c)),
+        lambda c: c in people and not is_masked(c), lambda c: (exact(c)[:2], not is_visitor(c), exact(c))
     )
     goods = [c for c in left if _is_key(c, PRODUCT) or _is_reference(c, left, shared) or c.means == "product"]
     lines = of_rows(goods) if found.order is not None or found.user is not None else []
 
     def sure(c: ColumnProfile) -> tuple[object, ...]:
         known = (c not in lines, c.tied, c.name in shared, not c.head)
-        return (*known, _tells_goods(c), len(c.values), c.distinct, exact(c))
+        return (*known, _tells_goods(c), len(c.values), c.distinct, is_id(c), exact(c))
 
     found.product = take(lambda c: c in goods, sure)
     found.unsure |= doubt_of_rows(found.product, found.order)
     if not any((found.user, found.product, found.ad, found.query, found.query_id, found.coupon, found.order)):
         found.coupon = take(lambda c: is_offer(c, left, stem))
     _bare(found, left, stem)
-    _by_handle(found, left, shared)
-
-
-def _by_handle(found: Guess, left: list[ColumnProfile], shared: frozenset[str]) -> None:
-    """Takes what looks personal for who it was, where nothing else tells or others know people by that."""
-    handles = [c for c in found.personal if c.personal or (has(c, HANDLE) and len(c.words) <= 2)]
-    handles.sort(key=lambda c: -c.tied)
-    if handles and found.user is not None and handles[0].tied > found.user.tied:
-        found.user = handles[0]
-    elif found.product is not None and any(c.time is not None for c in left):
-        found.user, told = by_mail(found.user, handles, shared)
-        found.unsure |= told
+    by_handle(found, left, shared)
+    found.unsure |= doubt_of_masks(found, people)
     if found.product is not None or found.query is not None:
         user, told = with_visitor(found.user, left)
         if user is not None and user.name not in found.unsure:
             found.user = user
             found.unsure |= told
-    found.personal = [c for c in found.personal if c is not found.user]
 
 
 def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: frozenset[str]) -> bool:
@@ -303,7 +289,10 @@ def _is_reference(column: ColumnProfile, beside: list[ColumnProfile], shared: fr
 
 def _tells_goods(column: ColumnProfile) -> int:
     """How surely a column is of products: a material may be what they are of, a reference a payment's."""
-    return 0 if is_address(column) else {"material": 0, "reference": 1}.get(column.flat, 2)
+    if is_address(column):
+        return 0
+    # Of a name in Chinese that part that is not known says what else it is of.
+    return {"material": 0, "reference": 1}.get(column.flat, 2 + column.flat.isascii())
 
 
 def _bare(found: Guess, left: list[ColumnProfile], stem: tuple[str, ...]) -> None:
@@ -409,6 +398,8 @@ def _words(found: Guess, take: Callable[..., ColumnProfile | None], left: list[C
     if found.title is None and found.about is not None and found.about.length() < 80:
         found.title, found.about = found.about, None
     found.attributes = attributes_of(left, goods=goods)
+    if not goods:
+        found.unsure |= of_lines(found)
     beside = (found.user, found.price, found.brand, *found.categories)
     coupon = found.coupon if found.product is not None and not any(beside) else None
     of_offer = coupon is not None and coupon.full and coupon.distinct == len(coupon.values)

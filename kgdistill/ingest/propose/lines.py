@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -250,6 +251,21 @@ def is_each(column: ColumnProfile) -> bool:
     return column.full and column.distinct == len(column.values) >= _ROWS
 
 
+def of_lines(found: Guess) -> dict[str, str]:
+    """By name what to say of attributes that differ among lines of a product; they are none of its own."""
+    key = found.product
+    told = {c.name: None if key is None else follows(c, key) for c in found.attributes}
+    apart = [c for c in found.attributes if (share := told[c.name]) is not None and share < _MOST]
+    found.attributes = [c for c in found.attributes if c not in apart]
+    return {c.name: "differs among the rows of one product: of the line, and left out" for c in apart}
+
+
+def is_catalogue(found: Guess) -> bool:
+    """Whether each row is another product, with what describes it; a quantity is then one in store."""
+    key, told = found.product, (found.title, found.price, found.brand, *found.categories)
+    return key is not None and is_each(key) and found.order is None and sum(c is not None for c in told) > 1
+
+
 def doubt_of_rows(key: ColumnProfile | None, order: ColumnProfile | None) -> dict[str, str]:
     """By name what to say of an id of products that is another on each line of orders."""
     if key is None or order is None or not is_each(key) or order.distinct == len(order.values):
@@ -338,6 +354,15 @@ def told_apart(
     return None
 
 
+def _is_goods(column: ColumnProfile, key: ColumnProfile | None) -> bool:
+    """Whether a column is just called as a product, and names those that a key tells apart."""
+    plain = bool(column.words) and set(column.words) <= set(PRODUCT.split()) - set(ID.split())
+    text = column.number is None and column.time is None and not column.lists
+    if key is None or not (plain and text) or not may_name(column, key):
+        return False
+    return column.length() > key.length() and any(re.search(r"[^\W\d]", value) for value in column.values)
+
+
 def take_title(found: Guess, take: Callable[..., ColumnProfile | None], left: list[ColumnProfile]) -> None:
     """Takes what names the products, or the ads or campaigns, and says where a name is none of theirs."""
     other = f"{BRAND} {CATEGORY} {USER} group type class review reviewer color colour shop store"
@@ -357,7 +382,7 @@ def take_title(found: Guess, take: Callable[..., ColumnProfile | None], left: li
         own = has_word(c, PRODUCT) or is_beside(c, key, found.quantity) or (titled and len(c.words) == 1)
         return (own, titled, has_word(c, PRODUCT), c.distinct)
 
-    found.title = take(lambda c: c in fitting, rank)
+    found.title = take(lambda c: c in fitting, rank) or take(lambda c: _is_goods(c, found.product))
     said = (found.rating, found.statement, found.question)
     if named and not fitting and key is not None and all(c is None for c in said):
         names = ", ".join(c.name for c in named)

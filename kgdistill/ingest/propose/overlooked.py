@@ -49,7 +49,31 @@ def dated_keys(pieces: Pieces, sample: Sample) -> list[str]:
     times = (c.name for c in sample.columns if c.time is not None and c.time.unit is None)
     dated = next((name for name in times if name not in hidden and name not in pieces.named), None)
     how = "names such as customer_id and product_id tell of whom and what they are"
+    if found.user is None and (found.order is not None or found.quantity is not None):
+        how = "no column tells who bought"
     return [comment(f"    # ? {KEYS_ALONE}, though they have a time ({dated}); {how}")] if dated else []
+
+
+def bought_by_nobody(pieces: Pieces) -> list[str]:
+    """A doubt of rows that are as those of orders are, and make no event, as nothing tells who or what."""
+    found = pieces.found
+    sold = [c for c in (found.order, found.quantity) if c is not None]
+    events = any(pieces.schema.relationship(edge).kind == "event" for edge in pieces.made)
+    if events or not sold or found.time is None or "event" in found.unsure or found.ad or found.campaign:
+        return []
+    if (
+        (found.user is None) == (found.product is None)
+        or found.rating is not None
+        or found.statement is not None
+    ):
+        return []
+    # Of what is described, how many there are is in store.
+    if found.order is None and any((found.title, found.about, found.brand, *found.categories)):
+        return []
+    told = "who bought" if found.user is None else "what was bought"
+    names = ", ".join(c.name for c in (*sold, found.time))
+    how = f"rows look like those of orders ({names}), and make no event: no column tells {told}"
+    return [comment(f"    # ? {how}")]
 
 
 def described_again(pieces: Pieces, sample: Sample) -> list[str]:

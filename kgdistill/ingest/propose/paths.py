@@ -131,10 +131,12 @@ def without_root(listed: Several) -> dict[str, str]:
     return {rf"(^|{between})\s*(?:{root}\s*{between}\s*)*{root}\s*(?:{mark}\s*|$)": r"\1"}
 
 
-def any_sign(signs: list[str]) -> str:
-    """A pattern for any of the signs, and blanks around it."""
+def any_sign(signs: list[str], values: Sequence[str] = ()) -> str:
+    """A pattern for any of the signs, in values that have several in a row (A >> B) for all; blanks too."""
     either = re.escape(signs[0]) if len(signs) == 1 else f"[{''.join(signs)}]"
-    return rf"\s*{either}\s*"
+    doubled = re.compile(rf"{either}\s*{either}")
+    several = any(doubled.search(value) for value in values)
+    return rf"\s*(?:{either}\s*)+" if several else rf"\s*{either}\s*"
 
 
 def names_of(column: ColumnProfile, mark: str) -> Iterator[tuple[int, str]]:

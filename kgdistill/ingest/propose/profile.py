@@ -123,12 +123,14 @@ class Again:
         other: in a further file, with something else in them.
         within: in the same file.
         by: the column that tells lines apart; empty where none does.
+        more: columns by which those of one order and product differ.
     """
 
     same: int = 0
     other: int = 0
     within: int = 0
     by: str = ""
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,14 +14,15 @@ from kgdistill.ingest.mapping.cast import key_text
 from kgdistill.ingest.mapping.compile_values import ValueCompiler
 from kgdistill.ingest.mapping.model import Value
 from kgdistill.ingest.mapping.values import Evaluator
-from kgdistill.ingest.propose.again import again, is_of_one, line_id
+from kgdistill.ingest.propose.again import come_again, is_of_one
 from kgdistill.ingest.propose.agree import ROLES, agreed, is_table, key_of
 from kgdistill.ingest.propose.as_value import as_number
 from kgdistill.ingest.propose.events import UNDONE, normal
-from kgdistill.ingest.propose.guess import Guess, guess, used
+from kgdistill.ingest.propose.guess import Guess, guess
 from kgdistill.ingest.propose.headings import bare, has, has_word, is_id
 from kgdistill.ingest.propose.ids import SALE, may_number_orders
-from kgdistill.ingest.propose.profile import Again, ColumnProfile, Lookup, Sample
+from kgdistill.ingest.propose.lookups import Made, TableLink, short_name
+from kgdistill.ingest.propose.profile import ColumnProfile, Lookup, Sample
 from kgdistill.ingest.propose.ties import SURE, marked, named_for, ties
 from kgdistill.ingest.propose.words import BRAND, CATEGORY, ID, TITLE, USER, word_set
 from kgdistill.ingest.propose.yaml_text import listed
@@ -46,17 +46,6 @@ _PARENT = word_set(
 )
 # Trees of more levels are cut at the top.
 _DEEPEST = 5
-
-
-@dataclass(frozen=True)
-class _Link:
-    """A column of one group of files, the key of another that it names, and how many rows find theirs."""
-
-    here: ColumnProfile
-    to: int
-    there: str
-    files: tuple[str, ...]
-    share: float
 
 
 def with_lookups(
@@ -90,6 +79,7 @@ class _Tables:
         ]
         self._guesses = [guess(taken, shared) for _, taken in self._groups]
         self._read: dict[tuple[str, ...], pa.Array | None] = {}
+        self._unlike: dict[int, str] = {}
         self._again: dict[tuple[str, ...], int] = {}
         self._unpriced: set[int] = set()
         self.spent: set[int] = set()
@@ -119,7 +109,7 @@ class _Tables:
     def looked_up(self, place: int) -> Sample:
         """A group's sample with the columns that its rows look up."""
         taken, found = self._groups[place][1], self._guesses[place]
-        made = _Made(list(taken.columns))
+        made = Made(list(taken.columns))
         for role in ROLES:
             self._find_key(made, place, role)
         if found.product is None or "Product" in found.unsure:
@@ -129,6 +119,7 @@ class _Tables:
                 made.put_aside([key])
             return made.sample(taken)
         user, holder, before = found.user, place, ""
+        untold: list[str] = []
         if head := self._head(place, found):
             other = self._guesses[head.to]
             if other.product is None or "Product" in other.unsure:
@@ -142,8 +133,9 @@ class _Tables:
             if user is None:
                 user, holder, before = other.user, head.to, name
                 made.add(name, self._whole(head, user))
-            for column in _states(self._groups[head.to][1]):
-                made.add(name, column)
+            untold = self._add_states(made, place, head, name)
+        elif user is None and place in self._unlike:
+            untold = [self._unlike[place]]
         for link in self._links(holder, user) if user is not None else ():
             person = self._person(link.to, link.there)
             if user is not None and person is not None:
@@ -159,18 +151,18 @@ class _Tables:
             made.sample(taken),
             priced=priced or "price" in told,
             elsewhere=tuple(role for role in told if role != "price"),
-            again=self._come_again(place, found),
-            doubts=(*taken.doubts, *doubts, *more),
+            again=come_again(*self._groups[place], self._root, found),
+            doubts=(*taken.doubts, *doubts, *more, *untold),
         )
 
-    def _find_key(self, made: _Made, place: int, role: str) -> None:
+    def _find_key(self, made: Made, place: int, role: str) -> None:
         """Puts the key of another table in the place of what a file knows a product or user by."""
         own = key_of(self._guesses[place], role)
         tie, key = self._agreed.joins.get((place, role), (None, ""))
         if own is None or tie is None:
             return
         here = replace(own, words=(role, "id"))
-        link = _Link(here, tie.to, tie.there, tuple(self._groups[tie.to][0]), tie.share)
+        link = TableLink(here, tie.to, tie.there, tuple(self._groups[tie.to][0]), tie.share)
         there = next(c for c in self._groups[tie.to][1].columns if c.name == key)
         made.put_aside([own])
         name = self._look_up(made, link) + key
@@ -197,20 +189,6 @@ class _Tables:
             )
             return told, [doubt] if told and tie.share < _MOST else []
         return [], []
-
-    def _come_again(self, place: int, found: Guess) -> Again:
-        """How many lines come again, as in several files of a group."""
-        files, taken = self._groups[place]
-        who = [c.name for c in (found.user, found.time) if c is not None]
-        if found.product is None or not (who or found.order is not None):
-            return Again()
-        line, rest = (who, []) if found.order is None else ([found.order.name], who)
-        counted = Again()
-        if len(files) > 1 or found.order is not None:
-            counted = again(files, taken, self._root, [*line, found.product.name], rest)
-        own = line_id(files, taken, self._root, [c for c in taken.columns if c.name not in used(found)])
-        # Ids that each export gives anew tell nothing of the next one.
-        return own if own is not None and own.same >= counted.same else counted
 
     def _priced(self, place: int, found: Guess) -> tuple[bool, list[str]]:
         """Whether the price of a product stands in another table of products, and what is in doubt then.
@@ -259,7 +237,7 @@ class _Tables:
             prices |= {key: amount for key, amount in zip(keys, amounts, strict=True) if amount is not None}
         return prices
 
-    def _head(self, place: int, found: Guess) -> _Link | None:
+    def _head(self, place: int, found: Guess) -> TableLink | None:
         """Where it stands who did something with a product, or when its order was, if not in the row."""
         columns = [c for c in self._groups[place][1].columns if c is not found.product]
         if found.user is not None:
@@ -270,6 +248,29 @@ class _Tables:
         return max(
             links, key=lambda link: (self._guesses[link.to].time is not None, link.share), default=None
         )
+
+    def _add_states(self, made: Made, place: int, head: TableLink, name: str) -> list[str]:
+        """Adds what became of an order, and tells where its rows say several things."""
+        untold = []
+        for column in _states(self._groups[head.to][1]):
+            both = (*self._wanted(head.to), column.name)
+            if self._keys(head.to, head.files, head.there, both) is not None:
+                made.add(name, column)
+                continue
+            if _states(self._groups[place][1]):
+                # The lines say it themselves.
+                continue
+            unlike = len(self._differ(head.to, head.files, head.there, both, every=True))
+            untold.append(
+                f"{column.name} in {listed(list(head.files), 3)} is not looked up: {unlike:,} values of"
+                f" {head.there} stand there again with another, and nothing tells which is the latest"
+            )
+        return untold
+
+    def _wanted(self, place: int) -> tuple[str, ...]:
+        """What lines look up in a table of orders."""
+        found = self._guesses[place]
+        return tuple(column.name for column in (found.user, found.time) if column is not None)
 
     def _person(self, place: int, key: str) -> ColumnProfile | None:
         """A column that tells who is behind the keys of a table, where some have several."""
@@ -283,7 +284,7 @@ class _Tables:
                 return column
         return None
 
-    def _add_names(self, made: _Made, place: int) -> None:
+    def _add_names(self, made: Made, place: int) -> None:
         """What the ids of brands and categories are called, in their place."""
         for column in [c for c in made.columns if is_id(c) and has(c, f"{BRAND} {CATEGORY}")]:
             for link in self._links(place, column):
@@ -310,7 +311,7 @@ class _Tables:
                         before = self._look_up(made, up, before, needed=False)
                 break
 
-    def _above(self, link: _Link) -> tuple[ColumnProfile | None, int]:
+    def _above(self, link: TableLink) -> tuple[ColumnProfile | None, int]:
         """The column by which rows of a table name the one that they are below, and how deep that goes."""
         keys = self._keys(link.to, link.files, link.there)
         own = set() if keys is None else set(keys.to_pylist())
@@ -329,16 +330,16 @@ class _Tables:
                 return column, depth
         return None, 1
 
-    def _look_up(self, made: _Made, link: _Link, before: str = "", *, needed: bool = True) -> str:
+    def _look_up(self, made: Made, link: TableLink, before: str = "", *, needed: bool = True) -> str:
         """Adds a lookup; returns what stands before its columns."""
         taken, used = self._groups[link.to][1], {lookup.name for lookup in made.lookups}
-        name = _short(link, used)
+        name = short_name(link, used)
         again = self._again.get((link.there, *link.files), 0)
         here, there = before + link.here.name, link.there
         made.lookups.append(Lookup(name, [*link.files], taken, here, there, link.share, again, needed))
         return f"{name}."
 
-    def _links(self, place: int, column: ColumnProfile, *, by_values: bool = False) -> Iterator[_Link]:
+    def _links(self, place: int, column: ColumnProfile, *, by_values: bool = False) -> Iterator[TableLink]:
         """The other groups that have a row for each value of a column, the surest first.
 
         The headings tell which column there is asked; with `by_values` the values do too.
@@ -352,13 +353,27 @@ class _Tables:
             # Brands and categories may be written alike.
             for there in taken.columns if to != place and taken.total is None else ():
                 files = [file for file in names if (to, there.name) in tied or _is_key(there, column, file)]
-                keys = self._keys(to, files, there.name) if files else None
+                used = self._wanted(to) if by_values else ()
+                keys = self._keys(to, files, there.name, used) if files else None
+                if used and files and keys is None and column is self._guesses[place].order:
+                    self._tell_unlike(place, to, files, there.name)
                 share = 0.0 if keys is None else pc.mean(pc.is_in(values, value_set=keys)).as_py()
                 if share >= _SOME:
-                    found.append(_Link(column, to, there.name, tuple(files), share))
+                    found.append(TableLink(column, to, there.name, tuple(files), share))
         yield from sorted(found, key=lambda link: -link.share)
 
-    def _whole(self, link: _Link, column: ColumnProfile | None) -> ColumnProfile | None:
+    def _tell_unlike(self, place: int, to: int, files: Sequence[str], name: str) -> None:
+        """Notes why the orders of lines are not looked up: of one there are several that differ."""
+        other = self._guesses[to]
+        if other.user is None or (other.product is not None and "Product" not in other.unsure):
+            return
+        unlike = self._differ(to, files, name, self._wanted(to), every=True)
+        self._unlike[place] = (
+            f"{listed(files, 3)} would tell who bought, and is not looked up: {len(unlike):,} values of"
+            f" {name}, such as {unlike[0]}, stand there again with another {' or '.join(self._wanted(to))}"
+        )
+
+    def _whole(self, link: TableLink, column: ColumnProfile | None) -> ColumnProfile | None:
         """A column there, as one without gaps where each row with a key has a value."""
         if column is None or column.full:
             return column
@@ -375,13 +390,18 @@ class _Tables:
             for batch in read_batches(source, names):
                 yield batch.table
 
-    def _keys(self, place: int, files: Sequence[str], name: str) -> pa.Array | None:
-        """All values of a column in files of a group, where none of them is that of rows that differ."""
-        key = (name, *files)
+    def _keys(
+        self, place: int, files: Sequence[str], name: str, used: tuple[str, ...] = ()
+    ) -> pa.Array | None:
+        """All values of a column in files of a group, where none is that of rows that differ in what is used.
+
+        That is in any column, where nothing is said.
+        """
+        key = (name, *used, "", *files)
         column = next(c for c in self._groups[place][1].columns if c.name == name)
         again = key not in self._read and column.distinct < len(column.values)
         # Most tables of lines are left after their first rows.
-        if again and self._differ(place, files, name):
+        if again and self._differ(place, files, name, used):
             self._read[key] = None
         if key not in self._read:
             tables = self._tables(place, files, [name])
@@ -389,48 +409,38 @@ class _Tables:
             keys = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
             counted = pc.value_counts(keys)
             several = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
-            self._again[key] = len(keys) - len(counted)
-            one = not len(several) or not self._differ(place, files, name, several)
+            self._again[(name, *files)] = len(keys) - len(counted)
+            one = not len(several) or not self._differ(place, files, name, used, several)
             self._read[key] = counted.field("values") if one and len(keys) else None
         return self._read[key]
 
-    def _differ(self, place: int, files: Sequence[str], name: str, keys: pa.Array | None = None) -> bool:
-        """Whether rows of one of the keys differ in any column; without keys, of the first rows."""
+    def _differ(
+        self,
+        place: int,
+        files: Sequence[str],
+        name: str,
+        used: tuple[str, ...],
+        keys: pa.Array | None = None,
+        *,
+        every: bool = False,
+    ) -> list[str]:
+        """A key whose rows differ in what is used, or every one; without keys, of the first rows."""
         seen: dict[str, str] = {}
-        for table in self._tables(place, files, [c.name for c in self._groups[place][1].columns]):
+        unlike: dict[str, None] = {}
+        names = [*dict.fromkeys((name, *used))] if used else [c.name for c in self._groups[place][1].columns]
+        for table in self._tables(place, files, names):
             found = Evaluator(table, files[0], None).text(name, is_key=True)
             asked = pc.is_valid(found) if keys is None else pc.is_in(found, value_set=keys)
             table, found = table.filter(asked), found.filter(asked)
             rows = zip(*(part.to_pylist() for part in table.columns), strict=True)
             for key, row in zip(found.to_pylist(), rows, strict=True):
                 if seen.setdefault(key, repr(row)) != repr(row):
-                    return True
-            if keys is None:
+                    unlike[key] = None
+                    if not every:
+                        return [key]
+            if keys is None and not every:
                 break
-        return False
-
-
-@dataclass
-class _Made:
-    """A sample that grows."""
-
-    columns: list[ColumnProfile]
-    aside: list[ColumnProfile] = field(default_factory=list)
-    lookups: list[Lookup] = field(default_factory=list)
-
-    def add(self, before: str, column: ColumnProfile | None) -> None:
-        """Adds a column of a lookup."""
-        if column is not None:
-            self.columns.append(replace(column, name=before + column.name, cells=[]))
-
-    def put_aside(self, columns: Sequence[ColumnProfile]) -> None:
-        """Takes columns for nothing, as another table tells."""
-        self.columns = [c for c in self.columns if c not in columns]
-        self.aside += columns
-
-    def sample(self, taken: Sample) -> Sample:
-        """What has grown, as a sample."""
-        return replace(taken, columns=self.columns, lookups=tuple(self.lookups), aside=tuple(self.aside))
+        return [*unlike]
 
 
 def _describes(found: Guess) -> bool:
@@ -466,12 +476,3 @@ def _name_of(taken: Sample, key: str) -> ColumnProfile | None:
     texts = [c for c in taken.columns if c.name != key and c.number is None and c.time is None and c.full]
     named = [c for c in texts if has(c, TITLE) and not has_word(c, "contact")]
     return next(iter(named), texts[0] if len(taken.columns) == 2 and texts else None)
-
-
-def _short(link: _Link, used: set[str]) -> str:
-    """A name for a lookup: by the file's name, else by that of the key."""
-    name = named_for(link.files[0], link.here) or next(iter(link.here.words), "")
-    name = re.sub(r"[^\w-]", "", name).strip("_-") or "other"
-    while name in used:
-        name += "-2"
-    return name

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from kgdistill.errors import InputError
 from kgdistill.ingest.propose.times import formats_of
-from kgdistill.ingest.propose.words import is_known, word_set, words
+from kgdistill.ingest.propose.words import ID, PRODUCT, USER, is_known, word_set, words
 from kgdistill.ingest.readers import Source, SourceOptions
 from kgdistill.ingest.readers.detect import Encoding, Scan, encoding_of, scan
 from kgdistill.ingest.readers.source import suffixes
@@ -27,6 +27,7 @@ _MARKS = (",", ";", "\t", "|", "::", "^", "\x01")
 _RECORDS = 2_000
 _HEADER_WITHIN = 60
 _VALUE = re.compile(r"[^\w\"']*[-+]?[\d.,]*\d%?[^\w\"']*\Z|\d{4}-\d{2}-\d{2}\b.*\Z", re.DOTALL)
+_THINGS, _IDS = word_set(f"{PRODUCT} {USER}"), word_set(ID)
 _TOTALS = word_set("total totals sum summe gesamt gesamtsumme grandtotal subtotal zwischensumme somme totale")
 _SEP = re.compile(r'"?sep=([^\r\n"])"?\s*\Z', re.IGNORECASE)
 
@@ -246,6 +247,34 @@ def _header_at(rows: Sequence[Record]) -> int:
     return 0
 
 
+def _is_second_head(header: Sequence[str], body: Sequence[Record]) -> bool:
+    """Whether the first row names the columns once more, as in another language, where others have values."""
+    cells, rows = (body[0][1] if body else []), [cells for _, cells in body[1:100]]
+    if len(cells) != len(header) or _filled(cells) < max(_filled(header), 2) or len(rows) < 2:
+        return False
+    if any(re.search(r"\d", cell) for cell in cells) or len(set(cells)) < len(cells):
+        return False
+    # Numbers and times below, of which one may be missing or said in words, and known words above.
+    typed = sum(
+        bool(values) and sum(not _is_name(value) for value in values) >= 0.9 * len(values)
+        for i in range(len(cells))
+        if (values := [row[i] for row in rows if len(row) > i and row[i]])
+    )
+    again = any(cell in row for row in rows for cell in cells)
+    return typed > 1 and not again and _known(cells) > 1
+
+
+def _known(names: Sequence[str]) -> int:
+    return sum(is_known(words(name)) for name in names)
+
+
+def _telling(names: Sequence[str]) -> tuple[bool, int]:
+    """How much names tell: whether one is the id of a product or user, and how many are known."""
+    some = [words(name) for name in names]
+    keys = any(_THINGS & set(told) and told[-1] in _IDS for told in some)
+    return keys, _known(names)
+
+
 def _looks_like_data(header: Sequence[str], rows: Sequence[Record]) -> bool:
     """Whether the first line has numbers and times where the others have them."""
     if any(is_known(words(cell)) for cell in header if _is_name(cell)):
@@ -278,6 +307,11 @@ def _headed(layout: Layout, rows: Sequence[Record], sep: bool) -> Layout:
         doubts.append("the first line looks like data, not like a header: give the columns names that tell")
         skipped = before or int(sep)
         return _with_columns(layout, names, skipped, doubts)
+    if _is_second_head(header, body):
+        second = body[0][1]
+        doubts.append(f"the line after the header names the columns again, and is no row: {second[0][:60]} …")
+        after = body[1][0] - 1
+        return _with_columns(layout, _told_apart(max(header, second, key=_telling)), after, doubts)
     names, told = _as_wide(header, body)
     if len(header) == 1 and "," in header[0]:
         told.append("every line is one value in quotes: export it again without quotes around whole lines")

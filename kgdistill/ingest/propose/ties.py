@@ -13,6 +13,7 @@ from kgdistill.ingest.mapping.values import Evaluator
 from kgdistill.ingest.propose.guess import Guess
 from kgdistill.ingest.propose.headings import has, is_address
 from kgdistill.ingest.propose.ids import SALE, looks_like_ids, some_values
+from kgdistill.ingest.propose.lines import is_catalogue, is_each
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, called
 from kgdistill.ingest.propose.words import ID, PRODUCT, USER, words
 from kgdistill.ingest.readers import Source, read_batches
@@ -131,10 +132,22 @@ def marked(
                 here, there = columns[place][tie.here], columns[tie.to][tie.there]
                 columns[place][tie.here] = _marked(here, tie, there, guesses[tie.to])
                 columns[tie.to][tie.there] = _marked(there, tie, here, guesses[place])
+                if _is_code(there, guesses[tie.to], guesses[place]):
+                    for group, name in ((place, tie.here), (tie.to, tie.there)):
+                        columns[group][name] = replace(columns[group][name], means="product")
     return [
         (files, replace(taken, columns=list(own.values())))
         for (files, taken), own in zip(groups, columns, strict=True)
     ]
+
+
+def _is_code(there: ColumnProfile, table: Guess, lines: Guess) -> bool:
+    """Whether a column of a table of products, by whatever name, tells them apart in lines that know none."""
+    sold = lines.order is not None and (lines.quantity is not None or lines.price is not None)
+    free = there not in (table.title, table.about) and not there.personal
+    # A name alone is less than a code.
+    unknown = lines.product is None or "Product" in lines.unsure
+    return free and is_each(there) and is_catalogue(table) and sold and unknown
 
 
 def _marked(column: ColumnProfile, tie: Tie, other: ColumnProfile, found: Guess) -> ColumnProfile:

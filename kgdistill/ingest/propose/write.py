@@ -9,9 +9,16 @@ from typing import Any
 from kgdistill.ingest.propose.as_value import as_key, as_moment, as_number, as_text
 from kgdistill.ingest.propose.goods import holds_several
 from kgdistill.ingest.propose.guess import Guess, guess, used
-from kgdistill.ingest.propose.headings import has_word, is_id
+from kgdistill.ingest.propose.headings import has, is_id
 from kgdistill.ingest.propose.numbers import lost_digits, mark_doubt, no_numbers
-from kgdistill.ingest.propose.overlooked import absent, by_turns, dated_keys, described_again, unread_sums
+from kgdistill.ingest.propose.overlooked import (
+    absent,
+    bought_by_nobody,
+    by_turns,
+    dated_keys,
+    described_again,
+    unread_sums,
+)
 from kgdistill.ingest.propose.profile import ColumnProfile, Sample, narrow
 from kgdistill.ingest.propose.states import unsold
 from kgdistill.ingest.propose.times import doubts_of, fits
@@ -107,8 +114,8 @@ def write_source(name: str, files: list[str], sample: Sample, pieces: Pieces) ->
     coupon = pieces.found.coupon
     asked = {*pieces.named, *pieces.found.unsure} - ({coupon.name} if coupon is not None else set())
     lines = [*head, *_options(sample, asked), *_joins(pieces, sample), *_notes(pieces, sample)]
-    lines += [*dated_keys(pieces, sample), *described_again(pieces, sample), *unread_sums(pieces, sample)]
-    lines += by_turns(pieces, sample)
+    lines += dated_keys(pieces, sample) or bought_by_nobody(pieces)
+    lines += [*described_again(pieces, sample), *unread_sums(pieces, sample), *by_turns(pieces, sample)]
     if update is not None:
         lines.append(f"    updated_at: {flow(update)}")
     for key, some in (("nodes", pieces.nodes), ("relationships", pieces.edges), ("trees", pieces.trees)):
@@ -175,8 +182,8 @@ def _joins(pieces: Pieces, sample: Sample) -> list[str]:
 
 def _rows(again: int) -> str:
     if again == 1:
-        return "1 row stands there again, all alike, and counts"
-    return f"{again:,} rows stand there again, all alike, and count"
+        return "1 row stands there again, alike in what is used, and counts"
+    return f"{again:,} rows stand there again, alike in what is used, and count"
 
 
 def _notes(pieces: Pieces, sample: Sample) -> list[str]:
@@ -300,7 +307,7 @@ def _guessed(pieces: Pieces, sample: Sample, taken: set[str]) -> None:
     user = None
     if found.user is not None:
         hidden: dict[str, Any] = {}
-        if found.user.personal or has_word(found.user, HANDLE):
+        if found.user.personal or has(found.user, HANDLE):
             hidden = {"case": "lower", "hash": True} if _is_mail(found.user) else {"hash": True}
         pieces.salted = bool(hidden)
         user = as_key(found.user, **hidden)

@@ -126,11 +126,13 @@ def _once(pieces: Pieces, sample: Sample) -> list[str]:
     if more.within and not more.same:
         told = f"{more.within:,} lines have the order and product of another, and no column tells them apart"
         return [f"# ? no event_id: {told}; what comes again in another export counts again"]
-    line = [found.order.name, found.product.otherwise or found.product.name]
+    pieces.named.update(more.more)
+    line = [found.order.name, found.product.otherwise or found.product.name, *more.more]
     event_id = f"event_id: {flow({'columns': line, 'separator': ' '})}"
     # Where many differ, the numbers of the one export are other orders' in the next.
     if more.same <= _SAME * more.other:
-        return [f"# ? {event_id}  (where a line may come again in another export)"]
+        alike = f"; {more.within:,} that are alike in it would count once" if more.within else ""
+        return [f"# ? {event_id}  (where a line may come again in another export{alike})"]
     if more.within:
         return [f"overlap: true  # ? {said}; {more.within:,} come again within one, and each counts"]
     return [f"{event_id}  # ? {said}"]

@@ -52,14 +52,14 @@ def category_text(found: Guess) -> Any:
     mark, listed = separator(levels[0]), several(levels[0])
     if listed is not None:
         how = without_root(listed) if listed.root else {}
-        how |= {} if listed.mark == " > " else {any_sign([listed.mark.strip()]): " > "}
+        how |= {} if listed.mark == " > " else {any_sign([listed.mark.strip()], levels[0].values): " > "}
         how |= {r"\\" + listed.between: listed.between} if listed.escaped else {}
         return {"column": levels[0].name, "replace": how} if how else levels[0].name
     others = [] if mark is None else other_signs(levels[0], mark)
     if mark is None or (mark == " > " and not others):
         return levels[0].name
     signs = list(dict.fromkeys([mark.strip(), *others]))
-    return {"column": levels[0].name, "replace": {any_sign(signs): " > "}}
+    return {"column": levels[0].name, "replace": {any_sign(signs, levels[0].values): " > "}}
 
 
 def path_doubts(column: ColumnProfile) -> list[str]:

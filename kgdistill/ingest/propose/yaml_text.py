@@ -193,7 +193,10 @@ def write_skeleton(sample: Sample, found: Guess) -> list[str]:
     for column in sample.columns[:_COLUMNS]:
         values = [] if column.name in hidden else list(dict.fromkeys(column.values))[:3]
         shown = "; ".join(value[:30] for value in values)
-        lines.append(comment(f"    #   {scalar(column.name)}" + (f"  such as {shown}" if shown else "")))
+        told = f"  such as {shown}" if shown else ""
+        if column.name in hidden:
+            told = "  looks personal; as an id {column: …, hash: true}"
+        lines.append(comment(f"    #   {scalar(column.name)}{told}"))
     if len(sample.columns) > _COLUMNS:
         lines.append(f"    #   and {len(sample.columns) - _COLUMNS:,} more")
     lines += [f"    # {line}" for line in _SKELETON]
