@@ -18,7 +18,8 @@ def by_salt(asked: str, known: Callable[[set[str]], Collection[str]]) -> str:
         known: those of some ids that are users'.
     """
     salt = os.environ.get("KGDISTILL_SALT", "").encode()
-    if not salt:
+    # Half a surrogate pair is in no id.
+    if not salt or asked != asked.encode(errors="replace").decode():
         return asked
     from kgdistill.ingest.mapping.values import hash_of
 

@@ -47,7 +47,7 @@ class IdlePiece:
 
     def __str__(self) -> str:
         if not self.rows:
-            return f"{self.source}: {self.type} makes nothing: of no row that fits its when holds"
+            return f"{self.source}: {self.type} makes nothing: no row fits, or has what its when asks"
         keys = (
             f"{key} is empty in {'all' if rows == self.rows else f'{rows:,}'}"
             for key, rows in self.empty.items()

@@ -25,7 +25,7 @@ from kgdistill.tasks.synthetic import SyntheticQueries
 from kgdistill.words import one_line
 
 # [smile] and /:^_^, as chats write pictures in words.
-_PICTURE = re.compile(r"(\[[^\[\]\s]{1,8}\]|(?<!\S)/:\S+)$")
+_PICTURE = re.compile(r"(\[[^\[\]\sA-Z\d]{1,8}\]|(?<!\S)/:\S+)$")
 _CLOSING = set(".,;:!?~。、·…-*'") | {"\u200d", "\ufe0f"}
 Part: TypeAlias = Literal["validation", "test"]
 
@@ -184,8 +184,8 @@ def unclosed(line: str) -> str:
         last = text[-1]
         if last.isspace() or last in _CLOSING or unicodedata.category(last) in ("So", "Sk"):
             text = text[:-1]
-        elif (shorter := _PICTURE.sub("", text)) != text:
-            text = shorter
+        elif picture := _PICTURE.search(text, text.rfind(" ") + 1):
+            text = text[: picture.start()]
         else:
             return text
     return line

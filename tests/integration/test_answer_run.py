@@ -97,6 +97,8 @@ def test_answers_that_differ_in_how_they_close_are_one_in_their_commonest_spelli
     assert task.merged == 3
     assert unclosed("costs 50 %") == "costs 50 %"
     assert unclosed("fine /:^_^") == "fine"
+    assert unclosed("size [XL]") == "size [XL]"
+    assert unclosed("model [a7]") == "model [a7]"
 
 
 def test_a_question_of_the_test_that_train_asks_too_is_not_learned_from(tmp_path: Path) -> None:

@@ -157,6 +157,23 @@ def test_text_that_is_no_json_rejects_its_line(tmp_path: Path) -> None:
     assert "l that is not JSON" in batch.rejects["reason"].to_pylist()[0]
 
 
+def test_a_list_within_json_that_is_text_and_no_json_rejects_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    with file.open("w", newline="", encoding="utf-8") as out:
+        rows = [
+            ["u", "data"],
+            ["a", '{"items":[{"p":"x"}]}'],
+            ["b", '{"items":"[bad"}'],
+            ["c", '{"items":[]}'],
+        ]
+        csv.writer(out).writerows(rows)
+    batches = read(file, ["u", "data.items.p"], "data.items")
+    assert (texts(batches, "u"), texts(batches, "data.items.p")) == (["a", "c"], ["x", None])
+    (told,) = [row for batch in batches for row in batch.rejects.to_pylist()]
+    assert (told["line"], told["column"]) == (3, "data")
+    assert "is not JSON" in told["reason"]
+
+
 def test_a_list_that_is_not_there_is_named(tmp_path: Path) -> None:
     for write in (as_lines, as_csv, as_parquet):
         rows = one_kind(ORDERS) if write is as_parquet else ORDERS

@@ -108,3 +108,8 @@ def test_of_a_run_who_is_hashed_is_found_in_its_store_or_its_folder(
         with pytest.raises(InputError, match="enough"):
             of_user(run, bundle, "ann", store if stored else None)
     assert asked == [HASHES[0]]
+
+
+def test_what_is_no_text_is_nobody_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KGDISTILL_SALT", "s")
+    assert by_salt("a\udce4", lambda keys: keys) == "a\udce4"

@@ -91,7 +91,7 @@ def test_of_a_source_without_rows_nothing_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "empty", "sentence"),
     [
-        (0, {"sku": 0}, "log: Product makes nothing: of no row that fits its when holds"),
+        (0, {"sku": 0}, "log: Product makes nothing: no row fits, or has what its when asks"),
         (1200, {"sku": 1200}, "log: Product makes nothing: of 1,200 rows sku is empty in all"),
         (1, {"sku": 1}, "log: Product makes nothing: of 1 row sku is empty in all"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -229,8 +230,8 @@ def test_lines_that_nothing_tells_apart_get_no_event_id(tmp_path: Path, head: st
     rows = "".join(f"o{n // 2},u{n // 2},P{n // 2},{n % 2 + 1},2024-02-{n % 28 + 1:02}\n" for n in range(20))
     text, _, _ = proposed(tmp_path, orders=f"{head},quantity,ordered_at\n{rows}")
     assert line_ids(text) == [
-        "no event_id: 10 lines have the order and product of another, and no column tells them apart; what"
-        " comes again in another export counts again"
+        "no event_id: 10 lines have the order and product of another, and no column is sure to tell them"
+        " apart; what comes again in another export counts again"
     ]
 
 
@@ -343,3 +344,42 @@ def test_a_table_of_categories_is_a_tree(tmp_path: Path, name: str, head: str, k
     assert (shown.rejected, len(mapping.sources["products"].join)) == (0, 3)
     assert shown.counts["Category"] == 5
     assert "root: Department" in text
+
+
+@pytest.mark.parametrize("tops", ["1,1,Home\n2,2,Sport\n", "1,3,Home\n2,5,Sport\n"])
+def test_a_table_of_categories_that_goes_in_circles_is_no_tree(tmp_path: Path, tops: str) -> None:
+    """A top that names itself, or what is below it: joins would follow it round and round."""
+    tree = f"id,parent_id,name\n{tops}3,1,Lamps\n4,1,Pans\n5,2,Shoes\n"
+    rows = "".join(f"P{n},Thing {n},{(3, 4, 5)[n % 3]},{n}.5\n" for n in range(40))
+    _, mapping, shown = proposed(
+        tmp_path, products=f"product_id,name,category_id,price\n{rows}", categories=tree
+    )
+    assert len(mapping.sources["products"].join) == 1
+    assert {row["category_text"] for row in shown_titles(shown)} == {"Lamps", "Pans", "Shoes"}
+
+
+@pytest.mark.parametrize("late", ["product_id", "order_id", "id"])
+def test_a_key_that_is_a_list_further_on_is_compared_as_any_other(tmp_path: Path, late: str) -> None:
+    """Beyond the first rows nothing told of it."""
+    rows = [
+        {"id": f"e{n}", "order_id": f"o{n // 2}", "user_id": f"u{n % 9}", "product_id": f"p{n % 20}",
+         "created_at": f"2024-02-{n % 28 + 1:02}", "price": 3.5}
+        for n in range(1_300)
+    ]  # fmt: skip
+    rows[1_200][late] = ["a", "b"]
+    text, _, _ = proposed(tmp_path, orders="".join(f"{json.dumps(row)}\n" for row in rows))
+    assert "type: BOUGHT" in text
+
+
+def test_where_a_key_of_several_rows_is_a_list_further_on_nothing_is_filled_down(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = []
+    for n in range(1_300):
+        rows.append({"Name": f"#{n // 2}", "sku": f"p{n % 20}", "quantity": 1, "price": 3.5})
+        if n % 2 == 0:
+            rows[-1] |= {"Email": f"u{n % 9}@x.org", "Created at": f"2024-02-{n % 28 + 1:02}"}
+    text, _, _ = proposed(tmp_path / "whole", orders="".join(f"{json.dumps(row)}\n" for row in rows))
+    assert "fill_down" in text
+    rows[1_200]["Name"] = ["#600", "x"]
+    text, _, _ = proposed(tmp_path / "late", orders="".join(f"{json.dumps(row)}\n" for row in rows))
+    assert "fill_down" not in text
+    assert "type: BOUGHT" in text

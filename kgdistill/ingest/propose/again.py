@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kgdistill.ingest.propose.guess import Guess, used
 from kgdistill.ingest.propose.headings import bare, has_word
@@ -101,10 +102,10 @@ def _may_be_line(column: ColumnProfile) -> bool:
 def _differ(files: Sequence[str], taken: Sample, root: Path, name: str, several: set[object]) -> bool:
     """Whether rows of one of several keys differ in any column."""
     names = [name, *(c.name for c in taken.columns if c.name != name)]
-    seen: dict[object, str] = {}
+    seen: dict[object, int] = {}
     for _, rows in _read(files, taken, root, names):
         for row in rows:
-            if row[0] in several and seen.setdefault(row[0], repr(row)) != repr(row):
+            if row[0] in several and seen.setdefault(row[0], told := hash(row)) != told:
                 return True
     return False
 
@@ -116,11 +117,16 @@ def _read(
     rows = 0
     for file in files:
         for batch in read_batches(Source(file, root / file, None, taken.options), names):
-            columns = [batch.table[name].to_pylist() for name in names]
+            columns = [_hashable(batch.table[name].to_pylist()) for name in names]
             yield file, list(zip(*columns, strict=True))
             rows += batch.table.num_rows
             if rows >= _ROWS:
                 return
+
+
+def _hashable(cells: list[Any]) -> list[object]:
+    """Cells of which some rows have several values, in JSON."""
+    return [tuple(cell) if isinstance(cell, list) else cell for cell in cells]
 
 
 def come_again(files: Sequence[str], taken: Sample, root: Path, found: Guess) -> Again:
@@ -184,7 +190,7 @@ def is_of_one(files: Sequence[str], taken: Sample, root: Path, name: str, beside
     rows = 0
     for file in files:
         for batch in read_batches(Source(file, root / file, None, taken.options), [name, *beside]):
-            keys = batch.table[name].to_pylist()
+            keys = _hashable(batch.table[name].to_pylist())
             for number, other in enumerate(beside):
                 for key, value in zip(keys, batch.table[other].to_pylist(), strict=True):
                     told = key is not None and value is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from kgdistill.errors import InputError
 from kgdistill.ingest.propose.events import kinds_of
 from kgdistill.ingest.propose.heads import heads_of
 from kgdistill.ingest.propose.numbers import alike
@@ -27,7 +28,10 @@ def with_heads(names: list[str], taken: Sample, root: Path, encoding: str | None
         return taken
     both: Sample | None = None
     for name in names:
-        part = sample(root / name, encoding, fill=heads.fill)
+        try:
+            part = sample(root / name, encoding, fill=heads.fill)
+        except InputError:  # further on a row has several keys
+            return taken
         both = part if both is None else merged(both, part)
         if both is None:
             return taken

@@ -165,7 +165,8 @@ def _add(one: RecordList, records: list[dict[str, Any]]) -> None:
     for record in records:
         _fields(record, "", one.fields)
         one.filled.update(name for name, inner in record.items() if inner not in (None, ""))
-    keys = [record.get(key_field(record)) if VALUE in record else None for record in records]
+    fields = [key_field(record) if VALUE in record else "" for record in records]
+    keys = [record[name] if name else None for name, record in zip(fields, records, strict=True)]
     plain = all(len(record) <= _MOST_FIELDS for record in records)
     one.keyed &= plain and None not in keys and len(set(keys)) == len(keys)
     for key, record in zip(keys, records, strict=True):

@@ -324,9 +324,9 @@ class _Tables:
                 ids, up = (
                     evaluator.text(name, is_key=True).to_pylist() for name in (link.there, column.name)
                 )
-                above |= {key: of for key, of in zip(ids, up, strict=True) if of in own and of != key}
+                above |= {key: of for key, of in zip(ids, up, strict=True) if of in own}
             depth = max((_height(key, above) for key in above), default=1)
-            if depth > 1:
+            if 1 < depth <= _DEEPEST:
                 return column, depth
         return None, 1
 
@@ -457,9 +457,12 @@ def _is_key(there: ColumnProfile, here: ColumnProfile, file: str) -> bool:
 
 
 def _height(key: str, above: Mapping[str, str]) -> int:
-    """How many things stand above each other from one to the top, itself among them."""
+    """How many things stand above each other from one to the top, itself among them.
+
+    Where one is below itself, or they are too many, more than `_DEEPEST`: joins would go round in circles.
+    """
     height = 1
-    while (up := above.get(key)) is not None and height < _DEEPEST:
+    while (up := above.get(key)) is not None and height <= _DEEPEST:
         key, height = up, height + 1
     return height
 

@@ -124,7 +124,8 @@ def _once(pieces: Pieces, sample: Sample) -> list[str]:
         return [f"# ? overlap: true  ({said})"] if more.same else []
     pieces.named.add(found.order.name)
     if more.within and not more.same:
-        told = f"{more.within:,} lines have the order and product of another, and no column tells them apart"
+        lines = "1 line has" if more.within == 1 else f"{more.within:,} lines have"
+        told = f"{lines} the order and product of another, and no column is sure to tell them apart"
         return [f"# ? no event_id: {told}; what comes again in another export counts again"]
     pieces.named.update(more.more)
     line = [found.order.name, found.product.otherwise or found.product.name, *more.more]

@@ -50,17 +50,17 @@ def opened(
     records: list[Any] = []
     if each is not None:
         name, rest = origins[each]
-        found = [records_of(at(value, rest) if rest else value) for value in values[name]]
-        rows = [row for row, several in enumerate(found) for _ in several]
-        records = [record for several in found for record in several]
-    kept = [place for place, row in enumerate(rows) if row not in faults]
-    chosen = pa.array([rows[place] for place in kept], pa.int64())
+        lists = _lists(name, rest, values[name], faults)
+        rows = [row for row, several in enumerate(lists) for _ in several]
+        records = [record for several in lists for record in several]
+    good = [place for place, row in enumerate(rows) if row not in faults]
+    chosen = pa.array([rows[place] for place in good], pa.int64())
     arrays = []
     for column in columns:
         name, rest = origins[column]
         inner = None if each is None else inside(column, each)
         if inner is not None:
-            some = [records[place] for place in kept]
+            some = [records[place] for place in good]
             arrays.append(_array([as_text(at(one, inner) if inner else one) for one in some]))
         elif rest:
             arrays.append(_array([as_text(at(value, rest)) for value in values[name]]).take(chosen))
@@ -75,6 +75,18 @@ def opened(
     rejects = pa.concat_tables([batch.rejects, reject_table(told)])
     lines = batch.lines[np.asarray(chosen)]
     return RawBatch(table, lines, batch.row_group, rejects, batch.size, batch.notices)
+
+
+def _lists(name: str, rest: str, values: list[Any], faults: dict[int, tuple[str, str]]) -> list[list[Any]]:
+    """The records of each row; a row whose list is a text that is no JSON is among the faults."""
+    lists: list[list[Any]] = []
+    for row, value in enumerate(values):
+        try:
+            lists.append(list(records_of(at(value, rest) if rest else value)))
+        except (json.JSONDecodeError, RecursionError) as error:
+            faults.setdefault(row, (name, getattr(error, "msg", "nested too deeply")))
+            lists.append([None])
+    return lists
 
 
 def _decoded(name: str, cells: list[Any], faults: dict[int, tuple[str, str]]) -> list[Any]:
