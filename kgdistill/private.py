@@ -1,12 +1,18 @@
-"""Files and folders that hold people's data: for their owner alone, where kgdistill makes them."""
+"""People's data: files and folders for their owner alone, and ids in place of what tells who they are."""
 
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 from pathlib import Path
 
 _FILE, _FOLDER = 0o600, 0o700
+
+
+def hash_of(text: str, salt: bytes) -> str:
+    """HMAC-SHA256 of a text, the first 32 hexadecimal digits; one function for every label."""
+    return hmac.digest(salt, text.encode(), "sha256").hex()[:32]
 
 
 def private_folder(path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from kgdistill.private import hash_of
+
 if TYPE_CHECKING:
     from kgdistill.store import GraphStore
 
@@ -21,8 +23,6 @@ def by_salt(asked: str, known: Callable[[set[str]], Collection[str]]) -> str:
     # Half a surrogate pair is in no id.
     if not salt or asked != asked.encode(errors="replace").decode():
         return asked
-    from kgdistill.ingest.mapping.values import hash_of
-
     hashes = [hash_of(text, salt) for text in (asked, asked.lower())]
     users = known({asked, *hashes})
     return next((key for key in (asked, *hashes) if key in users), asked)

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from kgdistill.errors import InputError
-from kgdistill.ingest.readers.detect import known_encoding
 from kgdistill.moment import moment, naive_utc
 from kgdistill.nearest import nearest
 from kgdistill.watch.lines import BOM, LONGEST_LINE, Format, Line, delimiter_of, quote_open
@@ -54,6 +53,7 @@ class LineError(Exception):
 
 
 _NAME_IT = "name what it was written in: --encoding GB18030, or another"
+_ENCODINGS = ("utf-8", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252")
 _SIGNS = '\n\r\t,;"'
 
 
@@ -229,7 +229,12 @@ def beginning(raw: bytes, encoding: str = "utf-8") -> str:
 
 
 def _check_encoding(name: str) -> None:
-    if _SIGNS.encode(known_encoding(name)) != _SIGNS.encode("ascii"):
+    try:
+        plain = _SIGNS.encode(name) == _SIGNS.encode("ascii")
+    except (LookupError, ValueError) as error:
+        hint = f"{nearest(name, _ENCODINGS)}such as {', '.join(_ENCODINGS)}"
+        raise InputError(f"{name!r} is not a text encoding", where="--encoding", hint=hint) from error
+    if not plain:
         hint = f"convert the file first: iconv -f {name} -t UTF-8 FILE"
         raise InputError(f"lines do not end in {name} as they do elsewhere", where="--encoding", hint=hint)
 

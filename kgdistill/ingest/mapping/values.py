@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +30,7 @@ from kgdistill.ingest.mapping.cast import (
 )
 from kgdistill.ingest.mapping.model import Condition, template_parts
 from kgdistill.ingest.mapping.plan import JoinPlan, Plan
+from kgdistill.private import hash_of
 from kgdistill.store.schema import arrow_type
 
 _JOINED = ", "
@@ -374,11 +374,6 @@ class _Finish:
         if is_list(values.type):
             fill = as_lists(fill)
         return pc.if_else(pc.is_null(values), fill, values)
-
-
-def hash_of(text: str, salt: bytes) -> str:
-    """HMAC-SHA256 of a text, the first 32 hexadecimal digits; one function for every label."""
-    return hmac.digest(salt, text.encode(), "sha256").hex()[:32]
 
 
 def _hashed(texts: pa.Array, salt: bytes) -> pa.Array:
